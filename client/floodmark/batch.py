@@ -1,0 +1,201 @@
+"""The record batch: the unit that producers send, nodes replicate and store, and consumers receive.
+
+A batch is made once, by the producer, and never encoded again: its checksum is end to end.
+All integers are little-endian.
+
+     0  magic            4  "FMB1"
+     4  length           4  bytes of the whole batch, these 72 included
+     8  crc32c           4  of bytes 12 to the end
+    12  codec            1  0 none, 1 zstd
+    13  reserved         3  zero
+    16  count            4  records, at least 1
+    20  raw_length       4  bytes of the records before compression
+    24  first_timestamp  8  of the first record, milliseconds since the Unix epoch, signed
+    32  max_timestamp    8  the greatest of all records', signed
+    40  producer_id     16  BLAKE2b-128 of the producer's name; zeros when not idempotent
+    56  producer_epoch   4
+    60  reserved         4  zero
+    64  sequence         8  the number of this batch among its producer's to this partition, from 0
+    72  records             a MessagePack array of ``Record`` arrays, compressed as ``codec`` says
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Sequence
+from typing import Final
+
+import google_crc32c
+import msgspec
+import zstandard
+from floodmark.errors import InvalidBatch, TooLarge
+from floodmark.limits import (
+    BATCH_BYTES_MAX,
+    BATCH_RAW_BYTES_MAX,
+    BATCH_RECORDS_MAX,
+    RECORD_BYTES_MAX_DEFAULT,
+)
+from floodmark.record import Record
+
+MAGIC: Final = b"FMB1"
+HEADER_BYTES: Final = 72
+CODEC_NONE: Final = 0
+CODEC_ZSTD: Final = 1
+NO_PRODUCER: Final = bytes(16)
+
+_HEADER = struct.Struct("<4sIIB3sIIqq16sIIQ")
+_AFTER_CRC = struct.Struct("<B3sIIqq16sIIQ")
+_PREFIX = struct.Struct("<4sII")
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(list[Record])
+
+
+class BatchHeader(msgspec.Struct, frozen=True, gc=False):
+    """The fields of a batch's header, as in the diagram above."""
+
+    length: int
+    codec: int
+    count: int
+    raw_length: int
+    first_timestamp: int
+    max_timestamp: int
+    producer_id: bytes
+    producer_epoch: int
+    sequence: int
+
+    @property
+    def is_idempotent(self) -> bool:
+        """Whether a producer's name, epoch and sequence are given."""
+        return self.producer_id != NO_PRODUCER
+
+
+def producer_id_of(name: str) -> bytes:
+    """The 16 bytes that stand for a producer's name in a batch."""
+    return hashlib.blake2b(name.encode(), digest_size=16).digest()
+
+
+def encode(
+    records: Sequence[Record],
+    *,
+    codec: int = CODEC_NONE,
+    producer_id: bytes = NO_PRODUCER,
+    producer_epoch: int = 0,
+    sequence: int = 0,
+) -> bytes:
+    """Pack records into one batch. Raises ``InvalidBatch`` when empty, ``TooLarge`` above a cap."""
+    if not 1 <= len(records) <= BATCH_RECORDS_MAX:
+        raise InvalidBatch(f"a batch has 1 to {BATCH_RECORDS_MAX} records, not {len(records)}")
+    raw = _ENCODER.encode(records)
+    if len(raw) > BATCH_RAW_BYTES_MAX:
+        raise TooLarge(f"a batch of {len(raw)} bytes; at most {BATCH_RAW_BYTES_MAX} before compression")
+    body = _compress(raw, codec)
+    length = HEADER_BYTES + len(body)
+    if length > BATCH_BYTES_MAX:
+        raise TooLarge(f"a batch of {length} bytes; at most {BATCH_BYTES_MAX} are allowed")
+    rest = _AFTER_CRC.pack(
+        codec,
+        bytes(3),
+        len(records),
+        len(raw),
+        records[0].timestamp,
+        max(record.timestamp for record in records),
+        producer_id,
+        producer_epoch,
+        0,
+        sequence,
+    )
+    crc = google_crc32c.extend(google_crc32c.value(rest), body)
+    return b"".join((_PREFIX.pack(MAGIC, length, crc), rest, body))
+
+
+def decode_header(batch: bytes) -> BatchHeader:
+    """Read the header, checking its form and caps but not the checksum. Raises ``InvalidBatch``."""
+    if len(batch) < HEADER_BYTES:
+        raise InvalidBatch(f"a record batch has at least {HEADER_BYTES} bytes, this has {len(batch)}")
+    (
+        magic,
+        length,
+        _crc,
+        codec,
+        reserved,
+        count,
+        raw_length,
+        first,
+        latest,
+        pid,
+        epoch,
+        zero,
+        seq,
+    ) = _HEADER.unpack_from(batch)
+    if magic != MAGIC:
+        raise InvalidBatch("this is not a record batch: it does not start with FMB1")
+    if length != len(batch):
+        raise InvalidBatch(f"the batch claims {length} bytes and has {len(batch)}")
+    if length > BATCH_BYTES_MAX:
+        raise TooLarge(f"a batch of {length} bytes; at most {BATCH_BYTES_MAX} are allowed")
+    if any(reserved) or zero:
+        raise InvalidBatch("reserved bytes of the batch header are not zero")
+    if codec not in (CODEC_NONE, CODEC_ZSTD):
+        raise InvalidBatch(f"unknown codec {codec}; 0 (none) and 1 (zstd) are known")
+    if not 1 <= count <= BATCH_RECORDS_MAX:
+        raise InvalidBatch(f"a batch has 1 to {BATCH_RECORDS_MAX} records, this claims {count}")
+    if raw_length > BATCH_RAW_BYTES_MAX:
+        raise TooLarge(f"a batch of {raw_length} bytes before compression; at most {BATCH_RAW_BYTES_MAX}")
+    return BatchHeader(length, codec, count, raw_length, first, latest, pid, epoch, seq)
+
+
+def check(batch: bytes, *, record_bytes_max: int = RECORD_BYTES_MAX_DEFAULT) -> BatchHeader:
+    """Check a whole batch on its way in: checksum, exact count, timestamps, every cap.
+
+    Raises ``InvalidBatch`` or ``TooLarge``.
+    """
+    return _decode_checked(batch, record_bytes_max)[0]
+
+
+def decode(batch: bytes) -> list[Record]:
+    """The records of a batch, its checksum and count verified. Raises ``InvalidBatch``."""
+    return _decode_checked(batch, BATCH_RAW_BYTES_MAX)[1]
+
+
+def _decode_checked(batch: bytes, record_bytes_max: int) -> tuple[BatchHeader, list[Record]]:
+    header = decode_header(batch)
+    crc = int.from_bytes(batch[8:12], "little")
+    if google_crc32c.value(batch[12:]) != crc:
+        raise InvalidBatch("the batch fails its CRC32C: it was damaged on its way, send it again")
+    raw = _decompress(batch[HEADER_BYTES:], header)
+    try:
+        records = _DECODER.decode(raw)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise InvalidBatch(f"the records of the batch can not be decoded: {error}") from error
+    if len(records) != header.count:
+        raise InvalidBatch(f"the batch claims {header.count} records and has {len(records)}")
+    if records[0].timestamp != header.first_timestamp:
+        raise InvalidBatch("first_timestamp is not the first record's timestamp")
+    if max(record.timestamp for record in records) != header.max_timestamp:
+        raise InvalidBatch("max_timestamp is not the greatest of the records' timestamps")
+    if len(raw) > record_bytes_max or any(record.headers for record in records):
+        for record in records:
+            record.check(record_bytes_max)
+    return header, records
+
+
+def _compress(raw: bytes, codec: int) -> bytes:
+    if codec == CODEC_NONE:
+        return raw
+    if codec == CODEC_ZSTD:
+        return zstandard.ZstdCompressor(level=1).compress(raw)
+    raise InvalidBatch(f"unknown codec {codec}")
+
+
+def _decompress(body: bytes, header: BatchHeader) -> bytes:
+    if header.codec == CODEC_NONE:
+        raw = body
+    else:
+        try:
+            raw = zstandard.ZstdDecompressor().decompress(body, max_output_size=BATCH_RAW_BYTES_MAX)
+        except zstandard.ZstdError as error:
+            raise InvalidBatch(f"the zstd frame of the batch can not be decoded: {error}") from error
+    if len(raw) != header.raw_length:
+        raise InvalidBatch(f"raw_length says {header.raw_length} and the records have {len(raw)} bytes")
+    return raw

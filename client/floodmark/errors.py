@@ -1,0 +1,181 @@
+"""Every error that Floodmark reports, as one tree.
+
+FloodmarkError
+├── InvalidRequest            400  what was sent can not be understood
+│   ├── InvalidBatch          400  a record batch that fails its checksum, count, or limits
+│   └── InvalidName           400  a name outside [A-Za-z0-9._-]{1,249}
+├── Unauthorized              401  no or wrong credentials
+├── Forbidden                 403  known, and not allowed
+│   └── ProducerFenced        403  a newer epoch of this producer exists
+├── NotFound                  404
+│   ├── UnknownTopic          404
+│   ├── UnknownPartition      404
+│   └── UnknownGroup          404
+├── NotAcceptable             406  none of the offered media types
+├── Conflict                  409
+│   ├── TopicExists           409  with another configuration
+│   └── SequenceGap           409  a producer's sequence skipped ahead
+├── OffsetBelowStart          410  retention has removed it
+├── OffsetMismatch            412  If-Offset does not hold
+├── TooLarge                  413  a record, batch or body above its limit
+├── UnsupportedMedia          415  a body in a media type that is not spoken here
+├── OffsetPastEnd             416  nothing has been written there yet
+├── TooManyRequests           429  the in-flight budget is used up; try again after a while
+├── Unavailable               503  no leader, or not enough replicas; nothing was stored
+├── OutcomeUnknown            504  it may or may not have been stored; an idempotent retry is safe
+├── StorageFull               507  the disk is full
+├── ServerError               500  a defect or a failed disk
+└── TransportError              -  no answer (client side only)
+
+Each class has a stable ``code``, which is never reused for another meaning; an HTTP ``status``; and
+``retriable``: whether sending the same request again can succeed *and* can not store it twice
+(with an idempotent producer, an unknown outcome may be retried too).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class FloodmarkError(Exception):
+    """Base of all. ``detail`` says what is wrong and what to do; ``fields`` holds bounds and hints.
+
+    ``fields`` become members of the problem document (RFC 9457), for example ``log_start_offset``,
+    ``expected_sequence``, ``current_epoch`` or ``leader``.
+    """
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[int] = 500
+    retriable: ClassVar[bool] = False
+
+    def __init__(self, detail: str, **fields: Any) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.fields = fields
+
+    @property
+    def retry_after_s(self) -> float | None:
+        """Seconds to wait before trying again, where the server gave a hint."""
+        value = self.fields.get("retry_after_s")
+        return float(value) if value is not None else None
+
+
+class InvalidRequest(FloodmarkError):
+    code, status = "invalid_request", 400
+
+
+class InvalidBatch(InvalidRequest):
+    code = "invalid_batch"
+
+
+class InvalidName(InvalidRequest):
+    code = "invalid_name"
+
+
+class Unauthorized(FloodmarkError):
+    code, status = "unauthorized", 401
+
+
+class Forbidden(FloodmarkError):
+    code, status = "forbidden", 403
+
+
+class ProducerFenced(Forbidden):
+    code = "producer_fenced"
+
+
+class NotFound(FloodmarkError):
+    code, status = "not_found", 404
+
+
+class UnknownTopic(NotFound):
+    code = "unknown_topic"
+
+
+class UnknownPartition(NotFound):
+    code = "unknown_partition"
+
+
+class UnknownGroup(NotFound):
+    code = "unknown_group"
+
+
+class MethodNotAllowed(FloodmarkError):
+    code, status = "method_not_allowed", 405
+
+
+class NotAcceptable(FloodmarkError):
+    code, status = "not_acceptable", 406
+
+
+class RequestTimeout(FloodmarkError):
+    code, status, retriable = "request_timeout", 408, True
+
+
+class Conflict(FloodmarkError):
+    code, status = "conflict", 409
+
+
+class TopicExists(Conflict):
+    code = "topic_exists"
+
+
+class SequenceGap(Conflict):
+    code = "sequence_gap"
+
+
+class OffsetBelowStart(FloodmarkError):
+    code, status = "offset_below_start", 410
+
+
+class OffsetMismatch(FloodmarkError):
+    code, status = "offset_mismatch", 412
+
+
+class TooLarge(FloodmarkError):
+    code, status = "too_large", 413
+
+
+class UnsupportedMedia(FloodmarkError):
+    code, status = "unsupported_media", 415
+
+
+class OffsetPastEnd(FloodmarkError):
+    code, status = "offset_past_end", 416
+
+
+class TooManyRequests(FloodmarkError):
+    code, status, retriable = "too_many_requests", 429, True
+
+
+class ServerError(FloodmarkError):
+    code, status = "server_error", 500
+
+
+class Unavailable(FloodmarkError):
+    code, status, retriable = "unavailable", 503, True
+
+
+class OutcomeUnknown(FloodmarkError):
+    code, status = "outcome_unknown", 504
+
+
+class StorageFull(FloodmarkError):
+    code, status = "storage_full", 507
+
+
+class TransportError(FloodmarkError):
+    """No answer from any node: refused, reset or out of time. Never sent by a server."""
+
+    code, status, retriable = "transport_error", 0, True
+
+
+def _walk(cls: type[FloodmarkError]) -> dict[str, type[FloodmarkError]]:
+    found = {cls.code: cls}
+    for sub in cls.__subclasses__():
+        found.update(_walk(sub))
+    return found
+
+
+#: Stable code -> class; how a client turns a problem document back into an exception.
+ERRORS_BY_CODE: dict[str, type[FloodmarkError]] = _walk(FloodmarkError)

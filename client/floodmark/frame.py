@@ -1,0 +1,169 @@
+"""The frame: how one Raft entry lies in a segment file, travels to followers and reaches consumers.
+
+A segment is a sequence of frames; a fetch answers a slice of one. Frames of kind RECORDS carry one
+record batch; the other kinds carry no records and use up no offsets. All integers are little-endian.
+
+     0  magic           4  "FMF1"
+     4  header_crc      4  CRC32C of bytes 8 to 64
+     8  payload_length  4
+    12  payload_crc     4  CRC32C of the payload
+    16  index           8  Raft index
+    24  term            8  Raft term
+    32  first_offset    8  offset of the first record; of the next one where there is none
+    40  append_time     8  the leader's clock, milliseconds since the Unix epoch, signed
+    48  record_count    4
+    52  kind            1  see ``FrameKind``
+    53  reserved        3  zero
+    56  synced          8  log position that this replica knew durable when it wrote this frame
+    64  payload
+
+``synced`` is the only field in which replicas may differ. It tells recovery whether a bad frame had
+been made durable (then it is corruption) or not (then it is a torn write); on the wire it is zero.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from collections.abc import Iterator
+from typing import Final
+
+import google_crc32c
+import msgspec
+from floodmark.errors import InvalidBatch
+
+MAGIC: Final = b"FMF1"
+HEADER_BYTES: Final = 64
+PAYLOAD_BYTES_MAX: Final = 64 << 20
+
+_HEADER = struct.Struct("<4sIIIQQQqIB3sQ")
+_PREFIX = struct.Struct("<4sI")
+_AFTER_CRC = struct.Struct("<IIQQQqIB3sQ")
+_RESERVED = bytes(3)
+
+
+class FrameKind(enum.IntEnum):
+    """What a frame's payload is."""
+
+    NOOP = 0
+    """Nothing: a new leader's first entry."""
+    RECORDS = 1
+    """One record batch."""
+    MEMBERSHIP = 2
+    """The group's members from here on."""
+    COMMAND = 3
+    """A command of the metadata state machine."""
+
+
+class Frame(msgspec.Struct, frozen=True, gc=False):
+    """One frame. ``payload_crc`` is carried along so that it is computed once, not per replica."""
+
+    index: int
+    term: int
+    first_offset: int
+    append_time: int
+    record_count: int
+    kind: FrameKind
+    payload: bytes
+    payload_crc: int
+
+    @property
+    def next_offset(self) -> int:
+        """The offset that the first record after this frame gets."""
+        return self.first_offset + self.record_count
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk and on the wire."""
+        return HEADER_BYTES + len(self.payload)
+
+    def pack_header(self, synced: int = 0) -> bytes:
+        """The 64 bytes before the payload."""
+        rest = _AFTER_CRC.pack(
+            len(self.payload),
+            self.payload_crc,
+            self.index,
+            self.term,
+            self.first_offset,
+            self.append_time,
+            self.record_count,
+            self.kind,
+            _RESERVED,
+            synced,
+        )
+        return _PREFIX.pack(MAGIC, google_crc32c.value(rest)) + rest
+
+
+class FrameHeader(msgspec.Struct, frozen=True, gc=False):
+    """The fields before the payload."""
+
+    payload_length: int
+    payload_crc: int
+    index: int
+    term: int
+    first_offset: int
+    append_time: int
+    record_count: int
+    kind: FrameKind
+    synced: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole frame."""
+        return HEADER_BYTES + self.payload_length
+
+    @property
+    def next_offset(self) -> int:
+        """The offset that the first record after this frame gets."""
+        return self.first_offset + self.record_count
+
+    def with_payload(self, payload: bytes) -> Frame:
+        """The whole frame; raises ``InvalidBatch`` when the payload fails its checksum or length."""
+        if len(payload) != self.payload_length or google_crc32c.value(payload) != self.payload_crc:
+            raise InvalidBatch(f"the payload of frame {self.index} fails its CRC32C")
+        return Frame(
+            self.index,
+            self.term,
+            self.first_offset,
+            self.append_time,
+            self.record_count,
+            self.kind,
+            payload,
+            self.payload_crc,
+        )
+
+
+def crc_of(payload: bytes) -> int:
+    """The checksum that a frame carries of its payload."""
+    return int(google_crc32c.value(payload))
+
+
+def decode_header(data: bytes | bytearray | memoryview, position: int = 0) -> FrameHeader | None:
+    """The frame header at ``position``, or None where no valid one stands (or too few bytes)."""
+    if len(data) - position < HEADER_BYTES:
+        return None
+    (magic, crc, length, payload_crc, index, term, offset, time, count, kind, zero, synced) = (
+        _HEADER.unpack_from(data, position)
+    )
+    if magic != MAGIC or length > PAYLOAD_BYTES_MAX or zero != _RESERVED or kind > FrameKind.COMMAND:
+        return None
+    if google_crc32c.value(bytes(data[position + 8 : position + HEADER_BYTES])) != crc:
+        return None
+    return FrameHeader(length, payload_crc, index, term, offset, time, count, FrameKind(kind), synced)
+
+
+def iterate(data: bytes) -> Iterator[Frame]:
+    """The whole frames in ``data``; a partial one at the end is left out.
+
+    Raises ``InvalidBatch`` on a header or payload that fails its checksum.
+    """
+    position = 0
+    while len(data) - position >= HEADER_BYTES:
+        header = decode_header(data, position)
+        if header is None:
+            raise InvalidBatch(f"no valid frame at byte {position}")
+        end = position + header.size
+        if end > len(data):
+            return
+        yield header.with_payload(data[position + HEADER_BYTES : end])
+        position = end

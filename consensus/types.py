@@ -1,0 +1,164 @@
+"""The words that groups, their host and their users share. No I/O, no clock, no pysyncobj."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from floodmark.frame import Frame
+
+
+class Role(enum.StrEnum):
+    """What a replica is at the moment."""
+
+    FOLLOWER = "follower"
+    CANDIDATE = "candidate"
+    LEADER = "leader"
+    LEARNER = "learner"
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """Who belongs to a group. Voters count for elections and commits; learners only receive."""
+
+    voters: frozenset[str]
+    learners: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        if not self.voters:
+            raise ValueError("a group needs at least one voter")
+        if self.voters & self.learners:
+            raise ValueError("a member is a voter or a learner, not both")
+
+    @property
+    def members(self) -> frozenset[str]:
+        """Voters and learners."""
+        return self.voters | self.learners
+
+    @property
+    def quorum(self) -> int:
+        """How many voters make a majority."""
+        return len(self.voters) // 2 + 1
+
+
+@dataclass(frozen=True, slots=True)
+class GroupOptions:
+    """Timing in seconds, sizes in bytes. The relations are what the engine needs to be live."""
+
+    heartbeat_s: float = 0.1
+    """How often a leader with something to confirm sends to every follower."""
+    election_timeout_min_s: float = 0.5
+    """A follower that hears of no leader for this long may ask for votes; above 3 heartbeats."""
+    election_timeout_max_s: float = 1.0
+    """Timeouts are drawn evenly between the two."""
+    leader_fallback_s: float = 0.45
+    """A leader that hears of no majority for this long steps down; below election_timeout_min_s."""
+    append_bytes_max: int = 9 << 20
+    """Entries in one append message; above the largest record batch."""
+    unacknowledged_bytes_max: int = 32 << 20
+    """Entries sent to one follower and not acknowledged; beyond it the leader waits."""
+    tail_bytes_max: int = 32 << 20
+    """Recent frames kept in memory per group."""
+
+    def __post_init__(self) -> None:
+        if not self.heartbeat_s * 3 < self.election_timeout_min_s < self.election_timeout_max_s:
+            raise ValueError("3 heartbeats < shortest election timeout < longest must hold")
+        if not self.heartbeat_s < self.leader_fallback_s < self.election_timeout_min_s:
+            raise ValueError("heartbeat < leader fallback < shortest election timeout must hold")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The entry is committed: durable on a majority, for good."""
+
+    index: int
+    term: int
+    first_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotStored:
+    """Another entry was committed in its place, or it was never appended: a retry stores it once."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Leadership or the process ended first: it may or may not become committed."""
+
+    reason: str
+
+
+Outcome = Stored | NotStored | Unknown
+
+
+@dataclass(slots=True, eq=False)
+class Proposal:
+    """One entry on its way. ``index``, ``term`` and ``first_offset`` are set once it is appended."""
+
+    index: int = 0
+    term: int = 0
+    first_offset: int = -1
+    outcome: Outcome | None = None
+    _callbacks: list[Callable[[Outcome], None]] = field(default_factory=list)
+
+    def add_done_callback(self, callback: Callable[[Outcome], None]) -> None:
+        """Call back once with the outcome; at once when it is known already. Must not raise."""
+        if self.outcome is not None:
+            callback(self.outcome)
+        else:
+            self._callbacks.append(callback)
+
+    def resolve(self, outcome: Outcome) -> None:
+        """Set the outcome. A proposal is resolved exactly once."""
+        assert self.outcome is None, "a proposal is resolved once"
+        self.outcome = outcome
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback(outcome)
+
+
+class NotLeader(Exception):
+    """This replica does not lead. ``leader`` is the node that does, as far as is known."""
+
+    def __init__(self, leader: str | None) -> None:
+        super().__init__(f"not the leader; the leader is {leader or 'not known'}")
+        self.leader = leader
+
+
+class GroupStopped(Exception):
+    """This replica was stopped, or its disk failed."""
+
+
+class StateMachine(Protocol):
+    """What committed entries do. A pure function of their sequence: no clock, no randomness, no I/O."""
+
+    def apply(self, frame: Frame) -> None:
+        """Take in one committed RECORDS or COMMAND frame. Called once per frame, in order; never raises.
+
+        After a restart or an install, frames that are part of the restored state may come again and
+        must change nothing.
+        """
+
+    def snapshot(self) -> bytes:
+        """The whole state, as ``restore`` takes it."""
+
+    def restore(self, state: bytes) -> None:
+        """Replace the state. ``b""`` is the empty state."""
+
+
+@dataclass(slots=True)
+class Message:
+    """One message between two replicas of a group.
+
+    ``kind`` and ``fields`` follow the table in wire.py; ``frames`` (only of an append) and ``state`` (only
+    of an install) travel as raw bytes behind them and are never packed again.
+    """
+
+    kind: str
+    fields: dict[str, Any]
+    frames: list[Frame] = field(default_factory=list)
+    state: bytes = b""

@@ -1,0 +1,243 @@
+"""What the HTTP room needs of a node, and nothing more.
+
+Every method raises classes of ``floodmark.errors`` only; their fields become members of the problem document.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from floodmark.batch import BatchHeader
+
+
+class Acks(enum.StrEnum):
+    """When a produce is answered."""
+
+    QUORUM = "quorum"
+    """Durable on a majority: the default, and the promise."""
+    LEADER = "leader"
+    """Durable on the leader's disk: lost with that disk if the leader fails right after."""
+    NONE = "none"
+    """Taken in by the leader: lost with its process."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicConfig:
+    """A topic's settings. None means: no limit of this kind."""
+
+    retention_ms: int | None = None
+    retention_bytes: int | None = None
+    max_record_bytes: int = 1 << 20
+    segment_bytes: int = 128 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionInfo:
+    """One partition as this node sees it; offsets are of the leader when known, else None."""
+
+    partition: int
+    leader: str | None
+    replicas: Sequence[str]
+    in_sync: Sequence[str]
+    high_watermark: int | None
+    log_start_offset: int | None
+    term: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TopicInfo:
+    """One topic."""
+
+    name: str
+    topic_id: int
+    replication_factor: int
+    config: TopicConfig
+    partitions: Sequence[PartitionInfo]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """One node of the cluster. ``http`` is the advertised base URL; ``alive`` as seen from this node."""
+
+    node_id: str
+    http: str
+    peer: str
+    alive: bool
+    incarnation: str
+    leads: int
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterInfo:
+    """The cluster as this node sees it."""
+
+    cluster_id: str
+    node_id: str
+    metadata_leader: str | None
+    metadata_voters: Sequence[str]
+    nodes: Sequence[NodeInfo]
+    topics: int
+    partitions: int
+    leaderless_partitions: int
+    under_replicated_partitions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a partition holds: offsets log_start_offset <= o < high_watermark can be read."""
+
+    log_start_offset: int
+    high_watermark: int
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """The answer to a produce. With acks=none ``first_offset`` is -1. ``duplicate``: stored before."""
+
+    first_offset: int
+    next_offset: int
+    high_watermark: int
+    duplicate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Frames as they lie on disk (see floodmark.frame), and where to go on.
+
+    ``next_offset`` is the offset behind the last frame, or the one asked for when there is none. The
+    first frame may begin before the offset asked for: the reader skips. ``sealed``: these bytes will
+    be answered in the same way for ever (until retention removes them).
+    """
+
+    frames: bytes
+    next_offset: int
+    bounds: Bounds
+    sealed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether this node is ready, and why not."""
+
+    ready: bool
+    reasons: Sequence[str] = field(default_factory=list)
+
+
+class Partition(Protocol):
+    """One partition of a topic, from this node's point of view."""
+
+    topic: str
+    number: int
+
+    @property
+    def leader(self) -> str | None:
+        """Node id of the leader as far as is known."""
+
+    @property
+    def leads_here(self) -> bool:
+        """Whether this node is the leader and can serve."""
+
+    async def wait_leader(self, *, deadline_s: float) -> str:
+        """The leader's node id, waiting for an election to end. Raises ``Unavailable``."""
+
+    async def produce(
+        self,
+        batch: bytes,
+        header: BatchHeader,
+        *,
+        acks: Acks,
+        timeout_s: float,
+        expected_offset: int | None = None,
+    ) -> Appended:
+        """Append one checked batch; only where ``leads_here``.
+
+        Raises Unavailable (not stored), OutcomeUnknown, TooManyRequests, ProducerFenced
+        (current_epoch), SequenceGap (expected_sequence), OffsetMismatch (next_offset), StorageFull.
+        """
+
+    async def fetch(self, offset: int, *, max_bytes: int, wait_s: float) -> Fetched:
+        """Committed frames from ``offset`` on; waits up to ``wait_s`` when there are none yet.
+
+        Raises OffsetBelowStart, OffsetPastEnd (log_start_offset, high_watermark), Unavailable.
+        """
+
+    def bounds(self) -> Bounds:
+        """As known here, without asking anybody."""
+
+    async def tail(self, *, timeout_s: float) -> Bounds:
+        """The bounds, with leadership confirmed by a majority after the call began."""
+
+    def offset_at_time(self, timestamp_ms: int) -> int:
+        """The first offset whose batch holds a timestamp of at least this; high watermark if none."""
+
+
+class Broker(Protocol):
+    """A node."""
+
+    node_id: str
+
+    def topic(self, name: str) -> TopicInfo:
+        """Raises UnknownTopic, InvalidName."""
+
+    def topics(self, *, prefix: str, after: str, limit: int) -> list[TopicInfo]:
+        """In order of name."""
+
+    def partition(self, topic: str, number: int) -> Partition:
+        """Raises UnknownTopic, UnknownPartition."""
+
+    async def catch_up(self, *, timeout_s: float) -> None:
+        """Wait until this node knows every topic change that was acknowledged before the call.
+
+        The HTTP room calls it once before it answers that a topic does not exist.
+        """
+
+    @property
+    def metadata_leads_here(self) -> bool:
+        """Whether topic changes can be made on this node; else forward to ``wait_metadata_leader``."""
+
+    async def wait_metadata_leader(self, *, timeout_s: float) -> str:
+        """Node id of the metadata group's leader. Raises ``Unavailable``."""
+
+    async def create_topic(
+        self,
+        name: str,
+        *,
+        partitions: int,
+        replication_factor: int,
+        config: TopicConfig,
+        timeout_s: float,
+    ) -> tuple[TopicInfo, bool]:
+        """(the topic, whether it was created now). Only where ``metadata_leads_here``, as the next two.
+
+        Raises TopicExists, InvalidRequest, Unavailable, OutcomeUnknown.
+
+        Returns once this node has applied it and, where that happens in time, all partitions have leaders.
+        """
+
+    async def alter_topic(self, name: str, changes: dict[str, Any], *, timeout_s: float) -> TopicInfo:
+        """Change some of the configuration."""
+
+    async def delete_topic(self, name: str, *, timeout_s: float) -> None:
+        """Remove the topic and its data on every node."""
+
+    def cluster(self) -> ClusterInfo:
+        """The whole picture."""
+
+    def nodes(self) -> list[NodeInfo]:
+        """In order of id."""
+
+    def node_url(self, node_id: str) -> str | None:
+        """The advertised HTTP base URL of a node, from the replicated metadata only."""
+
+    def health(self) -> Health:
+        """For /readyz."""
+
+    def admit_bytes(self, count: int) -> Any:
+        """A context manager that holds ``count`` bytes of the node's in-flight budget.
+
+        Raises TooManyRequests (429, retry_after_s) when the budget is used up.
+        """
