@@ -1,0 +1,65 @@
+"""The state machine of a simulated replica: a hash chain over all that was applied, so that any slip shows."""
+
+from __future__ import annotations
+
+import hashlib
+
+from floodmark.frame import Frame
+
+from tests.simulation.violation import require
+
+
+class AppliedHistory:
+    """What the state is after each index, as the first replica to get there computed it."""
+
+    def __init__(self) -> None:
+        self._after: dict[int, bytes] = {}
+
+    def check(self, node: str, index: int, state: bytes) -> None:
+        """Every replica must have the same state after the same index."""
+        known = self._after.setdefault(index, state)
+        require(
+            known == state,
+            "applied exactly once, in order",
+            lambda: f"{node} has another state after {index} than the first replica there",
+        )
+
+
+class ChainMachine:
+    """Applies frames to a hash chain. Frames that the state contains already change nothing."""
+
+    def __init__(self, node: str, history: AppliedHistory) -> None:
+        self._node = node
+        self._history = history
+        self._chain = bytes(16)
+        self.applied = 0
+        self._applied_here = 0
+
+    def apply(self, frame: Frame) -> None:
+        """Extend the chain; within one life and one state, an index comes once."""
+        require(
+            frame.index > self._applied_here,
+            "applied exactly once, in order",
+            lambda: f"{self._node} was given entry {frame.index} after {self._applied_here}",
+        )
+        self._applied_here = frame.index
+        if frame.index <= self.applied:
+            return
+        head = (
+            f"{frame.index} {frame.term} {int(frame.kind)} {frame.first_offset} {frame.record_count}".encode()
+        )
+        self._chain = hashlib.blake2b(self._chain + head + frame.payload, digest_size=16).digest()
+        self.applied = frame.index
+        self._history.check(self._node, self.applied, self._chain)
+
+    def snapshot(self) -> bytes:
+        """Index and chain."""
+        return self.applied.to_bytes(8, "little") + self._chain
+
+    def restore(self, state: bytes) -> None:
+        """Take another replica's state, or one's own earlier one."""
+        self.applied = int.from_bytes(state[:8], "little")
+        self._chain = state[8:] if state else bytes(16)
+        self._applied_here = 0
+        if state:
+            self._history.check(self._node, self.applied, self._chain)

@@ -1,0 +1,193 @@
+"""The simulated network: one directed link per ordered pair of nodes, each behaving as a TCP connection does.
+
+Within one connection messages arrive in order and at most once, later or never. What breaks is the connection:
+then everything under way is lost, the sender learns of it a while later, and it connects again when it can. A link
+can also *stall*: what is sent waits, and arrives late when the stall ends or never when the connection breaks, which is
+how replies come back to a leader that has meanwhile been deposed and elected again.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from tests.simulation.scheduler import Scheduler
+from tests.simulation.trace import Trace
+
+M = TypeVar("M")
+
+
+@dataclass(slots=True)
+class NetworkOptions:
+    """How well a link works when nothing is wrong. Times in seconds."""
+
+    delay_min_s: float = 0.001
+    delay_max_s: float = 0.01
+    reconnect_max_s: float = 0.3
+    """A connection that can be made is made within this time."""
+    detect_max_s: float = 0.2
+    """A sender learns of a broken connection within this time."""
+    queue_max: int = 2_000
+    """Messages under way on one link; past it the sender gives the connection up, as a bounded queue does."""
+
+
+@dataclass(slots=True, eq=False)
+class Link(Generic[M]):
+    """One direction between two nodes."""
+
+    source: str
+    target: str
+    up: bool = False
+    """A connection stands, as far as the sender knows."""
+    broken: bool = False
+    """It has broken and the sender does not know yet."""
+    cut: bool = False
+    """The network makes and keeps no connection."""
+    stalled: bool = False
+    """The network keeps the connection and delivers nothing."""
+    extra_delay_s: float = 0.0
+    epoch: int = 0
+    last_arrival: float = 0.0
+    under_way: int = 0
+    waiting: list[M] = field(default_factory=list)
+
+
+class Network(Generic[M]):
+    """Carries messages. ``deliver`` hands one to its target; ``notify`` tells a source that its link is up or down."""
+
+    def __init__(
+        self,
+        names: list[str],
+        scheduler: Scheduler,
+        rng: random.Random,
+        trace: Trace,
+        options: NetworkOptions,
+        *,
+        deliver: Callable[[str, str, M], None],
+        notify: Callable[[str, str, bool], None],
+        repeats: Callable[[M], int] = lambda _: 1,
+    ) -> None:
+        self.options = options
+        self.links: dict[tuple[str, str], Link[M]] = {
+            (a, b): Link(a, b) for a in names for b in names if a != b
+        }
+        self.alive: dict[str, bool] = dict.fromkeys(names, False)
+        self.heard: dict[tuple[str, str], float] = {}
+        """When something last arrived, by (source, target)."""
+        self.delivered = 0
+        self._scheduler = scheduler
+        self._rng = rng
+        self._trace = trace
+        self._deliver = deliver
+        self._notify = notify
+        self._repeats = repeats
+
+    def set_alive(self, name: str, alive: bool) -> None:
+        """A process started or died: its connections are made, or break."""
+        self.alive[name] = alive
+        for link in self.links.values():
+            if name in (link.source, link.target):
+                if alive:
+                    self._connect_soon(link)
+                else:
+                    self.break_connection(link.source, link.target)
+
+    def break_connection(self, source: str, target: str) -> None:
+        """Lose what is under way; the sender finds out later and connects anew when it can."""
+        link = self.links[source, target]
+        if not link.up:
+            return
+        if not self.alive[source]:
+            self._lose(link)
+            link.up = link.broken = False
+        elif not link.broken:
+            self._lose(link)
+            link.broken = True
+            epoch = link.epoch
+            delay = self._rng.uniform(0.0, self.options.detect_max_s)
+            self._scheduler.after(delay, lambda: self._detected(link, epoch))
+
+    def set_cut(self, source: str, target: str, cut: bool) -> None:
+        """Break the connection for as long as the cut lasts."""
+        link = self.links[source, target]
+        link.cut = cut
+        if cut:
+            self.break_connection(source, target)
+        else:
+            self._connect_soon(link)
+
+    def set_stalled(self, source: str, target: str, stalled: bool) -> None:
+        """Keep the connection and hold back what is sent; ending the stall delivers it, late and in order."""
+        link = self.links[source, target]
+        link.stalled = stalled
+        if not stalled:
+            waiting, link.waiting = link.waiting, []
+            for message in waiting:
+                self._hand_over(link, message)
+
+    def heal(self) -> None:
+        """No cut, no stall, no slow link."""
+        for link in self.links.values():
+            link.extra_delay_s = 0.0
+            self.set_stalled(link.source, link.target, False)
+            self.set_cut(link.source, link.target, False)
+
+    def send(self, source: str, target: str, message: M) -> None:
+        """Put a message on the link; lost when no connection stands."""
+        link = self.links[source, target]
+        if not link.up or link.broken:
+            return
+        if link.under_way >= self.options.queue_max:
+            self._trace.add(self._scheduler.now, source, f"queue to {target} is full, connection given up")
+            self.break_connection(source, target)
+            return
+        link.under_way += 1
+        options = self.options
+        delay = self._rng.uniform(options.delay_min_s, options.delay_max_s) + link.extra_delay_s
+        link.last_arrival = max(link.last_arrival, self._scheduler.now + delay)
+        epoch = link.epoch
+        self._scheduler.at(link.last_arrival, lambda: self._arrive(link, epoch, message))
+
+    def _lose(self, link: Link[M]) -> None:
+        link.epoch += 1
+        link.waiting.clear()
+        link.under_way = 0
+
+    def _arrive(self, link: Link[M], epoch: int, message: M) -> None:
+        if epoch != link.epoch:
+            return
+        if link.stalled:
+            link.waiting.append(message)
+            return
+        self._hand_over(link, message)
+
+    def _hand_over(self, link: Link[M], message: M) -> None:
+        link.under_way -= 1
+        if not self.alive[link.target]:
+            return
+        self.heard[link.source, link.target] = self._scheduler.now
+        for _ in range(self._repeats(message)):
+            self.delivered += 1
+            self._deliver(link.source, link.target, message)
+
+    def _detected(self, link: Link[M], epoch: int) -> None:
+        if not link.broken or epoch != link.epoch or not self.alive[link.source]:
+            return
+        link.up = link.broken = False
+        self._notify(link.source, link.target, False)
+        self._connect_soon(link)
+
+    def _connect_soon(self, link: Link[M]) -> None:
+        delay = self._rng.uniform(0.0, self.options.reconnect_max_s)
+        self._scheduler.after(delay, lambda: self._connect(link))
+
+    def _connect(self, link: Link[M]) -> None:
+        if link.up or link.cut or not (self.alive[link.source] and self.alive[link.target]):
+            return
+        link.up, link.broken = True, False
+        link.epoch += 1
+        link.last_arrival = self._scheduler.now
+        self._trace.add(self._scheduler.now, link.source, f"connected to {link.target}")
+        self._notify(link.source, link.target, True)

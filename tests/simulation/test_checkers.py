@@ -1,0 +1,253 @@
+"""The simulator's own checks find what they are there to find."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from consensus.types import Stored
+from floodmark.frame import Frame, FrameKind, crc_of
+
+from tests.simulation.ledger import Asked, Ledger
+from tests.simulation.machine import AppliedHistory, ChainMachine
+from tests.simulation.network import Network, NetworkOptions
+from tests.simulation.scheduler import Scheduler
+from tests.simulation.trace import Trace
+from tests.simulation.violation import Violation
+from tests.simulation.watch import View, Watch
+
+
+def _frame(index: int, payload: bytes, *, offset: int, term: int = 1, count: int = 2) -> Frame:
+    return Frame(index, term, offset, 1_000, count, FrameKind.RECORDS, payload, crc_of(payload))
+
+
+def _ledger_with(*payloads: bytes) -> Ledger:
+    ledger = Ledger()
+    for number, payload in enumerate(payloads):
+        ledger.ask(payload, Asked(number, 2))
+    return ledger
+
+
+def test_entries_committed_alike_on_all_replicas_pass() -> None:
+    """A healthy run raises nothing and counts each entry once."""
+    ledger = _ledger_with(b"a", b"b")
+    for node in ("n1", "n2", "n3"):
+        ledger.commit(node, _frame(2, b"a", offset=0))
+        ledger.commit(node, _frame(3, b"b", offset=2))
+    ledger.answer_stored(b"a", Stored(2, 1, 0))
+    ledger.answer_barrier("n1", ledger.highest_stored, 3)
+    assert ledger.highest == 3
+    assert ledger.next_offset_after(3) == 4
+
+
+def test_two_entries_at_one_index_are_found() -> None:
+    """Replicas that commit different bytes at one index have diverged."""
+    ledger = _ledger_with(b"a", b"b")
+    ledger.commit("n1", _frame(2, b"a", offset=0))
+    with pytest.raises(Violation, match="committed logs agree"):
+        ledger.commit("n2", _frame(2, b"b", offset=0))
+
+
+def test_a_skipped_index_and_a_skipped_offset_are_found() -> None:
+    """Commits leave out neither an index nor an offset."""
+    ledger = _ledger_with(b"a", b"b")
+    with pytest.raises(Violation, match="commits have no gap"):
+        ledger.commit("n1", _frame(3, b"a", offset=0))
+    ledger.commit("n1", _frame(2, b"a", offset=0))
+    with pytest.raises(Violation, match="offsets have no gap"):
+        ledger.commit("n1", _frame(3, b"b", offset=3))
+
+
+def test_an_entry_that_nobody_proposed_is_found() -> None:
+    """Bytes that no producer sent can not become committed."""
+    with pytest.raises(Violation, match="only what was proposed"):
+        _ledger_with().commit("n1", _frame(2, b"a", offset=0))
+
+
+def test_one_proposal_in_two_places_is_found() -> None:
+    """A proposal is committed at most once."""
+    ledger = _ledger_with(b"a")
+    ledger.commit("n1", _frame(2, b"a", offset=0))
+    with pytest.raises(Violation, match="exactly once"):
+        ledger.commit("n1", _frame(3, b"a", offset=2))
+
+
+def test_an_acknowledged_entry_that_is_not_there_is_found() -> None:
+    """Stored names an index, a term and an offset, and all three must be true."""
+    ledger = _ledger_with(b"a", b"b")
+    with pytest.raises(Violation, match="acknowledged is committed"):
+        ledger.answer_stored(b"a", Stored(2, 1, 0))
+    ledger.commit("n1", _frame(2, b"b", offset=0))
+    with pytest.raises(Violation, match="acknowledged is committed"):
+        ledger.answer_stored(b"a", Stored(2, 1, 0))
+    with pytest.raises(Violation, match="acknowledged as stored"):
+        ledger.answer_stored(b"b", Stored(2, 1, 7))
+
+
+def test_a_refused_entry_that_is_committed_is_found_in_either_order() -> None:
+    """NotStored is final, whether it is said before or after the commit."""
+    ledger = _ledger_with(b"a", b"b")
+    ledger.answer_not_stored(b"a")
+    with pytest.raises(Violation, match="not stored stays so"):
+        ledger.commit("n1", _frame(2, b"a", offset=0))
+    ledger.commit("n1", _frame(2, b"b", offset=0))
+    with pytest.raises(Violation, match="not stored stays so"):
+        ledger.answer_not_stored(b"b")
+
+
+def test_a_stale_read_is_found() -> None:
+    """A barrier answers with at least what was acknowledged before it was asked for."""
+    with pytest.raises(Violation, match="reads are not stale"):
+        _ledger_with().answer_barrier("n1", floor=5, index=4)
+
+
+def _view(**changes: object) -> View:
+    values: dict[str, object] = {
+        "term": 3,
+        "is_leader": False,
+        "commit_index": 5,
+        "high_watermark": 9,
+        "vote_term": 3,
+        "voted_for": None,
+    }
+    return View(**{**values, **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "rule"),
+    [
+        ({}, {"term": 2}, "terms never fall"),
+        ({}, {"commit_index": 4}, "commit indexes never fall"),
+        ({}, {"high_watermark": 8}, "high watermarks never fall"),
+        ({"voted_for": "n2"}, {"voted_for": "n3"}, "one vote per term"),
+        ({"voted_for": "n2"}, {"voted_for": None}, "one vote per term"),
+        ({}, {"term": 4}, "terms are durable"),
+    ],
+)
+def test_what_may_not_go_back_is_found(
+    before: dict[str, object], after: dict[str, object], rule: str
+) -> None:
+    """Terms, commit indexes and high watermarks never fall on a running replica; a vote stays a vote."""
+    watch = Watch()
+    watch.started("n1")
+    watch.look("n1", _view(**before))
+    with pytest.raises(Violation, match=rule):
+        watch.look("n1", _view(**after))
+
+
+def test_a_vote_is_remembered_across_a_crash_and_not_across_a_new_disk() -> None:
+    """A crash makes a replica forget its memory; its vote file still binds it."""
+    watch = Watch()
+    watch.started("n1")
+    watch.look("n1", _view(voted_for="n2"))
+    watch.started("n1")
+    with pytest.raises(Violation, match="one vote per term"):
+        watch.look("n1", _view(voted_for="n3"))
+    watch.wiped("n1")
+    watch.look("n1", _view(voted_for="n3"))
+
+
+def test_two_leaders_of_one_term_are_found() -> None:
+    """A term has one leader, however long ago the other one led."""
+    watch = Watch()
+    for node in ("n1", "n2"):
+        watch.started(node)
+    watch.look("n1", _view(is_leader=True))
+    watch.look("n1", _view(term=4, vote_term=4))
+    with pytest.raises(Violation, match="one leader per term"):
+        watch.look("n2", _view(is_leader=True))
+
+
+def test_a_frame_applied_twice_or_left_out_is_found() -> None:
+    """The chain notices a repetition at once and an omission at the next entry."""
+    history = AppliedHistory()
+    good, again, short = (ChainMachine(name, history) for name in ("n1", "n2", "n3"))
+    frames = [_frame(index, b"%d" % index, offset=2 * index) for index in (2, 3, 4)]
+    for frame in frames:
+        good.apply(frame)
+    again.apply(frames[0])
+    with pytest.raises(Violation, match="applied exactly once"):
+        again.apply(frames[0])
+    short.apply(frames[0])
+    with pytest.raises(Violation, match="applied exactly once"):
+        short.apply(frames[2])
+
+
+def test_a_restored_state_takes_repeated_frames_without_change() -> None:
+    """What the state contains may come again after a restart."""
+    history = AppliedHistory()
+    first, second = ChainMachine("n1", history), ChainMachine("n2", history)
+    frames = [_frame(index, b"%d" % index, offset=2 * index) for index in (2, 3, 4)]
+    for frame in frames:
+        first.apply(frame)
+    second.restore(first.snapshot())
+    for frame in frames:
+        second.apply(frame)
+    assert second.snapshot() == first.snapshot()
+
+
+class _Wires:
+    """A network of two nodes and what it carried."""
+
+    def __init__(self, seed: int) -> None:
+        self.scheduler = Scheduler()
+        self.arrived: list[tuple[str, int]] = []
+        self.links: list[tuple[str, str, bool]] = []
+        self.network: Network[int] = Network(
+            ["n1", "n2"],
+            self.scheduler,
+            random.Random(seed),
+            Trace(),
+            NetworkOptions(),
+            deliver=lambda _source, target, message: self.arrived.append((target, message)),
+            notify=lambda source, target, up: self.links.append((source, target, up)),
+        )
+        for name in ("n1", "n2"):
+            self.network.set_alive(name, True)
+        self.scheduler.run(1.0)
+
+    def send(self, *messages: int) -> None:
+        for message in messages:
+            self.network.send("n1", "n2", message)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_link_keeps_order_within_a_connection(seed: int) -> None:
+    """However delays differ, what was sent first arrives first."""
+    wires = _Wires(seed)
+    wires.send(*range(50))
+    wires.scheduler.run(2.0)
+    assert wires.arrived == [("n2", number) for number in range(50)]
+
+
+def test_a_broken_connection_loses_what_was_under_way_and_comes_back() -> None:
+    """The sender is told that the link is down, then up, and nothing from before arrives."""
+    wires = _Wires(1)
+    wires.links.clear()
+    wires.send(1)
+    wires.network.break_connection("n1", "n2")
+    wires.send(2)
+    wires.scheduler.run(2.0)
+    wires.send(3)
+    wires.scheduler.run(3.0)
+    assert wires.arrived == [("n2", 3)]
+    assert wires.links == [("n1", "n2", False), ("n1", "n2", True)]
+
+
+def test_a_stalled_link_delivers_late_and_a_cut_one_never() -> None:
+    """A stall holds messages back, the other direction works; a cut loses them."""
+    wires = _Wires(2)
+    wires.network.set_stalled("n1", "n2", True)
+    wires.send(1, 2)
+    wires.network.send("n2", "n1", 9)
+    wires.scheduler.run(2.0)
+    assert wires.arrived == [("n1", 9)]
+    wires.network.set_stalled("n1", "n2", False)
+    wires.scheduler.run(3.0)
+    assert wires.arrived[1:] == [("n2", 1), ("n2", 2)]
+    wires.network.set_cut("n1", "n2", True)
+    wires.send(3)
+    wires.scheduler.run(5.0)
+    wires.network.heal()
+    wires.scheduler.run(6.0)
+    assert wires.arrived[3:] == []

@@ -1,0 +1,90 @@
+"""What must hold of terms, votes, leaders and commit indexes, checked after every step of every replica."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tests.simulation.violation import require
+
+
+@dataclass(slots=True)
+class View:
+    """What a replica shows of itself after a step."""
+
+    term: int
+    is_leader: bool
+    commit_index: int
+    high_watermark: int
+    vote_term: int
+    voted_for: str | None
+
+
+@dataclass(slots=True)
+class _Seen:
+    term: int = 0
+    commit_index: int = 0
+    high_watermark: int = 0
+
+
+class Watch:
+    """Remembers what each replica showed, while it runs and across its crashes, and who led which term."""
+
+    def __init__(self) -> None:
+        self.leader_of: dict[int, str] = {}
+        self._running: dict[str, _Seen] = {}
+        self._vote: dict[str, tuple[int, str | None]] = {}
+
+    def started(self, node: str) -> None:
+        """A process starts: what it knew in memory is gone, its vote file is not."""
+        self._running[node] = _Seen()
+
+    def wiped(self, node: str) -> None:
+        """The disk is new: it remembers no vote, and must not cast one as if it did."""
+        self._vote.pop(node, None)
+
+    def look(self, node: str, view: View) -> None:
+        """Check one replica against everything before."""
+        seen = self._running[node]
+        if view.term != seen.term:
+            require(view.term > seen.term, "terms never fall", lambda: f"{node}: {seen.term} to {view.term}")
+            seen.term = view.term
+        if view.commit_index != seen.commit_index:
+            require(
+                view.commit_index > seen.commit_index,
+                "commit indexes never fall",
+                lambda: f"{node}: {seen.commit_index} to {view.commit_index}",
+            )
+            seen.commit_index = view.commit_index
+        if view.high_watermark != seen.high_watermark:
+            require(
+                view.high_watermark > seen.high_watermark,
+                "high watermarks never fall",
+                lambda: f"{node}: {seen.high_watermark} to {view.high_watermark}",
+            )
+            seen.high_watermark = view.high_watermark
+        if view.is_leader:
+            leader = self.leader_of.setdefault(view.term, node)
+            require(
+                leader == node,
+                "one leader per term",
+                lambda: f"term {view.term} has the leaders {leader} and {node}",
+            )
+        self._look_at_vote(node, view.vote_term, view.voted_for)
+        require(
+            view.vote_term >= view.term,
+            "terms are durable",
+            lambda: f"{node} works in term {view.term}, its disk has {view.vote_term}",
+        )
+
+    def _look_at_vote(self, node: str, term: int, voted_for: str | None) -> None:
+        known = self._vote.get(node)
+        now = (term, voted_for)
+        if known == now:
+            return
+        if known is not None:
+            require(
+                term > known[0] or (term == known[0] and known[1] is None),
+                "one vote per term",
+                lambda: f"{node} had durably voted for {known[1]} in term {known[0]}, now {now}",
+            )
+        self._vote[node] = now
