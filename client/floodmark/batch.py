@@ -28,7 +28,8 @@ from typing import Final
 
 import google_crc32c
 import msgspec
-import zstandard
+
+from floodmark import compression
 from floodmark.errors import InvalidBatch, TooLarge
 from floodmark.limits import (
     BATCH_BYTES_MAX,
@@ -43,12 +44,14 @@ HEADER_BYTES: Final = 72
 CODEC_NONE: Final = 0
 CODEC_ZSTD: Final = 1
 NO_PRODUCER: Final = bytes(16)
+_CODECS: Final = (CODEC_NONE, CODEC_ZSTD)
 
 _HEADER = struct.Struct("<4sIIB3sIIqq16sIIQ")
 _AFTER_CRC = struct.Struct("<B3sIIqq16sIIQ")
 _PREFIX = struct.Struct("<4sII")
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(list[Record])
+_JSON = msgspec.json.Decoder(msgspec.Raw)
 
 
 class BatchHeader(msgspec.Struct, frozen=True, gc=False):
@@ -86,25 +89,22 @@ def encode(
     """Pack records into one batch. Raises ``InvalidBatch`` when empty, ``TooLarge`` above a cap."""
     if not 1 <= len(records) <= BATCH_RECORDS_MAX:
         raise InvalidBatch(f"a batch has 1 to {BATCH_RECORDS_MAX} records, not {len(records)}")
+    if codec not in _CODECS:
+        raise InvalidBatch(f"unknown codec {codec}; 0 (none) and 1 (zstd) are known")
     raw = _ENCODER.encode(records)
     if len(raw) > BATCH_RAW_BYTES_MAX:
         raise TooLarge(f"a batch of {len(raw)} bytes; at most {BATCH_RAW_BYTES_MAX} before compression")
-    body = _compress(raw, codec)
+    body = compression.compress(raw) if codec == CODEC_ZSTD else raw
     length = HEADER_BYTES + len(body)
     if length > BATCH_BYTES_MAX:
         raise TooLarge(f"a batch of {length} bytes; at most {BATCH_BYTES_MAX} are allowed")
-    rest = _AFTER_CRC.pack(
-        codec,
-        bytes(3),
-        len(records),
-        len(raw),
-        records[0].timestamp,
-        max(record.timestamp for record in records),
-        producer_id,
-        producer_epoch,
-        0,
-        sequence,
-    )
+    first, latest = records[0].timestamp, max([record.timestamp for record in records])
+    try:
+        rest = _AFTER_CRC.pack(
+            codec, bytes(3), len(records), len(raw), first, latest, producer_id, producer_epoch, 0, sequence
+        )
+    except struct.error as error:
+        raise InvalidBatch(f"a timestamp, epoch or sequence is out of range: {error}") from error
     crc = google_crc32c.extend(google_crc32c.value(rest), body)
     return b"".join((_PREFIX.pack(MAGIC, length, crc), rest, body))
 
@@ -113,21 +113,9 @@ def decode_header(batch: bytes) -> BatchHeader:
     """Read the header, checking its form and caps but not the checksum. Raises ``InvalidBatch``."""
     if len(batch) < HEADER_BYTES:
         raise InvalidBatch(f"a record batch has at least {HEADER_BYTES} bytes, this has {len(batch)}")
-    (
-        magic,
-        length,
-        _crc,
-        codec,
-        reserved,
-        count,
-        raw_length,
-        first,
-        latest,
-        pid,
-        epoch,
-        zero,
-        seq,
-    ) = _HEADER.unpack_from(batch)
+    magic, length, _, codec, reserved, count, raw_length, first, latest, name, epoch, zero, sequence = (
+        _HEADER.unpack_from(batch)
+    )
     if magic != MAGIC:
         raise InvalidBatch("this is not a record batch: it does not start with FMB1")
     if length != len(batch):
@@ -136,66 +124,83 @@ def decode_header(batch: bytes) -> BatchHeader:
         raise TooLarge(f"a batch of {length} bytes; at most {BATCH_BYTES_MAX} are allowed")
     if any(reserved) or zero:
         raise InvalidBatch("reserved bytes of the batch header are not zero")
-    if codec not in (CODEC_NONE, CODEC_ZSTD):
+    if codec not in _CODECS:
         raise InvalidBatch(f"unknown codec {codec}; 0 (none) and 1 (zstd) are known")
     if not 1 <= count <= BATCH_RECORDS_MAX:
         raise InvalidBatch(f"a batch has 1 to {BATCH_RECORDS_MAX} records, this claims {count}")
     if raw_length > BATCH_RAW_BYTES_MAX:
         raise TooLarge(f"a batch of {raw_length} bytes before compression; at most {BATCH_RAW_BYTES_MAX}")
-    return BatchHeader(length, codec, count, raw_length, first, latest, pid, epoch, seq)
+    return BatchHeader(length, codec, count, raw_length, first, latest, name, epoch, sequence)
 
 
 def check(batch: bytes, *, record_bytes_max: int = RECORD_BYTES_MAX_DEFAULT) -> BatchHeader:
-    """Check a whole batch on its way in: checksum, exact count, timestamps, every cap.
+    """Check a whole batch on its way in: checksum, exact count, timestamps, JSON values, every cap.
 
     Raises ``InvalidBatch`` or ``TooLarge``.
     """
-    return _decode_checked(batch, record_bytes_max)[0]
+    header = decode_header(batch)
+    records = _records(batch, header)
+    times = [record.timestamp for record in records]
+    if times[0] != header.first_timestamp:
+        raise InvalidBatch("first_timestamp is not the first record's timestamp")
+    if max(times) != header.max_timestamp:
+        raise InvalidBatch("max_timestamp is not the greatest of the records' timestamps")
+    plain = [record.headers for record in records].count(None) == len(records)
+    # A batch that is smaller than one record may be holds no record that is too large.
+    if not plain or (header.raw_length > record_bytes_max and _longest(records) > record_bytes_max):
+        for record in records:
+            record.check(record_bytes_max)
+    if True in [record.is_json for record in records]:
+        _check_json(records)
+    return header
 
 
 def decode(batch: bytes) -> list[Record]:
     """The records of a batch, its checksum and count verified. Raises ``InvalidBatch``."""
-    return _decode_checked(batch, BATCH_RAW_BYTES_MAX)[1]
+    return _records(batch, decode_header(batch))
 
 
-def _decode_checked(batch: bytes, record_bytes_max: int) -> tuple[BatchHeader, list[Record]]:
-    header = decode_header(batch)
-    crc = int.from_bytes(batch[8:12], "little")
-    if google_crc32c.value(batch[12:]) != crc:
+def _records(batch: bytes, header: BatchHeader) -> list[Record]:
+    if google_crc32c.value(batch[12:]) != int.from_bytes(batch[8:12], "little"):
         raise InvalidBatch("the batch fails its CRC32C: it was damaged on its way, send it again")
-    raw = _decompress(batch[HEADER_BYTES:], header)
+    body = batch[HEADER_BYTES:]
+    if header.codec == CODEC_ZSTD:
+        body = compression.decompress(body, header.raw_length)
+    elif len(body) != header.raw_length:
+        raise InvalidBatch(f"raw_length says {header.raw_length} and the records have {len(body)} bytes")
+    if _claimed_count(body) != header.count:
+        raise InvalidBatch(f"the batch claims {header.count} records and holds another number of them")
     try:
-        records = _DECODER.decode(raw)
+        return _DECODER.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise InvalidBatch(f"the records of the batch can not be decoded: {error}") from error
-    if len(records) != header.count:
-        raise InvalidBatch(f"the batch claims {header.count} records and has {len(records)}")
-    if records[0].timestamp != header.first_timestamp:
-        raise InvalidBatch("first_timestamp is not the first record's timestamp")
-    if max(record.timestamp for record in records) != header.max_timestamp:
-        raise InvalidBatch("max_timestamp is not the greatest of the records' timestamps")
-    if len(raw) > record_bytes_max or any(record.headers for record in records):
-        for record in records:
-            record.check(record_bytes_max)
-    return header, records
 
 
-def _compress(raw: bytes, codec: int) -> bytes:
-    if codec == CODEC_NONE:
-        return raw
-    if codec == CODEC_ZSTD:
-        return zstandard.ZstdCompressor(level=1).compress(raw)
-    raise InvalidBatch(f"unknown codec {codec}")
+def _claimed_count(raw: bytes) -> int:
+    """The length that the MessagePack array in ``raw`` claims, so that nothing is allocated for a lie."""
+    kind = raw[0] if raw else 0
+    if kind & 0xF0 == 0x90:
+        return kind & 0x0F
+    if kind == 0xDC:
+        return int.from_bytes(raw[1:3], "big")
+    if kind == 0xDD:
+        return int.from_bytes(raw[1:5], "big")
+    return -1
 
 
-def _decompress(body: bytes, header: BatchHeader) -> bytes:
-    if header.codec == CODEC_NONE:
-        raw = body
-    else:
-        try:
-            raw = zstandard.ZstdDecompressor().decompress(body, max_output_size=BATCH_RAW_BYTES_MAX)
-        except zstandard.ZstdError as error:
-            raise InvalidBatch(f"the zstd frame of the batch can not be decoded: {error}") from error
-    if len(raw) != header.raw_length:
-        raise InvalidBatch(f"raw_length says {header.raw_length} and the records have {len(raw)} bytes")
-    return raw
+def _longest(records: list[Record]) -> int:
+    """No record without headers has a larger size than this; far cheaper than to ask each."""
+    return max([len(record.value) for record in records]) + max(
+        [len(record.key or b"") for record in records]
+    )
+
+
+def _check_json(records: list[Record]) -> None:
+    """Readers are handed a JSON value to the letter, so a broken one must not get in."""
+    for record in records:
+        if record.is_json:
+            try:
+                record.value.decode()
+                _JSON.decode(record.value)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                raise InvalidBatch(f"a value is marked as JSON and is none: {error}") from error

@@ -11,7 +11,9 @@ FloodmarkError
 │   ├── UnknownTopic          404
 │   ├── UnknownPartition      404
 │   └── UnknownGroup          404
+├── MethodNotAllowed          405  not this method on this path
 ├── NotAcceptable             406  none of the offered media types
+├── RequestTimeout            408  the request came too slowly; nothing was stored
 ├── Conflict                  409
 │   ├── TopicExists           409  with another configuration
 │   └── SequenceGap           409  a producer's sequence skipped ahead

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+
 from floodmark.errors import InvalidRequest, TooLarge
 from floodmark.limits import RECORD_HEADERS_MAX
 
 
-class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Record(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
     """One record as it lies in a batch: a MessagePack array of these five fields, in this order.
 
     timestamp  event time in milliseconds since the Unix epoch
@@ -29,7 +30,10 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
         """The value as Python objects. Raises ``InvalidRequest`` when it is opaque bytes."""
         if not self.is_json:
             raise InvalidRequest("the value of this record is bytes, not JSON")
-        return msgspec.json.decode(self.value)
+        try:
+            return msgspec.json.decode(self.value)
+        except (ValueError, RecursionError) as error:  # msgspec's own errors are ValueErrors
+            raise InvalidRequest(f"the value of this record is no JSON: {error}") from error
 
     @property
     def size(self) -> int:
