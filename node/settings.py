@@ -1,0 +1,153 @@
+"""What an operator can set, as frozen values with units in their names.
+
+``cluster`` and ``raft`` must be the same on every node of a cluster; everything else belongs to one process.
+Where the values come from (file, environment, flags) is in settings_sources.py; what must hold between them
+in settings_rules.py.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from consensus.types import GroupOptions
+
+DEFAULT_HTTP_PORT = 7070
+DEFAULT_PEER_PORT = 7170
+
+
+class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who this process is."""
+
+    id: str = ""
+    """Unique in the cluster and for ever: it is written into the data folder. ``[A-Za-z0-9._-]``, 1 to 64."""
+    data_dir: str = ""
+    """Folder of this node alone; made when missing."""
+    rack: str = ""
+    """Failure domain. Replicas of one partition are spread over racks first."""
+
+
+class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The port that users meet."""
+
+    listen: str = f"127.0.0.1:{DEFAULT_HTTP_PORT}"
+    """host:port; port 0 takes a free one."""
+    advertise: str = ""
+    """Base URL that other nodes and clients reach this one by; by default made from ``listen``."""
+
+
+class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The port that the other nodes meet."""
+
+    listen: str = f"127.0.0.1:{DEFAULT_PEER_PORT}"
+    advertise: str = ""
+    """host:port that the other nodes reach this one by; by default what ``cluster.peers`` says."""
+
+
+class ClusterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What makes nodes one cluster; the same everywhere, but for ``dial``."""
+
+    id: str = "floodmark"
+    secret: str = ""
+    """Proves to peers that a node belongs here. At least 16 characters; or put it into ``secret_file``."""
+    secret_file: str = ""
+    peers: dict[str, str] = {}
+    """The initial nodes, this one included: node id -> host:port of its peer port."""
+    dial: dict[str, str] = {}
+    """Other addresses to dial peers by (a proxy, a tunnel): node id -> host:port."""
+
+
+class LimitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where this process says no, so that it never grows without bound."""
+
+    inflight_partition_bytes: int = 64 << 20
+    """Batches of one partition that wait for their acknowledgement."""
+    inflight_node_bytes: int = 256 << 20
+    """Request bodies held by this process at once."""
+    connections_max: int = 2_000
+    connections_per_address_max: int = 1_000
+    body_bytes_max: int = 64 << 20
+    """One HTTP request body."""
+    fetch_bytes_max: int = 8 << 20
+    """One HTTP answer to a fetch; at least one batch is always answered."""
+    header_timeout_s: float = 10.0
+    wait_s_max: float = 60.0
+    """Longest long-poll."""
+    producers_per_partition_max: int = 10_000
+    """Idempotent producers that a partition remembers; the longest silent are forgotten first."""
+
+
+class RaftSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Timing of the consensus groups; the same everywhere."""
+
+    heartbeat_s: float = 0.1
+    election_timeout_min_s: float = 0.5
+    election_timeout_max_s: float = 1.0
+    leader_fallback_s: float = 0.45
+
+    def options(self) -> GroupOptions:
+        """As the groups take it; raises ``ValueError`` where the relations do not hold."""
+        return GroupOptions(
+            heartbeat_s=self.heartbeat_s,
+            election_timeout_min_s=self.election_timeout_min_s,
+            election_timeout_max_s=self.election_timeout_max_s,
+            leader_fallback_s=self.leader_fallback_s,
+        )
+
+
+class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How this process uses its disk."""
+
+    fsync_threads: int = 4
+    """Flushes that run at once; more help on disks with deep queues."""
+    retention_interval_s: float = 5.0
+    """How often each partition is asked whether segments have expired."""
+
+
+class TopicDefaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a topic gets that is created without saying."""
+
+    partitions: int = 1
+    replication_factor: int = 0
+    """0: three, or as many as there are nodes."""
+
+
+class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is written to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "console", "json"] = "auto"
+    """auto: console on a terminal, JSON elsewhere."""
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All of it, one section per TOML table."""
+
+    node: NodeSettings = NodeSettings()
+    http: HttpSettings = HttpSettings()
+    peer: PeerSettings = PeerSettings()
+    cluster: ClusterSettings = ClusterSettings()
+    limits: LimitSettings = LimitSettings()
+    raft: RaftSettings = RaftSettings()
+    storage: StorageSettings = StorageSettings()
+    topics: TopicDefaults = TopicDefaults()
+    log: LogSettings = LogSettings()
+
+    @property
+    def initial_nodes(self) -> list[str]:
+        """Ids of the nodes that form the cluster, sorted."""
+        return sorted(self.cluster.peers)
+
+    @property
+    def peer_advertise(self) -> str:
+        """Where the other nodes find this one."""
+        return self.peer.advertise or self.cluster.peers.get(self.node.id, self.peer.listen)
+
+
+class InvalidSettings(Exception):
+    """Settings that can not be used; the text has one line per problem, each naming the field and the fix."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems

@@ -1,0 +1,161 @@
+"""What must hold within and between the settings. All problems are reported together."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from node.settings import ClusterSettings, InvalidSettings, Settings
+
+_NODE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_SECRET_LENGTH_MIN = 16
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """("host", port) of ``host:port`` or ``[v6]:port``; raises ``ValueError``."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isdigit() or int(port) > 65_535:
+        raise ValueError(f"{address!r} is not host:port")
+    if host.startswith("[") != host.endswith("]"):
+        raise ValueError(f"{address!r} is not host:port")
+    if ":" in host and not host.startswith("["):
+        raise ValueError(f"{address!r}: put an IPv6 address into brackets, as in [::1]:7070")
+    return host.strip("[]"), int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens on ``host``."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def exposed_listeners(settings: Settings) -> list[str]:
+    """The listen addresses that other machines may reach; nothing there asks users who they are yet."""
+    return [
+        f"{name} = {address}"
+        for name, address in (("http.listen", settings.http.listen), ("peer.listen", settings.peer.listen))
+        if not is_loopback(split_address(address)[0])
+    ]
+
+
+def check(settings: Settings) -> None:
+    """Raise ``InvalidSettings`` with every problem found."""
+    problems = [
+        *_identity(settings),
+        *_addresses(settings),
+        *_cluster(settings),
+        *_numbers(settings),
+        *_raft(settings),
+    ]
+    if problems:
+        raise InvalidSettings(problems)
+
+
+def _identity(settings: Settings) -> Iterator[str]:
+    if not settings.node.id:
+        yield 'node.id is missing: give this node a name that no other node has, as in id = "n1"'
+    elif not _NODE_ID.fullmatch(settings.node.id):
+        yield f"node.id = {settings.node.id!r}: use 1 to 64 of A-Z a-z 0-9 . _ -, first a letter or digit"
+    if not settings.node.data_dir:
+        yield 'node.data_dir is missing: name a folder for this node alone, as in data_dir = "data/n1"'
+    if len(settings.node.rack) > 64:
+        yield "node.rack: at most 64 characters"
+
+
+def _addresses(settings: Settings) -> Iterator[str]:
+    named = {
+        "http.listen": settings.http.listen,
+        "peer.listen": settings.peer.listen,
+        **({"peer.advertise": settings.peer.advertise} if settings.peer.advertise else {}),
+        **{f"cluster.peers.{node}": address for node, address in settings.cluster.peers.items()},
+        **{f"cluster.dial.{node}": address for node, address in settings.cluster.dial.items()},
+    }
+    for name, address in named.items():
+        try:
+            _, port = split_address(address)
+        except ValueError as error:
+            yield f'{name}: {error}; write it as in "127.0.0.1:7070"'
+            continue
+        if port == 0 and name != "http.listen":
+            yield f"{name} = {address!r}: other nodes must know this port, so it can not be 0"
+    if settings.http.advertise:
+        yield from _advertised_url(settings.http.advertise)
+    elif _is_wildcard(settings.http.listen):
+        yield (
+            f"http.advertise is missing: nobody can dial http.listen = {settings.http.listen!r}; give the URL "
+            'by which others reach this node, as in advertise = "http://node1.example:7070"'
+        )
+
+
+def _is_wildcard(address: str) -> bool:
+    try:
+        return split_address(address)[0] in ("0.0.0.0", "::", "*")  # noqa: S104 - compared, not bound
+    except ValueError:
+        return False
+
+
+def _advertised_url(url: str) -> Iterator[str]:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or len(url) > 200:
+        yield f'http.advertise = {url!r}: write a base URL without a path, as in "http://10.0.0.1:7070"'
+
+
+def _cluster(settings: Settings) -> Iterator[str]:
+    cluster = settings.cluster
+    if not cluster.id or len(cluster.id) > 64:
+        yield "cluster.id: 1 to 64 characters, the same on every node"
+    if not cluster.peers:
+        yield 'cluster.peers is empty: list the initial nodes, this one included, as in n1 = "127.0.0.1:7170"'
+    elif settings.node.id and settings.node.id not in cluster.peers:
+        yield (
+            f"cluster.peers lacks this node ({settings.node.id}): it has {', '.join(sorted(cluster.peers))}; "
+            "every node has the same list, itself included"
+        )
+    for node in cluster.peers:
+        if not _NODE_ID.fullmatch(node):
+            yield f"cluster.peers.{node}: a node id is 1 to 64 of A-Z a-z 0-9 . _ -"
+    for node in cluster.dial:
+        if node not in cluster.peers:
+            yield f"cluster.dial.{node}: there is no such node in cluster.peers"
+    yield from _secret(cluster)
+
+
+def _secret(cluster: ClusterSettings) -> Iterator[str]:
+    if cluster.secret and cluster.secret_file:
+        yield "cluster.secret and cluster.secret_file are both given: keep one of them"
+    elif not cluster.secret and not cluster.secret_file:
+        yield "cluster.secret is missing: the same random text on every node, as of `openssl rand -hex 32`"
+    elif cluster.secret and len(cluster.secret) < _SECRET_LENGTH_MIN:
+        yield f"cluster.secret has {len(cluster.secret)} characters: use at least {_SECRET_LENGTH_MIN}"
+
+
+def _numbers(settings: Settings) -> Iterator[str]:
+    limits = settings.limits
+    for name in limits.__struct_fields__:
+        if getattr(limits, name) <= 0:
+            yield f"limits.{name} = {getattr(limits, name)}: it must be above 0"
+    if limits.inflight_partition_bytes < 8 << 20:
+        yield "limits.inflight_partition_bytes: one record batch has up to 8388608 bytes; use at least that"
+    if limits.inflight_node_bytes < limits.body_bytes_max:
+        yield "limits.inflight_node_bytes must be at least limits.body_bytes_max: the largest body must get in"
+    if not 1 <= settings.storage.fsync_threads <= 64:
+        yield f"storage.fsync_threads = {settings.storage.fsync_threads}: use 1 to 64"
+    if settings.storage.retention_interval_s <= 0:
+        yield "storage.retention_interval_s must be above 0"
+    if not 1 <= settings.topics.partitions <= 1_000:
+        yield f"topics.partitions = {settings.topics.partitions}: use 1 to 1000"
+    if not 0 <= settings.topics.replication_factor <= 7:
+        yield f"topics.replication_factor = {settings.topics.replication_factor}: use 1 to 7, or 0"
+
+
+def _raft(settings: Settings) -> Iterator[str]:
+    try:
+        settings.raft.options()
+    except ValueError as error:
+        yield f"raft: {error}"

@@ -1,0 +1,1 @@
+"""Tests of a node, from its pure parts to three of them over real sockets."""

@@ -1,0 +1,140 @@
+"""Settings: sources, precedence, and messages that name the field and the fix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node import settings_rules, settings_sources
+from node.settings import InvalidSettings, Settings
+
+FILE = """
+[node]
+id = "n1"
+data_dir = "data"
+[cluster]
+secret = "0123456789abcdef"
+peers = { n1 = "127.0.0.1:7170", n2 = "127.0.0.1:7171" }
+[raft]
+heartbeat_s = 0.05
+"""
+
+
+def write(tmp_path: Path, text: str = FILE) -> Path:
+    """A settings file."""
+    path = tmp_path / "node.toml"
+    path.write_text(text)
+    return path
+
+
+def problems(config: Path | None = None, **given: Any) -> str:
+    """What is wrong with these settings."""
+    with pytest.raises(InvalidSettings) as caught:
+        settings_sources.load(config, **given)
+    return str(caught.value)
+
+
+def test_a_flag_wins_over_the_environment_over_the_file_over_the_default(tmp_path: Path) -> None:
+    """Each source overrides the one before, field by field."""
+    settings = settings_sources.load(
+        write(tmp_path),
+        environment={"FLOODMARK_RAFT_HEARTBEAT_S": "0.07", "FLOODMARK_NODE_RACK": "r1", "HOME": "/"},
+        flags={"node.rack": "r2", "node.data_dir": None},
+    )
+    assert settings.raft.heartbeat_s == 0.07
+    assert (settings.node.rack, settings.node.data_dir) == ("r2", "data")
+    assert settings.raft.election_timeout_max_s == Settings().raft.election_timeout_max_s
+    assert settings.initial_nodes == ["n1", "n2"]
+    assert settings.peer_advertise == "127.0.0.1:7170"
+
+
+def test_peers_can_be_given_in_one_variable(tmp_path: Path) -> None:
+    """A map is written as name=address pairs."""
+    settings = settings_sources.load(
+        write(tmp_path), environment={"FLOODMARK_CLUSTER_PEERS": "n1=127.0.0.1:1, n9=127.0.0.1:9"}
+    )
+    assert settings.cluster.peers == {"n1": "127.0.0.1:1", "n9": "127.0.0.1:9"}
+    assert "n1=127.0.0.1:7170" in problems(write(tmp_path), environment={"FLOODMARK_CLUSTER_PEERS": "n1"})
+
+
+def test_unknown_names_are_errors_with_a_suggestion(tmp_path: Path) -> None:
+    """A typing error never becomes a default."""
+    text = problems(
+        write(tmp_path, FILE + 'hartbeat_s = 1\n[clutser]\nid = "x"\n'),
+        environment={"FLOODMARK_HTTP_LISTN": "x", "FLOODMARK_PROFILE": "of the command line"},
+        flags={"node.rak": "r"},
+    )
+    assert "raft.hartbeat_s; did you mean heartbeat_s?" in text
+    assert "[clutser]; did you mean cluster?" in text
+    assert "FLOODMARK_HTTP_LISTN: unknown setting http.listn; did you mean listen?" in text
+    assert "node.rak; did you mean rack?" in text
+    assert "PROFILE" not in text
+
+
+def test_all_problems_are_told_at_once_each_with_its_field() -> None:
+    """An empty configuration says everything that is missing."""
+    text = problems()
+    for field in ("node.id", "node.data_dir", "cluster.peers", "cluster.secret"):
+        assert field in text
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        ({"node.id": "a b"}, "node.id"),
+        ({"node.id": "n7"}, "cluster.peers lacks this node (n7)"),
+        ({"http.listen": "7070"}, "http.listen"),
+        ({"http.listen": "::1:7070"}, "brackets"),
+        ({"http.listen": "0.0.0.0:7070"}, "http.advertise is missing"),
+        ({"http.advertise": "ftp://x"}, "http.advertise"),
+        ({"peer.listen": "127.0.0.1:0"}, "peer.listen"),
+        ({"cluster.secret": "short"}, "cluster.secret has 5"),
+        ({"cluster.secret_file": "x"}, "both given"),
+        ({"cluster.dial": {"n9": "127.0.0.1:1"}}, "cluster.dial.n9"),
+        ({"raft.heartbeat_s": "0.4"}, "raft: 3 heartbeats"),
+        ({"raft.heartbeat_s": "soon"}, "raft.heartbeat_s: Expected"),
+        ({"limits.connections_max": 0}, "limits.connections_max"),
+        ({"limits.inflight_node_bytes": 1 << 20}, "limits.inflight_node_bytes"),
+        ({"storage.fsync_threads": 0}, "storage.fsync_threads"),
+        ({"log.level": "loud"}, "log.level"),
+    ],
+)
+def test_a_bad_value_names_its_field(tmp_path: Path, flags: dict[str, Any], named: str) -> None:
+    """One wrong value, one message."""
+    assert named in problems(write(tmp_path), flags=flags)
+
+
+def test_a_file_that_can_not_be_used_says_why(tmp_path: Path) -> None:
+    """Missing, not TOML, not a table."""
+    assert "can not be read" in problems(tmp_path / "none.toml")
+    assert "is not TOML" in problems(write(tmp_path, "= 1"))
+    assert "must be a table" in problems(write(tmp_path, "node = 1"))
+
+
+def test_the_secret_may_lie_in_a_file(tmp_path: Path) -> None:
+    """Its line end does not count; a short or missing one is refused."""
+    secret = tmp_path / "secret"
+    secret.write_text("0123456789abcdef\n")
+    text = FILE.replace('secret = "0123456789abcdef"', f'secret_file = "{secret}"')
+    settings = settings_sources.load(write(tmp_path, text))
+    assert settings_sources.secret_of(settings) == b"0123456789abcdef"
+    secret.write_text("short")
+    with pytest.raises(InvalidSettings, match="secret_file"):
+        settings_sources.secret_of(settings)
+    secret.unlink()
+    with pytest.raises(InvalidSettings, match="secret_file"):
+        settings_sources.secret_of(settings)
+
+
+def test_listeners_beyond_loopback_are_named(tmp_path: Path) -> None:
+    """What an operator is warned of at the start."""
+    assert settings_rules.exposed_listeners(settings_sources.load(write(tmp_path))) == []
+    wide = settings_sources.load(
+        write(tmp_path), flags={"http.listen": "0.0.0.0:7070", "http.advertise": "http://10.0.0.1:7070"}
+    )
+    assert settings_rules.exposed_listeners(wide) == ["http.listen = 0.0.0.0:7070"]
+    assert settings_rules.is_loopback("localhost")
+    assert settings_rules.is_loopback("::1")
+    assert not settings_rules.is_loopback("node1.example")
