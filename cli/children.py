@@ -1,0 +1,86 @@
+"""Node processes of a local cluster: start them, notice when one dies, and stop them all.
+
+A child must not outlive this process, however it ends: each holds the reading end of a pipe as its stdin
+and stops when that ends (``start --stop-with-stdin``), which the operating system sees to.
+Children are in process groups of their own, so that Ctrl-C reaches only this process, which then stops them
+in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cli.session import talk
+
+STOP_TIMEOUT_S = 10.0
+"""A node that gets SIGTERM hands over and drains within this time."""
+_LAST_LINES = 12
+
+
+@dataclass(slots=True)
+class Child:
+    """One node process. Its output goes to ``log``."""
+
+    name: str
+    log: Path
+    process: asyncio.subprocess.Process
+
+    def last_lines(self) -> str:
+        """The end of the log, to show why a node died."""
+        with self.log.open(encoding="utf-8", errors="replace") as lines:
+            return "".join(f"  {self.name}: {line.rstrip()}\n" for line in deque(lines, _LAST_LINES))
+
+
+async def start_child(name: str, *, config: Path, log: Path) -> Child:
+    """Start the node that ``config`` describes, with the Python that runs us.
+
+    ``-P`` keeps the current folder off the module path: a folder named ``cli`` there is not ours.
+    """
+    with log.open("ab") as out:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "cli.main", "start", "--config", str(config), "--stop-with-stdin"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=out,
+            stderr=out,
+            process_group=0,
+        )
+    return Child(name, log, process)
+
+
+async def first_to_end(children: Sequence[Child]) -> Child:
+    """Wait until any child ends by itself."""
+    waits = {asyncio.ensure_future(child.process.wait()): child for child in children}
+    try:
+        done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        return waits[done.pop()]
+    finally:
+        for wait in waits:
+            wait.cancel()
+
+
+async def stop_children(children: Sequence[Child]) -> None:
+    """SIGTERM to all that still run; SIGKILL, with a warning, to those that take too long."""
+    for child in children:
+        _signal(child, signal.SIGTERM)
+    waits = {asyncio.ensure_future(child.process.wait()): child for child in children}
+    if not waits:
+        return
+    _, late = await asyncio.wait(waits, timeout=STOP_TIMEOUT_S)
+    for wait in late:
+        child = waits[wait]
+        talk(f"warning: {child.name} did not stop within {STOP_TIMEOUT_S:.0f} s: killed; see {child.log}")
+        _signal(child, signal.SIGKILL)
+        await wait
+
+
+def _signal(child: Child, number: signal.Signals) -> None:
+    if child.process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            child.process.send_signal(number)

@@ -1,0 +1,116 @@
+"""How a command ends: the one place that turns errors into exit codes and into words.
+
+0 fine, 1 error, 2 usage, 3 not found, 4 conflict, 5 unavailable, 130 interrupted, 141 nobody reads the output
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import click
+from floodmark import errors
+
+OK, ERROR, USAGE, NOT_FOUND, CONFLICT, UNAVAILABLE = range(6)
+INTERRUPTED = 128 + 2
+"""What a shell reports for a process that SIGINT ended."""
+READER_GONE = 128 + 13
+"""What a shell reports for a process that SIGPIPE ended: nobody reads our output any more."""
+
+_CODES: tuple[tuple[type[errors.FloodmarkError], int], ...] = (
+    (errors.NotFound, NOT_FOUND),
+    (errors.OffsetBelowStart, NOT_FOUND),
+    (errors.OffsetPastEnd, NOT_FOUND),
+    (errors.Conflict, CONFLICT),
+    (errors.OffsetMismatch, CONFLICT),
+    (errors.ProducerFenced, CONFLICT),
+    (errors.TooManyRequests, UNAVAILABLE),
+    (errors.RequestTimeout, UNAVAILABLE),
+    (errors.Unavailable, UNAVAILABLE),
+    (errors.OutcomeUnknown, UNAVAILABLE),
+    (errors.StorageFull, UNAVAILABLE),
+    (errors.TransportError, UNAVAILABLE),
+)
+
+
+_HINTS: dict[type[errors.FloodmarkError], str] = {
+    errors.TransportError: "is a node running there? 'floodmark dev' starts some; --server names another",
+    errors.OutcomeUnknown: "it may or may not have been stored: read the topic before sending it again",
+}
+
+
+class Failure(click.ClickException):
+    """An error that a command found itself, with the exit code that fits and perhaps a hint."""
+
+    def __init__(self, message: str, *, exit_code: int = ERROR, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.code = exit_code
+        self.hint = hint
+
+
+def exit_code_of(error: BaseException) -> int:
+    """The exit code that an error ends a command with."""
+    if isinstance(error, Failure):
+        return error.code
+    if isinstance(error, click.ClickException):
+        return error.exit_code
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        return INTERRUPTED
+    if isinstance(error, BrokenPipeError):
+        return READER_GONE
+    return next((code for cls, code in _CODES if isinstance(error, cls)), ERROR)
+
+
+def describe(error: BaseException) -> tuple[str, str | None]:
+    """What is wrong, in one line, and what to do about it where that is known."""
+    hint: str | None = None
+    match error:
+        case click.UsageError():
+            command = error.ctx.command_path if error.ctx else "floodmark"
+            message, hint = error.format_message(), f"'{command} --help' explains this command"
+        case Failure():
+            message, hint = error.message, error.hint
+        case click.ClickException():
+            message = error.format_message()
+        case errors.FloodmarkError():
+            message, hint = error.detail, _HINTS.get(type(error))
+        case OSError():
+            message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        case _:
+            message = f"{type(error).__name__}: {error}"
+            hint = "this is a defect; --debug shows where it happened"
+    return message, hint
+
+
+def guard(command: Callable[[], Any], *, debug: Callable[[], bool]) -> int:
+    """Run a command to its end and return its exit code; says on stderr what went wrong.
+
+    With ``debug`` the traceback comes first.
+    """
+    try:
+        result = command()
+        sys.stdout.flush()
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED
+    except BrokenPipeError:
+        _discard_output()
+        return READER_GONE
+    except Exception as error:  # noqa: BLE001 - nothing may end a command with a traceback
+        if debug():
+            traceback.print_exception(error)
+        message, hint = describe(error)
+        click.secho(f"error: {message}", fg="red", err=True)
+        if hint:
+            click.echo(f"hint: {hint}", err=True)
+        return exit_code_of(error)
+    return result if isinstance(result, int) else OK
+
+
+def _discard_output() -> None:
+    """Point stdout at nothing, so that the flush when Python ends has nowhere to fail."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

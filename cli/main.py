@@ -1,0 +1,69 @@
+"""The ``floodmark`` command: its tree of subcommands, loaded one at a time."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any, cast
+
+import click
+
+from cli.exits import guard
+from cli.session import Session, cluster_options
+
+_COMMANDS = {
+    "cluster": "cli.cluster",
+    "completion": "cli.completion",
+    "consume": "cli.consume",
+    "dev": "cli.dev",
+    "node": "cli.node",
+    "produce": "cli.produce",
+    "profile": "cli.profile",
+    "start": "cli.start",
+    "topic": "cli.topic",
+    "verify": "cli.verify",
+}
+"""Command -> module that holds it under the same name: a command loads only what it needs."""
+
+
+class Floodmark(click.Group):
+    """The root: finds commands in their modules, and ends every one of them in the same way."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Names in the order that help shows them."""
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import the module of a command."""
+        module = _COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        return cast(click.Command, getattr(importlib.import_module(module), cmd_name))
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        """Run, and exit with a code of ``cli.exits`` instead of an exception."""
+        session = Session()
+        options: dict[str, Any] = {"obj": session, **extra, "standalone_mode": False}
+        code = guard(lambda: super(Floodmark, self).main(*args, **options), debug=lambda: session.debug)
+        return sys.exit(code) if standalone_mode else code
+
+
+@click.group(
+    cls=Floodmark, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(package_name="floodmark-server", prog_name="floodmark")
+@cluster_options
+def floodmark() -> None:
+    """A replicated event log you can curl.
+
+    'floodmark dev' starts a local cluster; every other command talks to any one of a cluster's nodes.
+    """
+
+
+def main() -> None:
+    """Where the console script enters."""
+    floodmark(prog_name="floodmark")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""What commands print: one document in any of six formats, chosen with ``-o``.
+
+json and yaml print the document as the HTTP API answers it; jsonl one item per line; name one name per
+line; table and wide are for eyes, and nothing but these two may change their looks between versions.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cli.yaml_text import yaml_text
+
+FORMATS = ("table", "wide", "json", "jsonl", "yaml", "name")
+_PIPE_WIDTH = 10_000
+"""Columns that a table may take where no terminal sets a width: nothing is cut or wrapped in a pipe."""
+
+Item = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table: its title, and the text of its cell for an item."""
+
+    title: str
+    cell: Callable[[Item], object]
+    right: bool = False
+    wide: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How a document looks as a table. ``items`` finds the rows in it, ``name`` names one of them."""
+
+    columns: Sequence[Column]
+    name: Callable[[Item], str]
+    items: Callable[[Item], Iterable[Item]]
+
+
+def field(title: str, key: str | None = None, *, right: bool = False, wide: bool = False) -> Column:
+    """A column that shows the member ``key``, which is the title in lower case if not given."""
+    member = key or title.lower().replace(" ", "_")
+    return Column(title, lambda item: item.get(member), right=right, wide=wide)
+
+
+def output_option(*, default: str | None = "table") -> Callable[[Any], Any]:
+    """The ``-o`` of a command. Commands that print nothing unless asked give ``default=None``."""
+    return click.option(
+        "-o",
+        "--output",
+        "output",
+        type=click.Choice(FORMATS),
+        default=default,
+        envvar="FLOODMARK_OUTPUT",
+        show_default=default is not None,
+        help="How to print.",
+    )
+
+
+def show(document: Item, view: View, output: str | None) -> None:
+    """Print a document on stdout; nothing when no format was asked for."""
+    match output:
+        case None:
+            return
+        case "json":
+            click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        case "yaml":
+            click.echo(yaml_text(document), nl=False)
+        case "jsonl":
+            for item in view.items(document):
+                click.echo(json_line(item))
+        case "name":
+            for item in view.items(document):
+                click.echo(view.name(item))
+        case _:
+            _show_table(view.items(document), view, wide=output == "wide")
+
+
+def json_line(value: Any) -> str:
+    """A JSON value on one line."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def cell_text(value: object) -> str:
+    """How a value stands in a table: absent ones are a dash, lists are joined with commas."""
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case str():
+            return value
+        case list() | tuple():
+            return ",".join(map(cell_text, value)) or "-"
+        case dict():
+            return json_line(value)
+        case _:
+            return str(value)
+
+
+def _show_table(items: Iterable[Item], view: View, *, wide: bool) -> None:
+    columns = [column for column in view.columns if wide or not column.wide]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column.title.upper(), justify="right" if column.right else "left", overflow="fold")
+    for item in items:
+        table.add_row(*(Text(cell_text(column.cell(item))) for column in columns))
+    console = Console()
+    if console.is_terminal:
+        console.print(table)
+        return
+    console = Console(width=_PIPE_WIDTH, no_color=True)
+    console.print(table)

@@ -1,0 +1,103 @@
+"""``floodmark profile``: names for clusters, so that ``--server`` need not be typed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from cli import profile_store
+from cli.exits import CONFLICT, Failure
+from cli.output import View, field, output_option, show
+from cli.profile_store import Profiles
+from cli.session import check_url, debug_option, talk
+
+_VIEW = View(
+    columns=(field("Name"), field("Server"), field("Current")),
+    name=lambda item: str(item["name"]),
+    items=lambda document: document.get("profiles", [document]),
+)
+
+
+def _entry(profiles: Profiles, name: str) -> dict[str, Any]:
+    return {"name": name, "server": profiles.server(name), "current": name == profiles.current}
+
+
+@click.group()
+def profile() -> None:
+    """Name clusters, and choose which one commands talk to."""
+
+
+@profile.command("create")
+@click.argument("name")
+@click.argument("server", metavar="URL")
+@click.option("--use", is_flag=True, help="Use it from now on; the first profile is used in any case.")
+@click.option("--replace", is_flag=True, help="Replace a profile of this name.")
+@output_option(default=None)
+@debug_option
+def create(name: str, server: str, *, use: bool, replace: bool, output: str | None) -> None:
+    """Name the cluster that the node at URL belongs to."""
+    profile_store.check_name(name)
+    profiles = profile_store.load()
+    if name in profiles.servers and not replace:
+        raise Failure(f"there is a profile {name!r}", exit_code=CONFLICT, hint="--replace replaces it")
+    profiles.servers[name] = check_url(server)
+    if use or profiles.current is None:
+        profiles.current = name
+    profile_store.save(profiles)
+    talk(f"profile {name}: {profiles.servers[name]}" + (" (in use)" if profiles.current == name else ""))
+    show(_entry(profiles, name), _VIEW, output)
+
+
+@profile.command("use")
+@click.argument("name")
+@output_option(default=None)
+@debug_option
+def use(name: str, *, output: str | None) -> None:
+    """Let commands talk to this cluster from now on."""
+    profiles = profile_store.load()
+    profiles.require(name)
+    profiles.current = name
+    profile_store.save(profiles)
+    talk(f"using {name}: {profiles.server(name)}")
+    show(_entry(profiles, name), _VIEW, output)
+
+
+@profile.command("list")
+@output_option()
+@debug_option
+def list_(*, output: str | None) -> None:
+    """List all profiles."""
+    profiles = profile_store.load()
+    show({"profiles": [_entry(profiles, name) for name in sorted(profiles.servers)]}, _VIEW, output)
+
+
+@profile.command("show")
+@click.argument("name", required=False)
+@output_option()
+@debug_option
+def show_(name: str | None, *, output: str | None) -> None:
+    """Show one profile: NAME, or the one in use."""
+    profiles = profile_store.load()
+    if name is None:
+        name = profiles.current
+    if name is None:
+        raise Failure("no profile is in use", hint="'floodmark profile create NAME URL' makes one")
+    show(_entry(profiles, name), _VIEW, output)
+
+
+@profile.command("delete")
+@click.argument("name")
+@output_option(default=None)
+@debug_option
+def delete(name: str, *, output: str | None) -> None:
+    """Forget a profile; the cluster is left alone."""
+    profiles = profile_store.load()
+    profiles.require(name)
+    entry = _entry(profiles, name)
+    del profiles.servers[name]
+    if profiles.current == name:
+        profiles.current = None
+    profile_store.save(profiles)
+    talk(f"forgot {name}")
+    show(entry, _VIEW, output)
