@@ -1,0 +1,223 @@
+"""Messages between replicas as bytes: a strict schema per kind and the pure codec. No sockets here.
+
+A *packet* carries messages of several groups, so that the heartbeats of a thousand groups to one peer are
+one write. It has two parts, which the link frames with their lengths:
+
+    header   MessagePack: [[group id, kind, [field, ...], number of frames, bytes of state], ...]
+    body     for each message in turn: its frames (64-byte header and payload each, as on disk), its state
+
+Fields stand in the order of ``SCHEMA`` and nothing else is accepted: unknown kinds, missing or surplus
+fields, wrong types, integers outside of 0 to 2^63-1, sizes above the caps and bytes left over are a
+``WireError``, after which the link is closed. Payload bytes are never packed or copied on the way out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgpack
+from floodmark.errors import InvalidBatch
+from floodmark.frame import HEADER_BYTES, PAYLOAD_BYTES_MAX, Frame, decode_header
+
+from consensus.types import Message
+
+Buffer = bytes | bytearray | memoryview
+
+PACKET_HEADER_BYTES_MAX: Final = 1 << 20
+"""The MessagePack part of one packet."""
+PACKET_BODY_BYTES_MAX: Final = PAYLOAD_BYTES_MAX + (32 << 20)
+"""The raw part of one packet."""
+PACKET_MESSAGES_MAX: Final = 4096
+"""Messages in one packet."""
+APPEND_FRAMES_MAX: Final = 8192
+"""Frames in one append."""
+STATE_BYTES_MAX: Final = PAYLOAD_BYTES_MAX
+"""A machine's state in one install."""
+MEMBERS_MAX: Final = 64
+"""Voters, or learners, of one group."""
+NODE_ID_CHARACTERS_MAX: Final = 249
+"""A node's id."""
+
+_INTEGER_MAX = (1 << 63) - 1
+
+
+class WireError(Exception):
+    """Bytes from a peer that no sound peer sends. The link is closed."""
+
+
+def _number(value: object) -> bool:
+    return type(value) is int and 0 <= value <= _INTEGER_MAX
+
+
+def _flag(value: object) -> bool:
+    return type(value) is bool
+
+
+def _names(value: object) -> bool:
+    return (
+        type(value) is list
+        and len(value) <= MEMBERS_MAX
+        and all(type(name) is str and 0 < len(name) <= NODE_ID_CHARACTERS_MAX for name in value)
+    )
+
+
+Check = Callable[[object], bool]
+
+SCHEMA: Final[dict[str, dict[str, Check]]] = {
+    # The leader's entries after (prev_index, prev_term), or a heartbeat when it has no frames. ``round``
+    # counts the leader's broadcasts in its term; ``attempt`` how often it set this follower's position back.
+    "append": {
+        "term": _number,
+        "prev_index": _number,
+        "prev_term": _number,
+        "commit": _number,
+        "round": _number,
+        "attempt": _number,
+    },
+    # The answer: with ``success``, everything below next_index is durable here and as the leader has it;
+    # with ``reset``, the leader is to continue at next_index. ``trusted`` is false after a loss of data.
+    "ack": {
+        "term": _number,
+        "next_index": _number,
+        "success": _flag,
+        "reset": _flag,
+        "round": _number,
+        "attempt": _number,
+        "trusted": _flag,
+    },
+    # An append or install came in an older term than the receiver's: the sender is deposed.
+    "stale": {"term": _number},
+    "vote_request": {"term": _number, "last_index": _number, "last_term": _number},
+    "vote": {"term": _number},
+    # Asked before an election, with the term that it would have; changes nothing at the receiver.
+    "prevote_request": {"term": _number, "last_index": _number, "last_term": _number},
+    "prevote": {"term": _number, "granted": _flag, "own_term": _number},
+    # A leader that hands over asks its successor to start an election at once.
+    "timeout_now": {"term": _number},
+    # Replaces a follower's log that ends before the leader's begins: empty after entry ``index``.
+    "install": {
+        "term": _number,
+        "index": _number,
+        "entry_term": _number,
+        "offset": _number,
+        "voters": _names,
+        "learners": _names,
+        "round": _number,
+        "attempt": _number,
+    },
+    # A follower asks how far it must have applied to serve a read; not ``ok``: the asked does not lead.
+    "read_request": {"id": _number},
+    "read_index": {"id": _number, "index": _number, "ok": _flag},
+    # The leader has nothing to say and stops its heartbeats; followers in just this state stop their clocks.
+    "quiesce": {"term": _number, "commit": _number, "last_index": _number, "last_term": _number},
+}
+
+KINDS: Final = tuple(SCHEMA)
+_CODE = {kind: code for code, kind in enumerate(KINDS)}
+
+
+def size_of(message: Message) -> int:
+    """About how many bytes the message takes on the wire, for bounds on queues."""
+    size = 64 + len(message.state)
+    for frame in message.frames:
+        size += HEADER_BYTES + len(frame.payload)
+    return size
+
+
+def encode_packet(messages: list[tuple[int, Message]]) -> list[Buffer]:
+    """The header, then the buffers that make up the body. Payloads are passed on, not copied."""
+    head = []
+    body: list[Buffer] = []
+    for group_id, message in messages:
+        fields = message.fields
+        kind = message.kind
+        head.append(
+            (
+                group_id,
+                _CODE[kind],
+                [fields[name] for name in SCHEMA[kind]],
+                len(message.frames),
+                len(message.state),
+            )
+        )
+        for frame in message.frames:
+            body.append(frame.pack_header())
+            if frame.payload:
+                body.append(frame.payload)
+        if message.state:
+            body.append(message.state)
+    packed: bytes = msgpack.packb(head)
+    return [packed, *body]
+
+
+def decode_packet(header: Buffer, body: Buffer) -> list[tuple[int, Message]]:
+    """What ``encode_packet`` was given: (group id, message) in order. Raises ``WireError``."""
+    if len(header) > PACKET_HEADER_BYTES_MAX or len(body) > PACKET_BODY_BYTES_MAX:
+        raise WireError("a packet above its size cap")
+    found = []
+    position = 0
+    view = memoryview(body)
+    for item in _unpack(header):
+        group_id, message, frames, state = _message(item)
+        for _ in range(frames):
+            frame = _frame(view, position)
+            message.frames.append(frame)
+            position += frame.size
+        if state:
+            if position + state > len(view):
+                raise WireError("a state that ends before its length")
+            message.state = bytes(view[position : position + state])
+            position += state
+        found.append((group_id, message))
+    if position != len(view):
+        raise WireError("bytes after the last message of a packet")
+    return found
+
+
+def _unpack(header: Buffer) -> list[Any]:
+    try:
+        items = msgpack.unpackb(
+            header,
+            max_str_len=4 * NODE_ID_CHARACTERS_MAX,
+            max_bin_len=0,
+            max_ext_len=0,
+            max_map_len=0,
+            max_array_len=PACKET_MESSAGES_MAX,
+        )
+    # Whatever msgpack raises on foreign bytes (it has no common base class) means the same to us.
+    except Exception as error:  # noqa: BLE001
+        raise WireError(f"a packet header that is not MessagePack: {type(error).__name__}") from None
+    if type(items) is not list:
+        raise WireError("a packet header that is not a list")
+    return items
+
+
+def _message(item: object) -> tuple[int, Message, int, int]:
+    if type(item) is not list or len(item) != 5:
+        raise WireError("a message that is not a list of five")
+    group_id, code, values, frames, state = item
+    if not (_number(group_id) and _number(code) and code < len(KINDS) and type(values) is list):
+        raise WireError("a message without a known group, kind and fields")
+    kind = KINDS[code]
+    schema = SCHEMA[kind]
+    if len(values) != len(schema):
+        raise WireError(f"{kind} has {len(schema)} fields, not {len(values)}")
+    for (name, check), value in zip(schema.items(), values, strict=True):
+        if not check(value):
+            raise WireError(f"field {name} of {kind} is not what it must be")
+    if not (_number(frames) and frames <= (APPEND_FRAMES_MAX if kind == "append" else 0)):
+        raise WireError(f"{kind} with a number of frames above its cap")
+    if not (_number(state) and state <= (STATE_BYTES_MAX if kind == "install" else 0)):
+        raise WireError(f"{kind} with a state above its cap")
+    return group_id, Message(kind, dict(zip(schema, values, strict=True))), frames, state
+
+
+def _frame(view: memoryview, position: int) -> Frame:
+    header = decode_header(view, position)
+    if header is None:
+        raise WireError("no valid frame where one was announced")
+    try:
+        return header.with_payload(bytes(view[position + HEADER_BYTES : position + header.size]))
+    except InvalidBatch as error:
+        raise WireError(str(error)) from None
