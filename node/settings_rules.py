@@ -88,7 +88,7 @@ def _addresses(settings: Settings) -> Iterator[str]:
         yield from _advertised_url(settings.http.advertise)
     elif _is_wildcard(settings.http.listen):
         yield (
-            f"http.advertise is missing: nobody can dial http.listen = {settings.http.listen!r}; give the URL "
+            f"http.advertise is missing: nobody can dial http.listen = {settings.http.listen!r}; give a URL "
             'by which others reach this node, as in advertise = "http://node1.example:7070"'
         )
 
@@ -143,7 +143,7 @@ def _numbers(settings: Settings) -> Iterator[str]:
     if limits.inflight_partition_bytes < 8 << 20:
         yield "limits.inflight_partition_bytes: one record batch has up to 8388608 bytes; use at least that"
     if limits.inflight_node_bytes < limits.body_bytes_max:
-        yield "limits.inflight_node_bytes must be at least limits.body_bytes_max: the largest body must get in"
+        yield "limits.inflight_node_bytes must be at least limits.body_bytes_max: one body must fit"
     if not 1 <= settings.storage.fsync_threads <= 64:
         yield f"storage.fsync_threads = {settings.storage.fsync_threads}: use 1 to 64"
     if settings.storage.retention_interval_s <= 0:

@@ -1,0 +1,86 @@
+"""The metadata state as a consensus group drives it: frames in, outcomes for proposers, snapshots out."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+import msgspec
+import structlog
+from floodmark.errors import FloodmarkError, InvalidRequest
+from floodmark.frame import Frame
+
+from node.metadata import commands, state
+from node.metadata.state import Applied, MetadataState
+
+OUTCOMES_KEPT = 1_000
+SNAPSHOT_VERSION = 1
+
+_log = structlog.get_logger(__name__)
+
+
+class _Snapshot(msgspec.Struct, frozen=True):
+    version: int
+    state: MetadataState
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(_Snapshot)
+
+
+class MetadataMachine:
+    """A ``StateMachine``. ``on_change`` is called after each change, in the thread that steps the group."""
+
+    def __init__(self, on_change: Callable[[], None] = lambda: None) -> None:
+        self.state = MetadataState()
+        self.entries_since_snapshot = 0
+        self.bytes_since_snapshot = 0
+        self._on_change = on_change
+        self._outcomes: OrderedDict[int, Applied] = OrderedDict()
+
+    def apply(self, frame: Frame) -> None:
+        """Take in one committed command; those that the state contains already change nothing."""
+        if frame.index <= self.state.applied_index:
+            return
+        self.entries_since_snapshot += 1
+        self.bytes_since_snapshot += frame.size
+        outcome = self._apply(frame)
+        self.state.applied_index = frame.index
+        self._outcomes[frame.index] = outcome
+        if len(self._outcomes) > OUTCOMES_KEPT:
+            self._outcomes.popitem(last=False)
+        if not isinstance(outcome, FloodmarkError):
+            self._on_change()
+
+    def _apply(self, frame: Frame) -> Applied:
+        try:
+            command = commands.decode(frame.payload)
+        except InvalidRequest as error:
+            # Every node of this version skips it in the same way.
+            _log.error("metadata command ignored", index=frame.index, reason=error.detail)
+            return error
+        return state.apply(self.state, command)
+
+    def outcome(self, index: int) -> Applied | None:
+        """What the command at ``index`` came to, if it was applied here not long ago."""
+        return self._outcomes.get(index)
+
+    def snapshot(self) -> bytes:
+        """The whole state."""
+        self.entries_since_snapshot = self.bytes_since_snapshot = 0
+        return _ENCODER.encode(_Snapshot(SNAPSHOT_VERSION, self.state))
+
+    def restore(self, state: bytes) -> None:
+        """Replace the state. Raises ``ValueError`` for a snapshot of a version that is not known here."""
+        restored = MetadataState()
+        if state:
+            try:
+                snapshot = _DECODER.decode(state)
+            except msgspec.DecodeError as error:
+                raise ValueError(f"the metadata snapshot can not be read: {error}") from error
+            if snapshot.version != SNAPSHOT_VERSION:
+                raise ValueError(f"the metadata snapshot has version {snapshot.version}: upgrade this node")
+            restored = snapshot.state
+        self.state = restored
+        self._outcomes.clear()
+        self._on_change()

@@ -1,0 +1,66 @@
+"""Where the replicas of a new topic go: evenly over nodes, and over racks before that.
+
+Deterministic: the same nodes with the same load give the same placement.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from floodmark.errors import InvalidRequest
+
+from node.metadata.state import MetadataState
+
+
+def place(
+    racks: dict[str, str], *, partitions: int, replication_factor: int, existing: Iterable[Sequence[str]] = ()
+) -> list[list[str]]:
+    """One list of nodes per partition, the preferred leader first.
+
+    ``racks`` maps every node to its rack ("" is a rack too); ``existing`` are the placements that the nodes
+    carry already. Raises ``InvalidRequest`` when there are too few nodes.
+    """
+    if not 1 <= replication_factor <= len(racks):
+        raise InvalidRequest(
+            f"replication_factor {replication_factor} is not possible: the cluster has {len(racks)} nodes; "
+            f"use 1 to {len(racks)}",
+            nodes=len(racks),
+        )
+    load, leads = Counter[str](), Counter[str]()
+    for replicas in existing:
+        load.update(replicas)
+        leads[replicas[0]] += 1
+    placed: list[list[str]] = []
+    for _ in range(partitions):
+        chosen = _choose(racks, load, leads, replication_factor)
+        # Who leads least leads this one too; the others keep their order.
+        leader = min(chosen, key=lambda node: (leads[node], node))
+        chosen.remove(leader)
+        chosen.insert(0, leader)
+        load.update(chosen)
+        leads[leader] += 1
+        placed.append(chosen)
+    return placed
+
+
+def _choose(racks: dict[str, str], load: Counter[str], leads: Counter[str], count: int) -> list[str]:
+    """``count`` nodes, each from the rack least used so far and there the least loaded one."""
+    chosen: list[str] = []
+    used = Counter[str]()
+    for _ in range(count):
+        candidates = (node for node in racks if node not in chosen)
+        best = min(candidates, key=lambda node: (used[racks[node]], load[node], leads[node], node))
+        chosen.append(best)
+        used[racks[best]] += 1
+    return chosen
+
+
+def place_in(state: MetadataState, *, partitions: int, replication_factor: int) -> list[list[str]]:
+    """``place`` on the nodes and topics of ``state``."""
+    return place(
+        {node.node_id: node.rack for node in state.nodes.values()},
+        partitions=partitions,
+        replication_factor=replication_factor,
+        existing=[entry.replicas for topic in state.topics.values() for entry in topic.partitions],
+    )

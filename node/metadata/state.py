@@ -1,0 +1,161 @@
+"""The cluster's description of itself, and the pure function that a command is.
+
+Every node computes the same state from the same log: nothing here reads a clock, a random source or a
+setting. Entries are immutable values; the state's dictionaries are replaced entry by entry.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import msgspec
+from floodmark.errors import Conflict, FloodmarkError, InvalidRequest, TopicExists, UnknownTopic
+
+from node.broker import TopicConfig
+from node.metadata.commands import AlterTopic, AnyCommand, CreateTopic, DeleteTopic, RegisterNode
+
+METADATA_GROUP = 0
+CONFIG_FIELDS = frozenset(field.name for field in dataclasses.fields(TopicConfig))
+
+
+class NodeEntry(msgspec.Struct, frozen=True):
+    """A node that has announced itself."""
+
+    node_id: str
+    http: str
+    peer: str
+    incarnation: str
+    rack: str = ""
+
+
+class PartitionEntry(msgspec.Struct, frozen=True):
+    """One partition. ``replicas`` begins with the preferred leader.
+
+    ``incarnations`` are those of the replicas' data folders when the partition was made: a replica whose
+    node has another one by now was wiped since.
+    """
+
+    number: int
+    group_id: int
+    replicas: tuple[str, ...]
+    incarnations: tuple[str, ...]
+
+    def incarnation_of(self, node_id: str) -> str:
+        """What ``node_id``'s folder was when this partition was made; "" when it is no replica."""
+        return dict(zip(self.replicas, self.incarnations, strict=True)).get(node_id, "")
+
+
+class TopicEntry(msgspec.Struct, frozen=True):
+    """One topic. ``topic_id`` is never reused, so a namesake made later is another topic."""
+
+    name: str
+    topic_id: int
+    replication_factor: int
+    config: TopicConfig
+    partitions: tuple[PartitionEntry, ...]
+
+
+class MetadataState(msgspec.Struct):
+    """All of it. ``applied_index`` is the Raft index of the last command that is part of it."""
+
+    applied_index: int = 0
+    next_topic_id: int = 1
+    next_group_id: int = METADATA_GROUP + 1
+    nodes: dict[str, NodeEntry] = {}
+    topics: dict[str, TopicEntry] = {}
+
+
+Applied = NodeEntry | TopicEntry | FloodmarkError
+"""What a command came to: the entry that it made, changed or removed; or why it changed nothing."""
+
+
+def apply(state: MetadataState, command: AnyCommand) -> Applied:
+    """Change ``state`` as ``command`` says. Returns an error, and changes nothing, where it can not hold."""
+    match command:
+        case RegisterNode():
+            return _register(state, command)
+        case CreateTopic():
+            return _create(state, command)
+        case AlterTopic():
+            return _alter(state, command)
+        case DeleteTopic():
+            return _delete(state, command)
+
+
+def changed_config(config: TopicConfig, changes: dict[str, Any]) -> TopicConfig:
+    """``config`` with some fields changed. Raises ``InvalidRequest`` for unknown fields or wrong types."""
+    unknown = sorted(set(changes) - CONFIG_FIELDS)
+    if unknown:
+        raise InvalidRequest(f"unknown configuration {', '.join(unknown)}; {sorted(CONFIG_FIELDS)} are known")
+    try:
+        changed: TopicConfig = msgspec.convert({**dataclasses.asdict(config), **changes}, TopicConfig)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"the configuration: {error}") from error
+    for name in CONFIG_FIELDS:
+        value = getattr(changed, name)
+        if value is not None and value <= 0:
+            raise InvalidRequest(f"the configuration: {name} must be above 0")
+    return changed
+
+
+def _register(state: MetadataState, command: RegisterNode) -> Applied:
+    entry = NodeEntry(command.node_id, command.http, command.peer, command.incarnation, command.rack)
+    state.nodes[entry.node_id] = entry
+    return entry
+
+
+def _create(state: MetadataState, command: CreateTopic) -> Applied:
+    existing = state.topics.get(command.name)
+    if existing is not None:
+        return TopicExists(f"there is a topic {command.name} already", topic=command.name)
+    if not command.assignments:
+        return InvalidRequest("a topic has at least one partition")
+    for replicas in command.assignments:
+        if len(replicas) != command.replication_factor or len(set(replicas)) != len(replicas):
+            return InvalidRequest(f"{replicas} is no placement of {command.replication_factor} replicas")
+        if not state.nodes.keys() >= set(replicas):
+            return Conflict(f"the placement {replicas} names a node that the cluster does not know")
+    partitions = tuple(
+        PartitionEntry(
+            number,
+            state.next_group_id + number,
+            tuple(replicas),
+            tuple(state.nodes[node].incarnation for node in replicas),
+        )
+        for number, replicas in enumerate(command.assignments)
+    )
+    topic = TopicEntry(
+        command.name, state.next_topic_id, command.replication_factor, command.config, partitions
+    )
+    state.next_topic_id += 1
+    state.next_group_id += len(partitions)
+    state.topics[topic.name] = topic
+    return topic
+
+
+def _alter(state: MetadataState, command: AlterTopic) -> Applied:
+    topic = _same_topic(state, command.name, command.topic_id)
+    if isinstance(topic, FloodmarkError):
+        return topic
+    try:
+        config = changed_config(topic.config, command.changes)
+    except InvalidRequest as error:
+        return error
+    changed = msgspec.structs.replace(topic, config=config)
+    state.topics[topic.name] = changed
+    return changed
+
+
+def _delete(state: MetadataState, command: DeleteTopic) -> Applied:
+    topic = _same_topic(state, command.name, command.topic_id)
+    if not isinstance(topic, FloodmarkError):
+        del state.topics[topic.name]
+    return topic
+
+
+def _same_topic(state: MetadataState, name: str, topic_id: int) -> TopicEntry | FloodmarkError:
+    topic = state.topics.get(name)
+    if topic is None or topic.topic_id != topic_id:
+        return UnknownTopic(f"there is no topic {name} (any more)", topic=name)
+    return topic

@@ -1,0 +1,116 @@
+"""What a partition remembers of its idempotent producers: the state machine of a partition's group.
+
+The table is a pure function of the committed batches, so every replica has the same one and a new leader that
+has applied its log knows every batch that any leader acknowledged. For each producer it keeps the epoch, the
+last sequence and where the last few batches went, so that a retry is answered with its original offsets. The
+number of producers is bounded: the one that has been silent for the most entries is forgotten first.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+import structlog
+from floodmark.batch import decode_header
+from floodmark.errors import FloodmarkError
+from floodmark.frame import Frame, FrameKind
+
+BATCHES_REMEMBERED: Final = 5
+PRODUCERS_MAX: Final = 10_000
+
+_log = structlog.get_logger(__name__)
+
+
+class Remembered(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Where one batch of a producer went."""
+
+    sequence: int
+    first_offset: int
+    count: int
+
+
+class Producer(msgspec.Struct, array_like=True):
+    """One producer. ``recent`` is in order of sequence; its last element is the last batch."""
+
+    epoch: int
+    recent: list[Remembered]
+
+    @property
+    def last_sequence(self) -> int:
+        """Sequence of the last committed batch."""
+        return self.recent[-1].sequence
+
+    def find(self, sequence: int) -> Remembered | None:
+        """The batch with this sequence, while it is remembered."""
+        for batch in reversed(self.recent):
+            if batch.sequence == sequence:
+                return batch
+        return None
+
+
+class _Snapshot(msgspec.Struct, frozen=True):
+    version: int
+    last_index: int
+    forgotten: int
+    producers: dict[bytes, Producer]
+
+
+_VERSION: Final = 1
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(_Snapshot)
+
+
+class ProducerTable:
+    """A ``StateMachine``. ``producers`` is ordered: the longest silent one comes first."""
+
+    def __init__(self, producers_max: int = PRODUCERS_MAX) -> None:
+        self.producers: dict[bytes, Producer] = {}
+        self.last_index = 0
+        self.forgotten = 0
+        """Producers that were dropped to keep the bound; above zero, an unknown name may be one of them."""
+        self._producers_max = producers_max
+
+    def apply(self, frame: Frame) -> None:
+        """Remember one committed batch; frames that the state contains already change nothing."""
+        if frame.index <= self.last_index or frame.kind != FrameKind.RECORDS:
+            return
+        self.last_index = frame.index
+        try:
+            header = decode_header(frame.payload)
+        except FloodmarkError as error:
+            # Only a defect lets such a frame in; all replicas skip it in the same way.
+            _log.error("a committed frame holds no record batch", index=frame.index, reason=error.detail)
+            return
+        if not header.is_idempotent:
+            return
+        batch = Remembered(header.sequence, frame.first_offset, frame.record_count)
+        known = self.producers.pop(header.producer_id, None)
+        if known is None or known.epoch != header.producer_epoch:
+            known = Producer(header.producer_epoch, [batch])
+        else:
+            known.recent.append(batch)
+            del known.recent[:-BATCHES_REMEMBERED]
+        self.producers[header.producer_id] = known
+        if len(self.producers) > self._producers_max:
+            del self.producers[next(iter(self.producers))]
+            self.forgotten += 1
+
+    def snapshot(self) -> bytes:
+        """The whole table."""
+        return _ENCODER.encode(_Snapshot(_VERSION, self.last_index, self.forgotten, self.producers))
+
+    def restore(self, state: bytes) -> None:
+        """Replace the table. Raises ``ValueError`` for what is no snapshot of a known version."""
+        if not state:
+            self.producers, self.last_index, self.forgotten = {}, 0, 0
+            return
+        try:
+            snapshot = _DECODER.decode(state)
+        except msgspec.DecodeError as error:
+            raise ValueError(f"the producer table can not be read: {error}") from error
+        if snapshot.version != _VERSION:
+            raise ValueError(f"the producer table has version {snapshot.version}: upgrade this node")
+        self.producers = snapshot.producers
+        self.last_index = snapshot.last_index
+        self.forgotten = snapshot.forgotten

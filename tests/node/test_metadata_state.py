@@ -1,0 +1,177 @@
+"""The metadata state machine: what commands do, and that it is a pure function of their order."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import msgspec
+import pytest
+from floodmark.errors import Conflict, FloodmarkError, InvalidRequest, TopicExists, UnknownTopic
+from floodmark.frame import Frame, FrameKind, crc_of
+from hypothesis import given
+from hypothesis import strategies as st
+
+from node.broker import TopicConfig
+from node.metadata import commands
+from node.metadata.commands import AlterTopic, AnyCommand, CreateTopic, DeleteTopic, RegisterNode
+from node.metadata.machine import OUTCOMES_KEPT, MetadataMachine
+from node.metadata.state import TopicEntry, changed_config
+
+
+def frame(index: int, payload: bytes) -> Frame:
+    """A committed COMMAND frame."""
+    return Frame(index, 1, 0, 0, 0, FrameKind.COMMAND, payload, crc_of(payload))
+
+
+def machine_after(*given_commands: AnyCommand) -> MetadataMachine:
+    """A machine that has applied these, from index 2 on."""
+    machine = MetadataMachine()
+    for index, command in enumerate(given_commands, start=2):
+        machine.apply(frame(index, commands.encode(command)))
+    return machine
+
+
+def register(node: str, incarnation: str = "i1") -> RegisterNode:
+    """A node on loopback."""
+    return RegisterNode(node, f"http://{node}", f"{node}:1", incarnation)
+
+
+def create(name: str, *assignments: list[str]) -> CreateTopic:
+    """A topic with these placements."""
+    return CreateTopic(name, len(assignments[0]) if assignments else 1, TopicConfig(), list(assignments))
+
+
+NODES = (register("n1"), register("n2"), register("n3"))
+
+
+def test_a_topic_gets_group_ids_that_are_never_used_again() -> None:
+    """Deleting a topic and making a namesake gives new ids to the topic and its groups."""
+    machine = machine_after(
+        *NODES,
+        create("a", ["n1", "n2"], ["n2", "n3"]),
+        DeleteTopic("a", 1),
+        create("a", ["n1", "n2"]),
+    )
+    topic = machine.state.topics["a"]
+    assert topic.topic_id == 2
+    assert [partition.group_id for partition in topic.partitions] == [3]
+    assert topic.partitions[0].incarnation_of("n1") == "i1"
+    assert topic.partitions[0].incarnation_of("n3") == ""
+
+
+def test_a_partition_keeps_the_incarnations_that_it_was_made_on() -> None:
+    """A node that comes back wiped shows a new incarnation, the partition the old one."""
+    machine = machine_after(register("n1"), create("a", ["n1"]), register("n1", "i2"), create("b", ["n1"]))
+    assert machine.state.topics["a"].partitions[0].incarnation_of("n1") == "i1"
+    assert machine.state.topics["b"].partitions[0].incarnation_of("n1") == "i2"
+
+
+@pytest.mark.parametrize(
+    ("command", "error"),
+    [
+        (create("a", ["n1"]), TopicExists),
+        (create("b"), InvalidRequest),
+        (create("b", ["n1", "n1"]), InvalidRequest),
+        (create("b", ["n9"]), Conflict),
+        (AlterTopic("b", 1, {}), UnknownTopic),
+        (AlterTopic("a", 7, {}), UnknownTopic),
+        (AlterTopic("a", 1, {"colour": 1}), InvalidRequest),
+        (AlterTopic("a", 1, {"retention_ms": "x"}), InvalidRequest),
+        (AlterTopic("a", 1, {"segment_bytes": 0}), InvalidRequest),
+        (DeleteTopic("a", 7), UnknownTopic),
+    ],
+)
+def test_a_command_that_can_not_hold_changes_nothing(
+    command: AnyCommand, error: type[FloodmarkError]
+) -> None:
+    """The proposer learns why, and the state stays as it was."""
+    machine = machine_after(*NODES, create("a", ["n1"]))
+    before = msgspec.msgpack.encode(msgspec.structs.replace(machine.state, applied_index=9))
+    machine.apply(frame(9, commands.encode(command)))
+    assert isinstance(machine.outcome(9), error)
+    assert msgspec.msgpack.encode(machine.state) == before
+
+
+def test_altering_changes_only_what_is_named() -> None:
+    """The other fields keep their values; None lifts a limit."""
+    machine = machine_after(
+        register("n1"), create("a", ["n1"]), AlterTopic("a", 1, {"retention_ms": 5, "retention_bytes": None})
+    )
+    topic = machine.outcome(4)
+    assert isinstance(topic, TopicEntry)
+    assert topic.config == dataclasses.replace(TopicConfig(), retention_ms=5)
+    assert changed_config(topic.config, {"retention_ms": None}) == TopicConfig()
+
+
+def test_an_unknown_command_is_skipped_and_told_to_its_proposer() -> None:
+    """The state stays usable and the next command is applied."""
+    machine = machine_after(register("n1"))
+    machine.apply(frame(3, msgspec.msgpack.encode({"kind": "from_the_future"})))
+    machine.apply(frame(4, b"\xc1"))
+    machine.apply(frame(5, commands.encode(create("a", ["n1"]))))
+    assert isinstance(machine.outcome(3), InvalidRequest)
+    assert isinstance(machine.outcome(4), InvalidRequest)
+    assert isinstance(machine.outcome(5), TopicEntry)
+
+
+def test_outcomes_are_kept_for_a_while_only() -> None:
+    """A bounded number of them, the oldest go."""
+    machine = machine_after(*[register("n1")] * (OUTCOMES_KEPT + 1))
+    assert machine.outcome(2) is None
+    assert machine.outcome(3) is not None
+
+
+def test_changes_are_told_once_per_change() -> None:
+    """A refused command is no change; restoring is one."""
+    told: list[int] = []
+    machine = MetadataMachine(lambda: told.append(1))
+    machine.apply(frame(2, commands.encode(register("n1"))))
+    machine.apply(frame(2, commands.encode(register("n1"))))
+    machine.apply(frame(3, commands.encode(DeleteTopic("a", 1))))
+    machine.restore(b"")
+    assert len(told) == 2
+    assert machine.state.nodes == {}
+
+
+@pytest.mark.parametrize("state", [b"junk", msgspec.msgpack.encode({"version": 9, "state": {}})])
+def test_a_snapshot_that_can_not_be_read_is_refused(state: bytes) -> None:
+    """Never taken for an empty state."""
+    with pytest.raises(ValueError, match="snapshot"):
+        MetadataMachine().restore(state)
+
+
+names = st.sampled_from(["a", "b", "c"])
+nodes = st.sampled_from(["n1", "n2", "n3", "n4"])
+any_command = st.one_of(
+    st.builds(register, nodes, st.sampled_from(["i1", "i2"])),
+    st.builds(
+        lambda name, rows: CreateTopic(name, 2, TopicConfig(), rows),
+        names,
+        st.lists(st.lists(nodes, min_size=1, max_size=3), max_size=3),
+    ),
+    st.builds(
+        AlterTopic,
+        names,
+        st.integers(1, 4),
+        st.dictionaries(st.sampled_from(["retention_ms"]), st.integers(-1, 9)),
+    ),
+    st.builds(DeleteTopic, names, st.integers(1, 4)),
+)
+
+
+@given(st.lists(any_command, max_size=30), st.integers(0, 30), st.integers(0, 5))
+def test_replicas_agree_whatever_way_they_got_there(
+    history: list[AnyCommand], cut: int, overlap: int
+) -> None:
+    """A node that starts from a snapshot and sees some commands again equals one that applied them all."""
+    whole = machine_after(*history)
+    cut = min(cut, len(history))
+    later = MetadataMachine()
+    later.restore(machine_after(*history[:cut]).snapshot())
+    start = max(0, cut - overlap)
+    for index, command in enumerate(history[start:], start=start + 2):
+        later.apply(frame(index, commands.encode(command)))
+    assert later.snapshot() == whole.snapshot()
+    groups = [entry.group_id for topic in whole.state.topics.values() for entry in topic.partitions]
+    assert len(groups) == len(set(groups))
+    assert all(0 < group < whole.state.next_group_id for group in groups)

@@ -1,0 +1,244 @@
+"""Idempotent producers: the table that replicas agree on, and what a leader decides with it."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from floodmark import batch
+from floodmark.batch import BatchHeader
+from floodmark.errors import Conflict, ProducerFenced, SequenceGap
+from floodmark.frame import Frame, FrameKind, crc_of
+from floodmark.record import Record
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from consensus.types import NotStored, Proposal, Stored
+from node.producers import BATCHES_REMEMBERED, ProducerTable, Remembered
+from node.sequences import Sequences
+
+
+def payload(sequence: int, *, name: str = "p", epoch: int = 0, count: int = 1) -> bytes:
+    """A batch of an idempotent producer."""
+    records = [Record(0, None, b"v")] * count
+    return batch.encode(
+        records, producer_id=batch.producer_id_of(name), producer_epoch=epoch, sequence=sequence
+    )
+
+
+def header(sequence: int, *, name: str = "p", epoch: int = 0) -> BatchHeader:
+    """Its header."""
+    return batch.decode_header(payload(sequence, name=name, epoch=epoch))
+
+
+def frame(index: int, body: bytes, *, offset: int = 0, count: int = 1) -> Frame:
+    """A committed frame."""
+    return Frame(index, 1, offset, 0, count, FrameKind.RECORDS, body, crc_of(body))
+
+
+def test_the_last_batches_are_remembered_with_their_offsets() -> None:
+    """And no more than the bound."""
+    table = ProducerTable()
+    for sequence in range(8):
+        table.apply(frame(2 + sequence, payload(sequence, count=3), offset=sequence * 3, count=3))
+    producer = table.producers[batch.producer_id_of("p")]
+    assert producer.last_sequence == 7
+    assert len(producer.recent) == BATCHES_REMEMBERED
+    assert producer.find(7) == Remembered(7, 21, 3)
+    assert producer.find(1) is None
+
+
+def test_the_longest_silent_producer_is_forgotten_first() -> None:
+    """The bound holds, the order is that of the log, and an unknown name may be a forgotten one."""
+    table = ProducerTable(producers_max=2)
+    for index, (name, sequence) in enumerate([("a", 0), ("b", 0), ("a", 1), ("c", 0)], start=2):
+        table.apply(frame(index, payload(sequence, name=name)))
+    assert list(table.producers) == [batch.producer_id_of("a"), batch.producer_id_of("c")]
+    sequences = Sequences(table)
+    with pytest.raises(Conflict, match="does not remember"):
+        sequences.find(header(1, name="b"))
+    assert sequences.find(header(0, name="b")) is None
+
+
+def test_batches_without_a_producer_and_broken_ones_leave_the_table_alone() -> None:
+    """An unreadable batch is logged and skipped, as every replica does."""
+    table = ProducerTable()
+    table.apply(frame(2, batch.encode([Record(0, None, b"v")])))
+    table.apply(frame(3, b"no batch at all"))
+    assert table.producers == {}
+    assert table.last_index == 3
+
+
+def test_a_snapshot_restores_the_same_table_and_frames_may_come_again() -> None:
+    """Also the order in which producers will be forgotten."""
+    table = ProducerTable()
+    frames = [frame(2 + n, payload(n // 2, name="ab"[n % 2]), offset=n) for n in range(10)]
+    for one in frames:
+        table.apply(one)
+    other = ProducerTable()
+    other.restore(table.snapshot())
+    for one in frames[4:]:
+        other.apply(one)
+    assert other.snapshot() == table.snapshot()
+    other.restore(b"")
+    assert other.snapshot() == ProducerTable().snapshot()
+
+
+@pytest.mark.parametrize(
+    "state",
+    [b"junk", msgspec.msgpack.encode({"version": 9, "last_index": 0, "forgotten": 0, "producers": {}})],
+)
+def test_a_table_that_can_not_be_read_is_refused(state: bytes) -> None:
+    """Never taken for an empty one."""
+    with pytest.raises(ValueError, match="producer table"):
+        ProducerTable().restore(state)
+
+
+def test_sequence_rules_over_the_committed_table() -> None:
+    """Next, duplicate, gap, too old, fenced, and a new epoch."""
+    table = ProducerTable()
+    sequences = Sequences(table)
+    with pytest.raises(SequenceGap) as gap:
+        sequences.find(header(3))
+    assert gap.value.fields["expected_sequence"] == 0
+    for sequence in range(7):
+        table.apply(frame(2 + sequence, payload(sequence, epoch=4), offset=sequence))
+    assert sequences.find(header(7, epoch=4)) is None
+    assert sequences.find(header(6, epoch=4)) == Remembered(6, 6, 1)
+    with pytest.raises(SequenceGap, match="too long ago"):
+        sequences.find(header(1, epoch=4))
+    with pytest.raises(SequenceGap) as gap:
+        sequences.find(header(9, epoch=4))
+    assert gap.value.fields["expected_sequence"] == 7
+    with pytest.raises(ProducerFenced) as fenced:
+        sequences.find(header(7, epoch=3))
+    assert fenced.value.fields["current_epoch"] == 4
+    assert sequences.find(header(0, epoch=5)) is None
+    with pytest.raises(SequenceGap):
+        sequences.find(header(7, epoch=5))
+
+
+def test_a_duplicate_of_a_batch_in_flight_shares_its_proposal() -> None:
+    """The retry waits for the same outcome; the next sequence goes on behind it."""
+    table = ProducerTable()
+    sequences = Sequences(table)
+    sequences.begin(1)
+    first = Proposal(index=2, term=1, first_offset=0)
+    assert sequences.find(header(0)) is None
+    sequences.add(header(0), first)
+    assert sequences.find(header(0)) is first
+    assert sequences.find(header(1)) is None
+    with pytest.raises(SequenceGap):
+        sequences.find(header(2))
+    table.apply(frame(2, payload(0)))
+    first.resolve(Stored(2, 1, 0))
+    assert sequences.find(header(0)) == Remembered(0, 0, 1)
+
+
+def test_an_outcome_before_the_apply_leaves_no_window() -> None:
+    """Between its outcome and its apply a batch is still known as being in flight."""
+    table = ProducerTable()
+    sequences = Sequences(table)
+    sequences.begin(1)
+    first = Proposal(index=2, term=1, first_offset=0)
+    sequences.add(header(0), first)
+    first.resolve(Stored(2, 1, 0))
+    assert sequences.find(header(0)) is first
+    table.apply(frame(2, payload(0)))
+    assert sequences.find(header(0)) == Remembered(0, 0, 1)
+
+
+def test_a_batch_that_did_not_get_in_may_be_sent_again() -> None:
+    """And a new term starts from the log alone."""
+    sequences = Sequences(ProducerTable())
+    sequences.begin(1)
+    first, second = Proposal(index=2, term=1), Proposal(index=3, term=1)
+    sequences.add(header(0), first)
+    sequences.add(header(1), second)
+    first.resolve(NotStored("replaced"))
+    assert sequences.find(header(0)) is None
+    sequences.add(header(0), Proposal(index=3, term=1))
+    second.resolve(NotStored("replaced"))
+    assert isinstance(sequences.find(header(0)), Proposal)
+    sequences.begin(2)
+    assert sequences.find(header(0)) is None
+
+
+def test_a_newer_epoch_fences_the_older_one_while_still_in_flight() -> None:
+    """The proposal decides, not the commit."""
+    sequences = Sequences(ProducerTable())
+    sequences.begin(1)
+    sequences.add(header(0, epoch=1), Proposal(index=2, term=1))
+    assert sequences.find(header(0, epoch=2)) is None
+    sequences.add(header(0, epoch=2), Proposal(index=3, term=1))
+    with pytest.raises(ProducerFenced):
+        sequences.find(header(1, epoch=1))
+
+
+class LeaderChanges(RuleBasedStateMachine):
+    """Two producers that retry at will against leaders that come and go, each with a prefix of the log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log: list[tuple[int, str, int, Proposal]] = []
+        self.commit = 0
+        self.term = 1
+        self._lead()
+
+    def _lead(self) -> None:
+        """A new leader has applied all that its log holds."""
+        self.table = ProducerTable()
+        self.sequences = Sequences(self.table)
+        self.sequences.begin(self.term)
+        self.commit = 0
+        self.commit_to(len(self.log))
+
+    def commit_to(self, end: int) -> None:
+        for position in range(self.commit, end):
+            index, name, sequence, proposal = self.log[position]
+            self.table.apply(frame(index, payload(sequence, name=name), offset=position))
+            if proposal.outcome is None:
+                proposal.resolve(Stored(index, self.term, position))
+        self.commit = end
+
+    @rule(name=st.sampled_from("ab"), sequence=st.integers(0, 12))
+    def produce(self, name: str, sequence: int) -> None:
+        """Any sequence at any time; only the right ones get in."""
+        try:
+            found = self.sequences.find(header(sequence, name=name))
+        except SequenceGap:
+            return
+        where = [n for n, entry in enumerate(self.log) if entry[1:3] == (name, sequence)]
+        if found is None:
+            assert where == []
+            proposal = Proposal(index=len(self.log) + 2, term=self.term, first_offset=len(self.log))
+            self.log.append((proposal.index, name, sequence, proposal))
+            self.sequences.add(header(sequence, name=name), proposal)
+        else:
+            assert where == [found.first_offset]
+
+    @precondition(lambda self: self.commit < len(self.log))
+    @rule(data=st.data())
+    def commit_some(self, data: st.DataObject) -> None:
+        """Some of what is in flight is committed."""
+        self.commit_to(data.draw(st.integers(self.commit + 1, len(self.log))))
+
+    @rule(data=st.data())
+    def change_leader(self, data: st.DataObject) -> None:
+        """The next leader has all committed entries and some of the others."""
+        kept = data.draw(st.integers(self.commit, len(self.log)))
+        for *_, proposal in self.log[kept:]:
+            if proposal.outcome is None:
+                proposal.resolve(NotStored("another leader"))
+        del self.log[kept:]
+        self.term += 1
+        self._lead()
+
+    @invariant()
+    def every_producer_is_in_order_once(self) -> None:
+        """The log holds 0, 1, 2, ... of each producer."""
+        for name in "ab":
+            got = [entry[2] for entry in self.log if entry[1] == name]
+            assert got == list(range(len(got)))
+
+
+TestLeaderChanges = LeaderChanges.TestCase
