@@ -1,0 +1,136 @@
+"""Who owns a data folder: ``node.json`` names the node, the cluster and the folder's own incarnation.
+
+An incarnation is drawn when the folder is made. A node that lost its disk comes back under another one, and
+that is how its peers notice that it may have forgotten votes and entries. ``standing`` says how far a folder
+has come:
+
+new      made, and not every initial peer has been asked yet whether it knew this node before
+member   a first folder of its node: whatever it has not seen, it has never had
+wiped    some peer has known this node with another folder: replicas from that time start without a vote
+"""
+
+from __future__ import annotations
+
+import enum
+import fcntl
+import json
+import os
+import secrets
+from pathlib import Path
+
+import msgspec
+
+from storage.atomic_file import read_file, replace_file
+from storage.filesystem import FileSystem
+
+FORMAT_VERSION = 1
+FILE_NAME = "node.json"
+LOCK_NAME = "lock"
+
+
+class IdentityProblem(Exception):
+    """This folder can not be used by this node; the text says why and what to do."""
+
+
+class Standing(enum.StrEnum):
+    """See the module's text."""
+
+    NEW = "new"
+    MEMBER = "member"
+    WIPED = "wiped"
+
+
+class NodeIdentity(msgspec.Struct, frozen=True):
+    """What ``node.json`` holds."""
+
+    format_version: int
+    node_id: str
+    cluster_id: str
+    incarnation: str
+    standing: Standing = Standing.NEW
+
+
+def load_or_create(fs: FileSystem, data_dir: str, *, node_id: str, cluster_id: str) -> NodeIdentity:
+    """The folder's identity, made durable when it is a fresh one. Raises ``IdentityProblem``."""
+    try:
+        fs.mkdir(data_dir)
+        raw = read_file(fs, f"{data_dir}/{FILE_NAME}")
+    except OSError as error:
+        raise IdentityProblem(f"node.data_dir {data_dir} can not be used: {error}") from error
+    if raw is None:
+        return _create(fs, data_dir, node_id=node_id, cluster_id=cluster_id)
+    try:
+        identity = msgspec.json.decode(raw, type=NodeIdentity)
+    except msgspec.DecodeError as error:
+        raise IdentityProblem(
+            f"{data_dir}/{FILE_NAME} is damaged ({error}). Restore it, or move the whole folder away (not the file "
+            "alone); the node then fetches everything from its peers"
+        ) from error
+    if identity.format_version != FORMAT_VERSION:
+        raise IdentityProblem(
+            f"{data_dir} has format {identity.format_version}, this version reads {FORMAT_VERSION}: upgrade"
+        )
+    if identity.node_id != node_id:
+        raise IdentityProblem(
+            f"{data_dir} belongs to node {identity.node_id}, not to {node_id}: "
+            "correct node.data_dir or node.id; two nodes never share a folder"
+        )
+    if identity.cluster_id != cluster_id:
+        raise IdentityProblem(
+            f"{data_dir} belongs to cluster {identity.cluster_id}, not to {cluster_id}: "
+            "correct cluster.id or node.data_dir"
+        )
+    return identity
+
+
+def save_standing(fs: FileSystem, data_dir: str, identity: NodeIdentity, standing: Standing) -> NodeIdentity:
+    """The identity with another standing, durable on return."""
+    changed = msgspec.structs.replace(identity, standing=standing)
+    _write(fs, data_dir, changed)
+    return changed
+
+
+def _create(fs: FileSystem, data_dir: str, *, node_id: str, cluster_id: str) -> NodeIdentity:
+    left = [name for name in fs.listdir(data_dir) if name in ("groups", "registry.log")]
+    if left:
+        raise IdentityProblem(
+            f"{data_dir} holds {' and '.join(left)} but no {FILE_NAME}: its owner is not known. Restore it, "
+            "or move the whole folder away; the node then fetches everything from its peers"
+        )
+    identity = NodeIdentity(FORMAT_VERSION, node_id, cluster_id, secrets.token_hex(8))
+    _write(fs, data_dir, identity)
+    return identity
+
+
+def _write(fs: FileSystem, data_dir: str, identity: NodeIdentity) -> None:
+    text = json.dumps(msgspec.to_builtins(identity), indent=1) + "\n"
+    try:
+        replace_file(fs, data_dir, FILE_NAME, text.encode(), durable=True)
+    except OSError as error:
+        raise IdentityProblem(f"{data_dir}/{FILE_NAME} can not be written: {error}") from error
+
+
+class FolderLock:
+    """Keeps other processes out of a data folder while this one lives, however it ends."""
+
+    def __init__(self, data_dir: str) -> None:
+        path = Path(data_dir, LOCK_NAME)
+        try:
+            Path(data_dir).mkdir(parents=True, exist_ok=True)
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        except OSError as error:
+            raise IdentityProblem(f"node.data_dir {data_dir} can not be used: {error}") from error
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(self._fd, 32, 0).decode(errors="replace").strip() or "not known"
+            os.close(self._fd)
+            raise IdentityProblem(
+                f"{data_dir} is in use by another process (pid {holder}): stop it or change node.data_dir"
+            ) from error
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, str(os.getpid()).encode(), 0)
+
+    def release(self) -> None:
+        """Let other processes in."""
+        os.close(self._fd)

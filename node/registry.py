@@ -1,0 +1,134 @@
+"""What this node has had and met: an append-only file that tells data loss from a fresh start.
+
+A replica's folder that is missing although the registry says that it was made has been lost, and with it
+votes and entries: the replica then starts without a vote. Likewise a peer that shows up under another
+incarnation than the one it was first met under has lost its disk, and is told so.
+
+``registry.log`` has one line per change: the CRC32C of the rest as eight hex digits, a space, a JSON object,
+a line feed. A torn last line is cut; any other damaged line stops the node, since forgetting is what the file
+is against.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import google_crc32c
+
+from node.identity import IdentityProblem
+from storage.atomic_file import read_file, replace_file
+from storage.filesystem import FileSystem, write_all
+
+FILE_NAME = "registry.log"
+LINES_BEFORE_REWRITE = 4_096
+
+
+class Registry:
+    """``groups``: id -> whether its replica may vote. ``peers``: id -> the incarnation first met.
+
+    Every change is durable on return; one thread at a time.
+    """
+
+    def __init__(self, fs: FileSystem, data_dir: str) -> None:
+        self.groups: dict[int, bool] = {}
+        self.peers: dict[str, str] = {}
+        self._fs = fs
+        self._folder = data_dir
+        path = f"{data_dir}/{FILE_NAME}"
+        try:
+            raw = read_file(fs, path) or b""
+            lines, sound = self._read(raw, path)
+            if lines > LINES_BEFORE_REWRITE or not raw:
+                sound = self._rewrite()
+            self._file = fs.open(path)
+            self._file.truncate(sound)
+            self._end = sound
+        except OSError as error:
+            raise IdentityProblem(f"{path} can not be used: {error}") from error
+
+    def created(self, groups: Iterable[int], *, voting: bool) -> None:
+        """Replicas of these groups stand on disk; without a vote when they were here before and got lost."""
+        self._append({"voting" if voting else "silent": sorted(groups)})
+
+    def removed(self, groups: Iterable[int]) -> None:
+        """These groups' replicas are not wanted any more."""
+        self._append({"removed": sorted(groups)})
+
+    def met(self, peer: str, incarnation: str) -> None:
+        """A peer has shown itself; only the first incarnation counts."""
+        if peer not in self.peers:
+            self._append({"met": [peer, incarnation]})
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+    def _apply(self, change: dict[str, Any]) -> None:
+        for name, value in change.items():
+            match name:
+                case "voting":
+                    self.groups.update(dict.fromkeys(value, True))
+                case "silent":
+                    self.groups.update(dict.fromkeys(value, False))
+                case "removed":
+                    for group in value:
+                        self.groups.pop(group, None)
+                case "met":
+                    self.peers.setdefault(value[0], value[1])
+                case _:
+                    raise ValueError(f"unknown change {name}")
+
+    def _read(self, raw: bytes, path: str) -> tuple[int, int]:
+        """Take in all sound lines; how many there are, and how many bytes they have."""
+        count, position = 0, 0
+        while position < len(raw):
+            end = raw.find(b"\n", position)
+            if end < 0:
+                break
+            try:
+                self._apply(_parse(raw[position:end]))
+            except ValueError as error:
+                if end == len(raw) - 1:
+                    break
+                raise IdentityProblem(
+                    f"{path} is damaged at byte {position} ({error}), and this node can not tell whether it lost "
+                    "data. Move the whole data folder away: the node then fetches everything from its peers"
+                ) from error
+            count += 1
+            position = end + 1
+        return count, position
+
+    def _append(self, change: dict[str, Any]) -> None:
+        line = _line(change)
+        try:
+            write_all(self._file, [line], self._end)
+            self._file.sync()
+        except OSError as error:
+            raise IdentityProblem(f"{self._folder}/{FILE_NAME} can not be written: {error}") from error
+        self._end += len(line)
+        self._apply(change)
+
+    def _rewrite(self) -> int:
+        """Put one line per kind in the place of all that were written; returns the file's size."""
+        by_vote: dict[str, list[int]] = {"voting": [], "silent": []}
+        for group, voting in sorted(self.groups.items()):
+            by_vote["voting" if voting else "silent"].append(group)
+        lines = [_line({name: groups}) for name, groups in by_vote.items() if groups]
+        lines += [_line({"met": [peer, incarnation]}) for peer, incarnation in sorted(self.peers.items())]
+        content = b"".join(lines)
+        replace_file(self._fs, self._folder, FILE_NAME, content, durable=True)
+        return len(content)
+
+
+def _line(change: dict[str, Any]) -> bytes:
+    text = json.dumps(change, separators=(",", ":")).encode()
+    return b"%08x %s\n" % (google_crc32c.value(text), text)
+
+
+def _parse(line: bytes) -> dict[str, Any]:
+    if int(line[:8], 16) != google_crc32c.value(line[9:]):
+        raise ValueError("a line fails its checksum")
+    change: dict[str, Any] = json.loads(line[9:])
+    return change
