@@ -63,8 +63,8 @@ def load_or_create(fs: FileSystem, data_dir: str, *, node_id: str, cluster_id: s
         identity = msgspec.json.decode(raw, type=NodeIdentity)
     except msgspec.DecodeError as error:
         raise IdentityProblem(
-            f"{data_dir}/{FILE_NAME} is damaged ({error}). Restore it, or move the whole folder away (not the file "
-            "alone); the node then fetches everything from its peers"
+            f"{data_dir}/{FILE_NAME} is damaged ({error}). Restore it, or move the whole folder away (not "
+            "the file alone); the node then fetches everything from its peers"
         ) from error
     if identity.format_version != FORMAT_VERSION:
         raise IdentityProblem(

@@ -5,8 +5,8 @@ votes and entries: the replica then starts without a vote. Likewise a peer that 
 incarnation than the one it was first met under has lost its disk, and is told so.
 
 ``registry.log`` has one line per change: the CRC32C of the rest as eight hex digits, a space, a JSON object,
-a line feed. A torn last line is cut; any other damaged line stops the node, since forgetting is what the file
-is against.
+a line feed; the first one names the format. A torn last line is cut; any other damaged line stops the node,
+since forgetting is what the file is against.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from storage.atomic_file import read_file, replace_file
 from storage.filesystem import FileSystem, write_all
 
 FILE_NAME = "registry.log"
+FORMAT_VERSION = 1
 LINES_BEFORE_REWRITE = 4_096
 
 
@@ -77,6 +78,8 @@ class Registry:
                         self.groups.pop(group, None)
                 case "met":
                     self.peers.setdefault(value[0], value[1])
+                case "format" if value == FORMAT_VERSION:
+                    pass
                 case _:
                     raise ValueError(f"unknown change {name}")
 
@@ -93,8 +96,8 @@ class Registry:
                 if end == len(raw) - 1:
                     break
                 raise IdentityProblem(
-                    f"{path} is damaged at byte {position} ({error}), and this node can not tell whether it lost "
-                    "data. Move the whole data folder away: the node then fetches everything from its peers"
+                    f"{path} is damaged at byte {position} ({error}), and this node can not tell whether it "
+                    "lost data. Move the whole data folder away; the node then fetches it all from its peers"
                 ) from error
             count += 1
             position = end + 1
@@ -115,7 +118,8 @@ class Registry:
         by_vote: dict[str, list[int]] = {"voting": [], "silent": []}
         for group, voting in sorted(self.groups.items()):
             by_vote["voting" if voting else "silent"].append(group)
-        lines = [_line({name: groups}) for name, groups in by_vote.items() if groups]
+        lines = [_line({"format": FORMAT_VERSION})]
+        lines += [_line({name: groups}) for name, groups in by_vote.items() if groups]
         lines += [_line({"met": [peer, incarnation]}) for peer, incarnation in sorted(self.peers.items())]
         content = b"".join(lines)
         replace_file(self._fs, self._folder, FILE_NAME, content, durable=True)
