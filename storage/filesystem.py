@@ -1,0 +1,189 @@
+"""The filesystem port: all that storage asks of an operating system, and what each call guarantees.
+
+Nothing is durable until a sync says so:
+
+- bytes and size of a file: after ``File.sync()``; until then a crash may keep any part of them,
+- names (created, renamed, removed): after ``sync_folder()`` of their folder; until then a crash may
+  bring the old names back, in an order that respects the order of the changes within that folder.
+
+All calls raise ``OSError`` as the operating system does. Calls on one file may come from several threads.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from typing import Protocol
+
+
+class File(Protocol):
+    """An open file, read and written at explicit positions."""
+
+    def pread(self, length: int, position: int) -> bytes:
+        """The bytes at ``position``; fewer than ``length`` only where the file ends."""
+
+    def writev(self, buffers: Sequence[bytes], position: int) -> int:
+        """Write buffers one behind the other from ``position`` on; returns the bytes written.
+
+        May write less than asked for, as ``pwritev`` does; not durable. At most ``IOV_MAX`` buffers.
+        """
+
+    def truncate(self, size: int) -> None:
+        """Set the size; not durable before ``sync``."""
+
+    def sync(self) -> None:
+        """Make all bytes written so far, and the size, durable.
+
+        When it fails, what of them is on disk is unknown for good, and a second call proves nothing.
+        """
+
+    def size(self) -> int:
+        """The size in bytes."""
+
+    def close(self) -> None:
+        """Let go of the file; nothing becomes durable by it. A second call does nothing."""
+
+
+class FileSystem(Protocol):
+    """Files by path. Paths use ``/``."""
+
+    def open(self, path: str, *, create: bool = False) -> File:
+        """Open for reading and writing; with ``create`` an empty file is made when there is none."""
+
+    def size(self, path: str) -> int:
+        """The size of a file, without opening it."""
+
+    def exists(self, path: str) -> bool:
+        """Whether a file or folder of this name is there."""
+
+    def listdir(self, path: str) -> list[str]:
+        """The names in a folder, sorted."""
+
+    def mkdir(self, path: str) -> None:
+        """Make a folder and those above it, durable on return; fine when it is there."""
+
+    def rename(self, old: str, new: str) -> None:
+        """Rename atomically within one filesystem, replacing ``new``; durable with ``sync_folder``."""
+
+    def unlink(self, path: str) -> None:
+        """Remove a file's name; open files stay readable."""
+
+    def remove_tree(self, path: str) -> None:
+        """Remove a folder and all below it; fine when it is not there."""
+
+    def sync_folder(self, path: str) -> None:
+        """Make the names in a folder durable."""
+
+
+IOV_MAX = min(1024, os.sysconf("SC_IOV_MAX"))
+"""Most buffers for one ``writev``."""
+
+
+def write_all(file: File, buffers: Sequence[bytes], position: int) -> int:
+    """Write every byte of ``buffers``, however short the single writes are; returns the end position."""
+    queue: list[bytes] = list(buffers)
+    done = 0
+    while done < len(queue):
+        part = queue[done : done + IOV_MAX]
+        written = file.writev(part, position)
+        if written <= 0:
+            raise OSError(f"a write at byte {position} made no progress")
+        position += written
+        for buffer in part:
+            if written < len(buffer):
+                break
+            written -= len(buffer)
+            done += 1
+        if written:
+            queue[done] = queue[done][written:]
+    return position
+
+
+class RealFile:
+    """A file of the operating system."""
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def pread(self, length: int, position: int) -> bytes:
+        data = os.pread(self._fd, length, position)
+        if len(data) == length or not data:
+            return data
+        parts, total = [data], len(data)
+        while total < length and (data := os.pread(self._fd, length - total, position + total)):
+            parts.append(data)
+            total += len(data)
+        return b"".join(parts)
+
+    def writev(self, buffers: Sequence[bytes], position: int) -> int:
+        return os.pwritev(self._fd, buffers, position)
+
+    def truncate(self, size: int) -> None:
+        os.ftruncate(self._fd, size)
+
+    def sync(self) -> None:
+        os.fdatasync(self._fd)
+
+    def size(self) -> int:
+        return os.fstat(self._fd).st_size
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
+    def __del__(self) -> None:
+        # A cache that evicts a file only drops it: a reader in another thread may be using it still,
+        # and a number closed under it could by then belong to another file.
+        self.close()
+
+
+class RealFileSystem:
+    """The filesystem of the operating system (POSIX)."""
+
+    def open(self, path: str, *, create: bool = False) -> File:
+        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+        return RealFile(os.open(path, flags, 0o640))
+
+    def size(self, path: str) -> int:
+        return os.stat(path).st_size
+
+    def exists(self, path: str) -> bool:
+        return os.path.exists(path)
+
+    def listdir(self, path: str) -> list[str]:
+        return sorted(os.listdir(path))
+
+    def mkdir(self, path: str) -> None:
+        if os.path.isdir(path):
+            return
+        parent = os.path.dirname(path.rstrip("/")) or "."
+        self.mkdir(parent)
+        try:
+            os.mkdir(path, 0o750)
+        except FileExistsError:
+            return
+        self.sync_folder(parent)
+
+    def rename(self, old: str, new: str) -> None:
+        os.rename(old, new)
+
+    def unlink(self, path: str) -> None:
+        os.unlink(path)
+
+    def remove_tree(self, path: str) -> None:
+        try:
+            shutil.rmtree(path)
+        except FileNotFoundError:
+            return
+        self.sync_folder(os.path.dirname(path.rstrip("/")) or ".")
+
+    def sync_folder(self, path: str) -> None:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)

@@ -1,0 +1,220 @@
+"""The log of one replica: its door to the layers above. See docs/ARCHITECTURE.md and docs/FORMAT.md."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from floodmark.frame import Frame
+
+from storage import checkpoint as checkpoints
+from storage import retention
+from storage.checkpoint import Checkpoint
+from storage.discovery import finish_reset
+from storage.errors import OutOfRange
+from storage.failures import failure_of
+from storage.filesystem import FileSystem
+from storage.log_reading import LogReading
+from storage.options import LogOptions
+from storage.quarantine import set_aside
+from storage.reader import Reader
+from storage.recovery import Recovered, recover
+from storage.tail import Tail
+from storage.writer import Writer
+
+
+class Log(LogReading):
+    """Frames by Raft index and records by offset, in segment files.
+
+    ``append`` and ``truncate`` belong to one thread. ``write``, ``sync``, ``checkpoint`` and reads may run
+    in others: ``_io`` makes those that change files wait for each other, ``_lock`` guards what is in memory
+    and is never held over a write or an fsync, so that ``append`` and reads never wait for the disk.
+    """
+
+    def __init__(self, fs: FileSystem, path: str, options: LogOptions, recovered: Recovered) -> None:
+        """Not for use from outside: see ``open``."""
+        self._fs = fs
+        self._path = path
+        self._options = options
+        self._io = threading.RLock()
+        self.failed = None
+        self._closed = False
+        self._take_over(recovered)
+
+    def _take_over(self, recovered: Recovered) -> None:
+        self._segments = recovered.segments
+        self._lock = self._segments.lock
+        self._reader = Reader(self._segments)
+        self._writer = Writer(self._segments, recovered.last_term, self._on_written)
+        self._tail = Tail(recovered.last_index, self._options.tail_bytes_max)
+        self.last_index = self.written_index = self.durable_index = recovered.last_index
+        self.last_term = recovered.last_term
+        self.next_offset = self._written_next_offset = recovered.next_offset
+        checkpoint = recovered.checkpoint
+        self.checkpoint_state = checkpoint.state if checkpoint else b""
+        self.checkpoint_index = checkpoint.index if checkpoint else self.base_index - 1
+        """The last frame that ``checkpoint_state`` covers; base_index - 1 when there is no checkpoint."""
+
+    @classmethod
+    def open(
+        cls,
+        fs: FileSystem,
+        path: str,
+        options: LogOptions,
+        *,
+        on_frame: Callable[[Frame], None] | None = None,
+    ) -> Log:
+        """Open the log in a folder, creating it when missing; ``on_frame`` sees each frame after the
+        checkpoint. Raises ``LogCorrupt`` (every byte stays as it is) or ``LogFailed``.
+        """
+        try:
+            return cls(fs, path, options, recover(fs, path, options, on_frame))
+        except OSError as error:
+            raise failure_of(error, f"opening the log in {path}") from error
+
+    @classmethod
+    def repair(cls, fs: FileSystem, path: str, options: LogOptions, *, keep_before: int) -> Log:
+        """After ``LogCorrupt``: move what stands from frame ``keep_before`` on, and anything bad before
+        it, into ``quarantine/``, then open. The bytes are kept there, ``quarantine_files_max`` files at most.
+        """
+        try:
+            set_aside(fs, path, options, keep_before=keep_before)
+        except OSError as error:
+            raise failure_of(error, f"repairing the log in {path}") from error
+        return cls.open(fs, path, options)
+
+    def append(self, frame: Frame) -> None:
+        """Buffer the next frame. Raises ``LogClosed``."""
+        self._check_open()
+        assert frame.index == self.last_index + 1, f"{frame.index} behind {self.last_index}"
+        assert frame.first_offset == self.next_offset, f"{frame.first_offset} at {self.next_offset}"
+        assert frame.term >= self.last_term, f"term {frame.term} behind {self.last_term}"
+        with self._lock:
+            self._tail.append(frame)
+            self.last_index, self.last_term, self.next_offset = frame.index, frame.term, frame.next_offset
+
+    def write(self) -> int:
+        """Hand the buffered frames to the operating system; returns ``written_index``.
+
+        Raises ``LogFailed`` or ``DiskFull``, after which the log only closes.
+        """
+        with self._io:
+            self._check_open()
+            with self._lock:
+                frames = self._tail.slice(self.written_index + 1, self.last_index)
+            if frames:
+                self._guarded("writing", lambda: self._writer.write(frames))
+            return self.written_index
+
+    def sync(self) -> int:
+        """fdatasync all that was written before the call; returns ``durable_index``.
+
+        Raises ``LogFailed`` or ``DiskFull``; a failed fsync is never tried again.
+        """
+        with self._io:
+            self._check_open()
+            if self.durable_index < self.written_index:
+                self._guarded("syncing", self._writer.sync)
+                self.durable_index = self.written_index
+            return self.durable_index
+
+    def truncate(self, from_index: int) -> None:
+        """Remove ``from_index`` and all frames after it; durable on return. Waits for a running write."""
+        if from_index < self.base_index:
+            raise OutOfRange(f"frame {from_index} is before the first one, {self.base_index}")
+        with self._io:
+            self._check_open()
+            if from_index > self.last_index:
+                return
+            offset, term = self.frame(from_index).first_offset, self.term_at(from_index - 1)
+            if from_index <= self.written_index:
+                self._guarded("truncating", lambda: self._cut(from_index, term))
+            with self._lock:
+                self._tail.cut(from_index)
+                self.last_index, self.last_term, self.next_offset = from_index - 1, term, offset
+                if from_index <= self.written_index:
+                    self.written_index = self.durable_index = from_index - 1
+                    self._written_next_offset = offset
+
+    def _cut(self, from_index: int, last_term: int) -> None:
+        segment, position, _header = self._reader.header(from_index)
+        if self.checkpoint_index >= from_index:
+            # What it covers is about to go. Its owner should only checkpoint what is committed.
+            checkpoints.remove(self._fs, self._path)
+            self.checkpoint_state, self.checkpoint_index = b"", self.base_index - 1
+        self._writer.cut(segment, position, last_term)
+        self._reader.forget_hints()
+
+    def trim(self, *, before_index: int) -> int:
+        """Drop whole sealed segments whose frames are all below ``before_index``; returns the new
+        ``base_index``. What the checkpoint does not cover yet must not be trimmed.
+        """
+        self._check_open()
+        self._guarded("trimming", lambda: retention.trim(self._segments, before_index))
+        return self.base_index
+
+    def expired_before(self, *, now_ms: int, retention_ms: int | None, retention_bytes: int | None) -> int:
+        """The index before which retention wants whole segments gone; ``base_index`` when none."""
+        self._check_open()
+        return retention.expired_before(
+            self._segments, now_ms=now_ms, retention_ms=retention_ms, retention_bytes=retention_bytes
+        )
+
+    def reset(self, *, index: int, term: int, offset: int, state: bytes) -> None:
+        """Drop everything; the log is empty after entry ``index``. Atomic, and durable on return."""
+        with self._io:
+            self._check_open()
+            position = self._segments.active.end_position
+            decided = Checkpoint(position, index, term, offset, state, resetting=True)
+
+            def replace() -> None:
+                checkpoints.save(self._fs, self._path, decided)
+                self._segments.close()
+                finish_reset(self._fs, self._path, decided)
+                self._take_over(recover(self._fs, self._path, self._options, None))
+
+            self._guarded("resetting", replace)
+
+    def checkpoint(self, state: bytes, *, index: int | None = None) -> None:
+        """Durable on return: the next scan starts behind frame ``index``, the last one that ``state``
+        covers (``durable_index`` when not given, and never beyond it).
+        """
+        with self._io:
+            self._check_open()
+            index = self.durable_index if index is None else index
+            if not self.base_index - 1 <= index <= self.durable_index:
+                raise OutOfRange(
+                    f"a checkpoint at {index}: durable are {self.base_index} to {self.durable_index}"
+                )
+            checkpoint = self._checkpoint_at(index, state)
+            self._guarded("saving a checkpoint", lambda: self._save(checkpoint))
+            self.checkpoint_state, self.checkpoint_index = state, index
+
+    def _checkpoint_at(self, index: int, state: bytes) -> Checkpoint:
+        if index < self.base_index:
+            header = self._segments.first.header
+            return Checkpoint(
+                header.base_position, header.base_index - 1, header.base_term, header.base_offset, state
+            )
+        segment, position, frame = self._reader.header(index)
+        end = segment.header.base_position + position + frame.size
+        return Checkpoint(end, index, frame.term, frame.next_offset, state)
+
+    def _save(self, checkpoint: Checkpoint) -> None:
+        active = self._segments.active
+        assert active.index is not None
+        self._segments.save_index(active, active.index)
+        checkpoints.save(self._fs, self._path, checkpoint)
+
+    def _on_written(self, index: int) -> None:
+        """Called by the writer, with the lock held."""
+        frame = self._tail.get(index)
+        assert frame is not None
+        self.written_index, self._written_next_offset = index, frame.next_offset
+        self._tail.evict(index)
+
+    def close(self) -> None:
+        """Let go of all files. What was not written and synced is not saved by this."""
+        with self._io:
+            self._closed = True
+            self._segments.close()

@@ -1,0 +1,160 @@
+"""The reading half of ``Log``: bounds, frames by index, bytes by offset, offsets by time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from floodmark.frame import Frame, FrameKind
+
+from storage.errors import LogClosed, OutOfRange, StorageError
+from storage.failures import failure_of
+from storage.reader import Reader
+from storage.scan import max_timestamp_in
+from storage.segments import Segments
+from storage.tail import Tail
+
+_T = TypeVar("_T")
+
+
+class LogReading:
+    """What ``Log`` answers from its memory and its files; ``Log`` fills the attributes."""
+
+    failed: StorageError | None
+    """After this nothing is accepted but ``close``."""
+    last_index: int
+    last_term: int
+    next_offset: int
+    written_index: int
+    """The last frame handed to the operating system."""
+    durable_index: int
+    """The last frame known fsynced."""
+
+    _path: str
+    _closed: bool
+    _segments: Segments
+    _lock: threading.RLock
+    _reader: Reader
+    _tail: Tail
+    _written_next_offset: int
+
+    @property
+    def base_index(self) -> int:
+        """Index of the first frame that this log may hold."""
+        return self._segments.first.header.base_index
+
+    @property
+    def base_term(self) -> int:
+        """The term of the entry just before ``base_index``."""
+        return self._segments.first.header.base_term
+
+    @property
+    def start_offset(self) -> int:
+        """The first offset held, or the next one in an empty log."""
+        return self._segments.first.header.base_offset
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes in segment files."""
+        with self._lock:
+            return self._segments.active.end_position - self._segments.first.header.base_position
+
+    def frame(self, index: int) -> Frame:
+        """One frame, from memory or verified from disk. Raises ``OutOfRange`` or ``LogCorrupt``."""
+        self._check_holds(index)
+        frame = self._tail.get(index)
+        return frame if frame is not None else self._guarded("reading", lambda: self._one(index))
+
+    def term_at(self, index: int) -> int:
+        """The term of an entry, base_index - 1 to last_index."""
+        if index == self.base_index - 1:
+            return self.base_term
+        self._check_holds(index)
+        frame = self._tail.get(index)
+        if frame is not None:
+            return frame.term
+        return self._guarded("reading", lambda: self._reader.header(index)[2].term)
+
+    def frames(self, first: int, last: int) -> Iterator[Frame]:
+        """Frames first to last, both included, read as they are asked for: bounded memory."""
+        if first > last:
+            return
+        self._check_holds(first)
+        self._check_holds(last)
+        while first <= last:
+            frame = self._tail.get(first)
+            if frame is not None:
+                yield frame
+                first += 1
+                continue
+            # Whatever is not in memory was written before it was let go of: the disk has it.
+            upto = max(first, min(last, self._tail.first - 1))
+            advance = self._reader.frames(first, upto).__next__
+            for _ in range(first, upto + 1):
+                yield self._guarded("reading", advance)
+            first = upto + 1
+
+    def read(self, offset: int, *, end_offset: int, max_bytes: int) -> bytes:
+        """The bytes of whole written frames from the one that holds ``offset`` on, below ``end_offset``.
+
+        At most ``max_bytes``, but at least one frame; empty when there is none yet. The first frame is of
+        kind RECORDS. Headers are verified, payloads are not: their checksum is for the consumer. Raises
+        ``OutOfRange`` outside of start_offset .. next_offset.
+        """
+        self._check_open()
+        if not self.start_offset <= offset <= self.next_offset:
+            raise OutOfRange(f"offset {offset}: this log holds {self.start_offset} to {self.next_offset}")
+        end_offset = min(end_offset, self._written_next_offset)
+        if offset >= end_offset:
+            return b""
+        return self._guarded(
+            "reading", lambda: self._reader.read(offset, end_offset=end_offset, max_bytes=max_bytes)
+        )
+
+    def index_at_offset(self, offset: int) -> int:
+        """The index of the frame that holds a record. Raises ``OutOfRange``."""
+        self._check_open()
+        if not self.start_offset <= offset < self.next_offset:
+            raise OutOfRange(f"offset {offset}: this log holds {self.start_offset} to {self.next_offset}")
+        with self._lock:
+            frame = self._tail.holding_offset(offset)
+        if frame is not None:
+            return frame.index
+        return self._guarded("reading", lambda: self._reader.header_at_offset(offset).index)
+
+    def offset_at_time(self, timestamp_ms: int) -> int:
+        """First offset of the first batch that reaches a timestamp; ``next_offset`` when none does."""
+        self._check_open()
+        found = self._guarded("reading", lambda: self._reader.offset_at_time(timestamp_ms))
+        if found is not None:
+            return found
+        for index in range(self.written_index + 1, self.last_index + 1):
+            frame = self._tail.get(index)
+            if frame is None or frame.kind is not FrameKind.RECORDS:
+                continue
+            if max_timestamp_in(frame.payload, 0, frame) >= timestamp_ms:
+                return frame.first_offset
+        return self.next_offset
+
+    def _one(self, index: int) -> Frame:
+        return next(self._reader.frames(index, index))
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise LogClosed(f"the log in {self._path} is closed")
+        if self.failed is not None:
+            raise LogClosed(f"the log in {self._path} failed: {self.failed}")
+
+    def _check_holds(self, index: int) -> None:
+        self._check_open()
+        if not self.base_index <= index <= self.last_index:
+            raise OutOfRange(f"frame {index}: this log holds {self.base_index} to {self.last_index}")
+
+    def _guarded(self, doing: str, action: Callable[[], _T]) -> _T:
+        """Run something that uses the disk; an error of the operating system closes the log for good."""
+        try:
+            return action()
+        except OSError as error:
+            self.failed = failure_of(error, f"{doing} the log in {self._path}")
+            raise self.failed from error

@@ -1,0 +1,114 @@
+"""Repair after corruption: what stands from a frame on is moved aside, never deleted silently."""
+
+from __future__ import annotations
+
+from storage import checkpoint as checkpoints
+from storage import segment_header
+from storage.discovery import good_until, read_header
+from storage.filesystem import FileSystem, write_all
+from storage.options import LogOptions
+from storage.segment_header import HEADER_BYTES
+from storage.segments import Segment, Segments
+
+FOLDER = "quarantine"
+_COPY_BYTES = 1 << 20
+
+
+def set_aside(fs: FileSystem, folder: str, options: LogOptions, *, keep_before: int) -> None:
+    """Make the log in a folder end before frame ``keep_before``, or before the first bad one below it.
+
+    From the newest file to the oldest, each step durable: after a crash in between the log is still
+    corrupt, and the repair can be run again.
+    """
+    if not fs.exists(folder):
+        return
+    fs.mkdir(f"{folder}/{FOLDER}")
+    names = fs.listdir(folder)
+    bases = sorted(base for base in map(segment_header.base_index_of, names) if base is not None)
+    keep, size, position = _standing(fs, folder, options, bases, keep_before)
+    checkpoint = checkpoints.load(fs, folder)
+    if fs.exists(f"{folder}/{checkpoints.NAME}") and (checkpoint is None or checkpoint.position > position):
+        _move(fs, folder, checkpoints.NAME, options)
+    for base in reversed(bases[keep:]):
+        _remove_index(fs, folder, base)
+        _move(fs, folder, segment_header.file_name(base), options)
+    if keep:
+        base = bases[keep - 1]
+        _remove_index(fs, folder, base)
+        _cut(fs, folder, segment_header.file_name(base), size, options)
+
+
+def _standing(
+    fs: FileSystem, folder: str, options: LogOptions, bases: list[int], keep_before: int
+) -> tuple[int, int, int]:
+    """(segments to keep, size of the last of them, log position where the log is to end)."""
+    segments = Segments(fs, folder, options)
+    size = position = 0
+    try:
+        for number, base in enumerate(bases):
+            path = segments.path_of(base)
+            header = read_header(fs, path)
+            fits = header is not None and header.base_index == base
+            if (
+                header is None
+                or not fits
+                or (number and (base > keep_before or header.base_position != position))
+            ):
+                return number, size, position
+            whole = fs.size(path)
+            segment = Segment(header, path, whole)
+            segments.all.append(segment)
+            following = bases[number + 1] if number + 1 < len(bases) else None
+            if following is not None and following <= keep_before:
+                after = read_header(fs, segments.path_of(following))
+                if after is not None and after.base_position == header.base_position + whole:
+                    size, position = whole, after.base_position
+                    continue
+            size, _index = good_until(segments, segment, whole, keep_before)
+            return number + 1, size, header.base_position + size
+        return len(bases), size, position
+    finally:
+        segments.close()
+
+
+def _cut(fs: FileSystem, folder: str, name: str, size: int, options: LogOptions) -> None:
+    """Copy what stands behind ``size`` into quarantine, durably, and then truncate."""
+    file = fs.open(f"{folder}/{name}")
+    try:
+        end = file.size()
+        if end == size:
+            return
+        copy = fs.open(f"{folder}/{FOLDER}/{_free_name(fs, folder, name, options)}", create=True)
+        try:
+            for at in range(size, end, _COPY_BYTES):
+                write_all(copy, [file.pread(min(_COPY_BYTES, end - at), at)], at - size)
+            copy.sync()
+        finally:
+            copy.close()
+        fs.sync_folder(f"{folder}/{FOLDER}")
+        file.truncate(max(size, HEADER_BYTES))
+        file.sync()
+    finally:
+        file.close()
+
+
+def _move(fs: FileSystem, folder: str, name: str, options: LogOptions) -> None:
+    fs.rename(f"{folder}/{name}", f"{folder}/{FOLDER}/{_free_name(fs, folder, name, options)}")
+    fs.sync_folder(f"{folder}/{FOLDER}")
+    fs.sync_folder(folder)
+
+
+def _remove_index(fs: FileSystem, folder: str, base: int) -> None:
+    path = f"{folder}/{segment_header.file_name(base).removesuffix('.log')}.idx"
+    if fs.exists(path):
+        fs.unlink(path)
+        fs.sync_folder(folder)
+
+
+def _free_name(fs: FileSystem, folder: str, name: str, options: LogOptions) -> str:
+    """A name ``NNNN-name`` that counts up; makes room by removing the oldest beyond the limit."""
+    kept = fs.listdir(f"{folder}/{FOLDER}")
+    number = 1 + max((int(old.partition("-")[0]) for old in kept), default=0)
+    for old in kept[: max(0, len(kept) + 1 - options.quarantine_files_max)]:
+        fs.unlink(f"{folder}/{FOLDER}/{old}")
+    return f"{number:08d}-{name}"

@@ -1,0 +1,158 @@
+"""Opening a log: scan what is new since the checkpoint, and cut a torn tail or refuse a corrupt log.
+
+A bad frame is one of two things. If it was never made durable, a crash tore it and it is cut. If it was
+durable, the disk lost it: ``LogCorrupt``, and every byte stays as it is. Evidence that log position P was
+durable: a checkpoint beyond P, a later segment (a segment is synced before the next one is made), or any
+valid frame header further on whose ``synced`` is above P.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from floodmark.frame import HEADER_BYTES as FRAME_HEADER_BYTES
+from floodmark.frame import Frame, decode_header
+
+from storage import checkpoint as checkpoints
+from storage.atomic_file import TEMPORARY_SUFFIX
+from storage.checkpoint import Checkpoint
+from storage.discovery import discover, finish_reset, last_index_seen
+from storage.errors import LogCorrupt
+from storage.filesystem import FileSystem
+from storage.options import LogOptions
+from storage.scan import Window, find_headers, max_timestamp_in, read_frame
+from storage.segment_header import HEADER_BYTES
+from storage.segments import Segment, Segments
+
+OnFrame = Callable[[Frame], None]
+
+
+class Recovered:
+    """What opening found. All frames up to ``last_index`` are durable."""
+
+    def __init__(self, segments: Segments, checkpoint: Checkpoint | None) -> None:
+        self.segments = segments
+        self.checkpoint = checkpoint
+        self.last_index = 0
+        self.last_term = 0
+        self.next_offset = 0
+
+    def continue_from(self, index: int, term: int, offset: int) -> None:
+        """The log is known up to entry ``index``; the next record gets ``offset``."""
+        self.last_index, self.last_term, self.next_offset = index, term, offset
+
+
+def recover(fs: FileSystem, folder: str, options: LogOptions, on_frame: OnFrame | None) -> Recovered:
+    """Open the log in a folder, which is created when missing. Raises ``LogCorrupt`` or ``OSError``."""
+    fs.mkdir(folder)
+    for name in fs.listdir(folder):
+        if name.endswith(TEMPORARY_SUFFIX):
+            fs.unlink(f"{folder}/{name}")
+    checkpoint = checkpoints.load(fs, folder)
+    if checkpoint is not None and checkpoint.resetting:
+        checkpoint = finish_reset(fs, folder, checkpoint)
+    segments = Segments(fs, folder, options)
+    try:
+        discover(segments, checkpoint)
+        recovered = Recovered(segments, checkpoint)
+        _scan(recovered, on_frame)
+        if checkpoint is None or checkpoint.position < segments.active.end_position:
+            # What a process wrote before it crashed is readable, but may never have been synced.
+            segments.file(segments.active).sync()
+            fs.sync_folder(folder)
+    except BaseException:
+        segments.close()
+        raise
+    return recovered
+
+
+def _scan(recovered: Recovered, on_frame: OnFrame | None) -> None:
+    """Read every frame behind the checkpoint; the last segment's index is complete afterwards."""
+    segments, checkpoint = recovered.segments, recovered.checkpoint
+    start = 0 if checkpoint is None else checkpoint.position
+    todo = [s for s in segments.all if s is segments.active or s.end_position > start]
+    for number, segment in enumerate(todo):
+        header = segment.header
+        position = max(HEADER_BYTES, start - header.base_position)
+        if number == 0 and checkpoint is not None and position > HEADER_BYTES:
+            recovered.continue_from(checkpoint.index, checkpoint.term, checkpoint.offset)
+        elif number == 0:
+            recovered.continue_from(header.base_index - 1, header.base_term, header.base_offset)
+        elif (recovered.last_index + 1, recovered.last_term, recovered.next_offset) != (
+            header.base_index,
+            header.base_term,
+            header.base_offset,
+        ):
+            raise _refusal(recovered, segment, 0, "it does not go on where the segment before it ends")
+        if segment is segments.active:
+            segment.index = segments.load_active_index(segment, position)
+        _scan_segment(recovered, segment, position, on_frame)
+
+
+def _scan_segment(recovered: Recovered, segment: Segment, position: int, on_frame: OnFrame | None) -> None:
+    file, end = recovered.segments.file(segment), segment.size
+    window = Window(file, end)
+    while position < end:
+        frame = read_frame(window, position, end)
+        wrong = frame if isinstance(frame, str) else _misfit(recovered, frame)
+        if isinstance(frame, str) or wrong is not None:
+            if segment is not recovered.segments.active:
+                raise _refusal(recovered, segment, position, f"{wrong}, in a sealed segment")
+            _cut_or_refuse(recovered, position, f"{wrong}")
+            return
+        if segment.index is not None:
+            latest = max_timestamp_in(frame.payload, 0, frame)
+            segment.index.add(frame.index, frame.first_offset, frame.size, latest, frame.append_time)
+        recovered.continue_from(frame.index, frame.term, frame.next_offset)
+        if on_frame is not None:
+            on_frame(frame)
+        position += frame.size
+
+
+def _misfit(recovered: Recovered, frame: Frame) -> str | None:
+    """Why a valid frame can not stand behind the one before it."""
+    if frame.index != recovered.last_index + 1:
+        return f"frame {frame.index} stands behind frame {recovered.last_index}"
+    if frame.first_offset != recovered.next_offset:
+        return f"frame {frame.index} begins at offset {frame.first_offset}, not {recovered.next_offset}"
+    if frame.term < recovered.last_term:
+        return f"frame {frame.index} has term {frame.term}, the one before {recovered.last_term}"
+    return None
+
+
+def _cut_or_refuse(recovered: Recovered, position: int, wrong: str) -> None:
+    """The frame at ``position`` of the last segment is bad: cut from there on, or raise ``LogCorrupt``."""
+    active = recovered.segments.active
+    file = recovered.segments.file(active)
+    bad = active.header.base_position + position
+    for at, header in find_headers(file, _search_from(recovered, position), active.size):
+        room = (at - position) // FRAME_HEADER_BYTES
+        written_at = active.header.base_position + at
+        # A record may hold the image of a frame; what could not be true of a frame here is no evidence.
+        if bad < header.synced <= written_at and header.index <= recovered.last_index + 1 + room:
+            raise _refusal(recovered, active, position, f"{wrong}, and it had been durable")
+    file.truncate(position)
+    file.sync()
+    active.size = position
+
+
+def _search_from(recovered: Recovered, position: int) -> int:
+    """Where evidence may begin: behind the bad frame when its header can be believed, else right here."""
+    active = recovered.segments.active
+    file = recovered.segments.file(active)
+    header = decode_header(file.pread(FRAME_HEADER_BYTES, position))
+    if header is None or header.index != recovered.last_index + 1:
+        return position + 1
+    return position + header.size
+
+
+def _refusal(recovered: Recovered, segment: Segment, position: int, detail: str) -> LogCorrupt:
+    checkpoint = recovered.checkpoint
+    known = max(recovered.last_index, checkpoint.index if checkpoint else 0)
+    return LogCorrupt(
+        detail,
+        path=segment.path,
+        position=position,
+        first_bad_index=recovered.last_index + 1,
+        last_known_index=max(known, last_index_seen(recovered.segments)),
+    )

@@ -1,0 +1,103 @@
+"""Walking over the frames of a segment file, in bounded memory."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from floodmark import batch
+from floodmark.errors import InvalidBatch
+from floodmark.frame import HEADER_BYTES, MAGIC, Frame, FrameHeader, FrameKind, decode_header
+
+from storage.filesystem import File
+
+CHUNK_BYTES = 1 << 20
+_MAX_TIMESTAMP_AT = 32
+_TIMESTAMP = struct.Struct("<q")
+
+
+def max_timestamp_in(payload: bytes, at: int, header: FrameHeader | Frame) -> int:
+    """The greatest record timestamp of a frame whose payload begins at ``payload[at]``.
+
+    Frames without records count as having been made when they were appended.
+    """
+    if header.kind is FrameKind.RECORDS and len(payload) - at >= batch.HEADER_BYTES:
+        return int(_TIMESTAMP.unpack_from(payload, at + _MAX_TIMESTAMP_AT)[0])
+    return header.append_time
+
+
+class Window:
+    """A file seen through one buffer: each byte of a walk forward is read about once."""
+
+    __slots__ = ("_chunk", "_data", "_end", "_file", "_start")
+
+    def __init__(self, file: File, end: int, chunk_bytes: int = CHUNK_BYTES) -> None:
+        self._file = file
+        self._end = end
+        self._chunk = chunk_bytes
+        self._start = 0
+        self._data = b""
+
+    def at(self, position: int, length: int) -> tuple[bytes, int]:
+        """A buffer, and where in it ``position`` lies; fewer than ``length`` bytes follow only at the end."""
+        offset = position - self._start
+        if offset < 0 or offset + length > len(self._data):
+            length = min(max(length, self._chunk), max(0, self._end - position))
+            self._data = self._file.pread(length, position)
+            self._start = position
+            offset = 0
+        return self._data, offset
+
+
+def walk_headers(
+    file: File, position: int, end: int, *, chunk_bytes: int = CHUNK_BYTES
+) -> Iterator[tuple[int, FrameHeader, int]]:
+    """(position, header, max_timestamp) of each frame; ends at ``end`` or before the first invalid header.
+
+    Payloads are stepped over; those larger than the chunk are not read.
+    """
+    window = Window(file, end, chunk_bytes)
+    while position + HEADER_BYTES <= end:
+        data, at = window.at(position, min(HEADER_BYTES + batch.HEADER_BYTES, end - position))
+        header = decode_header(data, at)
+        if header is None or position + header.size > end:
+            return
+        yield position, header, max_timestamp_in(data, at + HEADER_BYTES, header)
+        position += header.size
+
+
+def read_frame(window: Window, position: int, end: int) -> Frame | str:
+    """The frame at ``position``, header and payload verified, or what is wrong with it."""
+    if position + HEADER_BYTES > end:
+        return f"only {end - position} bytes are left, too few for a frame header"
+    data, at = window.at(position, HEADER_BYTES)
+    header = decode_header(data, at)
+    if header is None:
+        return "no valid frame header"
+    if position + header.size > end:
+        return f"frame {header.index} has {header.size} bytes and only {end - position} are left"
+    data, at = window.at(position, header.size)
+    try:
+        return header.with_payload(data[at + HEADER_BYTES : at + header.size])
+    except InvalidBatch:
+        return f"the payload of frame {header.index} fails its CRC32C"
+
+
+def find_headers(file: File, position: int, end: int) -> Iterator[tuple[int, FrameHeader]]:
+    """Every valid frame header at any byte from ``position`` on, whatever lies between."""
+    while position + HEADER_BYTES <= end:
+        data = file.pread(min(CHUNK_BYTES, end - position), position)
+        if not data:
+            return
+        at = data.find(MAGIC)
+        while at >= 0:
+            if len(data) - at < HEADER_BYTES and position + len(data) < end:
+                break  # It continues in the next chunk, which begins with it.
+            header = decode_header(data, at)
+            if header is not None:
+                yield position + at, header
+            at = data.find(MAGIC, at + 1)
+        if position + len(data) >= end:
+            return
+        # The last bytes may hold the beginning of a magic.
+        position += at if at >= 0 else len(data) - len(MAGIC) + 1

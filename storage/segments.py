@@ -1,0 +1,220 @@
+"""The segments of one log: their order, their open files and their sparse indexes, all bounded."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Iterator
+
+from floodmark.frame import FrameHeader
+
+from storage.atomic_file import read_file, replace_file
+from storage.errors import LogCorrupt
+from storage.filesystem import File, FileSystem
+from storage.options import LogOptions
+from storage.scan import walk_headers
+from storage.segment_header import SegmentHeader, file_name
+from storage.sparse_index import SparseIndex
+
+
+class Segment:
+    """One segment file. ``size`` counts the bytes of its header and of whole, written frames.
+
+    The last segment of a log is the active one; it alone has a resident ``index``.
+    """
+
+    __slots__ = ("header", "index", "latest", "path", "size")
+
+    def __init__(self, header: SegmentHeader, path: str, size: int, index: SparseIndex | None = None) -> None:
+        self.header = header
+        self.path = path
+        self.size = size
+        self.index = index
+        self.latest: tuple[int, int] | None = None
+        """Greatest (record timestamp, append time) of a sealed segment, once its index was loaded."""
+
+    @property
+    def base_index(self) -> int:
+        """Raft index of the first frame."""
+        return self.header.base_index
+
+    @property
+    def index_path(self) -> str:
+        """The sparse index beside it."""
+        return self.path.removesuffix(".log") + ".idx"
+
+    @property
+    def end_position(self) -> int:
+        """Log position behind the last frame."""
+        return self.header.base_position + self.size
+
+
+class Segments:
+    """The segments in order. ``lock`` guards the list, the caches and the active index, never held over I/O
+    that is not a read.
+    """
+
+    def __init__(self, fs: FileSystem, folder: str, options: LogOptions) -> None:
+        self.fs = fs
+        self.folder = folder
+        self.options = options
+        self.lock = threading.RLock()
+        self.all: list[Segment] = []
+        self._files: OrderedDict[str, File] = OrderedDict()
+        self._indexes: OrderedDict[str, SparseIndex] = OrderedDict()
+
+    @property
+    def first(self) -> Segment:
+        """The oldest segment."""
+        return self.all[0]
+
+    @property
+    def active(self) -> Segment:
+        """The segment that is written to."""
+        return self.all[-1]
+
+    def path_of(self, base_index: int) -> str:
+        """The path of a segment file."""
+        return f"{self.folder}/{file_name(base_index)}"
+
+    def holding_index(self, index: int) -> Segment:
+        """The segment that holds, or would hold, a frame."""
+        with self.lock:
+            return self.all[max(0, bisect_right(self.all, index, key=lambda s: s.header.base_index) - 1)]
+
+    def holding_offset(self, offset: int) -> Segment:
+        """The segment that holds, or would hold, the frame with a record."""
+        with self.lock:
+            return self.all[max(0, bisect_right(self.all, offset, key=lambda s: s.header.base_offset) - 1)]
+
+    def file(self, segment: Segment) -> File:
+        """The open file of a segment. Files that fall out of the cache close once nobody uses them."""
+        with self.lock:
+            file = self._files.pop(segment.path, None)
+            if file is None:
+                file = self.fs.open(segment.path)
+            self._files[segment.path] = file
+            # The active segment's file is used most and never first in line for long: one more is kept.
+            while len(self._files) > self.options.open_files_max + 1:
+                self._files.popitem(last=False)
+            return file
+
+    def index(self, segment: Segment) -> SparseIndex:
+        """The sparse index of a segment, loaded or rebuilt when it is not in memory."""
+        with self.lock:
+            if segment.index is not None:
+                return segment.index
+            index = self._indexes.pop(segment.path, None)
+            if index is None:
+                index = self._load_index(segment) or self._rebuild_index(segment)
+                segment.latest = (index.max_timestamp, index.max_append_time)
+            self._indexes[segment.path] = index
+            while len(self._indexes) > self.options.loaded_indexes_max:
+                self._indexes.popitem(last=False)
+            return index
+
+    def latest(self, segment: Segment) -> tuple[int, int]:
+        """Greatest (record timestamp, append time) in a segment; its index is read once at most."""
+        if segment.index is None and segment.latest is not None:
+            return segment.latest
+        index = self.index(segment)
+        return index.max_timestamp, index.max_append_time
+
+    def forget(self, segment: Segment) -> None:
+        """Drop what is cached of a segment that is removed."""
+        with self.lock:
+            self._indexes.pop(segment.path, None)
+            self._files.pop(segment.path, None)
+
+    def save_index(self, segment: Segment, index: SparseIndex) -> None:
+        """Store an index. Not synced: it carries a checksum and can be rebuilt."""
+        with self.lock:
+            content = index.encode()
+        name = segment.index_path.rpartition("/")[2]
+        replace_file(self.fs, self.folder, name, content, durable=False)
+
+    def remove_index(self, segment: Segment) -> None:
+        """Remove the stored index; fine when there is none."""
+        if self.fs.exists(segment.index_path):
+            self.fs.unlink(segment.index_path)
+
+    def load_active_index(self, segment: Segment, upto: int) -> SparseIndex:
+        """The index of the last segment for its first ``upto`` bytes, of which it alone may lack some."""
+        index = self._decode_index(segment, upto)
+        if index is not None:
+            try:
+                self._take_in(segment, index, upto)
+            except LogCorrupt:
+                index = None  # Perhaps only the index is wrong: the segment itself decides.
+        if index is None:
+            index = self._new_index(segment)
+            self._take_in(segment, index, upto)
+        return index
+
+    def cut_index(self, segment: Segment, index: SparseIndex, size: int) -> None:
+        """Make a segment the active one, with an index that ends at ``size``, where a frame begins."""
+        index.cut(size)
+        self._take_in(segment, index, size)
+        self._indexes.pop(segment.path, None)
+        segment.index, segment.latest = index, None
+
+    def rebuild_index(self, segment: Segment) -> None:
+        """Replace the index of a sealed segment. Raises ``LogCorrupt`` when the segment itself is bad."""
+        with self.lock:
+            self._indexes[segment.path] = self._rebuild_index(segment)
+
+    def close(self) -> None:
+        """Close all files."""
+        with self.lock:
+            for file in self._files.values():
+                file.close()
+            self._files.clear()
+            self._indexes.clear()
+
+    def headers(
+        self, segment: Segment, position: int, *, chunk_bytes: int
+    ) -> Iterator[tuple[int, FrameHeader, int]]:
+        """Walk the written frames of a segment from a position in its file; see ``walk_headers``."""
+        return walk_headers(self.file(segment), position, segment.size, chunk_bytes=chunk_bytes)
+
+    def corrupt(self, segment: Segment, position: int, index: int, detail: str) -> LogCorrupt:
+        """The error for a written frame that can not be read back."""
+        known = self.active.index.last_index if self.active.index is not None else index
+        return LogCorrupt(
+            detail, path=segment.path, position=position, first_bad_index=index, last_known_index=known
+        )
+
+    def _new_index(self, segment: Segment) -> SparseIndex:
+        return SparseIndex(segment.base_index, self.options.index_interval_bytes)
+
+    def _decode_index(self, segment: Segment, size: int) -> SparseIndex | None:
+        data = read_file(self.fs, segment.index_path)
+        if data is None:
+            return None
+        return SparseIndex.decode(
+            data,
+            base_index=segment.base_index,
+            size=size,
+            interval_bytes=self.options.index_interval_bytes,
+        )
+
+    def _load_index(self, segment: Segment) -> SparseIndex | None:
+        index = self._decode_index(segment, segment.size)
+        return index if index is not None and index.covered == segment.size else None
+
+    def _rebuild_index(self, segment: Segment) -> SparseIndex:
+        index = self._new_index(segment)
+        self._take_in(segment, index, segment.size)
+        self.save_index(segment, index)
+        return index
+
+    def _take_in(self, segment: Segment, index: SparseIndex, upto: int) -> None:
+        """Extend an index to the first ``upto`` bytes, by walking over the headers it lacks."""
+        walk = walk_headers(self.file(segment), index.covered, upto)
+        for _position, header, max_timestamp in walk:
+            if header.index != index.last_index + 1:
+                break
+            index.add(header.index, header.first_offset, header.size, max_timestamp, header.append_time)
+        if index.covered != upto:
+            raise self.corrupt(segment, index.covered, index.last_index + 1, "no valid frame header")

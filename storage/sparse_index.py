@@ -1,0 +1,156 @@
+"""The sparse index of one segment: offset, index and time to a position near by. Always rebuildable.
+
+The file beside a segment, suffix ``.idx``; all integers are little-endian.
+
+     0  magic            4  "FMX1"
+     4  crc32c           4  of bytes 8 to the end
+     8  base_index       8  of the segment
+    16  covered          8  bytes of the segment that this index describes
+    24  last_index       8  of the last frame within them
+    32  max_timestamp    8  greatest record timestamp within them, signed
+    40  max_append_time  8  greatest append time within them, signed
+    48  count            4
+    52  reserved        12  zero
+    64  entries             count times: index 8, first_offset 8, position 8 (within the segment file),
+                            max_timestamp 8 (signed, of all frames of the segment before this one)
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from bisect import bisect_left, bisect_right
+from itertools import pairwise
+from typing import Final
+
+import google_crc32c
+
+from storage.segment_header import HEADER_BYTES as SEGMENT_HEADER_BYTES
+
+MAGIC: Final = b"FMX1"
+HEADER_BYTES: Final = 64
+NEVER: Final = -(1 << 63)
+
+_PREFIX = struct.Struct("<4sI")
+_REST = struct.Struct("<QQQqqI12s")
+_ENTRY = struct.Struct("<QQQq")
+
+
+class SparseIndex:
+    """Entries in the order of the log; the first frame of a segment always has one."""
+
+    __slots__ = (
+        "_indexes",
+        "_interval",
+        "_offsets",
+        "_positions",
+        "_times",
+        "base_index",
+        "covered",
+        "last_index",
+        "max_append_time",
+        "max_timestamp",
+    )
+
+    def __init__(self, base_index: int, interval_bytes: int) -> None:
+        self.base_index = base_index
+        self.covered = SEGMENT_HEADER_BYTES
+        self.last_index = base_index - 1
+        self.max_timestamp = NEVER
+        self.max_append_time = NEVER
+        self._interval = interval_bytes
+        self._indexes = array("Q")
+        self._offsets = array("Q")
+        self._positions = array("Q")
+        self._times = array("q")
+
+    def add(self, index: int, first_offset: int, size: int, max_timestamp: int, append_time: int) -> None:
+        """Take in the frame that stands at ``covered``."""
+        if not self._positions or self.covered - self._positions[-1] >= self._interval:
+            self._indexes.append(index)
+            self._offsets.append(first_offset)
+            self._positions.append(self.covered)
+            self._times.append(self.max_timestamp)
+        self.covered += size
+        self.last_index = index
+        self.max_timestamp = max(self.max_timestamp, max_timestamp)
+        self.max_append_time = max(self.max_append_time, append_time)
+
+    def at_index(self, index: int) -> tuple[int, int]:
+        """(index, position) of the last entry at or before a frame."""
+        return self._entry(bisect_right(self._indexes, index) - 1)
+
+    def at_offset(self, offset: int) -> tuple[int, int]:
+        """(index, position) of the last entry at or before the frame that holds an offset."""
+        return self._entry(bisect_right(self._offsets, offset) - 1)
+
+    def at_time(self, timestamp: int) -> tuple[int, int]:
+        """(index, position) of an entry with nothing before it that reaches a timestamp."""
+        return self._entry(max(0, bisect_left(self._times, timestamp) - 1))
+
+    def cut(self, position: int) -> None:
+        """Forget all from an entry before ``position`` on; ``covered`` says where to take in frames again."""
+        keep = max(0, bisect_left(self._positions, position) - 1)
+        self.covered = self._positions[keep] if keep < len(self._positions) else SEGMENT_HEADER_BYTES
+        self.last_index = self._indexes[keep] - 1 if keep < len(self._indexes) else self.base_index - 1
+        self.max_timestamp = self._times[keep] if keep < len(self._times) else NEVER
+        for column in (self._indexes, self._offsets, self._positions, self._times):
+            del column[keep:]
+
+    def encode(self) -> bytes:
+        """The content of the file."""
+        rest = _REST.pack(
+            self.base_index,
+            self.covered,
+            self.last_index,
+            self.max_timestamp,
+            self.max_append_time,
+            len(self._indexes),
+            bytes(12),
+        )
+        rows = zip(self._indexes, self._offsets, self._positions, self._times, strict=True)
+        body = rest + b"".join(_ENTRY.pack(*row) for row in rows)
+        return _PREFIX.pack(MAGIC, google_crc32c.value(body)) + body
+
+    @classmethod
+    def decode(cls, data: bytes, *, base_index: int, size: int, interval_bytes: int) -> SparseIndex | None:
+        """The index of a segment, or None when it is damaged, of another one, or covers more than ``size``."""
+        if len(data) < HEADER_BYTES or data[:4] != MAGIC:
+            return None
+        if google_crc32c.value(data[8:]) != int.from_bytes(data[4:8], "little"):
+            return None
+        base, covered, last_index, latest, appended, count, zeros = _REST.unpack_from(data, 8)
+        if (
+            base != base_index
+            or covered > size
+            or len(data) != HEADER_BYTES + count * _ENTRY.size
+            or any(zeros)
+        ):
+            return None
+        index = cls(base_index, interval_bytes)
+        index.covered, index.last_index = covered, last_index
+        index.max_timestamp, index.max_append_time = latest, appended
+        for row in _ENTRY.iter_unpack(data[HEADER_BYTES:]):
+            index._indexes.append(row[0])
+            index._offsets.append(row[1])
+            index._positions.append(row[2])
+            index._times.append(row[3])
+        return index if index._is_plausible() else None
+
+    def _is_plausible(self) -> bool:
+        """Whether an index that passed its checksum makes sense: positions and indexes ascend in bounds."""
+        if not self._positions:
+            return self.covered == SEGMENT_HEADER_BYTES and self.last_index == self.base_index - 1
+        return (
+            self._positions[0] == SEGMENT_HEADER_BYTES
+            and self._indexes[0] == self.base_index
+            and self._positions[-1] < self.covered
+            and self._indexes[-1] <= self.last_index
+            and all(a < b for a, b in pairwise(self._positions))
+            and all(a < b for a, b in pairwise(self._indexes))
+        )
+
+    def _entry(self, number: int) -> tuple[int, int]:
+        if number < 0:
+            return self.base_index, SEGMENT_HEADER_BYTES
+        return self._indexes[number], self._positions[number]

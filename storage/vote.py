@@ -1,0 +1,141 @@
+"""The vote file: term and vote of one replica, durable before any reply that depends on them.
+
+Version v of the vote is written twice, 4096 bytes apart, at byte 8192 * (v % 2), with one fsync: a torn
+write leaves the version before, and one damaged sector leaves the other copy. Each copy is 512 bytes;
+all integers are little-endian.
+
+     0  magic           4  "FMV1"
+     4  crc32c          4  of bytes 8 to 512
+     8  version         8  counts the saves
+    16  term            8
+    24  recover_until   8  see ``VoteFile.save``
+    32  length          2  of the node id, 0xffff for no vote
+    34  voted_for     478  UTF-8, filled up with zeros
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+import google_crc32c
+import msgspec
+
+from storage.atomic_file import replace_file
+from storage.errors import LogClosed, LogCorrupt, StorageError
+from storage.failures import failure_of
+from storage.filesystem import FileSystem, write_all
+
+NAME: Final = "vote"
+MAGIC: Final = b"FMV1"
+COPY_BYTES: Final = 512
+COPY_DISTANCE: Final = 4096
+FILE_BYTES: Final = 4 * COPY_DISTANCE
+NODE_ID_BYTES_MAX: Final = 478
+
+_NO_VOTE: Final = 0xFFFF
+_PADDING: Final = bytes(COPY_DISTANCE - COPY_BYTES)
+_COPY = struct.Struct("<4sIQQQH478s")
+_AFTER_CRC = struct.Struct("<QQQH478s")
+_PREFIX = struct.Struct("<4sI")
+
+
+class Vote(msgspec.Struct, frozen=True):
+    """One version, as in the diagram above."""
+
+    version: int
+    term: int
+    voted_for: str | None
+    recover_until: int
+
+    def encode(self) -> bytes:
+        """One copy. Raises ``ValueError`` for a node id that does not fit."""
+        name = b"" if self.voted_for is None else self.voted_for.encode()
+        if len(name) > NODE_ID_BYTES_MAX:
+            raise ValueError(f"a node id of {len(name)} bytes; at most {NODE_ID_BYTES_MAX} fit")
+        length = _NO_VOTE if self.voted_for is None else len(name)
+        rest = _AFTER_CRC.pack(self.version, self.term, self.recover_until, length, name)
+        return _PREFIX.pack(MAGIC, google_crc32c.value(rest)) + rest
+
+
+def decode(data: bytes) -> Vote | None:
+    """One copy, or None when it is damaged or was never written."""
+    if len(data) < COPY_BYTES:
+        return None
+    magic, crc, version, term, recover_until, length, name = _COPY.unpack_from(data)
+    if magic != MAGIC or google_crc32c.value(data[8:COPY_BYTES]) != crc:
+        return None
+    return Vote(version, term, None if length == _NO_VOTE else name[:length].decode(), recover_until)
+
+
+class VoteFile:
+    """Term and vote of the replica in one folder.
+
+    A missing file is a fresh replica: term 0, no vote. The file appears atomically, so one without any
+    valid copy was damaged: ``LogCorrupt``, for a replica that read it as empty could vote twice in a term.
+    """
+
+    def __init__(self, fs: FileSystem, folder: str) -> None:
+        self.failed: StorageError | None = None
+        self._path = f"{folder}/{NAME}"
+        try:
+            if not fs.exists(self._path):
+                fs.mkdir(folder)
+                first = Vote(0, 0, None, 0).encode()
+                replace_file(fs, folder, NAME, first.ljust(FILE_BYTES, b"\0"), durable=True)
+            self._file = fs.open(self._path)
+            data = self._file.pread(FILE_BYTES, 0)
+        except OSError as error:
+            raise failure_of(error, f"opening {self._path}") from error
+        copies = [decode(data[at : at + COPY_BYTES]) for at in range(0, FILE_BYTES, COPY_DISTANCE)]
+        valid = [copy for copy in copies if copy is not None]
+        if not valid:
+            self._file.close()
+            raise LogCorrupt(
+                "no copy of the vote is valid",
+                path=self._path,
+                position=0,
+                first_bad_index=0,
+                last_known_index=0,
+            )
+        self._vote = max(valid, key=lambda copy: copy.version)
+
+    @property
+    def term(self) -> int:
+        """The greatest term that was saved."""
+        return self._vote.term
+
+    @property
+    def voted_for(self) -> str | None:
+        """Whom this replica voted for in that term."""
+        return self._vote.voted_for
+
+    @property
+    def recover_until(self) -> int:
+        """The index that the log must reach before this replica may vote again; 0 for no such condition."""
+        return self._vote.recover_until
+
+    def save(self, term: int, voted_for: str | None, recover_until: int = 0) -> None:
+        """Durable on return; nothing is written when nothing changes.
+
+        Raises ``LogFailed`` or ``DiskFull``; what is on disk is then unknown, and all further saves are
+        refused with ``LogClosed``.
+        """
+        if self.failed is not None:
+            raise LogClosed(f"{self._path} can not be used any more: {self.failed}")
+        if (term, voted_for, recover_until) == (self.term, self.voted_for, self.recover_until):
+            return
+        vote = Vote(self._vote.version + 1, term, voted_for, recover_until)
+        copy = vote.encode()
+        try:
+            write_all(self._file, [copy, _PADDING, copy], 2 * COPY_DISTANCE * (vote.version % 2))
+            self._file.sync()
+        except OSError as error:
+            self.failed = failure_of(error, f"saving {self._path}")
+            raise self.failed from error
+        self._vote = vote
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.failed = self.failed or LogClosed(f"{self._path} is closed")
+        self._file.close()

@@ -1,0 +1,107 @@
+"""Writing to the active segment: many frames with one call, rolling, cutting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from floodmark.frame import Frame
+
+from storage.discovery import create_segment
+from storage.filesystem import write_all
+from storage.scan import max_timestamp_in
+from storage.segment_header import HEADER_BYTES, SegmentHeader
+from storage.segments import Segment, Segments
+from storage.sparse_index import SparseIndex
+
+
+class Writer:
+    """Appends frames to segment files. Used by one thread at a time; raises ``OSError``."""
+
+    def __init__(self, segments: Segments, last_term: int, on_written: Callable[[int], None]) -> None:
+        self._segments = segments
+        self._last_term = last_term
+        self._on_written = on_written
+        self.synced_position = segments.active.end_position
+        """Log position up to which all is known durable; goes into the header of every frame."""
+
+    def write(self, frames: Sequence[Frame]) -> None:
+        """Hand frames to the operating system; ``on_written(index)`` is called as they get there."""
+        begin = 0
+        room = self._room()
+        for number, frame in enumerate(frames):
+            if frame.size > room and (number > begin or self._segments.active.size > HEADER_BYTES):
+                self._flush(frames[begin:number])
+                self._roll(frame)
+                begin, room = number, self._room()
+            room -= frame.size
+        self._flush(frames[begin:])
+
+    def sync(self) -> None:
+        """Make all that was written durable."""
+        active = self._segments.active
+        self._segments.file(active).sync()
+        self.synced_position = active.end_position
+
+    def cut(self, segment: Segment, size: int, last_term: int) -> None:
+        """Make the log end within ``segment``; durable on return. A crash leaves it longer, but valid."""
+        segments, fs = self._segments, self._segments.fs
+        while segments.active is not segment:
+            # From the newest on, one durable removal after the other: no crash may leave a gap.
+            gone = segments.active
+            segments.remove_index(gone)
+            fs.unlink(gone.path)
+            fs.sync_folder(segments.folder)
+            with segments.lock:
+                segments.all.pop()
+                segments.forget(gone)
+        index = segments.index(segment)
+        # The stored index must not outlive what it describes: other frames will take their place.
+        segments.remove_index(segment)
+        fs.sync_folder(segments.folder)
+        file = segments.file(segment)
+        file.truncate(size)
+        file.sync()
+        with segments.lock:
+            segments.cut_index(segment, index, size)
+            segment.size = size
+        self._last_term = last_term
+        self.synced_position = segment.end_position
+
+    def _room(self) -> int:
+        return self._segments.options.segment_bytes - self._segments.active.size
+
+    def _flush(self, frames: Sequence[Frame]) -> None:
+        if not frames:
+            return
+        active = self._segments.active
+        buffers: list[bytes] = []
+        for frame in frames:
+            buffers.append(frame.pack_header(self.synced_position))
+            if frame.payload:
+                buffers.append(frame.payload)
+        end = write_all(self._segments.file(active), buffers, active.size)
+        index = active.index
+        assert index is not None
+        with self._segments.lock:
+            for frame in frames:
+                latest = max_timestamp_in(frame.payload, 0, frame)
+                index.add(frame.index, frame.first_offset, frame.size, latest, frame.append_time)
+            active.size = end
+            self._last_term = frames[-1].term
+            self._on_written(frames[-1].index)
+
+    def _roll(self, first: Frame) -> None:
+        """Seal the active segment, durably, and begin one that starts with ``first``."""
+        segments = self._segments
+        sealed = segments.active
+        assert sealed.index is not None
+        self.sync()
+        segments.save_index(sealed, sealed.index)
+        header = SegmentHeader(first.index, self._last_term, first.first_offset, sealed.end_position)
+        path = create_segment(segments.fs, segments.folder, header)
+        index = SparseIndex(first.index, segments.options.index_interval_bytes)
+        with segments.lock:
+            sealed.latest = (sealed.index.max_timestamp, sealed.index.max_append_time)
+            sealed.index = None
+            segments.all.append(Segment(header, path, HEADER_BYTES, index))
+        self.synced_position = segments.active.end_position
