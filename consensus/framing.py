@@ -1,0 +1,129 @@
+"""Packets on an authenticated link. Pure: it hands out buffers to fill and takes packets out of them.
+
+```
+    0  header length   4  little endian
+    4  body length     4
+    8  header             what wire.py packs; no header: the body is a beat
+       body               raw frames, never packed again
+```
+
+A *beat* is (u64 number, u64 echo): each side sends one per heartbeat on its own link and echoes the highest
+number that it saw on the other's, so each knows that it is heard.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+HEADER_BYTES_MAX: Final = 1 << 20
+BODY_BYTES_MAX: Final = 32 << 20
+
+_PREFIX = struct.Struct("<II")
+_BEAT = struct.Struct("<QQ")
+_SCRATCH_BYTES: Final = 256 << 10
+
+Packet = tuple[memoryview, memoryview]
+"""Header and body; views that hold until more is read."""
+
+
+class FramingError(Exception):
+    """The other side broke the framing: the connection can not be used any more."""
+
+
+def pack_prefix(header_bytes: int, body_bytes: int) -> bytes:
+    """The eight bytes before a packet. The caller has kept to the caps."""
+    assert 0 < header_bytes <= HEADER_BYTES_MAX, "a packet has a header within its cap"
+    assert body_bytes <= BODY_BYTES_MAX, "a packet's body stays within its cap"
+    return _PREFIX.pack(header_bytes, body_bytes)
+
+
+def pack_beat(number: int, echo: int) -> bytes:
+    """A whole beat packet."""
+    return _PREFIX.pack(0, _BEAT.size) + _BEAT.pack(number, echo)
+
+
+def unpack_beat(body: memoryview) -> tuple[int, int]:
+    """Number and echo."""
+    number, echo = _BEAT.unpack(body)
+    return number, echo
+
+
+class PacketReader:
+    """Takes packets out of a stream: ``buffer()`` is where the next bytes go, ``received(n)`` says they came.
+
+    Small packets share one scratch buffer; one that does not fit gets a buffer of its own, which the socket
+    then fills directly. Packets are handed out as views of these buffers, so their payload is copied only
+    once, by who decodes it; a view holds until ``buffer()`` is called again. Nothing is allocated for a
+    length above its cap.
+    """
+
+    def __init__(self) -> None:
+        self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
+        self._start = 0
+        self._end = 0
+        self._next_size = _PREFIX.size
+        """Bytes of the packet that begins at ``start``, as far as is known."""
+        self._large: memoryview | None = None
+        self._filled = 0
+
+    def buffer(self) -> memoryview:
+        """At least one writable byte."""
+        if self._large is None:
+            self._make_room()
+        if self._large is not None:
+            return self._large[self._filled :]
+        return self._scratch[self._end :]
+
+    def received(self, count: int) -> list[Packet]:
+        """The packets that are whole now. Raises ``FramingError``."""
+        if self._large is None:
+            self._end += count
+            return self._take_small()
+        self._filled += count
+        if self._filled < len(self._large):
+            return []
+        packet = _cut(self._large, 0)
+        self._large = None
+        return [packet]
+
+    def _take_small(self) -> list[Packet]:
+        packets: list[Packet] = []
+        while self._end - self._start >= _PREFIX.size:
+            self._next_size = _checked_size(self._scratch, self._start)
+            if self._next_size > self._end - self._start:
+                return packets
+            packets.append(_cut(self._scratch, self._start))
+            self._start += self._next_size
+        self._next_size = _PREFIX.size
+        return packets
+
+    def _make_room(self) -> None:
+        """Have room for the whole packet that begins at ``start``."""
+        held = self._end - self._start
+        if self._next_size > _SCRATCH_BYTES:
+            self._large = memoryview(bytearray(self._next_size))
+            self._large[:held] = self._scratch[self._start : self._end]
+            self._filled = held
+            self._start = self._end = 0
+            self._next_size = _PREFIX.size
+        elif held == 0:
+            self._start = self._end = 0
+        elif self._start + self._next_size > _SCRATCH_BYTES:
+            self._scratch[:held] = bytes(self._scratch[self._start : self._end])
+            self._start, self._end = 0, held
+
+
+def _checked_size(view: memoryview, start: int) -> int:
+    header, body = _PREFIX.unpack_from(view, start)
+    if header > HEADER_BYTES_MAX or body > BODY_BYTES_MAX:
+        raise FramingError(f"a packet claims {header} + {body} bytes, above its cap")
+    if header == 0 and body != _BEAT.size:
+        raise FramingError("a packet without header is not a beat")
+    return int(_PREFIX.size + header + body)
+
+
+def _cut(view: memoryview, start: int) -> Packet:
+    header, body = _PREFIX.unpack_from(view, start)
+    middle = start + _PREFIX.size + header
+    return view[start + _PREFIX.size : middle], view[middle : middle + body]

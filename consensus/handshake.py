@@ -1,0 +1,203 @@
+"""How two nodes prove to each other that they belong together. Pure: bytes in, bytes out, no socket.
+
+```
+dialer                                                      acceptor
+  HELLO      who I am, whom I dial, my nonce        ->
+                                                    <-      CHALLENGE  my nonce
+  PROOF      HMAC("dialer", all above)              ->
+                                                    <-      WELCOME    who I am, HMAC("acceptor", all)
+```
+
+The dialer proves itself first, so that a stranger who dials learns nothing of us and nothing that depends
+on the secret. Each proof covers both nonces, so an old conversation can not be replayed, and the role, so
+that one can not be reflected. Everything is of fixed length and under 1 KiB.
+
+```
+HELLO      0  magic           4  b"FMP1"            CHALLENGE   0  magic           4
+           4  version         2                                 4  version         2
+           6  reserved        2  zero                           6  reserved        2
+           8  cluster id     64  UTF-8, NUL-padded              8  nonce          32
+          72  dialer id      64
+         136  acceptor id    64                     PROOF       0  HMAC-SHA256    32
+         200  process        16  random per process
+         216  epoch           8  rises with each    WELCOME     0  incarnation    64
+                                 connection of it              64  announcement  514
+         224  incarnation    64  of the data folder           578  HMAC-SHA256    32
+         288  announcement  514  2 length, then the bytes, NUL-padded
+         802  nonce          32
+```
+
+This authenticates connections, it does not encrypt them: for that, links take a TLS context.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import struct
+from dataclasses import dataclass, field
+from typing import Final
+
+MAGIC: Final = b"FMP1"
+VERSION: Final = 1
+TEXT_BYTES_MAX: Final = 64
+PREFIX_BYTES: Final = 8
+
+ANNOUNCEMENT_BYTES_MAX: Final = 512
+
+_PREFIX = struct.Struct("<4sHH")
+_HELLO = struct.Struct("<4sHH64s64s64s16sQ64s514s32s")
+_CHALLENGE = struct.Struct("<4sHH32s")
+_WELCOME = struct.Struct("<64s514s32s")
+
+HELLO_BYTES: Final = _HELLO.size
+CHALLENGE_BYTES: Final = _CHALLENGE.size
+WELCOME_BYTES: Final = _WELCOME.size
+PROOF_BYTES: Final = hashlib.sha256().digest_size
+
+
+class HandshakeFailed(Exception):
+    """The other side is not one of us; the text says why, for the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What this node says of itself, and the secret that the whole cluster shares."""
+
+    cluster_id: str
+    node_id: str
+    incarnation: str
+    """Names the data folder: another one after the disk was replaced."""
+    secret: bytes = field(repr=False)
+    process: bytes = field(default_factory=lambda: secrets.token_bytes(16))
+
+    def __post_init__(self) -> None:
+        if not self.secret:
+            raise ValueError("the cluster's shared secret is empty")
+        for text in (self.cluster_id, self.node_id, self.incarnation):
+            _pad(text)
+
+
+@dataclass(frozen=True, slots=True)
+class PeerClaim:
+    """What a node says of itself: claimed at first, true once the conversation has ended well."""
+
+    node_id: str
+    incarnation: str
+    announcement: bytes
+    process: bytes = b""
+    epoch: int = 0
+
+
+class Dialing:
+    """The dialer's side of one conversation."""
+
+    def __init__(self, identity: Identity, target: str, epoch: int, announcement: bytes = b"") -> None:
+        self._identity = identity
+        self._target = target
+        self.hello = _HELLO.pack(
+            MAGIC,
+            VERSION,
+            0,
+            _pad(identity.cluster_id),
+            _pad(identity.node_id),
+            _pad(target),
+            identity.process,
+            epoch,
+            _pad(identity.incarnation),
+            _pack_announcement(announcement),
+            secrets.token_bytes(32),
+        )
+        self._transcript = b""
+
+    def answer(self, challenge: bytes) -> bytes:
+        """Our proof for the acceptor's challenge."""
+        check_prefix(challenge)
+        self._transcript = self.hello + challenge
+        return _proof(self._identity.secret, b"dialer", self._transcript)
+
+    def check(self, welcome: bytes) -> PeerClaim:
+        """Raises ``HandshakeFailed`` unless the acceptor knows the secret."""
+        incarnation, announcement, proof = _WELCOME.unpack(welcome)
+        said = self._transcript + incarnation + announcement
+        if not hmac.compare_digest(_proof(self._identity.secret, b"acceptor", said), proof):
+            raise HandshakeFailed("the peer that answered does not know the cluster's secret")
+        return PeerClaim(self._target, _text(incarnation, "incarnation"), _unpack_announcement(announcement))
+
+
+class Accepting:
+    """The acceptor's side of one conversation."""
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+        self._transcript = b""
+
+    def greet(self, hello: bytes) -> tuple[PeerClaim, bytes]:
+        """Check the dialer's hello; what it claims, and our challenge."""
+        check_prefix(hello)
+        _, _, _, cluster, dialer, target, process, epoch, incarnation, announcement, _ = _HELLO.unpack(hello)
+        if cluster != _pad(self._identity.cluster_id):
+            raise HandshakeFailed("the dialer belongs to another cluster")
+        if target != _pad(self._identity.node_id):
+            raise HandshakeFailed("the dialer wants another node than this one; check the peer addresses")
+        node_id = _text(dialer, "node id")
+        if not node_id or node_id == self._identity.node_id:
+            raise HandshakeFailed("the dialer claims this node's own id, or none")
+        challenge = _CHALLENGE.pack(MAGIC, VERSION, 0, secrets.token_bytes(32))
+        self._transcript = hello + challenge
+        claim = PeerClaim(
+            node_id, _text(incarnation, "incarnation"), _unpack_announcement(announcement), process, epoch
+        )
+        return claim, challenge
+
+    def finish(self, proof: bytes, announcement: bytes = b"") -> bytes:
+        """Check the dialer's proof; our welcome."""
+        secret = self._identity.secret
+        if not hmac.compare_digest(_proof(secret, b"dialer", self._transcript), proof):
+            raise HandshakeFailed("the dialer does not know the cluster's secret")
+        said = _pad(self._identity.incarnation) + _pack_announcement(announcement)
+        return said + _proof(secret, b"acceptor", self._transcript + said)
+
+
+def check_prefix(data: bytes) -> None:
+    """Raises unless the first eight bytes are those of this protocol in this version."""
+    magic, version, reserved = _PREFIX.unpack_from(data)
+    if magic != MAGIC:
+        raise HandshakeFailed("this is not the peer protocol")
+    if version != VERSION or reserved:
+        raise HandshakeFailed(f"the other side speaks version {version} of the peer protocol, not {VERSION}")
+
+
+def _proof(secret: bytes, role: bytes, transcript: bytes) -> bytes:
+    return hmac.digest(secret, b"floodmark peer " + role + b"\0" + transcript, "sha256")
+
+
+def _pack_announcement(announcement: bytes) -> bytes:
+    if len(announcement) > ANNOUNCEMENT_BYTES_MAX:
+        raise ValueError(f"an announcement has at most {ANNOUNCEMENT_BYTES_MAX} bytes")
+    return len(announcement).to_bytes(2, "little") + announcement.ljust(ANNOUNCEMENT_BYTES_MAX, b"\0")
+
+
+def _unpack_announcement(raw: bytes) -> bytes:
+    length = int.from_bytes(raw[:2], "little")
+    if length > ANNOUNCEMENT_BYTES_MAX:
+        raise HandshakeFailed("the announcement is too long")
+    return raw[2 : 2 + length]
+
+
+def _pad(text: str) -> bytes:
+    raw = text.encode()
+    if not raw or len(raw) > TEXT_BYTES_MAX or b"\0" in raw:
+        raise ValueError(f"{text!r} must have 1 to {TEXT_BYTES_MAX} bytes of UTF-8 and no NUL")
+    return raw.ljust(TEXT_BYTES_MAX, b"\0")
+
+
+def _text(raw: bytes, name: str) -> str:
+    try:
+        text = raw.rstrip(b"\0").decode()
+    except UnicodeDecodeError as error:
+        raise HandshakeFailed(f"the {name} is not UTF-8") from error
+    if not text.isprintable() or not text.isascii():
+        raise HandshakeFailed(f"the {name} holds characters that no name has")
+    return text

@@ -1,0 +1,187 @@
+"""Accepted connections: authenticated first, then read; at most one per peer counts, the newest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+from consensus.framing import FramingError, Packet, PacketReader, unpack_beat
+from consensus.handshake import (
+    HELLO_BYTES,
+    PREFIX_BYTES,
+    PROOF_BYTES,
+    Accepting,
+    HandshakeFailed,
+    PeerClaim,
+    check_prefix,
+)
+from consensus.link_types import HandshakeBuffer, LinkContext, Peer, remote_host
+
+
+class Listener:
+    """Accepts the connections of all peers, and knows which one of each peer counts."""
+
+    def __init__(
+        self, context: LinkContext, peer: Callable[[str], Peer], heard: Callable[[Peer], None]
+    ) -> None:
+        self.context = context
+        self.peer = peer
+        self.heard = heard
+        self._unauthenticated: dict[IncomingLink, None] = {}
+        self._current: dict[str, IncomingLink] = {}
+        self._server: asyncio.Server | None = None
+
+    async def start(self, host: str, port: int) -> tuple[str, int]:
+        """Listen; the address that was bound."""
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: IncomingLink(self), host, port, ssl=self.context.server_tls, reuse_address=True
+        )
+        bound = self._server.sockets[0].getsockname()
+        return str(bound[0]), int(bound[1])
+
+    def stop(self) -> None:
+        """Close the port and all connections."""
+        if self._server is not None:
+            self._server.close()
+        for link in [*self._unauthenticated, *self._current.values()]:
+            link.drop()
+
+    def drop(self, node_id: str) -> None:
+        """Close a peer's connection, if there is one."""
+        if (link := self._current.get(node_id)) is not None:
+            link.drop()
+
+    @property
+    def unauthenticated(self) -> int:
+        """Connections whose handshake is under way."""
+        return len(self._unauthenticated)
+
+    def opened(self, link: IncomingLink) -> None:
+        """Count a new connection; the oldest has to make room, so that idle strangers lock nobody out."""
+        if len(self._unauthenticated) >= self.context.options.unauthenticated_max:
+            next(iter(self._unauthenticated)).refuse("too many connections wait for authentication")
+        self._unauthenticated[link] = None
+
+    def closed(self, link: IncomingLink) -> None:
+        """Forget a connection."""
+        self._unauthenticated.pop(link, None)
+        if link.claim is not None and self._current.get(link.claim.node_id) is link:
+            del self._current[link.claim.node_id]
+
+    def authenticated(self, link: IncomingLink, claim: PeerClaim) -> None:
+        """Let a connection count from now on, in place of an older one. Raises ``HandshakeFailed``."""
+        if not self.context.hooks.on_hello(claim.node_id, claim.incarnation):
+            raise HandshakeFailed(f"incarnation {claim.incarnation} of {claim.node_id} is not welcome")
+        older = self._current.get(claim.node_id)
+        if older is not None and older.claim is not None:
+            if older.claim.process == claim.process and older.claim.epoch >= claim.epoch:
+                raise HandshakeFailed("the peer has made a newer connection since")
+            older.drop()
+        self._unauthenticated.pop(link, None)
+        self._current[claim.node_id] = link
+        self.peer(claim.node_id).beat_seen = 0
+
+
+class IncomingLink(asyncio.BufferedProtocol):
+    """One accepted connection."""
+
+    def __init__(self, listener: Listener) -> None:
+        self.claim: PeerClaim | None = None
+        """Who the dialer says it is; true once the link is open."""
+        self._listener = listener
+        self._context = listener.context
+        self._accepting = Accepting(self._context.identity)
+        self._greeting = HandshakeBuffer()
+        self._greeting.expect(HELLO_BYTES)
+        self._reader: PacketReader | None = None
+        self._peer: Peer | None = None
+        self._transport: asyncio.Transport | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start the handshake's clock."""
+        # uvloop's transports are of no class of asyncio, so there is nothing to assert here.
+        self._transport = cast(asyncio.Transport, transport)
+        self._listener.opened(self)
+        self._deadline = asyncio.get_running_loop().call_later(
+            self._context.options.handshake_timeout_s, self.refuse, "the handshake took too long"
+        )
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        """Nothing more comes."""
+        self._transport = None
+        self._end()
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
+        """Never more than the next part of the handshake, before it has ended well."""
+        return self._greeting.buffer() if self._reader is None else self._reader.buffer()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Bytes have come. After ``drop`` nothing more is looked at, whatever the transport held."""
+        if self._transport is None:
+            return
+        try:
+            if self._reader is None:
+                self._greet(self._greeting.received(nbytes))
+            else:
+                self._take(self._reader.received(nbytes), nbytes)
+        except (HandshakeFailed, FramingError) as error:
+            self.refuse(str(error))
+
+    def refuse(self, reason: str) -> None:
+        """Close at once and tell the log why."""
+        if self._transport is not None:
+            peer = self._peer.node_id if self._peer else remote_host(self._transport)
+            self._context.log.warning("peer_connection_refused", peer=peer, reason=reason)
+            self.drop()
+
+    def drop(self) -> None:
+        """Close at once. Nothing that comes on this connection is delivered any more."""
+        if self._transport is not None:
+            self._transport.abort()
+            self._transport = None
+        self._end()
+
+    def _end(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._listener.closed(self)
+
+    def _greet(self, received: bytes) -> None:
+        assert self._transport is not None
+        if self.claim is None and len(received) >= PREFIX_BYTES:
+            check_prefix(received)
+        if not self._greeting.whole:
+            return
+        if self.claim is None:
+            self.claim, challenge = self._accepting.greet(received)
+            self._greeting.expect(PROOF_BYTES)
+            self._transport.write(challenge)
+            return
+        hooks = self._context.hooks
+        welcome = self._accepting.finish(received, hooks.announce(self.claim.node_id))
+        self._listener.authenticated(self, self.claim)
+        assert self._deadline is not None
+        self._deadline.cancel()
+        self._reader = PacketReader()
+        self._peer = self._listener.peer(self.claim.node_id)
+        self._transport.write(welcome)
+        hooks.on_announcement(self.claim.node_id, self.claim.announcement)
+        self._listener.heard(self._peer)
+
+    def _take(self, packets: list[Packet], count: int) -> None:
+        peer = self._peer
+        assert peer is not None
+        peer.bytes_received += count
+        self._listener.heard(peer)
+        for header, body in packets:
+            if self._transport is None:
+                return
+            peer.packets_received += 1
+            if header:
+                self._context.hooks.deliver(peer.node_id, header, body)
+            else:
+                peer.beat_seen, echo = unpack_beat(body)
+                if peer.beat_echoed < echo <= peer.beat_sent:
+                    peer.beat_echoed = echo

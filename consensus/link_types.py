@@ -1,0 +1,135 @@
+"""What the two kinds of link share: their limits, their hooks, and what is known of each peer."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import ssl
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from consensus.handshake import Identity
+from consensus.throttle import ThrottledLog
+
+
+@dataclass(frozen=True, slots=True)
+class LinkOptions:
+    """Times in seconds, sizes in bytes."""
+
+    heartbeat_s: float = 0.1
+    """How often each link carries a beat."""
+    silence_s: float = 0.5
+    """A peer of which nothing came for this long is reported silent."""
+    dead_after_s: float = 3.0
+    """A connection on which nothing gets through for this long is given up and made anew."""
+    connect_timeout_s: float = 1.0
+    """For the TCP connection (and TLS); short, so that a healed network is noticed soon."""
+    handshake_timeout_s: float = 5.0
+    """From an accepted connection to its authentication."""
+    reconnect_min_s: float = 0.02
+    reconnect_max_s: float = 0.45
+    """Bounds of the pause between two attempts to connect."""
+    queue_bytes_max: int = 64 << 20
+    """Bytes waiting for one peer; beyond it the peer counts as down until most of them are gone."""
+    unauthenticated_max: int = 64
+    """Accepted connections that are not authenticated yet; beyond it the oldest is closed."""
+
+    def __post_init__(self) -> None:
+        if not 3 * self.heartbeat_s < self.silence_s < self.dead_after_s:
+            raise ValueError("3 heartbeats < silence < dead after must hold")
+        if not 0 < self.reconnect_min_s < self.reconnect_max_s < 0.5:
+            raise ValueError("0 < reconnect min < reconnect max < 0.5 s must hold")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkHooks:
+    """What the owner of the links wants to know. All are called on the event loop and must not raise."""
+
+    deliver: Callable[[str, memoryview, memoryview], None]
+    """One packet of a peer: header and body, which hold only during the call. ``FramingError`` closes."""
+    peer_up: Callable[[str], None] = lambda _peer: None
+    """Messages to a peer can be sent from now on."""
+    peer_down: Callable[[str], None] = lambda _peer: None
+    """They can not: no connection, or too much waits already. Some of what was sent may be lost."""
+    peer_silent: Callable[[str], None] = lambda _peer: None
+    """Nothing came from a peer for ``silence_s``."""
+    peer_heard: Callable[[str], None] = lambda _peer: None
+    """Something came again from a peer that was silent."""
+    on_hello: Callable[[str, str], bool] = lambda _peer, _incarnation: True
+    """An authenticated peer and its incarnation: False refuses it."""
+    announce: Callable[[str], bytes] = lambda _peer: b""
+    """What to say of ourselves to a peer, at most 512 bytes."""
+    on_announcement: Callable[[str, bytes], None] = lambda _peer, _announcement: None
+    """What an authenticated peer says of itself, before its first message is delivered."""
+
+
+@dataclass(slots=True, eq=False)
+class Peer:
+    """One other node. The counters only rise; metrics read them as they are."""
+
+    node_id: str
+    heard_at: float
+    silent: bool = False
+    beat_sent: int = 0
+    """Number of the last beat that we sent."""
+    beat_seen: int = 0
+    """Number of the last beat that came on the peer's present connection; echoed to it."""
+    beat_echoed: int = 0
+    """The highest of our numbers that the peer echoed."""
+    connects: int = 0
+    connect_failures: int = 0
+    packets_sent: int = 0
+    packets_received: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    messages_dropped: int = 0
+    queue_full: int = 0
+    """How often the queue to this peer went over its bound."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkContext:
+    """What every connection of this process shares."""
+
+    identity: Identity
+    options: LinkOptions
+    hooks: LinkHooks
+    server_tls: ssl.SSLContext | None = None
+    """For TLS on accepted connections; with client certificates required it is mutual."""
+    client_tls: ssl.SSLContext | None = None
+    log: ThrottledLog = field(default_factory=lambda: ThrottledLog("consensus.links"))
+    epochs: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    """Numbers the connections that this process makes, rising."""
+
+
+class HandshakeBuffer:
+    """Collects exactly the bytes that the handshake needs next, so that nothing more is read."""
+
+    def __init__(self) -> None:
+        self._view = memoryview(bytearray(1024))
+        self._filled = 0
+        self._needed = 0
+
+    def expect(self, count: int) -> None:
+        """Begin to collect ``count`` bytes."""
+        self._filled, self._needed = 0, count
+
+    def buffer(self) -> memoryview:
+        """Where the next bytes go."""
+        return self._view[self._filled : self._needed]
+
+    def received(self, count: int) -> bytes:
+        """What is there of the part by now."""
+        self._filled += count
+        return bytes(self._view[: self._filled])
+
+    @property
+    def whole(self) -> bool:
+        """Whether the part is there."""
+        return self._filled == self._needed
+
+
+def remote_host(transport: asyncio.BaseTransport) -> str:
+    """The address of the other end, for the log."""
+    name = transport.get_extra_info("peername")
+    return str(name[0]) if isinstance(name, tuple) and name else "unknown"

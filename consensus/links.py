@@ -1,0 +1,169 @@
+"""The links of this node to all others: who is connected, who was heard, and what goes where.
+
+A dials B and uses that connection for A's messages to B only; what B has to say travels on the connection
+that B makes to A. "Connected" means: our own connection is up and authenticated. Messages arrive in order and
+at most once per link, and none of an older connection after the first of a newer one; a link that breaks
+loses what is under way, and its owner is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Iterator, Sequence
+
+from consensus.framing import BODY_BYTES_MAX, HEADER_BYTES_MAX, pack_prefix
+from consensus.handshake import Identity
+from consensus.inbound import Listener
+from consensus.link_types import LinkContext, LinkHooks, LinkOptions, Peer
+from consensus.outbound import OutgoingLink
+from consensus.types import Message
+from consensus.wire import Buffer, encode_packet, size_of
+
+_PACKET_MESSAGES_MAX = 1_024
+
+Routed = tuple[int, Message]
+"""A group's id and a message of it."""
+
+
+class PeerLinks:
+    """All links of one process. Lives on one event loop and is not thread-safe."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        hooks: LinkHooks,
+        options: LinkOptions | None = None,
+        *,
+        server_tls: ssl.SSLContext | None = None,
+        client_tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._context = LinkContext(
+            identity=identity,
+            options=options or LinkOptions(),
+            hooks=hooks,
+            server_tls=server_tls,
+            client_tls=client_tls,
+        )
+        self.peers: dict[str, Peer] = {}
+        """Every node that is dialled or has dialled, with its counters."""
+        self._outgoing: dict[str, OutgoingLink] = {}
+        self._listener = Listener(self._context, self._peer, self._heard)
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = 0.0
+
+    async def start(self, host: str, port: int) -> tuple[str, int]:
+        """Listen and begin to beat; the address that was bound (port 0: any free one)."""
+        address = await self._listener.start(host, port)
+        self._schedule_beat()
+        return address
+
+    async def stop(self) -> None:
+        """Close everything; what is queued gets a moment to leave."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._listener.stop()
+        outgoing, self._outgoing = self._outgoing, {}
+        await asyncio.gather(*(link.stop() for link in outgoing.values()))
+
+    def dial(self, node_id: str, host: str, port: int) -> None:
+        """Keep a connection to this node at this address, in place of another address."""
+        if (link := self._outgoing.get(node_id)) is not None:
+            link.redial((host, port))
+        else:
+            self._outgoing[node_id] = OutgoingLink(self._context, self._peer(node_id), (host, port))
+
+    async def forget(self, node_id: str) -> None:
+        """Close the links from and to a node that is no longer part of the cluster."""
+        self._listener.drop(node_id)
+        self.peers.pop(node_id, None)
+        if (link := self._outgoing.pop(node_id, None)) is not None:
+            await link.stop()
+
+    def connected(self, node_id: str) -> bool:
+        """Whether messages to this node can be sent."""
+        link = self._outgoing.get(node_id)
+        return link is not None and link.up
+
+    def queue_bytes(self, node_id: str) -> int:
+        """Bytes that wait for this node."""
+        link = self._outgoing.get(node_id)
+        return link.queue_bytes if link is not None else 0
+
+    @property
+    def unauthenticated(self) -> int:
+        """Accepted connections whose handshake is under way."""
+        return self._listener.unauthenticated
+
+    def send(self, node_id: str, messages: Sequence[Routed]) -> None:
+        """Send messages of any number of groups, as one packet where they fit; dropped when not connected."""
+        link = self._outgoing.get(node_id)
+        if link is None:
+            return
+        for chunk in split(messages):
+            if link.up:
+                self._send_packet(link, chunk)
+            else:
+                link.peer.messages_dropped += len(chunk)
+
+    def _send_packet(self, link: OutgoingLink, messages: list[Routed]) -> None:
+        buffers: list[Buffer] = encode_packet(messages)
+        header = len(buffers[0])
+        body = sum(map(len, buffers)) - header
+        if header <= HEADER_BYTES_MAX and body <= BODY_BYTES_MAX:
+            buffers.insert(0, pack_prefix(header, body))
+            link.send(buffers, 8 + header + body)
+        elif len(messages) > 1:
+            middle = len(messages) // 2
+            self._send_packet(link, messages[:middle])
+            self._send_packet(link, messages[middle:])
+        else:
+            link.peer.messages_dropped += 1
+            self._context.log.warning(
+                "message_too_large", peer=link.peer.node_id, group=messages[0][0], bytes=header + body
+            )
+
+    def _peer(self, node_id: str) -> Peer:
+        peer = self.peers.get(node_id)
+        if peer is None:
+            peer = self.peers[node_id] = Peer(node_id, heard_at=asyncio.get_running_loop().time())
+        return peer
+
+    def _heard(self, peer: Peer) -> None:
+        peer.heard_at = asyncio.get_running_loop().time()
+        if peer.silent:
+            peer.silent = False
+            self._context.hooks.peer_heard(peer.node_id)
+
+    def _schedule_beat(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer_due = loop.time() + self._context.options.heartbeat_s
+        self._timer = loop.call_at(self._timer_due, self._beat)
+
+    def _beat(self) -> None:
+        now = asyncio.get_running_loop().time()
+        late = max(0.0, now - self._timer_due)
+        for link in list(self._outgoing.values()):
+            link.beat(now)
+        for peer in list(self.peers.values()):
+            # While this process did not run, nobody could be heard: that time is no silence of theirs.
+            peer.heard_at = min(now, peer.heard_at + late)
+            if not peer.silent and now - peer.heard_at > self._context.options.silence_s:
+                peer.silent = True
+                self._context.hooks.peer_silent(peer.node_id)
+        self._schedule_beat()
+
+
+def split(messages: Sequence[Routed]) -> Iterator[list[Routed]]:
+    """Cut into packets of bounded count and size; a message that is larger alone goes alone."""
+    chunk: list[Routed] = []
+    size = 0
+    for routed in messages:
+        more = size_of(routed[1])
+        if chunk and (len(chunk) >= _PACKET_MESSAGES_MAX or size + more > BODY_BYTES_MAX // 2):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(routed)
+        size += more
+    if chunk:
+        yield chunk

@@ -1,0 +1,136 @@
+"""The connection that this node makes to one peer, kept up for as long as the peer is known.
+
+Only our messages travel on it; what the peer has to say comes on the connection that it makes to us. So every
+direction is a connection of its own, and a fault can be put on each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Sequence
+
+from consensus.dialed import DialedConnection
+from consensus.framing import pack_beat
+from consensus.handshake import Dialing, HandshakeFailed
+from consensus.link_types import LinkContext, Peer
+from consensus.wire import Buffer
+
+
+class OutgoingLink:
+    """Dials, authenticates, sends, notices when nothing gets through, and dials again."""
+
+    def __init__(self, context: LinkContext, peer: Peer, address: tuple[str, int]) -> None:
+        self.peer = peer
+        self.address = address
+        self.up = False
+        """Authenticated, and the queue is within its bound: messages can be sent."""
+        self._context = context
+        self._connection: DialedConnection | None = None
+        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"link to {peer.node_id}")
+
+    @property
+    def queue_bytes(self) -> int:
+        """Bytes handed over for this peer that the operating system has not taken yet."""
+        return self._connection.queue_bytes if self._connection else 0
+
+    def send(self, buffers: Sequence[Buffer], size: int) -> None:
+        """Send one packet, given as buffers that are referenced, not joined; dropped unless ``up``."""
+        if not self.up or self._connection is None:
+            return
+        self.peer.packets_sent += 1
+        self.peer.bytes_sent += size
+        self._connection.write(buffers)
+
+    def beat(self, now: float) -> None:
+        """Send a beat, and give the connection up when beats do not get through though the peer lives."""
+        if self._connection is None:
+            return
+        if self._connection.stuck(now, self.peer, self._context.options.dead_after_s):
+            self._context.log.warning("peer_link_stuck", peer=self.peer.node_id)
+            self._connection.abort()
+            return
+        if not self.up:
+            return
+        self.peer.beat_sent += 1
+        beat = pack_beat(self.peer.beat_sent, self.peer.beat_seen)
+        self.send([beat], len(beat))
+
+    def redial(self, address: tuple[str, int]) -> None:
+        """Use another address from now on."""
+        if address != self.address:
+            self.address = address
+            if self._connection is not None:
+                self._connection.abort()
+
+    async def stop(self) -> None:
+        """Let what is queued leave for a moment, then close."""
+        connection = self._connection
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        if connection is not None:
+            await connection.close(within_s=0.5)
+        self._set_up(up=False)
+
+    async def _run(self) -> None:
+        failures = 0
+        while True:
+            try:
+                self._connection = await self._dial()
+            except (OSError, HandshakeFailed) as error:
+                failures += 1
+                self.peer.connect_failures += 1
+                reason = str(error) or type(error).__name__
+                self._context.log.warning("peer_unreachable", peer=self.peer.node_id, reason=reason)
+            else:
+                failures = 0
+                self.peer.connects += 1
+                self._context.log.info("peer_connected", peer=self.peer.node_id)
+                self._set_up(up=True)
+                await asyncio.shield(self._connection.lost)
+                self._connection = None
+                self._set_up(up=False)
+            await asyncio.sleep(self._pause_s(failures))
+
+    def _pause_s(self, failures: int) -> float:
+        options = self._context.options
+        ceiling = min(options.reconnect_max_s, options.reconnect_min_s * 2.0 ** min(failures, 10))
+        return random.uniform(ceiling / 2, ceiling)
+
+    async def _dial(self) -> DialedConnection:
+        context, peer = self._context, self.peer.node_id
+        dialing = Dialing(context.identity, peer, next(context.epochs), context.hooks.announce(peer))
+        host, port = self.address
+        async with asyncio.timeout(context.options.connect_timeout_s):
+            _, connection = await asyncio.get_running_loop().create_connection(
+                lambda: DialedConnection(dialing, context.options, self), host, port, ssl=context.client_tls
+            )
+        try:
+            async with asyncio.timeout(context.options.handshake_timeout_s):
+                claim = await connection.welcomed
+        except BaseException:
+            connection.abort()
+            raise
+        if not context.hooks.on_hello(peer, claim.incarnation):
+            connection.abort()
+            raise HandshakeFailed(f"incarnation {claim.incarnation} of {peer} is not welcome")
+        context.hooks.on_announcement(peer, claim.announcement)
+        return connection
+
+    def queue_full(self) -> None:
+        """More waits than may; the connection calls this."""
+        self.peer.queue_full += 1
+        self._context.log.warning("peer_queue_full", peer=self.peer.node_id, bytes=self.queue_bytes)
+        self._set_up(up=False)
+
+    def queue_drained(self) -> None:
+        """Most of it has left."""
+        self._set_up(up=self._connection is not None)
+
+    def _set_up(self, *, up: bool) -> None:
+        if self.up != up:
+            self.up = up
+            hooks = self._context.hooks
+            (hooks.peer_up if up else hooks.peer_down)(self.peer.node_id)
