@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Collection
 
 from cli.exits import Failure
 
@@ -10,14 +11,14 @@ LOOPBACK = "127.0.0.1"
 _PORT_MAX = 65_535
 
 
-def pick_ports(count: int, *, first: int) -> list[int]:
-    """``count`` ports from ``first`` on, each the next one that nobody listens on."""
+def pick_ports(count: int, *, first: int, besides: Collection[int] = ()) -> list[int]:
+    """``count`` ports from ``first`` on: those that nobody listens on and that are not in ``besides``."""
     found: list[int] = []
     port = first
     while len(found) < count:
         if port > _PORT_MAX:
             raise Failure(f"no {count} free ports from {first} on")
-        if _is_free(port):
+        if port not in besides and _is_free(port):
             found.append(port)
         port += 1
     return found

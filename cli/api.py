@@ -1,0 +1,74 @@
+"""One request to the cluster, answered with the API's own document.
+
+Commands that show or change the cluster print what the API says, key by key, so they pass its documents on
+instead of translating them into objects and back.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+from floodmark.errors import FloodmarkError, TransportError
+from floodmark.pacing import Deadline
+from floodmark.transport import Answer, Request, Transport
+
+TIMEOUT_S = 10.0
+"""How long to wait out an election; a node that is not there is reported at once."""
+Document = dict[str, Any]
+
+
+class Api:
+    """The connection of one command: ``async with Api(url) as api``."""
+
+    def __init__(self, url: str) -> None:
+        self._transport = Transport([url], request_timeout_s=TIMEOUT_S)
+
+    async def __aenter__(self) -> Api:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._transport.close()
+
+    async def get(self, path: str, **query: str | int) -> Document:
+        """The document at ``path``."""
+        return (await self._ask(Request(method="GET", path=path, query=query))).convert(Document)
+
+    async def change(self, method: str, path: str, body: Document | None = None) -> tuple[int, Document]:
+        """PUT, PATCH or DELETE: the status, and the document if the answer has one."""
+        request = Request(
+            method=method,
+            path=path,
+            headers={"Content-Type": "application/json"} if body is not None else {},
+            body=msgspec.json.encode(body) if body is not None else None,
+        )
+        answer = await self._ask(request)
+        return answer.status, answer.convert(Document) if answer.body else {}
+
+    async def _ask(self, request: Request) -> Answer:
+        try:
+            return await self._transport.attempt(request, TIMEOUT_S)
+        except TransportError:
+            raise
+        except FloodmarkError as error:
+            if not error.retriable:
+                raise
+        return await self._transport.call(request, Deadline(TIMEOUT_S))
+
+
+def topic_path(name: str) -> str:
+    """Where a topic lies. Any text is quoted into one segment; the server refuses what is no name."""
+    return f"/v1/topics/{quote(name, safe='')}"
+
+
+async def all_topics(api: Api, *, prefix: str = "") -> list[Document]:
+    """Every topic, page by page, in order of name."""
+    topics: list[Document] = []
+    while True:
+        page = await api.get(
+            "/v1/topics", prefix=prefix, after=topics[-1]["name"] if topics else "", limit=1000
+        )
+        topics += page["topics"]
+        if len(page["topics"]) < 1000:
+            return topics

@@ -1,0 +1,122 @@
+"""The data folder of a local cluster, and the settings of its nodes.
+
+DATA/lock       held while the cluster runs
+DATA/secret     what proves to a node that another one belongs here; made once, mode 600
+DATA/n1.toml    settings of node n1, written anew at every start, because ports may change
+DATA/n1.log     what node n1 said
+DATA/n1/        its data
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from cli.exits import CONFLICT, Failure
+from cli.ports import LOOPBACK, pick_ports
+
+_LOG_BYTES_MAX = 16 << 20
+"""A log above this size is put aside (one generation) when its node starts."""
+
+
+@dataclass(frozen=True, slots=True)
+class DevNode:
+    """One node of a local cluster."""
+
+    name: str
+    http_port: int
+    peer_port: int
+    config: Path
+    log: Path
+
+    @property
+    def url(self) -> str:
+        """Its base URL."""
+        return f"http://{LOOPBACK}:{self.http_port}"
+
+
+class DevFolder:
+    """An open data folder: no other ``floodmark dev`` can use it until ``close``."""
+
+    def __init__(self, path: Path) -> None:
+        path.mkdir(parents=True, exist_ok=True)
+        self.path = path.absolute()
+        self._lock = self._take_lock()
+
+    def close(self) -> None:
+        """Let others use the folder."""
+        self._lock.close()
+
+    def node_count(self, wanted: int | None) -> int:
+        """How many nodes to start: a folder with data keeps its number."""
+        known = len(list(self.path.glob("n*.toml")))
+        if known and wanted is not None and wanted != known:
+            raise Failure(
+                f"{self.path} holds a cluster of {known} nodes, not {wanted}",
+                exit_code=CONFLICT,
+                hint=f"use -n {known}, or another folder with --data",
+            )
+        return known or wanted or 3
+
+    def write_settings(self, count: int, *, http_port: int, peer_port: int) -> list[DevNode]:
+        """Choose ports and write the settings of every node."""
+        http_ports = pick_ports(count, first=http_port)
+        peer_ports = pick_ports(count, first=peer_port, besides=http_ports)
+        names = [f"n{number}" for number in range(1, count + 1)]
+        nodes = [
+            DevNode(name, http, peer, self.path / f"{name}.toml", self.path / f"{name}.log")
+            for name, http, peer in zip(names, http_ports, peer_ports, strict=True)
+        ]
+        self._make_secret()
+        for node in nodes:
+            node.config.write_text(self._settings_text(node, nodes), encoding="utf-8")
+            _roll_log(node.log)
+        return nodes
+
+    def _settings_text(self, node: DevNode, nodes: Sequence[DevNode]) -> str:
+        peers = "".join(f'{each.name} = "{LOOPBACK}:{each.peer_port}"\n' for each in nodes)
+        return (
+            "# Written by `floodmark dev` at every start.\n"
+            f"[node]\nid = {_quoted(node.name)}\ndata_dir = {_quoted(str(self.path / node.name))}\n\n"
+            f'[http]\nlisten = "{LOOPBACK}:{node.http_port}"\n\n'
+            f'[peer]\nlisten = "{LOOPBACK}:{node.peer_port}"\n\n'
+            f'[cluster]\nid = "dev"\nsecret_file = {_quoted(str(self.path / "secret"))}\n\n'
+            f"[cluster.peers]\n{peers}"
+        )
+
+    def _make_secret(self) -> None:
+        try:
+            descriptor = os.open(self.path / "secret", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return
+        with os.fdopen(descriptor, "w", encoding="ascii") as out:
+            out.write(secrets.token_hex(32))
+
+    def _take_lock(self) -> IO[str]:
+        lock = (self.path / "lock").open("w", encoding="ascii")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise Failure(
+                f"another local cluster runs on {self.path}",
+                exit_code=CONFLICT,
+                hint="stop that one, or use another folder with --data",
+            ) from None
+        return lock
+
+
+def _quoted(text: str) -> str:
+    """A TOML basic string: JSON's escapes are among TOML's."""
+    return json.dumps(text)
+
+
+def _roll_log(log: Path) -> None:
+    if log.exists() and log.stat().st_size > _LOG_BYTES_MAX:
+        log.replace(log.with_suffix(".log.1"))

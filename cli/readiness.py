@@ -1,0 +1,45 @@
+"""Waiting until the nodes of a local cluster serve."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import aiohttp
+
+from cli.dev_folder import DevNode
+from cli.exits import UNAVAILABLE, Failure
+
+READY_TIMEOUT_S = 120.0
+"""Long enough for a cold machine with much data to look at; a node that dies is noticed at once."""
+_ASK_AGAIN_S = 0.1
+
+
+async def wait_ready(nodes: Sequence[DevNode]) -> None:
+    """Return when every node says that it is ready. Raises ``Failure`` with what the last one lacked."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
+        try:
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                for node in nodes:
+                    await _wait_ready(session, node)
+        except TimeoutError as error:
+            lacking = [f"{node.name}: {await _ask(session, node)}" for node in nodes]
+            raise Failure(
+                f"the cluster is not ready after {READY_TIMEOUT_S:.0f} s; " + "; ".join(lacking),
+                exit_code=UNAVAILABLE,
+                hint=f"what the nodes say stands in {nodes[0].log.parent}/n*.log",
+            ) from error
+
+
+async def _wait_ready(session: aiohttp.ClientSession, node: DevNode) -> None:
+    while await _ask(session, node) is not None:  # noqa: ASYNC110 - another process can not set an event
+        await asyncio.sleep(_ASK_AGAIN_S)
+
+
+async def _ask(session: aiohttp.ClientSession, node: DevNode) -> str | None:
+    """None when the node is ready, else what it says."""
+    try:
+        async with session.get(f"{node.url}/readyz") as answer:
+            return None if answer.status == 200 else (await answer.text())[:300]
+    except (aiohttp.ClientError, TimeoutError) as error:
+        return f"no answer ({error or type(error).__name__})"

@@ -1,0 +1,95 @@
+"""Printing records as they come, however many: the formats of ``cli.output`` without holding the document."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any
+
+from cli.output import Column, Item, cell_text, json_line
+from cli.yaml_text import yaml_text
+
+_WIDTHS = {True: 12, False: 24}
+
+
+class StreamPrinter:
+    """Prints ``{"records": [...]}`` one record at a time; as a context manager it begins and ends it.
+
+    Tables have fixed widths, because what comes later is not known; a longer cell shifts its line's rest.
+    """
+
+    def __init__(self, output: str, columns: Sequence[Column], name: Callable[[Item], str]) -> None:
+        self._output = output
+        self._columns = [column for column in columns if output == "wide" or not column.wide]
+        self._name = name
+        self._count = 0
+
+    def __enter__(self) -> StreamPrinter:
+        if self._output in ("table", "wide"):
+            self._write(self._row([column.title.upper() for column in self._columns]))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, BrokenPipeError):
+            return
+        if self._output == "json":
+            self._write("\n]}\n" if self._count else '{"records": []}\n')
+        elif self._output == "yaml" and not self._count:
+            self._write("records: []\n")
+        self.flush()
+
+    def write(self, item: Item) -> None:
+        """Print one record."""
+        self._write(self._text(item))
+        self._count += 1
+
+    def flush(self) -> None:
+        """Let readers see what was printed so far."""
+        sys.stdout.flush()
+
+    def _text(self, item: Item) -> str:
+        match self._output:
+            case "json":
+                before = ",\n  " if self._count else '{"records": [\n  '
+                return before + json.dumps(item, ensure_ascii=False)
+            case "jsonl":
+                return json_line(item) + "\n"
+            case "yaml":
+                lines = yaml_text([item]).splitlines(keepends=True)
+                return ("" if self._count else "records:\n") + "".join(f"  {line}" for line in lines)
+            case "name":
+                return self._name(item) + "\n"
+            case _:
+                return self._row([_one_line(cell_text(column.cell(item))) for column in self._columns])
+
+    def _row(self, cells: Sequence[str]) -> str:
+        padded = [
+            cell.rjust(_WIDTHS[True]) if column.right else cell.ljust(_WIDTHS[False])
+            for column, cell in zip(self._columns, cells, strict=True)
+        ]
+        return "  ".join(padded).rstrip() + "\n"
+
+    def _write(self, text: str) -> None:
+        sys.stdout.write(text)
+
+
+def _one_line(text: str) -> str:
+    """A record per line, and no control characters that a terminal would obey."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def record_columns(value: Callable[[Item], Any]) -> Sequence[Column]:
+    """The columns of consumed records."""
+    return (
+        Column("Partition", lambda item: item["partition"], right=True),
+        Column("Offset", lambda item: item["offset"], right=True),
+        Column("Timestamp", lambda item: item["timestamp"]),
+        Column("Append time", lambda item: item["append_time"], wide=True),
+        Column("Headers", lambda item: item.get("headers"), wide=True),
+        Column("Key", lambda item: item.get("key", item.get("key_b64"))),
+        Column("Value", value),
+    )
