@@ -1,0 +1,92 @@
+"""Nodes that have links and nothing else, for the tests of links."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from consensus.framing import FramingError
+from consensus.handshake import Identity
+from consensus.link_types import LinkHooks, LinkOptions
+from consensus.links import PeerLinks, Routed
+from consensus.types import Message
+from consensus.wire import WireError, decode_packet
+
+FAST = LinkOptions(heartbeat_s=0.02, silence_s=0.2, dead_after_s=0.6, handshake_timeout_s=0.5)
+SECRET = b"a secret of the tests"
+
+
+class LinkNode:
+    """Records what its links tell it. ``changed`` wakes whoever waits for a condition."""
+
+    def __init__(self, node_id: str, options: LinkOptions = FAST, **identity: Any) -> None:
+        fields = {"cluster_id": "c1", "incarnation": f"{node_id}-disk-1", "secret": SECRET} | identity
+        self.node_id = node_id
+        self.received: list[tuple[str, int, Message]] = []
+        self.packets = 0
+        self.events: list[tuple[str, str]] = []
+        self.announcements: list[tuple[str, bytes]] = []
+        self.hellos: list[tuple[str, str]] = []
+        self.welcome: Callable[[str, str], bool] = lambda _peer, _incarnation: True
+        self.address = ("", 0)
+        self._changed = asyncio.Event()
+        hooks = LinkHooks(
+            deliver=self._deliver,
+            peer_up=lambda peer: self._event("up", peer),
+            peer_down=lambda peer: self._event("down", peer),
+            peer_silent=lambda peer: self._event("silent", peer),
+            peer_heard=lambda peer: self._event("heard", peer),
+            on_hello=self._hello,
+            announce=lambda peer: f"{node_id} to {peer}".encode(),
+            on_announcement=lambda peer, said: self.announcements.append((peer, said)),
+        )
+        self.links = PeerLinks(Identity(node_id=node_id, **fields), hooks, options)
+
+    async def start(self) -> LinkNode:
+        """Listen on any free port."""
+        self.address = await self.links.start("127.0.0.1", 0)
+        return self
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something that these links report makes the condition true."""
+        async with asyncio.timeout(20):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def until_up(self, *peers: str) -> None:
+        """Wait for connections to these peers."""
+        await self.until(lambda: all(self.links.connected(peer) for peer in peers))
+
+    def numbers(self, source: str) -> list[int]:
+        """The terms of the messages that came from a node, which the tests use as numbers."""
+        return [message.fields["term"] for sender, _, message in self.received if sender == source]
+
+    def _hello(self, peer: str, incarnation: str) -> bool:
+        self.hellos.append((peer, incarnation))
+        self._changed.set()
+        return self.welcome(peer, incarnation)
+
+    def _deliver(self, peer: str, header: memoryview, body: memoryview) -> None:
+        self.packets += 1
+        try:
+            self.received += [(peer, group, message) for group, message in decode_packet(header, body)]
+        except WireError as error:
+            raise FramingError(str(error)) from error
+        self._changed.set()
+
+    def _event(self, name: str, peer: str) -> None:
+        self.events.append((name, peer))
+        self._changed.set()
+
+
+def numbered(number: int, group: int = 1) -> Routed:
+    """A small message that carries a number."""
+    return group, Message("vote", {"term": number})
+
+
+def bulky(number: int, size: int) -> Routed:
+    """A large message that carries a number."""
+    fields = {"term": number, "index": 1, "entry_term": 1, "offset": 0, "voters": ["a"], "learners": []}
+    return 1, Message("install", fields | {"round": 0, "attempt": 0}, state=bytes(size))

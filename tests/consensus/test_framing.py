@@ -1,0 +1,64 @@
+"""Packets in a stream of bytes."""
+
+from __future__ import annotations
+
+import random
+import struct
+
+import pytest
+
+from consensus.framing import (
+    BODY_BYTES_MAX,
+    HEADER_BYTES_MAX,
+    FramingError,
+    PacketReader,
+    pack_beat,
+    pack_prefix,
+    unpack_beat,
+)
+
+
+def feed(reader: PacketReader, data: bytes, rng: random.Random, piece_max: int) -> list[tuple[bytes, bytes]]:
+    """Give the reader a stream in pieces, as a socket does, and copy what it hands out."""
+    found = []
+    position = 0
+    while position < len(data):
+        room = reader.buffer()
+        count = min(len(room), rng.randint(1, piece_max), len(data) - position)
+        room[:count] = data[position : position + count]
+        position += count
+        found += [(bytes(header), bytes(body)) for header, body in reader.received(count)]
+    return found
+
+
+@pytest.mark.parametrize("piece_max", [7, 5_000, 1 << 20])
+def test_packets_of_all_sizes_come_out_as_they_went_in(piece_max):
+    """Whatever pieces the stream arrives in, and whether a packet fits the scratch buffer or not."""
+    seed = random.randrange(1 << 32)
+    print("seed", seed)  # noqa: T201
+    rng = random.Random(seed)
+    largest = 300 if piece_max == 7 else 700_000
+    packets = [
+        (rng.randbytes(rng.randint(1, 300)), rng.randbytes(rng.randint(0, largest))) for _ in range(60)
+    ]
+    packets += [(rng.randbytes(20), rng.randbytes(rng.randint(0, 100))) for _ in range(300)]
+    stream = b"".join(pack_prefix(len(header), len(body)) + header + body for header, body in packets)
+    assert feed(PacketReader(), stream, rng, piece_max) == packets
+
+
+def test_a_beat_is_a_packet_without_header():
+    """It carries its number and the echo."""
+    [(header, body)] = feed(PacketReader(), pack_beat(7, 9), random.Random(1), 100)
+    assert header == b""
+    assert unpack_beat(memoryview(body)) == (7, 9)
+
+
+@pytest.mark.parametrize(
+    ("header", "body"), [(HEADER_BYTES_MAX + 1, 0), (1, BODY_BYTES_MAX + 1), (1, (1 << 32) - 1), (0, 5)]
+)
+def test_a_length_above_its_cap_is_refused_before_anything_is_allocated(header, body):
+    """The prefix alone decides."""
+    reader = PacketReader()
+    reader.buffer()[:8] = struct.pack("<II", header, body)
+    with pytest.raises(FramingError):
+        reader.received(8)

@@ -1,0 +1,273 @@
+"""Links between nodes over real sockets, on asyncio's loop and on uvloop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+
+from consensus.link_types import LinkOptions
+from tests.consensus.link_nodes import FAST, LinkNode, bulky, numbered
+from tests.support.loops import on_both_loops
+from tests.support.proxy import FaultProxy
+
+
+@contextlib.asynccontextmanager
+async def running(*nodes: LinkNode) -> AsyncIterator[None]:
+    """Start nodes, stop them at the end."""
+    for node in nodes:
+        await node.start()
+    try:
+        yield
+    finally:
+        await asyncio.gather(*(node.links.stop() for node in nodes))
+
+
+@contextlib.asynccontextmanager
+async def proxied(target: LinkNode) -> AsyncIterator[FaultProxy]:
+    """A proxy before a node."""
+    proxy = await FaultProxy(target.address).start()
+    try:
+        yield proxy
+    finally:
+        await proxy.stop()
+
+
+def join(*nodes: LinkNode) -> None:
+    """Let every node dial every other one."""
+    for node in nodes:
+        for other in nodes:
+            if other is not node:
+                node.links.dial(other.node_id, *other.address)
+
+
+@on_both_loops
+async def test_messages_travel_both_ways_each_on_its_own_connection():
+    """What A says goes over the connection that A made."""
+    a, b = LinkNode("a"), LinkNode("b")
+    async with running(a, b):
+        a.links.dial("b", *b.address)
+        await a.until_up("b")
+        assert not b.links.connected("a")
+        b.links.send("a", [numbered(1)])
+        a.links.send("b", [numbered(2)])
+        await b.until(lambda: b.numbers("a") == [2])
+        b.links.dial("a", *a.address)
+        await b.until_up("a")
+        b.links.send("a", [numbered(3)])
+        await a.until(lambda: a.numbers("b") == [3])
+
+
+@on_both_loops
+async def test_messages_of_many_groups_travel_as_one_packet():
+    """A thousand groups' heartbeats are one write and one read."""
+    a, b = LinkNode("a"), LinkNode("b")
+    async with running(a, b):
+        join(a, b)
+        await a.until_up("b")
+        a.links.send("b", [numbered(group, group) for group in range(1000)])
+        await b.until(lambda: len(b.received) == 1000)
+        assert b.packets == 1
+        assert [group for _, group, _ in b.received] == list(range(1000))
+
+
+@on_both_loops
+async def test_large_messages_are_cut_into_packets_within_the_cap():
+    """Forty mebibytes arrive, in order, though one packet holds less."""
+    a, b = LinkNode("a"), LinkNode("b")
+    async with running(a, b):
+        join(a, b)
+        await a.until_up("b")
+        a.links.send("b", [bulky(number, 5 << 20) for number in range(8)])
+        await b.until(lambda: len(b.received) == 8)
+        assert b.numbers("a") == list(range(8))
+        assert b.packets > 1
+        assert {len(message.state) for _, _, message in b.received} == {5 << 20}
+
+
+@on_both_loops
+async def test_a_message_above_the_cap_is_dropped_and_the_link_lives():
+    """What no packet can carry harms nobody."""
+    a, b = LinkNode("a"), LinkNode("b")
+    async with running(a, b):
+        join(a, b)
+        await a.until_up("b")
+        a.links.send("b", [bulky(1, 33 << 20), numbered(2)])
+        await b.until(lambda: b.numbers("a") == [2])
+        assert a.links.peers["b"].messages_dropped == 1
+
+
+@on_both_loops
+async def test_a_broken_link_is_made_again_and_delivers_in_order_at_most_once():
+    """Connections break again and again under load; numbers only ever rise."""
+    a, b = LinkNode("a"), LinkNode("b")
+    async with running(a, b), proxied(b) as proxy:
+        a.links.dial("b", *proxy.address)
+        number = 0
+        for _ in range(8):
+            await a.until_up("b")
+            for _ in range(200):
+                number += 1
+                a.links.send("b", [numbered(number)])
+            before = a.events.count(("down", "b"))
+            proxy.drop_connections()
+            await a.until(lambda before=before: a.events.count(("down", "b")) > before)
+        await a.until_up("b")
+        a.links.send("b", [numbered(number + 1)])
+        await b.until(lambda: b.numbers("a")[-1:] == [number + 1])
+        seen = b.numbers("a")
+        assert seen == sorted(set(seen))
+        assert a.links.peers["b"].connects == 9
+
+
+@on_both_loops
+async def test_a_newer_connection_silences_the_older_one():
+    """What the older connection still carries is not delivered after the newer one is there (H2)."""
+    a, b = LinkNode("a"), LinkNode("b")
+    async with running(a, b), proxied(b) as proxy:
+        a.links.dial("b", *proxy.address)
+        await a.until_up("b")
+        proxy.pause()
+        a.links.send("b", [numbered(1)])
+        a.links.dial("b", *b.address)
+        await a.until(lambda: a.events[-2:] == [("down", "b"), ("up", "b")])
+        a.links.send("b", [numbered(2)])
+        await b.until(lambda: b.numbers("a") == [2])
+        proxy.resume()
+        a.links.send("b", [numbered(3)])
+        await b.until(lambda: 3 in b.numbers("a"))
+        assert b.numbers("a") == [2, 3]
+
+
+@on_both_loops
+async def test_a_restarted_process_replaces_the_connection_of_the_dead_one():
+    """Its epochs begin anew, and it is let in all the same."""
+    a, b = LinkNode("a"), LinkNode("b")
+    async with running(a, b):
+        join(a, b)
+        await a.until_up("b")
+        restarted = LinkNode("a")
+        async with running(restarted):
+            await a.links.stop()
+            restarted.links.dial("b", *b.address)
+            await restarted.until_up("b")
+            restarted.links.send("b", [numbered(5)])
+            await b.until(lambda: b.numbers("a") == [5])
+
+
+@on_both_loops
+async def test_a_silent_peer_is_reported_and_so_is_its_return():
+    """A pause in one direction is noticed by the other end, without any connection breaking."""
+    a, b = LinkNode("a"), LinkNode("b")
+    async with running(a, b), proxied(b) as proxy:
+        a.links.dial("b", *proxy.address)
+        b.links.dial("a", *a.address)
+        await asyncio.gather(a.until_up("b"), b.until_up("a"))
+        proxy.pause()
+        await b.until(lambda: ("silent", "a") in b.events)
+        proxy.resume()
+        await b.until(lambda: b.events[-1] == ("heard", "a"))
+        assert ("silent", "b") not in a.events
+
+
+@on_both_loops
+async def test_a_link_on_which_nothing_gets_through_is_made_anew():
+    """The peer is heard but never echoes our beats: the connection is given up."""
+    a, b = LinkNode("a"), LinkNode("b")
+    async with running(a, b), proxied(b) as proxy:
+        a.links.dial("b", *proxy.address)
+        b.links.dial("a", *a.address)
+        await asyncio.gather(a.until_up("b"), b.until_up("a"))
+        proxy.pause()
+        await a.until(lambda: ("down", "b") in a.events)
+        proxy.resume()
+        await a.until_up("b")
+        a.links.send("b", [numbered(4)])
+        await b.until(lambda: b.numbers("a") == [4])
+
+
+@on_both_loops
+async def test_the_queue_to_a_stopped_peer_is_bounded_and_recovers():
+    """Beyond the bound the peer is down and messages are dropped; once drained it is up again."""
+    options = LinkOptions(queue_bytes_max=4 << 20, heartbeat_s=0.02, silence_s=0.2, dead_after_s=30)
+    a, b = LinkNode("a", options), LinkNode("b", options)
+    async with running(a, b), proxied(b) as proxy:
+        a.links.dial("b", *proxy.address)
+        await a.until_up("b")
+        proxy.pause()
+        sent = 0
+        while a.links.connected("b"):
+            sent += 1
+            a.links.send("b", [bulky(sent, 1 << 20)])
+            await asyncio.sleep(0)
+        for number in range(100):
+            a.links.send("b", [bulky(1000 + number, 1 << 20)])
+        assert a.links.queue_bytes("b") < (4 << 20) + (2 << 20)
+        assert a.links.peers["b"].messages_dropped == 100
+        assert a.events[-1] == ("down", "b")
+        proxy.resume()
+        await a.until(lambda: a.events[-1] == ("up", "b"))
+        a.links.send("b", [numbered(sent + 1)])
+        await b.until(lambda: b.numbers("a")[-1:] == [sent + 1])
+        assert b.numbers("a") == list(range(1, sent + 2))
+
+
+@on_both_loops
+async def test_an_unwelcome_incarnation_is_refused_on_both_sides():
+    """A node whose disk was replaced is told apart from the one that was known (H5)."""
+    a, b = LinkNode("a", incarnation="a-disk-2"), LinkNode("b")
+    b.welcome = lambda _peer, incarnation: incarnation == "a-disk-1"
+    async with running(a, b):
+        a.links.dial("b", *b.address)
+        b.links.dial("a", *a.address)
+        await b.until(lambda: b.hellos.count(("a", "a-disk-2")) >= 4)
+        assert not a.links.connected("b")
+        assert not b.links.connected("a")
+        b.welcome = lambda _peer, incarnation: incarnation == "a-disk-2"
+        await asyncio.gather(a.until_up("b"), b.until_up("a"))
+
+
+@on_both_loops
+async def test_announcements_arrive_on_both_sides_before_any_message():
+    """Peers tell their addresses while they shake hands."""
+    a, b = LinkNode("a"), LinkNode("b")
+    async with running(a, b):
+        a.links.dial("b", *b.address)
+        await a.until_up("b")
+        assert ("b", b"b to a") in a.announcements
+        assert ("a", b"a to b") in b.announcements
+
+
+@on_both_loops
+async def test_a_forgotten_peer_is_neither_dialled_nor_kept():
+    """A node that left the cluster leaves nothing behind."""
+    a, b = LinkNode("a"), LinkNode("b")
+    async with running(a, b):
+        join(a, b)
+        await asyncio.gather(a.until_up("b"), b.until_up("a"))
+        await a.links.forget("b")
+        assert "b" not in a.links.peers
+        assert not a.links.connected("b")
+
+
+@on_both_loops
+async def test_stopping_lets_queued_messages_leave():
+    """The last words of a leader that hands over arrive."""
+    a, b = LinkNode("a"), LinkNode("b")
+    async with running(a, b):
+        join(a, b)
+        await a.until_up("b")
+        a.links.send("b", [bulky(1, 4 << 20), numbered(2)])
+        await a.links.stop()
+        await b.until(lambda: b.numbers("a") == [1, 2])
+
+
+def test_options_that_contradict_each_other_are_refused():
+    """Relations between timings are checked when they are set."""
+    with pytest.raises(ValueError, match="silence"):
+        LinkOptions(heartbeat_s=1.0)
+    with pytest.raises(ValueError, match="reconnect"):
+        LinkOptions(reconnect_max_s=2.0)
+    assert FAST.reconnect_max_s < 0.5

@@ -1,0 +1,195 @@
+"""The peer port under attack: it closes what does not belong there and keeps working."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import pickle
+import random
+import struct
+import tracemalloc
+from collections.abc import AsyncIterator
+
+import pytest
+import structlog
+from structlog.testing import capture_logs
+
+from consensus.framing import pack_prefix
+from consensus.handshake import CHALLENGE_BYTES, WELCOME_BYTES, Dialing, Identity
+from consensus.link_types import LinkOptions
+from tests.consensus.link_nodes import FAST, SECRET, LinkNode, numbered
+
+
+@contextlib.asynccontextmanager
+async def target(options: LinkOptions = FAST) -> AsyncIterator[LinkNode]:
+    """A node to attack; at the end an honest peer must still get through."""
+    node = await LinkNode("b", options).start()
+    honest = await LinkNode("a").start()
+    try:
+        yield node
+        honest.links.dial("b", *node.address)
+        await honest.until_up("b")
+        honest.links.send("b", [numbered(42)])
+        await node.until(lambda: node.numbers("a") == [42])
+    finally:
+        await honest.links.stop()
+        await node.links.stop()
+
+
+async def closed(reader: asyncio.StreamReader) -> bytes:
+    """Everything until the node closes the connection."""
+    async with asyncio.timeout(10):
+        try:
+            return await reader.read()
+        except ConnectionResetError:
+            return b""
+
+
+async def authenticate(node: LinkNode) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """An attacker who knows the secret."""
+    identity = Identity(cluster_id="c1", node_id="evil", incarnation="x", secret=SECRET)
+    dialing = Dialing(identity, "b", 1)
+    reader, writer = await asyncio.open_connection(*node.address)
+    writer.write(dialing.hello)
+    writer.write(dialing.answer(await reader.readexactly(CHALLENGE_BYTES)))
+    dialing.check(await reader.readexactly(WELCOME_BYTES))
+    return reader, writer
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        random.Random(1).randbytes(100_000),
+        pickle.dumps({"a": list(range(1000))}),
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        struct.pack("<I", 0x7FFF_FFFF) + b"x" * 2000,
+        b"FMP1" + b"\xff" * 1000,
+    ],
+    ids=["random", "pickle", "http", "two gigabytes", "another version"],
+)
+async def test_foreign_bytes_are_closed_at_once_and_answered_with_nothing(garbage):
+    """The first eight bytes decide."""
+    async with target() as node:
+        reader, writer = await asyncio.open_connection(*node.address)
+        writer.write(garbage)
+        assert await closed(reader) == b""
+        writer.close()
+        assert node.received == []
+
+
+async def test_a_recorded_handshake_is_worth_nothing():
+    """An attacker who replays what an honest dialer sent gets no further than the challenge."""
+    async with target() as node:
+        identity = Identity(cluster_id="c1", node_id="a", incarnation="x", secret=SECRET)
+        dialing = Dialing(identity, "b", 1)
+        reader, writer = await asyncio.open_connection(*node.address)
+        writer.write(dialing.hello)
+        proof = dialing.answer(await reader.readexactly(CHALLENGE_BYTES))
+        writer.close()
+        reader, writer = await asyncio.open_connection(*node.address)
+        writer.write(dialing.hello + proof + b"anything")
+        assert len(await closed(reader)) <= CHALLENGE_BYTES
+        writer.close()
+        assert node.hellos == []
+
+
+@pytest.mark.parametrize("change", [{"secret": b"guess"}, {"cluster_id": "c2"}])
+async def test_a_node_of_another_cluster_never_gets_a_link(change):
+    """It keeps trying, is refused each time, and the log says so once."""
+    structlog.reset_defaults()
+    with capture_logs() as logs:
+        async with target() as node:
+            stranger = await LinkNode("s", **change).start()
+            stranger.links.dial("b", *node.address)
+            async with asyncio.timeout(10):
+                while stranger.links.peers["b"].connect_failures < 5:  # noqa: ASYNC110 (a counter, no event)
+                    await asyncio.sleep(0.01)
+            assert not stranger.links.connected("b")
+            await stranger.links.stop()
+    refused = [line for line in logs if line["event"] == "peer_connection_refused"]
+    assert len(refused) == 1
+    assert ("secret" if "secret" in change else "another cluster") in refused[0]["reason"]
+
+
+async def test_an_authenticated_length_claim_above_the_cap_allocates_nothing():
+    """Four gigabytes are claimed; the connection is closed."""
+    async with target() as node:
+        reader, writer = await authenticate(node)
+        tracemalloc.start()
+        writer.write(struct.pack("<II", 100, 0xFFFF_FFFF) + b"x" * 1000)
+        await closed(reader)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        writer.close()
+        assert peak < 4 << 20
+
+
+async def test_a_packet_that_no_sound_peer_sends_closes_the_link():
+    """What wire.py refuses is not delivered in part either."""
+    async with target() as node:
+        reader, writer = await authenticate(node)
+        writer.write(pack_prefix(20, 4) + b"\xc1" * 20 + b"body")
+        await closed(reader)
+        writer.close()
+        assert node.received == []
+
+
+async def test_a_slow_handshake_is_closed_at_its_deadline():
+    """One byte now and then does not keep a connection open."""
+    async with target() as node:
+        hello = Dialing(Identity(cluster_id="c1", node_id="a", incarnation="x", secret=SECRET), "b", 1).hello
+        reader, writer = await asyncio.open_connection(*node.address)
+        started = asyncio.get_running_loop().time()
+        ended = asyncio.create_task(closed(reader))
+        for position in range(len(hello)):
+            writer.write(hello[position : position + 1])
+            await asyncio.wait([ended], timeout=0.02)
+            if ended.done():
+                break
+        assert await ended == b""
+        assert asyncio.get_running_loop().time() - started >= 0.4
+        writer.close()
+
+
+async def test_strangers_who_hold_connections_open_lock_nobody_out():
+    """The number of unauthenticated connections is bounded: the oldest makes room."""
+    options = LinkOptions(
+        heartbeat_s=0.02, silence_s=0.2, dead_after_s=0.6, handshake_timeout_s=60, unauthenticated_max=8
+    )
+    async with target(options) as node:
+        idle = [await asyncio.open_connection(*node.address) for _ in range(40)]
+        await asyncio.gather(*(closed(reader) for reader, _ in idle[:32]))
+        assert node.links.unauthenticated == 8
+        assert not any(reader.at_eof() for reader, _ in idle[32:])
+        honest = await LinkNode("h").start()
+        honest.links.dial("b", *node.address)
+        await honest.until_up("b")
+        await honest.links.stop()
+        for _, writer in idle:
+            writer.close()
+
+
+async def test_whoever_answers_on_a_link_that_only_sends_is_cut_off():
+    """Bytes on the wrong direction of a link are no messages."""
+    async with target() as node:
+        identity = Identity(cluster_id="c1", node_id="fake", incarnation="x", secret=SECRET)
+        ended = asyncio.Event()
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            from consensus.handshake import HELLO_BYTES, PROOF_BYTES, Accepting
+
+            accepting = Accepting(identity)
+            _, challenge = accepting.greet(await reader.readexactly(HELLO_BYTES))
+            writer.write(challenge)
+            writer.write(accepting.finish(await reader.readexactly(PROOF_BYTES)))
+            writer.write(b"and one more thing")
+            await closed(reader)
+            writer.transport.abort()
+            ended.set()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        node.links.dial("fake", *server.sockets[0].getsockname()[:2])
+        async with asyncio.timeout(10):
+            await ended.wait()
+        await node.links.forget("fake")
+        server.close()
