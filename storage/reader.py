@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
 
 import google_crc32c
-from floodmark.frame import HEADER_BYTES, MAGIC, Frame, FrameHeader
+from floodmark.frame import HEADER_BYTES, MAGIC, Frame, FrameHeader, decode_header
 
 from storage.errors import LogCorrupt
 from storage.scan import Window, read_frame
@@ -58,7 +58,7 @@ class Reader:
     def header_at_offset(self, offset: int) -> FrameHeader:
         """The header of the written frame that holds a record."""
         segment = self._segments.holding_offset(offset)
-        return self._with_good_index(segment, lambda: self._find_offset(segment, offset))
+        return self._with_good_index(segment, lambda: self._find_offset(segment, offset))[1]
 
     def offset_at_time(self, timestamp_ms: int) -> int | None:
         """First offset of the first written frame with records as late as this; None when there is none."""
@@ -77,73 +77,45 @@ class Reader:
         hint = self._hints.get(offset)
         if hint is not None and hint[0] == segment.path:
             try:
-                return self._read(segment, hint[1], hint[2], 0, offset, end_offset, max_bytes)
+                data = self._read(segment, hint[1], hint[2], end_offset, max_bytes)
             except LogCorrupt:
-                self._hints.clear()  # Perhaps only the hint is wrong: the slower way decides.
-
-        def by_index() -> bytes:
-            with self._segments.lock:
-                index, position = self._segments.index(segment).at_offset(offset)
-            slack = self._segments.options.index_interval_bytes
-            return self._read(segment, position, index, slack, offset, end_offset, max_bytes)
-
-        return self._with_good_index(segment, by_index)
+                data = None  # Perhaps only the hint is wrong: the slower way decides.
+            if data is not None:
+                return data
+        position, header = self._with_good_index(segment, lambda: self._find_offset(segment, offset))
+        return self._read(segment, position, header.index, end_offset, max_bytes) or b""
 
     def _read(
-        self,
-        segment: Segment,
-        position: int,
-        index: int,
-        slack: int,
-        offset: int,
-        end_offset: int,
-        max_bytes: int,
-    ) -> bytes:
-        """Read from a frame at or before the one that holds ``offset``; normally with a single ``pread``."""
-        file, size = self._segments.file(segment), segment.size
-        wanted = max(max_bytes, HEADER_BYTES) + slack
-        value, unpack, magic_of_frames = google_crc32c.value, _HEADER.unpack_from, MAGIC
-        start = -1
-        while position < size:
-            data = file.pread(min(wanted, size - position), position)
-            at, available = 0, len(data)
-            frame_end = 0
-            while available - at >= HEADER_BYTES:
-                magic, crc, length, _, found, _, first, _, count = unpack(data, at)
-                if magic != magic_of_frames or found != index or value(data[at + 8 : at + 64]) != crc:
-                    raise self._segments.corrupt(segment, position + at, index, "no valid frame header")
-                frame_end = at + HEADER_BYTES + length
-                if start < 0:
-                    if first + count <= offset:
-                        at, index = frame_end, index + 1
-                        continue
-                    if first + count > end_offset:
-                        return b""
-                    start = at
-                elif first + count > end_offset or first >= end_offset or frame_end - start > max_bytes:
-                    break
-                if frame_end > available:
-                    break
-                at, index = frame_end, index + 1
-                offset = first + count
-            if start >= 0 and at > start:
-                self._remember(offset, segment.path, position + at, index)
-                return data[start:at]
-            if start >= 0:
-                wanted = max(max_bytes, frame_end - start)  # The first frame is larger than max_bytes.
-            elif available - at >= HEADER_BYTES or available == 0:
-                break
-            position, start = position + at, -1
-        raise self._segments.corrupt(segment, position, index, "the frames end before they should")
+        self, segment: Segment, position: int, index: int, end_offset: int, max_bytes: int
+    ) -> bytes | None:
+        """Frames from the one at ``position`` on, with one ``pread`` unless the first is a large one.
 
-    def _remember(self, offset: int, path: str, position: int, index: int) -> None:
+        None when that one has no records, as a hint may have it.
+        """
+        file, left = self._segments.file(segment), segment.size - position
+        wanted = min(max(max_bytes, HEADER_BYTES), left)
+        data = file.pread(wanted, position)
+        header = decode_header(data)
+        if header is None or header.index != index or header.size > left:
+            raise self._segments.corrupt(segment, position, index, "no valid frame header")
+        if not header.record_count:
+            return None
+        if header.next_offset > end_offset:
+            return b""
+        if header.size > len(data):
+            data = file.pread(header.size, position)
+        valid, at, next_index, next_offset = _whole_frames(data, header, end_offset)
+        if not valid:
+            raise self._segments.corrupt(segment, position + at, next_index, "no valid frame header")
         if len(self._hints) >= _HINTS_MAX:
             self._hints.clear()
-        self._hints[offset] = (path, position, index)
+        self._hints[next_offset] = (segment.path, position + at, next_index)
+        return data[:at]
 
     def _find_index(self, segment: Segment, index: int) -> tuple[Segment, int, FrameHeader]:
+        sparse = self._segments.index(segment)
         with self._segments.lock:
-            expected, position = self._segments.index(segment).at_index(index)
+            expected, position = sparse.at_index(index)
         for at, header, _latest in self._segments.headers(segment, position, chunk_bytes=_WALK_BYTES):
             if header.index != expected:
                 break
@@ -152,14 +124,15 @@ class Reader:
             position, expected = at + header.size, expected + 1
         raise self._segments.corrupt(segment, position, expected, "no valid frame header")
 
-    def _find_offset(self, segment: Segment, offset: int) -> FrameHeader:
+    def _find_offset(self, segment: Segment, offset: int) -> tuple[int, FrameHeader]:
+        sparse = self._segments.index(segment)
         with self._segments.lock:
-            expected, position = self._segments.index(segment).at_offset(offset)
+            expected, position = sparse.at_offset(offset)
         for at, header, _latest in self._segments.headers(segment, position, chunk_bytes=_WALK_BYTES):
             if header.index != expected:
                 break
             if header.first_offset <= offset < header.next_offset:
-                return header
+                return at, header
             position, expected = at + header.size, expected + 1
         raise self._segments.corrupt(segment, position, expected, "no valid frame header")
 
@@ -172,3 +145,22 @@ class Reader:
                 raise
             self._segments.rebuild_index(segment)
             return find()
+
+
+def _whole_frames(data: bytes, first: FrameHeader, end_offset: int) -> tuple[bool, int, int, int]:
+    """How far the whole frames in ``data`` below ``end_offset`` reach, of which ``first`` is the first.
+
+    Returns (whether the header behind them is not a bad one, bytes, next index, next offset). This is the
+    path of every fetch: about a microsecond for a frame, and nothing is copied but 56 bytes of header.
+    """
+    unpack, value, magic, available = _HEADER.unpack_from, google_crc32c.value, MAGIC, len(data)
+    at, index, next_offset = first.size, first.index + 1, first.next_offset
+    while available - at >= HEADER_BYTES:
+        found_magic, crc, length, _, found, _, offset, _, count = unpack(data, at)
+        if found_magic != magic or found != index or value(data[at + 8 : at + 64]) != crc:
+            return False, at, index, next_offset
+        end = at + HEADER_BYTES + length
+        if end > available or offset >= end_offset or offset + count > end_offset:
+            break
+        at, index, next_offset = end, index + 1, offset + count
+    return True, at, index, next_offset

@@ -103,16 +103,20 @@ class Segments:
     def index(self, segment: Segment) -> SparseIndex:
         """The sparse index of a segment, loaded or rebuilt when it is not in memory."""
         with self.lock:
-            if segment.index is not None:
-                return segment.index
-            index = self._indexes.pop(segment.path, None)
-            if index is None:
-                index = self._load_index(segment) or self._rebuild_index(segment)
-                segment.latest = (index.max_timestamp, index.max_append_time)
+            index = segment.index or self._indexes.get(segment.path)
+            if index is not None:
+                return index
+        # Without the lock, for this may read a whole segment; two threads at once do no harm.
+        index = self._load_index(segment) or self._rebuild_index(segment)
+        self._keep_index(segment, index)
+        return index
+
+    def _keep_index(self, segment: Segment, index: SparseIndex) -> None:
+        with self.lock:
+            segment.latest = (index.max_timestamp, index.max_append_time)
             self._indexes[segment.path] = index
             while len(self._indexes) > self.options.loaded_indexes_max:
                 self._indexes.popitem(last=False)
-            return index
 
     def latest(self, segment: Segment) -> tuple[int, int]:
         """Greatest (record timestamp, append time) in a segment; its index is read once at most."""
@@ -161,8 +165,7 @@ class Segments:
 
     def rebuild_index(self, segment: Segment) -> None:
         """Replace the index of a sealed segment. Raises ``LogCorrupt`` when the segment itself is bad."""
-        with self.lock:
-            self._indexes[segment.path] = self._rebuild_index(segment)
+        self._keep_index(segment, self._rebuild_index(segment))
 
     def close(self) -> None:
         """Close all files."""

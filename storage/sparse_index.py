@@ -114,7 +114,7 @@ class SparseIndex:
 
     @classmethod
     def decode(cls, data: bytes, *, base_index: int, size: int, interval_bytes: int) -> SparseIndex | None:
-        """The index of a segment, or None when it is damaged, of another one, or covers more than ``size``."""
+        """The index of a segment, or None when damaged, of another one, or covering more than ``size``."""
         if len(data) < HEADER_BYTES or data[:4] != MAGIC:
             return None
         if google_crc32c.value(data[8:]) != int.from_bytes(data[4:8], "little"):
