@@ -109,6 +109,15 @@ def encode(
     return b"".join((_PREFIX.pack(MAGIC, length, crc), rest, body))
 
 
+def restamp(batch: bytes, *, producer_epoch: int, sequence: int) -> bytes:
+    """The same records under another epoch and sequence: for a producer that must number its batches anew."""
+    rest = bytearray(batch[12:HEADER_BYTES])
+    struct.pack_into("<IIQ", rest, 44, producer_epoch, 0, sequence)
+    body = batch[HEADER_BYTES:]
+    crc = google_crc32c.extend(google_crc32c.value(bytes(rest)), body)
+    return b"".join((_PREFIX.pack(MAGIC, len(batch), crc), rest, body))
+
+
 def decode_header(batch: bytes) -> BatchHeader:
     """Read the header, checking its form and caps but not the checksum. Raises ``InvalidBatch``."""
     if len(batch) < HEADER_BYTES:

@@ -1,0 +1,198 @@
+"""The client: where a program's use of Floodmark begins."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+import msgspec
+
+from floodmark.cluster import Cluster, Node
+from floodmark.fetcher import Bounds, End, FetchOptions, Start, check_start, tail
+from floodmark.names import check_name
+from floodmark.pacing import Deadline
+from floodmark.produced import Produced
+from floodmark.producer import Producer
+from floodmark.producer_options import Acks, ProducerOptions
+from floodmark.reader import BatchReader, RecordReader
+from floodmark.single import SingleProducers
+from floodmark.topics import Topics
+from floodmark.transport import Request, Transport
+from floodmark.values import Key, Timestamp
+
+T = TypeVar("T")
+
+DEFAULT_URL: Final = "http://localhost:7070"
+_PREFETCH_BYTES: Final = 32 << 20
+
+
+class Client:
+    """A connection to a cluster, over the nodes at ``urls`` and those it learns of.
+
+    Any node answers any request; the client goes straight to leaders once it knows them. Nothing is sent
+    before the first call, and ``close()`` always returns.
+
+    timeout_s          deadline of each call that does not bring its own
+    request_timeout_s  how long one node may take before another one is asked
+    """
+
+    def __init__(
+        self,
+        urls: str | Sequence[str] = DEFAULT_URL,
+        *,
+        timeout_s: float = 30.0,
+        request_timeout_s: float = 5.0,
+    ) -> None:
+        self._timeout_s = timeout_s
+        self._transport = Transport(
+            [urls] if isinstance(urls, str) else urls, request_timeout_s=request_timeout_s
+        )
+        self.topics = Topics(self._transport, timeout_s)
+        self._producers: weakref.WeakSet[Producer] = weakref.WeakSet()
+        self._readers: weakref.WeakSet[BatchReader] = weakref.WeakSet()
+        self._singles = SingleProducers(self._transport, self.topics)
+
+    # -- writing ---------------------------------------------------------------------------------------
+
+    async def produce(
+        self,
+        topic: str,
+        value: Any,
+        *,
+        key: Key = None,
+        partition: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        timestamp: Timestamp = None,
+        acks: Acks = "quorum",
+        timeout_s: float | None = None,
+    ) -> Produced:
+        """Store one record and say where. Bytes are stored as they are, everything else as JSON.
+
+        Calls that run at the same time share batches. The record is stored at most once, whatever is repeated
+        on the way. Raises ``OutcomeUnknown`` when the time is up and it may be stored.
+        """
+        producer = self._singles.get(
+            check_name(topic), acks, self._timeout_s if timeout_s is None else timeout_s
+        )
+        ack = await producer.send(value, key=key, partition=partition, headers=headers, timestamp=timestamp)
+        return await ack
+
+    def producer(self, topic: str, **options: Any) -> Producer:
+        """A producer that batches, for many records: see ``ProducerOptions`` for the options.
+
+        ``async with client.producer("orders", linger_ms=5) as producer: ack = await producer.send(value)``
+        """
+        producer = Producer(topic, ProducerOptions(**options), self._transport, self.topics)
+        self._producers.add(producer)
+        return producer
+
+    # -- reading ---------------------------------------------------------------------------------------
+
+    def read(
+        self,
+        topic: str,
+        partition: int | None = None,
+        *,
+        start: Start = "earliest",
+        end: End = None,
+        follow: bool = False,
+        timeout_s: float | None = None,
+        prefetch_bytes: int = _PREFETCH_BYTES,
+    ) -> RecordReader:
+        """Records of one partition, or of all: ``async for record in client.read("orders")``.
+
+        start   an offset; -10 for the last ten (of each partition); "earliest"; "latest"; a ``datetime``:
+                from the first batch that holds a record of this time or a later one
+        end     the offset to stop before
+        follow  wait for what is stored from now on, instead of stopping at what is stored when the reading
+                begins; there is no error for "nothing yet"
+
+        Reading begins with the loop, or with ``async with client.read(...) as records``.
+        """
+        return RecordReader(
+            self.read_batches(
+                topic,
+                partition,
+                start=start,
+                end=end,
+                follow=follow,
+                timeout_s=timeout_s,
+                prefetch_bytes=prefetch_bytes,
+            )
+        )
+
+    def read_batches(
+        self,
+        topic: str,
+        partition: int | None = None,
+        *,
+        start: Start = "earliest",
+        end: End = None,
+        follow: bool = False,
+        timeout_s: float | None = None,
+        prefetch_bytes: int = _PREFETCH_BYTES,
+    ) -> BatchReader:
+        """Like ``read``, by whole batches: several times faster where records are small."""
+        options = FetchOptions(
+            start=check_start(start),
+            end=end,
+            follow=follow,
+            max_bytes=prefetch_bytes,
+            wait_s=10.0,
+            timeout_s=self._timeout_s if timeout_s is None else timeout_s,
+        )
+        reader = BatchReader(
+            self._transport, self.topics, check_name(topic), partition, options, prefetch_bytes=prefetch_bytes
+        )
+        self._readers.add(reader)
+        return reader
+
+    async def tail(self, topic: str, partition: int, *, timeout_s: float | None = None) -> Bounds:
+        """What a partition holds right now, confirmed by a majority of its replicas."""
+        return await tail(
+            self._transport,
+            f"/v1/topics/{check_name(topic)}/partitions/{partition}",
+            f"{topic}/{partition}",
+            self._timeout_s if timeout_s is None else timeout_s,
+        )
+
+    # -- the cluster -----------------------------------------------------------------------------------
+
+    async def cluster(self, *, timeout_s: float | None = None) -> Cluster:
+        """The cluster as the node that answers sees it."""
+        return await self._get("/v1/cluster", Cluster, timeout_s)
+
+    async def nodes(self, *, timeout_s: float | None = None) -> list[Node]:
+        """All nodes, in order of id."""
+        return (await self._get("/v1/nodes", _Nodes, timeout_s)).nodes
+
+    # -- ending ----------------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Stop readers, send what producers hold, close connections. Always returns, once the producers'
+        delivery timeouts have passed at the latest."""
+        try:
+            await asyncio.gather(*(reader.aclose() for reader in list(self._readers)), return_exceptions=True)
+            closing = [producer.close() for producer in [*self._producers, *self._singles.take_all()]]
+            await asyncio.gather(*closing, return_exceptions=True)
+        finally:
+            await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _get(self, path: str, cls: type[T], timeout_s: float | None) -> T:
+        deadline = Deadline(self._timeout_s if timeout_s is None else timeout_s)
+        return (await self._transport.call(Request(method="GET", path=path), deadline)).convert(cls)
+
+
+class _Nodes(msgspec.Struct):
+    nodes: list[Node]

@@ -1,0 +1,99 @@
+"""Where the records of one partition gather until they leave as a batch: when it is full, or old enough."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from floodmark.limits import BATCH_RECORDS_MAX
+from floodmark.parcel import Parcel
+from floodmark.produced import BatchOutcome
+from floodmark.record import Record
+
+
+class Collector:
+    """One open parcel and the full ones before it. While none can leave, the open one goes on growing.
+
+    ``ripe`` is called whenever a parcel may leave.
+    """
+
+    def __init__(
+        self,
+        partition: int,
+        *,
+        batch_bytes: int,
+        linger_s: float,
+        delivery_timeout_s: float,
+        ripe: Callable[[], None],
+    ) -> None:
+        self._partition = partition
+        self._batch_bytes = batch_bytes
+        self._linger_s = linger_s
+        self._delivery_timeout_s = delivery_timeout_s
+        self._ripe = ripe
+        self._open: Parcel | None = None
+        self._is_ripe = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._full: deque[Parcel] = deque()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a parcel is open that more records fit into."""
+        return self._open is not None
+
+    def add(self, record: Record, size: int) -> tuple[BatchOutcome, int]:
+        """Take a record in; answers its batch's outcome and its place in the batch."""
+        parcel = self._open
+        if parcel is not None and parcel.size + size > self._batch_bytes:
+            self._close_parcel()
+            parcel = None
+        if parcel is None:
+            parcel = self._open_parcel()
+        index = len(parcel.records)
+        parcel.records.append(record)
+        parcel.size += size
+        if parcel.size >= self._batch_bytes or index + 1 >= BATCH_RECORDS_MAX:
+            self._close_parcel()
+        return parcel.outcome, index
+
+    def ripen(self) -> None:
+        """Let what has gathered leave without waiting for more."""
+        if self._open is not None:
+            self._is_ripe = True
+            self._ripe()
+
+    def take(self) -> Parcel | None:
+        """The next parcel that is to leave, oldest first."""
+        if not self._full and self._is_ripe:
+            self._close_parcel()
+        return self._full.popleft() if self._full else None
+
+    def drain(self) -> list[Parcel]:
+        """Take everything, ripe or not."""
+        self._close_parcel()
+        parcels = list(self._full)
+        self._full.clear()
+        return parcels
+
+    def parcels(self) -> list[Parcel]:
+        """Everything that is here."""
+        return [*self._full, *([self._open] if self._open is not None else [])]
+
+    def _open_parcel(self) -> Parcel:
+        parcel = self._open = Parcel(self._partition, self._delivery_timeout_s)
+        if self._linger_s > 0:
+            self._timer = asyncio.get_running_loop().call_later(self._linger_s, self.ripen)
+        else:
+            self.ripen()
+        return parcel
+
+    def _close_parcel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._is_ripe = False
+        if self._open is not None:
+            self._full.append(self._open)
+            self._open = None
+            self._ripe()

@@ -1,0 +1,150 @@
+"""Reading one partition: from a position, answer after answer, whatever happens to its leader meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from typing import Final, Literal
+
+import msgspec
+
+from floodmark.consumed import ReadBatch
+from floodmark.errors import InvalidRequest, OffsetPastEnd
+from floodmark.frame import FrameKind, iterate
+from floodmark.pacing import Backoff, Deadline
+from floodmark.transport import BATCH_MEDIA_TYPE, Answer, Request, Transport
+
+Start = int | dt.datetime | Literal["earliest", "latest"]
+End = int | None
+
+_CATCH_UP_WAIT_S: Final = 1.0
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """What a partition holds: offsets ``log_start_offset <= o < high_watermark`` can be read."""
+
+    log_start_offset: int
+    high_watermark: int
+
+
+class FetchOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How to read. ``timeout_s``: how long nodes may fail to answer before the reader is told."""
+
+    start: Start
+    end: End
+    follow: bool
+    max_bytes: int
+    wait_s: float
+    timeout_s: float
+
+
+class Fetcher:
+    """The position in one partition. ``next`` answers what is there and moves on."""
+
+    def __init__(self, transport: Transport, topic: str, partition: int, options: FetchOptions) -> None:
+        self._transport = transport
+        self._partition = partition
+        self._path = f"/v1/topics/{topic}/partitions/{partition}"
+        self._route = f"{topic}/{partition}"
+        self._options = options
+        self._position: int | None = None
+        self._end = options.end
+        self._end_is_known = options.follow
+
+    async def next(self) -> tuple[list[ReadBatch], int] | None:
+        """The next batches and the bytes they take, or None at the end. Waits while there is nothing yet.
+
+        Raises ``OffsetBelowStart`` when retention was faster, ``OffsetPastEnd`` for a start that does not
+        exist, ``UnknownTopic``, and ``TransportError`` or ``Unavailable`` after ``timeout_s`` in vain.
+        """
+        await self.open()
+        while not self._is_at_end():
+            answer = await self._ask()
+            batches = self._take_in(answer)
+            if batches:
+                return batches, len(answer.body)
+        return None
+
+    async def open(self) -> None:
+        """Fix a start that is relative to the end, once; what is stored later is then never missed."""
+        start = self._options.start
+        if self._position is None and (start == "latest" or (isinstance(start, int) and start < 0)):
+            bounds = await tail(self._transport, self._path, self._route, self._options.timeout_s)
+            back = start if isinstance(start, int) else 0
+            self._position = max(bounds.log_start_offset, bounds.high_watermark + back)
+
+    def _is_at_end(self) -> bool:
+        if self._position is None or self._end is None or not self._end_is_known:
+            return False
+        return self._position >= self._end
+
+    async def _ask(self) -> Answer:
+        """One answer. An offset that this reader has come to by reading exists: a new leader that does not
+        know yet that it is committed is given time."""
+        deadline = Deadline(self._options.timeout_s)
+        backoff = Backoff()
+        wait_s = self._wait_s()
+        request = Request(
+            method="GET",
+            path=self._path + "/records",
+            query={
+                "from": self._from(),
+                "max_bytes": self._options.max_bytes,
+                "wait": f"{round(wait_s * 1000)}ms",
+            },
+            headers={"Accept": BATCH_MEDIA_TYPE},
+            route=self._route,
+        )
+        while True:
+            try:
+                return await self._transport.call(
+                    request, deadline, attempt_timeout_s=wait_s + self._transport.request_timeout_s
+                )
+            except OffsetPastEnd:
+                delay_s = backoff.next_delay_s()
+                if self._position is None or delay_s > deadline.remaining_s:
+                    raise
+                await asyncio.sleep(delay_s)
+
+    def _wait_s(self) -> float:
+        if self._options.follow:
+            return self._options.wait_s
+        return _CATCH_UP_WAIT_S if self._end_is_known else 0.0
+
+    def _from(self) -> str:
+        start = self._options.start if self._position is None else self._position
+        if isinstance(start, dt.datetime):
+            return "@" + start.astimezone(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return str(start)
+
+    def _take_in(self, answer: Answer) -> list[ReadBatch]:
+        next_offset = int(answer.headers["Log-Next-Offset"])
+        if not self._end_is_known:
+            high_watermark = int(answer.headers["Log-High-Watermark"])
+            self._end = high_watermark if self._end is None else min(self._end, high_watermark)
+            self._end_is_known = True
+        wanted = self._position if self._position is not None else self._options.start
+        start = wanted if isinstance(wanted, int) else 0
+        self._position = next_offset
+        batches = [
+            ReadBatch(self._partition, frame, start=start, end=self._end)
+            for frame in iterate(answer.body)
+            if frame.kind == FrameKind.RECORDS and frame.next_offset > start
+        ]
+        return [batch for batch in batches if len(batch) > 0]
+
+
+async def tail(transport: Transport, path: str, route: str, timeout_s: float) -> Bounds:
+    """The bounds of the partition at ``path``, confirmed by a majority."""
+    request = Request(method="GET", path=path + "/tail", route=route)
+    return (await transport.call(request, Deadline(timeout_s))).convert(Bounds)
+
+
+def check_start(start: Start) -> Start:
+    """``start`` itself. Raises ``InvalidRequest`` for what is no position."""
+    if isinstance(start, dt.datetime):
+        if start.tzinfo is None:
+            raise InvalidRequest("a datetime needs a time zone: which moment is meant?")
+    elif not isinstance(start, int) and start not in ("earliest", "latest"):
+        raise InvalidRequest(f"start is an offset, 'earliest', 'latest' or a datetime, not {start!r}")
+    return start

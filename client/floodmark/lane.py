@@ -1,0 +1,256 @@
+"""One partition of one producer: batches leave in order, several at a time, and go back together.
+
+Up to ``in_flight_max`` batches are under way at once, each in its own request. A node takes an idempotent
+producer's batches in the order of their numbers only, so a batch that overtakes another is refused and not
+stored. When one fails, the lane waits until all that are under way have ended, and sends those that are not
+stored again, in order (go back N).
+
+A batch that is given up leaves a hole in the numbers, and the rest is numbered anew: from the hole on when no
+request of theirs can still be on its way, else under the next epoch, which shuts such a request out. Batches
+that may be stored under their old number are never sent under a new one: they end as unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from floodmark.batch import CODEC_NONE, NO_PRODUCER
+from floodmark.collector import Collector
+from floodmark.errors import (
+    FloodmarkError,
+    InvalidRequest,
+    OutcomeUnknown,
+    ProducerFenced,
+    SequenceGap,
+    ServerError,
+    StorageFull,
+    TooLarge,
+    TransportError,
+)
+from floodmark.pacing import Backoff
+from floodmark.parcel import Parcel
+from floodmark.produced import BatchOutcome
+from floodmark.record import Record
+
+
+class LaneOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What all lanes of a producer share. ``owns_epoch``: the epoch may be raised without asking anybody."""
+
+    linger_s: float
+    batch_bytes: int
+    codec: int = CODEC_NONE
+    producer_id: bytes = NO_PRODUCER
+    epoch: int = 0
+    owns_epoch: bool = True
+    in_flight_max: int = 1
+    delivery_timeout_s: float = 30.0
+
+    @property
+    def is_idempotent(self) -> bool:
+        """Whether batches are numbered, so that one that is sent twice is stored once."""
+        return self.producer_id != NO_PRODUCER
+
+
+class LaneHost(msgspec.Struct, frozen=True):
+    """What a lane needs: one attempt to store a parcel (answers the first offset), somebody to tell when a
+    parcel is settled, and whether another node could be asked at once."""
+
+    send: Callable[[Parcel], Awaitable[int]]
+    settled: Callable[[Parcel], None]
+    has_alternative: Callable[[], bool]
+
+
+class Lane:
+    """Collects, sends and settles the batches of one partition."""
+
+    def __init__(self, partition: int, options: LaneOptions, host: LaneHost) -> None:
+        self.fatal: FloodmarkError | None = None
+        self._options = options
+        self._host = host
+        self._epoch = options.epoch
+        self._sequence = 0
+        self._window: list[Parcel] = []
+        self._wake = asyncio.Event()
+        self._backoff = Backoff()
+        self._collector = Collector(
+            partition,
+            batch_bytes=options.batch_bytes,
+            linger_s=options.linger_s,
+            delivery_timeout_s=options.delivery_timeout_s,
+            ripe=self._wake.set,
+        )
+        self._driver = asyncio.create_task(self._run(), name=f"floodmark-lane-{partition}")
+
+    @property
+    def is_collecting(self) -> bool:
+        """Whether a batch is open that more records fit into."""
+        return self._collector.is_open
+
+    def add(self, record: Record, size: int) -> tuple[BatchOutcome, int]:
+        """Take a record in, without waiting; answers its batch's outcome and its place in the batch."""
+        return self._collector.add(record, size)
+
+    def ripen(self) -> None:
+        """Send what has gathered without waiting for more."""
+        self._collector.ripen()
+
+    def pending(self) -> list[BatchOutcome]:
+        """The outcomes of all batches that are not settled."""
+        return [parcel.outcome for parcel in [*self._window, *self._collector.parcels()]]
+
+    async def stop(self) -> None:
+        """End at once: what is not settled fails, as unknown where it may have been stored."""
+        attempts = [parcel.attempt for parcel in self._window if parcel.attempt is not None]
+        for task in [self._driver, *attempts]:
+            task.cancel()
+        await asyncio.gather(self._driver, *attempts, return_exceptions=True)
+        self._collect_answers()
+        self._fail_all(TransportError("the producer was closed before this was sent", sent=False))
+
+    async def _run(self) -> None:
+        try:
+            while True:
+                self._launch()
+                await self._wake.wait()
+                self._wake.clear()
+                self._collect_answers()
+                if self._window and all(parcel.error is not None for parcel in self._window):
+                    await self._recover()
+        except Exception as error:
+            self.fatal = ServerError(f"defect in the producer: {type(error).__name__}: {error}")
+            self._fail_all(self.fatal)
+            raise
+
+    def _launch(self) -> None:
+        """Send as many parcels as may be under way; none while others wait to be sent again."""
+        while len(self._window) < self._options.in_flight_max and all(p.error is None for p in self._window):
+            parcel = self._collector.take()
+            if parcel is None:
+                return
+            if self._number(parcel):
+                self._window.append(parcel)
+                self._start(parcel)
+
+    def _number(self, parcel: Parcel) -> bool:
+        """Give a parcel its place in the order, and its bytes; one that can not leave is settled."""
+        options = self._options
+        if self.fatal is None and parcel.deadline.expired:
+            self._give_up(parcel, TransportError("its turn did not come in time", sent=False))
+        elif self.fatal is not None:
+            self._give_up(parcel, self.fatal)
+        else:
+            try:
+                parcel.encode(
+                    codec=options.codec,
+                    producer_id=options.producer_id,
+                    epoch=self._epoch if options.is_idempotent else 0,
+                    sequence=self._sequence if options.is_idempotent else 0,
+                )
+            except (InvalidRequest, TooLarge) as error:
+                self._give_up(parcel, error)
+            else:
+                self._sequence += 1
+                return True
+        return False
+
+    def _start(self, parcel: Parcel) -> None:
+        async def attempt() -> int:
+            return await self._host.send(parcel)
+
+        parcel.error = None
+        parcel.was_first = parcel is self._window[0]
+        parcel.attempt = asyncio.create_task(attempt())
+        parcel.attempt.add_done_callback(lambda _: self._wake.set())
+
+    def _collect_answers(self) -> None:
+        """Settle what is stored; keep what is under way or has failed."""
+        kept = []
+        for parcel in self._window:
+            if parcel.attempt is None or not parcel.attempt.done():
+                kept.append(parcel)
+                continue
+            first_offset = parcel.conclude()
+            if first_offset is None:
+                kept.append(parcel)
+            else:
+                self._backoff.reset()
+                parcel.outcome.stored(first_offset)
+                self._host.settled(parcel)
+        self._window = kept
+
+    async def _recover(self) -> None:
+        """Nothing is under way and all that is left has failed. The oldest one's error is the reason."""
+        oldest = self._window[0]
+        error = oldest.error
+        assert error is not None
+        if isinstance(error, SequenceGap) and not oldest.was_first:
+            pass  # It overtook an older one that has arrived by now.
+        elif self._may_repeat(error):
+            delay_s = self._backoff.next_delay_s(error.retry_after_s)
+            if isinstance(error, TransportError) and self._host.has_alternative():
+                delay_s = 0.0
+            if delay_s < oldest.deadline.remaining_s:
+                await asyncio.sleep(delay_s)
+            else:
+                self._drop_oldest(error)
+        elif self._lost_count(oldest, error) and not oldest.deadline.expired:
+            # What went before is gone, as it may be without acks="quorum". This parcel is not stored.
+            self._number_anew(epoch=self._epoch + 1, sequence=0)
+            await asyncio.sleep(self._backoff.next_delay_s())
+        else:
+            self._drop_oldest(error)
+        for parcel in self._window:
+            self._start(parcel)
+
+    def _may_repeat(self, error: FloodmarkError) -> bool:
+        if self._options.is_idempotent:
+            return error.retriable or isinstance(error, OutcomeUnknown | ServerError | StorageFull)
+        return error.retriable and not error.fields.get("sent")
+
+    def _lost_count(self, parcel: Parcel, error: FloodmarkError) -> bool:
+        expected = error.fields.get("expected_sequence")
+        if not (isinstance(error, SequenceGap) and self._options.owns_epoch and isinstance(expected, int)):
+            return False
+        return expected < parcel.sequence
+
+    def _drop_oldest(self, error: FloodmarkError) -> None:
+        oldest = self._window.pop(0)
+        self._give_up(oldest, error)
+        if not self._options.is_idempotent:
+            return
+        is_open = oldest.maybe_stored or any(parcel.maybe_stored for parcel in self._window)
+        if isinstance(error, ProducerFenced):
+            self.fatal = error
+        elif is_open and not self._options.owns_epoch:
+            self.fatal = OutcomeUnknown(
+                f"a batch of this producer may or may not be stored, so its order can not be kept any more; "
+                f"open it again with a higher epoch than {self._epoch}"
+            )
+        if self.fatal is not None:
+            self._fail_all(self.fatal)
+        elif is_open:
+            for parcel in [parcel for parcel in self._window if parcel.maybe_stored]:
+                self._window.remove(parcel)
+                self._give_up(parcel, error)
+            self._number_anew(epoch=self._epoch + 1, sequence=0)
+        else:
+            self._number_anew(epoch=self._epoch, sequence=oldest.sequence)
+
+    def _number_anew(self, *, epoch: int, sequence: int) -> None:
+        self._epoch, self._sequence = epoch, sequence
+        for parcel in self._window:
+            self._number(parcel)
+        self._window = [parcel for parcel in self._window if not parcel.outcome.is_settled]
+
+    def _fail_all(self, error: FloodmarkError) -> None:
+        parcels = [*self._window, *self._collector.drain()]
+        self._window = []
+        for parcel in parcels:
+            self._give_up(parcel, error)
+
+    def _give_up(self, parcel: Parcel, error: FloodmarkError) -> None:
+        parcel.give_up(error)
+        self._host.settled(parcel)

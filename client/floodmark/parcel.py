@@ -1,0 +1,94 @@
+"""A batch on its way: records that are collected, then the bytes that are sent until their fate is known."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from floodmark import batch
+from floodmark.errors import FloodmarkError, OutcomeUnknown, ServerError, TransportError
+from floodmark.pacing import Deadline
+from floodmark.produced import BatchOutcome
+from floodmark.record import Record
+
+_RECORD_OVERHEAD = 32
+_HEADER_OVERHEAD = 10
+
+
+def size_of(value: bytes, key: bytes | None, headers: Mapping[str, str] | None) -> int:
+    """No less than what a record takes in a batch before compression."""
+    size = len(value) + _RECORD_OVERHEAD
+    if key is not None:
+        size += len(key)
+    if headers:
+        size += sum(len(n.encode()) + len(t.encode()) + _HEADER_OVERHEAD for n, t in headers.items())
+    return size
+
+
+class Parcel:
+    """The records of one batch and what is known about them."""
+
+    __slots__ = (
+        "attempt",
+        "data",
+        "deadline",
+        "error",
+        "maybe_stored",
+        "outcome",
+        "records",
+        "sequence",
+        "size",
+        "was_first",
+    )
+
+    def __init__(self, partition: int, timeout_s: float) -> None:
+        self.records: list[Record] = []
+        self.size = 0
+        self.outcome = BatchOutcome(partition)
+        self.deadline = Deadline(timeout_s)
+        self.data = b""
+        self.sequence = -1
+        self.maybe_stored = False
+        self.was_first = False
+        self.attempt: asyncio.Task[int] | None = None
+        self.error: FloodmarkError | None = None
+
+    def encode(self, *, codec: int, producer_id: bytes, epoch: int, sequence: int) -> None:
+        """Make the bytes, for the first time or numbered anew. Raises ``InvalidBatch``, ``TooLarge``."""
+        if self.data:
+            self.data = batch.restamp(self.data, producer_epoch=epoch, sequence=sequence)
+        else:
+            self.data = batch.encode(
+                self.records, codec=codec, producer_id=producer_id, producer_epoch=epoch, sequence=sequence
+            )
+            self.records = []  # The bytes are enough from here on.
+        self.sequence = sequence
+
+    def conclude(self) -> int | None:
+        """Take in how the attempt ended: the first offset if stored, else None, and ``error`` is set."""
+        attempt, self.attempt = self.attempt, None
+        assert attempt is not None
+        if attempt.cancelled():
+            self.error = TransportError("the producer was closed", sent=True)
+        elif (failure := attempt.exception()) is None:
+            return attempt.result()
+        elif isinstance(failure, FloodmarkError):
+            self.error = failure
+        else:
+            self.error = ServerError(f"{type(failure).__name__}: {failure}")
+        self.maybe_stored = self.maybe_stored or _leaves_open(self.error)
+        return None
+
+    def give_up(self, error: FloodmarkError) -> None:
+        """Settle with an error; as an unknown outcome when an attempt may have been stored."""
+        if self.maybe_stored and not isinstance(error, OutcomeUnknown):
+            unknown = OutcomeUnknown(f"these records may or may not be stored; the last try: {error.detail}")
+            unknown.__cause__ = error
+            error = unknown
+        self.outcome.failed(error)
+
+
+def _leaves_open(error: FloodmarkError) -> bool:
+    if isinstance(error, TransportError):
+        return bool(error.fields.get("sent"))
+    return isinstance(error, OutcomeUnknown | ServerError)

@@ -1,0 +1,48 @@
+"""From an answer that is no success (RFC 9457) to the exception of the error tree that it stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from floodmark.errors import (
+    ERRORS_BY_CODE,
+    FloodmarkError,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    ServerError,
+    TooLarge,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+)
+
+#: What a proxy in between means, which knows the status codes and not ours.
+_BY_STATUS: Final[dict[int, type[FloodmarkError]]] = {
+    400: InvalidRequest,
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    413: TooLarge,
+    429: TooManyRequests,
+    503: Unavailable,
+}
+_STANDARD_MEMBERS: Final = frozenset({"type", "title", "status", "detail", "code"})
+
+
+def error_of(status: int, headers: Mapping[str, str], body: bytes) -> FloodmarkError:
+    """The exception for an answer of this status."""
+    try:
+        problem = msgspec.json.decode(body, type=dict[str, Any])
+    except (ValueError, RecursionError):  # not one of our answers, so its text is all there is
+        problem = {"detail": body[:200].decode(errors="replace") or f"HTTP status {status}"}
+    fields = {name: value for name, value in problem.items() if name not in _STANDARD_MEMBERS}
+    fields.setdefault("http_status", status)
+    retry_after = headers.get("Retry-After", "")
+    if "retry_after_s" not in fields and retry_after.replace(".", "", 1).isdigit():
+        fields["retry_after_s"] = float(retry_after)
+    cls = ERRORS_BY_CODE.get(str(problem.get("code"))) or _BY_STATUS.get(status) or ServerError
+    return cls(str(problem.get("detail") or problem.get("title") or f"HTTP status {status}"), **fields)

@@ -1,0 +1,231 @@
+"""The same client for programs without an event loop: ``floodmark.sync.Client``.
+
+Everything here hands its work to the asyncio client on a loop of its own, in a background thread. Its methods
+take the same arguments, wait, and raise the same errors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Coroutine, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from floodmark import client as asynchronous
+from floodmark.cluster import Cluster, Node
+from floodmark.consumed import ConsumedRecord, ReadBatch
+from floodmark.errors import TransportError
+from floodmark.fetcher import Bounds
+from floodmark.produced import Ack, AckList, Produced
+from floodmark.producer import Producer as AsyncProducer
+from floodmark.reader import BatchReader
+from floodmark.topics import Topic
+from floodmark.topics import Topics as AsyncTopics
+
+T = TypeVar("T")
+
+
+class _LoopThread:
+    """An event loop in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="floodmark", daemon=True)
+        self._thread.start()
+
+    def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Begin on the loop."""
+        if self._loop.is_closed():
+            work.close()
+            raise TransportError("this client is closed", sent=False)
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def wait(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run on the loop and wait here; an interrupt here cancels it there."""
+        future = self.start(work)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def stop(self) -> None:
+        """End the thread."""
+        if not self._loop.is_closed():
+            self.wait(self._loop.shutdown_asyncgens())
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+
+class Client:
+    """See ``floodmark.Client``."""
+
+    def __init__(self, urls: str | Sequence[str] = asynchronous.DEFAULT_URL, **options: Any) -> None:
+        self._client = asynchronous.Client(urls, **options)
+        self._thread = _LoopThread()
+        self.topics = Topics(self._thread, self._client.topics)
+
+    def produce(self, topic: str, value: Any, **options: Any) -> Produced:
+        """Store one record and say where."""
+        return self._thread.wait(self._client.produce(topic, value, **options))
+
+    def producer(self, topic: str, **options: Any) -> Producer:
+        """A producer that batches."""
+
+        async def make() -> AsyncProducer:
+            return self._client.producer(topic, **options)
+
+        return Producer(self._thread, self._thread.wait(make()))
+
+    def read(self, topic: str, partition: int | None = None, **options: Any) -> Iterator[ConsumedRecord]:
+        """Records of one partition, or of all; a generator, whose ``close()`` stops the reading."""
+        batches = self.read_batches(topic, partition, **options)
+        try:
+            for batch in batches:
+                yield from batch.consumed()
+        finally:
+            batches.close()
+
+    def read_batches(
+        self, topic: str, partition: int | None = None, **options: Any
+    ) -> Generator[ReadBatch, None, None]:
+        """Like ``read``, by whole batches."""
+
+        async def make() -> BatchReader:
+            return self._client.read_batches(topic, partition, **options)
+
+        reader = self._thread.wait(make())
+        batches: AsyncIterator[ReadBatch] = aiter(reader)
+
+        async def following() -> ReadBatch | None:
+            return await anext(batches, None)
+
+        try:
+            while (batch := self._thread.wait(following())) is not None:
+                yield batch
+        finally:
+            self._thread.wait(reader.aclose())
+
+    def tail(self, topic: str, partition: int, **options: Any) -> Bounds:
+        """What a partition holds right now."""
+        return self._thread.wait(self._client.tail(topic, partition, **options))
+
+    def cluster(self, **options: Any) -> Cluster:
+        """The cluster as the node that answers sees it."""
+        return self._thread.wait(self._client.cluster(**options))
+
+    def nodes(self, **options: Any) -> list[Node]:
+        """All nodes, in order of id."""
+        return self._thread.wait(self._client.nodes(**options))
+
+    def close(self) -> None:
+        """Stop readers, send what producers hold, close connections and end the thread."""
+        try:
+            self._thread.wait(self._client.close())
+        finally:
+            self._thread.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Topics:
+    """See ``floodmark.topics.Topics``."""
+
+    def __init__(self, thread: _LoopThread, topics: AsyncTopics) -> None:
+        self._thread = thread
+        self._topics = topics
+
+    def create(self, topic: str, **options: Any) -> Topic:
+        """Make a topic."""
+        return self._thread.wait(self._topics.create(topic, **options))
+
+    def ensure(self, topic: str, **options: Any) -> Topic:
+        """Make a topic unless it exists."""
+        return self._thread.wait(self._topics.ensure(topic, **options))
+
+    def describe(self, topic: str, **options: Any) -> Topic:
+        """One topic with its partitions."""
+        return self._thread.wait(self._topics.describe(topic, **options))
+
+    def exists(self, topic: str, **options: Any) -> bool:
+        """Whether there is such a topic."""
+        return self._thread.wait(self._topics.exists(topic, **options))
+
+    def list(self, prefix: str = "", **options: Any) -> Sequence[Topic]:
+        """All topics whose names start with ``prefix``."""
+
+        async def collect() -> Sequence[Topic]:
+            return [topic async for topic in self._topics.list(prefix, **options)]
+
+        return self._thread.wait(collect())
+
+    def alter(self, topic: str, config: Mapping[str, Any], **options: Any) -> Topic:
+        """Change some of the configuration."""
+        return self._thread.wait(self._topics.alter(topic, config, **options))
+
+    def delete(self, topic: str, **options: Any) -> None:
+        """Remove a topic and its data."""
+        self._thread.wait(self._topics.delete(topic, **options))
+
+
+class Pending(Generic[T]):
+    """An acknowledgement that is waited for with ``result()``."""
+
+    def __init__(self, thread: _LoopThread, ack: Ack | AckList) -> None:
+        self._thread = thread
+        self._ack = ack
+
+    def done(self) -> bool:
+        """Whether ``result`` would answer at once."""
+        return self._ack.done()
+
+    def result(self) -> T:
+        """Where it is stored, or the error."""
+
+        async def wait() -> Any:
+            return await self._ack
+
+        result: T = self._thread.wait(wait())
+        return result
+
+
+class Producer:
+    """See ``floodmark.Producer``."""
+
+    def __init__(self, thread: _LoopThread, producer: AsyncProducer) -> None:
+        self._thread = thread
+        self._producer = producer
+
+    def send(self, value: Any, **options: Any) -> Pending[Produced]:
+        """Take one record in."""
+        return Pending(self._thread, self._thread.wait(self._producer.send(value, **options)))
+
+    def send_many(self, values: Sequence[Any], **options: Any) -> Pending[Sequence[Produced]]:
+        """Take many records in: far faster than one by one, since a switch of threads is paid once."""
+        return Pending(self._thread, self._thread.wait(self._producer.send_many(values, **options)))
+
+    def flush(self) -> None:
+        """Wait until all that was taken in is settled."""
+        self._thread.wait(self._producer.flush())
+
+    def close(self) -> None:
+        """Send what was taken in, and end."""
+        self._thread.wait(self._producer.close())
+
+    def __enter__(self) -> Self:
+        self._thread.wait(self._producer.open())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._thread.wait(self._producer.__aexit__(kind, error, trace))

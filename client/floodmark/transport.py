@@ -1,0 +1,158 @@
+"""HTTP: one request to one node, and the same request until it is answered or its deadline has passed.
+
+Everything that can go wrong leaves here as an error of the tree. ``TransportError`` says in its field
+``sent`` whether the request may have reached a node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeVar
+from urllib.parse import urlencode
+
+import aiohttp
+import msgspec
+import yarl
+
+from floodmark.errors import FloodmarkError, OutcomeUnknown, ServerError, TransportError
+from floodmark.nodes import LEADER_HEADER, Nodes
+from floodmark.pacing import Backoff, Deadline
+from floodmark.problems import error_of
+
+T = TypeVar("T")
+_CONNECT_TIMEOUT_S: Final = 3.0
+BATCH_MEDIA_TYPE: Final = "application/vnd.floodmark.batch;v=1"
+#: How much longer to wait for an answer than the node was told that it may take.
+GRACE_S: Final = 1.0
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A successful answer, read to its end. ``repeated``: an earlier try may have been carried out too."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    repeated: bool = False
+
+    def convert(self, cls: type[T]) -> T:
+        """The JSON body as an object of ``cls``. Raises ``ServerError`` when it does not fit."""
+        try:
+            return msgspec.json.decode(self.body, type=cls)
+        except (ValueError, RecursionError) as error:
+            raise ServerError(f"the answer can not be understood: {error}") from error
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What to ask. ``route`` groups requests that one leader answers. ``repeatable``: doing it twice is
+    the same as doing it once, so that it may be sent again when the outcome is unknown."""
+
+    method: str
+    path: str
+    query: Mapping[str, str | int] = {}
+    headers: Mapping[str, str] = {}
+    body: bytes | None = None
+    route: str | None = None
+    repeatable: bool = True
+
+
+class Transport:
+    """The connections of one client."""
+
+    def __init__(self, urls: Sequence[str], *, request_timeout_s: float) -> None:
+        self.nodes = Nodes(urls)
+        self.request_timeout_s = request_timeout_s
+        self._session: aiohttp.ClientSession | None = None
+        self._closed = False
+
+    async def call(
+        self, request: Request, deadline: Deadline, *, attempt_timeout_s: float | None = None
+    ) -> Answer:
+        """Ask until there is an answer, moving from node to node; errors that may pass are waited out.
+
+        Raises what the last try raised once the deadline has passed; ``OutcomeUnknown`` when that leaves
+        open whether a request that is not repeatable was done. An error has the field ``repeated`` when an
+        earlier try may have been carried out.
+        """
+        backoff = Backoff()
+        repeated = False
+        while True:
+            try:
+                answer = await self.attempt(
+                    request, min(attempt_timeout_s or self.request_timeout_s, deadline.remaining_s)
+                )
+                return msgspec.structs.replace(answer, repeated=True) if repeated else answer
+            except FloodmarkError as error:
+                if repeated:
+                    error.fields["repeated"] = True
+                is_open = isinstance(error, OutcomeUnknown) or bool(error.fields.get("sent"))
+                if isinstance(error, TransportError) and is_open and not request.repeatable:
+                    raise OutcomeUnknown(f"it may or may not have been done: {error.detail}") from error
+                repeated = repeated or is_open
+                if not (error.retriable or (request.repeatable and isinstance(error, OutcomeUnknown))):
+                    raise
+                delay_s = backoff.next_delay_s(error.retry_after_s)
+                if isinstance(error, TransportError) and self.nodes.has_alternative():
+                    delay_s = 0.0
+                if delay_s >= deadline.remaining_s:
+                    raise
+                await asyncio.sleep(delay_s)
+
+    async def attempt(self, request: Request, timeout_s: float) -> Answer:
+        """Ask one node once, within ``timeout_s``. Raises errors of the tree only."""
+        url = self.nodes.pick(request.route)
+        try:
+            answer = await self._exchange(url, request, timeout_s)
+        except TransportError:
+            self.nodes.failed(url, request.route)
+            raise
+        leader = answer.headers.get(LEADER_HEADER)
+        self.nodes.answered(url, request.route, leader)
+        if answer.status < 300:
+            return answer
+        error = error_of(answer.status, answer.headers, answer.body)
+        if error.retriable and leader is None:
+            self.nodes.forget_leader(request.route)
+        raise error
+
+    async def _exchange(self, url: str, request: Request, timeout_s: float) -> Answer:
+        target = yarl.URL(url + request.path + _query(request.query), encoded=True)
+        timeout = aiohttp.ClientTimeout(total=max(timeout_s, 0.001), sock_connect=_CONNECT_TIMEOUT_S)
+        try:
+            async with self._open_session().request(
+                request.method,
+                target,
+                data=request.body,
+                headers=request.headers,
+                timeout=timeout,
+                allow_redirects=False,
+            ) as response:
+                return Answer(response.status, response.headers, await response.read())
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise TransportError(f"no connection to {url}: {error or 'out of time'}", sent=False) from error
+        except TimeoutError as error:
+            raise TransportError(f"{url} did not answer within {timeout_s:.1f} s", sent=True) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise TransportError(f"{url} broke off: {error or type(error).__name__}", sent=True) from error
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise TransportError("this client is closed", sent=False)
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=10),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"User-Agent": "floodmark-python"},
+            )
+        return self._session
+
+    async def close(self) -> None:
+        """Close all connections; requests that are under way fail."""
+        self._closed = True
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+
+def _query(values: Mapping[str, str | int]) -> str:
+    return "?" + urlencode(values) if values else ""

@@ -1,0 +1,95 @@
+"""What a producer may hand over, and what is stored for it. One rule:
+
+``bytes``, ``bytearray`` and ``memoryview`` are stored as the bytes that they are; everything else is stored
+as JSON (``str``, numbers, ``None``, lists, dicts, dataclasses, ``msgspec.Struct``, ``datetime``, ``UUID``).
+A key is text (stored as UTF-8) or bytes. A timestamp is milliseconds since the Unix epoch or a ``datetime``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from floodmark.errors import InvalidRequest
+from floodmark.record import Record
+
+Key = str | bytes | None
+Timestamp = int | dt.datetime | None
+
+_JSON: Final = msgspec.json.Encoder()
+
+
+def now_ms() -> int:
+    """The wall clock: the event time of records that say nothing else."""
+    return time.time_ns() // 1_000_000
+
+
+def record_of(
+    value: Any,
+    *,
+    key: Key = None,
+    headers: Mapping[str, str] | None = None,
+    timestamp: Timestamp = None,
+) -> Record:
+    """The record to store. Raises ``InvalidRequest`` for what can not be stored."""
+    data, is_json = value_of(value)
+    return Record(
+        timestamp_of(timestamp),
+        key_of(key),
+        data,
+        is_json,
+        _headers(headers) if headers else None,
+    )
+
+
+def value_of(value: Any) -> tuple[bytes, bool]:
+    """The bytes of a value, and whether they are the text of a JSON document."""
+    if isinstance(value, bytes):
+        return value, False
+    if isinstance(value, bytearray | memoryview):
+        return bytes(value), False
+    try:
+        return _JSON.encode(value), True
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidRequest(f"the value can not be written as JSON: {error}") from error
+
+
+def key_of(key: Key) -> bytes | None:
+    """The bytes of a key."""
+    if key is None or isinstance(key, bytes):
+        return key
+    if isinstance(key, str):
+        return _utf8(key)
+    raise InvalidRequest(f"a key is text or bytes, not {type(key).__name__}")
+
+
+def timestamp_of(timestamp: Timestamp) -> int:
+    """Milliseconds since the Unix epoch; now for None. A ``datetime`` without a zone is refused."""
+    if timestamp is None:
+        return now_ms()
+    if isinstance(timestamp, dt.datetime):
+        if timestamp.tzinfo is None:
+            raise InvalidRequest("a datetime needs a time zone: which moment is meant?")
+        return round(timestamp.timestamp() * 1000)
+    if isinstance(timestamp, int) and -(1 << 63) <= timestamp < 1 << 63:
+        return timestamp
+    raise InvalidRequest("a timestamp is milliseconds since the Unix epoch, or a datetime")
+
+
+def _headers(headers: Mapping[str, str]) -> dict[str, str]:
+    if not all(isinstance(name, str) and isinstance(text, str) for name, text in headers.items()):
+        raise InvalidRequest("names and values of headers are text")
+    for name, text in headers.items():
+        _utf8(name + text)
+    return dict(headers)
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidRequest(f"this text has no form in UTF-8: {error}") from error
