@@ -27,13 +27,13 @@ LINES_BEFORE_REWRITE = 4_096
 
 
 class Registry:
-    """``groups``: id -> whether its replica may vote. ``peers``: id -> the incarnation first met.
+    """``groups`` have a replica here. ``peers``: id -> the incarnation first met.
 
     Every change is durable on return; one thread at a time.
     """
 
     def __init__(self, fs: FileSystem, data_dir: str) -> None:
-        self.groups: dict[int, bool] = {}
+        self.groups: set[int] = set()
         self.peers: dict[str, str] = {}
         self._fs = fs
         self._folder = data_dir
@@ -49,9 +49,9 @@ class Registry:
         except OSError as error:
             raise IdentityProblem(f"{path} can not be used: {error}") from error
 
-    def created(self, groups: Iterable[int], *, voting: bool) -> None:
-        """Replicas of these groups stand on disk; without a vote when they were here before and got lost."""
-        self._append({"voting" if voting else "silent": sorted(groups)})
+    def created(self, groups: Iterable[int]) -> None:
+        """Replicas of these groups stand on disk; to be called before they take part in anything."""
+        self._append({"created": sorted(groups)})
 
     def removed(self, groups: Iterable[int]) -> None:
         """These groups' replicas are not wanted any more."""
@@ -69,13 +69,10 @@ class Registry:
     def _apply(self, change: dict[str, Any]) -> None:
         for name, value in change.items():
             match name:
-                case "voting":
-                    self.groups.update(dict.fromkeys(value, True))
-                case "silent":
-                    self.groups.update(dict.fromkeys(value, False))
+                case "created":
+                    self.groups.update(value)
                 case "removed":
-                    for group in value:
-                        self.groups.pop(group, None)
+                    self.groups.difference_update(value)
                 case "met":
                     self.peers.setdefault(value[0], value[1])
                 case "format" if value == FORMAT_VERSION:
@@ -115,11 +112,7 @@ class Registry:
 
     def _rewrite(self) -> int:
         """Put one line per kind in the place of all that were written; returns the file's size."""
-        by_vote: dict[str, list[int]] = {"voting": [], "silent": []}
-        for group, voting in sorted(self.groups.items()):
-            by_vote["voting" if voting else "silent"].append(group)
-        lines = [_line({"format": FORMAT_VERSION})]
-        lines += [_line({name: groups}) for name, groups in by_vote.items() if groups]
+        lines = [_line({"format": FORMAT_VERSION}), _line({"created": sorted(self.groups)})]
         lines += [_line({"met": [peer, incarnation]}) for peer, incarnation in sorted(self.peers.items())]
         content = b"".join(lines)
         replace_file(self._fs, self._folder, FILE_NAME, content, durable=True)

@@ -71,23 +71,20 @@ def test_one_process_at_a_time_uses_a_folder(tmp_path: Path) -> None:
 def filled(folder: Path) -> Registry:
     """A registry with a bit of everything."""
     registry = Registry(FS, str(folder))
-    registry.created([1, 2, 3], voting=True)
-    registry.created([3], voting=False)
+    registry.created([1, 2])
+    registry.created([3])
     registry.removed([2])
     registry.met("n2", "old")
     registry.met("n2", "new")
     return registry
 
 
-def test_the_registry_remembers_groups_votes_and_first_incarnations(tmp_path: Path) -> None:
+def test_the_registry_remembers_groups_and_first_incarnations(tmp_path: Path) -> None:
     """Also over a restart."""
     filled(tmp_path).close()
     again = Registry(FS, str(tmp_path))
-    assert again.groups == {1: True, 3: False}
+    assert again.groups == {1, 3}
     assert again.peers == {"n2": "old"}
-    again.created([3], voting=True)
-    again.close()
-    assert Registry(FS, str(tmp_path)).groups == {1: True, 3: True}
 
 
 def test_a_torn_last_line_is_cut_and_writing_goes_on(tmp_path: Path) -> None:
@@ -99,9 +96,9 @@ def test_a_torn_last_line_is_cut_and_writing_goes_on(tmp_path: Path) -> None:
     for length in range(1, len(torn) + 1):
         file.write_bytes(whole + torn[:length])
         registry = Registry(FS, str(tmp_path))
-        registry.created([9], voting=True)
+        registry.created([9])
         registry.close()
-        assert Registry(FS, str(tmp_path)).groups == {1: True, 3: False, 9: True}
+        assert Registry(FS, str(tmp_path)).groups == {1, 3, 9}
 
 
 def test_damage_before_the_end_stops_the_node(tmp_path: Path) -> None:
@@ -120,5 +117,5 @@ def test_a_long_registry_is_rewritten_short(tmp_path: Path, monkeypatch: pytest.
     filled(tmp_path).close()
     monkeypatch.setattr(registry_module, "LINES_BEFORE_REWRITE", 3)
     again = Registry(FS, str(tmp_path))
-    assert (again.groups, again.peers) == ({1: True, 3: False}, {"n2": "old"})
-    assert len((tmp_path / "registry.log").read_bytes().splitlines()) == 4
+    assert (again.groups, again.peers) == ({1, 3}, {"n2": "old"})
+    assert len((tmp_path / "registry.log").read_bytes().splitlines()) == 3

@@ -1,0 +1,94 @@
+"""A leader's admission of batches to one partition: room, sequence, expected offset; then the proposal.
+
+Nothing here waits: admitting a batch and putting it into the group's queue is one step on the event loop, so
+that two requests never see the same state.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+from floodmark.batch import BatchHeader
+from floodmark.errors import OffsetMismatch
+from floodmark.frame import FrameKind
+
+from consensus.types import Outcome, Proposal
+from node.budget import ByteBudget
+from node.producers import ProducerTable, Remembered
+from node.sequences import Sequences
+from storage.log import Log
+
+
+class Propose(Protocol):
+    """What the appender needs of the group host."""
+
+    def propose_nowait(
+        self, group_id: int, kind: FrameKind, payload: bytes, *, record_count: int = 0
+    ) -> Proposal:
+        """Queue an entry at this node's group. Raises ``NotLeader`` or ``GroupStopped``."""
+
+
+class Appender:
+    """One per local replica; used only while it leads."""
+
+    def __init__(
+        self, host: Propose, group_id: int, log: Log, table: ProducerTable, budget: ByteBudget
+    ) -> None:
+        self._host = host
+        self._group_id = group_id
+        self._log = log
+        self._sequences = Sequences(table)
+        self._budget = budget
+        self._queued: deque[tuple[Proposal, int]] = deque()
+        """Proposals that may not be in the log yet, with their record counts."""
+
+    def append(
+        self, batch: bytes, header: BatchHeader, *, term: int, expected_offset: int | None
+    ) -> Proposal | Remembered:
+        """The batch's proposal; or what became of it before, when it is a duplicate.
+
+        A duplicate is answered whatever ``expected_offset`` says, for it held when the batch was stored.
+        Raises TooManyRequests, ProducerFenced, SequenceGap, Conflict, OffsetMismatch; and as the host does.
+        """
+        if header.is_idempotent:
+            self._sequences.begin(term)
+            before = self._sequences.find(header)
+            if before is not None:
+                return before
+        self._forget_appended()
+        if expected_offset is not None:
+            self._check_expected(expected_offset)
+        size = len(batch)
+        self._budget.take(size)
+        try:
+            proposal = self._host.propose_nowait(
+                self._group_id, FrameKind.RECORDS, batch, record_count=header.count
+            )
+        except BaseException:
+            self._budget.give(size)
+            raise
+
+        def done(_outcome: Outcome) -> None:
+            self._budget.give(size)
+
+        proposal.add_done_callback(done)
+        self._queued.append((proposal, header.count))
+        if header.is_idempotent:
+            self._sequences.add(header, proposal)
+        return proposal
+
+    def _forget_appended(self) -> None:
+        """What has a place in the log is counted by the log."""
+        queued = self._queued
+        while queued and (queued[0][0].index or queued[0][0].outcome is not None):
+            queued.popleft()
+
+    def _check_expected(self, expected_offset: int) -> None:
+        next_offset = self._log.next_offset + sum(
+            count for proposal, count in self._queued if not proposal.index and proposal.outcome is None
+        )
+        if expected_offset != next_offset:
+            raise OffsetMismatch(
+                f"the next offset is {next_offset}, not {expected_offset}", next_offset=next_offset
+            )

@@ -1,0 +1,49 @@
+"""From the consensus room's words for what happened to the errors that users see: one table."""
+
+from __future__ import annotations
+
+from floodmark.errors import FloodmarkError, OutcomeUnknown, ServerError, StorageFull, Unavailable
+
+from consensus.types import GroupStopped, NotLeader, NotStored, Outcome, Stored, Unknown
+from storage.errors import DiskFull, LogCorrupt, OutOfRange, StorageError
+
+RETRY_AFTER_S = 0.2
+
+
+def stored(outcome: Outcome) -> Stored:
+    """The place of an entry; raises ``Unavailable`` (not stored) or ``OutcomeUnknown`` where it has none."""
+    match outcome:
+        case Stored():
+            return outcome
+        case NotStored(reason):
+            raise Unavailable(f"nothing was stored: {reason}", retry_after_s=RETRY_AFTER_S)
+        case Unknown(reason):
+            raise unknown(reason)
+
+
+def unknown(reason: str) -> OutcomeUnknown:
+    """It may or may not have been stored."""
+    return OutcomeUnknown(f"it may or may not have been stored: {reason}; an idempotent retry is safe")
+
+
+def not_leader(leader: str | None) -> Unavailable:
+    """Somebody else leads, or nobody does; nothing was stored."""
+    where = f"node {leader} leads" if leader else "no leader is elected"
+    return Unavailable(
+        f"{where} at the moment; nothing was stored", leader=leader, retry_after_s=RETRY_AFTER_S
+    )
+
+
+def translated(error: NotLeader | GroupStopped | StorageError) -> FloodmarkError:
+    """What a user is told of an error of the rooms below."""
+    match error:
+        case NotLeader():
+            return not_leader(error.leader)
+        case DiskFull():
+            return StorageFull("the disk of the partition's leader is full")
+        case OutOfRange() | LogCorrupt():
+            return ServerError(f"the log can not be read: {error}")
+        case _:
+            return Unavailable(
+                f"this replica does not serve at the moment: {error}", retry_after_s=RETRY_AFTER_S
+            )

@@ -1,0 +1,124 @@
+"""The folders of this node's replicas: opened, repaired, recognised as lost, removed. Blocking: for threads.
+
+``groups/<id>`` holds one replica's segments, checkpoint and vote. A folder on its way out is renamed first,
+so that a crash in the middle leaves nothing that looks like a replica. A file named ``lost`` says that this
+replica was here before and its data is gone; it stands until the group has stored that itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from storage import segment_header, vote
+from storage.errors import LogCorrupt
+from storage.filesystem import FileSystem
+from storage.log import Log
+from storage.options import LogOptions
+from storage.vote import VoteFile
+
+DELETED_SUFFIX: Final = ".deleted"
+LOST_MARKER: Final = "lost"
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A replica's files. ``lost``: all that it had promised is gone, so it may not vote."""
+
+    log: Log
+    vote: VoteFile
+    lost: bool
+
+
+class ReplicaStore:
+    """All replicas' folders of one node."""
+
+    def __init__(self, fs: FileSystem, data_dir: str) -> None:
+        self._fs = fs
+        self._groups = f"{data_dir}/groups"
+
+    def sweep(self) -> set[int]:
+        """Finish removals that a crash cut short; the ids of the replicas that are there."""
+        self._fs.mkdir(self._groups)
+        present: set[int] = set()
+        for name in self._fs.listdir(self._groups):
+            if name.endswith(DELETED_SUFFIX):
+                self._fs.remove_tree(f"{self._groups}/{name}")
+            elif name.isdigit():
+                present.add(int(name))
+        return present
+
+    def open(self, group_id: int, options: LogOptions, *, known: bool, wiped: bool) -> Opened:
+        """Open one replica, making it where it is not there.
+
+        ``known``: it was made here before, so a missing one is lost. ``wiped``: it is not known here, but
+        was in an earlier folder of this node. Raises ``LogFailed``.
+        """
+        folder = self._folder(group_id)
+        self._fs.mkdir(folder)
+        whole = self._has_segments(folder) and self._fs.exists(f"{folder}/{vote.NAME}")
+        marker = f"{folder}/{LOST_MARKER}"
+        lost = self._fs.exists(marker) or (not whole and (known or wiped))
+        if lost:
+            self._mark_lost(folder)
+            _log.error("replica_lost", group=group_id, hint="it rejoins without a vote and fetches all")
+        try:
+            votes = VoteFile(self._fs, folder)
+        except LogCorrupt as error:
+            # Without its vote this replica could vote twice in one term.
+            _log.error("vote_corrupt", group=group_id, reason=str(error))
+            self._mark_lost(folder)
+            self._fs.rename(f"{folder}/{vote.NAME}", f"{folder}/{vote.NAME}.damaged")
+            self._fs.sync_folder(folder)
+            votes, lost = VoteFile(self._fs, folder), True
+        return Opened(self._open_log(group_id, folder, options, votes), votes, lost)
+
+    def settle(self, group_id: int) -> None:
+        """The group itself has stored that this replica was lost."""
+        folder = self._folder(group_id)
+        if self._fs.exists(f"{folder}/{LOST_MARKER}"):
+            self._fs.unlink(f"{folder}/{LOST_MARKER}")
+            self._fs.sync_folder(folder)
+
+    def retire(self, group_id: int) -> None:
+        """The folder is no replica any more from here on; durable on return."""
+        folder = self._folder(group_id)
+        if self._fs.exists(folder):
+            self._fs.rename(folder, folder + DELETED_SUFFIX)
+            self._fs.sync_folder(self._groups)
+
+    def remove(self, group_id: int) -> None:
+        """Delete what ``retire`` left."""
+        self._fs.remove_tree(self._folder(group_id) + DELETED_SUFFIX)
+
+    def _open_log(self, group_id: int, folder: str, options: LogOptions, votes: VoteFile) -> Log:
+        try:
+            return Log.open(self._fs, folder, options)
+        except LogCorrupt as error:
+            _log.error(
+                "log_corrupt",
+                group=group_id,
+                reason=str(error),
+                first_bad_index=error.first_bad_index,
+                last_known_index=error.last_known_index,
+                hint="the damaged part is kept in quarantine/ and fetched anew from the other replicas",
+            )
+            # First the promise not to vote before all is back, then the cut: a crash between them loses
+            # neither.
+            until = max(votes.recover_until, error.last_known_index)
+            votes.save(votes.term, votes.voted_for, recover_until=until)
+            return Log.repair(self._fs, folder, options, keep_before=error.first_bad_index)
+
+    def _mark_lost(self, folder: str) -> None:
+        self._fs.open(f"{folder}/{LOST_MARKER}", create=True).close()
+        self._fs.sync_folder(folder)
+
+    def _has_segments(self, folder: str) -> bool:
+        return any(segment_header.base_index_of(name) is not None for name in self._fs.listdir(folder))
+
+    def _folder(self, group_id: int) -> str:
+        return f"{self._groups}/{group_id}"
