@@ -62,6 +62,12 @@ def topic_path(name: str) -> str:
     return f"/v1/topics/{quote(name, safe='')}"
 
 
+async def require_topic(url: str, name: str) -> None:
+    """Report a node or a topic that is not there at once; the client would go on trying for a while."""
+    async with Api(url) as api:
+        await api.get(topic_path(name))
+
+
 async def all_topics(api: Api, *, prefix: str = "") -> list[Document]:
     """Every topic, page by page, in order of name."""
     topics: list[Document] = []

@@ -128,7 +128,7 @@ async def _serve(plan: _Plan) -> None:
     if plan.select_profile:
         _select_profile(plan.nodes[0].url)
     if plan.flights is not None:
-        await load_flights(plan.nodes[0].url, plan.flights)
+        await load_flights(plan.nodes[0].url, plan.flights, nodes=len(plan.nodes))
     await print_overview(plan.nodes)
     talk("Ctrl-C stops the cluster")
     await asyncio.Event().wait()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import click
+import msgspec
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -84,8 +85,8 @@ def show(document: Item, view: View, output: str | None) -> None:
 
 
 def json_line(value: Any) -> str:
-    """A JSON value on one line."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    """A JSON value on one line; ``msgspec.Raw`` is embedded to the letter."""
+    return msgspec.json.encode(value).decode()
 
 
 def cell_text(value: object) -> str:

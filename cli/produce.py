@@ -19,6 +19,7 @@ from floodmark.errors import FloodmarkError
 from floodmark.produced import Ack, Produced
 from floodmark.producer import Producer
 
+from cli.api import require_topic
 from cli.exits import Failure
 from cli.output import Column, output_option
 from cli.produce_input import FORMATS, Input, Shape, format_of, read_records
@@ -142,19 +143,19 @@ def _opened(name: str) -> contextlib.AbstractContextManager[BinaryIO]:
 
 
 async def _produce(url: str, job: _Job, *, acks: Acks, compression: Literal["none", "zstd"]) -> None:
+    await require_topic(url, job.topic)
     began = time.monotonic()
     try:
         async with (
             Client(url) as client,
             client.producer(job.topic, acks=acks, compression=compression) as producer,
         ):
-            await producer.open()
             try:
                 await _send_all(producer, job)
             except Failure:
-                await _finish(producer, job)  # what was read before a bad line is written, and counted
+                await _settle(job, wait=True)  # what was read before a bad line is written, and counted
                 raise
-            await _finish(producer, job)
+            await _settle(job, wait=True)
     finally:
         seconds = time.monotonic() - began
         what = "accepted (not acknowledged)" if acks == "none" else "stored"
@@ -167,11 +168,6 @@ async def _send_all(producer: Producer, job: _Job) -> None:
         for one in taken:
             job.open_acks.append((one.where, await _send(producer, one, job)))
         await _settle(job, wait=False)
-
-
-async def _finish(producer: Producer, job: _Job) -> None:
-    await producer.flush()
-    await _settle(job, wait=True)
 
 
 async def _send(producer: Producer, one: Input, job: _Job) -> Ack:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ import click
 from cli import profile_store
 from cli.exits import Failure
 
+SERVER_VAR = "FLOODMARK_SERVER"
+PROFILE_VAR = "FLOODMARK_PROFILE"
 DEFAULT_SERVER = "http://localhost:7070"
 T = TypeVar("T")
 
@@ -26,23 +29,21 @@ class Session:
     debug: bool = False
 
     def url(self) -> str:
-        """Flag or FLOODMARK_SERVER, then a profile by flag or FLOODMARK_PROFILE, then the one in use."""
-        if self.server:
-            return self.server
+        """Flags, then variables, then the profile in use, then the default; a server before a profile."""
+        given = ((self.server, self.profile), (os.environ.get(SERVER_VAR), os.environ.get(PROFILE_VAR)))
+        for server, profile in given:
+            if server:
+                return check_url(server)
+            if profile:
+                return profile_store.load().server(profile)
         profiles = profile_store.load()
-        name = self.profile or profiles.current
-        return profiles.server(name) if name else DEFAULT_SERVER
+        return profiles.server(profiles.current) if profiles.current else DEFAULT_SERVER
 
 
 def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     # An option left out after the command's name must not undo the one given before it.
     if value and param.name:
         setattr(ctx.ensure_object(Session), param.name, value)
-
-
-def _server_url(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
-    if value is not None:
-        _remember(ctx, param, check_url(value))
 
 
 def check_url(value: str) -> str:
@@ -54,28 +55,21 @@ def check_url(value: str) -> str:
     return url.rstrip("/")
 
 
-def _shared(name: str, *, envvar: str, text: str, **extra: Any) -> Callable[[Any], Any]:
-    callback = extra.pop("callback", _remember)
-    return click.option(
-        name, envvar=envvar, expose_value=False, is_eager=True, callback=callback, help=text, **extra
-    )
+def _shared(name: str, text: str, **extra: Any) -> Callable[[Any], Any]:
+    return click.option(name, expose_value=False, is_eager=True, callback=_remember, help=text, **extra)
 
 
 def debug_option(command: Any) -> Any:
     """``--debug``, on every command."""
-    return _shared("--debug", envvar="FLOODMARK_DEBUG", text="Show tracebacks.", is_flag=True)(command)
+    return _shared("--debug", "Show tracebacks.", envvar="FLOODMARK_DEBUG", is_flag=True)(command)
 
 
 def cluster_options(command: Any) -> Any:
     """``--server`` and ``--profile``, on every command that talks to a cluster."""
-    server = _shared(
-        "--server",
-        envvar="FLOODMARK_SERVER",
-        text=f"URL of any node. [default: the profile in use, or {DEFAULT_SERVER}]",
-        metavar="URL",
-        callback=_server_url,
+    server = _shared("--server", f"Any node; else {SERVER_VAR}, or a profile.", metavar="URL")
+    profile = _shared(
+        "--profile", f"Use this profile; else {PROFILE_VAR}, or the one in use.", metavar="NAME"
     )
-    profile = _shared("--profile", envvar="FLOODMARK_PROFILE", text="Use this profile.", metavar="NAME")
     return server(profile(debug_option(command)))
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any
+
+import msgspec
 
 from cli.output import Column, Item, cell_text, json_line
 from cli.yaml_text import yaml_text
@@ -27,8 +27,6 @@ class StreamPrinter:
         self._count = 0
 
     def __enter__(self) -> StreamPrinter:
-        if self._output in ("table", "wide"):
-            self._write(self._row([column.title.upper() for column in self._columns]))
         return self
 
     def __exit__(
@@ -36,14 +34,18 @@ class StreamPrinter:
     ) -> None:
         if isinstance(error, BrokenPipeError):
             return
-        if self._output == "json":
-            self._write("\n]}\n" if self._count else '{"records": []}\n')
-        elif self._output == "yaml" and not self._count:
-            self._write("records: []\n")
+        if self._count:
+            self._write("\n]}\n" if self._output == "json" else "")
+        elif error is None:
+            self._write(
+                {"json": '{"records": []}\n', "yaml": "records: []\n"}.get(self._output, self._header())
+            )
         self.flush()
 
     def write(self, item: Item) -> None:
         """Print one record."""
+        if not self._count:
+            self._write(self._header())
         self._write(self._text(item))
         self._count += 1
 
@@ -51,15 +53,20 @@ class StreamPrinter:
         """Let readers see what was printed so far."""
         sys.stdout.flush()
 
+    def _header(self) -> str:
+        if self._output in ("table", "wide"):
+            return self._row([column.title.upper() for column in self._columns])
+        return ""
+
     def _text(self, item: Item) -> str:
         match self._output:
             case "json":
                 before = ",\n  " if self._count else '{"records": [\n  '
-                return before + json.dumps(item, ensure_ascii=False)
+                return before + json_line(item)
             case "jsonl":
                 return json_line(item) + "\n"
             case "yaml":
-                lines = yaml_text([item]).splitlines(keepends=True)
+                lines = yaml_text([msgspec.json.decode(json_line(item))]).splitlines(keepends=True)
                 return ("" if self._count else "records:\n") + "".join(f"  {line}" for line in lines)
             case "name":
                 return self._name(item) + "\n"
@@ -80,16 +87,3 @@ class StreamPrinter:
 def _one_line(text: str) -> str:
     """A record per line, and no control characters that a terminal would obey."""
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
-
-
-def record_columns(value: Callable[[Item], Any]) -> Sequence[Column]:
-    """The columns of consumed records."""
-    return (
-        Column("Partition", lambda item: item["partition"], right=True),
-        Column("Offset", lambda item: item["offset"], right=True),
-        Column("Timestamp", lambda item: item["timestamp"]),
-        Column("Append time", lambda item: item["append_time"], wide=True),
-        Column("Headers", lambda item: item.get("headers"), wide=True),
-        Column("Key", lambda item: item.get("key", item.get("key_b64"))),
-        Column("Value", value),
-    )

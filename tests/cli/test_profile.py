@@ -44,6 +44,7 @@ def test_flag_over_variable_over_profile_over_default(
     assert "127.0.0.1:1" in invoke("node", "list").stderr
     assert "127.0.0.2:1" in invoke("node", "list", "--server", "127.0.0.2:1").stderr
     assert "127.0.0.2:1" in invoke("--server", "127.0.0.2:1", "node", "list").stderr
+    assert Session(profile="b").url() == "http://b"
 
 
 def test_profiles_that_are_not_there(invoke: Invoke) -> None:

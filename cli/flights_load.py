@@ -1,0 +1,79 @@
+"""Loading the flights into a cluster, reading all of them back, and saying how it went."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+import msgspec
+from floodmark.client import Client
+from floodmark.record import Record
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from cli.flights import PARTITIONS, TOPIC, Comparison, read_flights
+from cli.session import talk
+
+_REPLICAS = 3
+
+
+async def load_flights(url: str, path: Path, *, nodes: int) -> None:
+    """Make the topic hold every flight of the file, in order; raises ``Failure`` when it does not."""
+    records = read_flights(path)
+    async with Client(url) as client:
+        await client.topics.ensure(TOPIC, partitions=PARTITIONS, replication_factor=min(_REPLICAS, nodes))
+        held = await _read_back(client, records, "looking for flights")
+        held.require_in_order()
+        missing = list(held.missing(records))
+        if missing:
+            if held.count:
+                talk(f"topic {TOPIC} holds {held.count:,} flights already: going on from there")
+            await _produce(client, missing)
+            held = await _read_back(client, records, "reading back")
+        else:
+            talk(f"topic {TOPIC} holds its {held.count:,} flights already: nothing to produce")
+        held.require_complete()
+    carriers = len(held.expected)
+    click.echo(
+        f"checked: all {held.count:,} flights are there, those of each of {carriers} carriers in order"
+    )
+    if held.others:
+        click.echo(f"         ({held.others:,} other records stand behind them)")
+
+
+async def _produce(client: Client, records: list[Record]) -> None:
+    began = time.monotonic()
+    with _progress() as progress:
+        bar = progress.add_task("producing", total=len(records))
+        async with client.producer(TOPIC) as producer:
+            for record in records:
+                await producer.send(msgspec.Raw(record.value), key=record.key, timestamp=record.timestamp)
+                progress.advance(bar)
+    _say("produced", len(records), time.monotonic() - began)
+
+
+async def _read_back(client: Client, records: list[Record], what: str) -> Comparison:
+    comparison = Comparison.of(records)
+    began = time.monotonic()
+    with _progress() as progress:
+        bar = progress.add_task(what, total=len(records))
+        async for batch in client.read_batches(TOPIC):
+            for offset, record in enumerate(batch.records, batch.first_offset):
+                where = f"partition {batch.partition}, offset {offset}"
+                comparison.see(record.key, record.value, where=where)
+            progress.update(bar, completed=comparison.count)
+    if comparison.count:
+        _say("read back", comparison.count + comparison.others, time.monotonic() - began)
+    return comparison
+
+
+def _progress() -> Progress:
+    """A bar on stderr; on anything but a terminal it prints nothing."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description:>20}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _say(what: str, count: int, seconds: float) -> None:
+    click.echo(f"{what} {count:,} records in {seconds:.2f} s ({count / max(seconds, 1e-6):,.0f} records/s)")

@@ -1,0 +1,78 @@
+"""The data folder of a local cluster and the ports of its nodes."""
+
+from __future__ import annotations
+
+import socket
+import stat
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from cli.dev_folder import DevFolder
+from cli.exits import Failure
+from cli.ports import LOOPBACK, pick_ports
+from node import settings_sources
+
+
+def _listening() -> socket.socket:
+    server = socket.socket()
+    server.bind((LOOPBACK, 0))
+    server.listen()
+    return server
+
+
+def test_ports_in_use_are_skipped() -> None:
+    """The next free one is taken instead."""
+    with _listening() as server:
+        taken = server.getsockname()[1]
+        ports = pick_ports(2, first=taken, besides=[taken + 1])
+    assert taken not in ports
+    assert taken + 1 not in ports
+    assert len(set(ports)) == 2
+
+
+def test_ports_run_out() -> None:
+    """An error rather than a loop."""
+    with pytest.raises(Failure, match="no 3 free ports"):
+        pick_ports(3, first=65_534)
+
+
+def test_the_settings_are_what_a_node_takes(tmp_path: Path) -> None:
+    """Each node knows all peers, itself included, and they share a secret that only the owner can read."""
+    folder = DevFolder(tmp_path / 'it\'s "data"')
+    nodes = folder.write_settings(3, http_port=20_000, peer_port=20_000)
+    loaded = [settings_sources.load(node.config) for node in nodes]
+    folder.close()
+    assert [each.node.id for each in loaded] == ["n1", "n2", "n3"]
+    assert all(each.cluster == loaded[0].cluster for each in loaded)
+    assert [loaded[0].cluster.peers[each.node.id] for each in loaded] == [each.peer.listen for each in loaded]
+    ports = [port for node in nodes for port in (node.http_port, node.peer_port)]
+    assert len(set(ports)) == 6
+    assert len(settings_sources.secret_of(loaded[0])) == 64
+    assert stat.S_IMODE((folder.path / "secret").stat().st_mode) == 0o600
+
+
+def test_a_second_start_keeps_the_secret_and_the_number_of_nodes(tmp_path: Path) -> None:
+    """Ports may change, what identifies the cluster does not."""
+    folder = DevFolder(tmp_path)
+    folder.write_settings(2, http_port=20_000, peer_port=20_100)
+    secret = (tmp_path / "secret").read_text()
+    folder.close()
+    again = DevFolder(tmp_path)
+    assert again.node_count(None) == 2
+    with pytest.raises(Failure, match="holds a cluster of 2 nodes, not 3"):
+        again.node_count(3)
+    again.write_settings(2, http_port=21_000, peer_port=21_100)
+    again.close()
+    assert (tmp_path / "secret").read_text() == secret
+    assert tomllib.loads((tmp_path / "n1.toml").read_text())["http"]["listen"] == f"{LOOPBACK}:21000"
+
+
+def test_two_clusters_can_not_share_a_folder(tmp_path: Path) -> None:
+    """The second one is told so before it touches anything."""
+    folder = DevFolder(tmp_path)
+    with pytest.raises(Failure, match="another local cluster runs on"):
+        DevFolder(tmp_path)
+    folder.close()
+    DevFolder(tmp_path).close()
