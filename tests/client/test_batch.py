@@ -84,6 +84,15 @@ def test_what_goes_in_comes_out(
 
 
 @pytest.mark.parametrize("codec", [batch.CODEC_NONE, batch.CODEC_ZSTD])
+def test_a_batch_can_be_numbered_anew(codec: int) -> None:
+    """Another epoch and sequence give the batch that would have been made with them in the first place."""
+    name = batch.producer_id_of("p")
+    before = batch.encode(SMALL, codec=codec, producer_id=name, producer_epoch=1, sequence=9)
+    after = batch.encode(SMALL, codec=codec, producer_id=name, producer_epoch=2**32 - 1, sequence=2**64 - 1)
+    assert batch.restamp(before, producer_epoch=2**32 - 1, sequence=2**64 - 1) == after
+
+
+@pytest.mark.parametrize("codec", [batch.CODEC_NONE, batch.CODEC_ZSTD])
 def test_every_flipped_bit_is_found(codec: int) -> None:
     """A batch with any one bit changed is refused, by check and by decode."""
     good = batch.encode(SMALL, codec=codec, sequence=3)

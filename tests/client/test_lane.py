@@ -1,0 +1,261 @@
+"""The lane of a producer against a partition that loses, delays, repeats and reorders requests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+
+import pytest
+from floodmark import batch, pacing
+from floodmark.errors import (
+    FloodmarkError,
+    OutcomeUnknown,
+    ProducerFenced,
+    SequenceGap,
+    TooLarge,
+    TooManyRequests,
+    TransportError,
+    Unavailable,
+)
+from floodmark.lane import Lane, LaneHost, LaneOptions
+from floodmark.parcel import Parcel
+from floodmark.produced import Ack
+from floodmark.record import Record
+
+NAME = batch.producer_id_of("p")
+
+
+class Ledger:
+    """What a leader does with an idempotent producer's batches, and all that it has stored."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self.expected = 0
+        self.values: list[int] = []
+        self.offsets: dict[tuple[int, int], int] = {}
+
+    def take(self, data: bytes) -> int:
+        """Store one batch and answer its first offset."""
+        header = batch.check(data)
+        if header.producer_epoch < self.epoch:
+            raise ProducerFenced("a newer epoch exists", current_epoch=self.epoch)
+        expected = self.expected if header.producer_epoch == self.epoch else 0
+        if header.sequence > expected:
+            raise SequenceGap("skipped ahead", expected_sequence=expected)
+        place = (header.producer_epoch, header.sequence)
+        if header.sequence < expected:
+            return self.offsets[place]
+        self.epoch, self.expected = header.producer_epoch, expected + 1
+        self.offsets[place] = len(self.values)
+        self.values += [int(record.value) for record in batch.decode(data)]
+        return self.offsets[place]
+
+
+class Network:
+    """Between a lane and the ledger: every request meets a fate that the seed decides."""
+
+    def __init__(self, ledger: Ledger, seed: int, trouble: float) -> None:
+        self.ledger = ledger
+        self.random = random.Random(seed)
+        self.trouble = trouble
+        self.strays: set[asyncio.Task[None]] = set()
+
+    async def send(self, parcel: Parcel) -> int:
+        """One attempt."""
+        data = parcel.data
+        await self._linger(3)
+        if any(int(record.value) % 97 == 13 for record in batch.decode(data)):
+            raise TooLarge("the topic does not want this one")
+        if self.random.random() >= self.trouble:
+            return self.ledger.take(data)
+        match self.random.randrange(7):
+            case 0:
+                raise TransportError("refused", sent=False)
+            case 1:
+                raise Unavailable("no leader")
+            case 2:
+                raise TooManyRequests("full", retry_after_s=0.001)
+            case 3:
+                raise TransportError("the request was lost", sent=True)
+            case 4:
+                raise OutcomeUnknown("the leader went away")
+            case 5:
+                self.ledger.take(data)
+                raise TransportError("the answer was lost", sent=True)
+            case _:
+                stray = asyncio.create_task(self._deliver_late(data))
+                self.strays.add(stray)
+                stray.add_done_callback(self.strays.discard)
+                raise TransportError("the request is late", sent=True)
+
+    async def _deliver_late(self, data: bytes) -> None:
+        await self._linger(60)
+        with contextlib.suppress(FloodmarkError):
+            self.ledger.take(data)
+
+    async def _linger(self, rounds: int) -> None:
+        for _ in range(self.random.randrange(rounds)):
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Back-off in fractions of a millisecond, so that many retries fit into a test."""
+    monkeypatch.setattr(pacing, "_FIRST_DELAY_S", 0.0001)
+    monkeypatch.setattr(pacing, "_LONGEST_DELAY_S", 0.0005)
+
+
+def lane_of(network: Network, *, delivery_timeout_s: float, owns_epoch: bool = True) -> Lane:
+    """A lane that sends into the network, two to four records per batch."""
+    options = LaneOptions(
+        linger_s=0,
+        batch_bytes=100,
+        producer_id=NAME,
+        in_flight_max=4,
+        delivery_timeout_s=delivery_timeout_s,
+        owns_epoch=owns_epoch,
+    )
+    return Lane(0, options, LaneHost(network.send, lambda _: None, lambda: False))
+
+
+async def write(lane: Lane, count: int, rnd: random.Random) -> dict[int, Ack | FloodmarkError]:
+    """Send ``count`` numbers with pauses, and wait until all are settled."""
+    acks: dict[int, Ack | FloodmarkError] = {}
+    for number in range(count):
+        if lane.fatal is not None:
+            break
+        value = b"%d" % number
+        acks[number] = Ack(*lane.add(Record(0, None, value), len(value) + 32))
+        if rnd.random() < 0.2:
+            await asyncio.sleep(0)
+    lane.ripen()
+    for outcome in lane.pending():
+        await outcome.wait()
+    return acks
+
+
+def judge(ledger: Ledger, acks: dict[int, Ack | FloodmarkError]) -> tuple[int, int]:
+    """Nothing is stored twice or out of order; what is acknowledged is there, what has failed is not."""
+    assert ledger.values == sorted(set(ledger.values))
+    stored = unknown = 0
+    for number, ack in acks.items():
+        assert isinstance(ack, Ack)
+        try:
+            place = ack.result()
+        except OutcomeUnknown:
+            unknown += 1
+        except FloodmarkError:
+            assert number not in ledger.values
+        else:
+            assert ledger.values[place.offset] == number
+            stored += 1
+    return stored, unknown
+
+
+@pytest.mark.parametrize("seed", range(25))
+async def test_with_time_enough_everything_arrives_once_and_in_order(seed: int, impatient: None) -> None:
+    """Whatever is lost, late or repeated: all but what is refused is acknowledged, in order, once."""
+    ledger = Ledger()
+    network = Network(ledger, seed, trouble=0.3)
+    lane = lane_of(network, delivery_timeout_s=60)
+    acks = await write(lane, 300, random.Random(seed))
+    await asyncio.gather(*network.strays)
+    await lane.stop()
+    stored, unknown = judge(ledger, acks)
+    assert stored + unknown >= 280
+    assert stored >= 250
+
+
+@pytest.mark.parametrize("owns_epoch", [True, False])
+@pytest.mark.parametrize("seed", range(25))
+async def test_when_time_runs_out_nothing_is_claimed_that_is_not_so(
+    seed: int, owns_epoch: bool, impatient: None
+) -> None:
+    """With deadlines too short for the trouble, what is given up is reported rightly; order is kept."""
+    ledger = Ledger()
+    network = Network(ledger, seed, trouble=0.7)
+    lane = lane_of(network, delivery_timeout_s=0.004, owns_epoch=owns_epoch)
+    acks = await write(lane, 200, random.Random(seed))
+    await asyncio.gather(*network.strays)
+    await lane.stop()
+    judge(ledger, acks)
+
+
+async def test_a_newer_epoch_fences_the_lane_for_good(impatient: None) -> None:
+    """After a ProducerFenced every record fails with it, those that wait included."""
+    ledger = Ledger()
+    ledger.epoch = 5
+    lane = lane_of(Network(ledger, 1, trouble=0), delivery_timeout_s=60)
+    acks = await write(lane, 10, random.Random(1))
+    for ack in acks.values():
+        assert isinstance(ack, Ack)
+        with pytest.raises(ProducerFenced):
+            ack.result()
+    assert isinstance(lane.fatal, ProducerFenced)
+    await lane.stop()
+
+
+async def test_a_leader_that_lost_what_it_had_gets_the_rest_under_a_new_epoch(impatient: None) -> None:
+    """Without acks="quorum" a new leader may know less; the producer goes on instead of failing for ever."""
+    ledger = Ledger()
+    network = Network(ledger, 1, trouble=0)
+    lane = lane_of(network, delivery_timeout_s=60)
+    before = await write(lane, 8, random.Random(1))
+    assert judge(ledger, before)[0] == 8
+    ledger.expected, ledger.values, ledger.offsets = 1, ledger.values[:2], {(0, 0): 0}
+    after = await write(lane, 8, random.Random(2))
+    assert all(isinstance(ack, Ack) and ack.result().offset >= 2 for ack in after.values())
+    assert ledger.epoch == 1
+    await lane.stop()
+
+
+async def test_stopping_a_lane_settles_everything(impatient: None) -> None:
+    """Batches under way end as unknown, those that never left as not stored; nobody is left waiting."""
+    never, under_way = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def send(parcel: Parcel) -> int:
+        under_way.release()
+        await never.wait()
+        return 0
+
+    options = LaneOptions(linger_s=0, batch_bytes=40, producer_id=NAME, in_flight_max=2)
+    settled: list[Parcel] = []
+    lane = Lane(0, options, LaneHost(send, settled.append, lambda: False))
+    acks = [Ack(*lane.add(Record(0, None, b"12345678"), 40)) for _ in range(5)]
+    await under_way.acquire()
+    await under_way.acquire()
+    await lane.stop()
+    assert len(settled) == 5
+    for ack, expected in zip(acks, [OutcomeUnknown] * 2 + [TransportError] * 3, strict=True):
+        with pytest.raises(expected):
+            ack.result()
+
+
+async def test_a_batch_that_may_be_stored_is_not_sent_under_another_number(impatient: None) -> None:
+    """A and B are late; A is given up. B's old request arrives just before C: B must not come a second time."""
+    ledger = Ledger()
+    late: list[bytes] = []
+
+    async def send(parcel: Parcel) -> int:
+        header = batch.decode_header(parcel.data)
+        if header.producer_epoch > 0:
+            for data in late:
+                with contextlib.suppress(ProducerFenced):
+                    ledger.take(data)
+            return ledger.take(parcel.data)
+        if parcel.maybe_stored:
+            raise TooLarge("the topic's limit was lowered meanwhile")
+        late.append(parcel.data)
+        raise TransportError("the request is late", sent=True)
+
+    options = LaneOptions(linger_s=0, batch_bytes=40, producer_id=NAME, in_flight_max=2)
+    lane = Lane(0, options, LaneHost(send, lambda _: None, lambda: False))
+    acks: dict[int, Ack | FloodmarkError] = {
+        number: Ack(*lane.add(Record(0, None, b"%08d" % number), 40)) for number in range(3)
+    }
+    for outcome in lane.pending():
+        await outcome.wait()
+    await lane.stop()
+    assert ledger.values == [0, 1, 2]
+    assert judge(ledger, acks) == (1, 2)
