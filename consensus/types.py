@@ -59,8 +59,8 @@ class GroupOptions:
     """Entries in one append message; above the largest record batch."""
     unacknowledged_bytes_max: int = 32 << 20
     """Entries sent to one follower and not acknowledged; beyond it the leader waits."""
-    tail_bytes_max: int = 32 << 20
-    """Recent frames kept in memory per group."""
+    quiesce_after_s: float = 1.0
+    """A leader with nothing to do for this long stops its heartbeats until something happens; inf for never."""
 
     def __post_init__(self) -> None:
         if not self.heartbeat_s * 3 < self.election_timeout_min_s < self.election_timeout_max_s:
@@ -131,6 +131,44 @@ class NotLeader(Exception):
 
 class GroupStopped(Exception):
     """This replica was stopped, or its disk failed."""
+
+
+class ChangeRefused(ValueError):
+    """The membership may not change like this, or not now."""
+
+
+@dataclass(slots=True, eq=False)
+class Barrier:
+    """A question for the index up to which a read must have applied, answered once that is applied here.
+
+    ``index`` is None until then, and stays so when the replica stopped or failed first.
+    """
+
+    index: int | None = None
+    done: bool = False
+    _callbacks: list[Callable[[int | None], None]] = field(default_factory=list)
+
+    def add_done_callback(self, callback: Callable[[int | None], None]) -> None:
+        """Call back once with the index or None; at once when it is known already. Must not raise."""
+        if self.done:
+            callback(self.index)
+        else:
+            self._callbacks.append(callback)
+
+    def cancel(self) -> None:
+        """Nobody waits any more: no callback will come, and the question is forgotten."""
+        self.done = True
+        self._callbacks.clear()
+
+    def resolve(self, index: int | None) -> None:
+        """Answer, unless it was cancelled."""
+        if self.done:
+            return
+        self.done = True
+        self.index = index
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback(index)
 
 
 class StateMachine(Protocol):

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import msgpack
 from floodmark.errors import InvalidBatch
-from floodmark.frame import HEADER_BYTES, PAYLOAD_BYTES_MAX, Frame, decode_header
+from floodmark.frame import HEADER_BYTES, Frame, decode_header
 
 from consensus.types import Message
 
@@ -26,13 +26,13 @@ Buffer = bytes | bytearray | memoryview
 
 PACKET_HEADER_BYTES_MAX: Final = 1 << 20
 """The MessagePack part of one packet."""
-PACKET_BODY_BYTES_MAX: Final = PAYLOAD_BYTES_MAX + (32 << 20)
+PACKET_BODY_BYTES_MAX: Final = 32 << 20
 """The raw part of one packet."""
 PACKET_MESSAGES_MAX: Final = 4096
 """Messages in one packet."""
 APPEND_FRAMES_MAX: Final = 8192
 """Frames in one append."""
-STATE_BYTES_MAX: Final = PAYLOAD_BYTES_MAX
+STATE_BYTES_MAX: Final = 30 << 20
 """A machine's state in one install."""
 MEMBERS_MAX: Final = 64
 """Voters, or learners, of one group."""

@@ -1,0 +1,98 @@
+"""The one place where messages of other replicas are checked, before the engine believes them.
+
+Requests are taken from any node of the cluster, for a replica that lags may not know the newest members yet;
+answers count only from members. Whatever fails a check is dropped: messages may always get lost.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from consensus.safeguards import Safeguard
+from consensus.types import Message
+
+if TYPE_CHECKING:
+    from consensus.core import Core
+
+
+class Admission:
+    """Checks that need memory, and those that need none."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._votes: set[str] = set()
+        self._votes_term = -1
+
+    def append(self, source: str, message: Message) -> dict[str, Any] | None:
+        """For the engine, or None. An older term is answered: its leader is deposed and has to know."""
+        fields = message.fields
+        if not self._is_of_leader(source, fields) or not _is_sound(message):
+            return None
+        commit = fields["commit"]
+        if self._core.has(Safeguard.C1):
+            # Beyond what this append vouches for, the log may hold another leader's entries.
+            commit = min(commit, fields["prev_index"] + len(message.frames))
+        return {
+            "type": "append_entries",
+            "term": fields["term"],
+            "prevLogIdx": fields["prev_index"],
+            "prevLogTerm": fields["prev_term"],
+            "commit_index": commit,
+            "entries": [(frame, frame.index, frame.term) for frame in message.frames],
+        }
+
+    def install(self, source: str, message: Message) -> dict[str, Any] | None:
+        """For the engine, an append of nothing that only says who leads; or None."""
+        fields = message.fields
+        if not self._is_of_leader(source, fields) or not fields["voters"]:
+            return None
+        if set(fields["voters"]) & set(fields["learners"]):
+            return None
+        return {"type": "append_entries", "term": fields["term"], "commit_index": 0, "entries": []}
+
+    def ack(self, source: str, fields: dict[str, Any]) -> bool:
+        """Whether an acknowledgement answers this leadership (H1)."""
+        core = self._core
+        if not core.engine.is_leader or source not in core.members.others or fields["next_index"] < 1:
+            return False
+        if not core.has(Safeguard.H1):
+            return True
+        return bool(fields["term"] == core.engine.term and fields["next_index"] <= core.log.last_index + 1)
+
+    def vote(self, source: str, fields: dict[str, Any]) -> bool:
+        """Whether a vote counts: one for each voter and term (H2)."""
+        core = self._core
+        if fields["term"] != core.engine.term or source not in core.members.other_voters:
+            return False
+        if fields["term"] != self._votes_term:
+            self._votes_term = fields["term"]
+            self._votes.clear()
+        if source in self._votes and core.has(Safeguard.H2):
+            return False
+        self._votes.add(source)
+        return True
+
+    def _is_of_leader(self, source: str, fields: dict[str, Any]) -> bool:
+        core = self._core
+        term = core.engine.term
+        if fields["term"] < term:
+            core.emit(source, "stale", {"term": term})
+            return False
+        return True
+
+
+def _is_sound(message: Message) -> bool:
+    """Entries that follow each other, from the predecessor on, in terms up to the leader's."""
+    fields = message.fields
+    index, term = fields["prev_index"], fields["prev_term"]
+    if index < 1 or term > fields["term"]:
+        return False
+    offset: int | None = None
+    for frame in message.frames:
+        index += 1
+        if frame.index != index or not term <= frame.term <= fields["term"]:
+            return False
+        if offset is not None and frame.first_offset != offset:
+            return False
+        term, offset = frame.term, frame.next_offset
+    return True

@@ -1,0 +1,57 @@
+"""What is committed and durable here goes to the machine, in order, once; then it may be seen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from floodmark.frame import FrameKind
+
+from consensus.types import StateMachine
+
+if TYPE_CHECKING:
+    from consensus.core import Core
+    from consensus.probation import Probation
+    from consensus.proposals import Proposals
+
+FRAMES_PER_STEP_MAX: Final = 2048
+"""Others wait meanwhile; after a restart or a long absence there may be many."""
+
+
+class Applier:
+    """Moves the applied index, and with it the high watermark, towards the commit index."""
+
+    def __init__(self, core: Core, machine: StateMachine, proposals: Proposals, probation: Probation) -> None:
+        self._core = core
+        self._machine = machine
+        self._proposals = proposals
+        self._probation = probation
+
+    @property
+    def target(self) -> int:
+        """How far it could go now: nothing is shown that this replica itself might lose in a crash."""
+        core = self._core
+        return min(core.engine.commit_index, core.log.durable_index)
+
+    def advance(self) -> bool:
+        """Apply what is due; returns whether anything was."""
+        core = self._core
+        applied = core.applied_index
+        target = min(self.target, applied + FRAMES_PER_STEP_MAX)
+        if target <= applied:
+            return False
+        for frame in core.log.frames(applied + 1, target):
+            kind = frame.kind
+            if kind is FrameKind.RECORDS or kind is FrameKind.COMMAND:
+                self._machine.apply(frame)
+            core.applied_index = frame.index
+            core.applied_offset = frame.next_offset
+            if kind is FrameKind.MEMBERSHIP:
+                core.members.committed(frame.index)
+                self._probation.look()
+        self._proposals.settle(core.applied_index)
+        return True
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether another step is due at once."""
+        return self._core.applied_index < self.target

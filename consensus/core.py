@@ -1,0 +1,68 @@
+"""What the parts of one group share: its log and engine, its members, the time of the step and the outbox."""
+
+from __future__ import annotations
+
+import math
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from floodmark.frame import Frame
+
+from consensus.safeguards import Safeguard
+from consensus.types import GroupOptions, Message
+from storage.log import Log
+from storage.vote import VoteFile
+
+if TYPE_CHECKING:
+    from consensus.engine import Engine
+    from consensus.membership import Members
+
+
+class Core:
+    """Plain shared state; every rule lives in one of the parts."""
+
+    engine: Engine
+    members: Members
+
+    def __init__(
+        self,
+        *,
+        node_id: str,
+        log: Log,
+        vote: VoteFile,
+        options: GroupOptions,
+        random: Random,
+        safeguards: frozenset[Safeguard],
+    ) -> None:
+        self.node_id = node_id
+        self.log = log
+        self.vote = vote
+        self.options = options
+        self.random = random
+        self.safeguards = safeguards
+        self.now = 0.0
+        self.outbox: list[tuple[str, Message]] = []
+        self.up: set[str] = set()
+        """Nodes that a link to stands."""
+        self.applied_index = log.base_index - 1
+        self.applied_offset = log.start_offset
+        self.leader_heard_at = -math.inf
+        """When a leader of the current term was last heard; the base of pre-votes."""
+        self.transfer_target: str | None = None
+        self.asleep = False
+        """Quiescent: no clock runs."""
+
+    def emit(
+        self,
+        node: str,
+        kind: str,
+        fields: dict[str, Any],
+        frames: list[Frame] | None = None,
+        state: bytes = b"",
+    ) -> None:
+        """Put one message into the outbox."""
+        self.outbox.append((node, Message(kind, fields, frames if frames is not None else [], state)))
+
+    def has(self, safeguard: Safeguard) -> bool:
+        """Whether a safeguard is in place: always, but for tests."""
+        return safeguard in self.safeguards

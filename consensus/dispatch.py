@@ -1,0 +1,153 @@
+"""Messages of other replicas, one method for each kind; and the engine's own, on their way out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from consensus.admission import Admission
+from consensus.checkpoint import State
+from consensus.install import is_needed
+from consensus.safeguards import Safeguard
+from consensus.types import Membership, Message, StateMachine
+
+if TYPE_CHECKING:
+    from consensus.acknowledge import Acknowledger
+    from consensus.core import Core
+    from consensus.prevote import Prevote
+    from consensus.probation import Probation
+    from consensus.quiescence import Quiescence
+    from consensus.reads import Reads
+    from consensus.replication import Replication
+
+
+class Dispatcher:
+    """Takes messages in, after the checks of admission.py."""
+
+    def __init__(
+        self,
+        core: Core,
+        *,
+        machine: StateMachine,
+        acks: Acknowledger,
+        prevote: Prevote,
+        probation: Probation,
+        quiescence: Quiescence,
+        reads: Reads,
+        replication: Replication,
+    ) -> None:
+        self._core = core
+        self._machine = machine
+        self._acks = acks
+        self._prevote = prevote
+        self._probation = probation
+        self._quiescence = quiescence
+        self._reads = reads
+        self._replication = replication
+        self._admission = Admission(core)
+        self._by_kind = {
+            "append": self._append,
+            "ack": self._ack,
+            "stale": self._stale,
+            "vote_request": self._vote_request,
+            "vote": self._vote,
+            "prevote_request": self._prevote_request,
+            "prevote": self._prevote_answer,
+            "timeout_now": self._timeout_now,
+            "install": self._install,
+            "read_request": self._read_request,
+            "read_index": self._read_index,
+            "quiesce": self._quiesce,
+        }
+
+    def take(self, source: str, message: Message) -> None:
+        """Take in one message. Never raises on what a peer sent, only on what the own disk does."""
+        handler = self._by_kind.get(message.kind)
+        if handler is not None:
+            self._quiescence.wake()
+            handler(source, message)
+
+    def _append(self, source: str, message: Message) -> None:
+        core = self._core
+        checked = self._admission.append(source, message)
+        if checked is None:
+            return
+        self._acks.begin(source, message.fields, is_heartbeat=not message.frames)
+        core.engine.deliver(source, checked)
+        core.leader_heard_at = core.now
+        self._prevote.cancel()
+
+    def _ack(self, source: str, message: Message) -> None:
+        self._core.engine.observe_term(message.fields["term"])
+        if self._admission.ack(source, message.fields):
+            self._replication.on_ack(source, message.fields)
+
+    def _stale(self, source: str, message: Message) -> None:
+        self._core.engine.observe_term(message.fields["term"])
+
+    def _vote_request(self, source: str, message: Message) -> None:
+        if self._prevote.may_ever:
+            self._core.engine.deliver(source, {"type": "request_vote", **_without_round(message.fields)})
+
+    def _vote(self, source: str, message: Message) -> None:
+        if self._admission.vote(source, message.fields):
+            self._core.engine.deliver(source, {"type": "response_vote", "term": message.fields["term"]})
+
+    def _prevote_request(self, source: str, message: Message) -> None:
+        self._prevote.on_request(source, message.fields)
+
+    def _prevote_answer(self, source: str, message: Message) -> None:
+        if source in self._core.members.other_voters:
+            self._prevote.on_answer(source, message.fields)
+
+    def _timeout_now(self, source: str, message: Message) -> None:
+        if self._prevote.may_ever:
+            self._core.engine.deliver(source, {"type": "timeout_now", "term": message.fields["term"]})
+
+    def _read_request(self, source: str, message: Message) -> None:
+        self._reads.on_request(source, message.fields)
+
+    def _read_index(self, source: str, message: Message) -> None:
+        self._reads.on_answer(message.fields)
+
+    def _quiesce(self, source: str, message: Message) -> None:
+        self._quiescence.on_quiesce(source, message.fields)
+
+    def _install(self, source: str, message: Message) -> None:
+        core = self._core
+        contact = self._admission.install(source, message)
+        if contact is None:
+            return
+        fields = message.fields
+        core.engine.deliver(source, contact)
+        core.leader_heard_at = core.now
+        self._prevote.cancel()
+        self._acks.begin(source, fields, is_heartbeat=True)
+        if not is_needed(core, fields):
+            self._acks.installed(max(fields["index"], core.engine.commit_index))
+            return
+        try:
+            self._start_over(fields, message.state)
+        except Exception:
+            if Safeguard.C6 in core.safeguards:
+                raise
+        self._acks.installed(fields["index"])
+
+    def _start_over(self, fields: dict[str, Any], machine_state: bytes) -> None:
+        core = self._core
+        index, offset = fields["index"], fields["offset"]
+        membership = Membership(frozenset(fields["voters"]), frozenset(fields["learners"]))
+        state = State(index, index, offset, [(index, membership)], self._probation.stage, machine_state)
+        self._machine.restore(machine_state)
+        core.log.reset(index=index, term=fields["entry_term"], offset=offset, state=state.encode())
+        core.applied_index = index
+        core.applied_offset = offset
+        core.members.reset(index, membership)
+        core.engine.rebase(index)
+
+
+def _without_round(fields: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "term": fields["term"],
+        "last_log_index": fields["last_index"],
+        "last_log_term": fields["last_term"],
+    }

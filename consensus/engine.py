@@ -1,0 +1,344 @@
+"""pysyncobj 0.3.17 as the Raft engine: the one module that imports it and touches its private names.
+
+It decides elections, terms, votes, what matches and what is committed. What it sends, stores, counts as time
+or draws at random passes through here: no socket, file, clock or thread of its own is ever used. It works on
+dictionaries ("wire of the engine"); the group translates them to messages and back, with the checks between.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from random import Random
+from typing import Any, Final, Protocol
+
+import pysyncobj
+import pysyncobj.syncobj as library
+from pysyncobj.node import Node
+from pysyncobj.transport import Transport
+
+from consensus.journal import Journal
+from consensus.types import GroupOptions, Role
+
+VERSION: Final = "0.3.17"
+SOURCE_SHA256: Final = "e8bdf06797085d734df86e24ab4802fe87893dff77268565ec036f7ad4a1cfe4"
+HUGE: Final = 10**15
+STOCK_LEADER_FALLBACK_S: Final = 30.0
+
+_METHODS: Final = (
+    "__connectedToAnyone",
+    "__generateRaftTimeout",
+    "__getCurrentLogIndex",
+    "__getCurrentLogTerm",
+    "__getEntries",
+    "__applyLogEntries",
+    "__sendAppendEntries",
+    "__tryLogCompaction",
+    "__onSetCodeVersion",
+    "__onMessageReceived",
+    "__setCurrentTerm",
+    "__setState",
+)
+_ATTRIBUTES: Final = (
+    "__raftState",
+    "__raftCurrentTerm",
+    "__raftLeader",
+    "__raftCommitIndex",
+    "__raftLastApplied",
+    "__raftElectionDeadline",
+    "__newAppendEntriesTime",
+    "__transferInProgress",
+    "__otherNodes",
+    "__readonlyNodes",
+    "__raftMatchIndex",
+    "__raftNextIndex",
+    "__lastResponseTime",
+    "__noopIDx",
+)
+_FOLLOWER, _CANDIDATE, _LEADER = 0, 1, 2
+_ROLES = {_FOLLOWER: Role.FOLLOWER, _CANDIDATE: Role.CANDIDATE, _LEADER: Role.LEADER}
+
+
+def _check_library() -> None:
+    """Refuse to run over a library that is not the one all this was written against."""
+    found = importlib.metadata.version("pysyncobj")
+    if found != VERSION:
+        raise ImportError(f"the consensus engine needs pysyncobj {VERSION}, found {found}")
+    source = Path(library.__file__).read_bytes()
+    if hashlib.sha256(source).hexdigest() != SOURCE_SHA256:
+        raise ImportError("pysyncobj's syncobj.py is not the file that the engine was written against")
+    missing = [name for name in _METHODS if not hasattr(pysyncobj.SyncObj, f"_SyncObj{name}")]
+    if missing:
+        raise ImportError(f"pysyncobj lacks {missing}")
+
+
+class _NoPoller:
+    """Instead of a poller over sockets: there are none."""
+
+    def poll(self, _timeout: float) -> None:
+        """Return at once."""
+
+
+class _Time:
+    """The time of the engine that is being called. Groups of one process run on one thread."""
+
+    now = 0.0
+
+
+_check_library()
+library.monotonicTime = lambda: _Time.now
+library.createPoller = lambda _kind: _NoPoller()
+library.createJournal = lambda journal: journal
+# Its warnings are about files and sockets that it does not have here.
+logging.getLogger("pysyncobj").addHandler(logging.NullHandler())
+logging.getLogger("pysyncobj").propagate = False
+
+
+class Driver(Protocol):
+    """What the engine asks of the group around it."""
+
+    def engine_sends(self, node: str, message: dict[str, Any]) -> None:
+        """The engine wants ``message`` to reach ``node``."""
+
+    def may_start_election(self) -> bool:
+        """The election deadline has passed: may the engine raise its term and ask for votes?"""
+
+    def replicate(self) -> None:
+        """The engine leads and wants every follower to get what it lacks, and a heartbeat."""
+
+
+class _Collector(Transport):  # type: ignore[misc] # the library is untyped
+    """Carries nothing: hands over what the engine wants to send."""
+
+    def __init__(self, driver: Driver) -> None:
+        super().__init__(None, None, None)
+        self._driver = driver
+
+    def send(self, node: Node, message: dict[str, Any]) -> bool:
+        self._driver.engine_sends(node.id, message)
+        return True
+
+
+class Engine(pysyncobj.SyncObj):  # type: ignore[misc] # the library is untyped
+    """One replica's engine. ``at`` must have set the time before any other call."""
+
+    def __init__(
+        self,
+        *,
+        node_id: str,
+        journal: Journal,
+        driver: Driver,
+        options: GroupOptions,
+        random: Random,
+        leader_fallback_s: float,
+    ) -> None:
+        self._journal = journal
+        self._log = journal.log
+        self._driver = driver
+        self._options = options
+        self._random = random
+        self._counting = False
+        self._nodes: dict[str, Node] = {}
+        conf = pysyncobj.SyncObjConf(
+            autoTick=False,
+            journalFile=journal,
+            commandsQueueSize=0,
+            commandsWaitLeader=False,
+            dynamicMembershipChange=False,
+            appendEntriesUseBatch=True,
+            appendEntriesBatchSizeBytes=HUGE,
+            appendEntriesPeriod=options.heartbeat_s,
+            raftMinTimeout=options.election_timeout_min_s,
+            raftMaxTimeout=options.election_timeout_max_s,
+            connectionTimeout=options.election_timeout_max_s * 10,
+            leaderFallbackTimeout=leader_fallback_s,
+            useFork=False,
+            logCompactionMinEntries=HUGE,
+            logCompactionMinTime=HUGE,
+        )
+        super().__init__(self._node(node_id), [], conf, transport=_Collector(driver))
+        missing = [name for name in _ATTRIBUTES if not hasattr(self, f"_SyncObj{name}")]
+        assert not missing, f"pysyncobj lacks {missing}"
+        self._SyncObj__raftLastApplied = self._SyncObj__raftCommitIndex
+
+    def __dir__(self) -> Iterable[str]:
+        """The library looks through all attributes for replicated methods: there are none."""
+        return ()
+
+    @staticmethod
+    def at(now: float) -> None:
+        """Set the time for the calls that follow."""
+        _Time.now = now
+
+    def _node(self, node_id: str) -> Node:
+        node = self._nodes.get(node_id)
+        if node is None:
+            node = self._nodes[node_id] = Node(node_id)
+        return node
+
+    # State.
+
+    @property
+    def role(self) -> Role:
+        return _ROLES[self._SyncObj__raftState]
+
+    @property
+    def is_leader(self) -> bool:
+        return bool(self._SyncObj__raftState == _LEADER)
+
+    @property
+    def term(self) -> int:
+        return int(self._SyncObj__raftCurrentTerm)
+
+    @property
+    def leader(self) -> str | None:
+        node = self._SyncObj__raftLeader
+        return None if node is None else str(node.id)
+
+    @property
+    def commit_index(self) -> int:
+        return int(self._SyncObj__raftCommitIndex)
+
+    @property
+    def noop_index(self) -> int:
+        """The first entry of this replica's latest leadership."""
+        return int(self._SyncObj__noopIDx)
+
+    @property
+    def election_deadline(self) -> float:
+        return float(self._SyncObj__raftElectionDeadline)
+
+    @property
+    def heartbeat_due(self) -> float:
+        return float(self._SyncObj__newAppendEntriesTime)
+
+    @property
+    def election_is_forced(self) -> bool:
+        """The leader has asked this replica to take over."""
+        return bool(self._SyncObj__transferInProgress and self._SyncObj__raftElectionDeadline == 0)
+
+    # Calls.
+
+    def tick(self) -> None:
+        """Look at the deadlines; on a leader, count acknowledgements and commit."""
+        self._counting = self.is_leader
+        try:
+            self.doTick(0.0)
+        finally:
+            self._counting = False
+
+    def deliver(self, source: str, message: dict[str, Any]) -> None:
+        """Take in one message that has passed all checks."""
+        self._SyncObj__onMessageReceived(self._node(source), message)
+
+    def enqueue(self, command: object) -> None:
+        """Put a command into the queue; ``drain`` appends it if this replica leads."""
+        self._applyCommand(command, None)
+
+    def drain(self) -> None:
+        """Append what is queued. On a replica that does not lead the queue is emptied and nothing happens."""
+        self._checkCommandsToApply()
+
+    def start_election_clock(self) -> None:
+        """Give a leader a whole timeout from now on to be heard."""
+        self._SyncObj__raftElectionDeadline = _Time.now + self._SyncObj__generateRaftTimeout()
+
+    def stop_election_clock(self) -> None:
+        """Wait for ever."""
+        self._SyncObj__raftElectionDeadline = float("inf")
+
+    def heartbeat_at(self, when: float) -> None:
+        """When a leader's next heartbeat is due."""
+        self._SyncObj__newAppendEntriesTime = when
+
+    def observe_term(self, term: int) -> None:
+        """Follow into a higher term; a leader steps down. Raft's rule for every message."""
+        if term > self.term:
+            self._SyncObj__setCurrentTerm(term, None)
+            self.step_down()
+
+    def pin_vote(self) -> None:
+        """Vote for nobody but the leader of this term, whoever asks for it still."""
+        self._SyncObj__setCurrentTerm(self.term, self.leader or self._SyncObj__selfNode.id)
+
+    def step_down(self) -> None:
+        """Lead or campaign no more."""
+        self._SyncObj__setState(_FOLLOWER)
+        self._SyncObj__raftLeader = None
+        self.start_election_clock()
+
+    def rebase(self, index: int) -> None:
+        """The log now begins after ``index``, which is committed."""
+        self._SyncObj__raftCommitIndex = index
+        self._SyncObj__raftLastApplied = index
+        self._journal.setRaftCommitIndex(index)
+
+    def lower_match(self, node_id: str, index: int) -> None:
+        """A follower holds less than it had acknowledged."""
+        matches = self._SyncObj__raftMatchIndex
+        node = self._node(node_id)
+        if matches.get(node, 0) > index:
+            matches[node] = index
+
+    def heard_all(self) -> None:
+        """Start everybody's time to answer anew, after a pause that was agreed on."""
+        for node in self._SyncObj__lastResponseTime:
+            self._SyncObj__lastResponseTime[node] = _Time.now
+
+    def set_members(self, voters: Iterable[str], learners: Iterable[str]) -> None:
+        """Who counts (without this replica itself), and who only receives."""
+        counting = {self._node(name) for name in voters}
+        receiving = {self._node(name) for name in learners}
+        before = self._SyncObj__otherNodes | self._SyncObj__readonlyNodes
+        self._SyncObj__otherNodes = counting
+        self._SyncObj__readonlyNodes = receiving
+        for node in (counting | receiving) - before:
+            self._SyncObj__raftNextIndex[node] = self._log.last_index + 1
+            self._SyncObj__raftMatchIndex[node] = 0
+            self._SyncObj__lastResponseTime[node] = _Time.now
+        for node in before - counting - receiving:
+            self._SyncObj__raftNextIndex.pop(node, None)
+            self._SyncObj__raftMatchIndex.pop(node, None)
+            self._SyncObj__lastResponseTime.pop(node, None)
+
+    # Replaced parts of the library.
+
+    def _SyncObj__connectedToAnyone(self) -> bool:
+        return self._driver.may_start_election()
+
+    def _SyncObj__generateRaftTimeout(self) -> float:
+        shortest = self._options.election_timeout_min_s
+        return shortest + (self._options.election_timeout_max_s - shortest) * self._random.random()
+
+    def _SyncObj__getCurrentLogIndex(self) -> int:
+        # While a leader counts, its log ends for it where its own disk has confirmed it.
+        return self._journal.countable_index if self._counting else self._log.last_index
+
+    def _SyncObj__getCurrentLogTerm(self) -> int:
+        return self._log.last_term
+
+    def _SyncObj__getEntries(
+        self, first: int | None, count: int | None = None, _bytes_max: int | None = None
+    ) -> list[tuple[None, int, int]]:
+        # What is left of the callers asks for terms: the commit loop (count 1) and the check of the entry
+        # before an append (no count).
+        return self._journal.terms_from(first, counting=count is not None)
+
+    def _SyncObj__applyLogEntries(self) -> bool:
+        # The group applies. This comes right behind the counting in a tick, which ends here.
+        self._counting = False
+        self._SyncObj__raftLastApplied = self._SyncObj__raftCommitIndex
+        return False
+
+    def _SyncObj__sendAppendEntries(self) -> None:
+        self._SyncObj__newAppendEntriesTime = _Time.now + self._options.heartbeat_s
+        self._driver.replicate()
+
+    def _SyncObj__tryLogCompaction(self) -> None:
+        """The log is the data: it is trimmed by retention, never compacted."""
+
+    def _SyncObj__onSetCodeVersion(self, _version: int) -> None:
+        """There are no replicated methods whose versions could change."""

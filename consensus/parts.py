@@ -1,0 +1,126 @@
+"""The parts of one group, put together, and what the engine asks of them."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from consensus.acknowledge import Acknowledger
+from consensus.apply import Applier
+from consensus.core import Core
+from consensus.dispatch import Dispatcher
+from consensus.engine import STOCK_LEADER_FALLBACK_S, Engine
+from consensus.install import Installer
+from consensus.journal import Journal
+from consensus.prevote import Prevote
+from consensus.probation import Probation
+from consensus.proposals import Proposals
+from consensus.quiescence import Quiescence
+from consensus.reads import Reads
+from consensus.replication import Replication
+from consensus.restart import restored
+from consensus.safeguards import Safeguard
+from consensus.transfer import Transfer
+from consensus.types import GroupOptions, Membership, StateMachine
+from storage.log import Log
+from storage.vote import VoteFile
+
+
+class Parts:
+    """Everything inside of a group. Also the engine's driver."""
+
+    def __init__(
+        self,
+        *,
+        node_id: str,
+        log: Log,
+        vote: VoteFile,
+        machine: StateMachine,
+        membership: Membership,
+        now: float,
+        random: Random,
+        options: GroupOptions,
+        voting: bool,
+        safeguards: frozenset[Safeguard],
+    ) -> None:
+        core = self.core = Core(
+            node_id=node_id, log=log, vote=vote, options=options, random=random, safeguards=safeguards
+        )
+        self.begin(now)
+        start = restored(core, membership, machine, voting=voting, on_change=self.members_changed)
+        journal = Journal(
+            log,
+            vote,
+            safeguards,
+            commit_index=start.commit,
+            on_append=core.members.appended,
+            on_truncate=core.members.truncated,
+        )
+        fallback = options.leader_fallback_s if Safeguard.H3 in safeguards else STOCK_LEADER_FALLBACK_S
+        core.engine = Engine(
+            node_id=node_id,
+            journal=journal,
+            driver=self,
+            options=options,
+            random=random,
+            leader_fallback_s=fallback,
+        )
+        self.replication = Replication(core, Installer(core, machine))
+        self.acks = Acknowledger(core)
+        self.reads = Reads(core, self.replication)
+        self.probation = Probation(core, start.stage, self.acks, self.reads)
+        self.prevote = Prevote(core, self.probation)
+        self.proposals = Proposals(core)
+        self.transfer = Transfer(core, self.replication)
+        self.quiescence = Quiescence(core, self.replication)
+        self.applier = Applier(core, machine, self.proposals, self.probation)
+        self.dispatcher = Dispatcher(
+            core,
+            machine=machine,
+            acks=self.acks,
+            prevote=self.prevote,
+            probation=self.probation,
+            quiescence=self.quiescence,
+            reads=self.reads,
+            replication=self.replication,
+        )
+        self.members_changed(core.members.current)
+
+    def begin(self, now: float) -> None:
+        """Every call from outside starts with the time."""
+        self.core.now = now
+        Engine.at(now)
+
+    def members_changed(self, membership: Membership) -> None:
+        """A membership came into force, or was rolled back to."""
+        core = self.core
+        core.engine.set_members(core.members.other_voters, membership.learners - {core.node_id})
+        self.replication.members_changed()
+
+    # The engine's driver.
+
+    def engine_sends(self, node: str, message: dict[str, Any]) -> None:
+        """Translate what the engine wants to say. It forwards commands to the leader: never, here."""
+        core = self.core
+        kind = message["type"]
+        if kind == "next_node_idx":
+            self.acks.engine_answers(
+                next_index=message["next_node_idx"], success=message["success"], reset=message["reset"]
+            )
+        elif kind == "request_vote":
+            fields = {
+                "term": message["term"],
+                "last_index": message["last_log_index"],
+                "last_term": message["last_log_term"],
+            }
+            core.emit(node, "vote_request", fields)
+        elif kind == "response_vote":
+            core.emit(node, "vote", {"term": message["term"]})
+
+    def may_start_election(self) -> bool:
+        """Only after a majority has said that it would vote for this replica."""
+        return self.prevote.gate()
+
+    def replicate(self) -> None:
+        """A heartbeat is due, or a leadership begins."""
+        self.replication.broadcast()

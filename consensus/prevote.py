@@ -1,0 +1,102 @@
+"""Asking before campaigning (H4): a replica raises its term only after a majority said that it would vote for it.
+
+Raft dissertation, section 9.6. Nothing here is durable or changes a term; a replica that can not hear the leader
+asks in vain for as long as the others do.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from consensus.safeguards import Safeguard
+
+if TYPE_CHECKING:
+    from consensus.core import Core
+    from consensus.probation import Probation
+
+
+class Prevote:
+    """Both sides of the question."""
+
+    def __init__(self, core: Core, probation: Probation) -> None:
+        self._core = core
+        self._probation = probation
+        self._term = -1
+        self._granted: set[str] = set()
+        self.retry_at = math.inf
+
+    @property
+    def may_ever(self) -> bool:
+        """Whether this replica counts at all."""
+        return self._core.members.is_voter and self._probation.may_vote
+
+    def gate(self) -> bool:
+        """The engine's election deadline has passed: True lets it campaign in this very tick."""
+        core = self._core
+        if not self.may_ever:
+            return False
+        if core.engine.election_is_forced or not core.has(Safeguard.H4):
+            return True
+        if self._term == core.engine.term and core.now < self.retry_at:
+            return self._has_majority()
+        self._ask()
+        return self._has_majority()
+
+    def cancel(self) -> None:
+        """A leader was heard."""
+        self._term = -1
+        self._granted.clear()
+
+    def on_request(self, source: str, fields: dict[str, Any]) -> None:
+        """Would this replica vote for ``source`` in that term?"""
+        core = self._core
+        if not self.may_ever:
+            return
+        mine = (core.log.last_term, core.log.last_index)
+        granted = (
+            fields["term"] > core.engine.term
+            and (fields["last_term"], fields["last_index"]) >= mine
+            and not self._leader_lives(source)
+        )
+        answer = {"term": fields["term"], "granted": granted, "own_term": core.engine.term}
+        core.emit(source, "prevote", answer)
+
+    def on_answer(self, source: str, fields: dict[str, Any]) -> None:
+        """One voter's answer."""
+        engine = self._core.engine
+        if fields["own_term"] > engine.term:
+            engine.observe_term(fields["own_term"])
+        elif fields["granted"] and fields["term"] == engine.term + 1 and self._term == engine.term:
+            self._granted.add(source)
+
+    def _has_majority(self) -> bool:
+        members = self._core.members
+        granted = len(self._granted & members.other_voters) + 1
+        if granted < members.current.quorum:
+            return False
+        self.cancel()
+        return True
+
+    def _ask(self) -> None:
+        core = self._core
+        options = core.options
+        self._term = core.engine.term
+        self._granted.clear()
+        spread = options.election_timeout_max_s - options.election_timeout_min_s
+        self.retry_at = core.now + options.election_timeout_min_s + spread * core.random.random()
+        fields = {
+            "term": core.engine.term + 1,
+            "last_index": core.log.last_index,
+            "last_term": core.log.last_term,
+        }
+        for name in sorted(core.members.other_voters):
+            core.emit(name, "prevote_request", dict(fields))
+
+    def _leader_lives(self, candidate: str) -> bool:
+        core = self._core
+        if core.engine.is_leader:
+            return True
+        if core.engine.leader in (None, candidate):
+            return False
+        return core.asleep or core.now - core.leader_heard_at < core.options.election_timeout_min_s

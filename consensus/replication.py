@@ -1,0 +1,206 @@
+"""A leader's side of replication: what each follower has, what is under way to it, and what it gets next.
+
+Entries go out in the step that appends them, ahead of the leader's own fsync, several messages deep, up to a
+bound on bytes that are not acknowledged. A follower whose position is not known gets one message at a time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from floodmark.frame import Frame
+
+from consensus.safeguards import Safeguard
+from consensus.wire import APPEND_FRAMES_MAX
+
+if TYPE_CHECKING:
+    from consensus.core import Core
+    from consensus.install import Installer
+
+APPENDS_PER_STEP_MAX: Final = 4
+"""Messages with entries to one follower in one step; acknowledgements bring the next ones."""
+
+
+class Peer:
+    """One follower or learner, as its leader sees it."""
+
+    __slots__ = (
+        "acked_round",
+        "attempt",
+        "heard_at",
+        "match",
+        "next",
+        "probe_is_out",
+        "probing",
+        "under_way",
+        "under_way_bytes",
+    )
+
+    def __init__(self, next_index: int, now: float) -> None:
+        self.match = 0
+        self.next = next_index
+        self.attempt = 0
+        self.acked_round = 0
+        self.heard_at = now
+        self.probing = True
+        self.probe_is_out = False
+        self.under_way: deque[tuple[int, int]] = deque()
+        self.under_way_bytes = 0
+
+    def set_back(self, next_index: int) -> None:
+        """Continue elsewhere; what is under way no longer counts, and late resets for it mean nothing."""
+        self.next = next_index
+        self.attempt += 1
+        self.probing = True
+        self.probe_is_out = False
+        self.under_way.clear()
+        self.under_way_bytes = 0
+
+    def sent(self, last_index: int, size: int) -> None:
+        """Entries up to ``last_index`` are on their way."""
+        self.next = last_index + 1
+        self.probe_is_out = True
+        self.under_way.append((last_index, size))
+        self.under_way_bytes += size
+
+    def matched(self, index: int) -> None:
+        """Entries up to ``index`` are durable there."""
+        self.match = max(self.match, index)
+        self.next = max(self.next, self.match + 1)
+        self.probing = False
+        while self.under_way and self.under_way[0][0] <= index:
+            self.under_way_bytes -= self.under_way.popleft()[1]
+
+
+class Replication:
+    """All peers of one leader. Idle on a replica that does not lead."""
+
+    def __init__(self, core: Core, installer: Installer) -> None:
+        self._core = core
+        self._installer = installer
+        self._term = -1
+        self.peers: dict[str, Peer] = {}
+        self.round = 0
+        """Counts the broadcasts of this leadership; a follower echoes the latest that it got."""
+
+    def broadcast(self) -> None:
+        """To every member that a link stands to: what it lacks, or a heartbeat."""
+        core = self._core
+        if core.engine.term != self._term:
+            self._begin()
+        self.round += 1
+        for name, peer in self.peers.items():
+            if name in core.up and not self._send_entries(name, peer):
+                self._send_append(name, peer, peer.next - 1, [])
+
+    def push(self) -> None:
+        """New entries, or room for more: send without waiting for the next heartbeat."""
+        last = self._core.log.last_index
+        for name, peer in self.peers.items():
+            if peer.next <= last and name in self._core.up:
+                self._send_entries(name, peer)
+
+    def members_changed(self) -> None:
+        """Begin with new members, forget those that left."""
+        wanted = self._core.members.others
+        for name in wanted - self.peers.keys():
+            self.peers[name] = Peer(self._core.log.last_index + 1, self._core.now)
+        for name in self.peers.keys() - wanted:
+            del self.peers[name]
+
+    def link_up(self, name: str) -> None:
+        """A new connection: nothing of before is under way any more."""
+        peer = self.peers.get(name)
+        if peer is not None:
+            peer.set_back(peer.match + 1 if peer.match else peer.next)
+            self._installer.link_up(name)
+
+    def match_of(self, name: str) -> int:
+        """Up to where a member is known to have this leader's log."""
+        peer = self.peers.get(name)
+        return peer.match if peer is not None else 0
+
+    def on_ack(self, source: str, fields: dict[str, Any]) -> None:
+        """An acknowledgement of this term (the checks have seen to that)."""
+        core = self._core
+        peer = self.peers.get(source)
+        if peer is None:
+            return
+        next_index = fields["next_index"]
+        peer.heard_at = core.now
+        peer.acked_round = max(peer.acked_round, fields["round"])
+        if fields["success"]:
+            peer.matched(next_index - 1)
+            if next_index >= core.log.base_index:
+                self._installer.done(source)
+        if fields["reset"] and (fields["attempt"] == peer.attempt or not core.has(Safeguard.C2)):
+            peer.match = min(peer.match, next_index - 1)
+            core.engine.lower_match(source, next_index - 1)
+            peer.set_back(next_index)
+        answer = {
+            "type": "next_node_idx",
+            "reset": False,
+            "next_node_idx": next_index,
+            "success": fields["success"] and fields["trusted"],
+        }
+        core.engine.deliver(source, answer)
+
+    def confirmed_by_majority(self, round_: int) -> bool:
+        """Whether a majority has answered a broadcast of this round or later: nobody else led before it."""
+        members = self._core.members
+        voters = members.other_voters
+        confirmed = sum(1 for name in voters if name in self.peers and self.peers[name].acked_round >= round_)
+        return confirmed + 1 >= members.current.quorum
+
+    def _begin(self) -> None:
+        core = self._core
+        self._term = core.engine.term
+        self.round = 0
+        self.peers = {name: Peer(core.engine.noop_index, core.now) for name in core.members.others}
+        self._installer.begin()
+
+    def _send_entries(self, name: str, peer: Peer) -> bool:
+        """Send what the peer lacks and may get now; returns whether anything went."""
+        core = self._core
+        log = core.log
+        if peer.next < log.base_index:
+            return self._installer.send(name, self.round, peer.attempt)
+        went = False
+        for _ in range(APPENDS_PER_STEP_MAX):
+            if peer.next > log.last_index or peer.under_way_bytes >= core.options.unacknowledged_bytes_max:
+                break
+            if peer.probing and peer.probe_is_out and core.has(Safeguard.C2):
+                break
+            frames, size = self._collect(peer.next)
+            self._send_append(name, peer, peer.next - 1, frames)
+            peer.sent(frames[-1].index, size)
+            went = True
+        return went
+
+    def _collect(self, first: int) -> tuple[list[Frame], int]:
+        log = self._core.log
+        last = min(log.last_index, first + APPEND_FRAMES_MAX - 1)
+        size_max = self._core.options.append_bytes_max
+        frames: list[Frame] = []
+        size = 0
+        for frame in log.frames(first, last):
+            if frames and size + frame.size > size_max:
+                break
+            frames.append(frame)
+            size += frame.size
+        return frames, size
+
+    def _send_append(self, name: str, peer: Peer, prev_index: int, frames: list[Frame]) -> None:
+        core = self._core
+        # A follower behind the log's base is being installed; this only tells it who leads.
+        prev_index = max(prev_index, core.log.base_index - 1)
+        fields = {
+            "term": core.engine.term,
+            "prev_index": prev_index,
+            "prev_term": core.log.term_at(prev_index),
+            "commit": core.engine.commit_index,
+            "round": self.round,
+            "attempt": peer.attempt,
+        }
+        core.emit(name, "append", fields, frames)

@@ -1,0 +1,72 @@
+"""A replica's state from its log and last checkpoint: what is committed since then is applied again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from floodmark.frame import FrameKind
+
+from consensus import checkpoint
+from consensus.checkpoint import State
+from consensus.membership import Members
+from consensus.probation import Stage
+from consensus.safeguards import Safeguard
+from consensus.types import Membership, StateMachine
+from storage.errors import LogCorrupt
+
+if TYPE_CHECKING:
+    from consensus.core import Core
+
+
+def restored(
+    core: Core,
+    membership: Membership,
+    machine: StateMachine,
+    *,
+    voting: bool,
+    on_change: Callable[[Membership], None],
+) -> State:
+    """Set members, applied index and machine; ``membership`` counts only where nothing is stored."""
+    log = core.log
+    before_base = log.base_index - 1
+    if log.checkpoint_state:
+        state = checkpoint.decode(log.checkpoint_state)
+        machine.restore(state.machine)
+    else:
+        _refuse_without_state(core, machine)
+        state = State(before_base, before_base, log.start_offset, [(before_base, membership)])
+    commit = state.commit
+    if core.has(Safeguard.C3):
+        commit = min(commit, log.last_index)
+    core.applied_index = max(before_base, min(state.applied, log.last_index))
+    core.applied_offset = state.offset if state.applied == core.applied_index else log.next_offset
+    members = core.members = Members(core.node_id, *state.memberships[0], on_change=lambda _: None)
+    # An uncommitted membership of the checkpoint may have been truncated since: the log knows.
+    for frame in log.frames(core.applied_index + 1, log.last_index):
+        if frame.kind is FrameKind.MEMBERSHIP:
+            members.appended(frame)
+    members.on_change = on_change
+    return State(commit, core.applied_index, core.applied_offset, stage=_stage(core, state, voting=voting))
+
+
+def _stage(core: Core, state: State, *, voting: bool) -> Stage:
+    if not voting:
+        return Stage.LOST
+    if state.stage is Stage.SOUND and core.vote.recover_until:
+        return Stage.RECOVERING
+    # Whoever was lost begins the way back anew: what it was waiting for is not stored.
+    return Stage.LOST if state.stage is Stage.REJOINING else state.stage
+
+
+def _refuse_without_state(core: Core, machine: StateMachine) -> None:
+    """A log of commands that was trimmed means nothing without the state that it continues."""
+    log = core.log
+    if log.base_index > 2 and getattr(machine, "install_at_applied", False):
+        raise LogCorrupt(
+            "the checkpoint with the machine's state is missing",
+            path="checkpoint",
+            position=0,
+            first_bad_index=log.base_index,
+            last_known_index=log.last_index,
+        )
