@@ -14,6 +14,7 @@ from floodmark.consumed import ConsumedRecord
 from floodmark.fetcher import Start
 
 from cli.api import TIMEOUT_S, require_topic
+from cli.complete import complete_topics
 from cli.format_string import Consumed, compile_format
 from cli.output import output_option
 from cli.positions import Position
@@ -25,7 +26,7 @@ Write = Callable[[Sequence[ConsumedRecord]], None]
 
 
 @click.command()
-@click.argument("topic")
+@click.argument("topic", shell_complete=complete_topics)
 @click.option(
     "--from",
     "start",

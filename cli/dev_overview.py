@@ -44,8 +44,8 @@ def curl_lines(urls: Sequence[str], *, flights_partition: int | None) -> list[st
     """Lines that work as they stand, in this order, each at another node."""
     first, second, third = (f"{urls[number % len(urls)]}/v1/topics" for number in range(3))
     lines = [
-        f"""curl --json '{{"partitions": 3}}' -X PUT {second}/greetings""",
-        f"""curl --json '{{"key": "me", "value": "hello"}}' {third}/greetings/records""",
+        f"""curl -X PUT {second}/greetings -d '{{"partitions": 3}}'""",
+        f"""curl {third}/greetings/records -d '{{"key": "me", "value": "hello"}}'""",
         f"curl '{first}/greetings/records'",
     ]
     if flights_partition is None:

@@ -42,6 +42,10 @@ _HINTS: dict[type[errors.FloodmarkError], str] = {
 }
 
 
+class ReaderGone(Exception):
+    """Nobody reads our output any more."""
+
+
 class Failure(click.ClickException):
     """An error that a command found itself, with the exit code that fits and perhaps a hint."""
 
@@ -57,10 +61,6 @@ def exit_code_of(error: BaseException) -> int:
         return error.code
     if isinstance(error, click.ClickException):
         return error.exit_code
-    if isinstance(error, (KeyboardInterrupt, click.Abort)):
-        return INTERRUPTED
-    if isinstance(error, BrokenPipeError):
-        return READER_GONE
     return next((code for cls, code in _CODES if isinstance(error, cls)), ERROR)
 
 
@@ -95,7 +95,7 @@ def guard(command: Callable[[], Any], *, debug: Callable[[], bool]) -> int:
         sys.stdout.flush()
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
-    except BrokenPipeError:
+    except (ReaderGone, BrokenPipeError):
         _discard_output()
         return READER_GONE
     except Exception as error:  # noqa: BLE001 - nothing may end a command with a traceback

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import click
 
-from cli.exits import guard
+from cli.exits import ReaderGone, guard
 from cli.session import Session, cluster_options
 
 _COMMANDS = {
@@ -39,6 +39,13 @@ class Floodmark(click.Group):
         if module is None:
             return None
         return cast(click.Command, getattr(importlib.import_module(module), cmd_name))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the chosen command. click would end a broken pipe by itself, with exit code 1."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise ReaderGone from error
 
     def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         """Run, and exit with a code of ``cli.exits`` instead of an exception."""

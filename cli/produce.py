@@ -20,6 +20,7 @@ from floodmark.produced import Ack, Produced
 from floodmark.producer import Producer
 
 from cli.api import require_topic
+from cli.complete import complete_topics
 from cli.exits import Failure
 from cli.output import Column, output_option
 from cli.produce_input import FORMATS, Input, Shape, format_of, read_records
@@ -54,7 +55,7 @@ class _Job:
 
 
 @click.command()
-@click.argument("topic")
+@click.argument("topic", shell_complete=complete_topics)
 @click.argument("values", nargs=-1, metavar="[VALUE]...")
 @click.option(
     "-f",

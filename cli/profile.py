@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from cli import profile_store
+from cli.complete import complete_profiles
 from cli.exits import CONFLICT, Failure
 from cli.output import View, field, output_option, show
 from cli.profile_store import Profiles
@@ -50,7 +51,7 @@ def create(name: str, server: str, *, use: bool, replace: bool, output: str | No
 
 
 @profile.command("use")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_profiles)
 @output_option(default=None)
 @debug_option
 def use(name: str, *, output: str | None) -> None:
@@ -73,7 +74,7 @@ def list_(*, output: str | None) -> None:
 
 
 @profile.command("show")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_profiles)
 @output_option()
 @debug_option
 def show_(name: str | None, *, output: str | None) -> None:
@@ -87,7 +88,7 @@ def show_(name: str | None, *, output: str | None) -> None:
 
 
 @profile.command("delete")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_profiles)
 @output_option(default=None)
 @debug_option
 def delete(name: str, *, output: str | None) -> None:

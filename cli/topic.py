@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from cli.api import Api, Document, all_topics, topic_path
+from cli.complete import complete_topics
 from cli.exits import USAGE, Failure
 from cli.output import Column, View, field, output_option, show
 from cli.session import Session, cluster_options, confirm, run, talk
@@ -143,7 +144,7 @@ def list_(session: Session, *, prefix: str, output: str | None) -> None:
 
 
 @topic.command("describe")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_topics)
 @output_option()
 @cluster_options
 @click.pass_obj
@@ -164,7 +165,7 @@ def describe(session: Session, name: str, *, output: str | None) -> None:
 
 
 @topic.command("alter")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_topics)
 @_config_options
 @output_option(default=None)
 @cluster_options
@@ -180,7 +181,7 @@ def alter(session: Session, /, name: str, *, output: str | None, **config: Any) 
 
 
 @topic.command("delete")
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete_topics)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @output_option(default=None)
 @cluster_options

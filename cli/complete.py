@@ -1,0 +1,36 @@
+"""Words that a shell offers at the tab key, besides commands and options: topics and profiles there are."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from cli import profile_store
+from cli.api import Api
+from cli.session import Session
+
+_PATIENCE_S = 1.0
+"""How long a shell's user may be kept waiting for a list of topics."""
+
+
+def complete_topics(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of topics that begin so; none when the cluster does not answer."""
+
+    async def ask(url: str) -> list[str]:
+        async with asyncio.timeout(_PATIENCE_S), Api(url) as api:
+            page = await api.get("/v1/topics", prefix=incomplete, limit=100)
+            return [topic["topic"] for topic in page["topics"]]
+
+    try:
+        return asyncio.run(ask((ctx.find_object(Session) or Session()).url()))
+    except Exception:  # noqa: BLE001 - a prompt is no place for an error
+        return []
+
+
+def complete_profiles(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of profiles that begin so."""
+    try:
+        return sorted(name for name in profile_store.load().servers if name.startswith(incomplete))
+    except Exception:  # noqa: BLE001 - a prompt is no place for an error
+        return []
