@@ -186,8 +186,7 @@ class Log(LogReading):
                 raise OutOfRange(
                     f"a checkpoint at {index}: durable are {self.base_index} to {self.durable_index}"
                 )
-            checkpoint = self._checkpoint_at(index, state)
-            self._guarded("saving a checkpoint", lambda: self._save(checkpoint))
+            self._guarded("saving a checkpoint", lambda: self._save(index, state))
             self.checkpoint_state, self.checkpoint_index = state, index
 
     def _checkpoint_at(self, index: int, state: bytes) -> Checkpoint:
@@ -200,7 +199,8 @@ class Log(LogReading):
         end = segment.header.base_position + position + frame.size
         return Checkpoint(end, index, frame.term, frame.next_offset, state)
 
-    def _save(self, checkpoint: Checkpoint) -> None:
+    def _save(self, index: int, state: bytes) -> None:
+        checkpoint = self._checkpoint_at(index, state)
         active = self._segments.active
         assert active.index is not None
         self._segments.save_index(active, active.index)

@@ -26,7 +26,7 @@ from storage.filesystem import File
 from storage.memory_content import MemoryContent
 
 OPERATIONS = frozenset(
-    {"open", "read", "write", "truncate", "sync", "rename", "unlink", "mkdir", "sync_folder"}
+    {"any", "open", "read", "write", "truncate", "sync", "rename", "unlink", "mkdir", "sync_folder"}
 )
 _Tree = dict[str, dict[str, MemoryContent]]
 
@@ -118,7 +118,7 @@ class MemoryFileSystem:
     ) -> None:
         """Let ``times`` calls of an operation raise, once ``after`` calls went through.
 
-        ``operation`` is one of ``OPERATIONS``; only paths that contain ``path`` count.
+        ``operation`` is one of ``OPERATIONS``, "any" matches all the others; only paths that contain ``path`` count.
         """
         assert operation in OPERATIONS, operation
         self._faults.append(_Fault(operation, path, error, after, times))
@@ -180,7 +180,7 @@ class MemoryFileSystem:
         """Count a call, and raise when a fault is due."""
         self.calls[operation] += 1
         for fault in self._faults:
-            if fault.operation != operation or fault.path not in path:
+            if fault.operation not in (operation, "any") or fault.path not in path:
                 continue
             if fault.after > 0:
                 fault.after -= 1

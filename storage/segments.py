@@ -6,6 +6,7 @@ import threading
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import suppress
 
 from floodmark.frame import FrameHeader
 
@@ -132,11 +133,12 @@ class Segments:
             self._files.pop(segment.path, None)
 
     def save_index(self, segment: Segment, index: SparseIndex) -> None:
-        """Store an index. Not synced: it carries a checksum and can be rebuilt."""
+        """Store an index. Not synced, and no failure of it matters: it can be rebuilt."""
         with self.lock:
             content = index.encode()
         name = segment.index_path.rpartition("/")[2]
-        replace_file(self.fs, self.folder, name, content, durable=False)
+        with suppress(OSError):
+            replace_file(self.fs, self.folder, name, content, durable=False)
 
     def remove_index(self, segment: Segment) -> None:
         """Remove the stored index; fine when there is none."""
@@ -192,7 +194,10 @@ class Segments:
         return SparseIndex(segment.base_index, self.options.index_interval_bytes)
 
     def _decode_index(self, segment: Segment, size: int) -> SparseIndex | None:
-        data = read_file(self.fs, segment.index_path)
+        try:
+            data = read_file(self.fs, segment.index_path)
+        except OSError:
+            return None  # As good as missing.
         if data is None:
             return None
         return SparseIndex.decode(
