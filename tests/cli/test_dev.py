@@ -1,0 +1,83 @@
+"""``floodmark dev`` with real node processes, without a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import signal
+import subprocess
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.cli.dev_process import STARTED, dev_process
+
+_FLIGHTS = Path(__file__).parents[2] / "examples" / "flights" / "flights-2013-01.csv.gz"
+
+
+@pytest.fixture
+def some_flights(tmp_path: Path) -> Path:
+    """The header and the first thousand flights."""
+    file = tmp_path / "flights.csv"
+    lines = gzip.decompress(_FLIGHTS.read_bytes()).splitlines(keepends=True)
+    file.write_bytes(b"".join(lines[:1_001]))
+    return file
+
+
+async def test_a_cluster_loads_the_flights_stops_cleanly_and_finds_them_again(
+    tmp_path: Path, some_flights: Path
+) -> None:
+    """What `make run` does, twice; and the curl lines that it prints work as they stand."""
+    async with dev_process(tmp_path, "--flights", str(some_flights)) as dev:
+        await dev.says(STARTED)
+        assert "produced 1,000 records" in dev.text
+        assert "checked: all 1,000 flights are there" in dev.text
+        assert "leaders of flights: 0:n" in dev.text
+        assert len(dev.urls) == 3
+        for line in [line for line in dev.text.splitlines() if line.startswith("  curl")]:
+            done = await asyncio.to_thread(
+                subprocess.run,
+                f"{line} -s --fail --max-time 20",
+                shell=True,
+                capture_output=True,
+                check=False,
+            )
+            assert done.returncode == 0, (line, done)
+            assert json.loads(done.stdout)
+        nodes = dev.nodes()
+        dev.process.send_signal(signal.SIGINT)
+        assert await dev.ends() == 0
+        assert dev.text.endswith("stopped\n")
+        assert not any(node.is_running() for node in nodes)
+    async with dev_process(tmp_path, "--flights", str(some_flights)) as dev:
+        await dev.says(STARTED)
+        assert "holds its 1,000 flights already: nothing to produce" in dev.text
+        assert "checked: all 1,000 flights are there" in dev.text
+        dev.process.send_signal(signal.SIGTERM)
+        assert await dev.ends() == 0
+
+
+async def test_no_node_outlives_a_launcher_that_is_killed(tmp_path: Path) -> None:
+    """Not even kill -9 of the launcher leaves nodes behind."""
+    async with dev_process(tmp_path, "-n", "1") as dev:
+        await dev.says(STARTED)
+        (node,) = dev.nodes()
+        dev.process.kill()
+        gone, _ = await asyncio.to_thread(psutil.wait_procs, [node], timeout=30)
+        assert gone == [node]
+
+
+async def test_a_node_that_dies_ends_the_cluster_and_is_named(tmp_path: Path) -> None:
+    """Exit code 1, its name, and the last it said; the others are stopped."""
+    async with dev_process(tmp_path) as dev:
+        await dev.says(STARTED)
+        nodes = dev.nodes()
+        victim = next(node for node in nodes if "n2.toml" in " ".join(node.cmdline()))
+        victim.kill()
+        assert await dev.ends() == 1
+        assert "error: node n2 ended by itself, with exit code -9" in dev.text
+        assert "n2.log" in dev.text
+        gone, _ = await asyncio.to_thread(psutil.wait_procs, nodes, timeout=30)
+        assert len(gone) == 3
