@@ -1,7 +1,7 @@
 """What a replica stores beside its log so that a restart is quick: MessagePack, opaque to the log.
 
-[version, commit index, applied index, next offset after it, [[index, [voters, learners]], ...], stage of probation,
- machine state]
+[version, commit index, applied index, next offset after it, [[index, [voters, learners]], ...],
+ stage of probation, machine state]
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ class Dispatcher:
         if self._admission.ack(source, message.fields):
             self._replication.on_ack(source, message.fields)
 
-    def _stale(self, source: str, message: Message) -> None:
+    def _stale(self, _source: str, message: Message) -> None:
         self._core.engine.observe_term(message.fields["term"])
 
     def _vote_request(self, source: str, message: Message) -> None:
@@ -106,7 +106,7 @@ class Dispatcher:
     def _read_request(self, source: str, message: Message) -> None:
         self._reads.on_request(source, message.fields)
 
-    def _read_index(self, source: str, message: Message) -> None:
+    def _read_index(self, _source: str, message: Message) -> None:
         self._reads.on_answer(message.fields)
 
     def _quiesce(self, source: str, message: Message) -> None:

@@ -292,9 +292,9 @@ class Engine(pysyncobj.SyncObj):  # type: ignore[misc] # the library is untyped
         """Who counts (without this replica itself), and who only receives."""
         counting = {self._node(name) for name in voters}
         receiving = {self._node(name) for name in learners}
-        before = self._SyncObj__otherNodes | self._SyncObj__readonlyNodes
-        self._SyncObj__otherNodes = counting
-        self._SyncObj__readonlyNodes = receiving
+        before: set[Node] = self._SyncObj__otherNodes | self._SyncObj__readonlyNodes
+        self._SyncObj__otherNodes: set[Node] = counting
+        self._SyncObj__readonlyNodes: set[Node] = receiving
         for node in (counting | receiving) - before:
             self._SyncObj__raftNextIndex[node] = self._log.last_index + 1
             self._SyncObj__raftMatchIndex[node] = 0

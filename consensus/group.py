@@ -1,8 +1,8 @@
 """One Raft group's replica: takes in messages, proposals and time, and gives out messages and outcomes.
 
-No I/O but its log, no clock but the one it is given, no thread: everything here belongs to one thread, and only
-``log.write()`` and ``log.sync()`` run elsewhere, between ``needs_flush`` and ``flushed``. After any input the host
-calls ``step()``, then ``take_outbox()``.
+No I/O but its log, no clock but the one it is given, no thread: everything here belongs to one thread, only
+``log.write()`` and ``log.sync()`` run elsewhere, between ``needs_flush`` and ``flushed``. After any input the
+host calls ``step()``, then ``take_outbox()``.
 """
 
 from __future__ import annotations
@@ -40,9 +40,10 @@ COMMIT_NOTICE_HEARTBEATS = 0.2
 
 
 class Group:
-    """See docs/ARCHITECTURE.md for the contract. ``voting=False``: this replica's data, votes included, is gone.
+    """See docs/ARCHITECTURE.md for the contract.
 
-    ``safeguards`` is for tests, which take single ones away; see safeguards.py.
+    ``voting=False`` says that this replica's data, votes included, is gone. ``safeguards`` is for tests,
+    which take single ones away; see safeguards.py.
     """
 
     def __init__(
@@ -145,7 +146,7 @@ class Group:
         return self._parts.reads.ask()
 
     def transfer(self, to: str | None = None) -> bool:
-        """Begin to hand over the leadership; False when this replica does not lead or nobody can take over."""
+        """Begin to hand over the leadership; False when this replica does not lead or nobody can."""
         if self.failed is not None or self._stopped or not self._core.engine.is_leader:
             return False
         self._begin()
@@ -283,7 +284,7 @@ class Group:
 
     @property
     def is_ready_leader(self) -> bool:
-        """Whether this replica leads and has committed an entry of its own term: it knows what is committed."""
+        """Whether this replica leads and knows what is committed: an entry of its own term is."""
         engine = self._core.engine
         return engine.is_leader and engine.commit_index >= engine.noop_index
 

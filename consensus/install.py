@@ -1,7 +1,7 @@
 """Bringing in a follower whose log ends before the leader's begins (C6).
 
-The leader sends where its log begins and the machine's state; the follower starts its log over from there. The
-receiving end acknowledges only what is durable and restored, and whatever fails on the way fails the replica.
+The leader sends where its log begins and the machine's state; the follower starts its log over from there.
+It acknowledges only what is durable and restored, and whatever fails on the way fails the replica.
 """
 
 from __future__ import annotations
@@ -70,4 +70,4 @@ def is_needed(core: Core, fields: dict[str, Any]) -> bool:
     log, index = core.log, fields["index"]
     if index <= core.engine.commit_index:
         return False
-    return index > log.last_index or log.term_at(index) != fields["entry_term"]
+    return bool(index > log.last_index or log.term_at(index) != fields["entry_term"])

@@ -38,7 +38,7 @@ def from_lists(value: Any) -> Membership:
 
 
 class Members:
-    """The memberships of the log's tail: the newest committed one, then those that may still be rolled back."""
+    """The memberships of the log's tail: the newest committed one, then those that may be rolled back."""
 
     def __init__(
         self, node_id: str, index: int, membership: Membership, on_change: Callable[[Membership], None]

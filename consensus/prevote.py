@@ -1,7 +1,7 @@
-"""Asking before campaigning (H4): a replica raises its term only after a majority said that it would vote for it.
+"""Asking before campaigning (H4): a replica raises its term only after a majority would vote for it.
 
-Raft dissertation, section 9.6. Nothing here is durable or changes a term; a replica that can not hear the leader
-asks in vain for as long as the others do.
+Raft dissertation, section 9.6. Nothing here is durable or changes a term; a replica that can not hear the
+leader asks in vain for as long as the others do.
 """
 
 from __future__ import annotations

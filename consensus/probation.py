@@ -1,10 +1,10 @@
 """A replica that lost data does not vote until it has everything that it may once have promised (H5).
 
-*Recovering*: a part of its log was damaged and repaired. It votes again once it has applied all that a leader,
-confirmed by a majority after the loss, had committed.
+*Recovering*: a part of its log was damaged and repaired. It votes again once it has applied all that a
+leader, confirmed by a majority after the loss, had committed.
 
-*Lost*: nothing is left, its votes included. Its acknowledgements do not count either, until it has applied so far
-and the members list it as no voter; it votes again once they list it as one anew, and not in the term of then.
+*Lost*: nothing is left, its votes included. Its acknowledgements do not count either, until it has applied so
+far and the members list it as no voter; it votes again once they list it as one anew, and not in that term.
 """
 
 from __future__ import annotations

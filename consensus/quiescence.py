@@ -1,7 +1,7 @@
 """Idle groups cost nothing: a leader with nothing to say puts its followers and itself to sleep.
 
-Asleep, no clock runs. That the leader's node lives is watched once per link and not once per group: when a link
-falls silent the host says so (``Group.peer_silent``), and whatever else happens wakes the group as well.
+Asleep, no clock runs. That the leader's node lives is watched once per link and not once per group: when a
+link falls silent the host says so (``Group.peer_silent``), and whatever else happens wakes the group as well.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from consensus.core import Core
     from consensus.replication import Replication
-
-ROUNDS_BEHIND_MAX = 2
 
 
 class Quiescence:
@@ -81,6 +79,7 @@ class Quiescence:
         voters = core.members.other_voters & awake
         if len(voters) + 1 < core.members.current.quorum:
             return False
-        oldest = self._replication.round - ROUNDS_BEHIND_MAX
+        # An answer that is still under way would wake this replica up again.
+        latest = self._replication.round
         peers = (self._replication.peers[name] for name in awake)
-        return all(peer.match == last and peer.acked_round >= oldest for peer in peers)
+        return all(peer.match == last and peer.acked_round == latest for peer in peers)

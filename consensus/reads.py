@@ -1,8 +1,9 @@
 """Barriers: up to where must a read have applied to see all that was acknowledged before it began (H3)?
 
-A leader may have been deposed without knowing, so it asks: it broadcasts with a new round number and answers with
-the commit index of before once a majority has echoed that round, but only after an entry of its own term has been
-committed. Other replicas ask the leader. Raft dissertation, section 6.4. A barrier ends when that is applied here.
+A leader may have been deposed without knowing, so it asks: it broadcasts with a new round number and answers
+with the commit index of before once a majority has echoed that round, but only after an entry of its own term
+has been committed. Other replicas ask the leader (Raft dissertation, section 6.4). A barrier ends when all up
+to that index is applied here.
 """
 
 from __future__ import annotations
@@ -30,22 +31,26 @@ class Reads:
     def __init__(self, core: Core, replication: Replication) -> None:
         self._core = core
         self._replication = replication
-        self._count = itertools.count(1)
+        # Answers to questions of an earlier life of this replica must not fit the questions of this one.
+        self._count = itertools.count(core.random.getrandbits(60))
         self._waiting: list[Read] = []
         self._rounds: deque[tuple[int, int, Read]] = deque()
         self._asked: dict[int, tuple[Barrier, str]] = {}
+        self._refused: list[Barrier] = []
         self._retry_at = math.inf
         self._known: list[tuple[int, int, Barrier]] = []
 
     @property
     def is_idle(self) -> bool:
         """Whether nobody waits."""
-        return not (self._waiting or self._rounds or self._asked or self._known)
+        return not (self._waiting or self._rounds or self._asked or self._refused or self._known)
 
     @property
     def deadline(self) -> float:
         """When ``look`` should come again though nothing happens."""
-        return self._retry_at if self._asked or self._waiting else math.inf
+        if self._core.engine.is_leader:
+            return math.inf
+        return self._retry_at if self._asked or self._waiting or self._refused else math.inf
 
     def ask(self) -> Barrier:
         """A new barrier of this replica."""
@@ -68,7 +73,7 @@ class Reads:
         if fields["ok"]:
             self._keep(fields["index"], asked[0])
         else:
-            self._waiting.append(asked[0])
+            self._refused.append(asked[0])
 
     def look(self) -> None:
         """At the end of every step."""
@@ -94,20 +99,21 @@ class Reads:
     def abandon(self) -> None:
         """The replica stops."""
         self.leadership_lost()
-        own = [item[0] for item in self._asked.values()] + [item[2] for item in self._known]
-        for barrier in [*own, *self._waiting]:
-            assert isinstance(barrier, Barrier)
-            barrier.resolve(None)
+        own = [item[0] for item in self._asked.values()] + [item[2] for item in self._known] + self._refused
+        for read in [*own, *self._waiting]:
+            assert isinstance(read, Barrier), "others were refused above"
+            read.resolve(None)
         self._waiting.clear()
         self._asked.clear()
+        self._refused.clear()
         self._known.clear()
 
     def _confirm(self) -> None:
         core = self._core
         commit = core.engine.commit_index
-        for barrier, _ in self._asked.values():
-            self._waiting.append(barrier)
+        self._waiting += [*(barrier for barrier, _ in self._asked.values()), *self._refused]
         self._asked.clear()
+        self._refused.clear()
         if self._waiting and commit >= core.engine.noop_index:
             if core.has(Safeguard.H3):
                 self._replication.broadcast()
@@ -132,15 +138,18 @@ class Reads:
             if is_late or asked != leader:
                 del self._asked[number]
                 self._waiting.append(barrier)
+        if is_late:
+            self._waiting += self._refused
+            self._refused.clear()
         if is_late or self._retry_at == math.inf:
             self._retry_at = core.now + core.options.election_timeout_min_s
         if leader is None or leader == core.node_id:
             return
-        for barrier in self._waiting:
-            assert isinstance(barrier, Barrier)
-            if not barrier.done:
+        for read in self._waiting:
+            assert isinstance(read, Barrier), "others are only taken in by a leader"
+            if not read.done:
                 number = next(self._count)
-                self._asked[number] = (barrier, leader)
+                self._asked[number] = (read, leader)
                 core.emit(leader, "read_request", {"id": number})
         self._waiting.clear()
 

@@ -1,4 +1,4 @@
-"""Handing over the leadership: nothing new is taken in while the successor catches up and is told to campaign."""
+"""Handing over the leadership: nothing new is taken in while the successor catches up and takes over."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class GroupOptions:
     unacknowledged_bytes_max: int = 32 << 20
     """Entries sent to one follower and not acknowledged; beyond it the leader waits."""
     quiesce_after_s: float = 1.0
-    """A leader with nothing to do for this long stops its heartbeats until something happens; inf for never."""
+    """A leader with nothing to do for this long stops its heartbeats until something happens; inf: never."""
 
     def __post_init__(self) -> None:
         if not self.heartbeat_s * 3 < self.election_timeout_min_s < self.election_timeout_max_s:
