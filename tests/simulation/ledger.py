@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from consensus.types import Stored
 from floodmark.frame import Frame, FrameKind
 
+from consensus.types import Stored
 from tests.simulation.violation import Violation, require
 
 VIRTUAL_FIRST_INDEX = 1

@@ -1,9 +1,12 @@
 """The simulated network: one directed link per ordered pair of nodes, each behaving as a TCP connection does.
 
-Within one connection messages arrive in order and at most once, later or never. What breaks is the connection:
-then everything under way is lost, the sender learns of it a while later, and it connects again when it can. A link
-can also *stall*: what is sent waits, and arrives late when the stall ends or never when the connection breaks, which is
-how replies come back to a leader that has meanwhile been deposed and elected again.
+Within one connection messages arrive in order and at most once, later or never. What breaks is the
+connection: then everything under way is lost, the sender learns of it a while later, and it connects again when
+it can. A link can also *stall*: what is sent waits, and arrives late when the stall ends or never when the
+connection breaks, which is how replies come back to a leader that has meanwhile been deposed and elected again.
+
+Every link carries a beat ten times a second besides. It is not an event here: a sweep asks which links would have
+carried one, and tells those to whom a peer has fallen silent.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ from tests.simulation.scheduler import Scheduler
 from tests.simulation.trace import Trace
 
 M = TypeVar("M")
+BEAT_S = 0.1
+SILENCE_S = 0.5
 
 
 @dataclass(slots=True)
@@ -55,7 +60,9 @@ class Link(Generic[M]):
 
 
 class Network(Generic[M]):
-    """Carries messages. ``deliver`` hands one to its target; ``notify`` tells a source that its link is up or down."""
+    """Carries messages. ``deliver`` hands one to its target, ``notify`` tells a source that its link is up or
+    down, ``silent`` tells a node that nothing comes of a peer.
+    """
 
     def __init__(
         self,
@@ -67,6 +74,7 @@ class Network(Generic[M]):
         *,
         deliver: Callable[[str, str, M], None],
         notify: Callable[[str, str, bool], None],
+        silent: Callable[[str, str], None] = lambda _node, _peer: None,
         repeats: Callable[[M], int] = lambda _: 1,
     ) -> None:
         self.options = options
@@ -75,14 +83,20 @@ class Network(Generic[M]):
         }
         self.alive: dict[str, bool] = dict.fromkeys(names, False)
         self.heard: dict[tuple[str, str], float] = {}
-        """When something last arrived, by (source, target)."""
+        """When a message last arrived, by (source, target)."""
+        self._beaten: dict[tuple[str, str], float] = {}
+        self.mute: set[str] = set()
+        """Nodes whose process stands still: their connections stay and carry nothing."""
         self.delivered = 0
         self._scheduler = scheduler
         self._rng = rng
         self._trace = trace
         self._deliver = deliver
         self._notify = notify
+        self._silent = silent
         self._repeats = repeats
+        self._told_silent: set[tuple[str, str]] = set()
+        scheduler.after(BEAT_S, self._beat)
 
     def set_alive(self, name: str, alive: bool) -> None:
         """A process started or died: its connections are made, or break."""
@@ -150,6 +164,21 @@ class Network(Generic[M]):
         epoch = link.epoch
         self._scheduler.at(link.last_arrival, lambda: self._arrive(link, epoch, message))
 
+    def _beat(self) -> None:
+        now = self._scheduler.now
+        for pair, link in self.links.items():
+            if link.up and not link.broken and not link.stalled and link.source not in self.mute:
+                self._beaten[pair] = now
+                self._told_silent.discard(pair)
+            elif (
+                now - max(self._beaten.get(pair, 0.0), self.heard.get(pair, 0.0)) > SILENCE_S
+                and pair not in self._told_silent
+            ):
+                self._told_silent.add(pair)
+                if self.alive[link.target] and link.target not in self.mute:
+                    self._silent(link.target, link.source)
+        self._scheduler.after(BEAT_S, self._beat)
+
     def _lose(self, link: Link[M]) -> None:
         link.epoch += 1
         link.waiting.clear()
@@ -168,6 +197,7 @@ class Network(Generic[M]):
         if not self.alive[link.target]:
             return
         self.heard[link.source, link.target] = self._scheduler.now
+        self._told_silent.discard((link.source, link.target))
         for _ in range(self._repeats(message)):
             self.delivered += 1
             self._deliver(link.source, link.target, message)

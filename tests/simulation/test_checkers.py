@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 
 import pytest
-from consensus.types import Stored
 from floodmark.frame import Frame, FrameKind, crc_of
 
+from consensus.types import Stored
 from tests.simulation.ledger import Asked, Ledger
 from tests.simulation.machine import AppliedHistory, ChainMachine
 from tests.simulation.network import Network, NetworkOptions

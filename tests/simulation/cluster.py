@@ -1,0 +1,125 @@
+"""One simulated cluster: replicas, network, checkers, and what everybody must agree on."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from consensus.safeguards import Safeguard
+from consensus.types import Message, Role
+from tests.simulation.clock import NodeClock
+from tests.simulation.codec import copied, through_wire
+from tests.simulation.disk import Disk
+from tests.simulation.inspector import Inspector
+from tests.simulation.ledger import Ledger
+from tests.simulation.machine import AppliedHistory
+from tests.simulation.network import Network
+from tests.simulation.operator import Operator
+from tests.simulation.profile import Profile
+from tests.simulation.replica import Replica
+from tests.simulation.scheduler import Scheduler
+from tests.simulation.trace import Trace
+from tests.simulation.watch import Watch
+from tests.simulation.workload import Workload
+
+
+class Cluster:
+    """Everything of one run. Its parts draw from random streams of their own, all made from the seed."""
+
+    def __init__(self, seed: int, profile: Profile, safeguards: frozenset[Safeguard], trace: Trace) -> None:
+        self.seed = seed
+        self.profile = profile
+        self.safeguards = safeguards
+        self.trace = trace
+        self.scheduler = Scheduler()
+        self.ledger = Ledger()
+        self.history = AppliedHistory()
+        self.watch = Watch()
+        self._after_step: list[Callable[[], None]] = []
+        rng = self.rng("shape")
+        voters = rng.choice(profile.voters)
+        self.names = [f"n{number}" for number in range(1, voters + profile.learners + 1)]
+        self.first_voters = frozenset(self.names[:voters])
+        self.encodes = rng.random() < 0.6
+        """Whether messages go through the real wire codec; the other runs are faster."""
+        duplicates = self.rng("duplicates")
+        self.network: Network[Message] = Network(
+            self.names,
+            self.scheduler,
+            self.rng("network"),
+            trace,
+            profile.network_options(),
+            deliver=self._deliver,
+            notify=self._notify,
+            silent=lambda node, peer: self.replicas[node].silent(peer),
+            repeats=lambda _: 2 if profile.duplicate and duplicates.random() < profile.duplicate else 1,
+        )
+        drift = profile.clock_drift
+        self.replicas = {
+            name: Replica(
+                name,
+                self,
+                Disk(self.rng(f"disk {name}"), profile.flush_s),
+                NodeClock(self.scheduler, rate=rng.uniform(1 - drift, 1 + drift), start=rng.uniform(0, 1e4)),
+            )
+            for name in self.names
+        }
+        self.inspector = Inspector(self)
+        for replica in self.in_order():
+            replica.start()
+        self.workload = Workload(self, self.rng("workload"))
+        self.operator = Operator(self, self.rng("operator"))
+
+    def rng(self, purpose: str) -> random.Random:
+        """A random stream of its own for one purpose, so that one part's draws do not shift another's."""
+        return random.Random(f"{self.seed} {purpose}")
+
+    def note(self, who: str, what: str) -> None:
+        """Put an event into the trace."""
+        self.trace.add(self.scheduler.now, who, what)
+
+    def in_order(self) -> list[Replica]:
+        """All replicas, always in the same order."""
+        return list(self.replicas.values())
+
+    def leaders(self) -> list[Replica]:
+        """Replicas that can act and take themselves for the leader; more than one for a while, at times."""
+        return [
+            replica
+            for replica in self.replicas.values()
+            if replica.group is not None and not replica.paused and replica.group.role == Role.LEADER
+        ]
+
+    def voters_now(self) -> frozenset[str]:
+        """The voters as the latest leader sees them."""
+        groups = [replica.group for replica in self.replicas.values() if replica.group is not None]
+        return max(groups, key=lambda group: group.commit_index).membership.voters
+
+    def may_damage(self, replica: Replica) -> bool:
+        """Whether durable data may be lost here: only ever on one replica of three or more at a time."""
+        return len(self.first_voters) >= 3 and not any(other.damaged for other in self.replicas.values())
+
+    # What replicas report.
+
+    def send(self, source: str, target: str, message: Message) -> None:
+        """Put one message of a replica's outbox on its link."""
+        if target in self.replicas:
+            self.network.send(source, target, through_wire(message) if self.encodes else copied(message))
+
+    def after_step(self, action: Callable[[], None]) -> None:
+        """Do something once the step under way has been inspected."""
+        self._after_step.append(action)
+
+    def inspect(self, replica: Replica) -> None:
+        """Check a replica that has just done something, then what it told its users meanwhile."""
+        self.inspector.look(replica)
+        actions, self._after_step = self._after_step, []
+        for action in actions:
+            action()
+
+    def _deliver(self, source: str, target: str, message: Message) -> None:
+        self.note(target, f"gets {message.kind} of {source}")
+        self.replicas[target].deliver(source, message)
+
+    def _notify(self, source: str, target: str, up: bool) -> None:
+        self.replicas[source].link(target, up)

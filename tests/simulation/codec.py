@@ -1,0 +1,26 @@
+"""A message on its way: through the real wire codec, or copied so that nothing is shared by reference."""
+
+from __future__ import annotations
+
+from consensus.types import Message
+from consensus.wire import decode_packet, encode_packet
+from tests.simulation.violation import require
+
+GROUP_ID = 7
+
+
+def through_wire(message: Message) -> Message:
+    """What the receiver's link makes of the bytes that the sender's link makes."""
+    header, *body = encode_packet([(GROUP_ID, message)])
+    [(group_id, decoded)] = decode_packet(header, b"".join(body))
+    require(
+        (group_id, decoded) == (GROUP_ID, message),
+        "the wire changes nothing",
+        lambda: f"{message.kind} {message.fields} came out as {decoded.kind} {decoded.fields}",
+    )
+    return decoded
+
+
+def copied(message: Message) -> Message:
+    """The same message with containers of its own; frames and bytes are immutable."""
+    return Message(message.kind, dict(message.fields), list(message.frames), message.state)

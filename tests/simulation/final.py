@@ -1,0 +1,80 @@
+"""The last look: every byte that every replica holds, against what was promised."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from floodmark.frame import FrameKind, iterate
+
+from storage.errors import LogCorrupt
+from tests.simulation.ledger import VIRTUAL_FIRST_INDEX, brief
+from tests.simulation.machine import AppliedHistory, ChainMachine
+from tests.simulation.violation import require
+
+if TYPE_CHECKING:
+    from tests.simulation.cluster import Cluster
+    from tests.simulation.replica import Replica
+
+READ_BYTES = 3000
+
+
+def check_everything(cluster: Cluster) -> None:
+    """Raise a ``Violation`` when a replica's log, reads or state differ from the ledger."""
+    expected = AppliedHistory()
+    reference = ChainMachine("the ledger", expected)
+    for index in range(VIRTUAL_FIRST_INDEX + 1, cluster.ledger.highest + 1):
+        frame = cluster.ledger.committed[index]
+        if frame.kind in (FrameKind.RECORDS, FrameKind.COMMAND):
+            reference.apply(frame)
+            cluster.history.check("the ledger", index, reference.snapshot()[8:])
+    for replica in cluster.in_order():
+        if replica.group is not None:
+            try:
+                _log_holds_what_was_committed(cluster, replica)
+                _reads_give_the_same_bytes(cluster, replica)
+            except LogCorrupt:
+                # Damage that nobody has read yet is found by whoever reads it, and never served.
+                require(replica.damaged, "no corruption by itself", lambda: replica.name)
+
+
+def _log_holds_what_was_committed(cluster: Cluster, replica: Replica) -> None:
+    log, group = replica.log, replica.group
+    assert log is not None
+    assert group is not None
+    expected = log.base_index
+    for frame in log.frames(log.base_index, group.commit_index):
+        require(
+            frame == cluster.ledger.committed[expected],
+            "committed logs agree",
+            lambda: f"{replica.name} holds {brief(frame)}",
+        )
+        expected += 1
+    require(
+        expected == group.commit_index + 1 or group.commit_index < log.base_index,
+        "what is committed is in the log",
+        lambda: f"{replica.name} lists entries up to {expected - 1} of {group.commit_index}",
+    )
+
+
+def _reads_give_the_same_bytes(cluster: Cluster, replica: Replica) -> None:
+    """Read as consumers do, from the log's start to the high watermark."""
+    log, group = replica.log, replica.group
+    assert log is not None
+    assert group is not None
+    offset, end = log.start_offset, group.high_watermark
+    while offset < end:
+        data = log.read(offset, end_offset=end, max_bytes=READ_BYTES)
+        start = offset
+        for frame in iterate(data):
+            require(
+                frame == cluster.ledger.committed.get(frame.index),
+                "consumers read what was committed",
+                lambda: f"{replica.name} served {brief(frame)}",
+            )
+            require(
+                frame.record_count == 0 or frame.first_offset == offset,
+                "consumers skip no offset",
+                lambda: f"{replica.name} served {brief(frame)} at offset {offset}",
+            )
+            offset = frame.next_offset
+        require(offset > start, "reads go on", lambda: f"{replica.name} is stuck at {offset} of {end}")

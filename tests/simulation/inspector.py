@@ -1,0 +1,106 @@
+"""Looks at a replica after each of its steps and reports what it sees to the checkers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from consensus.types import Role
+from tests.simulation.ledger import VIRTUAL_FIRST_INDEX, brief
+from tests.simulation.violation import require
+from tests.simulation.watch import View
+
+if TYPE_CHECKING:
+    from tests.simulation.cluster import Cluster
+    from tests.simulation.replica import Replica
+
+LEADER_WITHOUT_MAJORITY_S = 2.0
+"""A leader that hears of no majority for this long should long have stepped down."""
+SWEEP_S = 0.25
+
+
+class Inspector:
+    """The eyes of the checkers."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        cluster.scheduler.after(SWEEP_S, self._sweep)
+
+    def look(self, replica: Replica) -> None:
+        """Check terms, votes and leadership, then every entry that this replica newly calls committed."""
+        group, vote = replica.group, replica.vote
+        if group is None or vote is None:
+            return
+        is_leader = group.role == Role.LEADER
+        commit = group.commit_index
+        view = View(group.term, is_leader, commit, group.high_watermark, vote.term, vote.voted_for)
+        if view != replica.last_view:
+            self._cluster.watch.look(replica.name, view)
+            before = replica.last_view
+            if before is None or (before.term, before.is_leader) != (view.term, is_leader):
+                self._cluster.note(replica.name, f"is {group.role} of term {view.term}")
+            if is_leader and (before is None or not before.is_leader):
+                replica.leads_since = self._cluster.scheduler.now
+            replica.last_view = view
+            self._commits(replica, commit)
+            require(
+                group.high_watermark <= self._cluster.ledger.next_offset_after(commit),
+                "nothing above the high watermark is shown",
+                lambda: f"{replica.name} shows {group.high_watermark} with commit index {commit}",
+            )
+
+    def _commits(self, replica: Replica, commit: int) -> None:
+        log, ledger = replica.log, self._cluster.ledger
+        assert log is not None
+        require(
+            commit <= log.last_index,
+            "what is committed is in the log",
+            lambda: f"{replica.name} has commit index {commit} and entries up to {log.last_index}",
+        )
+        first = max(replica.checked + 1, log.base_index, VIRTUAL_FIRST_INDEX + 1)
+        for index in range(first, commit + 1):
+            frame = log.frame(index)
+            if ledger.commit(replica.name, frame):
+                self._cluster.note(replica.name, f"commits {brief(frame)}")
+                self._durable(replica, index, frame.term)
+        replica.checked = max(replica.checked, commit)
+
+    def _durable(self, replica: Replica, index: int, term: int) -> None:
+        """A majority of the voters has the entry on disk at the moment when it is first called committed."""
+        group = replica.group
+        assert group is not None
+        voters = group.membership.voters
+        holders = sorted(name for name in voters if self._cluster.replicas[name].has_durably(index, term))
+        require(
+            len(holders) >= group.membership.quorum,
+            "committed is on disk on a majority",
+            lambda: (
+                f"{replica.name} commits {index} of term {term}, durable on {holders} of {sorted(voters)}"
+            ),
+        )
+
+    def _sweep(self) -> None:
+        for replica in self._cluster.leaders():
+            self._hears_majority(replica)
+        self._cluster.scheduler.after(SWEEP_S, self._sweep)
+
+    def _hears_majority(self, replica: Replica) -> None:
+        assert replica.group is not None
+        now = self._cluster.scheduler.now
+        if replica.group.asleep:
+            replica.awake_since = now
+        since = now - LEADER_WITHOUT_MAJORITY_S
+        if max(replica.leads_since, replica.awake_since) > since:
+            return
+        membership = replica.group.membership
+        heard = [
+            name
+            for name in membership.voters
+            if name == replica.name or self._cluster.network.heard.get((name, replica.name), -1.0) > since
+        ]
+        require(
+            len(heard) >= membership.quorum,
+            "a leader without a majority steps down",
+            lambda: (
+                f"{replica.name} leads term {replica.group and replica.group.term} and hears {sorted(heard)}"
+            ),
+        )

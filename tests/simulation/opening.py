@@ -1,0 +1,61 @@
+"""From a disk to a running group, by the same steps that a node takes."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from consensus.group import Group
+from consensus.types import Membership
+from node.replica_store import ReplicaStore
+from storage.log import Log
+from storage.options import LogOptions
+from storage.vote import VoteFile
+from tests.simulation.codec import GROUP_ID
+from tests.simulation.disk import DATA
+from tests.simulation.machine import ChainMachine
+
+if TYPE_CHECKING:
+    from tests.simulation.cluster import Cluster
+    from tests.simulation.replica import Replica
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """All that one life of a replica works with."""
+
+    log: Log
+    vote: VoteFile
+    group: Group
+
+
+def open_replica(replica: Replica, cluster: Cluster, life: str) -> Opened:
+    """Raises ``StorageError`` when the disk does not let it."""
+    store = ReplicaStore(replica.disk.fs, DATA)
+    profile = cluster.profile
+    options = LogOptions(
+        segment_bytes=profile.segment_bytes,
+        index_interval_bytes=256,
+        tail_bytes_max=profile.tail_bytes_max,
+        open_files_max=3,
+        loaded_indexes_max=2,
+    )
+    opened = store.open(GROUP_ID, options, known=replica.known, wiped=replica.wiped)
+    replica.known = True
+    voters = cluster.first_voters
+    group = Group(
+        group_id=GROUP_ID,
+        node_id=replica.name,
+        log=opened.log,
+        vote=opened.vote,
+        machine=ChainMachine(replica.name, cluster.history),
+        membership=Membership(voters, frozenset(cluster.names) - voters),
+        clock=replica.clock,
+        random=random.Random(f"{cluster.seed} {life}"),
+        options=profile.group_options(),
+        voting=not opened.lost,
+        safeguards=cluster.safeguards,
+    )
+    store.settle(GROUP_ID)
+    return Opened(opened.log, opened.vote, group)

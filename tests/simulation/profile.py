@@ -1,0 +1,181 @@
+"""What kinds of runs there are: how big, how slow, and which faults strike how often."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+from consensus.types import GroupOptions
+from tests.simulation.network import NetworkOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One kind of run. ``faults`` gives how often each fault strikes, per virtual second."""
+
+    name: str
+    faults: dict[str, float]
+    duration_s: float = 12.0
+    voters: tuple[int, ...] = (3, 3, 5)
+    learners: int = 0
+    proposals_per_s: float = 25.0
+    payload_bytes_max: int = 300
+    burst_max: int = 4
+    flush_s: tuple[float, float] = (0.0005, 0.01)
+    delay_s: tuple[float, float] = (0.001, 0.01)
+    append_bytes_max: int = 4096
+    unacknowledged_bytes_max: int = 16_384
+    tail_bytes_max: int = 8192
+    quiesce_after_s: float = 0.5
+    segment_bytes: int = 4096
+    clock_drift: float = 0.0
+    duplicate: float = 0.0
+    """Chance that a message that was handed over is handed over again."""
+    extra: dict[str, float] = field(default_factory=dict)
+    """How often the workload's rarer operations come, per virtual second."""
+
+    def group_options(self) -> GroupOptions:
+        """Timing as in production, sizes small, so that every limit is met in seconds."""
+        return GroupOptions(
+            append_bytes_max=self.append_bytes_max,
+            unacknowledged_bytes_max=self.unacknowledged_bytes_max,
+            quiesce_after_s=self.quiesce_after_s,
+        )
+
+    def network_options(self) -> NetworkOptions:
+        """Delays of this kind of run."""
+        return NetworkOptions(delay_min_s=self.delay_s[0], delay_max_s=self.delay_s[1])
+
+
+_USUAL = {"barrier": 2.0, "transfer": 0.15, "checkpoint": 0.4, "trim": 0.2}
+
+PROFILES: tuple[Profile, ...] = (
+    Profile("calm", {}, extra=_USUAL, duration_s=6.0),
+    Profile(
+        "flaky network",
+        {"break": 1.5, "cut pair": 0.3, "isolate": 0.2, "stall": 0.4, "slow link": 0.2, "crash": 0.1},
+        extra=_USUAL,
+    ),
+    Profile(
+        "one-way partitions",
+        {"cut one way": 0.7, "stall": 0.7, "stall node": 0.3, "crash": 0.08},
+        extra=_USUAL,
+    ),
+    Profile(
+        "crashes",
+        {"crash": 0.8, "power failure": 0.15, "pause": 0.3, "break": 0.3},
+        extra=_USUAL,
+    ),
+    Profile(
+        "many restarts",
+        {"crash": 2.0, "power failure": 0.3},
+        flush_s=(0.001, 0.05),
+        extra=_USUAL | {"checkpoint": 1.5},
+    ),
+    Profile(
+        "slow disks",
+        {"crash": 0.4, "power failure": 0.2, "isolate": 0.15, "slow disk": 0.3},
+        flush_s=(0.01, 0.3),
+        extra=_USUAL,
+    ),
+    Profile(
+        "failing disks",
+        {
+            "write error": 0.3,
+            "sync error": 0.3,
+            "disk full": 0.2,
+            "crash": 0.3,
+            "power failure": 0.1,
+            "break": 0.3,
+        },
+        extra=_USUAL,
+    ),
+    Profile(
+        "corruption",
+        {"flip": 0.3, "wipe": 0.12, "crash": 0.5, "isolate": 0.15, "break": 0.3},
+        extra=_USUAL,
+        duration_s=16.0,
+    ),
+    Profile(
+        "tiny appends",
+        {"isolate": 0.4, "cut pair": 0.3, "break": 0.8, "crash": 0.2, "stall": 0.3},
+        append_bytes_max=400,
+        unacknowledged_bytes_max=1200,
+        tail_bytes_max=1000,
+        burst_max=12,
+        proposals_per_s=20.0,
+        extra=_USUAL,
+    ),
+    Profile(
+        "far behind",
+        {"isolate": 0.25, "long crash": 0.25, "break": 0.2},
+        segment_bytes=1024,
+        proposals_per_s=40.0,
+        extra=_USUAL | {"trim": 2.0, "checkpoint": 1.0},
+    ),
+    Profile(
+        "membership",
+        {"crash": 0.3, "isolate": 0.2, "break": 0.4, "stall": 0.2, "power failure": 0.05},
+        voters=(2, 3, 3, 4),
+        learners=1,
+        extra=_USUAL | {"membership": 1.0},
+        duration_s=16.0,
+    ),
+    Profile(
+        "pauses and clocks",
+        {"pause": 0.6, "clock jump": 0.4, "stall": 0.4, "crash": 0.1},
+        clock_drift=0.2,
+        extra=_USUAL,
+    ),
+    Profile(
+        "late and twice",
+        {"stall": 0.8, "stall node": 0.5, "isolate": 0.3, "crash": 0.2},
+        voters=(3, 5, 5),
+        delay_s=(0.001, 0.15),
+        duplicate=0.2,
+        extra=_USUAL | {"transfer": 0.4},
+    ),
+    Profile(
+        "alone",
+        {"crash": 0.8, "pause": 0.2, "sync error": 0.1},
+        voters=(1,),
+        duration_s=6.0,
+        extra=_USUAL,
+    ),
+    Profile(
+        "everything",
+        {
+            "break": 0.4,
+            "cut pair": 0.1,
+            "cut one way": 0.15,
+            "isolate": 0.15,
+            "stall": 0.2,
+            "slow link": 0.1,
+            "crash": 0.3,
+            "power failure": 0.05,
+            "pause": 0.15,
+            "clock jump": 0.05,
+            "slow disk": 0.1,
+            "write error": 0.05,
+            "sync error": 0.05,
+            "disk full": 0.05,
+            "flip": 0.08,
+            "wipe": 0.05,
+        },
+        voters=(3, 5),
+        learners=1,
+        clock_drift=0.05,
+        extra=_USUAL | {"membership": 0.2, "trim": 0.6},
+        duration_s=20.0,
+    ),
+)
+
+
+def profile_of(seed: int) -> Profile:
+    """The kind of run that a seed stands for: each kind comes equally often."""
+    return PROFILES[seed % len(PROFILES)]
+
+
+def voters_of(profile: Profile, rng: random.Random) -> int:
+    """How many voters this run starts with."""
+    return rng.choice(profile.voters)

@@ -1,0 +1,85 @@
+"""One run from one seed: faults and load first, then healing, then a last look at everything."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from dataclasses import dataclass
+
+from consensus.safeguards import Safeguard
+from tests.simulation.cluster import Cluster
+from tests.simulation.final import check_everything
+from tests.simulation.healing import Healing
+from tests.simulation.nemesis import Nemesis
+from tests.simulation.profile import Profile, profile_of
+from tests.simulation.trace import Trace
+from tests.simulation.violation import Violation
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of one run. ``rule`` and ``failure`` are None when every promise was kept."""
+
+    seed: int
+    profile: str
+    digest: str
+    virtual_s: float
+    real_s: float
+    stored: int
+    faults: int
+    leaders: int
+    rule: str | None
+    failure: str | None
+
+
+def simulate(
+    seed: int,
+    *,
+    disabled: frozenset[Safeguard] = frozenset(),
+    profile: Profile | None = None,
+    listener: list[str] | None = None,
+) -> Result:
+    """Run one seed to its end or to the first broken promise. The same seed gives the same run, anywhere."""
+    began = time.perf_counter()
+    trace = Trace()
+    trace.listener = listener
+    profile = profile or profile_of(seed)
+    cluster: Cluster | None = None
+    nemesis: Nemesis | None = None
+    rule = failure = None
+    try:
+        cluster = Cluster(seed, profile, frozenset(Safeguard) - disabled, trace)
+        nemesis = Nemesis(cluster, cluster.rng("nemesis"))
+        cluster.scheduler.run(profile.duration_s)
+        nemesis.stop()
+        cluster.workload.stop()
+        cluster.operator.stop()
+        Healing(cluster, cluster.rng("healing")).run()
+        check_everything(cluster)
+    except Violation as violation:
+        rule, failure = violation.rule, str(violation)
+    except Exception as error:  # noqa: BLE001 - whatever the code under test raises is a finding.
+        rule, failure = f"no {type(error).__name__}", traceback.format_exc()
+    if failure is not None:
+        failure = explain(seed, profile, failure, trace, disabled)
+    return Result(
+        seed=seed,
+        profile=profile.name,
+        digest=trace.digest,
+        virtual_s=cluster.scheduler.now if cluster else 0.0,
+        real_s=time.perf_counter() - began,
+        stored=cluster.workload.stored if cluster else 0,
+        faults=sum(nemesis.struck.values()) if nemesis else 0,
+        leaders=len(cluster.watch.leader_of) if cluster else 0,
+        rule=rule,
+        failure=failure,
+    )
+
+
+def explain(seed: int, profile: Profile, failure: str, trace: Trace, disabled: frozenset[Safeguard]) -> str:
+    """All that a person needs to start looking."""
+    switches = "".join(f" --disable {safeguard.name}" for safeguard in sorted(disabled, key=str))
+    return (
+        f"{trace.tail()}\n\nseed {seed} (profile {profile.name!r}, {trace.count} events): {failure}\n"
+        f"replay: scripts/simulate --seed {seed}{switches}\n"
+    )

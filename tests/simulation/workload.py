@@ -1,0 +1,145 @@
+"""What users and operators do meanwhile: proposals, barriers, leadership transfers, checkpoints, trims."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from floodmark.batch import encode
+from floodmark.frame import FrameKind
+from floodmark.record import Record
+
+from consensus.types import NotLeader, NotStored, Outcome, Stored
+from tests.simulation.ledger import Asked
+
+if TYPE_CHECKING:
+    from tests.simulation.cluster import Cluster
+    from tests.simulation.replica import Replica
+
+
+class Workload:
+    """Proposes unique record batches and commands wherever a replica takes itself for the leader."""
+
+    def __init__(self, cluster: Cluster, rng: random.Random) -> None:
+        self._cluster = cluster
+        self._rng = rng
+        self._active = True
+        self.asked = self.stored = self.not_stored = self.unknown = self.barriers = 0
+        profile = cluster.profile
+        self._repeat(profile.proposals_per_s, self._burst)
+        actions = {
+            "barrier": self._barrier,
+            "transfer": self._transfer,
+            "checkpoint": self._checkpoint,
+            "trim": self._trim,
+        }
+        for name, action in actions.items():
+            if name in profile.extra:
+                self._repeat(profile.extra[name], action)
+
+    def stop(self) -> None:
+        """Propose nothing more by itself."""
+        self._active = False
+
+    def _repeat(self, rate: float, action: object) -> None:
+        assert callable(action)
+
+        def again() -> None:
+            if self._active:
+                action()
+                self._repeat(rate, action)
+
+        self._cluster.scheduler.after(self._rng.expovariate(rate), again)
+
+    def _leader(self) -> Replica | None:
+        leaders = self._cluster.leaders()
+        return self._rng.choice(leaders) if leaders else None
+
+    def _burst(self) -> None:
+        """Several proposals at once now and then, so that appends carry more than one entry."""
+        leader = self._leader()
+        if leader is not None:
+            count = self._rng.randint(1, self._cluster.profile.burst_max) if self._rng.random() < 0.3 else 1
+            for _ in range(count):
+                self.propose(leader)
+
+    def propose(self, replica: Replica) -> None:
+        """One batch of records, or now and then a command; its outcome goes to the ledger."""
+        group = replica.group
+        if group is None:
+            return
+        self.asked += 1
+        number = self.asked
+        text = b"%d:" % number + bytes(self._rng.randrange(self._cluster.profile.payload_bytes_max))
+        is_command = self._rng.random() < 0.1
+        count = 0 if is_command else self._rng.randint(1, 5)
+        now_ms = int(self._cluster.scheduler.now * 1000)
+        payload = text if is_command else encode([Record(now_ms, None, text)] * count)
+        ledger = self._cluster.ledger
+        ledger.ask(payload, Asked(number, count))
+
+        def done(outcome: Outcome) -> None:
+            self._cluster.after_step(lambda: self._answered(replica, number, payload, outcome))
+
+        kind = FrameKind.COMMAND if is_command else FrameKind.RECORDS
+        try:
+            proposal = group.propose(kind, payload, append_time=now_ms, record_count=count)
+        except NotLeader:
+            ledger.answer_not_stored(payload)
+            return
+        self._cluster.note(replica.name, f"proposes #{number}")
+        proposal.add_done_callback(done)
+        replica.wake()
+
+    def _answered(self, replica: Replica, number: int, payload: bytes, outcome: Outcome) -> None:
+        ledger = self._cluster.ledger
+        if isinstance(outcome, Stored):
+            self.stored += 1
+            ledger.answer_stored(payload, outcome)
+            self._cluster.note(replica.name, f"stored #{number} at {outcome.index} term {outcome.term}")
+        elif isinstance(outcome, NotStored):
+            self.not_stored += 1
+            ledger.answer_not_stored(payload)
+            self._cluster.note(replica.name, f"did not store #{number}")
+        else:
+            self.unknown += 1
+
+    def _barrier(self) -> None:
+        """Any replica may be asked, and one that believes to lead is asked most."""
+        replica = self._leader() or self._cluster.in_order()[0]
+        if self._rng.random() < 0.3:
+            replica = self._rng.choice(self._cluster.in_order())
+        if replica.group is None or replica.paused:
+            return
+        floor = self._cluster.ledger.highest_stored
+        name = replica.name
+
+        def done(index: int | None) -> None:
+            if index is not None:
+                self.barriers += 1
+                self._cluster.ledger.answer_barrier(name, floor, index)
+
+        replica.group.barrier().add_done_callback(done)
+        replica.wake()
+
+    def _transfer(self) -> None:
+        leader = self._leader()
+        if leader is not None and leader.group is not None:
+            others = [name for name in self._cluster.names if name != leader.name]
+            target = self._rng.choice([None, *others])
+            started = leader.group.transfer(target)
+            self._cluster.note(leader.name, f"transfer to {target}: {started}")
+            leader.wake()
+
+    def _checkpoint(self) -> None:
+        replica = self._rng.choice(self._cluster.in_order())
+        if replica.group is not None and not replica.paused:
+            replica.guarded(replica.group.checkpoint)
+
+    def _trim(self) -> None:
+        """Retention: on one replica alone, as clocks and restarts make it in reality."""
+        replica = self._rng.choice(self._cluster.in_order())
+        group = replica.group
+        if group is not None and not replica.paused:
+            before = group.applied_index - self._rng.randint(0, 40)
+            replica.guarded(lambda: group.compact(before))
