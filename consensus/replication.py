@@ -33,6 +33,7 @@ class Peer:
         "next",
         "probe_is_out",
         "probing",
+        "trusted",
         "under_way",
         "under_way_bytes",
     )
@@ -43,6 +44,7 @@ class Peer:
         self.attempt = 0
         self.acked_round = 0
         self.heard_at = now
+        self.trusted = True
         self.probing = True
         self.probe_is_out = False
         self.under_way: deque[tuple[int, int]] = deque()
@@ -121,6 +123,11 @@ class Replication:
         peer = self.peers.get(name)
         return peer.match if peer is not None else 0
 
+    def is_trusted(self, name: str) -> bool:
+        """Whether a member's acknowledgements count: not after it lost its data, until it is a voter no more."""
+        peer = self.peers.get(name)
+        return peer is None or peer.trusted
+
     def on_ack(self, source: str, fields: dict[str, Any]) -> None:
         """An acknowledgement of this term (the checks have seen to that)."""
         core = self._core
@@ -130,6 +137,7 @@ class Replication:
         next_index = fields["next_index"]
         peer.heard_at = core.now
         peer.acked_round = max(peer.acked_round, fields["round"])
+        peer.trusted = fields["trusted"]
         if fields["success"]:
             peer.matched(next_index - 1)
             if next_index >= core.log.base_index:
