@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from consensus.framing import FramingError
-from consensus.handshake import Identity
+from consensus.framing import FramingError, pack_prefix
+from consensus.handshake import CHALLENGE_BYTES, WELCOME_BYTES, Dialing, Identity
 from consensus.link_types import LinkHooks, LinkOptions
 from consensus.links import PeerLinks, Routed
 from consensus.types import Message
-from consensus.wire import WireError, decode_packet
+from consensus.wire import WireError, decode_packet, encode_packet
 
 FAST = LinkOptions(heartbeat_s=0.02, silence_s=0.2, dead_after_s=0.6, handshake_timeout_s=0.5)
 SECRET = b"a secret of the tests"
@@ -90,3 +90,35 @@ def bulky(number: int, size: int) -> Routed:
     """A large message that carries a number."""
     fields = {"term": number, "index": 1, "entry_term": 1, "offset": 0, "voters": ["a"], "learners": []}
     return 1, Message("install", fields | {"round": 0, "attempt": 0}, state=bytes(size))
+
+
+async def closed(reader: asyncio.StreamReader) -> bytes:
+    """Everything until the other side closes the connection."""
+    async with asyncio.timeout(10):
+        try:
+            return await reader.read()
+        except ConnectionResetError:
+            return b""
+
+
+async def raw_link(
+    node: LinkNode, name: str, *, epoch: int, process: bytes = b"one process here"
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection to a node, authenticated by hand."""
+    identity = Identity(cluster_id="c1", node_id=name, incarnation="x", secret=SECRET, process=process)
+    dialing = Dialing(identity, node.node_id, epoch)
+    reader, writer = await asyncio.open_connection(*node.address)
+    try:
+        writer.write(dialing.hello)
+        writer.write(dialing.answer(await reader.readexactly(CHALLENGE_BYTES)))
+        dialing.check(await reader.readexactly(WELCOME_BYTES))
+    except BaseException:
+        writer.close()
+        raise
+    return reader, writer
+
+
+def raw_packet(*messages: Routed) -> bytes:
+    """A packet as it travels."""
+    header, *body = encode_packet(list(messages))
+    return b"".join([pack_prefix(len(header), sum(map(len, body))), header, *body])

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from consensus.link_types import LinkOptions
-from tests.consensus.link_nodes import FAST, LinkNode, bulky, numbered
+from tests.consensus.link_nodes import FAST, LinkNode, bulky, closed, numbered, raw_link, raw_packet
 from tests.support.loops import on_both_loops
 from tests.support.proxy import FaultProxy
 
@@ -124,21 +124,37 @@ async def test_a_broken_link_is_made_again_and_delivers_in_order_at_most_once():
 
 @on_both_loops
 async def test_a_newer_connection_silences_the_older_one():
-    """What the older connection still carries is not delivered after the newer one is there (H2)."""
-    a, b = LinkNode("a"), LinkNode("b")
-    async with running(a, b), proxied(b) as proxy:
-        a.links.dial("b", *proxy.address)
-        await a.until_up("b")
-        proxy.pause()
-        a.links.send("b", [numbered(1)])
-        a.links.dial("b", *b.address)
-        await a.until(lambda: a.events[-2:] == [("down", "b"), ("up", "b")])
-        a.links.send("b", [numbered(2)])
-        await b.until(lambda: b.numbers("a") == [2])
-        proxy.resume()
-        a.links.send("b", [numbered(3)])
-        await b.until(lambda: 3 in b.numbers("a"))
-        assert b.numbers("a") == [2, 3]
+    """What still comes on the older connection is not delivered once the newer one is there (H2)."""
+    b = LinkNode("b")
+    async with running(b):
+        older_reader, older = await raw_link(b, "a", epoch=1)
+        older.write(raw_packet(numbered(1)))
+        await b.until(lambda: b.numbers("a") == [1])
+        _, newer = await raw_link(b, "a", epoch=2)
+        older.write(raw_packet(numbered(2)))
+        await closed(older_reader)
+        newer.write(raw_packet(numbered(3)))
+        await b.until(lambda: b.numbers("a")[-1:] == [3])
+        assert b.numbers("a") == [1, 3]
+        older.close()
+        newer.close()
+
+
+@on_both_loops
+async def test_an_older_connection_that_comes_late_is_refused():
+    """A process's connections count by their epoch, not by when they arrive."""
+    b = LinkNode("b")
+    async with running(b):
+        _, newer = await raw_link(b, "a", epoch=2)
+        with pytest.raises(asyncio.IncompleteReadError):
+            await raw_link(b, "a", epoch=1)
+        newer.write(raw_packet(numbered(1)))
+        await b.until(lambda: b.numbers("a") == [1])
+        _, other = await raw_link(b, "a", epoch=1, process=b"its next process")
+        other.write(raw_packet(numbered(2)))
+        await b.until(lambda: b.numbers("a") == [1, 2])
+        newer.close()
+        other.close()
 
 
 @on_both_loops

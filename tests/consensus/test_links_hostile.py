@@ -15,9 +15,9 @@ import structlog
 from structlog.testing import capture_logs
 
 from consensus.framing import pack_prefix
-from consensus.handshake import CHALLENGE_BYTES, WELCOME_BYTES, Dialing, Identity
+from consensus.handshake import CHALLENGE_BYTES, Dialing, Identity
 from consensus.link_types import LinkOptions
-from tests.consensus.link_nodes import FAST, SECRET, LinkNode, numbered
+from tests.consensus.link_nodes import FAST, SECRET, LinkNode, closed, numbered, raw_link
 
 
 @contextlib.asynccontextmanager
@@ -34,26 +34,6 @@ async def target(options: LinkOptions = FAST) -> AsyncIterator[LinkNode]:
     finally:
         await honest.links.stop()
         await node.links.stop()
-
-
-async def closed(reader: asyncio.StreamReader) -> bytes:
-    """Everything until the node closes the connection."""
-    async with asyncio.timeout(10):
-        try:
-            return await reader.read()
-        except ConnectionResetError:
-            return b""
-
-
-async def authenticate(node: LinkNode) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """An attacker who knows the secret."""
-    identity = Identity(cluster_id="c1", node_id="evil", incarnation="x", secret=SECRET)
-    dialing = Dialing(identity, "b", 1)
-    reader, writer = await asyncio.open_connection(*node.address)
-    writer.write(dialing.hello)
-    writer.write(dialing.answer(await reader.readexactly(CHALLENGE_BYTES)))
-    dialing.check(await reader.readexactly(WELCOME_BYTES))
-    return reader, writer
 
 
 @pytest.mark.parametrize(
@@ -114,7 +94,7 @@ async def test_a_node_of_another_cluster_never_gets_a_link(change):
 async def test_an_authenticated_length_claim_above_the_cap_allocates_nothing():
     """Four gigabytes are claimed; the connection is closed."""
     async with target() as node:
-        reader, writer = await authenticate(node)
+        reader, writer = await raw_link(node, "evil", epoch=1)
         tracemalloc.start()
         writer.write(struct.pack("<II", 100, 0xFFFF_FFFF) + b"x" * 1000)
         await closed(reader)
@@ -127,7 +107,7 @@ async def test_an_authenticated_length_claim_above_the_cap_allocates_nothing():
 async def test_a_packet_that_no_sound_peer_sends_closes_the_link():
     """What wire.py refuses is not delivered in part either."""
     async with target() as node:
-        reader, writer = await authenticate(node)
+        reader, writer = await raw_link(node, "evil", epoch=1)
         writer.write(pack_prefix(20, 4) + b"\xc1" * 20 + b"body")
         await closed(reader)
         writer.close()
