@@ -124,7 +124,7 @@ class Replication:
         return peer.match if peer is not None else 0
 
     def is_trusted(self, name: str) -> bool:
-        """Whether a member's acknowledgements count: not after it lost its data, until it is a voter no more."""
+        """Whether a member's acknowledgements count: not after it lost its data, while it is a voter."""
         peer = self.peers.get(name)
         return peer is None or peer.trusted
 
