@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from floodmark.limits import BATCH_RECORDS_MAX
 from floodmark.parcel import Parcel
@@ -42,18 +42,29 @@ class Collector:
         """Whether a parcel is open that more records fit into."""
         return self._open is not None
 
+    @property
+    def room(self) -> int:
+        """Bytes that the open parcel, or else a new one, has room for."""
+        return self._batch_bytes - (self._open.size if self._open is not None else 0)
+
     def add(self, record: Record, size: int) -> tuple[BatchOutcome, int]:
         """Take a record in; answers its batch's outcome and its place in the batch."""
+        return self.add_run((record,), size)
+
+    def add_run(self, records: Sequence[Record], size: int) -> tuple[BatchOutcome, int]:
+        """Take in records that fit into one batch together; answers the place of the first one."""
         parcel = self._open
-        if parcel is not None and parcel.size + size > self._batch_bytes:
+        if parcel is not None and (
+            parcel.size + size > self._batch_bytes or len(parcel.records) + len(records) > BATCH_RECORDS_MAX
+        ):
             self._close_parcel()
             parcel = None
         if parcel is None:
             parcel = self._open_parcel()
         index = len(parcel.records)
-        parcel.records.append(record)
+        parcel.records.extend(records)
         parcel.size += size
-        if parcel.size >= self._batch_bytes or index + 1 >= BATCH_RECORDS_MAX:
+        if parcel.size >= self._batch_bytes:
             self._close_parcel()
         return parcel.outcome, index
 

@@ -13,11 +13,8 @@ that may be stored under their old number are never sent under a new one: they e
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 
-import msgspec
-
-from floodmark.batch import CODEC_NONE, NO_PRODUCER
 from floodmark.collector import Collector
 from floodmark.errors import (
     FloodmarkError,
@@ -30,37 +27,11 @@ from floodmark.errors import (
     TooLarge,
     TransportError,
 )
+from floodmark.lane_options import LaneHost, LaneOptions
 from floodmark.pacing import Backoff
 from floodmark.parcel import Parcel
 from floodmark.produced import BatchOutcome
 from floodmark.record import Record
-
-
-class LaneOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What all lanes of a producer share. ``owns_epoch``: the epoch may be raised without asking anybody."""
-
-    linger_s: float
-    batch_bytes: int
-    codec: int = CODEC_NONE
-    producer_id: bytes = NO_PRODUCER
-    epoch: int = 0
-    owns_epoch: bool = True
-    in_flight_max: int = 1
-    delivery_timeout_s: float = 30.0
-
-    @property
-    def is_idempotent(self) -> bool:
-        """Whether batches are numbered, so that one that is sent twice is stored once."""
-        return self.producer_id != NO_PRODUCER
-
-
-class LaneHost(msgspec.Struct, frozen=True):
-    """What a lane needs: one attempt to store a parcel (answers the first offset), somebody to tell when a
-    parcel is settled, and whether another node could be asked at once."""
-
-    send: Callable[[Parcel], Awaitable[int]]
-    settled: Callable[[Parcel], None]
-    has_alternative: Callable[[], bool]
 
 
 class Lane:
@@ -89,9 +60,18 @@ class Lane:
         """Whether a batch is open that more records fit into."""
         return self._collector.is_open
 
+    @property
+    def room(self) -> int:
+        """Bytes that the open batch, or else a new one, has room for."""
+        return self._collector.room
+
     def add(self, record: Record, size: int) -> tuple[BatchOutcome, int]:
         """Take a record in, without waiting; answers its batch's outcome and its place in the batch."""
         return self._collector.add(record, size)
+
+    def add_run(self, records: Sequence[Record], size: int) -> tuple[BatchOutcome, int]:
+        """Take in records that fit into one batch together; answers the place of the first one."""
+        return self._collector.add_run(records, size)
 
     def ripen(self) -> None:
         """Send what has gathered without waiting for more."""

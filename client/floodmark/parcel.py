@@ -18,7 +18,7 @@ _HEADER_OVERHEAD = 10
 def size_of(value: bytes, key: bytes | None, headers: Mapping[str, str] | None) -> int:
     """No less than what a record takes in a batch before compression."""
     size = len(value) + _RECORD_OVERHEAD
-    if key is not None:
+    if key:
         size += len(key)
     if headers:
         size += sum(len(n.encode()) + len(t.encode()) + _HEADER_OVERHEAD for n, t in headers.items())

@@ -42,7 +42,8 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes) -> FloodmarkE
     fields = {name: value for name, value in problem.items() if name not in _STANDARD_MEMBERS}
     fields.setdefault("http_status", status)
     retry_after = headers.get("Retry-After", "")
-    if "retry_after_s" not in fields and retry_after.replace(".", "", 1).isdigit():
+    # A node says it in ``retry_after_s``; its header, in whole seconds, is for others and far too coarse.
+    if "code" not in problem and retry_after.replace(".", "", 1).isdigit():
         fields["retry_after_s"] = float(retry_after)
     cls = ERRORS_BY_CODE.get(str(problem.get("code"))) or _BY_STATUS.get(status) or ServerError
     return cls(str(problem.get("detail") or problem.get("title") or f"HTTP status {status}"), **fields)

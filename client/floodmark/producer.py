@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import bisect
 import contextlib
-import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
-import msgspec
-
-from floodmark.errors import FloodmarkError, InvalidRequest, TransportError, UnknownPartition
-from floodmark.lane import Lane, LaneHost
+from floodmark.errors import FloodmarkError, TransportError
+from floodmark.lane import Lane
+from floodmark.lanes import Lanes
+from floodmark.limits import BATCH_RECORDS_MAX
 from floodmark.memory import MemoryBudget
 from floodmark.names import check_name
 from floodmark.pacing import Deadline
 from floodmark.parcel import Parcel, size_of
-from floodmark.partitioner import partition_for
 from floodmark.produced import Ack, AckList, BatchOutcome
 from floodmark.producer_options import ProducerOptions
 from floodmark.record import Record
 from floodmark.topics import Topics
-from floodmark.transport import BATCH_MEDIA_TYPE, GRACE_S, Request, Transport
-from floodmark.values import Key, Timestamp, key_of, record_of, timestamp_of, value_of
+from floodmark.transport import GRACE_S, Transport
+from floodmark.values import Key, Timestamp, record_of, records_of
 
 _UNSEEN_MAX: Final = 100
 
@@ -41,24 +41,28 @@ class Producer:
         self.options = options
         self._transport = transport
         self._topics = topics
-        self._lane_options = options.for_lanes()
-        self._lanes: dict[int, Lane] = {}
+        self._lanes: Lanes | None = None
         self._memory = MemoryBudget(options.memory_bytes_max)
-        self._partitions = 0
         self._record_bytes_max = 0
         self._opening = asyncio.Lock()
-        self._sticky = -1
         self._unseen: list[BatchOutcome] = []
         self._closed = False
 
     async def open(self) -> None:
         """Learn the topic's partitions. Called by the first ``send``; raises ``UnknownTopic``."""
-        if self._partitions == 0:
+        if self._lanes is None:
             async with self._opening:
-                if self._partitions == 0:
+                if self._lanes is None:
                     topic = await self._topics.describe(self.topic, timeout_s=self.options.delivery_timeout_s)
                     self._record_bytes_max = topic.config.max_record_bytes
-                    self._partitions = len(topic.partitions)
+                    self._lanes = Lanes(
+                        self.topic,
+                        len(topic.partitions),
+                        self.options.for_lanes(),
+                        acks=self.options.acks,
+                        transport=self._transport,
+                        settled=self._settled,
+                    )
 
     async def send(
         self,
@@ -72,7 +76,7 @@ class Producer:
         """Take one record in; waits only while ``memory_bytes_max`` are on their way. Await the result for
         the offset. Raises ``InvalidRequest`` or ``TooLarge`` for a record that can not be stored."""
         record = record_of(value, key=key, headers=headers, timestamp=timestamp)
-        if not self._partitions:
+        if self._lanes is None:
             await self.open()
         size = self._size(record)
         if not self._memory.try_take(size):
@@ -88,25 +92,39 @@ class Producer:
         timestamp: Timestamp = None,
     ) -> AckList:
         """Take many records in, with little work for each. ``keys`` has one key for each value."""
-        if keys is not None and len(keys) != len(values):
-            raise InvalidRequest(f"{len(values)} values and {len(keys)} keys")
-        time_ms = timestamp_of(timestamp)
-        records = []
-        for number, value in enumerate(values):
-            data, is_json = (value, False) if type(value) is bytes else value_of(value)
-            records.append(Record(time_ms, None if keys is None else key_of(keys[number]), data, is_json))
+        records = records_of(values, keys, timestamp)
         await self.open()
-        sizes = [self._size(record) for record in records]  # all are looked at before the first is taken in
-        runs: list[tuple[BatchOutcome, int, int]] = []
+        sizes = self._sizes(records)  # All are looked at before the first is taken in.
+        if keys is None or partition is not None:
+            return AckList(await self._send_run(records, sizes, partition))
+        runs = []
         for record, size in zip(records, sizes, strict=True):
             if not self._memory.try_take(size):
                 await self._wait_for_room(size)
-            outcome, index = self._add(record, size, partition)
-            if runs and runs[-1][0] is outcome:
-                runs[-1] = (outcome, runs[-1][1], runs[-1][2] + 1)
-            else:
-                runs.append((outcome, index, 1))
+            runs.append((*self._add(record, size, None), 1))
         return AckList(runs)
+
+    async def _send_run(
+        self, records: Sequence[Record], sizes: Sequence[int], partition: int | None
+    ) -> list[tuple[BatchOutcome, int, int]]:
+        """Records without keys go by as many as a batch has room for, not one by one."""
+        ends = list(itertools.accumulate(sizes))
+        runs: list[tuple[BatchOutcome, int, int]] = []
+        start = taken = 0
+        while start < len(records):
+            room = min(self._lane(None, partition).room, self._memory.limit)
+            stop = min(max(bisect.bisect_right(ends, taken + room), start + 1), start + BATCH_RECORDS_MAX)
+            size = ends[stop - 1] - taken
+            if not self._memory.try_take(size):
+                await self._wait_for_room(size)
+            try:
+                lane = self._lane(None, partition)
+            except FloodmarkError:
+                self._memory.give(size)
+                raise
+            runs.append((*lane.add_run(records[start:stop], size), stop - start))
+            start, taken = stop, ends[stop - 1]
+        return runs
 
     async def flush(self) -> None:
         """Wait until all that was taken in before is settled; at most ``delivery_timeout_s``.
@@ -129,7 +147,7 @@ class Producer:
             with contextlib.suppress(TransportError):
                 await self._settle_all()
         finally:
-            for lane in list(self._lanes.values()):
+            for lane in self._lanes or ():
                 await lane.stop()
 
     async def __aenter__(self) -> Self:
@@ -159,7 +177,7 @@ class Producer:
         # Batches have deadlines of their own; this one is for the case that a lane does not keep to them.
         deadline = Deadline(self.options.delivery_timeout_s + 2 * GRACE_S)
         outcomes = []
-        for lane in self._lanes.values():
+        for lane in self._lanes or ():
             lane.ripen()
             outcomes += lane.pending()
         try:
@@ -175,10 +193,23 @@ class Producer:
             record.check(self._record_bytes_max)
         return size
 
+    def _sizes(self, records: Sequence[Record]) -> list[int]:
+        sizes = [size_of(record.value, record.key, None) for record in records]
+        if sizes and max(sizes) > self._record_bytes_max:
+            for record in records:
+                record.check(self._record_bytes_max)
+        return sizes
+
     async def _wait_for_room(self, size: int) -> None:
-        for lane in self._lanes.values():
+        for lane in self._lanes or ():
             lane.ripen()
         await self._memory.take(size, timeout_s=self.options.delivery_timeout_s + GRACE_S)
+
+    def _lane(self, key: bytes | None, partition: int | None) -> Lane:
+        """The lane that a record goes to; nothing is awaited between this and adding it."""
+        if self._closed or self._lanes is None:
+            raise TransportError("this producer is closed", sent=False)
+        return self._lanes.find(key, partition)
 
     def _add(self, record: Record, size: int, partition: int | None) -> tuple[BatchOutcome, int]:
         try:
@@ -187,54 +218,7 @@ class Producer:
             self._memory.give(size)
             raise
 
-    def _lane(self, key: bytes | None, partition: int | None) -> Lane:
-        """The lane that a record goes to; nothing is awaited between this and adding it."""
-        if partition is None:
-            partition = self._sticky_partition() if key is None else partition_for(key, self._partitions)
-        lane = self._lanes.get(partition)
-        if self._closed:
-            raise TransportError("this producer is closed", sent=False)
-        if lane is None:
-            if not 0 <= partition < self._partitions:
-                raise UnknownPartition(f"topic {self.topic!r} has partitions 0 to {self._partitions - 1}")
-            host = LaneHost(self._attempt(partition), self._settled, self._transport.nodes.has_alternative)
-            lane = self._lanes[partition] = Lane(partition, self._lane_options, host)
-        if lane.fatal is not None:
-            raise lane.fatal
-        return lane
-
-    def _sticky_partition(self) -> int:
-        """Keyless records share a partition until its batch leaves: few large batches, evenly spread."""
-        lane = self._lanes.get(self._sticky)
-        if lane is None or not lane.is_collecting or lane.fatal is not None:
-            self._sticky = random.randrange(self._partitions)
-        return self._sticky
-
-    def _attempt(self, partition: int) -> Callable[[Parcel], Awaitable[int]]:
-        path = f"/v1/topics/{self.topic}/partitions/{partition}/records"
-        route = f"{self.topic}/{partition}"
-
-        async def attempt(parcel: Parcel) -> int:
-            # The node is given less time than the connection, so that it can say how it ended.
-            timeout_s = min(self._transport.request_timeout_s, parcel.deadline.remaining_s)
-            request = Request(
-                method="POST",
-                path=path,
-                query={"acks": self.options.acks, "timeout": f"{max(1, round(timeout_s * 1000))}ms"},
-                headers={"Content-Type": BATCH_MEDIA_TYPE},
-                body=parcel.data,
-                route=route,
-            )
-            answer = await self._transport.attempt(request, timeout_s + GRACE_S)
-            return answer.convert(_Appended).first_offset
-
-        return attempt
-
     def _settled(self, parcel: Parcel) -> None:
         self._memory.give(parcel.size)
         if parcel.outcome.error is not None and len(self._unseen) < _UNSEEN_MAX:
             self._unseen.append(parcel.outcome)
-
-
-class _Appended(msgspec.Struct):
-    first_offset: int

@@ -9,7 +9,7 @@ import msgspec
 
 from floodmark.batch import CODEC_NONE, CODEC_ZSTD, NO_PRODUCER, producer_id_of
 from floodmark.errors import InvalidRequest
-from floodmark.lane import LaneOptions
+from floodmark.lane_options import LaneOptions
 from floodmark.limits import BATCH_BYTES_MAX
 
 Acks = Literal["quorum", "leader", "none"]

@@ -39,7 +39,7 @@ class TopicConfig(msgspec.Struct, frozen=True, kw_only=True):
 class Topic(msgspec.Struct, frozen=True, kw_only=True):
     """A topic."""
 
-    topic: str
+    name: str
     replication_factor: int
     config: TopicConfig
     partitions: list[Partition]
@@ -104,7 +104,7 @@ class Topics:
                 yield topic
             if len(page.topics) < _PAGE:
                 return
-            after = page.topics[-1].topic
+            after = page.topics[-1].name
 
     async def alter(self, topic: str, config: Mapping[str, Any], *, timeout_s: float | None = None) -> Topic:
         """Change some of the configuration; None lifts a limit."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -44,6 +44,19 @@ def record_of(
         is_json,
         _headers(headers) if headers else None,
     )
+
+
+def records_of(values: Sequence[Any], keys: Sequence[Key] | None, timestamp: Timestamp) -> list[Record]:
+    """Records of one time for many values. Raises ``InvalidRequest`` if one can not be stored."""
+    if keys is not None and len(keys) != len(values):
+        raise InvalidRequest(f"{len(values)} values and {len(keys)} keys: give one key for each value")
+    time_ms = timestamp_of(timestamp)
+    if keys is None:
+        return [
+            Record(time_ms, None, value) if type(value) is bytes else Record(time_ms, None, *value_of(value))
+            for value in values
+        ]
+    return [Record(time_ms, key_of(key), *value_of(value)) for value, key in zip(values, keys, strict=True)]
 
 
 def value_of(value: Any) -> tuple[bytes, bool]:

@@ -18,7 +18,8 @@ from floodmark.errors import (
     TransportError,
     Unavailable,
 )
-from floodmark.lane import Lane, LaneHost, LaneOptions
+from floodmark.lane import Lane
+from floodmark.lane_options import LaneHost, LaneOptions
 from floodmark.parcel import Parcel
 from floodmark.produced import Ack
 from floodmark.record import Record
@@ -233,7 +234,7 @@ async def test_stopping_a_lane_settles_everything(impatient: None) -> None:
 
 
 async def test_a_batch_that_may_be_stored_is_not_sent_under_another_number(impatient: None) -> None:
-    """A and B are late; A is given up. B's old request arrives just before C: B must not come a second time."""
+    """A and B are late and A is given up. B's old request arrives before C: B must not come twice."""
     ledger = Ledger()
     late: list[bytes] = []
 

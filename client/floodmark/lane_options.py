@@ -1,0 +1,37 @@
+"""What a lane is told: its options, and the three things that it needs of the producer around it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from floodmark.batch import CODEC_NONE, NO_PRODUCER
+from floodmark.parcel import Parcel
+
+
+class LaneOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What all lanes of a producer share. ``owns_epoch``: the epoch may be raised without asking anybody."""
+
+    linger_s: float
+    batch_bytes: int
+    codec: int = CODEC_NONE
+    producer_id: bytes = NO_PRODUCER
+    epoch: int = 0
+    owns_epoch: bool = True
+    in_flight_max: int = 1
+    delivery_timeout_s: float = 30.0
+
+    @property
+    def is_idempotent(self) -> bool:
+        """Whether batches are numbered, so that one that is sent twice is stored once."""
+        return self.producer_id != NO_PRODUCER
+
+
+class LaneHost(msgspec.Struct, frozen=True):
+    """What a lane needs: one attempt to store a parcel (answers the first offset), somebody to tell when a
+    parcel is settled, and whether another node could be asked at once."""
+
+    send: Callable[[Parcel], Awaitable[int]]
+    settled: Callable[[Parcel], None]
+    has_alternative: Callable[[], bool]

@@ -1,0 +1,87 @@
+"""The lanes of one producer, and how a record finds its own."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Iterator
+
+import msgspec
+
+from floodmark.errors import UnknownPartition
+from floodmark.lane import Lane
+from floodmark.lane_options import LaneHost, LaneOptions
+from floodmark.parcel import Parcel
+from floodmark.partitioner import partition_for
+from floodmark.producer_options import Acks
+from floodmark.transport import BATCH_MEDIA_TYPE, GRACE_S, Request, Transport
+
+
+class Lanes:
+    """One lane for each partition that is written to, made when it is first needed."""
+
+    def __init__(
+        self,
+        topic: str,
+        partitions: int,
+        options: LaneOptions,
+        *,
+        acks: Acks,
+        transport: Transport,
+        settled: Callable[[Parcel], None],
+    ) -> None:
+        self._topic = topic
+        self._partitions = partitions
+        self._options = options
+        self._acks = acks
+        self._transport = transport
+        self._settled = settled
+        self._lanes: dict[int, Lane] = {}
+        self._sticky = -1
+
+    def __iter__(self) -> Iterator[Lane]:
+        return iter(list(self._lanes.values()))
+
+    def find(self, key: bytes | None, partition: int | None) -> Lane:
+        """The lane a record goes to. Raises ``UnknownPartition``, or what has ended the lane for good."""
+        if partition is None:
+            partition = self._sticky_partition() if key is None else partition_for(key, self._partitions)
+        lane = self._lanes.get(partition)
+        if lane is None:
+            if not 0 <= partition < self._partitions:
+                raise UnknownPartition(f"topic {self._topic!r} has partitions 0 to {self._partitions - 1}")
+            host = LaneHost(self._attempt(partition), self._settled, self._transport.nodes.has_alternative)
+            lane = self._lanes[partition] = Lane(partition, self._options, host)
+        if lane.fatal is not None:
+            raise lane.fatal
+        return lane
+
+    def _sticky_partition(self) -> int:
+        """Keyless records share a partition until its batch leaves: few large batches, evenly spread."""
+        lane = self._lanes.get(self._sticky)
+        if lane is None or not lane.is_collecting or lane.fatal is not None:
+            self._sticky = random.randrange(self._partitions)
+        return self._sticky
+
+    def _attempt(self, partition: int) -> Callable[[Parcel], Awaitable[int]]:
+        path = f"/v1/topics/{self._topic}/partitions/{partition}/records"
+        route = f"{self._topic}/{partition}"
+
+        async def attempt(parcel: Parcel) -> int:
+            # The node is given less time than the connection, so that it can say how it ended.
+            timeout_s = min(self._transport.request_timeout_s, parcel.deadline.remaining_s)
+            request = Request(
+                method="POST",
+                path=path,
+                query={"acks": self._acks, "timeout": f"{max(1, round(timeout_s * 1000))}ms"},
+                headers={"Content-Type": BATCH_MEDIA_TYPE},
+                body=parcel.data,
+                route=route,
+            )
+            answer = await self._transport.attempt(request, timeout_s + GRACE_S)
+            return answer.convert(_Appended).first_offset
+
+        return attempt
+
+
+class _Appended(msgspec.Struct):
+    first_offset: int

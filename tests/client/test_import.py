@@ -1,0 +1,25 @@
+"""What importing the package costs, and what it offers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import floodmark
+
+
+def test_codecs_come_without_an_event_loop_or_network() -> None:
+    """Storage imports the codecs; neither aiohttp nor asyncio may come with them."""
+    code = (
+        "import sys, floodmark, floodmark.batch, floodmark.frame, floodmark.record, floodmark.errors\n"
+        "print([name for name in ('aiohttp', 'asyncio', 'socket', 'ssl') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_public_name_is_there() -> None:
+    """All of ``__all__`` can be had, and nothing that does not exist."""
+    for name in floodmark.__all__:
+        assert getattr(floodmark, name).__name__ == name
+    assert not hasattr(floodmark, "nothing")
