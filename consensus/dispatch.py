@@ -85,7 +85,7 @@ class Dispatcher:
         self._core.engine.observe_term(message.fields["term"])
 
     def _vote_request(self, source: str, message: Message) -> None:
-        if self._prevote.may_ever:
+        if self._prevote.may_vote:
             self._core.engine.deliver(source, {"type": "request_vote", **_without_round(message.fields)})
 
     def _vote(self, source: str, message: Message) -> None:
@@ -100,7 +100,7 @@ class Dispatcher:
             self._prevote.on_answer(source, message.fields)
 
     def _timeout_now(self, source: str, message: Message) -> None:
-        if self._prevote.may_ever:
+        if self._prevote.may_campaign:
             self._core.engine.deliver(source, {"type": "timeout_now", "term": message.fields["term"]})
 
     def _read_request(self, source: str, message: Message) -> None:

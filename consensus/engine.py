@@ -163,6 +163,9 @@ class Engine(pysyncobj.SyncObj):  # type: ignore[misc] # the library is untyped
         missing = [name for name in _ATTRIBUTES if not hasattr(self, f"_SyncObj{name}")]
         assert not missing, f"pysyncobj lacks {missing}"
         self._SyncObj__raftLastApplied = self._SyncObj__raftCommitIndex
+        if self.term > journal.getCurrentTerm():
+            # The vote was lost and the log was not: its last term is where this replica had been.
+            self._SyncObj__setCurrentTerm(self.term, None)
 
     def __dir__(self) -> Iterable[str]:
         """The library looks through all attributes for replicated methods: there are none."""
@@ -336,6 +339,12 @@ class Engine(pysyncobj.SyncObj):  # type: ignore[misc] # the library is untyped
     def _SyncObj__sendAppendEntries(self) -> None:
         self._SyncObj__newAppendEntriesTime = _Time.now + self._options.heartbeat_s
         self._driver.replicate()
+
+    def _SyncObj__setCurrentTerm(self, term: int, voted_for: str | None) -> None:
+        # On disk first: when that fails, this replica never was in the term.
+        self._journal.setCurrentTerm(term, voted_for)
+        self._SyncObj__raftCurrentTerm = term
+        self._SyncObj__votedForNodeId = voted_for
 
     def _SyncObj__tryLogCompaction(self) -> None:
         """The log is the data: it is trimmed by retention, never compacted."""

@@ -17,6 +17,7 @@ from consensus import membership as members
 from consensus.checkpoint import State
 from consensus.journal import Pending
 from consensus.parts import Parts
+from consensus.probation import Stage
 from consensus.safeguards import ALL
 from consensus.safeguards import Safeguard as Safeguard  # noqa: PLC0414 # tests take it from here
 from consensus.types import (
@@ -84,9 +85,8 @@ class Group:
             safeguards=safeguards,
         )
         self._core = self._parts.core
-        if self._parts.probation.stage:
-            # That data was lost must survive the next restart.
-            self.checkpoint()
+        self._stored_stage = Stage.SOUND
+        self._store_stage()
 
     # Inputs.
 
@@ -98,6 +98,7 @@ class Group:
         self._check_runs()
         if not core.engine.is_leader or core.transfer_target is not None:
             raise NotLeader(core.transfer_target or core.engine.leader)
+        self._begin()
         proposal = Proposal()
         self._parts.proposals.add(Pending(kind, payload, append_time, record_count, proposal))
         return proposal
@@ -190,7 +191,7 @@ class Group:
 
     def checkpoint(self) -> None:
         """Store where to go on after a restart, durably. Blocks on the disk."""
-        self.log.checkpoint(self.checkpoint_state())
+        self.log.checkpoint(self.checkpoint_state(), index=self._core.applied_index)
 
     def checkpoint_state(self) -> bytes:
         """What ``checkpoint`` stores; for a host that calls ``log.checkpoint`` in a thread."""
@@ -239,7 +240,7 @@ class Group:
         deadline = min(parts.reads.deadline, parts.transfer.deadline)
         if engine.is_leader:
             deadline = min(deadline, engine.heartbeat_due)
-        elif parts.prevote.may_ever:
+        elif parts.prevote.may_campaign:
             expired = engine.election_deadline < core.now
             deadline = min(deadline, parts.prevote.retry_at if expired else engine.election_deadline)
         # The engine acts strictly after its deadlines.
@@ -302,6 +303,10 @@ class Group:
         """On a leader: up to where a member is known to have its log."""
         return self.log.durable_index if node == self.node_id else self._parts.replication.match_of(node)
 
+    def is_trusted(self, node: str) -> bool:
+        """On a leader: False for a member that has said that its data, votes included, is gone."""
+        return self._parts.replication.is_trusted(node)
+
     # Inside.
 
     def _begin(self) -> None:
@@ -331,9 +336,17 @@ class Group:
         self._was_leader = engine.is_leader
         parts.applier.advance()
         parts.probation.look()
+        self._store_stage()
         parts.transfer.look()
         parts.reads.look()
         parts.quiescence.look()
+
+    def _store_stage(self) -> None:
+        """That data was lost, and how far it is regained, must survive the next restart."""
+        stage = self._parts.probation.stage
+        if stage is not self._stored_stage:
+            self.checkpoint()
+            self._stored_stage = stage
 
     def _fail(self, error: Exception) -> None:
         if self.failed is None:

@@ -27,14 +27,21 @@ class Prevote:
         self.retry_at = math.inf
 
     @property
-    def may_ever(self) -> bool:
-        """Whether this replica counts at all."""
+    def may_campaign(self) -> bool:
+        """Whether this replica may ever become the leader."""
         return self._core.members.is_voter and self._probation.may_vote
+
+    @property
+    def may_vote(self) -> bool:
+        """Whether it answers those who want to. It need not be a voter as far as it knows itself: the
+        candidate counts, and may know of newer members than this replica does.
+        """
+        return self._probation.may_vote
 
     def gate(self) -> bool:
         """The engine's election deadline has passed: True lets it campaign in this very tick."""
         core = self._core
-        if not self.may_ever:
+        if not self.may_campaign:
             return False
         if core.engine.election_is_forced or not core.has(Safeguard.H4):
             return True
@@ -51,7 +58,7 @@ class Prevote:
     def on_request(self, source: str, fields: dict[str, Any]) -> None:
         """Would this replica vote for ``source`` in that term?"""
         core = self._core
-        if not self.may_ever:
+        if not self.may_vote:
             return
         mine = (core.log.last_term, core.log.last_index)
         granted = (

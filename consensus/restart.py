@@ -55,8 +55,7 @@ def _stage(core: Core, state: State, *, voting: bool) -> Stage:
         return Stage.LOST
     if state.stage is Stage.SOUND and core.vote.recover_until:
         return Stage.RECOVERING
-    # Whoever was lost begins the way back anew: what it was waiting for is not stored.
-    return Stage.LOST if state.stage is Stage.REJOINING else state.stage
+    return state.stage
 
 
 def _refuse_without_state(core: Core, machine: StateMachine) -> None:
