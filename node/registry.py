@@ -12,6 +12,7 @@ since forgetting is what the file is against.
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -29,12 +30,13 @@ LINES_BEFORE_REWRITE = 4_096
 class Registry:
     """``groups`` have a replica here. ``peers``: id -> the incarnation first met.
 
-    Every change is durable on return; one thread at a time.
+    Every change is durable on return.
     """
 
     def __init__(self, fs: FileSystem, data_dir: str) -> None:
         self.groups: set[int] = set()
         self.peers: dict[str, str] = {}
+        self._lock = threading.Lock()
         self._fs = fs
         self._folder = data_dir
         path = f"{data_dir}/{FILE_NAME}"
@@ -102,13 +104,14 @@ class Registry:
 
     def _append(self, change: dict[str, Any]) -> None:
         line = _line(change)
-        try:
-            write_all(self._file, [line], self._end)
-            self._file.sync()
-        except OSError as error:
-            raise IdentityProblem(f"{self._folder}/{FILE_NAME} can not be written: {error}") from error
-        self._end += len(line)
-        self._apply(change)
+        with self._lock:
+            try:
+                write_all(self._file, [line], self._end)
+                self._file.sync()
+            except OSError as error:
+                raise IdentityProblem(f"{self._folder}/{FILE_NAME} can not be written: {error}") from error
+            self._end += len(line)
+            self._apply(change)
 
     def _rewrite(self) -> int:
         """Put one line per kind in the place of all that were written; returns the file's size."""

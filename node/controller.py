@@ -1,0 +1,166 @@
+"""What keeps the cluster in shape by itself, a small step at a time.
+
+On the metadata leader: nodes that have announced themselves are registered. On the leader of each group: the
+leadership goes to the preferred replica when that has been fit for a while, and a member that lost its data
+is taken in again (it stops being a voter, catches up as a learner, and is made a voter anew).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping
+from typing import Final
+
+import structlog
+from consensus.host import GroupHost
+from floodmark.errors import FloodmarkError
+from floodmark.frame import FrameKind
+
+from consensus.group import Group
+from consensus.types import ChangeRefused, GroupStopped, Membership, NotLeader
+from node.metadata import commands
+from node.metadata.state import METADATA_GROUP, MetadataState, PartitionEntry
+from node.partition import Replica
+from node.presence import Presence
+
+LOOK_S: Final = 1.0
+FIT_FOR_S: Final = 3.0
+"""How long the preferred leader must have been alive and in sync before it is handed the leadership."""
+TRANSFERS_PER_LOOK: Final = 4
+REGISTER_DEADLINE_S: Final = 2.0
+CAUGHT_UP_ENTRIES: Final = 64
+
+_log = structlog.get_logger(__name__)
+
+
+class Controller:
+    """One task per node."""
+
+    def __init__(
+        self,
+        *,
+        node_id: str,
+        host: GroupHost,
+        state: Callable[[], MetadataState],
+        local: Mapping[int, Replica],
+        presence: Presence,
+        metadata_members: Membership,
+        alive: Callable[[], Collection[str]],
+    ) -> None:
+        self._node_id = node_id
+        self._host = host
+        self._state = state
+        self._local = local
+        self._presence = presence
+        self._metadata_members = metadata_members
+        self._alive = alive
+        self._nudged = asyncio.Event()
+        self._fit_since: dict[int, float] = {}
+
+    def nudge(self) -> None:
+        """Something is to be registered: look now."""
+        self._nudged.set()
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            await self._register()
+            self._readmit()
+            self._hand_over()
+            self._nudged.clear()
+            try:
+                async with asyncio.timeout(LOOK_S):
+                    await self._nudged.wait()
+            except TimeoutError:
+                continue
+
+    async def _register(self) -> None:
+        if not self._host.group(METADATA_GROUP).is_ready_leader:
+            return
+        for command in self._presence.unregistered(self._state()):
+            try:
+                await self._host.propose(
+                    METADATA_GROUP,
+                    FrameKind.COMMAND,
+                    commands.encode(command),
+                    deadline_s=REGISTER_DEADLINE_S,
+                )
+            except FloodmarkError as error:
+                _log.warning("registration_failed", node=command.node_id, reason=error.detail)
+                return
+            _log.info("node_registered", node=command.node_id, http=command.http)
+
+    def _readmit(self) -> None:
+        """Bring back the members that lost their data, in every group that is led here."""
+        groups = [(self._host.group(METADATA_GROUP), self._metadata_members)]
+        groups += [
+            (self._local[entry.group_id].group, Membership(frozenset(entry.replicas)))
+            for entry in self._led_here()
+        ]
+        for group, wanted in groups:
+            if not group.is_ready_leader:
+                continue
+            change = next_membership(group, wanted)
+            if change is None:
+                continue
+            try:
+                group.propose_membership(change)
+            except (ChangeRefused, NotLeader, GroupStopped):
+                continue
+            _log.info(
+                "membership_change",
+                group=group.group_id,
+                voters=sorted(change.voters),
+                learners=sorted(change.learners),
+            )
+
+    def _hand_over(self) -> None:
+        """Transfer some leaderships to preferred leaders that have been fit for a while."""
+        now = asyncio.get_running_loop().time()
+        alive = self._alive()
+        fit: dict[int, float] = {}
+        moved = 0
+        for entry in self._led_here():
+            group = self._local[entry.group_id].group
+            preferred = entry.replicas[0]
+            if preferred == self._node_id or not is_fit(group, preferred, alive):
+                continue
+            since = fit[entry.group_id] = self._fit_since.get(entry.group_id, now)
+            if now - since >= FIT_FOR_S and moved < TRANSFERS_PER_LOOK and group.transfer(preferred):
+                moved += 1
+                _log.info("leadership_handed_to_preferred", group=entry.group_id, to=preferred)
+        self._fit_since = fit
+
+    def _led_here(self) -> list[PartitionEntry]:
+        return [
+            entry
+            for topic in self._state().topics.values()
+            for entry in topic.partitions
+            if entry.group_id in self._local and self._local[entry.group_id].group.is_ready_leader
+        ]
+
+
+def is_fit(group: Group, node: str, alive: Collection[str]) -> bool:
+    """Whether ``node`` could take over the leadership of ``group`` without a pause."""
+    return (
+        node in alive
+        and node in group.membership.voters
+        and group.is_trusted(node)
+        and group.match_of(node) >= group.commit_index
+    )
+
+
+def next_membership(group: Group, wanted: Membership) -> Membership | None:
+    """The next step from the group's members towards ``wanted``; None when there is nothing to do now.
+
+    A voter that has lost its data is first made a learner; a learner that should be a voter becomes one
+    when it has caught up and its acknowledgements may count again.
+    """
+    now = group.membership
+    for node in sorted(now.voters):
+        if node != group.node_id and not group.is_trusted(node) and len(now.voters) > 1:
+            return Membership(now.voters - {node}, now.learners | {node})
+    for node in sorted(now.learners & wanted.voters):
+        if group.is_trusted(node) and group.match_of(node) >= group.commit_index - CAUGHT_UP_ENTRIES:
+            return Membership(now.voters | {node}, now.learners - {node})
+    return None

@@ -1,0 +1,117 @@
+"""A partition without a replica on this node: who leads it is asked of the nodes that have one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
+from typing import Final, NoReturn
+
+from floodmark.batch import BatchHeader
+from floodmark.errors import Unavailable
+
+from node import outcomes
+from node.broker import Acks, Appended, Bounds, Fetched
+from node.metadata.state import PartitionEntry
+
+REMEMBERED_S: Final = 1.0
+"""How long an answer is used before it is asked for again."""
+PAUSE_S: Final = 0.1
+
+AskLeader = Callable[[str, str, int], Awaitable[str | None]]
+"""(node, topic, partition) -> the leader as that node sees it; None when it knows none or does not answer."""
+
+
+class LeaderLookup:
+    """Asks replicas who leads, and remembers the answers for a moment."""
+
+    def __init__(self, ask: AskLeader, alive: Callable[[], Collection[str]]) -> None:
+        self._ask = ask
+        self._alive = alive
+        self._known: dict[int, tuple[str, float]] = {}
+
+    def known(self, group_id: int) -> str | None:
+        """The last answer, if it is fresh and the node is there."""
+        leader, until = self._known.get(group_id, ("", 0.0))
+        fresh = until > asyncio.get_running_loop().time() and leader in self._alive()
+        return leader if fresh else None
+
+    async def find(self, topic: str, entry: PartitionEntry, *, deadline_s: float) -> str:
+        """Ask until a leader is known. Raises ``Unavailable``."""
+        try:
+            async with asyncio.timeout(deadline_s):
+                while True:
+                    leader = await self._ask_replicas(topic, entry)
+                    if leader is not None:
+                        until = asyncio.get_running_loop().time() + REMEMBERED_S
+                        self._known[entry.group_id] = (leader, until)
+                        return leader
+                    await asyncio.sleep(PAUSE_S)
+        except TimeoutError:
+            raise Unavailable(
+                f"partition {entry.number} of topic {topic} has no leader at the moment",
+                retry_after_s=outcomes.RETRY_AFTER_S,
+            ) from None
+
+    async def _ask_replicas(self, topic: str, entry: PartitionEntry) -> str | None:
+        alive = self._alive()
+        for node in entry.replicas:
+            if node in alive:
+                leader = await self._ask(node, topic, entry.number)
+                if leader in entry.replicas:
+                    return leader
+        return None
+
+
+class RemotePartition:
+    """Implements ``node.broker.Partition`` as far as one can without a replica: it says who leads."""
+
+    def __init__(self, topic: str, entry: PartitionEntry, lookup: LeaderLookup) -> None:
+        self.topic = topic
+        self.number = entry.number
+        self._entry = entry
+        self._lookup = lookup
+
+    @property
+    def leader(self) -> str | None:
+        """As it was heard last."""
+        return self._lookup.known(self._entry.group_id)
+
+    @property
+    def leads_here(self) -> bool:
+        """Never."""
+        return False
+
+    async def wait_leader(self, *, deadline_s: float) -> str:
+        """Ask the replicas."""
+        return self.leader or await self._lookup.find(self.topic, self._entry, deadline_s=deadline_s)
+
+    async def produce(
+        self,
+        batch: bytes,  # noqa: ARG002 - the signature is the Protocol's
+        header: BatchHeader,  # noqa: ARG002
+        *,
+        acks: Acks,  # noqa: ARG002
+        timeout_s: float,  # noqa: ARG002
+        expected_offset: int | None = None,  # noqa: ARG002
+    ) -> Appended:
+        """Raises ``Unavailable``."""
+        self._refuse()
+
+    async def fetch(self, offset: int, *, max_bytes: int, wait_s: float) -> Fetched:  # noqa: ARG002
+        """Raises ``Unavailable``."""
+        self._refuse()
+
+    def bounds(self) -> Bounds:
+        """Raises ``Unavailable``."""
+        self._refuse()
+
+    async def tail(self, *, timeout_s: float) -> Bounds:  # noqa: ARG002
+        """Raises ``Unavailable``."""
+        self._refuse()
+
+    def offset_at_time(self, timestamp_ms: int) -> int:  # noqa: ARG002
+        """Raises ``Unavailable``."""
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise outcomes.not_leader(self.leader)

@@ -1,0 +1,177 @@
+"""Makes this node's replicas be what the metadata says: those it should have are opened, the others go.
+
+One task looks whenever the metadata changed. It is safe to look at any time and to be cut short anywhere:
+what a look did not do, the next one does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
+from functools import partial
+from typing import Final, ParamSpec, Protocol, TypeVar
+
+import structlog
+from consensus.host import GroupHost
+
+from consensus.group import Group
+from node.metadata.machine import MetadataMachine
+from node.metadata.state import MetadataState, PartitionEntry, TopicEntry
+from node.partition import Replica
+from node.registry import Registry
+from node.replica_store import Opened, ReplicaStore
+from storage.errors import StorageError
+from storage.options import LogOptions
+
+OPEN_AT_ONCE: Final = 64
+"""Replicas opened and registered together: one fsync of the registry for all of them."""
+RETRY_S: Final = 2.0
+LOG_TAIL_BYTES_MAX: Final = 4 << 20
+"""Recent frames in memory per replica: enough for followers that keep up; others read from the page cache."""
+
+_T = TypeVar("_T")
+_P = ParamSpec("_P")
+_log = structlog.get_logger(__name__)
+
+
+class MakeReplica(Protocol):
+    """Puts the parts of one replica together; wiring.py has the only one."""
+
+    def __call__(self, entry: PartitionEntry, opened: Opened) -> Replica:
+        """The replica, not running yet."""
+
+
+class Replicas:
+    """``local`` holds the replicas that run here, by group id."""
+
+    def __init__(
+        self,
+        *,
+        node_id: str,
+        incarnation: str,
+        host: GroupHost,
+        machine: MetadataMachine,
+        store: ReplicaStore,
+        registry: Registry,
+        make: MakeReplica,
+        executor: Executor,
+        on_added: Callable[[PartitionEntry, Group], None],
+    ) -> None:
+        self.local: dict[int, Replica] = {}
+        self.opening = True
+        """Until the replicas that the metadata named at the start all run."""
+        self._node_id = node_id
+        self._incarnation = incarnation
+        self._host = host
+        self._machine = machine
+        self._store = store
+        self._registry = registry
+        self._make = make
+        self._executor = executor
+        self._on_added = on_added
+        self._changed = asyncio.Event()
+        self._changed.set()
+        self._looked = asyncio.Condition()
+
+    def look_again(self) -> None:
+        """The metadata changed."""
+        self._changed.set()
+
+    async def run(self, present: set[int]) -> None:
+        """Keep going until cancelled. ``present``: the replicas whose folders stand already."""
+        stale = set(present)
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            wanted = dict(wanted_here(self._machine.state, self._node_id))
+            failed = await self._add(wanted)
+            stale |= self.local.keys()
+            stale -= await self._remove(gone(stale, wanted, self._machine.state))
+            self.opening = False
+            async with self._looked:
+                self._looked.notify_all()
+            if failed:
+                await asyncio.sleep(RETRY_S)
+                self._changed.set()
+
+    async def wait_local(self, group_ids: Iterable[int], *, timeout_s: float) -> None:
+        """Until those of the groups that belong here run, or the time is up."""
+        wanted = [
+            group for group in group_ids if group in dict(wanted_here(self._machine.state, self._node_id))
+        ]
+        try:
+            async with asyncio.timeout(timeout_s), self._looked:
+                await self._looked.wait_for(lambda: all(group in self.local for group in wanted))
+        except TimeoutError:
+            return
+
+    async def _add(self, wanted: dict[int, tuple[TopicEntry, PartitionEntry]]) -> bool:
+        """Open what is missing, in chunks; whether any failed."""
+        missing = [group for group in wanted if group not in self.local]
+        failed = False
+        for start in range(0, len(missing), OPEN_AT_ONCE):
+            chunk = missing[start : start + OPEN_AT_ONCE]
+            opened = await asyncio.gather(*(self._open(*wanted[group]) for group in chunk))
+            there = {group: files for group, files in zip(chunk, opened, strict=True) if files is not None}
+            failed = failed or len(there) < len(chunk)
+            new = there.keys() - self._registry.groups
+            # A group that was lost stores that itself when it is made; only then may it count as known.
+            replicas = {group: self._make(wanted[group][1], files) for group, files in there.items()}
+            if new:
+                await self._in_thread(self._registry.created, new)
+            for group, replica in replicas.items():
+                if there[group].lost:
+                    await self._in_thread(self._store.settle, group)
+                self.local[group] = replica
+                self._host.add(replica.group)
+                if group in new:
+                    self._on_added(wanted[group][1], replica.group)
+        return failed
+
+    async def _open(self, topic: TopicEntry, entry: PartitionEntry) -> Opened | None:
+        options = LogOptions(segment_bytes=topic.config.segment_bytes, tail_bytes_max=LOG_TAIL_BYTES_MAX)
+        known = entry.group_id in self._registry.groups
+        wiped = entry.incarnation_of(self._node_id) != self._incarnation
+        try:
+            return await self._in_thread(self._store.open, entry.group_id, options, known=known, wiped=wiped)
+        except StorageError as error:
+            _log.error("replica_failed", topic=topic.name, partition=entry.number, reason=str(error))
+            return None
+
+    async def _remove(self, groups: set[int]) -> set[int]:
+        """Stop and delete replicas that are not wanted any more."""
+        for group in sorted(groups):
+            replica = self.local.pop(group, None)
+            if replica is not None:
+                await self._host.remove(group)
+            await self._in_thread(self._store.retire, group)
+        if groups:
+            await self._in_thread(self._registry.removed, groups)
+            for group in sorted(groups):
+                await self._in_thread(self._store.remove, group)
+            _log.info("replicas_removed", count=len(groups))
+        return groups
+
+    async def _in_thread(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, partial(work, *args, **kwargs))
+
+
+def wanted_here(
+    state: MetadataState, node_id: str
+) -> Iterator[tuple[int, tuple[TopicEntry, PartitionEntry]]]:
+    """The groups that should have a replica on this node."""
+    for topic in state.topics.values():
+        for entry in topic.partitions:
+            if node_id in entry.replicas:
+                yield entry.group_id, (topic, entry)
+
+
+def gone(stale: set[int], wanted: Iterable[int], state: MetadataState) -> set[int]:
+    """Those of ``stale`` that have been deleted.
+
+    After a restart the metadata is at first as old as its snapshot: a group that it has not made yet is no
+    deleted one.
+    """
+    return {group for group in stale.difference(wanted) if 0 < group < state.next_group_id}

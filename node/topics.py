@@ -1,0 +1,123 @@
+"""Topic changes: checks, placement, the proposal to the metadata group, and what it came to."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from consensus.host import GroupHost
+from floodmark.errors import FloodmarkError, InvalidName, InvalidRequest, TopicExists, UnknownTopic
+from floodmark.frame import FrameKind
+from floodmark.limits import NAME_LENGTH_MAX, PARTITIONS_MAX
+
+from node import outcomes
+from node.broker import TopicConfig
+from node.metadata import commands
+from node.metadata.commands import AlterTopic, AnyCommand, CreateTopic, DeleteTopic
+from node.metadata.machine import MetadataMachine
+from node.metadata.placement import place_in
+from node.metadata.state import METADATA_GROUP, Applied, TopicEntry, changed_config
+
+REPLICATION_FACTOR_DEFAULT: Final = 3
+LEADERS_WAIT_S: Final = 5.0
+"""How long a created topic is waited for to have leaders; it exists whether or not they come in time."""
+
+_NAME: Final = re.compile(rf"[A-Za-z0-9._-]{{1,{NAME_LENGTH_MAX}}}")
+
+
+def check_name(name: str) -> None:
+    """Raises ``InvalidName``."""
+    if not _NAME.fullmatch(name) or name in (".", ".."):
+        raise InvalidName(f"a topic's name is 1 to {NAME_LENGTH_MAX} of A-Z a-z 0-9 . _ - and not . or ..")
+
+
+class Topics:
+    """Makes, changes and removes topics; works on the metadata group's leader only."""
+
+    def __init__(
+        self,
+        host: GroupHost,
+        machine: MetadataMachine,
+        wait_leaders: Callable[[TopicEntry, float], Awaitable[None]],
+    ) -> None:
+        self._host = host
+        self._machine = machine
+        self._wait_leaders = wait_leaders
+
+    def find(self, name: str) -> TopicEntry:
+        """Raises ``InvalidName`` or ``UnknownTopic``."""
+        topic = self._machine.state.topics.get(name)
+        if topic is None:
+            check_name(name)
+            raise UnknownTopic(f"there is no topic {name}", topic=name)
+        return topic
+
+    async def create(
+        self, name: str, *, partitions: int, replication_factor: int, config: TopicConfig, timeout_s: float
+    ) -> tuple[TopicEntry, bool]:
+        """The topic, and whether it is new. A ``replication_factor`` of 0: three, or one per node."""
+        check_name(name)
+        changed_config(config, {})
+        if not 1 <= partitions <= PARTITIONS_MAX:
+            raise InvalidRequest(f"a topic has 1 to {PARTITIONS_MAX} partitions, not {partitions}")
+        self._check_leads()
+        state = self._machine.state
+        factor = replication_factor or min(REPLICATION_FACTOR_DEFAULT, len(state.nodes))
+        existing = state.topics.get(name)
+        if existing is not None:
+            return self._same(existing, partitions, factor, config), False
+        placed = place_in(state, partitions=partitions, replication_factor=factor)
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        try:
+            topic = await self._propose(CreateTopic(name, factor, config, placed), timeout_s)
+        except TopicExists:
+            # Another request was faster; it may have asked for the same.
+            return self._same(self.find(name), partitions, factor, config), False
+        left = deadline - asyncio.get_running_loop().time()
+        await self._wait_leaders(topic, min(left, LEADERS_WAIT_S))
+        return topic, True
+
+    async def alter(self, name: str, changes: dict[str, Any], *, timeout_s: float) -> TopicEntry:
+        """Change some of the configuration."""
+        topic = self.find(name)
+        changed_config(topic.config, changes)
+        return await self._propose(AlterTopic(name, topic.topic_id, changes), timeout_s)
+
+    async def delete(self, name: str, *, timeout_s: float) -> None:
+        """Remove the topic."""
+        await self._propose(DeleteTopic(name, self.find(name).topic_id), timeout_s)
+
+    def _same(self, topic: TopicEntry, partitions: int, factor: int, config: TopicConfig) -> TopicEntry:
+        wanted = {"partitions": partitions, "replication_factor": factor, "config": config}
+        given = {
+            "partitions": len(topic.partitions),
+            "replication_factor": topic.replication_factor,
+            "config": topic.config,
+        }
+        different = [field for field, value in wanted.items() if given[field] != value]
+        if different:
+            raise TopicExists(
+                f"topic {topic.name} exists with another {' and '.join(different)}",
+                topic=topic.name,
+                different=different,
+            )
+        return topic
+
+    def _check_leads(self) -> None:
+        group = self._host.group(METADATA_GROUP)
+        if not group.is_ready_leader:
+            raise outcomes.not_leader(group.leader)
+
+    async def _propose(self, command: AnyCommand, timeout_s: float) -> TopicEntry:
+        self._check_leads()
+        stored = await self._host.propose(
+            METADATA_GROUP, FrameKind.COMMAND, commands.encode(command), deadline_s=timeout_s
+        )
+        applied: Applied | None = self._machine.outcome(stored.index)
+        if isinstance(applied, FloodmarkError):
+            raise applied
+        if not isinstance(applied, TopicEntry):
+            raise outcomes.unknown("it is committed, and this node has restarted its metadata meanwhile")
+        return applied

@@ -1,0 +1,141 @@
+"""The cluster as this node sees it, in the shapes that HTTP answers with."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+
+from consensus.group import Group
+from consensus.types import Role
+from node.broker import ClusterInfo, NodeInfo, PartitionInfo, TopicInfo
+from node.metadata.state import MetadataState, PartitionEntry, TopicEntry
+from node.partition import Replica
+
+IN_SYNC_LAG_ENTRIES = 1_000
+"""A live follower this close to the leader's end counts as in sync: the rest is under way."""
+
+
+class Views:
+    """Reads the replicated metadata and the local replicas; changes nothing."""
+
+    def __init__(
+        self,
+        *,
+        node_id: str,
+        cluster_id: str,
+        local: Mapping[int, Replica],
+        metadata_group: Group,
+        initial_nodes: list[str],
+    ) -> None:
+        self._node_id = node_id
+        self._cluster_id = cluster_id
+        self._local = local
+        self._metadata_group = metadata_group
+        self._initial_nodes = initial_nodes
+
+    def topic(self, entry: TopicEntry, alive: Collection[str]) -> TopicInfo:
+        """One topic."""
+        return TopicInfo(
+            name=entry.name,
+            topic_id=entry.topic_id,
+            replication_factor=entry.replication_factor,
+            config=entry.config,
+            partitions=[self.partition(partition, alive) for partition in entry.partitions],
+        )
+
+    def partition(self, entry: PartitionEntry, alive: Collection[str]) -> PartitionInfo:
+        """One partition. Offsets that a follower knows are lower bounds of the leader's."""
+        replica = self._local.get(entry.group_id)
+        if replica is None:
+            return PartitionInfo(entry.number, None, entry.replicas, [], None, None, None)
+        group = replica.group
+        leader = group.leader
+        known = leader is not None
+        return PartitionInfo(
+            partition=entry.number,
+            leader=leader,
+            replicas=entry.replicas,
+            in_sync=[node for node in entry.replicas if in_sync(group, node, alive)],
+            high_watermark=group.high_watermark if known else None,
+            log_start_offset=replica.log.start_offset if known else None,
+            term=group.term,
+        )
+
+    def nodes(self, state: MetadataState, alive: Collection[str]) -> list[NodeInfo]:
+        """In order of id."""
+        leads = Counter(replica.group.leader for replica in self._local.values())
+        replicas = Counter(
+            node for topic in state.topics.values() for entry in topic.partitions for node in entry.replicas
+        )
+        return [
+            NodeInfo(
+                node_id=entry.node_id,
+                http=entry.http,
+                peer=entry.peer,
+                alive=entry.node_id in alive,
+                incarnation=entry.incarnation,
+                leads=leads[entry.node_id],
+                replicas=replicas[entry.node_id],
+            )
+            for _, entry in sorted(state.nodes.items())
+        ]
+
+    def cluster(self, state: MetadataState, alive: Collection[str]) -> ClusterInfo:
+        """The whole picture."""
+        group = self._metadata_group
+        leaderless = under_replicated = total = 0
+        for topic in state.topics.values():
+            for entry in topic.partitions:
+                total += 1
+                if entry.group_id not in self._local:
+                    continue
+                info = self.partition(entry, alive)
+                leaderless += info.leader is None
+                under_replicated += len(info.in_sync) < len(entry.replicas)
+        return ClusterInfo(
+            cluster_id=self._cluster_id,
+            node_id=self._node_id,
+            metadata_leader=group.leader,
+            metadata_voters=sorted(group.membership.voters),
+            nodes=self.nodes(state, alive),
+            topics=len(state.topics),
+            partitions=total,
+            leaderless_partitions=leaderless,
+            under_replicated_partitions=under_replicated,
+        )
+
+
+def in_sync(group: Group, node: str, alive: Collection[str]) -> bool:
+    """Whether ``node`` has what its leader has: exactly known on the leader, elsewhere judged by its link."""
+    if node not in alive or node not in group.membership.voters:
+        return False
+    if group.role is not Role.LEADER:
+        return group.leader is not None
+    return group.match_of(node) >= group.log.last_index - IN_SYNC_LAG_ENTRIES
+
+
+def readiness(
+    metadata: Group | None,
+    local: Mapping[int, Replica],
+    *,
+    registered: bool,
+    opening: bool,
+    waiting_for: list[str],
+) -> list[str]:
+    """Why this node is not ready; empty when it is."""
+    if metadata is None:
+        return [f"a new data folder: waiting to hear from {', '.join(waiting_for)}"]
+    reasons = []
+    if metadata.leader is None:
+        reasons.append("the metadata group has no leader")
+    if not registered:
+        reasons.append("this node is not registered in the cluster yet")
+    if opening:
+        reasons.append("replicas are being opened")
+    failed = [group for group, replica in local.items() if replica.group.failed is not None]
+    if failed:
+        reasons.append(f"{len(failed)} replicas have failed and stopped: see the log for their disk errors")
+    leaderless = sum(1 for replica in local.values() if replica.group.leader is None)
+    if leaderless:
+        reasons.append(f"{leaderless} of {len(local)} partitions know no leader")
+    return reasons

@@ -1,0 +1,146 @@
+"""A leader's admission of batches to one partition, over a real log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from floodmark import batch
+from floodmark.errors import OffsetMismatch, TooManyRequests
+from floodmark.frame import Frame, FrameKind, crc_of
+from floodmark.record import Record
+
+from consensus.types import NotLeader, Proposal, Stored
+from node.appender import Appender
+from node.budget import ByteBudget
+from node.producers import ProducerTable, Remembered
+from node.slices import next_offset_behind
+from storage.filesystem import RealFileSystem
+from storage.log import Log
+from storage.options import LogOptions
+
+
+class Queue:
+    """The group's side: takes proposals, appends and commits them when told."""
+
+    def __init__(self, folder: Path) -> None:
+        self.log = Log.open(RealFileSystem(), str(folder), LogOptions())
+        self.table = ProducerTable()
+        self.queued: list[tuple[Proposal, bytes, int]] = []
+        self.leads = True
+
+    def propose_nowait(
+        self, group_id: int, kind: FrameKind, payload: bytes, *, record_count: int = 0
+    ) -> Proposal:
+        """Queue an entry."""
+        if not self.leads:
+            raise NotLeader("n2")
+        proposal = Proposal()
+        self.queued.append((proposal, payload, record_count))
+        return proposal
+
+    def append(self) -> list[Frame]:
+        """Give everything queued its place in the log."""
+        frames = []
+        for proposal, payload, count in self.queued:
+            proposal.index, proposal.term = self.log.last_index + 1, 1
+            proposal.first_offset = self.log.next_offset
+            frame = Frame(
+                proposal.index,
+                1,
+                proposal.first_offset,
+                0,
+                count,
+                FrameKind.RECORDS,
+                payload,
+                crc_of(payload),
+            )
+            self.log.append(frame)
+            frames.append(frame)
+        return frames
+
+    def commit(self) -> None:
+        """All that is queued is stored."""
+        frames = self.append()
+        for frame, (proposal, _, _) in zip(frames, self.queued, strict=True):
+            self.table.apply(frame)
+            proposal.resolve(Stored(frame.index, 1, frame.first_offset))
+        self.queued.clear()
+
+
+def payload(count: int = 1, **fields: int) -> bytes:
+    """A batch; with a sequence it is one of an idempotent producer."""
+    producer = {"producer_id": batch.producer_id_of("p")} if fields else {}
+    return batch.encode([Record(0, None, b"v")] * count, **producer, **fields)  # type: ignore[arg-type]
+
+
+def append(appender: Appender, body: bytes, expected: int | None = None) -> Proposal | Remembered:
+    """Append in term 1."""
+    return appender.append(body, batch.decode_header(body), term=1, expected_offset=expected)
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Queue:
+    """A leader's group."""
+    return Queue(tmp_path)
+
+
+def test_an_expected_offset_counts_what_is_under_way(queue: Queue) -> None:
+    """Queued, appended and committed alike."""
+    appender = Appender(queue, 1, queue.log, queue.table, ByteBudget(1 << 20, "test"))
+    append(appender, payload(3), 0)
+    with pytest.raises(OffsetMismatch) as mismatch:
+        append(appender, payload(), 0)
+    assert mismatch.value.fields["next_offset"] == 3
+    append(appender, payload(2), 3)
+    queue.commit()
+    append(appender, payload(), 5)
+    queue.append()
+    append(appender, payload(), 6)
+
+
+def test_a_duplicate_is_answered_whatever_offset_it_expects(queue: Queue) -> None:
+    """The retry of a conditional append finds its first attempt, not a conflict with it."""
+    appender = Appender(queue, 1, queue.log, queue.table, ByteBudget(1 << 20, "test"))
+    body = payload(2, sequence=0)
+    first = append(appender, body, 0)
+    assert append(appender, body, 0) is first
+    queue.commit()
+    assert append(appender, body, 0) == Remembered(0, 0, 2)
+
+
+def test_bytes_are_held_until_the_outcome(queue: Queue) -> None:
+    """Beyond the partition's budget batches are refused, and a refused one leaves no trace."""
+    body = payload(1, sequence=0)
+    budget = ByteBudget(len(body), "test")
+    appender = Appender(queue, 1, queue.log, queue.table, budget)
+    append(appender, body)
+    with pytest.raises(TooManyRequests):
+        append(appender, payload(1, sequence=1))
+    queue.commit()
+    assert budget.used == 0
+    assert isinstance(append(appender, payload(1, sequence=1)), Proposal)
+
+
+def test_a_replica_that_does_not_lead_holds_nothing(queue: Queue) -> None:
+    """The error passes through and the bytes are free again."""
+    budget = ByteBudget(1 << 20, "test")
+    appender = Appender(queue, 1, queue.log, queue.table, budget)
+    queue.leads = False
+    with pytest.raises(NotLeader):
+        append(appender, payload(1, sequence=0))
+    assert budget.used == 0
+
+
+def test_a_slice_ends_behind_its_last_record(queue: Queue) -> None:
+    """Frames that carry no records count for nothing."""
+    appender = Appender(queue, 1, queue.log, queue.table, ByteBudget(1 << 20, "test"))
+    append(appender, payload(3))
+    append(appender, payload(4))
+    queue.commit()
+    queue.log.append(Frame(queue.log.last_index + 1, 1, 7, 0, 0, FrameKind.NOOP, b"", crc_of(b"")))
+    queue.log.write()
+    whole = queue.log.read(0, end_offset=7, max_bytes=1 << 20)
+    assert next_offset_behind(whole) == 7
+    one = queue.log.read(0, end_offset=7, max_bytes=1)
+    assert next_offset_behind(one) == 3

@@ -1,0 +1,106 @@
+"""What nodes say of themselves, and how a replaced data folder is noticed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from node.identity import NodeIdentity, Standing, load_or_create
+from node.metadata.commands import RegisterNode
+from node.metadata.state import MetadataState, apply
+from node.presence import Presence
+from node.registry import Registry
+from storage.filesystem import RealFileSystem
+
+FS = RealFileSystem()
+NODES = ["n1", "n2", "n3"]
+
+
+class Member:
+    """One node's part in the handshakes, over a real folder."""
+
+    def __init__(self, folder: Path, node_id: str, nodes: list[str] = NODES) -> None:
+        self.identity: NodeIdentity = load_or_create(FS, str(folder), node_id=node_id, cluster_id="c")
+        self.registry = Registry(FS, str(folder))
+        self.changes = 0
+        self.presence = Presence(self.identity, self.registry, initial_nodes=nodes, on_change=self._changed)
+        self.presence.introduce(http=f"http://{node_id}", peer=f"{node_id}:1", rack="r")
+
+    def _changed(self) -> None:
+        self.changes += 1
+
+
+def meet(one: Member, other: Member) -> None:
+    """A handshake: both say what they have to say before they hear the other."""
+    names = one.identity.node_id, other.identity.node_id
+    said = one.presence.announce(names[1]), other.presence.announce(names[0])
+    other.presence.heard(names[0], said[0])
+    one.presence.heard(names[1], said[1])
+
+
+def test_a_new_cluster_decides_once_everybody_was_heard(tmp_path: Path) -> None:
+    """Not before: the missing one might know better."""
+    n1, n2, n3 = (Member(tmp_path / name, name) for name in NODES)
+    meet(n1, n2)
+    assert not n1.presence.decided.is_set()
+    assert n1.presence.unheard == ["n3"]
+    meet(n3, n1)
+    assert n1.presence.decided.is_set()
+    assert n1.presence.standing is Standing.MEMBER
+    assert n2.presence.standing is Standing.NEW
+
+
+def test_one_node_alone_decides_at_once(tmp_path: Path) -> None:
+    """It has nobody to ask."""
+    assert Member(tmp_path, "n1", ["n1"]).presence.standing is Standing.MEMBER
+
+
+def test_a_node_that_comes_back_with_another_folder_is_told(tmp_path: Path) -> None:
+    """By the first peer that it meets, however often that one restarts, and for as often as it happens."""
+    n1, n2 = Member(tmp_path / "n1", "n1"), Member(tmp_path / "n2", "n2")
+    meet(n1, n2)
+    for life in range(2):
+        n2.registry.close()
+        n2 = Member(tmp_path / "n2", "n2")
+        wiped = Member(tmp_path / f"n1-{life}", "n1")
+        meet(wiped, n2)
+        assert wiped.presence.standing is Standing.WIPED
+        assert wiped.presence.decided.is_set()
+
+
+def test_a_folder_that_is_known_is_not_taken_for_a_new_one(tmp_path: Path) -> None:
+    """A restart before the decision changes nothing."""
+    n2 = Member(tmp_path / "n2", "n2")
+    for _ in range(3):
+        n1 = Member(tmp_path / "n1", "n1")
+        meet(n1, n2)
+        assert n1.presence.standing is Standing.NEW
+        n1.registry.close()
+
+
+def test_unknown_and_changed_nodes_are_to_be_registered(tmp_path: Path) -> None:
+    """Those whose announcement the metadata has are not."""
+    n1, n2 = Member(tmp_path / "n1", "n1"), Member(tmp_path / "n2", "n2")
+    meet(n1, n2)
+    assert n1.changes == 1
+    state = MetadataState()
+    wanted = n1.presence.unregistered(state)
+    assert [command.node_id for command in wanted] == ["n1", "n2"]
+    apply(state, wanted[0])
+    assert n1.presence.unregistered(state) == [wanted[1]]
+    apply(state, wanted[1])
+    apply(state, RegisterNode("n1", "http://old", "n1:1", n1.identity.incarnation, "r"))
+    assert n1.presence.unregistered(state) == [wanted[0]]
+    meet(n1, n2)
+    assert n1.changes == 1
+
+
+@pytest.mark.parametrize("raw", [b"", b"junk", b"\x93\x01\x02\x03"])
+def test_an_announcement_that_is_not_understood_is_ignored(tmp_path: Path, raw: bytes) -> None:
+    """So is one that speaks for another node."""
+    n1, n2 = Member(tmp_path / "n1", "n1"), Member(tmp_path / "n2", "n2")
+    n1.presence.heard("n2", raw)
+    n1.presence.heard("n3", n2.presence.announce("n1"))
+    assert list(n1.presence.nodes) == ["n1"]
+    assert n1.registry.peers == {}
