@@ -118,7 +118,8 @@ class MemoryFileSystem:
     ) -> None:
         """Let ``times`` calls of an operation raise, once ``after`` calls went through.
 
-        ``operation`` is one of ``OPERATIONS``, "any" matches all the others; only paths that contain ``path`` count.
+        ``operation`` is one of ``OPERATIONS``, "any" stands for all others; only paths that contain
+        ``path`` count.
         """
         assert operation in OPERATIONS, operation
         self._faults.append(_Fault(operation, path, error, after, times))

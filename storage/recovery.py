@@ -10,17 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from floodmark.frame import HEADER_BYTES as FRAME_HEADER_BYTES
-from floodmark.frame import Frame, decode_header
+from floodmark.frame import Frame
 
 from storage import checkpoint as checkpoints
 from storage.atomic_file import TEMPORARY_SUFFIX
 from storage.checkpoint import Checkpoint
 from storage.discovery import discover, finish_reset, last_index_seen
 from storage.errors import LogCorrupt
+from storage.evidence import had_been_durable
 from storage.filesystem import FileSystem
 from storage.options import LogOptions
-from storage.scan import Window, find_headers, max_timestamp_in, read_frame
+from storage.scan import Window, max_timestamp_in, read_frame
 from storage.segment_header import HEADER_BYTES
 from storage.segments import Segment, Segments
 
@@ -124,26 +124,17 @@ def _cut_or_refuse(recovered: Recovered, position: int, wrong: str) -> None:
     """The frame at ``position`` of the last segment is bad: cut from there on, or raise ``LogCorrupt``."""
     active = recovered.segments.active
     file = recovered.segments.file(active)
-    bad = active.header.base_position + position
-    for at, header in find_headers(file, _search_from(recovered, position), active.size):
-        room = (at - position) // FRAME_HEADER_BYTES
-        written_at = active.header.base_position + at
-        # A record may hold the image of a frame; what could not be true of a frame here is no evidence.
-        if bad < header.synced <= written_at and header.index <= recovered.last_index + 1 + room:
-            raise _refusal(recovered, active, position, f"{wrong}, and it had been durable")
+    if had_been_durable(
+        file,
+        active.size,
+        base_position=active.header.base_position,
+        position=position,
+        expected_index=recovered.last_index + 1,
+    ):
+        raise _refusal(recovered, active, position, f"{wrong}, and it had been durable")
     file.truncate(position)
     file.sync()
     active.size = position
-
-
-def _search_from(recovered: Recovered, position: int) -> int:
-    """Where evidence may begin: behind the bad frame when its header can be believed, else right here."""
-    active = recovered.segments.active
-    file = recovered.segments.file(active)
-    header = decode_header(file.pread(FRAME_HEADER_BYTES, position))
-    if header is None or header.index != recovered.last_index + 1:
-        return position + 1
-    return position + header.size
 
 
 def _refusal(recovered: Recovered, segment: Segment, position: int, detail: str) -> LogCorrupt:

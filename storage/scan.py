@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 from floodmark import batch
 from floodmark.errors import InvalidBatch
-from floodmark.frame import HEADER_BYTES, MAGIC, Frame, FrameHeader, FrameKind, decode_header
+from floodmark.frame import HEADER_BYTES, MAGIC, Frame, FrameHeader, decode_header
 
 from storage.filesystem import File
+from storage.sparse_index import NEVER
 
 CHUNK_BYTES = 1 << 20
 _MAX_TIMESTAMP_AT = 32
@@ -19,9 +20,11 @@ _TIMESTAMP = struct.Struct("<q")
 def max_timestamp_in(payload: bytes, at: int, header: FrameHeader | Frame) -> int:
     """The greatest record timestamp of a frame whose payload begins at ``payload[at]``.
 
-    Frames without records count as having been made when they were appended.
+    Frames without records have none that any search by time could find.
     """
-    if header.kind is FrameKind.RECORDS and len(payload) - at >= batch.HEADER_BYTES:
+    if not header.record_count:
+        return NEVER
+    if len(payload) - at >= batch.HEADER_BYTES:
         return int(_TIMESTAMP.unpack_from(payload, at + _MAX_TIMESTAMP_AT)[0])
     return header.append_time
 

@@ -1,0 +1,202 @@
+"""Offline check of a data folder: every frame of every replica read, and every bad one named.
+
+Nothing is changed. Works on any tree that contains replica folders (those with segment files).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from floodmark.frame import Frame
+
+from storage import checkpoint as checkpoints
+from storage import segment_header, vote
+from storage.atomic_file import read_file
+from storage.discovery import read_header
+from storage.evidence import had_been_durable
+from storage.filesystem import File, FileSystem
+from storage.quarantine import FOLDER as QUARANTINE
+from storage.scan import Window, find_headers, read_frame
+from storage.segment_header import HEADER_BYTES
+from storage.sparse_index import SparseIndex
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something bad. ``position`` counts bytes from the file's start; ``index`` is the frame's, if known.
+
+    ``is_damage`` is False for what a crash may leave behind and the next start puts in order by itself.
+    """
+
+    path: str
+    position: int
+    index: int | None
+    what: str
+    is_damage: bool = True
+
+
+@dataclass(slots=True)
+class ReplicaReport:
+    """One replica. Compare ``digest`` of replicas that hold the same ``base_index`` to ``last_index``.
+
+    The digest is BLAKE2b-128 over all frames with ``synced`` as zero: the only field that may differ.
+    """
+
+    path: str
+    findings: list[Finding] = field(default_factory=list)
+    segments: int = 0
+    size_bytes: int = 0
+    frames: int = 0
+    records: int = 0
+    base_index: int = 0
+    last_index: int = 0
+    last_term: int = 0
+    start_offset: int = 0
+    next_offset: int = 0
+    checkpoint_index: int | None = None
+    quarantined_files: int = 0
+    digest: str = ""
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether no damage was found."""
+        return not any(finding.is_damage for finding in self.findings)
+
+
+def verify(fs: FileSystem, folder: str) -> Iterator[ReplicaReport]:
+    """The replicas at and below a folder, as they are done. Raises ``OSError``."""
+    folder = folder.rstrip("/") or "/"
+    names = fs.listdir(folder)
+    if any(segment_header.base_index_of(name) is not None for name in names) or vote.NAME in names:
+        yield verify_replica(fs, folder)
+        return
+    for name in names:
+        path = f"{folder.rstrip('/')}/{name}"
+        try:
+            fs.listdir(path)
+        except OSError:
+            continue  # A file, of no concern here.
+        yield from verify(fs, path)
+
+
+def verify_replica(fs: FileSystem, folder: str) -> ReplicaReport:
+    """One replica folder."""
+    report = ReplicaReport(folder)
+    check = _Check(fs, report)
+    bases = sorted(b for b in map(segment_header.base_index_of, fs.listdir(folder)) if b is not None)
+    for number, base in enumerate(bases):
+        path = f"{folder}/{segment_header.file_name(base)}"
+        check.segment(path, base, is_first=number == 0, is_last=number == len(bases) - 1)
+    report.digest = check.digest.hexdigest()
+    if fs.exists(f"{folder}/{QUARANTINE}"):
+        report.quarantined_files = len(fs.listdir(f"{folder}/{QUARANTINE}"))
+    check.checkpoint(f"{folder}/{checkpoints.NAME}")
+    check.vote(f"{folder}/{vote.NAME}")
+    return report
+
+
+class _Check:
+    """What is carried from one segment to the next."""
+
+    def __init__(self, fs: FileSystem, report: ReplicaReport) -> None:
+        self.fs = fs
+        self.report = report
+        self.digest = hashlib.blake2b(digest_size=16)
+        self.end_position = 0
+
+    def segment(self, path: str, base: int, *, is_first: bool, is_last: bool) -> None:
+        report, size = self.report, self.fs.size(path)
+        report.segments += 1
+        report.size_bytes += size
+        header = read_header(self.fs, path)
+        if header is None or header.base_index != base:
+            torn = is_last and size <= HEADER_BYTES and not is_first
+            self.bad(path, 0, base, "the segment header is damaged", is_damage=not torn)
+        elif is_first:
+            report.base_index, report.start_offset = base, header.base_offset
+            report.last_index, report.last_term = base - 1, header.base_term
+            report.next_offset = header.base_offset
+        elif (base, header.base_term, header.base_offset, header.base_position) != (
+            report.last_index + 1,
+            report.last_term,
+            report.next_offset,
+            self.end_position,
+        ):
+            self.bad(path, 0, base, "it does not go on where the segment before it ends")
+        base_position = self.end_position if header is None else header.base_position
+        file = self.fs.open(path)
+        try:
+            self.frames(path, file, size, base_position, is_last=is_last)
+        finally:
+            file.close()
+        if header is not None:
+            self.end_position = header.base_position + size
+        data = read_file(self.fs, path.removesuffix(".log") + ".idx")
+        if data is not None and not SparseIndex.decode(data, base_index=base, size=size, interval_bytes=64):
+            what = "the index is damaged; it will be rebuilt"
+            self.bad(path.removesuffix(".log") + ".idx", 0, None, what, is_damage=False)
+
+    def frames(self, path: str, file: File, size: int, base_position: int, *, is_last: bool) -> None:
+        window, position = Window(file, size), HEADER_BYTES
+        while position < size:
+            frame = read_frame(window, position, size)
+            if isinstance(frame, str):
+                index = self.report.last_index + 1
+                if is_last and not had_been_durable(
+                    file, size, base_position=base_position, position=position, expected_index=index
+                ):
+                    what = f"{frame}: a torn write that nobody was told of; the next start cuts it"
+                    self.bad(path, position, index, what, is_damage=False)
+                    return
+                self.bad(path, position, index, frame)
+                position = self.next_good(file, window, position, size)
+                continue
+            self.frame(path, position, frame)
+            position += frame.size
+
+    def frame(self, path: str, position: int, frame: Frame) -> None:
+        report = self.report
+        if (frame.index, frame.first_offset) != (report.last_index + 1, report.next_offset):
+            what = f"frame {frame.index} at offset {frame.first_offset} stands behind frame "
+            self.bad(path, position, frame.index, f"{what}{report.last_index} at {report.next_offset}")
+        elif frame.term < report.last_term:
+            self.bad(path, position, frame.index, f"term {frame.term} stands behind term {report.last_term}")
+        report.frames += 1
+        report.records += frame.record_count
+        report.last_index, report.last_term = frame.index, frame.term
+        report.next_offset = frame.next_offset
+        self.digest.update(frame.pack_header(0))
+        self.digest.update(frame.payload)
+
+    def next_good(self, file: File, window: Window, position: int, size: int) -> int:
+        """Where the next frame that is valid as a whole and higher than all before begins."""
+        for at, header in find_headers(file, position + 1, size):
+            if header.index > self.report.last_index and not isinstance(read_frame(window, at, size), str):
+                return at
+        return size
+
+    def checkpoint(self, path: str) -> None:
+        data = read_file(self.fs, path)
+        if data is None:
+            return
+        found = checkpoints.decode(data)
+        if found is None:
+            what = "the checkpoint is damaged; the next start scans the whole log"
+            self.bad(path, 0, None, what, is_damage=False)
+            return
+        self.report.checkpoint_index = found.index
+        if found.index > self.report.last_index and not found.resetting:
+            self.bad(path, 0, found.index, f"the log ends at frame {self.report.last_index}, before it")
+
+    def vote(self, path: str) -> None:
+        data = read_file(self.fs, path)
+        if data is None:
+            return
+        copies = range(0, vote.FILE_BYTES, vote.COPY_DISTANCE)
+        if not any(vote.decode(data[at : at + vote.COPY_BYTES]) for at in copies):
+            self.bad(path, 0, None, "no copy of the vote is valid")
+
+    def bad(self, path: str, position: int, index: int | None, what: str, *, is_damage: bool = True) -> None:
+        self.report.findings.append(Finding(path, position, index, what, is_damage))

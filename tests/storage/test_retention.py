@@ -1,0 +1,82 @@
+"""Dropping whole segments from the front, by size, by time and on request."""
+
+from __future__ import annotations
+
+from random import Random
+
+from storage.log import Log
+from storage.memory_filesystem import MemoryFileSystem
+from tests.storage.frames import all_frames, make_frame, reopen, store
+
+
+def segment_bases(log: Log) -> list[int]:
+    """The first index of each segment."""
+    return [segment.base_index for segment in log._segments.all]
+
+
+def test_trim_drops_whole_segments_below_an_index_and_never_the_active_one() -> None:
+    """What is asked for is an upper bound; the bounds move together."""
+    fs = MemoryFileSystem()
+    log = reopen(fs)
+    frames = store(log, 150)
+    bases = segment_bases(log)
+    assert log.trim(before_index=bases[1] - 1) == 2
+    assert log.trim(before_index=bases[2] + 3) == bases[2]
+    assert (log.start_offset, log.base_term) == (bases[2] - 2, 1)
+    assert all_frames(log) == frames[bases[2] - 2 :]
+    assert log.trim(before_index=10**9) == bases[-1]
+    fs.crash(Random(1))
+    log = reopen(fs)
+    assert log.base_index == bases[-1]
+    assert all_frames(log) == frames[bases[-1] - 2 :]
+
+
+def test_size_retention_keeps_at_least_the_bytes_asked_for() -> None:
+    """Oldest first, as long as the rest still has that many."""
+    log = reopen(MemoryFileSystem())
+    store(log, 150)
+    bases, total = segment_bases(log), log.size_bytes
+    for wanted in (0, 1, 4000, 8000, total - 4096, total - 1, total, total * 2):
+        before = log.expired_before(now_ms=0, retention_ms=None, retention_bytes=wanted)
+        assert before in bases
+        rest = sum(s.size for s in log._segments.all if s.base_index >= before)
+        assert rest >= min(wanted, total)
+        if before != bases[-1]:
+            following = bases[bases.index(before) + 1]
+            assert sum(s.size for s in log._segments.all if s.base_index >= following) < wanted
+
+
+def test_time_retention_goes_by_when_records_were_appended() -> None:
+    """The newest append of a segment decides, also after a restart; the active one stays in any case."""
+    fs = MemoryFileSystem()
+    log = reopen(fs)
+    for _ in range(150):
+        log.append(make_frame(log))  # Appended at 1000 + index.
+    log.write()
+    log.sync()
+    bases = segment_bases(log)
+    for log_now in (log, reopen(fs)):
+        for keep, expected in ((0, bases[-1]), (1, bases[-1])):
+            assert log_now.expired_before(now_ms=10**6, retention_ms=keep, retention_bytes=None) == expected
+        newest = 1000 + bases[1] - 1
+        assert log_now.expired_before(now_ms=newest + 5, retention_ms=5, retention_bytes=None) == 2
+        assert log_now.expired_before(now_ms=newest + 6, retention_ms=5, retention_bytes=None) == bases[1]
+
+
+def test_without_limits_nothing_expires() -> None:
+    """No retention is the default."""
+    log = reopen(MemoryFileSystem())
+    store(log, 150)
+    assert log.expired_before(now_ms=10**15, retention_ms=None, retention_bytes=None) == log.base_index
+
+
+def test_a_checkpoint_below_the_trimmed_front_is_no_corruption() -> None:
+    """The scan then starts at the new front."""
+    fs = MemoryFileSystem()
+    log = reopen(fs)
+    store(log, 150)
+    log.checkpoint(b"early", index=20)
+    log.trim(before_index=100)
+    log = reopen(fs)
+    assert log.last_index == 151
+    assert (log.checkpoint_index, log.checkpoint_state) == (20, b"early")

@@ -1,0 +1,105 @@
+"""The vote file: durable, never forgotten, never silently empty."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from storage.errors import DiskFull, LogClosed, LogCorrupt, LogFailed
+from storage.memory_filesystem import MemoryFileSystem
+from storage.vote import COPY_BYTES, COPY_DISTANCE, VoteFile
+
+FOLDER = "/data/groups/7"
+PATH = f"{FOLDER}/vote"
+
+
+def test_a_missing_file_is_a_fresh_replica() -> None:
+    """Term 0 and no vote, and the file is there afterwards."""
+    fs = MemoryFileSystem()
+    vote = VoteFile(fs, FOLDER)
+    assert (vote.term, vote.voted_for, vote.recover_until) == (0, None, 0)
+    fs.crash(Random(0))
+    assert VoteFile(fs, FOLDER).term == 0
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_what_was_saved_survives_any_loss_of_power(seed: int) -> None:
+    """Crashes after each save and within saves: the vote is that of the last save, or of one cut short."""
+    fs, random = MemoryFileSystem(), Random(seed)
+    expected: tuple[int, str | None, int] = (0, None, 0)
+    for term in range(1, 40):
+        vote = VoteFile(fs, FOLDER)
+        assert (vote.term, vote.voted_for, vote.recover_until) == expected
+        step = (term, random.choice([None, "n1", "n2"]), random.randint(0, 5))
+        allowed = {step}
+        if random.random() < 0.5:
+            fs.fail(random.choice(["write", "sync"]))
+            allowed.add(expected)
+            with pytest.raises(LogFailed):
+                vote.save(*step)
+        else:
+            vote.save(*step)
+        fs.heal()
+        fs.crash(random)
+        vote = VoteFile(fs, FOLDER)
+        expected = (vote.term, vote.voted_for, vote.recover_until)
+        assert expected in allowed
+
+
+def test_one_damaged_sector_does_not_take_the_vote_back() -> None:
+    """Each save has two copies far apart: the older vote must not win because of one bad sector."""
+    for damaged in range(4):
+        fs = MemoryFileSystem()
+        vote = VoteFile(fs, FOLDER)
+        for term in range(1, 4):
+            vote.save(term, f"n{term}")
+        for byte in range(COPY_BYTES):
+            fs.flip_bit(PATH, damaged * COPY_DISTANCE + byte)
+        vote = VoteFile(fs, FOLDER)
+        assert (vote.term, vote.voted_for) == (3, "n3")
+
+
+def test_a_file_without_a_valid_copy_is_corrupt_and_never_reads_as_empty() -> None:
+    """Also an empty or zeroed one: the file appears atomically, so it was damaged."""
+    for content in (b"", bytes(4 * COPY_DISTANCE), b"\xff" * 4 * COPY_DISTANCE):
+        fs = MemoryFileSystem()
+        VoteFile(fs, FOLDER).save(5, "n1")
+        fs.set_content(PATH, content)
+        with pytest.raises(LogCorrupt):
+            VoteFile(fs, FOLDER)
+
+
+def test_a_save_that_changes_nothing_touches_no_disk() -> None:
+    """Saving the same vote again is free."""
+    fs = MemoryFileSystem()
+    vote = VoteFile(fs, FOLDER)
+    vote.save(5, "n1", 9)
+    syncs = fs.calls["sync"]
+    vote.save(5, "n1", 9)
+    assert fs.calls["sync"] == syncs
+    vote.save(5, "n1")
+    assert fs.calls["sync"] == syncs + 1
+    assert vote.recover_until == 0
+
+
+def test_after_a_failed_save_nothing_more_is_accepted() -> None:
+    """What is on disk is unknown; the old vote stays visible."""
+    fs = MemoryFileSystem()
+    vote = VoteFile(fs, FOLDER)
+    vote.save(5, "n1")
+    fs.fail("sync", error=28)
+    with pytest.raises(DiskFull):
+        vote.save(6, "n2")
+    assert (vote.term, vote.voted_for) == (5, "n1")
+    with pytest.raises(LogClosed):
+        vote.save(7, "n2")
+
+
+def test_a_node_id_that_does_not_fit_is_refused() -> None:
+    """It must not be cut to another node's name."""
+    vote = VoteFile(MemoryFileSystem(), FOLDER)
+    with pytest.raises(ValueError, match="479 bytes"):
+        vote.save(1, "n" * 479)
+    vote.save(1, "n" * 478)
+    assert vote.voted_for == "n" * 478
