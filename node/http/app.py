@@ -1,0 +1,73 @@
+"""The HTTP application of one node: which path is whose, and the one middleware around all."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from node.broker import Broker
+from node.budget import ByteBudget
+from node.http.cluster import Cluster
+from node.http.context import CONTEXT, HttpContext
+from node.http.fetch import PartitionFetch
+from node.http.fetch_topic import TopicFetch
+from node.http.metrics import HttpMetrics
+from node.http.middleware import outermost
+from node.http.produce import PartitionProduce
+from node.http.produce_topic import TopicProduce
+from node.http.settings import HttpSettings
+from node.http.topics import Topics
+
+
+def create_app(broker: Broker, settings: HttpSettings) -> web.Application:
+    """All routes over ``broker``. More metrics: ``app[CONTEXT].metrics.register(collector)``."""
+    context = HttpContext(
+        broker=broker,
+        settings=settings,
+        metrics=HttpMetrics(broker),
+        responses=ByteBudget(settings.responses_bytes_max, "answers"),
+    )
+    # Bodies are bounded by read_body; aiohttp's own bound guards only what is read by other means.
+    app = web.Application(middlewares=[outermost(context)], client_max_size=settings.body_bytes_max)
+    app[CONTEXT] = context
+    app.add_routes(_routes(context))
+    app.cleanup_ctx.append(_sessions)
+    return app
+
+
+def _routes(context: HttpContext) -> list[web.RouteDef]:
+    produce, produce_topic = PartitionProduce(context), TopicProduce(context)
+    fetch, fetch_topic = PartitionFetch(context), TopicFetch(context)
+    topics, cluster = Topics(context), Cluster(context)
+    topic = "/v1/topics/{topic}"
+    partition = topic + "/partitions/{partition}"
+
+    def get(path: str, handler: object) -> web.RouteDef:
+        return web.get(path, handler, allow_head=False)  # type: ignore[arg-type]
+
+    # The first match is taken, so what is asked most stands first.
+    return [
+        web.post(f"{partition}/records", produce.post),
+        get(f"{partition}/records", fetch.get),
+        web.post(f"{topic}/records", produce_topic.post),
+        get(f"{topic}/records", fetch_topic.get),
+        get(f"{partition}/tail", fetch.tail),
+        get(topic, topics.get),
+        web.put(topic, topics.put),
+        web.patch(topic, topics.patch),
+        web.delete(topic, topics.delete),
+        get("/v1/topics", topics.list),
+        get("/v1/cluster", cluster.cluster),
+        get("/v1/nodes", cluster.nodes),
+        get("/healthz", cluster.healthz),
+        get("/readyz", cluster.readyz),
+        get("/metrics", cluster.metrics),
+        get("/openapi.json", cluster.openapi),
+        get("/", cluster.index),
+    ]
+
+
+async def _sessions(app: web.Application) -> AsyncIterator[None]:
+    yield
+    await app[CONTEXT].close()

@@ -1,0 +1,122 @@
+"""What all handlers of one application share."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+import aiohttp
+from aiohttp import web
+from floodmark.errors import TooManyRequests, UnknownPartition, UnknownTopic
+
+from node.broker import Broker, Partition, TopicInfo
+from node.budget import ByteBudget
+from node.http.connection import Connection
+from node.http.metrics import HttpMetrics
+from node.http.settings import HttpSettings
+
+_CATCH_UP_S: Final = 2.0
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class HttpContext:
+    """The node, its settings, and what is kept between requests."""
+
+    broker: Broker
+    settings: HttpSettings
+    metrics: HttpMetrics
+    responses: ByteBudget
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the server stops: long polls and streams then end by themselves."""
+    _session: aiohttp.ClientSession | None = None
+    _ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    _run: str = field(default_factory=lambda: secrets.token_hex(4))
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """For requests to other nodes; made when the first one is forwarded."""
+        if self._session is None:
+            connector = aiohttp.TCPConnector(
+                limit=self.settings.forward_connections_max,
+                limit_per_host=0,
+                # Well below the other side's idle timeout, so that it does not close what is picked here.
+                keepalive_timeout=self.settings.idle_timeout_s / 4,
+            )
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                trust_env=False,
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=self.settings.forward_connect_timeout_s
+                ),
+                skip_auto_headers=("User-Agent", "Accept-Encoding", "Accept"),
+            )
+        return self._session
+
+    async def close(self) -> None:
+        """Close the connections to other nodes."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def next_request_id(self) -> str:
+        """Unique among all processes: the node's name, a random part per start, and a counter."""
+        return f"{self.broker.node_id}-{self._run}-{next(self._ids):x}"
+
+    async def topic(self, name: str) -> TopicInfo:
+        """The topic, giving this node the chance to learn of one that was made a moment ago elsewhere."""
+        try:
+            return self.broker.topic(name)
+        except UnknownTopic:
+            await self.broker.catch_up(timeout_s=_CATCH_UP_S)
+            return self.broker.topic(name)
+
+    async def partition(self, topic: str, number: int) -> Partition:
+        """The partition, as above."""
+        try:
+            return self.broker.partition(topic, number)
+        except (UnknownTopic, UnknownPartition):
+            await self.broker.catch_up(timeout_s=_CATCH_UP_S)
+            return self.broker.partition(topic, number)
+
+    @contextmanager
+    def task_ends_with_connection(self, request: web.Request) -> Iterator[None]:
+        """Within it the handler is cancelled when its client leaves. Only for what stores nothing."""
+        protocol = request.protocol
+        if not isinstance(protocol, Connection):
+            yield
+            return
+        protocol.ends_with_it = asyncio.current_task()
+        try:
+            yield
+        finally:
+            protocol.ends_with_it = None
+
+    async def unless_draining(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """The result of ``work``, or None when the server begins to stop before there is one."""
+        task = asyncio.ensure_future(work)
+        stop = asyncio.ensure_future(self.draining.wait())
+        try:
+            await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
+        finally:
+            task.cancel()
+            stop.cancel()
+
+    def check_room(self, count: int) -> None:
+        """Raise ``TooManyRequests`` when ``count`` more bytes of answers can not be held right now."""
+        if self.responses.used + count > self.settings.responses_bytes_max:
+            raise TooManyRequests(
+                "too many bytes are on their way to consumers that read slowly; try again after a while",
+                retry_after_s=1,
+            )
+
+
+CONTEXT: Final = web.AppKey("floodmark_context", HttpContext)

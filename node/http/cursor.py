@@ -1,0 +1,56 @@
+"""The cursor of a read over all partitions: everything needed to go on, so that no node has to remember it.
+
+It is the unpadded base64url form of a MessagePack array: version 1, the topic's id, and for each partition
+the offset to go on at, or -1 for one that is still to be read from its beginning.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+import msgspec
+from floodmark.errors import InvalidRequest
+from floodmark.limits import PARTITIONS_MAX
+
+from node.broker import TopicInfo
+
+VERSION: Final = 1
+EARLIEST: Final = -1
+_TEXT_MAX: Final = 16 << 10
+
+_Offset = Annotated[int, msgspec.Meta(ge=EARLIEST, le=(1 << 63) - 1)]
+_Id = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+
+
+class _Cursor(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    version: int
+    topic_id: _Id
+    offsets: Annotated[list[_Offset], msgspec.Meta(max_length=PARTITIONS_MAX)]
+
+
+_DECODER = msgspec.msgpack.Decoder(_Cursor)
+_ENCODER = msgspec.msgpack.Encoder()
+
+
+def encode(topic_id: int, offsets: Sequence[int]) -> str:
+    """The text of a cursor."""
+    packed = _ENCODER.encode((VERSION, topic_id, offsets))
+    return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
+
+
+def decode(text: str, topic: TopicInfo) -> list[int]:
+    """The offset of every partition of ``topic``. Raises ``InvalidRequest`` for what is no cursor of it."""
+    try:
+        if len(text) > _TEXT_MAX:
+            raise InvalidRequest("this is no cursor: it is too long")
+        padded = text.encode("ascii") + b"=" * (-len(text) % 4)
+        cursor = _DECODER.decode(base64.b64decode(padded, altchars=b"-_", validate=True))
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest("this is no cursor: start again without one, or with from=...") from error
+    if cursor.version != VERSION:
+        raise InvalidRequest(f"a cursor of version {cursor.version}; this node speaks {VERSION}")
+    if cursor.topic_id != topic.topic_id or len(cursor.offsets) > len(topic.partitions):
+        raise InvalidRequest(f"the cursor belongs to another topic that was named {topic.name}: start again")
+    return cursor.offsets + [EARLIEST] * (len(topic.partitions) - len(cursor.offsets))

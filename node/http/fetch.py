@@ -1,0 +1,220 @@
+"""GET of one partition's records, and of its bounds.
+
+A page (JSON, MessagePack or batches) is bounded by ``max_bytes`` and ``max_records``. In the form
+``application/vnd.floodmark.batch;v=1`` it is a slice of a segment file, byte for byte: frames (see
+``floodmark.frame``), of which the first may begin before the offset asked for (``Log-From-Offset`` is what
+was asked for), and of which some may carry no records. ``application/x-ndjson`` and
+``text/event-stream`` stream; so does ``application/vnd.msgpack`` with ``follow=true``: each record a map
+behind its length in four bytes, big-endian.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from aiohttp import web
+from floodmark.errors import InvalidRequest
+
+from node.broker import Bounds, Fetched, Partition
+from node.http import positions
+from node.http.context import HttpContext
+from node.http.forward import LEADER, to_partition_leader
+from node.http.media import Media, answer_media
+from node.http.query import capped, duration_s, flag, partition_number, query_of, topic_name
+from node.http.reader import Reader
+from node.http.records_out import Slice, document, slices
+from node.http.settings import HttpSettings
+from node.http.stream import stream
+
+QUERY: Final = frozenset({"from", "max_records", "max_bytes", "wait", "follow"})
+_TAIL_QUERY: Final = frozenset({"timeout"})
+_IMMUTABLE: Final = "public, max-age=31536000, immutable"
+
+
+class Asked:
+    """What a read asks for, besides where."""
+
+    __slots__ = ("follow", "max_bytes", "max_records", "max_records_given", "media", "wait_s")
+
+    def __init__(self, query: Mapping[str, str], settings: HttpSettings, media: Media) -> None:
+        self.media = media
+        self.max_bytes = capped(
+            query, "max_bytes", default=settings.fetch_bytes, cap=settings.fetch_bytes_max
+        )
+        self.max_records = capped(
+            query, "max_records", default=settings.fetch_records, cap=settings.fetch_records_max
+        )
+        self.max_records_given = "max_records" in query
+        self.wait_s = duration_s(query.get("wait", "0"), "wait", cap=settings.wait_s_max)
+        self.follow = flag(query, "follow") or media is Media.EVENTS
+        if self.follow and media in (Media.JSON, Media.BATCH):
+            raise InvalidRequest(
+                "follow needs a streaming form: Accept text/event-stream, application/x-ndjson or "
+                "application/vnd.msgpack"
+            )
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the answer is made as it goes."""
+        return self.follow or self.media is Media.NDJSON
+
+    @property
+    def stream_records(self) -> int:
+        """The most records a stream brings: what was asked for, else no limit."""
+        return self.max_records if self.max_records_given else 1 << 62
+
+
+class PartitionFetch:
+    """The handlers."""
+
+    def __init__(self, context: HttpContext) -> None:
+        self._context = context
+        self._head = {"Server": "floodmark", "Vary": "Accept", LEADER: context.broker.node_id}
+
+    async def get(self, request: web.Request) -> web.StreamResponse:
+        """Records from a position on, as a page or a stream."""
+        context = self._context
+        topic = topic_name(request)
+        partition = await context.partition(topic, partition_number(request))
+        query = query_of(request, QUERY)
+        asked = Asked(query, context.settings, answer_media(request.headers.get("Accept")))
+        spec = positions.check(request.headers.get("Last-Event-ID") or query.get("from", "earliest"))
+        if not partition.leads_here:
+            timeout_s = asked.wait_s + context.settings.produce_timeout_s
+            answer = await to_partition_leader(context, request, partition, "records", timeout_s=timeout_s)
+            if answer is not None:
+                return answer
+        if asked.is_stream:
+            return await self._stream(request, partition, spec, asked)
+        start = positions.resolve(spec, partition)
+        fetched = await self._fetch(request, partition, start, asked)
+        return await self._page(request, partition, spec, start, fetched, asked)
+
+    async def tail(self, request: web.Request) -> web.StreamResponse:
+        """The bounds, confirmed by a majority."""
+        context = self._context
+        partition = await context.partition(topic_name(request), partition_number(request))
+        query = query_of(request, _TAIL_QUERY)
+        timeout_s = duration_s(
+            query.get("timeout", "10s"), "timeout", cap=context.settings.produce_timeout_s_max
+        )
+        if not partition.leads_here:
+            answer = await to_partition_leader(context, request, partition, "tail", timeout_s=timeout_s)
+            if answer is not None:
+                return answer
+        bounds = await partition.tail(timeout_s=timeout_s)
+        body = b'{"partition":%d,"log_start_offset":%d,"high_watermark":%d,"next_offset":%d}\n' % (
+            partition.number,
+            bounds.log_start_offset,
+            bounds.high_watermark,
+            bounds.high_watermark,
+        )
+        return web.Response(
+            body=body,
+            headers={
+                **self._head,
+                "Content-Type": "application/json",
+                "Cache-Control": "no-store",
+                **_log_headers(bounds, bounds.high_watermark),
+            },
+        )
+
+    async def _fetch(self, request: web.Request, partition: Partition, start: int, asked: Asked) -> Fetched:
+        """What is there; only when that is nothing, what comes within ``wait``."""
+        fetched = await partition.fetch(start, max_bytes=asked.max_bytes, wait_s=0)
+        if fetched.frames or asked.wait_s <= 0:
+            return fetched
+        with self._context.task_ends_with_connection(request):
+            later = await self._context.unless_draining(
+                partition.fetch(start, max_bytes=asked.max_bytes, wait_s=asked.wait_s)
+            )
+        return later or fetched
+
+    async def _page(
+        self,
+        request: web.Request,
+        partition: Partition,
+        spec: str,
+        start: int,
+        fetched: Fetched,
+        asked: Asked,
+    ) -> web.StreamResponse:
+        context = self._context
+        bounds = fetched.bounds
+        next_offset = max(fetched.next_offset, start)
+        self._context.check_room(len(fetched.frames))
+        with context.responses.hold(len(fetched.frames)):
+            if asked.media is Media.BATCH:
+                body = fetched.frames
+            else:
+                found = list(slices(fetched.frames, partition.number, start, limit=asked.max_records))
+                next_offset = _behind(found, next_offset, asked.max_records)
+                members = {
+                    "next_offset": next_offset,
+                    "log_start_offset": bounds.log_start_offset,
+                    "high_watermark": bounds.high_watermark,
+                }
+                body = document(asked.media, found, members)
+            headers = {
+                **self._head,
+                "Content-Type": str(asked.media),
+                "Log-From-Offset": str(start),
+                **_log_headers(bounds, next_offset),
+            }
+            if fetched.sealed and fetched.frames and positions.is_offset(spec):
+                etag = self._etag(partition, start, next_offset, asked.media)
+                headers["ETag"], headers["Cache-Control"] = etag, _IMMUTABLE
+                if _matches(request.headers.get("If-None-Match"), etag):
+                    return web.Response(status=304, headers=headers)
+            else:
+                headers["Cache-Control"] = "no-store"
+            answer = web.Response(body=body, headers=headers)
+            if len(body) > context.settings.stream_bytes:
+                # Sent while its bytes are still counted; aiohttp then finds it done.
+                await answer.prepare(request)
+                await answer.write_eof()
+        return answer
+
+    def _etag(self, partition: Partition, start: int, next_offset: int, media: Media) -> str:
+        topic_id = self._context.broker.topic(partition.topic).topic_id
+        return f'"{topic_id:x}-{partition.number}-{start}-{next_offset}-{media.name.lower()}"'
+
+    async def _stream(
+        self, request: web.Request, partition: Partition, spec: str, asked: Asked
+    ) -> web.StreamResponse:
+        context = self._context
+        start = positions.resolve(spec, partition)
+        bounds = partition.bounds()
+        reader = Reader(
+            context, context.broker.topic(partition.topic), [partition], [str(start)], by_cursor=False
+        )
+        return await stream(
+            context,
+            request,
+            reader,
+            asked.media,
+            headers={**self._head, "Log-From-Offset": str(start), **_log_headers(bounds, start)},
+            max_records=asked.stream_records,
+            wait_s=asked.wait_s,
+            follow=asked.follow,
+        )
+
+
+def _behind(found: list[Slice], next_offset: int, max_records: int) -> int:
+    """Where to go on: behind the last record when the page was cut by their number."""
+    if sum(len(part.records) for part in found) >= max_records:
+        return found[-1].next_offset
+    return next_offset
+
+
+def _matches(if_none_match: str | None, etag: str) -> bool:
+    return if_none_match is not None and (if_none_match.strip() == "*" or etag in if_none_match)
+
+
+def _log_headers(bounds: Bounds, next_offset: int) -> dict[str, str]:
+    return {
+        "Log-Next-Offset": str(next_offset),
+        "Log-Start-Offset": str(bounds.log_start_offset),
+        "Log-High-Watermark": str(bounds.high_watermark),
+    }

@@ -1,0 +1,211 @@
+"""Passing a request on to the node that can serve it: once, streaming the body in both directions.
+
+Only addresses from the replicated metadata are ever connected to. ``Floodmark-Forwarded: 1`` marks what was
+passed on; a node that gets such a request without being the leader answers 503 with the leader's name, so a
+request is never passed on twice, whoever sends the header.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator
+from typing import Final
+
+import aiohttp
+from aiohttp import web
+from aiohttp.web_protocol import RequestPayloadError
+from floodmark.errors import FloodmarkError, OutcomeUnknown, Unavailable
+from yarl import URL
+
+from node.broker import Partition
+from node.http.body import check_length
+from node.http.context import HttpContext
+
+FORWARDED: Final = "Floodmark-Forwarded"
+LEADER: Final = "Floodmark-Leader"
+LEADER_URL: Final = "Floodmark-Leader-Url"
+_ADDRESS = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+", re.ASCII)
+_PASSED_ON: Final = (
+    "Accept",
+    "Authorization",
+    "Content-Encoding",
+    "Content-Length",
+    "Content-Type",
+    "If-None-Match",
+    "If-Offset",
+    "Last-Event-ID",
+    "Producer-Epoch",
+    "Producer-Id",
+    "Producer-Seq",
+    "Record-Key",
+    "Record-Key-B64",
+    "Record-Partition",
+    "Record-Timestamp",
+    "traceparent",
+)
+_NOT_PASSED_BACK: Final = frozenset(
+    {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "date", "server"}
+)
+_RETRY_S: Final = 0.05
+_SMALL_BYTES: Final = 64 << 10
+_NO_BODY: Final = ("GET", "HEAD", "DELETE")
+
+
+class Upload:
+    """A request's body on its way to another node. ``started``: the other side may have seen some of it."""
+
+    def __init__(self, request: web.Request, cap: int) -> None:
+        self._request = request
+        self._cap = cap
+        self.started = False
+        self.error: Exception | None = None
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes in, never more than ``cap`` bytes of it."""
+        self.started = True
+        total = 0
+        try:
+            async for chunk in self._request.content.iter_any():
+                total += len(chunk)
+                check_length(total, self._cap)
+                yield chunk
+        except (FloodmarkError, RequestPayloadError, ConnectionError) as error:
+            self.error = error
+            raise
+
+
+def is_forwarded(request: web.Request) -> bool:
+    """Whether another node has passed this request on."""
+    return FORWARDED in request.headers
+
+
+def not_here(leader: str | None, what: str) -> Unavailable:
+    """The answer to a request that was passed on to a node that does not lead (any more)."""
+    return Unavailable(f"this node does not lead {what}", leader=leader, retry_after_s=0.1)
+
+
+def base_url(context: HttpContext, node: str) -> str:
+    """Where a node's HTTP is. Raises ``Unavailable`` when it is not known or no plain address."""
+    url = context.broker.node_url(node)
+    if url is None or _ADDRESS.fullmatch(url.rstrip("/")) is None:
+        raise Unavailable(f"the address of node {node} is not known", leader=node)
+    return url.rstrip("/")
+
+
+async def to_partition_leader(
+    context: HttpContext, request: web.Request, partition: Partition, rest: str, *, timeout_s: float
+) -> web.StreamResponse | None:
+    """Serve ``request`` from the partition's leader; waits for one to be elected within ``timeout_s``.
+
+    None when this node has become the leader meanwhile: then the caller serves it.
+    """
+    what = f"{partition.topic}/{partition.number}"
+    if is_forwarded(request):
+        raise not_here(partition.leader, what)
+    deadline = time.monotonic() + timeout_s
+    path = f"/v1/topics/{partition.topic}/partitions/{partition.number}/{rest}"
+    while (left := deadline - time.monotonic()) > 0:
+        leader = await partition.wait_leader(deadline_s=left)
+        if partition.leads_here:
+            return None
+        if leader != context.broker.node_id:  # else: elected this moment, and not ready yet
+            answer = await _attempt(context, request, leader, path, timeout_s=left)
+            if answer is not None:
+                return answer
+        await asyncio.sleep(_RETRY_S)
+    raise Unavailable(f"no leader of {what} answered in time", leader=partition.leader)
+
+
+async def to_metadata_leader(
+    context: HttpContext, request: web.Request, path: str, *, timeout_s: float
+) -> web.StreamResponse | None:
+    """Serve a topic change from the node that can make it; None when that is this one by now."""
+    if is_forwarded(request):
+        raise not_here(None, "the metadata")
+    deadline = time.monotonic() + timeout_s
+    while (left := deadline - time.monotonic()) > 0:
+        leader = await context.broker.wait_metadata_leader(timeout_s=left)
+        if context.broker.metadata_leads_here:
+            return None
+        if leader != context.broker.node_id:
+            answer = await _attempt(context, request, leader, path, timeout_s=left)
+            if answer is not None:
+                return answer
+        await asyncio.sleep(_RETRY_S)
+    raise Unavailable("no leader of the metadata answered in time")
+
+
+async def _attempt(
+    context: HttpContext, request: web.Request, leader: str, path: str, *, timeout_s: float
+) -> web.StreamResponse | None:
+    """The leader's answer, or None when nothing at all was sent to it."""
+    base = base_url(context, leader)
+    query = request.rel_url.raw_query_string
+    url = URL(f"{base}{path}?{query}" if query else base + path, encoded=True)
+    headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
+    headers.update(_record_headers(request))
+    headers[FORWARDED] = "1"
+    has_body = request.can_read_body
+    cap = context.settings.body_bytes_max
+    if request.content_length is not None:
+        check_length(request.content_length, cap)
+    upload = Upload(request, cap)
+    try:
+        async with asyncio.timeout(timeout_s + context.settings.forward_grace_s):
+            answer = await context.session.request(
+                request.method,
+                url,
+                headers=headers,
+                data=upload.chunks() if has_body else None,
+                allow_redirects=False,
+            )
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+        if upload.started:
+            raise
+        return None
+    except (aiohttp.ClientError, TimeoutError, ConnectionError, FloodmarkError) as error:
+        if upload.error is not None:
+            raise upload.error from error
+        raise _lost(request, leader, started=upload.started) from error
+    try:
+        return await _pass_back(context, request, answer, leader, base)
+    except aiohttp.ClientError as error:
+        raise ConnectionResetError(f"node {leader} broke off its answer") from error
+    finally:
+        answer.release()
+
+
+def _lost(request: web.Request, leader: str, *, started: bool) -> FloodmarkError:
+    """What to say when the connection to the leader ended without an answer."""
+    if request.method == "GET":
+        return Unavailable(f"node {leader} did not answer", leader=leader)
+    if request.method in _NO_BODY or started:
+        return OutcomeUnknown(f"node {leader} did not answer; it may have done it", leader=leader)
+    return Unavailable(f"node {leader} did not take the request", leader=leader)
+
+
+def _record_headers(request: web.Request) -> dict[str, str]:
+    return {
+        name: value for name, value in request.headers.items() if name.lower().startswith("record-header-")
+    }
+
+
+async def _pass_back(
+    context: HttpContext, request: web.Request, answer: aiohttp.ClientResponse, leader: str, base: str
+) -> web.StreamResponse:
+    headers = {name: value for name, value in answer.headers.items() if name.lower() not in _NOT_PASSED_BACK}
+    headers[LEADER] = leader
+    headers[LEADER_URL] = base
+    length = answer.content_length
+    if length is not None and length <= _SMALL_BYTES:
+        headers.pop("Content-Length", None)
+        return web.Response(status=answer.status, body=await answer.read(), headers=headers)
+    back = web.StreamResponse(status=answer.status, headers=headers)
+    with context.task_ends_with_connection(request):
+        await back.prepare(request)
+        async for chunk in answer.content.iter_any():
+            await back.write(chunk)
+        await back.write_eof()
+    return back

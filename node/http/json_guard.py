@@ -1,0 +1,59 @@
+"""What a JSON value must not be, although a parser would take it: what readers could not parse again."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+from floodmark.errors import InvalidRequest
+from floodmark.limits import JSON_DEPTH_MAX
+
+_DIGITS_MAX: Final = 4_300
+"""Python's own limit for numbers in text; others stop far below."""
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_TO_DIGITS: Final = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))
+_LONG_NUMBER: Final = b"0" * (_DIGITS_MAX + 1)
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+_ALIKE: Final = bytes.maketrans(b"{}", b"[]")
+_ANY_JSON = msgspec.json.Decoder(msgspec.Raw)
+
+
+def check_text(body: bytes) -> None:
+    """Raise ``InvalidRequest`` when a body is no UTF-8; parsers skip over values without looking."""
+    if not body.isascii():
+        try:
+            body.decode()
+        except UnicodeDecodeError as error:
+            raise InvalidRequest(f"the body is not UTF-8: {error.reason} at byte {error.start}") from error
+
+
+def check_value(value: bytes) -> None:
+    """Raise ``InvalidRequest`` when a JSON value, well formed, nests too deeply or has a giant number."""
+    if value.count(b"[") + value.count(b"{") > JSON_DEPTH_MAX and _is_too_deep(value):
+        raise InvalidRequest(f"a JSON value nests deeper than {JSON_DEPTH_MAX}")
+    if (
+        len(value) > _DIGITS_MAX
+        and _LONG_NUMBER in value.translate(_TO_DIGITS)
+        and _LONG_NUMBER in _STRING.sub(b"", value).translate(_TO_DIGITS)
+    ):
+        raise InvalidRequest(f"a JSON number has more than {_DIGITS_MAX} digits")
+
+
+def is_json(value: bytes) -> bool:
+    """Whether a stored value is what it claims, so that it may be put into a JSON answer as it is."""
+    try:
+        _ANY_JSON.decode(value)
+        if not value.isascii():
+            value.decode()
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _is_too_deep(value: bytes) -> bool:
+    """Take away innermost pairs of brackets, level by level: all at the speed of C, whatever is sent."""
+    brackets = _STRING.sub(b"", value).translate(_ALIKE, delete=_NO_BRACKETS)
+    for _ in range(JSON_DEPTH_MAX):
+        brackets = brackets.replace(b"[]", b"")
+    return bool(brackets)

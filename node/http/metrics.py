@@ -1,0 +1,120 @@
+"""Prometheus metrics of one application, in a registry of its own; labels only take values known here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from node.broker import Broker
+
+_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_METHODS: Final = frozenset({"GET", "PUT", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+_PAGE: Final = 1_000
+UNMATCHED: Final = "unmatched"
+
+
+class HttpMetrics:
+    """Requests by route template, method and status class; and what the node registers besides."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "floodmark_http_requests",
+            "Requests answered.",
+            ("route", "method", "status"),
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "floodmark_http_request_seconds",
+            "From the end of the headers to the last byte handed to the system.",
+            ("route", "method"),
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.dropped = Counter(
+            "floodmark_http_connections_dropped",
+            "Connections that were refused or given up, by reason.",
+            ("reason",),
+            registry=self.registry,
+        )
+        self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self.register(_BrokerCollector(broker))
+
+    def register(self, collector: Collector) -> None:
+        """Add figures of the node's other rooms to ``/metrics``."""
+        self.registry.register(collector)
+
+    def observe(self, route: str, method: str, status: int, seconds: float) -> None:
+        """One request was answered."""
+        pair = self._known.get((route, method, status))
+        if pair is None:
+            label = method if method in _METHODS else "other"
+            pair = (
+                self._requests.labels(route, label, f"{status // 100}xx"),
+                self._seconds.labels(route, label),
+            )
+            self._known[route, label, status] = pair
+        pair[0].inc()
+        pair[1].observe(seconds)
+
+    def render(self) -> bytes:
+        """The text exposition."""
+        return generate_latest(self.registry)
+
+
+class _BrokerCollector(Collector):
+    """Asked anew at every scrape, so that nothing is kept up to date between scrapes."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing in advance: the broker may not be ready when this is registered."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """Cluster totals, and one row per partition."""
+        cluster = self._broker.cluster()
+        for name, text, value in (
+            ("floodmark_topics", "Topics.", cluster.topics),
+            ("floodmark_partitions", "Partitions.", cluster.partitions),
+            (
+                "floodmark_partitions_leaderless",
+                "Partitions without a leader.",
+                cluster.leaderless_partitions,
+            ),
+            (
+                "floodmark_partitions_under_replicated",
+                "Partitions with replicas that are behind.",
+                cluster.under_replicated_partitions,
+            ),
+            ("floodmark_nodes_alive", "Nodes that answer.", sum(node.alive for node in cluster.nodes)),
+        ):
+            yield GaugeMetricFamily(name, text, value)
+        labels = ("topic", "partition")
+        mark = GaugeMetricFamily(
+            "floodmark_partition_high_watermark", "Offset behind the last record.", labels=labels
+        )
+        start = GaugeMetricFamily(
+            "floodmark_partition_log_start_offset", "The first offset held.", labels=labels
+        )
+        leader = GaugeMetricFamily(
+            "floodmark_partition_leader", "1 where the partition is led.", labels=(*labels, "node")
+        )
+        after = ""
+        while page := self._broker.topics(prefix="", after=after, limit=_PAGE):
+            after = page[-1].name
+            for topic in page:
+                for info in topic.partitions:
+                    row = (topic.name, str(info.partition))
+                    if info.high_watermark is not None:
+                        mark.add_metric(row, info.high_watermark)
+                    if info.log_start_offset is not None:
+                        start.add_metric(row, info.log_start_offset)
+                    if info.leader is not None:
+                        leader.add_metric((*row, info.leader), 1)
+        yield from (mark, start, leader)

@@ -1,0 +1,190 @@
+"""The description of the API, kept by hand beside the handlers; a test compares it with the routes."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from node.http.media import ANSWERS, BODIES, Media
+from node.http.settings import HttpSettings
+
+_DURATION: Final = {"type": "string", "pattern": "^(0|[0-9]{1,15}(ms|s|m|h))$"}
+_POSITIVE: Final = {"type": "integer", "minimum": 1}
+_FROM: Final = {"type": "string", "description": "N, earliest, latest, -N or @time"}
+_OBJECT: Final = {"type": "object"}
+_TEXT: Final = {"type": "string"}
+
+
+def document(settings: HttpSettings) -> dict[str, Any]:
+    """The OpenAPI 3.1 document."""
+    topic = _path("topic", {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,249}$"})
+    partition = _path("partition", {"type": "integer", "minimum": 0, "maximum": 999})
+    timeout = _query("timeout", _DURATION)
+    acks = _query("acks", {"type": "string", "enum": ["quorum", "leader", "none"]})
+    read = [
+        _query("from", _FROM),
+        _query("max_records", _POSITIVE),
+        _query("max_bytes", _POSITIVE),
+        _query("wait", _DURATION),
+        _query("follow", {"type": "boolean"}),
+        _header("Last-Event-ID", _TEXT),
+    ]
+    producer = [
+        _header("Producer-Id", _TEXT),
+        _header("Producer-Epoch", {"type": "integer", "minimum": 0, "maximum": (1 << 32) - 1}),
+        _header("Producer-Seq", {"type": "integer", "minimum": 0}),
+        _header("If-Offset", {"type": "integer", "minimum": 0}),
+        _header("Record-Key", _TEXT),
+    ]
+    records = _records_body()
+    topic_records = "/v1/topics/{topic}/records"
+    partition_records = "/v1/topics/{topic}/partitions/{partition}/records"
+    listing = [_query("prefix", _TEXT), _query("after", _TEXT), _query("limit", _POSITIVE)]
+    shown = tuple(media for media in ANSWERS if media is not Media.BATCH)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Floodmark",
+            "version": "1",
+            "description": f"Bodies: {settings.body_bytes_max} bytes.",
+        },
+        "paths": {
+            "/": {"get": _operation("Where to begin", answer="text/plain")},
+            "/healthz": {"get": _operation("Whether the process is alive")},
+            "/readyz": {"get": _operation("Whether the node can serve")},
+            "/metrics": {"get": _operation("Prometheus metrics", answer="text/plain")},
+            "/openapi.json": {"get": _operation("This document")},
+            "/v1/cluster": {"get": _operation("The cluster")},
+            "/v1/nodes": {"get": _operation("The nodes")},
+            "/v1/topics": {"get": _operation("Topics in order of name", listing)},
+            "/v1/topics/{topic}": {
+                "get": _operation("Describe a topic", [topic]),
+                "put": _operation("Make a topic", [topic, timeout], body=_topic_body(), status="201"),
+                "patch": _operation("Change its configuration", [topic, timeout], body=_changes_body()),
+                "delete": _operation("Delete it and its data", [topic, timeout], status="204"),
+            },
+            topic_records: {
+                "get": _operation(
+                    "Read all partitions", [topic, _query("cursor", _TEXT), *read], answer=shown
+                ),
+                "post": _operation(
+                    "Produce, routed by key", [topic, acks, timeout, *producer], body=records, mixed=True
+                ),
+            },
+            partition_records: {
+                "get": _operation("Read a partition", [topic, partition, *read], answer=ANSWERS),
+                "post": _operation(
+                    "Produce one atomic batch", [topic, partition, acks, timeout, *producer], body=records
+                ),
+            },
+            "/v1/topics/{topic}/partitions/{partition}/tail": {
+                "get": _operation("The partition's bounds, confirmed", [topic, partition, timeout])
+            },
+        },
+    }
+
+
+def _operation(
+    summary: str,
+    parameters: list[dict[str, Any]] | None = None,
+    *,
+    body: dict[str, Any] | None = None,
+    answer: str | tuple[Media, ...] = "application/json",
+    status: str = "200",
+    mixed: bool = False,
+) -> dict[str, Any]:
+    medias = [answer] if isinstance(answer, str) else [str(media) for media in answer]
+    content: dict[str, Any] = {media: {"schema": {}} for media in medias}
+    responses: dict[str, Any] = {
+        status: {"description": "Done."} if status == "204" else {"description": "Done.", "content": content},
+        "default": {
+            "description": "A problem document (RFC 9457).",
+            "content": {"application/problem+json": {"schema": _problem()}},
+        },
+    }
+    if status == "201":
+        responses["200"] = {"description": "It was there already.", "content": content}
+    if mixed:
+        responses["207"] = {"description": "Some records are stored, some are not.", "content": content}
+    found: dict[str, Any] = {"summary": summary, "parameters": parameters or [], "responses": responses}
+    if body is not None:
+        found["requestBody"] = body
+    return found
+
+
+def _path(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": schema}
+
+
+def _query(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "query", "schema": schema}
+
+
+def _header(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "header", "schema": schema}
+
+
+def _problem() -> dict[str, Any]:
+    names = ("type", "title", "detail", "code", "request_id")
+    properties: dict[str, Any] = dict.fromkeys(names, _TEXT)
+    properties |= {"status": {"type": "integer"}, "retriable": {"type": "boolean"}}
+    return {"type": "object", "required": sorted(properties), "properties": properties}
+
+
+def _record() -> dict[str, Any]:
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "key": _TEXT,
+            "value": {},
+            "headers": {"type": "object", "additionalProperties": _TEXT},
+            "timestamp": {"type": "integer", "minimum": 0, "maximum": 253_402_300_799_999},
+            "partition": {"type": "integer", "minimum": 0},
+        },
+        "required": ["value"],
+    }
+
+
+def _records_body() -> dict[str, Any]:
+    record = _record()
+    many = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {"records": {"type": "array", "minItems": 1, "items": record}},
+        "required": ["records"],
+    }
+    content: dict[str, Any] = {str(media): {"schema": {"type": "string"}} for media in BODIES}
+    content[str(Media.JSON)] = {"schema": {"anyOf": [many, record]}}
+    return {"required": True, "content": content}
+
+
+def _config() -> dict[str, Any]:
+    limit = {"type": ["integer", "null"], "minimum": 1}
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "retention_ms": limit,
+            "retention_bytes": limit,
+            "max_record_bytes": {"type": "integer", "minimum": 1, "maximum": 8 << 20},
+            "segment_bytes": {"type": "integer", "minimum": 1},
+        },
+    }
+
+
+def _topic_body() -> dict[str, Any]:
+    schema = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "partitions": {"type": "integer", "minimum": 1, "maximum": 1000},
+            "replication_factor": {"type": "integer", "minimum": 1},
+            "config": _config(),
+        },
+    }
+    return {"content": {str(Media.JSON): {"schema": schema}}}
+
+
+def _changes_body() -> dict[str, Any]:
+    schema = {**_OBJECT, "properties": {"config": _config()}, "required": ["config"]}
+    return {"required": True, "content": {str(Media.JSON): {"schema": schema}}}

@@ -1,0 +1,92 @@
+"""Errors as RFC 9457 problem documents: one table (``floodmark.errors``) decides status and code."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+from floodmark.errors import (
+    FloodmarkError,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    RequestTimeout,
+    TooLarge,
+)
+
+PROBLEM_TYPE: Final = "application/problem+json"
+_WORDS = re.compile(r"(?<!^)(?=[A-Z])")
+_ENCODER = msgspec.json.Encoder()
+_OF_STATUS: Final[Mapping[int, type[FloodmarkError]]] = {
+    404: NotFound,
+    405: MethodNotAllowed,
+    408: RequestTimeout,
+    413: TooLarge,
+}
+_RETRY_LATER: Final = (429, 503)
+
+
+def document(error: FloodmarkError, request_id: str, *, status: int | None = None) -> dict[str, Any]:
+    """The members of the problem document. ``error.fields`` never override the standard ones."""
+    return {
+        **error.fields,
+        "type": f"urn:floodmark:error:{error.code}",
+        "title": _WORDS.sub(" ", type(error).__name__).capitalize(),
+        "status": status or error.status,
+        "detail": _printable(error.detail),
+        "code": error.code,
+        "retriable": error.retriable,
+        "request_id": request_id,
+    }
+
+
+def respond(
+    error: FloodmarkError,
+    request_id: str,
+    *,
+    status: int | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> web.Response:
+    """The answer for ``error``."""
+    status = status or error.status
+    head = {"Content-Type": PROBLEM_TYPE, "Cache-Control": "no-store", "Request-Id": request_id}
+    if status in _RETRY_LATER:
+        head["Retry-After"] = str(max(1, math.ceil(error.retry_after_s or 0)))
+    if headers:
+        head.update(headers)
+    body = _ENCODER.encode(document(error, request_id, status=status)) + b"\n"
+    return web.Response(status=status, body=body, headers=head)
+
+
+def of_http_exception(error: web.HTTPException, path: str) -> tuple[FloodmarkError, dict[str, str]]:
+    """aiohttp's own refusals as errors of this tree, and the headers that belong to them."""
+    kind = _OF_STATUS.get(error.status, InvalidRequest)
+    headers: dict[str, str] = {}
+    detail = error.reason or f"HTTP status {error.status}"
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        headers["Allow"] = ", ".join(sorted(error.allowed_methods))
+        detail = f"{error.method} is not possible here; {headers['Allow']} is"
+    elif isinstance(error, web.HTTPNotFound):
+        detail = f"there is nothing at {path[:200]}; GET /openapi.json lists what there is"
+    return kind(detail), headers
+
+
+def raw_answer(error: FloodmarkError, *, status: int | None = None) -> bytes:
+    """A whole HTTP/1.1 answer that closes the connection, for where no request could be made out."""
+    body = _ENCODER.encode(document(error, "-", status=status)) + b"\n"
+    code = status or error.status
+    retry = "Retry-After: 1\r\n" if code in _RETRY_LATER else ""
+    head = (
+        f"HTTP/1.1 {code} {type(error).__name__}\r\nContent-Type: {PROBLEM_TYPE}\r\n{retry}"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def _printable(text: str) -> str:
+    """Bytes of a request that are no UTF-8 reach handlers as surrogates, which JSON can not carry."""
+    return text.encode("utf-8", "backslashreplace").decode()

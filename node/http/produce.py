@@ -1,0 +1,140 @@
+"""POST to one partition: an atomic batch, with everything a producer may ask for."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from typing import Final, TypedDict
+
+from aiohttp import web
+from floodmark import batch as codec
+from floodmark.batch import BatchHeader
+from floodmark.errors import InvalidRequest
+from floodmark.record import Record
+
+from node.broker import Appended, Partition
+from node.http.body import read_body
+from node.http.context import HttpContext
+from node.http.forward import LEADER, to_partition_leader
+from node.http.limits_of_topic import LimitsOfTopics
+from node.http.media import Media, body_media
+from node.http.query import OFFSET_MAX, acks_of, duration_s, number, partition_number, query_of, topic_name
+from node.http.records_in import Reading, read_records
+
+QUERY: Final = frozenset({"acks", "timeout"})
+_PRODUCER_HEADERS: Final = ("Producer-Id", "Producer-Epoch", "Producer-Seq")
+_EPOCH_MAX: Final = (1 << 32) - 1
+
+
+class _Producer(TypedDict):
+    producer_id: bytes
+    producer_epoch: int
+    sequence: int
+
+
+class PartitionProduce:
+    """The handler."""
+
+    def __init__(self, context: HttpContext) -> None:
+        self._context = context
+        self._limits = LimitsOfTopics(context.broker)
+        self._head = {
+            "Content-Type": "application/json",
+            "Server": "floodmark",
+            LEADER: context.broker.node_id,
+        }
+
+    async def post(self, request: web.Request) -> web.StreamResponse:
+        """Store the body's records, all or none, in their order."""
+        context = self._context
+        topic = topic_name(request)
+        partition = await context.partition(topic, partition_number(request))
+        query = query_of(request, QUERY)
+        timeout_s = timeout_of(query.get("timeout"), context)
+        if not partition.leads_here:
+            answer = await to_partition_leader(context, request, partition, "records", timeout_s=timeout_s)
+            if answer is not None:
+                return answer
+        media = body_media(request.headers.get("Content-Type"))
+        acks = acks_of(query)
+        expected = expected_offset(request)
+        with ExitStack() as held:
+            body = await read_body(request, context, held)
+            batch, header = self._batch(request, media, body, partition)
+            appended = await partition.produce(
+                batch, header, acks=acks, timeout_s=timeout_s, expected_offset=expected
+            )
+        return web.Response(body=_document(partition.number, appended), headers=self._head)
+
+    def _batch(
+        self, request: web.Request, media: Media, body: bytes, partition: Partition
+    ) -> tuple[bytes, BatchHeader]:
+        record_bytes_max = self._limits.record_bytes_max(partition.topic)
+        if media is Media.BATCH:
+            if any(name in request.headers for name in _PRODUCER_HEADERS):
+                raise InvalidRequest(
+                    "a record batch names its producer itself; leave out the Producer headers"
+                )
+            return body, codec.check(body, record_bytes_max=record_bytes_max)
+        reading = Reading(time.time_ns() // 1_000_000, record_bytes_max)
+        found = read_records(request, media, body, reading)
+        for item in found:
+            if item.partition is not None and item.partition != partition.number:
+                raise InvalidRequest(
+                    f"a record asks for partition {item.partition}, the path for {partition.number}"
+                )
+        return encode([item.record for item in found], request)
+
+
+def encode(records: list[Record], request: web.Request) -> tuple[bytes, BatchHeader]:
+    """One batch of ``records`` in the name of the producer that the request's headers give, if any."""
+    name = request.headers.get("Producer-Id")
+    if name is None:
+        if any(other in request.headers for other in _PRODUCER_HEADERS):
+            raise InvalidRequest("Producer-Epoch and Producer-Seq need a Producer-Id")
+        batch = codec.encode(records)
+    else:
+        batch = codec.encode(records, **_producer(request, name))
+    return batch, codec.decode_header(batch)
+
+
+def _producer(request: web.Request, name: str) -> _Producer:
+    if not name or not name.isprintable() or len(name) > 249:
+        raise InvalidRequest("Producer-Id has 1 to 249 printable characters")
+    sequence = request.headers.get("Producer-Seq")
+    if sequence is None:
+        raise InvalidRequest("Producer-Id needs a Producer-Seq, the batch's number among its producer's")
+    epoch = request.headers.get("Producer-Epoch", "0")
+    return _Producer(
+        producer_id=codec.producer_id_of(name),
+        producer_epoch=number(epoch, "Producer-Epoch", highest=_EPOCH_MAX),
+        sequence=number(sequence, "Producer-Seq", highest=OFFSET_MAX),
+    )
+
+
+def expected_offset(request: web.Request) -> int | None:
+    """``If-Offset``: append only if this is the partition's next offset."""
+    text = request.headers.get("If-Offset")
+    return None if text is None else number(text, "If-Offset", highest=OFFSET_MAX)
+
+
+def timeout_of(text: str | None, context: HttpContext) -> float:
+    """How long the request may take: ``timeout``, with its default and cap."""
+    settings = context.settings
+    if text is None:
+        return settings.produce_timeout_s
+    seconds = duration_s(text, "timeout", cap=settings.produce_timeout_s_max)
+    if seconds <= 0:
+        raise InvalidRequest("timeout is longer than 0")
+    return seconds
+
+
+def _document(partition: int, appended: Appended) -> bytes:
+    tail = b',"duplicate":true}\n' if appended.duplicate else b"}\n"
+    return b'{"partition":%d,"first_offset":%d,"next_offset":%d,"high_watermark":%d%b' % (
+        partition,
+        appended.first_offset,
+        appended.next_offset,
+        appended.high_watermark,
+        tail,
+    )

@@ -1,0 +1,164 @@
+"""POST to a topic: records go to the partitions of their keys, each partition's share as one batch."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+from floodmark import batch as codec
+from floodmark.errors import FloodmarkError, InvalidRequest, OutcomeUnknown, UnknownPartition
+from floodmark.partitioner import partition_for
+from floodmark.record import Record
+
+from node.broker import Appended, Partition, TopicInfo
+from node.http import problems
+from node.http.body import read_body
+from node.http.context import HttpContext
+from node.http.forward import is_forwarded, not_here
+from node.http.media import Media, body_media
+from node.http.produce import QUERY, encode, expected_offset, timeout_of
+from node.http.query import acks_of, query_of, topic_name
+from node.http.reach import Sending, append
+from node.http.records_in import Incoming, Reading, read_records
+
+_HEAD: Final = {"Content-Type": "application/json", "Server": "floodmark"}
+_ENCODER = msgspec.json.Encoder()
+Outcome = Appended | FloodmarkError
+
+
+class TopicProduce:
+    """The handler."""
+
+    def __init__(self, context: HttpContext) -> None:
+        self._context = context
+        self._turn = itertools.count()
+
+    async def post(self, request: web.Request) -> web.StreamResponse:
+        """Store the records: 200 when all landed, 207 with a report when some did, an error when none."""
+        context = self._context
+        name = topic_name(request)
+        if is_forwarded(request):
+            raise not_here(None, name)
+        topic = await context.topic(name)
+        query = query_of(request, QUERY)
+        timeout_s = timeout_of(query.get("timeout"), context)
+        media = body_media(request.headers.get("Content-Type"))
+        acks = acks_of(query)
+        expected = expected_offset(request)
+        with ExitStack() as held:
+            body = await read_body(request, context, held)
+            places, batches = self._shares(request, media, body, topic)
+            if expected is not None and len(batches) > 1:
+                raise InvalidRequest("If-Offset needs records of one partition only")
+            sendings = {
+                number: Sending(batch, codec.decode_header(batch), acks, timeout_s, expected)
+                for number, batch in batches.items()
+            }
+            outcomes = await self._send(topic, sendings)
+        return _answer(context, places, outcomes)
+
+    def _shares(
+        self, request: web.Request, media: Media, body: bytes, topic: TopicInfo
+    ) -> tuple[list[int], dict[int, bytes]]:
+        """The partition of every record in the order sent, and one batch per partition."""
+        record_bytes_max = topic.config.max_record_bytes
+        if media is Media.BATCH:
+            # Passed on untouched, so all its records share a partition, whatever their keys.
+            header = codec.check(body, record_bytes_max=record_bytes_max)
+            number = next(self._turn) % len(topic.partitions)
+            return [number] * header.count, {number: body}
+        reading = Reading(time.time_ns() // 1_000_000, record_bytes_max)
+        found = read_records(request, media, body, reading)
+        places = self._places(found, len(topic.partitions))
+        shares: dict[int, list[Record]] = {}
+        for item, number in zip(found, places, strict=True):
+            shares.setdefault(number, []).append(item.record)
+        if len(shares) > 1 and "Producer-Id" in request.headers:
+            raise InvalidRequest("Producer-Id needs records of one partition only: it counts per partition")
+        return places, {number: encode(records, request)[0] for number, records in shares.items()}
+
+    def _places(self, found: Sequence[Incoming], partitions: int) -> list[int]:
+        """By what a record asks for, by its key, or all keyless ones of a request together in turn."""
+        keyless: int | None = None
+        places = []
+        for record, wanted in found:
+            if wanted is not None:
+                if wanted >= partitions:
+                    raise UnknownPartition(f"there is no partition {wanted}; there are {partitions}")
+                places.append(wanted)
+            elif record.key is not None:
+                places.append(partition_for(record.key, partitions))
+            else:
+                if keyless is None:
+                    keyless = next(self._turn) % partitions
+                places.append(keyless)
+        return places
+
+    async def _send(self, topic: TopicInfo, sendings: dict[int, Sending]) -> dict[int, Outcome]:
+        context = self._context
+        partitions = {number: await context.partition(topic.name, number) for number in sendings}
+        if len(sendings) == 1:
+            ((number, sending),) = sendings.items()
+            return {number: await _outcome(context, partitions[number], sending)}
+        outcomes = await asyncio.gather(
+            *(_outcome(context, partitions[number], sending) for number, sending in sendings.items())
+        )
+        return dict(zip(sendings, outcomes, strict=True))
+
+
+async def _outcome(context: HttpContext, partition: Partition, sending: Sending) -> Outcome:
+    try:
+        return await append(context, partition, sending)
+    except FloodmarkError as error:
+        return error
+
+
+def _answer(context: HttpContext, places: list[int], outcomes: dict[int, Outcome]) -> web.Response:
+    failed = [outcome for outcome in outcomes.values() if isinstance(outcome, FloodmarkError)]
+    if not failed:
+        return web.Response(body=_all_stored(places, outcomes), headers=_HEAD)
+    request_id = context.next_request_id()
+    reports = {
+        number: problems.document(outcome, request_id)
+        for number, outcome in outcomes.items()
+        if isinstance(outcome, FloodmarkError)
+    }
+    taken = dict.fromkeys(outcomes, 0)
+    records: list[dict[str, Any]] = []
+    for number in places:
+        outcome = outcomes[number]
+        if isinstance(outcome, FloodmarkError):
+            records.append({"partition": number, "error": reports[number]})
+        else:
+            records.append({"partition": number, "offset": _offset(outcome, taken[number])})
+            taken[number] += 1
+    if len(failed) < len(outcomes):
+        return web.Response(status=207, body=_ENCODER.encode({"records": records}) + b"\n", headers=_HEAD)
+    # None is known to be stored. If one may be, that is what counts: it must not be called "not stored".
+    unknown = [error for error in failed if isinstance(error, OutcomeUnknown)]
+    first = (unknown or failed)[0]
+    if len(failed) > 1:
+        first = type(first)(first.detail, **{**first.fields, "records": records})
+    raise first
+
+
+def _all_stored(places: list[int], outcomes: dict[int, Outcome]) -> bytes:
+    """The usual answer, and on the hot path: no dictionaries, no encoder."""
+    nexts = {number: out.first_offset for number, out in outcomes.items() if isinstance(out, Appended)}
+    rows = []
+    for number in places:
+        offset = nexts[number]
+        rows.append(b'{"partition":%d,"offset":%d}' % (number, offset))
+        if offset >= 0:
+            nexts[number] = offset + 1
+    return b'{"records":[' + b",".join(rows) + b"]}\n"
+
+
+def _offset(appended: Appended, index: int) -> int:
+    return appended.first_offset + index if appended.first_offset >= 0 else -1

@@ -1,0 +1,137 @@
+"""Reading from and appending to a partition wherever its leader is: on this node, or over HTTP on another."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any, Final
+
+import aiohttp
+import msgspec
+from floodmark.batch import BatchHeader
+from floodmark.errors import (
+    ERRORS_BY_CODE,
+    FloodmarkError,
+    OutcomeUnknown,
+    Unavailable,
+)
+
+from node.broker import Acks, Appended, Bounds, Fetched, Partition
+from node.http import positions
+from node.http.context import HttpContext
+from node.http.forward import FORWARDED, base_url
+from node.http.media import Media
+
+_RETRY_S: Final = 0.05
+_STANDARD: Final = frozenset({"type", "title", "status", "detail", "code", "retriable", "request_id"})
+_APPENDED = msgspec.json.Decoder()
+
+
+class Sending(msgspec.Struct, frozen=True):
+    """One batch for one partition, and what was asked for."""
+
+    batch: bytes
+    header: BatchHeader
+    acks: Acks
+    timeout_s: float
+    expected_offset: int | None = None
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What a read brought. ``start``: the offset that the asked position means."""
+
+    start: int
+    fetched: Fetched
+
+
+async def append(context: HttpContext, partition: Partition, sending: Sending) -> Appended:
+    """Append where the partition's leader is, waiting for one to be elected. Raises as ``produce`` does."""
+    deadline = time.monotonic() + sending.timeout_s
+    while (left := deadline - time.monotonic()) > 0:
+        if partition.leads_here:
+            return await partition.produce(
+                sending.batch,
+                sending.header,
+                acks=sending.acks,
+                timeout_s=left,
+                expected_offset=sending.expected_offset,
+            )
+        leader = await partition.wait_leader(deadline_s=left)
+        if leader != context.broker.node_id:
+            try:
+                return await _append_there(context, partition, sending, leader, left)
+            except Unavailable:  # Nothing was stored: the next leader may do it.
+                if time.monotonic() + _RETRY_S >= deadline:
+                    raise
+        await asyncio.sleep(_RETRY_S)
+    raise Unavailable(f"no leader of {partition.topic}/{partition.number} took the batch in time")
+
+
+async def read(
+    context: HttpContext, partition: Partition, spec: str, *, max_bytes: int, wait_s: float
+) -> Found:
+    """Read from the position ``spec`` on, at the partition's leader. Raises as ``fetch`` does."""
+    if partition.leads_here:
+        start = positions.resolve(spec, partition)
+        return Found(start, await partition.fetch(start, max_bytes=max_bytes, wait_s=wait_s))
+    leader = await partition.wait_leader(deadline_s=max(wait_s, 1.0))
+    if leader == context.broker.node_id:
+        raise Unavailable(f"the leader of {partition.topic}/{partition.number} is not ready yet")
+    url = f"{base_url(context, leader)}/v1/topics/{partition.topic}/partitions/{partition.number}/records"
+    query = {"from": spec, "max_bytes": str(max_bytes), "wait": f"{int(wait_s * 1000)}ms"}
+    headers = {"Accept": Media.BATCH, FORWARDED: "1"}
+    try:
+        async with (
+            asyncio.timeout(wait_s + context.settings.forward_grace_s),
+            context.session.get(url, params=query, headers=headers, allow_redirects=False) as answer,
+        ):
+            body = await answer.read()
+    except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+        raise Unavailable(f"node {leader} did not answer", leader=leader) from error
+    if answer.status != 200:
+        raise error_of(answer.status, body)
+    head = answer.headers
+    bounds = Bounds(int(head["Log-Start-Offset"]), int(head["Log-High-Watermark"]))
+    return Found(int(head["Log-From-Offset"]), Fetched(body, int(head["Log-Next-Offset"]), bounds))
+
+
+async def _append_there(
+    context: HttpContext, partition: Partition, sending: Sending, leader: str, left: float
+) -> Appended:
+    url = f"{base_url(context, leader)}/v1/topics/{partition.topic}/partitions/{partition.number}/records"
+    query = {"acks": str(sending.acks), "timeout": f"{max(1, int(left * 1000))}ms"}
+    headers = {"Content-Type": str(Media.BATCH), FORWARDED: "1"}
+    if sending.expected_offset is not None:
+        headers["If-Offset"] = str(sending.expected_offset)
+    try:
+        async with (
+            asyncio.timeout(left + context.settings.forward_grace_s),
+            context.session.post(
+                url, params=query, data=sending.batch, headers=headers, allow_redirects=False
+            ) as answer,
+        ):
+            body = await answer.read()
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+        raise Unavailable(f"node {leader} can not be reached", leader=leader) from error
+    except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+        raise OutcomeUnknown(f"node {leader} did not answer; it may have done it", leader=leader) from error
+    if answer.status != 200:
+        raise error_of(answer.status, body)
+    found: dict[str, Any] = _APPENDED.decode(body)
+    return Appended(
+        found["first_offset"],
+        found["next_offset"],
+        found["high_watermark"],
+        duplicate=found.get("duplicate", False),
+    )
+
+
+def error_of(status: int, body: bytes) -> FloodmarkError:
+    """Another node's problem document as the exception that it was there."""
+    try:
+        problem = _APPENDED.decode(body)
+        cls = ERRORS_BY_CODE[problem["code"]]
+        detail = str(problem["detail"])
+    except (ValueError, TypeError, KeyError):
+        return Unavailable(f"a node answered {status} without a problem document")
+    return cls(detail, **{name: value for name, value in problem.items() if name not in _STANDARD})

@@ -1,0 +1,209 @@
+"""Bodies to records: JSON, NDJSON, MessagePack and one raw value, in the shapes of the interface."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from aiohttp import web
+from floodmark.errors import InvalidRequest, TooLarge
+from floodmark.limits import BATCH_RECORDS_MAX
+from floodmark.record import Record
+
+from node.http import timestamps
+from node.http.json_guard import check_text, check_value
+from node.http.media import Media
+from node.http.query import OFFSET_MAX, number
+
+_HEADER_PREFIX: Final = b"record-header-"
+_TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
+_ANY = msgspec.msgpack.Decoder()
+_TO_JSON = msgspec.json.Encoder()
+_MALFORMED: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError, OverflowError)
+
+
+class _RecordIn(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """One record of a body. In MessagePack ``value`` is any value, and a binary one is opaque bytes."""
+
+    value: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    value_b64: bytes | msgspec.UnsetType = msgspec.UNSET
+    key: str | None = None
+    key_b64: bytes | None = None
+    headers: dict[str, str] | None = None
+    timestamp: int | str | None = None
+    partition: int | None = None
+
+
+class _Envelope(_RecordIn, forbid_unknown_fields=True, gc=False):
+    """``{"records": [...]}``, or one bare record."""
+
+    records: list[_RecordIn] | None = None
+
+
+_JSON = msgspec.json.Decoder(_Envelope)
+_JSON_LINE = msgspec.json.Decoder(_RecordIn)
+_MSGPACK = msgspec.msgpack.Decoder(_Envelope)
+
+
+class Incoming(NamedTuple):
+    """A record and the partition that it asks for, if any."""
+
+    record: Record
+    partition: int | None
+
+
+class Reading(NamedTuple):
+    """What decides about records besides their body."""
+
+    now_ms: int
+    record_bytes_max: int
+
+
+def read_records(request: web.Request, media: Media, body: bytes, reading: Reading) -> list[Incoming]:
+    """The records of ``body``, each checked. Raises ``InvalidRequest``, ``TooLarge``."""
+    if media is Media.BYTES:
+        found = [_raw_record(request, body, reading)]
+    elif media is Media.MSGPACK:
+        found = [_from_msgpack(item, reading) for item in _items(_decode(_MSGPACK, body))]
+    else:
+        check_text(body)
+        if media is Media.NDJSON:
+            try:
+                items: Iterable[_RecordIn] = _JSON_LINE.decode_lines(body)
+            except _MALFORMED as error:
+                raise InvalidRequest(f"a line is no record: {error}") from error
+        else:
+            items = _items(_decode(_JSON, body))
+        found = [_from_json(item, reading) for item in items]
+    if not found:
+        raise InvalidRequest("there is no record in the body")
+    if len(found) > BATCH_RECORDS_MAX:
+        raise TooLarge(f"{len(found)} records in one request; at most {BATCH_RECORDS_MAX} are taken")
+    trace = request.headers.get("traceparent")
+    return _traced(found, trace) if trace is not None and _TRACE.fullmatch(trace) else found
+
+
+def _decode(decoder: Any, body: bytes) -> _Envelope:
+    try:
+        return decoder.decode(body)  # type: ignore[no-any-return]
+    except _MALFORMED as error:
+        raise InvalidRequest(f'the body is neither a record nor {{"records": [...]}}: {error}') from error
+
+
+def _items(envelope: _Envelope) -> list[_RecordIn]:
+    if envelope.records is None:
+        return [envelope]
+    if envelope.value is not msgspec.UNSET or envelope.value_b64 is not msgspec.UNSET:
+        raise InvalidRequest('a body has either "records" or one record\'s own members')
+    return envelope.records
+
+
+def _from_json(item: _RecordIn, reading: Reading) -> Incoming:
+    if item.value is msgspec.UNSET:
+        return _incoming(item, _opaque(item), reading, is_json=False)
+    if item.value_b64 is not msgspec.UNSET:
+        raise InvalidRequest('a record has either "value" or "value_b64"')
+    value = bytes(item.value)
+    if len(value) <= reading.record_bytes_max:  # else the record is refused anyway, without a second look
+        check_value(value)
+    return _incoming(item, value, reading, is_json=True)
+
+
+def _from_msgpack(item: _RecordIn, reading: Reading) -> Incoming:
+    if item.value is msgspec.UNSET:
+        return _incoming(item, _opaque(item), reading, is_json=False)
+    try:
+        value = _ANY.decode(item.value)
+        if isinstance(value, bytes):
+            return _incoming(item, value, reading, is_json=False)
+        # The standard library's encoder refuses what JSON does not have: NaN, binary, extension types.
+        json.dumps(value, allow_nan=False)
+        text = _TO_JSON.encode(value)
+        if msgspec.json.decode(text) != value:
+            raise InvalidRequest("a value has map keys that are no strings")
+    except _MALFORMED as error:
+        raise InvalidRequest(f"a value is no MessagePack: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise InvalidRequest(f"a value is neither binary nor what JSON can say: {error}") from error
+    check_value(text)
+    return _incoming(item, text, reading, is_json=True)
+
+
+def _opaque(item: _RecordIn) -> bytes:
+    if item.value_b64 is msgspec.UNSET:
+        raise InvalidRequest('a record needs a "value" (any JSON) or a "value_b64" (bytes)')
+    return item.value_b64
+
+
+def _incoming(item: _RecordIn, value: bytes, reading: Reading, *, is_json: bool) -> Incoming:
+    if item.key is not None and item.key_b64 is not None:
+        raise InvalidRequest('a record has either "key" or "key_b64"')
+    record = Record(
+        reading.now_ms if item.timestamp is None else timestamps.parse(item.timestamp),
+        item.key_b64 if item.key is None else item.key.encode(),
+        value,
+        is_json,
+        item.headers or None,
+    )
+    record.check(reading.record_bytes_max)
+    if item.partition is not None and not 0 <= item.partition <= OFFSET_MAX:
+        raise InvalidRequest(f"{item.partition} is no partition")
+    return Incoming(record, item.partition)
+
+
+def _raw_record(request: web.Request, body: bytes, reading: Reading) -> Incoming:
+    """One raw value: everything else comes from ``Record-...`` headers."""
+    key: bytes | None = None
+    key_text = request.headers.get("Record-Key")
+    if key_text is not None:
+        key = key_text.encode("utf-8", "surrogateescape")
+    elif "Record-Key-B64" in request.headers:
+        key = _base64(request.headers["Record-Key-B64"])
+    time_text = request.headers.get("Record-Timestamp")
+    partition = request.headers.get("Record-Partition")
+    record = Record(
+        reading.now_ms if time_text is None else timestamps.parse(time_text),
+        key,
+        body,
+        False,  # noqa: FBT003  -- positional: this is the hot path
+        _record_headers(request.raw_headers),
+    )
+    record.check(reading.record_bytes_max)
+    wanted = None if partition is None else number(partition, "Record-Partition", highest=OFFSET_MAX)
+    return Incoming(record, wanted)
+
+
+def _record_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str] | None:
+    found: dict[str, str] = {}
+    for name, value in raw:
+        if name[:14].lower() == _HEADER_PREFIX:
+            try:
+                found[name[14:].decode().lower()] = value.decode()
+            except UnicodeDecodeError as error:
+                raise InvalidRequest("a Record-Header-... is not UTF-8") from error
+    return found or None
+
+
+def _base64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise InvalidRequest(f"Record-Key-B64 is no base64: {error}") from error
+
+
+def _traced(found: list[Incoming], trace: str) -> list[Incoming]:
+    return [
+        item
+        if item.record.headers and "traceparent" in item.record.headers
+        else Incoming(
+            msgspec.structs.replace(
+                item.record, headers={**(item.record.headers or {}), "traceparent": trace}
+            ),
+            item.partition,
+        )
+        for item in found
+    ]

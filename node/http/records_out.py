@@ -1,0 +1,152 @@
+"""Records to JSON, NDJSON, server-sent events and MessagePack.
+
+A JSON value is put out with the very text that came in; only in forms of one record a line do its line
+feeds become spaces (in JSON they can only stand between tokens). In MessagePack a JSON value is a native
+one, opaque bytes are binary, and a number that MessagePack can not hold makes ``value_json``, the text.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+from floodmark import batch
+from floodmark.frame import FrameKind, iterate
+from floodmark.record import Record
+
+from node.http import timestamps
+from node.http.json_guard import is_json
+from node.http.media import Media
+
+_JSON = msgspec.json.Encoder()
+_MSGPACK = msgspec.msgpack.Encoder()
+
+
+class Slice(NamedTuple):
+    """Consecutive records of one partition that were appended together."""
+
+    partition: int
+    first_offset: int
+    append_time: int
+    records: list[Record]
+
+    @property
+    def next_offset(self) -> int:
+        """The offset behind the last of them."""
+        return self.first_offset + len(self.records)
+
+
+RecordEncoder = Callable[[int, int, str | int, Record], bytes]
+
+
+def slices(
+    frames: bytes, partition: int, start: int, *, limit: int, end: int | None = None
+) -> Iterator[Slice]:
+    """The records of ``frames`` from offset ``start`` on and below ``end``, at most ``limit`` of them."""
+    for frame in iterate(frames):
+        if frame.kind != FrameKind.RECORDS or frame.next_offset <= start:
+            continue
+        if limit <= 0 or (end is not None and frame.first_offset >= end):
+            return
+        records = batch.decode(frame.payload)
+        first = max(start, frame.first_offset)
+        last = frame.next_offset if end is None else min(frame.next_offset, end)
+        taken = records[first - frame.first_offset : last - frame.first_offset][:limit]
+        limit -= len(taken)
+        yield Slice(partition, first, frame.append_time, taken)
+
+
+def json_record(partition: int, offset: int, append_time: str | int, record: Record) -> bytes:
+    """One record as a JSON object."""
+    key = record.key
+    if key is None:
+        key_member = b'"key":null'
+    else:
+        try:
+            key_member = b'"key":' + _JSON.encode(key.decode())
+        except UnicodeDecodeError:
+            key_member = b'"key_b64":"%b"' % base64.b64encode(key)
+    if record.is_json and is_json(record.value):
+        value_member = b'"value":' + record.value
+    else:
+        value_member = b'"value_b64":"%b"' % base64.b64encode(record.value)
+    return b'{"partition":%d,"offset":%d,"timestamp":%b,"append_time":%b,%b,%b%b}' % (
+        partition,
+        offset,
+        _json_time(timestamps.text(record.timestamp)),
+        _json_time(append_time),
+        key_member,
+        value_member,
+        b',"headers":' + _JSON.encode(record.headers) if record.headers else b"",
+    )
+
+
+def json_line(partition: int, offset: int, append_time: str | int, record: Record) -> bytes:
+    """One record as a JSON object without line breaks."""
+    line = json_record(partition, offset, append_time, record)
+    if b"\n" in line or b"\r" in line:
+        line = line.replace(b"\n", b" ").replace(b"\r", b" ")
+    return line
+
+
+def msgpack_record(partition: int, offset: int, append_time: str | int, record: Record) -> bytes:
+    """One record as a MessagePack map, with the members of the JSON form."""
+    shown: dict[str, Any] = {
+        "partition": partition,
+        "offset": offset,
+        "timestamp": timestamps.text(record.timestamp),
+        "append_time": append_time,
+    }
+    try:
+        shown["key"] = None if record.key is None else record.key.decode()
+    except UnicodeDecodeError:
+        shown["key"] = record.key
+    if record.headers:
+        shown["headers"] = record.headers
+    if not record.is_json or not is_json(record.value):
+        return _MSGPACK.encode({**shown, "value": record.value})
+    try:
+        return _MSGPACK.encode({**shown, "value": msgspec.json.decode(record.value)})
+    except (ValueError, RecursionError, OverflowError):
+        return _MSGPACK.encode({**shown, "value_json": record.value.decode()})
+
+
+def encode_all(found: list[Slice], encoder: RecordEncoder) -> list[bytes]:
+    """Every record, encoded."""
+    encoded: list[bytes] = []
+    for part in found:
+        append_time = timestamps.text(part.append_time)
+        offset = part.first_offset
+        for record in part.records:
+            encoded.append(encoder(part.partition, offset, append_time, record))
+            offset += 1
+    return encoded
+
+
+def document(media: Media, found: list[Slice], members: dict[str, Any]) -> bytes:
+    """A page: ``{"records": [...]}`` and the other members, in JSON or MessagePack."""
+    if media is Media.MSGPACK:
+        raw = [msgspec.Raw(item) for item in encode_all(found, msgpack_record)]
+        return _MSGPACK.encode({"records": raw, **members})
+    rows = b",".join(encode_all(found, json_record))
+    return b'{"records":[' + rows + b"]," + _JSON.encode(members)[1:] + b"\n"
+
+
+def stream_item(media: Media, encoded: bytes, position: str) -> bytes:
+    """One record's place in a stream. ``position`` is where a reader goes on after it."""
+    if media is Media.EVENTS:
+        return b"id: %b\ndata: %b\n\n" % (position.encode(), encoded)
+    if media is Media.MSGPACK:
+        return len(encoded).to_bytes(4, "big") + encoded
+    return encoded + b"\n"
+
+
+def stream_encoder(media: Media) -> RecordEncoder:
+    """How a stream of this media type encodes a record."""
+    return msgpack_record if media is Media.MSGPACK else json_line
+
+
+def _json_time(text: str | int) -> bytes:
+    return b'"%b"' % text.encode() if isinstance(text, str) else b"%d" % text

@@ -1,0 +1,53 @@
+"""Limits and deadlines of the HTTP side. Every one has a default that suits a node of a small cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpSettings:
+    """Sizes are in bytes and times in seconds, as the names say."""
+
+    body_bytes_max: int = 16 << 20
+    """A request's body, as sent and after decompression. A JSON body is larger than its record batch."""
+    produce_timeout_s: float = 10.0
+    produce_timeout_s_max: float = 60.0
+    wait_s_max: float = 60.0
+    """A longer ``wait`` of a long poll is cut to this."""
+    fetch_bytes: int = 1 << 20
+    fetch_bytes_max: int = 8 << 20
+    fetch_records: int = 10_000
+    fetch_records_max: int = 100_000
+    stream_bytes: int = 256 << 10
+    """How much of a log a stream reads at a time."""
+    responses_bytes_max: int = 256 << 20
+    """All pages that are on their way to consumers; beyond it fetches are refused with 429."""
+    keep_alive_comment_s: float = 15.0
+    """An idle event stream is sent a comment this often, so that proxies keep it open."""
+
+    line_bytes_max: int = 8190
+    header_bytes_max: int = 8190
+    headers_max: int = 128
+    head_timeout_s: float = 10.0
+    """From a request's first byte (or the connection's start) to the end of its headers."""
+    body_window_s: float = 10.0
+    body_bytes_per_s_min: int = 1024
+    """A body that brings less than this on average over ``body_window_s`` is given up."""
+    idle_timeout_s: float = 75.0
+    write_stall_s: float = 30.0
+    """A client that takes nothing of its answer for this long is dropped."""
+    linger_s: float = 2.0
+    """How long the rest of a refused body is read, so that the client gets to see why."""
+    sweep_s: float = 1.0
+    """How often connections are looked at for the limits above."""
+
+    connections_max: int = 4096
+    connections_per_address_max: int = 1024
+    file_descriptors_reserve: int = 256
+    """Descriptors left to segment files and peer links, whatever ``connections_max`` says."""
+
+    forward_connect_timeout_s: float = 2.0
+    forward_grace_s: float = 2.0
+    """How much longer a forwarded request is waited for than the leader was given."""
+    forward_connections_max: int = 1024

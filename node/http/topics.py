@@ -1,0 +1,193 @@
+"""Topics: make, describe, list, alter, delete. Changes are made by the metadata group's leader."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+from floodmark.errors import InvalidRequest, UnknownTopic
+from floodmark.limits import BATCH_BYTES_MAX, PARTITIONS_MAX
+
+from node.broker import TopicConfig, TopicInfo
+from node.http.body import read_body
+from node.http.context import HttpContext
+from node.http.forward import to_metadata_leader
+from node.http.json_guard import check_text
+from node.http.produce import timeout_of
+from node.http.query import OFFSET_MAX, capped, check_name, query_of, topic_name
+
+_QUERY: Final = frozenset({"timeout"})
+_LIST_QUERY: Final = frozenset({"prefix", "after", "limit"})
+_PAGE: Final = 100
+_PAGE_MAX: Final = 1_000
+_JSON: Final = {"Content-Type": "application/json", "Cache-Control": "no-store", "Server": "floodmark"}
+_ENCODER = msgspec.json.Encoder()
+_Limit = int | None | msgspec.UnsetType
+
+
+class _Config(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    retention_ms: _Limit = msgspec.UNSET
+    retention_bytes: _Limit = msgspec.UNSET
+    max_record_bytes: int | msgspec.UnsetType = msgspec.UNSET
+    segment_bytes: int | msgspec.UnsetType = msgspec.UNSET
+
+    def given(self) -> dict[str, Any]:
+        """What was said, checked for range."""
+        found = {
+            name: value
+            for name in self.__struct_fields__
+            if (value := getattr(self, name)) is not msgspec.UNSET
+        }
+        for name, value in found.items():
+            highest = BATCH_BYTES_MAX if name == "max_record_bytes" else OFFSET_MAX
+            if value is not None and not 1 <= value <= highest:
+                raise InvalidRequest(f"{name} is 1 to {highest}, not {value}")
+        return found
+
+
+class _Wanted(msgspec.Struct, forbid_unknown_fields=True):
+    partitions: int | None = None
+    replication_factor: int | None = None
+    config: _Config = _Config()
+
+
+class _Changes(msgspec.Struct, forbid_unknown_fields=True):
+    config: _Config
+
+
+_WANTED = msgspec.json.Decoder(_Wanted)
+_CHANGES = msgspec.json.Decoder(_Changes)
+
+
+class Topics:
+    """The handlers."""
+
+    def __init__(self, context: HttpContext) -> None:
+        self._context = context
+
+    async def put(self, request: web.Request) -> web.StreamResponse:
+        """201 when made now, 200 when it was there like this, 409 when it was there otherwise.
+
+        What is left out takes the default for a new topic, and matches anything in one that exists.
+        """
+        name = topic_name(request)
+        timeout_s, answer = await self._begin(request, f"/v1/topics/{name}")
+        if answer is not None:
+            return answer
+        body = await self._body(request)
+        wanted = _decode(_WANTED, body or b"{}")
+        given = wanted.config.given()
+        existing = self._existing(name)
+        config = {} if existing is None else _config(existing.config)
+        partitions = wanted.partitions
+        if partitions is None:
+            partitions = 1 if existing is None else len(existing.partitions)
+        factor = wanted.replication_factor
+        if factor is None:
+            factor = 0 if existing is None else existing.replication_factor
+        elif factor < 1:
+            raise InvalidRequest("replication_factor is at least 1")
+        if not 1 <= partitions <= PARTITIONS_MAX:
+            raise InvalidRequest(f"a topic has 1 to {PARTITIONS_MAX} partitions, not {partitions}")
+        topic, created = await self._context.broker.create_topic(
+            name,
+            partitions=partitions,
+            replication_factor=factor or self._default_factor(),
+            config=TopicConfig(**{**config, **given}),
+            timeout_s=timeout_s,
+        )
+        headers = {**_JSON, "Location": f"/v1/topics/{name}"}
+        return web.Response(status=201 if created else 200, body=_document(topic), headers=headers)
+
+    async def get(self, request: web.Request) -> web.StreamResponse:
+        """The topic as this node sees it."""
+        topic = await self._context.topic(topic_name(request))
+        query_of(request, frozenset())
+        return web.Response(body=_document(topic), headers=_JSON)
+
+    async def patch(self, request: web.Request) -> web.StreamResponse:
+        """Change some of the configuration; null takes a limit away."""
+        name = topic_name(request)
+        timeout_s, answer = await self._begin(request, f"/v1/topics/{name}")
+        if answer is not None:
+            return answer
+        changes = _decode(_CHANGES, await self._body(request)).config.given()
+        topic = await self._context.broker.alter_topic(name, changes, timeout_s=timeout_s)
+        return web.Response(body=_document(topic), headers=_JSON)
+
+    async def delete(self, request: web.Request) -> web.StreamResponse:
+        """Remove the topic and its data everywhere."""
+        name = topic_name(request)
+        timeout_s, answer = await self._begin(request, f"/v1/topics/{name}")
+        if answer is not None:
+            return answer
+        await self._context.broker.delete_topic(name, timeout_s=timeout_s)
+        return web.Response(status=204, headers={"Server": "floodmark"})
+
+    async def list(self, request: web.Request) -> web.StreamResponse:
+        """Topics in order of name, a page at a time: go on with ``after`` the last one's name."""
+        query = query_of(request, _LIST_QUERY)
+        prefix, after = query.get("prefix", ""), query.get("after", "")
+        for text in (prefix, after):
+            if text:
+                check_name(text if text.strip(".") else f"{text}a")
+        limit = capped(query, "limit", default=_PAGE, cap=_PAGE_MAX)
+        found = self._context.broker.topics(prefix=prefix, after=after, limit=limit)
+        return web.Response(
+            body=_ENCODER.encode({"topics": [_members(topic) for topic in found]}) + b"\n", headers=_JSON
+        )
+
+    async def _begin(self, request: web.Request, path: str) -> tuple[float, web.StreamResponse | None]:
+        """The time there is, and the answer if another node has given it."""
+        timeout_s = timeout_of(query_of(request, _QUERY).get("timeout"), self._context)
+        if self._context.broker.metadata_leads_here:
+            return timeout_s, None
+        return timeout_s, await to_metadata_leader(self._context, request, path, timeout_s=timeout_s)
+
+    async def _body(self, request: web.Request) -> bytes:
+        with ExitStack() as held:
+            body = await read_body(request, self._context, held)
+        check_text(body)
+        return body
+
+    def _existing(self, name: str) -> TopicInfo | None:
+        try:
+            return self._context.broker.topic(name)
+        except UnknownTopic:
+            return None
+
+    def _default_factor(self) -> int:
+        return min(3, max(1, len(self._context.broker.nodes())))
+
+
+def _decode(decoder: Any, body: bytes) -> Any:
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidRequest(f"the body is not what is expected here: {error}") from error
+
+
+def _config(config: TopicConfig) -> dict[str, Any]:
+    return {
+        "retention_ms": config.retention_ms,
+        "retention_bytes": config.retention_bytes,
+        "max_record_bytes": config.max_record_bytes,
+        "segment_bytes": config.segment_bytes,
+    }
+
+
+def _members(topic: TopicInfo) -> dict[str, Any]:
+    return {
+        "topic": topic.name,
+        "name": topic.name,
+        "topic_id": topic.topic_id,
+        "replication_factor": topic.replication_factor,
+        "config": _config(topic.config),
+        "partitions": topic.partitions,
+    }
+
+
+def _document(topic: TopicInfo) -> bytes:
+    return _ENCODER.encode(_members(topic)) + b"\n"

@@ -1,0 +1,114 @@
+"""Running servers over brokers in memory, and a client that looks at every byte."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import pytest
+
+from node.http.app import create_app
+from node.http.server import HttpServer
+from node.http.settings import HttpSettings
+from tests.http.memory_broker import MemoryBroker, MemoryCluster
+
+
+@dataclass
+class Answer:
+    """One answer, read to its end."""
+
+    status: int
+    headers: Any
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.body)
+
+
+@dataclass
+class Harness:
+    """Some running nodes."""
+
+    cluster: MemoryCluster
+    servers: dict[str, HttpServer] = field(default_factory=dict)
+    session: aiohttp.ClientSession = field(default_factory=aiohttp.ClientSession)
+
+    @property
+    def broker(self) -> MemoryBroker:
+        """The first node's broker."""
+        return self.cluster.brokers["n1"]
+
+    def url(self, path: str, node: str = "n1") -> str:
+        """A path on a node."""
+        return self.cluster.urls[node] + path
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """The first node's host and port."""
+        host, _, port = self.cluster.urls["n1"].removeprefix("http://").partition(":")
+        return host, int(port)
+
+    async def start(self, node: str, settings: HttpSettings) -> None:
+        """Run one node."""
+        server = HttpServer(create_app(self.cluster.brokers[node], settings))
+        host, port = await server.start("127.0.0.1", 0)
+        self.cluster.urls[node] = f"http://{host}:{port}"
+        self.servers[node] = server
+
+    async def call(self, method: str, path: str, *, node: str = "n1", **arguments: Any) -> Answer:
+        """One request, read to its end."""
+        async with self.session.request(method, self.url(path, node), **arguments) as answer:
+            return Answer(answer.status, answer.headers, await answer.read())
+
+    async def make_topic(self, name: str = "t", partitions: int = 1) -> None:
+        """Make a topic."""
+        answer = await self.call("PUT", f"/v1/topics/{name}", json={"partitions": partitions})
+        assert answer.status == 201, answer.body
+
+    async def raw(self, data: bytes, *, timeout_s: float = 10) -> bytes:
+        """Send bytes as they are and read until the server closes."""
+        reader, writer = await asyncio.open_connection(*self.address)
+        try:
+            writer.write(data)
+            async with asyncio.timeout(timeout_s):
+                return await reader.read()
+        except ConnectionError:
+            return b""
+        finally:
+            writer.close()
+
+    async def close(self) -> None:
+        """End it all."""
+        await self.session.close()
+        for server in self.servers.values():
+            await server.stop(1.0)
+
+
+@pytest.fixture
+def settings() -> HttpSettings:
+    """What the servers run with; tests override it."""
+    return HttpSettings()
+
+
+@pytest.fixture
+def node_count() -> int:
+    """How many nodes; tests override it."""
+    return 1
+
+
+@pytest.fixture
+async def http(settings: HttpSettings, node_count: int) -> AsyncIterator[Harness]:
+    """Running nodes over one truth in memory."""
+    harness = Harness(MemoryCluster(node_count))
+    for node in list(harness.cluster.urls):
+        await harness.start(node, settings)
+    try:
+        yield harness
+    finally:
+        await harness.close()

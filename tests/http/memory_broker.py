@@ -1,0 +1,321 @@
+"""A broker in memory: nodes that share one truth, each partition led by one of them.
+
+It keeps the whole contract of ``node.broker`` but durability: frames as on disk, offsets, long polls, bounds,
+idempotent producers, conditional appends, errors with their fields. Tests move leaders and take them away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from floodmark import frame
+from floodmark.batch import BatchHeader
+from floodmark.errors import (
+    InvalidRequest,
+    OffsetBelowStart,
+    OffsetMismatch,
+    OffsetPastEnd,
+    ProducerFenced,
+    SequenceGap,
+    TopicExists,
+    Unavailable,
+    UnknownPartition,
+    UnknownTopic,
+)
+
+from node.broker import (
+    Acks,
+    Appended,
+    Bounds,
+    ClusterInfo,
+    Fetched,
+    Health,
+    NodeInfo,
+    PartitionInfo,
+    TopicConfig,
+    TopicInfo,
+)
+from node.budget import ByteBudget, Held
+from node.topics import check_name
+
+
+class MemoryLog:
+    """One partition's frames and producers, the same for all nodes."""
+
+    def __init__(self, leader: str | None) -> None:
+        self.leader = leader
+        self.frames: list[frame.Frame] = []
+        self.start = 0
+        self.next = 0
+        self.producers: dict[bytes, tuple[int, list[tuple[int, int, int]]]] = {}
+        self.changed = asyncio.Event()
+
+    def wake(self) -> None:
+        """Let everyone who waits look again."""
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+    async def wait(self, timeout_s: float) -> bool:
+        """Whether something changed in time."""
+        try:
+            await asyncio.wait_for(self.changed.wait(), timeout_s)
+        except TimeoutError:
+            return False
+        return True
+
+    def move(self, leader: str | None) -> None:
+        """Another node leads, or none."""
+        self.leader = leader
+        self.wake()
+
+    def trim(self, before: int) -> None:
+        """Drop whole frames below an offset, as retention does."""
+        self.frames = [item for item in self.frames if item.next_offset > before]
+        self.start = self.frames[0].first_offset if self.frames else self.next
+
+
+class MemoryCluster:
+    """The truth that the nodes share."""
+
+    def __init__(self, nodes: int = 1, *, budget_bytes: int = 64 << 20) -> None:
+        self.urls: dict[str, str] = {f"n{number}": "" for number in range(1, nodes + 1)}
+        self.topics: dict[str, TopicInfo] = {}
+        self.logs: dict[tuple[str, int], MemoryLog] = {}
+        self.metadata_leader = "n1"
+        self.brokers = {node: MemoryBroker(self, node, budget_bytes) for node in self.urls}
+
+
+class MemoryPartition:
+    """See ``node.broker.Partition``."""
+
+    def __init__(self, node_id: str, topic: str, number: int, log: MemoryLog) -> None:
+        self.topic = topic
+        self.number = number
+        self._node_id = node_id
+        self._log = log
+
+    @property
+    def leader(self) -> str | None:
+        return self._log.leader
+
+    @property
+    def leads_here(self) -> bool:
+        return self._log.leader == self._node_id
+
+    async def wait_leader(self, *, deadline_s: float) -> str:
+        deadline = time.monotonic() + deadline_s
+        while (leader := self._log.leader) is None:
+            if not await self._log.wait(max(0.0, deadline - time.monotonic())):
+                raise Unavailable(f"{self.topic}/{self.number} has no leader")
+        return leader
+
+    async def produce(
+        self,
+        batch: bytes,
+        header: BatchHeader,
+        *,
+        acks: Acks,
+        timeout_s: float,
+        expected_offset: int | None = None,
+    ) -> Appended:
+        self._check_leads()
+        log = self._log
+        earlier = self._earlier(header)
+        if earlier is not None:
+            return Appended(earlier[1], earlier[1] + earlier[2], log.next, duplicate=True)
+        if expected_offset not in (None, log.next):
+            raise OffsetMismatch(f"the next offset is {log.next}", next_offset=log.next)
+        first = log.next
+        now_ms = time.time_ns() // 1_000_000
+        index = len(log.frames) + 2
+        log.frames.append(
+            frame.Frame(
+                index, 1, first, now_ms, header.count, frame.FrameKind.RECORDS, batch, frame.crc_of(batch)
+            )
+        )
+        log.next += header.count
+        if header.is_idempotent:
+            self._remember(header, first)
+        log.wake()
+        if acks is Acks.NONE:
+            return Appended(-1, -1, log.next)
+        return Appended(first, log.next, log.next)
+
+    def _earlier(self, header: BatchHeader) -> tuple[int, int, int] | None:
+        if not header.is_idempotent:
+            return None
+        epoch, batches = self._log.producers.get(header.producer_id, (header.producer_epoch, []))
+        if header.producer_epoch < epoch:
+            raise ProducerFenced(f"epoch {epoch} took over", current_epoch=epoch)
+        expected = batches[-1][0] + 1 if batches and header.producer_epoch == epoch else 0
+        if header.sequence > expected:
+            raise SequenceGap(f"sequence {expected} is next", expected_sequence=expected, current_epoch=epoch)
+        return next((item for item in batches if item[0] == header.sequence < expected), None)
+
+    def _remember(self, header: BatchHeader, first: int) -> None:
+        epoch, batches = self._log.producers.get(header.producer_id, (header.producer_epoch, []))
+        kept = batches if epoch == header.producer_epoch else []
+        kept = [*kept, (header.sequence, first, header.count)][-5:]
+        self._log.producers[header.producer_id] = header.producer_epoch, kept
+
+    async def fetch(self, offset: int, *, max_bytes: int, wait_s: float) -> Fetched:
+        self._check_leads()
+        self._check_bounds(offset)
+        log = self._log
+        deadline = time.monotonic() + wait_s
+        while offset == log.next and (left := deadline - time.monotonic()) > 0:
+            await log.wait(left)
+            self._check_leads()
+        if offset == log.next:
+            return Fetched(b"", offset, self.bounds())
+        taken: list[bytes] = []
+        size = 0
+        behind = offset
+        for item in log.frames:
+            if item.next_offset <= offset:
+                continue
+            if taken and size + item.size > max_bytes:
+                break
+            taken += (item.pack_header(), item.payload)
+            size += item.size
+            behind = item.next_offset
+        return Fetched(b"".join(taken), behind, self.bounds(), sealed=behind < log.next)
+
+    def bounds(self) -> Bounds:
+        return Bounds(self._log.start, self._log.next)
+
+    async def tail(self, *, timeout_s: float) -> Bounds:
+        self._check_leads()
+        return self.bounds()
+
+    def offset_at_time(self, timestamp_ms: int) -> int:
+        for item in self._log.frames:
+            header = frame_batch_header(item)
+            if header.max_timestamp >= timestamp_ms:
+                return item.first_offset
+        return self._log.next
+
+    def _check_leads(self) -> None:
+        if not self.leads_here:
+            raise Unavailable("not the leader", leader=self._log.leader)
+
+    def _check_bounds(self, offset: int) -> None:
+        bounds = {"log_start_offset": self._log.start, "high_watermark": self._log.next}
+        if offset < self._log.start:
+            raise OffsetBelowStart(f"offset {offset} is gone", **bounds)
+        if offset > self._log.next:
+            raise OffsetPastEnd(f"offset {offset} is past the end", **bounds)
+
+
+class MemoryBroker:
+    """See ``node.broker.Broker``."""
+
+    def __init__(self, cluster: MemoryCluster, node_id: str, budget_bytes: int) -> None:
+        self.node_id = node_id
+        self.healthy = Health(ready=True)
+        self.budget = ByteBudget(budget_bytes, "this node")
+        self._cluster = cluster
+
+    def topic(self, name: str) -> TopicInfo:
+        check_name(name)
+        topic = self._cluster.topics.get(name)
+        if topic is None:
+            raise UnknownTopic(f"there is no topic {name}", topic=name)
+        return topic
+
+    def topics(self, *, prefix: str, after: str, limit: int) -> list[TopicInfo]:
+        names = sorted(name for name in self._cluster.topics if name.startswith(prefix) and name > after)
+        return [self._cluster.topics[name] for name in names[:limit]]
+
+    def partition(self, topic: str, number: int) -> MemoryPartition:
+        self.topic(topic)
+        log = self._cluster.logs.get((topic, number))
+        if log is None:
+            raise UnknownPartition(f"{topic} has no partition {number}", topic=topic)
+        return MemoryPartition(self.node_id, topic, number, log)
+
+    async def catch_up(self, *, timeout_s: float) -> None:
+        await asyncio.sleep(0)
+
+    @property
+    def metadata_leads_here(self) -> bool:
+        return self._cluster.metadata_leader == self.node_id
+
+    async def wait_metadata_leader(self, *, timeout_s: float) -> str:
+        return self._cluster.metadata_leader
+
+    async def create_topic(
+        self, name: str, *, partitions: int, replication_factor: int, config: TopicConfig, timeout_s: float
+    ) -> tuple[TopicInfo, bool]:
+        check_name(name)
+        nodes = list(self._cluster.urls)
+        existing = self._cluster.topics.get(name)
+        if existing is not None:
+            same = len(existing.partitions) == partitions and existing.config == config
+            if not same or existing.replication_factor != replication_factor:
+                raise TopicExists(f"topic {name} exists with another configuration")
+            return existing, False
+        if replication_factor > len(nodes):
+            raise InvalidRequest(f"{replication_factor} replicas need as many nodes; there are {len(nodes)}")
+        infos = []
+        for number in range(partitions):
+            leader = nodes[number % len(nodes)]
+            self._cluster.logs[name, number] = MemoryLog(leader)
+            infos.append(PartitionInfo(number, leader, nodes[:replication_factor], nodes, 0, 0, 1))
+        topic_id = len(self._cluster.logs) + time.time_ns() % 1_000_000
+        topic = TopicInfo(name, topic_id, replication_factor, config, infos)
+        self._cluster.topics[name] = topic
+        return topic, True
+
+    async def alter_topic(self, name: str, changes: dict[str, Any], *, timeout_s: float) -> TopicInfo:
+        topic = self.topic(name)
+        fields = {key: getattr(topic.config, key) for key in TopicConfig.__slots__}
+        config = TopicConfig(**{**fields, **changes})
+        changed = TopicInfo(name, topic.topic_id, topic.replication_factor, config, topic.partitions)
+        self._cluster.topics[name] = changed
+        return changed
+
+    async def delete_topic(self, name: str, *, timeout_s: float) -> None:
+        topic = self.topic(name)
+        del self._cluster.topics[name]
+        for info in topic.partitions:
+            self._cluster.logs.pop((name, info.partition)).wake()
+
+    def cluster(self) -> ClusterInfo:
+        cluster = self._cluster
+        return ClusterInfo(
+            "memory",
+            self.node_id,
+            cluster.metadata_leader,
+            list(cluster.urls),
+            self.nodes(),
+            len(cluster.topics),
+            len(cluster.logs),
+            sum(log.leader is None for log in cluster.logs.values()),
+            0,
+        )
+
+    def nodes(self) -> list[NodeInfo]:
+        logs = self._cluster.logs.values()
+        return [
+            NodeInfo(node, url, "", True, "1", sum(log.leader == node for log in logs), len(logs))
+            for node, url in self._cluster.urls.items()
+        ]
+
+    def node_url(self, node_id: str) -> str | None:
+        return self._cluster.urls.get(node_id)
+
+    def health(self) -> Health:
+        return self.healthy
+
+    def admit_bytes(self, count: int) -> Held:
+        return self.budget.hold(count)
+
+
+def frame_batch_header(item: frame.Frame) -> BatchHeader:
+    """The header of the batch in a frame."""
+    from floodmark import batch
+
+    return batch.decode_header(item.payload)
