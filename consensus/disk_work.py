@@ -1,0 +1,135 @@
+"""Work on the logs, in threads: the event loop never waits for the disk. One thread at a time per group.
+
+While one fsync of a group runs, what arrives is buffered, and the next fsync covers all of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from consensus.host_types import Slot
+from storage.errors import LogFailed, OutOfRange, StorageError
+from storage.log import Log
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """What one write and fsync did."""
+
+    durable_index: int
+    seconds: float
+
+
+class DiskWork:
+    """The threads, and who of the groups uses one."""
+
+    def __init__(
+        self, threads: int, wake: Callable[[Slot], None], on_flush: Callable[[int, float], None]
+    ) -> None:
+        self.flushes = 0
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="log")
+        self._wake = wake
+        self._on_flush = on_flush
+
+    def flush(self, slot: Slot) -> None:
+        """Write and fsync what the log has buffered, unless a thread works on it already."""
+        if not slot.io_running:
+            self._begin(slot, lambda: _flush(slot.group.log)).add_done_callback(
+                lambda done: self._flushed(slot, done)
+            )
+
+    async def checkpoint(self, slot: Slot) -> None:
+        """Store the group's state, and let the next start scan from there."""
+        await self.idle(slot)
+        if slot.removed or slot.group.failed is not None:
+            return
+        group, log = slot.group, slot.group.log
+        if log.checkpoint_index >= group.applied_index:
+            return
+        state, index = group.checkpoint_state(), group.applied_index
+        slot.size_at_checkpoint = log.size_bytes
+
+        def work() -> None:
+            try:
+                log.checkpoint(state, index=index)
+            except OutOfRange:
+                # The leader replaced the log meanwhile, and stored a newer state with it.
+                return
+
+        await self._guarded(slot, work)
+
+    async def trim(self, slot: Slot, before_index: int) -> int:
+        """Drop old segments below ``before_index`` of what is applied; the new base index."""
+        limit = min(before_index, slot.group.applied_index + 1)
+        await self.checkpoint(slot)
+        await self.idle(slot)
+        log = slot.group.log
+        if not slot.removed and slot.group.failed is None:
+            await self._guarded(slot, lambda: log.trim(before_index=min(limit, log.checkpoint_index + 1)))
+        return log.base_index
+
+    async def idle(self, slot: Slot) -> None:
+        """Wait until no thread works on the group's log."""
+        while slot.io_running:
+            free = asyncio.get_running_loop().create_future()
+            slot.on_io_done.append(lambda free=free: free.done() or free.set_result(None))  # type: ignore[misc]
+            await free
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Anything else that may block."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+    def stop(self) -> None:
+        """Once all groups are idle."""
+        self._executor.shutdown(wait=True)
+
+    async def _guarded(self, slot: Slot, work: Callable[[], object]) -> None:
+        try:
+            # Shielded: a caller that is cancelled does not end what a thread does.
+            await asyncio.shield(self._begin(slot, work))
+        except StorageError as error:
+            slot.group.flush_failed(error)
+            self._wake(slot)
+
+    def _begin(self, slot: Slot, work: Callable[[], T]) -> asyncio.Future[T]:
+        assert not slot.io_running, "one thread at a time per group"
+        slot.io_running = True
+        future = asyncio.get_running_loop().run_in_executor(self._executor, work)
+        future.add_done_callback(lambda _: self._ended(slot))
+        return future
+
+    def _ended(self, slot: Slot) -> None:
+        slot.io_running = False
+        waiting, slot.on_io_done = slot.on_io_done, []
+        for callback in waiting:
+            callback()
+        # What was buffered meanwhile is flushed after the next step.
+        self._wake(slot)
+
+    def _flushed(self, slot: Slot, done: asyncio.Future[Flushed]) -> None:
+        error = done.exception()
+        if error is None:
+            result = done.result()
+            self.flushes += 1
+            slot.dirty_since = time.monotonic()
+            self._on_flush(slot.group.group_id, result.seconds)
+            slot.group.flushed(result.durable_index)
+        else:
+            failure = (
+                error if isinstance(error, StorageError) else LogFailed(f"a defect while writing: {error!r}")
+            )
+            slot.group.flush_failed(failure)
+
+
+def _flush(log: Log) -> Flushed:
+    started = time.monotonic()
+    log.write()
+    durable = log.sync()
+    return Flushed(durable, time.monotonic() - started)

@@ -1,0 +1,248 @@
+"""All groups of one process: steps them, carries their messages, runs their fsyncs, and answers who waits.
+
+The groups do no I/O and know no asyncio; both live here and in the modules beside it: ``scheduler`` (when is
+which group stepped), ``disk_work`` (threads), ``links`` (peers), ``upkeep`` (checkpoints). In one turn of the
+event loop every group that has input is stepped once; what they say to one node leaves as one packet.
+"""
+
+from __future__ import annotations
+
+import math
+import ssl
+import time
+from collections.abc import Callable
+
+from floodmark.errors import Unavailable
+from floodmark.frame import FrameKind
+
+from consensus import waiting
+from consensus.disk_work import DiskWork
+from consensus.farewell import farewell
+from consensus.framing import FramingError
+from consensus.group import Group
+from consensus.handshake import Identity
+from consensus.host_types import HostHooks, HostOptions, Slot
+from consensus.link_types import LinkHooks
+from consensus.links import PeerLinks
+from consensus.scheduler import Scheduler
+from consensus.turn import Turn
+from consensus.types import Barrier, GroupStopped, Membership, NotLeader, Proposal, Stored
+from consensus.upkeep import Upkeep
+from consensus.wire import WireError, decode_packet
+
+
+class GroupHost:
+    """Lives on one event loop; every method is called there. ``clock`` is the clock of the groups."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        listen: tuple[str, int],
+        *,
+        hooks: HostHooks | None = None,
+        options: HostOptions | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        server_tls: ssl.SSLContext | None = None,
+        client_tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.node_id = identity.node_id
+        self.address = listen
+        """Where peers reach this node; with port 0 known after ``start``."""
+        self._hooks = hooks or HostHooks()
+        self._options = options or HostOptions()
+        self._clock = clock
+        self._slots: dict[int, Slot] = {}
+        self.links = PeerLinks(
+            identity, self._link_hooks(), self._options.links, server_tls=server_tls, client_tls=client_tls
+        )
+        """For metrics; ``dial`` and ``forget`` are called here by the node."""
+
+    def _link_hooks(self) -> LinkHooks:
+        return LinkHooks(
+            deliver=self._deliver,
+            peer_up=lambda peer: self._each(lambda group: group.peer_up(peer)),
+            peer_down=lambda peer: self._each(lambda group: group.peer_down(peer)),
+            peer_silent=lambda peer: self._each(lambda group: group.peer_silent(peer)),
+            on_hello=self._hooks.on_hello,
+            announce=self._hooks.announce,
+            on_announcement=self._hooks.on_announcement,
+        )
+
+    async def start(self) -> None:
+        """Listen to peers. Groups may be added from now on."""
+        options = self._options
+        self._disk = DiskWork(options.io_threads, self._wake, self._hooks.on_flush)
+        self._upkeep = Upkeep(self._disk, options)
+        self._scheduler = Scheduler(self._run, self._clock, options.timer_grain_s)
+        self._turn = Turn(self.links, self._disk, self._upkeep, self._hooks, self._scheduler.at)
+        self.address = await self.links.start(*self.address)
+
+    async def stop(self) -> None:
+        """Hand leaderships over, flush, checkpoint, close; a few seconds at the most."""
+        self._upkeep.stop()
+        slots = list(self._slots.values())
+        await farewell(slots, self._disk, self._wake, self._options.transfer_timeout_s)
+        await self.links.stop()
+        self._scheduler.stop()
+        for group_id in list(self._slots):
+            await self.remove(group_id)
+        self._disk.stop()
+
+    def add(self, group: Group) -> None:
+        """Let a group take part from now on."""
+        assert group.group_id not in self._slots, "a group is added once"
+        slot = Slot(group, deadline=math.inf, timer_at=math.inf)
+        slot.applied = group.applied_index
+        slot.size_at_checkpoint = group.log.size_bytes
+        self._slots[group.group_id] = slot
+        for peer in self.links.peers:
+            if self.links.connected(peer):
+                group.peer_up(peer)
+        self._wake(slot)
+
+    async def remove(self, group_id: int) -> None:
+        """Stop a group and close its log; who waits for it is told that it is gone."""
+        slot = self._slots.pop(group_id)
+        slot.removed = True
+        slot.group.stop()
+        slot.watermark_waiters.changed()
+        slot.leader_waiters.changed()
+        await self._disk.idle(slot)
+        await self._disk.run(slot.group.log.close)
+
+    def group(self, group_id: int) -> Group:
+        """Raises ``KeyError`` where this node has no replica of it."""
+        return self._slots[group_id].group
+
+    def propose_nowait(
+        self,
+        group_id: int,
+        kind: FrameKind,
+        payload: bytes,
+        *,
+        record_count: int = 0,
+        append_time: int | None = None,
+    ) -> Proposal:
+        """Have an entry appended. Raises ``NotLeader`` or ``GroupStopped``."""
+        slot = self._slots.get(group_id)
+        if slot is None:
+            raise GroupStopped(f"this node has no replica of group {group_id}")
+        at = append_time if append_time is not None else time.time_ns() // 1_000_000
+        proposal = slot.group.propose(kind, payload, append_time=at, record_count=record_count)
+        self._wake(slot)
+        return proposal
+
+    async def propose(
+        self,
+        group_id: int,
+        kind: FrameKind,
+        payload: bytes,
+        *,
+        record_count: int = 0,
+        append_time: int | None = None,
+        deadline_s: float,
+    ) -> Stored:
+        """Have an entry stored. Raises ``Unavailable`` (not stored) or ``OutcomeUnknown``."""
+        try:
+            proposal = self.propose_nowait(
+                group_id, kind, payload, record_count=record_count, append_time=append_time
+            )
+        except NotLeader as error:
+            raise Unavailable(str(error), leader=error.leader) from error
+        except GroupStopped as error:
+            raise Unavailable(str(error)) from error
+        return await waiting.stored(proposal, deadline_s=deadline_s)
+
+    async def barrier(self, group_id: int, *, deadline_s: float) -> int:
+        """Wait until all that was acknowledged before the call is applied here. Raises ``Unavailable``."""
+        slot = self._slot(group_id)
+        try:
+            barrier: Barrier = slot.group.barrier()
+        except GroupStopped as error:
+            raise Unavailable(str(error)) from error
+        self._wake(slot)
+        return await waiting.confirmed(barrier, deadline_s=deadline_s)
+
+    async def wait_high_watermark(self, group_id: int, above: int, *, timeout_s: float) -> int:
+        """The high watermark once it is above; or as it is when the time is up."""
+        slot = self._slot(group_id)
+        group = slot.group
+
+        def rose() -> int | None:
+            return group.high_watermark if group.high_watermark > above or slot.removed else None
+
+        value = await waiting.condition(slot.watermark_waiters, rose, timeout_s=timeout_s)
+        if slot.removed:
+            raise Unavailable(f"group {group_id} has left this node")
+        return value if value is not None else group.high_watermark
+
+    async def wait_leader(self, group_id: int, *, deadline_s: float) -> str:
+        """Who leads; this node only once it can serve. Raises ``Unavailable``."""
+        slot = self._slot(group_id)
+        group = slot.group
+
+        def known() -> str | None:
+            if slot.removed:
+                return ""
+            return group.leader if group.leader != self.node_id or group.is_ready_leader else None
+
+        leader = await waiting.condition(slot.leader_waiters, known, timeout_s=deadline_s)
+        if not leader:
+            raise Unavailable(f"group {group_id} has no leader")
+        return leader
+
+    def change_members(self, group_id: int, membership: Membership) -> Proposal:
+        """Propose new members. Raises ``ChangeRefused``, ``NotLeader``, ``GroupStopped``."""
+        slot = self._slots[group_id]
+        proposal = slot.group.propose_membership(membership)
+        self._wake(slot)
+        return proposal
+
+    def transfer(self, group_id: int, to: str) -> bool:
+        """Begin to hand a leadership over; False when that is not possible now."""
+        slot = self._slots[group_id]
+        begun = slot.group.transfer(to)
+        self._wake(slot)
+        return begun
+
+    @property
+    def flushes(self) -> int:
+        """Writes with fsync so far, of all groups."""
+        return self._disk.flushes
+
+    async def checkpoint(self, group_id: int) -> None:
+        """Store the group's state now."""
+        await self._disk.checkpoint(self._slot(group_id))
+
+    async def trim(self, group_id: int, before_index: int) -> int:
+        """Drop whole segments of applied entries below ``before_index``; the log's new base index."""
+        return await self._disk.trim(self._slot(group_id), before_index)
+
+    def _slot(self, group_id: int) -> Slot:
+        slot = self._slots.get(group_id)
+        if slot is None:
+            raise Unavailable(f"this node has no replica of group {group_id}")
+        return slot
+
+    def _wake(self, slot: Slot) -> None:
+        self._scheduler.wake(slot)
+
+    def _run(self, slots: list[Slot]) -> None:
+        self._turn.run(slots)
+
+    def _each(self, tell: Callable[[Group], None]) -> None:
+        for slot in self._slots.values():
+            tell(slot.group)
+            if not slot.group.asleep:
+                self._wake(slot)
+
+    def _deliver(self, peer: str, header: memoryview, body: memoryview) -> None:
+        try:
+            messages = decode_packet(header, body)
+        except WireError as error:
+            raise FramingError(str(error)) from error
+        for group_id, message in messages:
+            slot = self._slots.get(group_id)
+            if slot is not None:
+                slot.group.receive(peer, message)
+                self._wake(slot)

@@ -1,0 +1,77 @@
+"""One turn: every group that has input is stepped once, then all that they have to say leaves together."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+
+import structlog
+
+from consensus.disk_work import DiskWork
+from consensus.host_types import HostHooks, Slot
+from consensus.links import PeerLinks, Routed
+from consensus.upkeep import Upkeep
+
+_log = structlog.get_logger("consensus.host")
+
+
+class Turn:
+    """``at`` takes each group's next deadline."""
+
+    def __init__(
+        self,
+        links: PeerLinks,
+        disk: DiskWork,
+        upkeep: Upkeep,
+        hooks: HostHooks,
+        at: Callable[[Slot, float], None],
+    ) -> None:
+        self._links = links
+        self._disk = disk
+        self._upkeep = upkeep
+        self._hooks = hooks
+        self._at = at
+
+    def run(self, slots: list[Slot]) -> None:
+        """Step, send, and only then let others know: they may want to propose or read at once."""
+        outgoing: dict[str, list[Routed]] = defaultdict(list)
+        for slot in slots:
+            self._step(slot, outgoing)
+        for node, messages in outgoing.items():
+            self._links.send(node, messages)
+        for slot in slots:
+            self._tell(slot)
+
+    def _step(self, slot: Slot, outgoing: dict[str, list[Routed]]) -> None:
+        group = slot.group
+        try:
+            group.step()
+        # A defect: the group has failed itself, and the others must go on.
+        except Exception:  # noqa: BLE001
+            _log.exception("group_defect", group=group.group_id)
+        for node, message in group.take_outbox():
+            outgoing[node].append((group.group_id, message))
+        if group.needs_flush:
+            self._disk.flush(slot)
+        self._at(slot, group.next_deadline)
+
+    def _tell(self, slot: Slot) -> None:
+        group = slot.group
+        if slot.removed:
+            return
+        if group.applied_index != slot.applied:
+            slot.applied = group.applied_index
+            self._upkeep.wrote(slot)
+            slot.watermark_waiters.changed()
+            self._hooks.on_commit(group.group_id)
+            # A leader is ready once an entry of its own term is committed.
+            slot.leader_waiters.changed()
+        if (group.leader, group.term) != (slot.leader, slot.term):
+            slot.leader, slot.term = group.leader, group.term
+            slot.leader_waiters.changed()
+            self._hooks.on_leadership(group.group_id, group.leader, group.term)
+        if group.failed is not None and not slot.failure_told:
+            slot.failure_told = True
+            _log.error("group_failed", group=group.group_id, reason=str(group.failed))
+            slot.leader_waiters.changed()
+            self._hooks.on_group_failed(group.group_id, group.failed)

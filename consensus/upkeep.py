@@ -1,0 +1,46 @@
+"""Checkpoints in the background, after much was written or once a group rests: restarts scan little."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from consensus.disk_work import DiskWork
+from consensus.host_types import HostOptions, Slot
+
+
+class Upkeep:
+    """Looks at the groups that wrote since their last checkpoint; sleeps while there are none."""
+
+    def __init__(self, disk: DiskWork, options: HostOptions) -> None:
+        self._disk = disk
+        self._options = options
+        self._dirty: dict[Slot, None] = {}
+        self._someone = asyncio.Event()
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="checkpoints")
+
+    def wrote(self, slot: Slot) -> None:
+        """The group applied something that its checkpoint does not cover."""
+        self._dirty[slot] = None
+        self._someone.set()
+
+    def stop(self) -> None:
+        """No more checkpoints begin here."""
+        self._task.cancel()
+
+    async def _run(self) -> None:
+        while True:
+            await self._someone.wait()
+            await asyncio.sleep(self._options.checkpoint_idle_s / 4)
+            for slot in [slot for slot in self._dirty if self._is_due(slot)][
+                : self._options.checkpoints_per_round
+            ]:
+                del self._dirty[slot]
+                await self._disk.checkpoint(slot)
+            if not self._dirty:
+                self._someone.clear()
+
+    def _is_due(self, slot: Slot) -> bool:
+        written = slot.group.log.size_bytes - slot.size_at_checkpoint
+        rests = time.monotonic() - slot.dirty_since >= self._options.checkpoint_idle_s
+        return rests or written >= self._options.checkpoint_bytes

@@ -1,0 +1,79 @@
+"""Awaiting what groups resolve by callback: with a deadline, and leaving nothing behind when cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+from floodmark.errors import OutcomeUnknown, Unavailable
+
+from consensus.host_types import Waiters
+from consensus.types import Barrier, NotStored, Proposal, Stored
+
+T = TypeVar("T")
+
+
+async def stored(proposal: Proposal, *, deadline_s: float) -> Stored:
+    """The place of an entry. Raises ``Unavailable`` (not stored) or ``OutcomeUnknown`` (nobody knows).
+
+    After the deadline the proposal goes on: it may still be stored.
+    """
+    outcome = await _first(proposal.add_done_callback, deadline_s)
+    if isinstance(outcome, Stored):
+        return outcome
+    if isinstance(outcome, NotStored):
+        raise Unavailable(f"not stored: {outcome.reason}")
+    reason = outcome.reason if outcome is not None else f"no answer within {deadline_s:g} s"
+    raise OutcomeUnknown(f"it may or may not have been stored: {reason}")
+
+
+async def confirmed(barrier: Barrier, *, deadline_s: float) -> int:
+    """The index of a barrier, applied here. Raises ``Unavailable``."""
+    try:
+        index = await _first(barrier.add_done_callback, deadline_s)
+    finally:
+        if not barrier.done:
+            barrier.cancel()
+    if index is None:
+        raise Unavailable("no leader has confirmed the read in time")
+    return index
+
+
+async def condition(waiters: Waiters, holds: Callable[[], T | None], *, timeout_s: float) -> T | None:
+    """The first value other than None that ``holds`` gives after a change, or None when the time is up."""
+
+    def subscribe(done: Callable[[T], None]) -> Callable[[], None]:
+        def look() -> None:
+            if (value := holds()) is not None:
+                done(value)
+
+        waiters.add(look)
+        return lambda: waiters.discard(look)
+
+    if (value := holds()) is not None:
+        return value
+    unsubscribe: list[Callable[[], None]] = []
+    try:
+        return await _first(lambda done: unsubscribe.append(subscribe(done)), timeout_s)
+    finally:
+        for undo in unsubscribe:
+            undo()
+
+
+async def _first(subscribe: Callable[[Callable[[T], None]], None], timeout_s: float) -> T | None:
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T | None] = loop.create_future()
+
+    def resolve(value: T | None) -> None:
+        if not future.done():
+            future.set_result(value)
+
+    subscribe(resolve)
+    if future.done():
+        return future.result()
+    timer = loop.call_later(max(0.0, timeout_s), resolve, None)
+    try:
+        return await future
+    finally:
+        timer.cancel()
