@@ -1,0 +1,147 @@
+"""Nodes that host groups and nothing else: real sockets, real files, a machine that remembers what it saw."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import msgpack
+from floodmark.frame import Frame, FrameKind
+
+from consensus.group import Group
+from consensus.handshake import Identity
+from consensus.host import GroupHost
+from consensus.host_types import HostHooks, HostOptions
+from consensus.types import GroupOptions, Membership, Role
+from storage.filesystem import FileSystem, RealFileSystem
+from storage.log import Log
+from storage.options import LogOptions
+from storage.vote import VoteFile
+
+FAST = GroupOptions()
+
+
+class ListMachine:
+    """The payloads of all committed commands, by index."""
+
+    def __init__(self) -> None:
+        self.seen: dict[int, bytes] = {}
+
+    def apply(self, frame: Frame) -> None:
+        """Frames that come again change nothing."""
+        self.seen[frame.index] = frame.payload
+
+    def snapshot(self) -> bytes:
+        """All of it."""
+        packed: bytes = msgpack.packb(self.seen)
+        return packed
+
+    def restore(self, state: bytes) -> None:
+        """As ``snapshot`` gave it."""
+        self.seen = msgpack.unpackb(state, strict_map_key=False) if state else {}
+
+
+class HostNode:
+    """One process's worth of groups. ``changed`` wakes whoever waits for a condition."""
+
+    def __init__(
+        self, node_id: str, folder: Path, *, options: HostOptions | None = None, fs: FileSystem | None = None
+    ) -> None:
+        self.node_id = node_id
+        self.folder = folder
+        self.fs = fs or RealFileSystem()
+        self.failed: list[tuple[int, Exception]] = []
+        self.machines: dict[int, ListMachine] = {}
+        self._changed = asyncio.Event()
+        hooks = HostHooks(
+            on_leadership=lambda *_: self._changed.set(),
+            on_commit=lambda *_: self._changed.set(),
+            on_group_failed=self._on_failed,
+        )
+        identity = Identity("c1", node_id, f"{node_id}-disk", b"a secret")
+        self.host = GroupHost(identity, ("127.0.0.1", 0), hooks=hooks, options=options)
+
+    def open(self, group_id: int, voters: frozenset[str], options: GroupOptions = FAST) -> Group:
+        """Open a replica's files and add it."""
+        folder = str(self.folder / self.node_id / str(group_id))
+        machine = self.machines[group_id] = ListMachine()
+        self.fs.mkdir(folder)
+        group = Group(
+            group_id=group_id,
+            node_id=self.node_id,
+            log=Log.open(self.fs, folder, LogOptions()),
+            vote=VoteFile(self.fs, folder),
+            machine=machine,
+            membership=Membership(voters),
+            clock=time.monotonic,
+            random=random.Random(),
+            options=options,
+        )
+        self.host.add(group)
+        return group
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something that this host reports makes the condition true."""
+        async with asyncio.timeout(30):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+    def payloads(self, group_id: int = 1) -> list[bytes]:
+        """What the machine saw, in order."""
+        seen = self.machines[group_id].seen
+        return [seen[index] for index in sorted(seen)]
+
+    def _on_failed(self, group_id: int, error: Exception) -> None:
+        self.failed.append((group_id, error))
+        self._changed.set()
+
+
+def join(nodes: list[HostNode]) -> None:
+    """Let every node dial every other one."""
+    for node in nodes:
+        for other in nodes:
+            if other is not node:
+                node.host.links.dial(other.node_id, *other.host.address)
+
+
+@contextlib.asynccontextmanager
+async def hosts(
+    folder: Path, *names: str, groups: int = 1, options: HostOptions | None = None
+) -> AsyncIterator[list[HostNode]]:
+    """Running nodes, each with a replica of every group (from 1); stops those listed at the end."""
+    nodes = [HostNode(name, folder, options=options) for name in names]
+    for node in nodes:
+        await node.host.start()
+    join(nodes)
+    for node in nodes:
+        for group_id in range(1, groups + 1):
+            node.open(group_id, frozenset(names))
+    try:
+        yield nodes
+    finally:
+        await asyncio.gather(*(node.host.stop() for node in nodes))
+
+
+async def leader_of(nodes: list[HostNode], group_id: int = 1) -> HostNode:
+    """The node that leads and can serve, once there is one."""
+    by_name = {node.node_id: node for node in nodes}
+    async with asyncio.timeout(30):
+        while True:
+            name = await nodes[0].host.wait_leader(group_id, deadline_s=30)
+            leader = by_name.get(name)
+            if leader is not None and leader.host.group(group_id).role is Role.LEADER:
+                await leader.host.wait_leader(group_id, deadline_s=30)
+                if leader.host.group(group_id).is_ready_leader:
+                    return leader
+            await asyncio.sleep(0.01)
+
+
+async def put(node: HostNode, payload: bytes, group_id: int = 1, *, deadline_s: float = 20) -> int:
+    """Have one command stored; its index."""
+    stored = await node.host.propose(group_id, FrameKind.COMMAND, payload, deadline_s=deadline_s)
+    return stored.index

@@ -1,0 +1,207 @@
+"""Three hosts in one process: real sockets, real files, real threads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+from floodmark.errors import OutcomeUnknown, Unavailable
+from floodmark.frame import FrameKind
+
+from consensus.types import NotLeader, Role
+from tests.consensus.host_nodes import HostNode, hosts, join, leader_of, put
+from tests.support.proxy import FaultProxy
+
+NAMES = ("a", "b", "c")
+
+
+async def test_three_hosts_elect_commit_and_a_reopened_one_catches_up(tmp_path):
+    """A thousand concurrent proposals are stored in order; a follower that was away gets what it missed."""
+    async with hosts(tmp_path, *NAMES) as nodes:
+        leader = await leader_of(nodes)
+        wanted = [f"first {number}".encode() for number in range(1000)]
+        indexes = await asyncio.gather(*(put(leader, payload) for payload in wanted))
+        assert len(set(indexes)) == 1000
+        for node in nodes:
+            await node.until(lambda node=node: len(node.payloads()) == 1000)
+            assert sorted(node.payloads()) == sorted(wanted)
+
+        away = next(node for node in nodes if node is not leader)
+        nodes.remove(away)
+        await away.host.stop()
+        await asyncio.gather(*(put(leader, f"second {number}".encode()) for number in range(300)))
+
+        back = HostNode(away.node_id, tmp_path)
+        await back.host.start()
+        nodes.append(back)
+        join(nodes)
+        back.open(1, frozenset(NAMES))
+        await back.until(lambda: len(back.payloads()) == 1300)
+        assert back.payloads() == leader.payloads()
+
+
+async def test_stopping_the_leader_hands_over_without_an_election_timeout(tmp_path):
+    """Another node leads in the next term by the time that the old leader has stopped."""
+    async with hosts(tmp_path, *NAMES) as nodes:
+        leader = await leader_of(nodes)
+        await put(leader, b"one")
+        term = leader.host.group(1).term
+        nodes.remove(leader)
+        await leader.host.stop()
+        successor = await leader_of(nodes)
+        assert successor.host.group(1).term == term + 1
+        await put(successor, b"two")
+        assert successor.payloads() == [b"one", b"two"]
+
+
+async def test_fsyncs_are_shared_by_what_arrives_meanwhile(tmp_path):
+    """Many proposals at once need far fewer fsyncs than one each (group commit)."""
+    async with hosts(tmp_path, *NAMES) as nodes:
+        leader = await leader_of(nodes)
+        before = leader.host.flushes
+        await asyncio.gather(*(put(leader, b"x" * 100) for _ in range(500)))
+        assert leader.host.flushes - before < 100
+
+
+async def test_a_proposal_at_a_follower_is_refused_with_the_leaders_name(tmp_path):
+    """Nothing was stored, and the caller knows where to go."""
+    async with hosts(tmp_path, *NAMES) as nodes:
+        leader = await leader_of(nodes)
+        follower = next(node for node in nodes if node is not leader)
+        await follower.host.wait_leader(1, deadline_s=10)
+        with pytest.raises(Unavailable) as caught:
+            await put(follower, b"x")
+        assert caught.value.fields["leader"] == leader.node_id
+        with pytest.raises(NotLeader):
+            follower.host.propose_nowait(1, FrameKind.COMMAND, b"x")
+        with pytest.raises(Unavailable):
+            await put(follower, b"x", group_id=99)
+
+
+async def test_without_a_majority_the_outcome_is_unknown_at_the_deadline(tmp_path):
+    """The proposal is abandoned, not cancelled: nobody can say what becomes of it."""
+    async with hosts(tmp_path, *NAMES) as nodes:
+        leader = await leader_of(nodes)
+        others = [node for node in nodes if node is not leader]
+        for node in others:
+            nodes.remove(node)
+        await asyncio.gather(*(node.host.stop() for node in others))
+        if leader.host.group(1).role is Role.LEADER:
+            with pytest.raises((OutcomeUnknown, Unavailable)):
+                await put(leader, b"x", deadline_s=0.2)
+        with pytest.raises(Unavailable):
+            await leader.host.barrier(1, deadline_s=0.2)
+
+
+async def test_a_barrier_on_a_follower_shows_what_was_acknowledged_before(tmp_path):
+    """Read your writes on any node."""
+    async with hosts(tmp_path, *NAMES) as nodes:
+        leader = await leader_of(nodes)
+        for number in range(20):
+            payload = f"{number}".encode()
+            index = await put(leader, payload)
+            reader = nodes[number % 3]
+            assert await reader.host.barrier(1, deadline_s=10) >= index
+            assert reader.payloads()[-1] == payload
+
+
+async def test_long_polls_wake_on_commit_and_leave_nothing_behind(tmp_path):
+    """Waiters get the new high watermark on every replica; cancelled and timed out ones are forgotten."""
+    async with hosts(tmp_path, *NAMES) as nodes:
+        leader = await leader_of(nodes)
+        waiting = [asyncio.create_task(node.host.wait_high_watermark(1, 0, timeout_s=30)) for node in nodes]
+        cancelled = [
+            asyncio.create_task(leader.host.wait_high_watermark(1, 10**9, timeout_s=30)) for _ in range(1000)
+        ]
+        barriers = [asyncio.create_task(leader.host.wait_leader(1, deadline_s=30)) for _ in range(100)]
+        await asyncio.gather(*barriers)
+        for task in cancelled:
+            task.cancel()
+        await asyncio.gather(*cancelled, return_exceptions=True)
+        assert await leader.host.wait_high_watermark(1, 10**9, timeout_s=0.01) == 0
+        await leader.host.propose(1, FrameKind.RECORDS, b"records", record_count=5, deadline_s=10)
+        assert await asyncio.gather(*waiting) == [5, 5, 5]
+        slot = leader.host._slots[1]
+        assert len(slot.watermark_waiters) == 0
+        assert len(slot.leader_waiters) == 0
+
+
+async def test_a_removed_group_tells_its_waiters_and_closes_its_log(tmp_path):
+    """Nobody waits for a group that has left."""
+    async with hosts(tmp_path, "a") as [node]:
+        await leader_of([node])
+        log = node.host.group(1).log
+        waiter = asyncio.create_task(node.host.wait_high_watermark(1, 0, timeout_s=30))
+        await asyncio.sleep(0)
+        pending = node.host.propose_nowait(1, FrameKind.COMMAND, b"x")
+        await node.host.remove(1)
+        with pytest.raises(Unavailable):
+            await waiter
+        assert pending.outcome is not None
+        with pytest.raises(Exception, match="closed"):
+            log.write()
+
+
+async def test_many_groups_work_side_by_side(tmp_path):
+    """Fifty groups elect, and proposals to all of them are stored."""
+    async with hosts(tmp_path, *NAMES, groups=50) as nodes:
+        leaders = [await leader_of(nodes, group_id) for group_id in range(1, 51)]
+        await asyncio.gather(
+            *(put(leader, b"x", group_id) for group_id, leader in enumerate(leaders, 1) for _ in range(5))
+        )
+        for group_id, leader in enumerate(leaders, 1):
+            assert leader.payloads(group_id) == [b"x"] * 5
+
+
+async def test_a_partitioned_leader_is_replaced_and_the_healed_node_follows(tmp_path):
+    """Both directions of its links are cut; it commits nothing, another leads, and it catches up later."""
+    nodes = [HostNode(name, tmp_path) for name in NAMES]
+    proxies: dict[tuple[str, str], FaultProxy] = {}
+    async with contextlib.AsyncExitStack() as stack:
+        for node in nodes:
+            await node.host.start()
+            stack.push_async_callback(node.host.stop)
+        for source in nodes:
+            for target in nodes:
+                if source is not target:
+                    proxy = await FaultProxy(target.host.address).start()
+                    stack.push_async_callback(proxy.stop)
+                    proxies[source.node_id, target.node_id] = proxy
+                    source.host.links.dial(target.node_id, *proxy.address)
+        for node in nodes:
+            node.open(1, frozenset(NAMES))
+        old = await leader_of(nodes)
+        await put(old, b"one")
+        cut = [proxy for names, proxy in proxies.items() if old.node_id in names]
+        for proxy in cut:
+            proxy.cut()
+        rest = [node for node in nodes if node is not old]
+        await rest[0].until(lambda: rest[0].host.group(1).leader not in (None, old.node_id))
+        new = await leader_of(rest)
+        await put(new, b"two")
+        for proxy in cut:
+            proxy.heal()
+        await old.until(lambda: old.payloads() == [b"one", b"two"])
+        assert old.host.group(1).leader == new.node_id
+
+
+async def test_a_paused_link_holds_back_nothing_for_good(tmp_path):
+    """One directed link stalls and comes back: the follower behind it has everything in the end."""
+    async with hosts(tmp_path, *NAMES) as nodes:
+        leader = await leader_of(nodes)
+        follower = next(node for node in nodes if node is not leader)
+        proxy = await FaultProxy(follower.host.address).start()
+        leader.host.links.dial(follower.node_id, *proxy.address)
+        await asyncio.gather(*(put(leader, b"before") for _ in range(10)))
+        proxy.pause()
+        others = [node for node in nodes if node is not follower]
+        try:
+            for number in range(20):
+                with contextlib.suppress(Unavailable, OutcomeUnknown):
+                    await put(await leader_of(others), f"during {number}".encode(), deadline_s=5)
+        finally:
+            proxy.resume()
+        last = await put(await leader_of(others), b"after")
+        await follower.until(lambda: last in follower.machines[1].seen)
+        await proxy.stop()
