@@ -99,6 +99,13 @@ class VoteFile:
                 last_known_index=0,
             )
         self._vote = max(valid, key=lambda copy: copy.version)
+        try:
+            # If an earlier process saw its fsync fail, what was read may never reach the disk by itself.
+            self._write(self._vote)
+            fs.sync_folder(folder)
+        except OSError as error:
+            self._file.close()
+            raise failure_of(error, f"opening {self._path}") from error
 
     @property
     def term(self) -> int:
@@ -126,14 +133,17 @@ class VoteFile:
         if (term, voted_for, recover_until) == (self.term, self.voted_for, self.recover_until):
             return
         vote = Vote(self._vote.version + 1, term, voted_for, recover_until)
-        copy = vote.encode()
         try:
-            write_all(self._file, [copy, _PADDING, copy], 2 * COPY_DISTANCE * (vote.version % 2))
-            self._file.sync()
+            self._write(vote)
         except OSError as error:
             self.failed = failure_of(error, f"saving {self._path}")
             raise self.failed from error
         self._vote = vote
+
+    def _write(self, vote: Vote) -> None:
+        copy = vote.encode()
+        write_all(self._file, [copy, _PADDING, copy], 2 * COPY_DISTANCE * (vote.version % 2))
+        self._file.sync()
 
     def close(self) -> None:
         """Let go of the file."""
