@@ -123,15 +123,16 @@ class Fetcher:
             high_watermark = int(answer.headers["Log-High-Watermark"])
             self._end = high_watermark if self._end is None else min(self._end, high_watermark)
             self._end_is_known = True
-        wanted = self._position if self._position is not None else self._options.start
-        start = wanted if isinstance(wanted, int) else 0
+        start = int(answer.headers["Log-From-Offset"])
         self._position = next_offset
-        batches = [
-            ReadBatch(self._partition, frame, start=start, end=self._end)
+        end = self._end
+        return [
+            ReadBatch(self._partition, frame, start=start, end=end)
             for frame in iterate(answer.body)
-            if frame.kind == FrameKind.RECORDS and frame.next_offset > start
+            if frame.kind == FrameKind.RECORDS
+            and frame.next_offset > start
+            and (end is None or frame.first_offset < end)
         ]
-        return [batch for batch in batches if len(batch) > 0]
 
 
 async def tail(transport: Transport, path: str, route: str, timeout_s: float) -> Bounds:

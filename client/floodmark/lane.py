@@ -105,8 +105,17 @@ class Lane:
             raise
 
     def _launch(self) -> None:
-        """Send as many parcels as may be under way; none while others wait to be sent again."""
-        while len(self._window) < self._options.in_flight_max and all(p.error is None for p in self._window):
+        """Send as many parcels as may be under way; none while others wait to be sent again.
+
+        The numbers of the oldest and the newest one stay close together, since nodes remember only the last
+        few batches of a producer: one whose answer was lost must not be forgotten before it is sent again.
+        """
+        while all(parcel.error is None for parcel in self._window):
+            oldest = self._window[0].sequence if self._window else self._sequence
+            if len(self._window) >= self._options.in_flight_max:
+                return
+            if self._options.is_idempotent and self._sequence - oldest >= self._options.in_flight_max:
+                return
             parcel = self._collector.take()
             if parcel is None:
                 return

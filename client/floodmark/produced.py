@@ -52,7 +52,8 @@ class BatchOutcome:
         """Raise the error, if it is one; whoever asked has now seen it."""
         if self.error is not None:
             self.was_seen = True
-            raise self.error
+            # Without the traces of those who asked before: all records of a batch share one error.
+            raise self.error.with_traceback(None)
 
     def offset_of(self, index: int) -> int:
         """The offset of the record at ``index`` in the batch."""

@@ -35,9 +35,14 @@ class _LoopThread:
         self._thread = threading.Thread(target=self._loop.run_forever, name="floodmark", daemon=True)
         self._thread.start()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether work can be begun."""
+        return not self._loop.is_closed()
+
     def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Begin on the loop."""
-        if self._loop.is_closed():
+        if not self.is_running:
             work.close()
             raise TransportError("this client is closed", sent=False)
         return asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -53,11 +58,10 @@ class _LoopThread:
 
     def stop(self) -> None:
         """End the thread."""
-        if not self._loop.is_closed():
-            self.wait(self._loop.shutdown_asyncgens())
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
+        self.wait(self._loop.shutdown_asyncgens())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
 
 class Client:
@@ -123,10 +127,11 @@ class Client:
 
     def close(self) -> None:
         """Stop readers, send what producers hold, close connections and end the thread."""
-        try:
-            self._thread.wait(self._client.close())
-        finally:
-            self._thread.stop()
+        if self._thread.is_running:
+            try:
+                self._thread.wait(self._client.close())
+            finally:
+                self._thread.stop()
 
     def __enter__(self) -> Self:
         return self

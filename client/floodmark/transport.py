@@ -144,6 +144,8 @@ class Transport:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": "floodmark-python"},
             )
+            # aiohttp would repeat a request whose connection breaks without a word; here that must be known.
+            self._session._retry_connection = False  # noqa: SLF001
         return self._session
 
     async def close(self) -> None:

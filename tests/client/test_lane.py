@@ -9,6 +9,7 @@ import random
 import pytest
 from floodmark import batch, pacing
 from floodmark.errors import (
+    Conflict,
     FloodmarkError,
     OutcomeUnknown,
     ProducerFenced,
@@ -24,6 +25,7 @@ from floodmark.parcel import Parcel
 from floodmark.produced import Ack
 from floodmark.record import Record
 
+REMEMBERED = 5
 NAME = batch.producer_id_of("p")
 
 
@@ -45,6 +47,8 @@ class Ledger:
         if header.sequence > expected:
             raise SequenceGap("skipped ahead", expected_sequence=expected)
         place = (header.producer_epoch, header.sequence)
+        if header.sequence < expected - REMEMBERED:
+            raise Conflict("stored, and where is forgotten")
         if header.sequence < expected:
             return self.offsets[place]
         self.epoch, self.expected = header.producer_epoch, expected + 1
