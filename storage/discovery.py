@@ -10,6 +10,7 @@ from storage.filesystem import FileSystem, write_all
 from storage.scan import Window, find_headers, read_frame
 from storage.segment_header import HEADER_BYTES, SegmentHeader
 from storage.segments import Segment, Segments
+from storage.synced_mark import Mark
 
 FIRST_HEADER = SegmentHeader(base_index=2, base_term=0, base_offset=0, base_position=0)
 """Of a new log: Raft index 1 is a virtual no-op that nobody stores."""
@@ -43,11 +44,15 @@ def finish_reset(fs: FileSystem, folder: str, decided: Checkpoint) -> Checkpoint
     return settled
 
 
-def discover(segments: Segments, checkpoint: Checkpoint | None) -> None:
-    """Fill ``segments`` from its folder; an empty folder becomes a new log. Raises ``LogCorrupt``."""
+def discover(segments: Segments, claim: Mark) -> None:
+    """Fill ``segments`` from its folder; an empty folder becomes a new log. Raises ``LogCorrupt``.
+
+    ``claim`` is how far checkpoint or mark say that the log was durable.
+    """
     fs, folder = segments.fs, segments.folder
     bases = [segment_header.base_index_of(name) for name in fs.listdir(folder)]
     known = sorted(base for base in bases if base is not None)
+    torn: str | None = None
     for number, base in enumerate(known):
         path = segments.path_of(base)
         size = fs.size(path)
@@ -60,7 +65,7 @@ def discover(segments: Segments, checkpoint: Checkpoint | None) -> None:
             or size > HEADER_BYTES
             or (number == 0 and base != FIRST_HEADER.base_index)
         ):
-            last_known = max(known[-1] - 1, base, checkpoint.index if checkpoint else 0)
+            last_known = max(known[-1] - 1, base, claim.last_index)
             raise LogCorrupt(
                 "the segment header is damaged",
                 path=path,
@@ -68,21 +73,23 @@ def discover(segments: Segments, checkpoint: Checkpoint | None) -> None:
                 first_bad_index=base,
                 last_known_index=last_known,
             )
-        # Frames are written only once the header is durable: whoever made this file did not get so far.
-        fs.unlink(path)
-        fs.sync_folder(folder)
+        torn = path
     if not segments.all:
-        if checkpoint is not None:
+        if claim.position > 0:
             raise LogCorrupt(
-                "no segment is left, and a checkpoint says that there were some",
+                "no segment is left, and there were some",
                 path=folder,
                 position=0,
                 first_bad_index=FIRST_HEADER.base_index,
-                last_known_index=checkpoint.index,
+                last_known_index=claim.last_index,
             )
         path = create_segment(fs, folder, FIRST_HEADER)
         segments.all.append(Segment(FIRST_HEADER, path, HEADER_BYTES))
-    _check_chain(segments, checkpoint)
+    _check_chain(segments, claim)
+    if torn is not None and torn != segments.active.path:
+        # Frames are written only once the header is durable: whoever made this file did not get so far.
+        fs.unlink(torn)
+        fs.sync_folder(folder)
 
 
 def read_header(fs: FileSystem, path: str) -> SegmentHeader | None:
@@ -94,25 +101,23 @@ def read_header(fs: FileSystem, path: str) -> SegmentHeader | None:
         file.close()
 
 
-def _check_chain(segments: Segments, checkpoint: Checkpoint | None) -> None:
-    """Every sealed segment has the size that its successor says; the checkpoint is within the data."""
+def _check_chain(segments: Segments, claim: Mark) -> None:
+    """Every sealed segment has the size that its successor says; what was durable is there."""
     for segment, following in zip(segments.all, segments.all[1:], strict=False):
         expected = following.header.base_position - segment.header.base_position
         if segment.size != expected:
             end = min(segment.size, max(expected, HEADER_BYTES))
             detail = f"a sealed segment has {segment.size} bytes, the next one says {expected}"
-            raise _misses(segments, segment, end, detail, checkpoint)
+            raise _misses(segments, segment, end, detail, claim)
     active = segments.active
-    if checkpoint is not None and checkpoint.position > active.end_position:
-        detail = f"the log ends at {active.end_position}, a checkpoint says it reached {checkpoint.position}"
-        raise _misses(segments, active, active.size, detail, checkpoint)
+    if claim.position > active.end_position:
+        detail = f"the log ends at position {active.end_position}, and was durable up to {claim.position}"
+        raise _misses(segments, active, active.size, detail, claim)
 
 
-def _misses(
-    segments: Segments, segment: Segment, end: int, detail: str, checkpoint: Checkpoint | None
-) -> LogCorrupt:
+def _misses(segments: Segments, segment: Segment, end: int, detail: str, claim: Mark) -> LogCorrupt:
     position, index = good_until(segments, segment, end)
-    known = max(checkpoint.index if checkpoint else 0, index - 1)
+    known = max(claim.last_index, index - 1)
     return LogCorrupt(
         detail,
         path=segment.path,

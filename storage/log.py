@@ -19,6 +19,7 @@ from storage.options import LogOptions
 from storage.quarantine import set_aside
 from storage.reader import Reader
 from storage.recovery import Recovered, recover
+from storage.synced_mark import Mark, SyncedMark
 from storage.tail import Tail
 from storage.writer import Writer
 
@@ -45,12 +46,14 @@ class Log(LogReading):
         self._segments = recovered.segments
         self._lock = self._segments.lock
         self._reader = Reader(self._segments)
+        self._mark = SyncedMark(self._fs, self._path)
         self._writer = Writer(self._segments, recovered.last_term, self._on_written)
         self._tail = Tail(recovered.last_index, self._options.tail_bytes_max)
         self.last_index = self.written_index = self.durable_index = recovered.last_index
         self.last_term = recovered.last_term
         self.next_offset = self._written_next_offset = recovered.next_offset
         checkpoint = recovered.checkpoint
+        self._mark.note(Mark(self._writer.synced_position, self.last_index))
         self.checkpoint_state = checkpoint.state if checkpoint else b""
         self.checkpoint_index = checkpoint.index if checkpoint else self.base_index - 1
         """The last frame that ``checkpoint_state`` covers; base_index - 1 when there is no checkpoint."""
@@ -116,6 +119,7 @@ class Log(LogReading):
             if self.durable_index < self.written_index:
                 self._guarded("syncing", self._writer.sync)
                 self.durable_index = self.written_index
+                self._mark.note(Mark(self._writer.synced_position, self.durable_index))
             return self.durable_index
 
     def truncate(self, from_index: int) -> None:
@@ -142,6 +146,8 @@ class Log(LogReading):
             # What it covers is about to go. Its owner should only checkpoint what is committed.
             checkpoints.remove(self._fs, self._path)
             self.checkpoint_state, self.checkpoint_index = b"", self.base_index - 1
+        # Lowered first: it must never claim what the log does not have.
+        self._mark.lower(Mark(segment.header.base_position + position, from_index - 1))
         self._writer.cut(segment, position, last_term)
         self._reader.forget_hints()
 
@@ -149,9 +155,10 @@ class Log(LogReading):
         """Drop whole sealed segments whose frames are all below ``before_index``; returns the new
         ``base_index``. What the checkpoint does not cover yet must not be trimmed.
         """
-        self._check_open()
-        self._guarded("trimming", lambda: retention.trim(self._segments, before_index))
-        return self.base_index
+        with self._io:
+            self._check_open()
+            self._guarded("trimming", lambda: retention.trim(self._segments, before_index))
+            return self.base_index
 
     def expired_before(self, *, now_ms: int, retention_ms: int | None, retention_bytes: int | None) -> int:
         """The index before which retention wants whole segments gone; ``base_index`` when none."""
@@ -170,6 +177,7 @@ class Log(LogReading):
             def replace() -> None:
                 checkpoints.save(self._fs, self._path, decided)
                 self._segments.close()
+                self._mark.close()
                 finish_reset(self._fs, self._path, decided)
                 self._take_over(recover(self._fs, self._path, self._options, None))
 
@@ -218,3 +226,4 @@ class Log(LogReading):
         with self._io:
             self._closed = True
             self._segments.close()
+            self._mark.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from storage import checkpoint as checkpoints
-from storage import segment_header
+from storage import segment_header, synced_mark
 from storage.discovery import good_until, read_header
 from storage.filesystem import FileSystem, write_all
 from storage.options import LogOptions
@@ -29,6 +29,8 @@ def set_aside(fs: FileSystem, folder: str, options: LogOptions, *, keep_before: 
     checkpoint = checkpoints.load(fs, folder)
     if fs.exists(f"{folder}/{checkpoints.NAME}") and (checkpoint is None or checkpoint.position > position):
         _move(fs, folder, checkpoints.NAME, options)
+    if synced_mark.load(fs, folder).position > position:
+        synced_mark.remove(fs, folder)
     for base in reversed(bases[keep:]):
         _remove_index(fs, folder, base)
         _move(fs, folder, segment_header.file_name(base), options)

@@ -2,27 +2,30 @@
 
 A bad frame is one of two things. If it was never made durable, a crash tore it and it is cut. If it was
 durable, the disk lost it: ``LogCorrupt``, and every byte stays as it is. Evidence that log position P was
-durable: a checkpoint beyond P, a later segment (a segment is synced before the next one is made), or any
-valid frame header further on whose ``synced`` is above P.
+durable: a checkpoint or the synced mark beyond P, a later segment (a segment is synced before the next one
+is made), or any valid frame header further on whose ``synced`` is above P.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from floodmark.frame import Frame
+from floodmark.frame import HEADER_BYTES as FRAME_HEADER_BYTES
+from floodmark.frame import Frame, decode_header
 
 from storage import checkpoint as checkpoints
+from storage import synced_mark
 from storage.atomic_file import TEMPORARY_SUFFIX
 from storage.checkpoint import Checkpoint
 from storage.discovery import discover, finish_reset, last_index_seen
 from storage.errors import LogCorrupt
 from storage.evidence import had_been_durable
-from storage.filesystem import FileSystem
+from storage.filesystem import FileSystem, write_all
 from storage.options import LogOptions
-from storage.scan import Window, max_timestamp_in, read_frame
+from storage.scan import CHUNK_BYTES, Window, max_timestamp_in, read_frame
 from storage.segment_header import HEADER_BYTES
 from storage.segments import Segment, Segments
+from storage.synced_mark import Mark
 
 OnFrame = Callable[[Frame], None]
 
@@ -30,12 +33,15 @@ OnFrame = Callable[[Frame], None]
 class Recovered:
     """What opening found. All frames up to ``last_index`` are durable."""
 
-    def __init__(self, segments: Segments, checkpoint: Checkpoint | None) -> None:
+    def __init__(self, segments: Segments, checkpoint: Checkpoint | None, claim: Mark) -> None:
         self.segments = segments
         self.checkpoint = checkpoint
+        self.claim = claim
         self.last_index = 0
         self.last_term = 0
         self.next_offset = 0
+        self.synced = 0 if checkpoint is None else checkpoint.position
+        """Log position up to which all is proved to be durable."""
 
     def continue_from(self, index: int, term: int, offset: int) -> None:
         """The log is known up to entry ``index``; the next record gets ``offset``."""
@@ -51,15 +57,15 @@ def recover(fs: FileSystem, folder: str, options: LogOptions, on_frame: OnFrame 
     checkpoint = checkpoints.load(fs, folder)
     if checkpoint is not None and checkpoint.resetting:
         checkpoint = finish_reset(fs, folder, checkpoint)
+    claim = synced_mark.load(fs, folder)
+    if checkpoint is not None and checkpoint.position > claim.position:
+        claim = Mark(checkpoint.position, checkpoint.index)
     segments = Segments(fs, folder, options)
     try:
-        discover(segments, checkpoint)
-        recovered = Recovered(segments, checkpoint)
+        discover(segments, claim)
+        recovered = Recovered(segments, checkpoint, claim)
         _scan(recovered, on_frame)
-        if checkpoint is None or checkpoint.position < segments.active.end_position:
-            # What a process wrote before it crashed is readable, but may never have been synced.
-            segments.file(segments.active).sync()
-            fs.sync_folder(folder)
+        _write_back(recovered)
     except BaseException:
         segments.close()
         raise
@@ -89,13 +95,34 @@ def _scan(recovered: Recovered, on_frame: OnFrame | None) -> None:
         _scan_segment(recovered, segment, position, on_frame)
 
 
+def _write_back(recovered: Recovered) -> None:
+    """Make durable what nothing proves to be: an earlier process may have written it and not have synced.
+
+    Writing it once more is what does it. If that process saw an fsync fail, the operating system holds those
+    bytes for clean: they can be read, a new fsync succeeds at once, and they never reach the disk.
+    """
+    segments = recovered.segments
+    active = segments.active
+    file = segments.file(active)
+    proved = recovered.synced - active.header.base_position
+    start = proved if proved >= HEADER_BYTES else 0
+    if start >= active.size:
+        return
+    for position in range(start, active.size, CHUNK_BYTES):
+        write_all(file, [file.pread(min(CHUNK_BYTES, active.size - position), position)], position)
+    file.sync()
+    segments.fs.sync_folder(segments.folder)
+
+
 def _scan_segment(recovered: Recovered, segment: Segment, position: int, on_frame: OnFrame | None) -> None:
     file, end = recovered.segments.file(segment), segment.size
     window = Window(file, end)
+    before = position
     while position < end:
         frame = read_frame(window, position, end)
         wrong = frame if isinstance(frame, str) else _misfit(recovered, frame)
         if isinstance(frame, str) or wrong is not None:
+            _learn_synced(recovered, segment, before)
             if segment is not recovered.segments.active:
                 raise _refusal(recovered, segment, position, f"{wrong}, in a sealed segment")
             _cut_or_refuse(recovered, position, f"{wrong}")
@@ -106,7 +133,16 @@ def _scan_segment(recovered: Recovered, segment: Segment, position: int, on_fram
         recovered.continue_from(frame.index, frame.term, frame.next_offset)
         if on_frame is not None:
             on_frame(frame)
+        before = position
         position += frame.size
+    _learn_synced(recovered, segment, before)
+
+
+def _learn_synced(recovered: Recovered, segment: Segment, position: int) -> None:
+    """The last good frame, at ``position`` if there is one, knew best how far all was durable before it."""
+    header = decode_header(recovered.segments.file(segment).pread(FRAME_HEADER_BYTES, position))
+    if header is not None and header.index == recovered.last_index:
+        recovered.synced = max(recovered.synced, header.synced)
 
 
 def _misfit(recovered: Recovered, frame: Frame) -> str | None:
@@ -124,7 +160,7 @@ def _cut_or_refuse(recovered: Recovered, position: int, wrong: str) -> None:
     """The frame at ``position`` of the last segment is bad: cut from there on, or raise ``LogCorrupt``."""
     active = recovered.segments.active
     file = recovered.segments.file(active)
-    if had_been_durable(
+    if recovered.claim.position > active.header.base_position + position or had_been_durable(
         file,
         active.size,
         base_position=active.header.base_position,
@@ -138,8 +174,7 @@ def _cut_or_refuse(recovered: Recovered, position: int, wrong: str) -> None:
 
 
 def _refusal(recovered: Recovered, segment: Segment, position: int, detail: str) -> LogCorrupt:
-    checkpoint = recovered.checkpoint
-    known = max(recovered.last_index, checkpoint.index if checkpoint else 0)
+    known = max(recovered.last_index, recovered.claim.last_index)
     return LogCorrupt(
         detail,
         path=segment.path,

@@ -7,14 +7,16 @@ from storage.segments import Segments
 
 def trim(segments: Segments, before_index: int) -> None:
     """Remove sealed segments whose frames are all below ``before_index``; durable on return."""
+    if len(segments.all) < 2 or segments.all[1].base_index > before_index:
+        return
     while len(segments.all) > 1 and segments.all[1].base_index <= before_index:
         with segments.lock:
             oldest = segments.all.pop(0)
             segments.forget(oldest)
-        # One durable removal after the other, from the oldest on: no crash may leave a gap.
+        # From the oldest on, and the filesystem keeps the order: no crash may leave a gap.
         segments.remove_index(oldest)
         segments.fs.unlink(oldest.path)
-        segments.fs.sync_folder(segments.folder)
+    segments.fs.sync_folder(segments.folder)
 
 
 def expired_before(

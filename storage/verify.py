@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from floodmark.frame import Frame
 
 from storage import checkpoint as checkpoints
-from storage import segment_header, vote
+from storage import segment_header, synced_mark, vote
 from storage.atomic_file import read_file
 from storage.discovery import read_header
 from storage.evidence import had_been_durable
@@ -92,6 +92,9 @@ def verify_replica(fs: FileSystem, folder: str) -> ReplicaReport:
     report.digest = check.digest.hexdigest()
     if fs.exists(f"{folder}/{QUARANTINE}"):
         report.quarantined_files = len(fs.listdir(f"{folder}/{QUARANTINE}"))
+    if check.claim.position > check.end_position:
+        what = f"the log ends at frame {report.last_index}, and was durable up to {check.claim.last_index}"
+        check.bad(folder, 0, check.claim.last_index, what)
     check.checkpoint(f"{folder}/{checkpoints.NAME}")
     check.vote(f"{folder}/{vote.NAME}")
     return report
@@ -105,6 +108,7 @@ class _Check:
         self.report = report
         self.digest = hashlib.blake2b(digest_size=16)
         self.end_position = 0
+        self.claim = synced_mark.load(fs, report.path)
 
     def segment(self, path: str, base: int, *, is_first: bool, is_last: bool) -> None:
         report, size = self.report, self.fs.size(path)
@@ -144,8 +148,13 @@ class _Check:
             frame = read_frame(window, position, size)
             if isinstance(frame, str):
                 index = self.report.last_index + 1
-                if is_last and not had_been_durable(
-                    file, size, base_position=base_position, position=position, expected_index=index
+                claimed = self.claim.position > base_position + position
+                if (
+                    is_last
+                    and not claimed
+                    and not had_been_durable(
+                        file, size, base_position=base_position, position=position, expected_index=index
+                    )
                 ):
                     what = f"{frame}: a torn write that nobody was told of; the next start cuts it"
                     self.bad(path, position, index, what, is_damage=False)

