@@ -140,7 +140,16 @@ def _inputs(
 
 
 def _opened(name: str) -> contextlib.AbstractContextManager[BinaryIO]:
-    return contextlib.nullcontext(sys.stdin.buffer) if name == "-" else Path(name).open("rb")
+    return contextlib.nullcontext(_stdin()) if name == "-" else Path(name).open("rb")
+
+
+def _stdin() -> BinaryIO:
+    """Standard input behind a buffer of our own.
+
+    The thread that reads it may block for ever; Python can not end while it holds the lock of sys.stdin's.
+    """
+    raw = getattr(sys.stdin.buffer, "raw", None)
+    return io.BufferedReader(raw) if isinstance(raw, io.FileIO) else sys.stdin.buffer
 
 
 async def _produce(url: str, job: _Job, *, acks: Acks, compression: Literal["none", "zstd"]) -> None:
@@ -168,7 +177,8 @@ async def _send_all(producer: Producer, job: _Job) -> None:
     while taken := await pump.take():
         for one in taken:
             job.open_acks.append((one.where, await _send(producer, one, job)))
-        await _settle(job, wait=False)
+        # Where input comes slowly, what became of it is told before more is waited for.
+        await _settle(job, wait=pump.is_dry)
 
 
 async def _send(producer: Producer, one: Input, job: _Job) -> Ack:

@@ -45,6 +45,11 @@ class Pump(Generic[T]):
                 if self._ended:
                     return []
 
+    @property
+    def is_dry(self) -> bool:
+        """Whether ``take`` would have to wait."""
+        return not self._held and not self._ended
+
     def _read(self) -> None:
         try:
             for item in self._items:

@@ -1,0 +1,75 @@
+"""Checking a data folder from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from floodmark import batch
+from floodmark.frame import Frame, FrameKind, crc_of
+from floodmark.record import Record
+
+from storage.filesystem import RealFileSystem
+from storage.log import Log
+from storage.options import LogOptions
+from tests.cli.conftest import Invoke
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A folder with one replica of three frames, ten records in each."""
+    folder = tmp_path / "data" / "n1" / "group"
+    folder.parent.mkdir(parents=True)
+    log = Log.open(RealFileSystem(), str(folder), LogOptions())
+    payload = batch.encode([Record(timestamp=1, key=None, value=b"x" * 100) for _ in range(10)])
+    for number in range(3):
+        log.append(
+            Frame(
+                index=number + 2,
+                term=1,
+                first_offset=number * 10,
+                append_time=1,
+                record_count=10,
+                kind=FrameKind.RECORDS,
+                payload=payload,
+                payload_crc=crc_of(payload),
+            )
+        )
+        log.write()
+        log.sync()
+    log.close()
+    return tmp_path / "data"
+
+
+def test_a_sound_folder(invoke: Invoke, data: Path) -> None:
+    """Exit code 0, and what it holds."""
+    result = invoke("verify", data, "-o", "json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    (replica,) = json.loads(result.stdout)["replicas"]
+    assert (replica["sound"], replica["frames"], replica["records"], replica["next_offset"]) == (
+        True,
+        3,
+        30,
+        30,
+    )
+    assert invoke("verify", data, "-o", "name").stdout == f"{data}/n1/group\n"
+
+
+def test_a_flipped_bit_is_named(invoke: Invoke, data: Path) -> None:
+    """Exit code 1; the file and the place on stderr, the report on stdout all the same."""
+    (segment,) = (data / "n1" / "group").glob("*.log")
+    content = bytearray(segment.read_bytes())
+    content[len(content) // 2] ^= 1
+    segment.write_bytes(content)
+    result = invoke("verify", data, "-o", "jsonl")
+    assert result.exit_code == 1
+    assert f"damage: {segment} at byte " in result.stderr
+    assert result.stderr.endswith("error: 1 of 1 replicas are damaged\n")
+    assert json.loads(result.stdout)["sound"] is False
+
+
+def test_a_folder_without_replicas(invoke: Invoke, tmp_path: Path) -> None:
+    """Exit code 3: nothing was checked, so nothing is fine. A folder that is not there is a usage error."""
+    assert invoke("verify", tmp_path).exit_code == 3
+    assert invoke("verify", tmp_path / "nowhere").exit_code == 2
