@@ -65,7 +65,13 @@ class HostNode:
         identity = Identity("c1", node_id, f"{node_id}-disk", b"a secret")
         self.host = GroupHost(identity, ("127.0.0.1", 0), hooks=hooks, options=options)
 
-    def open(self, group_id: int, voters: frozenset[str], options: GroupOptions = FAST) -> Group:
+    def open(
+        self,
+        group_id: int,
+        voters: frozenset[str],
+        options: GroupOptions = FAST,
+        log_options: LogOptions = LogOptions(),  # noqa: B008 (frozen)
+    ) -> Group:
         """Open a replica's files and add it."""
         folder = str(self.folder / self.node_id / str(group_id))
         machine = self.machines[group_id] = ListMachine()
@@ -73,7 +79,7 @@ class HostNode:
         group = Group(
             group_id=group_id,
             node_id=self.node_id,
-            log=Log.open(self.fs, folder, LogOptions()),
+            log=Log.open(self.fs, folder, log_options),
             vote=VoteFile(self.fs, folder),
             machine=machine,
             membership=Membership(voters),

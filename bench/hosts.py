@@ -1,0 +1,91 @@
+"""Three group hosts in one process with real sockets and files, and nothing above them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from floodmark.frame import Frame
+
+from consensus.group import Group
+from consensus.handshake import Identity
+from consensus.host import GroupHost
+from consensus.host_types import HostOptions
+from consensus.types import GroupOptions, Membership
+from storage.filesystem import RealFileSystem
+from storage.log import Log
+from storage.options import LogOptions
+from storage.vote import VoteFile
+
+NAMES = ("n1", "n2", "n3")
+
+
+class NoMachine:
+    """State that nobody needs."""
+
+    def apply(self, frame: Frame) -> None:
+        """Nothing is kept."""
+
+    def snapshot(self) -> bytes:
+        """Nothing."""
+        return b""
+
+    def restore(self, state: bytes) -> None:
+        """Nothing."""
+
+
+@asynccontextmanager
+async def three_hosts(folder: Path, groups: int) -> AsyncIterator[list[GroupHost]]:
+    """Connected hosts with a replica each of ``groups`` groups (ids from 1), all of them with a leader."""
+    options = HostOptions(io_threads=2)
+    hosts = [
+        GroupHost(Identity("bench", name, f"{name}-disk", b"bench"), ("127.0.0.1", 0), options=options)
+        for name in NAMES
+    ]
+    for host in hosts:
+        await host.start()
+    for host in hosts:
+        for other in hosts:
+            if other is not host:
+                host.links.dial(other.node_id, *other.address)
+    for group_id in range(1, groups + 1):
+        for host in hosts:
+            host.add(_group(host.node_id, group_id, folder))
+        if group_id % 20 == 0:
+            await asyncio.sleep(0)
+    for group_id in range(1, groups + 1):
+        await leader(hosts, group_id)
+    try:
+        yield hosts
+    finally:
+        await asyncio.gather(*(host.stop() for host in hosts))
+
+
+async def leader(hosts: list[GroupHost], group_id: int) -> GroupHost:
+    """Who leads a group and can serve."""
+    while True:
+        name = await hosts[0].wait_leader(group_id, deadline_s=60)
+        host = next(host for host in hosts if host.node_id == name)
+        if host.group(group_id).is_ready_leader:
+            return host
+        await asyncio.sleep(0.01)
+
+
+def _group(node_id: str, group_id: int, folder: Path) -> Group:
+    fs, path = RealFileSystem(), str(folder / node_id / str(group_id))
+    fs.mkdir(path)
+    return Group(
+        group_id=group_id,
+        node_id=node_id,
+        log=Log.open(fs, path, LogOptions()),
+        vote=VoteFile(fs, path),
+        machine=NoMachine(),
+        membership=Membership(frozenset(NAMES)),
+        clock=time.monotonic,
+        random=random.Random(f"{node_id} {group_id}"),
+        options=GroupOptions(),
+    )
