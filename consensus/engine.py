@@ -93,8 +93,7 @@ library.monotonicTime = lambda: _Time.now
 library.createPoller = lambda _kind: _NoPoller()
 library.createJournal = lambda journal: journal
 # Its warnings are about files and sockets that it does not have here.
-logging.getLogger("pysyncobj").addHandler(logging.NullHandler())
-logging.getLogger("pysyncobj").propagate = False
+logging.getLogger("pysyncobj").setLevel(logging.CRITICAL + 1)
 
 
 class Driver(Protocol):
@@ -248,6 +247,10 @@ class Engine(pysyncobj.SyncObj):  # type: ignore[misc] # the library is untyped
     def start_election_clock(self) -> None:
         """Give a leader a whole timeout from now on to be heard."""
         self._SyncObj__raftElectionDeadline = _Time.now + self._SyncObj__generateRaftTimeout()
+
+    def end_election_clock(self) -> None:
+        """The time to campaign has come; the engine acts strictly after its deadlines."""
+        self._SyncObj__raftElectionDeadline = _Time.now
 
     def stop_election_clock(self) -> None:
         """Wait for ever."""

@@ -72,6 +72,7 @@ class Group:
         self._machine = machine
         self._inbox: list[tuple[str, Message]] = []
         self._was_leader = False
+        self._was_flushed = False
         self._parts = Parts(
             node_id=node_id,
             log=log,
@@ -146,6 +147,13 @@ class Group:
         self._begin()
         return self._parts.reads.ask()
 
+    def campaign(self) -> None:
+        """Ask for votes now and not after a timeout, where no leader is known; the others may refuse."""
+        if self.failed is None and not self._stopped and self._core.engine.leader is None:
+            self._begin()
+            self._parts.prevote.cancel()
+            self._core.engine.end_election_clock()
+
     def transfer(self, to: str | None = None) -> bool:
         """Begin to hand over the leadership; False when this replica does not lead or nobody can."""
         if self.failed is not None or self._stopped or not self._core.engine.is_leader:
@@ -156,6 +164,7 @@ class Group:
     def flushed(self, durable_index: int) -> None:
         """``log.sync()`` has returned this; what waited for it goes on in the next step."""
         assert durable_index >= 0, "an index"
+        self._was_flushed = True
 
     def flush_failed(self, error: StorageError) -> None:
         """``log.write()`` or ``log.sync()`` failed: this replica is of no more use."""
@@ -285,9 +294,9 @@ class Group:
 
     @property
     def is_ready_leader(self) -> bool:
-        """Whether this replica leads and knows what is committed: an entry of its own term is."""
+        """Whether this replica leads and has applied all that was committed before it did."""
         engine = self._core.engine
-        return engine.is_leader and engine.commit_index >= engine.noop_index
+        return engine.is_leader and self._core.applied_index >= engine.noop_index
 
     @property
     def asleep(self) -> bool:
@@ -320,7 +329,9 @@ class Group:
     def _turn(self) -> None:
         core, parts = self._core, self._parts
         engine = core.engine
-        parts.acks.flushed()
+        if self._was_flushed:
+            self._was_flushed = False
+            parts.acks.flushed()
         commit = engine.commit_index
         engine.tick()
         if parts.proposals.drain():

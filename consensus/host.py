@@ -198,7 +198,14 @@ class GroupHost:
         self._wake(slot)
         return proposal
 
-    def transfer(self, group_id: int, to: str) -> bool:
+    def campaign(self, group_id: int) -> None:
+        """Have a group without a leader ask for votes now."""
+        slot = self._slots.get(group_id)
+        if slot is not None:
+            slot.group.campaign()
+            self._wake(slot)
+
+    def transfer(self, group_id: int, to: str | None = None) -> bool:
         """Begin to hand a leadership over; False when that is not possible now."""
         slot = self._slots[group_id]
         begun = slot.group.transfer(to)

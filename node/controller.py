@@ -12,14 +12,13 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 import structlog
-from consensus.host import GroupHost
 from floodmark.errors import FloodmarkError
-from floodmark.frame import FrameKind
 
 from consensus.group import Group
+from consensus.host import GroupHost
 from consensus.types import ChangeRefused, GroupStopped, Membership, NotLeader
-from node.metadata import commands
-from node.metadata.state import METADATA_GROUP, MetadataState, PartitionEntry
+from node.metadata.group import Metadata
+from node.metadata.state import PartitionEntry
 from node.partition import Replica
 from node.presence import Presence
 
@@ -41,18 +40,16 @@ class Controller:
         *,
         node_id: str,
         host: GroupHost,
-        state: Callable[[], MetadataState],
+        metadata: Metadata,
         local: Mapping[int, Replica],
         presence: Presence,
-        metadata_members: Membership,
         alive: Callable[[], Collection[str]],
     ) -> None:
         self._node_id = node_id
         self._host = host
-        self._state = state
+        self._metadata = metadata
         self._local = local
         self._presence = presence
-        self._metadata_members = metadata_members
         self._alive = alive
         self._nudged = asyncio.Event()
         self._fit_since: dict[int, float] = {}
@@ -75,16 +72,11 @@ class Controller:
                 continue
 
     async def _register(self) -> None:
-        if not self._host.group(METADATA_GROUP).is_ready_leader:
+        if not self._metadata.leads_here:
             return
-        for command in self._presence.unregistered(self._state()):
+        for command in self._presence.unregistered(self._metadata.state):
             try:
-                await self._host.propose(
-                    METADATA_GROUP,
-                    FrameKind.COMMAND,
-                    commands.encode(command),
-                    deadline_s=REGISTER_DEADLINE_S,
-                )
+                await self._metadata.propose(command, timeout_s=REGISTER_DEADLINE_S)
             except FloodmarkError as error:
                 _log.warning("registration_failed", node=command.node_id, reason=error.detail)
                 return
@@ -92,11 +84,12 @@ class Controller:
 
     def _readmit(self) -> None:
         """Bring back the members that lost their data, in every group that is led here."""
-        groups = [(self._host.group(METADATA_GROUP), self._metadata_members)]
-        groups += [
+        groups = [
             (self._local[entry.group_id].group, Membership(frozenset(entry.replicas)))
             for entry in self._led_here()
         ]
+        if self._metadata.group is not None:
+            groups.append((self._metadata.group, self._metadata.membership))
         for group, wanted in groups:
             if not group.is_ready_leader:
                 continue
@@ -104,7 +97,7 @@ class Controller:
             if change is None:
                 continue
             try:
-                group.propose_membership(change)
+                self._host.change_members(group.group_id, change)
             except (ChangeRefused, NotLeader, GroupStopped):
                 continue
             _log.info(
@@ -126,7 +119,9 @@ class Controller:
             if preferred == self._node_id or not is_fit(group, preferred, alive):
                 continue
             since = fit[entry.group_id] = self._fit_since.get(entry.group_id, now)
-            if now - since >= FIT_FOR_S and moved < TRANSFERS_PER_LOOK and group.transfer(preferred):
+            if now - since < FIT_FOR_S or moved == TRANSFERS_PER_LOOK:
+                continue
+            if self._host.transfer(entry.group_id, preferred):
                 moved += 1
                 _log.info("leadership_handed_to_preferred", group=entry.group_id, to=preferred)
         self._fit_since = fit
@@ -134,7 +129,7 @@ class Controller:
     def _led_here(self) -> list[PartitionEntry]:
         return [
             entry
-            for topic in self._state().topics.values()
+            for topic in self._metadata.state.topics.values()
             for entry in topic.partitions
             if entry.group_id in self._local and self._local[entry.group_id].group.is_ready_leader
         ]

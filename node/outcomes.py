@@ -4,21 +4,10 @@ from __future__ import annotations
 
 from floodmark.errors import FloodmarkError, OutcomeUnknown, ServerError, StorageFull, Unavailable
 
-from consensus.types import GroupStopped, NotLeader, NotStored, Outcome, Stored, Unknown
+from consensus.types import GroupStopped, NotLeader
 from storage.errors import DiskFull, LogCorrupt, OutOfRange, StorageError
 
 RETRY_AFTER_S = 0.2
-
-
-def stored(outcome: Outcome) -> Stored:
-    """The place of an entry; raises ``Unavailable`` (not stored) or ``OutcomeUnknown`` where it has none."""
-    match outcome:
-        case Stored():
-            return outcome
-        case NotStored(reason):
-            raise Unavailable(f"nothing was stored: {reason}", retry_after_s=RETRY_AFTER_S)
-        case Unknown(reason):
-            raise unknown(reason)
 
 
 def unknown(reason: str) -> OutcomeUnknown:

@@ -48,8 +48,8 @@ class Presence:
         registry: Registry,
         *,
         initial_nodes: list[str],
-        on_change: Callable[[], None],
     ) -> None:
+        self.on_change: Callable[[], None] = lambda: None
         self.nodes: dict[str, Announcement] = {}
         self.decided = asyncio.Event()
         """Whether this folder is a first one or a replacement is known."""
@@ -57,7 +57,6 @@ class Presence:
         self._identity = identity
         self._registry = registry
         self._unheard = set(initial_nodes) - {identity.node_id}
-        self._on_change = on_change
         self._decide()
 
     def introduce(self, *, http: str, peer: str, rack: str) -> None:
@@ -93,7 +92,7 @@ class Presence:
         lasting = msgspec.structs.replace(said, known_as="")
         if self.nodes.get(peer) != lasting:
             self.nodes[peer] = lasting
-            self._on_change()
+            self.on_change()
 
     @property
     def unheard(self) -> list[str]:

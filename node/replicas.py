@@ -13,9 +13,8 @@ from functools import partial
 from typing import Final, ParamSpec, Protocol, TypeVar
 
 import structlog
-from consensus.host import GroupHost
 
-from consensus.group import Group
+from consensus.host import GroupHost
 from node.metadata.machine import MetadataMachine
 from node.metadata.state import MetadataState, PartitionEntry, TopicEntry
 from node.partition import Replica
@@ -56,7 +55,8 @@ class Replicas:
         registry: Registry,
         make: MakeReplica,
         executor: Executor,
-        on_added: Callable[[PartitionEntry, Group], None],
+        on_added: Callable[[PartitionEntry], None],
+        on_removed: Callable[[int], object],
     ) -> None:
         self.local: dict[int, Replica] = {}
         self.opening = True
@@ -70,6 +70,7 @@ class Replicas:
         self._make = make
         self._executor = executor
         self._on_added = on_added
+        self._on_removed = on_removed
         self._changed = asyncio.Event()
         self._changed.set()
         self._looked = asyncio.Condition()
@@ -126,7 +127,7 @@ class Replicas:
                 self.local[group] = replica
                 self._host.add(replica.group)
                 if group in new:
-                    self._on_added(wanted[group][1], replica.group)
+                    self._on_added(wanted[group][1])
         return failed
 
     async def _open(self, topic: TopicEntry, entry: PartitionEntry) -> Opened | None:
@@ -145,6 +146,8 @@ class Replicas:
             replica = self.local.pop(group, None)
             if replica is not None:
                 await self._host.remove(group)
+                replica.vote.close()
+                self._on_removed(group)
             await self._in_thread(self._store.retire, group)
         if groups:
             await self._in_thread(self._registry.removed, groups)

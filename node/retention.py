@@ -9,16 +9,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
 
 import structlog
+from floodmark.errors import Unavailable
 
-from consensus.group import Group
-from node.broker import TopicConfig
-from node.metadata.state import MetadataState
+from consensus.host import GroupHost
+from node.metadata.state import MetadataState, PartitionEntry, TopicEntry
 from node.partition import Replica
 from storage.errors import StorageError
-from storage.log import Log
 
 _log = structlog.get_logger(__name__)
 
@@ -31,13 +29,13 @@ class Retention:
         *,
         state: Callable[[], MetadataState],
         local: Mapping[int, Replica],
-        executor: Executor,
+        host: GroupHost,
         interval_s: float,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._state = state
         self._local = local
-        self._executor = executor
+        self._host = host
         self._interval_s = interval_s
         self._clock_ms = clock_ms
 
@@ -55,10 +53,10 @@ class Retention:
             for entry in topic.partitions:
                 replica = self._local.get(entry.group_id)
                 if replica is not None and replica.group.failed is None:
-                    await self._trim(topic.name, entry.number, topic.config, replica)
+                    await self._trim(topic, entry, replica)
 
-    async def _trim(self, topic: str, partition: int, config: TopicConfig, replica: Replica) -> None:
-        log = replica.log
+    async def _trim(self, topic: TopicEntry, entry: PartitionEntry, replica: Replica) -> None:
+        log, config = replica.log, topic.config
         try:
             wanted = log.expired_before(
                 now_ms=self._clock_ms(),
@@ -67,26 +65,10 @@ class Retention:
             )
             start = log.start_offset
             if wanted > log.base_index:
-                await compact(replica.group, log, self._executor, before_index=wanted)
-        except StorageError as error:
-            _log.warning("retention_failed", topic=topic, partition=partition, reason=str(error))
+                await self._host.trim(entry.group_id, wanted)
+        except (StorageError, Unavailable) as error:
+            _log.warning("retention_failed", topic=topic.name, partition=entry.number, reason=str(error))
             return
         if log.start_offset > start:
-            _log.info("retention", topic=topic, partition=partition, removed_offsets=log.start_offset - start)
-
-
-async def compact(group: Group, log: Log, executor: Executor, *, before_index: int) -> None:
-    """Drop whole segments of applied entries below ``before_index``, the checkpoint first; off the loop.
-
-    Raises ``StorageError``.
-    """
-    # All three belong to one moment: the checkpoint says what is applied, and a scan goes on behind
-    # ``durable``.
-    state, durable = group.checkpoint_state(), log.durable_index
-    before = min(before_index, group.applied_index + 1)
-
-    def work() -> None:
-        log.checkpoint(state, index=durable)
-        log.trim(before_index=before)
-
-    await asyncio.get_running_loop().run_in_executor(executor, work)
+            removed = log.start_offset - start
+            _log.info("retention", topic=topic.name, partition=entry.number, removed_offsets=removed)

@@ -65,9 +65,9 @@ class LimitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Batches of one partition that wait for their acknowledgement."""
     inflight_node_bytes: int = 256 << 20
     """Request bodies held by this process at once."""
-    connections_max: int = 2_000
-    connections_per_address_max: int = 1_000
-    body_bytes_max: int = 64 << 20
+    connections_max: int = 4_096
+    connections_per_address_max: int = 1_024
+    body_bytes_max: int = 16 << 20
     """One HTTP request body."""
     fetch_bytes_max: int = 8 << 20
     """One HTTP answer to a fetch; at least one batch is always answered."""

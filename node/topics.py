@@ -7,18 +7,15 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from consensus.host import GroupHost
-from floodmark.errors import FloodmarkError, InvalidName, InvalidRequest, TopicExists, UnknownTopic
-from floodmark.frame import FrameKind
+from floodmark.errors import InvalidName, InvalidRequest, TopicExists, UnknownTopic
 from floodmark.limits import NAME_LENGTH_MAX, PARTITIONS_MAX
 
 from node import outcomes
 from node.broker import TopicConfig
-from node.metadata import commands
 from node.metadata.commands import AlterTopic, AnyCommand, CreateTopic, DeleteTopic
-from node.metadata.machine import MetadataMachine
+from node.metadata.group import Metadata
 from node.metadata.placement import place_in
-from node.metadata.state import METADATA_GROUP, Applied, TopicEntry, changed_config
+from node.metadata.state import TopicEntry, changed_config
 
 REPLICATION_FACTOR_DEFAULT: Final = 3
 LEADERS_WAIT_S: Final = 5.0
@@ -38,17 +35,15 @@ class Topics:
 
     def __init__(
         self,
-        host: GroupHost,
-        machine: MetadataMachine,
+        metadata: Metadata,
         wait_leaders: Callable[[TopicEntry, float], Awaitable[None]],
     ) -> None:
-        self._host = host
-        self._machine = machine
+        self._metadata = metadata
         self._wait_leaders = wait_leaders
 
     def find(self, name: str) -> TopicEntry:
         """Raises ``InvalidName`` or ``UnknownTopic``."""
-        topic = self._machine.state.topics.get(name)
+        topic = self._metadata.state.topics.get(name)
         if topic is None:
             check_name(name)
             raise UnknownTopic(f"there is no topic {name}", topic=name)
@@ -62,8 +57,9 @@ class Topics:
         changed_config(config, {})
         if not 1 <= partitions <= PARTITIONS_MAX:
             raise InvalidRequest(f"a topic has 1 to {PARTITIONS_MAX} partitions, not {partitions}")
-        self._check_leads()
-        state = self._machine.state
+        if not self._metadata.leads_here:
+            raise outcomes.not_leader(self._metadata.leader)
+        state = self._metadata.state
         factor = replication_factor or min(REPLICATION_FACTOR_DEFAULT, len(state.nodes))
         existing = state.topics.get(name)
         if existing is not None:
@@ -105,19 +101,7 @@ class Topics:
             )
         return topic
 
-    def _check_leads(self) -> None:
-        group = self._host.group(METADATA_GROUP)
-        if not group.is_ready_leader:
-            raise outcomes.not_leader(group.leader)
-
     async def _propose(self, command: AnyCommand, timeout_s: float) -> TopicEntry:
-        self._check_leads()
-        stored = await self._host.propose(
-            METADATA_GROUP, FrameKind.COMMAND, commands.encode(command), deadline_s=timeout_s
-        )
-        applied: Applied | None = self._machine.outcome(stored.index)
-        if isinstance(applied, FloodmarkError):
-            raise applied
-        if not isinstance(applied, TopicEntry):
-            raise outcomes.unknown("it is committed, and this node has restarted its metadata meanwhile")
+        applied = await self._metadata.propose(command, timeout_s=timeout_s)
+        assert isinstance(applied, TopicEntry), "a topic's command comes to a topic or an error"
         return applied

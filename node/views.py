@@ -8,7 +8,8 @@ from collections.abc import Collection, Mapping
 from consensus.group import Group
 from consensus.types import Role
 from node.broker import ClusterInfo, NodeInfo, PartitionInfo, TopicInfo
-from node.metadata.state import MetadataState, PartitionEntry, TopicEntry
+from node.metadata.group import Metadata
+from node.metadata.state import PartitionEntry, TopicEntry
 from node.partition import Replica
 
 IN_SYNC_LAG_ENTRIES = 1_000
@@ -24,14 +25,12 @@ class Views:
         node_id: str,
         cluster_id: str,
         local: Mapping[int, Replica],
-        metadata_group: Group,
-        initial_nodes: list[str],
+        metadata: Metadata,
     ) -> None:
         self._node_id = node_id
         self._cluster_id = cluster_id
         self._local = local
-        self._metadata_group = metadata_group
-        self._initial_nodes = initial_nodes
+        self._metadata = metadata
 
     def topic(self, entry: TopicEntry, alive: Collection[str]) -> TopicInfo:
         """One topic."""
@@ -61,8 +60,9 @@ class Views:
             term=group.term,
         )
 
-    def nodes(self, state: MetadataState, alive: Collection[str]) -> list[NodeInfo]:
+    def nodes(self, alive: Collection[str]) -> list[NodeInfo]:
         """In order of id."""
+        state = self._metadata.state
         leads = Counter(replica.group.leader for replica in self._local.values())
         replicas = Counter(
             node for topic in state.topics.values() for entry in topic.partitions for node in entry.replicas
@@ -80,9 +80,9 @@ class Views:
             for _, entry in sorted(state.nodes.items())
         ]
 
-    def cluster(self, state: MetadataState, alive: Collection[str]) -> ClusterInfo:
+    def cluster(self, alive: Collection[str]) -> ClusterInfo:
         """The whole picture."""
-        group = self._metadata_group
+        state, group = self._metadata.state, self._metadata.group
         leaderless = under_replicated = total = 0
         for topic in state.topics.values():
             for entry in topic.partitions:
@@ -95,9 +95,9 @@ class Views:
         return ClusterInfo(
             cluster_id=self._cluster_id,
             node_id=self._node_id,
-            metadata_leader=group.leader,
-            metadata_voters=sorted(group.membership.voters),
-            nodes=self.nodes(state, alive),
+            metadata_leader=self._metadata.leader,
+            metadata_voters=sorted((group.membership if group else self._metadata.membership).voters),
+            nodes=self.nodes(alive),
             topics=len(state.topics),
             partitions=total,
             leaderless_partitions=leaderless,

@@ -31,26 +31,25 @@ _DECODER = msgspec.msgpack.Decoder(_Snapshot)
 class MetadataMachine:
     """A ``StateMachine``. ``on_change`` is called after each change, in the thread that steps the group."""
 
-    def __init__(self, on_change: Callable[[], None] = lambda: None) -> None:
+    install_at_applied = True
+    """A replica that is behind is given the state alone: the commands that led to it say nothing more."""
+
+    def __init__(self) -> None:
         self.state = MetadataState()
-        self.entries_since_snapshot = 0
-        self.bytes_since_snapshot = 0
-        self._on_change = on_change
+        self.on_change: Callable[[], None] = lambda: None
         self._outcomes: OrderedDict[int, Applied] = OrderedDict()
 
     def apply(self, frame: Frame) -> None:
         """Take in one committed command; those that the state contains already change nothing."""
         if frame.index <= self.state.applied_index:
             return
-        self.entries_since_snapshot += 1
-        self.bytes_since_snapshot += frame.size
         outcome = self._apply(frame)
         self.state.applied_index = frame.index
         self._outcomes[frame.index] = outcome
         if len(self._outcomes) > OUTCOMES_KEPT:
             self._outcomes.popitem(last=False)
         if not isinstance(outcome, FloodmarkError):
-            self._on_change()
+            self.on_change()
 
     def _apply(self, frame: Frame) -> Applied:
         try:
@@ -67,7 +66,6 @@ class MetadataMachine:
 
     def snapshot(self) -> bytes:
         """The whole state."""
-        self.entries_since_snapshot = self.bytes_since_snapshot = 0
         return _ENCODER.encode(_Snapshot(SNAPSHOT_VERSION, self.state))
 
     def restore(self, state: bytes) -> None:
@@ -83,4 +81,4 @@ class MetadataMachine:
             restored = snapshot.state
         self.state = restored
         self._outcomes.clear()
-        self._on_change()
+        self.on_change()

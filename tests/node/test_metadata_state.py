@@ -124,7 +124,8 @@ def test_outcomes_are_kept_for_a_while_only() -> None:
 def test_changes_are_told_once_per_change() -> None:
     """A refused command is no change; restoring is one."""
     told: list[int] = []
-    machine = MetadataMachine(lambda: told.append(1))
+    machine = MetadataMachine()
+    machine.on_change = lambda: told.append(1)
     machine.apply(frame(2, commands.encode(register("n1"))))
     machine.apply(frame(2, commands.encode(register("n1"))))
     machine.apply(frame(3, commands.encode(DeleteTopic("a", 1))))

@@ -24,7 +24,8 @@ class Member:
         self.identity: NodeIdentity = load_or_create(FS, str(folder), node_id=node_id, cluster_id="c")
         self.registry = Registry(FS, str(folder))
         self.changes = 0
-        self.presence = Presence(self.identity, self.registry, initial_nodes=nodes, on_change=self._changed)
+        self.presence = Presence(self.identity, self.registry, initial_nodes=nodes)
+        self.presence.on_change = self._changed
         self.presence.introduce(http=f"http://{node_id}", peer=f"{node_id}:1", rack="r")
 
     def _changed(self) -> None:

@@ -1,0 +1,110 @@
+"""Makes this node's groups, and hears what their host says of them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from typing import Final
+
+import structlog
+
+from consensus.group import Group
+from consensus.host import GroupHost
+from consensus.host_types import HostHooks, Waiters
+from consensus.types import Membership, StateMachine
+from node.appender import Appender
+from node.budget import ByteBudget
+from node.identity import NodeIdentity
+from node.metadata.state import METADATA_GROUP, PartitionEntry
+from node.metrics import NodeMetrics
+from node.partition import Replica
+from node.presence import Presence
+from node.producers import ProducerTable
+from node.replica_store import Opened
+from node.settings import Settings
+
+CAMPAIGN_AFTER_S: Final = (0.03, 0.1, 0.25)
+"""When the preferred leader of a new group asks for votes: the others may need a moment to have it too."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Builder:
+    """Makes groups, and hears what the host says of them."""
+
+    def __init__(self, settings: Settings, identity: NodeIdentity) -> None:
+        self.settings = settings
+        self.identity = identity
+        self.metrics = NodeMetrics()
+        self.flushed: dict[int, Waiters] = {}
+        self.failure: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+        self.leadership_changed = asyncio.Event()
+        self._options = settings.raft.options()
+
+    def hooks(self, presence: Presence) -> HostHooks:
+        """For the host."""
+        return HostHooks(
+            on_leadership=self._on_leadership,
+            on_group_failed=self._on_group_failed,
+            on_flush=self._on_flush,
+            announce=presence.announce,
+            on_announcement=presence.heard,
+        )
+
+    def group(self, group_id: int, opened: Opened, machine: StateMachine, members: Membership) -> Group:
+        """One replica's group."""
+        return Group(
+            group_id=group_id,
+            node_id=self.identity.node_id,
+            log=opened.log,
+            vote=opened.vote,
+            machine=machine,
+            membership=members,
+            clock=time.monotonic,
+            random=random.Random(),
+            options=self._options,
+            voting=not opened.lost,
+        )
+
+    def replica(self, host: GroupHost, entry: PartitionEntry, opened: Opened) -> Replica:
+        """One partition's replica."""
+        limits = self.settings.limits
+        table = ProducerTable(limits.producers_per_partition_max)
+        group = self.group(entry.group_id, opened, table, Membership(frozenset(entry.replicas)))
+        budget = ByteBudget(limits.inflight_partition_bytes, "this partition")
+        appender = Appender(host, entry.group_id, opened.log, table, budget)
+        flushed = self.flushed[entry.group_id] = Waiters()
+        return Replica(group, opened.log, opened.vote, appender, flushed)
+
+    def campaign_early(self, host: GroupHost, entry: PartitionEntry) -> None:
+        """A new group needs no election timeout: its preferred leader asks at once."""
+        if entry.replicas[0] == self.identity.node_id:
+            loop = asyncio.get_running_loop()
+            for delay in CAMPAIGN_AFTER_S:
+                loop.call_later(delay, host.campaign, entry.group_id)
+
+    def fail(self, error: Exception) -> None:
+        """This node can not go on."""
+        if not self.failure.done():
+            self.failure.set_result(error)
+
+    def _on_leadership(self, group: int, leader: str | None, term: int) -> None:
+        self.leadership_changed.set()
+        if leader is not None:
+            self.metrics.leader_changes.inc()
+        if group == METADATA_GROUP:
+            _log.info("metadata_leader", leader=leader, term=term)
+        else:
+            _log.debug("leader", group=group, leader=leader, term=term)
+
+    def _on_group_failed(self, group: int, error: Exception) -> None:
+        self.metrics.failed_replicas.inc()
+        if group == METADATA_GROUP:
+            self.fail(error)
+
+    def _on_flush(self, group: int, seconds: float) -> None:
+        self.metrics.flush_seconds.observe(seconds)
+        waiters = self.flushed.get(group)
+        if waiters:
+            waiters.changed()

@@ -1,0 +1,155 @@
+"""From the first listening socket to the last closed file, in an order that never promises too much.
+
+Start: HTTP listens (so that /readyz can say what is missing), then the peers' port. A new data folder waits
+until all initial peers have said whether they know it. Only then the metadata group joins, and with it
+everything else.
+
+Stop: readiness goes, leaderships are handed over while requests are still answered and forwarded, connections
+drain, groups are flushed and checkpointed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from typing import Any, Final
+
+import structlog
+
+from consensus.types import Role
+from node.http.context import CONTEXT
+from node.identity import NodeIdentity, Standing, save_standing
+from node.metadata.group import SEGMENT_BYTES
+from node.metadata.state import METADATA_GROUP
+from node.settings import Settings
+from node.settings_rules import split_address
+from node.wiring import Parts
+from storage.errors import LogFailed
+from storage.filesystem import RealFileSystem
+from storage.options import LogOptions
+
+HAND_OVER_S: Final = 3.0
+DRAIN_S: Final = 2.0
+UPKEEP_S: Final = 5.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Lifecycle:
+    """One node's life."""
+
+    def __init__(self, settings: Settings, identity: NodeIdentity, parts: Parts) -> None:
+        self._settings = settings
+        self._identity = identity
+        self._parts = parts
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._http_runs = self._host_runs = False
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Start, and return when ``stop`` is set. Raises what made this node fail."""
+        failure = self._parts.builder.failure
+        self._spawn(self._start())
+        stopping = asyncio.ensure_future(stop.wait())
+        try:
+            waits: list[asyncio.Future[Any]] = [failure, stopping]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+        if failure.done():
+            raise failure.result()
+
+    async def _start(self) -> None:
+        parts, settings = self._parts, self._settings
+        host, port = await parts.http.start(*split_address(settings.http.listen))
+        self._http_runs = True
+        url = settings.http.advertise or f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        parts.presence.introduce(http=url, peer=settings.peer_advertise, rack=settings.node.rack)
+        await parts.host.start()
+        self._host_runs = True
+        _log.info("listening", http=url, peer=settings.peer.listen, incarnation=self._identity.incarnation)
+        for node, address in settings.cluster.peers.items():
+            if node != settings.node.id:
+                parts.host.links.dial(node, *split_address(settings.cluster.dial.get(node, address)))
+        await self._join()
+        self._spawn(parts.controller.run())
+        self._spawn(parts.retention.run())
+        self._spawn(self._keep_metadata_short())
+
+    async def _join(self) -> None:
+        """Take part in the metadata group, and through it in the others."""
+        parts, identity = self._parts, self._identity
+        if not parts.presence.decided.is_set():
+            _log.info("new_data_folder", waiting_for=parts.presence.unheard)
+            await parts.presence.decided.wait()
+        standing = parts.presence.standing
+        if standing is not identity.standing:
+            save_standing(RealFileSystem(), self._settings.node.data_dir, identity, standing)
+        loop = asyncio.get_running_loop()
+        present = await loop.run_in_executor(parts.executor, parts.store.sweep)
+        known = METADATA_GROUP in parts.registry.groups
+        options = LogOptions(segment_bytes=SEGMENT_BYTES, tail_bytes_max=SEGMENT_BYTES)
+        opened = parts.store.open(METADATA_GROUP, options, known=known, wiped=standing is Standing.WIPED)
+        group = parts.builder.group(METADATA_GROUP, opened, parts.machine, parts.metadata.membership)
+        parts.registry.created([METADATA_GROUP])
+        parts.store.settle(METADATA_GROUP)
+        parts.metadata.join(group)
+        self._spawn(parts.replicas.run(present))
+
+    async def _keep_metadata_short(self) -> None:
+        while True:
+            await asyncio.sleep(UPKEEP_S)
+            await self._parts.metadata.compact_if_due()
+
+    async def stop(self) -> None:
+        """Leave in an orderly way; safe after a start that failed half way."""
+        parts = self._parts
+        parts.app[CONTEXT].draining.set()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._host_runs:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(HAND_OVER_S):
+                    await self._hand_over()
+        if self._http_runs:
+            await parts.http.stop(DRAIN_S)
+        await parts.query.close()
+        if self._host_runs:
+            await parts.host.stop()
+        for replica in parts.replicas.local.values():
+            replica.vote.close()
+        parts.executor.shutdown(wait=True)
+
+    async def _hand_over(self) -> None:
+        """Until nothing is led here that somebody else could lead."""
+        host, changed = self._parts.host, self._parts.builder.leadership_changed
+        while True:
+            changed.clear()
+            led = [group_id for group_id in self._groups() if host.group(group_id).role is Role.LEADER]
+            # All are asked each time: a transfer that did not succeed is begun anew, another one goes on.
+            begun = [group_id for group_id in led if host.transfer(group_id)]
+            if not begun:
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await changed.wait()
+
+    def _groups(self) -> list[int]:
+        joined = [METADATA_GROUP] if self._parts.metadata.group is not None else []
+        return [*joined, *self._parts.replicas.local]
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if isinstance(error, Exception):
+            if not isinstance(error, OSError | LogFailed):
+                _log.error("task_failed", exc_info=error)
+            self._parts.builder.fail(error)

@@ -1,0 +1,171 @@
+"""The broker: this node as HTTP sees it. See ``node.broker.Broker`` for what each method promises."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+from typing import Any
+
+from floodmark.errors import UnknownPartition
+
+from consensus.host import GroupHost
+from node.broker import ClusterInfo, Health, NodeInfo, Partition, TopicConfig, TopicInfo
+from node.budget import ByteBudget, Held
+from node.metadata.group import Metadata
+from node.metadata.state import PartitionEntry, TopicEntry
+from node.partition import LocalPartition
+from node.presence import Presence
+from node.remote_partition import LeaderLookup, RemotePartition
+from node.replicas import Replicas
+from node.topics import Topics
+from node.views import Views, readiness
+
+
+class LocalBroker:
+    """Implements ``node.broker.Broker``."""
+
+    def __init__(
+        self,
+        *,
+        node_id: str,
+        host: GroupHost,
+        metadata: Metadata,
+        replicas: Replicas,
+        presence: Presence,
+        views: Views,
+        budget: ByteBudget,
+        lookup: LeaderLookup,
+        alive: Callable[[], Collection[str]],
+    ) -> None:
+        self.node_id = node_id
+        self._host = host
+        self._metadata = metadata
+        self._replicas = replicas
+        self._presence = presence
+        self._views = views
+        self._budget = budget
+        self._lookup = lookup
+        self._alive = alive
+        self._topics = Topics(metadata, self._wait_leaders)
+        self._partitions: dict[int, Partition] = {}
+
+    def topic(self, name: str) -> TopicInfo:
+        """One topic."""
+        return self._views.topic(self._topics.find(name), self._alive())
+
+    def topics(self, *, prefix: str, after: str, limit: int) -> list[TopicInfo]:
+        """A page of them, in order of name."""
+        known = self._metadata.state.topics
+        names = sorted(name for name in known if name.startswith(prefix) and name > after)
+        alive = self._alive()
+        return [self._views.topic(known[name], alive) for name in names[:limit]]
+
+    def partition(self, topic: str, number: int) -> Partition:
+        """One partition, local or not."""
+        entry = self._topics.find(topic)
+        if not 0 <= number < len(entry.partitions):
+            raise UnknownPartition(
+                f"topic {topic} has partitions 0 to {len(entry.partitions) - 1}, not {number}",
+                topic=topic,
+                partitions=len(entry.partitions),
+            )
+        return self._partition(topic, entry.partitions[number])
+
+    def _partition(self, topic: str, entry: PartitionEntry) -> Partition:
+        found = self._partitions.get(entry.group_id)
+        replica = self._replicas.local.get(entry.group_id)
+        if isinstance(found, LocalPartition) and found.replica is replica:
+            return found
+        if replica is not None:
+            found = LocalPartition(topic, entry.number, entry.group_id, replica, self._host)
+        elif not isinstance(found, RemotePartition):
+            found = RemotePartition(topic, entry, self._lookup)
+        self._partitions[entry.group_id] = found
+        return found
+
+    def forget_partitions(self) -> None:
+        """The metadata or the local replicas changed: what was kept of them may be of the past."""
+        self._partitions.clear()
+
+    async def catch_up(self, *, timeout_s: float) -> None:
+        """A barrier on the metadata group."""
+        await self._metadata.catch_up(timeout_s=timeout_s)
+
+    @property
+    def metadata_leads_here(self) -> bool:
+        """Whether topic changes can be made here."""
+        return self._metadata.leads_here
+
+    async def wait_metadata_leader(self, *, timeout_s: float) -> str:
+        """The metadata group's leader."""
+        return await self._metadata.wait_leader(timeout_s=timeout_s)
+
+    async def create_topic(
+        self,
+        name: str,
+        *,
+        partitions: int,
+        replication_factor: int,
+        config: TopicConfig,
+        timeout_s: float,
+    ) -> tuple[TopicInfo, bool]:
+        """Make a topic, or find that it is there as wanted."""
+        topic, created = await self._topics.create(
+            name,
+            partitions=partitions,
+            replication_factor=replication_factor,
+            config=config,
+            timeout_s=timeout_s,
+        )
+        return self._views.topic(topic, self._alive()), created
+
+    async def alter_topic(self, name: str, changes: dict[str, Any], *, timeout_s: float) -> TopicInfo:
+        """Change some of the configuration."""
+        topic = await self._topics.alter(name, changes, timeout_s=timeout_s)
+        return self._views.topic(topic, self._alive())
+
+    async def delete_topic(self, name: str, *, timeout_s: float) -> None:
+        """Remove a topic."""
+        await self._topics.delete(name, timeout_s=timeout_s)
+
+    def cluster(self) -> ClusterInfo:
+        """The whole picture."""
+        return self._views.cluster(self._alive())
+
+    def nodes(self) -> list[NodeInfo]:
+        """In order of id."""
+        return self._views.nodes(self._alive())
+
+    def node_url(self, node_id: str) -> str | None:
+        """From the replicated metadata only."""
+        return self._metadata.node_url(node_id)
+
+    def health(self) -> Health:
+        """For /readyz."""
+        reasons = readiness(
+            self._metadata.group,
+            self._replicas.local,
+            registered=self.node_id in self._metadata.state.nodes,
+            opening=self._replicas.opening,
+            waiting_for=self._presence.unheard,
+        )
+        return Health(ready=not reasons, reasons=reasons)
+
+    def admit_bytes(self, count: int) -> Held:
+        """A share of the node's in-flight budget."""
+        return self._budget.hold(count)
+
+    async def _wait_leaders(self, topic: TopicEntry, timeout_s: float) -> None:
+        """Until all partitions of a new topic have leaders that this node knows, or the time is up."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._replicas.wait_local(
+                    [entry.group_id for entry in topic.partitions], timeout_s=timeout_s
+                )
+                partitions = [self._partition(topic.name, entry) for entry in topic.partitions]
+                await asyncio.gather(
+                    *(partition.wait_leader(deadline_s=timeout_s) for partition in partitions),
+                    return_exceptions=True,
+                )
+        except TimeoutError:
+            return

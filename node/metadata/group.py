@@ -1,0 +1,102 @@
+"""The metadata group as the rest of the node sees it: there once this node has joined, refusing before."""
+
+from __future__ import annotations
+
+import structlog
+from floodmark.errors import FloodmarkError, Unavailable
+from floodmark.frame import FrameKind
+
+from consensus.group import Group
+from consensus.host import GroupHost
+from consensus.types import Membership
+from node import outcomes
+from node.metadata import commands
+from node.metadata.commands import AnyCommand
+from node.metadata.machine import MetadataMachine
+from node.metadata.state import METADATA_GROUP, Applied, MetadataState
+
+VOTERS_MAX = 5
+SEGMENT_BYTES = 1 << 20
+"""The metadata log is kept below three of these: what is older is in the checkpoint."""
+
+_log = structlog.get_logger(__name__)
+
+
+def initial_membership(initial_nodes: list[str]) -> Membership:
+    """The first five nodes vote, the others learn; the same on every node."""
+    nodes = sorted(initial_nodes)
+    return Membership(frozenset(nodes[:VOTERS_MAX]), frozenset(nodes[VOTERS_MAX:]))
+
+
+class Metadata:
+    """The replicated description of the cluster, and the way to change it."""
+
+    def __init__(self, host: GroupHost, machine: MetadataMachine, membership: Membership) -> None:
+        self.group: Group | None = None
+        """None until this node may take part."""
+        self.membership = membership
+        self._host = host
+        self._machine = machine
+
+    @property
+    def state(self) -> MetadataState:
+        """As far as this node has applied it."""
+        return self._machine.state
+
+    @property
+    def leader(self) -> str | None:
+        """As far as is known."""
+        return self.group.leader if self.group is not None else None
+
+    @property
+    def leads_here(self) -> bool:
+        """Whether changes can be made here."""
+        return self.group is not None and self.group.is_ready_leader
+
+    def node_url(self, node_id: str) -> str | None:
+        """The advertised HTTP base URL of a node."""
+        entry = self.state.nodes.get(node_id)
+        return entry.http if entry is not None else None
+
+    def join(self, group: Group) -> None:
+        """Take part from now on."""
+        self.group = group
+        self._host.add(group)
+
+    async def wait_leader(self, *, timeout_s: float) -> str:
+        """Node id of the leader. Raises ``Unavailable``."""
+        self._check_joined()
+        return await self._host.wait_leader(METADATA_GROUP, deadline_s=timeout_s)
+
+    async def catch_up(self, *, timeout_s: float) -> None:
+        """Until everything that was acknowledged before the call is applied here. Raises ``Unavailable``."""
+        self._check_joined()
+        await self._host.barrier(METADATA_GROUP, deadline_s=timeout_s)
+
+    async def propose(self, command: AnyCommand, *, timeout_s: float) -> Applied:
+        """What the command came to; an error that it came to is raised.
+
+        Raises Unavailable (not stored), OutcomeUnknown.
+        """
+        if not self.leads_here:
+            raise outcomes.not_leader(self.leader)
+        stored = await self._host.propose(
+            METADATA_GROUP, FrameKind.COMMAND, commands.encode(command), deadline_s=timeout_s
+        )
+        applied = self._machine.outcome(stored.index)
+        if isinstance(applied, FloodmarkError):
+            raise applied
+        if applied is None:
+            raise outcomes.unknown("it is committed, and its result is not known here any more")
+        return applied
+
+    async def compact_if_due(self) -> None:
+        """Drop the segments that the checkpointed state stands for, when there are some."""
+        group = self.group
+        if group is not None and group.failed is None and group.log.size_bytes > 2 * SEGMENT_BYTES:
+            base_index = await self._host.trim(METADATA_GROUP, group.applied_index + 1)
+            _log.info("metadata_log_trimmed", base_index=base_index)
+
+    def _check_joined(self) -> None:
+        if self.group is None:
+            raise Unavailable("this node has not joined the cluster yet: see /readyz", retry_after_s=1.0)

@@ -1,0 +1,83 @@
+"""Figures of consensus and storage for Prometheus. Labels are node ids, nothing that a client chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from prometheus_client import Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from consensus.host import GroupHost
+from node.partition import Replica
+
+_BUCKETS: Final = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+_PEER_COUNTERS: Final = (
+    ("bytes_sent", "Bytes sent to the peer."),
+    ("bytes_received", "Bytes received from the peer."),
+    ("messages_dropped", "Messages that could not be sent."),
+    ("connects", "Connections made to the peer."),
+    ("connect_failures", "Attempts to connect that failed."),
+    ("queue_full", "How often the queue to the peer went over its bound."),
+)
+
+
+class NodeMetrics:
+    """What is counted as it happens; ``collectors`` are to be registered."""
+
+    def __init__(self) -> None:
+        self.flush_seconds = Histogram(
+            "floodmark_log_flush_seconds", "A write and fsync of one log.", buckets=_BUCKETS, registry=None
+        )
+        self.leader_changes = Counter(
+            "floodmark_leader_changes", "Leaders that groups on this node have come to know.", registry=None
+        )
+        self.failed_replicas = Counter(
+            "floodmark_replicas_failed", "Replicas that stopped because of their disk.", registry=None
+        )
+
+    @property
+    def collectors(self) -> list[Collector]:
+        """All of them."""
+        return [self.flush_seconds, self.leader_changes, self.failed_replicas]
+
+
+class HostCollector(Collector):
+    """What is read from the links and groups at every scrape."""
+
+    def __init__(self, host: GroupHost, local: Mapping[int, Replica], inflight: Callable[[], int]) -> None:
+        self._host = host
+        self._local = local
+        self._inflight = inflight
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing in advance."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """Links by peer, and totals over the local replicas."""
+        links = self._host.links
+        queued = GaugeMetricFamily(
+            "floodmark_peer_queue_bytes", "Bytes waiting for the peer.", labels=["peer"]
+        )
+        connected = GaugeMetricFamily(
+            "floodmark_peer_connected", "1 where messages to the peer can be sent.", labels=["peer"]
+        )
+        for node in links.peers:
+            queued.add_metric([node], links.queue_bytes(node))
+            connected.add_metric([node], links.connected(node))
+        yield from (queued, connected)
+        for name, text in _PEER_COUNTERS:
+            family = CounterMetricFamily(f"floodmark_peer_{name}", text, labels=["peer"])
+            for node, peer in links.peers.items():
+                family.add_metric([node], getattr(peer, name))
+            yield family
+        replicas = list(self._local.values())
+        for name, text, value in (
+            ("replicas", "Replicas on this node.", len(replicas)),
+            ("leaderships", "Replicas that lead.", sum(item.group.is_ready_leader for item in replicas)),
+            ("log_bytes", "Bytes in segment files.", sum(item.log.size_bytes for item in replicas)),
+            ("inflight_bytes", "Request bodies held.", self._inflight()),
+        ):
+            yield GaugeMetricFamily(f"floodmark_node_{name}", text, value)

@@ -1,0 +1,167 @@
+"""A partition that has a replica on this node: what HTTP asks of it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+from floodmark.batch import BatchHeader
+from floodmark.errors import OffsetBelowStart, OffsetPastEnd
+
+from consensus import waiting
+from consensus.group import Group
+from consensus.host import GroupHost
+from consensus.host_types import Waiters
+from consensus.types import GroupStopped, NotLeader, Proposal
+from node import outcomes
+from node.appender import Appender
+from node.broker import Acks, Appended, Bounds, Fetched
+from node.producers import Remembered
+from node.slices import next_offset_behind
+from storage.errors import OutOfRange, StorageError
+from storage.log import Log
+from storage.vote import VoteFile
+
+INLINE_READ_BYTES: Final = 256 << 10
+"""Reads up to this size are faster done at once than handed to a thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """This node's copy of one partition."""
+
+    group: Group
+    log: Log
+    vote: VoteFile
+    appender: Appender
+    flushed: Waiters
+    """Told after every fsync of the log."""
+
+
+class LocalPartition:
+    """Implements ``node.broker.Partition`` over the local replica."""
+
+    def __init__(self, topic: str, number: int, group_id: int, replica: Replica, host: GroupHost) -> None:
+        self.topic = topic
+        self.number = number
+        self.group_id = group_id
+        self.replica = replica
+        self._group = replica.group
+        self._log = replica.log
+        self._host = host
+
+    @property
+    def leader(self) -> str | None:
+        """As far as this replica knows."""
+        return self._group.leader
+
+    @property
+    def leads_here(self) -> bool:
+        """Elected, and its own first entry is committed and applied."""
+        return self._group.is_ready_leader
+
+    async def wait_leader(self, *, deadline_s: float) -> str:
+        """Wait for an election to end; where this node wins it, until it can serve."""
+        return await self._host.wait_leader(self.group_id, deadline_s=deadline_s)
+
+    async def produce(
+        self,
+        batch: bytes,
+        header: BatchHeader,
+        *,
+        acks: Acks,
+        timeout_s: float,
+        expected_offset: int | None = None,
+    ) -> Appended:
+        """See ``node.broker.Partition``."""
+        group = self._group
+        self._check_leads()
+        try:
+            placed = self.replica.appender.append(
+                batch, header, term=group.term, expected_offset=expected_offset
+            )
+        except (NotLeader, GroupStopped, StorageError) as error:
+            raise outcomes.translated(error) from error
+        if isinstance(placed, Remembered):
+            return self._appended(placed.first_offset, placed.count, duplicate=True)
+        if acks is Acks.NONE:
+            return Appended(-1, -1, group.high_watermark)
+        first_offset = await self._place(placed, acks, timeout_s)
+        return self._appended(first_offset, header.count, duplicate=False)
+
+    async def _place(self, proposal: Proposal, acks: Acks, timeout_s: float) -> int:
+        """The first offset, once as many replicas have it on disk as were asked for."""
+        if acks is Acks.QUORUM:
+            return (await waiting.stored(proposal, deadline_s=timeout_s)).first_offset
+        flushed = self.replica.flushed
+        proposal.add_done_callback(lambda _outcome: flushed.changed())
+        settled = await waiting.condition(flushed, lambda: self._on_disk(proposal), timeout_s=timeout_s)
+        if settled is None:
+            raise outcomes.unknown(f"no answer within {timeout_s:g} s")
+        return settled if settled >= 0 else (await waiting.stored(proposal, deadline_s=0)).first_offset
+
+    def _on_disk(self, proposal: Proposal) -> int | None:
+        """The first offset once this disk has the entry; -1 when its outcome is known before that."""
+        log, index = self._log, proposal.index
+        if index and log.base_index <= index <= log.durable_index and log.term_at(index) == proposal.term:
+            return proposal.first_offset
+        return -1 if proposal.outcome is not None else None
+
+    def _appended(self, first_offset: int, count: int, *, duplicate: bool) -> Appended:
+        return Appended(first_offset, first_offset + count, self._group.high_watermark, duplicate)
+
+    async def fetch(self, offset: int, *, max_bytes: int, wait_s: float) -> Fetched:
+        """See ``node.broker.Partition``."""
+        self._check_leads()
+        self._check_bounds(offset)
+        if offset == self._group.high_watermark and wait_s > 0:
+            await self._host.wait_high_watermark(self.group_id, offset, timeout_s=wait_s)
+            self._check_leads()
+            self._check_bounds(offset)
+        end = self._group.high_watermark
+        if offset == end:
+            return Fetched(b"", offset, self.bounds())
+        try:
+            if max_bytes <= INLINE_READ_BYTES:
+                frames = self._log.read(offset, end_offset=end, max_bytes=max_bytes)
+            else:
+                frames = await asyncio.to_thread(self._log.read, offset, end_offset=end, max_bytes=max_bytes)
+        except OutOfRange:
+            # Retention came between; the bounds say so now.
+            self._check_bounds(offset)
+            raise
+        except StorageError as error:
+            raise outcomes.translated(error) from error
+        next_offset = next_offset_behind(frames)
+        return Fetched(frames, next_offset, self.bounds(), sealed=next_offset < end)
+
+    def bounds(self) -> Bounds:
+        """As this replica knows them."""
+        return Bounds(self._log.start_offset, self._group.high_watermark)
+
+    async def tail(self, *, timeout_s: float) -> Bounds:
+        """Confirmed by a majority after the call began."""
+        await self._host.barrier(self.group_id, deadline_s=timeout_s)
+        return self.bounds()
+
+    def offset_at_time(self, timestamp_ms: int) -> int:
+        """The high watermark when nothing as late is committed."""
+        return min(self._log.offset_at_time(timestamp_ms), self._group.high_watermark)
+
+    def _check_leads(self) -> None:
+        if not self._group.is_ready_leader:
+            raise outcomes.not_leader(self._group.leader)
+
+    def _check_bounds(self, offset: int) -> None:
+        bounds = self.bounds()
+        known = {"log_start_offset": bounds.log_start_offset, "high_watermark": bounds.high_watermark}
+        if offset < bounds.log_start_offset:
+            raise OffsetBelowStart(
+                f"offset {offset} is gone: retention has removed all before {bounds.log_start_offset}",
+                **known,
+            )
+        if offset > bounds.high_watermark:
+            raise OffsetPastEnd(
+                f"offset {offset} is past the end: the next record gets {bounds.high_watermark}", **known
+            )

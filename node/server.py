@@ -1,0 +1,108 @@
+"""A node as a process: start, run until told to stop, leave in an orderly way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import sys
+import time
+
+import structlog
+
+from node import logs, settings_rules, settings_sources
+from node.identity import FolderLock, IdentityProblem, load_or_create
+from node.lifecycle import Lifecycle
+from node.registry import Registry
+from node.settings import InvalidSettings, Settings
+from node.wiring import build
+from storage.errors import StorageError
+from storage.filesystem import RealFileSystem
+
+STOP_WITHIN_S = 9.5
+"""After this long a stop that hangs is ended the hard way: all that was acknowledged is on disk anyway."""
+
+_log = structlog.get_logger(__name__)
+
+
+def run(settings: Settings) -> int:
+    """Run a node in this process; the exit code. SIGTERM and SIGINT stop it."""
+    logs.configure(settings.log.level, settings.log.format, node_id=settings.node.id)
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(_until_signal(settings))
+    except (IdentityProblem, InvalidSettings, StorageError, OSError) as error:
+        _log.critical("can_not_run", reason=str(error))
+        return 1
+
+
+async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> None:
+    """Run a node until ``stop`` is set (or for ever), then leave.
+
+    Raises ``IdentityProblem``, ``InvalidSettings``, ``StorageError`` or ``OSError`` when it can not go on.
+    """
+    stop = stop or asyncio.Event()
+    _warn_if_exposed(settings)
+    secret = settings_sources.secret_of(settings)
+    lock = FolderLock(settings.node.data_dir)
+    try:
+        fs = RealFileSystem()
+        identity = load_or_create(
+            fs, settings.node.data_dir, node_id=settings.node.id, cluster_id=settings.cluster.id
+        )
+        registry = Registry(fs, settings.node.data_dir)
+        lifecycle = Lifecycle(settings, identity, build(settings, identity, registry, secret))
+        try:
+            await lifecycle.run(stop)
+        finally:
+            await lifecycle.stop()
+            registry.close()
+    finally:
+        lock.release()
+
+
+async def _until_signal(settings: Settings) -> int:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+
+    def asked(name: str) -> None:
+        if stop.is_set():
+            _log.warning("stopping_at_once", signal=name)
+            os._exit(1)
+        _log.info("stopping", signal=name)
+        stop.set()
+        loop.call_later(STOP_WITHIN_S, _give_up)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked, signal.Signals(number).name)
+    started = time.monotonic()
+    await serve(settings, stop=stop)
+    _log.info("stopped", after_s=round(time.monotonic() - started, 1))
+    return 0
+
+
+def _give_up() -> None:
+    _log.error("stop_took_too_long", hint="what was acknowledged is on disk; leaving without more ado")
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def _warn_if_exposed(settings: Settings) -> None:
+    for listener in settings_rules.exposed_listeners(settings):
+        _log.warning(
+            "reachable_without_authentication",
+            listener=listener,
+            hint="whoever reaches this port can read and change everything: keep it in a trusted network",
+        )
+
+
+def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
+    # Long collections of the oldest generation are pauses; what a node keeps for long has no cycles.
+    gc.set_threshold(10_000, 50, 100)
+    with contextlib.suppress(ImportError):
+        import uvloop  # noqa: PLC0415 - not there on every system
+
+        return uvloop.Loop
+    return None

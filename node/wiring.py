@@ -1,0 +1,157 @@
+"""Puts a node together. The only module that knows which classes stand behind the doors."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from consensus.handshake import Identity
+from consensus.host import GroupHost
+from consensus.host_types import HostOptions
+from consensus.link_types import LinkOptions
+from node.alive import Alive
+from node.budget import ByteBudget
+from node.builder import Builder
+from node.controller import Controller
+from node.http.app import create_app
+from node.http.context import CONTEXT
+from node.http.server import HttpServer
+from node.http.settings import HttpSettings
+from node.identity import NodeIdentity
+from node.leader_query import LeaderQuery
+from node.local_broker import LocalBroker
+from node.metadata.group import Metadata, initial_membership
+from node.metadata.machine import MetadataMachine
+from node.metrics import HostCollector
+from node.presence import Presence
+from node.registry import Registry
+from node.remote_partition import LeaderLookup
+from node.replica_store import ReplicaStore
+from node.replicas import Replicas
+from node.retention import Retention
+from node.settings import Settings
+from node.settings_rules import split_address
+from node.views import Views
+from storage.filesystem import RealFileSystem
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What server.py starts, watches and stops."""
+
+    host: GroupHost
+    presence: Presence
+    metadata: Metadata
+    store: ReplicaStore
+    registry: Registry
+    replicas: Replicas
+    controller: Controller
+    retention: Retention
+    broker: LocalBroker
+    query: LeaderQuery
+    app: web.Application
+    http: HttpServer
+    executor: ThreadPoolExecutor
+    builder: Builder
+    machine: MetadataMachine
+
+
+def build(settings: Settings, identity: NodeIdentity, registry: Registry, secret: bytes) -> Parts:
+    """All parts of a node, nothing started."""
+    builder = Builder(settings, identity)
+    node_id = identity.node_id
+    executor = ThreadPoolExecutor(8, thread_name_prefix="replicas")
+    store = ReplicaStore(RealFileSystem(), settings.node.data_dir)
+    machine = MetadataMachine()
+    presence = Presence(identity, registry, initial_nodes=settings.initial_nodes)
+    host = GroupHost(
+        Identity(settings.cluster.id, node_id, identity.incarnation, secret),
+        split_address(settings.peer.listen),
+        hooks=builder.hooks(presence),
+        options=HostOptions(
+            links=LinkOptions(heartbeat_s=settings.raft.heartbeat_s),
+            io_threads=settings.storage.fsync_threads,
+        ),
+    )
+    alive = Alive(node_id, host)
+    metadata = Metadata(host, machine, initial_membership(settings.initial_nodes))
+    replicas = Replicas(
+        node_id=node_id,
+        incarnation=identity.incarnation,
+        host=host,
+        machine=machine,
+        store=store,
+        registry=registry,
+        make=lambda entry, opened: builder.replica(host, entry, opened),
+        executor=executor,
+        on_added=lambda entry: builder.campaign_early(host, entry),
+        on_removed=lambda group: builder.flushed.pop(group, None),
+    )
+    controller = Controller(
+        node_id=node_id,
+        host=host,
+        metadata=metadata,
+        local=replicas.local,
+        presence=presence,
+        alive=alive,
+    )
+    budget = ByteBudget(settings.limits.inflight_node_bytes, "this node")
+    query = LeaderQuery(metadata.node_url)
+    broker = LocalBroker(
+        node_id=node_id,
+        host=host,
+        metadata=metadata,
+        replicas=replicas,
+        presence=presence,
+        views=Views(node_id=node_id, cluster_id=settings.cluster.id, local=replicas.local, metadata=metadata),
+        budget=budget,
+        lookup=LeaderLookup(query, alive),
+        alive=alive,
+    )
+
+    def changed() -> None:
+        replicas.look_again()
+        broker.forget_partitions()
+
+    machine.on_change = changed
+    presence.on_change = controller.nudge
+    app = create_app(broker, http_settings(settings))
+    for collector in [*builder.metrics.collectors, HostCollector(host, replicas.local, lambda: budget.used)]:
+        app[CONTEXT].metrics.register(collector)
+    return Parts(
+        host=host,
+        presence=presence,
+        metadata=metadata,
+        store=store,
+        registry=registry,
+        replicas=replicas,
+        controller=controller,
+        retention=Retention(
+            state=lambda: machine.state,
+            local=replicas.local,
+            host=host,
+            interval_s=settings.storage.retention_interval_s,
+        ),
+        broker=broker,
+        query=query,
+        app=app,
+        http=HttpServer(app),
+        executor=executor,
+        builder=builder,
+        machine=machine,
+    )
+
+
+def http_settings(settings: Settings) -> HttpSettings:
+    """The HTTP room's part of the settings."""
+    limits = settings.limits
+    return HttpSettings(
+        body_bytes_max=limits.body_bytes_max,
+        connections_max=limits.connections_max,
+        connections_per_address_max=limits.connections_per_address_max,
+        fetch_bytes_max=limits.fetch_bytes_max,
+        head_timeout_s=limits.header_timeout_s,
+        wait_s_max=limits.wait_s_max,
+    )
