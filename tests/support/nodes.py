@@ -1,0 +1,219 @@
+"""Whole nodes inside the test's own process: real sockets, real files, real HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import random
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+
+from node import settings_sources
+from node.broker import Partition, TopicConfig
+from node.identity import FolderLock, load_or_create
+from node.lifecycle import Lifecycle
+from node.local_broker import LocalBroker
+from node.registry import Registry
+from node.settings import Settings
+from node.wiring import Parts, build
+from storage.filesystem import RealFileSystem
+
+SECRET = "a secret of the tests"
+_PORTS = range(12_000, 20_000)
+_held: list[int] = []
+"""Descriptors of lock files: a port picked here is nobody else's while this process lives."""
+
+
+def free_port() -> int:
+    """A port that no other test process on this machine picks at the same time."""
+    folder = Path(tempfile.gettempdir()) / "floodmark-test-ports"
+    folder.mkdir(exist_ok=True)
+    while True:
+        port = random.SystemRandom().choice(_PORTS)
+        lock = os.open(folder / str(port), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            os.close(lock)
+            continue
+        _held.append(lock)
+        return port
+
+
+class TestNode:
+    """One node, running or not; its folder outlives its runs."""
+
+    __test__ = False
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.node_id = settings.node.id
+        self.data_dir = Path(settings.node.data_dir)
+        self.parts: Parts | None = None
+        self._stop = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._lifecycle: Lifecycle | None = None
+
+    @property
+    def running(self) -> Parts:
+        """The parts of the running node."""
+        assert self.parts is not None, f"{self.node_id} does not run"
+        return self.parts
+
+    @property
+    def broker(self) -> LocalBroker:
+        """The broker of the running node."""
+        return self.running.broker
+
+    @property
+    def url(self) -> str:
+        """The base URL of the running node."""
+        return self.running.presence.nodes[self.node_id].http
+
+    def start(self) -> None:
+        """Begin to run; ``wait`` for what it should come to."""
+        self._stop = asyncio.Event()
+        self._task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        folder, fs = str(self.data_dir), RealFileSystem()
+        lock = FolderLock(folder)
+        try:
+            identity = load_or_create(fs, folder, node_id=self.node_id, cluster_id=self.settings.cluster.id)
+            registry = Registry(fs, folder)
+            self.parts = build(self.settings, identity, registry, SECRET.encode())
+            self._lifecycle = Lifecycle(self.settings, identity, self.parts)
+            try:
+                await self._lifecycle.run(self._stop)
+            finally:
+                await self._lifecycle.stop()
+                registry.close()
+        finally:
+            self.parts = None
+            lock.release()
+
+    async def stop(self) -> None:
+        """Leave in an orderly way; raises what made the node fail."""
+        self._stop.set()
+        if self._task is not None:
+            task, self._task = self._task, None
+            await task
+
+    def groups_led(self) -> list[int]:
+        """Ids of the partitions' groups that this node leads."""
+        local = self.running.replicas.local
+        return [group_id for group_id, replica in local.items() if replica.group.is_ready_leader]
+
+
+class NodeCluster:
+    """Nodes n1, n2, ... of one cluster."""
+
+    def __init__(self, folder: Path, count: int = 3, **flags: Any) -> None:
+        names = [f"n{number}" for number in range(1, count + 1)]
+        peers = {name: f"127.0.0.1:{free_port()}" for name in names}
+        self.nodes = {
+            name: TestNode(
+                settings_sources.load(
+                    flags={
+                        "node.id": name,
+                        "node.data_dir": str(folder / name),
+                        "http.listen": "127.0.0.1:0",
+                        "peer.listen": peers[name],
+                        "cluster.peers": peers,
+                        "cluster.secret": SECRET,
+                        **flags,
+                    }
+                )
+            )
+            for name in names
+        }
+        self.session: aiohttp.ClientSession
+
+    def __getitem__(self, name: str) -> TestNode:
+        return self.nodes[name]
+
+    @property
+    def up(self) -> list[TestNode]:
+        """The nodes that run."""
+        return [node for node in self.nodes.values() if node.parts is not None]
+
+    async def until(self, condition: Callable[[], object], what: str, *, deadline_s: float = 30) -> None:
+        """Wait until something holds. Conditions span nodes, so they are looked at again and again."""
+        try:
+            async with asyncio.timeout(deadline_s):
+                while not condition():  # noqa: ASYNC110 - no one event covers several nodes
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            states = {node.node_id: node.broker.health() for node in self.up}
+            raise AssertionError(f"not within {deadline_s} s: {what}; {states}") from None
+
+    async def ready(self, *names: str) -> None:
+        """Wait until the named nodes, or all that run, are ready."""
+        wanted = [self.nodes[name] for name in names] if names else list(self.nodes.values())
+        await self.until(
+            lambda: all(node.parts is not None and node.broker.health().ready for node in wanted),
+            f"{[node.node_id for node in wanted]} ready",
+        )
+
+    async def create(self, topic: str, *, partitions: int = 1, replicas: int = 0, **config: Any) -> None:
+        """Make a topic where topics are made."""
+        node = self.up[0]
+        leader = await node.broker.wait_metadata_leader(timeout_s=10)
+        await self[leader].broker.create_topic(
+            topic,
+            partitions=partitions,
+            replication_factor=replicas,
+            config=TopicConfig(**config),
+            timeout_s=10,
+        )
+        for node in self.up:
+            await node.broker.catch_up(timeout_s=10)
+
+    async def leader(self, topic: str, partition: int = 0, *, besides: str = "") -> TestNode:
+        """The running node that leads a partition and can serve."""
+        found: list[TestNode] = []
+
+        def look() -> bool:
+            found[:] = [
+                node
+                for node in self.up
+                if node.node_id != besides
+                and topic in node.running.metadata.state.topics
+                and node.broker.partition(topic, partition).leads_here
+            ]
+            return bool(found)
+
+        await self.until(look, f"a leader of {topic}/{partition}")
+        return found[0]
+
+    async def on_leader(self, topic: str, partition: int = 0) -> Partition:
+        """The partition, on the node that leads it."""
+        return (await self.leader(topic, partition)).broker.partition(topic, partition)
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def running(cls, folder: Path, count: int = 3, **flags: Any) -> AsyncIterator[Self]:
+        """A cluster that is ready, and stopped afterwards."""
+        cluster = cls(folder, count, **flags)
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as cluster.session:
+            for node in cluster.nodes.values():
+                node.start()
+            try:
+                await cluster.ready()
+                yield cluster
+            finally:
+                results = await asyncio.gather(
+                    *(node.stop() for node in cluster.nodes.values()), return_exceptions=True
+                )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
