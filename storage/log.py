@@ -76,7 +76,15 @@ class Log(LogReading):
             raise failure_of(error, f"opening the log in {path}") from error
 
     @classmethod
-    def repair(cls, fs: FileSystem, path: str, options: LogOptions, *, keep_before: int) -> Log:
+    def repair(
+        cls,
+        fs: FileSystem,
+        path: str,
+        options: LogOptions,
+        *,
+        keep_before: int,
+        on_frame: Callable[[Frame], None] | None = None,
+    ) -> Log:
         """After ``LogCorrupt``: move what stands from frame ``keep_before`` on, and anything bad before
         it, into ``quarantine/``, then open. The bytes are kept there, ``quarantine_files_max`` files at most.
         """
@@ -84,7 +92,7 @@ class Log(LogReading):
             set_aside(fs, path, options, keep_before=keep_before)
         except OSError as error:
             raise failure_of(error, f"repairing the log in {path}") from error
-        return cls.open(fs, path, options)
+        return cls.open(fs, path, options, on_frame=on_frame)
 
     def append(self, frame: Frame) -> None:
         """Buffer the next frame. Raises ``LogClosed``."""

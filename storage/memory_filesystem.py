@@ -16,32 +16,14 @@ threads at a time beyond what Python's own locking gives; no call blocks.
 from __future__ import annotations
 
 import errno
-import os
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from random import Random
 
 from storage.filesystem import File
 from storage.memory_content import MemoryContent
+from storage.memory_faults import MemoryFaults, os_error
 
-OPERATIONS = frozenset(
-    {"any", "open", "read", "write", "truncate", "sync", "rename", "unlink", "mkdir", "sync_folder"}
-)
 _Tree = dict[str, dict[str, MemoryContent]]
-
-
-@dataclass(slots=True)
-class _Fault:
-    operation: str
-    path: str
-    error: int
-    after: int
-    times: int
-
-
-def _error(number: int, path: str) -> OSError:
-    return OSError(number, os.strerror(number), path)
 
 
 class MemoryFile:
@@ -89,46 +71,24 @@ class MemoryFile:
 
     def _enter(self, operation: str) -> None:
         if self._generation != self._fs.generation:
-            raise _error(errno.EBADF, self._path)
+            raise os_error(errno.EBADF, self._path)
         self._fs.enter(operation, self._path)
 
 
-class MemoryFileSystem:
+class MemoryFileSystem(MemoryFaults):
     """See the module's text. ``calls`` counts calls per operation, ``bytes_*`` the bytes of files."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.generation = 0
-        self.space_left_bytes: int | None = None
-        """Growth that is left before writes fail with ENOSPC; None for no limit."""
-        self.short_writes: Random | None = None
-        """When set, each write takes only a random part of its bytes, at least one."""
-        self.calls: Counter[str] = Counter()
         self.bytes_read = 0
         self.bytes_written = 0
-        self._faults: list[_Fault] = []
         self._now: _Tree = {}
         self._durable: _Tree = {}
         #: Changes of names since they were last durable: (folder, name, content or None for removed, ...).
         self._journal: list[list[tuple[str, str, MemoryContent | None]]] = []
 
-    # Faults
-
-    def fail(
-        self, operation: str, *, path: str = "", error: int = errno.EIO, after: int = 0, times: int = 1
-    ) -> None:
-        """Let ``times`` calls of an operation raise, once ``after`` calls went through.
-
-        ``operation`` is one of ``OPERATIONS``, "any" stands for all others; only paths that contain
-        ``path`` count.
-        """
-        assert operation in OPERATIONS, operation
-        self._faults.append(_Fault(operation, path, error, after, times))
-
-    def heal(self) -> None:
-        """No more faults of ``fail``, no limit of space, no short writes."""
-        self._faults.clear()
-        self.space_left_bytes = None
-        self.short_writes = None
+    # What happens to it
 
     def crash(self, random: Random) -> None:
         """Lose power; see the module's text. Faults stay as they are."""
@@ -164,33 +124,6 @@ class MemoryFileSystem:
         content.set_durable(data)
         self._now[folder][name] = self._durable[folder][name] = content
 
-    def admit(self, total: int, position: int, size: int, path: str) -> int:
-        """How many of ``total`` bytes a write gets through; raises ENOSPC for none."""
-        limit = total
-        if self.short_writes is not None and total > 1:
-            limit = self.short_writes.randint(1, total)
-        if self.space_left_bytes is not None:
-            room = max(0, size - position) + self.space_left_bytes
-            limit = min(limit, room)
-            if limit <= 0 < total:
-                raise _error(errno.ENOSPC, path)
-            self.space_left_bytes -= max(0, position + limit - size)
-        return limit
-
-    def enter(self, operation: str, path: str) -> None:
-        """Count a call, and raise when a fault is due."""
-        self.calls[operation] += 1
-        for fault in self._faults:
-            if fault.operation not in (operation, "any") or fault.path not in path:
-                continue
-            if fault.after > 0:
-                fault.after -= 1
-                continue
-            fault.times -= 1
-            if fault.times == 0:
-                self._faults.remove(fault)
-            raise _error(fault.error, path)
-
     # The port
 
     def open(self, path: str, *, create: bool = False) -> File:
@@ -200,7 +133,7 @@ class MemoryFileSystem:
         content = names.get(name)
         if content is None:
             if not create:
-                raise _error(errno.ENOENT, path)
+                raise os_error(errno.ENOENT, path)
             content = MemoryContent()
             self._change([(folder, name, content)])
         return MemoryFile(self, path, content)
@@ -262,13 +195,13 @@ class MemoryFileSystem:
         try:
             return self._now[path]
         except KeyError:
-            raise _error(errno.ENOENT, path) from None
+            raise os_error(errno.ENOENT, path) from None
 
     def _content(self, path: str) -> MemoryContent:
         folder, _, name = path.rpartition("/")
         content = self._folder(folder).get(name)
         if content is None:
-            raise _error(errno.ENOENT, path)
+            raise os_error(errno.ENOENT, path)
         return content
 
 

@@ -126,16 +126,18 @@ def test_damage_to_the_very_last_synced_frames_is_corruption(damage: str) -> Non
     assert refused(fs).last_known_index == 6
 
 
-@pytest.mark.parametrize("byte", range(0, 1024, 3))
-def test_a_damaged_mark_is_harmless(byte: int) -> None:
+def test_a_damaged_mark_is_harmless() -> None:
     """It is only ever evidence, and only with a valid checksum."""
     fs = MemoryFileSystem()
     log = reopen(fs, BIG)
     store(log, 4)
     store(log, 4)
     fs.set_content(f"{FOLDER}/synced", fs.content(f"{FOLDER}/synced").ljust(1024, b"\0"))
-    fs.flip_bit(f"{FOLDER}/synced", byte, byte % 8)
-    assert reopen(fs, BIG).last_index == 9
+    before = fs.content(f"{FOLDER}/synced")
+    for byte in range(1024):
+        fs.flip_bit(f"{FOLDER}/synced", byte, byte % 8)
+        assert reopen(fs, BIG).last_index == 9
+        fs.set_content(f"{FOLDER}/synced", before)
 
 
 def test_durable_frames_missing_before_the_checkpoint_are_corruption() -> None:
