@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: setup run test check unit clean
+.PHONY: setup run test check unit simulate clean
 
 setup: .venv/.ready
 
@@ -23,6 +23,11 @@ unit: setup ## the tests alone
 test: setup ## everything that must hold before a change lands
 	@scripts/check
 	@scripts/test
+
+SEEDS ?= 1000
+SECONDS_MAX ?= 3600
+simulate: setup ## random clusters from SEEDS seeds on all cores, for at most SECONDS_MAX
+	@scripts/simulate --seeds $(SEEDS) --seconds $(SECONDS_MAX)
 
 clean:
 	rm -rf .venv data dist build .pytest_cache .mypy_cache .ruff_cache

@@ -52,7 +52,7 @@ def _replay(seed: int, disabled: frozenset[Safeguard], *, whole: bool) -> int:
         print("\n".join(lines))
     print(result.failure or f"seed {seed}: every promise kept")
     print(
-        f"profile {result.profile!r}, {result.virtual_s:.1f} virtual s in {result.real_s:.2f} s, "
+        f"profile {result.profile!r}, {result.virtual_s:.1f} virtual s in {result.cpu_s:.2f} CPU s, "
         f"{result.stored} stored, {result.faults} faults, {result.leaders} leaders, trace {result.digest}"
     )
     return 1 if result.failure else 0

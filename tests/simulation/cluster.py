@@ -96,8 +96,11 @@ class Cluster:
         return max(groups, key=lambda group: group.commit_index).membership.voters
 
     def may_damage(self, replica: Replica) -> bool:
-        """Whether durable data may be lost here: only ever on one replica of three or more at a time."""
-        return len(self.first_voters) >= 3 and not any(other.damaged for other in self.replicas.values())
+        """Whether durable data may be lost here: only ever on one replica, where two others vote."""
+        if any(other.damaged for other in self.replicas.values()):
+            return False
+        seen = {other.group.membership for other in self.replicas.values() if other.group is not None}
+        return len(seen) == 1 and all(len(membership.voters) >= 3 for membership in seen)
 
     # What replicas report.
 

@@ -1,7 +1,7 @@
 """The liveness mode: nothing goes wrong any more, so everything must come right within bounded virtual time.
 
-Random faults end first: healing at random moments hides livelocks. In some runs a minority stays away for good, deaf
-or mute or both, since the others have to do without it.
+Random faults end first: healing at random moments hides livelocks. In some runs a minority stays away for
+good, deaf or mute or both, since the others have to do without it.
 """
 
 from __future__ import annotations

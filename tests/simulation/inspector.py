@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from consensus.types import Role
+from storage.errors import LogCorrupt
 from tests.simulation.ledger import VIRTUAL_FIRST_INDEX, brief
 from tests.simulation.violation import require
 from tests.simulation.watch import View
@@ -28,8 +29,9 @@ class Inspector:
     def look(self, replica: Replica) -> None:
         """Check terms, votes and leadership, then every entry that this replica newly calls committed."""
         group, vote = replica.group, replica.vote
-        if group is None or vote is None:
-            return
+        if group is None or vote is None or group.failed is not None:
+            return  # A replica that failed takes part in nothing: its outbox is empty.
+        replica.look_at_disk()
         is_leader = group.role == Role.LEADER
         commit = group.commit_index
         view = View(group.term, is_leader, commit, group.high_watermark, vote.term, vote.voted_for)
@@ -58,7 +60,12 @@ class Inspector:
         )
         first = max(replica.checked + 1, log.base_index, VIRTUAL_FIRST_INDEX + 1)
         for index in range(first, commit + 1):
-            frame = log.frame(index)
+            try:
+                frame = log.frame(index)
+            except LogCorrupt:
+                # It was checked when it was written; what reads find damaged later is not served.
+                require(replica.damaged, "no corruption by itself", replica.name)
+                continue
             if ledger.commit(replica.name, frame):
                 self._cluster.note(replica.name, f"commits {brief(frame)}")
                 self._durable(replica, index, frame.term)

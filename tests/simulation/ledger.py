@@ -1,7 +1,7 @@
 """What has been promised: which entry is committed at which index, and what every proposer was told.
 
-The ledger believes nobody. It learns an entry from the first replica that reports it committed and holds every other
-replica, every answer and every later report against it.
+The ledger believes nobody. It learns an entry from the first replica that reports it committed and holds
+every other replica, every answer and every later report against it.
 """
 
 from __future__ import annotations
@@ -142,6 +142,6 @@ class Ledger:
 def brief(frame: Frame) -> str:
     """One entry in a few words."""
     return (
-        f"entry {frame.index} term {frame.term} {FrameKind(frame.kind).name.lower()} offset {frame.first_offset}"
-        f"+{frame.record_count} crc {frame.payload_crc:08x}"
+        f"entry {frame.index} term {frame.term} {FrameKind(frame.kind).name.lower()} "
+        f"offset {frame.first_offset}+{frame.record_count} crc {frame.payload_crc:08x}"
     )

@@ -1,4 +1,4 @@
-"""The state machine of a simulated replica: a hash chain over all that was applied, so that any slip shows."""
+"""The state machine of a simulated replica: a hash chain over all that was applied shows any slip."""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
 """The simulated network: one directed link per ordered pair of nodes, each behaving as a TCP connection does.
 
 Within one connection messages arrive in order and at most once, later or never. What breaks is the
-connection: then everything under way is lost, the sender learns of it a while later, and it connects again when
-it can. A link can also *stall*: what is sent waits, and arrives late when the stall ends or never when the
-connection breaks, which is how replies come back to a leader that has meanwhile been deposed and elected again.
+connection: then everything under way is lost, the sender learns of it a while later, and it connects again
+when it can. A link can also *stall*: what is sent waits, and arrives late when the stall ends or never when
+the connection breaks, which is how replies come back to a leader that has meanwhile been deposed and elected
+again.
 
-Every link carries a beat ten times a second besides. It is not an event here: a sweep asks which links would have
-carried one, and tells those to whom a peer has fallen silent.
+Every link carries a beat ten times a second besides. It is not an event here: a sweep asks which links would
+have carried one, and tells those to whom a peer has fallen silent.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import structlog.testing
+
 from consensus.group import Group
 from consensus.types import Membership
 from node.replica_store import ReplicaStore
@@ -41,7 +43,8 @@ def open_replica(replica: Replica, cluster: Cluster, life: str) -> Opened:
         open_files_max=3,
         loaded_indexes_max=2,
     )
-    opened = store.open(GROUP_ID, options, known=replica.known, wiped=replica.wiped)
+    with structlog.testing.capture_logs():  # What it would tell an operator is no news here.
+        opened = store.open(GROUP_ID, options, known=replica.known, wiped=replica.wiped)
     replica.known = True
     voters = cluster.first_voters
     group = Group(

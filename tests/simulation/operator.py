@@ -1,4 +1,4 @@
-"""What the controller of a real cluster does: members come and go, and a lost disk's replica is taken in again."""
+"""What the controller of a real cluster does: members come and go, lost replicas are taken in again."""
 
 from __future__ import annotations
 
@@ -73,11 +73,12 @@ class Operator:
     def _caught_up(self, leader: Replica, replica: Replica) -> bool:
         if leader.group is None or replica.group is None or leader.log is None:
             return False
-        return replica.group.commit_index >= leader.group.commit_index - 3
+        level = replica.group.commit_index >= leader.group.commit_index - 3
+        return level and leader.group.is_trusted(replica.name)
 
     def _random_change(self, leader: Replica) -> Membership | None:
         assert leader.group is not None
-        if self._rng.random() >= self._at_random:
+        if self._rng.random() >= self._at_random or any(r.damaged for r in self._cluster.in_order()):
             return None
         now = leader.group.membership
         name = self._rng.choice(self._cluster.names)

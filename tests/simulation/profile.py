@@ -15,7 +15,7 @@ class Profile:
 
     name: str
     faults: dict[str, float]
-    duration_s: float = 12.0
+    duration_s: float = 10.0
     voters: tuple[int, ...] = (3, 3, 5)
     learners: int = 0
     proposals_per_s: float = 25.0
@@ -94,11 +94,11 @@ PROFILES: tuple[Profile, ...] = (
         "corruption",
         {"flip": 0.3, "wipe": 0.12, "crash": 0.5, "isolate": 0.15, "break": 0.3},
         extra=_USUAL,
-        duration_s=16.0,
+        duration_s=14.0,
     ),
     Profile(
         "tiny appends",
-        {"isolate": 0.4, "cut pair": 0.3, "break": 0.8, "crash": 0.2, "stall": 0.3},
+        {"isolate": 0.2, "break": 2.5, "slow link": 1.2, "crash": 0.2, "stall": 0.4},
         append_bytes_max=400,
         unacknowledged_bytes_max=1200,
         tail_bytes_max=1000,
@@ -119,7 +119,7 @@ PROFILES: tuple[Profile, ...] = (
         voters=(2, 3, 3, 4),
         learners=1,
         extra=_USUAL | {"membership": 1.0},
-        duration_s=16.0,
+        duration_s=14.0,
     ),
     Profile(
         "pauses and clocks",
@@ -166,7 +166,7 @@ PROFILES: tuple[Profile, ...] = (
         learners=1,
         clock_drift=0.05,
         extra=_USUAL | {"membership": 0.2, "trim": 0.6},
-        duration_s=20.0,
+        duration_s=14.0,
     ),
 )
 

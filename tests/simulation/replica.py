@@ -16,6 +16,7 @@ from storage.log import Log
 from storage.vote import VoteFile
 from tests.simulation.clock import NodeClock
 from tests.simulation.disk import Disk
+from tests.simulation.flusher import Flusher
 from tests.simulation.opening import Opened, open_replica
 from tests.simulation.scheduler import Event
 from tests.simulation.violation import require
@@ -56,10 +57,11 @@ class Replica:
         self.leads_since = self.awake_since = 0.0
         self._cluster = cluster
         self._life = 0
-        self._flushing = False
+        self._flusher = Flusher(self, cluster)
         self._step: Event | None = None
         self._missed: list[Callable[[], None]] = []
-        self._kept: tuple[int, dict[int, int]] = (0, {})
+        self._durable_to = 0
+        self._durable_terms: dict[int, int] = {}
 
     @property
     def running(self) -> bool:
@@ -91,15 +93,13 @@ class Replica:
         self.checked = 0
         self.last_view = None
         self.awake_since = self._cluster.scheduler.now
-        self._flushing = False
-        covered, terms = self._kept
-        if not self.damaged and covered:
-            log = self.log
-            held = {i: log.term_at(i) for i in terms if log.base_index <= i <= log.last_index}
+        self._flusher = Flusher(self, self._cluster)
+        log, known = self.log, self._durable_to
+        if known >= log.base_index and not self.damaged:
             require(
-                log.last_index >= covered and all(terms[i] == term for i, term in held.items()),
+                log.last_index >= known and log.term_at(known) == self._durable_terms[known],
                 "what was durable is there after a crash",
-                lambda: f"{self.name} had {covered} entries durable and opens with {log.last_index}",
+                lambda: f"{self.name} had entry {known} durable and opens with {log.last_index}",
             )
 
     def crash(self, *, power_loss: bool) -> None:
@@ -109,8 +109,6 @@ class Replica:
         self.disk.crash(power_loss=power_loss)
 
     def _gone(self, why: str) -> None:
-        assert self.log is not None
-        self._kept = self._durable_terms(self._cluster.ledger.highest - 100)
         self.group = self.log = self.vote = None
         self.paused = False
         self._missed.clear()
@@ -139,7 +137,8 @@ class Replica:
         self.disk.wipe()
         self.damaged = self.wiped = True
         self.known = self.expelled = False
-        self._kept = (0, {})
+        self._durable_to = 0
+        self._durable_terms.clear()
         self._cluster.watch.wiped(self.name)
 
     def admitted(self) -> None:
@@ -221,66 +220,28 @@ class Replica:
         assert group is not None
         assert log is not None
         self._cluster.inspect(self)
-        for target, message in group.take_outbox():
+        # Between links there is no order; within one there is, and a stable sort keeps it.
+        for target, message in sorted(group.take_outbox(), key=lambda item: item[0]):
             self._cluster.send(self.name, target, message)
         if group.failed is not None:
             self._failed(group.failed)
             return
-        if group.needs_flush and not self._flushing:
-            self._flush()
+        if group.needs_flush:
+            self._flusher.start()
         due = self.clock.virtual(group.next_deadline)
         if due < float("inf"):
             self._step_at(max(due, self._cluster.scheduler.now + STEP_S))
 
-    # Write, sync, tell: three moments.
-
-    def _flush(self) -> None:
-        self._flushing = True
-        self._later(self.disk.duration() / 4, self._write)
-
-    def _write(self) -> None:
-        assert self.log is not None
-        log = self.log
-        self._io(log.write, lambda _: self._later(self.disk.duration(), self._sync))
-
-    def _sync(self) -> None:
-        assert self.log is not None
-        log = self.log
-        self._io(log.sync, lambda durable: self._later(STEP_S, lambda: self._flushed(durable)))
-
-    def _io(self, call: Callable[[], int], then: Callable[[int], None]) -> None:
-        """As the host's disk thread does: what fails is handed to the group."""
-        try:
-            result = call()
-        except StorageError as error:
-            failure = error
-            self._later(STEP_S, lambda: self._flush_failed(failure))
-            return
-        then(result)
-
-    def _flushed(self, durable: int) -> None:
-        assert self.group is not None
-        self._flushing = False
-        self.group.flushed(durable)
-        self.wake()
-
-    def _flush_failed(self, error: StorageError) -> None:
-        assert self.group is not None
-        group = self.group
-        self.guarded(lambda: group.flush_failed(error))
-        require(self.group is not group, "a failed flush stops the replica", lambda: f"{self.name}: {error}")
-
-    def _later(self, delay: float, action: Callable[[], None]) -> None:
+    def later(self, delay: float, action: Callable[[], None]) -> None:
         """Do something in this life, or never; a paused process does it when it goes on."""
         life = self._life
 
         def now() -> None:
-            if self._life != life or self.group is None:
-                return
-            if self.paused:
-                self._missed.append(action)
-            else:
-                action()
+            if self._life == life and self.group is not None:
+                if self.paused:
+                    self._missed.append(action)
+                else:
+                    action()
 
         self._cluster.scheduler.after(delay, now)
 
@@ -298,16 +259,17 @@ class Replica:
 
     def has_durably(self, index: int, term: int) -> bool:
         """Whether the entry is on this disk for good, whether or not a process runs."""
-        covered, terms = self._kept if self.log is None else self._durable_terms(index, index)
-        return index <= covered and terms.get(index, term) == term
+        return index <= self._durable_to and self._durable_terms.get(index, term) == term
 
-    def _durable_terms(self, first: int, last: int | None = None) -> tuple[int, dict[int, int]]:
-        """How far the log is durable, and the terms of its durable entries in a range."""
-        log = self.log
-        assert log is not None
-        first = max(first, log.base_index)
-        last = log.durable_index if last is None else min(last, log.durable_index)
-        return log.durable_index, {index: log.term_at(index) for index in range(first, last + 1)}
+    def look_at_disk(self) -> None:
+        """Note what became durable: back from the end, up to the first entry that is known already."""
+        log, terms = self.log, self._durable_terms
+        if log is None or log.failed is not None:
+            return
+        index = self._durable_to = log.durable_index
+        while index >= log.base_index and terms.get(index) != (term := log.term_at(index)):
+            terms[index] = term
+            index -= 1
 
     def note(self, what: str) -> None:
         """Put an event of this replica into the trace."""

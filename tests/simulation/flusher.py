@@ -1,0 +1,63 @@
+"""The host's disk thread on virtual time: write, sync and tell the group, at three different moments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from storage.errors import StorageError
+from tests.simulation.violation import require
+
+if TYPE_CHECKING:
+    from tests.simulation.cluster import Cluster
+    from tests.simulation.replica import Replica
+
+TELL_S = 0.0002
+"""From the end of a sync until the group's thread hears of it; the log may have been cut meanwhile."""
+
+
+class Flusher:
+    """At most one flush at a time, for one life of a replica."""
+
+    def __init__(self, replica: Replica, cluster: Cluster) -> None:
+        self._replica = replica
+        self._cluster = cluster
+        self._busy = False
+
+    def start(self) -> None:
+        """Begin a flush unless one is under way."""
+        if not self._busy:
+            self._busy = True
+            self._replica.later(self._replica.disk.duration() / 4, self._write)
+
+    def _write(self) -> None:
+        log, disk = self._replica.log, self._replica.disk
+        assert log is not None
+        self._attempt(log.write, lambda _: self._replica.later(disk.duration(), self._sync))
+
+    def _sync(self) -> None:
+        log = self._replica.log
+        assert log is not None
+        self._attempt(log.sync, lambda durable: self._replica.later(TELL_S, lambda: self._tell(durable)))
+
+    def _attempt(self, call: Callable[[], int], then: Callable[[int], None]) -> None:
+        """What fails in the disk thread is handed to the group as well."""
+        try:
+            result = call()
+        except StorageError as error:
+            failure = error
+            self._replica.later(TELL_S, lambda: self._fail(failure))
+            return
+        then(result)
+
+    def _tell(self, durable: int) -> None:
+        assert self._replica.group is not None
+        self._busy = False
+        self._replica.group.flushed(durable)
+        self._replica.wake()
+
+    def _fail(self, error: StorageError) -> None:
+        replica, group = self._replica, self._replica.group
+        assert group is not None
+        replica.guarded(lambda: group.flush_failed(error))
+        require(replica.group is not group, "a failed flush stops the replica", f"{replica.name}: {error}")
