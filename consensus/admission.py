@@ -29,7 +29,7 @@ class Admission:
         if not self._is_of_leader(source, fields) or not _is_sound(message):
             return None
         commit = fields["commit"]
-        if self._core.has(Safeguard.C1):
+        if self._core.has(Safeguard.C1B):
             # Beyond what this append vouches for, the log may hold another leader's entries.
             commit = min(commit, fields["prev_index"] + len(message.frames))
         return {

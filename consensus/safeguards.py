@@ -13,7 +13,8 @@ from typing import Final
 class Safeguard(enum.Enum):
     """Each names what goes wrong in the engine alone."""
 
-    C1 = "a resent append truncates matching entries, and its commit index covers entries it does not"
+    C1 = "a resent append truncates matching entries"
+    C1B = "the commit index of an append covers entries that the append says nothing about"
     C2 = "several appends under way make the position hints alternate for ever"
     C3 = "a stored commit index may lie beyond the log after a crash"
     C4 = "entries, terms and votes count before they are durable"

@@ -1,0 +1,76 @@
+"""Idle groups sleep, and wake for everything that matters."""
+
+from __future__ import annotations
+
+import math
+
+from consensus.types import GroupOptions, Stored
+from tests.support.raft import Replicas
+
+
+def _asleep() -> Replicas:
+    replicas = Replicas(options=GroupOptions(quiesce_after_s=0.5))
+    replicas.start()
+    replicas.elect()
+    replicas.propose(b"1")
+    replicas.run(3.0)
+    assert all(group.asleep and group.next_deadline == math.inf for group in replicas.groups())
+    return replicas
+
+
+def test_an_idle_group_says_nothing() -> None:
+    """Not one message, and no step is due."""
+    replicas = _asleep()
+    replicas.sent.clear()
+    replicas.run(60.0)
+    assert replicas.sent == []
+
+
+def test_a_proposal_wakes_a_sleeping_group() -> None:
+    """It is stored as ever, and the group falls asleep again."""
+    replicas = _asleep()
+    proposal = replicas.propose(b"2")
+    replicas.run(0.1)
+    assert isinstance(proposal.outcome, Stored)
+    assert {group.leader for group in replicas.groups()} == {replicas.leader().node_id}
+    replicas.run(3.0)
+    assert all(group.asleep for group in replicas.groups())
+
+
+def test_a_sleeping_group_notices_that_its_leader_is_gone() -> None:
+    """The host says that the leader's node is silent, and an election follows."""
+    replicas = _asleep()
+    gone = replicas.leader().node_id
+    replicas.stop(gone)
+    assert replicas.elect().node_id != gone
+
+
+def test_a_follower_that_comes_back_wakes_the_leader() -> None:
+    """A sleeping leader catches it up."""
+    replicas = Replicas(options=GroupOptions(quiesce_after_s=0.5))
+    replicas.start("ab")
+    replicas.elect()
+    replicas.propose(b"1")
+    replicas.run(3.0)
+    assert replicas.leader().asleep
+    replicas.start("c")
+    replicas.run(2.0)
+    assert replicas.group("c").commit_index == replicas.leader().commit_index
+    assert all(group.asleep for group in replicas.groups())
+
+
+def test_a_barrier_wakes_a_sleeping_follower_and_its_leader() -> None:
+    """Reads are confirmed as ever."""
+    replicas = _asleep()
+    barrier = replicas.followers()[0].barrier()
+    replicas.run(0.1)
+    assert barrier.index == replicas.leader().commit_index
+
+
+def test_a_group_with_something_uncommitted_stays_awake() -> None:
+    """A leader that can not commit keeps trying."""
+    replicas = _asleep()
+    replicas.flushing = False
+    replicas.propose(b"2")
+    replicas.run(3.0)
+    assert not replicas.leader().asleep

@@ -1,0 +1,174 @@
+"""What followers are sent: once, at their pace, and from where they are (C2, C6)."""
+
+from __future__ import annotations
+
+import pytest
+from floodmark.frame import FrameKind
+
+from consensus.safeguards import Safeguard
+from consensus.types import GroupOptions, Message
+from storage.options import LogOptions
+from tests.support.raft import Lone, Machine, Node, Replicas, frame
+
+SMALL = GroupOptions(quiesce_after_s=1e9, append_bytes_max=400, unacknowledged_bytes_max=1500)
+
+
+def _write(node: Node, term: int, frames: int, payload: bytes) -> None:
+    log = node.open_log()
+    for index in range(2, 2 + frames):
+        log.append(frame(index, term, payload))
+    log.write()
+    log.sync()
+    log.close()
+
+
+def test_a_divergent_tail_and_a_long_backlog_come_together() -> None:
+    """C2: with several appends under way the engine's hints alternate for ever."""
+    matched = {}
+    for without in (None, Safeguard.C2):
+        replicas = Replicas(without=without, options=SMALL)
+        _write(replicas.nodes["a"], 1, 6, b"old" * 20)
+        _write(replicas.nodes["b"], 2, 40, b"new" * 20)
+        replicas.start("ab")
+        replicas.hop_s = 0.005
+        replicas.run(5.0)
+        matched[without] = replicas.leader().is_ready_leader
+        assert replicas.leader().node_id == "b"
+    assert matched == {None: True, Safeguard.C2: False}
+
+
+def test_nothing_is_sent_twice_while_acknowledgements_are_under_way() -> None:
+    """The engine alone takes every acknowledgement for the place to go on from."""
+    replicas = Replicas()
+    replicas.start()
+    replicas.elect()
+    replicas.run(0.5)
+    replicas.sent.clear()
+    replicas.flushing = False
+    proposals = []
+    for number in range(50):
+        proposals.append(replicas.propose(b"%d" % number))
+        replicas.run(0.001)
+    replicas.flushing = True
+    replicas.run(0.5)
+    sent = [
+        (target, each.index)
+        for _, target, message in replicas.sent
+        if message.kind == "append"
+        for each in message.frames
+    ]
+    assert len(sent) == len(set(sent)) == 100
+    assert all(proposal.outcome for proposal in proposals)
+
+
+def test_what_is_under_way_to_a_follower_is_bounded() -> None:
+    """One that does not acknowledge gets its bound and heartbeats, and the rest once it does."""
+    lone = Lone(options=SMALL)
+    lone.lead()
+    lone.flush()
+    lone.ack("b", 3)
+    sizes = []
+    for number in range(100):
+        lone.group.propose(FrameKind.COMMAND, b"%3d" % number * 40, append_time=1)
+        lone.group.step()
+        sizes += [
+            sum(each.size for each in message.frames)
+            for node, message in lone.group.take_outbox()
+            if node == "b" and message.kind == "append"
+        ]
+    assert SMALL.unacknowledged_bytes_max <= sum(sizes) <= 1500 + 400
+    said = lone.until_deadline()
+    assert [kind for node, kind, _ in said if node == "b"] == ["append"], "a heartbeat"
+    lone.group.receive("b", _ack(lone, 7))
+    lone.group.step()
+    assert any(message.frames for node, message in lone.group.take_outbox() if node == "b")
+
+
+def _ack(lone: Lone, next_index: int) -> Message:
+    fields = {"success": True, "reset": False, "round": 1, "attempt": 0, "trusted": True}
+    return Message("ack", {"term": lone.group.term, "next_index": next_index, **fields})
+
+
+def test_a_follower_that_was_away_gets_what_it_missed_once() -> None:
+    """From the place it had, in appends of bounded size."""
+    replicas = Replicas(options=SMALL)
+    replicas.start()
+    replicas.elect()
+    away = replicas.followers()[0].node_id
+    replicas.isolate(away)
+    for number in range(300):
+        replicas.propose(b"%d" % number * 5)
+        replicas.run(0.001)
+    replicas.sent.clear()
+    replicas.heal()
+    replicas.run(3.0)
+    got = [
+        each.index
+        for _, target, message in replicas.sent
+        if target == away and message.kind == "append"
+        for each in message.frames
+    ]
+    assert replicas.group(away).commit_index == replicas.leader().commit_index
+    assert got == sorted(set(got))
+
+
+def test_a_follower_before_the_leaders_base_is_installed_and_gets_the_rest() -> None:
+    """C6: a log of records begins anew where the leader's does; its retained records are all sent."""
+    replicas = Replicas(log_options=LogOptions(segment_bytes=1024))
+    replicas.start("ab")
+    leader = replicas.elect()
+    for number in range(60):
+        replicas.propose(b"%02d" % number * 20, records=2)
+        replicas.run(0.01)
+    base = leader.compact(before_index=40)
+    assert 10 < base <= 40
+    replicas.start("c")
+    replicas.run(2.0)
+    late = replicas.group("c")
+    assert (late.log.base_index, late.log.start_offset) == (base, leader.log.start_offset)
+    assert (late.commit_index, late.high_watermark) == (leader.commit_index, 120)
+    assert [f.payload for f in late.log.frames(base, base)] == [
+        f.payload for f in leader.log.frames(base, base)
+    ]
+
+
+def test_a_metadata_replica_gets_the_state_instead_of_its_history() -> None:
+    """C6: commands that a state contains already are not sent."""
+    replicas = Replicas(
+        log_options=LogOptions(segment_bytes=1024), machines=lambda: Machine(install_at_applied=True)
+    )
+    replicas.start("ab")
+    leader = replicas.elect()
+    for number in range(60):
+        replicas.propose(b"%02d" % number * 20)
+        replicas.run(0.01)
+    leader.compact()
+    replicas.start("c")
+    replicas.run(2.0)
+    replicas.propose(b"after")
+    replicas.run(0.5)
+    machine = replicas.nodes["c"].machine
+    assert machine.restored[-1] == b",".join(b"%02d" % number * 20 for number in range(60))
+    assert [payload for _, payload in machine.applied] == [b"after"]
+
+
+def test_a_failed_install_is_not_acknowledged() -> None:
+    """C6: the replica fails, for good; without the safeguard it would claim to have everything."""
+    answers = {}
+    fields = {"index": 50, "entry_term": 1, "offset": 7, "voters": ["a", "b", "c"], "learners": []}
+    for without in (None, Safeguard.C6):
+        lone = Lone(without=without, term=1)
+        lone.node.fs.fail("write")
+        said = lone.hear("b", "install", term=1, round=1, attempt=0, **fields)
+        answers[without] = [answer["success"] for _, kind, answer in said if kind == "ack"]
+        assert (lone.group.failed is None) == (without is not None)
+    assert answers == {None: [], Safeguard.C6: [True]}
+
+
+@pytest.mark.parametrize("kind", ["apply_command", "apply_command_response", "transmission", ""])
+def test_messages_that_the_stock_engine_would_unpickle_are_nothing_here(kind: str) -> None:
+    """C5: unknown kinds are dropped before the engine sees them."""
+    lone = Lone()
+    before = lone.log.last_index
+    assert lone.hear("b", kind, command=b"\x80\x04.", data=b"\x80\x04.", term=9) == []
+    assert (lone.log.last_index, lone.group.term) == (before, 0)
