@@ -91,8 +91,9 @@ class Builder:
 
     def _on_leadership(self, group: int, leader: str | None, term: int) -> None:
         self.leadership_changed.set()
-        if leader is not None:
-            self.metrics.leader_changes.inc()
+        if leader is None:
+            return
+        self.metrics.leader_changes.inc()
         if group == METADATA_GROUP:
             _log.info("metadata_leader", leader=leader, term=term)
         else:

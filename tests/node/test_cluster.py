@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from pathlib import Path
 
 from floodmark import batch, frame
 from floodmark.record import Record
 
 from node.broker import Acks, Appended, Partition
-from tests.support.nodes import NodeCluster
+from tests.support.nodes import NodeCluster, TestNode
 
 
 def payload(values: list[bytes], *, producer: str = "", sequence: int = 0) -> bytes:
@@ -57,3 +59,144 @@ async def test_a_topic_is_made_written_and_read(tmp_path: Path) -> None:
             lambda: all(group_id in cluster[name].groups_led() for group_id, name in preferred.items()),
             "preferred leaders lead",
         )
+
+
+async def test_a_stopped_leader_costs_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    """Others take over, a retry of the same batch keeps its offsets, and the node comes back."""
+    async with NodeCluster.running(tmp_path) as cluster:
+        await cluster.create("orders")
+        first = await cluster.leader("orders")
+        partition = first.broker.partition("orders", 0)
+        kept = await produce(partition, payload([b"a", b"b"], producer="p", sequence=0))
+        await first.stop()
+        second = await cluster.leader("orders")
+        partition = second.broker.partition("orders", 0)
+        again = await produce(partition, payload([b"a", b"b"], producer="p", sequence=0))
+        assert (again.first_offset, again.next_offset, again.duplicate) == (kept.first_offset, 2, True)
+        await produce(partition, payload([b"c"], producer="p", sequence=1))
+        assert await values(partition) == [b"a", b"b", b"c"]
+        first.start()
+        await cluster.ready()
+        await cluster.until(
+            lambda: first.broker.partition("orders", 0).bounds().high_watermark == 3, "caught up"
+        )
+
+
+async def test_all_nodes_stop_and_start_again(tmp_path: Path) -> None:
+    """Nothing is forgotten, and the log goes on where it ended."""
+    async with NodeCluster.running(tmp_path) as cluster:
+        await cluster.create("orders", partitions=2)
+        await produce(await cluster.on_leader("orders"), payload([b"a"], producer="p", sequence=0))
+        await asyncio.gather(*(node.stop() for node in cluster.nodes.values()))
+        for node in cluster.nodes.values():
+            node.start()
+        await cluster.ready()
+        partition = await cluster.on_leader("orders")
+        again = await produce(partition, payload([b"a"], producer="p", sequence=0))
+        assert (again.first_offset, again.duplicate) == (0, True)
+        assert await values(partition) == [b"a"]
+
+
+def frames_of(node: TestNode, topic: str) -> list[bytes]:
+    """The record batches of partition 0 as they lie on this node."""
+    partition = node.broker.partition(topic, 0)
+    log = node.running.replicas.local[node.running.metadata.state.topics[topic].partitions[0].group_id].log
+    end = partition.bounds().high_watermark
+    return [
+        one.payload
+        for one in log.frames(log.base_index, log.last_index)
+        if one.record_count and one.next_offset <= end
+    ]
+
+
+async def fill(cluster: NodeCluster, topic: str, count: int = 20) -> list[bytes]:
+    """Write some batches; what was written."""
+    partition = await cluster.on_leader(topic)
+    bodies = [payload([b"%d" % number * 100]) for number in range(count)]
+    for body in bodies:
+        await produce(partition, body)
+    return bodies
+
+
+async def rejoined(cluster: NodeCluster, node: TestNode, topic: str, bodies: list[bytes]) -> None:
+    """Wait until a replica has everything and may vote again, in every group."""
+    await cluster.ready()
+    await cluster.until(lambda: topic in node.running.metadata.state.topics, "the topic is known")
+
+    def whole() -> bool:
+        groups = [node.running.metadata.group, *(item.group for item in node.running.replicas.local.values())]
+        return all(group is not None and group.may_vote for group in groups) and all(
+            node.node_id in group.membership.voters for group in groups if group is not None
+        )
+
+    await cluster.until(whole, f"{node.node_id} votes again")
+    await cluster.until(lambda: frames_of(node, topic) == bodies, f"{node.node_id} has all")
+
+
+async def test_a_node_whose_disk_was_wiped_is_taken_in_again(tmp_path: Path) -> None:
+    """It fetches everything and has no vote before; then the cluster survives another node's loss."""
+    async with NodeCluster.running(tmp_path) as cluster:
+        await cluster.create("orders")
+        bodies = await fill(cluster, "orders")
+        victim = cluster["n3"]
+        await victim.stop()
+        shutil.rmtree(victim.data_dir)
+        victim.start()
+        await rejoined(cluster, victim, "orders", bodies)
+        await cluster["n2"].stop()
+        partition = await cluster.on_leader("orders")
+        assert (await produce(partition, payload([b"more"]))).first_offset == len(bodies)
+
+
+async def test_a_replica_whose_folder_was_deleted_is_taken_in_again(tmp_path: Path) -> None:
+    """The node remembers that it had it."""
+    async with NodeCluster.running(tmp_path) as cluster:
+        await cluster.create("orders")
+        bodies = await fill(cluster, "orders")
+        victim = await cluster.leader("orders")
+        group_id = victim.running.metadata.state.topics["orders"].partitions[0].group_id
+        await victim.stop()
+        shutil.rmtree(victim.data_dir / "groups" / str(group_id))
+        victim.start()
+        await rejoined(cluster, victim, "orders", bodies)
+
+
+async def test_a_corrupt_replica_repairs_itself(tmp_path: Path) -> None:
+    """The damage is set aside and fetched anew; meanwhile the replica neither votes nor leads."""
+    async with NodeCluster.running(tmp_path) as cluster:
+        await cluster.create("orders")
+        bodies = await fill(cluster, "orders")
+        victim = await cluster.leader("orders")
+        group_id = victim.running.metadata.state.topics["orders"].partitions[0].group_id
+        await victim.stop()
+        folder = victim.data_dir / "groups" / str(group_id)
+        segment = min(folder.glob("*.log"))
+        damaged = bytearray(segment.read_bytes())
+        damaged[len(damaged) // 2] ^= 1
+        segment.write_bytes(damaged)
+        (folder / "checkpoint").unlink(missing_ok=True)
+        victim.start()
+        await rejoined(cluster, victim, "orders", bodies)
+        assert any((folder / "quarantine").iterdir())
+
+
+async def test_a_deleted_topic_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Its folders go on every node, also on one that was down, and a namesake starts at offset 0."""
+    async with NodeCluster.running(tmp_path) as cluster:
+        await cluster.create("orders", partitions=3)
+        await fill(cluster, "orders", 3)
+        await cluster["n3"].stop()
+        leader = await cluster["n1"].broker.wait_metadata_leader(timeout_s=10)
+        await cluster[leader].broker.delete_topic("orders", timeout_s=10)
+        cluster["n3"].start()
+        await cluster.ready()
+
+        def only_metadata() -> bool:
+            return all(
+                [path.name for path in (node.data_dir / "groups").iterdir()] == ["0"]
+                for node in cluster.nodes.values()
+            )
+
+        await cluster.until(only_metadata, "the folders are gone")
+        await cluster.create("orders")
+        assert await values(await cluster.on_leader("orders")) == []
