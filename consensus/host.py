@@ -18,17 +18,15 @@ from floodmark.frame import FrameKind
 from consensus import waiting
 from consensus.disk_work import DiskWork
 from consensus.farewell import farewell
-from consensus.framing import FramingError
 from consensus.group import Group
 from consensus.handshake import Identity
 from consensus.host_types import HostHooks, HostOptions, Slot
-from consensus.link_types import LinkHooks
 from consensus.links import PeerLinks
+from consensus.routing import link_hooks
 from consensus.scheduler import Scheduler
 from consensus.turn import Turn
 from consensus.types import Barrier, GroupStopped, Membership, NotLeader, Proposal, Stored
 from consensus.upkeep import Upkeep
-from consensus.wire import WireError, decode_packet
 
 
 class GroupHost:
@@ -53,20 +51,13 @@ class GroupHost:
         self._clock = clock
         self._slots: dict[int, Slot] = {}
         self.links = PeerLinks(
-            identity, self._link_hooks(), self._options.links, server_tls=server_tls, client_tls=client_tls
+            identity,
+            link_hooks(self._slots, self._wake, self._hooks),
+            self._options.links,
+            server_tls=server_tls,
+            client_tls=client_tls,
         )
         """For metrics; ``dial`` and ``forget`` are called here by the node."""
-
-    def _link_hooks(self) -> LinkHooks:
-        return LinkHooks(
-            deliver=self._deliver,
-            peer_up=lambda peer: self._each(lambda group: group.peer_up(peer)),
-            peer_down=lambda peer: self._each(lambda group: group.peer_down(peer)),
-            peer_silent=lambda peer: self._each(lambda group: group.peer_silent(peer)),
-            on_hello=self._hooks.on_hello,
-            announce=self._hooks.announce,
-            on_announcement=self._hooks.on_announcement,
-        )
 
     async def start(self) -> None:
         """Listen to peers. Groups may be added from now on."""
@@ -236,20 +227,3 @@ class GroupHost:
 
     def _run(self, slots: list[Slot]) -> None:
         self._turn.run(slots)
-
-    def _each(self, tell: Callable[[Group], None]) -> None:
-        for slot in self._slots.values():
-            tell(slot.group)
-            if not slot.group.asleep:
-                self._wake(slot)
-
-    def _deliver(self, peer: str, header: memoryview, body: memoryview) -> None:
-        try:
-            messages = decode_packet(header, body)
-        except WireError as error:
-            raise FramingError(str(error)) from error
-        for group_id, message in messages:
-            slot = self._slots.get(group_id)
-            if slot is not None:
-                slot.group.receive(peer, message)
-                self._wake(slot)

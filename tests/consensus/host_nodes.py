@@ -151,3 +151,10 @@ async def put(node: HostNode, payload: bytes, group_id: int = 1, *, deadline_s: 
     """Have one command stored; its index."""
     stored = await node.host.propose(group_id, FrameKind.COMMAND, payload, deadline_s=deadline_s)
     return stored.index
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Wait for something that nothing reports."""
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)

@@ -13,7 +13,7 @@ from consensus.link_types import LinkOptions
 from consensus.types import GroupOptions, Stored
 from storage.memory_filesystem import MemoryFileSystem
 from storage.options import LogOptions
-from tests.consensus.host_nodes import HostNode, hosts, join, leader_of, put
+from tests.consensus.host_nodes import HostNode, eventually, hosts, join, leader_of, put
 from tests.support.proxy import FaultProxy
 
 NAMES = ("a", "b", "c")
@@ -86,10 +86,12 @@ async def test_a_follower_behind_a_full_queue_catches_up_once_it_drains(tmp_path
         follower = next(node for node in nodes if node is not leader)
         proxy = await FaultProxy(follower.host.address).start()
         try:
-            async with asyncio.timeout(20):
-                leader.host.links.dial(follower.node_id, *proxy.address)
-                while not (proxy.forwarded_bytes and leader.host.links.connected(follower.node_id)):  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
+            leader.host.links.dial(follower.node_id, *proxy.address)
+            links_of = leader.host.links
+            await eventually(lambda: proxy.forwarded_bytes > 0 and links_of.connected(follower.node_id))
+            index = await put(leader, b"before")
+            # Until this is acknowledged the leader sends one message at a time.
+            await eventually(lambda: leader.host.group(1).match_of(follower.node_id) >= index)
             proxy.pause()
             peer = leader.host.links.peers[follower.node_id]
             for _ in range(40):
@@ -113,9 +115,7 @@ async def test_a_group_that_rests_gets_a_checkpoint_and_restarts_from_it(tmp_pat
         await leader_of(nodes)
         index = await put(node, b"one")
         log = node.host.group(1).log
-        async with asyncio.timeout(20):
-            while log.checkpoint_index < index:  # noqa: ASYNC110 (a file on disk, no event)
-                await asyncio.sleep(0.02)
+        await eventually(lambda: log.checkpoint_index >= index)
         nodes.remove(node)
         await node.host.stop()
         again = HostNode("a", tmp_path)

@@ -1,0 +1,43 @@
+"""From the links to the groups: messages to the one they are for, news of a peer to all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from consensus.framing import FramingError
+from consensus.group import Group
+from consensus.host_types import HostHooks, Slot
+from consensus.link_types import LinkHooks
+from consensus.wire import WireError, decode_packet
+
+
+def link_hooks(slots: Mapping[int, Slot], wake: Callable[[Slot], None], hooks: HostHooks) -> LinkHooks:
+    """What the links call. ``slots`` is the host's own table, which changes."""
+
+    def each(tell: Callable[[Group], None]) -> None:
+        for slot in slots.values():
+            tell(slot.group)
+            if not slot.group.asleep:
+                wake(slot)
+
+    def deliver(peer: str, header: memoryview, body: memoryview) -> None:
+        try:
+            messages = decode_packet(header, body)
+        except WireError as error:
+            raise FramingError(str(error)) from error
+        for group_id, message in messages:
+            # A group that is not here (yet, or any more) misses messages, as on a lossy link.
+            slot = slots.get(group_id)
+            if slot is not None:
+                slot.group.receive(peer, message)
+                wake(slot)
+
+    return LinkHooks(
+        deliver=deliver,
+        peer_up=lambda peer: each(lambda group: group.peer_up(peer)),
+        peer_down=lambda peer: each(lambda group: group.peer_down(peer)),
+        peer_silent=lambda peer: each(lambda group: group.peer_silent(peer)),
+        on_hello=hooks.on_hello,
+        announce=hooks.announce,
+        on_announcement=hooks.on_announcement,
+    )
