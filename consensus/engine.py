@@ -140,6 +140,7 @@ class Engine(pysyncobj.SyncObj):  # type: ignore[misc] # the library is untyped
         self._options = options
         self._random = random
         self._counting = False
+        self._has_commands = False
         self._nodes: dict[str, Node] = {}
         conf = pysyncobj.SyncObjConf(
             autoTick=False,
@@ -238,6 +239,7 @@ class Engine(pysyncobj.SyncObj):  # type: ignore[misc] # the library is untyped
 
     def enqueue(self, command: object) -> None:
         """Put a command into the queue; ``drain`` appends it if this replica leads."""
+        self._has_commands = True
         self._applyCommand(command, None)
 
     def drain(self) -> None:
@@ -311,6 +313,12 @@ class Engine(pysyncobj.SyncObj):  # type: ignore[misc] # the library is untyped
             self._SyncObj__lastResponseTime.pop(node, None)
 
     # Replaced parts of the library.
+
+    def _checkCommandsToApply(self) -> None:
+        # The library asks its queue by way of an exception, in every tick.
+        if self._has_commands:
+            self._has_commands = False
+            super()._checkCommandsToApply()
 
     def _SyncObj__connectedToAnyone(self) -> bool:
         return self._driver.may_start_election()

@@ -56,6 +56,7 @@ class Journal:
         self._vote = vote
         self._term, self._voted_for = vote.term, vote.voted_for
         self._safeguards = safeguards
+        self._counts_durable = Safeguard.C4 in safeguards
         self._commit_index = commit_index
         self._on_append = on_append
         self._on_truncate = on_truncate
@@ -76,7 +77,7 @@ class Journal:
     @property
     def countable_index(self) -> int:
         """How far this replica counts itself as having the log: as far as its own disk says (C4)."""
-        if Safeguard.C4 in self._safeguards:
+        if self._counts_durable:
             return min(self.log.durable_index, self.log.last_index)
         return self.log.last_index
 
