@@ -12,7 +12,7 @@ setup: .venv/.ready
 	@scripts/setup "$(PYTHON)"
 
 run: setup
-	@$(BIN)/floodmark dev --data data --flights examples/flights/flights-2013-01.csv.gz
+	@$(BIN)/floodmark dev --take-terminal --data data --flights examples/flights/flights-2013-01.csv.gz
 
 check: setup ## format, lint, types and import rules
 	@scripts/check

@@ -21,6 +21,7 @@ from cli.exits import Failure
 from cli.flights_load import load_flights
 from cli.readiness import wait_ready
 from cli.session import debug_option, run, talk
+from cli.terminal import own_terminal
 
 _PROFILE = "dev"
 
@@ -54,6 +55,9 @@ class _Plan:
     help="Load this file of flights into topic 'flights' and read it back.",
 )
 @click.option("--profile/--no-profile", "select_profile", default=True, help="Select the profile 'dev'.")
+@click.option(
+    "--take-terminal", is_flag=True, help="Let Ctrl-C reach only this command, not who started it, as make."
+)
 @debug_option
 def dev(
     *,
@@ -64,12 +68,13 @@ def dev(
     peer_port: int,
     flights: Path | None,
     select_profile: bool,
+    take_terminal: bool,
 ) -> None:
     """Start a local cluster and stay until Ctrl-C.
 
     The nodes listen on loopback only, on the ports from --http-port on, or the next ones that are free.
     """
-    with _folder(data, temp=temp) as folder:
+    with own_terminal() if take_terminal else contextlib.nullcontext(), _folder(data, temp=temp) as folder:
         count = folder.node_count(nodes)
         chosen = folder.write_settings(count, http_port=http_port, peer_port=peer_port)
         run(_run_cluster(_Plan(chosen, flights, select_profile), folder.path))

@@ -43,13 +43,14 @@ class _Job:
     inputs: Iterator[Input]
     partition: int | None
     printer: StreamPrinter | None
-    open_acks: deque[tuple[str, Ack]] = field(default_factory=deque)
+    open_acks: deque[tuple[Input, Ack]] = field(default_factory=deque)
     stored: int = 0
-    bytes_read: int = 0
+    stored_bytes: int = 0
 
-    def settle(self, produced: Produced) -> None:
+    def settle(self, one: Input, produced: Produced) -> None:
         """A record is stored."""
         self.stored += 1
+        self.stored_bytes += len(one.record.value)
         if self.printer:
             self.printer.write({"partition": produced.partition, "offset": produced.offset})
 
@@ -169,21 +170,21 @@ async def _produce(url: str, job: _Job, *, acks: Acks, compression: Literal["non
     finally:
         seconds = time.monotonic() - began
         what = "accepted (not acknowledged)" if acks == "none" else "stored"
-        talk(f"{job.stored:,} records, {job.bytes_read:,} bytes {what} in {seconds:.2f} s")
+        noun = "record" if job.stored == 1 else "records"
+        talk(f"{job.stored:,} {noun} of {job.stored_bytes:,} bytes {what} in {seconds:.2f} s")
 
 
 async def _send_all(producer: Producer, job: _Job) -> None:
     pump = Pump(job.inputs)
     while taken := await pump.take():
         for one in taken:
-            job.open_acks.append((one.where, await _send(producer, one, job)))
+            job.open_acks.append((one, await _send(producer, one, job)))
         # Where input comes slowly, what became of it is told before more is waited for.
         await _settle(job, wait=pump.is_dry)
 
 
 async def _send(producer: Producer, one: Input, job: _Job) -> Ack:
     record = one.record
-    job.bytes_read += len(record.value)
     try:
         return await producer.send(
             # Raw hands JSON text through to the letter.
@@ -200,11 +201,11 @@ async def _send(producer: Producer, one: Input, job: _Job) -> Ack:
 async def _settle(job: _Job, *, wait: bool) -> None:
     """Take note of acknowledgements, in the order of the input, as far as they have come in."""
     while job.open_acks and (wait or job.open_acks[0][1].done()):
-        where, ack = job.open_acks.popleft()
+        one, ack = job.open_acks.popleft()
         try:
-            job.settle(await ack)
+            job.settle(one, await ack)
         except FloodmarkError as error:
-            raise _at(where, error) from error
+            raise _at(one.where, error) from error
     if job.printer:
         job.printer.flush()
 

@@ -13,8 +13,9 @@ import click
 
 from cli.exits import USAGE, Failure
 from cli.session import debug_option
-from node import server, settings_sources
+from node.server import run as run_node
 from node.settings import InvalidSettings
+from node.settings_sources import load
 
 _ORPHAN_TIMEOUT_S = 12.0
 """A node that should stop and does not is ended the hard way after this time."""
@@ -41,12 +42,12 @@ def start(ctx: click.Context, config: str | None, *, stop_with_stdin: bool, **fl
     leaderships over, drain requests and stop the node.
     """
     try:
-        settings = settings_sources.load(config, environment=os.environ, flags=_settings_of(flags))
+        settings = load(config, environment=os.environ, flags=_settings_of(flags))
     except InvalidSettings as error:
         raise Failure(str(error), exit_code=USAGE) from error
     if stop_with_stdin:
         threading.Thread(target=_stop_when_stdin_ends, name="stdin", daemon=True).start()
-    ctx.exit(server.run(settings))
+    ctx.exit(run_node(settings))
 
 
 def _settings_of(flags: dict[str, Any]) -> dict[str, Any]:

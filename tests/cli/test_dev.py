@@ -81,3 +81,56 @@ async def test_a_node_that_dies_ends_the_cluster_and_is_named(tmp_path: Path) ->
         assert "n2.log" in dev.text
         gone, _ = await asyncio.to_thread(psutil.wait_procs, nodes, timeout=30)
         assert len(gone) == 3
+
+
+async def test_commands_against_a_real_node(tmp_path: Path) -> None:
+    """Every command that talks to a cluster, through the profile that `dev` selected."""
+    async with dev_process(tmp_path, "-n", "1") as dev:
+        await dev.says(STARTED)
+
+        async def code(*args: str) -> int:
+            return (await dev.floodmark(*args))[0]
+
+        async def printed(*args: str, stdin: bytes = b"") -> str:
+            exit_code, out, err = await dev.floodmark(*args, stdin=stdin)
+            assert exit_code == 0, err
+            return out
+
+        assert (
+            await printed("topic", "create", "orders", "-p", "2", "--retention", "7d", "-o", "name")
+            == "orders\n"
+        )
+        assert await code("topic", "create", "orders", "-p", "2", "--retention", "7d") == 0
+        assert await code("topic", "create", "orders", "-p", "3") == 4
+        assert await code("topic", "describe", "nothing") == 3
+        assert await code("topic", "alter", "orders", "--retention", "none", "--retention-size", "1GiB") == 0
+        config = json.loads(await printed("topic", "describe", "orders", "-o", "json"))["config"]
+        assert (config["retention_ms"], config["retention_bytes"]) == (None, 1 << 30)
+
+        lines = "".join(f'{{"id": {number}, "who": "k{number % 5}"}}\n' for number in range(3_000))
+        placed = await printed("produce", "orders", "--key-field", "who", "-o", "jsonl", stdin=lines.encode())
+        assert len(placed.splitlines()) == 3_000
+        consumed = await printed("consume", "orders", "-o", "jsonl")
+        ids: dict[str, list[int]] = {}
+        for line in consumed.splitlines():
+            ids.setdefault(json.loads(line)["key"], []).append(json.loads(line)["value"]["id"])
+        assert ids == {f"k{key}": list(range(key, 3_000, 5)) for key in range(5)}
+        assert len((await printed("consume", "orders", "-n", "7")).splitlines()) == 7
+        assert len((await printed("consume", "orders", "--from", "-2")).splitlines()) == 4
+        assert await printed("consume", "orders", "--from", "latest") == ""
+        assert await code("consume", "orders", "-p", "9") == 3
+        assert await code("consume", "orders", "-p", "0", "--from", "999999") == 3
+        exit_code, _, err = await dev.floodmark("produce", "orders", stdin=b"1\nnope\n")
+        assert (exit_code, "stdin: line 2" in err, "1 record of 1 bytes stored" in err) == (1, True, True)
+
+        assert json.loads(await printed("cluster", "health", "-o", "json")) == {
+            "healthy": True,
+            "reasons": [],
+        }
+        assert json.loads(await printed("cluster", "status", "-o", "json"))["topics"] == 1
+        assert await printed("cluster", "leaders", "-o", "name") == "orders/0\norders/1\n"
+        assert await printed("node", "list", "-o", "name") == "n1\n"
+        assert await code("topic", "delete", "orders") == 1
+        assert await code("topic", "delete", "orders", "--yes") == 0
+        assert await printed("topic", "list", "-o", "name") == ""
+        assert await code("consume", "orders") == 3
