@@ -26,6 +26,7 @@ from floodmark.transport import GRACE_S, Transport
 from floodmark.values import Key, Timestamp, record_of, records_of
 
 _UNSEEN_MAX: Final = 100
+_PAUSE_BYTES: Final = 64 << 10
 
 
 class Producer:
@@ -46,6 +47,7 @@ class Producer:
         self._record_bytes_max = 0
         self._opening = asyncio.Lock()
         self._unseen: list[BatchOutcome] = []
+        self._since_pause = 0
         self._closed = False
 
     async def open(self) -> None:
@@ -81,7 +83,9 @@ class Producer:
         size = self._size(record)
         if not self._memory.try_take(size):
             await self._wait_for_room(size)
-        return Ack(*self._add(record, size, partition))
+        ack = Ack(*self._add(record, size, partition))
+        await self._let_others_run(size)
+        return ack
 
     async def send_many(
         self,
@@ -102,6 +106,7 @@ class Producer:
             if not self._memory.try_take(size):
                 await self._wait_for_room(size)
             runs.append((*self._add(record, size, None), 1))
+            await self._let_others_run(size)
         return AckList(runs)
 
     async def _send_run(
@@ -124,6 +129,7 @@ class Producer:
                 raise
             runs.append((*lane.add_run(records[start:stop], size), stop - start))
             start, taken = stop, ends[stop - 1]
+            await self._let_others_run(size)
         return runs
 
     async def flush(self) -> None:
@@ -186,6 +192,13 @@ class Producer:
                     await outcome.wait()
         except TimeoutError as error:
             raise TransportError("records are not settled although their time is up", sent=True) from error
+
+    async def _let_others_run(self, size: int) -> None:
+        """A loop of sends that never has to wait would keep the batches it fills from leaving."""
+        self._since_pause += size
+        if self._since_pause > _PAUSE_BYTES:
+            self._since_pause = 0
+            await asyncio.sleep(0)
 
     def _size(self, record: Record) -> int:
         size = size_of(record.value, record.key, record.headers)

@@ -7,6 +7,7 @@ Everything that can go wrong leaves here as an error of the tree. ``TransportErr
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeVar
 from urllib.parse import urlencode
@@ -22,6 +23,7 @@ from floodmark.problems import error_of
 
 T = TypeVar("T")
 _CONNECT_TIMEOUT_S: Final = 3.0
+_LARGE_BYTES: Final = 1 << 20
 BATCH_MEDIA_TYPE: Final = "application/vnd.floodmark.batch;v=1"
 #: How much longer to wait for an answer than the node was told that it may take.
 GRACE_S: Final = 1.0
@@ -122,7 +124,7 @@ class Transport:
             async with self._open_session().request(
                 request.method,
                 target,
-                data=request.body,
+                data=_payload(request.body),
                 headers=request.headers,
                 timeout=timeout,
                 allow_redirects=False,
@@ -154,6 +156,11 @@ class Transport:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+
+def _payload(body: bytes | None) -> bytes | io.BytesIO | None:
+    """A large body is handed over as a file, which aiohttp sends piece by piece; large bytes it warns of."""
+    return io.BytesIO(body) if body is not None and len(body) > _LARGE_BYTES else body
 
 
 def _query(values: Mapping[str, str | int]) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Awaitable, Callable
 
 import aiohttp
 from aiohttp import web
 
 Trouble = Callable[[web.Request, bytes], Awaitable[web.StreamResponse | None]]
-_HOP = {"transfer-encoding", "content-length", "connection", "date", "server", "host", "keep-alive"}
+_HOP = {"transfer-encoding", "connection", "date", "server", "host", "keep-alive"}
 
 
 async def no_trouble(_: web.Request, __: bytes) -> web.StreamResponse | None:
@@ -57,7 +58,10 @@ class Front:
         assert self._session is not None
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP}
         async with self._session.request(
-            request.method, self.target + request.path_qs, data=body or None, headers=headers
+            request.method,
+            self.target + request.path_qs,
+            data=io.BytesIO(body) if body else None,
+            headers=headers,
         ) as response:
             content = await response.read()
         if (answer := await self.after(request, body)) is not None:

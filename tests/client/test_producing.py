@@ -342,6 +342,23 @@ async def test_what_can_not_be_stored_is_refused_before_it_is_taken_in(client: C
     assert await values_of(client, topic) == []
 
 
+async def test_batches_leave_while_records_are_taken_in(client: Client, topic: str) -> None:
+    """A loop of sends that never has to wait does not keep full batches back until its end."""
+    async with client.producer(topic, batch_bytes=100_000) as producer:
+        acks = [await producer.send(bytes(10_000), partition=0) for _ in range(1000)]
+        assert acks[0].done()
+
+
+async def test_a_record_of_several_megabytes(client: Client) -> None:
+    """Where the topic allows it, a record larger than a batch goes alone, and comes back whole."""
+    await client.topics.create("large", config={"max_record_bytes": 5 << 20})
+    values = [bytes([number]) * (4 << 20) for number in range(3)]
+    async with client.producer("large", batch_bytes=1000) as producer:
+        for value in values:
+            await producer.send(value)
+    assert await values_of(client, "large") == values
+
+
 async def test_weaker_promises_can_be_asked_for(client: Client, topic: str) -> None:
     """acks=leader answers offsets as well; acks=none answers that it took the record."""
     assert (await client.produce(topic, b"l", partition=0, acks="leader")).offset == 0
