@@ -159,11 +159,12 @@ class Connection(RequestHandler):
             status = 431
             known = InvalidRequest(f"more than {self.max_headers} headers")
         elif status < 500:
-            known = InvalidRequest(f"this is no HTTP/1.1 request: {str(exc or message)[:300]}")
+            reason = str(exc or message).partition("\n")[0].rstrip(":")
+            known = InvalidRequest(f"this is no well-formed request: {reason[:200]}")
         else:
             known = ServerError("something went wrong here")
             self.log_exception("error outside of any handler", exc_info=exc)
-        answer = problems.respond(known, "-", status=status)
+        answer = problems.respond(known, "-", status=status, headers={"Connection": "close"})
         answer.force_close()
         return answer
 

@@ -53,7 +53,8 @@ def respond(
 ) -> web.Response:
     """The answer for ``error``."""
     status = status or error.status
-    head = {"Content-Type": PROBLEM_TYPE, "Cache-Control": "no-store", "Request-Id": request_id}
+    head = {"Content-Type": PROBLEM_TYPE, "Cache-Control": "no-store", "Server": "floodmark"}
+    head["Request-Id"] = request_id
     if status in _RETRY_LATER:
         head["Retry-After"] = str(max(1, math.ceil(error.retry_after_s or 0)))
     if headers:

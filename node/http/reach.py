@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import time
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from node.http.forward import FORWARDED, base_url
 from node.http.media import Media
 
 _RETRY_S: Final = 0.05
+_WHOLE_BYTES: Final = 256 << 10
 _STANDARD: Final = frozenset({"type", "title", "status", "detail", "code", "retriable", "request_id"})
 _APPENDED = msgspec.json.Decoder()
 
@@ -107,7 +109,7 @@ async def _append_there(
         async with (
             asyncio.timeout(left + context.settings.forward_grace_s),
             context.session.post(
-                url, params=query, data=sending.batch, headers=headers, allow_redirects=False
+                url, params=query, data=_upload(sending.batch), headers=headers, allow_redirects=False
             ) as answer,
         ):
             body = await answer.read()
@@ -124,6 +126,11 @@ async def _append_there(
         found["high_watermark"],
         duplicate=found.get("duplicate", False),
     )
+
+
+def _upload(batch: bytes) -> bytes | io.BytesIO:
+    """Large ones go out in pieces, so that the event loop is not held up."""
+    return batch if len(batch) <= _WHOLE_BYTES else io.BytesIO(batch)
 
 
 def error_of(status: int, body: bytes) -> FloodmarkError:

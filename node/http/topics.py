@@ -13,13 +13,14 @@ from floodmark.limits import BATCH_BYTES_MAX, PARTITIONS_MAX
 from node.broker import TopicConfig, TopicInfo
 from node.http.body import read_body
 from node.http.context import HttpContext
-from node.http.forward import to_metadata_leader
+from node.http.forward import FORWARDED, to_metadata_leader
 from node.http.json_guard import check_text
 from node.http.produce import timeout_of
 from node.http.query import OFFSET_MAX, capped, check_name, query_of, topic_name
 
 _QUERY: Final = frozenset({"timeout"})
 _LIST_QUERY: Final = frozenset({"prefix", "after", "limit"})
+_DESCRIBE_S: Final = 1.0
 _PAGE: Final = 100
 _PAGE_MAX: Final = 1_000
 _JSON: Final = {"Content-Type": "application/json", "Cache-Control": "no-store", "Server": "floodmark"}
@@ -27,7 +28,7 @@ _ENCODER = msgspec.json.Encoder()
 _Limit = int | None | msgspec.UnsetType
 
 
-class _Config(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class _Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retention_ms: _Limit = msgspec.UNSET
     retention_bytes: _Limit = msgspec.UNSET
     max_record_bytes: int | msgspec.UnsetType = msgspec.UNSET
@@ -102,9 +103,11 @@ class Topics:
         return web.Response(status=201 if created else 200, body=_document(topic), headers=headers)
 
     async def get(self, request: web.Request) -> web.StreamResponse:
-        """The topic as this node sees it."""
+        """The topic, each partition as its leader sees it; a request of another node gets this node's view."""
         topic = await self._context.topic(topic_name(request))
         query_of(request, frozenset())
+        if FORWARDED not in request.headers:
+            topic = await self._context.broker.describe_topic(topic.name, timeout_s=_DESCRIBE_S)
         return web.Response(body=_document(topic), headers=_JSON)
 
     async def patch(self, request: web.Request) -> web.StreamResponse:

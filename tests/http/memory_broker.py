@@ -51,6 +51,7 @@ class MemoryLog:
         self.next = 0
         self.producers: dict[bytes, tuple[int, list[tuple[int, int, int]]]] = {}
         self.changed = asyncio.Event()
+        self.waiters = 0
 
     def wake(self) -> None:
         """Let everyone who waits look again."""
@@ -59,11 +60,19 @@ class MemoryLog:
 
     async def wait(self, timeout_s: float) -> bool:
         """Whether something changed in time."""
+        self.waiters += 1
         try:
             await asyncio.wait_for(self.changed.wait(), timeout_s)
         except TimeoutError:
             return False
+        finally:
+            self.waiters -= 1
         return True
+
+    async def awaited(self) -> None:
+        """Return once somebody waits."""
+        while not self.waiters:  # noqa: ASYNC110  -- an event would only say that somebody did once
+            await asyncio.sleep(0)
 
     def move(self, leader: str | None) -> None:
         """Another node leads, or none."""

@@ -1,0 +1,180 @@
+"""Clients that are slow, many, or gone."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import socket
+
+import pytest
+from floodmark import batch
+from floodmark.record import Record
+
+from node.http.admission import Admission
+from node.http.settings import HttpSettings
+from tests.http.conftest import Harness
+
+RECORDS = "/v1/topics/t/partitions/0/records"
+POST = f"POST {RECORDS} HTTP/1.1\r\nHost: x\r\n".encode()
+GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest.fixture
+def settings() -> HttpSettings:
+    """Short deadlines and few places."""
+    return HttpSettings(
+        head_timeout_s=0.2,
+        body_window_s=0.2,
+        write_stall_s=0.2,
+        idle_timeout_s=30.0,
+        sweep_s=0.05,
+        connections_max=20,
+        connections_per_address_max=10,
+    )
+
+
+@pytest.mark.parametrize(
+    "start",
+    [b"", b"GET /heal", GET + b"A: b"],
+    ids=["nothing", "half a line", "half the headers"],
+)
+async def test_a_slow_head_is_408_and_closed(http: Harness, start: bytes) -> None:
+    """From the first byte (or the connection) to the last header there is a deadline."""
+    answer = await http.raw(start)
+    assert b"HTTP/1.1 408 " in answer, answer
+    problem = json.loads(answer.rpartition(b"\r\n\r\n")[2])
+    assert (problem["code"], problem["retriable"]) == ("request_timeout", True)
+
+
+async def test_a_head_that_trickles_is_408_too(http: Harness) -> None:
+    """Bytes alone do not move the deadline."""
+    reader, writer = await asyncio.open_connection(*http.address)
+    writer.write(GET)
+
+    async def trickle() -> None:
+        while True:
+            writer.write(b"a")
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    writer.write(b"A: ")
+    trickling = asyncio.create_task(trickle())
+    async with asyncio.timeout(10):
+        assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 408 ")
+    trickling.cancel()
+    await asyncio.gather(trickling, return_exceptions=True)
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    "start", [b"Content-Length: 100000\r\n\r\nx", b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"]
+)
+async def test_a_slow_body_is_408_and_closed(http: Harness, start: bytes) -> None:
+    """Below the minimum rate a body is given up; what it held of the budget comes back."""
+    await http.make_topic()
+    answer = await http.raw(POST + b"Content-Type: application/json\r\n" + start)
+    assert answer.startswith(b"HTTP/1.1 408 "), answer
+    assert http.broker.budget.used == 0
+
+
+async def test_connections_beyond_the_cap_are_refused(http: Harness) -> None:
+    """503 and closed, while the ones that are in go on working; a place that is left is given again."""
+    async with asyncio.timeout(20):
+        held = []
+        await http.call("GET", "/healthz")
+        while http.servers["n1"].admission.total < 10:
+            held.append(await asyncio.open_connection(*http.address))
+            await asyncio.sleep(0.01)
+        reader, writer = await asyncio.open_connection(*http.address)
+        refused = await reader.read()
+        writer.close()
+        assert refused.startswith(b"HTTP/1.1 503 ")
+        assert b"Retry-After: 1" in refused
+        assert (await http.call("GET", "/healthz")).status == 200
+        for _, used in held:
+            used.close()
+        while http.servers["n1"].admission.total > 1:
+            await asyncio.sleep(0.01)
+        assert (await http.raw(GET + b"Connection: close\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+
+
+def test_the_cap_leaves_file_descriptors_to_the_log() -> None:
+    """Never more connections than the process may have files, less the reserve; per address fewer."""
+    reserve = HttpSettings(connections_max=1 << 40, file_descriptors_reserve=10)
+    assert Admission(reserve).limit < 1 << 40
+    few = Admission(HttpSettings(connections_max=3, connections_per_address_max=2))
+    assert [few.admit(address) is None for address in "aaabc"] == [True, True, False, True, False]
+    few.release("a")
+    assert few.admit("a") is None
+    assert few.refused == 2
+
+
+@pytest.mark.parametrize("accept", ["application/x-ndjson", "application/vnd.floodmark.batch"])
+async def test_a_consumer_that_does_not_read_is_dropped(http: Harness, accept: str) -> None:
+    """What is held for it is bounded, and after a while it is given up."""
+    await http.make_topic()
+    made = batch.encode([Record(0, None, bytes(1 << 18)) for _ in range(16)])
+    for _ in range(8):
+        answer = await http.call(
+            "POST",
+            RECORDS,
+            data=io.BytesIO(made),
+            headers={"Content-Type": "application/vnd.floodmark.batch"},
+        )
+        assert answer.status == 200
+    with socket.socket() as consumer:
+        consumer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        consumer.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(consumer, http.address)
+        request = f"GET {RECORDS}?max_bytes=8000000 HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\n\r\n"
+        await loop.sock_sendall(consumer, request.encode())
+        metrics = b""
+        async with asyncio.timeout(20):
+            while b'dropped_total{reason="slow_reader"} 1.0' not in metrics:
+                metrics = (await http.call("GET", "/metrics")).body
+                await asyncio.sleep(0.02)
+
+
+async def test_a_client_that_leaves_ends_its_long_poll(http: Harness) -> None:
+    """Nobody waits for who is not there."""
+    await http.make_topic()
+    log = http.cluster.logs["t", 0]
+    _, writer = await asyncio.open_connection(*http.address)
+    writer.write(f"GET {RECORDS}?wait=60s HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    await log.awaited()
+    writer.close()
+    async with asyncio.timeout(10):
+        while log.waiters:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_client_that_leaves_in_its_body_stores_nothing(http: Harness) -> None:
+    """Half a record is none, and the budget is whole again."""
+    await http.make_topic()
+    _, writer = await asyncio.open_connection(*http.address)
+    writer.write(POST + b"Content-Length: 1000\r\n\r\n" + b'{"value":1}')
+    async with asyncio.timeout(10):
+        while not http.broker.budget.used:
+            await asyncio.sleep(0)
+        writer.close()
+        while http.broker.budget.used:
+            await asyncio.sleep(0)
+    assert (await http.call("GET", RECORDS)).json["high_watermark"] == 0
+
+
+async def test_stopping_lets_a_running_produce_end(http: Harness) -> None:
+    """No new connections, but the request that runs gets its answer."""
+    await http.make_topic()
+    reader, writer = await asyncio.open_connection(*http.address)
+    writer.write(POST + b"Content-Type: application/json\r\nContent-Length: 11\r\n\r\n" + b'{"val')
+    while not http.broker.budget.used:
+        await asyncio.sleep(0)
+    stopping = asyncio.create_task(http.servers.pop("n1").stop(5.0))
+    await asyncio.sleep(0)
+    writer.write(b'ue":1')
+    writer.write(b"}")
+    assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200")
+    writer.close()
+    await stopping

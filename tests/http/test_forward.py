@@ -1,0 +1,178 @@
+"""Any node answers any request."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import socket
+
+import pytest
+from floodmark import batch
+from floodmark.record import Record
+
+from tests.http.conftest import Harness
+
+RECORDS = "/v1/topics/t/partitions/0/records"
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture
+def node_count() -> int:
+    """Partition p is led by node p + 1."""
+    return 3
+
+
+async def test_a_produce_is_passed_on_to_the_leader(http: Harness) -> None:
+    """The answer is the leader's, and says who that is; a fetch likewise."""
+    await http.make_topic()
+    for node in ("n2", "n3"):
+        answer = await http.call("POST", RECORDS, node=node, data=b'{"value": 1.0}', headers=JSON)
+        assert answer.status == 200
+        assert answer.headers["Floodmark-Leader"] == "n1"
+        assert answer.headers["Floodmark-Leader-Url"] == http.url("")
+    read = await http.call("GET", RECORDS + "?max_records=1", node="n3")
+    assert (read.json["records"][0]["offset"], read.headers["Log-Next-Offset"]) == (0, "1")
+    assert (await http.call("GET", "/v1/topics/t/partitions/0/tail", node="n2")).json["next_offset"] == 2
+
+
+async def test_everything_that_matters_is_passed_on(http: Harness) -> None:
+    """Query, producer, condition and record headers arrive; the errors' fields come back."""
+    await http.make_topic()
+    raw = {
+        "Content-Type": "application/octet-stream",
+        "Producer-Id": "p",
+        "Producer-Seq": "0",
+        "If-Offset": "0",
+        "Record-Key": "k",
+        "Record-Header-A": "1",
+    }
+    assert (await http.call("POST", RECORDS, node="n2", data=b"x", headers=raw)).status == 200
+    again = await http.call("POST", RECORDS, node="n2", data=b"x", headers=raw)
+    assert again.json["duplicate"] is True
+    (record,) = (await http.call("GET", RECORDS, node="n2")).json["records"]
+    assert (record["key"], record["headers"]) == ("k", {"a": "1"})
+    past = await http.call("GET", RECORDS + "?from=9", node="n2")
+    assert (past.status, past.json["high_watermark"]) == (416, 1)
+
+
+async def test_a_large_body_streams_through(http: Harness) -> None:
+    """With a length and without one; too large is 413 on the way in already."""
+    await http.make_topic()
+    made = batch.encode([Record(0, None, bytes(1 << 20)) for _ in range(3)])
+
+    async def chunks() -> object:
+        for begin in range(0, len(made), 100_000):
+            yield made[begin : begin + 100_000]
+
+    headers = {"Content-Type": "application/vnd.floodmark.batch;v=1"}
+    for data in (io.BytesIO(made), chunks()):
+        answer = await http.call("POST", RECORDS, node="n2", data=data, headers=headers)
+        assert answer.status == 200, answer.body
+    read = await http.call(
+        "GET", RECORDS + "?max_bytes=99999999", node="n2", headers={"Accept": headers["Content-Type"]}
+    )
+    assert read.body.count(b"FMB1") == 2
+    large = await http.call("POST", RECORDS, node="n2", data=io.BytesIO(bytes(17 << 20)), headers=headers)
+    assert (large.status, large.json["code"]) == (413, "too_large")
+
+
+async def test_a_passed_on_request_is_not_passed_on_again(http: Harness) -> None:
+    """Whoever sends the header gets 503 with the leader's name instead of a loop."""
+    await http.make_topic()
+    for method, path in (
+        ("POST", RECORDS),
+        ("GET", RECORDS),
+        ("PUT", "/v1/topics/u"),
+        ("POST", "/v1/topics/t/records"),
+    ):
+        answer = await http.call(method, path, node="n2", headers={"Floodmark-Forwarded": "1"})
+        assert (answer.status, answer.json["code"], answer.json["retriable"]) == (503, "unavailable", True)
+
+
+async def test_a_leader_that_can_not_be_reached_is_waited_for(http: Harness) -> None:
+    """Nothing was sent, so the request goes to the next leader once there is one; else 503 in time."""
+    await http.make_topic()
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        real = http.cluster.urls["n1"]
+        http.cluster.urls["n1"] = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        late = await http.call(
+            "POST", RECORDS + "?timeout=200ms", node="n2", data=b'{"value": 1}', headers=JSON
+        )
+        assert (late.status, late.json["code"]) == (503, "unavailable")
+        sending = asyncio.create_task(
+            http.call("POST", RECORDS, node="n2", data=b'{"value": 2}', headers=JSON)
+        )
+        routed = asyncio.create_task(http.call("POST", "/v1/topics/t/records", node="n2", json={"value": 3}))
+        await asyncio.sleep(0)
+        http.cluster.logs["t", 0].move("n3")
+        assert (await sending).status == 200
+        assert (await routed).status == 200
+        http.cluster.urls["n1"] = real
+
+
+async def test_an_election_is_waited_for(http: Harness) -> None:
+    """Without a leader the request waits within its timeout; also where this node wins."""
+    await http.make_topic()
+    log = http.cluster.logs["t", 0]
+    for winner in ("n3", "n2"):
+        log.move(None)
+        sending = asyncio.create_task(
+            http.call("POST", RECORDS, node="n2", data=b'{"value": 2}', headers=JSON)
+        )
+        await log.awaited()
+        log.move(winner)
+        assert (await sending).status == 200
+
+
+@pytest.mark.parametrize("path", [RECORDS, "/v1/topics/t/records"])
+async def test_a_leader_that_dies_with_the_request_leaves_the_outcome_unknown(
+    http: Harness, path: str
+) -> None:
+    """The body was sent and no answer came: 504 outcome_unknown, never 'not stored'. A read is 503."""
+
+    async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    await http.make_topic()
+    dying = await asyncio.start_server(swallow, "127.0.0.1", 0)
+    http.cluster.urls["n1"] = "http://127.0.0.1:%d" % dying.sockets[0].getsockname()[1]
+    answer = await http.call("POST", path, node="n2", data=b'{"value": 1}', headers=JSON)
+    assert (answer.status, answer.json["code"]) == (504, "outcome_unknown")
+    read = await http.call("GET", RECORDS, node="n2")
+    assert (read.status, read.json["code"]) == (503, "unavailable")
+    dying.close()
+    await dying.wait_closed()
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://127.0.0.1:1\r\nX: y", "ftp://a", "http://a/b?", "file:///etc/passwd", "", "http://u:p@h"],
+)
+async def test_only_plain_addresses_are_connected_to(http: Harness, address: str) -> None:
+    """A damaged advertised address is 503, not a request to who knows where."""
+    await http.make_topic()
+    real, http.cluster.urls["n1"] = http.cluster.urls["n1"], address
+    answer = await http.call("GET", RECORDS, node="n2")
+    assert (answer.status, answer.json["code"]) == (503, "unavailable")
+    http.cluster.urls["n1"] = real
+
+
+async def test_an_absolute_target_is_not_connected_to(http: Harness) -> None:
+    """``POST http://elsewhere/... HTTP/1.1`` is served as the path it names, by the partition's leader."""
+    await http.make_topic()
+    http.cluster.logs["t", 0].move("n2")
+    head = b"GET http://192.0.2.1:9/v1/topics/t/partitions/0/tail HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    answer = await http.raw(head)
+    assert answer.startswith(b"HTTP/1.1 200")
+
+
+async def test_topic_changes_reach_the_metadata_leader(http: Harness) -> None:
+    """From any node, with the leader's answer."""
+    http.cluster.metadata_leader = "n3"
+    made = await http.call("PUT", "/v1/topics/t", node="n2", json={"partitions": 4})
+    assert (made.status, made.headers["Floodmark-Leader"]) == (201, "n3")
+    changed = await http.call("PATCH", "/v1/topics/t", node="n1", json={"config": {"retention_ms": 9}})
+    assert changed.json["config"]["retention_ms"] == 9
+    assert (await http.call("DELETE", "/v1/topics/t", node="n2")).status == 204
