@@ -183,6 +183,12 @@ class Broker(Protocol):
     def topic(self, name: str) -> TopicInfo:
         """Raises UnknownTopic, InvalidName."""
 
+    async def describe_topic(self, name: str, *, timeout_s: float) -> TopicInfo:
+        """The topic with every partition as its leader sees it, where that one answers in time.
+
+        Raises UnknownTopic, InvalidName.
+        """
+
     def topics(self, *, prefix: str, after: str, limit: int) -> list[TopicInfo]:
         """In order of name."""
 

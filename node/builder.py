@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -40,12 +41,14 @@ class Builder:
         self.flushed: dict[int, Waiters] = {}
         self.failure: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self.leadership_changed = asyncio.Event()
+        self.on_metadata_commit: Callable[[], None] = lambda: None
         self._options = settings.raft.options()
 
     def hooks(self, presence: Presence) -> HostHooks:
         """For the host."""
         return HostHooks(
             on_leadership=self._on_leadership,
+            on_commit=self._on_commit,
             on_group_failed=self._on_group_failed,
             on_flush=self._on_flush,
             announce=presence.announce,
@@ -77,12 +80,12 @@ class Builder:
         flushed = self.flushed[entry.group_id] = Waiters()
         return Replica(group, opened.log, opened.vote, appender, flushed)
 
-    def campaign_early(self, host: GroupHost, entry: PartitionEntry) -> None:
+    def campaign_early(self, host: GroupHost, group_id: int, preferred: str) -> None:
         """A new group needs no election timeout: its preferred leader asks at once."""
-        if entry.replicas[0] == self.identity.node_id:
+        if preferred == self.identity.node_id:
             loop = asyncio.get_running_loop()
             for delay in CAMPAIGN_AFTER_S:
-                loop.call_later(delay, host.campaign, entry.group_id)
+                loop.call_later(delay, host.campaign, group_id)
 
     def fail(self, error: Exception) -> None:
         """This node can not go on."""
@@ -98,6 +101,10 @@ class Builder:
             _log.info("metadata_leader", leader=leader, term=term)
         else:
             _log.debug("leader", group=group, leader=leader, term=term)
+
+    def _on_commit(self, group: int) -> None:
+        if group == METADATA_GROUP:
+            self.on_metadata_commit()
 
     def _on_group_failed(self, group: int, error: Exception) -> None:
         self.metrics.failed_replicas.inc()

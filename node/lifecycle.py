@@ -94,6 +94,8 @@ class Lifecycle:
         parts.registry.created([METADATA_GROUP])
         parts.store.settle(METADATA_GROUP)
         parts.metadata.join(group)
+        if not known:
+            parts.builder.campaign_early(parts.host, METADATA_GROUP, self._settings.initial_nodes[0])
         self._spawn(parts.replicas.run(present))
 
     async def _keep_metadata_short(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 from floodmark.errors import UnknownPartition
@@ -17,6 +17,7 @@ from node.partition import LocalPartition
 from node.presence import Presence
 from node.remote_partition import LeaderLookup, RemotePartition
 from node.replicas import Replicas
+from node.topic_query import TopicQuery, merged
 from node.topics import Topics
 from node.views import Views, readiness
 
@@ -34,8 +35,9 @@ class LocalBroker:
         presence: Presence,
         views: Views,
         budget: ByteBudget,
+        query: TopicQuery,
         lookup: LeaderLookup,
-        alive: Callable[[], Collection[str]],
+        alive: Callable[[], frozenset[str]],
     ) -> None:
         self.node_id = node_id
         self._host = host
@@ -44,6 +46,7 @@ class LocalBroker:
         self._presence = presence
         self._views = views
         self._budget = budget
+        self._query = query
         self._lookup = lookup
         self._alive = alive
         self._topics = Topics(metadata, self._wait_leaders)
@@ -52,6 +55,21 @@ class LocalBroker:
     def topic(self, name: str) -> TopicInfo:
         """One topic."""
         return self._views.topic(self._topics.find(name), self._alive())
+
+    async def describe_topic(self, name: str, *, timeout_s: float) -> TopicInfo:
+        """One topic, its partitions as their leaders see them."""
+        topic, alive = self.topic(name), self._alive()
+        unsure = [info for info in topic.partitions if info.leader != self.node_id]
+        asked = {
+            info.leader or next((node for node in info.replicas if node in alive), "") for info in unsure
+        }
+        nodes = sorted(asked & alive - {self.node_id})
+        try:
+            async with asyncio.timeout(timeout_s):
+                seen = await asyncio.gather(*(self._query.partitions(node, name) for node in nodes))
+        except TimeoutError:
+            return topic
+        return merged(topic, dict(zip(nodes, seen, strict=True)))
 
     def topics(self, *, prefix: str, after: str, limit: int) -> list[TopicInfo]:
         """A page of them, in order of name."""

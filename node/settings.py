@@ -105,14 +105,6 @@ class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How often each partition is asked whether segments have expired."""
 
 
-class TopicDefaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a topic gets that is created without saying."""
-
-    partitions: int = 1
-    replication_factor: int = 0
-    """0: three, or as many as there are nodes."""
-
-
 class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is written to standard error."""
 
@@ -131,7 +123,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: LimitSettings = LimitSettings()
     raft: RaftSettings = RaftSettings()
     storage: StorageSettings = StorageSettings()
-    topics: TopicDefaults = TopicDefaults()
     log: LogSettings = LogSettings()
 
     @property

@@ -148,10 +148,6 @@ def _numbers(settings: Settings) -> Iterator[str]:
         yield f"storage.fsync_threads = {settings.storage.fsync_threads}: use 1 to 64"
     if settings.storage.retention_interval_s <= 0:
         yield "storage.retention_interval_s must be above 0"
-    if not 1 <= settings.topics.partitions <= 1_000:
-        yield f"topics.partitions = {settings.topics.partitions}: use 1 to 1000"
-    if not 0 <= settings.topics.replication_factor <= 7:
-        yield f"topics.replication_factor = {settings.topics.replication_factor}: use 1 to 7, or 0"
 
 
 def _raft(settings: Settings) -> Iterator[str]:

@@ -20,7 +20,6 @@ from node.http.context import CONTEXT
 from node.http.server import HttpServer
 from node.http.settings import HttpSettings
 from node.identity import NodeIdentity
-from node.leader_query import LeaderQuery
 from node.local_broker import LocalBroker
 from node.metadata.group import Metadata, initial_membership
 from node.metadata.machine import MetadataMachine
@@ -33,6 +32,7 @@ from node.replicas import Replicas
 from node.retention import Retention
 from node.settings import Settings
 from node.settings_rules import split_address
+from node.topic_query import TopicQuery
 from node.views import Views
 from storage.filesystem import RealFileSystem
 
@@ -50,7 +50,7 @@ class Parts:
     controller: Controller
     retention: Retention
     broker: LocalBroker
-    query: LeaderQuery
+    query: TopicQuery
     app: web.Application
     http: HttpServer
     executor: ThreadPoolExecutor
@@ -86,7 +86,7 @@ def build(settings: Settings, identity: NodeIdentity, registry: Registry, secret
         registry=registry,
         make=lambda entry, opened: builder.replica(host, entry, opened),
         executor=executor,
-        on_added=lambda entry: builder.campaign_early(host, entry),
+        on_added=lambda entry: builder.campaign_early(host, entry.group_id, entry.replicas[0]),
         on_removed=lambda group: builder.flushed.pop(group, None),
     )
     controller = Controller(
@@ -98,7 +98,7 @@ def build(settings: Settings, identity: NodeIdentity, registry: Registry, secret
         alive=alive,
     )
     budget = ByteBudget(settings.limits.inflight_node_bytes, "this node")
-    query = LeaderQuery(metadata.node_url)
+    query = TopicQuery(metadata.node_url)
     broker = LocalBroker(
         node_id=node_id,
         host=host,
@@ -107,7 +107,8 @@ def build(settings: Settings, identity: NodeIdentity, registry: Registry, secret
         presence=presence,
         views=Views(node_id=node_id, cluster_id=settings.cluster.id, local=replicas.local, metadata=metadata),
         budget=budget,
-        lookup=LeaderLookup(query, alive),
+        query=query,
+        lookup=LeaderLookup(query.leader, alive),
         alive=alive,
     )
 
@@ -117,6 +118,7 @@ def build(settings: Settings, identity: NodeIdentity, registry: Registry, secret
 
     machine.on_change = changed
     presence.on_change = controller.nudge
+    builder.on_metadata_commit = controller.nudge
     app = create_app(broker, http_settings(settings))
     for collector in [*builder.metrics.collectors, HostCollector(host, replicas.local, lambda: budget.used)]:
         app[CONTEXT].metrics.register(collector)

@@ -103,7 +103,7 @@ class Topics:
         return web.Response(status=201 if created else 200, body=_document(topic), headers=headers)
 
     async def get(self, request: web.Request) -> web.StreamResponse:
-        """The topic, each partition as its leader sees it; a request of another node gets this node's view."""
+        """The topic, each partition as its leader sees it; another node that asks gets this one's view."""
         topic = await self._context.topic(topic_name(request))
         query_of(request, frozenset())
         if FORWARDED not in request.headers:

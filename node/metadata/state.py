@@ -16,6 +16,8 @@ from node.broker import TopicConfig
 from node.metadata.commands import AlterTopic, AnyCommand, CreateTopic, DeleteTopic, RegisterNode
 
 METADATA_GROUP = 0
+SEGMENT_BYTES_MIN = 4_096
+CONFIG_VALUE_MAX = (1 << 63) - 1
 CONFIG_FIELDS = frozenset(field.name for field in dataclasses.fields(TopicConfig))
 
 
@@ -94,8 +96,9 @@ def changed_config(config: TopicConfig, changes: dict[str, Any]) -> TopicConfig:
         raise InvalidRequest(f"the configuration: {error}") from error
     for name in CONFIG_FIELDS:
         value = getattr(changed, name)
-        if value is not None and value <= 0:
-            raise InvalidRequest(f"the configuration: {name} must be above 0")
+        lowest = SEGMENT_BYTES_MIN if name == "segment_bytes" else 1
+        if value is not None and not lowest <= value <= CONFIG_VALUE_MAX:
+            raise InvalidRequest(f"the configuration: {name} is {lowest} to {CONFIG_VALUE_MAX}, not {value}")
     return changed
 
 

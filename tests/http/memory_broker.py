@@ -234,6 +234,9 @@ class MemoryBroker:
             raise UnknownTopic(f"there is no topic {name}", topic=name)
         return topic
 
+    async def describe_topic(self, name: str, *, timeout_s: float) -> TopicInfo:
+        return self.topic(name)
+
     def topics(self, *, prefix: str, after: str, limit: int) -> list[TopicInfo]:
         names = sorted(name for name in self._cluster.topics if name.startswith(prefix) and name > after)
         return [self._cluster.topics[name] for name in names[:limit]]

@@ -1,0 +1,69 @@
+"""Asks other nodes over HTTP how they see a topic: each leader knows best about its own partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+
+from node.broker import PartitionInfo, TopicInfo
+
+TIMEOUT_S: Final = 1.0
+LOCAL_VIEW: Final = {"Floodmark-Forwarded": "1"}
+"""The node that is asked answers from what it knows and asks nobody in turn."""
+
+
+class _Topic(msgspec.Struct):
+    partitions: list[PartitionInfo] = []
+
+
+_DECODER = msgspec.json.Decoder(_Topic)
+
+
+class TopicQuery:
+    """Only addresses from the replicated metadata are ever connected to."""
+
+    def __init__(self, node_url: Callable[[str], str | None]) -> None:
+        self._node_url = node_url
+        self._session: aiohttp.ClientSession | None = None
+
+    async def partitions(self, node: str, topic: str) -> list[PartitionInfo]:
+        """The partitions as ``node`` sees them; empty when it does not answer."""
+        url = self._node_url(node)
+        if url is None:
+            return []
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=TIMEOUT_S), trust_env=False, headers=LOCAL_VIEW
+            )
+        try:
+            async with self._session.get(f"{url.rstrip('/')}/v1/topics/{quote(topic)}") as response:
+                if response.status != 200:
+                    return []
+                return _DECODER.decode(await response.read()).partitions
+        except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError):
+            return []
+
+    async def leader(self, node: str, topic: str, partition: int) -> str | None:
+        """The leader of one partition as ``node`` sees it."""
+        found = await self.partitions(node, topic)
+        return found[partition].leader if partition < len(found) else None
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+
+def merged(topic: TopicInfo, seen: dict[str, list[PartitionInfo]]) -> TopicInfo:
+    """``topic`` with each partition as its leader described it, or else as one who knows a leader."""
+    partitions = list(topic.partitions)
+    for node, infos in seen.items():
+        for number, info in enumerate(infos[: len(partitions)]):
+            if info.leader == node or (partitions[number].leader is None and info.leader is not None):
+                partitions[number] = info
+    return replace(topic, partitions=partitions)
