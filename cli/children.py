@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from collections import deque
@@ -22,6 +23,8 @@ from cli.session import talk
 STOP_TIMEOUT_S = 10.0
 """A node that gets SIGTERM hands over and drains within this time."""
 _LAST_LINES = 12
+_OF_ONE_NODE = tuple(f"FLOODMARK_{section}_" for section in ("NODE", "HTTP", "PEER", "CLUSTER"))
+"""Variables that say who one node is must not be said to all; others, as FLOODMARK_LOG_LEVEL, reach all."""
 
 
 @dataclass(slots=True)
@@ -50,6 +53,7 @@ async def start_child(name: str, *, config: Path, log: Path) -> Child:
             stdout=out,
             stderr=out,
             process_group=0,
+            env={name: text for name, text in os.environ.items() if not name.startswith(_OF_ONE_NODE)},
         )
     return Child(name, log, process)
 
