@@ -53,15 +53,18 @@ class DialedConnection(asyncio.BufferedProtocol):
             self._written += sum(map(len, buffers))
             self._transport.writelines(buffers)
 
-    def stuck(self, now: float, peer: Peer, dead_after_s: float) -> bool:
+    def stuck(self, now: float, late: float, peer: Peer, dead_after_s: float) -> bool:
         """Whether our beats stay unanswered while the peer is heard and nothing of the queue moves."""
         left = self._written - self.queue_bytes
         if self._probe is not None:
             number, since, left_before = self._probe
+            since += late
             if peer.beat_echoed >= number or left - left_before > _PROGRESS_BYTES:
                 self._probe = None
             elif now - since > dead_after_s:
                 return not peer.silent
+            else:
+                self._probe = (number, since, left_before)
         if self._probe is None:
             self._probe = (peer.beat_sent + 1, now, left)
         return False

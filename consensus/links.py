@@ -144,7 +144,7 @@ class PeerLinks:
         now = asyncio.get_running_loop().time()
         late = max(0.0, now - self._timer_due)
         for link in list(self._outgoing.values()):
-            link.beat(now)
+            link.beat(now, late)
         for peer in list(self.peers.values()):
             # While this process did not run, nobody could be heard: that time is no silence of theirs.
             peer.heard_at = min(now, peer.heard_at + late)

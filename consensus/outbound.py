@@ -43,11 +43,14 @@ class OutgoingLink:
         self.peer.bytes_sent += size
         self._connection.write(buffers)
 
-    def beat(self, now: float) -> None:
-        """Send a beat, and give the connection up when beats do not get through though the peer lives."""
+    def beat(self, now: float, late: float) -> None:
+        """Send a beat, and give the connection up when beats do not get through though the peer lives.
+
+        ``late`` is for how long this process did not come to look: echoes may wait to be read.
+        """
         if self._connection is None:
             return
-        if self._connection.stuck(now, self.peer, self._context.options.dead_after_s):
+        if self._connection.stuck(now, late, self.peer, self._context.options.dead_after_s):
             self._context.log.warning("peer_link_stuck", peer=self.peer.node_id)
             self._connection.abort()
             return
