@@ -49,6 +49,7 @@ class Inspector:
                 "nothing above the high watermark is shown",
                 lambda: f"{replica.name} shows {group.high_watermark} with commit index {commit}",
             )
+        replica.last_membership = group.membership
 
     def _commits(self, replica: Replica, commit: int) -> None:
         log, ledger = replica.log, self._cluster.ledger
@@ -75,13 +76,15 @@ class Inspector:
         """A majority of the voters has the entry on disk at the moment when it is first called committed."""
         group = replica.group
         assert group is not None
-        voters = group.membership.voters
-        holders = sorted(name for name in voters if self._cluster.replicas[name].has_durably(index, term))
+        replicas = self._cluster.replicas
+        holders = {name for name in replicas if replicas[name].has_durably(index, term)}
+        # A step counts first and appends a new membership after that: either may be what counted.
+        memberships = {group.membership, replica.last_membership or group.membership}
         require(
-            len(holders) >= group.membership.quorum,
+            any(len(members.voters & holders) >= members.quorum for members in memberships),
             "committed is on disk on a majority",
             lambda: (
-                f"{replica.name} commits {index} of term {term}, durable on {holders} of {sorted(voters)}"
+                f"{replica.name} commits {index} of term {term}, on {sorted(holders)}, {group.membership}"
             ),
         )
 

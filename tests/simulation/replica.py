@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from consensus.group import Group
-from consensus.types import Message
+from consensus.types import Membership, Message
 from storage.errors import StorageError
 from storage.log import Log
 from storage.vote import VoteFile
@@ -52,6 +52,7 @@ class Replica:
         """The node has made this replica before."""
         self.why_down = "not started"
         self.last_view: View | None = None
+        self.last_membership: Membership | None = None
         self.checked = 0
         """Entries up to here were compared with the ledger in this life."""
         self.leads_since = self.awake_since = 0.0
@@ -91,7 +92,7 @@ class Replica:
     def _take(self, opened: Opened) -> None:
         self.log, self.vote, self.group = opened.log, opened.vote, opened.group
         self.checked = 0
-        self.last_view = None
+        self.last_view = self.last_membership = None
         self.awake_since = self._cluster.scheduler.now
         self._flusher = Flusher(self, self._cluster)
         log, known = self.log, self._durable_to
