@@ -83,12 +83,13 @@ def test_stale_frames_behind_a_cut_never_come_back() -> None:
 
 
 def test_a_flipped_bit_in_the_durable_middle_is_corruption_and_is_never_cut() -> None:
-    """A later frame says that the bad one had been durable."""
+    """A later frame says that the bad one had been durable, also where the synced mark is missing."""
     fs = MemoryFileSystem()
     log = reopen(fs, BIG)
     store(log, 4)
     store(log, 4)
     for byte in (0, 5, 8, 60, 64, 100):
+        fs.set_content(f"{FOLDER}/synced", b"")
         fs.flip_bit(last_segment(fs), position_of(2) + byte)
         error = refused(fs)
         assert (error.first_bad_index, error.last_known_index, error.position) == (4, 9, position_of(2))

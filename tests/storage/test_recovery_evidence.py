@@ -64,6 +64,7 @@ def test_evidence_is_found_far_behind_the_damage_and_across_read_chunks() -> Non
         store(log, 1, size=(1 << 20) - 64 + shift)
         store(log, 1)
         path = last_segment(fs)
+        fs.set_content(f"{FOLDER}/synced", b"")
         fs.flip_bit(path, HEADER_BYTES + 9)
         assert refused(fs, options).first_bad_index == 2
 
