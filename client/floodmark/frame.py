@@ -30,6 +30,7 @@ from typing import Final
 
 import google_crc32c
 import msgspec
+
 from floodmark.errors import InvalidBatch
 
 MAGIC: Final = b"FMF1"

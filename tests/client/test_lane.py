@@ -264,3 +264,23 @@ async def test_a_batch_that_may_be_stored_is_not_sent_under_another_number(impat
     await lane.stop()
     assert ledger.values == [0, 1, 2]
     assert judge(ledger, acks) == (1, 2)
+
+
+async def test_a_batch_whose_answers_are_lost_is_not_left_behind(impatient: None) -> None:
+    """The first batch's answer is lost ten times: those after it wait before the leader forgets it."""
+    ledger = Ledger()
+    losses = 10
+
+    async def send(parcel: Parcel) -> int:
+        nonlocal losses
+        offset = ledger.take(parcel.data)
+        if parcel.sequence == 0 and losses:
+            losses -= 1
+            raise TransportError("the answer was lost", sent=True)
+        return offset
+
+    options = LaneOptions(linger_s=0, batch_bytes=40, producer_id=NAME, in_flight_max=4)
+    lane = Lane(0, options, LaneHost(send, lambda _: None, lambda: False))
+    acks = [Ack(*lane.add(Record(0, None, b"%08d" % number), 40)) for number in range(30)]
+    assert [(await ack).offset for ack in acks] == list(range(30))
+    await lane.stop()
