@@ -158,7 +158,9 @@ class Replication:
         """Whether a majority has answered a broadcast of this round or later: nobody else led before it."""
         members = self._core.members
         voters = members.other_voters
-        confirmed = sum(1 for name in voters if name in self.peers and self.peers[name].acked_round >= round_)
+        # A replica that has lost its data may have voted for somebody else, and has forgotten it.
+        peers = (self.peers[name] for name in voters if name in self.peers)
+        confirmed = sum(1 for peer in peers if peer.trusted and peer.acked_round >= round_)
         return confirmed + 1 >= members.current.quorum
 
     def _begin(self) -> None:
