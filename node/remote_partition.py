@@ -13,7 +13,7 @@ from node import outcomes
 from node.broker import Acks, Appended, Bounds, Fetched
 from node.metadata.state import PartitionEntry
 
-REMEMBERED_S: Final = 1.0
+REMEMBERED_S: Final = 0.25
 """How long an answer is used before it is asked for again."""
 PAUSE_S: Final = 0.1
 

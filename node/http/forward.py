@@ -140,7 +140,7 @@ async def to_metadata_leader(
 async def _attempt(
     context: HttpContext, request: web.Request, leader: str, path: str, *, timeout_s: float
 ) -> web.StreamResponse | None:
-    """The leader's answer, or None when nothing at all was sent to it."""
+    """The leader's answer, or None to try again: nothing was sent, or it refused and no body is gone."""
     base = base_url(context, leader)
     query = request.rel_url.raw_query_string
     url = URL(f"{base}{path}?{query}" if query else base + path, encoded=True)
@@ -169,6 +169,9 @@ async def _attempt(
         if upload.error is not None:
             raise upload.error from error
         raise _lost(request, leader, started=upload.started) from error
+    if answer.status == Unavailable.status and not has_body:
+        answer.release()
+        return None
     try:
         return await _pass_back(context, request, answer, leader, base)
     except aiohttp.ClientError as error:
