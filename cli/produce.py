@@ -5,54 +5,23 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
-import time
-from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 import click
-import msgspec
-from floodmark.client import Client
-from floodmark.errors import FloodmarkError
-from floodmark.produced import Ack, Produced
-from floodmark.producer import Producer
 
-from cli.api import require_topic
 from cli.complete import complete_topics
-from cli.exits import Failure
 from cli.output import Column, output_option
 from cli.produce_input import FORMATS, Input, Shape, format_of, read_records
-from cli.pump import Pump
-from cli.session import Session, cluster_options, run, talk
+from cli.produce_job import Acks, Compression, Job, produce_all
+from cli.session import Session, cluster_options, run
 from cli.stream_output import StreamPrinter
 
-Acks = Literal["quorum", "leader", "none"]
 _COLUMNS = (
     Column("Partition", lambda item: item["partition"], right=True),
     Column("Offset", lambda item: item["offset"], right=True),
 )
-
-
-@dataclass(slots=True)
-class _Job:
-    """One run of the command."""
-
-    topic: str
-    inputs: Iterator[Input]
-    partition: int | None
-    printer: StreamPrinter | None
-    open_acks: deque[tuple[Input, Ack]] = field(default_factory=deque)
-    stored: int = 0
-    stored_bytes: int = 0
-
-    def settle(self, one: Input, produced: Produced) -> None:
-        """A record is stored."""
-        self.stored += 1
-        self.stored_bytes += len(one.record.value)
-        if self.printer:
-            self.printer.write({"partition": produced.partition, "offset": produced.offset})
 
 
 @click.command()
@@ -95,7 +64,7 @@ def produce(
     *,
     output: str | None,
     acks: Acks,
-    compression: Literal["none", "zstd"],
+    compression: Compression,
     **given: Any,
 ) -> None:
     """Write records to TOPIC: the VALUEs, the files, or else what comes in on stdin.
@@ -112,8 +81,8 @@ def produce(
     inputs = _inputs(given["values"], given["files"], given["format_"], shape)
     with contextlib.ExitStack() as stack:
         printer = stack.enter_context(StreamPrinter(output, _COLUMNS, _name)) if output else None
-        job = _Job(topic, inputs, given["partition"], printer)
-        run(_produce(session.url(), job, acks=acks, compression=compression))
+        job = Job(topic, inputs, given["partition"], printer)
+        run(produce_all(session.url(), job, acks=acks, compression=compression))
 
 
 def _name(item: dict[str, Any]) -> str:
@@ -151,65 +120,3 @@ def _stdin() -> BinaryIO:
     """
     raw = getattr(sys.stdin.buffer, "raw", None)
     return io.BufferedReader(raw) if isinstance(raw, io.FileIO) else sys.stdin.buffer
-
-
-async def _produce(url: str, job: _Job, *, acks: Acks, compression: Literal["none", "zstd"]) -> None:
-    await require_topic(url, job.topic)
-    began = time.monotonic()
-    try:
-        async with (
-            Client(url) as client,
-            client.producer(job.topic, acks=acks, compression=compression) as producer,
-        ):
-            try:
-                await _send_all(producer, job)
-            except Failure:
-                await _settle(job, wait=True)  # what was read before a bad line is written, and counted
-                raise
-            await _settle(job, wait=True)
-    finally:
-        seconds = time.monotonic() - began
-        what = "accepted (not acknowledged)" if acks == "none" else "stored"
-        noun = "record" if job.stored == 1 else "records"
-        talk(f"{job.stored:,} {noun} of {job.stored_bytes:,} bytes {what} in {seconds:.2f} s")
-
-
-async def _send_all(producer: Producer, job: _Job) -> None:
-    pump = Pump(job.inputs)
-    while taken := await pump.take():
-        for one in taken:
-            job.open_acks.append((one, await _send(producer, one, job)))
-        # Where input comes slowly, what became of it is told before more is waited for.
-        await _settle(job, wait=pump.is_dry)
-
-
-async def _send(producer: Producer, one: Input, job: _Job) -> Ack:
-    record = one.record
-    try:
-        return await producer.send(
-            # Raw hands JSON text through to the letter.
-            msgspec.Raw(record.value) if record.is_json else record.value,
-            key=record.key,
-            partition=job.partition,
-            headers=record.headers,
-            timestamp=record.timestamp,
-        )
-    except FloodmarkError as error:
-        raise _at(one.where, error) from error
-
-
-async def _settle(job: _Job, *, wait: bool) -> None:
-    """Take note of acknowledgements, in the order of the input, as far as they have come in."""
-    while job.open_acks and (wait or job.open_acks[0][1].done()):
-        one, ack = job.open_acks.popleft()
-        try:
-            job.settle(one, await ack)
-        except FloodmarkError as error:
-            raise _at(one.where, error) from error
-    if job.printer:
-        job.printer.flush()
-
-
-def _at(where: str, error: FloodmarkError) -> FloodmarkError:
-    """The same error, with the line that it is about."""
-    return type(error)(f"{where}: {error.detail}", **error.fields)

@@ -123,6 +123,10 @@ async def test_commands_against_a_real_node(tmp_path: Path) -> None:
         exit_code, _, err = await dev.floodmark("produce", "orders", stdin=b"1\nnope\n")
         assert (exit_code, "stdin: line 2" in err, "1 record of 1 bytes stored" in err) == (1, True, True)
 
+        large = b'1\n"' + b"x" * (1 << 20) + b'"\n2\n'
+        exit_code, _, err = await dev.floodmark("produce", "orders", stdin=large)
+        assert (exit_code, "stdin: line 2: a record has" in err, "1 record of" in err) == (1, True, True), err
+
         assert json.loads(await printed("cluster", "health", "-o", "json")) == {
             "healthy": True,
             "reasons": [],

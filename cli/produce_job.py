@@ -1,0 +1,110 @@
+"""Sending what ``produce`` read: in order, with what became of each record told in the order of the input."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import msgspec
+from floodmark.client import Client
+from floodmark.errors import FloodmarkError
+from floodmark.produced import Ack, Produced
+from floodmark.producer import Producer
+
+from cli.api import require_topic
+from cli.exits import Failure
+from cli.produce_input import Input
+from cli.pump import Pump
+from cli.session import talk
+from cli.stream_output import StreamPrinter
+
+Acks = Literal["quorum", "leader", "none"]
+Compression = Literal["none", "zstd"]
+
+
+@dataclass(slots=True)
+class Job:
+    """One run of the command."""
+
+    topic: str
+    inputs: Iterator[Input]
+    partition: int | None
+    printer: StreamPrinter | None
+    open_acks: deque[tuple[Input, Ack]] = field(default_factory=deque)
+    stored: int = 0
+    stored_bytes: int = 0
+
+    def settle(self, one: Input, produced: Produced) -> None:
+        """A record is stored."""
+        self.stored += 1
+        self.stored_bytes += len(one.record.value)
+        if self.printer:
+            self.printer.write({"partition": produced.partition, "offset": produced.offset})
+
+
+async def produce_all(url: str, job: Job, *, acks: Acks, compression: Compression) -> None:
+    """Send all inputs, in order, and say how many are stored. Raises with the line that went wrong."""
+    await require_topic(url, job.topic)
+    began = time.monotonic()
+    try:
+        async with (
+            Client(url) as client,
+            client.producer(job.topic, acks=acks, compression=compression) as producer,
+        ):
+            try:
+                await _send_all(producer, job)
+            except (Failure, FloodmarkError, OSError):
+                with contextlib.suppress(FloodmarkError):
+                    await _settle(job, wait=True)  # what came before a bad line is written, and counted
+                raise
+            await _settle(job, wait=True)
+    finally:
+        seconds = time.monotonic() - began
+        what = "accepted (not acknowledged)" if acks == "none" else "stored"
+        noun = "record" if job.stored == 1 else "records"
+        talk(f"{job.stored:,} {noun} of {job.stored_bytes:,} bytes {what} in {seconds:.2f} s")
+
+
+async def _send_all(producer: Producer, job: Job) -> None:
+    pump = Pump(job.inputs)
+    while taken := await pump.take():
+        for one in taken:
+            job.open_acks.append((one, await _send(producer, one, job)))
+        # Where input comes slowly, what became of it is told before more is waited for.
+        await _settle(job, wait=pump.is_dry)
+
+
+async def _send(producer: Producer, one: Input, job: Job) -> Ack:
+    record = one.record
+    try:
+        return await producer.send(
+            # Raw hands JSON text through to the letter.
+            msgspec.Raw(record.value) if record.is_json else record.value,
+            key=record.key,
+            partition=job.partition,
+            headers=record.headers,
+            timestamp=record.timestamp,
+        )
+    except FloodmarkError as error:
+        raise _at(one.where, error) from error
+
+
+async def _settle(job: Job, *, wait: bool) -> None:
+    """Take note of acknowledgements, in the order of the input, as far as they have come in."""
+    while job.open_acks and (wait or job.open_acks[0][1].done()):
+        one, ack = job.open_acks.popleft()
+        try:
+            job.settle(one, await ack)
+        except FloodmarkError as error:
+            raise _at(one.where, error) from error
+    if job.printer:
+        job.printer.flush()
+
+
+def _at(where: str, error: FloodmarkError) -> FloodmarkError:
+    """The same error, with the line that it is about."""
+    return type(error)(f"{where}: {error.detail}", **error.fields)
