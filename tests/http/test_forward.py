@@ -163,7 +163,8 @@ async def test_an_absolute_target_is_not_connected_to(http: Harness) -> None:
     """``POST http://elsewhere/... HTTP/1.1`` is served as the path it names, by the partition's leader."""
     await http.make_topic()
     http.cluster.logs["t", 0].move("n2")
-    head = b"GET http://192.0.2.1:9/v1/topics/t/partitions/0/tail HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    target = b"http://192.0.2.1:9/v1/topics/t/partitions/0/tail"
+    head = b"GET %b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % target
     answer = await http.raw(head)
     assert answer.startswith(b"HTTP/1.1 200")
 

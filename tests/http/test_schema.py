@@ -17,6 +17,10 @@ from node.http.server import HttpServer
 from node.http.settings import HttpSettings
 from tests.http.memory_broker import MemoryCluster
 
+schemathesis.serializer.alias(
+    ["application/x-ndjson", "application/vnd.msgpack", "application/vnd.floodmark.batch;v=1"],
+    "application/octet-stream",
+)
 SETTINGS = HttpSettings(wait_s_max=0.05, produce_timeout_s_max=1.0, keep_alive_comment_s=0.05)
 DESCRIPTION = openapi.document(SETTINGS)
 schema = schemathesis.openapi.from_dict(DESCRIPTION)
@@ -48,7 +52,7 @@ def base_url() -> Iterator[str]:
 
 
 @schema.parametrize()
-@hypothesis_settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+@hypothesis_settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
 def test_no_described_request_is_a_server_error(case: schemathesis.Case, base_url: str) -> None:
     """Valid and invalid ones: no 5xx but those that say what to do, and errors are problem documents."""
     if case.query.get("follow") is True:  # It would never end.
@@ -57,5 +61,5 @@ def test_no_described_request_is_a_server_error(case: schemathesis.Case, base_ur
     answer = case.call(base_url=base_url, timeout=20)
     assert answer.status_code < 500, answer.text
     if answer.status_code >= 400:
-        assert answer.headers["Content-Type"] == "application/problem+json"
+        assert answer.headers["content-type"] == ["application/problem+json"]
         assert answer.json()["status"] == answer.status_code

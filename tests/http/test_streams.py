@@ -112,7 +112,7 @@ async def test_messagepack_streams_with_lengths_before_records(http: Harness) ->
 
 
 async def test_a_stream_that_fails_tells_its_reader(http: Harness) -> None:
-    """An event named error, after which the stream ends; lines break off, which can not be taken for an end."""
+    """An event named error, after which the stream ends."""
     await http.make_topic()
     await produce(http, 1)
     async with http.session.get(http.url(RECORDS), headers=EVENTS) as answer:
