@@ -137,7 +137,7 @@ async def test_a_leader_that_dies_with_the_request_leaves_the_outcome_unknown(
 
     await http.make_topic()
     dying = await asyncio.start_server(swallow, "127.0.0.1", 0)
-    http.cluster.urls["n1"] = "http://127.0.0.1:%d" % dying.sockets[0].getsockname()[1]
+    http.cluster.urls["n1"] = f"http://127.0.0.1:{dying.sockets[0].getsockname()[1]}"
     answer = await http.call("POST", path, node="n2", data=b'{"value": 1}', headers=JSON)
     assert (answer.status, answer.json["code"]) == (504, "outcome_unknown")
     read = await http.call("GET", RECORDS, node="n2")
