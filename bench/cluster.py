@@ -7,23 +7,21 @@ of single requests. All nodes and the client share the machine's cores.
 from __future__ import annotations
 
 import asyncio
+import signal
 import statistics
+import subprocess
 import sys
-import tempfile
+import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import aiohttp
 import floodmark
 import uvloop
 
 from bench.machine import measure, percentile
-from cli.children import start_child, stop_children
-from cli.dev_folder import DevFolder
-from cli.readiness import wait_ready
 
 ROUNDS = 3
 PARTITIONS = 3
@@ -40,18 +38,26 @@ class Round:
     latencies_ms: list[float] = field(default_factory=list)
 
 
-@asynccontextmanager
-async def cluster(base: Path) -> AsyncIterator[list[str]]:
-    """Three nodes as ``floodmark dev`` starts them; gives their base URLs."""
-    folder = DevFolder(base / "cluster")
-    nodes = folder.write_settings(3, http_port=27_070, peer_port=27_170)
-    children = [await start_child(node.name, config=node.config, log=node.log) for node in nodes]
-    try:
-        await wait_ready(nodes)
-        yield [node.url for node in nodes]
-    finally:
-        await stop_children(children)
-        folder.close()
+@contextmanager
+def cluster() -> Iterator[list[str]]:
+    """Three nodes as a user starts them, with their data in a temporary folder; gives their base URLs."""
+    command = ["dev", "--temp", "--no-profile", "--http-port", "27070", "--peer-port", "27170"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "cli.main", *command], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+    ) as process:
+        assert process.stderr is not None
+        try:
+            for line in process.stderr:
+                if line.startswith(b"ready:"):
+                    break
+            else:
+                raise RuntimeError("the cluster did not start")
+            drain = threading.Thread(target=process.stderr.read, daemon=True)
+            drain.start()
+            yield [word for word in line.decode().split() if word.startswith("http://")]
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(30)
 
 
 async def single_records(urls: list[str], topic: str, callers: int, size: int, per_request: int = 1) -> Round:
@@ -145,10 +151,9 @@ def report(name: str, rounds: list[Round]) -> None:
 
 async def main() -> None:
     """All measurements, about three minutes."""
-    with tempfile.TemporaryDirectory(prefix="floodmark-bench-") as base:
-        print(measure(Path(base)))
-        async with cluster(Path(base)) as urls:
-            await _run_all(urls)
+    print(measure())
+    with cluster() as urls:
+        await _run_all(urls)
 
 
 async def _run_all(urls: list[str]) -> None:

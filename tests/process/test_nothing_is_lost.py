@@ -6,8 +6,9 @@ import asyncio
 from pathlib import Path
 
 import floodmark
-from storage.verify import verify
 
+from storage.filesystem import RealFileSystem
+from storage.verify import verify
 from tests.process.ledger import Ledger
 from tests.support.processes import ProcessCluster
 
@@ -28,9 +29,8 @@ async def _check_everything(cluster: ProcessCluster, ledger: Ledger) -> None:
     await cluster.kill(*cluster.children)
     digests: dict[str, set[str]] = {}
     for name in cluster.nodes:
-        report = verify(str(cluster.data_dir(name)))
-        assert not report.bad_frames, report.bad_frames
-        for replica in report.replicas:
+        for replica in verify(RealFileSystem(), str(cluster.data_dir(name))):
+            assert replica.is_sound, replica.findings
             digests.setdefault(Path(replica.path).name, set()).add(replica.digest)
     assert len(digests) == PARTITIONS + 1, f"replicas on disk: {sorted(digests)}"
     differing = {group: found for group, found in digests.items() if len(found) > 1 and group != "0"}
