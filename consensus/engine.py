@@ -13,51 +13,20 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 from random import Random
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import pysyncobj
 import pysyncobj.syncobj as library
 from pysyncobj.node import Node
 from pysyncobj.transport import Transport
 
+from consensus.engine_setup import ATTRIBUTES, METHODS, Driver, settings
 from consensus.journal import Journal
 from consensus.types import GroupOptions, Role
 
 VERSION: Final = "0.3.17"
 SOURCE_SHA256: Final = "e8bdf06797085d734df86e24ab4802fe87893dff77268565ec036f7ad4a1cfe4"
-HUGE: Final = 10**15
-STOCK_LEADER_FALLBACK_S: Final = 30.0
 
-_METHODS: Final = (
-    "__connectedToAnyone",
-    "__generateRaftTimeout",
-    "__getCurrentLogIndex",
-    "__getCurrentLogTerm",
-    "__getEntries",
-    "__applyLogEntries",
-    "__sendAppendEntries",
-    "__tryLogCompaction",
-    "__onSetCodeVersion",
-    "__onMessageReceived",
-    "__setCurrentTerm",
-    "__setState",
-)
-_ATTRIBUTES: Final = (
-    "__raftState",
-    "__raftCurrentTerm",
-    "__raftLeader",
-    "__raftCommitIndex",
-    "__raftLastApplied",
-    "__raftElectionDeadline",
-    "__newAppendEntriesTime",
-    "__transferInProgress",
-    "__otherNodes",
-    "__readonlyNodes",
-    "__raftMatchIndex",
-    "__raftNextIndex",
-    "__lastResponseTime",
-    "__noopIDx",
-)
 _FOLLOWER, _CANDIDATE, _LEADER = 0, 1, 2
 _ROLES = {_FOLLOWER: Role.FOLLOWER, _CANDIDATE: Role.CANDIDATE, _LEADER: Role.LEADER}
 
@@ -70,7 +39,7 @@ def _check_library() -> None:
     source = Path(library.__file__).read_bytes()
     if hashlib.sha256(source).hexdigest() != SOURCE_SHA256:
         raise ImportError("pysyncobj's syncobj.py is not the file that the engine was written against")
-    missing = [name for name in _METHODS if not hasattr(pysyncobj.SyncObj, f"_SyncObj{name}")]
+    missing = [name for name in METHODS if not hasattr(pysyncobj.SyncObj, f"_SyncObj{name}")]
     if missing:
         raise ImportError(f"pysyncobj lacks {missing}")
 
@@ -94,19 +63,6 @@ library.createPoller = lambda _kind: _NoPoller()
 library.createJournal = lambda journal: journal
 # Its warnings are about files and sockets that it does not have here.
 logging.getLogger("pysyncobj").setLevel(logging.CRITICAL + 1)
-
-
-class Driver(Protocol):
-    """What the engine asks of the group around it."""
-
-    def engine_sends(self, node: str, message: dict[str, Any]) -> None:
-        """The engine wants ``message`` to reach ``node``."""
-
-    def may_start_election(self) -> bool:
-        """The election deadline has passed: may the engine raise its term and ask for votes?"""
-
-    def replicate(self) -> None:
-        """The engine leads and wants every follower to get what it lacks, and a heartbeat."""
 
 
 class _Collector(Transport):  # type: ignore[misc] # the library is untyped
@@ -142,25 +98,9 @@ class Engine(pysyncobj.SyncObj):  # type: ignore[misc] # the library is untyped
         self._counting = False
         self._has_commands = False
         self._nodes: dict[str, Node] = {}
-        conf = pysyncobj.SyncObjConf(
-            autoTick=False,
-            journalFile=journal,
-            commandsQueueSize=0,
-            commandsWaitLeader=False,
-            dynamicMembershipChange=False,
-            appendEntriesUseBatch=True,
-            appendEntriesBatchSizeBytes=HUGE,
-            appendEntriesPeriod=options.heartbeat_s,
-            raftMinTimeout=options.election_timeout_min_s,
-            raftMaxTimeout=options.election_timeout_max_s,
-            connectionTimeout=options.election_timeout_max_s * 10,
-            leaderFallbackTimeout=leader_fallback_s,
-            useFork=False,
-            logCompactionMinEntries=HUGE,
-            logCompactionMinTime=HUGE,
-        )
+        conf = pysyncobj.SyncObjConf(journalFile=journal, **settings(options, leader_fallback_s))
         super().__init__(self._node(node_id), [], conf, transport=_Collector(driver))
-        missing = [name for name in _ATTRIBUTES if not hasattr(self, f"_SyncObj{name}")]
+        missing = [name for name in ATTRIBUTES if not hasattr(self, f"_SyncObj{name}")]
         assert not missing, f"pysyncobj lacks {missing}"
         self._SyncObj__raftLastApplied = self._SyncObj__raftCommitIndex
         if self.term > journal.getCurrentTerm():

@@ -7,17 +7,15 @@ host calls ``step()``, then ``take_outbox()``.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from random import Random
 
 from floodmark.frame import FrameKind
 
 from consensus import membership as members
-from consensus.checkpoint import State
+from consensus.group_view import GroupView
 from consensus.journal import Pending
 from consensus.parts import Parts
-from consensus.probation import Stage
 from consensus.safeguards import ALL
 from consensus.safeguards import Safeguard as Safeguard  # noqa: PLC0414 # tests take it from here
 from consensus.types import (
@@ -29,18 +27,14 @@ from consensus.types import (
     Message,
     NotLeader,
     Proposal,
-    Role,
     StateMachine,
 )
 from storage.errors import LogFailed, StorageError
 from storage.log import Log
 from storage.vote import VoteFile
 
-COMMIT_NOTICE_HEARTBEATS = 0.2
-"""Followers hear of a commit after this part of a heartbeat when no append carries it to them before."""
 
-
-class Group:
+class Group(GroupView):
     """See docs/ARCHITECTURE.md for the contract.
 
     ``voting=False`` says that this replica's data, votes included, is gone. ``safeguards`` is for tests,
@@ -65,14 +59,11 @@ class Group:
         self.group_id = group_id
         self.node_id = node_id
         self.log = log
-        self.failed: Exception | None = None
-        """Why this replica is of no more use; after this it takes part in nothing."""
+        self.failed = None
         self._stopped = False
         self._clock = clock
         self._machine = machine
         self._inbox: list[tuple[str, Message]] = []
-        self._was_leader = False
-        self._was_flushed = False
         self._parts = Parts(
             node_id=node_id,
             log=log,
@@ -86,8 +77,7 @@ class Group:
             safeguards=safeguards,
         )
         self._core = self._parts.core
-        self._stored_stage = Stage.SOUND
-        self._store_stage()
+        self._parts.checkpoints.store_stage()
 
     # Inputs.
 
@@ -164,7 +154,7 @@ class Group:
     def flushed(self, durable_index: int) -> None:
         """``log.sync()`` has returned this; what waited for it goes on in the next step."""
         assert durable_index >= 0, "an index"
-        self._was_flushed = True
+        self._parts.was_flushed = True
 
     def flush_failed(self, error: StorageError) -> None:
         """``log.write()`` or ``log.sync()`` failed: this replica is of no more use."""
@@ -181,7 +171,7 @@ class Group:
             for source, message in inbox:
                 parts.dispatcher.take(source, message)
             if not self._core.asleep:
-                self._turn()
+                parts.turn()
         except StorageError as error:
             self._fail(error)
         except BaseException:
@@ -200,121 +190,23 @@ class Group:
 
     def checkpoint(self) -> None:
         """Store where to go on after a restart, durably. Blocks on the disk."""
-        self.log.checkpoint(self.checkpoint_state(), index=self._core.applied_index)
+        self._parts.checkpoints.store()
 
     def checkpoint_state(self) -> bytes:
         """What ``checkpoint`` stores; for a host that calls ``log.checkpoint`` in a thread."""
-        core = self._core
-        commit = core.applied_index if Safeguard.C3 in core.safeguards else core.engine.commit_index
-        state = State(
-            commit,
-            core.applied_index,
-            core.applied_offset,
-            core.members.history,
-            self._parts.probation.stage,
-            self._machine.snapshot(),
-        )
-        return state.encode()
+        return self._parts.checkpoints.state()
 
     def compact(self, before_index: int | None = None) -> int:
         """Checkpoint, then drop whole segments of applied entries below ``before_index`` (None: all of them).
 
         Returns the log's new base index.
         """
-        limit = self._core.applied_index + 1
-        self.checkpoint()
-        return self.log.trim(before_index=limit if before_index is None else min(limit, before_index))
-
-    # Outputs.
+        return self._parts.checkpoints.compact(before_index)
 
     def take_outbox(self) -> list[tuple[str, Message]]:
         """Messages that may leave now, in order, as (node, message)."""
         outbox, self._core.outbox = self._core.outbox, []
         return outbox
-
-    @property
-    def needs_flush(self) -> bool:
-        """Whether the log holds entries that are not durable yet."""
-        return self.failed is None and self.log.durable_index < self.log.last_index
-
-    @property
-    def next_deadline(self) -> float:
-        """When a step is due though nothing arrives; inf while asleep."""
-        core, parts = self._core, self._parts
-        if self.failed is not None or self._stopped or core.asleep:
-            return math.inf
-        if parts.applier.is_behind:
-            return core.now
-        engine = core.engine
-        deadline = min(parts.reads.deadline, parts.transfer.deadline)
-        if engine.is_leader:
-            deadline = min(deadline, engine.heartbeat_due)
-        elif parts.prevote.may_campaign:
-            expired = engine.election_deadline < core.now
-            deadline = min(deadline, parts.prevote.retry_at if expired else engine.election_deadline)
-        # The engine acts strictly after its deadlines.
-        return math.nextafter(deadline, math.inf)
-
-    # State.
-
-    @property
-    def role(self) -> Role:
-        """What this replica is now."""
-        return self._core.engine.role if self._core.members.is_voter else Role.LEARNER
-
-    @property
-    def term(self) -> int:
-        """The highest term that this replica knows of."""
-        return self._core.engine.term
-
-    @property
-    def leader(self) -> str | None:
-        """Who leads that term, as far as is known here."""
-        return self._core.engine.leader
-
-    @property
-    def membership(self) -> Membership:
-        """The members in force."""
-        return self._core.members.current
-
-    @property
-    def commit_index(self) -> int:
-        """The last entry that is known committed."""
-        return self._core.engine.commit_index
-
-    @property
-    def applied_index(self) -> int:
-        """The last entry that the machine has seen: committed, and durable here."""
-        return self._core.applied_index
-
-    @property
-    def high_watermark(self) -> int:
-        """Records below this offset are committed, and durable here."""
-        return self._core.applied_offset
-
-    @property
-    def is_ready_leader(self) -> bool:
-        """Whether this replica leads and has applied all that was committed before it did."""
-        engine = self._core.engine
-        return engine.is_leader and self._core.applied_index >= engine.noop_index
-
-    @property
-    def asleep(self) -> bool:
-        """Quiescent: nothing to do, and no heartbeats."""
-        return self._core.asleep
-
-    @property
-    def may_vote(self) -> bool:
-        """False while this replica has lost data and not regained it."""
-        return self._parts.probation.may_vote
-
-    def match_of(self, node: str) -> int:
-        """On a leader: up to where a member is known to have its log."""
-        return self.log.durable_index if node == self.node_id else self._parts.replication.match_of(node)
-
-    def is_trusted(self, node: str) -> bool:
-        """On a leader: False for a member that has said that its data, votes included, is gone."""
-        return self._parts.replication.is_trusted(node)
 
     # Inside.
 
@@ -325,39 +217,6 @@ class Group:
     def _check_runs(self) -> None:
         if self.failed is not None or self._stopped:
             raise GroupStopped(f"this replica does not run: {self.failed or 'it was stopped'}")
-
-    def _turn(self) -> None:
-        core, parts = self._core, self._parts
-        engine = core.engine
-        if self._was_flushed:
-            self._was_flushed = False
-            parts.acks.flushed()
-        commit = engine.commit_index
-        engine.tick()
-        if parts.proposals.drain():
-            parts.quiescence.busy()
-        if engine.is_leader:
-            parts.replication.push()
-            if engine.commit_index != commit:
-                notice = core.now + core.options.heartbeat_s * COMMIT_NOTICE_HEARTBEATS
-                engine.heartbeat_at(min(engine.heartbeat_due, notice))
-                parts.quiescence.busy()
-        elif self._was_leader:
-            parts.reads.leadership_lost()
-        self._was_leader = engine.is_leader
-        parts.applier.advance()
-        parts.probation.look()
-        self._store_stage()
-        parts.transfer.look()
-        parts.reads.look()
-        parts.quiescence.look()
-
-    def _store_stage(self) -> None:
-        """That data was lost, and how far it is regained, must survive the next restart."""
-        stage = self._parts.probation.stage
-        if stage is not self._stored_stage:
-            self.checkpoint()
-            self._stored_stage = stage
 
     def _fail(self, error: Exception) -> None:
         if self.failed is None:

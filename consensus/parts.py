@@ -7,9 +7,11 @@ from typing import Any
 
 from consensus.acknowledge import Acknowledger
 from consensus.apply import Applier
+from consensus.checkpoints import Checkpoints
 from consensus.core import Core
 from consensus.dispatch import Dispatcher
-from consensus.engine import STOCK_LEADER_FALLBACK_S, Engine
+from consensus.engine import Engine
+from consensus.engine_setup import STOCK_LEADER_FALLBACK_S
 from consensus.install import Installer
 from consensus.journal import Journal
 from consensus.prevote import Prevote
@@ -24,6 +26,9 @@ from consensus.transfer import Transfer
 from consensus.types import GroupOptions, Membership, StateMachine
 from storage.log import Log
 from storage.vote import VoteFile
+
+COMMIT_NOTICE_HEARTBEATS = 0.2
+"""Followers hear of a commit after this part of a heartbeat when no append carries it to them before."""
 
 
 class Parts:
@@ -73,6 +78,7 @@ class Parts:
         self.proposals = Proposals(core)
         self.transfer = Transfer(core, self.replication)
         self.quiescence = Quiescence(core, self.replication)
+        self.checkpoints = Checkpoints(core, machine, self.probation)
         self.applier = Applier(core, machine, self.proposals, self.probation)
         self.dispatcher = Dispatcher(
             core,
@@ -84,12 +90,41 @@ class Parts:
             reads=self.reads,
             replication=self.replication,
         )
+        self.was_flushed = False
+        self._was_leader = False
         self.members_changed(core.members.current)
 
     def begin(self, now: float) -> None:
         """Every call from outside starts with the time."""
         self.core.now = now
         Engine.at(now)
+
+    def turn(self) -> None:
+        """The part of a step after its messages: time passes, and what is decided is done."""
+        core = self.core
+        engine = core.engine
+        if self.was_flushed:
+            self.was_flushed = False
+            self.acks.flushed()
+        commit = engine.commit_index
+        engine.tick()
+        if self.proposals.drain():
+            self.quiescence.busy()
+        if engine.is_leader:
+            self.replication.push()
+            if engine.commit_index != commit:
+                notice = core.now + core.options.heartbeat_s * COMMIT_NOTICE_HEARTBEATS
+                engine.heartbeat_at(min(engine.heartbeat_due, notice))
+                self.quiescence.busy()
+        elif self._was_leader:
+            self.reads.leadership_lost()
+        self._was_leader = engine.is_leader
+        self.applier.advance()
+        self.transfer.look()
+        self.reads.look()
+        self.probation.look()
+        self.checkpoints.store_stage()
+        self.quiescence.look()
 
     def members_changed(self, membership: Membership) -> None:
         """A membership came into force, or was rolled back to."""

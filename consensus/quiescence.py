@@ -82,4 +82,5 @@ class Quiescence:
         # An answer that is still under way would wake this replica up again.
         latest = self._replication.round
         peers = (self._replication.peers[name] for name in awake)
-        return all(peer.match == last and peer.acked_round == latest for peer in peers)
+        # Whoever has lost its data has yet to say that it is trusted again.
+        return all(peer.match == last and peer.acked_round == latest and peer.trusted for peer in peers)

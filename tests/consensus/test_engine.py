@@ -26,7 +26,7 @@ def test_another_source_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_missing_private_name_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """What engine.py overrides has to be there to be overridden."""
-    monkeypatch.setattr(engine, "_METHODS", ("__noSuchThing",))
+    monkeypatch.setattr(engine, "METHODS", ("__noSuchThing",))
     with pytest.raises(ImportError, match="noSuchThing"):
         engine._check_library()
 

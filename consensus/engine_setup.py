@@ -1,0 +1,74 @@
+"""What the engine is started with and relies on, as plain values that engine.py brings to the library."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Protocol
+
+from consensus.types import GroupOptions
+
+HUGE: Final = 10**15
+STOCK_LEADER_FALLBACK_S: Final = 30.0
+
+METHODS: Final = (
+    "__connectedToAnyone",
+    "__generateRaftTimeout",
+    "__getCurrentLogIndex",
+    "__getCurrentLogTerm",
+    "__getEntries",
+    "__applyLogEntries",
+    "__sendAppendEntries",
+    "__tryLogCompaction",
+    "__onSetCodeVersion",
+    "__onMessageReceived",
+    "__setCurrentTerm",
+    "__setState",
+)
+ATTRIBUTES: Final = (
+    "__raftState",
+    "__raftCurrentTerm",
+    "__raftLeader",
+    "__raftCommitIndex",
+    "__raftLastApplied",
+    "__raftElectionDeadline",
+    "__newAppendEntriesTime",
+    "__transferInProgress",
+    "__otherNodes",
+    "__readonlyNodes",
+    "__raftMatchIndex",
+    "__raftNextIndex",
+    "__lastResponseTime",
+    "__noopIDx",
+)
+
+
+class Driver(Protocol):
+    """What the engine asks of the group around it."""
+
+    def engine_sends(self, node: str, message: dict[str, Any]) -> None:
+        """The engine wants ``message`` to reach ``node``."""
+
+    def may_start_election(self) -> bool:
+        """The election deadline has passed: may the engine raise its term and ask for votes?"""
+
+    def replicate(self) -> None:
+        """The engine leads and wants every follower to get what it lacks, and a heartbeat."""
+
+
+def settings(options: GroupOptions, leader_fallback_s: float) -> dict[str, Any]:
+    """What the library is told. It never compacts, forks, forwards or splits: its sizes are out of reach."""
+    return {
+        "autoTick": False,
+        "commandsQueueSize": 0,
+        "commandsWaitLeader": False,
+        "dynamicMembershipChange": False,
+        "appendEntriesUseBatch": True,
+        "appendEntriesBatchSizeBytes": HUGE,
+        "appendEntriesPeriod": options.heartbeat_s,
+        "raftMinTimeout": options.election_timeout_min_s,
+        "raftMaxTimeout": options.election_timeout_max_s,
+        "connectionTimeout": options.election_timeout_max_s * 10,
+        "leaderFallbackTimeout": leader_fallback_s,
+        "useFork": False,
+        "logCompactionMinEntries": HUGE,
+        "logCompactionMinTime": HUGE,
+    }

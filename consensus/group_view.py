@@ -1,0 +1,104 @@
+"""What a group shows of itself: free to read between steps, and nothing here changes anything."""
+
+from __future__ import annotations
+
+import math
+
+from consensus.core import Core
+from consensus.parts import Parts
+from consensus.types import Membership, Role
+from storage.log import Log
+
+
+class GroupView:
+    """The state of one replica, for its host and its users."""
+
+    node_id: str
+    log: Log
+    failed: Exception | None
+    """Why this replica is of no more use; after this it takes part in nothing."""
+    _stopped: bool
+    _core: Core
+    _parts: Parts
+
+    @property
+    def needs_flush(self) -> bool:
+        """Whether the log holds entries that are not durable yet."""
+        return self.failed is None and self.log.durable_index < self.log.last_index
+
+    @property
+    def next_deadline(self) -> float:
+        """When a step is due though nothing arrives; inf while asleep."""
+        core, parts = self._core, self._parts
+        if self.failed is not None or self._stopped or core.asleep:
+            return math.inf
+        if parts.applier.is_behind:
+            return core.now
+        engine = core.engine
+        deadline = min(parts.reads.deadline, parts.transfer.deadline)
+        if engine.is_leader:
+            deadline = min(deadline, engine.heartbeat_due)
+        elif parts.prevote.may_campaign:
+            expired = engine.election_deadline < core.now
+            deadline = min(deadline, parts.prevote.retry_at if expired else engine.election_deadline)
+        # The engine acts strictly after its deadlines.
+        return math.nextafter(deadline, math.inf)
+
+    @property
+    def role(self) -> Role:
+        """What this replica is now."""
+        return self._core.engine.role if self._core.members.is_voter else Role.LEARNER
+
+    @property
+    def term(self) -> int:
+        """The highest term that this replica knows of."""
+        return self._core.engine.term
+
+    @property
+    def leader(self) -> str | None:
+        """Who leads that term, as far as is known here."""
+        return self._core.engine.leader
+
+    @property
+    def membership(self) -> Membership:
+        """The members in force."""
+        return self._core.members.current
+
+    @property
+    def commit_index(self) -> int:
+        """The last entry that is known committed."""
+        return self._core.engine.commit_index
+
+    @property
+    def applied_index(self) -> int:
+        """The last entry that the machine has seen: committed, and durable here."""
+        return self._core.applied_index
+
+    @property
+    def high_watermark(self) -> int:
+        """Records below this offset are committed, and durable here."""
+        return self._core.applied_offset
+
+    @property
+    def is_ready_leader(self) -> bool:
+        """Whether this replica leads and has applied all that was committed before it did."""
+        engine = self._core.engine
+        return engine.is_leader and self._core.applied_index >= engine.noop_index
+
+    @property
+    def asleep(self) -> bool:
+        """Quiescent: nothing to do, and no heartbeats."""
+        return self._core.asleep
+
+    @property
+    def may_vote(self) -> bool:
+        """False while this replica has lost data and not regained it."""
+        return self._parts.probation.may_vote
+
+    def match_of(self, node: str) -> int:
+        """On a leader: up to where a member is known to have its log."""
+        return self.log.durable_index if node == self.node_id else self._parts.replication.match_of(node)
+
+    def is_trusted(self, node: str) -> bool:
+        """On a leader: False for a member that has said that its data, votes included, is gone."""
+        return self._parts.replication.is_trusted(node)
