@@ -1,4 +1,4 @@
-"""Requests a second of the HTTP side alone, over a broker in memory: what is left of it when nothing is stored.
+"""Requests a second of the HTTP side alone, over a broker in memory.
 
 Run ``python -m bench.http`` from the checkout. The server has a process of its own; so has the client.
 """
@@ -19,10 +19,10 @@ import psutil
 import uvloop
 from floodmark import batch
 from floodmark.record import Record
+
 from node.http.app import create_app
 from node.http.server import HttpServer
 from node.http.settings import HttpSettings
-
 from tests.http.memory_broker import MemoryCluster
 
 SECONDS = 3.0

@@ -83,14 +83,10 @@ def _refusal(
             suppressed=quiet.take_suppressed(known.code),
             exc_info=error if unexpected else None,
         )
-    if request.task is not None and _has_started(request):
+    if request.writer.output_size > 0:
         # Half of an answer is out: only a broken connection can still tell that something failed.
         raise ConnectionResetError("failed in the middle of an answer") from error
     answer = problems.respond(known, request_id, status=status, headers=headers)
     if isinstance(error, RequestTimeout | RequestPayloadError):
         answer.force_close()
     return answer
-
-
-def _has_started(request: web.Request) -> bool:
-    return request.writer.output_size > 0

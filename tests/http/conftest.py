@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,13 @@ from node.http.app import create_app
 from node.http.server import HttpServer
 from node.http.settings import HttpSettings
 from tests.http.memory_broker import MemoryBroker, MemoryCluster
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return once it holds; fail after a while."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110  -- what is waited for happens inside of the server
+            await asyncio.sleep(0.005)
 
 
 @dataclass

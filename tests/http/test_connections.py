@@ -13,7 +13,7 @@ from floodmark.record import Record
 
 from node.http.admission import Admission
 from node.http.settings import HttpSettings
-from tests.http.conftest import Harness
+from tests.http.conftest import Harness, until
 
 RECORDS = "/v1/topics/t/partitions/0/records"
 POST = f"POST {RECORDS} HTTP/1.1\r\nHost: x\r\n".encode()
@@ -94,8 +94,7 @@ async def test_connections_beyond_the_cap_are_refused(http: Harness) -> None:
         assert (await http.call("GET", "/healthz")).status == 200
         for _, used in held:
             used.close()
-        while http.servers["n1"].admission.total > 1:
-            await asyncio.sleep(0.01)
+        await until(lambda: http.servers["n1"].admission.total <= 1)
         assert (await http.raw(GET + b"Connection: close\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
 
 
@@ -145,9 +144,7 @@ async def test_a_client_that_leaves_ends_its_long_poll(http: Harness) -> None:
     writer.write(f"GET {RECORDS}?wait=60s HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     await log.awaited()
     writer.close()
-    async with asyncio.timeout(10):
-        while log.waiters:
-            await asyncio.sleep(0.01)
+    await until(lambda: not log.waiters)
 
 
 async def test_a_client_that_leaves_in_its_body_stores_nothing(http: Harness) -> None:
@@ -155,12 +152,9 @@ async def test_a_client_that_leaves_in_its_body_stores_nothing(http: Harness) ->
     await http.make_topic()
     _, writer = await asyncio.open_connection(*http.address)
     writer.write(POST + b"Content-Length: 1000\r\n\r\n" + b'{"value":1}')
-    async with asyncio.timeout(10):
-        while not http.broker.budget.used:
-            await asyncio.sleep(0)
-        writer.close()
-        while http.broker.budget.used:
-            await asyncio.sleep(0)
+    await until(lambda: http.broker.budget.used > 0)
+    writer.close()
+    await until(lambda: http.broker.budget.used == 0)
     assert (await http.call("GET", RECORDS)).json["high_watermark"] == 0
 
 
@@ -169,8 +163,7 @@ async def test_stopping_lets_a_running_produce_end(http: Harness) -> None:
     await http.make_topic()
     reader, writer = await asyncio.open_connection(*http.address)
     writer.write(POST + b"Content-Type: application/json\r\nContent-Length: 11\r\n\r\n" + b'{"val')
-    while not http.broker.budget.used:
-        await asyncio.sleep(0)
+    await until(lambda: http.broker.budget.used > 0)
     stopping = asyncio.create_task(http.servers.pop("n1").stop(5.0))
     await asyncio.sleep(0)
     writer.write(b'ue":1')
