@@ -13,6 +13,10 @@ from collections.abc import Callable
 
 from consensus.host_types import Slot
 
+_DEADLINES_PER_TURN = 32
+"""When more are due, messages are read in between: what a group waits for may have come long ago, and a
+thousand elections at once would only outdate each other."""
+
 
 class Scheduler:
     """``run`` steps a batch of slots; it calls ``at`` for each with its next deadline."""
@@ -79,7 +83,9 @@ class Scheduler:
     def _time_is_up(self) -> None:
         self._timer = None
         now = self._clock()
-        while self._heap and self._heap[0][0] <= now:
+        for _ in range(_DEADLINES_PER_TURN):
+            if not self._heap or self._heap[0][0] > now:
+                break
             at, _, slot = heapq.heappop(self._heap)
             if at != slot.timer_at:
                 continue
