@@ -32,6 +32,8 @@ def restored(
     before_base = log.base_index - 1
     if log.checkpoint_state:
         state = checkpoint.decode(log.checkpoint_state)
+        if state.applied < before_base:
+            _refuse_without_state(core, machine)
         machine.restore(state.machine)
     else:
         _refuse_without_state(core, machine)
