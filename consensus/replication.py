@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 APPENDS_PER_STEP_MAX: Final = 4
 """Messages with entries to one follower in one step; acknowledgements bring the next ones."""
+APPEND_BYTES_AIM: Final = 1 << 20
+"""Entries in one append, where one entry alone is not larger: others share the link, and the disk's time."""
 
 
 class Peer:
@@ -191,7 +193,7 @@ class Replication:
     def _collect(self, first: int) -> tuple[list[Frame], int]:
         log = self._core.log
         last = min(log.last_index, first + APPEND_FRAMES_MAX - 1)
-        size_max = self._core.options.append_bytes_max
+        size_max = min(self._core.options.append_bytes_max, APPEND_BYTES_AIM)
         frames: list[Frame] = []
         size = 0
         for frame in log.frames(first, last):
