@@ -42,7 +42,7 @@ class Cluster:
         self.first_voters = frozenset(self.names[:voters])
         self.encodes = rng.random() < 0.6
         """Whether messages go through the real wire codec; the other runs are faster."""
-        duplicates = self.rng("duplicates")
+        self._duplicates = self.rng("duplicates")
         self.network: Network[Message] = Network(
             self.names,
             self.scheduler,
@@ -52,7 +52,7 @@ class Cluster:
             deliver=self._deliver,
             notify=self._notify,
             silent=lambda node, peer: self.replicas[node].silent(peer),
-            repeats=lambda _: 2 if profile.duplicate and duplicates.random() < profile.duplicate else 1,
+            again=self._again,
         )
         drift = profile.clock_drift
         self.replicas = {
@@ -123,6 +123,13 @@ class Cluster:
     def _deliver(self, source: str, target: str, message: Message) -> None:
         self.note(target, f"gets {message.kind} of {source}")
         self.replicas[target].deliver(source, message)
+
+    def _again(self, message: Message) -> float | None:
+        """When answers come a second time, in the runs where they do."""
+        chance = self.profile.duplicate
+        if not chance or message.kind not in ("ack", "vote") or self._duplicates.random() >= chance:
+            return None
+        return self._duplicates.choice((0.0, self._duplicates.uniform(0.0, 2.0)))
 
     def _notify(self, source: str, target: str, up: bool) -> None:
         self.replicas[source].link(target, up)

@@ -34,7 +34,15 @@ class Inspector:
         replica.look_at_disk()
         is_leader = group.role == Role.LEADER
         commit = group.commit_index
-        view = View(group.term, is_leader, commit, group.high_watermark, vote.term, vote.voted_for)
+        view = View(
+            group.term,
+            is_leader,
+            commit,
+            group.high_watermark,
+            vote.term,
+            vote.voted_for,
+            group.membership.voters,
+        )
         if view != replica.last_view:
             self._cluster.watch.look(replica.name, view)
             before = replica.last_view

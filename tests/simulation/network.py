@@ -76,7 +76,7 @@ class Network(Generic[M]):
         deliver: Callable[[str, str, M], None],
         notify: Callable[[str, str, bool], None],
         silent: Callable[[str, str], None] = lambda _node, _peer: None,
-        repeats: Callable[[M], int] = lambda _: 1,
+        again: Callable[[M], float | None] = lambda _: None,
     ) -> None:
         self.options = options
         self.links: dict[tuple[str, str], Link[M]] = {
@@ -95,7 +95,7 @@ class Network(Generic[M]):
         self._deliver = deliver
         self._notify = notify
         self._silent = silent
-        self._repeats = repeats
+        self._again = again
         self._told_silent: set[tuple[str, str]] = set()
         scheduler.after(BEAT_S, self._beat)
 
@@ -199,8 +199,15 @@ class Network(Generic[M]):
             return
         self.heard[link.source, link.target] = self._scheduler.now
         self._told_silent.discard((link.source, link.target))
-        for _ in range(self._repeats(message)):
-            self.delivered += 1
+        self.delivered += 1
+        self._deliver(link.source, link.target, message)
+        delay = self._again(message)
+        if delay is not None:
+            self._scheduler.after(delay, lambda: self._hand_over_again(link, message))
+
+    def _hand_over_again(self, link: Link[M], message: M) -> None:
+        """Worse than what links promise: a message that has come before comes once more, late."""
+        if self.alive[link.target]:
             self._deliver(link.source, link.target, message)
 
     def _detected(self, link: Link[M], epoch: int) -> None:

@@ -30,7 +30,7 @@ class Profile:
     segment_bytes: int = 4096
     clock_drift: float = 0.0
     duplicate: float = 0.0
-    """Chance that a message that was handed over is handed over again."""
+    """Chance that an acknowledgement or a vote that was handed over is handed over again, perhaps late."""
     extra: dict[str, float] = field(default_factory=dict)
     """How often the workload's rarer operations come, per virtual second."""
 
@@ -70,13 +70,13 @@ PROFILES: tuple[Profile, ...] = (
         "many restarts",
         {"crash": 2.0, "power failure": 0.3},
         flush_s=(0.001, 0.05),
-        extra=_USUAL | {"checkpoint": 1.5},
+        extra=_USUAL | {"checkpoint": 4.0},
     ),
     Profile(
         "slow disks",
         {"crash": 0.4, "power failure": 0.2, "isolate": 0.15, "slow disk": 0.3},
         flush_s=(0.01, 0.3),
-        extra=_USUAL,
+        extra=_USUAL | {"checkpoint": 4.0},
     ),
     Profile(
         "failing disks",
@@ -129,11 +129,11 @@ PROFILES: tuple[Profile, ...] = (
     ),
     Profile(
         "late and twice",
-        {"stall": 0.8, "stall node": 0.5, "isolate": 0.3, "crash": 0.2},
+        {"stall": 0.8, "stall node": 0.3, "isolate": 0.5, "cut pair": 0.6, "crash": 0.2},
         voters=(3, 5, 5),
-        delay_s=(0.001, 0.15),
-        duplicate=0.2,
-        extra=_USUAL | {"transfer": 0.4},
+        delay_s=(0.001, 0.05),
+        duplicate=0.3,
+        extra=_USUAL | {"transfer": 0.6},
     ),
     Profile(
         "alone",

@@ -104,6 +104,7 @@ def _view(**changes: object) -> View:
         "high_watermark": 9,
         "vote_term": 3,
         "voted_for": None,
+        "voters": frozenset({"n1", "n2", "n3"}),
     }
     return View(**{**values, **changes})  # type: ignore[arg-type]
 
@@ -145,12 +146,23 @@ def test_a_vote_is_remembered_across_a_crash_and_not_across_a_new_disk() -> None
 def test_two_leaders_of_one_term_are_found() -> None:
     """A term has one leader, however long ago the other one led."""
     watch = Watch()
-    for node in ("n1", "n2"):
+    for node in ("n1", "n2", "n3"):
         watch.started(node)
-    watch.look("n1", _view(is_leader=True))
+    watch.look("n3", _view(voted_for="n1"))
+    watch.look("n1", _view(is_leader=True, voted_for="n1"))
     watch.look("n1", _view(term=4, vote_term=4))
     with pytest.raises(Violation, match="one leader per term"):
         watch.look("n2", _view(is_leader=True))
+
+
+def test_a_leader_without_a_majority_of_votes_is_found() -> None:
+    """Votes are counted on the voters' disks, whatever the candidate has counted."""
+    watch = Watch()
+    for node in ("n1", "n2"):
+        watch.started(node)
+    watch.look("n2", _view(voted_for="n3"))
+    with pytest.raises(Violation, match="leaders are elected by a majority"):
+        watch.look("n1", _view(is_leader=True, voted_for="n1"))
 
 
 def test_a_frame_applied_twice_or_left_out_is_found() -> None:

@@ -17,6 +17,7 @@ class View:
     high_watermark: int
     vote_term: int
     voted_for: str | None
+    voters: frozenset[str]
 
 
 @dataclass(slots=True)
@@ -33,6 +34,8 @@ class Watch:
         self.leader_of: dict[int, str] = {}
         self._running: dict[str, _Seen] = {}
         self._vote: dict[str, tuple[int, str | None]] = {}
+        self._votes: dict[tuple[int, str], set[str]] = {}
+        """Who ever voted, durably, by (term, for whom)."""
 
     def started(self, node: str) -> None:
         """A process starts: what it knew in memory is gone, its vote file is not."""
@@ -62,18 +65,28 @@ class Watch:
                 lambda: f"{node}: {seen.high_watermark} to {view.high_watermark}",
             )
             seen.high_watermark = view.high_watermark
-        if view.is_leader:
-            leader = self.leader_of.setdefault(view.term, node)
-            require(
-                leader == node,
-                "one leader per term",
-                lambda: f"term {view.term} has the leaders {leader} and {node}",
-            )
         self._look_at_vote(node, view.vote_term, view.voted_for)
+        if view.is_leader:
+            self._look_at_leader(node, view)
         require(
             view.vote_term >= view.term,
             "terms are durable",
             lambda: f"{node} works in term {view.term}, its disk has {view.vote_term}",
+        )
+
+    def _look_at_leader(self, node: str, view: View) -> None:
+        if view.term not in self.leader_of:
+            votes = self._votes.get((view.term, node), set()) & view.voters
+            require(
+                2 * len(votes) > len(view.voters),
+                "leaders are elected by a majority",
+                lambda: f"{node} leads term {view.term} by {sorted(votes)} of {sorted(view.voters)}",
+            )
+        leader = self.leader_of.setdefault(view.term, node)
+        require(
+            leader == node,
+            "one leader per term",
+            lambda: f"term {view.term} has the leaders {leader} and {node}",
         )
 
     def _look_at_vote(self, node: str, term: int, voted_for: str | None) -> None:
@@ -88,3 +101,5 @@ class Watch:
                 lambda: f"{node} had durably voted for {known[1]} in term {known[0]}, now {now}",
             )
         self._vote[node] = now
+        if voted_for is not None:
+            self._votes.setdefault((term, voted_for), set()).add(node)

@@ -1,0 +1,22 @@
+"""With any one safeguard taken away, the simulator finds what it is for."""
+
+from __future__ import annotations
+
+import pytest
+
+from consensus.safeguards import Safeguard
+from tests.simulation.run import simulate
+
+FOUND_BY = {
+    Safeguard.C1: 23,
+}
+"""For each a seed that fails without it; docs/TESTING.md says how many seeds it takes to come upon one."""
+
+
+@pytest.mark.parametrize("safeguard", sorted(FOUND_BY, key=lambda item: item.name), ids=lambda s: s.name)
+def test_the_simulator_finds_a_missing_safeguard(safeguard: Safeguard) -> None:
+    """The recorded seed breaks a promise without the safeguard, and none with it."""
+    seed = FOUND_BY[safeguard]
+    assert simulate(seed, disabled=frozenset({safeguard})).rule is not None
+    kept = simulate(seed)
+    assert kept.failure is None, kept.failure
