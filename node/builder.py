@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -13,7 +14,7 @@ import structlog
 from consensus.group import Group
 from consensus.host import GroupHost
 from consensus.host_types import HostHooks, Waiters
-from consensus.types import Membership, StateMachine
+from consensus.types import GroupOptions, Membership, StateMachine
 from node.appender import Appender
 from node.budget import ByteBudget
 from node.identity import NodeIdentity
@@ -27,6 +28,9 @@ from node.settings import Settings
 
 CAMPAIGN_AFTER_S: Final = (0.03, 0.1, 0.25)
 """When the preferred leader of a new group asks for votes: the others may need a moment to have it too."""
+
+GROUPS_PER_TIMEOUT: Final = 200
+"""Groups on one node for which the configured election timeouts are long enough; more get longer ones."""
 
 _log = structlog.get_logger(__name__)
 
@@ -42,7 +46,6 @@ class Builder:
         self.failure: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self.leadership_changed = asyncio.Event()
         self.on_metadata_commit: Callable[[], None] = lambda: None
-        self._options = settings.raft.options()
 
     def hooks(self, presence: Presence) -> HostHooks:
         """For the host."""
@@ -55,8 +58,25 @@ class Builder:
             on_announcement=presence.heard,
         )
 
-    def group(self, group_id: int, opened: Opened, machine: StateMachine, members: Membership) -> Group:
-        """One replica's group."""
+    def options(self, groups: int) -> GroupOptions:
+        """Timing for a node with so many groups.
+
+        Every election costs each voter an fsync. When a node with many groups stalls, all of them elect at
+        once, and that must take less time than the timeouts, or they would never come to an end.
+        """
+        options = self.settings.raft.options()
+        factor = max(1.0, groups / GROUPS_PER_TIMEOUT)
+        return replace(
+            options,
+            election_timeout_min_s=options.election_timeout_min_s * factor,
+            election_timeout_max_s=options.election_timeout_max_s * factor,
+            leader_fallback_s=options.leader_fallback_s * factor,
+        )
+
+    def group(
+        self, group_id: int, opened: Opened, machine: StateMachine, members: Membership, *, groups: int = 1
+    ) -> Group:
+        """One replica's group, on a node that has ``groups`` of them."""
         return Group(
             group_id=group_id,
             node_id=self.identity.node_id,
@@ -66,15 +86,16 @@ class Builder:
             membership=members,
             clock=time.monotonic,
             random=random.Random(),
-            options=self._options,
+            options=self.options(groups),
             voting=not opened.lost,
         )
 
-    def replica(self, host: GroupHost, entry: PartitionEntry, opened: Opened) -> Replica:
+    def replica(self, host: GroupHost, entry: PartitionEntry, opened: Opened, groups: int) -> Replica:
         """One partition's replica."""
         limits = self.settings.limits
         table = ProducerTable(limits.producers_per_partition_max)
-        group = self.group(entry.group_id, opened, table, Membership(frozenset(entry.replicas)))
+        members = Membership(frozenset(entry.replicas))
+        group = self.group(entry.group_id, opened, table, members, groups=groups)
         budget = ByteBudget(limits.inflight_partition_bytes, "this partition")
         appender = Appender(host, entry.group_id, opened.log, table, budget)
         flushed = self.flushed[entry.group_id] = Waiters()

@@ -37,8 +37,8 @@ _log = structlog.get_logger(__name__)
 class MakeReplica(Protocol):
     """Puts the parts of one replica together; wiring.py has the only one."""
 
-    def __call__(self, entry: PartitionEntry, opened: Opened) -> Replica:
-        """The replica, not running yet."""
+    def __call__(self, entry: PartitionEntry, opened: Opened, groups: int) -> Replica:
+        """The replica, not running yet, on a node that is to have ``groups`` of them."""
 
 
 class Replicas:
@@ -118,7 +118,9 @@ class Replicas:
             failed = failed or len(there) < len(chunk)
             new = there.keys() - self._registry.groups
             # A group that was lost stores that itself when it is made; only then may it count as known.
-            replicas = {group: self._make(wanted[group][1], files) for group, files in there.items()}
+            replicas = {
+                group: self._make(wanted[group][1], files, len(wanted)) for group, files in there.items()
+            }
             if new:
                 await self._in_thread(self._registry.created, new)
             for group, replica in replicas.items():

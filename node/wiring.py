@@ -84,7 +84,7 @@ def build(settings: Settings, identity: NodeIdentity, registry: Registry, secret
         machine=machine,
         store=store,
         registry=registry,
-        make=lambda entry, opened: builder.replica(host, entry, opened),
+        make=lambda entry, opened, groups: builder.replica(host, entry, opened, groups),
         executor=executor,
         on_added=lambda entry: builder.campaign_early(host, entry.group_id, entry.replicas[0]),
         on_removed=lambda group: builder.flushed.pop(group, None),
