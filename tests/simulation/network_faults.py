@@ -27,6 +27,7 @@ class NetworkFaults:
             "stall": self._stall,
             "stall node": self._stall_node,
             "slow link": self._slow_link,
+            "depose": self._depose,
         }
 
     def _pair(self) -> Pair:
@@ -102,3 +103,39 @@ class NetworkFaults:
             link.extra_delay_s = 0.0
 
         self._later(0.5, 3.0, quick)
+
+    def _depose(self) -> None:
+        """A leader is cut off with one follower, deposed, brought back, and then hears that follower's past.
+
+        Until the old leader leads again, the follower stays away from everybody, and its answers wait.
+        """
+        network = self._cluster.network
+        leader = self._pick()
+        follower = self._rng.choice([name for name in self._cluster.names if name != leader])
+        rest = [name for name in self._cluster.names if name not in (leader, follower)]
+        around_leader = [pair for name in rest for pair in ((leader, name), (name, leader))]
+        around_follower = [pair for name in rest for pair in ((follower, name), (name, follower))]
+        self._note(f"cuts off {leader} with {follower}, whose answers wait")
+        network.set_stalled(follower, leader, True)
+        for link in around_leader + around_follower:
+            network.set_cut(*link, True)
+
+        def bring_back() -> None:
+            for link in around_leader:
+                network.set_cut(*link, False)
+            network.set_cut(leader, follower, True)
+            self._cluster.scheduler.after(0.02, lambda: wait(self._cluster.scheduler.now + 3.0))
+
+        def wait(until: float) -> None:
+            leads = any(replica.name == leader for replica in self._cluster.leaders())
+            if not leads and self._cluster.scheduler.now < until:
+                self._cluster.scheduler.after(0.01, lambda: wait(until))
+                return
+            network.set_stalled(follower, leader, False)
+            self._later(0.1, 0.5, mend)
+
+        def mend() -> None:
+            for link in [*around_follower, (leader, follower)]:
+                network.set_cut(*link, False)
+
+        self._later(0.9, 1.3, bring_back)

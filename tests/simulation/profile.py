@@ -129,11 +129,12 @@ PROFILES: tuple[Profile, ...] = (
     ),
     Profile(
         "late and twice",
-        {"stall": 0.8, "stall node": 0.3, "isolate": 0.5, "cut pair": 0.6, "crash": 0.2},
+        {"depose": 0.35, "stall": 0.3, "isolate": 0.1, "crash": 0.1},
         voters=(3, 5, 5),
-        delay_s=(0.001, 0.05),
+        burst_max=10,
+        delay_s=(0.001, 0.02),
         duplicate=0.3,
-        extra=_USUAL | {"transfer": 0.6},
+        extra=_USUAL | {"transfer": 2.0},
     ),
     Profile(
         "alone",

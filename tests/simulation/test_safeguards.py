@@ -13,7 +13,7 @@ FOUND_BY = {
 """For each a seed that fails without it; docs/TESTING.md says how many seeds it takes to come upon one."""
 
 
-@pytest.mark.parametrize("safeguard", sorted(FOUND_BY, key=lambda item: item.name), ids=lambda s: s.name)
+@pytest.mark.parametrize("safeguard", sorted(FOUND_BY, key=str), ids=str)
 def test_the_simulator_finds_a_missing_safeguard(safeguard: Safeguard) -> None:
     """The recorded seed breaks a promise without the safeguard, and none with it."""
     seed = FOUND_BY[safeguard]
