@@ -58,21 +58,6 @@ class Builder:
             on_announcement=presence.heard,
         )
 
-    def options(self, groups: int) -> GroupOptions:
-        """Timing for a node with so many groups.
-
-        Every election costs each voter an fsync. When a node with many groups stalls, all of them elect at
-        once, and that must take less time than the timeouts, or they would never come to an end.
-        """
-        options = self.settings.raft.options()
-        factor = max(1.0, groups / GROUPS_PER_TIMEOUT)
-        return replace(
-            options,
-            election_timeout_min_s=options.election_timeout_min_s * factor,
-            election_timeout_max_s=options.election_timeout_max_s * factor,
-            leader_fallback_s=options.leader_fallback_s * factor,
-        )
-
     def group(
         self, group_id: int, opened: Opened, machine: StateMachine, members: Membership, *, groups: int = 1
     ) -> Group:
@@ -86,7 +71,7 @@ class Builder:
             membership=members,
             clock=time.monotonic,
             random=random.Random(),
-            options=self.options(groups),
+            options=scaled(self.settings.raft.options(), groups),
             voting=not opened.lost,
         )
 
@@ -137,3 +122,18 @@ class Builder:
         waiters = self.flushed.get(group)
         if waiters:
             waiters.changed()
+
+
+def scaled(options: GroupOptions, groups: int) -> GroupOptions:
+    """Timing for a node with so many groups.
+
+    Every election costs each voter an fsync. When a node with many groups stalls, all of them elect at once,
+    and that must take less time than the timeouts, or they would never come to an end.
+    """
+    factor = max(1.0, groups / GROUPS_PER_TIMEOUT)
+    return replace(
+        options,
+        election_timeout_min_s=options.election_timeout_min_s * factor,
+        election_timeout_max_s=options.election_timeout_max_s * factor,
+        leader_fallback_s=options.leader_fallback_s * factor,
+    )
