@@ -5,7 +5,7 @@ Deterministic: the same nodes with the same load give the same placement.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 
 from floodmark.errors import InvalidRequest
@@ -41,7 +41,39 @@ def place(
         load.update(chosen)
         leads[leader] += 1
         placed.append(chosen)
+    while _even_leaders(placed, leads, racks):
+        pass
     return placed
+
+
+def _even_leaders(placed: list[list[str]], leads: Counter[str], nodes: Iterable[str]) -> bool:
+    """Pass one leadership on from a node to one that leads two less; whether that was possible.
+
+    They need not share a partition: the leadership of one partition after the other moves along a chain of
+    nodes, found breadth first, so that the spread in the end is the smallest that the replicas allow.
+    """
+    for start in sorted(nodes, key=lambda node: (-leads[node], node)):
+        came_by: dict[str, tuple[str, int]] = {}
+        queue = deque([start])
+        while queue:
+            node = queue.popleft()
+            if leads[node] <= leads[start] - 2:
+                leads[start] -= 1
+                leads[node] += 1
+                while node != start:
+                    giver, number = came_by[node]
+                    replicas = placed[number]
+                    replicas.remove(node)
+                    replicas.insert(0, node)
+                    node = giver
+                return True
+            for number, replicas in enumerate(placed):
+                if replicas[0] == node:
+                    for other in replicas[1:]:
+                        if other != start and other not in came_by:
+                            came_by[other] = (node, number)
+                            queue.append(other)
+    return False
 
 
 def _choose(racks: dict[str, str], load: Counter[str], leads: Counter[str], count: int) -> list[str]:
