@@ -47,11 +47,13 @@ def cluster() -> Iterator[list[str]]:
     ) as process:
         assert process.stderr is not None
         try:
+            said: list[str] = []
             for line in process.stderr:
+                said.append(line.decode().rstrip())
                 if line.startswith(b"ready:"):
                     break
             else:
-                raise RuntimeError("the cluster did not start")
+                raise RuntimeError(f"the cluster did not start: {said[-5:]}")
             drain = threading.Thread(target=process.stderr.read, daemon=True)
             drain.start()
             yield [word for word in line.decode().split() if word.startswith("http://")]

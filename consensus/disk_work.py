@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from consensus.disk_threads import DiskThreads, Done
 from consensus.host_types import Slot
 from storage.errors import LogFailed, OutOfRange, StorageError
 from storage.log import Log
@@ -34,16 +34,15 @@ class DiskWork:
         self, threads: int, wake: Callable[[Slot], None], on_flush: Callable[[int, float], None]
     ) -> None:
         self.flushes = 0
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="log")
+        self._threads = DiskThreads(threads)
         self._wake = wake
         self._on_flush = on_flush
 
     def flush(self, slot: Slot) -> None:
         """Write and fsync what the log has buffered, unless a thread works on it already."""
         if not slot.io_running:
-            self._begin(slot, lambda: _flush(slot.group.log)).add_done_callback(
-                lambda done: self._flushed(slot, done)
-            )
+            log = slot.group.log
+            self._begin(slot, lambda: _flush(log), lambda result, error: self._flushed(slot, result, error))
 
     async def checkpoint(self, slot: Slot) -> None:
         """Store the group's state, and let the next start scan from there."""
@@ -84,48 +83,59 @@ class DiskWork:
 
     async def run(self, work: Callable[[], T]) -> T:
         """Anything else that may block."""
-        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._threads.submit(work, lambda result, error: _settle(future, result, error))
+        return await future
 
     def stop(self) -> None:
         """Once all groups are idle."""
-        self._executor.shutdown(wait=True)
+        self._threads.stop()
 
     async def _guarded(self, slot: Slot, work: Callable[[], object]) -> None:
+        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self._begin(slot, work, lambda result, error: _settle(future, result, error))
         try:
-            # Shielded: a caller that is cancelled does not end what a thread does.
-            await asyncio.shield(self._begin(slot, work))
+            # A caller that is cancelled does not end what a thread does.
+            await future
         except StorageError as error:
             slot.group.flush_failed(error)
             self._wake(slot)
 
-    def _begin(self, slot: Slot, work: Callable[[], T]) -> asyncio.Future[T]:
+    def _begin(self, slot: Slot, work: Callable[[], object], done: Done) -> None:
         assert not slot.io_running, "one thread at a time per group"
         slot.io_running = True
-        future = asyncio.get_running_loop().run_in_executor(self._executor, work)
-        future.add_done_callback(lambda _: self._ended(slot))
-        return future
 
-    def _ended(self, slot: Slot) -> None:
-        slot.io_running = False
-        waiting, slot.on_io_done = slot.on_io_done, []
-        for callback in waiting:
-            callback()
-        # What was buffered meanwhile is flushed after the next step.
-        self._wake(slot)
+        def ended(result: Any, error: BaseException | None) -> None:
+            slot.io_running = False
+            done(result, error)
+            waiting, slot.on_io_done = slot.on_io_done, []
+            for callback in waiting:
+                callback()
+            # What was buffered meanwhile is flushed after the next step.
+            self._wake(slot)
 
-    def _flushed(self, slot: Slot, done: asyncio.Future[Flushed]) -> None:
-        error = done.exception()
+        self._threads.submit(work, ended)
+
+    def _flushed(self, slot: Slot, flushed: Flushed, error: BaseException | None) -> None:
         if error is None:
-            result = done.result()
             self.flushes += 1
             slot.dirty_since = time.monotonic()
-            self._on_flush(slot.group.group_id, result.seconds)
-            slot.group.flushed(result.durable_index)
+            self._on_flush(slot.group.group_id, flushed.seconds)
+            slot.group.flushed(flushed.durable_index)
         else:
             failure = (
                 error if isinstance(error, StorageError) else LogFailed(f"a defect while writing: {error!r}")
             )
             slot.group.flush_failed(failure)
+
+
+def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(error)
 
 
 def _flush(log: Log) -> Flushed:

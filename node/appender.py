@@ -13,10 +13,12 @@ from floodmark.batch import BatchHeader
 from floodmark.errors import OffsetMismatch
 from floodmark.frame import FrameKind
 
-from consensus.types import Outcome, Proposal
+from consensus.types import GroupStopped, NotLeader, Outcome, Proposal
+from node import outcomes
 from node.budget import ByteBudget
 from node.producers import ProducerTable, Remembered
 from node.sequences import Sequences
+from storage.errors import StorageError
 from storage.log import Log
 
 
@@ -77,6 +79,15 @@ class Appender:
         if header.is_idempotent:
             self._sequences.add(header, proposal)
         return proposal
+
+    def append_shared(self, batch: bytes, header: BatchHeader) -> Proposal:
+        """A batch that this node has packed, in nobody's name. Raises classes of ``floodmark.errors``."""
+        try:
+            placed = self.append(batch, header, term=0, expected_offset=None)
+        except (NotLeader, GroupStopped, StorageError) as error:
+            raise outcomes.translated(error) from error
+        assert isinstance(placed, Proposal), "only a named producer's batch can be a duplicate"
+        return placed
 
     def _forget_appended(self) -> None:
         """What has a place in the log is counted by the log."""

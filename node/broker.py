@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from floodmark.batch import BatchHeader
+from floodmark.record import Record
 
 
 class Acks(enum.StrEnum):
@@ -157,6 +158,13 @@ class Partition(Protocol):
 
         Raises Unavailable (not stored), OutcomeUnknown, TooManyRequests, ProducerFenced
         (current_epoch), SequenceGap (expected_sequence), OffsetMismatch (next_offset), StorageFull.
+        """
+
+    async def produce_records(self, records: Sequence[Record], *, size: int, timeout_s: float) -> Appended:
+        """Append records of ``size`` bytes that no producer has packed, with acks=quorum.
+
+        They stay together and in order; others' that arrive at the same time may share their batch.
+        Only where ``leads_here``; raises as ``produce`` does.
         """
 
     async def fetch(self, offset: int, *, max_bytes: int, wait_s: float) -> Fetched:

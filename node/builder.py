@@ -17,6 +17,7 @@ from consensus.host_types import HostHooks, Waiters
 from consensus.types import GroupOptions, Membership, StateMachine
 from node.appender import Appender
 from node.budget import ByteBudget
+from node.coalescer import Coalescer
 from node.identity import NodeIdentity
 from node.metadata.state import METADATA_GROUP, PartitionEntry
 from node.metrics import NodeMetrics
@@ -84,7 +85,8 @@ class Builder:
         budget = ByteBudget(limits.inflight_partition_bytes, "this partition")
         appender = Appender(host, entry.group_id, opened.log, table, budget)
         flushed = self.flushed[entry.group_id] = Waiters()
-        return Replica(group, opened.log, opened.vote, appender, flushed)
+        coalescer = Coalescer(appender.append_shared)
+        return Replica(group, opened.log, opened.vote, appender, coalescer, flushed)
 
     def campaign_early(self, host: GroupHost, group_id: int, preferred: str) -> None:
         """A new group needs no election timeout: its preferred leader asks at once."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from floodmark import batch as codec
 from floodmark.batch import BatchHeader
 from floodmark.errors import OffsetBelowStart, OffsetPastEnd
+from floodmark.record import Record
 
 from consensus import waiting
 from consensus.group import Group
@@ -17,6 +20,7 @@ from consensus.types import GroupStopped, NotLeader, Proposal
 from node import outcomes
 from node.appender import Appender
 from node.broker import Acks, Appended, Bounds, Fetched
+from node.coalescer import SHARE_BYTES_MAX, Coalescer
 from node.producers import Remembered
 from node.slices import next_offset_behind
 from storage.errors import OutOfRange, StorageError
@@ -35,6 +39,7 @@ class Replica:
     log: Log
     vote: VoteFile
     appender: Appender
+    coalescer: Coalescer
     flushed: Waiters
     """Told after every fsync of the log."""
 
@@ -89,6 +94,17 @@ class LocalPartition:
             return Appended(-1, -1, group.high_watermark)
         first_offset = await self._place(placed, acks, timeout_s)
         return self._appended(first_offset, header.count, duplicate=False)
+
+    async def produce_records(self, records: Sequence[Record], *, size: int, timeout_s: float) -> Appended:
+        """See ``node.broker.Partition``."""
+        if size > SHARE_BYTES_MAX:
+            # Large enough for a batch of its own, and if it can not be one, only this request fails.
+            batch = codec.encode(records)
+            header = codec.decode_header(batch)
+            return await self.produce(batch, header, acks=Acks.QUORUM, timeout_s=timeout_s)
+        self._check_leads()
+        first_offset = await self.replica.coalescer.produce(records, size, timeout_s=timeout_s)
+        return self._appended(first_offset, len(records), duplicate=False)
 
     async def _place(self, proposal: Proposal, acks: Acks, timeout_s: float) -> int:
         """The first offset, once as many replicas have it on disk as were asked for."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Final, NoReturn
 
 from floodmark.batch import BatchHeader
 from floodmark.errors import Unavailable
+from floodmark.record import Record
 
 from node import outcomes
 from node.broker import Acks, Appended, Bounds, Fetched
@@ -93,6 +94,16 @@ class RemotePartition:
         acks: Acks,  # noqa: ARG002
         timeout_s: float,  # noqa: ARG002
         expected_offset: int | None = None,  # noqa: ARG002
+    ) -> Appended:
+        """Raises ``Unavailable``."""
+        self._refuse()
+
+    async def produce_records(
+        self,
+        records: Sequence[Record],  # noqa: ARG002
+        *,
+        size: int,  # noqa: ARG002
+        timeout_s: float,  # noqa: ARG002
     ) -> Appended:
         """Raises ``Unavailable``."""
         self._refuse()

@@ -30,6 +30,7 @@ _log = structlog.get_logger(__name__)
 def run(settings: Settings) -> int:
     """Run a node in this process; the exit code. SIGTERM and SIGINT stop it."""
     logs.configure(settings.log.level, settings.log.format, node_id=settings.node.id)
+    _prepare_interpreter()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(_until_signal(settings))
@@ -98,9 +99,14 @@ def _warn_if_exposed(settings: Settings) -> None:
         )
 
 
-def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
+def _prepare_interpreter() -> None:
     # Long collections of the oldest generation are pauses; what a node keeps for long has no cycles.
     gc.set_threshold(10_000, 50, 100)
+    # A thread that comes back from an fsync waits for the interpreter at most this long, not 5 ms.
+    sys.setswitchinterval(0.0002)
+
+
+def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
     with contextlib.suppress(ImportError):
         import uvloop  # noqa: PLC0415 - not there on every system
 

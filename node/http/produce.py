@@ -12,7 +12,7 @@ from floodmark.batch import BatchHeader
 from floodmark.errors import InvalidRequest
 from floodmark.record import Record
 
-from node.broker import Appended, Partition
+from node.broker import Acks, Appended, Partition
 from node.http.body import read_body
 from node.http.context import HttpContext
 from node.http.forward import LEADER, to_partition_leader
@@ -60,37 +60,49 @@ class PartitionProduce:
         expected = expected_offset(request)
         with ExitStack() as held:
             body = await read_body(request, context, held)
-            batch, header = self._batch(request, media, body, partition)
-            appended = await partition.produce(
-                batch, header, acks=acks, timeout_s=timeout_s, expected_offset=expected
-            )
+            plain = media is not Media.BATCH and acks is Acks.QUORUM and expected is None
+            if plain and _is_anonymous(request):
+                records = self._records(request, media, body, partition)
+                appended = await partition.produce_records(records, size=len(body), timeout_s=timeout_s)
+            else:
+                batch, header = self._batch(request, media, body, partition)
+                appended = await partition.produce(
+                    batch, header, acks=acks, timeout_s=timeout_s, expected_offset=expected
+                )
         return web.Response(body=_document(partition.number, appended), headers=self._head)
 
     def _batch(
         self, request: web.Request, media: Media, body: bytes, partition: Partition
     ) -> tuple[bytes, BatchHeader]:
-        record_bytes_max = self._limits.record_bytes_max(partition.topic)
         if media is Media.BATCH:
-            if any(name in request.headers for name in _PRODUCER_HEADERS):
+            if not _is_anonymous(request):
                 raise InvalidRequest(
                     "a record batch names its producer itself; leave out the Producer headers"
                 )
-            return body, codec.check(body, record_bytes_max=record_bytes_max)
-        reading = Reading(time.time_ns() // 1_000_000, record_bytes_max)
+            return body, codec.check(body, record_bytes_max=self._limits.record_bytes_max(partition.topic))
+        return encode(self._records(request, media, body, partition), request)
+
+    def _records(self, request: web.Request, media: Media, body: bytes, partition: Partition) -> list[Record]:
+        reading = Reading(time.time_ns() // 1_000_000, self._limits.record_bytes_max(partition.topic))
         found = read_records(request, media, body, reading)
         for item in found:
             if item.partition is not None and item.partition != partition.number:
                 raise InvalidRequest(
                     f"a record asks for partition {item.partition}, the path for {partition.number}"
                 )
-        return encode([item.record for item in found], request)
+        return [item.record for item in found]
+
+
+def _is_anonymous(request: web.Request) -> bool:
+    """Whether no producer is named in the headers."""
+    return not any(name in request.headers for name in _PRODUCER_HEADERS)
 
 
 def encode(records: list[Record], request: web.Request) -> tuple[bytes, BatchHeader]:
     """One batch of ``records`` in the name of the producer that the request's headers give, if any."""
     name = request.headers.get("Producer-Id")
     if name is None:
-        if any(other in request.headers for other in _PRODUCER_HEADERS):
+        if not _is_anonymous(request):
             raise InvalidRequest("Producer-Epoch and Producer-Seq need a Producer-Id")
         batch = codec.encode(records)
     else:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
+from floodmark import batch as codec
 from floodmark import frame
 from floodmark.batch import BatchHeader
 from floodmark.errors import (
@@ -24,6 +26,7 @@ from floodmark.errors import (
     UnknownPartition,
     UnknownTopic,
 )
+from floodmark.record import Record
 
 from node.broker import (
     Acks,
@@ -151,6 +154,10 @@ class MemoryPartition:
         if acks is Acks.NONE:
             return Appended(-1, -1, log.next)
         return Appended(first, log.next, log.next)
+
+    async def produce_records(self, records: Sequence[Record], *, size: int, timeout_s: float) -> Appended:
+        batch = codec.encode(records)
+        return await self.produce(batch, codec.decode_header(batch), acks=Acks.QUORUM, timeout_s=timeout_s)
 
     def _earlier(self, header: BatchHeader) -> tuple[int, int, int] | None:
         if not header.is_idempotent:

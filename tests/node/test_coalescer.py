@@ -1,0 +1,138 @@
+"""Small produces share batches, and none of them notices."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from floodmark import batch as codec
+from floodmark.batch import BatchHeader
+from floodmark.errors import FloodmarkError, OutcomeUnknown, TooManyRequests, Unavailable
+from floodmark.record import Record
+
+from consensus.types import NotStored, Proposal, Stored, Unknown
+from node.coalescer import SHARED_BYTES_MAX, Coalescer
+
+
+class Partition:
+    """Takes batches in; the test decides when and how they end."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[bytes]] = []
+        self.proposals: list[Proposal] = []
+        self.refuses: FloodmarkError | None = None
+        self.arrived = asyncio.Event()
+        self.next_offset = 100
+
+    def append(self, batch: bytes, header: BatchHeader) -> Proposal:
+        self.arrived.set()
+        if self.refuses is not None:
+            raise self.refuses
+        self.batches.append([record.value for record in codec.decode(batch)])
+        self.proposals.append(Proposal(first_offset=self.next_offset))
+        self.next_offset += header.count
+        return self.proposals[-1]
+
+    def store(self, number: int) -> None:
+        proposal = self.proposals[number]
+        proposal.resolve(Stored(7, 1, proposal.first_offset))
+
+
+def send(coalescer: Coalescer, *values: bytes, size: int = 10) -> asyncio.Task[int]:
+    """One request."""
+    records = [Record(1, None, value) for value in values]
+    return asyncio.ensure_future(coalescer.produce(records, size, timeout_s=5))
+
+
+async def arrival(partition: Partition) -> None:
+    """The next batch."""
+    await asyncio.wait_for(partition.arrived.wait(), 5)
+    partition.arrived.clear()
+
+
+async def test_requests_of_one_moment_share_a_batch_and_get_their_own_offsets() -> None:
+    """What arrives together is one batch, in the order of arrival."""
+    partition = Partition()
+    coalescer = Coalescer(partition.append)
+    first, second, third = send(coalescer, b"a"), send(coalescer, b"b", b"c"), send(coalescer, b"d")
+    await arrival(partition)
+    assert partition.batches == [[b"a", b"b", b"c", b"d"]]
+    partition.store(0)
+    assert [await first, await second, await third] == [100, 101, 103]
+
+
+async def test_what_arrives_while_a_batch_is_on_its_way_leaves_when_that_is_stored() -> None:
+    """The commit of one batch sends the next, without waiting for the timer."""
+    partition = Partition()
+    coalescer = Coalescer(partition.append)
+    first = send(coalescer, b"a")
+    await arrival(partition)
+    second, third = send(coalescer, b"b"), send(coalescer, b"c")
+    await asyncio.sleep(0)
+    assert partition.batches == [[b"a"]]
+    partition.store(0)
+    assert await first == 100
+    assert partition.batches == [[b"a"], [b"b", b"c"]]
+    partition.store(1)
+    assert [await second, await third] == [101, 102]
+
+
+async def test_nobody_waits_for_long_behind_a_batch_that_is_not_stored() -> None:
+    """A batch that hangs, as after a lost leadership, does not hold back the next one."""
+    partition = Partition()
+    coalescer = Coalescer(partition.append)
+    stuck = send(coalescer, b"a")
+    await arrival(partition)
+    later = send(coalescer, b"b")
+    await arrival(partition)
+    partition.store(1)
+    assert await later == 101
+    stuck.cancel()
+
+
+async def test_a_batch_that_is_full_leaves_at_once() -> None:
+    """Bytes that wait are bounded, whatever is on its way."""
+    partition = Partition()
+    coalescer = Coalescer(partition.append)
+    first = send(coalescer, b"a")
+    await arrival(partition)
+    second = send(coalescer, b"b", size=SHARED_BYTES_MAX)
+    await asyncio.sleep(0)
+    assert partition.batches == [[b"a"], [b"b"]]
+    partition.store(1)
+    partition.store(0)
+    assert [await first, await second] == [100, 101]
+
+
+async def test_a_refusal_reaches_everyone_who_shares_and_no_one_else() -> None:
+    """Nothing of the batch is stored; the next one is a new attempt."""
+    partition = Partition()
+    coalescer = Coalescer(partition.append)
+    partition.refuses = TooManyRequests("full")
+    first, second = send(coalescer, b"a"), send(coalescer, b"b")
+    for request in (first, second):
+        with pytest.raises(TooManyRequests):
+            await request
+    partition.refuses = None
+    partition.arrived.clear()
+    third = send(coalescer, b"c")
+    await arrival(partition)
+    partition.store(0)
+    assert await third == 100
+
+
+@pytest.mark.parametrize(
+    ("outcome", "error"), [(NotStored("x"), Unavailable), (Unknown("x"), OutcomeUnknown)]
+)
+async def test_an_outcome_is_that_of_all_who_share(
+    outcome: NotStored | Unknown, error: type[FloodmarkError]
+) -> None:
+    """Not stored is not stored, unknown is unknown, for each of them."""
+    partition = Partition()
+    coalescer = Coalescer(partition.append)
+    first, second = send(coalescer, b"a"), send(coalescer, b"b")
+    await arrival(partition)
+    partition.proposals[0].resolve(outcome)
+    for request in (first, second):
+        with pytest.raises(error):
+            await request
