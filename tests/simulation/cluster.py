@@ -90,17 +90,14 @@ class Cluster:
             if replica.group is not None and not replica.paused and replica.group.role == Role.LEADER
         ]
 
-    def voters_now(self) -> frozenset[str]:
-        """The voters as the latest leader sees them."""
-        groups = [replica.group for replica in self.replicas.values() if replica.group is not None]
-        return max(groups, key=lambda group: group.commit_index).membership.voters
+    def agreed_voters(self) -> frozenset[str]:
+        """The voters, where all running replicas name the same; nobody while a change is under way."""
+        seen = {other.group.membership.voters for other in self.replicas.values() if other.group is not None}
+        return seen.pop() if len(seen) == 1 else frozenset()
 
     def may_damage(self, replica: Replica) -> bool:
         """Whether durable data may be lost here: only ever on one replica, where two others vote."""
-        if any(other.damaged for other in self.replicas.values()):
-            return False
-        seen = {other.group.membership for other in self.replicas.values() if other.group is not None}
-        return len(seen) == 1 and all(len(membership.voters) >= 3 for membership in seen)
+        return len(self.agreed_voters()) >= 3 and not any(r.damaged for r in self.replicas.values())
 
     # What replicas report.
 

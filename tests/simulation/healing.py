@@ -53,7 +53,7 @@ class Healing:
 
     def _leave_one_out(self) -> None:
         cluster = self._cluster
-        voters = cluster.voters_now()
+        voters = cluster.agreed_voters()
         if self._rng.random() > 0.25 or len(voters) < 3 or any(r.damaged for r in cluster.in_order()):
             return
         name = self._rng.choice(sorted(voters))
@@ -62,9 +62,9 @@ class Healing:
         for other in cluster.names:
             if other != name:
                 if deaf:
-                    cluster.network.set_cut(other, name, True)
+                    cluster.network.cut_for_good(other, name)
                 if mute:
-                    cluster.network.set_cut(name, other, True)
+                    cluster.network.cut_for_good(name, other)
 
     def _poll(self) -> None:
         cluster = self._cluster

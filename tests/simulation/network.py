@@ -51,6 +51,8 @@ class Link(Generic[M]):
     """It has broken and the sender does not know yet."""
     cut: bool = False
     """The network makes and keeps no connection."""
+    gone: bool = False
+    """The cut is for good."""
     stalled: bool = False
     """The network keeps the connection and delivers nothing."""
     extra_delay_s: float = 0.0
@@ -127,11 +129,16 @@ class Network(Generic[M]):
     def set_cut(self, source: str, target: str, cut: bool) -> None:
         """Break the connection for as long as the cut lasts."""
         link = self.links[source, target]
-        link.cut = cut
-        if cut:
+        link.cut = cut or link.gone
+        if link.cut:
             self.break_connection(source, target)
         else:
             self._connect_soon(link)
+
+    def cut_for_good(self, source: str, target: str) -> None:
+        """Cut, whatever mends later."""
+        self.links[source, target].gone = True
+        self.set_cut(source, target, True)
 
     def set_stalled(self, source: str, target: str, stalled: bool) -> None:
         """Keep the connection and hold back what is sent; ending the stall delivers it, late and in order."""
