@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: setup run test check unit simulate clean
+.PHONY: setup run test check unit simulate bench clean
 
 setup: .venv/.ready
 
@@ -28,6 +28,9 @@ SEEDS ?= 1000
 SECONDS_MAX ?= 3600
 simulate: setup ## random clusters from SEEDS seeds on all cores, for at most SECONDS_MAX
 	@scripts/simulate --seeds $(SEEDS) --seconds $(SECONDS_MAX)
+
+bench: setup ## speed of three nodes on this machine, client included; about four minutes
+	@$(BIN)/python -m bench.cluster
 
 clean:
 	rm -rf .venv data dist build .pytest_cache .mypy_cache .ruff_cache
