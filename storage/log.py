@@ -117,18 +117,31 @@ class Log(LogReading):
                 self._guarded("writing", lambda: self._writer.write(frames))
             return self.written_index
 
-    def sync(self) -> int:
+    def fits_in_segment(self, limit: int) -> bool:
+        """Whether ``write`` would hand over at most ``limit`` bytes, all to the active segment: no fsync."""
+        with self._lock:
+            size = self._tail.bytes_from(self.written_index + 1, limit)
+        return size <= limit and self._segments.active.size + size <= self._options.segment_bytes
+
+    def sync(self, *, mark: bool = True) -> int:
         """fdatasync all that was written before the call; returns ``durable_index``.
 
-        Raises ``LogFailed`` or ``DiskFull``; a failed fsync is never tried again.
+        Raises ``LogFailed`` or ``DiskFull``; a failed fsync is never tried again. Without ``mark``, the
+        caller calls ``mark_synced`` soon.
         """
         with self._io:
             self._check_open()
             if self.durable_index < self.written_index:
                 self._guarded("syncing", self._writer.sync)
                 self.durable_index = self.written_index
-                self._mark.note(Mark(self._writer.synced_position, self.durable_index))
+                if mark:
+                    self.mark_synced()
             return self.durable_index
+
+    def mark_synced(self) -> None:
+        """Note how far the log is durable: one small write to the page cache, not synced."""
+        if not self._closed and self.failed is None:
+            self._mark.note(Mark(self._writer.synced_position, self.durable_index))
 
     def truncate(self, from_index: int) -> None:
         """Remove ``from_index`` and all frames after it; durable on return. Waits for a running write."""

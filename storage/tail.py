@@ -33,6 +33,15 @@ class Tail:
         """Frames first to last, both included, all of them kept."""
         return [self._frames[index] for index in range(first, last + 1)]
 
+    def bytes_from(self, first: int, enough: int) -> int:
+        """The size of the frames from ``first`` on; counting ends above ``enough``."""
+        size = 0
+        for index in range(first, self.last + 1):
+            size += self._frames[index].size
+            if size > enough:
+                break
+        return size
+
     def evict(self, written_index: int) -> None:
         """Let go of the oldest written frames above the size that is kept."""
         while self._bytes > self._bytes_max and self.first <= written_index:
