@@ -73,7 +73,7 @@ async def all_topics(api: Api, *, prefix: str = "") -> list[Document]:
     topics: list[Document] = []
     while True:
         page = await api.get(
-            "/v1/topics", prefix=prefix, after=topics[-1]["name"] if topics else "", limit=1000
+            "/v1/topics", prefix=prefix, after=topics[-1]["topic"] if topics else "", limit=1000
         )
         topics += page["topics"]
         if len(page["topics"]) < 1000:

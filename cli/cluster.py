@@ -88,7 +88,7 @@ def leaders(session: Session, *, topic: str | None, output: str | None) -> None:
 
 def leaders_of(topics: list[Document]) -> list[Document]:
     """One document per partition, with its topic's name."""
-    return [{"topic": topic["name"], **partition} for topic in topics for partition in topic["partitions"]]
+    return [{"topic": topic["topic"], **partition} for topic in topics for partition in topic["partitions"]]
 
 
 def reasons_of(cluster_document: Document) -> list[str]:

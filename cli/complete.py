@@ -20,7 +20,7 @@ def complete_topics(ctx: click.Context, _param: click.Parameter, incomplete: str
     async def ask(url: str) -> list[str]:
         async with asyncio.timeout(_PATIENCE_S), Api(url) as api:
             page = await api.get("/v1/topics", prefix=incomplete, limit=100)
-            return [topic["name"] for topic in page["topics"]]
+            return [topic["topic"] for topic in page["topics"]]
 
     try:
         return asyncio.run(ask((ctx.find_object(Session) or Session()).url()))

@@ -29,7 +29,7 @@ _TOPICS = View(
         Column("Max record bytes", _config("max_record_bytes"), right=True, wide=True),
         Column("Segment bytes", _config("segment_bytes"), right=True, wide=True),
     ),
-    name=lambda topic: str(topic["name"]),
+    name=lambda topic: str(topic["topic"]),
     items=lambda document: document.get("topics", [document]),
 )
 
@@ -192,7 +192,7 @@ def delete(session: Session, names: tuple[str, ...], *, yes: bool, output: str |
     for name in names:
         run(_change(session, "DELETE", name))
         talk(f"deleted topic {name}")
-        show({"name": name}, _DELETED, output)
+        show({"topic": name}, _DELETED, output)
 
 
 _DELETED = View(columns=(field("Name"),), name=_TOPICS.name, items=lambda document: [document])

@@ -180,7 +180,7 @@ class Partition(Protocol):
         """The bounds, with leadership confirmed by a majority after the call began."""
 
     def offset_at_time(self, timestamp_ms: int) -> int:
-        """The first offset whose batch holds a timestamp of at least this; high watermark if none."""
+        """The offset of the first record with a timestamp of at least this; high watermark if none."""
 
 
 class Broker(Protocol):

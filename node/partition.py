@@ -22,7 +22,7 @@ from node.appender import Appender
 from node.broker import Acks, Appended, Bounds, Fetched
 from node.coalescer import SHARE_BYTES_MAX, Coalescer
 from node.producers import Remembered
-from node.slices import next_offset_behind
+from node.slices import next_offset_behind, offset_reaching
 from storage.errors import OutOfRange, StorageError
 from storage.log import Log
 from storage.vote import VoteFile
@@ -163,7 +163,14 @@ class LocalPartition:
 
     def offset_at_time(self, timestamp_ms: int) -> int:
         """The high watermark when nothing as late is committed."""
-        return min(self._log.offset_at_time(timestamp_ms), self._group.high_watermark)
+        high_watermark = self._group.high_watermark
+        try:
+            first = self._log.offset_at_time(timestamp_ms)
+            if first >= high_watermark:
+                return high_watermark
+            return offset_reaching(self._log.frame(self._log.index_at_offset(first)), timestamp_ms)
+        except StorageError as error:
+            raise outcomes.translated(error) from error
 
     def _check_leads(self) -> None:
         if not self._group.is_ready_leader:

@@ -1,10 +1,11 @@
-"""Where a slice of a log ends."""
+"""Where a slice of a log ends, and where in a frame a moment begins."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from floodmark import frame
+from floodmark import batch, frame
+from floodmark.errors import InvalidBatch
 
 _LENGTH: Final = slice(8, 12)
 
@@ -19,3 +20,16 @@ def next_offset_behind(frames: bytes) -> int:
     header = frame.decode_header(frames, last)
     assert header is not None, "a log answers with whole frames"
     return header.next_offset
+
+
+def offset_reaching(item: frame.Frame, timestamp_ms: int) -> int:
+    """The offset of the first record of a frame with a timestamp of at least ``timestamp_ms``.
+
+    The frame's first offset where its batch can not be read: whoever reads on finds out.
+    """
+    try:
+        records = batch.decode(item.payload)
+    except InvalidBatch:
+        return item.first_offset
+    reaching = (number for number, record in enumerate(records) if record.timestamp >= timestamp_ms)
+    return item.first_offset + next(reaching, 0)

@@ -105,7 +105,7 @@ class Client:
         """Records of one partition, or of all: ``async for record in client.read("orders")``.
 
         start   an offset; -10 for the last ten (of each partition); "earliest"; "latest"; a ``datetime``:
-                from the first batch that holds a record of this time or a later one
+                from the first record of this time or a later one
         end     the offset to stop before
         follow  wait for what is stored from now on, instead of stopping at what is stored when the reading
                 begins; there is no error for "nothing yet"

@@ -39,7 +39,7 @@ class TopicConfig(msgspec.Struct, frozen=True, kw_only=True):
 class Topic(msgspec.Struct, frozen=True, kw_only=True):
     """A topic."""
 
-    name: str
+    name: str = msgspec.field(name="topic")
     replication_factor: int
     config: TopicConfig
     partitions: list[Partition]

@@ -184,7 +184,6 @@ def _config(config: TopicConfig) -> dict[str, Any]:
 def _members(topic: TopicInfo) -> dict[str, Any]:
     return {
         "topic": topic.name,
-        "name": topic.name,
         "topic_id": topic.topic_id,
         "replication_factor": topic.replication_factor,
         "config": _config(topic.config),

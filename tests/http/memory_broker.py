@@ -41,6 +41,7 @@ from node.broker import (
     TopicInfo,
 )
 from node.budget import ByteBudget, Held
+from node.slices import offset_reaching
 from node.topics import check_name
 
 
@@ -210,7 +211,7 @@ class MemoryPartition:
         for item in self._log.frames:
             header = frame_batch_header(item)
             if header.max_timestamp >= timestamp_ms:
-                return item.first_offset
+                return offset_reaching(item, timestamp_ms)
         return self._log.next
 
     def _check_leads(self) -> None:

@@ -25,7 +25,7 @@ async def test_topics_are_listed_in_pages_of_names(http: Harness) -> None:
     for name in ("a1", "b1", "b2", "b3"):
         await http.make_topic(name)
     page = (await http.call("GET", "/v1/topics?prefix=b&limit=2")).json["topics"]
-    assert [topic["name"] for topic in page] == ["b1", "b2"]
+    assert [topic["topic"] for topic in page] == ["b1", "b2"]
     rest = (await http.call("GET", "/v1/topics?prefix=b&after=b2")).json["topics"]
     assert [topic["topic"] for topic in rest] == ["b3"]
 
