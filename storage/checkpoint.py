@@ -1,22 +1,25 @@
 """The checkpoint: where the next scan starts, and the opaque state of the log's owner.
 
-The file ``checkpoint`` is replaced atomically. All integers are little-endian.
+The file ``checkpoint`` is replaced atomically. It holds the same copy twice, the second one in its middle;
+each fills whole sectors of 4096 bytes, so that one bad sector leaves the other. All integers are
+little-endian.
 
      0  magic       4  "FMC1"
-     4  crc32c      4  of bytes 8 to the end
+     4  crc32c      4  of bytes 8 to the end of ``state``
      8  resetting   1  1 while a reset is under way: what lies below ``position`` is not part of the log
      9  reserved    7  zero
     16  position    8  log position just behind the frame ``index``
     24  index       8  the last frame that ``state`` covers
     32  term        8  its term
     40  offset      8  the offset that the next record gets
-    48  state       to the end
+    48  length      8  of ``state``
+    56  state          filled up with zeros to the end of the sector
 """
 
 from __future__ import annotations
 
 import struct
-from typing import Final
+from typing import Final, NamedTuple
 
 import google_crc32c
 import msgspec
@@ -26,10 +29,11 @@ from storage.filesystem import FileSystem
 
 NAME: Final = "checkpoint"
 MAGIC: Final = b"FMC1"
-HEADER_BYTES: Final = 48
+HEADER_BYTES: Final = 56
+SECTOR_BYTES: Final = 4096
 
-_HEADER = struct.Struct("<4sIB7sQQQQ")
-_AFTER_CRC = struct.Struct("<B7sQQQQ")
+_HEADER = struct.Struct("<4sIB7sQQQQQ")
+_AFTER_CRC = struct.Struct("<B7sQQQQQ")
 _PREFIX = struct.Struct("<4sI")
 
 
@@ -44,30 +48,50 @@ class Checkpoint(msgspec.Struct, frozen=True):
     resetting: bool = False
 
     def encode(self) -> bytes:
-        """The content of the file."""
-        rest = _AFTER_CRC.pack(self.resetting, bytes(7), self.position, self.index, self.term, self.offset)
+        """The content of the file: both copies."""
+        rest = _AFTER_CRC.pack(
+            self.resetting, bytes(7), self.position, self.index, self.term, self.offset, len(self.state)
+        )
         crc = google_crc32c.extend(google_crc32c.value(rest), self.state)
-        return b"".join((_PREFIX.pack(MAGIC, crc), rest, self.state))
+        padding = bytes(-(HEADER_BYTES + len(self.state)) % SECTOR_BYTES)
+        copy = (_PREFIX.pack(MAGIC, crc), rest, self.state, padding)
+        return b"".join(copy + copy)
 
 
-def decode(data: bytes) -> Checkpoint | None:
-    """The checkpoint, or None when it is damaged."""
-    if len(data) < HEADER_BYTES:
+class Stored(NamedTuple):
+    """What the file holds: no checkpoint when there is none or both copies are damaged."""
+
+    checkpoint: Checkpoint | None
+    is_whole: bool
+    """False when a copy is damaged. A file that is not there is whole."""
+
+
+def decode(data: bytes) -> Stored:
+    """What the content of a file means."""
+    copies = [_decode_copy(data, at) for at in (0, len(data) // 2)]
+    return Stored(copies[0] or copies[1], None not in copies)
+
+
+def _decode_copy(data: bytes, at: int) -> Checkpoint | None:
+    if len(data) - at < HEADER_BYTES:
         return None
-    magic, crc, resetting, zeros, position, index, term, offset = _HEADER.unpack_from(data)
-    if magic != MAGIC or resetting > 1 or any(zeros) or google_crc32c.value(data[8:]) != crc:
+    magic, crc, resetting, zeros, position, index, term, offset, length = _HEADER.unpack_from(data, at)
+    end = at + HEADER_BYTES + length
+    if magic != MAGIC or resetting > 1 or any(zeros) or end > len(data):
         return None
-    return Checkpoint(position, index, term, offset, data[HEADER_BYTES:], bool(resetting))
+    if google_crc32c.value(data[at + 8 : end]) != crc:
+        return None
+    return Checkpoint(position, index, term, offset, data[at + HEADER_BYTES : end], bool(resetting))
 
 
-def load(fs: FileSystem, folder: str) -> Checkpoint | None:
-    """The stored checkpoint; None when there is none or it is damaged.
+def load(fs: FileSystem, folder: str) -> Stored:
+    """What is stored in a folder.
 
-    A damaged one is no reason to refuse: it only saves work. The log is then scanned from its first
-    frame and the owner's state starts out empty: the owner rebuilds it from the frames it is shown.
+    Without a checkpoint a log that still has its first frame is scanned from there, and the owner's state
+    starts out empty: the frames lead to it. A log that was trimmed can not be opened.
     """
     data = read_file(fs, f"{folder}/{NAME}")
-    return None if data is None else decode(data)
+    return Stored(None, is_whole=True) if data is None else decode(data)
 
 
 def save(fs: FileSystem, folder: str, checkpoint: Checkpoint) -> None:

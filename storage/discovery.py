@@ -141,6 +141,12 @@ def good_until(
     return position, index
 
 
+def is_without_state(base_index: int, checkpoint: Checkpoint | None) -> bool:
+    """Whether a log that begins at ``base_index`` lacks the checkpoint that its frames go on from."""
+    covered = FIRST_HEADER.base_index - 1 if checkpoint is None else checkpoint.index
+    return covered < base_index - 1
+
+
 def last_index_seen(segments: Segments) -> int:
     """The highest index that any valid frame header of the last segment proves to have been there."""
     active = segments.active

@@ -10,7 +10,7 @@ from floodmark.frame import Frame
 from storage import checkpoint as checkpoints
 from storage import retention
 from storage.checkpoint import Checkpoint
-from storage.discovery import finish_reset
+from storage.discovery import finish_reset, is_without_state
 from storage.errors import OutOfRange
 from storage.failures import failure_of
 from storage.filesystem import FileSystem
@@ -144,9 +144,16 @@ class Log(LogReading):
             self._mark.note(Mark(self._writer.synced_position, self.durable_index))
 
     def truncate(self, from_index: int) -> None:
-        """Remove ``from_index`` and all frames after it; durable on return. Waits for a running write."""
+        """Remove ``from_index`` and all frames after it; durable on return. Waits for a running write.
+
+        Raises ``OutOfRange`` below the first frame, and below the checkpoint of a log that was trimmed.
+        """
         if from_index < self.base_index:
             raise OutOfRange(f"frame {from_index} is before the first one, {self.base_index}")
+        if from_index <= self.checkpoint_index and is_without_state(self.base_index, None):
+            raise OutOfRange(
+                f"frame {from_index} is covered by the checkpoint, which a trimmed log can not miss"
+            )
         with self._io:
             self._check_open()
             if from_index > self.last_index:
@@ -174,11 +181,12 @@ class Log(LogReading):
 
     def trim(self, *, before_index: int) -> int:
         """Drop whole sealed segments whose frames are all below ``before_index``; returns the new
-        ``base_index``. What the checkpoint does not cover yet must not be trimmed.
+        ``base_index``. What the checkpoint does not cover yet stays: nothing else tells what it led to.
         """
         with self._io:
             self._check_open()
-            self._guarded("trimming", lambda: retention.trim(self._segments, before_index))
+            covered = min(before_index, self.checkpoint_index + 1)
+            self._guarded("trimming", lambda: retention.trim(self._segments, covered))
             return self.base_index
 
     def expired_before(self, *, now_ms: int, retention_ms: int | None, retention_bytes: int | None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from storage import checkpoint as checkpoints
 from storage import segment_header, synced_mark
-from storage.discovery import good_until, read_header
+from storage.discovery import good_until, is_without_state, read_header
 from storage.filesystem import FileSystem, write_all
 from storage.options import LogOptions
 from storage.segment_header import HEADER_BYTES
@@ -26,8 +26,13 @@ def set_aside(fs: FileSystem, folder: str, options: LogOptions, *, keep_before: 
     names = fs.listdir(folder)
     bases = sorted(base for base in map(segment_header.base_index_of, names) if base is not None)
     keep, size, position = _standing(fs, folder, options, bases, keep_before)
-    checkpoint = checkpoints.load(fs, folder)
-    if fs.exists(f"{folder}/{checkpoints.NAME}") and (checkpoint is None or checkpoint.position > position):
+    checkpoint = checkpoints.load(fs, folder).checkpoint
+    if checkpoint is not None and checkpoint.position > position:
+        checkpoint = None
+    if bases and is_without_state(bases[0], checkpoint):
+        # Nothing is left that the first frames could go on from: whoever has them sends all anew.
+        keep, position, checkpoint = 0, 0, None
+    if fs.exists(f"{folder}/{checkpoints.NAME}") and checkpoint is None:
         _move(fs, folder, checkpoints.NAME, options)
     if synced_mark.load(fs, folder).position > position:
         synced_mark.remove(fs, folder)

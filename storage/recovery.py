@@ -17,7 +17,7 @@ from storage import checkpoint as checkpoints
 from storage import synced_mark
 from storage.atomic_file import TEMPORARY_SUFFIX
 from storage.checkpoint import Checkpoint
-from storage.discovery import discover, finish_reset, last_index_seen
+from storage.discovery import discover, finish_reset, is_without_state, last_index_seen
 from storage.errors import LogCorrupt
 from storage.evidence import had_been_durable
 from storage.filesystem import FileSystem, write_all
@@ -54,7 +54,7 @@ def recover(fs: FileSystem, folder: str, options: LogOptions, on_frame: OnFrame 
     for name in fs.listdir(folder):
         if name.endswith(TEMPORARY_SUFFIX):
             fs.unlink(f"{folder}/{name}")
-    checkpoint = checkpoints.load(fs, folder)
+    checkpoint, checkpoint_is_whole = checkpoints.load(fs, folder)
     if checkpoint is not None and checkpoint.resetting:
         checkpoint = finish_reset(fs, folder, checkpoint)
     claim = synced_mark.load(fs, folder)
@@ -63,13 +63,30 @@ def recover(fs: FileSystem, folder: str, options: LogOptions, on_frame: OnFrame 
     segments = Segments(fs, folder, options)
     try:
         discover(segments, claim)
+        _check_that_state_is_known(segments, checkpoint, claim)
         recovered = Recovered(segments, checkpoint, claim)
         _scan(recovered, on_frame)
         _write_back(recovered)
+        if checkpoint is not None and not checkpoint_is_whole:
+            checkpoints.save(fs, folder, checkpoint)
     except BaseException:
         segments.close()
         raise
     return recovered
+
+
+def _check_that_state_is_known(segments: Segments, checkpoint: Checkpoint | None, claim: Mark) -> None:
+    """What the first frames of a trimmed log led to, the members of the group too, stands nowhere else."""
+    base_index = segments.first.base_index
+    if not is_without_state(base_index, checkpoint):
+        return
+    raise LogCorrupt(
+        "no copy of the checkpoint is valid that says what the frames before the log's first one led to",
+        path=f"{segments.folder}/{checkpoints.NAME}",
+        position=0,
+        first_bad_index=base_index,
+        last_known_index=max(claim.last_index, last_index_seen(segments)),
+    )
 
 
 def _scan(recovered: Recovered, on_frame: OnFrame | None) -> None:

@@ -14,7 +14,7 @@ from floodmark.frame import Frame
 from storage import checkpoint as checkpoints
 from storage import segment_header, synced_mark, vote
 from storage.atomic_file import read_file
-from storage.discovery import read_header
+from storage.discovery import is_without_state, read_header
 from storage.evidence import had_been_durable
 from storage.filesystem import File, FileSystem
 from storage.quarantine import FOLDER as QUARANTINE
@@ -187,13 +187,14 @@ class _Check:
         return size
 
     def checkpoint(self, path: str) -> None:
-        data = read_file(self.fs, path)
-        if data is None:
-            return
-        found = checkpoints.decode(data)
+        found, is_whole = checkpoints.load(self.fs, self.report.path)
+        if is_without_state(self.report.base_index, found):
+            what = "there is no valid checkpoint that the trimmed log goes on from"
+            self.bad(path, 0, self.report.base_index, what)
+        elif not is_whole:
+            rest = "scans the whole log" if found is None else "mends it from its other copy"
+            self.bad(path, 0, None, f"the checkpoint is damaged; the next start {rest}", is_damage=False)
         if found is None:
-            what = "the checkpoint is damaged; the next start scans the whole log"
-            self.bad(path, 0, None, what, is_damage=False)
             return
         self.report.checkpoint_index = found.index
         if found.index > self.report.last_index and not found.resetting:

@@ -8,8 +8,10 @@ from floodmark import batch
 from floodmark.frame import Frame, FrameKind, crc_of
 from floodmark.record import Record
 
+from storage import checkpoint
 from storage.filesystem import FileSystem
 from storage.log import Log
+from storage.memory_filesystem import MemoryFileSystem
 from storage.options import LogOptions
 
 FOLDER = "/data/groups/7"
@@ -67,6 +69,14 @@ def store(log: Log, count: int, *, records: int = 1, size: int = 40, term: int =
 def reopen(fs: FileSystem, options: LogOptions = SMALL) -> Log:
     """Open the log in the folder of the tests."""
     return Log.open(fs, FOLDER, options)
+
+
+def damage_checkpoint(fs: MemoryFileSystem, *copies: int) -> None:
+    """Damage a sector of copy 0, copy 1, or both."""
+    path = f"{FOLDER}/{checkpoint.NAME}"
+    for copy in copies:
+        for byte in range(checkpoint.HEADER_BYTES):
+            fs.flip_bit(path, copy * fs.size(path) // 2 + byte)
 
 
 def last_segment(fs: FileSystem, folder: str = FOLDER) -> str:

@@ -31,13 +31,30 @@ def test_a_segment_header_survives_the_round_trip(index: int, term: int, offset:
 def test_a_checkpoint_survives_the_round_trip(
     position: int, index: int, term: int, offset: int, state: bytes, resetting: bool
 ) -> None:
-    """With any state; cut or changed it is none."""
+    """With any state; a copy that is cut or changed is none, and the other one still counts."""
     one = Checkpoint(position, index, term, offset, state, resetting)
     data = one.encode()
-    assert checkpoint.decode(data) == one
-    for at in range(len(data)):
-        assert checkpoint.decode(data[:at]) is None
-        assert checkpoint.decode(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]) is None
+    assert checkpoint.decode(data) == (one, True)
+    size, second = checkpoint.HEADER_BYTES + len(state), len(data) // 2
+    assert second % 4096 == 0
+    for at in range(size):
+        assert checkpoint.decode(data[:at]).checkpoint is None
+        broken = bytearray(data)
+        for copy in (second, 0):
+            broken[copy + at] ^= 1
+            assert checkpoint.decode(bytes(broken)) == (one if copy else None, False)
+            if copy:
+                mirrored = bytes(broken[copy:] + broken[:copy])
+                assert checkpoint.decode(mirrored) == (one, False)
+
+
+@pytest.mark.parametrize("length", [4039, 4040, 4041, 10_000])
+def test_the_copies_of_a_checkpoint_share_no_sector(length: int) -> None:
+    """Any one sector of 4 KiB may go bad, also with a state that fills its last one."""
+    one = Checkpoint(1, 2, 3, 4, b"s" * length)
+    data = one.encode()
+    for sector in range(0, len(data), 4096):
+        assert checkpoint.decode(data[:sector] + bytes(4096) + data[sector + 4096 :]).checkpoint == one
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(64, 400), st.integers(-5, 50)), max_size=60))

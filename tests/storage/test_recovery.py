@@ -10,7 +10,7 @@ from storage.log import Log
 from storage.memory_filesystem import MemoryFileSystem
 from storage.options import LogOptions
 from storage.segment_header import HEADER_BYTES
-from tests.storage.frames import FOLDER, SMALL, fill, last_segment, reopen, store
+from tests.storage.frames import FOLDER, SMALL, damage_checkpoint, fill, last_segment, reopen, store
 
 FRAME = 64 + 40
 BIG = LogOptions(segment_bytes=1 << 20, index_interval_bytes=256)
@@ -207,7 +207,7 @@ def test_a_missing_or_damaged_checkpoint_means_a_full_scan() -> None:
         frames = store(log, 100)
         log.checkpoint(b"state")
         if damage:
-            fs.flip_bit(f"{FOLDER}/checkpoint", 50)
+            damage_checkpoint(fs, 0, 1)
         else:
             fs.unlink(f"{FOLDER}/checkpoint")
         seen: list[Frame] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from storage.memory_filesystem import MemoryFileSystem
 from storage.verify import verify, verify_replica
 from storage.vote import VoteFile
-from tests.storage.frames import FOLDER, fill, last_segment, reopen, store
+from tests.storage.frames import FOLDER, damage_checkpoint, fill, last_segment, reopen, store
 
 
 def test_a_sound_folder_has_no_findings_and_its_numbers_add_up() -> None:
@@ -48,7 +48,7 @@ def test_what_a_crash_leaves_is_told_apart_from_damage() -> None:
     log.write()
     fs.flip_bit(last_segment(fs), len(fs.content(last_segment(fs))) - 1)
     fs.flip_bit(f"{FOLDER}/{2:020d}.idx", 70)
-    fs.flip_bit(f"{FOLDER}/checkpoint", 20)
+    damage_checkpoint(fs, 0, 1)
     report = verify_replica(fs, FOLDER)
     assert [finding.is_damage for finding in report.findings] == [False, False, False]
     assert report.is_sound
