@@ -1,16 +1,19 @@
 """A replica that lost data does not vote until it has everything that it may once have promised (H5).
 
 *Recovering*: a part of its log was damaged and repaired. It votes again once it has applied all that a
-leader, confirmed by a majority after the loss, had committed.
+leader, confirmed by a majority after the loss, had committed, and has regained what it may have acknowledged.
+What no replica has any more never comes back; then a second barrier, begun after the first one ended, does:
+with the connection that the first answer came over the leader has forgotten the acknowledgements of before.
 
 *Lost*: nothing is left, its votes included. Its acknowledgements do not count either, until it has applied so
 far and the members list it as no voter; it votes again once they list it as one anew, and not in that term.
+The vote file says so too: a replica does not become sound by losing its checkpoint.
 """
 
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from consensus.safeguards import Safeguard
 from consensus.types import Barrier
@@ -19,6 +22,10 @@ if TYPE_CHECKING:
     from consensus.acknowledge import Acknowledger
     from consensus.core import Core
     from consensus.reads import Reads
+
+
+LOST_UNTIL: Final = 2**64 - 1
+"""``recover_until`` of a replica that has lost everything: no index ends that."""
 
 
 class Stage(enum.IntEnum):
@@ -38,8 +45,11 @@ class Probation:
         self._acks = acks
         self._reads = reads
         self._barrier: Barrier | None = None
+        self._second: Barrier | None = None
         self.stage = stage if core.has(Safeguard.H5) else Stage.SOUND
         acks.trusted = self.stage is not Stage.LOST
+        if self.stage is Stage.LOST:
+            core.vote.save(core.vote.term, core.vote.voted_for, LOST_UNTIL)
 
     @property
     def may_vote(self) -> bool:
@@ -53,11 +63,12 @@ class Probation:
         core = self._core
         if self.stage in (Stage.RECOVERING, Stage.LOST):
             if self._barrier is None:
-                self._barrier = self._reads.ask()
+                self._barrier = self._ask()
             if self._barrier.index is None:
                 return
             if self.stage is Stage.RECOVERING:
-                self._end()
+                if self._has_regained_all():
+                    self._end()
                 return
         counts = core.node_id in core.members.history[0][1].voters
         if self.stage is Stage.LOST and not counts:
@@ -67,6 +78,20 @@ class Probation:
             # It may have voted in this term before the loss, for whoever leads now or for another.
             core.engine.pin_vote()
             self._end()
+
+    def _has_regained_all(self) -> bool:
+        """The first barrier has ended: is what it may have acknowledged here, or known not to count?"""
+        if self._core.log.durable_index >= self._core.vote.recover_until:
+            return True
+        if self._second is None:
+            self._second = self._ask()
+        return self._second.index is not None
+
+    def _ask(self) -> Barrier:
+        """Ask in this very step: the next one may put this replica to sleep."""
+        barrier = self._reads.ask()
+        self._reads.look()
+        return barrier
 
     def _end(self) -> None:
         self.stage = Stage.SOUND

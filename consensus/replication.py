@@ -114,10 +114,16 @@ class Replication:
             del self.peers[name]
 
     def link_up(self, name: str) -> None:
-        """A new connection: nothing of before is under way any more."""
+        """A new connection: nothing of before is under way any more, and perhaps another process answers.
+
+        Its log may have been damaged and repaired between: what the one before had acknowledged counts
+        again when this one says so.
+        """
         peer = self.peers.get(name)
         if peer is not None:
             peer.set_back(peer.match + 1 if peer.match else peer.next)
+            peer.match = 0
+            self._core.engine.lower_match(name, 0)
             self._installer.link_up(name)
 
     def match_of(self, name: str) -> int:

@@ -10,7 +10,7 @@ from floodmark.frame import FrameKind
 from consensus import checkpoint
 from consensus.checkpoint import State
 from consensus.membership import Members
-from consensus.probation import Stage
+from consensus.probation import LOST_UNTIL, Stage
 from consensus.safeguards import Safeguard
 from consensus.types import Membership, StateMachine
 from storage.errors import LogCorrupt
@@ -53,9 +53,13 @@ def restored(
 
 
 def _stage(core: Core, state: State, *, voting: bool) -> Stage:
+    """The vote file knows that data was lost also where the checkpoint is; how far it is back it does not."""
     if not voting:
         return Stage.LOST
-    if state.stage is Stage.SOUND and core.vote.recover_until:
+    until = core.vote.recover_until
+    if until == LOST_UNTIL and state.stage is not Stage.REJOINING:
+        return Stage.LOST
+    if until and state.stage is Stage.SOUND:
         return Stage.RECOVERING
     return state.stage
 

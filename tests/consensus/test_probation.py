@@ -1,0 +1,77 @@
+"""The way back of a replica that lost data (H5): what it must wait for, and that it always gets there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from storage.vote import VoteFile
+from tests.support.raft import Lone, frame
+
+
+def _recovering() -> tuple[Lone, int]:
+    """A replica that lost entry 4 of 4, after a leader's heartbeat; with the id of what it asks."""
+    lone = Lone()
+    lone.append((1, 0), [frame(2, 1), frame(3, 1)], term=1)
+    lone.flush()
+    lone.node.crash()
+    vote = VoteFile(lone.node.fs, "g")
+    vote.save(vote.term, vote.voted_for, recover_until=4)
+    vote.close()
+    lone.group = lone.node.start(lone.membership)
+    lone.log = lone.node.log
+    return lone, _asked(lone.append((3, 1), [], term=1, commit=3))
+
+
+def _asked(said: list[Any]) -> int:
+    """The id of the only barrier that was asked for."""
+    (number,) = (fields["id"] for _, kind, fields in said if kind == "read_request")
+    return int(number)
+
+
+def test_a_repaired_replica_does_not_vote_while_its_acknowledgement_may_still_count() -> None:
+    """H5: until it hears otherwise the leader counts entry 4, and commits it with its own fsync."""
+    lone, first = _recovering()
+    said = lone.hear("b", "read_index", id=first, index=3, ok=True)
+    assert not lone.group.may_vote
+    second = _asked(said)
+    lone.hear("b", "read_index", id=second, index=3, ok=True)
+    assert lone.group.may_vote
+    assert lone.node.vote.recover_until == 0
+
+
+def test_a_repaired_replica_votes_when_what_it_lost_is_back() -> None:
+    """H5: it has what it acknowledged; nothing more need be asked."""
+    lone, first = _recovering()
+    lone.hear("b", "read_index", id=first, index=3, ok=True)
+    lone.append((3, 1), [frame(4, 1)], term=1, commit=3)
+    assert not lone.group.may_vote
+    lone.flush()
+    assert lone.group.may_vote
+
+
+def test_a_new_connection_takes_acknowledgements_back_until_they_are_repeated() -> None:
+    """H5: another process may answer now, with a log that was repaired since."""
+    lone = Lone()
+    lone.lead()
+    lone.ack("b", 3)
+    lone.group.peer_down("b")
+    lone.group.peer_up("b")
+    lone.flush()
+    assert lone.group.commit_index == 1
+    lone.ack("b", 3)
+    assert lone.group.commit_index == 2
+
+
+@pytest.mark.parametrize("again_at", [1, 2])
+def test_a_lost_replica_stays_lost_without_its_checkpoint(again_at: int) -> None:
+    """H5: what it may not do does not stand in one file alone."""
+    lone = Lone(voting=False)
+    for _ in range(again_at):
+        lone.node.crash()
+        lone.node.fs.unlink("g/checkpoint")
+        lone.group = lone.node.start(lone.membership)
+    assert not lone.group.may_vote
+    said = lone.append((1, 0), [], term=1)
+    assert [fields["trusted"] for _, kind, fields in said if kind == "ack"] == [False]
