@@ -211,6 +211,9 @@ class Engine(pysyncobj.SyncObj):  # type: ignore[misc] # the library is untyped
     def pin_vote(self) -> None:
         """Vote for nobody but the leader of this term, whoever asks for it still."""
         self._SyncObj__setCurrentTerm(self.term, self.leader or self._SyncObj__selfNode.id)
+        # What follows is stored as well, and must not be on disk before the vote is.
+        self._journal.save_vote()
+        self._journal.vote_is_unsaved = False
 
     def step_down(self) -> None:
         """Lead or campaign no more."""
@@ -292,7 +295,6 @@ class Engine(pysyncobj.SyncObj):  # type: ignore[misc] # the library is untyped
         self._driver.replicate()
 
     def _SyncObj__setCurrentTerm(self, term: int, voted_for: str | None) -> None:
-        # On disk first: when that fails, this replica never was in the term.
         self._journal.setCurrentTerm(term, voted_for)
         self._SyncObj__raftCurrentTerm = term
         self._SyncObj__votedForNodeId = voted_for

@@ -64,6 +64,7 @@ class Group(GroupView):
         self._clock = clock
         self._machine = machine
         self._inbox: list[tuple[str, Message]] = []
+        self._released: list[tuple[str, Message]] = []
         self._parts = Parts(
             node_id=node_id,
             log=log,
@@ -144,6 +145,10 @@ class Group(GroupView):
             self._parts.prevote.cancel()
             self._core.engine.end_election_clock()
 
+    def leave(self) -> None:
+        """Begin to lead no more: this replica is about to stop. One that leads goes on."""
+        self._parts.prevote.leaving = True
+
     def transfer(self, to: str | None = None) -> bool:
         """Begin to hand over the leadership; False when this replica does not lead or nobody can."""
         if self.failed is not None or self._stopped or not self._core.engine.is_leader:
@@ -157,19 +162,40 @@ class Group(GroupView):
         self._parts.was_flushed = True
 
     def flush_failed(self, error: StorageError) -> None:
-        """``log.write()`` or ``log.sync()`` failed: this replica is of no more use."""
+        """A write or fsync of the log or the vote failed: this replica is of no more use."""
         self._fail(error)
 
+    def save_vote(self) -> None:
+        """Make term and vote durable while ``needs_vote_saved``; may run in a thread. Raises StorageError."""
+        self._parts.journal.save_vote()
+
+    def vote_saved(self) -> None:
+        """``save_vote()`` has returned: what waited for it may leave, and the next step goes on."""
+        self._parts.journal.vote_is_unsaved = False
+        if self.failed is None:
+            self._released += self._core.outbox
+        self._core.outbox = []
+
     def step(self) -> None:
-        """Take in what is queued, look at the deadlines, resolve what is decided, fill the outbox."""
+        """Take in what is queued, look at the deadlines, resolve what is decided, fill the outbox.
+
+        Ends early where the term or vote changes, and does nothing until that is saved: whatever a replica
+        says or writes after it depends on it (C4).
+        """
+        parts = self._parts
+        journal = parts.journal
+        if journal.vote_is_unsaved and self.failed is None and not self._stopped:
+            return
         inbox, self._inbox = self._inbox, []
         if self.failed is not None or self._stopped or (self._core.asleep and not inbox):
             return
-        parts = self._parts
         try:
             parts.begin(self._clock())
-            for source, message in inbox:
+            for taken, (source, message) in enumerate(inbox, start=1):
                 parts.dispatcher.take(source, message)
+                if journal.vote_is_unsaved:
+                    self._inbox = inbox[taken:]
+                    return
             if not self._core.asleep:
                 parts.turn()
         except StorageError as error:
@@ -205,7 +231,10 @@ class Group(GroupView):
 
     def take_outbox(self) -> list[tuple[str, Message]]:
         """Messages that may leave now, in order, as (node, message)."""
-        outbox, self._core.outbox = self._core.outbox, []
+        outbox, self._released = self._released, []
+        if not self._parts.journal.vote_is_unsaved:
+            outbox += self._core.outbox
+            self._core.outbox = []
         return outbox
 
     # Inside.
@@ -222,6 +251,7 @@ class Group(GroupView):
         if self.failed is None:
             self.failed = error
             self._core.outbox.clear()
+            self._released.clear()
             self._core.engine.step_down()
             self._parts.proposals.abandon(f"this replica failed: {error}")
             self._parts.reads.abandon()

@@ -23,14 +23,23 @@ class GroupView:
 
     @property
     def needs_flush(self) -> bool:
-        """Whether the log holds entries that are not durable yet."""
-        return self.failed is None and self.log.durable_index < self.log.last_index
+        """Whether the log holds entries that are not durable yet, and may be written."""
+        return (
+            self.failed is None
+            and not self._parts.journal.vote_is_unsaved
+            and self.log.durable_index < self.log.last_index
+        )
+
+    @property
+    def needs_vote_saved(self) -> bool:
+        """Whether this replica stands still until ``save_vote``, then ``vote_saved`` are called."""
+        return self.failed is None and self._parts.journal.vote_is_unsaved
 
     @property
     def next_deadline(self) -> float:
         """When a step is due though nothing arrives; inf while asleep."""
         core, parts = self._core, self._parts
-        if self.failed is not None or self._stopped or core.asleep:
+        if self.failed is not None or self._stopped or core.asleep or parts.journal.vote_is_unsaved:
             return math.inf
         if parts.applier.is_behind:
             return core.now

@@ -71,6 +71,7 @@ class GroupHost:
     async def stop(self) -> None:
         """Hand leaderships over, flush, checkpoint, close; a few seconds at the most."""
         self._upkeep.stop()
+        self.leave()
         slots = list(self._slots.values())
         await farewell(slots, self._disk, self._wake, self._options.transfer_timeout_s)
         await self.links.stop()
@@ -195,6 +196,11 @@ class GroupHost:
         if slot is not None:
             slot.group.campaign()
             self._wake(slot)
+
+    def leave(self) -> None:
+        """This node is about to stop: what others hand over to it would only have to be handed on."""
+        for slot in self._slots.values():
+            slot.group.leave()
 
     def transfer(self, group_id: int, to: str | None = None) -> bool:
         """Begin to hand a leadership over; False when that is not possible now."""

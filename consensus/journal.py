@@ -55,6 +55,8 @@ class Journal:
         self.log = log
         self._vote = vote
         self._term, self._voted_for = vote.term, vote.voted_for
+        self.vote_is_unsaved = False
+        """Term or vote changed and are not on disk: nothing may leave this replica, or be written (C4)."""
         self._safeguards = safeguards
         self._counts_durable = Safeguard.C4 in safeguards
         self._commit_index = commit_index
@@ -161,10 +163,14 @@ class Journal:
         return self._commit_index
 
     def setCurrentTerm(self, term: int, voted_for: str | None) -> None:  # noqa: N802
-        """Durable on return (C4): replies that depend on it follow."""
-        if Safeguard.C4 in self._safeguards:
-            self._vote.save(term, voted_for, self._vote.recover_until)
+        """Noted in memory; the group stands still until the host has had it saved (C4)."""
         self._term, self._voted_for = term, voted_for
+        if Safeguard.C4 in self._safeguards:
+            self.vote_is_unsaved = (term, voted_for) != (self._vote.term, self._vote.voted_for)
+
+    def save_vote(self) -> None:
+        """Durable on return. May run in a thread while the group stands still."""
+        self._vote.save(self._term, self._voted_for, self._vote.recover_until)
 
     def getCurrentTerm(self) -> int:  # noqa: N802
         """The greatest term that this replica has seen."""

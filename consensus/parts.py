@@ -28,7 +28,9 @@ from storage.log import Log
 from storage.vote import VoteFile
 
 COMMIT_NOTICE_HEARTBEATS = 0.2
-"""Followers hear of a commit after this part of a heartbeat when no append carries it to them before."""
+"""Followers hear of a commit after this part of a heartbeat when no append carries it to them before, ..."""
+COMMIT_NOTICE_S_MAX = 0.02
+"""... or after this long where heartbeats are rare."""
 
 
 class Parts:
@@ -53,7 +55,7 @@ class Parts:
         )
         self.begin(now)
         start = restored(core, membership, machine, voting=voting, on_change=self.members_changed)
-        journal = Journal(
+        journal = self.journal = Journal(
             log,
             vote,
             safeguards,
@@ -113,8 +115,8 @@ class Parts:
         if engine.is_leader:
             self.replication.push()
             if engine.commit_index != commit:
-                notice = core.now + core.options.heartbeat_s * COMMIT_NOTICE_HEARTBEATS
-                engine.heartbeat_at(min(engine.heartbeat_due, notice))
+                delay = min(core.options.heartbeat_s * COMMIT_NOTICE_HEARTBEATS, COMMIT_NOTICE_S_MAX)
+                engine.heartbeat_at(min(engine.heartbeat_due, core.now + delay))
                 self.quiescence.busy()
         elif self._was_leader:
             self.reads.leadership_lost()

@@ -25,11 +25,13 @@ class Prevote:
         self._term = -1
         self._granted: set[str] = set()
         self.retry_at = math.inf
+        self.leaving = False
+        """This replica is about to stop."""
 
     @property
     def may_campaign(self) -> bool:
         """Whether this replica may ever become the leader."""
-        return self._core.members.is_voter and self._probation.may_vote
+        return self._core.members.is_voter and self._probation.may_vote and not self.leaving
 
     @property
     def may_vote(self) -> bool:

@@ -39,6 +39,9 @@ class Turn:
             self._step(slot, outgoing)
         for node, messages in outgoing.items():
             self._links.send(node, messages)
+        # Behind the sending: followers write at the same time, and no thread wakes up to wait for this one.
+        for slot in slots:
+            self._write(slot)
         for slot in slots:
             self._tell(slot)
 
@@ -51,9 +54,13 @@ class Turn:
             _log.exception("group_defect", group=group.group_id)
         for node, message in group.take_outbox():
             outgoing[node].append((group.group_id, message))
-        if group.needs_flush:
-            self._disk.flush(slot)
         self._at(slot, group.next_deadline)
+
+    def _write(self, slot: Slot) -> None:
+        if slot.group.needs_vote_saved:
+            self._disk.save_vote(slot)
+        elif slot.group.needs_flush:
+            self._disk.flush(slot)
 
     def _tell(self, slot: Slot) -> None:
         group = slot.group

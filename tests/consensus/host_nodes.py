@@ -73,14 +73,32 @@ class HostNode:
         log_options: LogOptions = LogOptions(),  # noqa: B008 (frozen)
     ) -> Group:
         """Open a replica's files and add it."""
+        return self.add(group_id, voters, self.files(group_id, log_options), options)
+
+    def files(
+        self,
+        group_id: int,
+        log_options: LogOptions = LogOptions(),  # noqa: B008 (frozen)
+    ) -> tuple[Log, VoteFile]:
+        """A replica's files; may be opened in a thread."""
         folder = str(self.folder / self.node_id / str(group_id))
-        machine = self.machines[group_id] = ListMachine()
         self.fs.mkdir(folder)
+        return Log.open(self.fs, folder, log_options), VoteFile(self.fs, folder)
+
+    def add(
+        self,
+        group_id: int,
+        voters: frozenset[str],
+        files: tuple[Log, VoteFile],
+        options: GroupOptions = FAST,
+    ) -> Group:
+        """Add a replica whose files are open."""
+        machine = self.machines[group_id] = ListMachine()
         group = Group(
             group_id=group_id,
             node_id=self.node_id,
-            log=Log.open(self.fs, folder, log_options),
-            vote=VoteFile(self.fs, folder),
+            log=files[0],
+            vote=files[1],
             machine=machine,
             membership=Membership(voters),
             clock=time.monotonic,

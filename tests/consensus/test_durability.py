@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import math
+
 import pytest
 from floodmark.frame import FrameKind
 
 from consensus.checkpoint import State
 from consensus.safeguards import Safeguard
-from consensus.types import Stored
+from consensus.types import Message, Stored
+from storage.errors import LogFailed
 from storage.vote import VoteFile
 from tests.support.raft import Lone, Replicas, frame
 
@@ -125,6 +129,51 @@ def test_a_vote_survives_power_loss() -> None:
         lone.node.crash()
         voted[without] = VoteFile(lone.node.fs, "g").voted_for
     assert voted == {None: "b", Safeguard.C4: None}
+
+
+def test_a_replica_stands_still_until_its_vote_is_saved() -> None:
+    """C4: meanwhile nothing is said, taken in or written; then it goes on where it was."""
+    lone = Lone()
+    group = lone.group
+    group.receive("b", Message("vote_request", {"term": 5, "last_index": 1, "last_term": 0}))
+    group.receive("c", Message("vote_request", {"term": 6, "last_index": 1, "last_term": 0}))
+    group.step()
+    group.step()
+    assert group.needs_vote_saved
+    assert (group.term, group.take_outbox(), group.next_deadline) == (5, [], math.inf)
+    group.save_vote()
+    assert VoteFile(lone.node.fs, "g").voted_for == "b"
+    assert group.take_outbox() == []
+    group.vote_saved()
+    group.step()
+    assert [(node, message.kind) for node, message in group.take_outbox()] == [("b", "vote")]
+    assert group.needs_vote_saved
+    assert group.term == 6
+
+
+def test_a_candidate_writes_nothing_before_its_own_vote() -> None:
+    """C4: a single voter leads at once, and its first entry waits for the term that it belongs to."""
+    lone = Lone("a")
+    lone.now = lone.group.next_deadline
+    lone.group.step()
+    assert lone.log.last_index == 2
+    assert not lone.group.needs_flush
+    assert lone.node.save_vote()
+    assert lone.group.needs_flush
+
+
+def test_a_vote_that_can_not_be_saved_ends_the_replica() -> None:
+    """C4: the promise is not given."""
+    lone = Lone()
+    lone.node.fs.fail("sync", error=errno.EIO)
+    lone.group.receive("b", Message("vote_request", {"term": 5, "last_index": 1, "last_term": 0}))
+    lone.group.step()
+    with pytest.raises(LogFailed) as failure:
+        lone.group.save_vote()
+    lone.group.flush_failed(failure.value)
+    lone.group.step()
+    assert lone.group.take_outbox() == []
+    assert lone.group.failed is failure.value
 
 
 @pytest.mark.parametrize("operation", ["write", "sync"])

@@ -222,6 +222,17 @@ def test_a_hand_over_that_nobody_takes_ends() -> None:
     assert lone.group.role is Role.LEADER
 
 
+def test_a_replica_that_is_about_to_stop_takes_no_leadership() -> None:
+    """Neither what is handed over to it nor by itself; it still votes."""
+    lone = Lone()
+    lone.group.leave()
+    assert lone.hear("b", "timeout_now", term=0) == []
+    lone.now += 60.0
+    assert lone.step() == []
+    said = lone.hear("b", "vote_request", term=5, last_index=1, last_term=0)
+    assert [(node, kind) for node, kind, _ in said] == [("b", "vote")]
+
+
 def test_whoever_is_counted_votes() -> None:
     """A replica that does not know yet that it is a voter elects a candidate that does."""
     lone = Lone("bc")

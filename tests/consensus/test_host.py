@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from floodmark.errors import OutcomeUnknown, Unavailable
 from floodmark.frame import FrameKind
 
-from consensus.types import NotLeader, Role
-from tests.consensus.host_nodes import HostNode, hosts, join, leader_of, put
+from consensus.types import GroupOptions, NotLeader, Role
+from tests.consensus.host_nodes import HostNode, eventually, hosts, join, leader_of, put
 from tests.support.proxy import FaultProxy
 
 NAMES = ("a", "b", "c")
+PATIENT = GroupOptions(election_timeout_min_s=2.5, election_timeout_max_s=5.0)
+"""As on nodes with many groups."""
 
 
 async def test_three_hosts_elect_commit_and_a_reopened_one_catches_up(tmp_path):
@@ -152,6 +155,28 @@ async def test_many_groups_work_side_by_side(tmp_path):
         )
         for group_id, leader in enumerate(leaders, 1):
             assert leader.payloads(group_id) == [b"x"] * 5
+
+
+async def test_many_groups_that_start_at_once_do_not_outdate_each_others_elections(tmp_path):
+    """Two hundred groups need at most three terms for every two leaders, where one of each asks first."""
+    count = 200
+    async with hosts(tmp_path, *NAMES, groups=0) as nodes:
+        with ThreadPoolExecutor(16) as executor:
+            opening = {
+                (node, group_id): executor.submit(node.files, group_id)
+                for node in nodes
+                for group_id in range(1, count + 1)
+            }
+        for (node, group_id), files in opening.items():
+            node.add(group_id, frozenset(NAMES), files.result(), PATIENT)
+        pairs = [(node.host.links, name) for node in nodes for name in NAMES if name != node.node_id]
+        await eventually(lambda: all(links.connected(name) for links, name in pairs))
+        for group_id in range(1, count + 1):
+            nodes[group_id % len(nodes)].host.campaign(group_id)
+        for group_id in range(1, count + 1):
+            await leader_of(nodes, group_id)
+        terms = [nodes[0].host.group(group_id).term for group_id in range(1, count + 1)]
+        assert sum(terms) <= 1.5 * count
 
 
 async def test_a_partitioned_leader_is_replaced_and_the_healed_node_follows(tmp_path):

@@ -15,7 +15,7 @@ from tests.simulation.ledger import Ledger
 from tests.simulation.machine import AppliedHistory
 from tests.simulation.network import Network
 from tests.simulation.operator import Operator
-from tests.simulation.profile import Profile
+from tests.simulation.profile import AGAIN_WITHIN_S, Profile
 from tests.simulation.replica import Replica
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.trace import Trace
@@ -117,6 +117,12 @@ class Cluster:
         for action in actions:
             action()
 
+    def inspect_message(self, replica: Replica, target: str, message: Message) -> None:
+        """Check what a replica is about to say against its disk."""
+        vote = replica.vote
+        assert vote is not None
+        self.watch.said(replica.name, target, message, vote.term, vote.voted_for)
+
     def _deliver(self, source: str, target: str, message: Message) -> None:
         self.note(target, f"gets {message.kind} of {source}")
         self.replicas[target].deliver(source, message)
@@ -126,7 +132,7 @@ class Cluster:
         chance = self.profile.duplicate
         if not chance or message.kind not in ("ack", "vote") or self._duplicates.random() >= chance:
             return None
-        return self._duplicates.choice((0.0, self._duplicates.uniform(0.0, 2.0)))
+        return self._duplicates.choice((0.0, self._duplicates.uniform(0.0, AGAIN_WITHIN_S)))
 
     def _notify(self, source: str, target: str, up: bool) -> None:
         self.replicas[source].link(target, up)

@@ -1,9 +1,12 @@
-"""The host's disk thread on virtual time: write, sync and tell the group, at three different moments."""
+"""The host's disk thread on virtual time: write, sync and tell the group, at three different moments.
+
+A vote is saved in one moment and told in another.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from storage.errors import StorageError
 from tests.simulation.violation import require
@@ -11,6 +14,8 @@ from tests.simulation.violation import require
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster
     from tests.simulation.replica import Replica
+
+T = TypeVar("T")
 
 TELL_S = 0.0002
 """From the end of a sync until the group's thread hears of it; the log may have been cut meanwhile."""
@@ -25,10 +30,20 @@ class Flusher:
         self._busy = False
 
     def start(self) -> None:
-        """Begin a flush unless one is under way."""
+        """Begin to save the vote, else to flush, unless either is under way."""
+        replica = self._replica
+        assert replica.group is not None
         if not self._busy:
             self._busy = True
-            self._replica.later(self._replica.disk.duration() / 4, self._write)
+            if replica.group.needs_vote_saved:
+                replica.later(replica.disk.duration(), self._save_vote)
+            else:
+                replica.later(replica.disk.duration() / 4, self._write)
+
+    def _save_vote(self) -> None:
+        group = self._replica.group
+        assert group is not None
+        self._attempt(group.save_vote, lambda _: self._replica.later(TELL_S, self._tell_vote))
 
     def _write(self) -> None:
         log, disk = self._replica.log, self._replica.disk
@@ -40,7 +55,7 @@ class Flusher:
         assert log is not None
         self._attempt(log.sync, lambda durable: self._replica.later(TELL_S, lambda: self._tell(durable)))
 
-    def _attempt(self, call: Callable[[], int], then: Callable[[int], None]) -> None:
+    def _attempt(self, call: Callable[[], T], then: Callable[[T], None]) -> None:
         """What fails in the disk thread is handed to the group as well."""
         try:
             result = call()
@@ -49,6 +64,12 @@ class Flusher:
             self._replica.later(TELL_S, lambda: self._fail(failure))
             return
         then(result)
+
+    def _tell_vote(self) -> None:
+        assert self._replica.group is not None
+        self._busy = False
+        self._replica.group.vote_saved()
+        self._replica.wake()
 
     def _tell(self, durable: int) -> None:
         assert self._replica.group is not None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from consensus.types import Role
 from storage.errors import LogCorrupt
 from tests.simulation.ledger import VIRTUAL_FIRST_INDEX, brief
+from tests.simulation.profile import AGAIN_WITHIN_S
 from tests.simulation.violation import require
 from tests.simulation.watch import View
 
@@ -32,10 +33,12 @@ class Inspector:
         if group is None or vote is None or group.failed is not None:
             return  # A replica that failed takes part in nothing: its outbox is empty.
         replica.look_at_disk()
-        is_leader = group.role == Role.LEADER
+        # While the vote is on its way to the disk, the new term binds nobody and nobody hears of it.
+        waits = group.needs_vote_saved
+        is_leader = group.role == Role.LEADER and not waits
         commit = group.commit_index
         view = View(
-            group.term,
+            vote.term if waits else group.term,
             is_leader,
             commit,
             group.high_watermark,
@@ -106,7 +109,9 @@ class Inspector:
         now = self._cluster.scheduler.now
         if replica.group.asleep:
             replica.awake_since = now
-        since = now - LEADER_WITHOUT_MAJORITY_S
+        # An answer that comes a second time sounds like its sender.
+        late = AGAIN_WITHIN_S if self._cluster.profile.duplicate else 0.0
+        since = now - LEADER_WITHOUT_MAJORITY_S - late
         if max(replica.leads_since, replica.awake_since) > since:
             return
         membership = replica.group.membership

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from consensus.types import GroupOptions
 from tests.simulation.network import NetworkOptions
 
+AGAIN_WITHIN_S = 2.0
+"""How late an answer may come a second time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Profile:

@@ -122,6 +122,9 @@ class Replica:
         assert self.group is not None
         self.group.stop()
         self._cluster.inspect(self)
+        if str(error).startswith("truncating"):
+            # What contradicts the leader's log was about to go; how much of it has gone nobody can say.
+            self._forget_above(min(self._durable_to, self.group.commit_index))
         self._gone(f"failed: {error}")
         self.disk.crash(power_loss=False)
         self._down(f"fails: {type(error).__name__}: {error}")
@@ -223,11 +226,12 @@ class Replica:
         self._cluster.inspect(self)
         # Between links there is no order; within one there is, and a stable sort keeps it.
         for target, message in sorted(group.take_outbox(), key=lambda item: item[0]):
+            self._cluster.inspect_message(self, target, message)
             self._cluster.send(self.name, target, message)
         if group.failed is not None:
             self._failed(group.failed)
             return
-        if group.needs_flush:
+        if group.needs_vote_saved or group.needs_flush:
             self._flusher.start()
         due = self.clock.virtual(group.next_deadline)
         if due < float("inf"):
@@ -267,10 +271,17 @@ class Replica:
         log, terms = self.log, self._durable_terms
         if log is None or log.failed is not None:
             return
-        index = self._durable_to = log.durable_index
+        index = log.durable_index
+        self._forget_above(index)
         while index >= log.base_index and terms.get(index) != (term := log.term_at(index)):
             terms[index] = term
             index -= 1
+
+    def _forget_above(self, index: int) -> None:
+        """The disk holds no more than this: what was there may come back in another term, or not."""
+        for gone in range(index + 1, self._durable_to + 1):
+            self._durable_terms.pop(gone, None)
+        self._durable_to = index
 
     def note(self, what: str) -> None:
         """Put an event of this replica into the trace."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from floodmark.frame import Frame, FrameKind, crc_of
 
-from consensus.types import Stored
+from consensus.types import Message, Stored
 from tests.simulation.ledger import Asked, Ledger
 from tests.simulation.machine import AppliedHistory, ChainMachine
 from tests.simulation.violation import Violation
@@ -129,6 +129,24 @@ def test_what_may_not_go_back_is_found(
     watch.look("n1", _view(**before))
     with pytest.raises(Violation, match=rule):
         watch.look("n1", _view(**after))
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "rule"),
+    [
+        ("append", {"term": 4}, "terms are durable before they are told"),
+        ("prevote", {"term": 4, "own_term": 4}, "terms are durable before they are told"),
+        ("vote", {"term": 3}, "votes are durable before they are told"),
+        ("vote_request", {"term": 3}, "votes are durable before they are told"),
+    ],
+)
+def test_what_is_told_before_it_is_durable_is_found(kind: str, fields: dict[str, object], rule: str) -> None:
+    """With term 3 and a vote for n2 on disk, n1 may ask about term 4 and speak for n2, and no more."""
+    watch = Watch()
+    watch.said("n1", "n2", Message("vote", {"term": 3}), 3, "n2")
+    watch.said("n1", "n2", Message("prevote_request", {"term": 4}), 3, "n2")
+    with pytest.raises(Violation, match=rule):
+        watch.said("n1", "n3", Message(kind, fields), 3, "n2")
 
 
 def test_a_vote_is_remembered_across_a_crash_and_not_across_a_new_disk() -> None:

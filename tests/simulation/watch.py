@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from consensus.types import Message
 from tests.simulation.violation import require
 
 
@@ -72,6 +73,23 @@ class Watch:
             view.vote_term >= view.term,
             "terms are durable",
             lambda: f"{node} works in term {view.term}, its disk has {view.vote_term}",
+        )
+
+    def said(self, node: str, target: str, message: Message, vote_term: int, voted_for: str | None) -> None:
+        """A message leaves: the term and the vote that it speaks of must be on the sender's disk."""
+        kind, fields = message.kind, message.fields
+        # A pre-vote asks about a term that nobody has entered.
+        term = fields.get("own_term", 0) if kind.startswith("prevote") else fields.get("term", 0)
+        require(
+            term <= vote_term,
+            "terms are durable before they are told",
+            lambda: f"{node} says {kind} of term {term} to {target}, its disk has {vote_term}",
+        )
+        promised = {"vote": target, "vote_request": node}.get(kind)
+        require(
+            promised is None or (term, promised) == (vote_term, voted_for),
+            "votes are durable before they are told",
+            lambda: f"{node} says {kind} of term {term} to {target}, its disk has {voted_for} in {vote_term}",
         )
 
     def _look_at_leader(self, node: str, view: View) -> None:

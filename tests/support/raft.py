@@ -94,6 +94,14 @@ class Node:
         )
         return self.group
 
+    def save_vote(self) -> bool:
+        """What the host does in a thread before anything leaves; whether there was anything to do."""
+        if not self.group.needs_vote_saved:
+            return False
+        self.group.save_vote()
+        self.group.vote_saved()
+        return True
+
     def flush(self) -> None:
         """What the host does in a thread."""
         self.log.write()
@@ -172,6 +180,8 @@ class Lone:
 
     def step(self) -> list[Any]:
         self.group.step()
+        while self.node.save_vote():
+            self.group.step()
         return [(node, message.kind, message.fields) for node, message in self.group.take_outbox()]
 
     def flush(self) -> list[Any]:
@@ -316,6 +326,8 @@ class Replicas:
         for name in sorted(self.up):
             node = self.nodes[name]
             node.group.step()
+            if node.save_vote():
+                moved = True
             for target, message in node.group.take_outbox():
                 moved = True
                 if target in self.up and (name, target) not in self.cut:
