@@ -29,6 +29,8 @@ from node.settings import Settings
 
 CAMPAIGN_AFTER_S: Final = (0.03, 0.1, 0.25)
 """When the preferred leader of a new group asks for votes: the others may need a moment to have it too."""
+RETURN_AFTER_S: Final = (0.1, 0.5, 1.0, 1.5, 2.0, 2.5)
+"""... and that of a group that was there before: when all nodes start, they are not equally fast."""
 
 GROUPS_PER_TIMEOUT: Final = 200
 """Groups on one node for which the configured election timeouts are long enough; more get longer ones."""
@@ -88,11 +90,14 @@ class Builder:
         coalescer = Coalescer(appender.append_shared)
         return Replica(group, opened.log, opened.vote, appender, coalescer, flushed)
 
-    def campaign_early(self, host: GroupHost, group_id: int, preferred: str) -> None:
-        """A new group needs no election timeout: its preferred leader asks at once."""
+    def campaign_early(self, host: GroupHost, group_id: int, preferred: str, *, new: bool) -> None:
+        """No election timeout is needed where no leader can be: the preferred one asks at once.
+
+        Where there is a leader after all, it is heard before, or the others refuse.
+        """
         if preferred == self.identity.node_id:
             loop = asyncio.get_running_loop()
-            for delay in CAMPAIGN_AFTER_S:
+            for delay in CAMPAIGN_AFTER_S if new else RETURN_AFTER_S:
                 loop.call_later(delay, host.campaign, group_id)
 
     def fail(self, error: Exception) -> None:
@@ -130,11 +135,13 @@ def scaled(options: GroupOptions, groups: int) -> GroupOptions:
     """Timing for a node with so many groups.
 
     Every election costs each voter an fsync. When a node with many groups stalls, all of them elect at once,
-    and that must take less time than the timeouts, or they would never come to an end.
+    and that must take less time than the timeouts, or they would never come to an end. The same goes for
+    heartbeats: when all groups are awake, after a node came or went, there must be time left to fall asleep.
     """
     factor = max(1.0, groups / GROUPS_PER_TIMEOUT)
     return replace(
         options,
+        heartbeat_s=options.heartbeat_s * factor,
         election_timeout_min_s=options.election_timeout_min_s * factor,
         election_timeout_max_s=options.election_timeout_max_s * factor,
         leader_fallback_s=options.leader_fallback_s * factor,

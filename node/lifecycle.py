@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
+import time
 from collections.abc import Coroutine
 from typing import Any, Final
 
@@ -30,6 +32,8 @@ from storage.filesystem import RealFileSystem
 from storage.options import LogOptions
 
 HAND_OVER_S: Final = 3.0
+HAND_OVER_STUCK_S: Final = 1.0
+"""With nothing handed over for this long, the others are leaving as well."""
 DRAIN_S: Final = 2.0
 UPKEEP_S: Final = 5.0
 
@@ -95,7 +99,9 @@ class Lifecycle:
         parts.store.settle(METADATA_GROUP)
         parts.metadata.join(group)
         if not known:
-            parts.builder.campaign_early(parts.host, METADATA_GROUP, self._settings.initial_nodes[0])
+            parts.builder.campaign_early(
+                parts.host, METADATA_GROUP, self._settings.initial_nodes[0], new=True
+            )
         self._spawn(parts.replicas.run(present))
 
     async def _keep_metadata_short(self) -> None:
@@ -124,15 +130,19 @@ class Lifecycle:
         parts.executor.shutdown(wait=True)
 
     async def _hand_over(self) -> None:
-        """Until nothing is led here that somebody else could lead."""
+        """Until nothing is led here that somebody else could lead, or nobody takes anything any more."""
         host, changed = self._parts.host, self._parts.builder.leadership_changed
-        while True:
+        host.leave()
+        fewest, since = math.inf, time.monotonic()
+        while time.monotonic() - since < HAND_OVER_STUCK_S:
             changed.clear()
             led = [group_id for group_id in self._groups() if host.group(group_id).role is Role.LEADER]
             # All are asked each time: a transfer that did not succeed is begun anew, another one goes on.
             begun = [group_id for group_id in led if host.transfer(group_id)]
             if not begun:
                 return
+            if len(begun) < fewest:
+                fewest, since = len(begun), time.monotonic()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.5):
                     await changed.wait()

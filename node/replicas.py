@@ -55,7 +55,7 @@ class Replicas:
         registry: Registry,
         make: MakeReplica,
         executor: Executor,
-        on_added: Callable[[PartitionEntry], None],
+        on_added: Callable[[PartitionEntry, bool], None],
         on_removed: Callable[[int], object],
     ) -> None:
         self.local: dict[int, Replica] = {}
@@ -128,8 +128,7 @@ class Replicas:
                     await self._in_thread(self._store.settle, group)
                 self.local[group] = replica
                 self._host.add(replica.group)
-                if group in new:
-                    self._on_added(wanted[group][1])
+                self._on_added(wanted[group][1], group in new)
         return failed
 
     async def _open(self, topic: TopicEntry, entry: PartitionEntry) -> Opened | None:

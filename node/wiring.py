@@ -73,6 +73,8 @@ def build(settings: Settings, identity: NodeIdentity, registry: Registry, secret
         options=HostOptions(
             links=LinkOptions(heartbeat_s=settings.raft.heartbeat_s),
             io_threads=settings.storage.fsync_threads,
+            # The node hands over earlier, while it still serves; this is for what comes in between.
+            transfer_timeout_s=0.5,
         ),
     )
     alive = Alive(node_id, host)
@@ -86,7 +88,7 @@ def build(settings: Settings, identity: NodeIdentity, registry: Registry, secret
         registry=registry,
         make=lambda entry, opened, groups: builder.replica(host, entry, opened, groups),
         executor=executor,
-        on_added=lambda entry: builder.campaign_early(host, entry.group_id, entry.replicas[0]),
+        on_added=lambda entry, new: builder.campaign_early(host, entry.group_id, entry.replicas[0], new=new),
         on_removed=lambda group: builder.flushed.pop(group, None),
     )
     controller = Controller(
