@@ -103,8 +103,12 @@ class Group(GroupView):
         if self._core.engine.is_leader and Safeguard.C7 in self._core.safeguards:
             if not self.is_ready_leader:
                 raise ChangeRefused("this leader has not committed an entry of its own yet")
+            replication = self._parts.replication
             self._core.members.check_change(
-                membership, commit_index=self.commit_index, match=self._parts.replication.match_of
+                membership,
+                commit_index=self.commit_index,
+                match=replication.match_of,
+                is_trusted=replication.is_trusted,
             )
         return self.propose(FrameKind.MEMBERSHIP, members.encode(membership), append_time=0)
 

@@ -109,5 +109,9 @@ class GroupView:
         return self.log.durable_index if node == self.node_id else self._parts.replication.match_of(node)
 
     def is_trusted(self, node: str) -> bool:
-        """On a leader: False for a member that has said that its data, votes included, is gone."""
+        """On a leader: whether a member has told it that its votes and acknowledgements count."""
         return self._parts.replication.is_trusted(node)
+
+    def has_lost(self, node: str) -> bool:
+        """On a leader: whether a member has told it that its data, votes included, is gone."""
+        return self._parts.replication.has_lost(node)

@@ -99,10 +99,18 @@ class Members:
         self._history = [(index, membership)]
         self.on_change(membership)
 
-    def check_change(self, wanted: Membership, *, commit_index: int, match: Callable[[str], int]) -> None:
+    def check_change(
+        self,
+        wanted: Membership,
+        *,
+        commit_index: int,
+        match: Callable[[str], int],
+        is_trusted: Callable[[str], bool],
+    ) -> None:
         """Whether this leader may propose ``wanted`` now; raises ``ChangeRefused`` with the reason.
 
-        ``match`` says up to where a member's log is known to be the leader's.
+        ``match`` says up to where a member's log is known to be the leader's, ``is_trusted`` whether it has
+        told this leader that its acknowledgements count.
         """
         now = self.current
         if self.changed_at > commit_index:
@@ -116,3 +124,5 @@ class Members:
                 raise ChangeRefused(f"{name} has to be a learner first")
             if match(name) < commit_index - PROMOTION_LAG_MAX:
                 raise ChangeRefused(f"{name} has not caught up yet")
+            if not is_trusted(name):
+                raise ChangeRefused(f"{name} has not said that its acknowledgements count")

@@ -46,7 +46,8 @@ class Peer:
         self.attempt = 0
         self.acked_round = 0
         self.heard_at = now
-        self.trusted = True
+        self.trusted: bool | None = None
+        """What its last acknowledgement of this leadership said; None before there is one (H5)."""
         self.probing = True
         self.probe_is_out = False
         self.under_way: deque[tuple[int, int]] = deque()
@@ -132,9 +133,14 @@ class Replication:
         return peer.match if peer is not None else 0
 
     def is_trusted(self, name: str) -> bool:
-        """Whether a member's acknowledgements count: not after it lost its data, while it is a voter."""
+        """Whether a member has said that its acknowledgements count. It has not on a new leader."""
         peer = self.peers.get(name)
-        return peer is None or peer.trusted
+        return peer is None or peer.trusted is True
+
+    def has_lost(self, name: str) -> bool:
+        """Whether a member has said that its data, votes included, is gone."""
+        peer = self.peers.get(name)
+        return peer is not None and peer.trusted is False
 
     def on_ack(self, source: str, fields: dict[str, Any]) -> None:
         """An acknowledgement of this term (the checks have seen to that)."""

@@ -153,7 +153,7 @@ def next_membership(group: Group, wanted: Membership) -> Membership | None:
     """
     now = group.membership
     for node in sorted(now.voters):
-        if node != group.node_id and not group.is_trusted(node) and len(now.voters) > 1:
+        if node != group.node_id and group.has_lost(node) and len(now.voters) > 1:
             return Membership(now.voters - {node}, now.learners | {node})
     for node in sorted(now.learners & wanted.voters):
         if group.is_trusted(node) and group.match_of(node) >= group.commit_index - CAUGHT_UP_ENTRIES:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from floodmark.frame import Frame, FrameKind, crc_of
 
+from consensus import membership
+from consensus.types import ChangeRefused, Membership
 from storage.vote import VoteFile
 from tests.support.raft import Lone, frame
 
@@ -75,3 +78,27 @@ def test_a_lost_replica_stays_lost_without_its_checkpoint(again_at: int) -> None
     assert not lone.group.may_vote
     said = lone.append((1, 0), [], term=1)
     assert [fields["trusted"] for _, kind, fields in said if kind == "ack"] == [False]
+
+
+@pytest.mark.parametrize("trusted", [True, False, None])
+def test_a_learner_becomes_a_voter_only_when_it_has_said_that_it_may_count(trusted: bool | None) -> None:
+    """H5: a new leader knows of no loss before an acknowledgement tells it, and must not assume none."""
+    lone = Lone(frames=[_members_frame(2, "abc", "d")], term=1)
+    lone.lead()
+    lone.flush()
+    lone.ack("b", 4)
+    assert lone.group.is_ready_leader
+    if trusted is not None:
+        lone.ack("d", 4, trusted=trusted)
+    assert (lone.group.is_trusted("d"), lone.group.has_lost("d")) == (trusted is True, trusted is False)
+    wanted = Membership(frozenset("abcd"))
+    if trusted:
+        lone.group.propose_membership(wanted)
+        return
+    with pytest.raises(ChangeRefused, match="has not said"):
+        lone.group.propose_membership(wanted)
+
+
+def _members_frame(index: int, voters: str, learners: str) -> Frame:
+    payload = membership.encode(Membership(frozenset(voters), frozenset(learners)))
+    return Frame(index, 1, 0, 0, 0, FrameKind.MEMBERSHIP, payload, crc_of(payload))

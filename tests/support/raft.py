@@ -165,7 +165,9 @@ class Lone:
         }
         return self.hear(source, "append", frames=frames, **fields)
 
-    def ack(self, source: str, next_index: int, *, term: int | None = None, round_: int = 1) -> list[Any]:
+    def ack(
+        self, source: str, next_index: int, *, term: int | None = None, round_: int = 1, trusted: bool = True
+    ) -> list[Any]:
         """Deliver a follower's success."""
         fields = {
             "term": self.group.term if term is None else term,
@@ -174,7 +176,7 @@ class Lone:
             "reset": False,
             "round": round_,
             "attempt": 0,
-            "trusted": True,
+            "trusted": trusted,
         }
         return self.hear(source, "ack", **fields)
 
