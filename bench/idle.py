@@ -1,44 +1,137 @@
-"""What idle groups cost: ``python -m bench.idle [groups]``.
+"""What many partitions cost: ``python -m bench.idle [partitions]``, about two minutes.
 
-Three hosts in one process hold a replica each of many groups that have a leader and nothing to do. Printed is
-the processor time of the whole process, so of all three nodes together, in percent of one core.
+Three node processes hold a replica each of all partitions of one topic, and nobody writes. Printed is the
+processor time of the three processes together, in percent of one core, once all is quiet; how long all nodes
+need to stop, and to be ready after that; and what it takes to elect leaders for a killed node's partitions.
+All nodes share this machine's cores.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import random
+import signal
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-import uvloop
+import aiohttp
+import floodmark
 
-from bench.hosts import three_hosts
+from bench.machine import measure
+from local.children import Child, start_child
+from local.folder import LocalFolder, LocalNode
+from local.readiness import wait_ready
 
+QUIET_S = 30.0
 SECONDS = 10.0
+TICKS = os.sysconf("SC_CLK_TCK")
 
 
-async def main(groups: int) -> None:
-    """Elect, let everything settle, measure."""
+class Nodes:
+    """Three node processes."""
+
+    def __init__(self, folder: Path) -> None:
+        port = random.randrange(20_000, 31_000)
+        self.nodes = LocalFolder(folder).write_settings(3, http_port=port, peer_port=port + 1_000)
+        self.children: dict[str, Child] = {}
+
+    async def start(self, nodes: list[LocalNode]) -> float:
+        """Start some and wait until they are ready; for how long."""
+        began = time.perf_counter()
+        for node in nodes:
+            self.children[node.name] = await start_child(node.name, config=node.config, log=node.log)
+        await wait_ready(nodes)
+        return time.perf_counter() - began
+
+    async def stop(self) -> list[tuple[int | None, float]]:
+        """SIGTERM to all; exit code and seconds of each."""
+        began = time.perf_counter()
+        for child in self.children.values():
+            child.process.send_signal(signal.SIGTERM)
+
+        async def ended(child: Child) -> tuple[int | None, float]:
+            return await child.process.wait(), time.perf_counter() - began
+
+        children, self.children = self.children, {}
+        return list(await asyncio.gather(*map(ended, children.values())))
+
+    async def kill(self, name: str) -> None:
+        """SIGKILL."""
+        child = self.children.pop(name)
+        child.process.kill()
+        await child.process.wait()
+
+    async def metric(self, name: str) -> float:
+        """The sum of one figure over all nodes that run."""
+        total = 0.0
+        async with aiohttp.ClientSession() as session:
+            for node in self.nodes:
+                if node.name in self.children:
+                    async with session.get(f"{node.url}/metrics") as answer:
+                        lines = (await answer.text()).splitlines()
+                    total += sum(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
+        return total
+
+    async def wait_led(self, partitions: int) -> float:
+        """Until so many partitions have leaders that can serve; for how long."""
+        began = time.perf_counter()
+        while await self.metric("floodmark_node_leaderships") < partitions:  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+        return time.perf_counter() - began
+
+    def processor_s(self) -> float:
+        """Of all that run, since they started."""
+        total = 0
+        for child in self.children.values():
+            fields = Path(f"/proc/{child.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+            total += int(fields[11]) + int(fields[12])
+        return total / TICKS
+
+
+async def main(partitions: int) -> None:
+    """All measurements."""
+    print(measure())
     with tempfile.TemporaryDirectory(prefix="floodmark-bench-") as folder:
-        started = time.perf_counter()
-        async with three_hosts(Path(folder), groups) as hosts:
-            print(f"{groups} groups on three nodes have leaders after {time.perf_counter() - started:.1f} s")
-            members = [host.group(group_id) for host in hosts for group_id in range(1, groups + 1)]
-            for _ in range(240):
-                if all(group.asleep for group in members):
-                    break
-                await asyncio.sleep(0.5)
-            asleep = sum(group.asleep for group in members)
-            print(f"{asleep} of {len(members)} replicas asleep after {time.perf_counter() - started:.1f} s")
-            # The checkpoints that follow the elections are no part of being idle.
-            await asyncio.sleep(20 * groups / 1000 + 3)
-            cpu, wall = time.process_time(), time.perf_counter()
-            await asyncio.sleep(SECONDS)
-            share = (time.process_time() - cpu) / (time.perf_counter() - wall)
-            print(f"idle: {share * 100:.1f}% of one core for all three nodes together")
+        nodes = Nodes(Path(folder))
+        try:
+            await _run(nodes, partitions)
+        finally:
+            for name in list(nodes.children):
+                await nodes.kill(name)
+
+
+async def _run(nodes: Nodes, partitions: int) -> None:
+    changes = "floodmark_leader_changes_total"
+    await nodes.start(nodes.nodes)
+    async with floodmark.Client([node.url for node in nodes.nodes]) as client:
+        await client.topics.create("many", partitions=partitions, replication_factor=3)
+    print(f"{partitions} partitions have leaders {await nodes.wait_led(partitions):.1f} s after their making")
+    _say_stopped("right after that", await nodes.stop())
+    print(f"restart of all: ready after {await nodes.start(nodes.nodes):.1f} s", flush=True)
+    elections = await nodes.metric(changes) / 3 / (partitions + 1)
+    print(f"elections per partition: {elections:.2f}")
+    await asyncio.sleep(QUIET_S)
+    before, began = nodes.processor_s(), time.perf_counter()
+    await asyncio.sleep(SECONDS)
+    share = (nodes.processor_s() - before) / (time.perf_counter() - began)
+    print(f"idle: {share * 100:.1f}% of one core for all three nodes together", flush=True)
+    before = await nodes.metric(changes)
+    gone = nodes.nodes[-1]
+    await nodes.kill(gone.name)
+    print(f"one node killed: all partitions have leaders after {await nodes.wait_led(partitions):.1f} s")
+    per_partition = (await nodes.metric(changes) - before) / 2 / (partitions / 3)
+    print(f"leader changes per partition of that node: at most {per_partition:.2f}")
+    print(f"that node is ready again after {await nodes.start([gone]):.1f} s", flush=True)
+    _say_stopped("while leaderships return", await nodes.stop())
+
+
+def _say_stopped(when: str, ended: list[tuple[int | None, float]]) -> None:
+    codes = [code for code, _ in ended]
+    print(f"stop of all {when}: {max(seconds for _, seconds in ended):.1f} s, exits {codes}", flush=True)
 
 
 if __name__ == "__main__":
-    uvloop.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 1000))
+    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 1000))
