@@ -14,14 +14,14 @@ import click
 from rich.console import Console
 
 from cli import profile_store
-from cli.children import Child, first_to_end, start_child, stop_children
-from cli.dev_folder import DevFolder, DevNode
 from cli.dev_overview import print_overview
 from cli.exits import Failure
 from cli.flights_load import load_flights
-from cli.readiness import wait_ready
 from cli.session import debug_option, run, talk
 from cli.terminal import own_terminal
+from local.children import STOP_TIMEOUT_S, Child, first_to_end, start_child, stop_children
+from local.folder import LocalFolder, LocalNode
+from local.readiness import wait_ready
 
 _PROFILE = "dev"
 
@@ -30,7 +30,7 @@ _PROFILE = "dev"
 class _Plan:
     """What to do once the nodes serve."""
 
-    nodes: Sequence[DevNode]
+    nodes: Sequence[LocalNode]
     flights: Path | None
     select_profile: bool
 
@@ -81,11 +81,11 @@ def dev(
 
 
 @contextlib.contextmanager
-def _folder(data: Path, *, temp: bool) -> Iterator[DevFolder]:
+def _folder(data: Path, *, temp: bool) -> Iterator[LocalFolder]:
     with contextlib.ExitStack() as stack:
         if temp:
             data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="floodmark-")))
-        yield stack.enter_context(contextlib.closing(DevFolder(data)))
+        yield stack.enter_context(contextlib.closing(LocalFolder(data)))
 
 
 async def _run_cluster(plan: _Plan, path: Path) -> None:
@@ -115,7 +115,8 @@ async def _run_cluster(plan: _Plan, path: Path) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await stop_children(children)
+        for child in await stop_children(children):
+            talk(f"warning: {child.name} did not stop within {STOP_TIMEOUT_S:.0f} s: killed; see {child.log}")
     talk("stopped")
 
 

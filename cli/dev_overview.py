@@ -9,11 +9,11 @@ import click
 
 from cli.api import Api, Document, all_topics
 from cli.cluster import leaders_of
-from cli.dev_folder import DevNode
 from cli.flights import TOPIC as FLIGHTS
+from local.folder import LocalNode
 
 
-async def print_overview(nodes: Sequence[DevNode]) -> None:
+async def print_overview(nodes: Sequence[LocalNode]) -> None:
     """Leaders per topic, then lines for curl, one for each of up to three nodes."""
     async with Api(nodes[0].url) as api:
         cluster = await api.get("/v1/cluster")

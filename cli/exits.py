@@ -14,13 +14,18 @@ from typing import Any
 import click
 from floodmark import errors
 
+from local.errors import FolderInUse, LocalClusterError, NotReady, OtherSize
+
 OK, ERROR, USAGE, NOT_FOUND, CONFLICT, UNAVAILABLE = range(6)
 INTERRUPTED = 128 + 2
 """What a shell reports for a process that SIGINT ended."""
 READER_GONE = 128 + 13
 """What a shell reports for a process that SIGPIPE ended: nobody reads our output any more."""
 
-_CODES: tuple[tuple[type[errors.FloodmarkError], int], ...] = (
+_CODES: tuple[tuple[type[Exception], int], ...] = (
+    (FolderInUse, CONFLICT),
+    (OtherSize, CONFLICT),
+    (NotReady, UNAVAILABLE),
     (errors.NotFound, NOT_FOUND),
     (errors.OffsetBelowStart, NOT_FOUND),
     (errors.OffsetPastEnd, NOT_FOUND),
@@ -75,6 +80,8 @@ def describe(error: BaseException) -> tuple[str, str | None]:
             message, hint = error.message, error.hint
         case click.ClickException():
             message = error.format_message()
+        case LocalClusterError():
+            message, hint = str(error), error.hint
         case errors.FloodmarkError():
             message, hint = error.detail, _HINTS.get(type(error))
         case OSError():

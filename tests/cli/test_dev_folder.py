@@ -5,13 +5,14 @@ from __future__ import annotations
 import socket
 import stat
 import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
-from cli.dev_folder import DevFolder
-from cli.exits import Failure
-from cli.ports import LOOPBACK, pick_ports
+from local.errors import FolderInUse, NoFreePorts, OtherSize
+from local.folder import LocalFolder, LocalNode, Route
+from local.ports import LOOPBACK, pick_ports
 from node import settings_sources
 
 
@@ -34,13 +35,13 @@ def test_ports_in_use_are_skipped() -> None:
 
 def test_ports_run_out() -> None:
     """An error rather than a loop."""
-    with pytest.raises(Failure, match="no 3 free ports"):
+    with pytest.raises(NoFreePorts, match="no 3 free ports"):
         pick_ports(3, first=65_534)
 
 
 def test_the_settings_are_what_a_node_takes(tmp_path: Path) -> None:
     """Each node knows all peers, itself included, and they share a secret that only the owner can read."""
-    folder = DevFolder(tmp_path / 'it\'s "data"')
+    folder = LocalFolder(tmp_path / 'it\'s "data"')
     nodes = folder.write_settings(3, http_port=20_000, peer_port=20_000)
     loaded = [settings_sources.load(node.config) for node in nodes]
     folder.close()
@@ -53,15 +54,31 @@ def test_the_settings_are_what_a_node_takes(tmp_path: Path) -> None:
     assert stat.S_IMODE((folder.path / "secret").stat().st_mode) == 0o600
 
 
+def test_routes_lead_around_the_direct_way(tmp_path: Path) -> None:
+    """A node tells others its proxy's URL, and dials a peer where its route says; everything else stays."""
+    folder = LocalFolder(tmp_path)
+
+    def routes(nodes: Sequence[LocalNode]) -> Mapping[str, Route]:
+        assert [node.name for node in nodes] == ["n1", "n2"]
+        return {"n1": Route("http://127.0.0.1:1", {"n2": "127.0.0.1:2"}), "n2": Route()}
+
+    nodes = folder.write_settings(2, http_port=20_200, peer_port=20_300, routes=routes)
+    first, second = (settings_sources.load(node.config) for node in nodes)
+    folder.close()
+    assert (first.http.advertise, first.cluster.dial) == ("http://127.0.0.1:1", {"n2": "127.0.0.1:2"})
+    assert (second.http.advertise, second.cluster.dial) == ("", {})
+    assert first.cluster.peers == second.cluster.peers
+
+
 def test_a_second_start_keeps_the_secret_and_the_number_of_nodes(tmp_path: Path) -> None:
     """Ports may change, what identifies the cluster does not."""
-    folder = DevFolder(tmp_path)
+    folder = LocalFolder(tmp_path)
     folder.write_settings(2, http_port=20_000, peer_port=20_100)
     secret = (tmp_path / "secret").read_text()
     folder.close()
-    again = DevFolder(tmp_path)
+    again = LocalFolder(tmp_path)
     assert again.node_count(None) == 2
-    with pytest.raises(Failure, match="holds a cluster of 2 nodes, not 3"):
+    with pytest.raises(OtherSize, match="holds a cluster of 2 nodes, not 3"):
         again.node_count(3)
     again.write_settings(2, http_port=21_000, peer_port=21_100)
     again.close()
@@ -71,8 +88,8 @@ def test_a_second_start_keeps_the_secret_and_the_number_of_nodes(tmp_path: Path)
 
 def test_two_clusters_can_not_share_a_folder(tmp_path: Path) -> None:
     """The second one is told so before it touches anything."""
-    folder = DevFolder(tmp_path)
-    with pytest.raises(Failure, match="another local cluster runs on"):
-        DevFolder(tmp_path)
+    folder = LocalFolder(tmp_path)
+    with pytest.raises(FolderInUse, match="another local cluster runs on"):
+        LocalFolder(tmp_path)
     folder.close()
-    DevFolder(tmp_path).close()
+    LocalFolder(tmp_path).close()

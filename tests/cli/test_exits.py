@@ -6,6 +6,7 @@ import pytest
 from floodmark import errors
 
 from cli.exits import Failure, guard
+from local.errors import FolderInUse, NoFreePorts, NotReady, OtherSize
 from tests.cli.conftest import Invoke
 
 
@@ -22,6 +23,10 @@ from tests.cli.conftest import Invoke
         (errors.InvalidRequest("x"), 1),
         (errors.ServerError("x"), 1),
         (Failure("x", exit_code=4), 4),
+        (FolderInUse("x"), 4),
+        (OtherSize("x", hint="y"), 4),
+        (NotReady("x", hint="y"), 5),
+        (NoFreePorts("x"), 1),
         (FileNotFoundError(2, "No such file or directory", "x"), 1),
         (ZeroDivisionError("x"), 1),
         (KeyboardInterrupt(), 130),

@@ -59,7 +59,7 @@ def test_the_client_wheel_installs_alone_and_holds_no_server(wheels: dict[str, P
         "import importlib.util, floodmark; from floodmark import batch; from floodmark.record import Record;"
         "b = batch.encode([Record(1, b'k', b'v')]); assert batch.decode(b)[0].value == b'v';"
         "assert floodmark.Client is not None;"
-        "names = 'node consensus storage cli chaos'.split();"
+        "names = 'node consensus storage local cli chaos'.split();"
         "rooms = [r for r in names if importlib.util.find_spec(r)];"
         "print(rooms)"
     )

@@ -12,9 +12,9 @@ from typing import Any, Self
 
 import aiohttp
 
-from cli.children import Child, start_child, stop_children
-from cli.dev_folder import DevFolder, DevNode
-from cli.readiness import wait_ready
+from local.children import Child, start_child, stop_children
+from local.folder import LocalFolder, LocalNode
+from local.readiness import wait_ready
 
 _PORTS = range(20_000, 32_000)
 """Below the range that the kernel takes outgoing ports from."""
@@ -25,9 +25,9 @@ class ProcessCluster:
 
     def __init__(self, folder: Path, count: int = 3) -> None:
         self.folder = folder
-        self._dev = DevFolder(folder)
+        self._dev = LocalFolder(folder)
         first = random.SystemRandom().choice(_PORTS)
-        self.nodes: dict[str, DevNode] = {
+        self.nodes: dict[str, LocalNode] = {
             node.name: node
             for node in self._dev.write_settings(count, http_port=first, peer_port=first + 1_000)
         }

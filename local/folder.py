@@ -13,20 +13,20 @@ import fcntl
 import json
 import os
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from cli.exits import CONFLICT, Failure
-from cli.ports import LOOPBACK, pick_ports
+from local.errors import FolderInUse, OtherSize
+from local.ports import LOOPBACK, pick_ports
 
 _LOG_BYTES_MAX = 16 << 20
 """A log above this size is put aside (one generation) when its node starts."""
 
 
 @dataclass(frozen=True, slots=True)
-class DevNode:
+class LocalNode:
     """One node of a local cluster."""
 
     name: str
@@ -41,8 +41,27 @@ class DevNode:
         return f"http://{LOOPBACK}:{self.http_port}"
 
 
-class DevFolder:
-    """An open data folder: no other ``floodmark dev`` can use it until ``close``."""
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How one node is reached and reaches others, where that is not directly."""
+
+    advertise: str = ""
+    """The base URL that it tells others; by default its own."""
+    dial: Mapping[str, str] = field(default_factory=dict)
+    """node -> host:port to dial instead of that node's peer port."""
+
+
+Routes = Callable[[Sequence[LocalNode]], Mapping[str, Route]]
+"""Asked once the ports are chosen: node -> its route."""
+
+
+def direct(nodes: Sequence[LocalNode]) -> Mapping[str, Route]:
+    """Nothing stands between the nodes."""
+    return {node.name: Route() for node in nodes}
+
+
+class LocalFolder:
+    """An open data folder: no other local cluster can use it until ``close``."""
 
     def __init__(self, path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
@@ -57,37 +76,41 @@ class DevFolder:
         """How many nodes to start: a folder with data keeps its number."""
         known = len(list(self.path.glob("n*.toml")))
         if known and wanted is not None and wanted != known:
-            raise Failure(
+            raise OtherSize(
                 f"{self.path} holds a cluster of {known} nodes, not {wanted}",
-                exit_code=CONFLICT,
                 hint=f"use -n {known}, or another folder with --data",
             )
         return known or wanted or 3
 
-    def write_settings(self, count: int, *, http_port: int, peer_port: int) -> list[DevNode]:
+    def write_settings(
+        self, count: int, *, http_port: int, peer_port: int, routes: Routes = direct
+    ) -> list[LocalNode]:
         """Choose ports and write the settings of every node."""
         http_ports = pick_ports(count, first=http_port)
         peer_ports = pick_ports(count, first=peer_port, besides=http_ports)
         names = [f"n{number}" for number in range(1, count + 1)]
         nodes = [
-            DevNode(name, http, peer, self.path / f"{name}.toml", self.path / f"{name}.log")
+            LocalNode(name, http, peer, self.path / f"{name}.toml", self.path / f"{name}.log")
             for name, http, peer in zip(names, http_ports, peer_ports, strict=True)
         ]
         self._make_secret()
+        found = routes(nodes)
         for node in nodes:
-            node.config.write_text(self._settings_text(node, nodes), encoding="utf-8")
+            node.config.write_text(self._settings_text(node, nodes, found[node.name]), encoding="utf-8")
             _roll_log(node.log)
         return nodes
 
-    def _settings_text(self, node: DevNode, nodes: Sequence[DevNode]) -> str:
+    def _settings_text(self, node: LocalNode, nodes: Sequence[LocalNode], route: Route) -> str:
         peers = "".join(f'{each.name} = "{LOOPBACK}:{each.peer_port}"\n' for each in nodes)
+        advertise = f"advertise = {_quoted(route.advertise)}\n" if route.advertise else ""
+        dial = "".join(f"{name} = {_quoted(address)}\n" for name, address in route.dial.items())
         return (
-            "# Written by `floodmark dev` at every start.\n"
+            "# Written anew at every start of the cluster.\n"
             f"[node]\nid = {_quoted(node.name)}\ndata_dir = {_quoted(str(self.path / node.name))}\n\n"
-            f'[http]\nlisten = "{LOOPBACK}:{node.http_port}"\n\n'
+            f'[http]\nlisten = "{LOOPBACK}:{node.http_port}"\n{advertise}\n'
             f'[peer]\nlisten = "{LOOPBACK}:{node.peer_port}"\n\n'
             f'[cluster]\nid = "dev"\nsecret_file = {_quoted(str(self.path / "secret"))}\n\n'
-            f"[cluster.peers]\n{peers}"
+            f"[cluster.peers]\n{peers}\n[cluster.dial]\n{dial}"
         )
 
     def _make_secret(self) -> None:
@@ -104,9 +127,8 @@ class DevFolder:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.close()
-            raise Failure(
+            raise FolderInUse(
                 f"another local cluster runs on {self.path}",
-                exit_code=CONFLICT,
                 hint="stop that one, or use another folder with --data",
             ) from None
         return lock

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 
 import aiohttp
 
-from cli.dev_folder import DevNode
-from cli.exits import UNAVAILABLE, Failure
+from local.errors import NotReady
+from local.folder import LocalNode
 
 READY_TIMEOUT_S = 120.0
 """Long enough for a cold machine with much data to look at; a node that dies is noticed at once."""
 _ASK_AGAIN_S = 0.1
 
 
-async def wait_ready(nodes: Sequence[DevNode]) -> None:
-    """Return when every node says that it is ready. Raises ``Failure`` with what the last one lacked."""
+async def wait_ready(nodes: Sequence[LocalNode]) -> None:
+    """Return when every node says that it is ready. Raises ``NotReady`` with what the last one lacked."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
         try:
             async with asyncio.timeout(READY_TIMEOUT_S):
@@ -24,19 +24,18 @@ async def wait_ready(nodes: Sequence[DevNode]) -> None:
                     await _wait_ready(session, node)
         except TimeoutError as error:
             lacking = [f"{node.name}: {await _ask(session, node)}" for node in nodes]
-            raise Failure(
+            raise NotReady(
                 f"the cluster is not ready after {READY_TIMEOUT_S:.0f} s; " + "; ".join(lacking),
-                exit_code=UNAVAILABLE,
                 hint=f"what the nodes say stands in {nodes[0].log.parent}/n*.log",
             ) from error
 
 
-async def _wait_ready(session: aiohttp.ClientSession, node: DevNode) -> None:
+async def _wait_ready(session: aiohttp.ClientSession, node: LocalNode) -> None:
     while await _ask(session, node) is not None:  # noqa: ASYNC110 - another process can not set an event
         await asyncio.sleep(_ASK_AGAIN_S)
 
 
-async def _ask(session: aiohttp.ClientSession, node: DevNode) -> str | None:
+async def _ask(session: aiohttp.ClientSession, node: LocalNode) -> str | None:
     """None when the node is ready, else what it says."""
     try:
         async with session.get(f"{node.url}/readyz") as answer:

@@ -18,8 +18,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.session import talk
-
 STOP_TIMEOUT_S = 10.0
 """A node that gets SIGTERM hands over and drains within this time."""
 _LAST_LINES = 12
@@ -69,19 +67,18 @@ async def first_to_end(children: Sequence[Child]) -> Child:
             wait.cancel()
 
 
-async def stop_children(children: Sequence[Child]) -> None:
-    """SIGTERM to all that still run; SIGKILL, with a warning, to those that take too long."""
+async def stop_children(children: Sequence[Child]) -> list[Child]:
+    """SIGTERM to all that still run; SIGKILL to those that take too long, which are returned."""
     for child in children:
         _signal(child, signal.SIGTERM)
     waits = {asyncio.ensure_future(child.process.wait()): child for child in children}
     if not waits:
-        return
+        return []
     _, late = await asyncio.wait(waits, timeout=STOP_TIMEOUT_S)
     for wait in late:
-        child = waits[wait]
-        talk(f"warning: {child.name} did not stop within {STOP_TIMEOUT_S:.0f} s: killed; see {child.log}")
-        _signal(child, signal.SIGKILL)
+        _signal(waits[wait], signal.SIGKILL)
         await wait
+    return [waits[wait] for wait in late]
 
 
 def _signal(child: Child, number: signal.Signals) -> None:

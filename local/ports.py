@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Collection
 
-from cli.exits import Failure
+from local.errors import NoFreePorts
 
 LOOPBACK = "127.0.0.1"
 _PORT_MAX = 65_535
@@ -17,7 +17,7 @@ def pick_ports(count: int, *, first: int, besides: Collection[int] = ()) -> list
     port = first
     while len(found) < count:
         if port > _PORT_MAX:
-            raise Failure(f"no {count} free ports from {first} on")
+            raise NoFreePorts(f"no {count} free ports from {first} on")
         if port not in besides and _is_free(port):
             found.append(port)
         port += 1

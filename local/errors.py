@@ -1,0 +1,34 @@
+"""Why a local cluster can not run.
+
+LocalClusterError
+├── FolderInUse      another local cluster runs on the folder
+├── OtherSize        the folder holds a cluster of another number of nodes
+├── NoFreePorts      too few ports from the wanted one on
+└── NotReady         nodes do not serve in time
+"""
+
+from __future__ import annotations
+
+
+class LocalClusterError(Exception):
+    """Base of all. ``hint`` says what to do, where that is known."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class FolderInUse(LocalClusterError):
+    """Another local cluster runs on the folder."""
+
+
+class OtherSize(LocalClusterError):
+    """The folder holds a cluster of another number of nodes."""
+
+
+class NoFreePorts(LocalClusterError):
+    """Too few ports from the wanted one on."""
+
+
+class NotReady(LocalClusterError):
+    """Nodes do not serve in time; the text has what each lacked."""
