@@ -13,7 +13,7 @@ from random import Random
 from floodmark.frame import FrameKind
 
 from consensus import membership as members
-from consensus.group_view import GroupView
+from consensus.group_disk import GroupDisk
 from consensus.journal import Pending
 from consensus.parts import Parts
 from consensus.safeguards import ALL
@@ -34,7 +34,7 @@ from storage.log import Log
 from storage.vote import VoteFile
 
 
-class Group(GroupView):
+class Group(GroupDisk):
     """See docs/ARCHITECTURE.md for the contract.
 
     ``voting=False`` says that this replica's data, votes included, is gone. ``safeguards`` is for tests,
@@ -169,10 +169,6 @@ class Group(GroupView):
         """A write or fsync of the log or the vote failed: this replica is of no more use."""
         self._fail(error)
 
-    def save_vote(self) -> None:
-        """Make term and vote durable while ``needs_vote_saved``; may run in a thread. Raises StorageError."""
-        self._parts.journal.save_vote()
-
     def vote_saved(self) -> None:
         """``save_vote()`` has returned: what waited for it may leave, and the next step goes on."""
         self._parts.journal.vote_is_unsaved = False
@@ -215,23 +211,6 @@ class Group(GroupView):
             self._stopped = True
             self._parts.proposals.abandon("this replica was stopped")
             self._parts.reads.abandon()
-
-    # Durable state.
-
-    def checkpoint(self) -> None:
-        """Store where to go on after a restart, durably. Blocks on the disk."""
-        self._parts.checkpoints.store()
-
-    def checkpoint_state(self) -> bytes:
-        """What ``checkpoint`` stores; for a host that calls ``log.checkpoint`` in a thread."""
-        return self._parts.checkpoints.state()
-
-    def compact(self, before_index: int | None = None) -> int:
-        """Checkpoint, then drop whole segments of applied entries below ``before_index`` (None: all of them).
-
-        Returns the log's new base index.
-        """
-        return self._parts.checkpoints.compact(before_index)
 
     def take_outbox(self) -> list[tuple[str, Message]]:
         """Messages that may leave now, in order, as (node, message)."""
