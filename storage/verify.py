@@ -6,7 +6,7 @@ Nothing is changed. Works on any tree that contains replica folders (those with 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from floodmark.frame import Frame
@@ -81,10 +81,12 @@ def verify(fs: FileSystem, folder: str) -> Iterator[ReplicaReport]:
         yield from verify(fs, path)
 
 
-def verify_replica(fs: FileSystem, folder: str) -> ReplicaReport:
-    """One replica folder."""
+def verify_replica(
+    fs: FileSystem, folder: str, *, on_frame: Callable[[Frame], None] | None = None
+) -> ReplicaReport:
+    """One replica folder. ``on_frame`` sees every frame that passes its checksums, file by file."""
     report = ReplicaReport(folder)
-    check = _Check(fs, report)
+    check = _Check(fs, report, on_frame)
     bases = sorted(b for b in map(segment_header.base_index_of, fs.listdir(folder)) if b is not None)
     for number, base in enumerate(bases):
         path = f"{folder}/{segment_header.file_name(base)}"
@@ -103,9 +105,12 @@ def verify_replica(fs: FileSystem, folder: str) -> ReplicaReport:
 class _Check:
     """What is carried from one segment to the next."""
 
-    def __init__(self, fs: FileSystem, report: ReplicaReport) -> None:
+    def __init__(
+        self, fs: FileSystem, report: ReplicaReport, on_frame: Callable[[Frame], None] | None
+    ) -> None:
         self.fs = fs
         self.report = report
+        self.on_frame = on_frame
         self.digest = hashlib.blake2b(digest_size=16)
         self.end_position = 0
         self.claim = synced_mark.load(fs, report.path)
@@ -178,6 +183,8 @@ class _Check:
         report.next_offset = frame.next_offset
         self.digest.update(frame.pack_header(0))
         self.digest.update(frame.payload)
+        if self.on_frame is not None:
+            self.on_frame(frame)
 
     def next_good(self, file: File, window: Window, position: int, size: int) -> int:
         """Where the next frame that is valid as a whole and higher than all before begins."""

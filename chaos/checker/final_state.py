@@ -1,0 +1,143 @@
+"""What lies in the nodes' data folders when all is over, read through storage and without their doing.
+
+Groups are recognised by their records, which tell the topic and partition that they were written to. A group
+is the same partition on every node, so a replica that has no record left is recognised by the others'.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from floodmark import batch
+from floodmark.errors import FloodmarkError
+from floodmark.frame import Frame, FrameKind
+
+from chaos.checker.options import Place
+from chaos.record_value import FOREIGN, decode
+from storage.filesystem import FileSystem
+from storage.verify import Finding, verify_replica
+
+METADATA_GROUP: Final = 0
+MISSING: Final = -2
+"""Stands for a value that damage has taken from a replica."""
+
+
+@dataclass(slots=True)
+class ReplicaState:
+    """One replica. Offsets of ``values`` count from ``start_offset``; ``frames`` from ``base_index``.
+
+    ``frames`` holds one fingerprint for each frame, its payload included; holes are MISSING and 0.
+    """
+
+    node: str
+    topic: str = ""
+    partition: int = -1
+    start_offset: int = 0
+    values: array[int] = field(default_factory=lambda: array("q"))
+    base_index: int = 2
+    frames: array[int] = field(default_factory=lambda: array("Q"))
+    digest: str = ""
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def next_offset(self) -> int:
+        """The offset behind the last record."""
+        return self.start_offset + len(self.values)
+
+    @property
+    def last_index(self) -> int:
+        """The index of the last frame."""
+        return self.base_index + len(self.frames) - 1
+
+    def value_at(self, offset: int) -> int | None:
+        """The value id at an offset, or None outside of what is held."""
+        at = offset - self.start_offset
+        return self.values[at] if 0 <= at < len(self.values) else None
+
+
+def read_final_state(fs: FileSystem, data_dirs: Mapping[str, str]) -> list[ReplicaState]:
+    """Every replica of every node, by its data folder; no node may be running.
+
+    The metadata group and groups that hold no record of a workload on any node are left out. Raises
+    ``OSError``.
+    """
+    groups: dict[int, list[ReplicaState]] = defaultdict(list)
+    for node, data_dir in data_dirs.items():
+        folder = f"{data_dir}/groups"
+        if not fs.exists(folder):
+            continue
+        for name in fs.listdir(folder):
+            if name.isdigit() and int(name) != METADATA_GROUP:
+                groups[int(name)].append(read_replica(fs, node, f"{folder}/{name}"))
+    found: list[ReplicaState] = []
+    for replicas in groups.values():
+        named = [replica for replica in replicas if replica.topic]
+        for replica in replicas if named else []:
+            replica.topic, replica.partition = named[0].topic, named[0].partition
+            found.append(replica)
+    return found
+
+
+def read_replica(fs: FileSystem, node: str, folder: str) -> ReplicaState:
+    """One replica folder. ``topic`` stays empty when no record tells it. Raises ``OSError``."""
+    reading = _Reading(ReplicaState(node))
+    report = verify_replica(fs, folder, on_frame=reading.frame)
+    state = reading.state
+    if not report.frames:
+        state.start_offset, state.base_index = report.start_offset, report.base_index
+    state.digest, state.findings = report.digest, tuple(f for f in report.findings if f.is_damage)
+    return state
+
+
+class _Reading:
+    """Takes the frames of one replica in."""
+
+    def __init__(self, state: ReplicaState) -> None:
+        self.state = state
+
+    def frame(self, frame: Frame) -> None:
+        state = self.state
+        if not state.frames:
+            state.base_index, state.start_offset = frame.index, frame.first_offset
+        # What damage has left out is filled up; what stands twice is a finding and nothing to compare.
+        if frame.index <= state.last_index or frame.first_offset < state.next_offset:
+            return
+        state.frames.extend([0] * (frame.index - state.last_index - 1))
+        state.values.extend([MISSING] * (frame.first_offset - state.next_offset))
+        state.frames.append(_fingerprint(frame))
+        if frame.kind is FrameKind.RECORDS:
+            state.values.extend(self._values(frame))
+
+    def _values(self, frame: Frame) -> list[int]:
+        state = self.state
+        try:
+            records = batch.decode(frame.payload)
+        except FloodmarkError:
+            return [FOREIGN] * frame.record_count
+        values = []
+        for record in records:
+            told = decode(record.value)
+            if told is not None and not state.topic:
+                state.topic, state.partition = told.topic, told.partition
+            astray = told is None or (told.topic, told.partition) != (state.topic, state.partition)
+            values.append(FOREIGN if told is None or astray else told.value)
+        return values
+
+
+def _fingerprint(frame: Frame) -> int:
+    """The header holds the payload's checksum, which was verified: it stands for all of the frame."""
+    digest = hashlib.blake2b(frame.pack_header(0), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
+
+
+def by_place(replicas: list[ReplicaState]) -> dict[Place, list[ReplicaState]]:
+    """The replicas of each partition."""
+    found: dict[Place, list[ReplicaState]] = defaultdict(list)
+    for replica in replicas:
+        found[(replica.topic, replica.partition)].append(replica)
+    return dict(found)

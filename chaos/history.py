@@ -1,0 +1,240 @@
+"""The history of a run: what clients asked and were told, and what was done to the cluster meanwhile.
+
+A history is a file of JSON lines, in the order of their times. The first is a ``History``. Every operation
+has an ``Invoke`` and at most one ``Ok``, ``Fail`` or ``Unknown`` with the same ``op``; one that has none, for
+the run ended first, is as good as unknown. Times are nanoseconds of the machine's monotonic clock
+(``time.monotonic_ns``), which all processes of a machine share. ``chaos.history_file`` writes and reads them.
+
+The three outcomes are what the checker's conclusions rest on, so a workload must not be generous: ``fail``
+says that the operation *had and will have no effect*; whatever leaves that open is ``unknown``.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+VERSION: Final = 1
+
+Acks = Literal["quorum", "leader", "none"]
+Config = dict[str, int | None]
+
+
+class _Line(msgspec.Struct, frozen=True, tag_field="type", forbid_unknown_fields=True, omit_defaults=True):
+    """What all kinds of lines share."""
+
+
+class _Action(msgspec.Struct, frozen=True, tag_field="do", forbid_unknown_fields=True, omit_defaults=True):
+    """What all operations share."""
+
+
+class _Result(msgspec.Struct, frozen=True, tag_field="got", forbid_unknown_fields=True, omit_defaults=True):
+    """What all results share."""
+
+
+# Operations ---------------------------------------------------------------------------------------------
+
+
+class Produce(_Action, frozen=True, tag="produce"):
+    """Store these values in this order. Only ``acks="quorum"`` promises anything when it is answered."""
+
+    topic: str
+    partition: int
+    values: list[int]
+    acks: Acks = "quorum"
+
+
+class Read(_Action, frozen=True, tag="read"):
+    """One poll from ``offset`` on. A process's polls of one session go on where the one before ended."""
+
+    topic: str
+    partition: int
+    offset: int
+    session: int = 0
+
+
+class Tail(_Action, frozen=True, tag="tail"):
+    """The partition's bounds, confirmed by a majority after the call began."""
+
+    topic: str
+    partition: int
+
+
+class Create(_Action, frozen=True, tag="create"):
+    """Make a topic. ``config`` is the whole configuration that it is to have."""
+
+    topic: str
+    partitions: int
+    config: Config = {}
+
+
+class Alter(_Action, frozen=True, tag="alter"):
+    """Change what ``config`` names and nothing else."""
+
+    topic: str
+    config: Config
+
+
+class Delete(_Action, frozen=True, tag="delete"):
+    """Remove a topic."""
+
+    topic: str
+
+
+class Describe(_Action, frozen=True, tag="describe"):
+    """How many partitions and which configuration a topic has."""
+
+    topic: str
+
+
+Action = Produce | Read | Tail | Create | Alter | Delete | Describe
+
+# Results ------------------------------------------------------------------------------------------------
+
+
+class Produced(_Result, frozen=True, tag="produced"):
+    """The values stand from ``first_offset`` on, without a gap. -1: the answer tells no offset."""
+
+    first_offset: int
+
+
+class Run(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Values at consecutive offsets. ``FOREIGN`` (-1) stands for a record that no workload wrote."""
+
+    first_offset: int
+    values: list[int]
+
+
+class Page(_Result, frozen=True, tag="page"):
+    """What a poll brought, in the order it came: one run, unless offsets are missing."""
+
+    runs: list[Run]
+    next_offset: int
+    high_watermark: int
+
+
+class Bounds(_Result, frozen=True, tag="bounds"):
+    """What a tail answered."""
+
+    start_offset: int
+    high_watermark: int
+
+
+class Done(_Result, frozen=True, tag="done"):
+    """A topic was created, altered or deleted. ``changed`` is false for a create that found its equal."""
+
+    changed: bool = True
+
+
+class Described(_Result, frozen=True, tag="described"):
+    """What a describe answered."""
+
+    partitions: int
+    config: Config = {}
+
+
+Result = Produced | Page | Bounds | Done | Described
+
+RESULT_OF: Final[dict[type[Action], type[Result]]] = {
+    Produce: Produced,
+    Read: Page,
+    Tail: Bounds,
+    Create: Done,
+    Alter: Done,
+    Delete: Done,
+    Describe: Described,
+}
+
+# Lines --------------------------------------------------------------------------------------------------
+
+
+class History(_Line, frozen=True, tag="history"):
+    """The first line."""
+
+    version: int
+    time_ns: int
+    seed: int | None = None
+
+
+class Producer(_Line, frozen=True, tag="producer"):
+    """A producer, before its first record. ``ordered``: its records of a partition stand in sending order."""
+
+    time_ns: int
+    producer: int
+    name: str
+    idempotent: bool
+    ordered: bool = True
+
+
+class Invoke(_Line, frozen=True, tag="invoke"):
+    """An operation begins. ``op`` rises within a file. ``node`` is the one asked, where that is known."""
+
+    op: int
+    time_ns: int
+    process: str
+    action: Action
+    node: str = ""
+
+
+class Ok(_Line, frozen=True, tag="ok"):
+    """It was done. ``node`` is the one that answered."""
+
+    op: int
+    time_ns: int
+    result: Result
+    node: str = ""
+
+
+class Fail(_Line, frozen=True, tag="fail"):
+    """It was not done and will not be. ``high_watermark`` is told with ``offset_past_end``."""
+
+    op: int
+    time_ns: int
+    error: str
+    node: str = ""
+    high_watermark: int | None = None
+
+
+class Unknown(_Line, frozen=True, tag="unknown"):
+    """It may or may not have been done, or may still be."""
+
+    op: int
+    time_ns: int
+    error: str
+    node: str = ""
+
+
+class FaultBegan(_Line, frozen=True, tag="fault_began"):
+    """A fault is in force from here on. ``fault`` is its number in this file."""
+
+    time_ns: int
+    fault: int
+    name: str
+    nodes: list[str] = []
+
+
+class FaultEnded(_Line, frozen=True, tag="fault_ended"):
+    """It is no more; its consequences may last."""
+
+    time_ns: int
+    fault: int
+
+
+class Healed(_Line, frozen=True, tag="healed"):
+    """All faults are over and all nodes are told to run: the cluster has to come right from here on."""
+
+    time_ns: int
+
+
+class Leads(_Line, frozen=True, tag="leads"):
+    """A node's log or metrics say that it leads a group in a term. ``group`` is any name that is its own."""
+
+    time_ns: int
+    node: str
+    group: str
+    term: int
+
+
+End = Ok | Fail | Unknown
+Event = History | Producer | Invoke | Ok | Fail | Unknown | FaultBegan | FaultEnded | Healed | Leads
