@@ -97,7 +97,10 @@ class Cluster:
 
     def may_damage(self, replica: Replica) -> bool:
         """Whether durable data may be lost here: only ever on one replica, where two others vote."""
-        return len(self.agreed_voters()) >= 3 and not any(r.damaged for r in self.replicas.values())
+        others = [other for other in self.in_order() if other is not replica]
+        for other in others:
+            other.look_whether_whole()
+        return len(self.agreed_voters()) >= 3 and not any(other.damaged for other in others)
 
     # What replicas report.
 

@@ -54,6 +54,8 @@ class Healing:
     def _leave_one_out(self) -> None:
         cluster = self._cluster
         voters = cluster.agreed_voters()
+        for replica in cluster.in_order():
+            replica.look_whether_whole()
         if self._rng.random() > 0.25 or len(voters) < 3 or any(r.damaged for r in cluster.in_order()):
             return
         name = self._rng.choice(sorted(voters))

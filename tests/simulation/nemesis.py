@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tests.simulation.network_faults import NetworkFaults
+from tests.simulation.rot import Rot
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster
@@ -33,6 +34,7 @@ class Nemesis:
             "sync error": lambda: self._disk_fault("sync error"),
             "disk full": lambda: self._disk_fault("disk full"),
             "flip": self._flip,
+            "rot": self._rot,
             "wipe": self._wipe,
         }
         for name, rate in cluster.profile.faults.items():
@@ -113,6 +115,28 @@ class Nemesis:
             replica.note(f"a durable bit flips: {where}")
             if replica.running and self._rng.random() < 0.7:
                 self._crash_for(replica, 0.02, 1.0)
+
+    def _rot(self) -> None:
+        """The files beside the segments go bad: mostly at no cost, else on a minority's disks at a time."""
+        replica = self._any()
+        rot = Rot(replica.disk.fs, self._rng)
+        kinds = [rot.index, rot.mark, rot.checkpoint_copy, rot.vote_copy]
+        if self._cluster.may_damage(replica):
+            kinds += [rot.checkpoint, rot.checkpoint, rot.vote]
+        kind = self._rng.choice(kinds)
+        if kind == rot.vote and replica.running:
+            # What a running process knows, it would write again.
+            self._crash_for(replica, 0.02, 1.0)
+        where = kind()
+        if where is None:
+            return
+        replica.note(f"bits go bad: {where}")
+        if kind == rot.vote:
+            replica.lose_vote()
+        elif kind == rot.checkpoint and rot.log_is_trimmed():
+            replica.damaged = True
+        if replica.running and self._rng.random() < 0.7:
+            self._crash_for(replica, 0.02, 1.0)
 
     def _wipe(self) -> None:
         """A disk is replaced by an empty one, on at most a minority's disks at a time."""

@@ -55,6 +55,10 @@ class Operator:
         settled = leader.group.commit_index == leader.log.last_index
         for replica in self._cluster.in_order():
             name = replica.name
+            if leader.group.has_lost(name) and not replica.wiped:
+                # It says so itself: what it lost on its way back made it begin again.
+                replica.damaged = replica.wiped = True
+                replica.expelled = False
             if not replica.wiped:
                 continue
             if not replica.expelled:

@@ -95,8 +95,8 @@ PROFILES: tuple[Profile, ...] = (
     ),
     Profile(
         "corruption",
-        {"flip": 0.3, "wipe": 0.12, "crash": 0.5, "isolate": 0.15, "break": 0.3},
-        extra=_USUAL,
+        {"flip": 0.3, "wipe": 0.12, "rot": 0.8, "crash": 0.5, "isolate": 0.15, "break": 0.3},
+        extra=_USUAL | {"trim": 0.6},
         duration_s=14.0,
     ),
     Profile(
@@ -164,6 +164,7 @@ PROFILES: tuple[Profile, ...] = (
             "sync error": 0.05,
             "disk full": 0.05,
             "flip": 0.08,
+            "rot": 0.1,
             "wipe": 0.05,
         },
         voters=(3, 5),

@@ -13,10 +13,12 @@ from consensus.group import Group
 from consensus.types import Membership, Message
 from storage.errors import StorageError
 from storage.log import Log
+from storage.verify import verify_replica
 from storage.vote import VoteFile
 from tests.simulation.clock import NodeClock
-from tests.simulation.disk import Disk
+from tests.simulation.disk import FOLDER, Disk
 from tests.simulation.flusher import Flusher
+from tests.simulation.holdings import Holdings
 from tests.simulation.opening import Opened, open_replica
 from tests.simulation.scheduler import Event
 from tests.simulation.violation import require
@@ -61,8 +63,7 @@ class Replica:
         self._flusher = Flusher(self, cluster)
         self._step: Event | None = None
         self._missed: list[Callable[[], None]] = []
-        self._durable_to = 0
-        self._durable_terms: dict[int, int] = {}
+        self._holdings = Holdings()
 
     @property
     def running(self) -> bool:
@@ -95,13 +96,15 @@ class Replica:
         self.last_view = self.last_membership = None
         self.awake_since = self._cluster.scheduler.now
         self._flusher = Flusher(self, self._cluster)
-        log, known = self.log, self._durable_to
-        if known >= log.base_index and not self.damaged:
-            require(
-                log.last_index >= known and log.term_at(known) == self._durable_terms[known],
-                "what was durable is there after a crash",
-                lambda: f"{self.name} had entry {known} durable and opens with {log.last_index}",
-            )
+        log = self.log
+        if self.damaged:
+            self._holdings.may_be_lost()
+            return
+        require(
+            self._holdings.are_in(log),
+            "what was durable is there after a crash",
+            lambda: f"{self.name} had entry {self._holdings.up_to} durable and opens with {log.last_index}",
+        )
 
     def crash(self, *, power_loss: bool) -> None:
         """The process is gone; with ``power_loss`` so is what it had not synced, or parts of it."""
@@ -124,7 +127,7 @@ class Replica:
         self._cluster.inspect(self)
         if str(error).startswith("truncating"):
             # What contradicts the leader's log was about to go; how much of it has gone nobody can say.
-            self._forget_above(min(self._durable_to, self.group.commit_index))
+            self._holdings.forget_above(min(self._holdings.up_to, self.group.commit_index))
         self._gone(f"failed: {error}")
         self.disk.crash(power_loss=False)
         self._down(f"fails: {type(error).__name__}: {error}")
@@ -141,14 +144,31 @@ class Replica:
         self.disk.wipe()
         self.damaged = self.wiped = True
         self.known = self.expelled = False
-        self._durable_to = 0
-        self._durable_terms.clear()
+        self._holdings.are_lost()
         self._cluster.watch.wiped(self.name)
+
+    def lose_vote(self) -> None:
+        """The vote can not be read any more; entries and all else are still there."""
+        self.damaged = self.wiped = True
+        self.expelled = False
+        self._cluster.watch.wiped(self.name)
+
+    def look_whether_whole(self) -> None:
+        """Durable data was lost here; is all of it back, so that another replica may lose some?"""
+        if not self.damaged or self.wiped or self.group is None or self.log is None:
+            return
+        if not self.group.may_vote:
+            return
+        has_all = self.log.durable_index >= self._cluster.ledger.highest
+        if has_all and verify_replica(self.disk.fs, FOLDER).is_sound:
+            self.note("is whole again")
+            self.damaged = False
 
     def admitted(self) -> None:
         """The group counts on this replica again."""
         self.note("is admitted again")
-        self.damaged = self.wiped = False
+        self.wiped = False
+        self.look_whether_whole()
 
     def pause(self) -> None:
         """The process stops where it is, as by SIGSTOP; its connections stay."""
@@ -263,25 +283,17 @@ class Replica:
         )
 
     def has_durably(self, index: int, term: int) -> bool:
-        """Whether the entry is on this disk for good, whether or not a process runs."""
-        return index <= self._durable_to and self._durable_terms.get(index, term) == term
+        """Whether the entry is on this disk for good, or promised to be."""
+        return self._holdings.has(index, term, votes=self._votes)
 
     def look_at_disk(self) -> None:
-        """Note what became durable: back from the end, up to the first entry that is known already."""
-        log, terms = self.log, self._durable_terms
-        if log is None or log.failed is not None:
-            return
-        index = log.durable_index
-        self._forget_above(index)
-        while index >= log.base_index and terms.get(index) != (term := log.term_at(index)):
-            terms[index] = term
-            index -= 1
+        """Note what became durable."""
+        if self.log is not None and self.log.failed is None:
+            self._holdings.look(self.log, votes=self._votes)
 
-    def _forget_above(self, index: int) -> None:
-        """The disk holds no more than this: what was there may come back in another term, or not."""
-        for gone in range(index + 1, self._durable_to + 1):
-            self._durable_terms.pop(gone, None)
-        self._durable_to = index
+    @property
+    def _votes(self) -> bool:
+        return self.group is not None and self.group.may_vote
 
     def note(self, what: str) -> None:
         """Put an event of this replica into the trace."""

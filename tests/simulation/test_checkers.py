@@ -6,6 +6,10 @@ import pytest
 from floodmark.frame import Frame, FrameKind, crc_of
 
 from consensus.types import Message, Stored
+from storage.log import Log
+from storage.memory_filesystem import MemoryFileSystem
+from storage.options import LogOptions
+from tests.simulation.holdings import Holdings
 from tests.simulation.ledger import Asked, Ledger
 from tests.simulation.machine import AppliedHistory, ChainMachine
 from tests.simulation.violation import Violation
@@ -209,3 +213,22 @@ def test_a_restored_state_takes_repeated_frames_without_change() -> None:
     for frame in frames:
         second.apply(frame)
     assert second.snapshot() == first.snapshot()
+
+
+def test_what_a_disk_lost_counts_while_its_replica_does_not_vote() -> None:
+    """A leader may still count what was acknowledged before; the replica that votes again must have it."""
+    log = Log.open(MemoryFileSystem(), "/log", LogOptions())
+    for index, offset in ((2, 0), (3, 2)):
+        log.append(_frame(index, b"x", offset=offset))
+    log.write()
+    log.sync()
+    held = Holdings()
+    held.look(log, votes=True)
+    assert held.has(3, 1, votes=True)
+    held.are_lost()
+    assert held.has(3, 1, votes=False)
+    assert not held.has(3, 2, votes=False)
+    assert not held.has(3, 1, votes=True)
+    log.truncate(3)
+    held.look(log, votes=True)
+    assert not held.has(3, 1, votes=False)
