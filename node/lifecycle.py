@@ -102,7 +102,12 @@ class Lifecycle:
             parts.builder.campaign_early(
                 parts.host, METADATA_GROUP, self._settings.initial_nodes[0], new=True
             )
+        self._spawn(self._become_ready())
         self._spawn(parts.replicas.run(present))
+
+    async def _become_ready(self) -> None:
+        await self._parts.metadata.become_current()
+        await self._parts.replicas.started()
 
     async def _keep_metadata_short(self) -> None:
         while True:

@@ -163,6 +163,7 @@ class LocalBroker:
         reasons = readiness(
             self._metadata.group,
             self._replicas.local,
+            current=self._metadata.is_current,
             registered=self.node_id in self._metadata.state.nodes,
             opening=self._replicas.opening,
             waiting_for=self._presence.unheard,

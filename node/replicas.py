@@ -89,12 +89,21 @@ class Replicas:
             failed = await self._add(wanted)
             stale |= self.local.keys()
             stale -= await self._remove(gone(stale, wanted, self._machine.state))
-            self.opening = False
             async with self._looked:
                 self._looked.notify_all()
             if failed:
                 await asyncio.sleep(RETRY_S)
                 self._changed.set()
+
+    async def started(self) -> None:
+        """Until all that the metadata names now run; called once it is current."""
+        async with self._looked:
+            await self._looked.wait_for(
+                lambda: all(
+                    group in self.local for group, _ in wanted_here(self._machine.state, self._node_id)
+                )
+            )
+        self.opening = False
 
     async def wait_local(self, group_ids: Iterable[int], *, timeout_s: float) -> None:
         """Until those of the groups that belong here run, or the time is up."""

@@ -118,6 +118,7 @@ def readiness(
     metadata: Group | None,
     local: Mapping[int, Replica],
     *,
+    current: bool,
     registered: bool,
     opening: bool,
     waiting_for: list[str],
@@ -128,6 +129,8 @@ def readiness(
     reasons = []
     if metadata.leader is None:
         reasons.append("the metadata group has no leader")
+    if not current:
+        reasons.append("what the cluster agreed on before this node started is being fetched")
     if not registered:
         reasons.append("this node is not registered in the cluster yet")
     if opening:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import structlog
 from floodmark.errors import FloodmarkError, Unavailable
 from floodmark.frame import FrameKind
@@ -16,6 +18,8 @@ from node.metadata.machine import MetadataMachine
 from node.metadata.state import METADATA_GROUP, Applied, MetadataState
 
 VOTERS_MAX = 5
+CATCH_UP_S = 5.0
+RETRY_S = 0.1
 SEGMENT_BYTES = 1 << 20
 """The metadata log is kept below three of these: what is older is in the checkpoint."""
 
@@ -34,6 +38,8 @@ class Metadata:
     def __init__(self, host: GroupHost, machine: MetadataMachine, membership: Membership) -> None:
         self.group: Group | None = None
         """None until this node may take part."""
+        self.is_current = False
+        """Whether this node has known, since it started, all that the cluster had agreed on."""
         self.membership = membership
         self._host = host
         self._machine = machine
@@ -72,6 +78,16 @@ class Metadata:
         """Until everything that was acknowledged before the call is applied here. Raises ``Unavailable``."""
         self._check_joined()
         await self._host.barrier(METADATA_GROUP, deadline_s=timeout_s)
+
+    async def become_current(self) -> None:
+        """Catch up once, however long it takes; what was agreed on while this node was away counts too."""
+        while not self.is_current:
+            try:
+                await self.catch_up(timeout_s=CATCH_UP_S)
+            except Unavailable:
+                await asyncio.sleep(RETRY_S)  # It may be refused at once.
+            else:
+                self.is_current = True
 
     async def propose(self, command: AnyCommand, *, timeout_s: float) -> Applied:
         """What the command came to; an error that it came to is raised.

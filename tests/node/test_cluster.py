@@ -204,3 +204,17 @@ async def test_a_deleted_topic_leaves_nothing_behind(tmp_path: Path) -> None:
         await cluster.until(only_metadata, "the folders are gone")
         await cluster.create("orders")
         assert await values(await cluster.on_leader("orders")) == []
+
+
+async def test_a_node_is_not_ready_before_it_knows_what_was_agreed_on_without_it(tmp_path: Path) -> None:
+    """Topics made while a node was down are there, with their replicas, when it says that it is ready."""
+    async with NodeCluster.running(tmp_path) as cluster:
+        await cluster["n3"].stop()
+        for number in range(5):
+            await cluster.create(f"later-{number}", partitions=2)
+        cluster["n3"].start()
+        await cluster.ready("n3")
+        running = cluster["n3"].running
+        assert sorted(running.metadata.state.topics) == [f"later-{number}" for number in range(5)]
+        assert running.metadata.is_current
+        assert len(running.replicas.local) == 10
