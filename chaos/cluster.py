@@ -1,0 +1,123 @@
+"""A cluster of real node processes with a Toxiproxy on everything that they say, for faults to be put on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Self
+
+from chaos.links import Links
+from chaos.toxiproxy.server import ToxiproxyServer
+from chaos.view import View
+from local.cluster import LocalCluster
+
+
+class ChaosCluster:
+    """Nodes n1, n2, ... and their proxies.
+
+    Several faults may want the same node to be down, or to stand still, at the same time. So each *holds* it
+    under a name of its own, and it goes on once nobody holds it any more.
+    """
+
+    def __init__(self, folder: Path, toxiproxy: ToxiproxyServer, count: int = 3) -> None:
+        self.links = Links(toxiproxy.control)
+        self.processes = LocalCluster(folder, count, routes=self.links.routes)
+        self._down: defaultdict[str, set[str]] = defaultdict(set)
+        self._paused: defaultdict[str, set[str]] = defaultdict(set)
+        self._deaths: dict[str, int] = {}
+        self._changing = asyncio.Lock()
+        self.view = View(self)
+
+    @property
+    def names(self) -> list[str]:
+        """The nodes, in order."""
+        return sorted(self.processes.nodes)
+
+    @property
+    def urls(self) -> list[str]:
+        """Base URLs for clients: those of the proxies."""
+        return [self.links.urls[name] for name in self.names]
+
+    def direct_url(self, name: str) -> str:
+        """A node's own base URL, for asking it past all network faults."""
+        return self.processes.nodes[name].url
+
+    def runs(self, name: str) -> bool:
+        """Whether a node's process is there and not made to stand still."""
+        child = self.processes.children.get(name)
+        return child is not None and child.process.returncode is None and not self._paused[name]
+
+    def died(self) -> dict[str, int]:
+        """node -> exit code of those that ended though no fault ended them."""
+        codes = {name: child.process.returncode for name, child in self.processes.children.items()}
+        self._deaths.update({name: code for name, code in codes.items() if code is not None})
+        return dict(self._deaths)
+
+    async def ready(self) -> None:
+        """Wait until every node says that it is ready."""
+        await self.processes.ready()
+
+    async def hold_down(self, holder: str, *names: str, gently: bool = False) -> None:
+        """End nodes, all at once, and keep them down: kill -9, or SIGTERM when ``gently``."""
+        async with self._changing:
+            self.died()  # remembers those that are down already and should not be
+            up = [name for name in names if name in self.processes.children]
+            for name in names:
+                self._down[name].add(holder)
+            if gently:
+                # A node that stands still can not hear: it is let go for its end.
+                self.processes.resume(*up)
+                if up:
+                    await self.processes.stop(*up)
+            else:
+                await self.processes.kill(*up)
+
+    async def let_up(self, holder: str, *names: str) -> None:
+        """Start the nodes again that nobody else holds down. Does not wait until they are ready."""
+        async with self._changing:
+            for name in names:
+                self._down[name].discard(holder)
+            up = [name for name in names if not self._down[name] and name not in self.processes.children]
+            if up:
+                await self.processes.start(*up)
+                self.processes.pause(*(name for name in up if self._paused[name]))
+
+    async def hold_still(self, holder: str, *names: str) -> None:
+        """SIGSTOP."""
+        async with self._changing:
+            for name in names:
+                self._paused[name].add(holder)
+            self.processes.pause(*(name for name in names if name in self.processes.children))
+
+    async def let_go(self, holder: str, *names: str) -> None:
+        """SIGCONT to those that nobody else holds."""
+        async with self._changing:
+            for name in names:
+                self._paused[name].discard(holder)
+            free = [name for name in names if not self._paused[name]]
+            self.processes.resume(*(name for name in free if name in self.processes.children))
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def running(
+        cls, folder: Path, count: int = 3, *, binary: Path | None = None
+    ) -> AsyncIterator[Self]:
+        """A cluster that is ready, and that is gone afterwards, whatever faults are still in force.
+
+        Raises ``ToxiproxyMissing``, and ``LocalClusterError`` when the nodes do not get ready.
+        """
+        toxiproxy = await asyncio.to_thread(ToxiproxyServer, folder / "toxiproxy.log", binary=binary)
+        try:
+            cluster = await asyncio.to_thread(cls, folder, toxiproxy, count)
+            try:
+                await cluster.processes.start()
+                await cluster.ready()
+                yield cluster
+            finally:
+                await cluster.processes.kill(*cluster.processes.children)
+                cluster.processes.close()
+        finally:
+            await asyncio.to_thread(toxiproxy.close)

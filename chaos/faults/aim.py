@@ -1,0 +1,58 @@
+"""Which nodes a fault is meant for, and which those are at the moment that it is put into force."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from enum import StrEnum
+
+from chaos.cluster import ChaosCluster
+
+
+class Target(StrEnum):
+    """Kinds of nodes."""
+
+    ONE = "one"
+    LEADER = "leader"
+    METADATA_LEADER = "metadata leader"
+    MAJORITY = "majority"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aim:
+    """A target, with what it takes to find it.
+
+    node               with ONE: this node; empty means any
+    topic, partition   with LEADER: of which partition
+    """
+
+    target: Target = Target.ONE
+    node: str = ""
+    topic: str = ""
+    partition: int = 0
+
+    def __post_init__(self) -> None:
+        if self.node and self.target is not Target.ONE:
+            raise ValueError(
+                f"a node is named ({self.node!r}) for the target {self.target.value!r}; use 'one'"
+            )
+        if bool(self.topic) is not (self.target is Target.LEADER):
+            raise ValueError("the target 'leader' needs a topic, and no other target takes one")
+
+    async def choose(self, cluster: ChaosCluster, rng: random.Random) -> list[str]:
+        """The nodes, sorted. Raises ``NobodyLeads``, and ``ValueError`` for a node that is not."""
+        names = cluster.names
+        match self.target:
+            case Target.ONE if self.node and self.node not in names:
+                raise ValueError(f"there is no node {self.node!r}; there are {', '.join(names)}")
+            case Target.ONE:
+                return [self.node or rng.choice(names)]
+            case Target.LEADER:
+                return [await cluster.view.leader(self.topic, self.partition)]
+            case Target.METADATA_LEADER:
+                return [await cluster.view.metadata_leader()]
+            case Target.MAJORITY:
+                return sorted(rng.sample(names, len(names) // 2 + 1))
+            case Target.ALL:
+                return names

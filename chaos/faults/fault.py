@@ -1,0 +1,96 @@
+"""What all faults share: a description that never changes, and an injection that is in force or not."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from abc import ABC, abstractmethod
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import ClassVar, Self
+
+from chaos.cluster import ChaosCluster
+from chaos.faults.aim import Aim
+
+_TAGS = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Where one injection of a fault happens.
+
+    ``tag`` is this injection's alone: faults of the same kind on the same link must not undo each other.
+    """
+
+    cluster: ChaosCluster
+    nodes: list[str]
+    random: random.Random
+    tag: str
+
+    @property
+    def others(self) -> list[str]:
+        """The nodes that were not chosen."""
+        return [name for name in self.cluster.names if name not in self.nodes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault(ABC):
+    """What goes wrong, and where."""
+
+    kind: ClassVar[str]
+    aim: Aim = field(default_factory=Aim)
+
+    @abstractmethod
+    async def apply(self, scene: Scene, undo: AsyncExitStack) -> None:
+        """Make it happen. What undoes a step goes onto ``undo`` first, so that half a fault heals too."""
+
+
+class Injection:
+    """One fault on one cluster. ``async with Injection(fault, cluster): ...`` has it in force in between."""
+
+    def __init__(self, fault: Fault, cluster: ChaosCluster, *, rng: random.Random | None = None) -> None:
+        self.fault = fault
+        self.nodes: list[str] = []
+        """The nodes that it concerned when it was last put into force."""
+        self._cluster = cluster
+        self._random = rng or random.Random()
+        self._tag = f"f{next(_TAGS)}"
+        self._undo: AsyncExitStack | None = None
+        self._changing = asyncio.Lock()
+
+    @property
+    def in_force(self) -> bool:
+        """Between ``inject`` and ``heal``."""
+        return self._undo is not None
+
+    async def inject(self) -> None:
+        """Choose the nodes and put the fault into force, unless it is. Undoes what fails halfway."""
+        async with self._changing:
+            if self._undo is not None:
+                return
+            self.nodes = await self.fault.aim.choose(self._cluster, self._random)
+            async with AsyncExitStack() as undo:
+                await self.fault.apply(Scene(self._cluster, self.nodes, self._random, self._tag), undo)
+                self._undo = undo.pop_all()
+
+    async def heal(self) -> None:
+        """Take it back; does nothing when it is not in force. Nodes may still need a while to be ready."""
+        async with self._changing:
+            undo, self._undo = self._undo, None
+            if undo is not None:
+                await undo.aclose()
+
+    async def __aenter__(self) -> Self:
+        await self.inject()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.heal()
+
+    def __str__(self) -> str:
+        nodes = ", ".join(self.nodes) or "not chosen yet"
+        return f"{self.fault.kind} on {self.fault.aim.target.value} ({nodes})"

@@ -1,0 +1,91 @@
+"""The node processes of a local cluster: started, ended, stopped in their tracks, and started again."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import signal
+from collections.abc import Iterable
+from pathlib import Path
+
+from local.children import Child, start_child, stop_children
+from local.folder import LocalFolder, LocalNode, Routes, direct
+from local.readiness import wait_ready
+
+_PORTS = range(20_000, 32_000)
+"""Below the range that the kernel takes outgoing ports from."""
+_LAST_LINES = 15
+
+
+class LocalCluster:
+    """Node processes n1, n2, ... on loopback, with their data below ``folder``, on ports chosen at random.
+
+    Nothing runs before ``start``. Whoever makes one calls ``close`` at the end, after the last process.
+    """
+
+    def __init__(self, folder: Path, count: int = 3, *, routes: Routes = direct) -> None:
+        self.folder = folder
+        self._lock = LocalFolder(folder)
+        first = random.SystemRandom().choice(_PORTS)
+        self.nodes: dict[str, LocalNode] = {
+            node.name: node
+            for node in self._lock.write_settings(
+                count, http_port=first, peer_port=first + 1_000, routes=routes
+            )
+        }
+        self.children: dict[str, Child] = {}
+        """Those that were started and not ended by us; paused ones are among them."""
+
+    def data_dir(self, name: str) -> Path:
+        """The data folder of one node."""
+        return self.folder / name
+
+    async def start(self, *names: str) -> None:
+        """Start the named nodes, or all."""
+        for name in names or self.nodes:
+            node = self.nodes[name]
+            self.children[name] = await start_child(name, config=node.config, log=node.log)
+
+    async def ready(self, *names: str) -> None:
+        """Wait until the named nodes, or all, say that they are ready."""
+        await wait_ready([self.nodes[name] for name in names or self.nodes])
+
+    async def kill(self, *names: str) -> None:
+        """SIGKILL, to all of them before any is waited for."""
+        self._signal(signal.SIGKILL, names)
+        for name in names:
+            await self.children.pop(name).process.wait()
+
+    def pause(self, *names: str) -> None:
+        """SIGSTOP."""
+        self._signal(signal.SIGSTOP, names)
+
+    def resume(self, *names: str) -> None:
+        """SIGCONT."""
+        self._signal(signal.SIGCONT, names)
+
+    async def stop(self, *names: str) -> dict[str, int | None]:
+        """SIGTERM to the named nodes, or all that run; their exit codes."""
+        gone = {name: self.children.pop(name) for name in names or tuple(self.children)}
+        await stop_children(list(gone.values()))
+        return {name: child.process.returncode for name, child in gone.items()}
+
+    def close(self) -> None:
+        """Release the folder."""
+        self._lock.close()
+
+    def logs(self) -> str:
+        """The last lines of every node, for the report of what went wrong."""
+        return "".join(
+            "".join(
+                f"{name}: {line}\n"
+                for line in node.log.read_text(errors="replace").splitlines()[-_LAST_LINES:]
+            )
+            for name, node in self.nodes.items()
+            if node.log.exists()
+        )
+
+    def _signal(self, number: signal.Signals, names: Iterable[str]) -> None:
+        for name in names:
+            with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+                self.children[name].process.send_signal(number)
