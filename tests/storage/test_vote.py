@@ -103,3 +103,22 @@ def test_a_node_id_that_does_not_fit_is_refused() -> None:
         vote.save(1, "n" * 479)
     vote.save(1, "n" * 478)
     assert vote.voted_for == "n" * 478
+
+
+def test_a_save_that_is_torn_within_its_sectors_leaves_the_vote_before() -> None:
+    """A sector that was being written when the power went may hold anything; nobody was answered."""
+    fs = MemoryFileSystem()
+    vote = VoteFile(fs, FOLDER)
+    for term in range(1, 6):
+        before = fs.content(PATH)
+        vote.save(term, f"n{term}")
+        after = fs.content(PATH)
+        torn = bytearray(after)
+        for sector in range(0, len(after), COPY_DISTANCE):
+            if before[sector : sector + COPY_DISTANCE] != after[sector : sector + COPY_DISTANCE]:
+                torn[sector + 20 : sector + COPY_DISTANCE] = b"\xff" * (COPY_DISTANCE - 20)
+        fs.set_content(PATH, bytes(torn))
+        again = VoteFile(fs, FOLDER)
+        assert (again.term, again.voted_for) == (term - 1, f"n{term - 1}" if term > 1 else None)
+        fs.set_content(PATH, after)
+        vote = VoteFile(fs, FOLDER)
