@@ -8,7 +8,7 @@ import pytest
 
 from storage.errors import DiskFull, LogClosed, LogCorrupt, LogFailed
 from storage.memory_filesystem import MemoryFileSystem
-from storage.vote import COPY_BYTES, COPY_DISTANCE, VoteFile
+from storage.vote import COPY_BYTES, COPY_DISTANCE, Vote, VoteFile, decode
 
 FOLDER = "/data/groups/7"
 PATH = f"{FOLDER}/vote"
@@ -122,3 +122,42 @@ def test_a_save_that_is_torn_within_its_sectors_leaves_the_vote_before() -> None
         assert (again.term, again.voted_for) == (term - 1, f"n{term - 1}" if term > 1 else None)
         fs.set_content(PATH, after)
         vote = VoteFile(fs, FOLDER)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_vote_that_was_read_once_stays_also_when_the_process_before_saw_its_fsync_fail(seed: int) -> None:
+    """The page cache holds it and calls it clean: what the next process acts on it has to write itself."""
+    fs = MemoryFileSystem()
+    vote = VoteFile(fs, FOLDER)
+    vote.save(5, "n1")
+    fs.fail("sync")
+    with pytest.raises(LogFailed):
+        vote.save(6, "n2")
+    fs.restart()
+    read = VoteFile(fs, FOLDER)
+    seen = (read.term, read.voted_for)
+    fs.crash(Random(seed))
+    again = VoteFile(fs, FOLDER)
+    assert (again.term, again.voted_for) == seen == (6, "n2")
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_vote_stays_also_when_the_process_that_made_the_file_died_at_once(seed: int) -> None:
+    """Its name was not durable yet: without it the votes in it would be gone, and a new file empty."""
+    fs = MemoryFileSystem()
+    fs.fail("sync_folder")
+    with pytest.raises(LogFailed):
+        VoteFile(fs, FOLDER)
+    fs.restart()
+    VoteFile(fs, FOLDER).save(5, "n1")
+    fs.crash(Random(seed))
+    assert VoteFile(fs, FOLDER).term == 5
+
+
+def test_a_changed_byte_anywhere_makes_a_copy_none() -> None:
+    """A term or a name that nobody saved is never read."""
+    data = Vote(7, 5, "n1", 9).encode()
+    assert decode(data) == Vote(7, 5, "n1", 9)
+    for at in range(COPY_BYTES):
+        assert decode(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]) is None
+    assert decode(data[:-1]) is None
