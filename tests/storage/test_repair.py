@@ -41,6 +41,16 @@ def test_a_repaired_log_ends_before_the_damage_and_every_byte_is_kept() -> None:
     assert all_frames(reopen(fs)) == frames
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_what_a_repair_set_aside_survives_a_loss_of_power(seed: int) -> None:
+    """Before anything is cut, its copy is durable, and so are the names of what was moved."""
+    fs, error, size = damaged()
+    Log.repair(fs, FOLDER, SMALL, keep_before=error.first_bad_index)
+    fs.crash(Random(seed))
+    kept = sum(len(fs.content(f"{QUARANTINE}/{name}").rstrip(b"\0")) for name in fs.listdir(QUARANTINE))
+    assert kept == size - (64 + 5 * 104)
+
+
 def test_repair_keeps_less_when_more_is_bad_than_was_asked_for() -> None:
     """``keep_before`` is an upper bound."""
     fs, _error, _size = damaged()
