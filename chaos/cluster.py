@@ -51,7 +51,7 @@ class ChaosCluster:
         return child is not None and child.process.returncode is None and not self._paused[name]
 
     def died(self) -> dict[str, int]:
-        """node -> exit code of those that ended though no fault ended them."""
+        """node -> exit code of those that ended by themselves, or not in order though they were asked to."""
         codes = {name: child.process.returncode for name, child in self.processes.children.items()}
         self._deaths.update({name: code for name, code in codes.items() if code is not None})
         return dict(self._deaths)
@@ -70,8 +70,8 @@ class ChaosCluster:
             if gently:
                 # A node that stands still can not hear: it is let go for its end.
                 self.processes.resume(*up)
-                if up:
-                    await self.processes.stop(*up)
+                codes = await self.processes.stop(*up) if up else {}
+                self._deaths.update({name: code for name, code in codes.items() if code})
             else:
                 await self.processes.kill(*up)
 

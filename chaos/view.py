@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
@@ -46,11 +47,11 @@ class View:
 
         return await self._wait(look, "the metadata", timeout_s)
 
-    async def _wait(self, look: Any, what: str, timeout_s: float) -> str:
+    async def _wait(self, look: Callable[[], Awaitable[str | None]], what: str, timeout_s: float) -> str:
         try:
             async with asyncio.timeout(timeout_s):
                 while True:
-                    leader: str | None = await look()
+                    leader = await look()
                     if leader is not None:
                         return leader
                     await asyncio.sleep(_ASK_AGAIN_S)

@@ -69,10 +69,11 @@ class Control:
             except NotFound:
                 return
 
-    def toxics(self, proxy: str) -> list[str]:
-        """The names of the toxics on a proxy, sorted."""
+    def toxics(self, proxy: str) -> dict[str, Toxic]:
+        """name -> toxic, as the server has them: attributes that it does not know are missing."""
         with self._server() as server:
-            return sorted(self._proxy(server, proxy).toxics())
+            found = self._proxy(server, proxy).toxics()
+        return {name: Toxic(each.type, each.stream, each.attributes) for name, each in found.items()}
 
     def _proxy(self, server: Any, name: str) -> Any:
         proxy = server.get_proxy(name)

@@ -21,7 +21,8 @@ _TRIES: Final = 5
 _START_TIMEOUT_S: Final = 15.0
 _STOP_TIMEOUT_S: Final = 5.0
 _UNTIL_STDIN_ENDS: Final = (
-    'exec 3<&0; "$@" 3<&- & server=$!; (cat <&3 >/dev/null; kill -9 $server) & wait $server'
+    'exec 3<&0; "$@" 3<&- & server=$!; (cat <&3 >/dev/null; kill -9 $server) & watch=$!;'
+    " wait $server; ended=$?; kill $watch; exit $ended"
 )
 """The server has no way to notice that we are gone; the shell's stdin ends then, however we end."""
 
