@@ -115,3 +115,20 @@ def test_what_a_trimmed_logs_checkpoint_covers_can_not_be_truncated() -> None:
         log.truncate(120)
     log.truncate(121)
     assert log.last_index == 120
+
+
+@pytest.mark.parametrize("after", range(40))
+def test_a_reset_that_is_interrupted_has_happened_or_has_not(after: int) -> None:
+    """Power fails at any call within it: the log is the old one with its state, or the new one."""
+    fs, log = trimmed()
+    frames = all_frames(log)
+    fs.fail("any", after=after)
+    with suppress(LogFailed):
+        log.reset(index=500, term=3, offset=900, state=b"new")
+    fs.heal()
+    fs.crash(Random(after))
+    log = reopen(fs)
+    if log.checkpoint_state == b"new":
+        assert (log.base_index, log.last_index, log.next_offset) == (501, 500, 900)
+    else:
+        assert (log.checkpoint_state, all_frames(log)) == (b"state", frames)
