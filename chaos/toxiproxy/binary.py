@@ -32,8 +32,10 @@ def find_binary(tools: Path | None = None) -> Path:
     where Floodmark is installed without them. Raises ``ToxiproxyMissing``.
     """
     if named := os.environ.get(VARIABLE):
-        if not os.access(named, os.X_OK):
-            raise ToxiproxyMissing(f"{VARIABLE}={named} is not an executable file", FIX)
+        if not (Path(named).is_file() and os.access(named, os.X_OK)):
+            raise ToxiproxyMissing(
+                f"{VARIABLE}={named} is not an executable file", f"correct or unset {VARIABLE}"
+            )
         return Path(named)
     if found := shutil.which("toxiproxy-server"):
         return Path(found)

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-import requests
 from toxiproxy import Toxiproxy
 from toxiproxy.exceptions import InvalidToxic, NotFound, ProxyExists
 
@@ -90,6 +89,7 @@ class Control:
                 yield server
             except (InvalidToxic, NotFound, ProxyExists) as error:
                 raise ToxiproxyFailed(f"Toxiproxy refuses: {error}") from error
-            except (requests.RequestException, KeyError, TypeError, AttributeError) as error:
-                # Answers that are errors come back from the library as documents without the wanted members.
+            except (OSError, KeyError, TypeError, AttributeError) as error:
+                # All that can go wrong on the way is an OSError. Other answers that are errors come back from
+                # the library as documents without the wanted members.
                 raise ToxiproxyFailed(f"Toxiproxy at {self._host}:{self._port}: {error!r}") from error
