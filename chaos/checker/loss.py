@@ -65,7 +65,7 @@ class Loss:
             number, offset = self._places.unpack(packed)
             if offset < self._trimmed_before(self._places.all[number]):
                 continue
-            if self._stands(packed, value) or self._stands_elsewhere(value):
+            if self._stands(packed, value) or self._is_moved(value):
                 partitions[number].survived(offset)
             else:
                 partitions[number].lost.append(value)
@@ -89,9 +89,11 @@ class Loss:
         expected = self._options.replicas.get(place)
         return (found if expected is None else len(expected)) // 2 + 1
 
-    def _stands_elsewhere(self, value: int) -> bool:
-        """Then it is at two offsets, which is reported as such, and not lost."""
-        return any(self._stands(packed, value) for packed in self._placement.places_of(value))
+    def _is_moved(self, value: int) -> bool:
+        """Whether it is there at another offset, and reported for that."""
+        return value in self._placement.reported and any(
+            self._stands(packed, value) for packed in self._placement.places_of(value)
+        )
 
     def _trimmed_before(self, place: Place) -> int:
         if place[0] not in self._options.trimmed_topics:

@@ -36,7 +36,7 @@ class Order:
             highest: dict[int, tuple[int, int]] = {}
             for offset, value in log.items():
                 producer = producer_of(value)
-                is_copy = len(placement.places_of(value)) > 1
+                is_copy = placement.has_copies(value)
                 if (
                     is_copy
                     or not self._records.is_known(value)

@@ -27,6 +27,8 @@ class Placement:
         self._log_ns: dict[int, ChunkedInts] = defaultdict(ChunkedInts)
         self.place = ChunkedInts()
         """value -> packed place"""
+        self.reported: set[int] = set()
+        """values that were reported to stand at more offsets than they may"""
         self._further: dict[int, list[tuple[int, Evidence]]] = {}
         self._conflicts: set[tuple[int, int]] = set()
 
@@ -55,6 +57,10 @@ class Placement:
         first = self.place[value]
         return [] if first == ABSENT else [first, *(packed for packed, _ in self._further.get(value, ()))]
 
+    def has_copies(self, value: int) -> bool:
+        """Whether it was seen at more than one place."""
+        return value in self._further
+
     def finish(self) -> None:
         """Report the values at more offsets than they may stand at."""
         for value, further in sorted(self._further.items()):
@@ -63,6 +69,7 @@ class Placement:
             allowed = 1 if is_idempotent or not is_known else max(1, self._records.possible[value])
             if 1 + len(further) <= allowed:
                 continue
+            self.reported.add(value)
             number, offset = self._places.unpack(self.place[value])
             topic, partition = self._places.all[number]
             kind = Kind.DUPLICATE if is_idempotent else Kind.VALUE_AT_TWO_OFFSETS

@@ -1,0 +1,127 @@
+"""One pass over a history and one over the final state; then the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from chaos.checker.final_state import ReplicaState, by_place
+from chaos.checker.freshness import Freshness
+from chaos.checker.gaps import Gap, Gaps
+from chaos.checker.leaders import Leaders
+from chaos.checker.loss import Loss
+from chaos.checker.metadata import Metadata
+from chaos.checker.options import CheckOptions
+from chaos.checker.order import Order
+from chaos.checker.origin import check_origin
+from chaos.checker.placement import Placement
+from chaos.checker.polls import Polls
+from chaos.checker.progress import Progress, Recovery
+from chaos.checker.records import Places, Records
+from chaos.checker.replicas import check_replicas
+from chaos.checker.violation import Findings, Kind, Violation
+from chaos.history import Delete, End, Event, Fail, Invoke, Produce
+
+
+class Watcher(Protocol):
+    """One idea's part in the pass over the history."""
+
+    def see(self, event: Event, call: Invoke | None) -> None:
+        """Take in the next event; ``call`` is the operation that it ends, if it ends one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """How much was looked at: a clean verdict over nothing would say nothing."""
+
+    events: int
+    operations: int
+    records_sent: int
+    records_acknowledged: int
+    records_seen: int
+    replicas: int
+    metadata_operations: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """The verdict. ``counts`` has all violations by kind, ``violations`` the first thousand of each kind."""
+
+    violations: tuple[Violation, ...]
+    counts: Mapping[Kind, int]
+    gaps: tuple[Gap, ...]
+    recoveries: tuple[Recovery, ...]
+    figures: Figures
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing was violated."""
+        return not self.counts
+
+
+class TopicDeleted(ValueError):
+    """Records were written to a topic that was also deleted: nothing can be said of them."""
+
+
+def check(
+    history: Iterable[Event], final: Sequence[ReplicaState], options: CheckOptions | None = None
+) -> CheckResult:
+    """Check a run. Raises ``TopicDeleted``; and ``HistoryInvalid`` as the history is read."""
+    options = options or CheckOptions()
+    findings = Findings()
+    records = Records(Places())
+    placement = Placement(records, findings)
+    order, metadata = Order(records, findings), Metadata(options, findings)
+    progress, gaps = Progress(options, findings), Gaps()
+    watchers: list[Watcher] = [records, placement, order, Polls(findings), Freshness(options, findings)]
+    watchers += [Leaders(findings), metadata, progress, gaps]
+    events, operations = _watch(history, watchers)
+    replicas = by_place(list(final))
+    for replica in final:
+        placement.see_replica(replica)
+    placement.finish()
+    order.check_logs(placement)
+    check_origin(records, placement, findings)
+    Loss(records, placement, replicas, options, findings).check()
+    check_replicas(replicas, options, findings)
+    metadata.finish()
+    progress.finish()
+    figures = Figures(
+        events=events,
+        operations=operations,
+        records_sent=records.sent,
+        records_acknowledged=sum(1 for _ in records.acknowledged.items()),
+        records_seen=sum(1 for _ in placement.place.items()),
+        replicas=len(final),
+        metadata_operations=metadata.operations,
+    )
+    return CheckResult(
+        tuple(findings.kept), dict(findings.counts), gaps.finish(), tuple(progress.recoveries), figures
+    )
+
+
+def _watch(history: Iterable[Event], watchers: Sequence[Watcher]) -> tuple[int, int]:
+    """Show every event to all; returns how many events and operations there were."""
+    open_calls: dict[int, Invoke] = {}
+    written: set[str] = set()
+    deleted: set[str] = set()
+    events = operations = 0
+    for event in history:
+        events += 1
+        call: Invoke | None = None
+        if isinstance(event, Invoke):
+            operations += 1
+            open_calls[event.op] = event
+            if isinstance(event.action, Produce):
+                written.add(event.action.topic)
+        elif isinstance(event, End):
+            call = open_calls.pop(event.op)
+            if isinstance(call.action, Delete) and not isinstance(event, Fail):
+                deleted.add(call.action.topic)
+        for watcher in watchers:
+            watcher.see(event, call)
+    deleted.update(call.action.topic for call in open_calls.values() if isinstance(call.action, Delete))
+    if written & deleted:
+        raise TopicDeleted(f"written to and deleted: {', '.join(sorted(written & deleted))}")
+    return events, operations

@@ -1,0 +1,90 @@
+"""Once all is healed, every partition stores records again, soon."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chaos.checker.options import CheckOptions, Place
+from chaos.checker.violation import Evidence, Findings, Kind
+from chaos.history import Event, FaultBegan, Healed, Invoke, Ok, Produce
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """From healing to the first produce of a partition that began after it and was stored."""
+
+    topic: str
+    partition: int
+    healed_ns: int
+    stored_ns: int
+
+    @property
+    def seconds(self) -> float:
+        """How long that took."""
+        return (self.stored_ns - self.healed_ns) / 1e9
+
+
+@dataclass(slots=True)
+class _Waiting:
+    healed_ns: int
+    attempts: int = 0
+
+
+class Progress:
+    """Waits, from each healing on, for every partition that was ever written to."""
+
+    def __init__(self, options: CheckOptions, findings: Findings) -> None:
+        self._max_ns = int(options.progress_s_max * 1e9)
+        self._findings = findings
+        self._written: dict[Place, None] = {}
+        self._waiting: dict[Place, _Waiting] = {}
+        self.recoveries: list[Recovery] = []
+
+    def see(self, event: Event, call: Invoke | None) -> None:
+        """Take in one event."""
+        if isinstance(event, Invoke) and isinstance(event.action, Produce):
+            place = (event.action.topic, event.action.partition)
+            self._written[place] = None
+            if place in self._waiting:
+                self._waiting[place].attempts += 1
+        elif isinstance(event, Ok) and call is not None and isinstance(call.action, Produce):
+            self._stored(call, call.action, event)
+        elif isinstance(event, Healed):
+            for place in self._written:
+                self._waiting.setdefault(place, _Waiting(event.time_ns))
+        elif isinstance(event, FaultBegan):
+            # What had its time is judged; for the others nothing is promised any more.
+            late = {p: w for p, w in self._waiting.items() if event.time_ns - w.healed_ns > self._max_ns}
+            self._waiting = late
+            self.finish()
+
+    def finish(self) -> None:
+        """Report what is waited for still."""
+        for (topic, partition), waiting in self._waiting.items():
+            self._findings.add(
+                Kind.NO_PROGRESS,
+                f"nothing was stored after healing, in {waiting.attempts} attempts",
+                Evidence("all faults are over", waiting.healed_ns),
+                topic=topic,
+                partition=partition,
+            )
+        self._waiting.clear()
+
+    def _stored(self, call: Invoke, action: Produce, event: Ok) -> None:
+        place = (action.topic, action.partition)
+        waiting = self._waiting.get(place)
+        if waiting is None or action.acks != "quorum" or call.time_ns < waiting.healed_ns:
+            return
+        del self._waiting[place]
+        recovery = Recovery(*place, waiting.healed_ns, event.time_ns)
+        self.recoveries.append(recovery)
+        if event.time_ns - waiting.healed_ns > self._max_ns:
+            first = "the first record is stored"
+            self._findings.add(
+                Kind.NO_PROGRESS,
+                f"nothing was stored for {recovery.seconds:.1f} s after healing",
+                Evidence("all faults are over", waiting.healed_ns),
+                Evidence(first, event.time_ns, None, None, event.node, call.process, call.op),
+                topic=place[0],
+                partition=place[1],
+            )
