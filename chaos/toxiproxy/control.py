@@ -3,17 +3,24 @@
 That library keeps the address of the one server that it speaks to in a class, answers some failures with
 nothing and others with untyped exceptions. Here every control has its own server, all may be used from any
 thread, and nothing fails in silence. Calls block for a millisecond or two: call them in a thread.
+
+Toxiproxy 2.12 ends with an index error when a toxic is taken out of the middle of a chain while a connection
+that is closed already lingers there, and another toxic comes later. So only the last toxic of a stream is
+ever taken off; one before it is made harmless, and taken off once it is the last.
 """
 
 from __future__ import annotations
 
 import threading
+import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from toxiproxy import Toxiproxy
+from toxiproxy.api import APIConsumer
 from toxiproxy.exceptions import InvalidToxic, NotFound, ProxyExists
 
 from chaos.toxiproxy.errors import ToxiproxyFailed
@@ -23,6 +30,8 @@ Stream = Literal["upstream", "downstream"]
 STREAMS: Final[tuple[Stream, Stream]] = ("upstream", "downstream")
 
 _ONE_SERVER_AT_A_TIME = threading.Lock()
+_HOLES_CLOSE_S: Final = 0.05
+"""Toxiproxy counts in milliseconds: a black hole that has one left closes its connections in this time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +43,23 @@ class Toxic:
     attributes: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class _Link:
+    """One toxic in the chain of a stream."""
+
+    name: str
+    kind: str
+    harmless: bool = False
+
+
 class Control:
     """One Toxiproxy server. Every method raises ``ToxiproxyFailed`` when it does not do as it is told."""
 
     def __init__(self, host: str, port: int) -> None:
         self._host = host
         self._port = port
+        self._chains: defaultdict[tuple[str, Stream], list[_Link]] = defaultdict(list)
+        """The toxics of each stream of each proxy, in the order in which data passes them."""
 
     def version(self) -> str | None:
         """What the server calls itself; None when nobody answers yet."""
@@ -59,20 +79,34 @@ class Control:
             self._proxy(server, proxy).add_toxic(
                 name=name, type=toxic.kind, stream=toxic.stream, attributes=dict(toxic.attributes)
             )
+            self._chains[proxy, toxic.stream].append(_Link(name, toxic.kind))
 
     def remove(self, proxy: str, name: str) -> None:
         """Take a toxic off again; one that is gone already is fine."""
         with self._server() as server:
-            try:
-                self._proxy(server, proxy).destroy_toxic(name)
-            except NotFound:
-                return
+            for stream in STREAMS:
+                chain = self._chains[proxy, stream]
+                for link in chain:
+                    if link.name == name and not link.harmless:
+                        if link is not chain[-1]:
+                            _neutralise(proxy, link)
+                        link.harmless = True
+                while chain and chain[-1].harmless:
+                    self._proxy(server, proxy).destroy_toxic(chain[-1].name)
+                    chain.pop()
 
     def toxics(self, proxy: str) -> dict[str, Toxic]:
         """name -> toxic, as the server has them: attributes that it does not know are missing."""
         with self._server() as server:
             found = self._proxy(server, proxy).toxics()
-        return {name: Toxic(each.type, each.stream, each.attributes) for name, each in found.items()}
+            harmless = {
+                link.name for stream in STREAMS for link in self._chains[proxy, stream] if link.harmless
+            }
+        return {
+            name: Toxic(each.type, each.stream, each.attributes)
+            for name, each in found.items()
+            if name not in harmless
+        }
 
     def _proxy(self, server: Any, name: str) -> Any:
         proxy = server.get_proxy(name)
@@ -93,3 +127,16 @@ class Control:
                 # All that can go wrong on the way is an OSError. Other answers that are errors come back from
                 # the library as documents without the wanted members.
                 raise ToxiproxyFailed(f"Toxiproxy at {self._host}:{self._port}: {error!r}") from error
+
+
+def _neutralise(proxy: str, link: _Link) -> None:
+    """Let all data pass a toxic that has others behind it.
+
+    What a black hole has swallowed is missing in its connections, so they are closed before they carry more.
+    (Taking the toxic off would close them too.)
+    """
+    path = f"/proxies/{proxy}/toxics/{link.name}"
+    if link.kind == "timeout":
+        APIConsumer.post(path, json={"attributes": {"timeout": 1}, "toxicity": 1.0}).json()
+        time.sleep(_HOLES_CLOSE_S)
+    APIConsumer.post(path, json={"attributes": {}, "toxicity": 0.0}).json()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -89,3 +90,34 @@ def test_the_server_does_not_outlive_us(toxiproxy_binary: Path, tmp_path: Path) 
     assert "version" in done.stdout
     # The server holds the lock for as long as it lives.
     subprocess.run(["flock", "-w", "30", f"{ended}.lock", "true"], check=True)
+
+
+def test_toxics_are_taken_off_in_any_order(toxiproxy_binary: Path, tmp_path: Path) -> None:
+    """The server lives when an earlier toxic goes first while closed connections linger at a later one."""
+    with (
+        ToxiproxyServer(tmp_path / "log", binary=toxiproxy_binary) as toxiproxy,
+        socket.create_server(("127.0.0.1", 0)) as server,
+    ):
+        control = toxiproxy.control
+        host, port = control.create("a", f"127.0.0.1:{server.getsockname()[1]}").split(":")
+        with socket.create_connection((host, int(port))) as client:
+            accepted, _ = server.accept()
+            with accepted:
+                client.sendall(b"before")
+                assert accepted.recv(100) == b"before"
+                control.add("a", "hole", BLACK_HOLE)
+                control.add("a", "slow", Toxic("slow_close", "upstream", {"delay": 60_000}))
+                client.sendall(b"swallowed")
+                control.remove("a", "hole")
+                assert list(control.toxics("a")) == ["slow"]
+                control.remove("a", "slow")
+                control.add("a", "next", BLACK_HOLE)
+                control.remove("a", "next")
+                assert control.toxics("a") == {}
+                accepted.settimeout(30)
+                assert accepted.recv(100) == b"", "a connection with a hole in it goes on"
+        with socket.create_connection((host, int(port))) as client:
+            accepted, _ = server.accept()
+            with accepted:
+                client.sendall(b"after")
+                assert accepted.recv(100) == b"after"
