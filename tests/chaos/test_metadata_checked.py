@@ -130,3 +130,11 @@ def test_a_search_that_is_given_up_is_no_clean_verdict() -> None:
     story = created()
     result = story.check(options=CheckOptions(search_steps_max=0))
     assert kinds(result) == {Kind.UNDECIDED: 1}
+
+
+def test_a_create_that_meets_a_topic_which_is_not_there_or_not_different() -> None:
+    """Only another topic of that name may be in the way."""
+    nothing, equal = Story(), created()
+    for story in (nothing, equal):
+        story.fail(story.invoke(Create("t", 1, {"retention_ms": None})), "topic_exists")
+        assert verdict(story) == {Kind.NOT_LINEARIZABLE: 1}

@@ -206,3 +206,26 @@ def test_topics_that_are_written_to_and_deleted_can_not_be_checked() -> None:
     story.invoke(Delete(TOPIC))
     with pytest.raises(TopicDeleted, match=TOPIC):
         story.check()
+
+
+def test_a_record_that_moved_is_a_duplicate_and_one_of_two_copies_may_be_lost() -> None:
+    """Of two sends without idempotence the acknowledged one has to be there, not just the other."""
+    moved = Story()
+    moved.produce(vs(0), at=1)
+    assert kinds(moved.check(*replicas(vs(0)))) == {Kind.DUPLICATE: 1}
+    copied = Story()
+    copied.produce(vs(0, producer=PLAIN))
+    copied.produce(vs(0, producer=PLAIN), at=1)
+    assert kinds(copied.check(*replicas([v(0, PLAIN)]))) == {Kind.LOST_ALL: 1}
+
+
+def test_one_offset_that_was_acknowledged_twice() -> None:
+    """The second record was sent after the first was stored there."""
+    story = told(2)
+    story.produce(vs(0, producer=PLAIN), at=1)
+    result = story.check(*replicas([v(0), v(1), v(0, PLAIN)]))
+    assert kinds(result) == {
+        Kind.TWO_VALUES_AT_ONE_OFFSET: 1,
+        Kind.OUT_OF_ORDER: 1,
+        Kind.VALUE_AT_TWO_OFFSETS: 1,
+    }
