@@ -24,7 +24,7 @@ SHARE_BYTES_MAX: Final = 64 << 10
 """A request above this has a batch of its own."""
 SHARED_BYTES_MAX: Final = 256 << 10
 """A batch leaves when it has grown to this, whatever is on its way."""
-WAIT_S_MAX: Final = 0.002
+WAIT_S_MAX: Final = 0.02
 """The longest that a request waits for the batch before it; only its commit can take longer than this."""
 
 Append = Callable[[bytes, BatchHeader], Proposal]

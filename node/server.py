@@ -104,8 +104,6 @@ def _warn_if_exposed(settings: Settings) -> None:
 def _prepare_interpreter() -> None:
     # Long collections of the oldest generation are pauses; what a node keeps for long has no cycles.
     gc.set_threshold(10_000, 50, 100)
-    # A thread that comes back from an fsync waits for the interpreter at most this long, not 5 ms.
-    sys.setswitchinterval(0.0002)
 
 
 def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
