@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from floodmark.errors import InvalidName, InvalidRequest, TopicExists, UnknownTopic
-from floodmark.limits import NAME_LENGTH_MAX, PARTITIONS_MAX
+from floodmark.errors import InvalidRequest, TopicExists, UnknownTopic
+from floodmark.limits import PARTITIONS_MAX
+from floodmark.names import check_name
 
 from node import outcomes
 from node.broker import TopicConfig
@@ -20,14 +20,6 @@ from node.metadata.state import TopicEntry, changed_config
 REPLICATION_FACTOR_DEFAULT: Final = 3
 LEADERS_WAIT_S: Final = 5.0
 """How long a created topic is waited for to have leaders; it exists whether or not they come in time."""
-
-_NAME: Final = re.compile(rf"[A-Za-z0-9._-]{{1,{NAME_LENGTH_MAX}}}")
-
-
-def check_name(name: str) -> None:
-    """Raises ``InvalidName``."""
-    if not _NAME.fullmatch(name) or name in (".", ".."):
-        raise InvalidName(f"a topic's name is 1 to {NAME_LENGTH_MAX} of A-Z a-z 0-9 . _ - and not . or ..")
 
 
 class Topics:

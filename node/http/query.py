@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import web
-from floodmark.errors import InvalidName, InvalidRequest
-from floodmark.limits import NAME_LENGTH_MAX
+from floodmark.errors import InvalidRequest
+from floodmark.names import check_name
 
 from node.broker import Acks
 
 OFFSET_MAX: Final = (1 << 63) - 1
-_NAME = re.compile(rf"[A-Za-z0-9._-]{{1,{NAME_LENGTH_MAX}}}", re.ASCII)
 _NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
 _DURATION = re.compile(r"([0-9]{1,15})(ms|s|m|h)", re.ASCII)
 _UNIT_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -40,16 +39,6 @@ def query_of(request: web.Request, known: frozenset[str]) -> Mapping[str, str]:
 def topic_name(request: web.Request) -> str:
     """The topic in the path. Raises ``InvalidName``."""
     return check_name(request.match_info["topic"])
-
-
-def check_name(name: str) -> str:
-    """``name`` itself. Raises ``InvalidName``."""
-    if _NAME.fullmatch(name) is None or name in (".", ".."):
-        raise InvalidName(
-            f"a topic's name has 1 to {NAME_LENGTH_MAX} of the characters A-Z a-z 0-9 . _ - "
-            "and is neither . nor .."
-        )
-    return name
 
 
 def partition_number(request: web.Request) -> int:

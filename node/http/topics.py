@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import web
 from floodmark.errors import InvalidRequest, UnknownTopic
 from floodmark.limits import BATCH_BYTES_MAX, PARTITIONS_MAX
+from floodmark.names import check_name
 
 from node.broker import TopicConfig, TopicInfo
 from node.http.body import read_body
@@ -16,7 +17,7 @@ from node.http.context import HttpContext
 from node.http.forward import FORWARDED, to_metadata_leader
 from node.http.json_guard import check_text
 from node.http.produce import timeout_of
-from node.http.query import OFFSET_MAX, capped, check_name, query_of, topic_name
+from node.http.query import OFFSET_MAX, capped, query_of, topic_name
 
 _QUERY: Final = frozenset({"timeout"})
 _LIST_QUERY: Final = frozenset({"prefix", "after", "limit"})

@@ -26,6 +26,7 @@ from floodmark.errors import (
     UnknownPartition,
     UnknownTopic,
 )
+from floodmark.names import check_name
 from floodmark.record import Record
 
 from node.broker import (
@@ -42,7 +43,6 @@ from node.broker import (
 )
 from node.budget import ByteBudget, Held
 from node.slices import offset_reaching
-from node.topics import check_name
 
 
 class MemoryLog:
