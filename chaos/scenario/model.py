@@ -1,0 +1,67 @@
+"""A scenario: a cluster, a workload, and faults on a timeline. ``chaos.scenario.toml_form`` is its text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from chaos.faults.fault import Fault
+
+DEFAULT_TOPIC = "orders"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """What clients do, all the time.
+
+    records_per_s         of all producers together
+    record_bytes          the size of a record's value
+    list_records          every other request of a producer holds one record, the others this many
+    idempotent_producers  each the client's Producer
+    plain_producers       each sends every record once, whatever comes back
+    tailing_consumers     each polls every partition and goes on where it ended
+    rereading_consumers   each reads every partition from the start, again and again
+    topic_admins          each creates, alters, describes and deletes topics of its own, and the others'
+    """
+
+    records_per_s: float = 200.0
+    record_bytes: int = 200
+    list_records: int = 10
+    idempotent_producers: int = 2
+    plain_producers: int = 2
+    tailing_consumers: int = 1
+    rereading_consumers: int = 1
+    topic_admins: int = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedFault:
+    """A fault that is put into force ``at_s`` seconds after the workload began, and healed ``for_s`` later."""
+
+    at_s: float
+    for_s: float
+    fault: Fault
+
+    @property
+    def name(self) -> str:
+        """What it is called in histories and reports: without nodes, which are known later."""
+        return f"{self.fault.kind} on {self.fault.aim.target.value}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """One run's plan. ``duration_s`` is the time of the timeline: start, healing and checks come on top.
+
+    topics, partitions, replication   every topic that records are written to has this many of each
+    seed                              what is random in the run comes from it; None: each run draws one
+    """
+
+    name: str
+    description: str = ""
+    nodes: int = 3
+    duration_s: float = 30.0
+    seed: int | None = None
+    topics: tuple[str, ...] = (DEFAULT_TOPIC,)
+    partitions: int = 2
+    replication: int = 3
+    workload: Workload = field(default_factory=Workload)
+    faults: tuple[TimedFault, ...] = ()
