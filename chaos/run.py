@@ -14,10 +14,11 @@ from chaos.scenario.model import Scenario
 class RunResult:
     """What a run came to. Times are nanoseconds of the machine's monotonic clock, as in the history.
 
-    folder     has scenario.toml, history.jsonl, cluster/ (logs and data of the nodes)
-    deaths     node -> exit code of those that ended though no fault ended them, or not in order
-    healed_ns  when all faults were over and all nodes told to run
-    notes      what a reader should know besides: faults that found no target, replicas that stayed behind
+    folder         has scenario.toml, history.jsonl, cluster/ (logs and data of the nodes)
+    began_wall_ns  what time.time_ns() was at began_ns: node logs tell wall-clock times
+    deaths         node -> exit code of those that ended though no fault ended them, or not in order
+    healed_ns      when all faults were over and all nodes told to run
+    notes          what a reader should know besides: faults that found no target, replicas that stayed behind
     """
 
     folder: Path
@@ -27,6 +28,7 @@ class RunResult:
     check: CheckResult
     deaths: Mapping[str, int]
     began_ns: int
+    began_wall_ns: int
     healed_ns: int
     ended_ns: int
     notes: list[str]
