@@ -1,23 +1,59 @@
-"""One run: a cluster, a workload, a scenario's faults, healing, and the verdict over all that was recorded."""
+"""One run: a cluster, a workload, a scenario's faults, healing, and the verdict over what was recorded."""
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
-from chaos.checker.check import CheckResult
+import floodmark
+
+from chaos.checker.check import CheckResult, check
+from chaos.checker.final_state import read_final_state
+from chaos.checker.options import CheckOptions
+from chaos.cluster import ChaosCluster
+from chaos.history_file import HistoryWriter, read_history
+from chaos.recovery import unready_nodes, wait_caught_up
+from chaos.run_record import (
+    CLUSTER_FOLDER,
+    HISTORY_FILE,
+    SCENARIO_FILE,
+    ReplicasOf,
+    RunRecord,
+    read_record,
+    write_record,
+)
 from chaos.scenario.model import Scenario
+from chaos.scenario.timeline import Timeline
+from chaos.scenario.toml_form import parse_scenario, to_toml
+from chaos.status import Status
+from chaos.workload.recorder import Recorder, Tally
+from chaos.workload.sampler import Sampler
+from chaos.workload.site import Site
+from chaos.workload.workload import working
+from storage.filesystem import RealFileSystem
+
+PROGRESS_S_MAX: Final = CheckOptions().progress_s_max
+_PROGRESS_MARGIN_S: Final = 1.0
+"""Writing goes on for longer than progress may take: else the history would end before the time is up."""
+_HEALED_S_MIN: Final = 2.0
+_LOOK_AGAIN_S: Final = 0.1
+_CREATE_TIMEOUT_S: Final = 30.0
+_END: Final = "end of the run"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
     """What a run came to. Times are nanoseconds of the machine's monotonic clock, as in the history.
 
-    folder         has scenario.toml, history.jsonl, cluster/ (logs and data of the nodes)
-    began_wall_ns  what time.time_ns() was at began_ns: node logs tell wall-clock times
+    folder         has scenario.toml, history.jsonl, run.json, cluster/ (logs and data of the nodes)
     deaths         node -> exit code of those that ended though no fault ended them, or not in order
+    unready        node -> what it lacked, of those that did not get ready after all was healed
     healed_ns      when all faults were over and all nodes told to run
+    began_wall_ns  what time.time_ns() was at began_ns: node logs tell wall-clock times
     notes          what a reader should know besides: faults that found no target, replicas that stayed behind
     """
 
@@ -28,12 +64,141 @@ class RunResult:
     check: CheckResult
     deaths: Mapping[str, int]
     began_ns: int
-    began_wall_ns: int
     healed_ns: int
     ended_ns: int
+    began_wall_ns: int
     notes: list[str]
+    unready: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_clean(self) -> bool:
-        """Whether no promise was broken and no node died by itself."""
-        return self.check.is_clean and not self.deaths
+        """Whether no promise was broken, no node died by itself, and all came back."""
+        return self.check.is_clean and not self.deaths and not self.unready
+
+
+async def run_scenario(
+    scenario: Scenario, folder: Path, seed: int, *, status: Status | None = None, binary: Path | None = None
+) -> RunResult:
+    """Run it in ``folder``, which is new, and judge it. Whatever ends this, no process is left.
+
+    Raises ``ToxiproxyMissing``, ``LocalClusterError`` when the cluster does not start, ``FloodmarkError``
+    when the topics can not be made, and ``FileExistsError`` when the folder has a run already.
+    """
+    status = status or Status()
+    with _begin(folder, scenario, seed) as history:
+        status.enter(f"starting {scenario.nodes} nodes")
+        async with ChaosCluster.running(folder / CLUSTER_FOLDER, scenario.nodes, binary=binary) as cluster:
+            record = await _Run(scenario, seed, cluster, history, status).run()
+    write_record(folder, record)
+    status.enter("checking")
+    return await asyncio.to_thread(judge, folder)
+
+
+def _begin(folder: Path, scenario: Scenario, seed: int) -> HistoryWriter:
+    folder.mkdir(parents=True, exist_ok=True)
+    history = HistoryWriter(folder / HISTORY_FILE, seed=seed)
+    (folder / SCENARIO_FILE).write_text(to_toml(replace(scenario, seed=seed)), encoding="utf-8")
+    return history
+
+
+def judge(folder: Path) -> RunResult:
+    """The verdict over a run that is in its folder. Raises what reading it raises."""
+    record = read_record(folder)
+    path = folder / SCENARIO_FILE
+    scenario = parse_scenario(path.read_text(encoding="utf-8"), source=str(path))
+    data_dirs = {name: str(folder / CLUSTER_FOLDER / name) for name in record.nodes}
+    replicas = {(each.topic, each.partition): frozenset(each.nodes) for each in record.replicas}
+    result = check(
+        read_history(folder / HISTORY_FILE),
+        read_final_state(RealFileSystem(), data_dirs),
+        CheckOptions(replicas=replicas, progress_s_max=PROGRESS_S_MAX),
+    )
+    return RunResult(
+        folder=folder,
+        scenario=scenario,
+        seed=record.seed,
+        nodes=record.nodes,
+        check=result,
+        deaths=record.deaths,
+        unready=record.unready,
+        began_ns=record.began_ns,
+        healed_ns=record.healed_ns,
+        ended_ns=record.ended_ns,
+        began_wall_ns=record.began_wall_ns,
+        notes=record.notes,
+    )
+
+
+class _Run:
+    """The part of a run in which nodes run."""
+
+    def __init__(
+        self, scenario: Scenario, seed: int, cluster: ChaosCluster, history: HistoryWriter, status: Status
+    ) -> None:
+        self._scenario = scenario
+        self._seed = seed
+        self._cluster = cluster
+        self._history = history
+        self._status = status
+        self._places = tuple(
+            (topic, number) for topic in scenario.topics for number in range(scenario.partitions)
+        )
+
+    async def run(self) -> RunRecord:
+        """From the topics to the last node's end."""
+        replicas = await self._make_topics()
+        recorder = Recorder(self._history)
+        sampler = Sampler(self._cluster, self._history, list(self._scenario.topics))
+        self._status.watch(self._cluster, sampler.leaders, recorder.tally)
+        site = Site(tuple(self._cluster.urls), self._places, self._scenario.workload, recorder, self._seed)
+        timeline = Timeline(self._cluster, self._history, self._status)
+        began_ns, began_wall_ns = time.monotonic_ns(), time.time_ns()
+        async with working(site, sampler, replication=self._scenario.replication):
+            self._status.enter("running")
+            await timeline.play(self._scenario, self._seed)
+            self._history.healed()
+            healed_ns = time.monotonic_ns()
+            self._status.enter("healed; writing goes on")
+            unready, _ = await asyncio.gather(
+                unready_nodes(self._cluster), self._wait_progress(recorder.tally, healed_ns)
+            )
+            self._status.enter("ending the workload")
+        self._status.enter("waiting until all replicas are equal")
+        behind = await wait_caught_up(self._cluster, self._scenario.topics)
+        self._status.enter("stopping the nodes")
+        await self._cluster.hold_down(_END, *self._cluster.names, gently=True)
+        return RunRecord(
+            seed=self._seed,
+            nodes=self._cluster.names,
+            replicas=replicas,
+            deaths=self._cluster.died(),
+            unready=unready,
+            began_ns=began_ns,
+            healed_ns=healed_ns,
+            ended_ns=time.monotonic_ns(),
+            began_wall_ns=began_wall_ns,
+            notes=[*timeline.notes, *(f"behind at the end: {each}" for each in behind)],
+        )
+
+    async def _make_topics(self) -> list[ReplicasOf]:
+        """Make the topics and wait until every partition has a leader; which nodes hold them."""
+        scenario = self._scenario
+        found: list[ReplicasOf] = []
+        async with floodmark.Client(self._cluster.urls, timeout_s=_CREATE_TIMEOUT_S) as client:
+            for topic in scenario.topics:
+                made = await client.topics.create(
+                    topic, partitions=scenario.partitions, replication_factor=scenario.replication
+                )
+                for partition in made.partitions:
+                    await self._cluster.view.leader(topic, partition.partition)
+                    found.append(ReplicasOf(topic, partition.partition, partition.replicas))
+        return found
+
+    async def _wait_progress(self, tally: Tally, healed_ns: int) -> None:
+        """Until every partition has stored what was sent after healing; when one has not, as long as it may
+        take, and longer."""
+        await asyncio.sleep(_HEALED_S_MIN)
+        for _ in range(int((PROGRESS_S_MAX + _PROGRESS_MARGIN_S - _HEALED_S_MIN) / _LOOK_AGAIN_S)):
+            if tally.is_stored_since(self._places, healed_ns):
+                return
+            await asyncio.sleep(_LOOK_AGAIN_S)

@@ -35,7 +35,7 @@ class Workload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimedFault:
-    """A fault that is put into force ``at_s`` seconds after the workload began, and healed ``for_s`` later."""
+    """A fault that is put into force ``at_s`` after the workload began, and healed ``for_s`` later."""
 
     at_s: float
     for_s: float

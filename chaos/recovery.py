@@ -1,0 +1,77 @@
+"""From the last fault to the end: do nodes get ready, and replicas equal?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, Final
+
+import aiohttp
+
+from chaos.checker.options import Place
+from chaos.cluster import ChaosCluster
+from local.errors import NotReady
+from local.readiness import READY_TIMEOUT_S
+
+CATCH_UP_TIMEOUT_S: Final = 60.0
+_ASK_AGAIN_S: Final = 0.1
+_ASK_TIMEOUT_S: Final = 2.0
+_OWN_VIEW: Final = {"Floodmark-Forwarded": "1"}
+
+
+async def unready_nodes(cluster: ChaosCluster) -> dict[str, str]:
+    """Wait until every node that has not died is ready; node -> what those lack that are not in time."""
+    alive = [name for name in cluster.names if name not in cluster.died()]
+    answers = await asyncio.gather(*(cluster.processes.ready(name) for name in alive), return_exceptions=True)
+    found: dict[str, str] = {}
+    for name, answer in zip(alive, answers, strict=True):
+        if isinstance(answer, NotReady):
+            found[name] = f"not ready {READY_TIMEOUT_S:.0f} s after healing: {answer}"
+        elif isinstance(answer, BaseException):
+            raise answer
+    return found
+
+
+async def wait_caught_up(cluster: ChaosCluster, topics: Sequence[str]) -> list[str]:
+    """Wait until all replicas show the same high watermark; what is behind when the time is up."""
+    behind: list[str] = []
+    try:
+        async with asyncio.timeout(CATCH_UP_TIMEOUT_S):
+            while True:
+                behind = await _behind(cluster, topics)
+                if not behind:
+                    return []
+                await asyncio.sleep(_ASK_AGAIN_S)
+    except TimeoutError:
+        return behind
+
+
+async def _behind(cluster: ChaosCluster, topics: Sequence[str]) -> list[str]:
+    timeout = aiohttp.ClientTimeout(total=_ASK_TIMEOUT_S)
+    ends: defaultdict[Place, dict[str, int | None]] = defaultdict(dict)
+    async with aiohttp.ClientSession(timeout=timeout, headers=_OWN_VIEW) as session:
+        for name in cluster.names:
+            if not cluster.runs(name):
+                continue
+            for topic in topics:
+                for part in await _partitions(session, f"{cluster.direct_url(name)}/v1/topics/{topic}"):
+                    if name in part["replicas"]:
+                        ends[topic, part["partition"]][name] = part["high_watermark"]
+    found = []
+    for (topic, partition), held in sorted(ends.items()):
+        highest = max((end for end in held.values() if end is not None), default=None)
+        found += [
+            f"{topic}/{partition} on {node} shows {end}, not {highest}"
+            for node, end in sorted(held.items())
+            if end is None or end != highest
+        ]
+    return found if ends else ["no node answers"]
+
+
+async def _partitions(session: aiohttp.ClientSession, url: str) -> list[Any]:
+    try:
+        async with session.get(url) as answer:
+            return list((await answer.json())["partitions"]) if answer.status == 200 else []
+    except (aiohttp.ClientError, TimeoutError):
+        return []

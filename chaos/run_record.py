@@ -1,0 +1,53 @@
+"""What a run leaves in its folder besides the history, so that it can be judged again, or by others.
+
+RUN/scenario.toml   the scenario as it was run, with its seed
+RUN/history.jsonl   what clients and the cluster did
+RUN/run.json        this record
+RUN/cluster/        settings, logs and data of the nodes
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+SCENARIO_FILE: Final = "scenario.toml"
+HISTORY_FILE: Final = "history.jsonl"
+RECORD_FILE: Final = "run.json"
+CLUSTER_FOLDER: Final = "cluster"
+
+
+class ReplicasOf(msgspec.Struct, frozen=True):
+    """The nodes that are to hold a partition in the end."""
+
+    topic: str
+    partition: int
+    nodes: list[str]
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """See ``chaos.run.RunResult`` for the members."""
+
+    seed: int
+    nodes: list[str]
+    replicas: list[ReplicasOf]
+    deaths: dict[str, int]
+    unready: dict[str, str]
+    began_ns: int
+    healed_ns: int
+    ended_ns: int
+    began_wall_ns: int
+    notes: list[str]
+
+
+def write_record(folder: Path, record: RunRecord) -> None:
+    """Put it into a run's folder."""
+    text = msgspec.json.format(msgspec.json.encode(record), indent=2)
+    (folder / RECORD_FILE).write_bytes(text + b"\n")
+
+
+def read_record(folder: Path) -> RunRecord:
+    """Raises ``OSError``, and ``msgspec.DecodeError`` for what is no record."""
+    return msgspec.json.decode((folder / RECORD_FILE).read_bytes(), type=RunRecord)

@@ -1,0 +1,59 @@
+"""Plays a scenario's faults on a running cluster, each at its time, and heals them all."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+from chaos.cluster import ChaosCluster
+from chaos.faults.fault import Injection
+from chaos.history_file import HistoryWriter
+from chaos.scenario.model import Scenario, TimedFault
+from chaos.status import Status
+from chaos.view import NobodyLeads
+from local.errors import LocalClusterError
+
+
+class Timeline:
+    """One playing of the faults. ``notes`` tells of those that could not be played as they were meant."""
+
+    def __init__(self, cluster: ChaosCluster, history: HistoryWriter, status: Status) -> None:
+        self._cluster = cluster
+        self._history = history
+        self._status = status
+        self.notes: list[str] = []
+
+    async def play(self, scenario: Scenario, seed: int) -> None:
+        """Return when the time is over and every fault healed, also when this is cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for number, timed in enumerate(scenario.faults, 1):
+                # A random source for each: what one draws does not depend on when the others do.
+                group.create_task(self._play_one(timed, random.Random(f"{seed}/fault-{number}")))
+            await asyncio.sleep(scenario.duration_s)
+
+    async def _play_one(self, timed: TimedFault, rng: random.Random) -> None:
+        await asyncio.sleep(timed.at_s)
+        injection = Injection(timed.fault, self._cluster, rng=rng)
+        try:
+            await injection.inject()
+        except NobodyLeads as error:
+            self._note(f"{timed.name} found no target: {error}")
+            return
+        fault = self._history.fault_began(timed.name, injection.nodes)
+        self._status.fault_began(fault, str(injection))
+        try:
+            await asyncio.sleep(timed.for_s)
+        finally:
+            await self._heal(injection)
+            self._history.fault_ended(fault)
+            self._status.fault_ended(fault)
+
+    async def _heal(self, injection: Injection) -> None:
+        try:
+            await injection.heal()
+        except LocalClusterError as error:
+            self._note(f"healing {injection}: {error}")
+
+    def _note(self, note: str) -> None:
+        self.notes.append(note)
+        self._status.say(f"note: {note}")

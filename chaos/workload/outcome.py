@@ -1,0 +1,52 @@
+"""Which errors say that an operation had and will have no effect. The checker's conclusions rest on this."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from floodmark.errors import (
+    Conflict,
+    FloodmarkError,
+    Forbidden,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotAcceptable,
+    NotFound,
+    OffsetBelowStart,
+    OffsetMismatch,
+    OffsetPastEnd,
+    RequestTimeout,
+    TooLarge,
+    TooManyRequests,
+    TransportError,
+    Unauthorized,
+    Unavailable,
+    UnsupportedMedia,
+)
+
+_REFUSALS: Final = (
+    InvalidRequest,
+    Unauthorized,
+    Forbidden,
+    NotFound,
+    MethodNotAllowed,
+    NotAcceptable,
+    RequestTimeout,
+    Conflict,
+    OffsetBelowStart,
+    OffsetMismatch,
+    TooLarge,
+    UnsupportedMedia,
+    OffsetPastEnd,
+    TooManyRequests,
+    Unavailable,
+)
+"""Those of which ``floodmark.errors`` says that nothing was stored. A full or failed disk is not among them:
+what it did take may yet be found."""
+
+
+def had_no_effect(error: FloodmarkError) -> bool:
+    """Whether the error, of a single attempt or of the client's Producer, leaves nothing open."""
+    if isinstance(error, TransportError):
+        return error.fields.get("sent") is False
+    return isinstance(error, _REFUSALS)

@@ -1,0 +1,86 @@
+"""Where all tasks record their operations, and where whoever watches a run finds the figures so far."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from floodmark.errors import FloodmarkError
+
+from chaos.checker.options import Place
+from chaos.history import Action, Produce, Result
+from chaos.history_file import HistoryWriter
+from chaos.workload.outcome import had_no_effect
+
+
+class Tally:
+    """Figures of a run so far: the checker's, made from the history, are the ones that count."""
+
+    def __init__(self) -> None:
+        self.stored = 0
+        self.refused = 0
+        self.unknown = 0
+        self.longest_gap_s = 0.0
+        self._began_ns: dict[Place, int] = {}
+        self._stored_ns: dict[Place, int] = {}
+
+    def sent(self, place: Place) -> None:
+        """A produce begins: a partition's first gap is counted from its first attempt on."""
+        self._stored_ns.setdefault(place, time.monotonic_ns())
+
+    def stored_now(self, place: Place, records: int, began_ns: int) -> None:
+        """A produce was acknowledged."""
+        now_ns = time.monotonic_ns()
+        self.longest_gap_s = max(self.longest_gap_s, (now_ns - self._stored_ns[place]) / 1e9)
+        self._stored_ns[place] = now_ns
+        self._began_ns[place] = max(began_ns, self._began_ns.get(place, 0))
+        self.stored += records
+
+    def is_stored_since(self, places: Iterable[Place], time_ns: int) -> bool:
+        """Whether each of the partitions has stored something that was sent after this time."""
+        return all(self._began_ns.get(place, 0) >= time_ns for place in places)
+
+    def open_gap_s(self) -> float:
+        """For how long nothing has been stored in the partition that waits longest."""
+        now_ns = time.monotonic_ns()
+        return max(((now_ns - then) / 1e9 for then in self._stored_ns.values()), default=0.0)
+
+
+class Recorder:
+    """The history's operations, with the outcome of errors decided in one place."""
+
+    def __init__(self, history: HistoryWriter) -> None:
+        self.history = history
+        self.tally = Tally()
+        self._produces: dict[int, tuple[Produce, int]] = {}
+
+    def begin(self, process: str, action: Action) -> int:
+        """An operation begins, before anything of it is sent."""
+        op = self.history.invoke(process, action)
+        if isinstance(action, Produce):
+            self._produces[op] = (action, time.monotonic_ns())
+            self.tally.sent((action.topic, action.partition))
+        return op
+
+    def ok(self, op: int, result: Result, *, node: str = "") -> None:
+        """It was done."""
+        self.history.ok(op, result, node=node)
+        if op in self._produces:
+            produce, began_ns = self._produces.pop(op)
+            self.tally.stored_now((produce.topic, produce.partition), len(produce.values), began_ns)
+
+    def failed(self, op: int, error: FloodmarkError) -> None:
+        """It ended with an error, which says whether it had no effect or whether nobody knows."""
+        was_produce = self._produces.pop(op, None) is not None
+        if had_no_effect(error):
+            high_watermark = error.fields.get("high_watermark")
+            self.history.fail(op, error.code, high_watermark=high_watermark)
+            self.tally.refused += was_produce
+        else:
+            self.history.unknown(op, error.code)
+            self.tally.unknown += was_produce
+
+    def left_open(self, op: int) -> None:
+        """The run ends before the operation does: its outcome stays unknown."""
+        self._produces.pop(op, None)
+        self.history.unknown(op, "run_ended")

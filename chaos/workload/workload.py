@@ -1,0 +1,48 @@
+"""All tasks of a workload, from the first to the last operation."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from typing import Any, Final
+
+from chaos.workload.consumers import follow, reread, watch_tail
+from chaos.workload.producers import produce_idempotently, produce_once
+from chaos.workload.sampler import Sampler
+from chaos.workload.site import Site
+from chaos.workload.topic_admin import administrate
+
+_DRAIN_S: Final = 20.0
+"""What is under way when the workload ends has ended by then: every operation has a deadline far below."""
+
+
+@contextlib.asynccontextmanager
+async def working(site: Site, sampler: Sampler, *, replication: int) -> AsyncIterator[None]:
+    """The workload runs inside, without a pause. On leaving, what is under way is waited for.
+
+    A task that fails is a defect of ours and ends everything at once.
+    """
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(work) for work in _works(site, replication)]
+        sampling = group.create_task(sampler.run(site.stop))
+        yield
+        site.stop.set()
+        async with asyncio.timeout(_DRAIN_S):
+            await asyncio.gather(*tasks, sampling)
+
+
+def _works(site: Site, replication: int) -> Iterator[Coroutine[Any, Any, None]]:
+    workload = site.workload
+    for number in range(1, workload.idempotent_producers + 1):
+        yield produce_idempotently(site, number)
+    for number in range(1, workload.plain_producers + 1):
+        yield produce_once(site, workload.idempotent_producers + number)
+    for place in site.places:
+        yield watch_tail(site, "bounds", place)
+        for number in range(1, workload.tailing_consumers + 1):
+            yield follow(site, f"tailing-{number}", place)
+        for number in range(1, workload.rereading_consumers + 1):
+            yield reread(site, f"rereading-{number}", place)
+    for number in range(1, workload.topic_admins + 1):
+        yield administrate(site, f"admin-{number}", replication)
