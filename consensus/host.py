@@ -30,7 +30,10 @@ from consensus.upkeep import Upkeep
 
 
 class GroupHost:
-    """Lives on one event loop; every method is called there. ``clock`` is the clock of the groups."""
+    """Lives on one event loop; every method is called there.
+
+    ``clock`` is the clock of the groups; ``wall_ms`` gives entries their append times, and nothing else.
+    """
 
     def __init__(
         self,
@@ -40,6 +43,7 @@ class GroupHost:
         hooks: HostHooks | None = None,
         options: HostOptions | None = None,
         clock: Callable[[], float] = time.monotonic,
+        wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         server_tls: ssl.SSLContext | None = None,
         client_tls: ssl.SSLContext | None = None,
     ) -> None:
@@ -49,6 +53,7 @@ class GroupHost:
         self._hooks = hooks or HostHooks()
         self._options = options or HostOptions()
         self._clock = clock
+        self._wall_ms = wall_ms
         self._slots: dict[int, Slot] = {}
         self.links = PeerLinks(
             identity,
@@ -119,7 +124,7 @@ class GroupHost:
         slot = self._slots.get(group_id)
         if slot is None:
             raise GroupStopped(f"this node has no replica of group {group_id}")
-        at = append_time if append_time is not None else time.time_ns() // 1_000_000
+        at = append_time if append_time is not None else self._wall_ms()
         proposal = slot.group.propose(kind, payload, append_time=at, record_count=record_count)
         self._wake(slot)
         return proposal

@@ -28,7 +28,6 @@ from node.settings import Settings
 from node.settings_rules import split_address
 from node.wiring import Parts
 from storage.errors import LogFailed
-from storage.filesystem import RealFileSystem
 from storage.options import LogOptions
 
 HAND_OVER_S: Final = 3.0
@@ -88,7 +87,7 @@ class Lifecycle:
             await parts.presence.decided.wait()
         standing = parts.presence.standing
         if standing is not identity.standing:
-            save_standing(RealFileSystem(), self._settings.node.data_dir, identity, standing)
+            save_standing(parts.fs, self._settings.node.data_dir, identity, standing)
         loop = asyncio.get_running_loop()
         present = await loop.run_in_executor(parts.executor, parts.store.sweep)
         known = METADATA_GROUP in parts.registry.groups

@@ -7,7 +7,6 @@ checkpoint: what is removed is never needed for a restart.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 
 import structlog
@@ -31,13 +30,13 @@ class Retention:
         local: Mapping[int, Replica],
         host: GroupHost,
         interval_s: float,
-        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        wall_ms: Callable[[], int],
     ) -> None:
         self._state = state
         self._local = local
         self._host = host
         self._interval_s = interval_s
-        self._clock_ms = clock_ms
+        self._wall_ms = wall_ms
 
     async def run(self) -> None:
         """Look at every replica again and again, until cancelled."""
@@ -59,7 +58,7 @@ class Retention:
         log, config = replica.log, topic.config
         try:
             wanted = log.expired_before(
-                now_ms=self._clock_ms(),
+                now_ms=self._wall_ms(),
                 retention_ms=config.retention_ms,
                 retention_bytes=config.retention_bytes,
             )

@@ -17,9 +17,9 @@ from node.identity import FolderLock, IdentityProblem, load_or_create
 from node.lifecycle import Lifecycle
 from node.registry import Registry
 from node.settings import InvalidSettings, Settings
+from node.surroundings import surroundings_of
 from node.wiring import build
 from storage.errors import StorageError
-from storage.filesystem import RealFileSystem
 
 STOP_WITHIN_S = 9.5
 """After this long a stop that hangs is ended the hard way: all that was acknowledged is on disk anyway."""
@@ -49,12 +49,13 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> Non
     secret = settings_sources.secret_of(settings)
     lock = FolderLock(settings.node.data_dir)
     try:
-        fs = RealFileSystem()
+        around = surroundings_of(settings)
+        fs = around.fs
         identity = load_or_create(
             fs, settings.node.data_dir, node_id=settings.node.id, cluster_id=settings.cluster.id
         )
         registry = Registry(fs, settings.node.data_dir)
-        lifecycle = Lifecycle(settings, identity, build(settings, identity, registry, secret))
+        lifecycle = Lifecycle(settings, identity, build(settings, identity, registry, secret, around))
         try:
             await lifecycle.run(stop)
         finally:

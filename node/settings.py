@@ -113,6 +113,14 @@ class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """auto: console on a terminal, JSON elsewhere."""
 
 
+class TestingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Never for production: ways to do harm to this process."""
+
+    faults: str = ""
+    """Folder through which another process gives this one a bad disk and a wrong clock while it runs
+    (storage/faulty); on the same filesystem as ``node.data_dir``, and not within it. Empty: no such thing."""
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All of it, one section per TOML table."""
 
@@ -124,6 +132,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     raft: RaftSettings = RaftSettings()
     storage: StorageSettings = StorageSettings()
     log: LogSettings = LogSettings()
+    testing: TestingSettings = TestingSettings()
 
     @property
     def initial_nodes(self) -> list[str]:

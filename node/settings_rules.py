@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from node.settings import ClusterSettings, InvalidSettings, Settings
@@ -52,6 +53,7 @@ def check(settings: Settings) -> None:
         *_cluster(settings),
         *_numbers(settings),
         *_raft(settings),
+        *_testing(settings),
     ]
     if problems:
         raise InvalidSettings(problems)
@@ -148,6 +150,12 @@ def _numbers(settings: Settings) -> Iterator[str]:
         yield f"storage.fsync_threads = {settings.storage.fsync_threads}: use 1 to 64"
     if settings.storage.retention_interval_s <= 0:
         yield "storage.retention_interval_s must be above 0"
+
+
+def _testing(settings: Settings) -> Iterator[str]:
+    faults, data_dir = settings.testing.faults, settings.node.data_dir
+    if faults and data_dir and Path(faults).absolute().is_relative_to(Path(data_dir).absolute()):
+        yield f"testing.faults = {faults!r}: use a folder that is not within node.data_dir"
 
 
 def _raft(settings: Settings) -> Iterator[str]:

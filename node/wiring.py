@@ -32,9 +32,10 @@ from node.replicas import Replicas
 from node.retention import Retention
 from node.settings import Settings
 from node.settings_rules import split_address
+from node.surroundings import Surroundings
 from node.topic_query import TopicQuery
 from node.views import Views
-from storage.filesystem import RealFileSystem
+from storage.filesystem import FileSystem
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +57,17 @@ class Parts:
     executor: ThreadPoolExecutor
     builder: Builder
     machine: MetadataMachine
+    fs: FileSystem
 
 
-def build(settings: Settings, identity: NodeIdentity, registry: Registry, secret: bytes) -> Parts:
+def build(
+    settings: Settings, identity: NodeIdentity, registry: Registry, secret: bytes, around: Surroundings
+) -> Parts:
     """All parts of a node, nothing started."""
     builder = Builder(settings, identity)
     node_id = identity.node_id
     executor = ThreadPoolExecutor(8, thread_name_prefix="replicas")
-    store = ReplicaStore(RealFileSystem(), settings.node.data_dir)
+    store = ReplicaStore(around.fs, settings.node.data_dir)
     machine = MetadataMachine()
     presence = Presence(identity, registry, initial_nodes=settings.initial_nodes)
     host = GroupHost(
@@ -76,6 +80,7 @@ def build(settings: Settings, identity: NodeIdentity, registry: Registry, secret
             # The node hands over earlier, while it still serves; this is for what comes in between.
             transfer_timeout_s=0.5,
         ),
+        wall_ms=around.wall_ms,
     )
     alive = Alive(node_id, host)
     metadata = Metadata(host, machine, initial_membership(settings.initial_nodes))
@@ -122,6 +127,7 @@ def build(settings: Settings, identity: NodeIdentity, registry: Registry, secret
     presence.on_change = controller.nudge
     builder.on_metadata_commit = controller.nudge
     app = create_app(broker, http_settings(settings))
+    app[CONTEXT].wall_ms = around.wall_ms
     for collector in [*builder.metrics.collectors, HostCollector(host, replicas.local, lambda: budget.used)]:
         app[CONTEXT].metrics.register(collector)
     return Parts(
@@ -137,6 +143,7 @@ def build(settings: Settings, identity: NodeIdentity, registry: Registry, secret
             local=replicas.local,
             host=host,
             interval_s=settings.storage.retention_interval_s,
+            wall_ms=around.wall_ms,
         ),
         broker=broker,
         query=query,
@@ -145,6 +152,7 @@ def build(settings: Settings, identity: NodeIdentity, registry: Registry, secret
         executor=executor,
         builder=builder,
         machine=machine,
+        fs=around.fs,
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
-from collections.abc import Coroutine, Iterator
+import time
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -32,6 +33,8 @@ class HttpContext:
     settings: HttpSettings
     metrics: HttpMetrics
     responses: ByteBudget
+    wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    """The time of records that are sent without one."""
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server stops: long polls and streams then end by themselves."""
     _session: aiohttp.ClientSession | None = None

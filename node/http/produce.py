@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import ExitStack
 from typing import Final, TypedDict
 
@@ -83,7 +82,7 @@ class PartitionProduce:
         return encode(self._records(request, media, body, partition), request)
 
     def _records(self, request: web.Request, media: Media, body: bytes, partition: Partition) -> list[Record]:
-        reading = Reading(time.time_ns() // 1_000_000, self._limits.record_bytes_max(partition.topic))
+        reading = Reading(self._context.wall_ms(), self._limits.record_bytes_max(partition.topic))
         found = read_records(request, media, body, reading)
         for item in found:
             if item.partition is not None and item.partition != partition.number:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, Final
@@ -73,7 +72,7 @@ class TopicProduce:
             header = codec.check(body, record_bytes_max=record_bytes_max)
             number = next(self._turn) % len(topic.partitions)
             return [number] * header.count, {number: body}
-        reading = Reading(time.time_ns() // 1_000_000, record_bytes_max)
+        reading = Reading(self._context.wall_ms(), record_bytes_max)
         found = read_records(request, media, body, reading)
         places = self._places(found, len(topic.partitions))
         shares: dict[int, list[Record]] = {}

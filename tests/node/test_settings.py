@@ -50,6 +50,13 @@ def test_a_flag_wins_over_the_environment_over_the_file_over_the_default(tmp_pat
     assert settings.peer_advertise == "127.0.0.1:7170"
 
 
+def test_the_folder_of_testing_faults_is_not_within_the_data(tmp_path: Path) -> None:
+    """A node that lost its folder would lose with it what tests need to know of it."""
+    flags = {"node.data_dir": str(tmp_path / "n1"), "testing.faults": str(tmp_path / "n1" / "x" / "..")}
+    assert "testing.faults" in problems(write(tmp_path), flags=flags)
+    settings_sources.load(write(tmp_path), flags=flags | {"testing.faults": str(tmp_path / "n1.faults")})
+
+
 def test_peers_can_be_given_in_one_variable(tmp_path: Path) -> None:
     """A map is written as name=address pairs."""
     settings = settings_sources.load(

@@ -22,8 +22,8 @@ from node.lifecycle import Lifecycle
 from node.local_broker import LocalBroker
 from node.registry import Registry
 from node.settings import Settings
+from node.surroundings import surroundings_of
 from node.wiring import Parts, build
-from storage.filesystem import RealFileSystem
 
 SECRET = "a secret of the tests"
 _PORTS = range(12_000, 20_000)
@@ -85,12 +85,14 @@ class TestNode:
         self._task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
-        folder, fs = str(self.data_dir), RealFileSystem()
+        folder, around = str(self.data_dir), surroundings_of(self.settings)
         lock = FolderLock(folder)
         try:
-            identity = load_or_create(fs, folder, node_id=self.node_id, cluster_id=self.settings.cluster.id)
-            registry = Registry(fs, folder)
-            self.parts = build(self.settings, identity, registry, SECRET.encode())
+            identity = load_or_create(
+                around.fs, folder, node_id=self.node_id, cluster_id=self.settings.cluster.id
+            )
+            registry = Registry(around.fs, folder)
+            self.parts = build(self.settings, identity, registry, SECRET.encode(), around)
             self._lifecycle = Lifecycle(self.settings, identity, self.parts)
             try:
                 await self._lifecycle.run(self._stop)

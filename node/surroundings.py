@@ -1,0 +1,43 @@
+"""What a node takes from the machine that it runs on: disk and wall clock, chosen in one place."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from node.settings import Settings
+from storage.faulty.conditions import Board
+from storage.faulty.filesystem import FaultyFileSystem
+from storage.filesystem import FileSystem, RealFileSystem
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """``wall_ms`` is milliseconds since 1970; it may jump, and nothing safe hangs on it."""
+
+    fs: FileSystem
+    wall_ms: Callable[[], int]
+
+
+def surroundings_of(settings: Settings) -> Surroundings:
+    """The machine itself, or one that can be made to fail, for tests. Raises ``OSError``."""
+    folder = settings.testing.faults
+    if not folder:
+        return Surroundings(RealFileSystem(), true_wall_ms)
+    _log.warning(
+        "testing_faults_enabled",
+        folder=folder,
+        hint="another process may give this node a bad disk and a wrong clock: never for production",
+    )
+    board = Board(folder)
+    return Surroundings(FaultyFileSystem(folder, board), lambda: true_wall_ms() + board.now.clock_offset_ms)
+
+
+def true_wall_ms() -> int:
+    """The machine's own."""
+    return time.time_ns() // 1_000_000
