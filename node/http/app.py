@@ -10,6 +10,7 @@ from node.broker import Broker
 from node.budget import ByteBudget
 from node.http.cluster import Cluster
 from node.http.context import CONTEXT, HttpContext
+from node.http.express import EXPRESS, Express
 from node.http.fetch import PartitionFetch
 from node.http.fetch_topic import TopicFetch
 from node.http.metrics import HttpMetrics
@@ -31,13 +32,15 @@ def create_app(broker: Broker, settings: HttpSettings) -> web.Application:
     # Bodies are bounded by read_body; aiohttp's own bound guards only what is read by other means.
     app = web.Application(middlewares=[outermost(context)], client_max_size=settings.body_bytes_max)
     app[CONTEXT] = context
-    app.add_routes(_routes(context))
+    produce = PartitionProduce(context)
+    app[EXPRESS] = Express(context, produce)
+    app.add_routes(_routes(context, produce))
     app.cleanup_ctx.append(_sessions)
     return app
 
 
-def _routes(context: HttpContext) -> list[web.RouteDef]:
-    produce, produce_topic = PartitionProduce(context), TopicProduce(context)
+def _routes(context: HttpContext, produce: PartitionProduce) -> list[web.RouteDef]:
+    produce_topic = TopicProduce(context)
     fetch, fetch_topic = PartitionFetch(context), TopicFetch(context)
     topics, cluster = Topics(context), Cluster(context)
     topic = "/v1/topics/{topic}"

@@ -6,10 +6,12 @@ Nothing here has a timer of its own: the server looks at all connections about o
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
+from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_server import Server
@@ -18,6 +20,9 @@ from floodmark.errors import FloodmarkError, InvalidRequest, RequestTimeout, Ser
 from node.http import problems
 from node.http.admission import Admission
 from node.http.settings import HttpSettings
+
+if TYPE_CHECKING:
+    from node.http.express import Express
 
 _TOO_MANY_HEADERS: Final = "Too many headers"
 
@@ -32,17 +37,34 @@ class Connection(RequestHandler):
         "_body",
         "_body_bytes",
         "_body_since",
+        "_early",
+        "_express",
+        "_express_task",
         "_head_since",
+        "_owed",
         "_settings",
         "_unsent_bytes",
         "_unsent_since",
         "ends_with_it",
     )
 
-    def __init__(self, manager: Server, settings: HttpSettings, admission: Admission, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        manager: Server,
+        settings: HttpSettings,
+        admission: Admission,
+        express: Express,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(manager, **kwargs)
         self._settings = settings
         self._admission = admission
+        self._express = express
+        self._express_task: asyncio.Task[None] | None = None
+        self._early = b""
+        """What came behind a request that is served past aiohttp."""
+        self._owed: int | None = 0
+        """Bytes that aiohttp's parser has yet to get of the request it is in; None: not known any more."""
         self._address = ""
         self._admitted = False
         self._head_since: float | None = None
@@ -80,7 +102,24 @@ class Connection(RequestHandler):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Note when a head begins and ends; aiohttp does the rest."""
+        """Note when a head begins and ends; aiohttp does the rest, where the request is not a plain one."""
+        if self._express_task is not None:
+            self._wait_with(data)
+        elif not (self._is_between_requests and self._express.take(self, data)):
+            self._usual(data)
+
+    @property
+    def _is_between_requests(self) -> bool:
+        """Whether whatever comes now is the first byte of a request, and all before it are answered."""
+        waiter = self._waiter
+        return (
+            self._owed == 0
+            and waiter is not None
+            and not waiter.done()
+            and not (self._paused or self._close or self._force_close)
+        )
+
+    def _usual(self, data: bytes) -> None:
         if self._head_since is None and self._body.is_eof():
             self._head_since = self._loop.time()
         before = self._request_count
@@ -92,6 +131,56 @@ class Connection(RequestHandler):
                 if not self._body.is_eof():
                     self._body_since = self._loop.time()
                     self._body_bytes = 0
+        if data or self._request_count != before:  # aiohttp has its parser go on by giving it nothing.
+            self._count_owed(data, self._request_count - before)
+
+    def _count_owed(self, data: bytes, requests: int) -> None:
+        message = self._messages[-1][0] if self._messages else None
+        if self._owed == 0 and requests == 1 and isinstance(message, RawRequestMessage):
+            length = message.headers.get("Content-Length", "0")
+            self._owed = None
+            if not message.chunked and length.isdecimal():
+                self._owed = data.find(b"\r\n\r\n") + 4 + int(length) - len(data)
+        elif self._owed and not requests:
+            self._owed -= len(data)
+        else:
+            self._owed = None
+        if self._owed is not None and self._owed < 0:
+            self._owed = None
+
+    def begin_express(self, work: Coroutine[Any, Any, None]) -> None:
+        """Serve a request past aiohttp, which takes this connection for busy until ``end_express``."""
+        self._head_since = None
+        self._request_in_progress = True
+        self._express_task = self._loop.create_task(work)
+
+    def end_express(self, answer: bytes | None) -> None:
+        """Send the answer, and go on with what has come meanwhile."""
+        self._express_task = None
+        self._request_in_progress = False
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        transport = self.transport
+        if transport is not None and answer is not None:
+            transport.write(answer)
+        if self._handler_waiter is not None:
+            self._handler_waiter.set_result(None)
+        early, self._early = self._early, b""
+        if early and transport is not None:
+            assert isinstance(transport, asyncio.Transport), "it was paused"
+            transport.resume_reading()
+            self.data_received(early)
+
+    def _wait_with(self, data: bytes) -> None:
+        """Keep what a client sends ahead of its answer, and read no more for now."""
+        if not self._early and self.transport is not None:
+            assert isinstance(self.transport, asyncio.Transport), "only connections receive"
+            self.transport.pause_reading()
+        self._early += data
+
+    def _process_keepalive(self) -> None:
+        if self._express_task is not None:
+            self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        super()._process_keepalive()
 
     def check(self, now: float) -> str | None:
         """Give the connection up if it is overdue; returns why."""
@@ -172,12 +261,17 @@ class Connection(RequestHandler):
 class ConnectionServer(Server):
     """Makes ``Connection`` objects for the listening sockets."""
 
-    def __init__(self, plain: Server, settings: HttpSettings, admission: Admission, **kwargs: Any) -> None:
+    def __init__(
+        self, plain: Server, settings: HttpSettings, admission: Admission, express: Express, **kwargs: Any
+    ) -> None:
         super().__init__(plain.request_handler, request_factory=plain.request_factory)
         self._settings = settings
         self._admission = admission
+        self._express = express
         self._arguments = kwargs
 
     def __call__(self) -> RequestHandler:
         """One accepted connection's protocol."""
-        return Connection(self, self._settings, self._admission, loop=self._loop, **self._arguments)
+        return Connection(
+            self, self._settings, self._admission, self._express, loop=self._loop, **self._arguments
+        )

@@ -19,6 +19,7 @@ from node.broker import Broker, Partition, TopicInfo
 from node.budget import ByteBudget
 from node.http.connection import Connection
 from node.http.metrics import HttpMetrics
+from node.http.refusals import Refusals
 from node.http.settings import HttpSettings
 
 _CATCH_UP_S: Final = 2.0
@@ -37,9 +38,13 @@ class HttpContext:
     """The time of records that are sent without one."""
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server stops: long polls and streams then end by themselves."""
+    refusals: Refusals = field(init=False)
     _session: aiohttp.ClientSession | None = None
     _ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _run: str = field(default_factory=lambda: secrets.token_hex(4))
+
+    def __post_init__(self) -> None:
+        self.refusals = Refusals(self.next_request_id)
 
     @property
     def session(self) -> aiohttp.ClientSession:

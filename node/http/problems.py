@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 from aiohttp import web
+from aiohttp.helpers import rfc822_formatted_time
 from floodmark.errors import (
     FloodmarkError,
     InvalidRequest,
@@ -86,6 +87,15 @@ def raw_answer(error: FloodmarkError, *, status: int | None = None) -> bytes:
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
     return head.encode() + body
+
+
+def as_bytes(answer: web.Response) -> bytes:
+    """An answer as aiohttp would send it, for where there is no request of aiohttp's."""
+    assert isinstance(answer.body, bytes), "problem documents are bytes"
+    lines = [f"HTTP/1.1 {answer.status} {answer.reason}"]
+    lines += [f"{name}: {value}" for name, value in answer.headers.items()]
+    lines += [f"Content-Length: {len(answer.body)}", f"Date: {rfc822_formatted_time()}", "", ""]
+    return "\r\n".join(lines).encode() + answer.body
 
 
 def _printable(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import Final, TypedDict
+from typing import Final, NamedTuple, TypedDict
 
 from aiohttp import web
 from floodmark import batch as codec
@@ -18,7 +18,7 @@ from node.http.forward import LEADER, to_partition_leader
 from node.http.limits_of_topic import LimitsOfTopics
 from node.http.media import Media, body_media
 from node.http.query import OFFSET_MAX, acks_of, duration_s, number, partition_number, query_of, topic_name
-from node.http.records_in import Reading, read_records
+from node.http.records_in import Reading, RecordHead, read_records
 
 QUERY: Final = frozenset({"acks", "timeout"})
 _PRODUCER_HEADERS: Final = ("Producer-Id", "Producer-Epoch", "Producer-Seq")
@@ -29,6 +29,16 @@ class _Producer(TypedDict):
     producer_id: bytes
     producer_epoch: int
     sequence: int
+
+
+class Wanted(NamedTuple):
+    """What a request asks for besides its body."""
+
+    head: RecordHead
+    media: Media
+    acks: Acks
+    timeout_s: float
+    expected_offset: int | None = None
 
 
 class PartitionProduce:
@@ -55,35 +65,44 @@ class PartitionProduce:
             if answer is not None:
                 return answer
         media = body_media(request.headers.get("Content-Type"))
-        acks = acks_of(query)
-        expected = expected_offset(request)
+        wanted = Wanted(request, media, acks_of(query), timeout_s, expected_offset(request))
         with ExitStack() as held:
             body = await read_body(request, context, held)
-            plain = media is not Media.BATCH and acks is Acks.QUORUM and expected is None
-            if plain and _is_anonymous(request):
-                records = self._records(request, media, body, partition)
-                appended = await partition.produce_records(records, size=len(body), timeout_s=timeout_s)
-            else:
-                batch, header = self._batch(request, media, body, partition)
-                appended = await partition.produce(
-                    batch, header, acks=acks, timeout_s=timeout_s, expected_offset=expected
-                )
-        return web.Response(body=_document(partition.number, appended), headers=self._head)
+            document = await self.store(partition, wanted, body)
+        return web.Response(body=document, headers=self._head)
+
+    async def store(self, partition: Partition, wanted: Wanted, body: bytes) -> bytes:
+        """Store the records of ``body``, which this node leads the partition of; the answer's document."""
+        head, media = wanted.head, wanted.media
+        plain = media is not Media.BATCH and wanted.acks is Acks.QUORUM and wanted.expected_offset is None
+        if plain and _is_anonymous(head):
+            records = self._records(head, media, body, partition)
+            appended = await partition.produce_records(records, size=len(body), timeout_s=wanted.timeout_s)
+        else:
+            batch, header = self._batch(head, media, body, partition)
+            appended = await partition.produce(
+                batch,
+                header,
+                acks=wanted.acks,
+                timeout_s=wanted.timeout_s,
+                expected_offset=wanted.expected_offset,
+            )
+        return _document(partition.number, appended)
 
     def _batch(
-        self, request: web.Request, media: Media, body: bytes, partition: Partition
+        self, head: RecordHead, media: Media, body: bytes, partition: Partition
     ) -> tuple[bytes, BatchHeader]:
         if media is Media.BATCH:
-            if not _is_anonymous(request):
+            if not _is_anonymous(head):
                 raise InvalidRequest(
                     "a record batch names its producer itself; leave out the Producer headers"
                 )
             return body, codec.check(body, record_bytes_max=self._limits.record_bytes_max(partition.topic))
-        return encode(self._records(request, media, body, partition), request)
+        return encode(self._records(head, media, body, partition), head)
 
-    def _records(self, request: web.Request, media: Media, body: bytes, partition: Partition) -> list[Record]:
+    def _records(self, head: RecordHead, media: Media, body: bytes, partition: Partition) -> list[Record]:
         reading = Reading(self._context.wall_ms(), self._limits.record_bytes_max(partition.topic))
-        found = read_records(request, media, body, reading)
+        found = read_records(head, media, body, reading)
         for item in found:
             if item.partition is not None and item.partition != partition.number:
                 raise InvalidRequest(
@@ -92,30 +111,30 @@ class PartitionProduce:
         return [item.record for item in found]
 
 
-def _is_anonymous(request: web.Request) -> bool:
+def _is_anonymous(head: RecordHead) -> bool:
     """Whether no producer is named in the headers."""
-    return not any(name in request.headers for name in _PRODUCER_HEADERS)
+    return not any(name in head.headers for name in _PRODUCER_HEADERS)
 
 
-def encode(records: list[Record], request: web.Request) -> tuple[bytes, BatchHeader]:
+def encode(records: list[Record], head: RecordHead) -> tuple[bytes, BatchHeader]:
     """One batch of ``records`` in the name of the producer that the request's headers give, if any."""
-    name = request.headers.get("Producer-Id")
+    name = head.headers.get("Producer-Id")
     if name is None:
-        if not _is_anonymous(request):
+        if not _is_anonymous(head):
             raise InvalidRequest("Producer-Epoch and Producer-Seq need a Producer-Id")
         batch = codec.encode(records)
     else:
-        batch = codec.encode(records, **_producer(request, name))
+        batch = codec.encode(records, **_producer(head, name))
     return batch, codec.decode_header(batch)
 
 
-def _producer(request: web.Request, name: str) -> _Producer:
+def _producer(head: RecordHead, name: str) -> _Producer:
     if not name or not name.isprintable() or len(name) > 249:
         raise InvalidRequest("Producer-Id has 1 to 249 printable characters")
-    sequence = request.headers.get("Producer-Seq")
+    sequence = head.headers.get("Producer-Seq")
     if sequence is None:
         raise InvalidRequest("Producer-Id needs a Producer-Seq, the batch's number among its producer's")
-    epoch = request.headers.get("Producer-Epoch", "0")
+    epoch = head.headers.get("Producer-Epoch", "0")
     return _Producer(
         producer_id=codec.producer_id_of(name),
         producer_epoch=number(epoch, "Producer-Epoch", highest=_EPOCH_MAX),

@@ -5,11 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterable
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
-from aiohttp import web
 from floodmark.errors import InvalidRequest, TooLarge
 from floodmark.limits import BATCH_RECORDS_MAX
 from floodmark.record import Record
@@ -49,6 +48,18 @@ _JSON_LINE = msgspec.json.Decoder(_RecordIn)
 _MSGPACK = msgspec.msgpack.Decoder(_Envelope)
 
 
+class RecordHead(Protocol):
+    """The headers that a request's records may take something from."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """By name, without regard to case."""
+
+    @property
+    def raw_headers(self) -> Sequence[tuple[bytes, bytes]]:
+        """As they came."""
+
+
 class Incoming(NamedTuple):
     """A record and the partition that it asks for, if any."""
 
@@ -63,10 +74,10 @@ class Reading(NamedTuple):
     record_bytes_max: int
 
 
-def read_records(request: web.Request, media: Media, body: bytes, reading: Reading) -> list[Incoming]:
+def read_records(head: RecordHead, media: Media, body: bytes, reading: Reading) -> list[Incoming]:
     """The records of ``body``, each checked. Raises ``InvalidRequest``, ``TooLarge``."""
     if media is Media.BYTES:
-        found = [_raw_record(request, body, reading)]
+        found = [_raw_record(head, body, reading)]
     elif media is Media.MSGPACK:
         found = [_from_msgpack(item, reading) for item in _items(_decode(_MSGPACK, body))]
     else:
@@ -83,7 +94,7 @@ def read_records(request: web.Request, media: Media, body: bytes, reading: Readi
         raise InvalidRequest("there is no record in the body")
     if len(found) > BATCH_RECORDS_MAX:
         raise TooLarge(f"{len(found)} records in one request; at most {BATCH_RECORDS_MAX} are taken")
-    trace = request.headers.get("traceparent")
+    trace = head.headers.get("traceparent")
     return _traced(found, trace) if trace is not None and _TRACE.fullmatch(trace) else found
 
 
@@ -155,22 +166,22 @@ def _incoming(item: _RecordIn, value: bytes, reading: Reading, *, is_json: bool)
     return Incoming(record, item.partition)
 
 
-def _raw_record(request: web.Request, body: bytes, reading: Reading) -> Incoming:
+def _raw_record(head: RecordHead, body: bytes, reading: Reading) -> Incoming:
     """One raw value: everything else comes from ``Record-...`` headers."""
     key: bytes | None = None
-    key_text = request.headers.get("Record-Key")
+    key_text = head.headers.get("Record-Key")
     if key_text is not None:
         key = key_text.encode("utf-8", "surrogateescape")
-    elif "Record-Key-B64" in request.headers:
-        key = _base64(request.headers["Record-Key-B64"])
-    time_text = request.headers.get("Record-Timestamp")
-    partition = request.headers.get("Record-Partition")
+    elif "Record-Key-B64" in head.headers:
+        key = _base64(head.headers["Record-Key-B64"])
+    time_text = head.headers.get("Record-Timestamp")
+    partition = head.headers.get("Record-Partition")
     record = Record(
         reading.now_ms if time_text is None else timestamps.parse(time_text),
         key,
         body,
         False,  # noqa: FBT003  -- positional: this is the hot path
-        _record_headers(request.raw_headers),
+        _record_headers(head.raw_headers),
     )
     record.check(reading.record_bytes_max)
     wanted = None if partition is None else number(partition, "Record-Partition", highest=OFFSET_MAX)

@@ -13,12 +13,14 @@ from aiohttp.web_server import Server
 from node.http.admission import Admission
 from node.http.connection import Connection, ConnectionServer
 from node.http.context import CONTEXT
+from node.http.express import EXPRESS
 
 
 class HttpServer:
     """``start`` listens, ``stop`` lets running requests end. One per application."""
 
     def __init__(self, app: web.Application) -> None:
+        self.app = app
         self._context = app[CONTEXT]
         self._runner = _Runner(app)
         self._sweeper: asyncio.Task[None] | None = None
@@ -71,9 +73,10 @@ class HttpServer:
 class _Runner(web.AppRunner):
     """aiohttp's runner with this project's connections in it."""
 
-    __slots__ = ("_settings", "admission")
+    __slots__ = ("_express", "_settings", "admission")
 
     def __init__(self, app: web.Application) -> None:
+        self._express = app[EXPRESS]
         settings = app[CONTEXT].settings
         self._settings = settings
         self.admission = Admission(settings)
@@ -107,4 +110,4 @@ class _Runner(web.AppRunner):
             "max_field_size": settings.header_bytes_max,
             "max_headers": settings.headers_max,
         }
-        return ConnectionServer(plain, settings, self.admission, **arguments)
+        return ConnectionServer(plain, settings, self.admission, self._express, **arguments)

@@ -1,0 +1,98 @@
+"""The plainest produce requests, past aiohttp: it costs several times what storing a small record does.
+
+Same port, same answers, same code behind the head: what is not plain (``plain_head``), or would be refused
+or passed on, goes the usual way. A request is only taken when it has come whole and nothing else is under way
+on its connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from aiohttp import web
+from aiohttp.helpers import rfc822_formatted_time
+from floodmark.errors import FloodmarkError
+
+from node.broker import Partition
+from node.http import problems
+from node.http.forward import LEADER
+from node.http.plain_head import PlainHead, PlainHeads
+from node.http.produce import PartitionProduce, Wanted, timeout_of
+
+if TYPE_CHECKING:
+    from node.http.connection import Connection
+    from node.http.context import HttpContext
+
+_ROUTE: Final = "/v1/topics/{topic}/partitions/{partition}/records"
+
+
+class _NoHeaders(NamedTuple):
+    """None of a plain request's headers says anything about its records."""
+
+    headers: dict[str, str]
+    raw_headers: tuple[tuple[bytes, bytes], ...]
+
+
+_NO_HEADERS: Final = _NoHeaders({}, ())
+
+
+class Express:
+    """One per application."""
+
+    def __init__(self, context: HttpContext, produce: PartitionProduce) -> None:
+        self._context = context
+        self._produce = produce
+        self._heads = PlainHeads()
+        self._answer_head = (
+            f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nServer: floodmark\r\n"
+            f"{LEADER}: {context.broker.node_id}\r\nContent-Length: "
+        ).encode()
+
+    def take(self, connection: Connection, data: bytes) -> bool:
+        """Begin to answer ``data`` if it is one plain request that this node can serve by itself."""
+        found = self._heads.read(data)
+        if found is None:
+            return False
+        head, body = found
+        context = self._context
+        try:
+            partition = context.broker.partition(head.topic, head.partition)
+            timeout_s = timeout_of(head.timeout, context)
+        except FloodmarkError:
+            return False
+        if not partition.leads_here:
+            return False
+        wanted = Wanted(_NO_HEADERS, head.media, head.acks, timeout_s)
+        connection.begin_express(self._serve(connection, head, partition, wanted, body))
+        return True
+
+    async def _serve(
+        self, connection: Connection, head: PlainHead, partition: Partition, wanted: Wanted, body: bytes
+    ) -> None:
+        context = self._context
+        started = time.perf_counter()
+        status = 200
+        try:
+            with ExitStack() as held:
+                held.enter_context(context.broker.admit_bytes(len(body)))
+                document = await self._produce.store(partition, wanted, body)
+            answer = b"%b%d\r\nDate: %b\r\n\r\n%b" % (
+                self._answer_head,
+                len(document),
+                rfc822_formatted_time().encode(),
+                document,
+            )
+        except asyncio.CancelledError:
+            connection.end_express(None)
+            raise
+        except Exception as error:  # noqa: BLE001  -- the last resort before the connection
+            refusal = context.refusals.answer(error, "POST", head.path, head.path)
+            status, answer = refusal.status, problems.as_bytes(refusal)
+        connection.end_express(answer)
+        context.metrics.observe(_ROUTE, "POST", status, time.perf_counter() - started)
+
+
+EXPRESS: Final = web.AppKey("floodmark_express", Express)

@@ -1,0 +1,114 @@
+"""The heads of the plainest produce requests, read without aiohttp; of any other this says nothing.
+
+What it takes is a small, strict part of HTTP/1.1: everything unusual, and everything wrong, is aiohttp's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from floodmark.errors import FloodmarkError
+
+from node.broker import Acks
+from node.http.media import Media, body_media
+from node.http.query import acks_of, duration_s
+
+_HEAD_BYTES_MAX: Final = 1024
+_LENGTH_MAX: Final = 64 << 10
+"""What is larger costs more than its head does, and does not come in one piece."""
+_KNOWN_MAX: Final = 1024
+
+_REQUEST = re.compile(
+    rb"POST (/v1/topics/([A-Za-z0-9._-]{1,249})/partitions/([0-9]{1,9})/records)"
+    rb"(?:\?([A-Za-z0-9=&]{0,100}))? HTTP/1\.1"
+)
+_HEADER = re.compile(rb"([A-Za-z-]{1,40}):[ \t]*([!-~](?:[ -~]*[!-~])?)[ \t]*")
+_LENGTH = re.compile(rb"[0-9]{1,7}")
+_IGNORED: Final = frozenset({b"host", b"accept", b"accept-encoding", b"user-agent"})
+_TAKEN: Final = _IGNORED | {b"content-length", b"content-type", b"connection"}
+
+
+class PlainHead(NamedTuple):
+    """All that such a head says."""
+
+    path: str
+    topic: str
+    partition: int
+    media: Media
+    acks: Acks
+    timeout: str | None
+    content_length: int
+
+
+class PlainHeads:
+    """Reads heads. Clients send the same one again and again, so the last ones are known by their bytes."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, PlainHead] = {}
+
+    def read(self, data: bytes) -> tuple[PlainHead, bytes] | None:
+        """Head and body, when ``data`` is exactly one plain request; else None."""
+        if not data.startswith(b"POST /v1/topics/"):
+            return None
+        end = data.find(b"\r\n\r\n", 0, _HEAD_BYTES_MAX)
+        if end < 0:
+            return None
+        text = data[:end]
+        head = self._known.get(text)
+        if head is None:
+            head = _parsed(text)
+            if head is None:
+                return None
+            if len(self._known) >= _KNOWN_MAX:
+                self._known.clear()
+            self._known[text] = head
+        body = data[end + 4 :]
+        return (head, body) if len(body) == head.content_length else None
+
+
+def _parsed(text: bytes) -> PlainHead | None:
+    first, *lines = text.split(b"\r\n")
+    asked = _REQUEST.fullmatch(first)
+    headers = _headers(lines)
+    if asked is None or headers is None or headers.get(b"connection", b"keep-alive").lower() != b"keep-alive":
+        return None
+    length = headers.get(b"content-length", b"")
+    if b"host" not in headers or _LENGTH.fullmatch(length) is None or int(length) > _LENGTH_MAX:
+        return None
+    query = _query((asked[4] or b"").decode())
+    if query is None:
+        return None
+    kind = headers.get(b"content-type")
+    try:
+        media = body_media(None if kind is None else kind.decode())
+        acks = acks_of(query)
+        duration_s(query.get("timeout", "1s"), "timeout", cap=1.0)
+    except FloodmarkError:
+        return None
+    path, topic, partition = asked[1].decode(), asked[2].decode(), int(asked[3])
+    return PlainHead(path, topic, partition, media, acks, query.get("timeout"), int(length))
+
+
+def _headers(lines: list[bytes]) -> Mapping[bytes, bytes] | None:
+    found: dict[bytes, bytes] = {}
+    for line in lines:
+        header = _HEADER.fullmatch(line)
+        if header is None:
+            return None
+        name = header[1].lower()
+        if name in found or name not in _TAKEN:
+            return None
+        found[name] = header[2]
+    return found
+
+
+def _query(text: str) -> dict[str, str] | None:
+    found: dict[str, str] = {}
+    for part in text.split("&") if text else ():
+        name, equals, value = part.partition("=")
+        if name not in ("acks", "timeout") or not equals or name in found:
+            return None
+        found[name] = value
+    return found

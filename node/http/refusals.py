@@ -1,0 +1,54 @@
+"""Whatever a handler raises becomes a problem document; what an operator should know, a line in the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+from aiohttp import web
+from aiohttp.web_protocol import RequestPayloadError
+from floodmark.errors import FloodmarkError, InvalidRequest, RequestTimeout, ServerError
+
+from node.http import problems
+from node.http.quiet import Quiet
+
+_LOG = structlog.get_logger("floodmark.http")
+
+
+class Refusals:
+    """One per application. ``next_request_id`` gives ids that no other process gives."""
+
+    def __init__(self, next_request_id: Callable[[], str]) -> None:
+        self._next_request_id = next_request_id
+        self._quiet = Quiet(per_minute=60)
+
+    def answer(self, error: Exception, method: str, path: str, raw_path: str) -> web.Response:
+        """The answer to a request that ended with ``error``, while nothing of one has been sent."""
+        request_id = self._next_request_id()
+        headers: dict[str, str] = {}
+        status = None
+        if isinstance(error, web.HTTPException):
+            status = error.status
+            known, headers = problems.of_http_exception(error, path)
+        elif isinstance(error, FloodmarkError):
+            known = error
+        elif isinstance(error, RequestPayloadError):
+            known = InvalidRequest(f"the body is broken off or not well formed: {error}")
+        else:
+            known = ServerError("something went wrong here; the log has more under this request_id")
+        unexpected = isinstance(known, ServerError)
+        if (unexpected or known.status in (503, 504, 507)) and self._quiet.may_speak(known.code):
+            _LOG.warning(
+                "request failed",
+                code=known.code,
+                detail=known.detail,
+                request_id=request_id,
+                method=method,
+                path=raw_path[:500],
+                suppressed=self._quiet.take_suppressed(known.code),
+                exc_info=error if unexpected else None,
+            )
+        answer = problems.respond(known, request_id, status=status, headers=headers)
+        if isinstance(error, RequestTimeout | RequestPayloadError):
+            answer.force_close()
+        return answer
