@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 from floodmark.frame import Frame
 
+from consensus.callbacks import tell_all
+
 
 class Role(enum.StrEnum):
     """What a replica is at the moment."""
@@ -106,7 +108,7 @@ class Proposal:
     _callbacks: list[Callable[[Outcome], None]] = field(default_factory=list)
 
     def add_done_callback(self, callback: Callable[[Outcome], None]) -> None:
-        """Call back once with the outcome; at once when it is known already. Must not raise."""
+        """Call back once with the outcome; at once when it is known already."""
         if self.outcome is not None:
             callback(self.outcome)
         else:
@@ -117,8 +119,7 @@ class Proposal:
         assert self.outcome is None, "a proposal is resolved once"
         self.outcome = outcome
         callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
-            callback(outcome)
+        tell_all(callbacks, outcome)
 
 
 class NotLeader(Exception):
@@ -149,7 +150,7 @@ class Barrier:
     _callbacks: list[Callable[[int | None], None]] = field(default_factory=list)
 
     def add_done_callback(self, callback: Callable[[int | None], None]) -> None:
-        """Call back once with the index or None; at once when it is known already. Must not raise."""
+        """Call back once with the index or None; at once when it is known already."""
         if self.done:
             callback(self.index)
         else:
@@ -167,8 +168,7 @@ class Barrier:
         self.done = True
         self.index = index
         callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
-            callback(index)
+        tell_all(callbacks, index)
 
 
 class StateMachine(Protocol):

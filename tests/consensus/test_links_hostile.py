@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import pickle
 import random
 import struct
 import tracemalloc
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -48,8 +50,9 @@ async def target(options: LinkOptions = FAST) -> AsyncIterator[LinkNode]:
     ids=["random", "pickle", "http", "two gigabytes", "another version"],
 )
 async def test_foreign_bytes_are_closed_at_once_and_answered_with_nothing(garbage):
-    """The first eight bytes decide."""
-    async with target() as node:
+    """C5: the first eight bytes decide; nobody waits for the rest of a handshake."""
+    patient = LinkOptions(heartbeat_s=0.02, silence_s=0.2, dead_after_s=0.6, handshake_timeout_s=60)
+    async with target(patient) as node:
         reader, writer = await asyncio.open_connection(*node.address)
         writer.write(garbage)
         assert await closed(reader) == b""
@@ -57,8 +60,37 @@ async def test_foreign_bytes_are_closed_at_once_and_answered_with_nothing(garbag
         assert node.received == []
 
 
+class Bomb:
+    """Whoever unpickles this makes a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.mark.parametrize("authenticated", [False, True], ids=["stranger", "peer"])
+@pytest.mark.parametrize("prefix", ["none", "stock length", "packet"])
+async def test_nothing_that_comes_in_is_ever_unpickled(tmp_path, authenticated, prefix):
+    """C5: a pickle that acts when it is read does nothing, framed as the stock transport does or as ours."""
+    bomb = pickle.dumps(Bomb(tmp_path / "executed"))
+    framed = {"none": b"", "stock length": struct.pack("<I", len(bomb)), "packet": pack_prefix(len(bomb), 0)}
+    async with target() as node:
+        if authenticated:
+            reader, writer = await raw_link(node, "evil", epoch=1)
+        else:
+            reader, writer = await asyncio.open_connection(*node.address)
+        writer.write(framed[prefix] + bomb)
+        writer.write_eof()
+        await closed(reader)
+        writer.close()
+        assert node.received == []
+    assert not (tmp_path / "executed").exists()
+
+
 async def test_a_recorded_handshake_is_worth_nothing():
-    """An attacker who replays what an honest dialer sent gets no further than the challenge."""
+    """C5: an attacker who replays what an honest dialer sent gets no further than the challenge."""
     async with target() as node:
         identity = Identity(cluster_id="c1", node_id="a", incarnation="x", secret=SECRET)
         dialing = Dialing(identity, "b", 1)
@@ -75,7 +107,7 @@ async def test_a_recorded_handshake_is_worth_nothing():
 
 @pytest.mark.parametrize("change", [{"secret": b"guess"}, {"cluster_id": "c2"}])
 async def test_a_node_of_another_cluster_never_gets_a_link(change):
-    """It keeps trying, is refused each time, and the log says so once."""
+    """C5: it keeps trying, is refused each time, and the log says so once."""
     structlog.reset_defaults()
     with capture_logs() as logs:
         async with target() as node:
@@ -92,7 +124,7 @@ async def test_a_node_of_another_cluster_never_gets_a_link(change):
 
 
 async def test_an_authenticated_length_claim_above_the_cap_allocates_nothing():
-    """Four gigabytes are claimed; the connection is closed."""
+    """C5: four gigabytes are claimed; the connection is closed."""
     async with target() as node:
         reader, writer = await raw_link(node, "evil", epoch=1)
         tracemalloc.start()
