@@ -154,6 +154,7 @@ class _Run:
         timeline = Timeline(self._cluster, self._history, self._status)
         began_ns, began_wall_ns = time.monotonic_ns(), time.time_ns()
         async with working(site, sampler, replication=self._scenario.replication):
+            self._status.start_timeline()
             self._status.enter("running")
             await timeline.play(self._scenario, self._seed)
             self._history.healed()

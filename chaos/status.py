@@ -25,8 +25,12 @@ class Status:
 
     @property
     def elapsed_s(self) -> float:
-        """Since the run began."""
+        """Since the timeline began; before that, since the run did."""
         return time.monotonic() - self._began
+
+    def start_timeline(self) -> None:
+        """The time of the scenario begins."""
+        self._began = time.monotonic()
 
     def say(self, line: str) -> None:
         """Something happened."""

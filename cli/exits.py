@@ -1,6 +1,7 @@
 """How a command ends: the one place that turns errors into exit codes and into words.
 
-0 fine, 1 error, 2 usage, 3 not found, 4 conflict, 5 unavailable, 130 interrupted, 141 nobody reads the output
+0 fine, 1 error, 2 usage, 3 not found, 4 conflict, 5 unavailable, 6 a promise was broken (chaos),
+130 interrupted, 141 nobody reads the output
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from floodmark import errors
 
 from local.errors import FolderInUse, LocalClusterError, NotReady, OtherSize
 
-OK, ERROR, USAGE, NOT_FOUND, CONFLICT, UNAVAILABLE = range(6)
+OK, ERROR, USAGE, NOT_FOUND, CONFLICT, UNAVAILABLE, VIOLATED = range(7)
 INTERRUPTED = 128 + 2
 """What a shell reports for a process that SIGINT ended."""
 READER_GONE = 128 + 13

@@ -12,6 +12,7 @@ from cli.exits import ReaderGone, guard
 from cli.session import Session, cluster_options
 
 _COMMANDS = {
+    "chaos": "cli.chaos",
     "cluster": "cli.cluster",
     "completion": "cli.completion",
     "consume": "cli.consume",

@@ -14,9 +14,9 @@ from chaos.checker.options import Place
 from chaos.scenario.model import Workload
 from chaos.workload.recorder import Recorder
 
-ATTEMPT_TIMEOUT_S: Final = 2.0
+ATTEMPT_TIMEOUT_S: Final = 1.5
 """How long one request may take. Short: what a fault swallowed is soon followed by other attempts."""
-NODE_TIMEOUT_S: Final = 1.5
+NODE_TIMEOUT_S: Final = 1.0
 """What a node is told: less, so that it can say how it ended."""
 LEADER_HEADER: Final = "Floodmark-Leader"
 

@@ -1,0 +1,107 @@
+"""Scenarios from a seed: faults of all kinds, on all targets, some of them at the same time.
+
+A seed stands for its scenario as long as this file and the faults stay as they are, which is why every run
+keeps its scenario as text.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, Final
+
+from chaos.faults.aim import Aim, Target
+from chaos.scenario.kinds import kinds as all_kinds
+from chaos.scenario.model import DEFAULT_TOPIC, Scenario, TimedFault
+
+_PARTITIONS: Final = 3
+_FIRST_AT_S: Final = (1.0, 3.0)
+_FOR_S: Final = (1.0, 8.0)
+_PAUSE_S: Final = (0.5, 5.0)
+_OVERLAP_SHARE: Final = 0.4
+_CALM_END_S: Final = 1.0
+"""The last fault ends this long before the timeline does."""
+
+_TARGET_WEIGHTS: Final = {
+    Target.ONE: 3,
+    Target.LEADER: 4,
+    Target.METADATA_LEADER: 2,
+    Target.MAJORITY: 2,
+    Target.ALL: 1,
+}
+_SINGLE: Final = (Target.ONE, Target.LEADER, Target.METADATA_LEADER)
+Settings = Callable[[random.Random], dict[str, Any]]
+
+
+def _links(rng: random.Random) -> dict[str, Any]:
+    links = rng.choice(["peers", "peers", "http", "all"])
+    return {"links": links, "direction": rng.choice(["both", "out", "in"]) if links != "http" else "both"}
+
+
+RECIPES: Final[dict[str, Settings]] = {
+    "bandwidth": lambda rng: {**_links(rng), "kb_per_s": rng.choice([8, 32, 128, 512])},
+    "bridge": lambda _rng: {},
+    "cut": _links,
+    "data limit": lambda rng: {**_links(rng), "data_bytes": rng.choice([2_000, 20_000, 200_000])},
+    "kill": lambda _rng: {},
+    "kill storm": lambda rng: {"down_s": rng.choice([0.0, 0.1, 1.0]), "up_s": rng.choice([0.5, 1.0, 3.0])},
+    "latency": lambda rng: {
+        **_links(rng),
+        "latency_ms": rng.choice([10, 50, 200, 500]),
+        "jitter_ms": rng.choice([0, 5, 50]),
+    },
+    "pause": lambda _rng: {},
+    "reset": lambda rng: {**_links(rng), "after_ms": rng.choice([0, 50, 500])},
+    "restart": lambda rng: {"gently": rng.random() < 0.5},
+    "rolling restart": lambda rng: {"gently": rng.random() < 0.7},
+    "slicing": lambda rng: {**_links(rng), "average_bytes": rng.choice([32, 512]), "variation_bytes": 16},
+    "slow close": lambda rng: {**_links(rng), "delay_ms": rng.choice([500, 3_000])},
+}
+"""kind -> how its settings are drawn. Only kinds with a recipe are drawn unless others are asked for: a fault
+that may rightly cost records must be chosen with care."""
+
+
+def random_scenario(
+    seed: int, duration_s: float, nodes: int = 3, kinds: Collection[str] | None = None
+) -> Scenario:
+    """The scenario of a seed. Raises ``ValueError`` for kinds that are not known."""
+    chosen = sorted(RECIPES if kinds is None else kinds)
+    unknown = [kind for kind in chosen if kind not in all_kinds()]
+    if unknown or not chosen:
+        raise ValueError(f"{', '.join(unknown) or 'none'}: known kinds are {', '.join(all_kinds())}")
+    rng = random.Random(f"{seed}/{duration_s}/{nodes}/{','.join(chosen)}")
+    return Scenario(
+        name="random",
+        description=f"Drawn from seed {seed}.",
+        nodes=nodes,
+        duration_s=duration_s,
+        seed=seed,
+        partitions=_PARTITIONS,
+        replication=min(3, nodes),
+        faults=tuple(_timeline(rng, duration_s, nodes, chosen)),
+    )
+
+
+def _timeline(rng: random.Random, duration_s: float, nodes: int, kinds: list[str]) -> Iterator[TimedFault]:
+    at_s = rng.uniform(*_FIRST_AT_S)
+    while at_s < duration_s - _CALM_END_S:
+        for_s = min(rng.uniform(*_FOR_S), duration_s - _CALM_END_S - at_s)
+        yield _fault(rng, round(at_s, 1), round(for_s, 1), nodes, rng.choice(kinds))
+        if rng.random() < _OVERLAP_SHARE:
+            at_s += rng.uniform(0.2, for_s)
+        else:
+            at_s += for_s + rng.uniform(*_PAUSE_S)
+
+
+def _fault(rng: random.Random, at_s: float, for_s: float, nodes: int, kind: str) -> TimedFault:
+    cls = all_kinds()[kind]
+    settings = RECIPES[kind](rng) if kind in RECIPES else {}
+    targets = _SINGLE if kind == "bridge" else tuple(Target)
+    target = rng.choices(targets, [_TARGET_WEIGHTS[each] for each in targets])[0]
+    aim = Aim(
+        target=target,
+        node=f"n{rng.randint(1, nodes)}" if target is Target.ONE else "",
+        topic=DEFAULT_TOPIC if target is Target.LEADER else "",
+        partition=rng.randrange(_PARTITIONS) if target is Target.LEADER else 0,
+    )
+    return TimedFault(at_s=at_s, for_s=for_s, fault=cls(aim=aim, **settings))

@@ -1,0 +1,170 @@
+"""``floodmark chaos``: break a local cluster on purpose, and see whether it keeps its promises."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+from pathlib import Path
+
+import click
+
+from chaos.run import RunResult, judge, run_scenario
+from chaos.run_record import HISTORY_FILE, RECORD_FILE
+from chaos.scenario.builtin import builtin_names, builtin_scenario
+from chaos.scenario.kinds import fields_of, kinds, summary_of
+from chaos.scenario.model import Scenario
+from chaos.toxiproxy.errors import ToxiproxyMissing
+from cli.chaos_plan import drawn_scenario, named_scenario, new_folder
+from cli.chaos_summary import RESULT, document, explain
+from cli.chaos_view import watching
+from cli.exits import NOT_FOUND, OK, UNAVAILABLE, VIOLATED, Failure
+from cli.output import View, field, output_option, show
+from cli.session import debug_option, run, talk
+from cli.units import DURATION_MS
+
+_SEED_BITS = 32
+_SCENARIOS = View(
+    columns=(
+        field("Name"),
+        field("Nodes", right=True),
+        field("Seconds", "duration_s", right=True),
+        field("Faults", right=True),
+        field("Description"),
+    ),
+    name=lambda scenario: str(scenario["name"]),
+    items=lambda listing: listing["scenarios"],
+)
+_KINDS = View(
+    columns=(field("Kind"), field("Settings"), field("Summary")),
+    name=lambda kind: str(kind["kind"]),
+    items=lambda listing: listing["kinds"],
+)
+
+
+@click.group()
+def chaos() -> None:
+    """Break a cluster on purpose and check that it keeps its promises.
+
+    Each run starts a local cluster of its own behind real network proxies (Toxiproxy), writes and reads all
+    the time, puts faults on it, heals them, and checks all that was promised against the nodes' disks.
+    """
+
+
+@chaos.command("list")
+@output_option()
+@debug_option
+def list_(*, output: str | None) -> None:
+    """List the scenarios that come with Floodmark."""
+    scenarios = [builtin_scenario(name) for name in builtin_names()]
+    members = [
+        {
+            "name": scenario.name,
+            "nodes": scenario.nodes,
+            "duration_s": scenario.duration_s,
+            "faults": [timed.name for timed in scenario.faults],
+            "description": scenario.description,
+        }
+        for scenario in scenarios
+    ]
+    show({"scenarios": members}, _SCENARIOS, output)
+
+
+@chaos.command("kinds")
+@output_option()
+@debug_option
+def kinds_(*, output: str | None) -> None:
+    """List the kinds of faults that a scenario may have, with their settings."""
+    members = [
+        {"kind": kind, "settings": list(fields_of(cls)), "summary": summary_of(cls)}
+        for kind, cls in kinds().items()
+    ]
+    show({"kinds": members}, _KINDS, output)
+
+
+@chaos.command("run")
+@click.argument("scenario", required=False, metavar="[SCENARIO|FILE]")
+@click.option("--random", "is_random", is_flag=True, help="Draw the faults from the seed.")
+@click.option(
+    "--kind", "chosen_kinds", multiple=True, help="With --random: only faults of this kind (again for more)."
+)
+@click.option(
+    "--seed", type=click.IntRange(0), help="What is random comes from it.  [default: the file's, or any]"
+)
+@click.option("--duration", type=DURATION_MS, help="With --random: how long faults go on.  [default: 60s]")
+@click.option("--nodes", type=click.IntRange(1, 9), help="How many nodes.  [default: the scenario's, or 3]")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("chaos-runs"),
+    show_default=True,
+    metavar="DIR",
+    help="Each run gets a folder of its own in here.",
+)
+@output_option()
+@debug_option
+def run_(
+    *,
+    scenario: str | None,
+    is_random: bool,
+    chosen_kinds: tuple[str, ...],
+    seed: int | None,
+    duration: int | str | None,
+    nodes: int | None,
+    out: Path,
+    output: str | None,
+) -> int:
+    """Run a scenario (see 'floodmark chaos list'), the one in FILE, or a random one.
+
+    The folder of the run has the scenario, the history, the nodes' logs and data.
+    Exit code 0 only when every promise was kept and every node came back; 6 when not.
+    """
+    if (scenario is None) is not is_random:
+        raise click.UsageError("name a scenario or a file, or ask for --random")
+    if not is_random and (duration is not None or chosen_kinds):
+        raise click.UsageError(
+            "--duration and --kind go with --random: a scenario has its own times and faults"
+        )
+    if is_random:
+        seed = secrets.randbits(_SEED_BITS) if seed is None else seed
+        chosen = drawn_scenario(seed, duration, nodes or 3, chosen_kinds)
+    else:
+        chosen = named_scenario(str(scenario), nodes)
+        seed = next(each for each in (seed, chosen.seed, secrets.randbits(_SEED_BITS)) if each is not None)
+    folder = new_folder(out, f"{chosen.name}-{seed}")
+    talk(
+        f"scenario {chosen.name}, {chosen.nodes} nodes, {chosen.duration_s:g} s, seed {seed}; folder {folder}"
+    )
+    return _conclude(run(_run(chosen, folder, seed)), output)
+
+
+@chaos.command("check")
+@click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@output_option()
+@debug_option
+def check(*, folder: Path, output: str | None) -> int:
+    """Judge the run in DIR once more, by its history and the nodes' folders."""
+    if not (folder / RECORD_FILE).exists():
+        raise Failure(f"{folder}: no run has ended in it", exit_code=NOT_FOUND)
+    return _conclude(judge(folder), output)
+
+
+async def _run(scenario: Scenario, folder: Path, seed: int) -> RunResult:
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        async with watching(scenario) as status:
+            return await run_scenario(scenario, folder, seed, status=status)
+    except ToxiproxyMissing as missing:
+        raise Failure(f"no Toxiproxy: {missing.reason}", exit_code=UNAVAILABLE, hint=missing.fix) from missing
+    except asyncio.CancelledError:
+        talk(f"stopped; what there is of the run is in {folder}")
+        raise
+
+
+def _conclude(result: RunResult, output: str | None) -> int:
+    explain(result)
+    talk(f"history: {result.folder / HISTORY_FILE}")
+    show(document(result), RESULT, output)
+    return OK if result.is_clean else VIOLATED
