@@ -1,4 +1,6 @@
-"""A cluster of real node processes with a Toxiproxy on everything that they say, for faults to be put on."""
+"""A cluster of real node processes for faults to be put on: a Toxiproxy on everything that they say, a disk
+that fails on demand and a clock that can be wrong below each.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from chaos.links import Links
+from chaos.machines import Machines
 from chaos.toxiproxy.server import ToxiproxyServer
 from chaos.view import View
 from local.cluster import LocalCluster
@@ -24,7 +27,8 @@ class ChaosCluster:
 
     def __init__(self, folder: Path, toxiproxy: ToxiproxyServer, count: int = 3) -> None:
         self.links = Links(toxiproxy.control)
-        self.processes = LocalCluster(folder, count, routes=self.links.routes)
+        self.machines = Machines(folder)
+        self.processes = LocalCluster(folder, count, routes=self.machines.routes(self.links.routes))
         self._down: defaultdict[str, set[str]] = defaultdict(set)
         self._paused: defaultdict[str, set[str]] = defaultdict(set)
         self._deaths: dict[str, int] = {}
@@ -119,5 +123,6 @@ class ChaosCluster:
             finally:
                 await cluster.processes.kill(*cluster.processes.children)
                 cluster.processes.close()
+                cluster.machines.close()
         finally:
             await asyncio.to_thread(toxiproxy.close)

@@ -43,12 +43,14 @@ class LocalNode:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How one node is reached and reaches others, where that is not directly."""
+    """How one node is reached and reaches others, and what can be done to it."""
 
     advertise: str = ""
     """The base URL that it tells others; by default its own."""
     dial: Mapping[str, str] = field(default_factory=dict)
     """node -> host:port to dial instead of that node's peer port."""
+    faults: str = ""
+    """Folder by which its disk and its clock can be harmed; by default they can not."""
 
 
 Routes = Callable[[Sequence[LocalNode]], Mapping[str, Route]]
@@ -104,13 +106,14 @@ class LocalFolder:
         peers = "".join(f'{each.name} = "{LOOPBACK}:{each.peer_port}"\n' for each in nodes)
         advertise = f"advertise = {_quoted(route.advertise)}\n" if route.advertise else ""
         dial = "".join(f"{name} = {_quoted(address)}\n" for name, address in route.dial.items())
+        testing = f"\n[testing]\nfaults = {_quoted(route.faults)}\n" if route.faults else ""
         return (
             "# Written anew at every start of the cluster.\n"
             f"[node]\nid = {_quoted(node.name)}\ndata_dir = {_quoted(str(self.path / node.name))}\n\n"
             f'[http]\nlisten = "{LOOPBACK}:{node.http_port}"\n{advertise}\n'
             f'[peer]\nlisten = "{LOOPBACK}:{node.peer_port}"\n\n'
             f'[cluster]\nid = "dev"\nsecret_file = {_quoted(str(self.path / "secret"))}\n\n'
-            f"[cluster.peers]\n{peers}\n[cluster.dial]\n{dial}"
+            f"[cluster.peers]\n{peers}\n[cluster.dial]\n{dial}{testing}"
         )
 
     def _make_secret(self) -> None:

@@ -1,6 +1,9 @@
 """Faults: each a frozen description, put into force and healed by an ``Injection``."""
 
 from chaos.faults.aim import Aim, Target
+from chaos.faults.clock import ClockJump
+from chaos.faults.disk import DiskError, DiskFull, PowerLoss, ShortWrites, SlowSync
+from chaos.faults.disk_at_rest import DeleteIndex, FlipBit, OldCopy, TruncateSegment, WipeFolder
 from chaos.faults.fault import Fault, Injection
 from chaos.faults.network import Bandwidth, Bridge, Cut, DataLimit, Latency, Reset, Slice, SlowClose
 from chaos.faults.process import Kill, KillStorm, Pause, Restart, RollingRestart
@@ -9,18 +12,29 @@ __all__ = [
     "Aim",
     "Bandwidth",
     "Bridge",
+    "ClockJump",
     "Cut",
     "DataLimit",
+    "DeleteIndex",
+    "DiskError",
+    "DiskFull",
     "Fault",
+    "FlipBit",
     "Injection",
     "Kill",
     "KillStorm",
     "Latency",
+    "OldCopy",
     "Pause",
+    "PowerLoss",
     "Reset",
     "Restart",
     "RollingRestart",
+    "ShortWrites",
     "Slice",
     "SlowClose",
+    "SlowSync",
     "Target",
+    "TruncateSegment",
+    "WipeFolder",
 ]

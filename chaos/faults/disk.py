@@ -1,0 +1,93 @@
+"""Faults of disks that are in use: full, failing, slow; and the loss of power."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from chaos.faults.fault import Fault, Scene
+from storage.faulty.conditions import DiskFault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveDiskFault(Fault):
+    """What all that happens below a running node shares."""
+
+    @abstractmethod
+    def disk_fault(self) -> DiskFault:
+        """What its disk does."""
+
+    async def apply(self, scene: Scene, undo: AsyncExitStack) -> None:
+        """In force for every call that begins from here on."""
+        for name in scene.nodes:
+            undo.callback(scene.cluster.machines.mend, scene.tag, name)
+            scene.cluster.machines.harm(scene.tag, name, self.disk_fault())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskFull(LiveDiskFault):
+    """No space is left: nothing grows any more, overwriting goes on."""
+
+    kind: ClassVar[str] = "disk full"
+
+    def disk_fault(self) -> DiskFault:
+        return DiskFault("full")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskError(LiveDiskFault):
+    """Every call of one kind fails with an I/O error: write, sync or read.
+
+    A failed sync leaves its bytes readable and never makes them durable, as on Linux.
+    """
+
+    kind: ClassVar[str] = "disk error"
+    operation: Literal["write", "sync", "read"] = "sync"
+
+    def disk_fault(self) -> DiskFault:
+        return DiskFault("error", self.operation)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlowSync(LiveDiskFault):
+    """Every sync takes longer."""
+
+    kind: ClassVar[str] = "slow sync"
+    delay_ms: int = 100
+
+    def disk_fault(self) -> DiskFault:
+        return DiskFault("slow", "sync", delay_ms=self.delay_ms)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShortWrites(LiveDiskFault):
+    """Every write takes only a third of what it is given."""
+
+    kind: ClassVar[str] = "short writes"
+
+    def disk_fault(self) -> DiskFault:
+        return DiskFault("short")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PowerLoss(Fault):
+    """All nodes aimed at end in the same moment, and what they had not synced is gone.
+
+    They are started again when it heals. ``written_back`` lets chance keep some of it: single pages and
+    names that the kernel had written back early, in any order, so that torn ends and holes appear.
+    """
+
+    kind: ClassVar[str] = "power loss"
+    written_back: bool = True
+
+    async def apply(self, scene: Scene, undo: AsyncExitStack) -> None:
+        """Kill, and take; nobody starts them in between."""
+        cluster = scene.cluster
+        undo.push_async_callback(cluster.let_up, scene.tag, *scene.nodes)
+        await cluster.hold_down(scene.tag, *scene.nodes)
+        for name in scene.nodes:
+            rng = scene.random if self.written_back else None
+            await asyncio.to_thread(cluster.machines.lose_power, name, rng)

@@ -1,0 +1,117 @@
+"""Damage to the files of nodes that do not run: each node aimed at is killed, and started again on healing.
+
+What they had written counts as durable: these are disks that forget or rot, not losses of power.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+from abc import abstractmethod
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from chaos.faults.fault import Fault, Scene
+from chaos.faults.replica_files import PATTERNS, Of, ReplicaFile, choose
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AtRestFault(Fault):
+    """What those share that do their damage while the nodes are down."""
+
+    @abstractmethod
+    def damage(self, scene: Scene) -> None:
+        """Do it, on all nodes aimed at. Blocks."""
+
+    async def apply(self, scene: Scene, undo: AsyncExitStack) -> None:
+        """Kill, and damage; nobody starts them in between."""
+        cluster = scene.cluster
+        undo.push_async_callback(cluster.let_up, scene.tag, *scene.nodes)
+        await cluster.hold_down(scene.tag, *scene.nodes)
+        for name in scene.nodes:
+            cluster.machines.settle(name)
+        await asyncio.to_thread(self.damage, scene)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlipBit(AtRestFault):
+    """One bit is flipped, somewhere in the middle half of a file: segment, index, checkpoint or vote."""
+
+    kind: ClassVar[str] = "flipped bit"
+    of: Of = "partition"
+    file: ReplicaFile = "segment"
+
+    def damage(self, scene: Scene) -> None:
+        for path in choose(scene, self.file, self.of):
+            data = bytearray(path.read_bytes())
+            data[_in_the_middle(len(data), scene.random)] ^= 1 << scene.random.randrange(8)
+            path.write_bytes(data)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TruncateSegment(AtRestFault):
+    """A segment ends somewhere in what was its middle half."""
+
+    kind: ClassVar[str] = "truncated segment"
+    of: Of = "partition"
+
+    def damage(self, scene: Scene) -> None:
+        for path in choose(scene, "segment", self.of):
+            with path.open("r+b") as file:
+                file.truncate(_in_the_middle(path.stat().st_size, scene.random))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteIndex(AtRestFault):
+    """All sparse indexes of the nodes are gone."""
+
+    kind: ClassVar[str] = "deleted index"
+
+    def damage(self, scene: Scene) -> None:
+        for name in scene.nodes:
+            for path in scene.cluster.processes.data_dir(name).rglob(PATTERNS["index"]):
+                path.unlink()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WipeFolder(AtRestFault):
+    """The data folder is empty: a new disk under the old name."""
+
+    kind: ClassVar[str] = "wiped folder"
+
+    def damage(self, scene: Scene) -> None:
+        for name in scene.nodes:
+            shutil.rmtree(scene.cluster.processes.data_dir(name))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OldCopy(Fault):
+    """A file is put back as it was when this was put into force: on healing, with the nodes killed for it."""
+
+    kind: ClassVar[str] = "old copy"
+    of: Of = "partition"
+    file: ReplicaFile = "segment"
+
+    async def apply(self, scene: Scene, undo: AsyncExitStack) -> None:
+        """Copy now; the nodes go on until it heals."""
+        paths = await asyncio.to_thread(choose, scene, self.file, self.of)
+        copies = [(path, await asyncio.to_thread(path.read_bytes)) for path in paths]
+        undo.push_async_callback(_go_back, scene, copies)
+
+
+async def _go_back(scene: Scene, copies: list[tuple[Path, bytes]]) -> None:
+    cluster = scene.cluster
+    try:
+        await cluster.hold_down(scene.tag, *scene.nodes)
+        for name, (path, content) in zip(scene.nodes, copies, strict=True):
+            cluster.machines.settle(name)
+            await asyncio.to_thread(path.write_bytes, content)
+    finally:
+        await cluster.let_up(scene.tag, *scene.nodes)
+
+
+def _in_the_middle(size: int, rng: random.Random) -> int:
+    return rng.randint(size // 4, size * 3 // 4)
