@@ -74,8 +74,8 @@ class Flusher:
     def _tell(self, durable: int) -> None:
         assert self._replica.group is not None
         self._busy = False
-        self._replica.group.flushed(durable)
-        self._replica.wake()
+        if self._replica.group.flushed(durable):
+            self._replica.wake()
 
     def _fail(self, error: StorageError) -> None:
         replica, group = self._replica, self._replica.group

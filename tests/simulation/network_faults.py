@@ -105,37 +105,62 @@ class NetworkFaults:
         self._later(0.5, 3.0, quick)
 
     def _depose(self) -> None:
-        """A leader is cut off with one follower, deposed, brought back, and then hears that follower's past.
+        """A leader is cut off with one follower, deposed, elected anew, and then hears that follower's past.
 
-        Until the old leader leads again, the follower stays away from everybody, and its answers wait.
+        What the follower acknowledged in the first leadership reaches further than the second one's log had
+        come by then, and at that moment the leader hears nobody else.
         """
-        network = self._cluster.network
+        cluster, network = self._cluster, self._cluster.network
         leader = self._pick()
-        follower = self._rng.choice([name for name in self._cluster.names if name != leader])
-        rest = [name for name in self._cluster.names if name not in (leader, follower)]
+        follower = self._rng.choice([name for name in cluster.names if name != leader])
+        rest = [name for name in cluster.names if name not in (leader, follower)]
         around_leader = [pair for name in rest for pair in ((leader, name), (name, leader))]
         around_follower = [pair for name in rest for pair in ((follower, name), (name, follower))]
         self._note(f"cuts off {leader} with {follower}, whose answers wait")
         network.set_stalled(follower, leader, True)
         for link in around_leader + around_follower:
             network.set_cut(*link, True)
+        for _ in range(self._rng.randint(0, 40)):
+            cluster.workload.propose(cluster.replicas[leader])
 
         def bring_back() -> None:
             for link in around_leader:
                 network.set_cut(*link, False)
             network.set_cut(leader, follower, True)
-            self._cluster.scheduler.after(0.02, lambda: wait(self._cluster.scheduler.now + 3.0))
+            self._until(lambda: self._hand_to(leader), 3.0, hear_the_past)
 
-        def wait(until: float) -> None:
-            leads = any(replica.name == leader for replica in self._cluster.leaders())
-            if not leads and self._cluster.scheduler.now < until:
-                self._cluster.scheduler.after(0.01, lambda: wait(until))
-                return
+        def hear_the_past() -> None:
+            for name in rest:
+                network.set_stalled(leader, name, True)
             network.set_stalled(follower, leader, False)
             self._later(0.1, 0.5, mend)
 
         def mend() -> None:
+            for name in rest:
+                network.set_stalled(leader, name, False)
             for link in [*around_follower, (leader, follower)]:
                 network.set_cut(*link, False)
 
-        self._later(0.9, 1.3, bring_back)
+        self._until(lambda: any(other.name in rest for other in cluster.leaders()), 2.0, bring_back)
+
+    def _hand_to(self, name: str) -> bool:
+        """Whether this replica leads; if not, whoever leads is asked to hand over to it."""
+        leaders = self._cluster.leaders()
+        for replica in leaders:
+            if replica.group is not None and replica.name != name:
+                replica.group.transfer(name)
+                replica.wake()
+        return any(replica.name == name for replica in leaders)
+
+    def _until(self, holds: Callable[[], bool], seconds: float, then: Callable[[], None]) -> None:
+        """Do something once this holds, or when the time is up."""
+        scheduler = self._cluster.scheduler
+        end = scheduler.now + seconds
+
+        def look() -> None:
+            if holds() or scheduler.now >= end:
+                then()
+            else:
+                scheduler.after(0.005, look)
+
+        look()

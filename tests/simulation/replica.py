@@ -62,7 +62,7 @@ class Replica:
         self._life = 0
         self._flusher = Flusher(self, cluster)
         self._step: Event | None = None
-        self._missed: list[Callable[[], None]] = []
+        self._missed: list[Callable[[], bool | None]] = []
         self._holdings = Holdings()
 
     @property
@@ -206,11 +206,11 @@ class Replica:
         """Nothing comes of a peer any more."""
         self._act(lambda: self.group.peer_silent(peer) if self.group else None)
 
-    def _act(self, action: Callable[[], None]) -> None:
+    def _act(self, action: Callable[[], bool | None]) -> None:
+        """Have something done, and a step made after it, unless it says that none is due."""
         if self.paused:
             self._missed.append(action)
-        elif self.group is not None:
-            action()
+        elif self.group is not None and action() is not False:
             self.wake()
 
     def wake(self) -> None:

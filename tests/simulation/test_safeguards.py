@@ -9,10 +9,10 @@ from tests.simulation.run import simulate
 
 FOUND_BY = {
     Safeguard.C1: 10,
-    Safeguard.C2: 42,
+    Safeguard.C2: 12,
     Safeguard.C3: 20,
     Safeguard.C4: 0,
-    Safeguard.H1: 3432,
+    Safeguard.H1: 12,
     Safeguard.H2: 12,
     Safeguard.H3: 1,
 }
