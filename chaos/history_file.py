@@ -95,9 +95,11 @@ class HistoryWriter:
         """It is no more."""
         self._add(FaultEnded(self._clock_ns(), fault))
 
-    def healed(self) -> None:
-        """All faults are over, all nodes are told to run."""
-        self._add(Healed(self._clock_ns()))
+    def healed(self) -> int:
+        """All faults are over, all nodes are told to run; returns the time."""
+        event = Healed(self._clock_ns())
+        self._add(event)
+        return event.time_ns
 
     def leads(self, node: str, group: str, term: int) -> None:
         """A node was seen to lead."""

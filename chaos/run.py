@@ -157,8 +157,7 @@ class _Run:
             self._status.start_timeline()
             self._status.enter("running")
             await timeline.play(self._scenario, self._seed)
-            self._history.healed()
-            healed_ns = time.monotonic_ns()
+            healed_ns = self._history.healed()
             self._status.enter("healed; writing goes on")
             unready, _ = await asyncio.gather(
                 unready_nodes(self._cluster), self._wait_progress(recorder.tally, healed_ns)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from chaos.report.write import write_report
 from chaos.run import RunResult, judge, run_scenario
 from chaos.run_record import HISTORY_FILE, RECORD_FILE
 from chaos.scenario.builtin import builtin_names, builtin_scenario
@@ -116,7 +117,7 @@ def run_(
 ) -> int:
     """Run a scenario (see 'floodmark chaos list'), the one in FILE, or a random one.
 
-    The folder of the run has the scenario, the history, the nodes' logs and data.
+    The folder of the run has the scenario, the history, the nodes' logs and data, and the report.
     Exit code 0 only when every promise was kept and every node came back; 6 when not.
     """
     if (scenario is None) is not is_random:
@@ -143,7 +144,7 @@ def run_(
 @output_option()
 @debug_option
 def check(*, folder: Path, output: str | None) -> int:
-    """Judge the run in DIR once more, by its history and the nodes' folders."""
+    """Judge the run in DIR once more, by its history and the nodes' folders, and write its report anew."""
     if not (folder / RECORD_FILE).exists():
         raise Failure(f"{folder}: no run has ended in it", exit_code=NOT_FOUND)
     return _conclude(judge(folder), output)
@@ -164,7 +165,8 @@ async def _run(scenario: Scenario, folder: Path, seed: int) -> RunResult:
 
 
 def _conclude(result: RunResult, output: str | None) -> int:
+    write_report(result)
     explain(result)
-    talk(f"history: {result.folder / HISTORY_FILE}")
+    talk(f"report: {result.folder / 'report.html'}, report.json; history: {result.folder / HISTORY_FILE}")
     show(document(result), RESULT, output)
     return OK if result.is_clean else VIOLATED

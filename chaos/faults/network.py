@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from chaos.faults.aim import Target
 from chaos.faults.fault import Fault, Scene
 from chaos.links import http_link, peer_link
 from chaos.toxiproxy.control import STREAMS, Control, Toxic
@@ -181,12 +182,13 @@ class Bridge(Fault):
 
     kind: ClassVar[str] = "bridge"
 
+    def __post_init__(self) -> None:
+        """Refuse targets of several nodes."""
+        if self.aim.target in (Target.MAJORITY, Target.ALL):
+            raise ValueError(f"a bridge is one node, not {self.aim.target.value}: aim at one or a leader")
+
     async def apply(self, scene: Scene, undo: AsyncExitStack) -> None:
         """Cut every link between the halves, which are drawn at random."""
-        if len(scene.nodes) != 1:
-            raise ValueError(
-                f"a bridge is one node, not {len(scene.nodes)}: aim at one, leader or metadata leader"
-            )
         others = scene.random.sample(scene.others, len(scene.others))
         half = len(others) // 2
         left, right = others[:half], others[half:]

@@ -102,7 +102,7 @@ class Sampler:
                 self._saw(lead)
         for log in self._logs:
             for line in log.lines():
-                lead_of_metadata = _metadata_lead(line)
+                lead_of_metadata = metadata_lead(line)
                 if lead_of_metadata is not None:
                     self._saw(lead_of_metadata)
 
@@ -130,7 +130,7 @@ def _leads_of(topic: _Topic) -> Iterator[Lead]:
             yield Lead(partition.leader, f"{topic.topic}/{partition.partition}", partition.term)
 
 
-def _metadata_lead(line: str) -> Lead | None:
+def metadata_lead(line: str) -> Lead | None:
     """What a log line says of the metadata's leader. Other lines, and torn ones, say nothing."""
     if '"metadata_leader"' not in line:
         return None
