@@ -83,7 +83,7 @@ def make_report(result: RunResult, history: Iterable[Event], scenario_toml: str)
         machine=_machine(),
         verdict="clean" if result.is_clean else "violated",
         figures=_figures(check, collector.outcomes, times),
-        violation_counts={kind.value: count for kind, count in check.counts.items()},
+        violation_counts={kind.value: check.counts[kind] for kind in Kind if kind in check.counts},
         violations=show(check.violations, times, result.folder / "cluster", result.nodes),
         deaths=dict(result.deaths),
         unready=dict(result.unready),

@@ -9,7 +9,7 @@ function tipLines(report, atS) {
   const lines = [
     element('b', {}, moment(atS, 2)),
     line('acknowledged', `${number(series.produced_per_s[at])} /s`),
-    series.not_acknowledged_per_s[at] ? line('not', `${number(series.not_acknowledged_per_s[at])} /s`) : null,
+    series.not_acknowledged_per_s[at] ? line('not acknowledged', `${number(series.not_acknowledged_per_s[at])} /s`) : null,
     line('read', `${number(series.read_per_s[at])} /s`),
     line('produce', pair(series.produce_p50_ms, series.produce_p99_ms)),
     line('poll', pair(series.read_p50_ms, series.read_p99_ms)),

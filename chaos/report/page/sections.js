@@ -8,18 +8,20 @@ function verdictSection(report) {
     report.began.replace('T', ' ').replace('+00:00', ' UTC'), counted(machine.cores, 'core'),
     `Python ${machine.python}`, `${machine.system} ${machine.kernel} ${machine.architecture}`,
   ];
+  const lost = element('strong', { class: figures.records_lost ? 'some' : 'none' },
+    `${number(figures.records_lost)} lost`);
   const wrong = Object.values(report.violation_counts).reduce((sum, count) => sum + count, 0);
   const reasons = [
     wrong ? counted(wrong, 'violation') : null,
-    ...Object.entries(report.deaths).map(([node, code]) => `${node} ended by itself (exit code ${code})`),
+    ...Object.entries(report.deaths).map(([node, code]) =>
+      `${node} ended by itself, or not in order (exit code ${code})`),
     ...Object.entries(report.unready).map(([node, lacks]) => `${node} did not get ready again: ${lacks}`),
   ].filter(Boolean);
   return element('header', { class: clean ? 'clean' : 'violated' },
     element('p', { class: 'verdict' }, clean ? '✓ Clean' : '✗ Violated'),
     element('h1', {}, report.scenario),
     report.description ? element('p', { class: 'description' }, report.description) : null,
-    element('p', { class: 'headline' }, element('strong', {}, `${number(figures.records_lost)} lost`),
-      ` of ${number(figures.records_acknowledged)} acknowledged`),
+    element('p', { class: 'headline' }, lost, ` of ${number(figures.records_acknowledged)} acknowledged`),
     reasons.length ? element('ul', { class: 'reasons' }, reasons.map((text) => element('li', {}, text))) : null,
     element('p', { class: 'facts' }, facts.join(' · ')));
 }
