@@ -155,7 +155,6 @@ class _Run:
         began_ns, began_wall_ns = time.monotonic_ns(), time.time_ns()
         async with working(site, sampler, replication=self._scenario.replication):
             self._status.start_timeline()
-            self._status.enter("running")
             await timeline.play(self._scenario, self._seed)
             healed_ns = self._history.healed()
             self._status.enter("healed; writing goes on")
@@ -163,6 +162,7 @@ class _Run:
                 unready_nodes(self._cluster), self._wait_progress(recorder.tally, healed_ns)
             )
             self._status.enter("ending the workload")
+        recorder.tally.end()
         self._status.enter("waiting until all replicas are equal")
         behind = await wait_caught_up(self._cluster, self._scenario.topics)
         self._status.enter("stopping the nodes")

@@ -16,6 +16,8 @@ class Status:
         self._say = say
         self._began = time.monotonic()
         self._cluster: ChaosCluster | None = None
+        self.is_playing = False
+        """Whether the scenario's timeline is under way."""
         self.phase = "starting"
         self.faults: dict[int, str] = {}
         """number -> fault and nodes, of those in force"""
@@ -31,6 +33,8 @@ class Status:
     def start_timeline(self) -> None:
         """The time of the scenario begins."""
         self._began = time.monotonic()
+        self.enter("running")
+        self.is_playing = True
 
     def say(self, line: str) -> None:
         """Something happened."""
@@ -38,6 +42,7 @@ class Status:
 
     def enter(self, phase: str) -> None:
         """Another part of the run begins."""
+        self.is_playing = False
         self.phase = phase
         self.say(phase)
 

@@ -56,8 +56,8 @@ class _Picture:
     def draw(self) -> RenderableType:
         """All there is to see."""
         status = self._status
-        of = f"{status.elapsed_s:.0f} of {self._scenario.duration_s:g} s"
-        head = Text(f"{self._scenario.name}: {status.phase}  ({of})", style="bold")
+        of = f"  {status.elapsed_s:.0f} of {self._scenario.duration_s:g} s" if status.is_playing else ""
+        head = Text(f"{self._scenario.name}: {status.phase}{of}", style="bold")
         faults = Text("faults: " + ("; ".join(status.faults.values()) or "none in force"))
         faults.stylize("red" if status.faults else "green")
         return Group(head, self._nodes(), faults, self._figures())

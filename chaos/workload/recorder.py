@@ -23,6 +23,11 @@ class Tally:
         self.longest_gap_s = 0.0
         self._began_ns: dict[Place, int] = {}
         self._stored_ns: dict[Place, int] = {}
+        self._has_ended = False
+
+    def end(self) -> None:
+        """Nothing is sent any more: what follows is no gap."""
+        self._has_ended = True
 
     def sent(self, place: Place) -> None:
         """A produce begins: a partition's first gap is counted from its first attempt on."""
@@ -42,6 +47,8 @@ class Tally:
 
     def open_gap_s(self) -> float:
         """For how long nothing has been stored in the partition that waits longest."""
+        if self._has_ended:
+            return 0.0
         now_ns = time.monotonic_ns()
         return max(((now_ns - then) / 1e9 for then in self._stored_ns.values()), default=0.0)
 

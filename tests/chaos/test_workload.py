@@ -75,6 +75,8 @@ def test_what_was_sent_before_is_no_progress(tmp_path: Path) -> None:
         recorder.ok(recorder.begin("p", Produce("orders", 0, [(1 << 40) + 1])), Produced(1))
         assert recorder.tally.is_stored_since([("orders", 0)], healed_ns)
         assert not recorder.tally.is_stored_since([("orders", 0), ("orders", 1)], healed_ns)
+        recorder.tally.end()
+        assert recorder.tally.open_gap_s() == 0
 
 
 def test_a_log_is_read_line_by_line_as_it_grows(tmp_path: Path) -> None:
