@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from consensus.framing import FramingError, pack_prefix
@@ -12,6 +13,7 @@ from consensus.link_types import LinkHooks, LinkOptions
 from consensus.links import PeerLinks, Routed
 from consensus.types import Message
 from consensus.wire import WireError, decode_packet, encode_packet
+from tests.support.proxy import FaultProxy
 
 FAST = LinkOptions(heartbeat_s=0.02, silence_s=0.2, dead_after_s=0.6, handshake_timeout_s=0.5)
 SECRET = b"a secret of the tests"
@@ -79,6 +81,43 @@ class LinkNode:
     def _event(self, name: str, peer: str) -> None:
         self.events.append((name, peer))
         self._changed.set()
+
+
+@contextlib.asynccontextmanager
+async def running(*nodes: LinkNode) -> AsyncIterator[None]:
+    """Start nodes, stop them at the end."""
+    for node in nodes:
+        await node.start()
+    try:
+        yield
+    finally:
+        await asyncio.gather(*(node.links.stop() for node in nodes))
+
+
+@contextlib.asynccontextmanager
+async def joined() -> AsyncIterator[tuple[LinkNode, LinkNode]]:
+    """Two nodes that are connected both ways."""
+    a, b = LinkNode("a"), LinkNode("b")
+    async with running(a, b):
+        a.links.dial("b", *b.address)
+        b.links.dial("a", *a.address)
+        await asyncio.gather(a.until_up("b"), b.until_up("a"))
+        yield a, b
+
+
+@contextlib.asynccontextmanager
+async def proxied(options: LinkOptions = FAST) -> AsyncIterator[tuple[LinkNode, LinkNode, FaultProxy]]:
+    """The same, with a proxy on the way from the first to the second."""
+    a, b = LinkNode("a", options), LinkNode("b", options)
+    async with running(a, b):
+        proxy = await FaultProxy(b.address).start()
+        try:
+            a.links.dial("b", *proxy.address)
+            b.links.dial("a", *a.address)
+            await asyncio.gather(a.until_up("b"), b.until_up("a"))
+            yield a, b, proxy
+        finally:
+            await proxy.stop()
 
 
 def numbered(number: int, group: int = 1) -> Routed:

@@ -3,44 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
 
 import pytest
 
 from consensus.link_types import LinkOptions
-from tests.consensus.link_nodes import FAST, LinkNode, bulky, closed, numbered, raw_link, raw_packet
+from tests.consensus.link_nodes import (
+    FAST,
+    LinkNode,
+    bulky,
+    closed,
+    joined,
+    numbered,
+    proxied,
+    raw_link,
+    raw_packet,
+    running,
+)
 from tests.support.loops import on_both_loops
-from tests.support.proxy import FaultProxy
-
-
-@contextlib.asynccontextmanager
-async def running(*nodes: LinkNode) -> AsyncIterator[None]:
-    """Start nodes, stop them at the end."""
-    for node in nodes:
-        await node.start()
-    try:
-        yield
-    finally:
-        await asyncio.gather(*(node.links.stop() for node in nodes))
-
-
-@contextlib.asynccontextmanager
-async def proxied(target: LinkNode) -> AsyncIterator[FaultProxy]:
-    """A proxy before a node."""
-    proxy = await FaultProxy(target.address).start()
-    try:
-        yield proxy
-    finally:
-        await proxy.stop()
-
-
-def join(*nodes: LinkNode) -> None:
-    """Let every node dial every other one."""
-    for node in nodes:
-        for other in nodes:
-            if other is not node:
-                node.links.dial(other.node_id, *other.address)
 
 
 @on_both_loops
@@ -63,10 +42,7 @@ async def test_messages_travel_both_ways_each_on_its_own_connection():
 @on_both_loops
 async def test_messages_of_many_groups_travel_as_one_packet():
     """A thousand groups' heartbeats are one write and one read."""
-    a, b = LinkNode("a"), LinkNode("b")
-    async with running(a, b):
-        join(a, b)
-        await a.until_up("b")
+    async with joined() as (a, b):
         a.links.send("b", [numbered(group, group) for group in range(1000)])
         await b.until(lambda: len(b.received) == 1000)
         assert b.packets == 1
@@ -76,10 +52,7 @@ async def test_messages_of_many_groups_travel_as_one_packet():
 @on_both_loops
 async def test_large_messages_are_cut_into_packets_within_the_cap():
     """Forty mebibytes arrive, in order, though one packet holds less."""
-    a, b = LinkNode("a"), LinkNode("b")
-    async with running(a, b):
-        join(a, b)
-        await a.until_up("b")
+    async with joined() as (a, b):
         a.links.send("b", [bulky(number, 5 << 20) for number in range(8)])
         await b.until(lambda: len(b.received) == 8)
         assert b.numbers("a") == list(range(8))
@@ -90,10 +63,7 @@ async def test_large_messages_are_cut_into_packets_within_the_cap():
 @on_both_loops
 async def test_a_message_above_the_cap_is_dropped_and_the_link_lives():
     """What no packet can carry harms nobody."""
-    a, b = LinkNode("a"), LinkNode("b")
-    async with running(a, b):
-        join(a, b)
-        await a.until_up("b")
+    async with joined() as (a, b):
         a.links.send("b", [bulky(1, 33 << 20), numbered(2)])
         await b.until(lambda: b.numbers("a") == [2])
         assert a.links.peers["b"].messages_dropped == 1
@@ -102,9 +72,7 @@ async def test_a_message_above_the_cap_is_dropped_and_the_link_lives():
 @on_both_loops
 async def test_a_broken_link_is_made_again_and_delivers_in_order_at_most_once():
     """Connections break again and again under load; numbers only ever rise."""
-    a, b = LinkNode("a"), LinkNode("b")
-    async with running(a, b), proxied(b) as proxy:
-        a.links.dial("b", *proxy.address)
+    async with proxied() as (a, b, proxy):
         number = 0
         for _ in range(8):
             await a.until_up("b")
@@ -160,10 +128,7 @@ async def test_an_older_connection_that_comes_late_is_refused():
 @on_both_loops
 async def test_a_restarted_process_replaces_the_connection_of_the_dead_one():
     """Its epochs begin anew, and it is let in all the same."""
-    a, b = LinkNode("a"), LinkNode("b")
-    async with running(a, b):
-        join(a, b)
-        await a.until_up("b")
+    async with joined() as (a, b):
         restarted = LinkNode("a")
         async with running(restarted):
             await a.links.stop()
@@ -176,11 +141,7 @@ async def test_a_restarted_process_replaces_the_connection_of_the_dead_one():
 @on_both_loops
 async def test_a_silent_peer_is_reported_and_so_is_its_return():
     """A pause in one direction is noticed by the other end, without any connection breaking."""
-    a, b = LinkNode("a"), LinkNode("b")
-    async with running(a, b), proxied(b) as proxy:
-        a.links.dial("b", *proxy.address)
-        b.links.dial("a", *a.address)
-        await asyncio.gather(a.until_up("b"), b.until_up("a"))
+    async with proxied() as (a, b, proxy):
         proxy.pause()
         await b.until(lambda: ("silent", "a") in b.events)
         proxy.resume()
@@ -191,11 +152,7 @@ async def test_a_silent_peer_is_reported_and_so_is_its_return():
 @on_both_loops
 async def test_a_link_on_which_nothing_gets_through_is_made_anew():
     """The peer is heard but never echoes our beats: the connection is given up."""
-    a, b = LinkNode("a"), LinkNode("b")
-    async with running(a, b), proxied(b) as proxy:
-        a.links.dial("b", *proxy.address)
-        b.links.dial("a", *a.address)
-        await asyncio.gather(a.until_up("b"), b.until_up("a"))
+    async with proxied() as (a, b, proxy):
         proxy.pause()
         await a.until(lambda: ("down", "b") in a.events)
         proxy.resume()
@@ -208,10 +165,7 @@ async def test_a_link_on_which_nothing_gets_through_is_made_anew():
 async def test_the_queue_to_a_stopped_peer_is_bounded_and_recovers():
     """Beyond the bound the peer is down and messages are dropped; once drained it is up again."""
     options = LinkOptions(queue_bytes_max=4 << 20, heartbeat_s=0.02, silence_s=0.2, dead_after_s=30)
-    a, b = LinkNode("a", options), LinkNode("b", options)
-    async with running(a, b), proxied(b) as proxy:
-        a.links.dial("b", *proxy.address)
-        await a.until_up("b")
+    async with proxied(options) as (a, b, proxy):
         proxy.pause()
         sent = 0
         while a.links.connected("b"):
@@ -248,10 +202,7 @@ async def test_an_unwelcome_incarnation_is_refused_on_both_sides():
 @on_both_loops
 async def test_announcements_arrive_on_both_sides_before_any_message():
     """Peers tell their addresses while they shake hands."""
-    a, b = LinkNode("a"), LinkNode("b")
-    async with running(a, b):
-        a.links.dial("b", *b.address)
-        await a.until_up("b")
+    async with joined() as (a, b):
         assert ("b", b"b to a") in a.announcements
         assert ("a", b"a to b") in b.announcements
 
@@ -259,10 +210,7 @@ async def test_announcements_arrive_on_both_sides_before_any_message():
 @on_both_loops
 async def test_a_forgotten_peer_is_neither_dialled_nor_kept():
     """A node that left the cluster leaves nothing behind."""
-    a, b = LinkNode("a"), LinkNode("b")
-    async with running(a, b):
-        join(a, b)
-        await asyncio.gather(a.until_up("b"), b.until_up("a"))
+    async with joined() as (a, _):
         await a.links.forget("b")
         assert "b" not in a.links.peers
         assert not a.links.connected("b")
@@ -271,10 +219,7 @@ async def test_a_forgotten_peer_is_neither_dialled_nor_kept():
 @on_both_loops
 async def test_stopping_lets_queued_messages_leave():
     """The last words of a leader that hands over arrive."""
-    a, b = LinkNode("a"), LinkNode("b")
-    async with running(a, b):
-        join(a, b)
-        await a.until_up("b")
+    async with joined() as (a, b):
         a.links.send("b", [bulky(1, 4 << 20), numbered(2)])
         await a.links.stop()
         await b.until(lambda: b.numbers("a") == [1, 2])

@@ -10,6 +10,7 @@ from consensus.types import Message, Role
 from tests.simulation.clock import NodeClock
 from tests.simulation.codec import copied, through_wire
 from tests.simulation.disk import Disk
+from tests.simulation.host import Host
 from tests.simulation.inspector import Inspector
 from tests.simulation.ledger import Ledger
 from tests.simulation.machine import AppliedHistory
@@ -120,7 +121,7 @@ class Cluster:
         for action in actions:
             action()
 
-    def inspect_message(self, replica: Replica, target: str, message: Message) -> None:
+    def inspect_message(self, replica: Host, target: str, message: Message) -> None:
         """Check what a replica is about to say against its disk."""
         vote = replica.vote
         assert vote is not None

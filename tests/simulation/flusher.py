@@ -13,7 +13,7 @@ from tests.simulation.violation import require
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster
-    from tests.simulation.replica import Replica
+    from tests.simulation.host import Host
 
 T = TypeVar("T")
 
@@ -24,7 +24,7 @@ TELL_S = 0.0002
 class Flusher:
     """At most one flush at a time, for one life of a replica."""
 
-    def __init__(self, replica: Replica, cluster: Cluster) -> None:
+    def __init__(self, replica: Host, cluster: Cluster) -> None:
         self._replica = replica
         self._cluster = cluster
         self._busy = False
