@@ -78,9 +78,9 @@ class Controller:
             try:
                 await self._metadata.propose(command, timeout_s=REGISTER_DEADLINE_S)
             except FloodmarkError as error:
-                _log.warning("registration_failed", node=command.node_id, reason=error.detail)
+                _log.warning("registration_failed", registering=command.node_id, reason=error.detail)
                 return
-            _log.info("node_registered", node=command.node_id, http=command.http)
+            _log.info("node_registered", registered=command.node_id, http=command.http)
 
     def _readmit(self) -> None:
         """Bring back the members that lost their data, in every group that is led here."""

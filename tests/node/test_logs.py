@@ -5,12 +5,17 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
 
 from node import logs
+
+ROOT = Path(__file__).resolve().parents[2]
+LOG_CALL = re.compile(r"\b_?log\.(?:debug|info|warning|error)\((?:[^()]|\([^()]*\))*\)")
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +53,14 @@ def test_json_lines_name_the_node_the_level_and_the_event() -> None:
     )
     assert first["text"] == "a\nb"
     assert "broken" in str(second["exception"])
+
+
+def test_no_event_speaks_of_another_node_as_its_own() -> None:
+    """The field ``node`` is the one that logs: an event that gave it another node's name would lose that."""
+    sources = [path for room in ("node", "consensus", "storage") for path in (ROOT / room).rglob("*.py")]
+    calls = [call for path in sources for call in LOG_CALL.findall(path.read_text())]
+    assert len(calls) > 20
+    assert [call for call in calls if re.search(r"\bnode=", call)] == []
 
 
 def test_the_console_form_is_for_people() -> None:
