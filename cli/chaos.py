@@ -136,7 +136,10 @@ def run_(
     talk(
         f"scenario {chosen.name}, {chosen.nodes} nodes, {chosen.duration_s:g} s, seed {seed}; folder {folder}"
     )
-    return _conclude(run(_run(chosen, folder, seed)), output)
+    try:
+        return _conclude(run(_run(chosen, folder, seed)), output)
+    except asyncio.CancelledError:
+        raise click.Abort from None  # SIGTERM; asyncio makes KeyboardInterrupt of SIGINT by itself
 
 
 @chaos.command("check")

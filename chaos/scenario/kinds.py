@@ -14,6 +14,7 @@ from typing import Any
 
 import chaos.faults
 from chaos.faults.fault import Fault
+from chaos.scenario.table import REQUIRED
 
 AIM_FIELD = "aim"
 
@@ -37,7 +38,7 @@ def _below(cls: type[Fault]) -> Iterator[type[Fault]]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FieldOfFault:
-    """A setting of a kind of fault: its type, and its default where it has one."""
+    """A setting of a kind of fault: its type, and its default, or ``REQUIRED``."""
 
     name: str
     type: Any
@@ -49,10 +50,16 @@ def fields_of(cls: type[Fault]) -> dict[str, FieldOfFault]:
     """A kind's own settings, without where it is aimed at."""
     types = typing.get_type_hints(cls)
     return {
-        field.name: FieldOfFault(field.name, types[field.name], field.default)
+        field.name: FieldOfFault(field.name, types[field.name], _default_of(field))
         for field in dataclasses.fields(cls)
         if field.name != AIM_FIELD and field.init
     }
+
+
+def _default_of(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return REQUIRED if field.default is dataclasses.MISSING else field.default
 
 
 def summary_of(cls: type[Fault]) -> str:

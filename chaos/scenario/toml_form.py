@@ -88,12 +88,14 @@ def _workload(values: dict[str, Any], problems: list[str]) -> Workload:
 def to_toml(scenario: Scenario) -> str:
     """The text that ``parse_scenario`` makes the same scenario of."""
     lines = [
-        f"{field.name} = {_value(value)}"
+        f"{field.name} = {toml_value(value)}"
         for field in dataclasses.fields(Scenario)
         if field.name not in ("workload", "faults") and (value := getattr(scenario, field.name)) is not None
     ]
     lines += ["", "[workload]"]
-    lines += [f"{name} = {_value(value)}" for name, value in dataclasses.asdict(scenario.workload).items()]
+    lines += [
+        f"{name} = {toml_value(value)}" for name, value in dataclasses.asdict(scenario.workload).items()
+    ]
     for timed in scenario.faults:
         lines += ["", "[[fault]]", *_fault_lines(timed)]
     return "\n".join(lines) + "\n"
@@ -111,9 +113,9 @@ def _fault_lines(timed: TimedFault) -> list[str]:
         value = getattr(fault, name)
         if value != field.default:
             members[name] = value
-    return [f"{name} = {_value(value)}" for name, value in members.items()]
+    return [f"{name} = {toml_value(value)}" for name, value in members.items()]
 
 
-def _value(value: Any) -> str:
+def toml_value(value: Any) -> str:
     """JSON's strings, numbers, booleans and lists of these are TOML's too."""
     return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)

@@ -10,6 +10,7 @@ import signal
 from pathlib import Path
 
 import psutil
+import pytest
 
 from chaos.history import FaultBegan, Healed, Leads
 from chaos.history_file import read_history
@@ -66,8 +67,11 @@ async def test_an_isolated_leader_is_survived(toxiproxy_binary: Path, tmp_path: 
     assert f"seed = {folder.name.removeprefix('alone-')}\n" in again
 
 
-async def test_ctrl_c_ends_a_run_and_all_its_processes(toxiproxy_binary: Path, tmp_path: Path) -> None:
-    """On a terminal, where the nodes are shown as they run; its exit code is that of what Ctrl-C ended."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_ends_a_run_and_all_its_processes(
+    number: signal.Signals, toxiproxy_binary: Path, tmp_path: Path
+) -> None:
+    """On a terminal, where the nodes are shown as they run; the exit code is that of what Ctrl-C ends."""
     terminal, shown_on = pty.openpty()
     args = ("run", "no-fault", "--out", tmp_path / "runs")
     process = await chaos(*args, binary=toxiproxy_binary, stderr=shown_on)
@@ -76,7 +80,7 @@ async def test_ctrl_c_ends_a_run_and_all_its_processes(toxiproxy_binary: Path, t
         text = await asyncio.to_thread(_read_until, terminal, "leads orders/")
         children = psutil.Process(process.pid).children(recursive=True)
         assert len(children) >= 4, "three nodes and Toxiproxy"
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         reading = asyncio.create_task(asyncio.to_thread(_read_until, terminal, None))
         code, _, _ = await ended(process)
         text += await reading
@@ -84,6 +88,7 @@ async def test_ctrl_c_ends_a_run_and_all_its_processes(toxiproxy_binary: Path, t
         os.close(terminal)
     assert code == 130, text
     assert "records/s" in text
+    assert "Traceback" not in text
     _, alive = await asyncio.to_thread(psutil.wait_procs, children, timeout=20)
     assert alive == []
 

@@ -7,9 +7,9 @@ import pytest
 from chaos.faults import Aim, Cut, Kill, Target
 from chaos.scenario.builtin import builtin_names, builtin_scenario
 from chaos.scenario.errors import ScenarioInvalid
-from chaos.scenario.kinds import kinds
+from chaos.scenario.kinds import fields_of, kinds
 from chaos.scenario.model import TimedFault
-from chaos.scenario.toml_form import parse_scenario, to_toml
+from chaos.scenario.toml_form import parse_scenario, to_toml, toml_value
 
 FAULT = 'name = "x"\n[[fault]]\nat_s = 1\nfor_s = 2\n'
 
@@ -142,3 +142,14 @@ def test_kinds_are_found_by_themselves() -> None:
     """Every concrete fault is known by its kind, and the classes they share are none."""
     assert {"kill", "cut", "rolling restart"} <= kinds().keys()
     assert all(cls.kind == kind for kind, cls in kinds().items())
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_every_kind_can_be_named_in_a_scenario(kind: str) -> None:
+    """With nothing but its defaults; its settings have types that TOML can hold."""
+    scenario = parse_scenario(FAULT + f'kind = "{kind}"\n')
+    assert type(scenario.faults[0].fault) is kinds()[kind]
+    settings = {name: field.default for name, field in fields_of(kinds()[kind]).items()}
+    text = "".join(f"{name} = {toml_value(value)}\n" for name, value in settings.items())
+    assert parse_scenario(FAULT + f'kind = "{kind}"\n{text}') == scenario
+    assert parse_scenario(to_toml(scenario)) == scenario
