@@ -21,8 +21,8 @@ from floodmark import batch
 from floodmark.record import Record
 
 from node.http.app import create_app
+from node.http.limits import HttpLimits
 from node.http.server import HttpServer
-from node.http.settings import HttpSettings
 from tests.http.memory_broker import MemoryCluster
 
 SECONDS = 3.0
@@ -39,7 +39,7 @@ def serve(pipe: Connection) -> None:
 
     async def run() -> None:
         cluster = MemoryCluster(budget_bytes=1 << 30)
-        server = HttpServer(create_app(cluster.brokers["n1"], HttpSettings()))
+        server = HttpServer(create_app(cluster.brokers["n1"], HttpLimits()))
         host, port = await server.start("127.0.0.1", 0)
         pipe.send(f"http://{host}:{port}")
         await asyncio.to_thread(pipe.recv)

@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from consensus.types import GroupOptions
+from node.http.limits import HttpLimits
 
 DEFAULT_HTTP_PORT = 7070
 DEFAULT_PEER_PORT = 7170
@@ -58,22 +59,13 @@ class ClusterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Other addresses to dial peers by (a proxy, a tunnel): node id -> host:port."""
 
 
-class LimitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where this process says no, so that it never grows without bound."""
+class LimitSettings(HttpLimits, frozen=True, forbid_unknown_fields=True):
+    """Where this process says no, so that it never grows without bound; the limits of HTTP included."""
 
     inflight_partition_bytes: int = 64 << 20
     """Batches of one partition that wait for their acknowledgement."""
     inflight_node_bytes: int = 256 << 20
     """Request bodies held by this process at once."""
-    connections_max: int = 4_096
-    connections_per_address_max: int = 1_024
-    body_bytes_max: int = 16 << 20
-    """One HTTP request body."""
-    fetch_bytes_max: int = 8 << 20
-    """One HTTP answer to a fetch; at least one batch is always answered."""
-    header_timeout_s: float = 10.0
-    wait_s_max: float = 60.0
-    """Longest long-poll."""
     producers_per_partition_max: int = 10_000
     """Idempotent producers that a partition remembers; the longest silent are forgotten first."""
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from node import settings_limits
 from node.settings import ClusterSettings, InvalidSettings, Settings
 
 _NODE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -138,14 +139,7 @@ def _secret(cluster: ClusterSettings) -> Iterator[str]:
 
 
 def _numbers(settings: Settings) -> Iterator[str]:
-    limits = settings.limits
-    for name in limits.__struct_fields__:
-        if getattr(limits, name) <= 0:
-            yield f"limits.{name} = {getattr(limits, name)}: it must be above 0"
-    if limits.inflight_partition_bytes < 8 << 20:
-        yield "limits.inflight_partition_bytes: one record batch has up to 8388608 bytes; use at least that"
-    if limits.inflight_node_bytes < limits.body_bytes_max:
-        yield "limits.inflight_node_bytes must be at least limits.body_bytes_max: one body must fit"
+    yield from settings_limits.problems(settings.limits)
     if not 1 <= settings.storage.fsync_threads <= 64:
         yield f"storage.fsync_threads = {settings.storage.fsync_threads}: use 1 to 64"
     if settings.storage.retention_interval_s <= 0:

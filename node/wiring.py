@@ -18,7 +18,6 @@ from node.controller import Controller
 from node.http.app import create_app
 from node.http.context import CONTEXT
 from node.http.server import HttpServer
-from node.http.settings import HttpSettings
 from node.identity import NodeIdentity
 from node.local_broker import LocalBroker
 from node.metadata.group import Metadata, initial_membership
@@ -126,7 +125,7 @@ def build(
     machine.on_change = changed
     presence.on_change = controller.nudge
     builder.on_metadata_commit = controller.nudge
-    app = create_app(broker, http_settings(settings))
+    app = create_app(broker, settings.limits)
     app[CONTEXT].wall_ms = around.wall_ms
     for collector in [*builder.metrics.collectors, HostCollector(host, replicas.local, lambda: budget.used)]:
         app[CONTEXT].metrics.register(collector)
@@ -153,17 +152,4 @@ def build(
         builder=builder,
         machine=machine,
         fs=around.fs,
-    )
-
-
-def http_settings(settings: Settings) -> HttpSettings:
-    """The HTTP room's part of the settings."""
-    limits = settings.limits
-    return HttpSettings(
-        body_bytes_max=limits.body_bytes_max,
-        connections_max=limits.connections_max,
-        connections_per_address_max=limits.connections_per_address_max,
-        fetch_bytes_max=limits.fetch_bytes_max,
-        head_timeout_s=limits.header_timeout_s,
-        wait_s_max=limits.wait_s_max,
     )

@@ -6,13 +6,13 @@ import resource
 
 from floodmark.errors import Unavailable
 
-from node.http.settings import HttpSettings
+from node.http.limits import HttpLimits
 
 
 class Admission:
     """Counts connections. One address is one client, as far as that can be told."""
 
-    def __init__(self, settings: HttpSettings) -> None:
+    def __init__(self, settings: HttpLimits) -> None:
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         spare = max(1, descriptors - settings.file_descriptors_reserve)
         self.limit = min(settings.connections_max, spare)

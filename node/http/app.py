@@ -13,15 +13,15 @@ from node.http.context import CONTEXT, HttpContext
 from node.http.express import EXPRESS, Express
 from node.http.fetch import PartitionFetch
 from node.http.fetch_topic import TopicFetch
+from node.http.limits import HttpLimits
 from node.http.metrics import HttpMetrics
 from node.http.middleware import outermost
 from node.http.produce import PartitionProduce
 from node.http.produce_topic import TopicProduce
-from node.http.settings import HttpSettings
 from node.http.topics import Topics
 
 
-def create_app(broker: Broker, settings: HttpSettings) -> web.Application:
+def create_app(broker: Broker, settings: HttpLimits) -> web.Application:
     """All routes over ``broker``. More metrics: ``app[CONTEXT].metrics.register(collector)``."""
     context = HttpContext(
         broker=broker,

@@ -19,7 +19,7 @@ from floodmark.errors import FloodmarkError, InvalidRequest, RequestTimeout, Ser
 
 from node.http import problems
 from node.http.admission import Admission
-from node.http.settings import HttpSettings
+from node.http.limits import HttpLimits
 
 if TYPE_CHECKING:
     from node.http.express import Express
@@ -51,7 +51,7 @@ class Connection(RequestHandler):
     def __init__(
         self,
         manager: Server,
-        settings: HttpSettings,
+        settings: HttpLimits,
         admission: Admission,
         express: Express,
         **kwargs: Any,
@@ -191,9 +191,9 @@ class Connection(RequestHandler):
             transport.abort()
             return "slow_reader"
         settings = self._settings
-        if self._head_since is not None and now - self._head_since > settings.head_timeout_s:
+        if self._head_since is not None and now - self._head_since > settings.header_timeout_s:
             if not self._request_in_progress:
-                late = RequestTimeout(f"the request's head took longer than {settings.head_timeout_s:g} s")
+                late = RequestTimeout(f"the request's head took longer than {settings.header_timeout_s:g} s")
                 transport.write(problems.raw_answer(late))
                 self.force_close()
                 return "slow_head"
@@ -262,7 +262,7 @@ class ConnectionServer(Server):
     """Makes ``Connection`` objects for the listening sockets."""
 
     def __init__(
-        self, plain: Server, settings: HttpSettings, admission: Admission, express: Express, **kwargs: Any
+        self, plain: Server, settings: HttpLimits, admission: Admission, express: Express, **kwargs: Any
     ) -> None:
         super().__init__(plain.request_handler, request_factory=plain.request_factory)
         self._settings = settings

@@ -18,9 +18,9 @@ from floodmark.errors import TooManyRequests, UnknownPartition, UnknownTopic
 from node.broker import Broker, Partition, TopicInfo
 from node.budget import ByteBudget
 from node.http.connection import Connection
+from node.http.limits import HttpLimits
 from node.http.metrics import HttpMetrics
 from node.http.refusals import Refusals
-from node.http.settings import HttpSettings
 
 _CATCH_UP_S: Final = 2.0
 T = TypeVar("T")
@@ -31,7 +31,7 @@ class HttpContext:
     """The node, its settings, and what is kept between requests."""
 
     broker: Broker
-    settings: HttpSettings
+    settings: HttpLimits
     metrics: HttpMetrics
     responses: ByteBudget
     wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000

@@ -20,11 +20,11 @@ from node.broker import Bounds, Fetched, Partition
 from node.http import positions
 from node.http.context import HttpContext
 from node.http.forward import LEADER, to_partition_leader
+from node.http.limits import HttpLimits
 from node.http.media import Media, answer_media
 from node.http.query import capped, duration_s, flag, partition_number, query_of, topic_name
 from node.http.reader import Reader
 from node.http.records_out import Slice, document, slices
-from node.http.settings import HttpSettings
 from node.http.stream import stream
 
 QUERY: Final = frozenset({"from", "max_records", "max_bytes", "wait", "follow"})
@@ -37,7 +37,7 @@ class Asked:
 
     __slots__ = ("follow", "max_bytes", "max_records", "max_records_given", "media", "wait_s")
 
-    def __init__(self, query: Mapping[str, str], settings: HttpSettings, media: Media) -> None:
+    def __init__(self, query: Mapping[str, str], settings: HttpLimits, media: Media) -> None:
         self.media = media
         self.max_bytes = capped(
             query, "max_bytes", default=settings.fetch_bytes, cap=settings.fetch_bytes_max

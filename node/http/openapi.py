@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from node.http.limits import HttpLimits
 from node.http.media import ANSWERS, BODIES, Media
-from node.http.settings import HttpSettings
 
 _DURATION: Final = {"type": "string", "pattern": "^(0|[0-9]{1,15}(ms|s|m|h))$"}
 _POSITIVE: Final = {"type": "integer", "minimum": 1}
@@ -14,7 +14,7 @@ _OBJECT: Final = {"type": "object"}
 _TEXT: Final = {"type": "string"}
 
 
-def document(settings: HttpSettings) -> dict[str, Any]:
+def document(settings: HttpLimits) -> dict[str, Any]:
     """The OpenAPI 3.1 document."""
     topic = _path("topic", {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,249}$"})
     partition = _path("partition", {"type": "integer", "minimum": 0, "maximum": 999})

@@ -8,8 +8,8 @@ import pytest
 from floodmark import Client
 
 from node.http.app import create_app
+from node.http.limits import HttpLimits
 from node.http.server import HttpServer
-from node.http.settings import HttpSettings
 from tests.client.front import Front
 from tests.http.memory_broker import MemoryCluster
 
@@ -20,7 +20,7 @@ async def nodes() -> AsyncIterator[MemoryCluster]:
     cluster = MemoryCluster(3)
     servers = []
     for name, broker in cluster.brokers.items():
-        server = HttpServer(create_app(broker, HttpSettings()))
+        server = HttpServer(create_app(broker, HttpLimits()))
         host, port = await server.start("127.0.0.1", 0)
         cluster.urls[name] = f"http://{host}:{port}"
         servers.append(server)

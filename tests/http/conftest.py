@@ -12,8 +12,8 @@ import aiohttp
 import pytest
 
 from node.http.app import create_app
+from node.http.limits import HttpLimits
 from node.http.server import HttpServer
-from node.http.settings import HttpSettings
 from tests.http.memory_broker import MemoryBroker, MemoryCluster
 
 
@@ -61,7 +61,7 @@ class Harness:
         host, _, port = self.cluster.urls["n1"].removeprefix("http://").partition(":")
         return host, int(port)
 
-    async def start(self, node: str, settings: HttpSettings) -> None:
+    async def start(self, node: str, settings: HttpLimits) -> None:
         """Run one node."""
         server = HttpServer(create_app(self.cluster.brokers[node], settings))
         host, port = await server.start("127.0.0.1", 0)
@@ -98,9 +98,9 @@ class Harness:
 
 
 @pytest.fixture
-def settings() -> HttpSettings:
+def settings() -> HttpLimits:
     """What the servers run with; tests override it."""
-    return HttpSettings()
+    return HttpLimits()
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def node_count() -> int:
 
 
 @pytest.fixture
-async def http(settings: HttpSettings, node_count: int) -> AsyncIterator[Harness]:
+async def http(settings: HttpLimits, node_count: int) -> AsyncIterator[Harness]:
     """Running nodes over one truth in memory."""
     harness = Harness(MemoryCluster(node_count))
     for node in list(harness.cluster.urls):

@@ -12,7 +12,7 @@ from floodmark import batch
 from floodmark.record import Record
 
 from node.http.admission import Admission
-from node.http.settings import HttpSettings
+from node.http.limits import HttpLimits
 from tests.http.conftest import Harness, until
 
 RECORDS = "/v1/topics/t/partitions/0/records"
@@ -21,10 +21,10 @@ GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
 
 
 @pytest.fixture
-def settings() -> HttpSettings:
+def settings() -> HttpLimits:
     """Short deadlines and few places."""
-    return HttpSettings(
-        head_timeout_s=0.2,
+    return HttpLimits(
+        header_timeout_s=0.2,
         body_window_s=0.2,
         write_stall_s=0.2,
         idle_timeout_s=30.0,
@@ -100,9 +100,9 @@ async def test_connections_beyond_the_cap_are_refused(http: Harness) -> None:
 
 def test_the_cap_leaves_file_descriptors_to_the_log() -> None:
     """Never more connections than the process may have files, less the reserve; per address fewer."""
-    reserve = HttpSettings(connections_max=1 << 40, file_descriptors_reserve=10)
+    reserve = HttpLimits(connections_max=1 << 40, file_descriptors_reserve=10)
     assert Admission(reserve).limit < 1 << 40
-    few = Admission(HttpSettings(connections_max=3, connections_per_address_max=2))
+    few = Admission(HttpLimits(connections_max=3, connections_per_address_max=2))
     assert [few.admit(address) is None for address in "aaabc"] == [True, True, False, True, False]
     few.release("a")
     assert few.admit("a") is None

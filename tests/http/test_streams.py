@@ -10,7 +10,7 @@ import aiohttp
 import msgspec
 import pytest
 
-from node.http.settings import HttpSettings
+from node.http.limits import HttpLimits
 from tests.http.conftest import Harness
 
 RECORDS = "/v1/topics/t/partitions/0/records"
@@ -19,9 +19,9 @@ EVENTS = {"Accept": "text/event-stream"}
 
 
 @pytest.fixture
-def settings() -> HttpSettings:
+def settings() -> HttpLimits:
     """Comments at once, so that a test need not wait for one."""
-    return HttpSettings(keep_alive_comment_s=0.05)
+    return HttpLimits(keep_alive_comment_s=0.05)
 
 
 @pytest.fixture(params=[1, 2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from node import settings_rules, settings_sources
 from node.settings import InvalidSettings, Settings
 
+ROOT = Path(__file__).parents[2]
 FILE = """
 [node]
 id = "n1"
@@ -103,7 +105,14 @@ def test_all_problems_are_told_at_once_each_with_its_field() -> None:
         ({"raft.heartbeat_s": "0.4"}, "raft: 3 heartbeats"),
         ({"raft.heartbeat_s": "soon"}, "raft.heartbeat_s: Expected"),
         ({"limits.connections_max": 0}, "limits.connections_max"),
-        ({"limits.inflight_node_bytes": 1 << 20}, "limits.inflight_node_bytes"),
+        ({"limits.inflight_node_bytes": 1 << 20}, "at most limits.inflight_node_bytes"),
+        ({"limits.write_stall_s": "nan"}, "limits.write_stall_s"),
+        ({"limits.wait_s_max": "inf"}, "limits.wait_s_max"),
+        ({"limits.body_bytes_per_s_min": -1}, "limits.body_bytes_per_s_min"),
+        ({"limits.sweep_s": 20.0}, "limits.sweep_s must be at most limits.header_timeout_s"),
+        ({"limits.fetch_bytes_max": 1000}, "limits.fetch_bytes must be at most limits.fetch_bytes_max"),
+        ({"limits.responses_bytes_max": 1 << 20}, "limits.fetch_bytes_max must be at most"),
+        ({"limits.inflight_partition_bytes": 1}, "limits.inflight_partition_bytes: one record batch"),
         ({"storage.fsync_threads": 0}, "storage.fsync_threads"),
         ({"log.level": "loud"}, "log.level"),
     ],
@@ -111,6 +120,15 @@ def test_all_problems_are_told_at_once_each_with_its_field() -> None:
 def test_a_bad_value_names_its_field(tmp_path: Path, flags: dict[str, Any], named: str) -> None:
     """One wrong value, one message."""
     assert named in problems(write(tmp_path), flags=flags)
+
+
+def test_every_setting_is_described_for_operators() -> None:
+    """None is missing in docs/OPERATIONS.md, those of HTTP included."""
+    text = (ROOT / "docs" / "OPERATIONS.md").read_text()
+    sections = typing.get_type_hints(Settings)
+    names = [f"{section}.{key}" for section, kind in sections.items() for key in kind.__struct_fields__]
+    assert "limits.body_window_s" in names
+    assert [name for name in names if f"`{name}`" not in text] == []
 
 
 def test_a_file_that_can_not_be_used_says_why(tmp_path: Path) -> None:

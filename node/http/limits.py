@@ -1,23 +1,30 @@
-"""Limits and deadlines of the HTTP side. Every one has a default that suits a node of a small cluster."""
+"""Limits and deadlines of the HTTP side, as operators set them in the table ``limits``.
+
+Every one has a default that suits a node of a small cluster. What must hold between them is in
+node/settings_rules.py.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpSettings:
+class HttpLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Sizes are in bytes and times in seconds, as the names say."""
 
     body_bytes_max: int = 16 << 20
     """A request's body, as sent and after decompression. A JSON body is larger than its record batch."""
     produce_timeout_s: float = 10.0
+    """For a produce that names no ``timeout``."""
     produce_timeout_s_max: float = 60.0
     wait_s_max: float = 60.0
     """A longer ``wait`` of a long poll is cut to this."""
     fetch_bytes: int = 1 << 20
+    """For a fetch that names no ``max_bytes``."""
     fetch_bytes_max: int = 8 << 20
+    """One answer to a fetch; at least one batch is always answered."""
     fetch_records: int = 10_000
+    """For a fetch that names no ``max_records``."""
     fetch_records_max: int = 100_000
     stream_bytes: int = 256 << 10
     """How much of a log a stream reads at a time."""
@@ -29,7 +36,7 @@ class HttpSettings:
     line_bytes_max: int = 8190
     header_bytes_max: int = 8190
     headers_max: int = 128
-    head_timeout_s: float = 10.0
+    header_timeout_s: float = 10.0
     """From a request's first byte (or the connection's start) to the end of its headers."""
     body_window_s: float = 10.0
     body_bytes_per_s_min: int = 1024

@@ -1,0 +1,40 @@
+"""What must hold for the limits, alone and between them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Final
+
+from floodmark.limits import BATCH_BYTES_MAX
+
+from node.settings import LimitSettings
+
+NOT_ABOVE: Final = (
+    ("produce_timeout_s", "produce_timeout_s_max", "the default is itself a timeout that can be asked for"),
+    ("fetch_bytes", "fetch_bytes_max", "the default is itself a size that can be asked for"),
+    ("fetch_records", "fetch_records_max", "the default is itself a count that can be asked for"),
+    ("fetch_bytes_max", "responses_bytes_max", "one answer must fit"),
+    ("stream_bytes", "responses_bytes_max", "one page must fit"),
+    ("body_bytes_max", "inflight_node_bytes", "one body must fit"),
+    ("sweep_s", "header_timeout_s", "connections are looked at that often only"),
+    ("sweep_s", "body_window_s", "connections are looked at that often only"),
+    ("sweep_s", "write_stall_s", "connections are looked at that often only"),
+)
+"""(one, another, why): the one is at most the other."""
+
+
+def problems(limits: LimitSettings) -> Iterator[str]:
+    """One line for each, naming the field."""
+    for name in limits.__struct_fields__:
+        value = getattr(limits, name)
+        if not 0 < value < math.inf:
+            yield f"limits.{name} = {value}: it must be a number above 0"
+    for low, high, why in NOT_ABOVE:
+        if getattr(limits, low) > getattr(limits, high):
+            yield f"limits.{low} must be at most limits.{high} ({getattr(limits, high)}): {why}"
+    if limits.inflight_partition_bytes < BATCH_BYTES_MAX:
+        yield (
+            f"limits.inflight_partition_bytes: one record batch has up to {BATCH_BYTES_MAX} bytes; "
+            "use at least that"
+        )
