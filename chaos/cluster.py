@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,6 +17,9 @@ from chaos.machines import Machines
 from chaos.toxiproxy.server import ToxiproxyServer
 from chaos.view import View
 from local.cluster import LocalCluster
+
+_IN_ORDER = (0, None, -signal.SIGTERM)
+"""Told to stop while Python still loads it, a node has not taken SIGTERM over yet, and is ended by it."""
 
 
 class ChaosCluster:
@@ -75,7 +79,7 @@ class ChaosCluster:
                 # A node that stands still can not hear: it is let go for its end.
                 self.processes.resume(*up)
                 codes = await self.processes.stop(*up) if up else {}
-                self._deaths.update({name: code for name, code in codes.items() if code})
+                self._deaths.update({name: code for name, code in codes.items() if code not in _IN_ORDER})
             else:
                 await self.processes.kill(*up)
 

@@ -41,3 +41,16 @@ async def test_a_rolling_restart_of_all_nodes(toxiproxy_binary: Path, tmp_path: 
             await cluster.ready()
         await ledger.check(cluster.urls)
         assert not ledger.unsettled
+
+
+async def test_a_node_that_is_stopped_while_it_starts_has_not_died(
+    toxiproxy_binary: Path, tmp_path: Path
+) -> None:
+    """SIGTERM ends a process that Python still loads: nothing of it was running, and it starts again."""
+    async with running(tmp_path, toxiproxy_binary) as (cluster, _):
+        await cluster.hold_down("kill", "n1")
+        await cluster.let_up("kill", "n1")
+        await cluster.hold_down("stop", "n1", gently=True)
+        assert cluster.died() == {}
+        await cluster.let_up("stop", "n1")
+        await cluster.ready()
