@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from consensus.disk_threads import DiskThreads, Done
-from consensus.group import Group
 from consensus.host_types import Slot
 from storage.errors import LogFailed, OutOfRange, StorageError
 from storage.log import Log
@@ -61,7 +60,7 @@ class DiskWork:
         """Save term and vote of a group that stands still for it; after what a thread does for it now."""
         if not slot.io_running:
             group = slot.group
-            self._begin(slot, group.save_vote, lambda _, error: _vote_saved(group, error))
+            self._begin(slot, group.save_vote, lambda _, error: self._vote_saved(slot, error))
 
     async def checkpoint(self, slot: Slot) -> None:
         """Store the group's state, and let the next start scan from there."""
@@ -112,7 +111,12 @@ class DiskWork:
 
     async def _guarded(self, slot: Slot, work: Callable[[], object]) -> None:
         future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        self._begin(slot, work, lambda result, error: _settle(future, result, error))
+
+        def done(result: object, error: BaseException | None) -> None:
+            _settle(future, result, error)
+            self._wake(slot)
+
+        self._begin(slot, work, done)
         try:
             # A caller that is cancelled does not end what a thread does.
             await future
@@ -130,8 +134,6 @@ class DiskWork:
             waiting, slot.on_io_done = slot.on_io_done, []
             for callback in waiting:
                 callback()
-            # What was buffered meanwhile is flushed after the next step.
-            self._wake(slot)
 
         self._threads.submit(work, ended)
 
@@ -141,16 +143,20 @@ class DiskWork:
             slot.dirty_since = time.monotonic()
             self._on_flush(slot.group.group_id, flushed.seconds)
             slot.group.log.mark_synced()
-            slot.group.flushed(flushed.durable_index)
+            # What was buffered meanwhile is flushed after the next step.
+            is_due = slot.group.flushed(flushed.durable_index)
         else:
             slot.group.flush_failed(_failure(error))
+            is_due = True
+        if is_due:
+            self._wake(slot)
 
-
-def _vote_saved(group: Group, error: BaseException | None) -> None:
-    if error is None:
-        group.vote_saved()
-    else:
-        group.flush_failed(_failure(error))
+    def _vote_saved(self, slot: Slot, error: BaseException | None) -> None:
+        if error is None:
+            slot.group.vote_saved()
+        else:
+            slot.group.flush_failed(_failure(error))
+        self._wake(slot)
 
 
 def _failure(error: BaseException) -> StorageError:

@@ -97,6 +97,8 @@ class Engine(pysyncobj.SyncObj):  # type: ignore[misc] # the library is untyped
         self._random = random
         self._counting = False
         self._has_commands = False
+        self._has_news = True
+        self._durable_at_tick = -1
         self._nodes: dict[str, Node] = {}
         conf = pysyncobj.SyncObjConf(journalFile=journal, **settings(options, leader_fallback_s))
         super().__init__(self._node(node_id), [], conf, transport=_Collector(driver))
@@ -167,14 +169,28 @@ class Engine(pysyncobj.SyncObj):  # type: ignore[misc] # the library is untyped
 
     def tick(self) -> None:
         """Look at the deadlines; on a leader, count acknowledgements and commit."""
+        if not self._tick_is_due():
+            return
         self._counting = self.is_leader
+        self._durable_at_tick = self._journal.countable_index
         try:
             self.doTick(0.0)
         finally:
             self._counting = False
 
+    def _tick_is_due(self) -> bool:
+        """Whether the library would find anything to do. Its tick costs more than all else in a step."""
+        if not self.is_leader:
+            return bool(self._SyncObj__raftElectionDeadline < _Time.now)
+        # Whether enough have answered lately is looked at with every heartbeat.
+        if self._has_news or self._SyncObj__newAppendEntriesTime < _Time.now:
+            self._has_news = False
+            return True
+        return self._durable_at_tick != self._journal.countable_index
+
     def deliver(self, source: str, message: dict[str, Any]) -> None:
         """Take in one message that has passed all checks."""
+        self._has_news = True
         self._SyncObj__onMessageReceived(self._node(source), message)
 
     def enqueue(self, command: object) -> None:
@@ -241,6 +257,7 @@ class Engine(pysyncobj.SyncObj):  # type: ignore[misc] # the library is untyped
 
     def set_members(self, voters: Iterable[str], learners: Iterable[str]) -> None:
         """Who counts (without this replica itself), and who only receives."""
+        self._has_news = True
         counting = {self._node(name) for name in voters}
         receiving = {self._node(name) for name in learners}
         before: set[Node] = self._SyncObj__otherNodes | self._SyncObj__readonlyNodes

@@ -112,9 +112,10 @@ class Group(GroupDisk):
             )
         return self.propose(FrameKind.MEMBERSHIP, members.encode(membership), append_time=0)
 
-    def receive(self, source: str, message: Message) -> None:
-        """Queue a message of another replica for the next step."""
+    def receive(self, source: str, message: Message) -> bool:
+        """Queue a message of another replica; whether a step is due, or it can wait for the next one."""
         self._inbox.append((source, message))
+        return not self._parts.can_wait(source, message)
 
     def peer_up(self, node: str) -> None:
         """A new connection to ``node`` stands; nothing that was sent before will arrive any more."""
@@ -160,10 +161,11 @@ class Group(GroupDisk):
         self._begin()
         return self._parts.transfer.start(to)
 
-    def flushed(self, durable_index: int) -> None:
-        """``log.sync()`` has returned this; what waited for it goes on in the next step."""
+    def flushed(self, durable_index: int) -> bool:
+        """``log.sync()`` has returned this; whether a step is due, in which what waited for it goes on."""
         assert durable_index >= 0, "an index"
         self._parts.was_flushed = True
+        return bool(self._inbox) or self.needs_flush or self._parts.flush_decides
 
     def flush_failed(self, error: StorageError) -> None:
         """A write or fsync of the log or the vote failed: this replica is of no more use."""

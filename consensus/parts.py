@@ -23,7 +23,7 @@ from consensus.replication import Replication
 from consensus.restart import restored
 from consensus.safeguards import Safeguard
 from consensus.transfer import Transfer
-from consensus.types import GroupOptions, Membership, StateMachine
+from consensus.types import GroupOptions, Membership, Message, StateMachine
 from storage.log import Log
 from storage.vote import VoteFile
 
@@ -100,6 +100,25 @@ class Parts:
         """Every call from outside starts with the time."""
         self.core.now = now
         Engine.at(now)
+
+    def can_wait(self, source: str, message: Message) -> bool:
+        """Whether nothing depends on a message yet: a leader's own fsync, which will, is not done, or was
+        all that was missing. A commit has two followers' acknowledgements, and needs one.
+        """
+        core = self.core
+        if message.kind != "ack" or not core.engine.is_leader or core.asleep:
+            return False
+        if not self.reads.is_idle or core.transfer_target is not None:
+            return False
+        commit = core.engine.commit_index
+        decides = message.fields["next_index"] - 1 > commit and self.journal.countable_index > commit
+        return not decides and self.replication.expects(source, message.fields)
+
+    @property
+    def flush_decides(self) -> bool:
+        """Whether there is something to do, now that more is durable here."""
+        core = self.core
+        return not core.engine.is_leader or self.replication.commit_may_rise or self.applier.is_behind
 
     def turn(self) -> None:
         """The part of a step after its messages: time passes, and what is decided is done."""

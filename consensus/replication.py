@@ -142,6 +142,28 @@ class Replication:
         peer = self.peers.get(name)
         return peer is not None and peer.trusted is False
 
+    def expects(self, source: str, fields: dict[str, Any]) -> bool:
+        """Whether an acknowledgement is one of those that only say that all goes well."""
+        peer = self.peers.get(source)
+        return (
+            peer is not None
+            and fields["success"]
+            and fields["trusted"]
+            and not fields["reset"]
+            and fields["term"] == self._core.engine.term == self._term
+            and peer.trusted is True
+            and not peer.probing
+            and peer.next > self._core.log.last_index
+        )
+
+    @property
+    def commit_may_rise(self) -> bool:
+        """Whether enough voters besides this one have something that is not committed."""
+        members, commit = self._core.members, self._core.engine.commit_index
+        voters = members.other_voters
+        ahead = sum(1 for name in voters if name in self.peers and self.peers[name].match > commit)
+        return ahead + 1 >= members.current.quorum
+
     def on_ack(self, source: str, fields: dict[str, Any]) -> None:
         """An acknowledgement of this term (the checks have seen to that)."""
         core = self._core

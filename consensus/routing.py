@@ -28,8 +28,7 @@ def link_hooks(slots: Mapping[int, Slot], wake: Callable[[Slot], None], hooks: H
         for group_id, message in messages:
             # A group that is not here (yet, or any more) misses messages, as on a lossy link.
             slot = slots.get(group_id)
-            if slot is not None:
-                slot.group.receive(peer, message)
+            if slot is not None and slot.group.receive(peer, message):
                 wake(slot)
 
     return LinkHooks(
