@@ -49,6 +49,7 @@ class Builder:
         self.failure: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self.leadership_changed = asyncio.Event()
         self.on_metadata_commit: Callable[[], None] = lambda: None
+        self.on_replica_failed: Callable[[int], None] = lambda _group: None
 
     def hooks(self, presence: Presence) -> HostHooks:
         """For the host."""
@@ -119,10 +120,9 @@ class Builder:
         if group == METADATA_GROUP:
             self.on_metadata_commit()
 
-    def _on_group_failed(self, group: int, error: Exception) -> None:
+    def _on_group_failed(self, group: int, _error: Exception) -> None:
         self.metrics.failed_replicas.inc()
-        if group == METADATA_GROUP:
-            self.fail(error)
+        self.on_replica_failed(group)
 
     def _on_flush(self, group: int, seconds: float) -> None:
         self.metrics.flush_seconds.observe(seconds)

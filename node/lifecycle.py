@@ -22,13 +22,11 @@ import structlog
 from consensus.types import Role
 from node.http.context import CONTEXT
 from node.identity import NodeIdentity, Standing, save_standing
-from node.metadata.group import SEGMENT_BYTES
 from node.metadata.state import METADATA_GROUP
 from node.settings import Settings
 from node.settings_rules import split_address
 from node.wiring import Parts
 from storage.errors import LogFailed
-from storage.options import LogOptions
 
 HAND_OVER_S: Final = 3.0
 HAND_OVER_STUCK_S: Final = 1.0
@@ -91,12 +89,8 @@ class Lifecycle:
         loop = asyncio.get_running_loop()
         present = await loop.run_in_executor(parts.executor, parts.store.sweep)
         known = METADATA_GROUP in parts.registry.groups
-        options = LogOptions(segment_bytes=SEGMENT_BYTES, tail_bytes_max=SEGMENT_BYTES)
-        opened = parts.store.open(METADATA_GROUP, options, known=known, wiped=standing is Standing.WIPED)
-        group = parts.builder.group(METADATA_GROUP, opened, parts.machine, parts.metadata.membership)
-        parts.registry.created([METADATA_GROUP])
-        parts.store.settle(METADATA_GROUP)
-        parts.metadata.join(group)
+        await parts.metadata_replica.join(known=known, wiped=standing is Standing.WIPED)
+        self._spawn(parts.metadata_replica.keep())
         if not known:
             parts.builder.campaign_early(
                 parts.host, METADATA_GROUP, self._settings.initial_nodes[0], new=True

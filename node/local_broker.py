@@ -166,6 +166,7 @@ class LocalBroker:
             current=self._metadata.is_current,
             registered=self.node_id in self._metadata.state.nodes,
             opening=self._replicas.opening,
+            broken=self._replicas.broken,
             waiting_for=self._presence.unheard,
         )
         return Health(ready=not reasons, reasons=reasons)

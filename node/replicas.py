@@ -2,6 +2,9 @@
 
 One task looks whenever the metadata changed. It is safe to look at any time and to be cut short anywhere:
 what a look did not do, the next one does.
+
+A replica whose disk failed is closed at once, so that this node asks others who leads the partition, and
+opened anew after a while, as after a restart: what was durable is there, and nothing else was promised.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ from typing import Final, ParamSpec, Protocol, TypeVar
 import structlog
 
 from consensus.host import GroupHost
+from node.backoff import Backoff
+from node.identity import IdentityProblem
 from node.metadata.machine import MetadataMachine
 from node.metadata.state import MetadataState, PartitionEntry, TopicEntry
 from node.partition import Replica
@@ -25,7 +30,6 @@ from storage.options import LogOptions
 
 OPEN_AT_ONCE: Final = 64
 """Replicas opened and registered together: one fsync of the registry for all of them."""
-RETRY_S: Final = 2.0
 LOG_TAIL_BYTES_MAX: Final = 4 << 20
 """Recent frames in memory per replica: enough for followers that keep up; others read from the page cache."""
 
@@ -71,6 +75,10 @@ class Replicas:
         self._executor = executor
         self._on_added = on_added
         self._on_removed = on_removed
+        self._backoff = Backoff()
+        self._broken: dict[int, Exception] = {}
+        """Those that were closed because they failed, and why; until they are open again."""
+        self._resting: set[int] = set()
         self._changed = asyncio.Event()
         self._changed.set()
         self._looked = asyncio.Condition()
@@ -86,14 +94,17 @@ class Replicas:
             await self._changed.wait()
             self._changed.clear()
             wanted = dict(wanted_here(self._machine.state, self._node_id))
-            failed = await self._add(wanted)
+            await self._close_failed()
+            await self._add(wanted)
             stale |= self.local.keys()
             stale -= await self._remove(gone(stale, wanted, self._machine.state))
             async with self._looked:
                 self._looked.notify_all()
-            if failed:
-                await asyncio.sleep(RETRY_S)
-                self._changed.set()
+
+    @property
+    def broken(self) -> int:
+        """How many replicas do not run because of their disk."""
+        return len(self._broken)
 
     async def started(self) -> None:
         """Until all that the metadata names now run; called once it is current."""
@@ -116,29 +127,56 @@ class Replicas:
         except TimeoutError:
             return
 
-    async def _add(self, wanted: dict[int, tuple[TopicEntry, PartitionEntry]]) -> bool:
-        """Open what is missing, in chunks; whether any failed."""
-        missing = [group for group in wanted if group not in self.local]
-        failed = False
+    async def _close_failed(self) -> None:
+        for group, replica in list(self.local.items()):
+            if replica.group.failed is not None:
+                del self.local[group]
+                await self._host.remove(group)
+                replica.vote.close()
+                self._put_off(group, replica.group.failed)
+
+    def _put_off(self, group: int, error: Exception) -> None:
+        self._broken[group] = error
+        self._resting.add(group)
+
+        def rested() -> None:
+            self._resting.discard(group)
+            self._changed.set()
+
+        asyncio.get_running_loop().call_later(self._backoff.failed(group), rested)
+
+    async def _add(self, wanted: dict[int, tuple[TopicEntry, PartitionEntry]]) -> None:
+        """Open what is missing, in chunks."""
+        missing = [group for group in wanted if group not in self.local and group not in self._resting]
         for start in range(0, len(missing), OPEN_AT_ONCE):
             chunk = missing[start : start + OPEN_AT_ONCE]
             opened = await asyncio.gather(*(self._open(*wanted[group]) for group in chunk))
             there = {group: files for group, files in zip(chunk, opened, strict=True) if files is not None}
-            failed = failed or len(there) < len(chunk)
             new = there.keys() - self._registry.groups
-            # A group that was lost stores that itself when it is made; only then may it count as known.
-            replicas = {
-                group: self._make(wanted[group][1], files, len(wanted)) for group, files in there.items()
-            }
-            if new:
-                await self._in_thread(self._registry.created, new)
-            for group, replica in replicas.items():
-                if there[group].lost:
-                    await self._in_thread(self._store.settle, group)
-                self.local[group] = replica
-                self._host.add(replica.group)
-                self._on_added(wanted[group][1], group in new)
-        return failed
+            try:
+                await self._begin({group: wanted[group][1] for group in there}, there, new, len(wanted))
+            except (StorageError, IdentityProblem, OSError) as error:
+                # The disk failed under the registry, or under one of them: none of the rest was begun.
+                for group in there.keys() - self.local.keys():
+                    there[group].log.close()
+                    there[group].vote.close()
+                    self._is_broken(*wanted[group], error)
+
+    async def _begin(
+        self, entries: dict[int, PartitionEntry], there: dict[int, Opened], new: set[int], groups: int
+    ) -> None:
+        # A group that was lost stores that itself when it is made; only then may it count as known.
+        replicas = {group: self._make(entries[group], files, groups) for group, files in there.items()}
+        if new:
+            await self._in_thread(self._registry.created, new)
+        for group, replica in replicas.items():
+            if there[group].lost:
+                await self._in_thread(self._store.settle, group)
+            self.local[group] = replica
+            if self._broken.pop(group, None) is not None:
+                _log.info("replica_reopened", group=group)
+            self._host.add(replica.group)
+            self._on_added(entries[group], group in new)
 
     async def _open(self, topic: TopicEntry, entry: PartitionEntry) -> Opened | None:
         options = LogOptions(segment_bytes=topic.config.segment_bytes, tail_bytes_max=LOG_TAIL_BYTES_MAX)
@@ -146,9 +184,13 @@ class Replicas:
         wiped = entry.incarnation_of(self._node_id) != self._incarnation
         try:
             return await self._in_thread(self._store.open, entry.group_id, options, known=known, wiped=wiped)
-        except StorageError as error:
-            _log.error("replica_failed", topic=topic.name, partition=entry.number, reason=str(error))
+        except (StorageError, OSError) as error:
+            self._is_broken(topic, entry, error)
             return None
+
+    def _is_broken(self, topic: TopicEntry, entry: PartitionEntry, error: Exception) -> None:
+        _log.error("replica_failed", topic=topic.name, partition=entry.number, reason=str(error))
+        self._put_off(entry.group_id, error)
 
     async def _remove(self, groups: set[int]) -> set[int]:
         """Stop and delete replicas that are not wanted any more."""
@@ -158,6 +200,8 @@ class Replicas:
                 await self._host.remove(group)
                 replica.vote.close()
                 self._on_removed(group)
+            self._backoff.forget(group)
+            self._broken.pop(group, None)
             await self._in_thread(self._store.retire, group)
         if groups:
             await self._in_thread(self._registry.removed, groups)

@@ -121,9 +121,12 @@ def readiness(
     current: bool,
     registered: bool,
     opening: bool,
+    broken: int,
     waiting_for: list[str],
 ) -> list[str]:
     """Why this node is not ready; empty when it is."""
+    if metadata is None and not waiting_for:
+        return ["this node's replica of the metadata does not run: see the log"]
     if metadata is None:
         return [f"a new data folder: waiting to hear from {', '.join(waiting_for)}"]
     reasons = []
@@ -135,9 +138,11 @@ def readiness(
         reasons.append("this node is not registered in the cluster yet")
     if opening:
         reasons.append("replicas are being opened")
-    failed = [group for group, replica in local.items() if replica.group.failed is not None]
+    failed = broken + sum(replica.group.failed is not None for replica in local.values())
     if failed:
-        reasons.append(f"{len(failed)} replicas have failed and stopped: see the log for their disk errors")
+        reasons.append(
+            f"{failed} replicas do not run: see the log for their disk errors; they are tried again"
+        )
     leaderless = sum(1 for replica in local.values() if replica.group.leader is None)
     if leaderless:
         reasons.append(f"{leaderless} of {len(local)} partitions know no leader")

@@ -22,6 +22,8 @@ from node.identity import NodeIdentity
 from node.local_broker import LocalBroker
 from node.metadata.group import Metadata, initial_membership
 from node.metadata.machine import MetadataMachine
+from node.metadata.state import METADATA_GROUP
+from node.metadata_replica import MetadataReplica
 from node.metrics import HostCollector
 from node.presence import Presence
 from node.registry import Registry
@@ -44,6 +46,7 @@ class Parts:
     host: GroupHost
     presence: Presence
     metadata: Metadata
+    metadata_replica: MetadataReplica
     store: ReplicaStore
     registry: Registry
     replicas: Replicas
@@ -55,7 +58,6 @@ class Parts:
     http: HttpServer
     executor: ThreadPoolExecutor
     builder: Builder
-    machine: MetadataMachine
     fs: FileSystem
 
 
@@ -125,6 +127,23 @@ def build(
     machine.on_change = changed
     presence.on_change = controller.nudge
     builder.on_metadata_commit = controller.nudge
+    metadata_replica = MetadataReplica(
+        host=host,
+        store=store,
+        registry=registry,
+        builder=builder,
+        machine=machine,
+        metadata=metadata,
+        executor=executor,
+    )
+
+    def failed(group: int) -> None:
+        if group == METADATA_GROUP:
+            metadata_replica.failed()
+        else:
+            replicas.look_again()
+
+    builder.on_replica_failed = failed
     app = create_app(broker, settings.limits)
     app[CONTEXT].wall_ms = around.wall_ms
     for collector in [*builder.metrics.collectors, HostCollector(host, replicas.local, lambda: budget.used)]:
@@ -133,6 +152,7 @@ def build(
         host=host,
         presence=presence,
         metadata=metadata,
+        metadata_replica=metadata_replica,
         store=store,
         registry=registry,
         replicas=replicas,
@@ -150,6 +170,5 @@ def build(
         http=HttpServer(app),
         executor=executor,
         builder=builder,
-        machine=machine,
         fs=around.fs,
     )

@@ -69,7 +69,10 @@ class MetadataMachine:
         return _ENCODER.encode(_Snapshot(SNAPSHOT_VERSION, self.state))
 
     def restore(self, state: bytes) -> None:
-        """Replace the state. Raises ``ValueError`` for a snapshot of a version that is not known here."""
+        """Replace the state, unless it is newer: both are made of what is committed.
+
+        Raises ``ValueError`` for a snapshot of a version that is not known here.
+        """
         restored = MetadataState()
         if state:
             try:
@@ -79,6 +82,8 @@ class MetadataMachine:
             if snapshot.version != SNAPSHOT_VERSION:
                 raise ValueError(f"the metadata snapshot has version {snapshot.version}: upgrade this node")
             restored = snapshot.state
+        if state and restored.applied_index < self.state.applied_index:
+            return
         self.state = restored
         self._outcomes.clear()
         self.on_change()

@@ -1,0 +1,31 @@
+"""How long a replica whose disk failed waits before it is opened again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+FIRST_S: Final = 1.0
+LONGEST_S: Final = 30.0
+"""A disk that stays broken is tried this often, and a full one is found to have room again within it."""
+
+
+class Backoff:
+    """Per group: each failure doubles the wait, unless the one before is long past."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._waits: dict[int, tuple[float, float]] = {}
+
+    def failed(self, group: int) -> float:
+        """Note a failure; how long to wait, in seconds."""
+        now = self._clock()
+        until, wait = self._waits.get(group, (0.0, 0.0))
+        wait = min(LONGEST_S, 2 * wait) if wait and now - until < 2 * LONGEST_S else FIRST_S
+        self._waits[group] = now + wait, wait
+        return wait
+
+    def forget(self, group: int) -> None:
+        """The group is not here any more."""
+        self._waits.pop(group, None)
