@@ -22,6 +22,7 @@ _SCRIPTS: Final = (
     "elements.js",
     "time_window.js",
     "lanes.js",
+    "drawing.js",
     "pointer.js",
     "timeline.js",
     "sections.js",

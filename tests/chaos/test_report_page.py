@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,15 @@ def test_the_page_needs_nothing_but_itself(tmp_path: Path) -> None:
         "default-src 'none'; base-uri 'none'; "
         f"style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'"
     )
+
+
+def test_every_script_of_the_package_is_on_the_page(tmp_path: Path) -> None:
+    """Without a browser to try it, at least nothing is left out."""
+    script = Page(hostile_page(tmp_path)).inside["script"]
+    parts = sorted(Path(str(resources.files("chaos.report") / "page")).glob("*.js"))
+    assert len(parts) > 5
+    for part in parts:
+        assert part.read_text(encoding="utf-8") in script, part.name
 
 
 def test_a_browser_draws_it_and_runs_nothing_of_what_a_run_says(tmp_path: Path) -> None:

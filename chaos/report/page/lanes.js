@@ -1,4 +1,4 @@
-// One drawing per kind of lane. A lane is drawn at `top`; `x` turns seconds into pixels.
+// One function per kind of lane. A lane is drawn at `top`; the drawing's `x` turns seconds into pixels.
 
 // The buckets in sight, and one more on each side so that lines go on to the edge.
 function bucketsInSight(series, time) {
@@ -27,7 +27,7 @@ function scaleEnd(values) {
 }
 
 // Steps from zero: a rate is a count of a bucket, not a curve. A mark on top stands where there is more.
-function drawRate(plot, time, x, series, values, refused, style, top, height) {
+function drawRate({ plot, time, x, report: { series } }, values, refused, style, top, height) {
   const lane = drawn('g');
   const peak = scaleEnd(values);
   const y = (value) => top + height - Math.min(value / peak, 1) * height;
@@ -54,7 +54,7 @@ function drawRate(plot, time, x, series, values, refused, style, top, height) {
 }
 
 // Two quantiles on a logarithmic scale, the space between them shaded; buckets without any interrupt them.
-function drawLatency(plot, time, x, series, low, high, style, top, height) {
+function drawLatency({ plot, time, x, report: { series } }, low, high, style, top, height) {
   const lane = drawn('g');
   const known = [...low, ...high].filter((value) => value !== null && value > 0);
   const least = Math.floor(Math.log10(Math.min(...known, 10)));
@@ -95,12 +95,12 @@ function runsOfKnown(series, time, low, high) {
 }
 
 // A box with as much of its label as fits before `endX`: the whole, a short one, or none.
-function drawSpan(x, span, style, labels, top, height, { ink = null, colour = null, endX = null } = {}) {
+function drawSpan({ x, plot }, span, style, labels, top, height, { ink = null, colour = null, endX = null } = {}) {
   const left = x(span.from_s);
   const width = Math.max(2, x(span.to_s) - left);
   const box = drawn('g', {}, drawn('rect', { class: style, x: left, y: top, width, height, fill: colour, rx: 2 }));
-  const from = Math.max(left, x.left);
-  const room = Math.min(endX ?? left + width, x.right) - from;
+  const from = Math.max(left, plot.left);
+  const room = Math.min(endX ?? left + width, plot.right) - from;
   const label = left + width > from && labels.find((each) => each.length * 5.9 + 10 <= room);
   if (label && height >= 10) {
     box.append(drawn('text', { class: 'inside', x: from + 5, y: top + height / 2 + 3.5, fill: ink }, label));

@@ -29,7 +29,7 @@ function verdictSection(report) {
 function figuresSection(report) {
   const { figures } = report;
   const gap = figures.longest_gap;
-  const slowest = figures.recoveries.reduce((one, other) => (one && one.seconds >= other.seconds ? one : other), null);
+  const [slowest] = [...figures.recoveries].sort((one, other) => other.seconds - one.seconds);
   const card = (name, value, detail) => element('div', { class: 'card' },
     element('dt', {}, name), element('dd', {}, value), element('dd', { class: 'detail' }, detail));
   const latency = ({ p50_ms: p50, p99_ms: p99, max_ms: max, count }, ...what) => [

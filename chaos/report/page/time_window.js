@@ -15,10 +15,6 @@ class TimeWindow {
     return this.toS - this.fromS;
   }
 
-  get isWhole() {
-    return this.fromS === 0 && this.toS === this.endS;
-  }
-
   show(fromS, toS) {
     const lengthS = Math.min(this.endS, Math.max(toS - fromS, 4 * this.finestS));
     const middleS = (fromS + toS) / 2;
