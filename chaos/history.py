@@ -206,7 +206,7 @@ class Unknown(_Line, frozen=True, tag="unknown"):
 
 
 class FaultBegan(_Line, frozen=True, tag="fault_began"):
-    """A fault is in force from here on. ``fault`` is its number in this file."""
+    """A fault is put into force from here on. ``fault`` is its number in this file."""
 
     time_ns: int
     fault: int

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import random
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -65,12 +66,17 @@ class Injection:
         """Between ``inject`` and ``heal``."""
         return self._undo is not None
 
-    async def inject(self) -> None:
-        """Choose the nodes and put the fault into force, unless it is. Undoes what fails halfway."""
+    async def inject(self, on_chosen: Callable[[], None] = lambda: None) -> None:
+        """Choose the nodes and put the fault into force, unless it is. Undoes what fails halfway.
+
+        ``on_chosen`` is called in between, when ``nodes`` are known and nothing is done to them yet: some
+        faults take seconds until they are wholly in force.
+        """
         async with self._changing:
             if self._undo is not None:
                 return
             self.nodes = await self.fault.aim.choose(self._cluster, self._random)
+            on_chosen()
             async with AsyncExitStack() as undo:
                 await self.fault.apply(Scene(self._cluster, self.nodes, self._random, self._tag), undo)
                 self._undo = undo.pop_all()

@@ -34,19 +34,23 @@ class Timeline:
     async def _play_one(self, timed: TimedFault, rng: random.Random) -> None:
         await asyncio.sleep(timed.at_s)
         injection = Injection(timed.fault, self._cluster, rng=rng)
+        begun: list[int] = []
+
+        def begin() -> None:
+            """What is broken halfway is broken already, so the fault's time begins before it is applied."""
+            begun.append(self._history.fault_began(timed.name, injection.nodes))
+            self._status.fault_began(begun[0], str(injection))
+
         try:
-            await injection.inject()
+            await injection.inject(begin)
+            await asyncio.sleep(timed.for_s)
         except NobodyLeads as error:
             self._note(f"{timed.name} found no target: {error}")
-            return
-        fault = self._history.fault_began(timed.name, injection.nodes)
-        self._status.fault_began(fault, str(injection))
-        try:
-            await asyncio.sleep(timed.for_s)
         finally:
             await self._heal(injection)
-            self._history.fault_ended(fault)
-            self._status.fault_ended(fault)
+            for fault in begun:
+                self._history.fault_ended(fault)
+                self._status.fault_ended(fault)
 
     async def _heal(self, injection: Injection) -> None:
         try:
