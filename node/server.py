@@ -12,7 +12,7 @@ import time
 
 import structlog
 
-from node import logs, settings_rules, settings_sources
+from node import descriptors, logs, settings_rules, settings_sources
 from node.identity import FolderLock, IdentityProblem, load_or_create
 from node.lifecycle import Lifecycle
 from node.registry import Registry
@@ -31,6 +31,7 @@ def run(settings: Settings) -> int:
     """Run a node in this process; the exit code. SIGTERM and SIGINT stop it."""
     logs.configure(settings.log.level, settings.log.format, node_id=settings.node.id)
     _prepare_interpreter()
+    descriptors.take_all()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(_until_signal(settings))
