@@ -255,6 +255,14 @@ class Engine(pysyncobj.SyncObj):  # type: ignore[misc] # the library is untyped
         for node in self._SyncObj__lastResponseTime:
             self._SyncObj__lastResponseTime[node] = _Time.now
 
+    def allow(self, seconds: float) -> None:
+        """Leave out of account a time in which nobody could be heard."""
+        heard = self._SyncObj__lastResponseTime
+        for node in heard:
+            heard[node] = min(_Time.now, heard[node] + seconds)
+        if not self.is_leader and not self.election_is_forced and self.election_deadline < _Time.now:
+            self.start_election_clock()
+
     def set_members(self, voters: Iterable[str], learners: Iterable[str]) -> None:
         """Who counts (without this replica itself), and who only receives."""
         self._has_news = True

@@ -137,6 +137,12 @@ class Group(GroupDisk):
         if self._core.asleep and (engine.is_leader or engine.leader == node):
             self._begin()
 
+    def held_up(self, seconds: float) -> None:
+        """This process did not run for so long: that nobody was heard meanwhile says nothing about them."""
+        if self.failed is None and not self._stopped and not self._core.asleep:
+            self._parts.begin(self._clock())
+            self._core.engine.allow(seconds)
+
     def barrier(self) -> Barrier:
         """Ask up to where a read must have applied; see ``Barrier``. Raises ``GroupStopped``."""
         self._check_runs()

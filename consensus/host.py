@@ -12,6 +12,7 @@ import ssl
 import time
 from collections.abc import Callable
 
+import structlog
 from floodmark.errors import Unavailable
 from floodmark.frame import FrameKind
 
@@ -27,6 +28,8 @@ from consensus.scheduler import Scheduler
 from consensus.turn import Turn
 from consensus.types import Barrier, GroupStopped, Membership, NotLeader, Proposal, Stored
 from consensus.upkeep import Upkeep
+
+_log = structlog.get_logger("consensus.host")
 
 
 class GroupHost:
@@ -69,7 +72,7 @@ class GroupHost:
         options = self._options
         self._disk = DiskWork(options.io_threads, self._wake, self._hooks.on_flush)
         self._upkeep = Upkeep(self._disk, options)
-        self._scheduler = Scheduler(self._run, self._clock, options.timer_grain_s)
+        self._scheduler = Scheduler(self._run, self._clock, options.timer_grain_s, self._was_held_up)
         self._turn = Turn(self.links, self._disk, self._upkeep, self._hooks, self._scheduler.at)
         self.address = await self.links.start(*self.address)
 
@@ -227,6 +230,13 @@ class GroupHost:
         """Drop whole segments of applied entries below ``before_index``; the log's new base index."""
         return await self._disk.trim(self._slot(group_id), before_index)
 
+    async def verify(self, group_id: int, first: int, *, max_bytes: int) -> int:
+        """Read applied entries back from disk, from ``first`` on; the index behind the last one read.
+
+        Damage fails the group. Raises ``Unavailable`` where there is no such group.
+        """
+        return await self._disk.verify(self._slot(group_id), first, max_bytes)
+
     def _slot(self, group_id: int) -> Slot:
         slot = self._slots.get(group_id)
         if slot is None:
@@ -238,3 +248,8 @@ class GroupHost:
 
     def _run(self, slots: list[Slot]) -> None:
         self._turn.run(slots)
+
+    def _was_held_up(self, seconds: float) -> None:
+        _log.warning("held_up", seconds=round(seconds, 3))
+        for slot in self._slots.values():
+            slot.group.held_up(seconds)

@@ -16,13 +16,26 @@ from consensus.host_types import Slot
 _DEADLINES_PER_TURN = 32
 """When more are due, messages are read in between: what a group waits for may have come long ago, and a
 thousand elections at once would only outdate each other."""
+_HELD_UP_S = 0.05
+"""A timer that comes later than this tells that this process, or its event loop, did not run meanwhile."""
 
 
 class Scheduler:
-    """``run`` steps a batch of slots; it calls ``at`` for each with its next deadline."""
+    """``run`` steps a batch of slots; it calls ``at`` for each with its next deadline.
 
-    def __init__(self, run: Callable[[list[Slot]], None], clock: Callable[[], float], grain_s: float) -> None:
+    ``held_up`` is told, before anything is judged by the clock, how long this process did not run: in that
+    time nobody could be heard, and what was said lies in the sockets.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[list[Slot]], None],
+        clock: Callable[[], float],
+        grain_s: float,
+        held_up: Callable[[float], None],
+    ) -> None:
         self._run = run
+        self._held_up = held_up
         self._clock = clock
         self._grain_s = grain_s
         self._loop = asyncio.get_running_loop()
@@ -57,6 +70,7 @@ class Scheduler:
 
     def _turn(self) -> None:
         self._turn_is_due = False
+        self._look_back()
         ready, self._ready = self._ready, {}
         if not self._stopped:
             self._run([slot for slot in ready if not slot.removed])
@@ -80,7 +94,16 @@ class Scheduler:
         # At least a millisecond: the loop's timers are no finer, and must not come too early over and over.
         self._timer = self._loop.call_later(max(0.001, due - self._clock()), self._time_is_up)
 
+    def _look_back(self) -> None:
+        """Notice that the timer should have come long ago."""
+        late = self._clock() - self._timer_at
+        if self._timer is not None and late > _HELD_UP_S and not self._stopped:
+            # Noticed once: what is late from here on is so anew.
+            self._timer_at += late
+            self._held_up(late)
+
     def _time_is_up(self) -> None:
+        self._look_back()
         self._timer = None
         now = self._clock()
         for _ in range(_DEADLINES_PER_TURN):

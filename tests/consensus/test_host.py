@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -238,3 +239,17 @@ async def test_a_paused_link_holds_back_nothing_for_good(tmp_path):
         last = await put(await leader_of(others), b"after")
         await follower.until(lambda: last in follower.machines[1].seen)
         await proxy.stop()
+
+
+async def test_a_process_that_was_held_up_does_not_judge_others_by_the_clock(tmp_path):
+    """All three stand still for longer than any timeout, in the midst of writing: nobody is deposed."""
+    async with hosts(tmp_path, *NAMES) as nodes:
+        leader = await leader_of(nodes)
+        await put(leader, b"before")
+        term = leader.host.group(1).term
+        for number in range(5):
+            writing = asyncio.create_task(put(leader, b"%d" % number))
+            await asyncio.sleep(0.01 * number)
+            time.sleep(1.2)  # noqa: ASYNC251  -- holding the event loop up is what this is about
+            await writing
+        assert (leader.host.group(1).role, leader.host.group(1).term) == (Role.LEADER, term)

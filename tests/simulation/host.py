@@ -39,6 +39,7 @@ class Host(abc.ABC):
         self.vote: VoteFile | None = None
         self.paused = False
         self.awake_since = 0.0
+        self._paused_at = 0.0
         self._cluster = cluster
         self._life = 0
         self._flusher = Flusher(self, cluster)
@@ -78,6 +79,7 @@ class Host(abc.ABC):
         """The process stops where it is, as by SIGSTOP; its connections stay."""
         self.note("is paused")
         self.paused = True
+        self._paused_at = self._cluster.scheduler.now
         self._cluster.network.mute.add(self.name)
 
     def resume(self) -> None:
@@ -87,7 +89,10 @@ class Host(abc.ABC):
         self.note("goes on")
         self.paused = False
         self._cluster.network.mute.discard(self.name)
-        self.awake_since = self._cluster.scheduler.now
+        now = self._cluster.scheduler.now
+        if self.group is not None:
+            self.group.held_up(now - self._paused_at)
+        self.awake_since = now
         missed, self._missed = self._missed, []
         for action in missed:
             self._act(action)
