@@ -13,7 +13,7 @@ from floodmark.transport import BATCH_MEDIA_TYPE, Answer, Request, Transport
 from chaos.checker.options import Place
 from chaos.history import Bounds, Page, Read, Run, Tail
 from chaos.record_value import FOREIGN, decode
-from chaos.workload.site import Site, attempt, ticks
+from chaos.workload.site import Rotation, Site, attempt, ticks
 
 _WAIT_S: Final = 0.5
 """How long a poll waits for records at the end of the log."""
@@ -43,8 +43,8 @@ async def follow(site: Site, process: str, place: Place) -> None:
 
 
 async def reread(site: Site, process: str, place: Place) -> None:
-    """One session after the other, each from the start to the end as it is then."""
-    transport = site.transport(f"{process}/{place}")
+    """One session after the other, each from the start to the end as it is then; asks the nodes in turn."""
+    transport = site.rotation(f"{process}/{place}")
     offset, session = 0, 0
     try:
         async for _ in ticks(_POLL_INTERVAL_S, site.stop):
@@ -58,9 +58,9 @@ async def reread(site: Site, process: str, place: Place) -> None:
 
 
 async def watch_tail(site: Site, process: str, place: Place) -> None:
-    """Asks for the confirmed bounds of a partition."""
+    """Asks for the confirmed bounds of a partition, each node in turn."""
     topic, partition = place
-    transport = site.transport(f"{process}/{place}")
+    transport = site.rotation(f"{process}/{place}")
     request = Request(
         method="GET", path=f"/v1/topics/{topic}/partitions/{partition}/tail", route=f"{topic}/{partition}"
     )
@@ -79,7 +79,13 @@ async def watch_tail(site: Site, process: str, place: Place) -> None:
 
 
 async def _poll(
-    site: Site, transport: Transport, process: str, place: Place, offset: int, *, session: int | None = None
+    site: Site,
+    transport: Transport | Rotation,
+    process: str,
+    place: Place,
+    offset: int,
+    *,
+    session: int | None = None,
 ) -> Page | None:
     """One poll; with a session number it does not wait for what is not there yet. None when it failed."""
     topic, partition = place

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
 from floodmark.transport import Answer, Request, Transport
 
 from chaos.checker.options import Place
@@ -43,9 +45,33 @@ class Site:
         return random.Random(f"{self.seed}/{process}")
 
     def transport(self, process: str) -> Transport:
-        """Connections of a process's own, to all nodes in an order of its own."""
-        urls = self.rng(f"{process}/urls").sample(self.urls, len(self.urls))
-        return Transport(urls, request_timeout_s=ATTEMPT_TIMEOUT_S)
+        """Connections of a process's own, to all nodes in an order of its own; follows leaders."""
+        return Transport(self._shuffled(process), request_timeout_s=ATTEMPT_TIMEOUT_S)
+
+    def rotation(self, process: str) -> Rotation:
+        """Connections of a process's own that ask each node in turn."""
+        return Rotation(self._shuffled(process))
+
+    def _shuffled(self, process: str) -> list[str]:
+        return self.rng(f"{process}/urls").sample(self.urls, len(self.urls))
+
+
+class Rotation:
+    """Asks one node after the other, as behind a load balancer: most requests meet a node that has to pass
+    them on, and one that was deposed unawares is asked as often as the others."""
+
+    def __init__(self, urls: Sequence[str]) -> None:
+        self._transports = [Transport([url], request_timeout_s=ATTEMPT_TIMEOUT_S) for url in urls]
+        self._next = itertools.cycle(self._transports)
+
+    async def attempt(self, request: Request, timeout_s: float) -> Answer:
+        """One attempt at the node whose turn it is. Raises errors of the tree."""
+        return await next(self._next).attempt(msgspec.structs.replace(request, route=None), timeout_s)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for transport in self._transports:
+            await transport.close()
 
 
 async def ticks(interval_s: float, stop: asyncio.Event) -> AsyncIterator[int]:
@@ -59,7 +85,9 @@ async def ticks(interval_s: float, stop: asyncio.Event) -> AsyncIterator[int]:
         await asyncio.sleep(due - loop.time())
 
 
-async def attempt(transport: Transport, request: Request, *, wait_s: float = 0.0) -> tuple[Answer, str]:
+async def attempt(
+    transport: Transport | Rotation, request: Request, *, wait_s: float = 0.0
+) -> tuple[Answer, str]:
     """One attempt: the answer, and the node that served it where that is told. Raises errors of the tree."""
     answer = await transport.attempt(request, ATTEMPT_TIMEOUT_S + wait_s)
     return answer, answer.headers.get(LEADER_HEADER, "")
