@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import floodmark
 
-from chaos.checker.check import CheckResult, check
-from chaos.checker.final_state import read_final_state
-from chaos.checker.options import CheckOptions
 from chaos.cluster import ChaosCluster
-from chaos.history_file import HistoryWriter, read_history
+from chaos.history_file import HistoryWriter
 from chaos.recovery import unready_nodes, wait_caught_up
 from chaos.run_record import (
     CLUSTER_FOLDER,
@@ -23,57 +19,26 @@ from chaos.run_record import (
     SCENARIO_FILE,
     ReplicasOf,
     RunRecord,
-    read_record,
     write_record,
 )
 from chaos.scenario.model import Scenario
 from chaos.scenario.timeline import Timeline
-from chaos.scenario.toml_form import parse_scenario, to_toml
+from chaos.scenario.toml_form import to_toml
 from chaos.status import Status
+from chaos.verdict import PROGRESS_S_MAX, RunResult, judge
 from chaos.workload.recorder import Recorder, Tally
 from chaos.workload.sampler import Sampler
 from chaos.workload.site import Site
 from chaos.workload.workload import working
-from storage.filesystem import RealFileSystem
 
-PROGRESS_S_MAX: Final = CheckOptions().progress_s_max
+__all__ = ["RunResult", "judge", "run_scenario"]
+
 _PROGRESS_MARGIN_S: Final = 1.0
 """Writing goes on for longer than progress may take: else the history would end before the time is up."""
 _HEALED_S_MIN: Final = 2.0
 _LOOK_AGAIN_S: Final = 0.1
 _CREATE_TIMEOUT_S: Final = 30.0
 _END: Final = "end of the run"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunResult:
-    """What a run came to. Times are nanoseconds of the machine's monotonic clock, as in the history.
-
-    folder         has scenario.toml, history.jsonl, run.json, cluster/ (logs and data of the nodes)
-    deaths         node -> exit code of those that ended though no fault ended them, or not in order
-    unready        node -> what it lacked, of those that did not get ready after all was healed
-    healed_ns      when all faults were over and all nodes told to run
-    began_wall_ns  what time.time_ns() was at began_ns: node logs tell wall-clock times
-    notes          what a reader should know besides: faults that found no target, replicas that stayed behind
-    """
-
-    folder: Path
-    scenario: Scenario
-    seed: int
-    nodes: list[str]
-    check: CheckResult
-    deaths: Mapping[str, int]
-    began_ns: int
-    healed_ns: int
-    ended_ns: int
-    began_wall_ns: int
-    notes: list[str]
-    unready: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether no promise was broken, no node died by itself, and all came back."""
-        return self.check.is_clean and not self.deaths and not self.unready
 
 
 async def run_scenario(
@@ -99,34 +64,6 @@ def _begin(folder: Path, scenario: Scenario, seed: int) -> HistoryWriter:
     history = HistoryWriter(folder / HISTORY_FILE, seed=seed)
     (folder / SCENARIO_FILE).write_text(to_toml(replace(scenario, seed=seed)), encoding="utf-8")
     return history
-
-
-def judge(folder: Path) -> RunResult:
-    """The verdict over a run that is in its folder. Raises what reading it raises."""
-    record = read_record(folder)
-    path = folder / SCENARIO_FILE
-    scenario = parse_scenario(path.read_text(encoding="utf-8"), source=str(path))
-    data_dirs = {name: str(folder / CLUSTER_FOLDER / name) for name in record.nodes}
-    replicas = {(each.topic, each.partition): frozenset(each.nodes) for each in record.replicas}
-    result = check(
-        read_history(folder / HISTORY_FILE),
-        read_final_state(RealFileSystem(), data_dirs),
-        CheckOptions(replicas=replicas, progress_s_max=PROGRESS_S_MAX),
-    )
-    return RunResult(
-        folder=folder,
-        scenario=scenario,
-        seed=record.seed,
-        nodes=record.nodes,
-        check=result,
-        deaths=record.deaths,
-        unready=record.unready,
-        began_ns=record.began_ns,
-        healed_ns=record.healed_ns,
-        ended_ns=record.ended_ns,
-        began_wall_ns=record.began_wall_ns,
-        notes=record.notes,
-    )
 
 
 class _Run:

@@ -28,7 +28,7 @@ class ReplicasOf(msgspec.Struct, frozen=True):
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """See ``chaos.run.RunResult`` for the members."""
+    """See ``chaos.verdict.RunResult`` for the members."""
 
     seed: int
     nodes: list[str]

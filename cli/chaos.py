@@ -162,9 +162,17 @@ async def _run(scenario: Scenario, folder: Path, seed: int) -> RunResult:
             return await run_scenario(scenario, folder, seed, status=status)
     except ToxiproxyMissing as missing:
         raise Failure(f"no Toxiproxy: {missing.reason}", exit_code=UNAVAILABLE, hint=missing.fix) from missing
+    except ExceptionGroup as group:
+        raise _first_of(group) from group
     except asyncio.CancelledError:
         talk(f"stopped; what there is of the run is in {folder}")
         raise
+
+
+def _first_of(group: ExceptionGroup[Exception]) -> Exception:
+    """What went wrong first in the tasks of a run; the others ended because of it."""
+    first = group.exceptions[0]
+    return _first_of(first) if isinstance(first, ExceptionGroup) else first
 
 
 def _conclude(result: RunResult, output: str | None) -> int:
