@@ -116,10 +116,11 @@ class Drawing {
     return top;
   }
 
-  // What lies behind all lanes: every fault's time, and the moment of healing.
+  // What lies behind all lanes: every fault's time, no darker for more than three at once, and the healing.
   shades() {
     const behind = drawn('g', { 'clip-path': 'url(#plot)' });
-    for (const fault of this.report.faults) {
+    const rows = rowsOf(this.report.faults);
+    for (const fault of this.report.faults.filter((_, at) => rows[at] < 3)) {
       const [left, right] = [this.x(fault.from_s), this.x(fault.to_s)];
       const box = { class: 'shade', x: left, y: 16, width: Math.max(1, right - left), height: this.height - 34 };
       behind.append(drawn('rect', box));

@@ -31,7 +31,7 @@ function drawRate({ plot, time, x, report: { series } }, values, refused, style,
   const lane = drawn('g');
   const peak = scaleEnd(values);
   const y = (value) => top + height - Math.min(value / peak, 1) * height;
-  drawScale(lane, plot, [[y(peak), peak], [y(peak / 2), peak / 2], [y(0), 0]], (value) => number(value));
+  drawScale(lane, plot, [[y(peak), peak], [y(peak / 2), peak / 2], [y(0), 0]], (value) => (peak < 10 ? String(value) : number(value)));
   const { first, last } = bucketsInSight(series, time);
   let path = `M${x(first * series.bucket_s)},${y(0)}`;
   for (let at = first; at < last; at += 1) {

@@ -33,7 +33,7 @@ function figuresSection(report) {
   const card = (name, value, detail) => element('div', { class: 'card' },
     element('dt', {}, name), element('dd', {}, value), element('dd', { class: 'detail' }, detail));
   const latency = ({ p50_ms: p50, p99_ms: p99, max_ms: max, count }, ...what) => [
-    `${milliseconds(p50)} · ${milliseconds(p99)}`, `longest ${milliseconds(max)}, of ${counted(count, ...what)}`];
+    count ? `${milliseconds(p50)} · ${milliseconds(p99)}` : '–', `longest ${milliseconds(max)}, of ${counted(count, ...what)}`];
   return element('dl', { class: 'cards', 'aria-label': 'Figures' },
     card('Longest gap in writes', gap ? duration(gap.seconds) : '–',
       gap ? `${place(gap.topic, gap.partition)}, from ${moment(gap.from_s, 1)}` : 'nothing was written'),
