@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: setup run test check unit simulate bench clean
+.PHONY: setup run test check unit simulate bench bench-failover clean
 
 setup: .venv/.ready
 
@@ -31,6 +31,9 @@ simulate: setup ## random clusters from SEEDS seeds on all cores, for at most SE
 
 bench: setup ## speed of three nodes on this machine, client included; about four minutes
 	@$(BIN)/python -m bench.cluster
+
+bench-failover: setup ## how long nobody can write: 30 leaders killed, 15 stopped, 10 majorities paused; about eight minutes
+	@$(BIN)/python -m bench.failover
 
 clean:
 	rm -rf .venv data dist build .pytest_cache .mypy_cache .ruff_cache
