@@ -92,6 +92,29 @@ class DiskWork:
             await self._guarded(slot, lambda: log.trim(before_index=min(limit, log.checkpoint_index + 1)))
         return log.base_index
 
+    async def verify(self, slot: Slot, first: int, max_bytes: int) -> int:
+        """Read applied frames back from ``first`` on; the index behind the last, ``first`` at the end.
+
+        A bad one fails the group. Nothing is cut or trimmed meanwhile.
+        """
+        await self.idle(slot)
+        log, last = slot.group.log, slot.group.applied_index
+        after = first
+        if slot.removed or slot.group.failed is not None:
+            return after
+
+        def work() -> None:
+            nonlocal after
+            size = 0
+            for frame in log.frames(max(first, log.base_index), last):
+                after = frame.index + 1
+                size += frame.size
+                if size >= max_bytes:
+                    return
+
+        await self._guarded(slot, work)
+        return after
+
     async def idle(self, slot: Slot) -> None:
         """Wait until no thread works on the group's log."""
         while slot.io_running:

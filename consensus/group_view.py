@@ -65,8 +65,8 @@ class GroupView:
 
     @property
     def leader(self) -> str | None:
-        """Who leads that term, as far as is known here."""
-        return self._core.engine.leader
+        """Who leads that term, as far as is known here; nobody once this replica asks for votes."""
+        return None if self._parts.prevote.is_asking else self._core.engine.leader
 
     @property
     def membership(self) -> Membership:

@@ -40,6 +40,11 @@ class Prevote:
         """
         return self._probation.may_vote
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether it has asked since a leader was heard: it was silent for a whole timeout."""
+        return self._term == self._core.engine.term
+
     def gate(self) -> bool:
         """The engine's election deadline has passed: True lets it campaign in this very tick."""
         core = self._core

@@ -101,6 +101,7 @@ class Lifecycle:
     async def _become_ready(self) -> None:
         await self._parts.metadata.become_current()
         await self._parts.replicas.started()
+        self._spawn(self._parts.scrub.run())
 
     async def _keep_metadata_short(self) -> None:
         while True:

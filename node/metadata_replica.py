@@ -17,7 +17,7 @@ from node.metadata.machine import MetadataMachine
 from node.metadata.state import METADATA_GROUP
 from node.registry import Registry
 from node.replica_store import Opened, ReplicaStore
-from storage.errors import StorageError
+from storage.errors import LogCorrupt, StorageError
 from storage.options import LogOptions
 
 _OPTIONS: Final = LogOptions(segment_bytes=SEGMENT_BYTES, tail_bytes_max=SEGMENT_BYTES)
@@ -47,6 +47,7 @@ class MetadataReplica:
         self._metadata = metadata
         self._executor = executor
         self._opened: Opened | None = None
+        self._failure: Exception | None = None
         self._failed = asyncio.Event()
 
     def failed(self) -> None:
@@ -55,7 +56,8 @@ class MetadataReplica:
 
     async def join(self, *, known: bool, wiped: bool) -> None:
         """Open it and take part. Raises ``StorageError``, ``OSError``."""
-        work = partial(self._store.open, METADATA_GROUP, _OPTIONS, known=known, wiped=wiped)
+        damage = self._failure if isinstance(self._failure, LogCorrupt) else None
+        work = partial(self._store.open, METADATA_GROUP, _OPTIONS, known=known, wiped=wiped, damage=damage)
         opened = await asyncio.get_running_loop().run_in_executor(self._executor, work)
         try:
             group = self._builder.group(METADATA_GROUP, opened, self._machine, self._metadata.membership)
@@ -82,6 +84,7 @@ class MetadataReplica:
                 try:
                     await self.join(known=True, wiped=False)
                 except (StorageError, OSError) as error:
+                    self._failure = error
                     _log.error("metadata_failed", reason=str(error))
             _log.info("metadata_reopened")
             await self._catch_up()
@@ -98,6 +101,7 @@ class MetadataReplica:
 
     async def _leave(self) -> None:
         if self._opened is not None and self._metadata.group is not None:
+            self._failure = self._metadata.group.failed
             self._metadata.group = None
             self._metadata.is_current = False
             await self._host.remove(METADATA_GROUP)

@@ -52,11 +52,20 @@ class ReplicaStore:
                 present.add(int(name))
         return present
 
-    def open(self, group_id: int, options: LogOptions, *, known: bool, wiped: bool) -> Opened:
+    def open(
+        self,
+        group_id: int,
+        options: LogOptions,
+        *,
+        known: bool,
+        wiped: bool,
+        damage: LogCorrupt | None = None,
+    ) -> Opened:
         """Open one replica, making it where it is not there.
 
         ``known``: it was made here before, so a missing one is lost. ``wiped``: it is not known here, but
-        was in an earlier folder of this node. Raises ``LogFailed``.
+        was in an earlier folder of this node. ``damage`` was met while the replica ran, perhaps where opening
+        does not look. Raises ``LogFailed``.
         """
         folder = self._folder(group_id)
         self._fs.mkdir(folder)
@@ -75,7 +84,7 @@ class ReplicaStore:
             self._fs.rename(f"{folder}/{vote.NAME}", f"{folder}/{vote.NAME}.damaged")
             self._fs.sync_folder(folder)
             votes, lost = VoteFile(self._fs, folder), True
-        return Opened(self._open_log(group_id, folder, options, votes), votes, lost)
+        return Opened(self._open_log(group_id, folder, options, votes, damage), votes, lost)
 
     def settle(self, group_id: int) -> None:
         """The group itself has stored that this replica was lost."""
@@ -95,8 +104,17 @@ class ReplicaStore:
         """Delete what ``retire`` left."""
         self._fs.remove_tree(self._folder(group_id) + DELETED_SUFFIX)
 
-    def _open_log(self, group_id: int, folder: str, options: LogOptions, votes: VoteFile) -> Log:
+    def _open_log(
+        self,
+        group_id: int,
+        folder: str,
+        options: LogOptions,
+        votes: VoteFile,
+        damage: LogCorrupt | None,
+    ) -> Log:
         try:
+            if damage is not None:
+                raise damage
             return Log.open(self._fs, folder, options)
         except LogCorrupt as error:
             _log.error(

@@ -25,7 +25,7 @@ from node.metadata.state import MetadataState, PartitionEntry, TopicEntry
 from node.partition import Replica
 from node.registry import Registry
 from node.replica_store import Opened, ReplicaStore
-from storage.errors import StorageError
+from storage.errors import LogCorrupt, StorageError
 from storage.options import LogOptions
 
 OPEN_AT_ONCE: Final = 64
@@ -182,8 +182,11 @@ class Replicas:
         options = LogOptions(segment_bytes=topic.config.segment_bytes, tail_bytes_max=LOG_TAIL_BYTES_MAX)
         known = entry.group_id in self._registry.groups
         wiped = entry.incarnation_of(self._node_id) != self._incarnation
+        before = self._broken.get(entry.group_id)
+        damage = before if isinstance(before, LogCorrupt) else None
+        work = partial(self._store.open, known=known, wiped=wiped, damage=damage)
         try:
-            return await self._in_thread(self._store.open, entry.group_id, options, known=known, wiped=wiped)
+            return await self._in_thread(work, entry.group_id, options)
         except (StorageError, OSError) as error:
             self._is_broken(topic, entry, error)
             return None

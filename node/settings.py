@@ -95,6 +95,8 @@ class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Flushes that run at once; more help on disks with deep queues."""
     retention_interval_s: float = 5.0
     """How often each partition is asked whether segments have expired."""
+    scrub_interval_s: float = 3600.0
+    """How long to rest between readings of all that is stored, which find damage early."""
 
 
 class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -144,6 +144,8 @@ def _numbers(settings: Settings) -> Iterator[str]:
         yield f"storage.fsync_threads = {settings.storage.fsync_threads}: use 1 to 64"
     if settings.storage.retention_interval_s <= 0:
         yield "storage.retention_interval_s must be above 0"
+    if settings.storage.scrub_interval_s <= 0:
+        yield "storage.scrub_interval_s must be above 0"
 
 
 def _testing(settings: Settings) -> Iterator[str]:

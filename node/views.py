@@ -143,6 +143,11 @@ def readiness(
         reasons.append(
             f"{failed} replicas do not run: see the log for their disk errors; they are tried again"
         )
+    voteless = sum(not replica.group.may_vote for replica in local.values()) + (not metadata.may_vote)
+    if voteless:
+        reasons.append(
+            f"{voteless} replicas have lost data: they have no vote before others have given it back"
+        )
     leaderless = sum(1 for replica in local.values() if replica.group.leader is None)
     if leaderless:
         reasons.append(f"{leaderless} of {len(local)} partitions know no leader")

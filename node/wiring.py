@@ -31,6 +31,7 @@ from node.remote_partition import LeaderLookup
 from node.replica_store import ReplicaStore
 from node.replicas import Replicas
 from node.retention import Retention
+from node.scrub import Scrub
 from node.settings import Settings
 from node.settings_rules import split_address
 from node.surroundings import Surroundings
@@ -52,6 +53,7 @@ class Parts:
     replicas: Replicas
     controller: Controller
     retention: Retention
+    scrub: Scrub
     broker: LocalBroker
     query: TopicQuery
     app: web.Application
@@ -163,6 +165,11 @@ def build(
             host=host,
             interval_s=settings.storage.retention_interval_s,
             wall_ms=around.wall_ms,
+        ),
+        scrub=Scrub(
+            host=host,
+            groups=lambda: [METADATA_GROUP, *replicas.local],
+            interval_s=settings.storage.scrub_interval_s,
         ),
         broker=broker,
         query=query,

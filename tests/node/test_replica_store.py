@@ -11,6 +11,7 @@ from floodmark.frame import Frame, FrameKind, crc_of
 from floodmark.record import Record
 
 from node.replica_store import Opened, ReplicaStore
+from storage.errors import LogCorrupt
 from storage.filesystem import RealFileSystem
 from storage.options import LogOptions
 
@@ -125,3 +126,13 @@ def test_removal_is_finished_after_a_crash(store: ReplicaStore, tmp_path: Path) 
     store.retire(7)
     store.remove(7)
     assert store.sweep() == set()
+
+
+def test_damage_that_was_met_while_running_is_set_aside_when_it_is_opened_again(store: ReplicaStore) -> None:
+    """Opening alone would not find it before the checkpoint; what is told to be bad goes into quarantine."""
+    make(store, frames=20)
+    damage = LogCorrupt("a bad frame", path="-", position=0, first_bad_index=12, last_known_index=21)
+    opened = store.open(7, OPTIONS, known=True, wiped=False, damage=damage)
+    assert opened.log.last_index < 12
+    assert opened.vote.recover_until == 21
+    close(opened)
