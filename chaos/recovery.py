@@ -27,7 +27,7 @@ async def unready_nodes(cluster: ChaosCluster) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, answer in zip(alive, answers, strict=True):
         if isinstance(answer, NotReady):
-            found[name] = f"not ready {READY_TIMEOUT_S:.0f} s after healing: {answer}"
+            found[name] = f"not ready {READY_TIMEOUT_S:.0f} s after healing: {str(answer).strip()}"
         elif isinstance(answer, BaseException):
             raise answer
     return found

@@ -11,7 +11,7 @@ from chaos.scenario.kinds import fields_of, kinds
 from chaos.scenario.model import Scenario, TimedFault
 from chaos.scenario.table import REQUIRED, Table
 
-_SHARED = ("at_s", "for_s", "kind", "target", "node", "topic", "partition")
+_SHARED = ("at_s", "for_s", "when_ready", "kind", "target", "node", "topic", "partition")
 _TARGETS = Literal["one", "leader", "metadata leader", "majority", "all"]
 
 
@@ -29,6 +29,7 @@ def read_fault(
         table.wrong(f"'kind' is {kind!r}; known kinds: {', '.join(kinds())}")
         return None
     aim = _aim(table, scenario)
+    when_ready: bool = table.take("when_ready", bool, default=False)
     settings = {
         name: table.take(name, field.type, field.default, low=0 if _is_number(field.type) else None)
         for name, field in fields_of(cls).items()
@@ -36,14 +37,15 @@ def read_fault(
     table.finish(besides=_SHARED)
     if len(problems) > known_problems or aim is None:
         return None
-    return _made(table, cls, aim, settings, at_s, for_s)
+    fault = _made(table, cls, aim, settings)
+    if fault is None:
+        return None
+    return TimedFault(at_s=at_s, for_s=for_s, fault=fault, when_ready=when_ready)
 
 
-def _made(
-    table: Table, cls: type[Fault], aim: Aim, settings: dict[str, Any], at_s: float, for_s: float
-) -> TimedFault | None:
+def _made(table: Table, cls: type[Fault], aim: Aim, settings: dict[str, Any]) -> Fault | None:
     try:
-        return TimedFault(at_s=at_s, for_s=for_s, fault=cls(aim=aim, **settings))
+        return cls(aim=aim, **settings)
     except ValueError as error:
         table.wrong(str(error))
         return None

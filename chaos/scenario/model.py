@@ -35,11 +35,16 @@ class Workload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimedFault:
-    """A fault that is put into force ``at_s`` after the workload began, and healed ``for_s`` later."""
+    """A fault that is put into force ``at_s`` after the workload began, and healed ``for_s`` later.
+
+    ``when_ready``: not before every node is ready, which takes as long as it takes. A fault that costs a
+    replica its data must not meet another replica that has not got its own back.
+    """
 
     at_s: float
     for_s: float
     fault: Fault
+    when_ready: bool = False
 
     @property
     def name(self) -> str:

@@ -7,11 +7,12 @@ import random
 
 from chaos.cluster import ChaosCluster
 from chaos.faults.fault import Injection
+from chaos.faults.replica_files import NothingToDamage
 from chaos.history_file import HistoryWriter
 from chaos.scenario.model import Scenario, TimedFault
 from chaos.status import Status
 from chaos.view import NobodyLeads
-from local.errors import LocalClusterError
+from local.errors import LocalClusterError, NotReady
 
 
 class Timeline:
@@ -42,10 +43,12 @@ class Timeline:
             self._status.fault_began(begun[0], str(injection))
 
         try:
+            if timed.when_ready:
+                await self._cluster.ready()
             await injection.inject(begin)
             await asyncio.sleep(timed.for_s)
-        except NobodyLeads as error:
-            self._note(f"{timed.name} found no target: {error}")
+        except (NobodyLeads, NothingToDamage, NotReady) as error:
+            self._note(f"{timed.name} was left out: {error}")
         finally:
             await self._heal(injection)
             for fault in begun:

@@ -105,6 +105,8 @@ def _fault_lines(timed: TimedFault) -> list[str]:
     fault, aim = timed.fault, timed.fault.aim
     members: dict[str, Any] = {"at_s": timed.at_s, "for_s": timed.for_s, "kind": fault.kind}
     members["target"] = aim.target.value
+    if timed.when_ready:
+        members["when_ready"] = True
     if aim.node:
         members["node"] = aim.node
     if aim.target is Target.LEADER:

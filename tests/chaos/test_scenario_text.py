@@ -121,9 +121,10 @@ def test_what_is_wrong_is_told_with_its_field(text: str, said: list[str]) -> Non
 
 def test_a_scenario_written_as_text_is_read_as_the_same() -> None:
     """Names with quotes and line breaks, seeds and settings that are no defaults survive."""
-    text = FAULT + 'kind = "kill storm"\ntarget = "majority"\nup_s = 0.25\n'
+    text = FAULT + 'kind = "kill storm"\ntarget = "majority"\nup_s = 0.25\nwhen_ready = true\n'
     before = parse_scenario('seed = 7\ndescription = "a \\"b\\"\\nc"\n' + text)
     assert before.seed == 7
+    assert before.faults[0].when_ready
     assert parse_scenario(to_toml(before)) == before
     aim = Aim(target=Target.METADATA_LEADER)
     assert TimedFault(at_s=0, for_s=0, fault=Kill(aim=aim)).name == "kill on metadata leader"
