@@ -21,6 +21,7 @@ from consensus.disk_work import DiskWork
 from consensus.farewell import farewell
 from consensus.group import Group
 from consensus.handshake import Identity
+from consensus.host_disk import HostDisk
 from consensus.host_types import HostHooks, HostOptions, Slot
 from consensus.links import PeerLinks
 from consensus.routing import link_hooks
@@ -32,7 +33,7 @@ from consensus.upkeep import Upkeep
 _log = structlog.get_logger("consensus.host")
 
 
-class GroupHost:
+class GroupHost(HostDisk):
     """Lives on one event loop; every method is called there.
 
     ``clock`` is the clock of the groups; ``wall_ms`` gives entries their append times, and nothing else.
@@ -216,35 +217,6 @@ class GroupHost:
         begun = slot.group.transfer(to)
         self._wake(slot)
         return begun
-
-    @property
-    def flushes(self) -> int:
-        """Writes with fsync so far, of all groups."""
-        return self._disk.flushes
-
-    async def checkpoint(self, group_id: int) -> None:
-        """Store the group's state now."""
-        await self._disk.checkpoint(self._slot(group_id))
-
-    async def trim(self, group_id: int, before_index: int) -> int:
-        """Drop whole segments of applied entries below ``before_index``; the log's new base index."""
-        return await self._disk.trim(self._slot(group_id), before_index)
-
-    async def verify(self, group_id: int, first: int, *, max_bytes: int) -> int:
-        """Read applied entries back from disk, from ``first`` on; the index behind the last one read.
-
-        Damage fails the group. Raises ``Unavailable`` where there is no such group.
-        """
-        return await self._disk.verify(self._slot(group_id), first, max_bytes)
-
-    def _slot(self, group_id: int) -> Slot:
-        slot = self._slots.get(group_id)
-        if slot is None:
-            raise Unavailable(f"this node has no replica of group {group_id}")
-        return slot
-
-    def _wake(self, slot: Slot) -> None:
-        self._scheduler.wake(slot)
 
     def _run(self, slots: list[Slot]) -> None:
         self._turn.run(slots)

@@ -9,7 +9,7 @@ from typing import Final
 
 from floodmark import batch as codec
 from floodmark.batch import BatchHeader
-from floodmark.errors import OffsetBelowStart, OffsetPastEnd
+from floodmark.errors import FloodmarkError, OffsetBelowStart, OffsetPastEnd, Unavailable
 from floodmark.record import Record
 
 from consensus import waiting
@@ -148,7 +148,7 @@ class LocalPartition:
             self._check_bounds(offset)
             raise
         except StorageError as error:
-            raise outcomes.translated(error) from error
+            raise self._unreadable(error) from error
         next_offset = next_offset_behind(frames)
         return Fetched(frames, next_offset, self.bounds(), sealed=next_offset < end)
 
@@ -170,7 +170,14 @@ class LocalPartition:
                 return high_watermark
             return offset_reaching(self._log.frame(self._log.index_at_offset(first)), timestamp_ms)
         except StorageError as error:
-            raise outcomes.translated(error) from error
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: StorageError) -> FloodmarkError:
+        """A replica that can not read what it has gives way to another one, and is opened anew."""
+        if isinstance(error, OutOfRange):
+            return outcomes.translated(error)
+        self._host.disk_failed(self.group_id, error)
+        return Unavailable(f"this replica can not be read: {error}", retry_after_s=outcomes.RETRY_AFTER_S)
 
     def _check_leads(self) -> None:
         if not self._group.is_ready_leader:

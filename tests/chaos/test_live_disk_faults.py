@@ -22,7 +22,7 @@ from chaos.faults import (
     SlowSync,
     Target,
 )
-from tests.chaos.faulty import ALL, LEADER, running
+from tests.chaos.faulty import ALL, LEADER, TOPIC, running
 
 _METADATA = Aim(target=Target.METADATA_LEADER)
 
@@ -57,6 +57,19 @@ async def test_the_disk_below_a_leader_fails(toxiproxy_binary: Path, tmp_path: P
         await ledger.check(cluster.urls)
         assert failed >= 1
         assert cluster.processes.children == before
+
+
+async def test_the_disk_below_a_leader_can_not_be_read(toxiproxy_binary: Path, tmp_path: Path) -> None:
+    """The first read that meets it is told to try again; another replica leads and answers it."""
+    async with running(tmp_path, toxiproxy_binary) as (cluster, ledger):
+        async with ledger.writing(cluster.urls):
+            await ledger.wait_acknowledged(1_000)
+        injection = Injection(DiskError(aim=LEADER, operation="read"), cluster)
+        async with injection:
+            await ledger.check(cluster.urls)
+            assert await cluster.view.leader(TOPIC) not in injection.nodes
+        await cluster.ready()
+        await ledger.check(cluster.urls)
 
 
 async def test_slow_syncs_and_short_writes_lose_nothing(toxiproxy_binary: Path, tmp_path: Path) -> None:
