@@ -72,3 +72,5 @@ def test_the_server_wheel_installs_a_working_command(wheels: dict[str, Path], tm
     _run(python, "-m", "pip", "install", "--quiet", wheels["floodmark"], wheels["floodmark-server"])
     help_text = _run(tmp_path / "venv" / "bin" / "floodmark", "--help", cwd=tmp_path)
     assert "Usage: floodmark" in help_text
+    scenarios = _run(tmp_path / "venv" / "bin" / "floodmark", "chaos", "list", "-o", "name", cwd=tmp_path)
+    assert "kill-leader" in scenarios.split()
