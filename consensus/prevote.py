@@ -42,8 +42,12 @@ class Prevote:
 
     @property
     def is_asking(self) -> bool:
-        """Whether it has asked since a leader was heard: it was silent for a whole timeout."""
-        return self._term == self._core.engine.term
+        """Whether it has asked since a leader was heard, which was silent for a whole timeout.
+
+        The votes of an earlier question may still make it the leader; then it is an answer.
+        """
+        engine = self._core.engine
+        return self._term == engine.term and not engine.is_leader
 
     def gate(self) -> bool:
         """The engine's election deadline has passed: True lets it campaign in this very tick."""
