@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from floodmark.frame import FrameKind
 
@@ -52,6 +54,32 @@ def test_a_vote_counts_once() -> None:
         lone.hear("b", "vote", term=term)
         roles[without] = lone.group.role
     assert roles == {None: Role.CANDIDATE, Safeguard.H2: Role.LEADER}
+
+
+def test_a_late_vote_after_asking_again_makes_a_leader_that_says_so() -> None:
+    """No vote came in time, so it asks in advance anew; the votes that arrive then still count."""
+    lone = Lone()
+    term = lone.campaign("b")
+    said: list[Any] = []
+    while not any(kind == "prevote_request" for _, kind, _ in said):
+        said = lone.until_deadline()
+    assert (lone.group.leader, lone.group.term) == (None, term)
+    lone.hear("b", "vote", term=term)
+    lone.flush()
+    assert (lone.group.role, lone.group.leader) == (Role.LEADER, "a")
+
+
+def test_a_follower_names_no_leader_once_it_asks_for_votes() -> None:
+    """It was silent for a whole timeout; when it is heard again, it is the leader again."""
+    lone = Lone()
+    lone.append((1, 0), [frame(2, 1)], term=1)
+    assert lone.group.leader == "b"
+    said: list[Any] = []
+    while not any(kind == "prevote_request" for _, kind, _ in said):
+        said = lone.until_deadline()
+    assert lone.group.leader is None
+    lone.append((2, 1), [frame(3, 1)], term=1)
+    assert lone.group.leader == "b"
 
 
 def test_a_vote_of_a_stranger_does_not_count() -> None:
