@@ -41,8 +41,14 @@ def _links(rng: random.Random) -> dict[str, Any]:
 RECIPES: Final[dict[str, Settings]] = {
     "bandwidth": lambda rng: {**_links(rng), "kb_per_s": rng.choice([8, 32, 128, 512])},
     "bridge": lambda _rng: {},
+    "clock jump": lambda rng: {
+        "jump_s": rng.choice([1.0, 60.0, 86_400.0]),
+        "direction": rng.choice(["forward", "back"]),
+    },
     "cut": _links,
     "data limit": lambda rng: {**_links(rng), "data_bytes": rng.choice([2_000, 20_000, 200_000])},
+    "disk error": lambda rng: {"operation": rng.choice(["write", "sync"])},
+    "disk full": lambda _rng: {},
     "kill": lambda _rng: {},
     "kill storm": lambda rng: {"down_s": rng.choice([0.0, 0.1, 1.0]), "up_s": rng.choice([0.5, 1.0, 3.0])},
     "latency": lambda rng: {
@@ -51,21 +57,26 @@ RECIPES: Final[dict[str, Settings]] = {
         "jitter_ms": rng.choice([0, 5, 50]),
     },
     "pause": lambda _rng: {},
+    "power loss": lambda rng: {"written_back": rng.random() < 0.7},
     "reset": lambda rng: {**_links(rng), "after_ms": rng.choice([0, 50, 500])},
     "restart": lambda rng: {"gently": rng.random() < 0.5},
     "rolling restart": lambda rng: {"gently": rng.random() < 0.7},
+    "short writes": lambda _rng: {},
     "slicing": lambda rng: {**_links(rng), "average_bytes": rng.choice([32, 512]), "variation_bytes": 16},
     "slow close": lambda rng: {**_links(rng), "delay_ms": rng.choice([500, 3_000])},
+    "slow sync": lambda rng: {"delay_ms": rng.choice([5, 50, 300])},
 }
 """kind -> how its settings are drawn. Only kinds with a recipe are drawn unless others are asked for: a fault
 that may rightly cost records must be chosen with care."""
+ONLY_WHEN_ASKED: Final = {"disk error", "disk full"}
+"""Replicas whose disk failed are tried again after pauses of up to 30 s: no progress within 5 s of healing."""
 
 
 def random_scenario(
     seed: int, duration_s: float, nodes: int = 3, kinds: Collection[str] | None = None
 ) -> Scenario:
     """The scenario of a seed. Raises ``ValueError`` for kinds that are not known."""
-    chosen = sorted(RECIPES if kinds is None else kinds)
+    chosen = sorted(RECIPES.keys() - ONLY_WHEN_ASKED if kinds is None else kinds)
     unknown = [kind for kind in chosen if kind not in all_kinds()]
     if unknown or not chosen:
         raise ValueError(f"{', '.join(unknown) or 'none'}: known kinds are {', '.join(all_kinds())}")
