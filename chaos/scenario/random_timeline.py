@@ -69,7 +69,7 @@ RECIPES: Final[dict[str, Settings]] = {
 """kind -> how its settings are drawn. Only kinds with a recipe are drawn unless others are asked for: a fault
 that may rightly cost records must be chosen with care."""
 ONLY_WHEN_ASKED: Final = {"disk error", "disk full"}
-"""Replicas whose disk failed are tried again after pauses of up to 30 s: no progress within 5 s of healing."""
+"""A replica whose disk failed is tried again after up to 30 s, and healing is to show within 5 s."""
 
 
 def random_scenario(
