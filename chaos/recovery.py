@@ -12,32 +12,32 @@ import aiohttp
 from chaos.checker.options import Place
 from chaos.cluster import ChaosCluster
 from local.errors import NotReady
-from local.readiness import READY_TIMEOUT_S
 
-CATCH_UP_TIMEOUT_S: Final = 60.0
 _ASK_AGAIN_S: Final = 0.1
 _ASK_TIMEOUT_S: Final = 2.0
 _OWN_VIEW: Final = {"Floodmark-Forwarded": "1"}
 
 
-async def unready_nodes(cluster: ChaosCluster) -> dict[str, str]:
+async def unready_nodes(cluster: ChaosCluster, ready_s_max: float) -> dict[str, str]:
     """Wait until every node that has not died is ready; node -> what those lack that are not in time."""
     alive = [name for name in cluster.names if name not in cluster.died()]
-    answers = await asyncio.gather(*(cluster.processes.ready(name) for name in alive), return_exceptions=True)
+    answers = await asyncio.gather(
+        *(cluster.processes.ready(name, timeout_s=ready_s_max) for name in alive), return_exceptions=True
+    )
     found: dict[str, str] = {}
     for name, answer in zip(alive, answers, strict=True):
         if isinstance(answer, NotReady):
-            found[name] = f"not ready {READY_TIMEOUT_S:.0f} s after healing: {str(answer).strip()}"
+            found[name] = f"not ready {ready_s_max:g} s after healing: {str(answer).strip()}"
         elif isinstance(answer, BaseException):
             raise answer
     return found
 
 
-async def wait_caught_up(cluster: ChaosCluster, topics: Sequence[str]) -> list[str]:
+async def wait_caught_up(cluster: ChaosCluster, topics: Sequence[str], timeout_s: float) -> list[str]:
     """Wait until all replicas show the same high watermark; what is behind when the time is up."""
     behind: list[str] = []
     try:
-        async with asyncio.timeout(CATCH_UP_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             while True:
                 behind = await _behind(cluster, topics)
                 if not behind:

@@ -96,12 +96,13 @@ class _Run:
             healed_ns = self._history.healed()
             self._status.enter("healed; writing goes on")
             unready, _ = await asyncio.gather(
-                unready_nodes(self._cluster), self._wait_progress(recorder.tally, healed_ns)
+                unready_nodes(self._cluster, self._scenario.ready_s_max),
+                self._wait_progress(recorder.tally, healed_ns),
             )
             self._status.enter("ending the workload")
         recorder.tally.end()
         self._status.enter("waiting until all replicas are equal")
-        behind = await wait_caught_up(self._cluster, self._scenario.topics)
+        behind = await wait_caught_up(self._cluster, self._scenario.topics, self._scenario.ready_s_max)
         self._status.enter("stopping the nodes")
         await self._cluster.hold_down(_END, *self._cluster.names, gently=True)
         return RunRecord(

@@ -16,6 +16,7 @@ from chaos.scenario.builtin import builtin_names, builtin_scenario
 from chaos.scenario.kinds import fields_of, kinds, summary_of
 from chaos.scenario.model import Scenario
 from chaos.toxiproxy.errors import ToxiproxyMissing
+from cli.chaos_matrix import matrix, seeds
 from cli.chaos_plan import drawn_scenario, named_scenario, new_folder
 from cli.chaos_summary import RESULT, document, explain
 from cli.chaos_view import watching
@@ -151,6 +152,10 @@ def check(*, folder: Path, output: str | None) -> int:
     if not (folder / RECORD_FILE).exists():
         raise Failure(f"{folder}: no run has ended in it", exit_code=NOT_FOUND)
     return _conclude(judge(folder), output)
+
+
+chaos.add_command(matrix)
+chaos.add_command(seeds)
 
 
 async def _run(scenario: Scenario, folder: Path, seed: int) -> RunResult:

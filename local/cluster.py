@@ -10,7 +10,7 @@ from pathlib import Path
 
 from local.children import Child, start_child, stop_children
 from local.folder import LocalFolder, LocalNode, Routes, direct
-from local.readiness import wait_ready
+from local.readiness import READY_TIMEOUT_S, wait_ready
 
 _PORTS = range(20_000, 32_000)
 """Below the range that the kernel takes outgoing ports from."""
@@ -46,9 +46,9 @@ class LocalCluster:
             node = self.nodes[name]
             self.children[name] = await start_child(name, config=node.config, log=node.log)
 
-    async def ready(self, *names: str) -> None:
-        """Wait until the named nodes, or all, say that they are ready."""
-        await wait_ready([self.nodes[name] for name in names or self.nodes])
+    async def ready(self, *names: str, timeout_s: float = READY_TIMEOUT_S) -> None:
+        """Wait until the named nodes, or all, say that they are ready. Raises ``NotReady``."""
+        await wait_ready([self.nodes[name] for name in names or self.nodes], timeout_s=timeout_s)
 
     async def kill(self, *names: str) -> None:
         """SIGKILL, to all of them before any is waited for."""

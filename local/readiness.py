@@ -15,17 +15,17 @@ READY_TIMEOUT_S = 120.0
 _ASK_AGAIN_S = 0.1
 
 
-async def wait_ready(nodes: Sequence[LocalNode]) -> None:
+async def wait_ready(nodes: Sequence[LocalNode], *, timeout_s: float = READY_TIMEOUT_S) -> None:
     """Return when every node says that it is ready. Raises ``NotReady`` with what the last one lacked."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
         try:
-            async with asyncio.timeout(READY_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 for node in nodes:
                     await _wait_ready(session, node)
         except TimeoutError as error:
             lacking = [f"{node.name}: {await _ask(session, node)}" for node in nodes]
             raise NotReady(
-                f"the cluster is not ready after {READY_TIMEOUT_S:.0f} s; " + "; ".join(lacking),
+                f"the cluster is not ready after {timeout_s:g} s; " + "; ".join(lacking),
                 hint=f"what the nodes say stands in {nodes[0].log.parent}/n*.log",
             ) from error
 

@@ -58,6 +58,7 @@ class Scenario:
 
     topics, partitions, replication   every topic that records are written to has this many of each
     seed                              what is random in the run comes from it; None: each run draws one
+    ready_s_max                       how long all nodes may take to get ready once all is healed
     """
 
     name: str
@@ -68,5 +69,6 @@ class Scenario:
     topics: tuple[str, ...] = (DEFAULT_TOPIC,)
     partitions: int = 2
     replication: int = 3
+    ready_s_max: float = 120.0
     workload: Workload = field(default_factory=Workload)
     faults: tuple[TimedFault, ...] = ()

@@ -42,6 +42,7 @@ def parse_scenario(text: str, *, source: str = "scenario") -> Scenario:
         topics=_topics(table),
         partitions=table.take("partitions", int, 2, low=1, high=64),
         replication=table.take("replication", int, min(3, _int(values.get("nodes", 3))), low=1, high=9),
+        ready_s_max=table.take("ready_s_max", float, 120.0, low=1, high=3_600),
         workload=_workload(table.take("workload", dict[str, Any], {}), problems),
     )
     if scenario.replication > scenario.nodes:

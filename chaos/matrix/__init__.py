@@ -1,0 +1,1 @@
+"""The fault matrix: every fault on every target, each a short run of its own."""

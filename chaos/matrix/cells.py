@@ -1,0 +1,96 @@
+"""The cells of the fault matrix: each row on each target, as a scenario; and those that there are none of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from chaos.faults.aim import Aim, Target
+from chaos.matrix.rows import ROWS, Row
+from chaos.scenario.kinds import kinds
+from chaos.scenario.model import DEFAULT_TOPIC, Scenario, TimedFault
+
+_AT_S: Final = 2.5
+_CALM_END_S: Final = 0.5
+_BESIDE_AFTER_S: Final = 1.0
+_READY_S: Final = 60.0
+_REFUSAL_READY_S: Final = 15.0
+"""Nodes that can not get ready, since data of a majority are gone, are not waited for as long as others."""
+
+REFUSED: Final = frozenset(
+    (name, Target.MAJORITY) for name in ("flipped-bit", "flipped-metadata", "truncated-segment", "old-copy")
+)
+"""Cells in which data of a majority are gone, which no system of majorities makes good. Right is that the
+partition has no leader, its nodes say so, and nothing wrong is served: see ``chaos.matrix.refusal``."""
+
+_A_BRIDGE_IS_ONE: Final = "a bridge is one node between two halves"
+_ALL_COPIES: Final = (
+    "every copy is bad, so that records are lost by definition; "
+    "that nothing wrong is served then is what the cell on a majority shows"
+)
+_WIPED: Final = (
+    "more empty disks than a majority bears: what only they had is lost by definition. Groups stay without a "
+    "leader while a node is left that knows better; with none left this is a new cluster"
+)
+
+EXCLUDED: Final[dict[tuple[str, Target], str]] = {
+    ("bridge", Target.MAJORITY): _A_BRIDGE_IS_ONE,
+    ("bridge", Target.ALL): _A_BRIDGE_IS_ONE,
+    ("flipped-bit", Target.ALL): _ALL_COPIES,
+    ("truncated-segment", Target.ALL): _ALL_COPIES,
+    ("old-copy", Target.ALL): _ALL_COPIES,
+    ("wiped-folder", Target.MAJORITY): _WIPED,
+    ("wiped-folder", Target.ALL): _WIPED,
+}
+"""Cells that make no sense, with the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A row on a target."""
+
+    row: Row
+    target: Target
+
+    @property
+    def name(self) -> str:
+        """For example ``kill-on-leader``."""
+        return f"{self.row.name}-on-{self.target.value.replace(' ', '-')}"
+
+    @property
+    def may_refuse(self) -> bool:
+        """Whether a partition may end without a leader, and say why."""
+        return (self.row.name, self.target) in REFUSED
+
+    def scenario(self) -> Scenario:
+        """A short run with the fault in it."""
+        row = self.row
+        fault = kinds()[row.kind](aim=self._aim(), **row.settings_at(self.target))
+        faults = [TimedFault(at_s=_AT_S, for_s=row.for_s, fault=fault)]
+        if row.beside:
+            second = kinds()[row.beside](aim=self._aim())
+            faults.append(
+                TimedFault(at_s=_AT_S + _BESIDE_AFTER_S, for_s=row.for_s - 2 * _BESIDE_AFTER_S, fault=second)
+            )
+        return Scenario(
+            name=self.name,
+            description=f"Of the fault matrix: {row.name} on {self.target.value}.",
+            nodes=row.nodes,
+            replication=row.nodes,
+            duration_s=_AT_S + row.for_s + _CALM_END_S,
+            faults=tuple(faults),
+            ready_s_max=_REFUSAL_READY_S if self.may_refuse else _READY_S,
+        )
+
+    def _aim(self) -> Aim:
+        return Aim(target=self.target, topic=DEFAULT_TOPIC if self.target is Target.LEADER else "")
+
+
+def cells() -> list[Cell]:
+    """All that make sense, in order."""
+    return [
+        Cell(row, target)
+        for row in ROWS.values()
+        for target in row.targets
+        if (row.name, target) not in EXCLUDED
+    ]

@@ -1,0 +1,209 @@
+"""``floodmark chaos matrix`` and ``floodmark chaos seeds``: many runs, one table."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import random
+import secrets
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chaos.matrix.cells import EXCLUDED, cells
+from chaos.scenario.builtin import builtin_names, builtin_scenario
+from chaos.scenario.random_timeline import random_scenario
+from chaos.toxiproxy.binary import find_binary
+from chaos.toxiproxy.errors import ToxiproxyMissing
+from cli.chaos_batch import Batch, Job
+from cli.exits import ERROR, NOT_FOUND, OK, UNAVAILABLE, VIOLATED, Failure
+from cli.output import View, field, output_option, show
+from cli.session import debug_option, run, talk
+
+_SEED_BITS = 32
+_RUNS = View(
+    columns=(
+        field("Scenario"),
+        field("Verdict"),
+        field("Acknowledged", "records_acknowledged", right=True),
+        field("Lost", "records_lost", right=True),
+        field("Longest gap s", "longest_gap_s", right=True),
+        field("Recovery s", "recovery_s", right=True),
+        field("Seed", right=True),
+        field("Report", "folder"),
+        field("Seconds", right=True, wide=True),
+        field("Why", wide=True),
+    ),
+    name=lambda row: str(row["scenario"]),
+    items=lambda document: document["runs"],
+)
+_CELLS = View(
+    columns=(field("Name"), field("Expected"), field("Reason")),
+    name=lambda cell: str(cell["name"]),
+    items=lambda document: document["cells"],
+)
+
+
+def _shared(command: Any) -> Any:
+    """The options of both commands."""
+    at_once = click.option(
+        "--jobs",
+        type=click.IntRange(1),
+        default=os.cpu_count() or 1,
+        show_default="one for each core",
+        help="So many runs at the same time.",
+    )
+    keep = click.option("--keep-all", is_flag=True, help="Keep all of clean runs, not just their reports.")
+    out = click.option(
+        "--out",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=None,
+        show_default="a new folder in chaos-runs",
+        metavar="DIR",
+        help="Each run gets a folder of its own in here.",
+    )
+    return at_once(keep(out(output_option()(debug_option(command)))))
+
+
+@click.command("matrix")
+@click.option(
+    "--only", "patterns", multiple=True, help="Only these, such as 'kill-*' or '*-on-all' (again for more)."
+)
+@click.option(
+    "--list", "is_list", is_flag=True, help="List the cells, and those that make no sense; run none."
+)
+@click.option("--seed", type=click.IntRange(0), help="The seeds of all runs come from it.  [default: any]")
+@click.option(
+    "--seconds-max", type=click.FloatRange(1), default=3600.0, show_default=True, help="Then no more is run."
+)
+@_shared
+def matrix(
+    *,
+    patterns: tuple[str, ...],
+    is_list: bool,
+    seed: int | None,
+    seconds_max: float,
+    jobs: int,
+    keep_all: bool,
+    out: Path | None,
+    output: str | None,
+) -> int:
+    """Run every scenario of 'floodmark chaos list', and every fault on every target, each shortly.
+
+    Goes on after a failure and prints one table at the end. Exit code 0 only when every run was made, and is
+    clean or refused where a majority lost its data; 6 when a promise was broken, 1 when a run is missing.
+    """
+    if is_list:
+        return _list(output)
+    seed = secrets.randbits(_SEED_BITS) if seed is None else seed
+    chosen = [
+        job for job in _jobs(seed) if not patterns or any(fnmatch(job.scenario.name, p) for p in patterns)
+    ]
+    if not chosen:
+        raise Failure(f"no run is named {', '.join(patterns)}", exit_code=NOT_FOUND, hint="see --list")
+    talk(f"{len(chosen)} runs, {jobs} at the same time, seed {seed}, for at most {seconds_max:g} s")
+    return _run_all(chosen, jobs, seconds_max, _folder(out, "matrix", seed), output, keep_all=keep_all)
+
+
+@click.command("seeds")
+@click.option("--first-seed", type=click.IntRange(0), help="Then the next ones.  [default: any]")
+@click.option("--count", type=click.IntRange(1), default=1_000_000, help="How many.  [default: no limit]")
+@click.option(
+    "--nodes", type=click.IntRange(1, 9), multiple=True, default=(3, 5), show_default=True, help="In turn."
+)
+@click.option("--duration", type=click.FloatRange(5), default=40.0, show_default=True, help="Of each, in s.")
+@click.option(
+    "--seconds-max", type=click.FloatRange(1), default=3600.0, show_default=True, help="Then no more is run."
+)
+@_shared
+def seeds(
+    *,
+    first_seed: int | None,
+    count: int,
+    nodes: Sequence[int],
+    duration: float,
+    seconds_max: float,
+    jobs: int,
+    keep_all: bool,
+    out: Path | None,
+    output: str | None,
+) -> int:
+    """Run random scenarios, one seed after the other, until the time is up.
+
+    Exit code 0 only when all are clean.
+    """
+    first = secrets.randbits(_SEED_BITS) if first_seed is None else first_seed
+    talk(f"random scenarios from seed {first} on, {jobs} at the same time, for at most {seconds_max:g} s")
+    drawn = (
+        Job(random_scenario(seed, duration, size), seed)
+        for seed, size in zip(range(first, first + count), itertools.cycle(nodes), strict=False)
+    )
+    until = time.monotonic() + seconds_max - duration
+    in_time = itertools.takewhile(lambda _: time.monotonic() < until, drawn)
+    return _run_all(in_time, jobs, seconds_max, _folder(out, "seeds", first), output, keep_all=keep_all)
+
+
+def _jobs(seed: int) -> Iterator[Job]:
+    for name in builtin_names():
+        yield Job(builtin_scenario(name), _seed_of(seed, name))
+    for cell in cells():
+        yield Job(cell.scenario(), _seed_of(seed, cell.name), cell.may_refuse)
+
+
+def _seed_of(seed: int, name: str) -> int:
+    """A run's own seed: it does not depend on which others are run."""
+    return random.Random(f"{seed}/{name}").getrandbits(_SEED_BITS)
+
+
+def _folder(out: Path | None, what: str, seed: int) -> Path:
+    folder = out or Path("chaos-runs") / f"{what}-{seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _run_all(
+    jobs: Any, at_once: int, seconds_max: float, out: Path, output: str | None, *, keep_all: bool
+) -> int:
+    try:
+        find_binary()
+    except ToxiproxyMissing as missing:
+        raise Failure(f"no Toxiproxy: {missing.reason}", exit_code=UNAVAILABLE, hint=missing.fix) from missing
+    batch = Batch(out, seconds_max, keep_all=keep_all)
+    try:
+        run(_until_signal(batch, jobs, at_once))
+    except asyncio.CancelledError:
+        raise click.Abort from None
+    finally:
+        batch.rows.sort(key=lambda row: (row["verdict"] in ("clean", "refused"),))
+        show({"runs": batch.rows}, _RUNS, output)
+    verdicts = [row["verdict"] for row in batch.rows]
+    talk(", ".join(f"{verdicts.count(each)} {each}" for each in dict.fromkeys(verdicts)))
+    if "violated" in verdicts:
+        return VIOLATED
+    return OK if set(verdicts) <= {"clean", "refused"} else ERROR
+
+
+async def _until_signal(batch: Batch, jobs: Any, at_once: int) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    await batch.run(jobs, at_once)
+
+
+def _list(output: str | None) -> int:
+    listed = [
+        {"name": cell.name, "expected": "clean or refused" if cell.may_refuse else "clean", "reason": ""}
+        for cell in cells()
+    ]
+    listed += [
+        {"name": f"{row}-on-{target.value}", "expected": "not run", "reason": reason}
+        for (row, target), reason in EXCLUDED.items()
+    ]
+    show({"cells": listed}, _CELLS, output)
+    return OK
