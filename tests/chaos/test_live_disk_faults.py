@@ -38,8 +38,8 @@ async def _metric(cluster: ChaosCluster, node: str, name: str) -> float:
 
 @pytest.mark.parametrize(
     "fault",
-    [DiskFull(aim=LEADER), DiskError(aim=LEADER, operation="sync"), DiskError(aim=LEADER, operation="write")],
-    ids=["full", "failing syncs", "failing writes"],
+    [DiskFull(aim=LEADER), DiskError(aim=LEADER, operation="sync")],
+    ids=["full", "failing syncs"],
 )
 async def test_the_disk_below_a_leader_fails(toxiproxy_binary: Path, tmp_path: Path, fault: Fault) -> None:
     """Another one leads, producers go on; when the disk is well the replica runs again, with no restart."""
@@ -49,8 +49,8 @@ async def test_the_disk_below_a_leader_fails(toxiproxy_binary: Path, tmp_path: P
             before = dict(cluster.processes.children)
             injection = Injection(fault, cluster)
             async with injection:
-                # What was in flight is acknowledged at once; the last of these needs the new leader.
-                await ledger.wait_acknowledged(10_000)
+                # More than was in flight: the last of these need the new leader.
+                await ledger.wait_acknowledged(5_000)
                 failed = await _metric(cluster, injection.nodes[0], "floodmark_replicas_failed_total")
             await cluster.ready()
             await ledger.wait_acknowledged(1_000)
