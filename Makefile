@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: setup run test check unit simulate bench bench-failover clean
+.PHONY: setup run test check unit simulate chaos chaos-random bench bench-failover clean
 
 setup: .venv/.ready
 
@@ -28,6 +28,13 @@ SEEDS ?= 1000
 SECONDS_MAX ?= 3600
 simulate: setup ## random clusters from SEEDS seeds on all cores, for at most SECONDS_MAX
 	@scripts/simulate --seeds $(SEEDS) --seconds $(SECONDS_MAX)
+
+CHAOS_SECONDS_MAX ?= 3600
+chaos: setup ## every chaos scenario and the whole fault matrix, within CHAOS_SECONDS_MAX; one table at the end
+	@$(BIN)/floodmark chaos matrix --seconds-max $(CHAOS_SECONDS_MAX)
+
+chaos-random: setup ## random chaos from one seed after the other, three and five nodes, for CHAOS_SECONDS_MAX
+	@$(BIN)/floodmark chaos seeds --seconds-max $(CHAOS_SECONDS_MAX)
 
 bench: setup ## speed of three nodes on this machine, client included; about four minutes
 	@$(BIN)/python -m bench.cluster

@@ -7,23 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import json
 import shutil
 import signal
 import sys
 import time
-from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from chaos.matrix.refusal import refusal_faults
 from chaos.run_record import CLUSTER_FOLDER, HISTORY_FILE
-from chaos.scenario.model import Scenario
 from chaos.scenario.toml_form import to_toml
-from chaos.verdict import judge
+from cli.chaos_row import FINE, Job, Watch, row_of, verdict_of
 from cli.exits import OK, UNAVAILABLE, VIOLATED, Failure
 from cli.session import talk
 
@@ -34,20 +29,6 @@ _TOLD: Final = 3
 """Lines of a run that did not conclude that are shown."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One run to make. ``may_refuse``: see ``chaos.matrix.refusal``."""
-
-    scenario: Scenario
-    seed: int
-    may_refuse: bool = False
-
-    @property
-    def name(self) -> str:
-        """The name of its folder."""
-        return f"{self.scenario.name}-{self.seed}"
-
-
 class Batch:
     """Runs jobs until all are done or the time is up. ``rows`` has one document for each, as they end."""
 
@@ -56,47 +37,63 @@ class Batch:
         self._out = out
         self._ends_at = time.monotonic() + seconds_max
         self._keep_all = keep_all
+        self._late: list[tuple[Job, dict[str, Any]]] = []
 
     async def run(self, jobs: Iterable[Job], at_once: int) -> None:
-        """One after the other, or some at the same time. Whatever ends this, no process is left."""
+        """One after the other, or some at the same time. Whatever ends this, no process is left.
+
+        Those that were just late while the machine had no time left are run again in the end, alone.
+        """
         waiting = iter(jobs)
         async with asyncio.TaskGroup() as group:
             for _ in range(at_once):
                 group.create_task(self._work(waiting))
-        left = deque(itertools.islice(waiting, 1000))
-        for job in left:
-            self._add(job, "not run", why="the time was up")
+        for job in waiting:
+            self._add(row_of(job, "not run", "the time was up"))
+        for job, row in self._late:
+            again = await self._one(job, is_again=True) if self._left_s() > 0 else None
+            if again is None or again["verdict"] not in FINE:
+                row["verdict"] = "violated"
 
-    async def _work(self, waiting: Any) -> None:
-        while self._ends_at - time.monotonic() > 0:
+    def _left_s(self) -> float:
+        return self._ends_at - time.monotonic()
+
+    async def _work(self, waiting: Iterator[Job]) -> None:
+        while self._left_s() > 0:
             job = next(waiting, None)
             if job is None:
                 return
             await self._one(job)
 
-    async def _one(self, job: Job) -> None:
-        began = time.monotonic()
+    async def _one(self, job: Job, *, is_again: bool = False) -> dict[str, Any]:
+        """One run; its row."""
+        watch = Watch()
         file = self._out / f"{job.name}.toml"
         await asyncio.to_thread(file.write_text, to_toml(job.scenario), encoding="utf-8")
         try:
             code, out, err = await self._process(job, file)
         finally:
             file.unlink()
-        seconds = round(time.monotonic() - began, 1)
         if code not in (OK, VIOLATED) or not out:
             if code == UNAVAILABLE and "Toxiproxy" in err:
                 raise Failure(err.strip(), exit_code=UNAVAILABLE)
             told = " / ".join(err.strip().splitlines()[-_TOLD:])
-            self._add(job, "broken", why=f"exit code {code}: {told}", seconds=seconds)
-            return
+            return self._add(row_of(job, "broken", f"exit code {code}: {told}", watch))
         found = json.loads(out)
-        folder = Path(found["folder"])
-        verdict, why = "clean", ""
-        if not found["clean"]:
-            verdict, why = await asyncio.to_thread(_look_again, job, folder, found)
-        self._add(job, verdict, why=why, seconds=seconds, found=found)
-        if verdict != "violated" and not self._keep_all:
-            await asyncio.to_thread(_keep_report, folder)
+        busy = 0.0 if is_again else watch.busy()
+        verdict, why = await asyncio.to_thread(verdict_of, job, found, busy)
+        row = self._add(row_of(job, verdict, why, watch, found))
+        if verdict == "late":
+            self._late.append((job, row))
+        if verdict in ("clean", "refused") and not self._keep_all:
+            await asyncio.to_thread(_keep_report, Path(found["folder"]))
+        return row
+
+    def _add(self, row: dict[str, Any]) -> dict[str, Any]:
+        self.rows.append(row)
+        why = f": {row['why']}" if row["why"] else ""
+        talk(f"{len(self.rows):4}  {row['verdict']:9} {row['scenario']}-{row['seed']}{why}")
+        return row
 
     async def _process(self, job: Job, file: Path) -> tuple[int, str, str]:
         command = [sys.executable, "-P", "-m", "cli.main", "chaos", "run", str(file)]
@@ -107,9 +104,8 @@ class Batch:
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for us; we tell it to end
         )
-        left_s = self._ends_at - time.monotonic()
         try:
-            async with asyncio.timeout(min(job.scenario.duration_s + _SURPLUS_S, max(left_s, 1.0))):
+            async with asyncio.timeout(min(job.scenario.duration_s + _SURPLUS_S, max(self._left_s(), 1.0))):
                 out, err = await process.communicate()
         except TimeoutError:
             await _end(process)
@@ -119,45 +115,6 @@ class Batch:
             raise
         assert process.returncode is not None
         return process.returncode, out.decode(), err.decode()
-
-    def _add(
-        self, job: Job, verdict: str, *, why: str, seconds: float = 0.0, found: dict[str, Any] | None = None
-    ) -> None:
-        found = found or {}
-        counts: dict[str, int] = found.get("counts", {})
-        self.rows.append(
-            {
-                "scenario": job.scenario.name,
-                "nodes": job.scenario.nodes,
-                "seed": job.seed,
-                "verdict": verdict,
-                "records_acknowledged": found.get("records_acknowledged"),
-                "records_lost": sum(count for kind, count in counts.items() if kind.startswith("lost_")),
-                "longest_gap_s": found.get("longest_gap_s"),
-                "recovery_s": found.get("recovery_s"),
-                "seconds": seconds,
-                "why": why,
-                "notes": found.get("notes", []),
-                "folder": found.get("folder"),
-            }
-        )
-        if verdict != "not run":
-            talk(f"{len(self.rows):4}  {verdict:9} {job.name}" + (f": {why}" if why else ""))
-
-
-def _look_again(job: Job, folder: Path, found: dict[str, Any]) -> tuple[str, str]:
-    """The verdict over a run that is not clean, and why. Blocks."""
-    if job.may_refuse:
-        wrong = refusal_faults(judge(folder))
-        return ("violated", "; ".join(wrong)) if wrong else ("refused", "as it should: " + _in_short(found))
-    return "violated", _in_short(found)
-
-
-def _in_short(found: dict[str, Any]) -> str:
-    parts = [f"{kind} {count}" for kind, count in found["counts"].items()]
-    parts += [f"{node} ended with {code}" for node, code in found["deaths"].items()]
-    parts += [f"{node} did not come back" for node in found["unready"]]
-    return ", ".join(parts)
 
 
 def _keep_report(folder: Path) -> None:

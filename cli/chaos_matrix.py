@@ -21,12 +21,15 @@ from chaos.scenario.builtin import builtin_names, builtin_scenario
 from chaos.scenario.random_timeline import random_scenario
 from chaos.toxiproxy.binary import find_binary
 from chaos.toxiproxy.errors import ToxiproxyMissing
-from cli.chaos_batch import Batch, Job
+from cli.chaos_batch import Batch
+from cli.chaos_row import FINE, Job
 from cli.exits import ERROR, NOT_FOUND, OK, UNAVAILABLE, VIOLATED, Failure
 from cli.output import View, field, output_option, show
 from cli.session import debug_option, run, talk
 
 _SEED_BITS = 32
+_AROUND_S = 45.0
+"""What a random run takes besides its timeline, mostly: none is begun that would be cut off."""
 _RUNS = View(
     columns=(
         field("Scenario"),
@@ -38,6 +41,7 @@ _RUNS = View(
         field("Seed", right=True),
         field("Report", "folder"),
         field("Seconds", right=True, wide=True),
+        field("Machine busy", right=True, wide=True),
         field("Why", wide=True),
     ),
     name=lambda row: str(row["scenario"]),
@@ -144,7 +148,7 @@ def seeds(
         Job(random_scenario(seed, duration, size), seed)
         for seed, size in zip(range(first, first + count), itertools.cycle(nodes), strict=False)
     )
-    until = time.monotonic() + seconds_max - duration
+    until = time.monotonic() + seconds_max - duration - _AROUND_S
     in_time = itertools.takewhile(lambda _: time.monotonic() < until, drawn)
     return _run_all(in_time, jobs, seconds_max, _folder(out, "seeds", first), output, keep_all=keep_all)
 
@@ -180,13 +184,13 @@ def _run_all(
     except asyncio.CancelledError:
         raise click.Abort from None
     finally:
-        batch.rows.sort(key=lambda row: (row["verdict"] in ("clean", "refused"),))
+        batch.rows.sort(key=lambda row: row["verdict"] in FINE)
         show({"runs": batch.rows}, _RUNS, output)
     verdicts = [row["verdict"] for row in batch.rows]
     talk(", ".join(f"{verdicts.count(each)} {each}" for each in dict.fromkeys(verdicts)))
     if "violated" in verdicts:
         return VIOLATED
-    return OK if set(verdicts) <= {"clean", "refused"} else ERROR
+    return OK if set(verdicts) <= FINE else ERROR
 
 
 async def _until_signal(batch: Batch, jobs: Any, at_once: int) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 from chaos.faults.aim import Aim, Target
 from chaos.matrix.rows import ROWS, Row
 from chaos.scenario.kinds import kinds
-from chaos.scenario.model import DEFAULT_TOPIC, Scenario, TimedFault
+from chaos.scenario.model import DEFAULT_TOPIC, Scenario, TimedFault, Workload
 
 _AT_S: Final = 2.5
 _CALM_END_S: Final = 0.5
@@ -78,6 +78,7 @@ class Cell:
             nodes=row.nodes,
             replication=row.nodes,
             duration_s=_AT_S + row.for_s + _CALM_END_S,
+            workload=Workload(topic_admins=0) if row.alone else Workload(),
             faults=tuple(faults),
             ready_s_max=_REFUSAL_READY_S if self.may_refuse else _READY_S,
         )

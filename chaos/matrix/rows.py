@@ -25,6 +25,7 @@ class Row:
     for_s           how long it is in force
     nodes           how many nodes the cluster has
     targets         on whom
+    alone           no other topics come and go, so that every partition is one that is checked
     beside          a second fault, in force within the first one's time: what makes the first one felt
     """
 
@@ -35,6 +36,7 @@ class Row:
     for_s: float = 4.0
     nodes: int = 3
     targets: tuple[Target, ...] = tuple(Target)
+    alone: bool = False
     beside: str = ""
 
     def settings_at(self, target: Target) -> dict[str, Any]:
@@ -48,9 +50,9 @@ def _toxic(kind: str, *, beside: str = "", **settings: Any) -> Row:
     )
 
 
-def _damage(name: str, kind: str, **settings: Any) -> Row:
+def _damage(name: str, kind: str, *, for_s: float = 2.0) -> Row:
     """Whoever leads the metadata is hit there, all others in a partition."""
-    return Row(name=name, kind=kind, settings=settings, at={Target.METADATA_LEADER: OF_METADATA}, for_s=2.0)
+    return Row(name=name, kind=kind, at={Target.METADATA_LEADER: OF_METADATA}, for_s=for_s, alone=True)
 
 
 _PROCESSES: Final = (
@@ -90,7 +92,7 @@ _FILES: Final = (
         targets=(Target.ONE, Target.MAJORITY),
     ),
     _damage("truncated-segment", "truncated segment"),
-    Row(name="old-copy", kind="old copy", at={Target.METADATA_LEADER: OF_METADATA}, for_s=3.0),
+    _damage("old-copy", "old copy", for_s=3.0),
     Row(name="deleted-index", kind="deleted index", for_s=2.0),
     Row(name="wiped-folder", kind="wiped folder", for_s=2.0),
 )
