@@ -26,6 +26,7 @@ from cli.chaos_row import FINE, Job
 from cli.exits import ERROR, NOT_FOUND, OK, UNAVAILABLE, VIOLATED, Failure
 from cli.output import View, field, output_option, show
 from cli.session import debug_option, run, talk
+from cli.units import DURATION_MS
 
 _SEED_BITS = 32
 _AROUND_S = 45.0
@@ -121,7 +122,9 @@ def matrix(
 @click.option(
     "--nodes", type=click.IntRange(1, 9), multiple=True, default=(3, 5), show_default=True, help="In turn."
 )
-@click.option("--duration", type=click.FloatRange(5), default=40.0, show_default=True, help="Of each, in s.")
+@click.option(
+    "--duration", type=DURATION_MS, default="40s", show_default=True, help="How long faults go on in each."
+)
 @click.option(
     "--seconds-max", type=click.FloatRange(1), default=3600.0, show_default=True, help="Then no more is run."
 )
@@ -131,7 +134,7 @@ def seeds(
     first_seed: int | None,
     count: int,
     nodes: Sequence[int],
-    duration: float,
+    duration: int | str,
     seconds_max: float,
     jobs: int,
     keep_all: bool,
@@ -142,13 +145,16 @@ def seeds(
 
     Exit code 0 only when all are clean.
     """
+    if isinstance(duration, str):
+        raise click.UsageError("--duration: a run has to end")
+    duration_s = duration / 1000
     first = secrets.randbits(_SEED_BITS) if first_seed is None else first_seed
     talk(f"random scenarios from seed {first} on, {jobs} at the same time, for at most {seconds_max:g} s")
     drawn = (
-        Job(random_scenario(seed, duration, size), seed)
+        Job(random_scenario(seed, duration_s, size), seed)
         for seed, size in zip(range(first, first + count), itertools.cycle(nodes), strict=False)
     )
-    until = time.monotonic() + seconds_max - duration - _AROUND_S
+    until = time.monotonic() + seconds_max - duration_s - _AROUND_S
     in_time = itertools.takewhile(lambda _: time.monotonic() < until, drawn)
     return _run_all(in_time, jobs, seconds_max, _folder(out, "seeds", first), output, keep_all=keep_all)
 
