@@ -190,7 +190,7 @@ def _run_all(
     except asyncio.CancelledError:
         raise click.Abort from None
     finally:
-        batch.rows.sort(key=lambda row: row["verdict"] in FINE)
+        batch.rows.sort(key=lambda row: row["verdict"] not in FINE)
         show({"runs": batch.rows}, _RUNS, output)
     verdicts = [row["verdict"] for row in batch.rows]
     talk(", ".join(f"{verdicts.count(each)} {each}" for each in dict.fromkeys(verdicts)))
