@@ -233,12 +233,21 @@ class Connection(RequestHandler):
 
     def handle_error(
         self,
-        request: web.BaseRequest,  # noqa: ARG002  -- aiohttp's signature
+        request: web.BaseRequest,
         status: int = 500,
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """What never reached a handler: heads that are no HTTP. Not worth a line in the log."""
+        """What never reached a handler: heads that are no HTTP. Not worth a line in the log.
+
+        Also what left the middleware: the client is gone, or has half of an answer, into which no other may be
+        written. Raising here has aiohttp close the connection, and what is missing is seen to be missing.
+        """
+        if isinstance(exc, ConnectionError):
+            raise exc
+        if request.writer.output_size > 0:
+            self.log_exception("error in the middle of an answer", exc_info=exc)
+            raise ConnectionResetError("failed in the middle of an answer") from exc
         known: FloodmarkError
         if isinstance(exc, LineTooLong):
             # aiohttp tells targets from headers by the limit that was broken; the two limits differ by one.

@@ -177,3 +177,39 @@ async def test_topic_changes_reach_the_metadata_leader(http: Harness) -> None:
     changed = await http.call("PATCH", "/v1/topics/t", node="n1", json={"config": {"retention_ms": 9}})
     assert changed.json["config"]["retention_ms"] == 9
     assert (await http.call("DELETE", "/v1/topics/t", node="n2")).status == 204
+
+
+@pytest.mark.parametrize("has_length", [True, False], ids=["length", "chunks"])
+@pytest.mark.parametrize("sent", [0, 300_000], ids=["at once", "in the middle"])
+async def test_a_leader_that_breaks_off_its_answer_leaves_nothing_else_in_it(
+    http: Harness, caplog: pytest.LogCaptureFixture, *, has_length: bool, sent: int
+) -> None:
+    """What is missing is missing: no other answer is written into half of one, and the log stays quiet."""
+    await http.make_topic()
+    media = b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.floodmark.batch;v=1\r\n"
+    body = b"x" * sent
+    if has_length:
+        answer = media + b"Content-Length: 900000\r\n\r\n" + body
+    else:
+        answer = media + b"Transfer-Encoding: chunked\r\n\r\n"
+        answer += b"%x\r\n%b\r\n" % (sent, body) if sent else b""
+
+    async def breaks_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(breaks_off, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    async with server:
+        http.cluster.urls["n1"] = f"http://{host}:{port}"
+        _, _, plain = http.url("", "n2").partition("//")
+        reader, writer = await asyncio.open_connection(*plain.split(":"))
+        writer.write(f"GET {RECORDS}?wait=0s HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        received = await asyncio.wait_for(reader.read(), 20)
+        writer.close()
+    assert received.count(b"HTTP/1.1") == 1, received[-500:]
+    assert received.startswith(b"HTTP/1.1 200 ")
+    assert received.count(b"x") >= sent
+    assert not [each for each in caplog.records if each.levelname == "ERROR"]
