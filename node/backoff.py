@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-FIRST_S: Final = 1.0
-LONGEST_S: Final = 30.0
-"""A disk that stays broken is tried this often, and a full one is found to have room again within it."""
+FIRST_S: Final = 0.5
+LONGEST_S: Final = 2.5
+"""A disk that is well again is found to be so within this: a majority may wait for it. Replicas are opened a
+few at a time, so that even a thousand that fail for ever take no more of the node than that."""
 
 
 class Backoff:

@@ -68,15 +68,13 @@ RECIPES: Final[dict[str, Settings]] = {
 }
 """kind -> how its settings are drawn. Only kinds with a recipe are drawn unless others are asked for: a fault
 that may rightly cost records must be chosen with care."""
-ONLY_WHEN_ASKED: Final = {"disk error", "disk full"}
-"""A replica whose disk failed is tried again after up to 30 s, and healing is to show within 5 s."""
 
 
 def random_scenario(
     seed: int, duration_s: float, nodes: int = 3, kinds: Collection[str] | None = None
 ) -> Scenario:
     """The scenario of a seed. Raises ``ValueError`` for kinds that are not known."""
-    chosen = sorted(RECIPES.keys() - ONLY_WHEN_ASKED if kinds is None else kinds)
+    chosen = sorted(RECIPES if kinds is None else kinds)
     unknown = [kind for kind in chosen if kind not in all_kinds()]
     if unknown or not chosen:
         raise ValueError(f"{', '.join(unknown) or 'none'}: known kinds are {', '.join(all_kinds())}")
