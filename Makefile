@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: setup run test check unit simulate chaos chaos-random bench bench-failover clean
+.PHONY: setup run test check unit simulate chaos chaos-random bench bench-failover bench-peers clean
 
 setup: .venv/.ready
 
@@ -41,6 +41,10 @@ bench: setup ## speed of three nodes on this machine, client included; about fou
 
 bench-failover: setup ## how long nobody can write: 30 leaders killed, 15 stopped, 10 majorities paused; about eight minutes
 	@$(BIN)/python -m bench.failover
+
+PEERS_OPTIONS ?=
+bench-peers: setup ## beside NATS JetStream, Kafka, Redis Streams, etcd; about 25 minutes (PEERS_OPTIONS=--quick: two)
+	@$(BIN)/python -m bench.peers $(PEERS_OPTIONS)
 
 clean:
 	rm -rf .venv data dist build .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,21 @@
+"""Floodmark beside NATS JetStream, Kafka, Redis Streams and etcd: one machine, one work, one after the other.
+
+``make bench-peers``, or ``python -m bench.peers --help``; docs/PERFORMANCE.md explains what is measured.
+
+variant.py      what one system in one configuration is, and what it promises when it acknowledges
+systems.py      all variants
+servers/        how each system is started: configuration files, commands, when it is ready
+clients/        how each system's Python client does the work; runs in an environment of its own
+work.py         the work, identical for all
+worker.py       one measurement: the process that holds the client
+session.py      all measurements of one variant, in one round
+rounds.py       the order of rounds, and the bound on their time
+accounting.py   processor time and bytes written of the servers
+statistics.py   medians and spread over the rounds
+results.py      the figures as JSON
+table.py        the figures as Markdown
+plot.py         the figures as a picture
+tools.py        what has to be installed, in a folder of its own
+processes.py    server processes: none outlives the benchmark
+syncs.py        how often each system really waits for the disk
+"""

@@ -1,0 +1,103 @@
+"""``python -m bench.peers``: install what is needed, measure, and write table, JSON and plot."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import signal
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from bench.machine import measure
+from bench.peers import plot_process, results, systems, table
+from bench.peers.rounds import Rounds, to_stderr
+from bench.peers.syncs import report_syncs
+from bench.peers.tools import ROOT, Tools
+from bench.peers.variant import Variant
+from bench.peers.work import FULL, QUICK
+
+
+def main() -> int:
+    """Run as the arguments say; 1 when nothing could be measured."""
+    arguments = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
+    try:
+        chosen = systems.select([name for name in arguments.only.split(",") if name])
+    except ValueError as error:
+        to_stderr(str(error))
+        return 2
+    scale = QUICK if arguments.quick else FULL
+    scale = replace(
+        scale, rounds=arguments.rounds or scale.rounds, minutes_max=arguments.minutes or scale.minutes_max
+    )
+    tools = Tools()
+    tools.install({variant.system for variant in chosen})
+    absent = {
+        each.name: why for each in chosen if (why := systems.servers_of(each).missing(tools)) is not None
+    }
+    present = [each for each in chosen if each.name not in absent]
+    if arguments.syncs:
+        return report_syncs(present, tools)
+    machine = str(measure(tools.folder))
+    to_stderr(machine)
+    rounds = Rounds(tools, scale, to_stderr)
+    begin = time.monotonic()
+    if present:
+        rounds.run(present)
+    minutes = (time.monotonic() - begin) / 60
+    took = f"{scale.rounds} rounds, {scale.seconds:.0f} s a measurement, {minutes:.0f} minutes"
+    found = _results(rounds, chosen, absent, machine, took, tools)
+    _write(found, arguments.out, tools)
+    return 0 if rounds.figures else 1
+
+
+def _results(
+    rounds: Rounds, chosen: list[Variant], absent: dict[str, str], machine: str, took: str, tools: Tools
+) -> results.Results:
+    return results.Results(
+        date=time.strftime("%Y-%m-%d"),
+        machine=machine.removeprefix("machine: "),
+        scale=took,
+        versions={"python": platform.python_version(), "kernel": platform.release(), **tools.versions},
+        labels={variant.name: variant.label for variant in chosen},
+        synced=[variant.name for variant in chosen if variant.is_synced],
+        absent=absent,
+        notes=rounds.notes,
+        figures=rounds.figures,
+    )
+
+
+def _write(found: results.Results, folder: Path, tools: Tools) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    data, text, picture = (folder / f"peers.{suffix}" for suffix in ("json", "md", "png"))
+    results.save(found, data)
+    text.write_text(table.markdown(found))
+    print(text.read_text())
+    if found.figures:
+        plot_process.draw(tools, data, picture)
+    to_stderr(f"written: {data}, {text}, {picture}")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.peers", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one short round, 1 KiB only: about two minutes")
+    parser.add_argument(
+        "--only", default="", metavar="NAMES", help="systems or variants, as nats,redis-always"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=0, help="how many rounds; by default 3, or 1 with --quick"
+    )
+    parser.add_argument("--minutes", type=float, default=0, help="begin nothing new after so many minutes")
+    parser.add_argument(
+        "--syncs", action="store_true", help="count with strace how often each system syncs, only"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "bench-results", help="folder for JSON, table and plot"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""One file per system: how its three servers are configured and started."""

@@ -1,0 +1,94 @@
+"""What all systems have in common: three servers on loopback, on free ports, with data in one folder."""
+
+from __future__ import annotations
+
+import random
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar, Self
+
+from bench.peers.processes import Failed, ServerProcess, stop_all
+from bench.peers.tools import Tools
+from bench.peers.variant import Variant
+from local.ports import LOOPBACK, pick_ports
+
+NODES = 3
+_READY_TIMEOUT_S = 60.0
+_PORTS = range(20_000, 31_000)
+"""Below the range that the kernel takes outgoing ports from."""
+
+
+class Servers:
+    """Use it as ``with``: the servers are ready inside, and gone after."""
+
+    variants: ClassVar[tuple[Variant, ...]] = ()
+
+    def __init__(self, variant: Variant, tools: Tools, folder: Path) -> None:
+        self.variant = variant
+        self.tools = tools
+        self.folder = folder
+        self.processes: list[ServerProcess] = []
+        self.addresses: list[str] = []
+        """What clients connect to."""
+
+    def start(self) -> None:
+        """Start all servers, set ``addresses``, and return when they are ready."""
+        raise NotImplementedError
+
+    @staticmethod
+    def missing(tools: Tools) -> str | None:
+        """Why the system can not be had here; None when it can."""
+        raise NotImplementedError
+
+    def ports(self, count: int) -> list[int]:
+        """Free ports."""
+        return pick_ports(count, first=random.SystemRandom().choice(_PORTS))
+
+    def node_folder(self, number: int) -> Path:
+        """A new folder for one server's data."""
+        path = self.folder / f"n{number + 1}"
+        path.mkdir(parents=True)
+        return path
+
+    def run(self, name: str, command: list[str], environment: dict[str, str] | None = None) -> None:
+        """Start one server."""
+        process = ServerProcess(
+            command, log=self.folder / f"{name}.log", cwd=self.folder, environment=environment
+        )
+        self.processes.append(process)
+
+    def wait_until(self, is_ready: Callable[[], bool], what: str) -> None:
+        """Ask again and again; raises ``Failed`` when a server ends, or after a minute."""
+        deadline = time.monotonic() + _READY_TIMEOUT_S
+        while not is_ready():
+            for process in self.processes:
+                process.check()
+            if time.monotonic() > deadline:
+                raise Failed(f"{self.variant.name}: {what} did not happen within {_READY_TIMEOUT_S:.0f} s")
+            time.sleep(0.1)
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            stop_all(self.processes)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        stop_all(self.processes)
+
+
+def answers_ok(port: int, path: str) -> bool:
+    """Whether an HTTP server on this port answers 200."""
+    try:
+        with urllib.request.urlopen(f"http://{LOOPBACK}:{port}{path}", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False

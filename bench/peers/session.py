@@ -1,0 +1,161 @@
+"""All measurements of one variant in one round, against servers that have just been started."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Final
+
+from bench.peers.accounting import Usage, usage
+from bench.peers.results import Figure
+from bench.peers.servers.base import Servers
+from bench.peers.work import (
+    FLOOD_RECORDS_MAX,
+    MANY_CALLERS,
+    PACED_LATE_MS_MAX,
+    PACED_RATES,
+    PACED_SIZE,
+    Job,
+    Outcome,
+    Scale,
+)
+from bench.peers.worker_process import WorkerProcess, run_worker
+
+WAYS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
+    "floodmark": {
+        "waiting": ("client", "http"),
+        "flood": ("records", "lists"),
+        "read": ("records", "batches"),
+    }
+}
+"""system -> action -> the ways that its client offers; the first is what ratios refer to."""
+_WARM_UP_S = 2.0
+
+
+class Session:
+    """``rates`` remembers, over the rounds, at which fixed rate a variant could keep up."""
+
+    def __init__(self, servers: Servers, scale: Scale, round_number: int, rates: dict[str, int]) -> None:
+        self._servers = servers
+        self._scale = scale
+        self._round = round_number
+        self._rates = rates
+        self._topics = 0
+
+    def run(self) -> Iterator[Figure]:
+        """Each figure as soon as it is there."""
+        self._warm_up()
+        for size in self._scale.sizes:
+            for work, callers in (("one", 1), ("many", MANY_CALLERS)):
+                topic = self._new_topic()
+                for way in self._ways("waiting"):
+                    job = self._job("waiting", topic, way=way, size=size, callers=callers)
+                    yield self._measure(work, job)
+            yield from self._write_and_read(size)
+        yield from self._paced()
+
+    def _warm_up(self) -> None:
+        """Half of these servers compile while they run."""
+        topic = self._new_topic()
+        job = self._job("flood", topic, count=FLOOD_RECORDS_MAX[1024], way=self._ways("flood")[0])
+        written = run_worker(self._servers.tools, replace(job, seconds=min(_WARM_UP_S, self._scale.seconds)))
+        job = self._job("read", topic, count=written.records, way=self._ways("read")[0])
+        run_worker(self._servers.tools, job)
+
+    def _write_and_read(self, size: int) -> Iterator[Figure]:
+        """What the first way has written is what all ways read."""
+        topic, written = "", 0
+        for way in self._ways("flood"):
+            job = self._job("flood", self._new_topic(), way=way, size=size, count=FLOOD_RECORDS_MAX[size])
+            figure = self._measure("flood", job)
+            yield figure
+            if not topic:
+                topic, written = job.topic, figure.records
+        for way in self._ways("read"):
+            yield self._measure("read", self._job("read", topic, way=way, size=size, count=written))
+
+    def _paced(self) -> Iterator[Figure]:
+        """At the highest rate at which the variant keeps up; the lowest one counts whether or not it does."""
+        name = self._servers.variant.name
+        for rate in PACED_RATES:
+            if rate > self._rates.get(name, PACED_RATES[0]):
+                continue
+            self._rates[name] = rate
+            figure = self._pace_once(rate)
+            late = figure.records < rate * self._scale.seconds or (figure.p99_ms or 0) > PACED_LATE_MS_MAX
+            if not late or rate == PACED_RATES[-1]:
+                yield figure
+                return
+
+    def _pace_once(self, rate: int) -> Figure:
+        """One process writes, another one reads."""
+        count = int(rate * self._scale.seconds)
+        job = self._job("follow", self._new_topic(), size=PACED_SIZE, count=count, rate=rate)
+        before = self._usage()
+        with WorkerProcess(self._servers.tools, job) as follower:
+            follower.wait_listening()
+            wrote = run_worker(self._servers.tools, replace(job, action="pace"))
+            came = follower.outcome()
+        both = replace(came, client_cpu_s=came.client_cpu_s + wrote.client_cpu_s)
+        return self._figure("paced", job, both, self._usage() - before)
+
+    def _measure(self, work: str, job: Job) -> Figure:
+        before = self._usage()
+        outcome = run_worker(self._servers.tools, job)
+        return self._figure(work, job, outcome, self._usage() - before)
+
+    def _figure(self, work: str, job: Job, outcome: Outcome, used: Usage) -> Figure:
+        return Figure(
+            variant=self._servers.variant.name,
+            way=job.way,
+            work=work,
+            size=job.size,
+            round=self._round,
+            records=outcome.records,
+            seconds=outcome.seconds,
+            p50_ms=outcome.p50_ms,
+            p99_ms=outcome.p99_ms,
+            p999_ms=outcome.p999_ms,
+            server_cpu_s=used.cpu_s,
+            client_cpu_s=outcome.client_cpu_s,
+            written_bytes=used.written_bytes,
+            target_rate=job.rate,
+        )
+
+    def _usage(self) -> Usage:
+        return usage(process.pid for process in self._servers.processes)
+
+    def _new_topic(self) -> str:
+        self._topics += 1
+        topic = f"t{self._topics}"
+        run_worker(self._servers.tools, self._job("create", topic))
+        return topic
+
+    def _job(
+        self,
+        action: str,
+        topic: str,
+        *,
+        way: str = "",
+        size: int = 1024,
+        callers: int = 1,
+        count: int = 0,
+        rate: int = 0,
+    ) -> Job:
+        servers = self._servers
+        return Job(
+            system=servers.variant.system,
+            action=action,
+            topic=topic,
+            addresses=servers.addresses,
+            options=servers.variant.options,
+            way=way,
+            size=size,
+            callers=callers,
+            count=count,
+            seconds=self._scale.seconds,
+            rate=rate,
+        )
+
+    def _ways(self, action: str) -> tuple[str, ...]:
+        return WAYS.get(self._servers.variant.system, {}).get(action, ("",))

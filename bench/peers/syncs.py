@@ -1,0 +1,91 @@
+"""How often each system waits for the disk: fsync and its kin, counted with strace while one caller writes.
+
+A system that promises to sync has to show it here: at least once for each record on a majority of servers.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.peers.processes import Failed, ServerProcess
+from bench.peers.servers.base import Servers
+from bench.peers.systems import servers_of
+from bench.peers.tools import Tools
+from bench.peers.variant import Variant
+from bench.peers.work import Job
+from bench.peers.worker_process import run_worker
+
+_CALLS = "fsync,fdatasync,msync,sync_file_range,openat"
+_SYNC = re.compile(r"\b(fsync|fdatasync|msync|sync_file_range)\(")
+_ATTACH_S = 1.5
+_SECONDS = 2.0
+
+
+def report_syncs(variants: Sequence[Variant], tools: Tools) -> int:
+    """Print one line for each variant."""
+    if shutil.which("strace") is None:
+        print("there is no strace here; on Debian: apt-get install strace")
+        return 1
+    for variant in variants:
+        folder = Path(tempfile.mkdtemp(prefix=f"{variant.name}-", dir=tools.folder))
+        try:
+            with servers_of(variant)(variant, tools, folder) as servers:
+                print(_count(servers, tools), flush=True)
+        except Failed as error:
+            print(f"{variant.name}: {error}", flush=True)
+        finally:
+            shutil.rmtree(folder)
+    return 0
+
+
+def _count(servers: Servers, tools: Tools) -> str:
+    variant = servers.variant
+    job = Job(variant.system, "create", "t", servers.addresses, variant.options)
+    run_worker(tools, job)
+    with _traced(servers) as traces:
+        writing = Job(variant.system, "waiting", "t", servers.addresses, variant.options, seconds=_SECONDS)
+        wrote = run_worker(tools, writing)
+    texts = [trace.read_text(errors="replace") for trace in traces]
+    counts = [len(_SYNC.findall(text)) for text in texts]
+    opened = sum(text.count("O_SYNC") + text.count("O_DSYNC") for text in texts)
+    each = ", ".join(f"{count / max(1, wrote.records):.2f}" for count in counts)
+    return (
+        f"{variant.name:<16} {wrote.records:>6} records; syncs per record on each server: {each}; "
+        f"files opened with O_SYNC or O_DSYNC meanwhile: {opened}"
+    )
+
+
+@contextmanager
+def _traced(servers: Servers) -> Iterator[list[Path]]:
+    """strace on every server; it writes to files that are complete after."""
+    tracers: list[ServerProcess] = []
+    traces = []
+    try:
+        for process in servers.processes:
+            trace = servers.folder / f"{process.pid}.strace"
+            command = [
+                "strace",
+                "-f",
+                "-qq",
+                "-e",
+                f"trace={_CALLS}",
+                "-o",
+                str(trace),
+                "-p",
+                str(process.pid),
+            ]
+            tracers.append(ServerProcess(command, log=servers.folder / "strace.log", cwd=servers.folder))
+            traces.append(trace)
+        time.sleep(_ATTACH_S)
+        yield traces
+    finally:
+        for tracer in tracers:
+            tracer.signal(signal.SIGINT)
+            tracer.wait(5)

@@ -1,0 +1,75 @@
+"""The work, identical for all: payloads, counts and time bounds, and the request for one measurement."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+PARTITIONS = 3
+REPLICAS = 3
+MANY_CALLERS = 64
+FLOOD_RECORDS_MAX = {100: 1_000_000, 1024: 200_000}
+"""Batched writing ends after this many records, or when its time is over. These are then read back."""
+PACED_SIZE = 1024
+PACED_TICK_S = 0.001
+PACED_RATES = (10_000, 5_000, 2_000, 1_000, 500)
+"""Records a second; the next one is tried when a system can not keep up."""
+PACED_LATE_MS_MAX = 500.0
+"""A system keeps up when all records arrive and 99 % of them within this time: a backlog grows past it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much of it is done."""
+
+    sizes: tuple[int, ...]
+    seconds: float
+    """Bound of each measurement."""
+    rounds: int
+    minutes_max: float
+
+
+FULL = Scale(sizes=(1024, 100), seconds=4.0, rounds=3, minutes_max=25.0)
+QUICK = Scale(sizes=(1024,), seconds=1.0, rounds=1, minutes_max=5.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One request to a worker process."""
+
+    system: str
+    action: str
+    """create, waiting, flood, read, pace or follow: the methods of clients/protocol.py."""
+    topic: str
+    addresses: list[str]
+    options: Mapping[str, str] = field(default_factory=dict)
+    way: str = ""
+    """Which of the ways that the client offers; "" where there is only one."""
+    size: int = 1024
+    callers: int = 1
+    count: int = 0
+    seconds: float = 1.0
+    rate: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self) | {"options": dict(self.options)}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The answer of a worker process."""
+
+    records: int = 0
+    seconds: float = 0.0
+    client_cpu_s: float = 0.0
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    p999_ms: float | None = None
+
+
+def payload(size: int) -> bytes:
+    """The same bytes in every run, for every system; they can not be compressed."""
+    return random.Random(size).randbytes(size)
