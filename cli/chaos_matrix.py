@@ -163,7 +163,7 @@ def _jobs(seed: int) -> Iterator[Job]:
     for name in builtin_names():
         yield Job(builtin_scenario(name), _seed_of(seed, name))
     for cell in cells():
-        yield Job(cell.scenario(), _seed_of(seed, cell.name), cell.may_refuse)
+        yield Job(cell.scenario(), _seed_of(seed, cell.name), cell.may_refuse, is_of_matrix=True)
 
 
 def _seed_of(seed: int, name: str) -> int:

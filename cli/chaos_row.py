@@ -23,11 +23,16 @@ machine had no time left, and the same run was clean when it was made again alon
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One run to make. ``may_refuse``: see ``chaos.matrix.refusal``."""
+    """One run to make.
+
+    may_refuse    see ``chaos.matrix.refusal``
+    is_of_matrix  it has just the fault that it is about, so it shows nothing when that was left out
+    """
 
     scenario: Scenario
     seed: int
     may_refuse: bool = False
+    is_of_matrix: bool = False
 
     @property
     def name(self) -> str:
@@ -55,7 +60,8 @@ class Watch:
 def verdict_of(job: Job, found: dict[str, Any], busy: float) -> tuple[str, str]:
     """The verdict over a run that has concluded, and why. ``busy``: how busy the machine was. Blocks."""
     if found["clean"]:
-        return "clean", ""
+        left_out = [note for note in found["notes"] if "was left out" in note] if job.is_of_matrix else []
+        return ("broken", left_out[0]) if left_out else ("clean", "")
     if job.may_refuse:
         wrong = refusal_faults(judge(Path(found["folder"])))
         return ("violated", "; ".join(wrong)) if wrong else ("refused", "as it should: " + _in_short(found))
