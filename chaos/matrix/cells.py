@@ -18,7 +18,8 @@ _REFUSAL_READY_S: Final = 15.0
 """Nodes that can not get ready, since data of a majority are gone, are not waited for as long as others."""
 
 REFUSED: Final = frozenset(
-    (name, Target.MAJORITY) for name in ("flipped-bit", "flipped-metadata", "truncated-segment", "old-copy")
+    (name, Target.MAJORITY)
+    for name in ("flipped-bit", "flipped-metadata", "truncated-segment", "old-copy", "wiped-folder")
 )
 """Cells in which data of a majority are gone, which no system of majorities makes good. Right is that the
 partition has no leader, its nodes say so, and nothing wrong is served: see ``chaos.matrix.refusal``."""
@@ -28,10 +29,7 @@ _ALL_COPIES: Final = (
     "every copy is bad, so that records are lost by definition; "
     "that nothing wrong is served then is what the cell on a majority shows"
 )
-_WIPED: Final = (
-    "more empty disks than a majority bears: what only they had is lost by definition. Groups stay without a "
-    "leader while a node is left that knows better; with none left this is a new cluster"
-)
+_WIPED: Final = "every disk is empty, so this is a new cluster: nobody is left that knew another one"
 
 EXCLUDED: Final[dict[tuple[str, Target], str]] = {
     ("bridge", Target.MAJORITY): _A_BRIDGE_IS_ONE,
@@ -39,7 +37,6 @@ EXCLUDED: Final[dict[tuple[str, Target], str]] = {
     ("flipped-bit", Target.ALL): _ALL_COPIES,
     ("truncated-segment", Target.ALL): _ALL_COPIES,
     ("old-copy", Target.ALL): _ALL_COPIES,
-    ("wiped-folder", Target.MAJORITY): _WIPED,
     ("wiped-folder", Target.ALL): _WIPED,
 }
 """Cells that make no sense, with the reason."""

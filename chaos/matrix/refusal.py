@@ -14,7 +14,9 @@ from chaos.checker.violation import Kind
 from chaos.verdict import RunResult
 
 _LOSSES: Final = frozenset({Kind.LOST_PREFIX, Kind.LOST_MIDDLE, Kind.LOST_TAIL, Kind.LOST_ALL})
-_FOLLOWS: Final = frozenset({Kind.NO_PROGRESS, Kind.REPLICAS_DIFFER, Kind.REPLICA_DAMAGED})
+_FOLLOWS: Final = frozenset(
+    {Kind.NO_PROGRESS, Kind.REPLICAS_DIFFER, Kind.REPLICA_DAMAGED, Kind.REPLICA_MISSING}
+)
 """Of a partition that has no leader: nobody writes to it, and nobody mends its replicas."""
 _SAID: Final = ("lost data", "know no leader", "has no leader")
 """What the nodes' readiness tells of it."""
