@@ -182,6 +182,14 @@ class Connection(RequestHandler):
             self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         super()._process_keepalive()
 
+    def held_up(self, seconds: float) -> None:
+        """This process did not run for so long: what came from the client meanwhile could not be seen."""
+        if self._head_since is not None:
+            self._head_since += seconds
+        if self._unsent_since is not None:
+            self._unsent_since += seconds
+        self._body_since += seconds
+
     def check(self, now: float) -> str | None:
         """Give the connection up if it is overdue; returns why."""
         transport = self.transport
@@ -240,8 +248,8 @@ class Connection(RequestHandler):
     ) -> web.StreamResponse:
         """What never reached a handler: heads that are no HTTP. Not worth a line in the log.
 
-        Also what left the middleware: the client is gone, or has half of an answer, into which no other may be
-        written. Raising here has aiohttp close the connection, and what is missing is seen to be missing.
+        Also what left the middleware: the client is gone, or has half of an answer, into which no other may
+        be written. Raising here has aiohttp close the connection, and what is missing is seen to be missing.
         """
         if isinstance(exc, ConnectionError):
             raise exc

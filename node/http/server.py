@@ -15,6 +15,9 @@ from node.http.connection import Connection, ConnectionServer
 from node.http.context import CONTEXT
 from node.http.express import EXPRESS
 
+_HELD_UP_S = 0.02
+"""A timer that comes later than this tells that this process, or its event loop, did not run meanwhile."""
+
 
 class HttpServer:
     """``start`` listens, ``stop`` lets running requests end. One per application."""
@@ -60,9 +63,12 @@ class HttpServer:
         refused = 0
         loop = asyncio.get_running_loop()
         while True:
+            due = loop.time() + self._context.settings.sweep_s
             await asyncio.sleep(self._context.settings.sweep_s)
             now = loop.time()
             for connection in self._runner.open_connections():
+                if now - due > _HELD_UP_S:
+                    connection.held_up(now - due)
                 reason = connection.check(now)
                 if reason is not None:
                     dropped.labels(reason).inc()

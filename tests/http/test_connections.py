@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import socket
+import time
 
 import pytest
 from floodmark import batch
@@ -171,3 +172,16 @@ async def test_stopping_lets_a_running_produce_end(http: Harness) -> None:
     assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200")
     writer.close()
     await stopping
+
+
+async def test_a_server_that_was_held_up_gives_its_clients_the_time_back(http: Harness) -> None:
+    """What came meanwhile was not late: it could not be read."""
+    _, writer = await asyncio.open_connection(*http.address)
+    reader, slow = await asyncio.open_connection(*http.address)
+    slow.write(GET)
+    await until(lambda: http.servers["n1"].admission.total == 2)
+    time.sleep(1.0)  # noqa: ASYNC251  -- holding the event loop up is what this is about
+    slow.write(b"\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+    slow.close()
+    writer.close()
