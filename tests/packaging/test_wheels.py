@@ -10,16 +10,42 @@ from pathlib import Path
 
 import pytest
 
+from chaos.testing.toxiproxy import toxiproxy_or_skip
+
 ROOT = Path(__file__).resolve().parents[2]
+SCENARIO = """
+name = "wheel"
+nodes = 1
+replication = 1
+duration_s = 2
+
+[[fault]]
+at_s = 0.5
+for_s = 0.5
+kind = "pause"
+"""
+USERS_TEST = """
+from chaos.faults import Kill
 
 
-def _run(*command: str | Path, cwd: Path | None = None) -> str:
+def test_a_record_survives(floodmark_cluster, floodmark_client, floodmark_faults):
+    floodmark_client.topics.create("mine", partitions=1, replication_factor=1)
+    floodmark_client.produce("mine", "record")
+    with floodmark_faults.inject(Kill()):
+        assert not floodmark_cluster.runs("n1")
+    floodmark_cluster.wait_ready()
+    assert [record.json() for record in floodmark_client.read("mine")] == ["record"]
+"""
+
+
+def _run(*command: str | Path, cwd: Path | None = None, **variables: str) -> str:
     """Run a command to its end and give its output; a failure shows all of it."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    of_ours = ("PYTHON", "PYTEST", "FLOODMARK_")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(of_ours)}
     done = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
-        env=environment,
+        env={**environment, **variables},
         capture_output=True,
         text=True,
         timeout=220,
@@ -54,7 +80,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_the_client_wheel_installs_alone_and_holds_no_server(wheels: dict[str, Path], tmp_path: Path) -> None:
     """An application that installs the client gets floodmark and none of the server's rooms."""
     python = _empty_environment(tmp_path / "venv")
-    _run(python, "-m", "pip", "install", "--quiet", wheels["floodmark"])
+    _run(python, "-m", "pip", "install", "--quiet", "--no-compile", wheels["floodmark"])
     program = (
         "import importlib.util, floodmark; from floodmark import batch; from floodmark.record import Record;"
         "b = batch.encode([Record(1, b'k', b'v')]); assert batch.decode(b)[0].value == b'v';"
@@ -66,11 +92,35 @@ def test_the_client_wheel_installs_alone_and_holds_no_server(wheels: dict[str, P
     assert _run(python, "-I", "-c", program, cwd=tmp_path).strip() == "[]"
 
 
-def test_the_server_wheel_installs_a_working_command(wheels: dict[str, Path], tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def server(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The commands of an environment that holds the server's wheel, and pytest."""
+    python = _empty_environment(tmp_path_factory.mktemp("server") / "venv")
+    wanted = (wheels["floodmark"], wheels["floodmark-server"], f"pytest=={pytest.__version__}")
+    _run(python, "-m", "pip", "install", "--quiet", "--no-compile", *wanted)
+    return python.parent
+
+
+def test_the_server_wheel_installs_a_working_command(server: Path, tmp_path: Path) -> None:
     """The console script of the server starts from the wheels alone and prints its help."""
-    python = _empty_environment(tmp_path / "venv")
-    _run(python, "-m", "pip", "install", "--quiet", wheels["floodmark"], wheels["floodmark-server"])
-    help_text = _run(tmp_path / "venv" / "bin" / "floodmark", "--help", cwd=tmp_path)
+    help_text = _run(server / "floodmark", "--help", cwd=tmp_path)
     assert "Usage: floodmark" in help_text
-    scenarios = _run(tmp_path / "venv" / "bin" / "floodmark", "chaos", "list", "-o", "name", cwd=tmp_path)
-    assert "kill-leader" in scenarios.split()
+
+
+def test_chaos_runs_from_the_wheel(server: Path, tmp_path: Path) -> None:
+    """All scenarios are in it, and a run ends with a verdict and a report to look at."""
+    listed = _run(server / "floodmark", "chaos", "list", "-o", "name", cwd=tmp_path).split()
+    assert listed == sorted(path.stem for path in (ROOT / "chaos" / "scenarios").glob("*.toml"))
+    (tmp_path / "wheel.toml").write_text(SCENARIO)
+    command = (server / "floodmark", "chaos", "run", "wheel.toml", "--seed", "1", "-o", "name")
+    folder = _run(*command, cwd=tmp_path, TOXIPROXY_SERVER=str(toxiproxy_or_skip())).strip()
+    assert "<script" in (tmp_path / folder / "report.html").read_text()
+
+
+def test_the_pytest_fixtures_are_found_in_the_wheel(server: Path, tmp_path: Path) -> None:
+    """A user's test that names them runs, with nothing to import or to configure."""
+    (tmp_path / "test_mine.py").write_text(USERS_TEST)
+    command = (server / "pytest", "-p", "no:cacheprovider", "-W", "error", "--floodmark-nodes", "1")
+    said = _run(*command, cwd=tmp_path, TOXIPROXY_SERVER=str(toxiproxy_or_skip()))
+    assert "plugins: floodmark-server" in said
+    assert "1 passed" in said
