@@ -1,47 +1,29 @@
-"""pysyncobj 0.3.17 as the Raft engine: the one module that imports it and touches its private names.
+"""pysyncobj 0.3.17 as the Raft engine: the one module that imports it.
 
 It decides elections, terms, votes, what matches and what is committed. What it sends, stores, counts as time
 or draws at random passes through here: no socket, file, clock or thread of its own is ever used. It works on
 dictionaries ("wire of the engine"); the group translates them to messages and back, with the checks between.
+
+Its private names are touched here and in engine_state.py; engine_library.py checks that they are there.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
 import logging
 from collections.abc import Iterable
-from pathlib import Path
 from random import Random
-from typing import Any, Final
+from typing import Any
 
 import pysyncobj
 import pysyncobj.syncobj as library
 from pysyncobj.node import Node
 from pysyncobj.transport import Transport
 
-from consensus.engine_setup import ATTRIBUTES, METHODS, Driver, settings
+from consensus.engine_library import check_engine, check_library
+from consensus.engine_setup import Driver, settings
+from consensus.engine_state import FOLLOWER, EngineState, Time
 from consensus.journal import Journal
-from consensus.types import GroupOptions, Role
-
-VERSION: Final = "0.3.17"
-SOURCE_SHA256: Final = "e8bdf06797085d734df86e24ab4802fe87893dff77268565ec036f7ad4a1cfe4"
-
-_FOLLOWER, _CANDIDATE, _LEADER = 0, 1, 2
-_ROLES = {_FOLLOWER: Role.FOLLOWER, _CANDIDATE: Role.CANDIDATE, _LEADER: Role.LEADER}
-
-
-def _check_library() -> None:
-    """Refuse to run over a library that is not the one all this was written against."""
-    found = importlib.metadata.version("pysyncobj")
-    if found != VERSION:
-        raise ImportError(f"the consensus engine needs pysyncobj {VERSION}, found {found}")
-    source = Path(library.__file__).read_bytes()
-    if hashlib.sha256(source).hexdigest() != SOURCE_SHA256:
-        raise ImportError("pysyncobj's syncobj.py is not the file that the engine was written against")
-    missing = [name for name in METHODS if not hasattr(pysyncobj.SyncObj, f"_SyncObj{name}")]
-    if missing:
-        raise ImportError(f"pysyncobj lacks {missing}")
+from consensus.types import GroupOptions
 
 
 class _NoPoller:
@@ -51,14 +33,8 @@ class _NoPoller:
         """Return at once."""
 
 
-class _Time:
-    """The time of the engine that is being called. Groups of one process run on one thread."""
-
-    now = 0.0
-
-
-_check_library()
-library.monotonicTime = lambda: _Time.now
+check_library(library)
+library.monotonicTime = lambda: Time.now
 library.createPoller = lambda _kind: _NoPoller()
 library.createJournal = lambda journal: journal
 # Its warnings are about files and sockets that it does not have here.
@@ -77,7 +53,7 @@ class _Collector(Transport):  # type: ignore[misc] # the library is untyped
         return True
 
 
-class Engine(pysyncobj.SyncObj):  # type: ignore[misc] # the library is untyped
+class Engine(EngineState, pysyncobj.SyncObj):  # type: ignore[misc] # the library is untyped
     """One replica's engine. ``at`` must have set the time before any other call."""
 
     def __init__(
@@ -102,8 +78,7 @@ class Engine(pysyncobj.SyncObj):  # type: ignore[misc] # the library is untyped
         self._nodes: dict[str, Node] = {}
         conf = pysyncobj.SyncObjConf(journalFile=journal, **settings(options, leader_fallback_s))
         super().__init__(self._node(node_id), [], conf, transport=_Collector(driver))
-        missing = [name for name in ATTRIBUTES if not hasattr(self, f"_SyncObj{name}")]
-        assert not missing, f"pysyncobj lacks {missing}"
+        check_engine(self)
         self._SyncObj__raftLastApplied = self._SyncObj__raftCommitIndex
         if self.term > journal.getCurrentTerm():
             # The vote was lost and the log was not: its last term is where this replica had been.
@@ -113,57 +88,11 @@ class Engine(pysyncobj.SyncObj):  # type: ignore[misc] # the library is untyped
         """The library looks through all attributes for replicated methods: there are none."""
         return ()
 
-    @staticmethod
-    def at(now: float) -> None:
-        """Set the time for the calls that follow."""
-        _Time.now = now
-
     def _node(self, node_id: str) -> Node:
         node = self._nodes.get(node_id)
         if node is None:
             node = self._nodes[node_id] = Node(node_id)
         return node
-
-    # State.
-
-    @property
-    def role(self) -> Role:
-        return _ROLES[self._SyncObj__raftState]
-
-    @property
-    def is_leader(self) -> bool:
-        return bool(self._SyncObj__raftState == _LEADER)
-
-    @property
-    def term(self) -> int:
-        return int(self._SyncObj__raftCurrentTerm)
-
-    @property
-    def leader(self) -> str | None:
-        node = self._SyncObj__raftLeader
-        return None if node is None else str(node.id)
-
-    @property
-    def commit_index(self) -> int:
-        return int(self._SyncObj__raftCommitIndex)
-
-    @property
-    def noop_index(self) -> int:
-        """The first entry of this replica's latest leadership."""
-        return int(self._SyncObj__noopIDx)
-
-    @property
-    def election_deadline(self) -> float:
-        return float(self._SyncObj__raftElectionDeadline)
-
-    @property
-    def heartbeat_due(self) -> float:
-        return float(self._SyncObj__newAppendEntriesTime)
-
-    @property
-    def election_is_forced(self) -> bool:
-        """The leader has asked this replica to take over."""
-        return bool(self._SyncObj__transferInProgress and self._SyncObj__raftElectionDeadline == 0)
 
     # Calls.
 
@@ -181,9 +110,9 @@ class Engine(pysyncobj.SyncObj):  # type: ignore[misc] # the library is untyped
     def _tick_is_due(self) -> bool:
         """Whether the library would find anything to do. Its tick costs more than all else in a step."""
         if not self.is_leader:
-            return bool(self._SyncObj__raftElectionDeadline < _Time.now)
+            return bool(self._SyncObj__raftElectionDeadline < Time.now)
         # Whether enough have answered lately is looked at with every heartbeat.
-        if self._has_news or self._SyncObj__newAppendEntriesTime < _Time.now:
+        if self._has_news or self._SyncObj__newAppendEntriesTime < Time.now:
             self._has_news = False
             return True
         return self._durable_at_tick != self._journal.countable_index
@@ -202,22 +131,6 @@ class Engine(pysyncobj.SyncObj):  # type: ignore[misc] # the library is untyped
         """Append what is queued. On a replica that does not lead the queue is emptied and nothing happens."""
         self._checkCommandsToApply()
 
-    def start_election_clock(self) -> None:
-        """Give a leader a whole timeout from now on to be heard."""
-        self._SyncObj__raftElectionDeadline = _Time.now + self._SyncObj__generateRaftTimeout()
-
-    def end_election_clock(self) -> None:
-        """The time to campaign has come; the engine acts strictly after its deadlines."""
-        self._SyncObj__raftElectionDeadline = _Time.now
-
-    def stop_election_clock(self) -> None:
-        """Wait for ever."""
-        self._SyncObj__raftElectionDeadline = float("inf")
-
-    def heartbeat_at(self, when: float) -> None:
-        """When a leader's next heartbeat is due."""
-        self._SyncObj__newAppendEntriesTime = when
-
     def observe_term(self, term: int) -> None:
         """Follow into a higher term; a leader steps down. Raft's rule for every message."""
         if term > self.term:
@@ -233,7 +146,7 @@ class Engine(pysyncobj.SyncObj):  # type: ignore[misc] # the library is untyped
 
     def step_down(self) -> None:
         """Lead or campaign no more."""
-        self._SyncObj__setState(_FOLLOWER)
+        self._SyncObj__setState(FOLLOWER)
         self._SyncObj__raftLeader = None
         self.start_election_clock()
 
@@ -250,19 +163,6 @@ class Engine(pysyncobj.SyncObj):  # type: ignore[misc] # the library is untyped
         if matches.get(node, 0) > index:
             matches[node] = index
 
-    def heard_all(self) -> None:
-        """Start everybody's time to answer anew, after a pause that was agreed on."""
-        for node in self._SyncObj__lastResponseTime:
-            self._SyncObj__lastResponseTime[node] = _Time.now
-
-    def allow(self, seconds: float) -> None:
-        """Leave out of account a time in which nobody could be heard."""
-        heard = self._SyncObj__lastResponseTime
-        for node in heard:
-            heard[node] = min(_Time.now, heard[node] + seconds)
-        if not self.is_leader and not self.election_is_forced and self.election_deadline < _Time.now:
-            self.start_election_clock()
-
     def set_members(self, voters: Iterable[str], learners: Iterable[str]) -> None:
         """Who counts (without this replica itself), and who only receives."""
         self._has_news = True
@@ -274,7 +174,7 @@ class Engine(pysyncobj.SyncObj):  # type: ignore[misc] # the library is untyped
         for node in (counting | receiving) - before:
             self._SyncObj__raftNextIndex[node] = self._log.last_index + 1
             self._SyncObj__raftMatchIndex[node] = 0
-            self._SyncObj__lastResponseTime[node] = _Time.now
+            self._SyncObj__lastResponseTime[node] = Time.now
         for node in before - counting - receiving:
             self._SyncObj__raftNextIndex.pop(node, None)
             self._SyncObj__raftMatchIndex.pop(node, None)
@@ -290,10 +190,6 @@ class Engine(pysyncobj.SyncObj):  # type: ignore[misc] # the library is untyped
 
     def _SyncObj__connectedToAnyone(self) -> bool:
         return self._driver.may_start_election()
-
-    def _SyncObj__generateRaftTimeout(self) -> float:
-        shortest = self._options.election_timeout_min_s
-        return shortest + (self._options.election_timeout_max_s - shortest) * self._random.random()
 
     def _SyncObj__getCurrentLogIndex(self) -> int:
         # While a leader counts, its log ends for it where its own disk has confirmed it.
@@ -316,7 +212,7 @@ class Engine(pysyncobj.SyncObj):  # type: ignore[misc] # the library is untyped
         return False
 
     def _SyncObj__sendAppendEntries(self) -> None:
-        self._SyncObj__newAppendEntriesTime = _Time.now + self._options.heartbeat_s
+        self._SyncObj__newAppendEntriesTime = Time.now + self._options.heartbeat_s
         self._driver.replicate()
 
     def _SyncObj__setCurrentTerm(self, term: int, voted_for: str | None) -> None:

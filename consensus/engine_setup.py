@@ -1,4 +1,4 @@
-"""What the engine is started with and relies on, as plain values that engine.py brings to the library."""
+"""What the engine is started with, and what it asks of the group around it."""
 
 from __future__ import annotations
 
@@ -8,37 +8,6 @@ from consensus.types import GroupOptions
 
 HUGE: Final = 10**15
 STOCK_LEADER_FALLBACK_S: Final = 30.0
-
-METHODS: Final = (
-    "__connectedToAnyone",
-    "__generateRaftTimeout",
-    "__getCurrentLogIndex",
-    "__getCurrentLogTerm",
-    "__getEntries",
-    "__applyLogEntries",
-    "__sendAppendEntries",
-    "__tryLogCompaction",
-    "__onSetCodeVersion",
-    "__onMessageReceived",
-    "__setCurrentTerm",
-    "__setState",
-)
-ATTRIBUTES: Final = (
-    "__raftState",
-    "__raftCurrentTerm",
-    "__raftLeader",
-    "__raftCommitIndex",
-    "__raftLastApplied",
-    "__raftElectionDeadline",
-    "__newAppendEntriesTime",
-    "__transferInProgress",
-    "__otherNodes",
-    "__readonlyNodes",
-    "__raftMatchIndex",
-    "__raftNextIndex",
-    "__lastResponseTime",
-    "__noopIDx",
-)
 
 
 class Driver(Protocol):

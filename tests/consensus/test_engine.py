@@ -6,29 +6,30 @@ import importlib.metadata
 import logging
 
 import pytest
+from pysyncobj import syncobj
 
-from consensus import engine
+from consensus import engine_library
 
 
 def test_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """All of engine.py was written against one file."""
     monkeypatch.setattr(importlib.metadata, "version", lambda _: "0.3.18")
     with pytest.raises(ImportError, match=r"0\.3\.17"):
-        engine._check_library()
+        engine_library.check_library(syncobj)
 
 
 def test_another_source_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A patched file of the same version is another library."""
-    monkeypatch.setattr(engine, "SOURCE_SHA256", "0" * 64)
+    monkeypatch.setattr(engine_library, "SOURCE_SHA256", "0" * 64)
     with pytest.raises(ImportError, match="not the file"):
-        engine._check_library()
+        engine_library.check_library(syncobj)
 
 
 def test_a_missing_private_name_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """What engine.py overrides has to be there to be overridden."""
-    monkeypatch.setattr(engine, "METHODS", ("__noSuchThing",))
+    monkeypatch.setattr(engine_library, "METHODS", ("__noSuchThing",))
     with pytest.raises(ImportError, match="noSuchThing"):
-        engine._check_library()
+        engine_library.check_library(syncobj)
 
 
 def test_the_library_writes_no_log() -> None:
