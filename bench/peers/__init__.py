@@ -7,13 +7,14 @@ systems.py      all variants
 servers/        how each system is started: configuration files, commands, when it is ready
 clients/        how each system's Python client does the work; runs in an environment of its own
 work.py         the work, identical for all
-worker.py       one measurement: the process that holds the client
+worker.py       one measurement: the process that holds the client (worker_process.py: from the outside)
 session.py      all measurements of one variant, in one round
 rounds.py       the order of rounds, and the bound on their time
 accounting.py   processor time and bytes written of the servers
 statistics.py   medians and spread over the rounds
 results.py      the figures as JSON
 table.py        the figures as Markdown
+document.py     which go into docs/PERFORMANCE.md
 plot.py         the figures as a picture
 tools.py        what has to be installed, in a folder of its own
 processes.py    server processes: none outlives the benchmark

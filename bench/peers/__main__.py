@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import signal
 import sys
@@ -11,12 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.machine import measure
-from bench.peers import plot_process, results, systems, table
+from bench.peers import document, plot_process, results, systems, table
 from bench.peers.rounds import Rounds, to_stderr
 from bench.peers.syncs import report_syncs
 from bench.peers.tools import ROOT, Tools
 from bench.peers.variant import Variant
 from bench.peers.work import FULL, QUICK
+
+_QUIET_LOAD = 0.7
 
 
 def main() -> int:
@@ -43,6 +46,8 @@ def main() -> int:
     machine = str(measure(tools.folder))
     to_stderr(machine)
     rounds = Rounds(tools, scale, to_stderr)
+    if (load := os.getloadavg()[0]) > _QUIET_LOAD:
+        rounds.note(f"the machine was not quiet: {load:.1f} processes wanted to run before this began")
     begin = time.monotonic()
     if present:
         rounds.run(present)
@@ -50,6 +55,8 @@ def main() -> int:
     took = f"{scale.rounds} rounds, {scale.seconds:.0f} s a measurement, {minutes:.0f} minutes"
     found = _results(rounds, chosen, absent, machine, took, tools)
     _write(found, arguments.out, tools)
+    if arguments.document:
+        document.update(systems.VARIANTS, table.markdown(found), arguments.out / "peers.png")
     return 0 if rounds.figures else 1
 
 
@@ -95,6 +102,9 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--out", type=Path, default=ROOT / "bench-results", help="folder for JSON, table and plot"
+    )
+    parser.add_argument(
+        "--document", action="store_true", help="put table and plot into docs/PERFORMANCE.md too"
     )
     return parser.parse_args()
 

@@ -12,6 +12,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 
 import matplotlib.pyplot as plt
+from matplotlib.patches import Rectangle
 
 from bench.peers.results import Figure, Results, load, title
 from bench.peers.statistics import spread
@@ -32,7 +33,7 @@ def draw(results: Results, path: Path) -> None:
         _panel(axis, results, work, size)
     for axis in axes.flat[len(works) :]:
         axis.set_visible(False)
-    handles = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in (_OURS, _SYNCED, _WEAKER)]
+    handles = [Rectangle((0, 0), 1, 1, color=colour) for colour in (_OURS, _SYNCED, _WEAKER)]
     names = ["Floodmark (on two disks)", "acknowledged on two disks", "acknowledged before that"]
     figure.legend(handles, names, loc="upper center", ncols=3, frameon=False)
     figure.suptitle(f"{results.date}, {results.machine}", fontsize=8, y=0.005, va="bottom")

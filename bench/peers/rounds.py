@@ -46,7 +46,7 @@ class Rounds:
         for number in range(self._scale.rounds):
             for variant in order_of(number, variants):
                 if time.monotonic() > deadline:
-                    self._note(f"the time was over before round {number + 1} of {variant.name}")
+                    self.note(f"the time was over before round {number + 1} of {variant.name}")
                     continue
                 self._one(variant, number)
 
@@ -55,15 +55,19 @@ class Rounds:
         folder = Path(tempfile.mkdtemp(prefix=f"{variant.name}-", dir=self._tools.folder))
         try:
             with servers_of(variant)(variant, self._tools, folder) as servers:
-                for figure in Session(servers, self._scale, number, self._rates).run():
+                session = Session(servers, self._scale, number, self._rates)
+                for figure in session.run():
                     self.figures.append(figure)
                     self._tell(_line(figure))
+                for note in session.notes:
+                    self.note(f"round {number + 1} of {variant.name}: {note}")
         except Failed as error:
-            self._note(f"round {number + 1} of {variant.name}: {error}")
+            self.note(f"round {number + 1} of {variant.name}: {error}")
         finally:
             shutil.rmtree(folder)
 
-    def _note(self, text: str) -> None:
+    def note(self, text: str) -> None:
+        """Something that belongs beside the figures."""
         self.notes.append(text)
         self._tell(text)
 
@@ -73,9 +77,10 @@ def _line(figure: Figure) -> str:
         f"  p50 {figure.p50_ms:.2f} ms  p99 {figure.p99_ms:.2f} ms" if figure.p50_ms and figure.p99_ms else ""
     )
     name = f"{figure.variant} {figure.way}".strip()
+    asked = f"  of {figure.target_rate:,}/s asked for" if figure.target_rate else ""
     return (
         f"round {figure.round + 1}  {name:<18} {figure.work:<6} {figure.size:>5} B "
-        f"{figure.rate:>11,.0f}/s {figure.megabytes_s:>7.1f} MB/s{latency}"
+        f"{figure.rate:>11,.0f}/s {figure.megabytes_s:>7.1f} MB/s{latency}{asked}"
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from bench.peers.accounting import Usage, usage
+from bench.peers.processes import Failed
 from bench.peers.results import Figure
 from bench.peers.servers.base import Servers
 from bench.peers.work import (
@@ -29,7 +30,8 @@ WAYS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     }
 }
 """system -> action -> the ways that its client offers; the first is what ratios refer to."""
-_WARM_UP_S = 2.0
+_WARM_UP_S = 4.0
+_WARM_UP_CALLING_S = 2.0
 
 
 class Session:
@@ -41,6 +43,8 @@ class Session:
         self._round = round_number
         self._rates = rates
         self._topics = 0
+        self.notes: list[str] = []
+        """Measurements that failed, and why."""
 
     def run(self) -> Iterator[Figure]:
         """Each figure as soon as it is there."""
@@ -50,29 +54,38 @@ class Session:
                 topic = self._new_topic()
                 for way in self._ways("waiting"):
                     job = self._job("waiting", topic, way=way, size=size, callers=callers)
-                    yield self._measure(work, job)
+                    yield from self._measure(work, job)
             yield from self._write_and_read(size)
         yield from self._paced()
 
     def _warm_up(self) -> None:
-        """Half of these servers compile while they run."""
+        """Half of these servers compile while they run: give them some seconds of each kind of work."""
         topic = self._new_topic()
-        job = self._job("flood", topic, count=FLOOD_RECORDS_MAX[1024], way=self._ways("flood")[0])
-        written = run_worker(self._servers.tools, replace(job, seconds=min(_WARM_UP_S, self._scale.seconds)))
-        job = self._job("read", topic, count=written.records, way=self._ways("read")[0])
-        run_worker(self._servers.tools, job)
+        many = FLOOD_RECORDS_MAX[100]
+        flood = self._job("flood", topic, size=100, count=many, way=self._ways("flood")[0])
+        self._warm(replace(flood, seconds=_WARM_UP_S))
+        self._warm(self._job("read", topic, size=100, count=many, way=self._ways("read")[0]))
+        calling = self._job("waiting", topic, size=100, callers=MANY_CALLERS, way=self._ways("waiting")[0])
+        self._warm(replace(calling, seconds=_WARM_UP_CALLING_S))
+
+    def _warm(self, job: Job) -> None:
+        seconds = min(job.seconds, 2 * self._scale.seconds)
+        try:
+            run_worker(self._servers.tools, replace(job, seconds=seconds))
+        except Failed as error:
+            self.notes.append(f"warming up: {error}")
 
     def _write_and_read(self, size: int) -> Iterator[Figure]:
         """What the first way has written is what all ways read."""
         topic, written = "", 0
         for way in self._ways("flood"):
             job = self._job("flood", self._new_topic(), way=way, size=size, count=FLOOD_RECORDS_MAX[size])
-            figure = self._measure("flood", job)
-            yield figure
-            if not topic:
-                topic, written = job.topic, figure.records
-        for way in self._ways("read"):
-            yield self._measure("read", self._job("read", topic, way=way, size=size, count=written))
+            for figure in self._measure("flood", job):
+                yield figure
+                if not topic:
+                    topic, written = job.topic, figure.records
+        for way in self._ways("read") if topic else ():
+            yield from self._measure("read", self._job("read", topic, way=way, size=size, count=written))
 
     def _paced(self) -> Iterator[Figure]:
         """At the highest rate at which the variant keeps up; the lowest one counts whether or not it does."""
@@ -81,7 +94,11 @@ class Session:
             if rate > self._rates.get(name, PACED_RATES[0]):
                 continue
             self._rates[name] = rate
-            figure = self._pace_once(rate)
+            try:
+                figure = self._pace_once(rate)
+            except Failed as error:
+                self.notes.append(f"{rate}/s: {error}")
+                continue
             late = figure.records < rate * self._scale.seconds or (figure.p99_ms or 0) > PACED_LATE_MS_MAX
             if not late or rate == PACED_RATES[-1]:
                 yield figure
@@ -99,10 +116,15 @@ class Session:
         both = replace(came, client_cpu_s=came.client_cpu_s + wrote.client_cpu_s)
         return self._figure("paced", job, both, self._usage() - before)
 
-    def _measure(self, work: str, job: Job) -> Figure:
+    def _measure(self, work: str, job: Job) -> Iterator[Figure]:
+        """One figure, or a note. The others go on: a client that gives up is no reason to know nothing."""
         before = self._usage()
-        outcome = run_worker(self._servers.tools, job)
-        return self._figure(work, job, outcome, self._usage() - before)
+        try:
+            outcome = run_worker(self._servers.tools, job)
+        except Failed as error:
+            self.notes.append(f"{work}, {job.size} B: {error}")
+        else:
+            yield self._figure(work, job, outcome, self._usage() - before)
 
     def _figure(self, work: str, job: Job, outcome: Outcome, used: Usage) -> Figure:
         return Figure(

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from bench.peers.processes import Failed, ServerProcess
@@ -23,7 +24,10 @@ from bench.peers.work import Job
 from bench.peers.worker_process import run_worker
 
 _CALLS = "fsync,fdatasync,msync,sync_file_range,openat"
-_SYNC = re.compile(r"\b(fsync|fdatasync|msync|sync_file_range)\(")
+_SYNC = r"\b(?:fsync|fdatasync|msync|sync_file_range)\(.*"
+_TOPIC = "t"
+_WAY = "client"
+"""Floodmark's; the others have one."""
 _ATTACH_S = 1.5
 _SECONDS = 2.0
 
@@ -47,13 +51,14 @@ def report_syncs(variants: Sequence[Variant], tools: Tools) -> int:
 
 def _count(servers: Servers, tools: Tools) -> str:
     variant = servers.variant
-    job = Job(variant.system, "create", "t", servers.addresses, variant.options)
+    job = Job(variant.system, "create", _TOPIC, servers.addresses, variant.options)
     run_worker(tools, job)
     with _traced(servers) as traces:
-        writing = Job(variant.system, "waiting", "t", servers.addresses, variant.options, seconds=_SECONDS)
-        wrote = run_worker(tools, writing)
+        waiting = replace(job, action="waiting", way=_WAY, seconds=_SECONDS, lead_in_s=0)
+        wrote = run_worker(tools, waiting)
     texts = [trace.read_text(errors="replace") for trace in traces]
-    counts = [len(_SYNC.findall(text)) for text in texts]
+    sync = re.compile(_SYNC + re.escape(servers.record_files))
+    counts = [len(sync.findall(text)) for text in texts]
     opened = sum(text.count("O_SYNC") + text.count("O_DSYNC") for text in texts)
     each = ", ".join(f"{count / max(1, wrote.records):.2f}" for count in counts)
     return (
@@ -70,17 +75,8 @@ def _traced(servers: Servers) -> Iterator[list[Path]]:
     try:
         for process in servers.processes:
             trace = servers.folder / f"{process.pid}.strace"
-            command = [
-                "strace",
-                "-f",
-                "-qq",
-                "-e",
-                f"trace={_CALLS}",
-                "-o",
-                str(trace),
-                "-p",
-                str(process.pid),
-            ]
+            command = ["strace", "-f", "-y", "-qq", "-e", f"trace={_CALLS}", "-o", str(trace)]
+            command += ["-p", str(process.pid)]
             tracers.append(ServerProcess(command, log=servers.folder / "strace.log", cwd=servers.folder))
             traces.append(trace)
         time.sleep(_ATTACH_S)

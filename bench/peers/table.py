@@ -13,9 +13,9 @@ _BY_LATENCY = {"one": "p50", "paced": "p99"}
 
 def markdown(results: Results) -> str:
     """One overview, then one table for each work."""
-    parts = [_head(results), "### All at a glance", _overview(results)]
+    parts = [_head(results), "#### All at a glance", _overview(results)]
     for work, size in results.measured():
-        parts += [f"### {_sentence(title(work, size))}", _details(results, work, size)]
+        parts += [f"#### {_sentence(title(work, size))}", _details(results, work, size)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -54,9 +54,9 @@ def _cell(work: str, ways: Sequence[Sequence[Figure]], ours: Sequence[Figure] | 
     if not ways:
         return "-"
     text = " / ".join(_short(work, _main(work, figures).median) for figures in ways)
-    if (slower := ways[0][0].target_rate) and ours and slower < ours[0].target_rate:
-        text += f" (at {slower:,}/s only)"
-    elif ours and ways[0] is not ours:
+    if rate := ways[0][0].target_rate:
+        text += f" at {rate:,}/s"
+    if ours and ways[0] is not ours:
         text += f" ({_ratio(work, ours, ways[0])})"
     return text
 
@@ -67,7 +67,7 @@ def _details(results: Results, work: str, size: int) -> str:
     has_latency = any(figure.p50_ms is not None for figures in found.values() for figure in figures)
     head = ["", "records/s (min to max)", "MB/s"]
     head += ["p50 ms", "p99 ms (min to max)", "p99.9 ms"] if has_latency else []
-    head += ["Floodmark is", "servers' CPU, µs a record", "client's CPU, µs a record"]
+    head += ["Floodmark is", "servers' CPU, µs a record", "client's CPU, µs a record", "% of a core"]
     head += [] if work == "read" else ["bytes written a byte, per server"]
     rows = []
     for (variant, way), figures in found.items():
@@ -85,6 +85,7 @@ def _details(results: Results, work: str, size: int) -> str:
         row += [
             f"{_over(figures, lambda each: each.server_cpu_s / max(1, each.records) * 1e6).median:.1f}",
             f"{_over(figures, lambda each: each.client_cpu_s / max(1, each.records) * 1e6).median:.1f}",
+            f"{_over(figures, lambda each: each.client_cpu_s / each.seconds * 100).median:.0f}",
         ]
         row += [] if work == "read" else [f"{_over(figures, lambda each: each.written_per_byte).median:.2f}"]
         rows.append(row)

@@ -31,8 +31,8 @@ class Scale:
     minutes_max: float
 
 
-FULL = Scale(sizes=(1024, 100), seconds=4.0, rounds=3, minutes_max=25.0)
-QUICK = Scale(sizes=(1024,), seconds=1.0, rounds=1, minutes_max=5.0)
+FULL = Scale(sizes=(1024, 100), seconds=3.0, rounds=3, minutes_max=25.0)
+QUICK = Scale(sizes=(1024,), seconds=1.0, rounds=1, minutes_max=6.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,8 @@ class Job:
     callers: int = 1
     count: int = 0
     seconds: float = 1.0
+    lead_in_s: float = 0.3
+    """Waiting callers do this for so long before the clock runs: connections are made, leaders known."""
     rate: int = 0
 
     def as_dict(self) -> dict[str, Any]:

@@ -24,7 +24,6 @@ from bench.peers.work import PACED_TICK_S, Job, Outcome, payload
 _CREATE_TIMEOUT_S = 30.0
 _FIRST_RECORD_S = 15.0
 _GRACE_S = 3.0
-_LEAD_IN_S = 0.3
 _STAMP = struct.Struct("<q")
 
 
@@ -58,10 +57,9 @@ async def _create(client: PeerClient, job: Job) -> Outcome:
 
 
 async def _waiting(client: PeerClient, job: Job) -> Outcome:
-    """The connections are made, and leaders known, before the clock runs."""
     value = payload(job.size)
     begin = time.perf_counter()
-    for seconds in (_LEAD_IN_S, job.seconds):
+    for seconds in (job.lead_in_s, job.seconds):
         begin = time.perf_counter()
         latencies = await client.waiting(
             job.topic, value, callers=job.callers, deadline=begin + seconds, way=job.way

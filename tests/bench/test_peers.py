@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bench.peers import systems, table
+from bench.peers import document, systems, table
 from bench.peers.results import Figure, Results, load, save
 from bench.peers.rounds import order_of
 from bench.peers.servers import etcd, kafka, nats, redis
@@ -73,7 +74,7 @@ def test_table_does_not_compare_latencies_at_different_rates() -> None:
         _figure("kafka", "paced", 0, p50_ms=1.0, p99_ms=1.0, p999_ms=3.0, target_rate=2_000),
     ]
     text = table.markdown(_results(figures))
-    assert "| 2.00 | 1.00 (at 2,000/s only) |" in text
+    assert "| 2.00 at 10,000/s | 1.00 at 2,000/s (at another rate) |" in text
     assert "at another rate" in text
 
 
@@ -110,7 +111,7 @@ def test_selection_takes_systems_and_variants_by_name() -> None:
 
 def test_nats_syncs_when_it_is_told_to(tmp_path: Path) -> None:
     """The interval stands in the settings of one variant, and not in the other's."""
-    ports = {"client_port": 1, "monitor_port": 2, "route_ports": [3, 4, 5]}
+    ports: dict[str, Any] = {"client_port": 1, "monitor_port": 2, "route_ports": [3, 4, 5]}
     assert "sync_interval: always" in nats.settings(0, folder=tmp_path, sync="always", **ports)
     plain = nats.settings(1, folder=tmp_path, sync="", **ports)
     assert "sync_interval" not in plain
@@ -147,3 +148,17 @@ def test_work_is_the_same_for_all() -> None:
     assert payload(100) == payload(100) != payload(1024)[:100]
     job = Job("nats", "flood", "t", ["a:1"], {"sync": "always"}, size=100, count=5)
     assert Job(**json.loads(json.dumps(job.as_dict()))) == job
+
+
+def test_document_describes_what_is_compared_as_the_code_does_it() -> None:
+    """docs/PERFORMANCE.md has the promises and settings of all variants as they stand in the code."""
+    text = document.DOCUMENT.read_text()
+    assert document.replace_part(text, "compared", document.compared(systems.VARIANTS)) == text
+
+
+def test_document_takes_new_figures_between_its_marks() -> None:
+    """The rest stays as it is; a document without marks is refused."""
+    text = "a\n<!-- figures: written by the benchmark -->\nold\n<!-- figures: end -->\nb\n"
+    assert document.replace_part(text, "figures", "new\n") == text.replace("old", "new")
+    with pytest.raises(ValueError, match="no marks for 'compared'"):
+        document.replace_part(text, "compared", "new")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import itertools
 import json
@@ -12,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from bench.peers.clients.protocol import PeerClient, call_in_turn
+from bench.peers.clients.protocol import PeerClient, UnderWay, call_in_turn
 from bench.peers.work import MANY_CALLERS, Job
 
 _TRANSACTION = 128
@@ -27,7 +26,7 @@ class EtcdClient(PeerClient):
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         self._urls = itertools.cycle(addresses)
         self._numbers = itertools.count()
-        self._underway: set[asyncio.Task[Any]] = set()
+        self._under_way = UnderWay(MANY_CALLERS)
 
     async def create(self, topic: str) -> None:
         """Nothing to make; but somebody must lead."""
@@ -78,20 +77,12 @@ class EtcdClient(PeerClient):
 
     async def send_soon(self, topic: str, values: Sequence[bytes]) -> None:
         """A transaction beside those that are still waiting."""
-        if len(self._underway) >= MANY_CALLERS:
-            await asyncio.wait(self._underway, return_when=asyncio.FIRST_COMPLETED)
         texts = [base64.b64encode(value).decode() for value in values]
-        task = asyncio.create_task(self._put_all(topic, texts))
-        self._underway.add(task)
-        task.add_done_callback(self._settled)
-
-    def _settled(self, task: asyncio.Task[Any]) -> None:
-        self._underway.discard(task)
-        task.result()
+        await self._under_way.add(self._put_all(topic, texts))
 
     async def settle(self) -> None:
         """All transactions."""
-        await asyncio.gather(*self._underway)
+        await self._under_way.settle()
 
     async def follow(self, topic: str) -> AsyncIterator[bytes]:
         """A watch: one JSON document a line, without end."""

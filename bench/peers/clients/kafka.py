@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -14,7 +15,8 @@ from confluent_kafka import (
     Producer,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from bench.peers.clients.protocol import PeerClient
 from bench.peers.work import PARTITIONS, REPLICAS, Job
@@ -27,7 +29,7 @@ class KafkaClient(PeerClient):
     """One producer or consumer a job."""
 
     def __init__(self, job: Job) -> None:
-        self._servers = {"bootstrap.servers": ",".join(job.addresses)}
+        self._servers: dict[str, Any] = {"bootstrap.servers": ",".join(job.addresses)}
         self._topic_config = dict(job.options)
         self._waiting: Producer | None = None
         self._soon: Producer | None = None

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.js.api import DeliverPolicy, StreamConfig
+from nats.js.api import DeliverPolicy, PubAck, StreamConfig
 
 from bench.peers.clients.protocol import PeerClient, call_in_turn
 from bench.peers.work import PARTITIONS, REPLICAS, Job
@@ -26,6 +26,7 @@ class NatsClient(PeerClient):
         self._client = client
         self._stream = client.jetstream(timeout=30)
         self._next = 0
+        self._error: BaseException | None = None
 
     async def create(self, topic: str) -> None:
         """One stream for each partition; its subject is its name."""
@@ -47,19 +48,13 @@ class NatsClient(PeerClient):
     async def flood(self, topic: str, value: bytes, *, count: int, deadline: float, way: str) -> int:
         """``publish_async`` waits while too many are pending; every acknowledgement is looked at."""
         subjects = _subjects(topic)
-        failed: list[BaseException] = []
         sent = 0
         while sent < count:
-            pending = await self._stream.publish_async(subjects[sent % PARTITIONS], value)
-            pending.add_done_callback(
-                lambda ack: failed.append(error) if (error := ack.exception()) else None
-            )
+            await self._publish_soon(subjects[sent % PARTITIONS], value)
             sent += 1
             if sent % _LOOK_AT_CLOCK == 0 and time.perf_counter() >= deadline:
                 break
-        await asyncio.wait_for(self._stream.publish_async_completed(), 60)
-        if failed:
-            raise failed[0]
+        await self.settle()
         return sent
 
     async def read(self, topic: str, *, count: int, deadline: float, way: str) -> tuple[int, int]:
@@ -84,12 +79,21 @@ class NatsClient(PeerClient):
         """Asynchronously; ``flush`` puts them on the wire."""
         subjects = _subjects(topic)
         for value in values:
-            await self._stream.publish_async(subjects[self._next % PARTITIONS], value)
+            await self._publish_soon(subjects[self._next % PARTITIONS], value)
             self._next += 1
 
     async def settle(self) -> None:
         """All pending ones."""
         await asyncio.wait_for(self._stream.publish_async_completed(), 60)
+        if self._error is not None:
+            raise self._error
+
+    async def _publish_soon(self, subject: str, value: bytes) -> None:
+        pending = await self._stream.publish_async(subject, value)
+        pending.add_done_callback(self._look_at)
+
+    def _look_at(self, pending: asyncio.Future[PubAck]) -> None:
+        self._error = self._error or pending.exception()
 
     async def follow(self, topic: str) -> AsyncIterator[bytes]:
         """Ordered consumers, which are pushed to."""
@@ -104,7 +108,7 @@ class NatsClient(PeerClient):
         while True:
             yield await arrived.get()
 
-    async def _subscribe(self, subject: str, take: object) -> None:
+    async def _subscribe(self, subject: str, take: Callable[[Msg], Awaitable[None]]) -> None:
         await self._stream.subscribe(
             subject,
             stream=subject,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import Protocol
 
 
@@ -45,6 +45,34 @@ class PeerClient(Protocol):
     @abstractmethod
     async def close(self) -> None:
         """Let go of everything."""
+
+
+class UnderWay:
+    """Requests that nobody waits for one by one; never more than ``limit`` of them."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._error: BaseException | None = None
+
+    async def add(self, request: Coroutine[None, None, None]) -> None:
+        """Begin one; waits while there are too many."""
+        if len(self._tasks) >= self._limit:
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        task = asyncio.create_task(request)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    async def settle(self) -> None:
+        """Wait for all; raises the first error of any."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        if self._error is not None:
+            raise self._error
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._error = self._error or task.exception()
 
 
 async def call_in_turn(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from typing import Any
 import redis
 import redis.asyncio
 
-from bench.peers.clients.protocol import PeerClient, call_in_turn
+from bench.peers.clients.protocol import PeerClient, UnderWay, call_in_turn
 from bench.peers.work import MANY_CALLERS, PARTITIONS, Job
 
 _REPLICAS = 1
@@ -27,10 +28,11 @@ class RedisClient(PeerClient):
 
     def __init__(self, job: Job) -> None:
         host, port = job.addresses[0].split(":")
-        self._place = {"host": host, "port": int(port), "socket_timeout": 60}
+        self._place: dict[str, Any] = {"host": host, "port": int(port), "socket_timeout": 60}
         pool = redis.asyncio.ConnectionPool(**self._place, max_connections=MANY_CALLERS + 8)
         self._async = redis.asyncio.Redis(connection_pool=pool)
-        self._underway: set[asyncio.Task[None]] = set()
+        self._under_way = UnderWay(MANY_CALLERS)
+        self._turn = itertools.cycle(range(PARTITIONS))
 
     async def create(self, topic: str) -> None:
         """A stream comes to be with its first record."""
@@ -85,7 +87,7 @@ class RedisClient(PeerClient):
         for stream in _streams(topic):
             after = "-"
             while time.perf_counter() < deadline:
-                page = connection.xrange(stream, after, "+", _PAGE)
+                page: Any = connection.xrange(stream, after, "+", _PAGE)
                 if not page:
                     break
                 records += len(page)
@@ -96,27 +98,19 @@ class RedisClient(PeerClient):
 
     async def send_soon(self, topic: str, values: Sequence[bytes]) -> None:
         """A pipeline of its own, beside those that are still waiting."""
-        stream = _streams(topic)[len(self._underway) % PARTITIONS]
-        if len(self._underway) >= MANY_CALLERS:
-            await asyncio.wait(self._underway, return_when=asyncio.FIRST_COMPLETED)
-        task = asyncio.create_task(self._add(stream, values))
-        self._underway.add(task)
-        task.add_done_callback(self._settled)
-
-    def _settled(self, task: asyncio.Task[None]) -> None:
-        self._underway.discard(task)
-        task.result()
+        await self._under_way.add(self._add(_streams(topic)[next(self._turn)], values))
 
     async def settle(self) -> None:
         """All pipelines."""
-        await asyncio.gather(*self._underway)
+        await self._under_way.settle()
 
     async def follow(self, topic: str) -> AsyncIterator[bytes]:
         """All three streams in one blocking read."""
         last: dict[Any, Any] = dict.fromkeys(_streams(topic), "0")
         yield b""
         while True:
-            for stream, entries in await self._async.xread(last, count=_PAGE, block=500) or ():
+            found: Any = await self._async.xread(last, count=_PAGE, block=500)
+            for stream, entries in found or ():
                 for _, fields in entries:
                     yield fields[_FIELD]
                 last[stream.decode()] = entries[-1][0]

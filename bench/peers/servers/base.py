@@ -26,6 +26,8 @@ class Servers:
     """Use it as ``with``: the servers are ready inside, and gone after."""
 
     variants: ClassVar[tuple[Variant, ...]] = ()
+    record_files: ClassVar[str] = ""
+    """What the paths of the files have in common that records are written to; "" when nothing else is."""
 
     def __init__(self, variant: Variant, tools: Tools, folder: Path) -> None:
         self.variant = variant

@@ -58,6 +58,8 @@ def properties(number: int, *, folder: Path, ports: list[int], controller_ports:
 class Kafka(Servers):
     """Kafka replicates before it acknowledges, and leaves the disk to the operating system."""
 
+    record_files: ClassVar[str] = "/t-"  # Its controllers sync a log of their own, records or not.
+
     variants: ClassVar[tuple[Variant, ...]] = (
         Variant(
             name="kafka-flush",
