@@ -10,7 +10,7 @@ opened anew after a while, as after a restart: what was durable is there, and no
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from functools import partial
 from typing import Final, ParamSpec, Protocol, TypeVar
@@ -21,10 +21,11 @@ from consensus.host import GroupHost
 from node.backoff import Backoff
 from node.identity import IdentityProblem
 from node.metadata.machine import MetadataMachine
-from node.metadata.state import MetadataState, PartitionEntry, TopicEntry
+from node.metadata.state import PartitionEntry, TopicEntry
 from node.partition import Replica
 from node.registry import Registry
 from node.replica_store import Opened, ReplicaStore
+from node.wanted import gone, wanted_here
 from storage.errors import LogCorrupt, StorageError
 from storage.options import LogOptions
 
@@ -97,7 +98,7 @@ class Replicas:
             await self._close_failed()
             await self._add(wanted)
             stale |= self.local.keys()
-            stale -= await self._remove(gone(stale, wanted, self._machine.state))
+            stale -= await self._remove(gone(stale - self._resting, wanted, self._machine.state))
             async with self._looked:
                 self._looked.notify_all()
 
@@ -137,6 +138,9 @@ class Replicas:
 
     def _put_off(self, group: int, error: Exception) -> None:
         self._broken[group] = error
+        self._rest(group)
+
+    def _rest(self, group: int) -> None:
         self._resting.add(group)
 
         def rested() -> None:
@@ -196,42 +200,37 @@ class Replicas:
         self._put_off(entry.group_id, error)
 
     async def _remove(self, groups: set[int]) -> set[int]:
-        """Stop and delete replicas that are not wanted any more."""
+        """Stop and delete replicas that are not wanted any more; those that are gone for good."""
+        retired = set()
         for group in sorted(groups):
             replica = self.local.pop(group, None)
             if replica is not None:
                 await self._host.remove(group)
                 replica.vote.close()
                 self._on_removed(group)
-            self._backoff.forget(group)
             self._broken.pop(group, None)
-            await self._in_thread(self._store.retire, group)
-        if groups:
-            await self._in_thread(self._registry.removed, groups)
-            for group in sorted(groups):
-                await self._in_thread(self._store.remove, group)
-            _log.info("replicas_removed", count=len(groups))
-        return groups
+            if await self._on_disk(self._store.retire, group, groups={group}):
+                retired.add(group)
+        if not retired or not await self._on_disk(self._registry.removed, retired, groups=retired):
+            return set()
+        for group in sorted(retired):
+            self._backoff.forget(group)
+            if not await self._on_disk(self._store.remove, group, groups={group}):
+                retired.discard(group)
+        _log.info("replicas_removed", count=len(retired))
+        return retired
+
+    async def _on_disk(self, work: Callable[[_T], None], what: _T, *, groups: set[int]) -> bool:
+        """Do part of a removal; when the disk fails, it is all begun again after a while."""
+        try:
+            await self._in_thread(work, what)
+        except (StorageError, IdentityProblem, OSError) as error:
+            _log.error("replicas_not_removed", groups=sorted(groups)[:10], reason=str(error))
+            for group in groups:
+                self._rest(group)
+            return False
+        return True
 
     async def _in_thread(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, partial(work, *args, **kwargs))
-
-
-def wanted_here(
-    state: MetadataState, node_id: str
-) -> Iterator[tuple[int, tuple[TopicEntry, PartitionEntry]]]:
-    """The groups that should have a replica on this node."""
-    for topic in state.topics.values():
-        for entry in topic.partitions:
-            if node_id in entry.replicas:
-                yield entry.group_id, (topic, entry)
-
-
-def gone(stale: set[int], wanted: Iterable[int], state: MetadataState) -> set[int]:
-    """Those of ``stale`` that have been deleted.
-
-    After a restart the metadata is at first as old as its snapshot: a group that it has not made yet is no
-    deleted one.
-    """
-    return {group for group in stale.difference(wanted) if 0 < group < state.next_group_id}

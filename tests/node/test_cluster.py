@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import shutil
 from pathlib import Path
 
+import pytest
 from floodmark import batch, frame
 from floodmark.record import Record
 
@@ -204,6 +206,40 @@ async def test_a_deleted_topic_leaves_nothing_behind(tmp_path: Path) -> None:
         await cluster.until(only_metadata, "the folders are gone")
         await cluster.create("orders")
         assert await values(await cluster.on_leader("orders")) == []
+
+
+@pytest.mark.parametrize("step", ["retire", "removed", "remove"])
+async def test_a_disk_that_fails_while_a_topic_goes_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """The node goes on, and what could not be removed is removed once the disk is well."""
+    async with NodeCluster.running(tmp_path) as cluster:
+        await cluster.create("kept")
+        await cluster.create("orders", partitions=3)
+        node = cluster["n1"]
+        target = node.running.registry if step == "removed" else node.running.store
+        well = getattr(target, step)
+        tries = []
+
+        def fails_at_first(what: object) -> None:
+            tries.append(what)
+            if len(tries) <= 2:
+                raise OSError(errno.EIO, "Input/output error")
+            well(what)
+
+        monkeypatch.setattr(target, step, fails_at_first)
+        leader = await node.broker.wait_metadata_leader(timeout_s=10)
+        await cluster[leader].broker.delete_topic("orders", timeout_s=10)
+
+        def only_one_left() -> bool:
+            return len(list((node.data_dir / "groups").iterdir())) == 2
+
+        await cluster.until(only_one_left, "the folders are gone")
+        assert len(tries) > 2
+        await cluster.create("orders")
+        for topic in ("kept", "orders"):
+            await produce(await cluster.on_leader(topic), payload([b"x"]))
+            assert await values(await cluster.on_leader(topic)) == [b"x"]
 
 
 async def test_a_node_is_not_ready_before_it_knows_what_was_agreed_on_without_it(tmp_path: Path) -> None:

@@ -1,0 +1,26 @@
+"""Which replicas the metadata wants on a node, and which of those there have been deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from node.metadata.state import MetadataState, PartitionEntry, TopicEntry
+
+
+def wanted_here(
+    state: MetadataState, node_id: str
+) -> Iterator[tuple[int, tuple[TopicEntry, PartitionEntry]]]:
+    """The groups that should have a replica on this node."""
+    for topic in state.topics.values():
+        for entry in topic.partitions:
+            if node_id in entry.replicas:
+                yield entry.group_id, (topic, entry)
+
+
+def gone(stale: set[int], wanted: Iterable[int], state: MetadataState) -> set[int]:
+    """Those of ``stale`` that have been deleted.
+
+    After a restart the metadata is at first as old as its snapshot: a group that it has not made yet is no
+    deleted one.
+    """
+    return {group for group in stale.difference(wanted) if 0 < group < state.next_group_id}
