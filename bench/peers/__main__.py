@@ -84,7 +84,9 @@ def _write(found: results.Results, folder: Path, tools: Tools) -> None:
     print(text.read_text())
     if found.figures:
         plot_process.draw(tools, data, picture)
-    to_stderr(f"written: {data}, {text}, {picture}")
+    to_stderr(
+        f"written to {folder}: {data.name}, {text.name}" + (f", {picture.name}" if found.figures else "")
+    )
 
 
 def _arguments() -> argparse.Namespace:

@@ -13,7 +13,9 @@ _BY_LATENCY = {"one": "p50", "paced": "p99"}
 
 def markdown(results: Results) -> str:
     """One overview, then one table for each work."""
-    parts = [_head(results), "#### All at a glance", _overview(results)]
+    parts = [_head(results)]
+    if results.figures:
+        parts += ["#### All at a glance", _overview(results)]
     for work, size in results.measured():
         parts += [f"#### {_sentence(title(work, size))}", _details(results, work, size)]
     return "\n\n".join(parts) + "\n"

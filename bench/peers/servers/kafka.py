@@ -72,7 +72,7 @@ class Kafka(Servers):
             options={"flush.messages": "1"},
         ),
         Variant(
-            name="kafka",
+            name="kafka-default",
             system="kafka",
             label="Kafka",
             is_synced=False,

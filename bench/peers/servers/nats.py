@@ -50,7 +50,7 @@ class Nats(Servers):
             options={"sync": "always"},
         ),
         Variant(
-            name="nats",
+            name="nats-default",
             system="nats",
             label="NATS JetStream",
             is_synced=False,
