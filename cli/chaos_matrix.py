@@ -34,6 +34,7 @@ _AROUND_S = 45.0
 _RUNS = View(
     columns=(
         field("Scenario"),
+        field("Nodes", right=True, wide=True),
         field("Verdict"),
         field("Acknowledged", "records_acknowledged", right=True),
         field("Lost", "records_lost", right=True),

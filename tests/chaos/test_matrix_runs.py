@@ -70,6 +70,28 @@ async def test_many_runs_end_in_one_table(toxiproxy_binary: Path, tmp_path: Path
     assert "seed 4" in err
 
 
+async def test_seeds_are_run_one_after_the_other(toxiproxy_binary: Path, tmp_path: Path) -> None:
+    """From the first one on, as many as asked for; each row has its seed."""
+    args = (
+        "seeds",
+        "--first-seed",
+        "9",
+        "--count",
+        "1",
+        "--nodes",
+        "3",
+        "--duration",
+        "5s",
+        "--out",
+        tmp_path,
+    )
+    code, out, err = await ended(await chaos(*args, "-o", "json", binary=toxiproxy_binary))
+    (run,) = json.loads(out)["runs"]
+    assert (run["scenario"], run["seed"], run["nodes"]) == ("random", 9, 3)
+    assert (code, run["verdict"]) in [(0, "clean"), (0, "late"), (6, "violated")], err
+    assert (Path(run["folder"]) / "report.html").exists()
+
+
 async def test_what_there_is_no_time_for_is_told(toxiproxy_binary: Path, tmp_path: Path) -> None:
     """The time is up while the first one runs: it is ended with its nodes, the others are listed; 1."""
     args = (
