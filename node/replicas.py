@@ -97,7 +97,8 @@ class Replicas:
             wanted = dict(wanted_here(self._machine.state, self._node_id))
             await self._close_failed()
             await self._add(wanted)
-            stale |= self.local.keys()
+            # Those that never opened too: a topic may be deleted before its disk is well.
+            stale |= self.local.keys() | self._broken.keys()
             stale -= await self._remove(gone(stale - self._resting, wanted, self._machine.state))
             async with self._looked:
                 self._looked.notify_all()

@@ -242,6 +242,27 @@ async def test_a_disk_that_fails_while_a_topic_goes_ends_nothing(
             assert await values(await cluster.on_leader(topic)) == [b"x"]
 
 
+async def test_a_topic_that_goes_before_its_replica_could_be_opened_leaves_the_node_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fails under the first opening, the topic is deleted: nothing is missing any more."""
+    async with NodeCluster.running(tmp_path) as cluster:
+        await cluster.create("kept")
+        node = cluster["n1"]
+
+        def fails(*args: object, **options: object) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(node.running.store, "open", fails)
+            await cluster.create("orders")
+            await cluster.until(lambda: node.running.replicas.broken == 1, "the replica failed")
+            leader = await node.broker.wait_metadata_leader(timeout_s=10)
+            await cluster[leader].broker.delete_topic("orders", timeout_s=10)
+            await cluster.until(lambda: node.running.replicas.broken == 0, "nothing is broken")
+        assert len(list((node.data_dir / "groups").iterdir())) == 2
+
+
 async def test_a_node_is_not_ready_before_it_knows_what_was_agreed_on_without_it(tmp_path: Path) -> None:
     """Topics made while a node was down are there, with their replicas, when it says that it is ready."""
     async with NodeCluster.running(tmp_path) as cluster:
