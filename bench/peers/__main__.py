@@ -91,7 +91,9 @@ def _write(found: results.Results, folder: Path, tools: Tools) -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.peers", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one short round, 1 KiB only: about two minutes")
+    parser.add_argument(
+        "--quick", action="store_true", help="one short round, 1 KiB only: about four minutes"
+    )
     parser.add_argument(
         "--only", default="", metavar="NAMES", help="systems or variants, as nats,redis-always"
     )

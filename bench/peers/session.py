@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
@@ -30,8 +31,10 @@ WAYS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     }
 }
 """system -> action -> the ways that its client offers; the first is what ratios refer to."""
-_WARM_UP_S = 4.0
-_WARM_UP_CALLING_S = 2.0
+_WARM_UP_S = 5.0
+_WARM_UP_CALLING_S = 3.0
+_IDLE_CORES = 0.15
+_IDLE_TRIES = 10
 
 
 class Session:
@@ -67,6 +70,15 @@ class Session:
         self._warm(self._job("read", topic, size=100, count=many, way=self._ways("read")[0]))
         calling = self._job("waiting", topic, size=100, callers=MANY_CALLERS, way=self._ways("waiting")[0])
         self._warm(replace(calling, seconds=_WARM_UP_CALLING_S))
+        self._wait_idle()
+
+    def _wait_idle(self) -> None:
+        """Until the servers have compiled and flushed what the warming up gave them to do, or ten seconds."""
+        for _ in range(_IDLE_TRIES):
+            before = self._usage()
+            time.sleep(1)
+            if (self._usage() - before).cpu_s < _IDLE_CORES:
+                return
 
     def _warm(self, job: Job) -> None:
         seconds = min(job.seconds, 2 * self._scale.seconds)

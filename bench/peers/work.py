@@ -32,7 +32,7 @@ class Scale:
 
 
 FULL = Scale(sizes=(1024, 100), seconds=3.0, rounds=3, minutes_max=25.0)
-QUICK = Scale(sizes=(1024,), seconds=1.0, rounds=1, minutes_max=6.0)
+QUICK = Scale(sizes=(1024,), seconds=1.0, rounds=1, minutes_max=8.0)
 
 
 @dataclass(frozen=True, slots=True)
