@@ -97,7 +97,13 @@ class Session:
                 if not topic:
                     topic, written = job.topic, figure.records
         for way in self._ways("read") if topic else ():
-            yield from self._measure("read", self._job("read", topic, way=way, size=size, count=written))
+            for figure in self._measure("read", self._job("read", topic, way=way, size=size, count=written)):
+                if figure.records < written and figure.seconds < self._scale.seconds:
+                    self.notes.append(
+                        f"only {figure.records} of {written} acknowledged records could be read"
+                    )
+                else:
+                    yield figure
 
     def _paced(self) -> Iterator[Figure]:
         """At the highest rate at which the variant keeps up; the lowest one counts whether or not it does."""
