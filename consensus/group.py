@@ -78,6 +78,8 @@ class Group(GroupDisk):
             safeguards=safeguards,
         )
         self._core = self._parts.core
+        self._granted_after: float | None = None
+        """When the leader had last been heard as time was granted it that this process did not run."""
         self._parts.checkpoints.store_stage()
 
     # Inputs.
@@ -138,10 +140,18 @@ class Group(GroupDisk):
             self._begin()
 
     def held_up(self, seconds: float) -> None:
-        """This process did not run for so long: that nobody was heard meanwhile says nothing about them."""
-        if self.failed is None and not self._stopped and not self._core.asleep:
+        """This process did not run for so long: that nobody was heard meanwhile says nothing about them.
+
+        A follower grants that once between two words of a leader: where processes never run in time,
+        elections must begin all the same.
+        """
+        core = self._core
+        if self.failed is not None or self._stopped or core.asleep:
+            return
+        if core.engine.is_leader or self._granted_after != core.leader_heard_at:
+            self._granted_after = core.leader_heard_at
             self._parts.begin(self._clock())
-            self._core.engine.allow(seconds)
+            core.engine.allow(seconds)
 
     def barrier(self) -> Barrier:
         """Ask up to where a read must have applied; see ``Barrier``. Raises ``GroupStopped``."""
@@ -171,7 +181,7 @@ class Group(GroupDisk):
         """``log.sync()`` has returned this; whether a step is due, in which what waited for it goes on."""
         assert durable_index >= 0, "an index"
         self._parts.was_flushed = True
-        return bool(self._inbox) or self.needs_flush or self._parts.flush_decides
+        return bool(self._inbox) or self.needs_flush or self.needs_vote_saved or self._parts.flush_decides
 
     def flush_failed(self, error: StorageError) -> None:
         """A write or fsync of the log or the vote failed: this replica is of no more use."""

@@ -16,7 +16,7 @@ from consensus.host_types import Slot
 _DEADLINES_PER_TURN = 32
 """When more are due, messages are read in between: what a group waits for may have come long ago, and a
 thousand elections at once would only outdate each other."""
-_HELD_UP_S = 0.05
+_HELD_UP_S = 0.2
 """A timer that comes later than this tells that this process, or its event loop, did not run meanwhile."""
 
 

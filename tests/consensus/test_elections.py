@@ -269,3 +269,16 @@ def test_whoever_is_counted_votes() -> None:
     lone.now += 10
     assert lone.step() == []
     assert lone.group.role is Role.LEARNER
+
+
+def test_a_follower_that_is_always_late_campaigns_all_the_same():
+    """Time in which it did not run is granted to a silent leader once, and again when that was heard."""
+    lone = Lone()
+    for _ in range(2):
+        lone.append((1, 0), [], term=1)
+        lone.now = lone.group.next_deadline
+        lone.group.held_up(1.0)
+        assert "prevote_request" not in [kind for _, kind, _ in lone.step()]
+        lone.now = lone.group.next_deadline
+        lone.group.held_up(1.0)
+        assert "prevote_request" in [kind for _, kind, _ in lone.step()]
