@@ -110,7 +110,9 @@ class Dispatcher:
         self._reads.on_answer(message.fields)
 
     def _quiesce(self, source: str, message: Message) -> None:
-        self._quiescence.on_quiesce(source, message.fields)
+        # Who has a question to ask does not sleep, also when the question is as new as this message.
+        if self._reads.is_idle:
+            self._quiescence.on_quiesce(source, message.fields)
 
     def _install(self, source: str, message: Message) -> None:
         core = self._core

@@ -108,7 +108,7 @@ class Parts:
         core = self.core
         if message.kind != "ack" or not core.engine.is_leader or core.asleep:
             return False
-        if not self.reads.is_idle or core.transfer_target is not None:
+        if not self.reads.is_idle or core.transfer_target is not None or self.quiescence.is_due:
             return False
         commit = core.engine.commit_index
         decides = message.fields["next_index"] - 1 > commit and self.journal.countable_index > commit

@@ -38,10 +38,16 @@ class Quiescence:
         else:
             core.engine.start_election_clock()
 
+    @property
+    def is_due(self) -> bool:
+        """Whether a leader would sleep now, if all were said."""
+        core = self._core
+        return core.engine.is_leader and core.now - self._busy_at >= core.options.quiesce_after_s
+
     def look(self) -> None:
         """At the end of every step: fall asleep when all is said."""
         core = self._core
-        if not core.engine.is_leader or core.now - self._busy_at < core.options.quiesce_after_s:
+        if not self.is_due:
             return
         if core.transfer_target is not None or not self._all_is_said():
             return

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from consensus.types import GroupOptions, Stored
-from tests.support.raft import Replicas
+from consensus.types import GroupOptions, Message, Stored
+from tests.support.raft import Lone, Replicas
 
 
 def _asleep() -> Replicas:
@@ -74,3 +74,34 @@ def test_a_group_with_something_uncommitted_stays_awake() -> None:
     replicas.propose(b"2")
     replicas.run(3.0)
     assert not replicas.leader().asleep
+
+
+def test_a_question_that_is_as_new_as_the_leaders_good_night_is_asked() -> None:
+    """The message to go to sleep comes between a barrier and the step that was to ask the leader."""
+    lone = Lone()
+    lone.append((1, 0), [], term=1)
+    barrier = lone.group.barrier()
+    said = lone.hear("b", "quiesce", term=1, commit=1, last_index=1, last_term=0)
+    (question,) = [fields for _, kind, fields in said if kind == "read_request"]
+    lone.hear("b", "read_index", id=question["id"], index=1, ok=True)
+    assert barrier.done
+    assert not lone.group.asleep
+
+
+def test_the_acknowledgement_that_lets_a_leader_sleep_does_not_wait_for_another_heartbeat() -> None:
+    """Which would only ask for one more."""
+    lone = Lone(options=GroupOptions(quiesce_after_s=0.5))
+    lone.lead()
+    lone.flush()
+    for name in "bc":
+        lone.ack(name, 3)
+    fields = {"term": lone.group.term, "next_index": 3, "success": True, "reset": False, "attempt": 0}
+    while not lone.group.asleep:
+        said = lone.until_deadline()
+        for name, kind, sent in said:
+            assert kind in ("append", "quiesce")
+            if kind == "append" and lone.group.receive(
+                name, Message("ack", {**fields, "round": sent["round"], "trusted": True}, [])
+            ):
+                lone.step()
+        assert lone.now < 110, "it never sleeps"
