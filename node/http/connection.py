@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
@@ -82,10 +82,10 @@ class Connection(RequestHandler):
         self._address = str(peer[0]) if isinstance(peer, tuple) else "local"
         refusal = self._admission.admit(self._address)
         if refusal is not None:
-            assert isinstance(transport, asyncio.Transport)
             self._force_close = True
-            transport.write(problems.raw_answer(refusal))
-            transport.close()
+            accepted = cast(asyncio.Transport, transport)  # uvloop's are of no class of asyncio.
+            accepted.write(problems.raw_answer(refusal))
+            accepted.close()
             return
         self._admitted = True
         super().connection_made(transport)
@@ -166,14 +166,12 @@ class Connection(RequestHandler):
             self._handler_waiter.set_result(None)
         early, self._early = self._early, b""
         if early and transport is not None:
-            assert isinstance(transport, asyncio.Transport), "it was paused"
             transport.resume_reading()
             self.data_received(early)
 
     def _wait_with(self, data: bytes) -> None:
         """Keep what a client sends ahead of its answer, and read no more for now."""
         if not self._early and self.transport is not None:
-            assert isinstance(self.transport, asyncio.Transport), "only connections receive"
             self.transport.pause_reading()
         self._early += data
 

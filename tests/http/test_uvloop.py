@@ -1,0 +1,74 @@
+"""On the event loop that nodes run on, whose transports are of no class of asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+import uvloop
+
+from node.http.limits import HttpLimits
+from tests.http.conftest import Harness, until
+from tests.http.memory_broker import MemoryCluster, MemoryPartition
+from tests.http.test_express import read_answers, request
+
+
+async def _with_server(limits: HttpLimits) -> Harness:
+    harness = Harness(MemoryCluster(1))
+    await harness.start("n1", limits)
+    return harness
+
+
+def test_what_comes_while_a_plain_request_is_served_is_answered_behind_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It waits, and nothing of it is lost."""
+    produce_records = MemoryPartition.produce_records
+
+    async def run() -> list[int]:
+        begun, go_on = asyncio.Event(), asyncio.Event()
+
+        async def held(self: MemoryPartition, *arguments: Any, **named: Any) -> Any:
+            begun.set()
+            await go_on.wait()
+            return await produce_records(self, *arguments, **named)
+
+        monkeypatch.setattr(MemoryPartition, "produce_records", held)
+        http = await _with_server(HttpLimits())
+        try:
+            await http.make_topic()
+            reader, writer = await asyncio.open_connection(*http.address)
+            writer.write(request(b"0"))
+            await begun.wait()
+            (connection,) = (
+                each for each in http.servers["n1"]._runner.open_connections() if each._express_task
+            )
+            writer.write(request(b"1") + request(b"2"))
+            await until(lambda: connection._early != b"" or connection.transport is None)
+            go_on.set()
+            documents = await read_answers(reader, 3)
+            writer.close()
+            return [json.loads(document)["first_offset"] for document in documents]
+        finally:
+            await http.close()
+
+    assert uvloop.run(run()) == [0, 1, 2]
+
+
+def test_a_connection_too_many_is_told_so() -> None:
+    """503 and closed, as on asyncio's own loop."""
+
+    async def run() -> bytes:
+        http = await _with_server(HttpLimits(connections_max=1))
+        try:
+            _, first = await asyncio.open_connection(*http.address)
+            await until(lambda: http.servers["n1"].admission.total == 1)
+            refused = await http.raw(b"")
+            first.close()
+            return refused
+        finally:
+            await http.close()
+
+    assert uvloop.run(run()).startswith(b"HTTP/1.1 503 ")
