@@ -1,4 +1,4 @@
-"""Work on the logs, in threads: the event loop never waits for the disk. One thread at a time per group.
+"""Work on the logs, in threads: the event loop waits for no slow disk. One thread at a time per group.
 
 While one fsync of a group runs, what arrives is buffered, and the next fsync covers all of it.
 """
@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from consensus.disk_threads import DiskThreads, Done
 from consensus.host_types import Slot
+from consensus.sync_place import SyncPlace
 from storage.errors import LogFailed, OutOfRange, StorageError
 from storage.log import Log
 
@@ -35,25 +36,34 @@ class DiskWork:
         self, threads: int, wake: Callable[[Slot], None], on_flush: Callable[[int, float], None]
     ) -> None:
         self.flushes = 0
+        self._place = SyncPlace()
         self._threads = DiskThreads(threads)
         self._wake = wake
         self._on_flush = on_flush
 
-    def flush(self, slot: Slot) -> None:
+    def flush(self, slot: Slot, *, alone: bool) -> None:
         """Write and fsync what the log has buffered, unless a thread works on it already.
 
-        A little is written right here, to the page cache: less work than another hand-over between threads,
-        which then only has the fsync to wait for.
+        A little is written right here, to the page cache: less work than another hand-over between threads.
+        Where the disk is quick, and no other log waits for it (``alone``), so is the fsync.
         """
-        if not slot.io_running:
-            log = slot.group.log
-            if log.fits_in_segment(INLINE_WRITE_BYTES):
-                try:
-                    log.write()
-                except StorageError as error:
-                    slot.group.flush_failed(error)
-                    self._wake(slot)
-                    return
+        if slot.io_running:
+            return
+        log = slot.group.log
+        if not log.fits_in_segment(INLINE_WRITE_BYTES):
+            self._begin(slot, lambda: _flush(log), lambda result, error: self._flushed(slot, result, error))
+            return
+        flushed = None
+        try:
+            log.write()
+            if alone and self._place.is_event_loop:
+                flushed = _flush(log)
+        except Exception as error:  # noqa: BLE001 - as in a thread: it ends this group, and no other
+            self._flushed(slot, None, error)
+            return
+        if flushed is not None:
+            self._flushed(slot, flushed, None)
+        else:
             self._begin(slot, lambda: _flush(log), lambda result, error: self._flushed(slot, result, error))
 
     def save_vote(self, slot: Slot) -> None:
@@ -160,15 +170,17 @@ class DiskWork:
 
         self._threads.submit(work, ended)
 
-    def _flushed(self, slot: Slot, flushed: Flushed, error: BaseException | None) -> None:
-        if error is None:
+    def _flushed(self, slot: Slot, flushed: Flushed | None, error: BaseException | None) -> None:
+        if flushed is not None:
             self.flushes += 1
+            self._place.took(flushed.seconds)
             slot.dirty_since = time.monotonic()
             self._on_flush(slot.group.group_id, flushed.seconds)
             slot.group.log.mark_synced()
             # What was buffered meanwhile is flushed after the next step.
             is_due = slot.group.flushed(flushed.durable_index)
         else:
+            assert error is not None, "a flush ends well or with an error"
             slot.group.flush_failed(_failure(error))
             is_due = True
         if is_due:

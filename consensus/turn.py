@@ -40,8 +40,9 @@ class Turn:
         for node, messages in outgoing.items():
             self._links.send(node, messages)
         # Behind the sending: followers write at the same time, and no thread wakes up to wait for this one.
-        for slot in slots:
-            self._write(slot)
+        due = [slot for slot in slots if slot.group.needs_vote_saved or slot.group.needs_flush]
+        for slot in due:
+            self._write(slot, alone=len(due) == 1)
         for slot in slots:
             self._tell(slot)
 
@@ -56,11 +57,11 @@ class Turn:
             outgoing[node].append((group.group_id, message))
         self._at(slot, group.next_deadline)
 
-    def _write(self, slot: Slot) -> None:
+    def _write(self, slot: Slot, *, alone: bool) -> None:
         if slot.group.needs_vote_saved:
             self._disk.save_vote(slot)
-        elif slot.group.needs_flush:
-            self._disk.flush(slot)
+        else:
+            self._disk.flush(slot, alone=alone)
 
     def _tell(self, slot: Slot) -> None:
         group = slot.group
