@@ -28,7 +28,7 @@ async def farewell(
 async def _save(slot: Slot, disk: DiskWork) -> None:
     await disk.idle(slot)
     if slot.group.needs_flush:
-        disk.flush(slot)
+        disk.flush(slot, alone=False)
         await disk.idle(slot)
     await disk.checkpoint(slot)
 
