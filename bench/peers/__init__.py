@@ -10,13 +10,10 @@ work.py         the work, identical for all
 worker.py       one measurement: the process that holds the client (worker_process.py: from the outside)
 session.py      all measurements of one variant, in one round
 rounds.py       the order of rounds, and the bound on their time
-accounting.py   processor time and bytes written of the servers
-statistics.py   medians and spread over the rounds
 results.py      the figures as JSON
 table.py        the figures as Markdown
 document.py     which go into docs/PERFORMANCE.md
 plot.py         the figures as a picture
 tools.py        what has to be installed, in a folder of its own
-processes.py    server processes: none outlives the benchmark
 syncs.py        how often each system really waits for the disk
 """

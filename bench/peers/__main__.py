@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import platform
 import signal
 import sys
@@ -11,15 +10,16 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from bench import plotting
+from bench.console import not_quiet, to_stderr
 from bench.machine import measure
-from bench.peers import document, plot_process, results, systems, table
-from bench.peers.rounds import Rounds, to_stderr
+from bench.paths import RESULTS
+from bench.peers import document, results, systems, table
+from bench.peers.rounds import Rounds
 from bench.peers.syncs import report_syncs
-from bench.peers.tools import ROOT, Tools
+from bench.peers.tools import Tools
 from bench.peers.variant import Variant
 from bench.peers.work import FULL, QUICK
-
-_QUIET_LOAD = 0.7
 
 
 def main() -> int:
@@ -46,15 +46,15 @@ def main() -> int:
     machine = str(measure(tools.folder))
     to_stderr(machine)
     rounds = Rounds(tools, scale, to_stderr)
-    if (load := os.getloadavg()[0]) > _QUIET_LOAD:
-        rounds.note(f"the machine was not quiet: {load:.1f} processes wanted to run before this began")
+    if (note := not_quiet()) is not None:
+        rounds.note(note)
     begin = time.monotonic()
     if present:
         rounds.run(present)
     minutes = (time.monotonic() - begin) / 60
     took = f"{scale.rounds} rounds, {scale.seconds:.0f} s a measurement, {minutes:.0f} minutes"
     found = _results(rounds, chosen, absent, machine, took, tools)
-    _write(found, arguments.out, tools)
+    _write(found, arguments.out)
     if arguments.document:
         document.update(systems.VARIANTS, table.markdown(found), arguments.out / "peers.png")
     return 0 if rounds.figures else 1
@@ -76,14 +76,14 @@ def _results(
     )
 
 
-def _write(found: results.Results, folder: Path, tools: Tools) -> None:
+def _write(found: results.Results, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     data, text, picture = (folder / f"peers.{suffix}" for suffix in ("json", "md", "png"))
     results.save(found, data)
     text.write_text(table.markdown(found))
     print(text.read_text())
     if found.figures:
-        plot_process.draw(tools, data, picture)
+        plotting.draw("bench.peers.plot", data, picture)
     to_stderr(
         f"written to {folder}: {data.name}, {text.name}" + (f", {picture.name}" if found.figures else "")
     )
@@ -104,9 +104,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--syncs", action="store_true", help="count with strace how often each system syncs, only"
     )
-    parser.add_argument(
-        "--out", type=Path, default=ROOT / "bench-results", help="folder for JSON, table and plot"
-    )
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for JSON, table and plot")
     parser.add_argument(
         "--document", action="store_true", help="put table and plot into docs/PERFORMANCE.md too"
     )

@@ -6,11 +6,11 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.peers.tools import ROOT
+from bench.document import replace_part
+from bench.paths import DOCUMENT, IMAGES
 from bench.peers.variant import Variant
 
-DOCUMENT = ROOT / "docs" / "PERFORMANCE.md"
-_PICTURE = ROOT / "docs" / "images" / "peers.png"
+_PICTURE = IMAGES / "peers.png"
 
 
 def compared(variants: Sequence[Variant]) -> str:
@@ -20,16 +20,6 @@ def compared(variants: Sequence[Variant]) -> str:
         f"Set: {each.configuration}. Client: {each.client}."
         for each in variants
     )
-
-
-def replace_part(text: str, name: str, content: str) -> str:
-    """The text with other content between the marks of this name; ``ValueError`` when they are not there."""
-    begin, end = f"<!-- {name}: written by the benchmark -->\n", f"\n<!-- {name}: end -->"
-    before, found, rest = text.partition(begin)
-    _, found_end, after = rest.partition(end)
-    if not found or not found_end:
-        raise ValueError(f"the document has no marks for {name!r}")
-    return f"{before}{begin}{content.strip()}{end}{after}"
 
 
 def update(variants: Sequence[Variant], table: str, picture: Path) -> None:

@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 from matplotlib.patches import Rectangle
 
 from bench.peers.results import Figure, Results, load, title
-from bench.peers.statistics import spread
+from bench.statistics import spread
 
 _OURS, _SYNCED, _WEAKER = "#1f6f8b", "#8d99ae", "#d9b28c"
 _COLUMNS = 3

@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
 
-from bench.peers.processes import Failed
+from bench.order import order_of
 from bench.peers.results import Figure
 from bench.peers.session import Session
 from bench.peers.systems import servers_of
 from bench.peers.tools import Tools
 from bench.peers.variant import Variant
 from bench.peers.work import Scale
-
-T = TypeVar("T")
-
-
-def order_of(round_number: int, each: Sequence[T]) -> list[T]:
-    """Rounds begin with another one each, and every other round goes backwards: what a machine does over
-    time, or a predecessor leaves behind, hits all alike."""
-    start = round_number % len(each)
-    turned = [*each[start:], *each[:start]]
-    return turned[::-1] if round_number % 2 else turned
+from bench.processes import Failed
 
 
 class Rounds:
@@ -82,8 +71,3 @@ def _line(figure: Figure) -> str:
         f"round {figure.round + 1}  {name:<18} {figure.work:<6} {figure.size:>5} B "
         f"{figure.rate:>11,.0f}/s {figure.megabytes_s:>7.1f} MB/s{latency}{asked}"
     )
-
-
-def to_stderr(text: str) -> None:
-    """Progress."""
-    print(text, file=sys.stderr, flush=True)

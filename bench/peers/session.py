@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from bench.peers.accounting import Usage, usage
-from bench.peers.processes import Failed
+from bench.accounting import Usage, usage
 from bench.peers.results import Figure
 from bench.peers.servers.base import Servers
 from bench.peers.work import (
@@ -22,6 +21,7 @@ from bench.peers.work import (
     Scale,
 )
 from bench.peers.worker_process import WorkerProcess, run_worker
+from bench.processes import Failed
 
 WAYS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "floodmark": {

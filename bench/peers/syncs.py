@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from bench.peers.processes import Failed, ServerProcess
 from bench.peers.servers.base import Servers
 from bench.peers.systems import servers_of
 from bench.peers.tools import Tools
 from bench.peers.variant import Variant
 from bench.peers.work import Job
 from bench.peers.worker_process import run_worker
+from bench.processes import Failed, ServerProcess
 
 _CALLS = "fsync,fdatasync,msync,sync_file_range,openat"
 _SYNC = r"\b(?:fsync|fdatasync|msync|sync_file_range)\(.*"

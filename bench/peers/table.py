@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from bench.peers.results import Figure, Results, title
-from bench.peers.statistics import Spread, spread, times_better
+from bench.statistics import Spread, spread, times_better
 
 _BY_LATENCY = {"one": "p50", "paced": "p99"}
 """work -> the figure that ratios are made of; all others are compared by their rate."""

@@ -14,9 +14,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.peers.processes import Failed, run
+from bench.paths import ROOT, TOOLS
+from bench.processes import Failed, run
 
-ROOT = Path(__file__).parents[2]
 _HERE = Path(__file__).parent
 _DEPENDENCY_PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 _JAVA_MIN = 17
@@ -30,7 +30,7 @@ _DEBIAN = {
 class Tools:
     """The tools folder."""
 
-    def __init__(self, folder: Path = ROOT / ".tools" / "peers") -> None:
+    def __init__(self, folder: Path = TOOLS / "peers") -> None:
         self.folder = folder
         self.kafka_jars = folder / "kafka"
         self._debian = folder / "debian"

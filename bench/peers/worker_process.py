@@ -11,9 +11,10 @@ import time
 from types import TracebackType
 from typing import Self
 
-from bench.peers.processes import Failed, die_with_parent
-from bench.peers.tools import ROOT, Tools
+from bench.paths import ROOT
+from bench.peers.tools import Tools
 from bench.peers.work import Job, Outcome
+from bench.processes import Failed, die_with_parent
 
 _BESIDES_S = 120.0
 """What a worker may take besides its own time bound: to connect, to settle what is under way."""

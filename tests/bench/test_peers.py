@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from bench import document as document_parts
+from bench.order import order_of
+from bench.paths import DOCUMENT
 from bench.peers import document, systems, table
 from bench.peers.results import Figure, Results, load, save
-from bench.peers.rounds import order_of
 from bench.peers.servers import etcd, kafka, nats, redis
-from bench.peers.statistics import spread, times_better
 from bench.peers.work import Job, payload
+from bench.statistics import spread, times_better
 
 
 def _figure(variant: str, work: str, round_number: int, *, way: str = "", **changed: float) -> Figure:
@@ -152,13 +154,13 @@ def test_work_is_the_same_for_all() -> None:
 
 def test_document_describes_what_is_compared_as_the_code_does_it() -> None:
     """docs/PERFORMANCE.md has the promises and settings of all variants as they stand in the code."""
-    text = document.DOCUMENT.read_text()
-    assert document.replace_part(text, "compared", document.compared(systems.VARIANTS)) == text
+    text = DOCUMENT.read_text()
+    assert document_parts.replace_part(text, "compared", document.compared(systems.VARIANTS)) == text
 
 
 def test_document_takes_new_figures_between_its_marks() -> None:
     """The rest stays as it is; a document without marks is refused."""
     text = "a\n<!-- figures: written by the benchmark -->\nold\n<!-- figures: end -->\nb\n"
-    assert document.replace_part(text, "figures", "new\n") == text.replace("old", "new")
+    assert document_parts.replace_part(text, "figures", "new\n") == text.replace("old", "new")
     with pytest.raises(ValueError, match="no marks for 'compared'"):
-        document.replace_part(text, "compared", "new")
+        document_parts.replace_part(text, "compared", "new")

@@ -11,9 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
 
-from bench.peers.processes import Failed, ServerProcess, stop_all
 from bench.peers.tools import Tools
 from bench.peers.variant import Variant
+from bench.processes import Failed, ServerProcess, stop_all
 from local.ports import LOOPBACK, pick_ports
 
 NODES = 3

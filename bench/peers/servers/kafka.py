@@ -9,7 +9,7 @@ import uuid
 from pathlib import Path
 from typing import ClassVar
 
-from bench.peers import processes
+from bench import processes
 from bench.peers.servers.base import NODES, Servers
 from bench.peers.tools import Tools
 from bench.peers.variant import Variant

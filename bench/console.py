@@ -1,0 +1,20 @@
+"""What a benchmark tells while it runs; figures go to standard output, this does not."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+_QUIET_LOAD = 0.7
+
+
+def to_stderr(text: str) -> None:
+    """Progress."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def not_quiet() -> str | None:
+    """A note for the figures when others keep this machine busy."""
+    if (load := os.getloadavg()[0]) > _QUIET_LOAD:
+        return f"the machine was not quiet: {load:.1f} processes wanted to run before this began"
+    return None
