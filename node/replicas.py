@@ -25,7 +25,7 @@ from node.metadata.state import PartitionEntry, TopicEntry
 from node.partition import Replica
 from node.registry import Registry
 from node.replica_store import Opened, ReplicaStore
-from node.wanted import gone, wanted_here
+from node.wanted import gone, groups_here, wanted_here
 from storage.errors import LogCorrupt, StorageError
 from storage.options import LogOptions
 
@@ -120,9 +120,7 @@ class Replicas:
 
     async def wait_local(self, group_ids: Iterable[int], *, timeout_s: float) -> None:
         """Until those of the groups that belong here run, or the time is up."""
-        wanted = [
-            group for group in group_ids if group in dict(wanted_here(self._machine.state, self._node_id))
-        ]
+        wanted = groups_here(self._machine.state, self._node_id, group_ids)
         try:
             async with asyncio.timeout(timeout_s), self._looked:
                 await self._looked.wait_for(lambda: all(group in self.local for group in wanted))

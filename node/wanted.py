@@ -17,6 +17,12 @@ def wanted_here(
                 yield entry.group_id, (topic, entry)
 
 
+def groups_here(state: MetadataState, node_id: str, among: Iterable[int]) -> list[int]:
+    """Those groups of ``among`` that should have a replica on this node. Walks over the state once."""
+    here = {group for group, _ in wanted_here(state, node_id)}
+    return [group for group in among if group in here]
+
+
 def gone(stale: set[int], wanted: Iterable[int], state: MetadataState) -> set[int]:
     """Those of ``stale`` that have been deleted.
 

@@ -6,7 +6,7 @@ Deterministic: the same nodes with the same load give the same placement.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from floodmark.errors import InvalidRequest
 
@@ -41,18 +41,24 @@ def place(
         load.update(chosen)
         leads[leader] += 1
         placed.append(chosen)
-    while _even_leaders(placed, leads, racks):
+    while even_leaders(placed, leads, racks):
         pass
     return placed
 
 
-def _even_leaders(placed: list[list[str]], leads: Counter[str], nodes: Iterable[str]) -> bool:
+def even_leaders(placed: list[list[str]], leads: Counter[str], nodes: Collection[str]) -> bool:
     """Pass one leadership on from a node to one that leads two less; whether that was possible.
 
     They need not share a partition: the leadership of one partition after the other moves along a chain of
     nodes, found breadth first, so that the spread in the end is the smallest that the replicas allow.
     """
+    lowest = min(leads[node] for node in nodes)
+    led: dict[str, list[int]] = {}
+    for number, replicas in enumerate(placed):
+        led.setdefault(replicas[0], []).append(number)
     for start in sorted(nodes, key=lambda node: (-leads[node], node)):
+        if leads[start] - lowest < 2:
+            break  # nobody leads two less than this one or any that follows
         came_by: dict[str, tuple[str, int]] = {}
         queue = deque([start])
         while queue:
@@ -67,12 +73,11 @@ def _even_leaders(placed: list[list[str]], leads: Counter[str], nodes: Iterable[
                     replicas.insert(0, node)
                     node = giver
                 return True
-            for number, replicas in enumerate(placed):
-                if replicas[0] == node:
-                    for other in replicas[1:]:
-                        if other != start and other not in came_by:
-                            came_by[other] = (node, number)
-                            queue.append(other)
+            for number in led.get(node, ()):
+                for other in placed[number][1:]:
+                    if other != start and other not in came_by:
+                        came_by[other] = (node, number)
+                        queue.append(other)
     return False
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 from floodmark.errors import InvalidRequest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.metadata.placement import place
+from node.metadata.placement import even_leaders, place
 
 
 def spread(counter: Counter[str], nodes: dict[str, str]) -> int:
@@ -54,6 +55,29 @@ def test_six_partitions_on_three_nodes_lead_two_each() -> None:
     """The cluster that `make run` starts."""
     placed = place({"n1": "", "n2": "", "n3": ""}, partitions=6, replication_factor=3)
     assert Counter(replicas[0] for replicas in placed) == {"n1": 2, "n2": 2, "n3": 2}
+
+
+class _Walked(list[list[str]]):
+    """Counts how often all of it is looked through."""
+
+    walks = 0
+
+    def __iter__(self) -> Iterator[list[str]]:
+        self.walks += 1
+        return super().__iter__()
+
+
+def test_looking_for_uneven_leaders_reads_the_placement_once_however_many_nodes_there_are() -> None:
+    """One of 100 nodes leads two more than another: a walk to pass a leadership on, and one to end."""
+    names = [f"n{number:03}" for number in range(100)]
+    ring = [[names[number], names[(number + 1) % 100]] for number in range(100)]
+    placed, leads = _Walked([*ring, ["n000", "n001"]]), Counter(names)
+    leads.update({"n000": 1, "n050": -1})
+    assert even_leaders(placed, leads, names)
+    assert placed.walks == 1
+    assert not even_leaders(placed, leads, names)
+    assert placed.walks == 2
+    assert set(leads.values()) == {1}
 
 
 @pytest.mark.parametrize("factor", [0, 3])
