@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from floodmark.errors import OutcomeUnknown, Unavailable
 
+from consensus.deadlines import after
 from consensus.host_types import Waiters
 from consensus.types import Barrier, NotStored, Proposal, Stored
 
@@ -62,8 +63,7 @@ async def condition(waiters: Waiters, holds: Callable[[], T | None], *, timeout_
 
 
 async def _first(subscribe: Callable[[Callable[[T], None]], None], timeout_s: float) -> T | None:
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T | None] = loop.create_future()
+    future: asyncio.Future[T | None] = asyncio.get_running_loop().create_future()
 
     def resolve(value: T | None) -> None:
         if not future.done():
@@ -72,8 +72,8 @@ async def _first(subscribe: Callable[[Callable[[T], None]], None], timeout_s: fl
     subscribe(resolve)
     if future.done():
         return future.result()
-    timer = loop.call_later(max(0.0, timeout_s), resolve, None)
+    deadline = after(timeout_s, lambda: resolve(None))
     try:
         return await future
     finally:
-        timer.cancel()
+        deadline.cancel()

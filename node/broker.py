@@ -6,7 +6,7 @@ Every method raises classes of ``floodmark.errors`` only; their fields become me
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -160,7 +160,9 @@ class Partition(Protocol):
         (current_epoch), SequenceGap (expected_sequence), OffsetMismatch (next_offset), StorageFull.
         """
 
-    async def produce_records(self, records: Sequence[Record], *, size: int, timeout_s: float) -> Appended:
+    def produce_records(
+        self, records: Sequence[Record], *, size: int, timeout_s: float
+    ) -> Awaitable[Appended]:
         """Append records of ``size`` bytes that no producer has packed, with acks=quorum.
 
         They stay together and in order; others' that arrive at the same time may share their batch.

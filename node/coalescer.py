@@ -2,6 +2,13 @@
 
 A lone request is sent at once. Under load a batch, a frame, a log entry and an acknowledgement per request
 would cost far more than the records themselves. Records of one request stay together, in their order.
+
+Clients that wait for their answers ask again when they have them. So the answers to a batch are followed by
+as many new requests, over the time that it takes to read them, and the next batch waits until they are there,
+or for as long as the last one took. Otherwise the callers fall apart into two halves, and each waits for the
+batch of the other one before its own: twice the batches, and a longer way for everybody. With 64 callers on
+three partitions a batch has 21 requests for 11, and a request takes 175 microseconds of all nodes' processors
+for 270; with 16 callers 550 for 870. Where the callers do not come back, nobody waits for them.
 """
 
 from __future__ import annotations
@@ -10,14 +17,14 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from floodmark import batch as codec
 from floodmark.batch import BatchHeader
 from floodmark.errors import FloodmarkError, OutcomeUnknown, Unavailable
 from floodmark.record import Record
 
-from consensus import waiting
+from consensus.deadlines import Deadline, after
 from consensus.types import NotStored, Outcome, Proposal, Stored
 
 SHARE_BYTES_MAX: Final = 64 << 10
@@ -26,18 +33,37 @@ SHARED_BYTES_MAX: Final = 256 << 10
 """A batch leaves when it has grown to this, whatever is on its way."""
 WAIT_S_MAX: Final = 0.02
 """The longest that a request waits for the batch before it; only its commit can take longer than this."""
+RETURN_S_MAX: Final = 0.01
+"""The longest that a batch waits for those who were answered and may ask again."""
+VAIN_BATCHES: Final = 16
+"""So many batches do not, after one that waited in vain."""
 
+T = TypeVar("T")
 Append = Callable[[bytes, BatchHeader], Proposal]
 """Admit one batch. Raises classes of ``floodmark.errors``."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Share:
     """One request's records in a batch to come."""
 
     records: Sequence[Record]
-    proposal: Proposal = field(default_factory=Proposal)
-    error: FloodmarkError | None = None
+    size: int
+    answer: Callable[[int], Any]
+    answered: asyncio.Future[Any]
+    deadline: Deadline = field(init=False)
+
+    def stored(self, first_offset: int) -> None:
+        """The end that is hoped for."""
+        self.deadline.cancel()
+        if not self.answered.done():
+            self.answered.set_result(self.answer(first_offset))
+
+    def failed(self, error: FloodmarkError) -> None:
+        """Any other end."""
+        self.deadline.cancel()
+        if not self.answered.done():
+            self.answered.set_exception(error)
 
 
 class Coalescer:
@@ -48,45 +74,52 @@ class Coalescer:
         self._waiting: list[_Share] = []
         self._waiting_bytes = 0
         self._under_way: Proposal | None = None
+        self._sent_at = 0.0
+        self._expected = 0
+        """So many requests may be there soon, and until then the timer runs."""
+        self._do_not_expect = 0
+        """For so many batches to come: callers did not come back."""
         self._timer: asyncio.Handle | None = None
 
-    async def produce(self, records: Sequence[Record], size: int, *, timeout_s: float) -> int:
-        """The first offset of ``records`` (``size`` bytes), once they are stored by a quorum.
+    def produce(
+        self, records: Sequence[Record], size: int, *, timeout_s: float, answer: Callable[[int], T]
+    ) -> asyncio.Future[T]:
+        """Store ``records`` (``size`` bytes) on a quorum; the answer is made of their first offset.
 
-        Raises what admission raises; ``Unavailable`` (not stored) or ``OutcomeUnknown``.
+        Fails with what admission raises; ``Unavailable`` (not stored) or ``OutcomeUnknown``.
         """
-        share = _Share(records)
-        begin = time.monotonic()
+        share = _Share(records, size, answer, asyncio.get_running_loop().create_future())
+        share.deadline = after(timeout_s, lambda: self._expire(share, timeout_s))
         self._waiting.append(share)
         self._waiting_bytes += size
         self._schedule()
-        try:
-            stored = await waiting.stored(share.proposal, deadline_s=timeout_s)
-        except (Unavailable, OutcomeUnknown):
-            if share.error is not None:
-                raise share.error from None
-            if share in self._waiting:
-                self._waiting.remove(share)
-                spent = time.monotonic() - begin
-                raise Unavailable(f"not stored: it did not leave within {spent:.3g} s") from None
-            raise
-        return stored.first_offset
+        return share.answered
 
     def _schedule(self) -> None:
         if self._waiting_bytes >= SHARED_BYTES_MAX:
             self._send()
+        elif self._expected:
+            if len(self._waiting) >= self._expected:
+                self._send_soon()
         elif self._timer is None:
-            loop = asyncio.get_running_loop()
             if self._under_way is None:
-                # What else is read from sockets in this turn of the loop comes along.
-                self._timer = loop.call_soon(self._send)
+                self._send_soon()
             else:
-                self._timer = loop.call_later(WAIT_S_MAX, self._send)
+                self._timer = asyncio.get_running_loop().call_later(WAIT_S_MAX, self._send)
 
-    def _send(self) -> None:
+    def _send_soon(self) -> None:
+        """What else is read from sockets in this turn of the loop comes along."""
+        self._stop_waiting()
+        self._timer = asyncio.get_running_loop().call_soon(self._send)
+
+    def _stop_waiting(self) -> None:
+        self._expected = 0
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _send(self) -> None:
+        self._stop_waiting()
         shares, self._waiting, self._waiting_bytes = self._waiting, [], 0
         if not shares:
             return
@@ -96,22 +129,58 @@ class Coalescer:
             proposal = self._append(batch, codec.decode_header(batch))
         except FloodmarkError as error:
             for share in shares:
-                share.error = error
-                share.proposal.resolve(NotStored(error.detail))
+                share.failed(error)
             return
         self._under_way = proposal
+        self._sent_at = time.monotonic()
         proposal.add_done_callback(lambda outcome: self._settled(proposal, shares, outcome))
 
     def _settled(self, proposal: Proposal, shares: list[_Share], outcome: Outcome) -> None:
         if self._under_way is proposal:
             self._under_way = None
-            if self._waiting:
+            if self._do_not_expect:
+                self._do_not_expect -= 1
                 self._send()
-        if not isinstance(outcome, Stored):
+            else:
+                self._expect(len(shares))
+        if isinstance(outcome, Stored):
+            offset = outcome.first_offset
             for share in shares:
-                share.proposal.resolve(outcome)
-            return
-        offset = outcome.first_offset
-        for share in shares:
-            share.proposal.resolve(Stored(outcome.index, outcome.term, offset))
-            offset += len(share.records)
+                share.stored(offset)
+                offset += len(share.records)
+        else:
+            for share in shares:
+                share.failed(_told(outcome))
+
+    def _expect(self, count: int) -> None:
+        """So many are answered now."""
+        self._stop_waiting()
+        if not self._waiting and count == 1:
+            return  # A lone caller, who leaves at once whenever it comes.
+        self._expected = len(self._waiting) + count
+        pause_s = min(RETURN_S_MAX, time.monotonic() - self._sent_at)
+        self._timer = asyncio.get_running_loop().call_later(pause_s, self._expect_no_more, count)
+
+    def _expect_no_more(self, count: int) -> None:
+        if self._expected - len(self._waiting) > 0.75 * count:
+            self._do_not_expect = VAIN_BATCHES
+        self._send()
+
+    def _expire(self, share: _Share, timeout_s: float) -> None:
+        if share in self._waiting:
+            self._waiting.remove(share)
+            self._waiting_bytes -= share.size
+            share.failed(Unavailable(f"not stored: it did not leave within {timeout_s:g} s"))
+        else:
+            share.failed(_unknown(f"no answer within {timeout_s:g} s"))
+
+
+def _told(outcome: Outcome) -> FloodmarkError:
+    assert not isinstance(outcome, Stored), "an outcome that is no success"
+    if isinstance(outcome, NotStored):
+        return Unavailable(f"not stored: {outcome.reason}")
+    return _unknown(outcome.reason)
+
+
+def _unknown(reason: str) -> OutcomeUnknown:
+    return OutcomeUnknown(f"it may or may not have been stored: {reason}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -95,16 +95,23 @@ class LocalPartition:
         first_offset = await self._place(placed, acks, timeout_s)
         return self._appended(first_offset, header.count, duplicate=False)
 
-    async def produce_records(self, records: Sequence[Record], *, size: int, timeout_s: float) -> Appended:
+    def produce_records(
+        self, records: Sequence[Record], *, size: int, timeout_s: float
+    ) -> Awaitable[Appended]:
         """See ``node.broker.Partition``."""
         if size > SHARE_BYTES_MAX:
             # Large enough for a batch of its own, and if it can not be one, only this request fails.
             batch = codec.encode(records)
             header = codec.decode_header(batch)
-            return await self.produce(batch, header, acks=Acks.QUORUM, timeout_s=timeout_s)
+            return self.produce(batch, header, acks=Acks.QUORUM, timeout_s=timeout_s)
         self._check_leads()
-        first_offset = await self.replica.coalescer.produce(records, size, timeout_s=timeout_s)
-        return self._appended(first_offset, len(records), duplicate=False)
+        count = len(records)
+        return self.replica.coalescer.produce(
+            records,
+            size,
+            timeout_s=timeout_s,
+            answer=lambda first_offset: self._appended(first_offset, count, duplicate=False),
+        )
 
     async def _place(self, proposal: Proposal, acks: Acks, timeout_s: float) -> int:
         """The first offset, once as many replicas have it on disk as were asked for."""

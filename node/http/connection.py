@@ -6,7 +6,6 @@ Nothing here has a timer of its own: the server looks at all connections about o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiohttp import web
@@ -60,7 +59,7 @@ class Connection(RequestHandler):
         self._settings = settings
         self._admission = admission
         self._express = express
-        self._express_task: asyncio.Task[None] | None = None
+        self._express_task: asyncio.Future[Any] | None = None
         self._early = b""
         """What came behind a request that is served past aiohttp."""
         self._owed: int | None = 0
@@ -148,11 +147,11 @@ class Connection(RequestHandler):
         if self._owed is not None and self._owed < 0:
             self._owed = None
 
-    def begin_express(self, work: Coroutine[Any, Any, None]) -> None:
-        """Serve a request past aiohttp, which takes this connection for busy until ``end_express``."""
+    def begin_express(self, work: asyncio.Future[Any]) -> None:
+        """A request is served past aiohttp, which takes this connection for busy until ``end_express``."""
         self._head_since = None
         self._request_in_progress = True
-        self._express_task = self._loop.create_task(work)
+        self._express_task = work
 
     def end_express(self, answer: bytes | None) -> None:
         """Send the answer, and go on with what has come meanwhile."""

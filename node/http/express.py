@@ -16,11 +16,11 @@ from aiohttp import web
 from aiohttp.helpers import rfc822_formatted_time
 from floodmark.errors import FloodmarkError
 
-from node.broker import Partition
+from node.broker import Appended, Partition
 from node.http import problems
 from node.http.forward import LEADER
 from node.http.plain_head import PlainHead, PlainHeads
-from node.http.produce import PartitionProduce, Wanted, timeout_of
+from node.http.produce import PartitionProduce, Wanted, document, timeout_of
 
 if TYPE_CHECKING:
     from node.http.connection import Connection
@@ -66,33 +66,43 @@ class Express:
         if not partition.leads_here:
             return False
         wanted = Wanted(_NO_HEADERS, head.media, head.acks, timeout_s)
-        connection.begin_express(self._serve(connection, head, partition, wanted, body))
+        self._serve(connection, head, partition, wanted, body)
         return True
 
-    async def _serve(
+    def _serve(
         self, connection: Connection, head: PlainHead, partition: Partition, wanted: Wanted, body: bytes
     ) -> None:
-        context = self._context
+        """By callbacks: a task would cost as much as all that it waits for."""
         started = time.perf_counter()
-        status = 200
+        held = ExitStack()
+        work: asyncio.Future[Appended]
         try:
-            with ExitStack() as held:
-                held.enter_context(context.broker.admit_bytes(len(body)))
-                document = await self._produce.store(partition, wanted, body)
-            answer = b"%b%d\r\nDate: %b\r\n\r\n%b" % (
-                self._answer_head,
-                len(document),
-                rfc822_formatted_time().encode(),
-                document,
-            )
-        except asyncio.CancelledError:
-            connection.end_express(None)
-            raise
+            held.enter_context(self._context.broker.admit_bytes(len(body)))
+            work = asyncio.ensure_future(self._produce.store(partition, wanted, body))
+        except Exception as error:  # noqa: BLE001  -- answered like what fails later
+            work = asyncio.get_running_loop().create_future()
+            work.set_exception(error)
+
+        def ended(work: asyncio.Future[Appended]) -> None:
+            held.close()
+            if work.cancelled():
+                connection.end_express(None)
+            else:
+                status, answer = self._answer(head, work)
+                connection.end_express(answer)
+                self._context.metrics.observe(_ROUTE, "POST", status, time.perf_counter() - started)
+
+        connection.begin_express(work)
+        work.add_done_callback(ended)
+
+    def _answer(self, head: PlainHead, work: asyncio.Future[Appended]) -> tuple[int, bytes]:
+        try:
+            body = document(head.partition, work.result())
         except Exception as error:  # noqa: BLE001  -- the last resort before the connection
-            refusal = context.refusals.answer(error, "POST", head.path, head.path)
-            status, answer = refusal.status, problems.as_bytes(refusal)
-        connection.end_express(answer)
-        context.metrics.observe(_ROUTE, "POST", status, time.perf_counter() - started)
+            refusal = self._context.refusals.answer(error, "POST", head.path, head.path)
+            return refusal.status, problems.as_bytes(refusal)
+        date = rfc822_formatted_time().encode()
+        return 200, b"%b%d\r\nDate: %b\r\n\r\n%b" % (self._answer_head, len(body), date, body)
 
 
 EXPRESS: Final = web.AppKey("floodmark_express", Express)

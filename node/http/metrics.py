@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from node.broker import Broker
+from node.http.request_tally import RequestTally
 
-_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-_METHODS: Final = frozenset({"GET", "PUT", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 _PAGE: Final = 1_000
 UNMATCHED: Final = "unmatched"
 
@@ -22,26 +21,14 @@ class HttpMetrics:
 
     def __init__(self, broker: Broker) -> None:
         self.registry = CollectorRegistry()
-        self._requests = Counter(
-            "floodmark_http_requests",
-            "Requests answered.",
-            ("route", "method", "status"),
-            registry=self.registry,
-        )
-        self._seconds = Histogram(
-            "floodmark_http_request_seconds",
-            "From the end of the headers to the last byte handed to the system.",
-            ("route", "method"),
-            buckets=_BUCKETS,
-            registry=self.registry,
-        )
         self.dropped = Counter(
             "floodmark_http_connections_dropped",
             "Connections that were refused or given up, by reason.",
             ("reason",),
             registry=self.registry,
         )
-        self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._requests = RequestTally()
+        self.register(self._requests)
         self.register(_BrokerCollector(broker))
 
     def register(self, collector: Collector) -> None:
@@ -50,16 +37,7 @@ class HttpMetrics:
 
     def observe(self, route: str, method: str, status: int, seconds: float) -> None:
         """One request was answered."""
-        pair = self._known.get((route, method, status))
-        if pair is None:
-            label = method if method in _METHODS else "other"
-            pair = (
-                self._requests.labels(route, label, f"{status // 100}xx"),
-                self._seconds.labels(route, label),
-            )
-            self._known[route, label, status] = pair
-        pair[0].inc()
-        pair[1].observe(seconds)
+        self._requests.observe(route, method, status, seconds)
 
     def render(self) -> bytes:
         """The text exposition."""

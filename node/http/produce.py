@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from contextlib import ExitStack
 from typing import Final, NamedTuple, TypedDict
 
@@ -68,26 +69,27 @@ class PartitionProduce:
         wanted = Wanted(request, media, acks_of(query), timeout_s, expected_offset(request))
         with ExitStack() as held:
             body = await read_body(request, context, held)
-            document = await self.store(partition, wanted, body)
-        return web.Response(body=document, headers=self._head)
+            appended = await self.store(partition, wanted, body)
+        return web.Response(body=document(partition.number, appended), headers=self._head)
 
-    async def store(self, partition: Partition, wanted: Wanted, body: bytes) -> bytes:
-        """Store the records of ``body``, which this node leads the partition of; the answer's document."""
+    def store(self, partition: Partition, wanted: Wanted, body: bytes) -> Awaitable[Appended]:
+        """Begin to store the records of ``body``, which this node leads the partition of.
+
+        Raises, at once, what the body is refused for.
+        """
         head, media = wanted.head, wanted.media
         plain = media is not Media.BATCH and wanted.acks is Acks.QUORUM and wanted.expected_offset is None
         if plain and _is_anonymous(head):
             records = self._records(head, media, body, partition)
-            appended = await partition.produce_records(records, size=len(body), timeout_s=wanted.timeout_s)
-        else:
-            batch, header = self._batch(head, media, body, partition)
-            appended = await partition.produce(
-                batch,
-                header,
-                acks=wanted.acks,
-                timeout_s=wanted.timeout_s,
-                expected_offset=wanted.expected_offset,
-            )
-        return _document(partition.number, appended)
+            return partition.produce_records(records, size=len(body), timeout_s=wanted.timeout_s)
+        batch, header = self._batch(head, media, body, partition)
+        return partition.produce(
+            batch,
+            header,
+            acks=wanted.acks,
+            timeout_s=wanted.timeout_s,
+            expected_offset=wanted.expected_offset,
+        )
 
     def _batch(
         self, head: RecordHead, media: Media, body: bytes, partition: Partition
@@ -159,7 +161,8 @@ def timeout_of(text: str | None, context: HttpContext) -> float:
     return seconds
 
 
-def _document(partition: int, appended: Appended) -> bytes:
+def document(partition: int, appended: Appended) -> bytes:
+    """The answer's body."""
     tail = b',"duplicate":true}\n' if appended.duplicate else b"}\n"
     return b'{"partition":%d,"first_offset":%d,"next_offset":%d,"high_watermark":%d%b' % (
         partition,

@@ -38,10 +38,10 @@ class Partition:
         proposal.resolve(Stored(7, 1, proposal.first_offset))
 
 
-def send(coalescer: Coalescer, *values: bytes, size: int = 10) -> asyncio.Task[int]:
+def send(coalescer: Coalescer, *values: bytes, size: int = 10) -> asyncio.Future[int]:
     """One request."""
     records = [Record(1, None, value) for value in values]
-    return asyncio.ensure_future(coalescer.produce(records, size, timeout_s=5))
+    return coalescer.produce(records, size, timeout_s=5, answer=int)
 
 
 async def arrival(partition: Partition) -> None:
@@ -72,9 +72,61 @@ async def test_what_arrives_while_a_batch_is_on_its_way_leaves_when_that_is_stor
     assert partition.batches == [[b"a"]]
     partition.store(0)
     assert await first == 100
+    await arrival(partition)
     assert partition.batches == [[b"a"], [b"b", b"c"]]
     partition.store(1)
     assert [await second, await third] == [101, 102]
+
+
+async def test_callers_that_come_back_are_taken_along_by_the_next_batch() -> None:
+    """Those who were answered and those who waited share a batch, which leaves when all are there."""
+    partition = Partition()
+    coalescer = Coalescer(partition.append)
+    first, second = send(coalescer, b"a"), send(coalescer, b"b")
+    await arrival(partition)
+    waiting = send(coalescer, b"c")
+    partition.store(0)
+    assert [await first, await second] == [100, 101]
+    assert len(partition.batches) == 1
+    again = [send(coalescer, b"d"), send(coalescer, b"e")]
+    await arrival(partition)
+    assert partition.batches[1:] == [[b"c", b"d", b"e"]]
+    partition.store(1)
+    assert [await waiting, *[await each for each in again]] == [102, 103, 104]
+
+
+async def test_after_waiting_in_vain_the_next_ones_leave_at_once() -> None:
+    """Callers that do not come back hold others up once, and not again for a while."""
+    partition = Partition()
+    coalescer = Coalescer(partition.append)
+    requests = [send(coalescer, b"a") for _ in range(8)]
+    await arrival(partition)
+    requests.append(send(coalescer, b"b"))
+    partition.store(0)
+    await arrival(partition)  # By the timer.
+    for number in range(1, 4):
+        requests.append(send(coalescer, b"c"))
+        partition.store(number)
+        assert len(partition.batches) == number + 2, "sent without waiting for anybody"
+    partition.store(4)
+    assert await asyncio.gather(*requests) == list(range(100, 112))
+
+
+async def test_a_request_whose_time_is_up_says_whether_it_left() -> None:
+    """One that still waits is not stored and never will be; of one that left nobody knows."""
+    partition = Partition()
+    coalescer = Coalescer(partition.append)
+    records = [Record(1, None, b"x")]
+    left = coalescer.produce(records, 10, timeout_s=0.001, answer=int)
+    await arrival(partition)
+    stays = coalescer.produce(records, 10, timeout_s=0.001, answer=int)
+    with pytest.raises(OutcomeUnknown):
+        await left
+    with pytest.raises(Unavailable):
+        await stays
+    partition.store(0)
+    await asyncio.sleep(0.03)
+    assert partition.batches == [[b"x"]]
 
 
 async def test_nobody_waits_for_long_behind_a_batch_that_is_not_stored() -> None:
