@@ -32,39 +32,36 @@ class Collector:
         self._linger_s = linger_s
         self._delivery_timeout_s = delivery_timeout_s
         self._ripe = ripe
+        self.room = 0
+        """Bytes that the open parcel has room for; 0 when none is open."""
         self._open: Parcel | None = None
         self._is_ripe = False
         self._timer: asyncio.TimerHandle | None = None
         self._full: deque[Parcel] = deque()
 
-    @property
-    def is_open(self) -> bool:
-        """Whether a parcel is open that more records fit into."""
-        return self._open is not None
-
-    @property
-    def room(self) -> int:
-        """Bytes that the open parcel, or else a new one, has room for."""
-        return self._batch_bytes - (self._open.size if self._open is not None else 0)
-
     def add(self, record: Record, size: int) -> tuple[BatchOutcome, int]:
         """Take a record in; answers its batch's outcome and its place in the batch."""
-        return self.add_run((record,), size)
+        parcel = self._open
+        if parcel is None or size > self.room:
+            parcel = self._open_parcel()
+        index = len(parcel.records)
+        parcel.records.append(record)
+        parcel.size += size
+        self.room -= size
+        if self.room <= 0 or index + 1 >= BATCH_RECORDS_MAX:
+            self._close_parcel()
+        return parcel.outcome, index
 
     def add_run(self, records: Sequence[Record], size: int) -> tuple[BatchOutcome, int]:
         """Take in records that fit into one batch together; answers the place of the first one."""
         parcel = self._open
-        if parcel is not None and (
-            parcel.size + size > self._batch_bytes or len(parcel.records) + len(records) > BATCH_RECORDS_MAX
-        ):
-            self._close_parcel()
-            parcel = None
-        if parcel is None:
+        if parcel is None or size > self.room or len(parcel.records) + len(records) > BATCH_RECORDS_MAX:
             parcel = self._open_parcel()
         index = len(parcel.records)
         parcel.records.extend(records)
         parcel.size += size
-        if parcel.size >= self._batch_bytes:
+        self.room -= size
+        if self.room <= 0 or len(parcel.records) >= BATCH_RECORDS_MAX:
             self._close_parcel()
         return parcel.outcome, index
 
@@ -92,7 +89,9 @@ class Collector:
         return [*self._full, *([self._open] if self._open is not None else [])]
 
     def _open_parcel(self) -> Parcel:
+        self._close_parcel()
         parcel = self._open = Parcel(self._partition, self._delivery_timeout_s)
+        self.room = self._batch_bytes
         if self._linger_s > 0:
             self._timer = asyncio.get_running_loop().call_later(self._linger_s, self.ripen)
         else:
@@ -104,6 +103,7 @@ class Collector:
             self._timer.cancel()
             self._timer = None
         self._is_ripe = False
+        self.room = 0
         if self._open is not None:
             self._full.append(self._open)
             self._open = None

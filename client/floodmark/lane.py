@@ -13,7 +13,6 @@ that may be stored under their old number are never sent under a new one: they e
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 from floodmark.collector import Collector
 from floodmark.errors import (
@@ -31,7 +30,6 @@ from floodmark.lane_options import LaneHost, LaneOptions
 from floodmark.pacing import Backoff
 from floodmark.parcel import Parcel
 from floodmark.produced import BatchOutcome
-from floodmark.record import Record
 
 
 class Lane:
@@ -46,7 +44,7 @@ class Lane:
         self._window: list[Parcel] = []
         self._wake = asyncio.Event()
         self._backoff = Backoff()
-        self._collector = Collector(
+        self.collector = Collector(
             partition,
             batch_bytes=options.batch_bytes,
             linger_s=options.linger_s,
@@ -55,31 +53,9 @@ class Lane:
         )
         self._driver = asyncio.create_task(self._run(), name=f"floodmark-lane-{partition}")
 
-    @property
-    def is_collecting(self) -> bool:
-        """Whether a batch is open that more records fit into."""
-        return self._collector.is_open
-
-    @property
-    def room(self) -> int:
-        """Bytes that the open batch, or else a new one, has room for."""
-        return self._collector.room
-
-    def add(self, record: Record, size: int) -> tuple[BatchOutcome, int]:
-        """Take a record in, without waiting; answers its batch's outcome and its place in the batch."""
-        return self._collector.add(record, size)
-
-    def add_run(self, records: Sequence[Record], size: int) -> tuple[BatchOutcome, int]:
-        """Take in records that fit into one batch together; answers the place of the first one."""
-        return self._collector.add_run(records, size)
-
-    def ripen(self) -> None:
-        """Send what has gathered without waiting for more."""
-        self._collector.ripen()
-
     def pending(self) -> list[BatchOutcome]:
         """The outcomes of all batches that are not settled."""
-        return [parcel.outcome for parcel in [*self._window, *self._collector.parcels()]]
+        return [parcel.outcome for parcel in [*self._window, *self.collector.parcels()]]
 
     async def stop(self) -> None:
         """End at once: what is not settled fails, as unknown where it may have been stored."""
@@ -116,7 +92,7 @@ class Lane:
                 return
             if self._options.is_idempotent and self._sequence - oldest >= self._options.in_flight_max:
                 return
-            parcel = self._collector.take()
+            parcel = self.collector.take()
             if parcel is None:
                 return
             if self._number(parcel):
@@ -235,7 +211,7 @@ class Lane:
         self._window = [parcel for parcel in self._window if not parcel.outcome.is_settled]
 
     def _fail_all(self, error: FloodmarkError) -> None:
-        parcels = [*self._window, *self._collector.drain()]
+        parcels = [*self._window, *self.collector.drain()]
         self._window = []
         for parcel in parcels:
             self._give_up(parcel, error)

@@ -36,15 +36,29 @@ class Lanes:
         self._transport = transport
         self._settled = settled
         self._lanes: dict[int, Lane] = {}
-        self._sticky = -1
+        self._sticky: Lane | None = None
+        self._sticky_partition = random.randrange(partitions)
 
     def __iter__(self) -> Iterator[Lane]:
         return iter(list(self._lanes.values()))
 
-    def find(self, key: bytes | None, partition: int | None) -> Lane:
-        """The lane a record goes to. Raises ``UnknownPartition``, or what has ended the lane for good."""
-        if partition is None:
-            partition = self._sticky_partition() if key is None else partition_for(key, self._partitions)
+    def find(self, key: bytes | None, partition: int | None, size: int) -> Lane:
+        """The lane for a record of ``size`` bytes. Raises ``UnknownPartition``, or what has ended the lane.
+
+        Keyless records share a partition until its batch has no room for the next one or leaves: few large
+        batches, one partition after the other.
+        """
+        if partition is not None:
+            return self._lane(partition)
+        if key is not None:
+            return self._lane(partition_for(key, self._partitions))
+        lane = self._sticky
+        if lane is None or size > lane.collector.room:
+            self._sticky_partition = (self._sticky_partition + 1) % self._partitions
+            lane = self._sticky = self._lane(self._sticky_partition)
+        return lane
+
+    def _lane(self, partition: int) -> Lane:
         lane = self._lanes.get(partition)
         if lane is None:
             if not 0 <= partition < self._partitions:
@@ -54,13 +68,6 @@ class Lanes:
         if lane.fatal is not None:
             raise lane.fatal
         return lane
-
-    def _sticky_partition(self) -> int:
-        """Keyless records share a partition until its batch leaves: few large batches, evenly spread."""
-        lane = self._lanes.get(self._sticky)
-        if lane is None or not lane.is_collecting or lane.fatal is not None:
-            self._sticky = random.randrange(self._partitions)
-        return self._sticky
 
     def _attempt(self, partition: int) -> Callable[[Parcel], Awaitable[int]]:
         path = f"/v1/topics/{self._topic}/partitions/{partition}/records"

@@ -18,9 +18,10 @@ class MemoryBudget:
 
     def try_take(self, count: int) -> bool:
         """Take ``count`` bytes at once, if nobody waits and they are there."""
-        if self._waiting or not self._fits(count):
+        used = self.used
+        if self._waiting or (used and used + count > self.limit):
             return False
-        self.used += count
+        self.used = used + count
         return True
 
     async def take(self, count: int, *, timeout_s: float | None) -> None:

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Generator, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 from floodmark.errors import FloodmarkError
 
 
@@ -60,17 +62,14 @@ class BatchOutcome:
         return self.first_offset + index if self.first_offset >= 0 else -1
 
 
-class Ack:
+class Ack(msgspec.Struct, eq=False, gc=False):
     """The promise of one record. Await it for ``Produced``, or for the error that kept it from being stored.
 
     It is settled at the latest when the producer's ``delivery_timeout_s`` has passed.
     """
 
-    __slots__ = ("_index", "_outcome")
-
-    def __init__(self, outcome: BatchOutcome, index: int) -> None:
-        self._outcome = outcome
-        self._index = index
+    _outcome: BatchOutcome
+    _index: int
 
     @property
     def partition(self) -> int:

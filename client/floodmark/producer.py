@@ -26,7 +26,7 @@ from floodmark.transport import GRACE_S, Transport
 from floodmark.values import Key, Timestamp, record_of, records_of
 
 _UNSEEN_MAX: Final = 100
-_PAUSE_BYTES: Final = 64 << 10
+_PAUSE_BYTES: Final = 256 << 10
 
 
 class Producer:
@@ -77,14 +77,18 @@ class Producer:
     ) -> Ack:
         """Take one record in; waits only while ``memory_bytes_max`` are on their way. Await the result for
         the offset. Raises ``InvalidRequest`` or ``TooLarge`` for a record that can not be stored."""
-        record = record_of(value, key=key, headers=headers, timestamp=timestamp)
+        record = record_of(value, key, headers, timestamp)
         if self._lanes is None:
             await self.open()
-        size = self._size(record)
+        size = size_of(record.value, record.key, record.headers)
+        if size > self._record_bytes_max or record.headers:
+            record.check(self._record_bytes_max)
         if not self._memory.try_take(size):
             await self._wait_for_room(size)
-        ack = Ack(*self._add(record, size, partition))
-        await self._let_others_run(size)
+        ack = Ack(*self._lane(record.key, partition, size).collector.add(record, size))
+        self._since_pause += size
+        if self._since_pause > _PAUSE_BYTES:
+            await self._let_others_run()
         return ack
 
     async def send_many(
@@ -105,8 +109,10 @@ class Producer:
         for record, size in zip(records, sizes, strict=True):
             if not self._memory.try_take(size):
                 await self._wait_for_room(size)
-            runs.append((*self._add(record, size, None), 1))
-            await self._let_others_run(size)
+            runs.append((*self._lane(record.key, None, size).collector.add(record, size), 1))
+            self._since_pause += size
+            if self._since_pause > _PAUSE_BYTES:
+                await self._let_others_run()
         return AckList(runs)
 
     async def _send_run(
@@ -117,19 +123,17 @@ class Producer:
         runs: list[tuple[BatchOutcome, int, int]] = []
         start = taken = 0
         while start < len(records):
-            room = min(self._lane(None, partition).room, self._memory.limit)
+            room = min(self._room(sizes[start], partition), self._memory.limit)
             stop = min(max(bisect.bisect_right(ends, taken + room), start + 1), start + BATCH_RECORDS_MAX)
             size = ends[stop - 1] - taken
             if not self._memory.try_take(size):
                 await self._wait_for_room(size)
-            try:
-                lane = self._lane(None, partition)
-            except FloodmarkError:
-                self._memory.give(size)
-                raise
-            runs.append((*lane.add_run(records[start:stop], size), stop - start))
+            lane = self._lane(None, partition, size)
+            runs.append((*lane.collector.add_run(records[start:stop], size), stop - start))
             start, taken = stop, ends[stop - 1]
-            await self._let_others_run(size)
+            self._since_pause += size
+            if self._since_pause > _PAUSE_BYTES:
+                await self._let_others_run()
         return runs
 
     async def flush(self) -> None:
@@ -184,7 +188,7 @@ class Producer:
         deadline = Deadline(self.options.delivery_timeout_s + 2 * GRACE_S)
         outcomes = []
         for lane in self._lanes or ():
-            lane.ripen()
+            lane.collector.ripen()
             outcomes += lane.pending()
         try:
             async with asyncio.timeout(deadline.remaining_s):
@@ -193,18 +197,10 @@ class Producer:
         except TimeoutError as error:
             raise TransportError("records are not settled although their time is up", sent=True) from error
 
-    async def _let_others_run(self, size: int) -> None:
+    async def _let_others_run(self) -> None:
         """A loop of sends that never has to wait would keep the batches it fills from leaving."""
-        self._since_pause += size
-        if self._since_pause > _PAUSE_BYTES:
-            self._since_pause = 0
-            await asyncio.sleep(0)
-
-    def _size(self, record: Record) -> int:
-        size = size_of(record.value, record.key, record.headers)
-        if size > self._record_bytes_max or record.headers:
-            record.check(self._record_bytes_max)
-        return size
+        self._since_pause = 0
+        await asyncio.sleep(0)
 
     def _sizes(self, records: Sequence[Record]) -> list[int]:
         sizes = [size_of(record.value, record.key, None) for record in records]
@@ -213,20 +209,27 @@ class Producer:
                 record.check(self._record_bytes_max)
         return sizes
 
+    def _room(self, size: int, partition: int | None) -> int:
+        """What a batch has room for that takes a keyless record of ``size`` bytes next."""
+        if self._lanes is None:
+            return self.options.batch_bytes
+        room = self._lanes.find(None, partition, size).collector.room
+        return room if room >= size else self.options.batch_bytes
+
     async def _wait_for_room(self, size: int) -> None:
         for lane in self._lanes or ():
-            lane.ripen()
+            lane.collector.ripen()
         await self._memory.take(size, timeout_s=self.options.delivery_timeout_s + GRACE_S)
 
-    def _lane(self, key: bytes | None, partition: int | None) -> Lane:
-        """The lane that a record goes to; nothing is awaited between this and adding it."""
-        if self._closed or self._lanes is None:
-            raise TransportError("this producer is closed", sent=False)
-        return self._lanes.find(key, partition)
+    def _lane(self, key: bytes | None, partition: int | None, size: int) -> Lane:
+        """The lane for records of ``size`` bytes, which hold that much memory; they lose it on an error.
 
-    def _add(self, record: Record, size: int, partition: int | None) -> tuple[BatchOutcome, int]:
+        Nothing is awaited between this and adding them.
+        """
         try:
-            return self._lane(record.key, partition).add(record, size)
+            if self._closed or self._lanes is None:
+                raise TransportError("this producer is closed", sent=False)
+            return self._lanes.find(key, partition, size)
         except FloodmarkError:
             self._memory.give(size)
             raise

@@ -34,7 +34,7 @@ class ProducerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     linger_ms: float = 5.0
-    batch_bytes: int = 256 << 10
+    batch_bytes: int = 1 << 20
     compression: Compression = "none"
     idempotent: bool = True
     name: str | None = None

@@ -30,16 +30,15 @@ def now_ms() -> int:
 
 def record_of(
     value: Any,
-    *,
     key: Key = None,
     headers: Mapping[str, str] | None = None,
     timestamp: Timestamp = None,
 ) -> Record:
     """The record to store. Raises ``InvalidRequest`` for what can not be stored."""
-    data, is_json = value_of(value)
+    data, is_json = (value, False) if type(value) is bytes else value_of(value)
     return Record(
-        timestamp_of(timestamp),
-        key_of(key),
+        time.time_ns() // 1_000_000 if timestamp is None else timestamp_of(timestamp),
+        None if key is None else key_of(key),
         data,
         is_json,
         _headers(headers) if headers else None,

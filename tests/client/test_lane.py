@@ -131,10 +131,10 @@ async def write(lane: Lane, count: int, rnd: random.Random) -> dict[int, Ack | F
         if lane.fatal is not None:
             break
         value = b"%d" % number
-        acks[number] = Ack(*lane.add(Record(0, None, value), len(value) + 32))
+        acks[number] = Ack(*lane.collector.add(Record(0, None, value), len(value) + 32))
         if rnd.random() < 0.2:
             await asyncio.sleep(0)
-    lane.ripen()
+    lane.collector.ripen()
     for outcome in lane.pending():
         await outcome.wait()
     return acks
@@ -227,7 +227,7 @@ async def test_stopping_a_lane_settles_everything(impatient: None) -> None:
     options = LaneOptions(linger_s=0, batch_bytes=40, producer_id=NAME, in_flight_max=2)
     settled: list[Parcel] = []
     lane = Lane(0, options, LaneHost(send, settled.append, lambda: False))
-    acks = [Ack(*lane.add(Record(0, None, b"12345678"), 40)) for _ in range(5)]
+    acks = [Ack(*lane.collector.add(Record(0, None, b"12345678"), 40)) for _ in range(5)]
     await under_way.acquire()
     await under_way.acquire()
     await lane.stop()
@@ -257,7 +257,7 @@ async def test_a_batch_that_may_be_stored_is_not_sent_under_another_number(impat
     options = LaneOptions(linger_s=0, batch_bytes=40, producer_id=NAME, in_flight_max=2)
     lane = Lane(0, options, LaneHost(send, lambda _: None, lambda: False))
     acks: dict[int, Ack | FloodmarkError] = {
-        number: Ack(*lane.add(Record(0, None, b"%08d" % number), 40)) for number in range(3)
+        number: Ack(*lane.collector.add(Record(0, None, b"%08d" % number), 40)) for number in range(3)
     }
     for outcome in lane.pending():
         await outcome.wait()
@@ -281,6 +281,6 @@ async def test_a_batch_whose_answers_are_lost_is_not_left_behind(impatient: None
 
     options = LaneOptions(linger_s=0, batch_bytes=40, producer_id=NAME, in_flight_max=4)
     lane = Lane(0, options, LaneHost(send, lambda _: None, lambda: False))
-    acks = [Ack(*lane.add(Record(0, None, b"%08d" % number), 40)) for number in range(30)]
+    acks = [Ack(*lane.collector.add(Record(0, None, b"%08d" % number), 40)) for number in range(30)]
     assert [(await ack).offset for ack in acks] == list(range(30))
     await lane.stop()

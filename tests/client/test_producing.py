@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 import pytest
 from aiohttp import web
@@ -81,6 +81,21 @@ async def test_lists_are_sent_at_once(client: Client, topic: str) -> None:
     stored = {(r.partition, r.offset): r.value async for r in client.read(topic)}
     assert [stored[place] for place in places[:1000]] == [b"%d" % n for n in range(1000)]
     assert [stored[place] for place in places[1000:1100]] == [b"%d" % n for n in range(100)]
+
+
+@pytest.mark.parametrize("in_lists", [False, True])
+async def test_records_without_keys_go_to_all_partitions_in_turn(
+    client: Client, topic: str, in_lists: bool
+) -> None:
+    """Batches that no whole number of records fills: each partition gets as many of them as the others."""
+    partitions = len((await client.topics.describe(topic)).partitions)
+    async with client.producer(topic, linger_ms=60_000, batch_bytes=1000) as producer:
+        values = [bytes(100)] * (7 * 4 * partitions)  # 132 bytes are counted for each: 7 fit into a batch.
+        if in_lists:
+            acks = (await producer.send_many(values)).acks()
+        else:
+            acks = [await producer.send(value) for value in values]
+    assert Counter(ack.partition for ack in acks) == dict.fromkeys(range(partitions), 7 * 4)
 
 
 async def test_calls_at_the_same_time_share_batches(front: Front, client: Client, topic: str) -> None:
