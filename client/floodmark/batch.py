@@ -45,6 +45,8 @@ CODEC_NONE: Final = 0
 CODEC_ZSTD: Final = 1
 NO_PRODUCER: Final = bytes(16)
 _CODECS: Final = (CODEC_NONE, CODEC_ZSTD)
+_CRC_FROM: Final = 12
+_CRC_PIECE_BYTES: Final = 64 << 10
 
 _HEADER = struct.Struct("<4sIIB3sIIqq16sIIQ")
 _AFTER_CRC = struct.Struct("<B3sIIqq16sIIQ")
@@ -118,7 +120,7 @@ def restamp(batch: bytes, *, producer_epoch: int, sequence: int) -> bytes:
     return b"".join((_PREFIX.pack(MAGIC, len(batch), crc), rest, body))
 
 
-def decode_header(batch: bytes) -> BatchHeader:
+def decode_header(batch: bytes | memoryview) -> BatchHeader:
     """Read the header, checking its form and caps but not the checksum. Raises ``InvalidBatch``."""
     if len(batch) < HEADER_BYTES:
         raise InvalidBatch(f"a record batch has at least {HEADER_BYTES} bytes, this has {len(batch)}")
@@ -164,15 +166,19 @@ def check(batch: bytes, *, record_bytes_max: int = RECORD_BYTES_MAX_DEFAULT) -> 
     return header
 
 
-def decode(batch: bytes) -> list[Record]:
-    """The records of a batch, its checksum and count verified. Raises ``InvalidBatch``."""
-    return _records(batch, decode_header(batch))
+def decode(batch: bytes | memoryview, *, frame_crc: int | None = None) -> list[Record]:
+    """The records of a batch, its checksum and count verified. Raises ``InvalidBatch``.
+
+    ``frame_crc`` is what the frame around it says of all its bytes. Nothing of the records refers to the
+    buffer that ``batch`` may be a view of.
+    """
+    return _records(batch, decode_header(batch), frame_crc)
 
 
-def _records(batch: bytes, header: BatchHeader) -> list[Record]:
-    if google_crc32c.value(batch[12:]) != int.from_bytes(batch[8:12], "little"):
-        raise InvalidBatch("the batch fails its CRC32C: it was damaged on its way, send it again")
-    body = batch[HEADER_BYTES:]
+def _records(batch: bytes | memoryview, header: BatchHeader, frame_crc: int | None = None) -> list[Record]:
+    view = memoryview(batch)
+    _check_crcs(view, frame_crc)
+    body: bytes | memoryview = view[HEADER_BYTES:]
     if header.codec == CODEC_ZSTD:
         body = compression.decompress(body, header.raw_length)
     elif len(body) != header.raw_length:
@@ -185,7 +191,23 @@ def _records(batch: bytes, header: BatchHeader) -> list[Record]:
         raise InvalidBatch(f"the records of the batch can not be decoded: {error}") from error
 
 
-def _claimed_count(raw: bytes) -> int:
+def _check_crcs(view: memoryview, frame_crc: int | None) -> None:
+    """The checksum takes ``bytes`` only. Small copies of a large view stay in the processor's cache and in
+    memory that the process has; one large copy is made of new pages each time, and costs more than all else.
+    """
+    whole, crc = google_crc32c.value(bytes(view[:_CRC_FROM])), 0
+    for at in range(_CRC_FROM, len(view), _CRC_PIECE_BYTES):
+        piece = bytes(view[at : at + _CRC_PIECE_BYTES])
+        crc = google_crc32c.extend(crc, piece)
+        if frame_crc is not None:
+            whole = google_crc32c.extend(whole, piece)
+    if crc != int.from_bytes(view[8:_CRC_FROM], "little"):
+        raise InvalidBatch("the batch fails its CRC32C: it was damaged on its way, send it again")
+    if frame_crc is not None and frame_crc != whole:
+        raise InvalidBatch("the batch is not the one that its frame was made for")
+
+
+def _claimed_count(raw: bytes | memoryview) -> int:
     """The length that the MessagePack array in ``raw`` claims, so that nothing is allocated for a lie."""
     kind = raw[0] if raw else 0
     if kind & 0xF0 == 0x90:

@@ -33,7 +33,7 @@ def compress(raw: bytes) -> bytes:
     return _contexts.compressor.compress(raw)
 
 
-def decompress(body: bytes, raw_length: int) -> bytes:
+def decompress(body: bytes | memoryview, raw_length: int) -> bytes:
     """The content of the one zstd frame that ``body`` is, of exactly ``raw_length`` bytes.
 
     Never allocates more than ``raw_length`` for it, whatever the frame claims. Raises ``InvalidBatch``.

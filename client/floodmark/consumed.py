@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from floodmark import batch
 from floodmark.errors import InvalidBatch, InvalidRequest
-from floodmark.frame import Frame
+from floodmark.frame import FrameHeader
 from floodmark.record import Record
+
+_NOTHING: Final = memoryview(b"")
 
 
 class ConsumedRecord(msgspec.Struct, frozen=True, gc=False):
@@ -43,18 +45,30 @@ class ConsumedRecord(msgspec.Struct, frozen=True, gc=False):
 class ReadBatch:
     """Records that were stored together: offsets ``first_offset <= o < next_offset``.
 
-    The checksum that the producer made is verified when the records are first looked at.
+    The checksum that the producer made, and the leader's, are verified when the records are first looked at.
     """
 
-    __slots__ = ("_data", "_records", "_skip", "append_time", "first_offset", "next_offset", "partition")
+    __slots__ = (
+        "_crc",
+        "_data",
+        "_records",
+        "_skip",
+        "append_time",
+        "first_offset",
+        "next_offset",
+        "partition",
+    )
 
-    def __init__(self, partition: int, frame: Frame, *, start: int, end: int | None) -> None:
+    def __init__(
+        self, partition: int, frame: FrameHeader, payload: memoryview, *, start: int, end: int | None
+    ) -> None:
         self.partition = partition
         self.append_time = frame.append_time
         self.first_offset = max(frame.first_offset, start)
         self.next_offset = frame.next_offset if end is None else min(frame.next_offset, end)
         self._skip = self.first_offset - frame.first_offset
-        self._data = frame.payload
+        self._data = payload
+        self._crc = frame.payload_crc
         self._records: list[Record] | None = None
 
     def __len__(self) -> int:
@@ -64,12 +78,12 @@ class ReadBatch:
     def records(self) -> list[Record]:
         """The records as the producer made them, in order of offset. Raises ``InvalidBatch``."""
         if self._records is None:
-            records = batch.decode(self._data)
+            records = batch.decode(self._data, frame_crc=self._crc)
             if len(records) < self._skip + len(self):
                 raise InvalidBatch(
                     f"the batch at offset {self.first_offset} lacks records that its frame counts"
                 )
-            self._data = b""
+            self._data = _NOTHING
             self._records = (
                 records if len(records) == len(self) else records[self._skip : self._skip + len(self)]
             )

@@ -10,7 +10,7 @@ import msgspec
 
 from floodmark.consumed import ReadBatch
 from floodmark.errors import InvalidRequest, OffsetPastEnd
-from floodmark.frame import FrameKind, iterate
+from floodmark.frame import FrameKind, walk
 from floodmark.pacing import Backoff, Deadline
 from floodmark.transport import BATCH_MEDIA_TYPE, Answer, Request, Transport
 
@@ -127,8 +127,8 @@ class Fetcher:
         self._position = next_offset
         end = self._end
         return [
-            ReadBatch(self._partition, frame, start=start, end=end)
-            for frame in iterate(answer.body)
+            ReadBatch(self._partition, frame, payload, start=start, end=end)
+            for frame, payload in walk(answer.body)
             if frame.kind == FrameKind.RECORDS
             and frame.next_offset > start
             and (end is None or frame.first_offset < end)

@@ -153,12 +153,22 @@ def decode_header(data: bytes | bytearray | memoryview, position: int = 0) -> Fr
     return FrameHeader(length, payload_crc, index, term, offset, time, count, FrameKind(kind), synced)
 
 
-def iterate(data: bytes) -> Iterator[Frame]:
+def iterate(data: bytes | bytearray) -> Iterator[Frame]:
     """The whole frames in ``data``; a partial one at the end is left out.
 
     Raises ``InvalidBatch`` on a header or payload that fails its checksum.
     """
-    position = 0
+    for header, payload in walk(data):
+        yield header.with_payload(bytes(payload))
+
+
+def walk(data: bytes | bytearray) -> Iterator[tuple[FrameHeader, memoryview]]:
+    """Like ``iterate``, without a copy: headers, and views of the payloads, whose checksum is *not* verified.
+
+    For those who decode the record batches in them: ``batch.decode`` verifies it beside the batch's own.
+    Raises ``InvalidBatch`` on a header that fails its checksum.
+    """
+    view, position = memoryview(data), 0
     while len(data) - position >= HEADER_BYTES:
         header = decode_header(data, position)
         if header is None:
@@ -166,5 +176,5 @@ def iterate(data: bytes) -> Iterator[Frame]:
         end = position + header.size
         if end > len(data):
             return
-        yield header.with_payload(data[position + HEADER_BYTES : end])
+        yield header, view[position + HEADER_BYTES : end]
         position = end

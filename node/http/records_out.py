@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 from floodmark import batch
-from floodmark.frame import FrameKind, iterate
+from floodmark.frame import FrameKind, walk
 from floodmark.record import Record
 
 from node.http import timestamps
@@ -45,12 +45,12 @@ def slices(
     frames: bytes, partition: int, start: int, *, limit: int, end: int | None = None
 ) -> Iterator[Slice]:
     """The records of ``frames`` from offset ``start`` on and below ``end``, at most ``limit`` of them."""
-    for frame in iterate(frames):
+    for frame, payload in walk(frames):
         if frame.kind != FrameKind.RECORDS or frame.next_offset <= start:
             continue
         if limit <= 0 or (end is not None and frame.first_offset >= end):
             return
-        records = batch.decode(frame.payload)
+        records = batch.decode(payload, frame_crc=frame.payload_crc)
         first = max(start, frame.first_offset)
         last = frame.next_offset if end is None else min(frame.next_offset, end)
         taken = records[first - frame.first_offset : last - frame.first_offset][:limit]

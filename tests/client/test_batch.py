@@ -273,3 +273,19 @@ def test_threads_may_compress_at_the_same_time() -> None:
     for thread in threads:
         thread.join()
     assert not failures
+
+
+def test_a_batch_in_a_view_of_any_size_is_checked_to_its_last_byte() -> None:
+    """Around the size of the pieces that checksums are made of: every byte of batch and frame counts."""
+    for size in (1, 60_000, 65_535, 65_536, 131_072, 200_000):
+        records = [Record(1, None, bytes(size))]
+        data = bytearray(b"before" + batch.encode(records))
+        crc = google_crc32c.value(bytes(data[6:]))
+        assert batch.decode(memoryview(data)[6:], frame_crc=crc) == records
+        with pytest.raises(InvalidBatch, match="frame"):
+            batch.decode(memoryview(data)[6:], frame_crc=crc ^ 1)
+        for position in (len(data) - 1, len(data) // 2, 6 + 12, 6 + 8):
+            data[position] ^= 1
+            with pytest.raises(InvalidBatch):
+                batch.decode(memoryview(data)[6:])
+            data[position] ^= 1

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 from floodmark.errors import InvalidBatch
-from floodmark.frame import HEADER_BYTES, PAYLOAD_BYTES_MAX, Frame, FrameKind, crc_of, decode_header, iterate
+from floodmark.frame import (
+    HEADER_BYTES,
+    PAYLOAD_BYTES_MAX,
+    Frame,
+    FrameKind,
+    crc_of,
+    decode_header,
+    iterate,
+    walk,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,6 +68,17 @@ def test_every_flipped_bit_is_found() -> None:
             bad[position] ^= 1 << bit
             with pytest.raises(InvalidBatch):
                 list(iterate(bytes(bad)))
+
+
+def test_a_walk_shows_frames_as_they_lie_there() -> None:
+    """The frames that ``iterate`` gives, payloads as views; a bad header is an error, a payload is not read."""
+    data = b"".join(make(index=index).pack_header() + b"hello" for index in (2, 3))
+    assert [header.with_payload(bytes(payload)) for header, payload in walk(data)] == list(iterate(data))
+    assert all(payload.obj is data for _, payload in walk(data))
+    assert len(list(walk(data[:-1]))) == 1
+    assert len(list(walk(data[:-1] + b"x"))) == 2
+    with pytest.raises(InvalidBatch):
+        list(walk(b"x" + data))
 
 
 def test_a_partial_frame_at_the_end_is_left_out() -> None:
