@@ -94,6 +94,7 @@ class Fetcher:
             },
             headers={"Accept": BATCH_MEDIA_TYPE},
             route=self._route,
+            is_download=True,
         )
         while True:
             try:

@@ -33,7 +33,7 @@ _BY_STATUS: Final[dict[int, type[FloodmarkError]]] = {
 _STANDARD_MEMBERS: Final = frozenset({"type", "title", "status", "detail", "code"})
 
 
-def error_of(status: int, headers: Mapping[str, str], body: bytes) -> FloodmarkError:
+def error_of(status: int, headers: Mapping[str, str], body: bytes | bytearray) -> FloodmarkError:
     """The exception for an answer of this status."""
     try:
         problem = msgspec.json.decode(body, type=dict[str, Any])

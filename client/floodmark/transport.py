@@ -16,6 +16,7 @@ import aiohttp
 import msgspec
 import yarl
 
+from floodmark.downloads import Downloads, NotConnected
 from floodmark.errors import FloodmarkError, OutcomeUnknown, ServerError, TransportError
 from floodmark.nodes import LEADER_HEADER, Nodes
 from floodmark.pacing import Backoff, Deadline
@@ -27,6 +28,7 @@ _LARGE_BYTES: Final = 1 << 20
 BATCH_MEDIA_TYPE: Final = "application/vnd.floodmark.batch;v=1"
 #: How much longer to wait for an answer than the node was told that it may take.
 GRACE_S: Final = 1.0
+_USER_AGENT: Final = "floodmark-python"
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -34,7 +36,7 @@ class Answer(msgspec.Struct, frozen=True):
 
     status: int
     headers: Mapping[str, str]
-    body: bytes
+    body: bytes | bytearray
     repeated: bool = False
 
     def convert(self, cls: type[T]) -> T:
@@ -47,7 +49,8 @@ class Answer(msgspec.Struct, frozen=True):
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """What to ask. ``route`` groups requests that one leader answers. ``repeatable``: doing it twice is
-    the same as doing it once, so that it may be sent again when the outcome is unknown."""
+    the same as doing it once, so that it may be sent again when the outcome is unknown. ``is_download``: a
+    GET whose answer may be large."""
 
     method: str
     path: str
@@ -56,6 +59,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes | None = None
     route: str | None = None
     repeatable: bool = True
+    is_download: bool = False
 
 
 class Transport:
@@ -65,6 +69,7 @@ class Transport:
         self.nodes = Nodes(urls)
         self.request_timeout_s = request_timeout_s
         self._session: aiohttp.ClientSession | None = None
+        self._downloads = Downloads(_USER_AGENT)
         self._closed = False
 
     async def call(
@@ -118,6 +123,10 @@ class Transport:
         raise error
 
     async def _exchange(self, url: str, request: Request, timeout_s: float) -> Answer:
+        if request.is_download and self._downloads.can(url):
+            answer = await self._download(url, request, timeout_s)
+            if answer is not None:
+                return answer
         target = yarl.URL(url + request.path + _query(request.query), encoded=True)
         timeout = aiohttp.ClientTimeout(total=max(timeout_s, 0.001), sock_connect=_CONNECT_TIMEOUT_S)
         try:
@@ -137,14 +146,36 @@ class Transport:
         except (aiohttp.ClientError, OSError) as error:
             raise TransportError(f"{url} broke off: {error or type(error).__name__}", sent=True) from error
 
-    def _open_session(self) -> aiohttp.ClientSession:
+    async def _download(self, url: str, request: Request, timeout_s: float) -> Answer | None:
+        """None when the answer is not as a node's: aiohttp then gets another one, and all that follow."""
+        self._check_open()
+        try:
+            async with asyncio.timeout(max(timeout_s, 0.001)):
+                found = await self._downloads.get(
+                    url,
+                    request.path + _query(request.query),
+                    request.headers,
+                    connect_timeout_s=_CONNECT_TIMEOUT_S,
+                )
+        except NotConnected as error:
+            raise TransportError(f"no connection to {url}: {error}", sent=False) from error
+        except TimeoutError as error:
+            raise TransportError(f"{url} did not answer within {timeout_s:.1f} s", sent=True) from error
+        except OSError as error:
+            raise TransportError(f"{url} broke off: {error or type(error).__name__}", sent=True) from error
+        return None if found is None else Answer(found.head.status, found.head.headers, found.body)
+
+    def _check_open(self) -> None:
         if self._closed:
             raise TransportError("this client is closed", sent=False)
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        self._check_open()
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=10),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"User-Agent": "floodmark-python"},
+                headers={"User-Agent": _USER_AGENT},
             )
             # aiohttp would repeat a request whose connection breaks without a word; here that must be known.
             self._session._retry_connection = False  # noqa: SLF001
@@ -153,6 +184,7 @@ class Transport:
     async def close(self) -> None:
         """Close all connections; requests that are under way fail."""
         self._closed = True
+        self._downloads.close()
         session, self._session = self._session, None
         if session is not None:
             await session.close()
