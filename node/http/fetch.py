@@ -172,7 +172,9 @@ class PartitionFetch:
             answer = web.Response(body=body, headers=headers)
             if len(body) > context.settings.stream_bytes:
                 # Sent while its bytes are still counted; aiohttp then finds it done.
-                await answer.prepare(request)
+                writer = await answer.prepare(request)
+                if writer is not None:
+                    writer.send_headers()  # By itself: aiohttp would join it to the body, a copy of all.
                 await answer.write_eof()
         return answer
 
