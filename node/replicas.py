@@ -33,10 +33,19 @@ OPEN_AT_ONCE: Final = 64
 """Replicas opened and registered together: one fsync of the registry for all of them."""
 LOG_TAIL_BYTES_MAX: Final = 4 << 20
 """Recent frames in memory per replica: enough for followers that keep up; others read from the page cache."""
+LOG_TAILS_BYTES_MAX: Final = 256 << 20
+"""... and of all replicas of this node together, where there are many: each gets its share, ..."""
+LOG_TAIL_BYTES_MIN: Final = 64 << 10
+"""... but no less than this."""
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
 _log = structlog.get_logger(__name__)
+
+
+def tail_bytes(groups: int) -> int:
+    """How much of its newest frames a replica keeps in memory on a node that is to have so many of them."""
+    return max(LOG_TAIL_BYTES_MIN, min(LOG_TAIL_BYTES_MAX, LOG_TAILS_BYTES_MAX // max(1, groups)))
 
 
 class MakeReplica(Protocol):
@@ -153,7 +162,7 @@ class Replicas:
         missing = [group for group in wanted if group not in self.local and group not in self._resting]
         for start in range(0, len(missing), OPEN_AT_ONCE):
             chunk = missing[start : start + OPEN_AT_ONCE]
-            opened = await asyncio.gather(*(self._open(*wanted[group]) for group in chunk))
+            opened = await asyncio.gather(*(self._open(*wanted[group], len(wanted)) for group in chunk))
             there = {group: files for group, files in zip(chunk, opened, strict=True) if files is not None}
             new = there.keys() - self._registry.groups
             try:
@@ -181,8 +190,8 @@ class Replicas:
             self._host.add(replica.group)
             self._on_added(entries[group], group in new)
 
-    async def _open(self, topic: TopicEntry, entry: PartitionEntry) -> Opened | None:
-        options = LogOptions(segment_bytes=topic.config.segment_bytes, tail_bytes_max=LOG_TAIL_BYTES_MAX)
+    async def _open(self, topic: TopicEntry, entry: PartitionEntry, groups: int) -> Opened | None:
+        options = LogOptions(segment_bytes=topic.config.segment_bytes, tail_bytes_max=tail_bytes(groups))
         known = entry.group_id in self._registry.groups
         wiped = entry.incarnation_of(self._node_id) != self._incarnation
         before = self._broken.get(entry.group_id)

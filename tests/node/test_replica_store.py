@@ -11,6 +11,7 @@ from floodmark.frame import Frame, FrameKind, crc_of
 from floodmark.record import Record
 
 from node.replica_store import Opened, ReplicaStore
+from node.replicas import tail_bytes
 from storage.errors import LogCorrupt
 from storage.filesystem import RealFileSystem
 from storage.options import LogOptions
@@ -136,3 +137,11 @@ def test_damage_that_was_met_while_running_is_set_aside_when_it_is_opened_again(
     assert opened.log.last_index < 12
     assert opened.vote.recover_until == 21
     close(opened)
+
+
+@pytest.mark.parametrize(
+    ("groups", "kept"), [(1, 4 << 20), (64, 4 << 20), (1024, 256 << 10), (100_000, 64 << 10)]
+)
+def test_replicas_share_the_memory_for_recent_frames(groups: int, kept: int) -> None:
+    """A few replicas keep 4 MiB each; a thousand of them 256 MiB together, and not 4 GiB."""
+    assert tail_bytes(groups) == kept
