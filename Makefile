@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: setup run test check unit simulate chaos chaos-random bench bench-failover bench-peers clean
+.PHONY: setup run test check unit simulate chaos chaos-random bench bench-failover bench-peers bench-growth clean
 
 setup: .venv/.ready
 
@@ -45,6 +45,10 @@ bench-failover: setup ## how long nobody can write: 30 leaders killed, 15 stoppe
 PEERS_OPTIONS ?=
 bench-peers: setup ## beside NATS JetStream, Kafka, Redis Streams, etcd; about 25 minutes (PEERS_OPTIONS=--quick: four)
 	@$(BIN)/python -m bench.peers $(PEERS_OPTIONS)
+
+GROWTH_OPTIONS ?=
+bench-growth: setup ## against partitions, sizes, connections, log, replicas, nodes; 20 minutes (GROWTH_OPTIONS=--quick: three)
+	@$(BIN)/python -m bench.growth $(GROWTH_OPTIONS)
 
 clean:
 	rm -rf .venv data dist build .pytest_cache .mypy_cache .ruff_cache

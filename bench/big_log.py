@@ -21,6 +21,7 @@ from pathlib import Path
 from floodmark.frame import Frame, FrameKind, crc_of
 
 from bench.machine import measure
+from bench.page_cache import forget
 from consensus.host_types import HostOptions
 from storage.checkpoint import NAME as CHECKPOINT
 from storage.filesystem import RealFileSystem
@@ -92,7 +93,7 @@ def report(name: str, path: Path) -> None:
     """Open the log in a new process with a cold page cache, and print what that took."""
     for file in path.iterdir():
         if file.is_file():
-            _forget(file)
+            forget(file)
     command = [sys.executable, "-m", "bench.big_log", "--reopen", str(path)]
     figures = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     print(
@@ -100,14 +101,6 @@ def report(name: str, path: Path) -> None:
         f"wrote {figures['written'] / 1e6:>6.2f} MB   memory +{figures['memory'] / 1e6:.1f} MB   "
         f"{figures['frames']} of {figures['last_index']} frames shown"
     )
-
-
-def _forget(file: Path) -> None:
-    """Have the operating system drop the file from its cache."""
-    descriptor = os.open(file, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-    os.close(descriptor)
 
 
 def opened(path: str) -> dict[str, float]:

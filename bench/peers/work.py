@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -70,8 +69,3 @@ class Outcome:
     p50_ms: float | None = None
     p99_ms: float | None = None
     p999_ms: float | None = None
-
-
-def payload(size: int) -> bytes:
-    """The same bytes in every run, for every system; they can not be compressed."""
-    return random.Random(size).randbytes(size)

@@ -18,8 +18,9 @@ from dataclasses import asdict
 import uvloop
 
 from bench.machine import percentile
+from bench.payload import payload
 from bench.peers.clients.protocol import PeerClient
-from bench.peers.work import PACED_TICK_S, Job, Outcome, payload
+from bench.peers.work import PACED_TICK_S, Job, Outcome
 
 _CREATE_TIMEOUT_S = 30.0
 _FIRST_RECORD_S = 15.0

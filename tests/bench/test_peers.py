@@ -11,10 +11,11 @@ import pytest
 from bench import document as document_parts
 from bench.order import order_of
 from bench.paths import DOCUMENT
+from bench.payload import payload
 from bench.peers import document, systems, table
 from bench.peers.results import Figure, Results, load, save
 from bench.peers.servers import etcd, kafka, nats, redis
-from bench.peers.work import Job, payload
+from bench.peers.work import Job
 from bench.statistics import spread, times_better
 
 

@@ -1,0 +1,10 @@
+"""What records hold in benchmarks."""
+
+from __future__ import annotations
+
+import random
+
+
+def payload(size: int) -> bytes:
+    """The same bytes in every run; they can not be compressed."""
+    return random.Random(size).randbytes(size)
