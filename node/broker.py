@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from floodmark.batch import BatchHeader
 from floodmark.record import Record
@@ -57,6 +57,13 @@ class TopicInfo:
     replication_factor: int
     config: TopicConfig
     partitions: Sequence[PartitionInfo]
+
+
+class TopicLimits(NamedTuple):
+    """What a topic allows: enough for a produce, which can not afford the whole picture."""
+
+    partitions: int
+    max_record_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +198,9 @@ class Broker(Protocol):
     node_id: str
 
     def topic(self, name: str) -> TopicInfo:
+        """Raises UnknownTopic, InvalidName."""
+
+    def topic_limits(self, name: str) -> TopicLimits:
         """Raises UnknownTopic, InvalidName."""
 
     async def describe_topic(self, name: str, *, timeout_s: float) -> TopicInfo:

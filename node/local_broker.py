@@ -9,7 +9,7 @@ from typing import Any
 from floodmark.errors import UnknownPartition
 
 from consensus.host import GroupHost
-from node.broker import ClusterInfo, Health, NodeInfo, Partition, TopicConfig, TopicInfo
+from node.broker import ClusterInfo, Health, NodeInfo, Partition, TopicConfig, TopicInfo, TopicLimits
 from node.budget import ByteBudget, Held
 from node.metadata.group import Metadata
 from node.metadata.state import PartitionEntry, TopicEntry
@@ -55,6 +55,11 @@ class LocalBroker:
     def topic(self, name: str) -> TopicInfo:
         """One topic."""
         return self._views.topic(self._topics.find(name), self._alive())
+
+    def topic_limits(self, name: str) -> TopicLimits:
+        """From the replicated metadata alone."""
+        entry = self._topics.find(name)
+        return TopicLimits(len(entry.partitions), entry.config.max_record_bytes)
 
     async def describe_topic(self, name: str, *, timeout_s: float) -> TopicInfo:
         """One topic, its partitions as their leaders see them."""

@@ -15,7 +15,7 @@ import aiohttp
 from aiohttp import web
 from floodmark.errors import TooManyRequests, UnknownPartition, UnknownTopic
 
-from node.broker import Broker, Partition, TopicInfo
+from node.broker import Broker, Partition, TopicInfo, TopicLimits
 from node.budget import ByteBudget
 from node.http.connection import Connection
 from node.http.limits import HttpLimits
@@ -85,6 +85,14 @@ class HttpContext:
         except UnknownTopic:
             await self.broker.catch_up(timeout_s=_CATCH_UP_S)
             return self.broker.topic(name)
+
+    async def topic_limits(self, name: str) -> TopicLimits:
+        """What the topic allows, as above."""
+        try:
+            return self.broker.topic_limits(name)
+        except UnknownTopic:
+            await self.broker.catch_up(timeout_s=_CATCH_UP_S)
+            return self.broker.topic_limits(name)
 
     async def partition(self, topic: str, number: int) -> Partition:
         """The partition, as above."""

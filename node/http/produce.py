@@ -16,7 +16,6 @@ from node.broker import Acks, Appended, Partition
 from node.http.body import read_body
 from node.http.context import HttpContext
 from node.http.forward import LEADER, to_partition_leader
-from node.http.limits_of_topic import LimitsOfTopics
 from node.http.media import Media, body_media
 from node.http.query import OFFSET_MAX, acks_of, duration_s, number, partition_number, query_of, topic_name
 from node.http.records_in import Reading, RecordHead, read_records
@@ -47,7 +46,6 @@ class PartitionProduce:
 
     def __init__(self, context: HttpContext) -> None:
         self._context = context
-        self._limits = LimitsOfTopics(context.broker)
         self._head = {
             "Content-Type": "application/json",
             "Server": "floodmark",
@@ -78,8 +76,7 @@ class PartitionProduce:
         Raises, at once, what the body is refused for.
         """
         head, media = wanted.head, wanted.media
-        plain = media is not Media.BATCH and wanted.acks is Acks.QUORUM and wanted.expected_offset is None
-        if plain and _is_anonymous(head):
+        if is_plain(wanted):
             records = self._records(head, media, body, partition)
             return partition.produce_records(records, size=len(body), timeout_s=wanted.timeout_s)
         batch, header = self._batch(head, media, body, partition)
@@ -99,11 +96,11 @@ class PartitionProduce:
                 raise InvalidRequest(
                     "a record batch names its producer itself; leave out the Producer headers"
                 )
-            return body, codec.check(body, record_bytes_max=self._limits.record_bytes_max(partition.topic))
+            return body, codec.check(body, record_bytes_max=self._record_bytes_max(partition))
         return encode(self._records(head, media, body, partition), head)
 
     def _records(self, head: RecordHead, media: Media, body: bytes, partition: Partition) -> list[Record]:
-        reading = Reading(self._context.wall_ms(), self._limits.record_bytes_max(partition.topic))
+        reading = Reading(self._context.wall_ms(), self._record_bytes_max(partition))
         found = read_records(head, media, body, reading)
         for item in found:
             if item.partition is not None and item.partition != partition.number:
@@ -112,10 +109,24 @@ class PartitionProduce:
                 )
         return [item.record for item in found]
 
+    def _record_bytes_max(self, partition: Partition) -> int:
+        return self._context.broker.topic_limits(partition.topic).max_record_bytes
+
+
+def is_plain(wanted: Wanted) -> bool:
+    """Whether the records may share a batch with those of others."""
+    return (
+        wanted.media is not Media.BATCH
+        and wanted.acks is Acks.QUORUM
+        and wanted.expected_offset is None
+        and _is_anonymous(wanted.head)
+    )
+
 
 def _is_anonymous(head: RecordHead) -> bool:
     """Whether no producer is named in the headers."""
-    return not any(name in head.headers for name in _PRODUCER_HEADERS)
+    headers = head.headers
+    return not headers or not any(name in headers for name in _PRODUCER_HEADERS)
 
 
 def encode(records: list[Record], head: RecordHead) -> tuple[bytes, BatchHeader]:

@@ -15,20 +15,24 @@ from floodmark.errors import FloodmarkError, InvalidRequest, OutcomeUnknown, Unk
 from floodmark.partitioner import partition_for
 from floodmark.record import Record
 
-from node.broker import Appended, Partition, TopicInfo
+from node.broker import Appended, Partition, TopicLimits
 from node.http import problems
 from node.http.body import read_body
 from node.http.context import HttpContext
 from node.http.forward import is_forwarded, not_here
 from node.http.media import Media, body_media
-from node.http.produce import QUERY, encode, expected_offset, timeout_of
+from node.http.produce import QUERY, Wanted, encode, expected_offset, is_plain, timeout_of
 from node.http.query import acks_of, query_of, topic_name
-from node.http.reach import Sending, append
+from node.http.reach import Sending, Small, append
 from node.http.records_in import Incoming, Reading, read_records
 
 _HEAD: Final = {"Content-Type": "application/json", "Server": "floodmark"}
 _ENCODER = msgspec.json.Encoder()
+_SMALL_BYTES_MAX: Final = 64 << 10
+"""A larger body is packed at once, and refused as a whole if it can not be."""
 Outcome = Appended | FloodmarkError
+Sendings = dict[int, Sending | Small]
+"""By partition."""
 
 
 class TopicProduce:
@@ -44,43 +48,51 @@ class TopicProduce:
         name = topic_name(request)
         if is_forwarded(request):
             raise not_here(None, name)
-        topic = await context.topic(name)
+        limits = await context.topic_limits(name)
         query = query_of(request, QUERY)
         timeout_s = timeout_of(query.get("timeout"), context)
-        media = body_media(request.headers.get("Content-Type"))
-        acks = acks_of(query)
-        expected = expected_offset(request)
+        wanted = Wanted(
+            request,
+            body_media(request.headers.get("Content-Type")),
+            acks_of(query),
+            timeout_s,
+            expected_offset(request),
+        )
         with ExitStack() as held:
             body = await read_body(request, context, held)
-            places, batches = self._shares(request, media, body, topic)
-            if expected is not None and len(batches) > 1:
-                raise InvalidRequest("If-Offset needs records of one partition only")
-            sendings = {
-                number: Sending(batch, codec.decode_header(batch), acks, timeout_s, expected)
-                for number, batch in batches.items()
-            }
-            outcomes = await self._send(topic, sendings)
+            if wanted.media is Media.BATCH:
+                places, sendings = self._untouched(body, wanted, limits)
+            else:
+                places, sendings = self._shared_out(body, wanted, limits)
+            outcomes = await self._send(name, sendings)
         return _answer(context, places, outcomes)
 
-    def _shares(
-        self, request: web.Request, media: Media, body: bytes, topic: TopicInfo
-    ) -> tuple[list[int], dict[int, bytes]]:
-        """The partition of every record in the order sent, and one batch per partition."""
-        record_bytes_max = topic.config.max_record_bytes
-        if media is Media.BATCH:
-            # Passed on untouched, so all its records share a partition, whatever their keys.
-            header = codec.check(body, record_bytes_max=record_bytes_max)
-            number = next(self._turn) % len(topic.partitions)
-            return [number] * header.count, {number: body}
-        reading = Reading(self._context.wall_ms(), record_bytes_max)
-        found = read_records(request, media, body, reading)
-        places = self._places(found, len(topic.partitions))
+    def _untouched(self, body: bytes, wanted: Wanted, limits: TopicLimits) -> tuple[list[int], Sendings]:
+        """A batch is passed on as it is, so all its records share a partition, whatever their keys."""
+        header = codec.check(body, record_bytes_max=limits.max_record_bytes)
+        number = next(self._turn) % limits.partitions
+        sending = Sending(body, header, wanted.acks, wanted.timeout_s, wanted.expected_offset)
+        return [number] * header.count, {number: sending}
+
+    def _shared_out(self, body: bytes, wanted: Wanted, limits: TopicLimits) -> tuple[list[int], Sendings]:
+        """The partition of every record in the order sent, and what goes to each partition."""
+        head, expected = wanted.head, wanted.expected_offset
+        reading = Reading(self._context.wall_ms(), limits.max_record_bytes)
+        found = read_records(head, wanted.media, body, reading)
+        places = self._places(found, limits.partitions)
         shares: dict[int, list[Record]] = {}
         for item, number in zip(found, places, strict=True):
             shares.setdefault(number, []).append(item.record)
-        if len(shares) > 1 and "Producer-Id" in request.headers:
+        if len(shares) > 1 and "Producer-Id" in head.headers:
             raise InvalidRequest("Producer-Id needs records of one partition only: it counts per partition")
-        return places, {number: encode(records, request)[0] for number, records in shares.items()}
+        if len(shares) > 1 and expected is not None:
+            raise InvalidRequest("If-Offset needs records of one partition only")
+        if is_plain(wanted) and len(body) <= _SMALL_BYTES_MAX:
+            return places, {number: Small(records, wanted.timeout_s) for number, records in shares.items()}
+        return places, {
+            number: Sending(*encode(records, head), wanted.acks, wanted.timeout_s, expected)
+            for number, records in shares.items()
+        }
 
     def _places(self, found: Sequence[Incoming], partitions: int) -> list[int]:
         """By what a record asks for, by its key, or all keyless ones of a request together in turn."""
@@ -99,9 +111,9 @@ class TopicProduce:
                 places.append(keyless)
         return places
 
-    async def _send(self, topic: TopicInfo, sendings: dict[int, Sending]) -> dict[int, Outcome]:
+    async def _send(self, topic: str, sendings: Sendings) -> dict[int, Outcome]:
         context = self._context
-        partitions = {number: await context.partition(topic.name, number) for number in sendings}
+        partitions = {number: await context.partition(topic, number) for number in sendings}
         if len(sendings) == 1:
             ((number, sending),) = sendings.items()
             return {number: await _outcome(context, partitions[number], sending)}
@@ -111,7 +123,7 @@ class TopicProduce:
         return dict(zip(sendings, outcomes, strict=True))
 
 
-async def _outcome(context: HttpContext, partition: Partition, sending: Sending) -> Outcome:
+async def _outcome(context: HttpContext, partition: Partition, sending: Sending | Small) -> Outcome:
     try:
         return await append(context, partition, sending)
     except FloodmarkError as error:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import io
 import time
+from collections.abc import Awaitable, Sequence
 from typing import Any, Final
 
 import aiohttp
 import msgspec
+from floodmark import batch as codec
 from floodmark.batch import BatchHeader
 from floodmark.errors import (
     ERRORS_BY_CODE,
@@ -16,6 +18,7 @@ from floodmark.errors import (
     OutcomeUnknown,
     Unavailable,
 )
+from floodmark.record import Record
 
 from node.broker import Acks, Appended, Bounds, Fetched, Partition
 from node.http import positions
@@ -38,6 +41,37 @@ class Sending(msgspec.Struct, frozen=True):
     timeout_s: float
     expected_offset: int | None = None
 
+    def store(self, partition: Partition, timeout_s: float) -> Awaitable[Appended]:
+        """At the leader."""
+        return partition.produce(
+            self.batch,
+            self.header,
+            acks=self.acks,
+            timeout_s=timeout_s,
+            expected_offset=self.expected_offset,
+        )
+
+    def alone(self) -> Sending:
+        """To travel to the leader."""
+        return self
+
+
+class Small(msgspec.Struct, frozen=True):
+    """Some records in nobody's name, with acks=quorum, which may share a batch at the leader."""
+
+    records: Sequence[Record]
+    timeout_s: float
+
+    def store(self, partition: Partition, timeout_s: float) -> Awaitable[Appended]:
+        """At the leader."""
+        size = sum(record.size for record in self.records)
+        return partition.produce_records(self.records, size=size, timeout_s=timeout_s)
+
+    def alone(self) -> Sending:
+        """To travel to the leader."""
+        batch = codec.encode(self.records)
+        return Sending(batch, codec.decode_header(batch), Acks.QUORUM, self.timeout_s)
+
 
 class Found(msgspec.Struct, frozen=True):
     """What a read brought. ``start``: the offset that the asked position means."""
@@ -46,22 +80,16 @@ class Found(msgspec.Struct, frozen=True):
     fetched: Fetched
 
 
-async def append(context: HttpContext, partition: Partition, sending: Sending) -> Appended:
+async def append(context: HttpContext, partition: Partition, sending: Sending | Small) -> Appended:
     """Append where the partition's leader is, waiting for one to be elected. Raises as ``produce`` does."""
     deadline = time.monotonic() + sending.timeout_s
     while (left := deadline - time.monotonic()) > 0:
         if partition.leads_here:
-            return await partition.produce(
-                sending.batch,
-                sending.header,
-                acks=sending.acks,
-                timeout_s=left,
-                expected_offset=sending.expected_offset,
-            )
+            return await sending.store(partition, left)
         leader = await partition.wait_leader(deadline_s=left)
         if leader != context.broker.node_id:
             try:
-                return await _append_there(context, partition, sending, leader, left)
+                return await _append_there(context, partition, sending.alone(), leader, left)
             except Unavailable:  # Nothing was stored: the next leader may do it.
                 if time.monotonic() + _RETRY_S >= deadline:
                     raise

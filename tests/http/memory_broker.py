@@ -40,6 +40,7 @@ from node.broker import (
     PartitionInfo,
     TopicConfig,
     TopicInfo,
+    TopicLimits,
 )
 from node.budget import ByteBudget, Held
 from node.slices import offset_reaching
@@ -241,6 +242,10 @@ class MemoryBroker:
         if topic is None:
             raise UnknownTopic(f"there is no topic {name}", topic=name)
         return topic
+
+    def topic_limits(self, name: str) -> TopicLimits:
+        topic = self.topic(name)
+        return TopicLimits(len(topic.partitions), topic.config.max_record_bytes)
 
     async def describe_topic(self, name: str, *, timeout_s: float) -> TopicInfo:
         return self.topic(name)
