@@ -39,6 +39,8 @@ class Figure:
     """What nodes sent to each other."""
     rss_bytes: int = 0
     """Resident memory of the largest node, after it."""
+    refused: int = 0
+    """Requests that met a partition without its leader, and were sent again."""
     records_per_frame: float = 0.0
     """Over the newest frames of a partition: how many records share one entry of the consensus log."""
 

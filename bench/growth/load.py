@@ -22,6 +22,8 @@ from local.ports import LOOPBACK
 RECORD_MEDIA: Final = "application/octet-stream"
 BATCH_MEDIA: Final = "application/vnd.floodmark.batch;v=1"
 _GRACE_S: Final = 30.0
+_REFUSED_SHARE_MAX: Final = 0.02
+"""More than that is no load that the nodes take."""
 _FROM_OFFSET: Final = re.compile(rb"\r\nlog-from-offset: *(\d+)\r\n", re.IGNORECASE)
 _NEXT_OFFSET: Final = re.compile(rb"\r\nlog-next-offset: *(\d+)\r\n", re.IGNORECASE)
 _WATERMARK: Final = re.compile(rb"\r\nlog-high-watermark: *(\d+)\r\n", re.IGNORECASE)
@@ -48,6 +50,7 @@ class Answers:
     latencies_s: list[float]
     seconds: float
     body_bytes: int
+    refused: int
 
     @property
     def operations(self) -> int:
@@ -64,18 +67,22 @@ class Load:
     async def run(self, seconds: float) -> Answers:
         """All of them, until the time is over and the last answer is there. Raises ``Failed``."""
         for each in self._connections:
-            each.latencies, each.body_bytes = [], 0
+            each.latencies, each.body_bytes, each.refused = [], 0, 0
         begin = time.perf_counter()
         try:
             async with asyncio.timeout(seconds + _GRACE_S):
                 await asyncio.gather(*(each.run(begin + seconds) for each in self._connections))
         except TimeoutError as error:
             raise Failed(f"no answer for {_GRACE_S:.0f} s") from error
-        return Answers(
+        answers = Answers(
             latencies_s=list(itertools.chain.from_iterable(each.latencies for each in self._connections)),
             seconds=time.perf_counter() - begin,
             body_bytes=sum(each.body_bytes for each in self._connections),
+            refused=sum(each.refused for each in self._connections),
         )
+        if answers.refused > _REFUSED_SHARE_MAX * answers.operations:
+            raise Failed(f"{answers.refused} requests were refused and {answers.operations} answered")
+        return answers
 
 
 @contextlib.asynccontextmanager

@@ -137,6 +137,7 @@ class Meter:
             records=0,
             payload_bytes=answers.body_bytes,
             seconds=answers.seconds,
+            refused=answers.refused,
             p50_ms=_ms(answers, 0.5),
             p99_ms=_ms(answers, 0.99),
             node_cpu_s=used.cpu_s,

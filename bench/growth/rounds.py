@@ -64,6 +64,11 @@ class Rounds:
             )
             return
         self.figures.append(found)
+        if found.refused:
+            where = f"{found.axis}, {found.series} at {found.x:g}, round {found.round + 1}"
+            self.note(
+                f"{where}: {found.refused} requests met a partition without its leader and were sent again"
+            )
         self._tell(
             f"round {found.round + 1}  {found.axis:<12} {found.x:>9g}  {found.series:<10} "
             f"{found.operations_s:>9,.0f}/s {found.megabytes_s:>7.1f} MB/s  p50 {found.p50_ms:.2f} ms  "

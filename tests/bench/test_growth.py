@@ -91,19 +91,42 @@ async def test_load_spreads_over_partitions_and_counts_answers() -> None:
     assert {path.split("/")[5] for path in asked} == {"0", "1", "2", "3"}
 
 
-async def test_load_fails_when_it_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("status", "complaint"), [(400, "400.*not so"), (503, r"requests were refused and \d+ answered")]
+)
+async def test_load_fails_when_it_is_refused(status: int, complaint: str) -> None:
     """A figure made of refusals would be a good one."""
 
     async def refuse(_request: web.Request) -> web.Response:
-        return web.Response(status=503, text="not now")
+        return web.Response(status=status, text="not so")
 
     app = web.Application()
     app.router.add_post("/{rest:.*}", refuse)
     runner, port = await _serve(app)
     async with connected(posts([Target(port, "t", 0)], b"x", RECORD_MEDIA, 3)) as under_test:
-        with pytest.raises(Failed, match=r"503.*not now"):
-            await under_test.run(5)
+        with pytest.raises(Failed, match=complaint):
+            await under_test.run(0.1)
     await runner.cleanup()
+
+
+async def test_a_request_that_meets_no_leader_is_sent_again_and_counts_once() -> None:
+    """The first of many is refused: it is answered in the end, after a pause, and the refusal is told."""
+    asked = 0
+
+    async def refuse_once(_request: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        return web.Response(status=503 if asked == 1 else 200, text="so")
+
+    app = web.Application()
+    app.router.add_post("/{rest:.*}", refuse_once)
+    runner, port = await _serve(app)
+    async with connected(posts([Target(port, "t", 0)], b"x", RECORD_MEDIA, 1)) as under_test:
+        answers = await under_test.run(0.3)
+    await runner.cleanup()
+    assert (answers.refused, answers.operations) == (1, asked - 1)
+    assert answers.body_bytes == 2 * answers.operations
+    assert answers.latencies_s[0] > 0.019
 
 
 async def test_pages_are_read_to_the_end_and_again_when_asked() -> None:
