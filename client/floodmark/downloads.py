@@ -1,7 +1,8 @@
-"""Answers of many bytes: read from the socket to where they stay, with nothing in between.
+"""The two exchanges that a client makes all the time, without aiohttp: many bytes come, or a few are stored.
 
-aiohttp hands a body through three buffers, each made anew: docs/ARCHITECTURE.md has the figures. Only what
-nodes really send is understood here; whatever is different is left to aiohttp.
+aiohttp hands a body through three buffers, each made anew, and has as much work with a small request as a
+node has: docs/ARCHITECTURE.md has the figures. Only what nodes really send is understood here; whatever is
+different is left to aiohttp.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Downloads:
         self._odd: set[str] = set()
 
     def can(self, url: str) -> bool:
-        """Whether ``get`` is for this base URL: plain HTTP, and no odd answer came from there yet."""
+        """Whether this is for a base URL: plain HTTP, and no odd answer came from there yet."""
         return url.startswith("http://") and "@" not in url and url.isascii() and url not in self._odd
 
     async def get(
@@ -59,12 +60,25 @@ class Downloads:
         None when it is an odd one; ``can`` is false from then on. Raises ``NotConnected`` and other
         ``OSError``s.
         """
+        return await self._ask(url, self._head("GET", url, target, headers), connect_timeout_s)
+
+    async def post(
+        self, url: str, target: str, headers: Mapping[str, str], body: bytes, *, connect_timeout_s: float
+    ) -> Download | None:
+        """The same for a POST, which may have been carried out also where the answer is an odd one."""
+        headers = {**headers, "Content-Length": str(len(body))}
+        return await self._ask(url, self._head("POST", url, target, headers) + body, connect_timeout_s)
+
+    def _head(self, method: str, url: str, target: str, headers: Mapping[str, str]) -> bytes:
         parts = urlsplit(url)
-        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        request = (
-            f"GET {parts.path}{target} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
-            f"User-Agent: {self._user_agent}\r\n{head}\r\n"
+        rest = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        return (
+            f"{method} {parts.path}{target} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+            f"User-Agent: {self._user_agent}\r\n{rest}\r\n"
         ).encode("ascii")
+
+    async def _ask(self, url: str, request: bytes, connect_timeout_s: float) -> Download | None:
+        parts = urlsplit(url)
         connection = self._idle_one(url) or await _connect(
             parts.hostname or "", parts.port or 80, connect_timeout_s
         )

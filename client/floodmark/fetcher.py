@@ -94,7 +94,7 @@ class Fetcher:
             },
             headers={"Accept": BATCH_MEDIA_TYPE},
             route=self._route,
-            is_download=True,
+            is_lean=True,
         )
         while True:
             try:

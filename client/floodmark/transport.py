@@ -16,7 +16,7 @@ import aiohttp
 import msgspec
 import yarl
 
-from floodmark.downloads import Downloads, NotConnected
+from floodmark.downloads import Download, Downloads, NotConnected
 from floodmark.errors import FloodmarkError, OutcomeUnknown, ServerError, TransportError
 from floodmark.nodes import LEADER_HEADER, Nodes
 from floodmark.pacing import Backoff, Deadline
@@ -49,8 +49,8 @@ class Answer(msgspec.Struct, frozen=True):
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """What to ask. ``route`` groups requests that one leader answers. ``repeatable``: doing it twice is
-    the same as doing it once, so that it may be sent again when the outcome is unknown. ``is_download``: a
-    GET whose answer may be large."""
+    the same as doing it once, so that it may be sent again when the outcome is unknown. ``is_lean``: a
+    GET whose answer may be large, or a repeatable POST of few bytes, worth a way past aiohttp."""
 
     method: str
     path: str
@@ -59,7 +59,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes | None = None
     route: str | None = None
     repeatable: bool = True
-    is_download: bool = False
+    is_lean: bool = False
 
 
 class Transport:
@@ -123,8 +123,8 @@ class Transport:
         raise error
 
     async def _exchange(self, url: str, request: Request, timeout_s: float) -> Answer:
-        if request.is_download and self._downloads.can(url):
-            answer = await self._download(url, request, timeout_s)
+        if request.is_lean and self._downloads.can(url):
+            answer = await self._exchange_lean(url, request, timeout_s)
             if answer is not None:
                 return answer
         target = yarl.URL(url + request.path + _query(request.query), encoded=True)
@@ -146,17 +146,12 @@ class Transport:
         except (aiohttp.ClientError, OSError) as error:
             raise TransportError(f"{url} broke off: {error or type(error).__name__}", sent=True) from error
 
-    async def _download(self, url: str, request: Request, timeout_s: float) -> Answer | None:
+    async def _exchange_lean(self, url: str, request: Request, timeout_s: float) -> Answer | None:
         """None when the answer is not as a node's: aiohttp then gets another one, and all that follow."""
         self._check_open()
         try:
             async with asyncio.timeout(max(timeout_s, 0.001)):
-                found = await self._downloads.get(
-                    url,
-                    request.path + _query(request.query),
-                    request.headers,
-                    connect_timeout_s=_CONNECT_TIMEOUT_S,
-                )
+                found = await self._ask_lean(url, request.path + _query(request.query), request)
         except NotConnected as error:
             raise TransportError(f"no connection to {url}: {error}", sent=False) from error
         except TimeoutError as error:
@@ -164,6 +159,12 @@ class Transport:
         except OSError as error:
             raise TransportError(f"{url} broke off: {error or type(error).__name__}", sent=True) from error
         return None if found is None else Answer(found.head.status, found.head.headers, found.body)
+
+    async def _ask_lean(self, url: str, target: str, request: Request) -> Download | None:
+        headers, body = request.headers, request.body
+        if body is None:
+            return await self._downloads.get(url, target, headers, connect_timeout_s=_CONNECT_TIMEOUT_S)
+        return await self._downloads.post(url, target, headers, body, connect_timeout_s=_CONNECT_TIMEOUT_S)
 
     def _check_open(self) -> None:
         if self._closed:

@@ -228,6 +228,53 @@ async def test_records_are_read_through_a_proxy_that_speaks_in_chunks(
     assert passed > 1
 
 
+async def test_small_bodies_are_posted_whole_and_on_one_connection() -> None:
+    """Request line, headers and body as a server reads them, again and again."""
+    seen: list[tuple[bytes, bytes]] = []
+
+    async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            seen.append((head, await reader.readexactly(300)))
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    async with listening(peer) as (url, connections), downloads() as made:
+        for _ in range(3):
+            found = await made.post(url + "/base", "/x?y=1", {"A": "b"}, bytes(300), connect_timeout_s=5)
+            assert found is not None
+            assert found.body == b"{}"
+        assert len(connections) == 1
+    host = url.removeprefix("http://").encode()
+    expected = (
+        b"POST /base/x?y=1 HTTP/1.1\r\nHost: %b\r\nUser-Agent: test\r\nA: b\r\nContent-Length: 300\r\n\r\n"
+    )
+    assert seen == [(expected % host, bytes(300))] * 3
+
+
+async def test_records_behind_an_odd_answer_are_stored_once(front: Front, client: Client, topic: str) -> None:
+    """A producer whose node answers in chunks asks again with aiohttp; the node knows the batch already."""
+    posts = 0
+
+    async def in_chunks(request: web.Request, _: bytes) -> web.StreamResponse | None:
+        nonlocal posts
+        if request.method != "POST":
+            return None
+        posts += 1
+        back = web.StreamResponse()
+        back.enable_chunked_encoding()
+        await back.prepare(request)
+        await back.write(b'{"first_offset": %d}' % (0 if posts < 3 else posts - 2))
+        await back.write_eof()
+        return back
+
+    async with Client(front.url) as other:
+        front.after = in_chunks
+        offsets = [(await other.produce(topic, number, partition=0)).offset for number in range(3)]
+    assert offsets == [0, 1, 2]
+    assert posts == 4, "the first one twice, then once each"
+    assert [record.json() async for record in client.read(topic, 0)] == [0, 1, 2]
+
+
 def test_heads_are_read_as_they_are_written() -> None:
     """Names in any case, values without the blanks around them, the last answer's connection."""
     head = parse(b"HTTP/1.1 503 No\r\nretry-AFTER:  3\t\r\nX:\r\nContent-Length: 12\r\nConnection: Close")
