@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: setup run test check unit simulate chaos chaos-random bench bench-failover bench-peers bench-growth clean
+.PHONY: setup run test check unit simulate chaos chaos-random bench bench-memory bench-failover bench-peers bench-growth clean
 
 setup: .venv/.ready
 
@@ -38,6 +38,10 @@ chaos-random: setup ## random chaos from one seed after the other, three and fiv
 
 bench: setup ## speed of three nodes on this machine, client included; about four minutes
 	@$(BIN)/python -m bench.cluster
+	@$(BIN)/python -m bench.raw_fetch
+
+bench-memory: setup ## what nodes need of memory while 10 GB go through them; some minutes, 15 GB of disk
+	@$(BIN)/python -m bench.node_memory
 
 bench-failover: setup ## how long nobody can write: 30 leaders killed, 15 stopped, 10 majorities paused; about eight minutes
 	@$(BIN)/python -m bench.failover

@@ -12,7 +12,7 @@ import time
 
 import structlog
 
-from node import descriptors, logs, settings_rules, settings_sources
+from node import allocator, descriptors, logs, settings_rules, settings_sources
 from node.identity import FolderLock, IdentityProblem, load_or_create
 from node.lifecycle import Lifecycle
 from node.registry import Registry
@@ -106,6 +106,7 @@ def _warn_if_exposed(settings: Settings) -> None:
 def _prepare_interpreter() -> None:
     # Long collections of the oldest generation are pauses; what a node keeps for long has no cycles.
     gc.set_threshold(10_000, 50, 100)
+    allocator.keep_pages()
 
 
 def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:

@@ -71,7 +71,7 @@ def test_every_flipped_bit_is_found() -> None:
 
 
 def test_a_walk_shows_frames_as_they_lie_there() -> None:
-    """What ``iterate`` gives, with payloads as views; a bad header is an error, a payload is not looked at."""
+    """What ``iterate`` gives, payloads as views; a bad header is an error, a payload is not looked at."""
     data = b"".join(make(index=index).pack_header() + b"hello" for index in (2, 3))
     assert [header.with_payload(bytes(payload)) for header, payload in walk(data)] == list(iterate(data))
     assert all(payload.obj is data for _, payload in walk(data))
