@@ -12,6 +12,7 @@ from bench.peers.results import Figure
 from bench.peers.servers.base import Servers
 from bench.peers.work import (
     FLOOD_RECORDS_MAX,
+    FULL,
     MANY_CALLERS,
     PACED_LATE_MS_MAX,
     PACED_RATES,
@@ -31,8 +32,6 @@ WAYS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     }
 }
 """system -> action -> the ways that its client offers; the first is what ratios refer to."""
-_WARM_UP_S = 5.0
-_WARM_UP_CALLING_S = 3.0
 _IDLE_CORES = 0.15
 _IDLE_TRIES = 10
 
@@ -62,14 +61,13 @@ class Session:
         yield from self._paced()
 
     def _warm_up(self) -> None:
-        """Half of these servers compile while they run: give them some seconds of each kind of work."""
+        """Some of these servers compile while they run: give them each kind of work for some seconds."""
         topic = self._new_topic()
         many = FLOOD_RECORDS_MAX[100]
-        flood = self._job("flood", topic, size=100, count=many, way=self._ways("flood")[0])
-        self._warm(replace(flood, seconds=_WARM_UP_S))
+        self._warm(self._job("flood", topic, size=100, count=many, way=self._ways("flood")[0]))
         self._warm(self._job("read", topic, size=100, count=many, way=self._ways("read")[0]))
-        calling = self._job("waiting", topic, size=100, callers=MANY_CALLERS, way=self._ways("waiting")[0])
-        self._warm(replace(calling, seconds=_WARM_UP_CALLING_S))
+        for callers in (MANY_CALLERS, 1):
+            self._warm(self._job("waiting", topic, size=100, callers=callers, way=self._ways("waiting")[0]))
         self._wait_idle()
 
     def _wait_idle(self) -> None:
@@ -81,7 +79,8 @@ class Session:
                 return
 
     def _warm(self, job: Job) -> None:
-        seconds = min(job.seconds, 2 * self._scale.seconds)
+        # A quick look at everything warms up less, too.
+        seconds = self._servers.variant.warm_up_s * self._scale.seconds / FULL.seconds
         try:
             run_worker(self._servers.tools, replace(job, seconds=seconds))
         except Failed as error:

@@ -22,5 +22,7 @@ class Variant:
     """What is set, and why; the rest is as the system's makers left it."""
     client: str
     """The Python client, and how it is used."""
+    warm_up_s: float = 5.0
+    """How long its servers are given each kind of work before anything is measured."""
     options: Mapping[str, str] = field(default_factory=dict)
     """For the system's own files: what sets this variant apart from its siblings."""
