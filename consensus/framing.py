@@ -22,6 +22,8 @@ BODY_BYTES_MAX: Final = 32 << 20
 _PREFIX = struct.Struct("<II")
 _BEAT = struct.Struct("<QQ")
 _SCRATCH_BYTES: Final = 256 << 10
+_KEPT_BYTES: Final = 4 << 20
+"""A leader aims at packets of a quarter of this; what is larger is rare."""
 
 Packet = tuple[memoryview, memoryview]
 """Header and body; views that hold until more is read."""
@@ -52,10 +54,10 @@ def unpack_beat(body: memoryview) -> tuple[int, int]:
 class PacketReader:
     """Takes packets out of a stream: ``buffer()`` is where the next bytes go, ``received(n)`` says they came.
 
-    Small packets share one scratch buffer; one that does not fit gets a buffer of its own, which the socket
-    then fills directly. Packets are handed out as views of these buffers, so their payload is copied only
-    once, by who decodes it; a view holds until ``buffer()`` is called again. Nothing is allocated for a
-    length above its cap.
+    Small packets share one scratch buffer; one that does not fit has a larger one to itself, which the socket
+    fills directly and the next such packet uses again: new memory for each costs more than to copy it.
+    Packets are handed out as views of these buffers, so their payload is copied only once, by who decodes
+    it; a view holds until ``buffer()`` is called again. Nothing is allocated for a length above its cap.
     """
 
     def __init__(self) -> None:
@@ -64,6 +66,7 @@ class PacketReader:
         self._end = 0
         self._next_size = _PREFIX.size
         """Bytes of the packet that begins at ``start``, as far as is known."""
+        self._kept = memoryview(bytearray())
         self._large: memoryview | None = None
         self._filled = 0
 
@@ -102,7 +105,7 @@ class PacketReader:
         """Have room for the whole packet that begins at ``start``."""
         held = self._end - self._start
         if self._next_size > _SCRATCH_BYTES:
-            self._large = memoryview(bytearray(self._next_size))
+            self._large = self._buffer_of(self._next_size)
             self._large[:held] = self._scratch[self._start : self._end]
             self._filled = held
             self._start = self._end = 0
@@ -112,6 +115,13 @@ class PacketReader:
         elif self._start + self._next_size > _SCRATCH_BYTES:
             self._scratch[:held] = bytes(self._scratch[self._start : self._end])
             self._start, self._end = 0, held
+
+    def _buffer_of(self, size: int) -> memoryview:
+        if size > _KEPT_BYTES:
+            return memoryview(bytearray(size))
+        if not self._kept:
+            self._kept = memoryview(bytearray(_KEPT_BYTES))
+        return self._kept[:size]
 
 
 def _checked_size(view: memoryview, start: int) -> int:

@@ -46,6 +46,27 @@ def test_packets_of_all_sizes_come_out_as_they_went_in(piece_max):
     assert feed(PacketReader(), stream, rng, piece_max) == packets
 
 
+def test_large_packets_use_one_buffer_after_the_other_has_been_decoded():
+    """Large packets are no new memory each; the few that are larger still leave none behind."""
+    reader = PacketReader()
+    buffers = []
+    for size in (1 << 20, 3 << 20, 6 << 20, 300_000):
+        data = pack_prefix(1, size) + b"h" + random.Random(size).randbytes(size)
+        position = 0
+        packets = []
+        while position < len(data):
+            room = reader.buffer()
+            count = min(len(room), len(data) - position)
+            room[:count] = data[position : position + count]
+            position += count
+            packets += reader.received(count)
+        [(_, body)] = packets
+        assert body == data[9:]
+        buffers.append(body.obj)
+    assert buffers[0] is buffers[1] is buffers[3]
+    assert buffers[2] is not buffers[0]
+
+
 def test_a_beat_is_a_packet_without_header():
     """It carries its number and the echo."""
     [(header, body)] = feed(PacketReader(), pack_beat(7, 9), random.Random(1), 100)
