@@ -22,6 +22,7 @@ from node.http.limits import HttpLimits
 
 if TYPE_CHECKING:
     from node.http.express import Express
+    from node.http.intake import Intake
 
 _TOO_MANY_HEADERS: Final = "Too many headers"
 
@@ -40,6 +41,7 @@ class Connection(RequestHandler):
         "_express",
         "_express_task",
         "_head_since",
+        "_intake",
         "_owed",
         "_settings",
         "_unsent_bytes",
@@ -60,6 +62,7 @@ class Connection(RequestHandler):
         self._admission = admission
         self._express = express
         self._express_task: asyncio.Future[Any] | None = None
+        self._intake: Intake | None = None
         self._early = b""
         """What came behind a request that is served past aiohttp."""
         self._owed: int | None = 0
@@ -147,6 +150,37 @@ class Connection(RequestHandler):
         if self._owed is not None and self._owed < 0:
             self._owed = None
 
+    def begin_intake(self, intake: Intake) -> None:
+        """The rest of a request's body is read past aiohttp as well, until ``end_intake``."""
+        self._head_since = None
+        self._request_in_progress = True
+        self._intake = intake
+        self._body_since = self._loop.time()
+        self._body_bytes = 0
+        self._read_by(intake)
+
+    def end_intake(self) -> None:
+        """All of the body is there: what comes next is for this protocol again."""
+        self._intake = None
+        self._request_in_progress = False
+        self._read_by(self)
+
+    def break_intake(self, exc: BaseException | None) -> None:
+        """The client left in its body."""
+        self._intake = None
+        self._request_in_progress = False
+        if self._handler_waiter is not None and not self._handler_waiter.done():
+            self._handler_waiter.set_result(None)
+        self.connection_lost(exc)
+
+    def _read_by(self, protocol: asyncio.BaseProtocol) -> None:
+        transport = self.transport
+        if transport is not None and not transport.is_closing():
+            # A change in the middle of reading is not seen by every event loop.
+            transport.pause_reading()
+            transport.set_protocol(protocol)
+            transport.resume_reading()
+
     def begin_express(self, work: asyncio.Future[Any]) -> None:
         """A request is served past aiohttp, which takes this connection for busy until ``end_express``."""
         self._head_since = None
@@ -175,7 +209,7 @@ class Connection(RequestHandler):
         self._early += data
 
     def _process_keepalive(self) -> None:
-        if self._express_task is not None:
+        if self._express_task is not None or self._intake is not None:
             self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         super()._process_keepalive()
 
@@ -205,23 +239,39 @@ class Connection(RequestHandler):
             self._head_since = (
                 None  # Piled up behind a request that is being served: not this client's delay.
             )
-        if not self._body.is_eof() and now - self._body_since > settings.body_window_s:
-            return self._check_body(now)
+        if now - self._body_since > settings.body_window_s:
+            if self._intake is not None:
+                return self._check_intake(self._intake, now)
+            if not self._body.is_eof():
+                return self._check_body(now)
         return None
 
-    def _check_body(self, now: float) -> str | None:
-        received = self._body.total_bytes - self._body_bytes
+    def _check_intake(self, intake: Intake, now: float) -> str | None:
+        if not self._is_too_slow(intake.filled, now) or self.transport is None:
+            return None
+        self.transport.write(problems.raw_answer(self._slow_body()))
+        self.force_close()
+        return "slow_body"
+
+    def _is_too_slow(self, received: int, now: float) -> bool:
+        """Whether less than asked for came since the last look; ``received`` is all of the body so far."""
         needed = self._settings.body_bytes_per_s_min * (now - self._body_since)
+        more = received - self._body_bytes
         self._body_since = now
-        self._body_bytes = self._body.total_bytes
-        if received >= needed or self._reading_paused or self._buffer_paused:
+        self._body_bytes = received
+        return more < needed
+
+    def _slow_body(self) -> RequestTimeout:
+        return RequestTimeout(
+            f"the body came with less than {self._settings.body_bytes_per_s_min} bytes a second"
+        )
+
+    def _check_body(self, now: float) -> str | None:
+        too_slow = self._is_too_slow(self._body.total_bytes, now)
+        if not too_slow or self._reading_paused or self._buffer_paused:
             return None
         self._lingering_time = 0.0
-        self._body.set_exception(
-            RequestTimeout(
-                f"the body came with less than {self._settings.body_bytes_per_s_min} bytes a second"
-            )
-        )
+        self._body.set_exception(self._slow_body())
         return "slow_body"
 
     def _is_stuck(self, transport: asyncio.Transport, now: float) -> bool:

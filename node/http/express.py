@@ -1,8 +1,8 @@
 """The plainest produce requests, past aiohttp: it costs several times what storing a small record does.
 
 Same port, same answers, same code behind the head: what is not plain (``plain_head``), or would be refused
-or passed on, goes the usual way. A request is only taken when it has come whole and nothing else is under way
-on its connection.
+or passed on, goes the usual way. A request is only taken when its head has come whole and nothing else is
+under way on its connection.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from floodmark.errors import FloodmarkError
 from node.broker import Appended, Partition
 from node.http import problems
 from node.http.forward import LEADER
+from node.http.intake import Intake
 from node.http.plain_head import PlainHead, PlainHeads
 from node.http.produce import PartitionProduce, Wanted, document, timeout_of
 
@@ -56,8 +57,10 @@ class Express:
         found = self._heads.read(data)
         if found is None:
             return False
-        head, body = found
+        head, begin = found
         context = self._context
+        if head.content_length > context.settings.body_bytes_max:
+            return False
         try:
             partition = context.broker.partition(head.topic, head.partition)
             timeout_s = timeout_of(head.timeout, context)
@@ -66,18 +69,37 @@ class Express:
         if not partition.leads_here:
             return False
         wanted = Wanted(_NO_HEADERS, head.media, head.acks, timeout_s)
-        self._serve(connection, head, partition, wanted, body)
+        held = ExitStack()
+        try:
+            held.enter_context(context.broker.admit_bytes(head.content_length))
+        except FloodmarkError:
+            return False
+        if len(data) - begin == head.content_length:
+            self._serve(connection, head, partition, wanted, data[begin:], held)
+        else:
+            intake = Intake(
+                connection,
+                head.content_length,
+                lambda body: self._serve(connection, head, partition, wanted, body, held),
+                held.close,
+            )
+            intake.add(memoryview(data)[begin:])
+            connection.begin_intake(intake)
         return True
 
     def _serve(
-        self, connection: Connection, head: PlainHead, partition: Partition, wanted: Wanted, body: bytes
+        self,
+        connection: Connection,
+        head: PlainHead,
+        partition: Partition,
+        wanted: Wanted,
+        body: bytes,
+        held: ExitStack,
     ) -> None:
         """By callbacks: a task would cost as much as all that it waits for."""
         started = time.perf_counter()
-        held = ExitStack()
         work: asyncio.Future[Appended]
         try:
-            held.enter_context(self._context.broker.admit_bytes(len(body)))
             work = asyncio.ensure_future(self._produce.store(partition, wanted, body))
         except Exception as error:  # noqa: BLE001  -- answered like what fails later
             work = asyncio.get_running_loop().create_future()

@@ -16,8 +16,6 @@ from node.http.media import Media, body_media
 from node.http.query import acks_of, duration_s
 
 _HEAD_BYTES_MAX: Final = 1024
-_LENGTH_MAX: Final = 64 << 10
-"""What is larger costs more than its head does, and does not come in one piece."""
 _KNOWN_MAX: Final = 1024
 
 _REQUEST = re.compile(
@@ -25,7 +23,7 @@ _REQUEST = re.compile(
     rb"(?:\?([A-Za-z0-9=&]{0,100}))? HTTP/1\.1"
 )
 _HEADER = re.compile(rb"([A-Za-z-]{1,40}):[ \t]*([!-~](?:[ -~]*[!-~])?)[ \t]*")
-_LENGTH = re.compile(rb"[0-9]{1,7}")
+_LENGTH = re.compile(rb"[0-9]{1,8}")
 _IGNORED: Final = frozenset({b"host", b"accept", b"accept-encoding", b"user-agent"})
 _TAKEN: Final = _IGNORED | {b"content-length", b"content-type", b"connection"}
 
@@ -48,8 +46,8 @@ class PlainHeads:
     def __init__(self) -> None:
         self._known: dict[bytes, PlainHead] = {}
 
-    def read(self, data: bytes) -> tuple[PlainHead, bytes] | None:
-        """Head and body, when ``data`` is exactly one plain request; else None."""
+    def read(self, data: bytes) -> tuple[PlainHead, int] | None:
+        """The head and where the body begins, when ``data`` is one plain request, whole or not; else None."""
         if not data.startswith(b"POST /v1/topics/"):
             return None
         end = data.find(b"\r\n\r\n", 0, _HEAD_BYTES_MAX)
@@ -64,8 +62,7 @@ class PlainHeads:
             if len(self._known) >= _KNOWN_MAX:
                 self._known.clear()
             self._known[text] = head
-        body = data[end + 4 :]
-        return (head, body) if len(body) == head.content_length else None
+        return (head, end + 4) if len(data) - end - 4 <= head.content_length else None
 
 
 def _parsed(text: bytes) -> PlainHead | None:
@@ -75,7 +72,7 @@ def _parsed(text: bytes) -> PlainHead | None:
     if asked is None or headers is None or headers.get(b"connection", b"keep-alive").lower() != b"keep-alive":
         return None
     length = headers.get(b"content-length", b"")
-    if b"host" not in headers or _LENGTH.fullmatch(length) is None or int(length) > _LENGTH_MAX:
+    if b"host" not in headers or _LENGTH.fullmatch(length) is None:
         return None
     query = _query((asked[4] or b"").decode())
     if query is None:

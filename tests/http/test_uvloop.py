@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import uvloop
+from floodmark import batch as codec
 
 from node.http.limits import HttpLimits
 from tests.http.conftest import Harness, until
@@ -55,6 +56,26 @@ def test_what_comes_while_a_plain_request_is_served_is_answered_behind_it(
             await http.close()
 
     assert uvloop.run(run()) == [0, 1, 2]
+
+
+def test_a_large_body_is_followed_by_other_requests() -> None:
+    """The connection's protocol is changed while its body comes in, and back again, several times."""
+
+    async def run() -> list[bytes]:
+        http = await _with_server(HttpLimits())
+        try:
+            await http.make_topic()
+            reader, writer = await asyncio.open_connection(*http.address)
+            for size in (700_000, 1, 1 << 20, 300_000):
+                writer.write(request(b"%07d" % size * (size // 7) + b"x"))
+            await read_answers(reader, 4)
+            writer.close()
+            return [codec.decode(frame.payload)[0].value for frame in http.cluster.logs["t", 0].frames]
+        finally:
+            await http.close()
+
+    stored = uvloop.run(run())
+    assert stored == [b"%07d" % size * (size // 7) + b"x" for size in (700_000, 1, 1 << 20, 300_000)]
 
 
 def test_a_connection_too_many_is_told_so() -> None:
