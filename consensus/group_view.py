@@ -108,6 +108,10 @@ class GroupView:
         """On a leader: up to where a member is known to have its log."""
         return self.log.durable_index if node == self.node_id else self._parts.replication.match_of(node)
 
+    def keeps_up(self, node: str) -> bool:
+        """On a leader: whether a member has all of its log, or the rest is on its way there."""
+        return node == self.node_id or self._parts.replication.keeps_up(node)
+
     def is_trusted(self, node: str) -> bool:
         """On a leader: whether a member has told it that its votes and acknowledgements count."""
         return self._parts.replication.is_trusted(node)

@@ -132,6 +132,11 @@ class Replication:
         peer = self.peers.get(name)
         return peer.match if peer is not None else 0
 
+    def keeps_up(self, name: str) -> bool:
+        """Whether a member has all of this leader's log, or the rest of it is on its way there."""
+        peer = self.peers.get(name)
+        return peer is not None and not peer.probing and peer.next > self._core.log.last_index
+
     def is_trusted(self, name: str) -> bool:
         """Whether a member has said that its acknowledgements count. It has not on a new leader."""
         peer = self.peers.get(name)

@@ -12,9 +12,6 @@ from node.metadata.group import Metadata
 from node.metadata.state import PartitionEntry, TopicEntry
 from node.partition import Replica
 
-IN_SYNC_LAG_ENTRIES = 1_000
-"""A live follower this close to the leader's end counts as in sync: the rest is under way."""
-
 
 class Views:
     """Reads the replicated metadata and the local replicas; changes nothing."""
@@ -106,12 +103,16 @@ class Views:
 
 
 def in_sync(group: Group, node: str, alive: Collection[str]) -> bool:
-    """Whether ``node`` has what its leader has: exactly known on the leader, elsewhere judged by its link."""
+    """Whether ``node`` has, or is being sent, all that its leader has; not on the leader: judged by its link.
+
+    At most ``GroupOptions.unacknowledged_bytes_max`` are on their way. No count of entries or bytes that may
+    be missing besides would fit all: an entry may be of a hundred bytes or of eight million.
+    """
     if node not in alive or node not in group.membership.voters:
         return False
     if group.role is not Role.LEADER:
         return group.leader is not None
-    return group.match_of(node) >= group.log.last_index - IN_SYNC_LAG_ENTRIES
+    return group.keeps_up(node)
 
 
 def readiness(

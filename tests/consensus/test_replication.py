@@ -61,6 +61,27 @@ def test_nothing_is_sent_twice_while_acknowledgements_are_under_way() -> None:
     assert all(proposal.outcome for proposal in proposals)
 
 
+def test_a_follower_keeps_up_while_all_it_lacks_is_on_its_way() -> None:
+    """However many entries that are; and one that does not take them is soon behind, with few of them."""
+    lone = Lone(options=SMALL)
+    lone.lead()
+    lone.flush()
+    assert not lone.group.keeps_up("b"), "nothing is known of it"
+    lone.ack("b", 3)
+    assert lone.group.keeps_up("a")
+    assert lone.group.keeps_up("b")
+    assert not lone.group.keeps_up("c")
+    behind = 0
+    for number in range(30):
+        proposal = lone.group.propose(FrameKind.COMMAND, b"%3d" % number * 40, append_time=1)
+        lone.group.step()
+        behind += not lone.group.keeps_up("b")
+    assert 0 < behind < 30
+    lone.flush()
+    lone.ack("b", proposal.index + 1)
+    assert lone.group.keeps_up("b")
+
+
 def test_what_is_under_way_to_a_follower_is_bounded() -> None:
     """One that does not acknowledge gets its bound and heartbeats, and the rest once it does."""
     lone = Lone(options=SMALL)

@@ -25,7 +25,7 @@ async def _make_topic(cluster: ProcessCluster) -> Ledger:
 async def _check_everything(cluster: ProcessCluster, ledger: Ledger) -> None:
     """Read back through HTTP; then end all nodes at once and compare what lies on their disks."""
     await ledger.check(cluster.urls)
-    await cluster.wait_in_sync(TOPIC)
+    await cluster.wait_caught_up(TOPIC)
     await cluster.kill(*cluster.children)
     digests: dict[str, set[str]] = {}
     for name in cluster.nodes:

@@ -11,6 +11,7 @@ from typing import Any, Self
 import aiohttp
 
 from local.cluster import LocalCluster
+from node.topic_query import LOCAL_VIEW
 
 
 class ProcessCluster(LocalCluster):
@@ -42,15 +43,25 @@ class ProcessCluster(LocalCluster):
                         problems.append(f"{name}: {answer.status} {await answer.text()}")
             raise AssertionError(f"no node answers GET {path}: {problems}")
 
-    async def wait_in_sync(self, topic: str, *, deadline_s: float = 60) -> None:
-        """Wait until every replica of every partition has all that its leader has."""
-        wanted = set(self.nodes)
+    async def wait_caught_up(self, topic: str, *, deadline_s: float = 60) -> None:
+        """Once nobody writes: wait until every replica knows all that its leader has to be committed."""
         async with asyncio.timeout(deadline_s):
             while True:
-                partitions = (await self.describe(topic))["partitions"]
-                if all(part["leader"] and set(part["in_sync"]) == wanted for part in partitions):
+                ends = {(await self._ends(topic, name)) for name in self.children}
+                if len(ends) == 1 and None not in ends.pop():
                     return
                 await asyncio.sleep(0.1)
+
+    async def _ends(self, topic: str, name: str) -> tuple[int | None, ...]:
+        """The high watermarks of all partitions as one node's own replicas know them."""
+        timeout = aiohttp.ClientTimeout(total=5)
+        url = f"{self.nodes[name].url}/v1/topics/{topic}"
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(url, headers=LOCAL_VIEW) as answer,
+        ):
+            assert answer.status == 200, f"{name}: {answer.status} {await answer.text()}"
+            return tuple(part["high_watermark"] for part in (await answer.json())["partitions"])
 
     @classmethod
     @contextlib.asynccontextmanager
