@@ -22,6 +22,9 @@ class Usage:
     def __sub__(self, other: Self) -> Usage:
         return Usage(self.cpu_s - other.cpu_s, self.written_bytes - other.written_bytes)
 
+    def __mul__(self, part: float) -> Usage:
+        return Usage(self.cpu_s * part, round(self.written_bytes * part))
+
 
 def usage(pids: Iterable[int]) -> Usage:
     """Of these processes and their children."""

@@ -15,6 +15,7 @@ from bench.peers.work import (
     FULL,
     MANY_CALLERS,
     PACED_LATE_MS_MAX,
+    PACED_LEAD_IN_S,
     PACED_RATES,
     PACED_SIZE,
     Job,
@@ -130,8 +131,10 @@ class Session:
             follower.wait_listening()
             wrote = run_worker(self._servers.tools, replace(job, action="pace"))
             came = follower.outcome()
-        both = replace(came, client_cpu_s=came.client_cpu_s + wrote.client_cpu_s)
-        return self._figure("paced", job, both, self._usage() - before)
+        # The lead-in took its part of the processor as well.
+        counted = job.seconds / (PACED_LEAD_IN_S + job.seconds)
+        both = replace(came, client_cpu_s=(came.client_cpu_s + wrote.client_cpu_s) * counted)
+        return self._figure("paced", job, both, (self._usage() - before) * counted)
 
     def _measure(self, work: str, job: Job) -> Iterator[Figure]:
         """One figure, or a note. The others go on: a client that gives up is no reason to know nothing."""

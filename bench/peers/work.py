@@ -13,6 +13,8 @@ FLOOD_RECORDS_MAX = {100: 1_000_000, 1024: 200_000}
 """Batched writing ends after this many records, or when its time is over. These are then read back."""
 PACED_SIZE = 1024
 PACED_TICK_S = 0.001
+PACED_LEAD_IN_S = 1.0
+"""Records of this time come first and are not counted: connections are made, leaders become known."""
 PACED_RATES = (10_000, 5_000, 2_000, 1_000, 500)
 """Records a second; the next one is tried when a system can not keep up."""
 PACED_LATE_MS_MAX = 500.0
@@ -30,7 +32,7 @@ class Scale:
     minutes_max: float
 
 
-FULL = Scale(sizes=(1024, 100), seconds=3.0, rounds=3, minutes_max=25.0)
+FULL = Scale(sizes=(1024, 100), seconds=3.0, rounds=3, minutes_max=40.0)
 QUICK = Scale(sizes=(1024,), seconds=1.0, rounds=1, minutes_max=8.0)
 
 

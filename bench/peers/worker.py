@@ -20,12 +20,13 @@ import uvloop
 from bench.machine import percentile
 from bench.payload import payload
 from bench.peers.clients.protocol import PeerClient
-from bench.peers.work import PACED_TICK_S, Job, Outcome
+from bench.peers.work import PACED_LEAD_IN_S, PACED_TICK_S, Job, Outcome
 
 _CREATE_TIMEOUT_S = 30.0
 _FIRST_RECORD_S = 15.0
 _GRACE_S = 3.0
 _STAMP = struct.Struct("<q")
+_NOT_COUNTED = 0
 
 
 async def main(job: Job) -> Outcome:
@@ -83,18 +84,23 @@ async def _read(client: PeerClient, job: Job) -> Outcome:
 
 
 async def _pace(client: PeerClient, job: Job) -> Outcome:
-    """A burst each tick, however the ones before fare; every record bears the time at which it was due."""
+    """A burst each tick, however the ones before fare; every record bears the time at which it was due.
+
+    Those of the lead-in bear none.
+    """
     burst = round(job.rate * PACED_TICK_S) or 1
     tick_ns = round(burst / job.rate * 1e9)
     rest = payload(job.size)[_STAMP.size :]
     start = time.monotonic_ns()
-    for number in range(job.count // burst):
+    lead_in = round(PACED_LEAD_IN_S * 1e9 / tick_ns)
+    for number in range(lead_in + job.count // burst):
         due = start + number * tick_ns
         if (early := due - time.monotonic_ns()) > 0:
             await asyncio.sleep(early / 1e9)
         else:
             await asyncio.sleep(0)
-        await client.send_soon(job.topic, [_STAMP.pack(due) + rest] * burst)
+        stamp = _STAMP.pack(due if number >= lead_in else _NOT_COUNTED)
+        await client.send_soon(job.topic, [stamp + rest] * burst)
     await client.settle()
     return Outcome(job.count)
 
@@ -103,10 +109,12 @@ async def _follow(client: PeerClient, job: Job) -> Outcome:
     """How late each record comes."""
     latencies: list[float] = []
     try:
-        async with asyncio.timeout(_FIRST_RECORD_S + job.seconds + _GRACE_S):
+        async with asyncio.timeout(_FIRST_RECORD_S + PACED_LEAD_IN_S + job.seconds + _GRACE_S):
             async for value in _told(client.follow(job.topic)):
                 now = time.monotonic_ns()
-                latencies.append((now - _STAMP.unpack_from(value)[0]) / 1e6)
+                (due,) = _STAMP.unpack_from(value)
+                if due != _NOT_COUNTED:
+                    latencies.append((now - due) / 1e6)
                 if len(latencies) == job.count:
                     break
     except TimeoutError:
