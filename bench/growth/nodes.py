@@ -76,6 +76,11 @@ class Nodes:
                 for each in (await client.topics.describe(topic)).partitions
             ]
 
+    async def records(self, topic: str) -> int:
+        """How many the topic's partitions have together."""
+        async with floodmark.Client(self.urls) as client:
+            return sum(each.high_watermark or 0 for each in (await client.topics.describe(topic)).partitions)
+
     async def counters(self) -> dict[str, float]:
         """Sums over the nodes, of what they have counted since they started."""
         found = dict.fromkeys(_COUNTERS.values(), 0.0)

@@ -50,10 +50,9 @@ class Rounds:
         try:
             async with asyncio.timeout(seconds) as bound:
                 await RUNS[axis](self._scale, number, self._take)
-        except _FAILURES:
-            if bound.expired():
-                error = Failed("the time was over")
-            self.note(f"round {number + 1} of {axis}: {error or type(error).__name__}")
+        except _FAILURES as failure:
+            reason = "the time was over" if bound.expired() else str(failure) or type(failure).__name__
+            self.note(f"round {number + 1} of {axis}: {reason}")
         self._tell(f"round {number + 1}  {axis}: {time.monotonic() - begin:.0f} s")
 
     def _take(self, found: Figure | Gauge) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from aiohttp import web
 from bench import document as document_parts
 from bench.growth import __main__ as command
 from bench.growth import derived, document, scaling, table
+from bench.growth.axes import RUNS
 from bench.growth.figures import load, save
 from bench.growth.fits import line
 from bench.growth.load import RECORD_MEDIA, PageReader, Target, connected, posts
@@ -50,6 +52,23 @@ async def test_an_axis_measures_running_nodes_and_leaves_nothing_behind(
 
 def _is_empty(folder: Path) -> bool:
     return not any(folder.iterdir())
+
+
+async def test_an_axis_that_fails_is_noted_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it was is told, and nothing that was measured is lost."""
+
+    async def fails(*_: object) -> None:
+        raise Failed("no room for it")
+
+    async def goes_on(_scale: object, _number: int, take: Callable[[object], None]) -> None:
+        take(figure("nodes", "many", 3))
+
+    monkeypatch.setitem(RUNS, "partitions", fails)
+    monkeypatch.setitem(RUNS, "nodes", goes_on)
+    rounds = Rounds(dataclasses.replace(QUICK, rounds=1), lambda _: None)
+    await rounds.run(["partitions", "nodes"])
+    assert rounds.notes == ["round 1 of partitions: no room for it"]
+    assert len(rounds.figures) == 1
 
 
 async def test_time_that_is_over_is_noted_and_cuts_off_the_axis() -> None:
