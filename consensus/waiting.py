@@ -10,7 +10,7 @@ from floodmark.errors import OutcomeUnknown, Unavailable
 
 from consensus.deadlines import after
 from consensus.host_types import Waiters
-from consensus.types import Barrier, NotStored, Proposal, Stored
+from consensus.types import Barrier, NotStored, Proposal, Stored, Unknown
 
 T = TypeVar("T")
 
@@ -23,10 +23,19 @@ async def stored(proposal: Proposal, *, deadline_s: float) -> Stored:
     outcome = await _first(proposal.add_done_callback, deadline_s)
     if isinstance(outcome, Stored):
         return outcome
+    raise unknown(f"no answer within {deadline_s:g} s") if outcome is None else failure(outcome)
+
+
+def failure(outcome: NotStored | Unknown) -> Unavailable | OutcomeUnknown:
+    """The error that an outcome other than ``Stored`` is told as."""
     if isinstance(outcome, NotStored):
-        raise Unavailable(f"not stored: {outcome.reason}")
-    reason = outcome.reason if outcome is not None else f"no answer within {deadline_s:g} s"
-    raise OutcomeUnknown(f"it may or may not have been stored: {reason}")
+        return Unavailable(f"not stored: {outcome.reason}")
+    return unknown(outcome.reason)
+
+
+def unknown(reason: str) -> OutcomeUnknown:
+    """The error where nobody knows whether it is stored."""
+    return OutcomeUnknown(f"it may or may not have been stored: {reason}")
 
 
 async def confirmed(barrier: Barrier, *, deadline_s: float) -> int:

@@ -21,11 +21,12 @@ from typing import Any, Final, TypeVar
 
 from floodmark import batch as codec
 from floodmark.batch import BatchHeader
-from floodmark.errors import FloodmarkError, OutcomeUnknown, Unavailable
+from floodmark.errors import FloodmarkError, Unavailable
 from floodmark.record import Record
 
+from consensus import waiting
 from consensus.deadlines import Deadline, after
-from consensus.types import NotStored, Outcome, Proposal, Stored
+from consensus.types import Outcome, Proposal, Stored
 
 SHARE_BYTES_MAX: Final = 64 << 10
 """A request above this has a batch of its own."""
@@ -150,7 +151,7 @@ class Coalescer:
                 offset += len(share.records)
         else:
             for share in shares:
-                share.failed(_told(outcome))
+                share.failed(waiting.failure(outcome))
 
     def _expect(self, count: int) -> None:
         """So many are answered now."""
@@ -172,15 +173,4 @@ class Coalescer:
             self._waiting_bytes -= share.size
             share.failed(Unavailable(f"not stored: it did not leave within {timeout_s:g} s"))
         else:
-            share.failed(_unknown(f"no answer within {timeout_s:g} s"))
-
-
-def _told(outcome: Outcome) -> FloodmarkError:
-    assert not isinstance(outcome, Stored), "an outcome that is no success"
-    if isinstance(outcome, NotStored):
-        return Unavailable(f"not stored: {outcome.reason}")
-    return _unknown(outcome.reason)
-
-
-def _unknown(reason: str) -> OutcomeUnknown:
-    return OutcomeUnknown(f"it may or may not have been stored: {reason}")
+            share.failed(waiting.unknown(f"no answer within {timeout_s:g} s"))

@@ -103,16 +103,23 @@ def _connections(results: Results) -> Iterator[str]:
         )
 
 
+def _gauges(results: Results, axis: str, *wanted: tuple[str, str, str]) -> Iterator[str]:
+    """Gauges as (name, format, title), each from its lowest to its highest."""
+    for name, unit, title in wanted:
+        found = results.gauge(axis, name)
+        if found:
+            yield f"{title}: {_range(found, unit)}."
+
+
 def _log_size(results: Results) -> Iterator[str]:
-    for name, unit, title in (
+    yield from _gauges(
+        results,
+        "log-size",
         ("start_s", "{:.2f} s", "Start until ready, with nothing in the page cache"),
         ("first_page_start_ms", "{:.1f} ms", "First page from the start, from disk"),
         ("first_page_middle_ms", "{:.1f} ms", "First page from the middle, from disk"),
         ("rss_mb", "{:.0f} MB", "Memory of the node"),
-    ):
-        found = results.gauge("log-size", name)
-        if found:
-            yield f"{title}: {_range(found, unit)}."
+    )
     for series in ("one", "many", "fill"):
         rates = results.over("log-size", series, lambda each: each.megabytes_s)
         if len(rates) > 1:
@@ -164,15 +171,14 @@ def _nodes(results: Results) -> Iterator[str]:
 
 
 def _metadata(results: Results) -> Iterator[str]:
-    for name, unit, title in (
+    yield from _gauges(
+        results,
+        "metadata",
         ("cluster_partitions", "{:,.0f}", "Partitions in the cluster"),
         ("walk_ms", "{:.2f} ms", "One walk over all of them"),
         ("snapshot_mb", "{:.2f} MB", "A checkpoint of the metadata"),
         ("place_ms", "{:.0f} ms", "Placing a topic of 1,000 more partitions"),
-    ):
-        found = results.gauge("metadata", name)
-        if found:
-            yield f"{title}: {_range(found, unit)}."
+    )
 
 
 _OF: Final[Mapping[str, Callable[[Results], Iterator[str]]]] = {

@@ -80,27 +80,23 @@ class HttpContext:
 
     async def topic(self, name: str) -> TopicInfo:
         """The topic, giving this node the chance to learn of one that was made a moment ago elsewhere."""
-        try:
-            return self.broker.topic(name)
-        except UnknownTopic:
-            await self.broker.catch_up(timeout_s=_CATCH_UP_S)
-            return self.broker.topic(name)
+        return await self._once_known(lambda: self.broker.topic(name))
 
     async def topic_limits(self, name: str) -> TopicLimits:
         """What the topic allows, as above."""
-        try:
-            return self.broker.topic_limits(name)
-        except UnknownTopic:
-            await self.broker.catch_up(timeout_s=_CATCH_UP_S)
-            return self.broker.topic_limits(name)
+        return await self._once_known(lambda: self.broker.topic_limits(name))
 
     async def partition(self, topic: str, number: int) -> Partition:
         """The partition, as above."""
+        return await self._once_known(lambda: self.broker.partition(topic, number))
+
+    async def _once_known(self, ask: Callable[[], T]) -> T:
+        """What the broker says, asked again when it had to catch up with the metadata first."""
         try:
-            return self.broker.partition(topic, number)
+            return ask()
         except (UnknownTopic, UnknownPartition):
             await self.broker.catch_up(timeout_s=_CATCH_UP_S)
-            return self.broker.partition(topic, number)
+            return ask()
 
     @contextmanager
     def task_ends_with_connection(self, request: web.Request) -> Iterator[None]:
