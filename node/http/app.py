@@ -46,28 +46,25 @@ def _routes(context: HttpContext, produce: PartitionProduce) -> list[web.RouteDe
     topic = "/v1/topics/{topic}"
     partition = topic + "/partitions/{partition}"
 
-    def get(path: str, handler: object) -> web.RouteDef:
-        return web.get(path, handler, allow_head=False)  # type: ignore[arg-type]
-
     # The first match is taken, so what is asked most stands first.
     return [
         web.post(f"{partition}/records", produce.post),
-        get(f"{partition}/records", fetch.get),
+        web.get(f"{partition}/records", fetch.get),
         web.post(f"{topic}/records", produce_topic.post),
-        get(f"{topic}/records", fetch_topic.get),
-        get(f"{partition}/tail", fetch.tail),
-        get(topic, topics.get),
+        web.get(f"{topic}/records", fetch_topic.get),
+        web.get(f"{partition}/tail", fetch.tail),
+        web.get(topic, topics.get),
         web.put(topic, topics.put),
         web.patch(topic, topics.patch),
         web.delete(topic, topics.delete),
-        get("/v1/topics", topics.list),
-        get("/v1/cluster", cluster.cluster),
-        get("/v1/nodes", cluster.nodes),
-        get("/healthz", cluster.healthz),
-        get("/readyz", cluster.readyz),
-        get("/metrics", cluster.metrics),
-        get("/openapi.json", cluster.openapi),
-        get("/", cluster.index),
+        web.get("/v1/topics", topics.list),
+        web.get("/v1/cluster", cluster.cluster),
+        web.get("/v1/nodes", cluster.nodes),
+        web.get("/healthz", cluster.healthz),
+        web.get("/readyz", cluster.readyz),
+        web.get("/metrics", cluster.metrics),
+        web.get("/openapi.json", cluster.openapi),
+        web.get("/", cluster.index),
     ]
 
 

@@ -34,12 +34,19 @@ async def stream(
     wait_s: float,
     follow: bool,
 ) -> web.StreamResponse:
-    """Everything from the reader's positions on; without ``follow`` only up to what is there now."""
+    """Everything from the reader's positions on; without ``follow`` only up to what is there now.
+
+    ``HEAD`` gets the head of the answer and nothing is read.
+    """
+    emitter = _Emitter(context, request, reader, media)
+    if request.method == "HEAD":
+        await emitter.begin(headers)
+        await emitter.answer.write_eof()
+        return emitter.answer
     with context.task_ends_with_connection(request):
         await reader.pin()
         if not follow:
             reader.ends = {}
-        emitter = _Emitter(context, request, reader, media)
         first = await context.unless_draining(
             reader.read(max_bytes=context.settings.stream_bytes, max_records=max_records, wait_s=0)
         )

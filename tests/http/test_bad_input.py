@@ -293,4 +293,4 @@ async def test_a_method_override_is_ignored(http: Harness) -> None:
     assert (await http.call("GET", "/v1/topics/t?_method=DELETE")).status == 400
     assert (await http.call("GET", "/v1/topics/t")).status == 200
     refused = await http.call("POST", "/v1/topics/t", headers=headers)
-    assert (refused.status, refused.headers["Allow"]) == (405, "DELETE, GET, PATCH, PUT")
+    assert (refused.status, refused.headers["Allow"]) == (405, "DELETE, GET, HEAD, PATCH, PUT")

@@ -20,7 +20,7 @@ from tests.http.memory_broker import MemoryCluster
 
 
 def test_openapi_describes_the_routes_and_nothing_else() -> None:
-    """Path by path, method by method, parameter by parameter of the path."""
+    """Path by path, method by method, parameter by parameter of the path. HEAD is there wherever GET is."""
     app = create_app(MemoryCluster().brokers["n1"], HttpLimits())
     routed = {
         (route.resource.canonical, route.method.lower())
@@ -29,7 +29,7 @@ def test_openapi_describes_the_routes_and_nothing_else() -> None:
     }
     paths = openapi.document(HttpLimits())["paths"]
     described = {(path, method) for path, methods in paths.items() for method in methods}
-    assert routed == described
+    assert routed == described | {(path, "head") for path, method in described if method == "get"}
     for path, methods in paths.items():
         for operation in methods.values():
             named = {item["name"] for item in operation["parameters"] if item["in"] == "path"}
@@ -113,7 +113,11 @@ async def test_what_is_not_there_is_a_problem_document(http: Harness) -> None:
     missing = await http.call("GET", "/v2")
     assert (missing.status, missing.json["code"]) == (404, "not_found")
     method = await http.call("POST", "/v1/cluster")
-    assert (method.status, method.json["code"], method.headers["Allow"]) == (405, "method_not_allowed", "GET")
+    assert (method.status, method.json["code"], method.headers["Allow"]) == (
+        405,
+        "method_not_allowed",
+        "GET, HEAD",
+    )
     assert missing.headers["Request-Id"] == missing.json["request_id"]
 
 
