@@ -42,7 +42,7 @@ class HostHooks:
     """A write and fsync took this long."""
     on_hello: Callable[[str, str], bool] = lambda _peer, _incarnation: True
     announce: Callable[[str], bytes] = lambda _peer: b""
-    on_announcement: Callable[[str, bytes], None] = lambda _peer, _announcement: None
+    on_announcement: Callable[[str, bytes], bool] = lambda _peer, _announcement: True
 
 
 class Waiters:

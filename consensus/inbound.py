@@ -166,8 +166,9 @@ class IncomingLink(asyncio.BufferedProtocol):
         self._deadline.cancel()
         self._reader = PacketReader()
         self._peer = self._listener.peer(self.claim.node_id)
+        if not hooks.on_announcement(self.claim.node_id, self.claim.announcement):
+            raise HandshakeFailed("what it said of itself could not be kept")
         self._transport.write(welcome)
-        hooks.on_announcement(self.claim.node_id, self.claim.announcement)
         self._listener.heard(self._peer)
 
     def _take(self, packets: list[Packet], count: int) -> None:

@@ -59,8 +59,9 @@ class LinkHooks:
     """An authenticated peer and its incarnation: False refuses it."""
     announce: Callable[[str], bytes] = lambda _peer: b""
     """What to say of ourselves to a peer, at most 512 bytes."""
-    on_announcement: Callable[[str, bytes], None] = lambda _peer, _announcement: None
-    """What an authenticated peer says of itself, before its first message is delivered."""
+    on_announcement: Callable[[str, bytes], bool] = lambda _peer, _announcement: True
+    """What an authenticated peer says of itself, before its first message is delivered. False when it can
+    not be kept now: the connection is given up, and made again like any that fails."""
 
 
 @dataclass(slots=True, eq=False)

@@ -119,7 +119,9 @@ class OutgoingLink:
         if not context.hooks.on_hello(peer, claim.incarnation):
             connection.abort()
             raise HandshakeFailed(f"incarnation {claim.incarnation} of {peer} is not welcome")
-        context.hooks.on_announcement(peer, claim.announcement)
+        if not context.hooks.on_announcement(peer, claim.announcement):
+            connection.abort()
+            raise HandshakeFailed(f"what {peer} said of itself could not be kept")
         return connection
 
     def queue_full(self) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import msgspec
 import structlog
 
-from node.identity import NodeIdentity, Standing
+from node.identity import IdentityProblem, NodeIdentity, Standing
 from node.metadata.commands import RegisterNode
 from node.metadata.state import MetadataState
 from node.registry import Registry
@@ -69,17 +69,21 @@ class Presence:
         mine = self.nodes[self._identity.node_id]
         return _ENCODER.encode(msgspec.structs.replace(mine, known_as=self._registry.peers.get(peer, "")))
 
-    def heard(self, peer: str, raw: bytes) -> None:
-        """What an authenticated peer says of itself."""
+    def heard(self, peer: str, raw: bytes) -> bool:
+        """What an authenticated peer says of itself; False when the disk does not take it."""
         try:
             said = _DECODER.decode(raw)
         except msgspec.DecodeError as error:
             _log.warning("announcement_not_understood", peer=peer, reason=str(error))
-            return
+            return True
         if said.node_id != peer:
             _log.warning("announcement_of_another_node", peer=peer, claimed=said.node_id)
-            return
-        self._registry.met(peer, said.incarnation)
+            return True
+        try:
+            self._registry.met(peer, said.incarnation)
+        except IdentityProblem as error:
+            _log.error("peer_not_registered", peer=peer, reason=str(error))
+            return False
         self._unheard.discard(peer)
         if self.standing is Standing.NEW and said.known_as not in ("", self._identity.incarnation):
             _log.error(
@@ -93,6 +97,7 @@ class Presence:
         if self.nodes.get(peer) != lasting:
             self.nodes[peer] = lasting
             self.on_change()
+        return True
 
     @property
     def unheard(self) -> list[str]:

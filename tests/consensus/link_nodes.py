@@ -31,6 +31,7 @@ class LinkNode:
         self.announcements: list[tuple[str, bytes]] = []
         self.hellos: list[tuple[str, str]] = []
         self.welcome: Callable[[str, str], bool] = lambda _peer, _incarnation: True
+        self.keeps_announcements = True
         self.address = ("", 0)
         self._changed = asyncio.Event()
         hooks = LinkHooks(
@@ -41,7 +42,7 @@ class LinkNode:
             peer_heard=lambda peer: self._event("heard", peer),
             on_hello=self._hello,
             announce=lambda peer: f"{node_id} to {peer}".encode(),
-            on_announcement=lambda peer, said: self.announcements.append((peer, said)),
+            on_announcement=self._announced,
         )
         self.links = PeerLinks(Identity(node_id=node_id, **fields), hooks, options)
 
@@ -69,6 +70,11 @@ class LinkNode:
         self.hellos.append((peer, incarnation))
         self._changed.set()
         return self.welcome(peer, incarnation)
+
+    def _announced(self, peer: str, said: bytes) -> bool:
+        self.announcements.append((peer, said))
+        self._changed.set()
+        return self.keeps_announcements
 
     def _deliver(self, peer: str, header: memoryview, body: memoryview) -> None:
         self.packets += 1

@@ -208,6 +208,21 @@ async def test_announcements_arrive_on_both_sides_before_any_message():
 
 
 @on_both_loops
+async def test_what_a_peer_says_and_can_not_be_kept_is_heard_again():
+    """A full disk at the first handshake keeps nobody out for good: the links are made once it has room."""
+    a, b = LinkNode("a"), LinkNode("b")
+    a.keeps_announcements = False
+    async with running(a, b):
+        a.links.dial("b", *b.address)
+        b.links.dial("a", *a.address)
+        await a.until(lambda: len(a.announcements) >= 6)
+        assert not a.links.connected("b")
+        assert not b.links.connected("a")
+        a.keeps_announcements = True
+        await asyncio.gather(a.until_up("b"), b.until_up("a"))
+
+
+@on_both_loops
 async def test_a_forgotten_peer_is_neither_dialled_nor_kept():
     """A node that left the cluster leaves nothing behind."""
     async with joined() as (a, _):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,24 @@ def test_a_new_cluster_decides_once_everybody_was_heard(tmp_path: Path) -> None:
     assert n1.presence.decided.is_set()
     assert n1.presence.standing is Standing.MEMBER
     assert n2.presence.standing is Standing.NEW
+
+
+def test_a_disk_that_takes_nothing_puts_a_peer_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is believed that a restart would forget; said again when there is room, it counts."""
+    n1, n2 = Member(tmp_path / "n1", "n1", ["n1", "n2"]), Member(tmp_path / "n2", "n2", ["n1", "n2"])
+    said = n2.presence.announce("n1")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as harm:
+        harm.setattr("node.registry.write_all", full)
+        assert not n1.presence.heard("n2", said)
+    assert not n1.presence.decided.is_set()
+    assert (n1.registry.peers, n1.presence.unheard, n1.changes) == ({}, ["n2"], 0)
+    assert n1.presence.heard("n2", said)
+    assert n1.presence.decided.is_set()
+    assert list(Registry(FS, str(tmp_path / "n1")).peers) == ["n2"]
 
 
 def test_one_node_alone_decides_at_once(tmp_path: Path) -> None:
