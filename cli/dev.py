@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shlex
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
+from floodmark.errors import FloodmarkError
 from rich.console import Console
 
 from cli import profile_store
-from cli.dev_overview import print_overview
+from cli.dev_overview import kill_lines, print_overview
 from cli.exits import Failure
 from cli.flights_load import load_flights
 from cli.session import debug_option, run, talk
 from cli.terminal import own_terminal
-from local.children import STOP_TIMEOUT_S, Child, first_to_end, start_child, stop_children
+from local.children import STOP_TIMEOUT_S
 from local.folder import LocalFolder, LocalNode
-from local.readiness import wait_ready
+from local.keeper import Keeper
+from local.restarts import Restarts
 
 _PROFILE = "dev"
 
@@ -31,6 +35,7 @@ class _Plan:
     """What to do once the nodes serve."""
 
     nodes: Sequence[LocalNode]
+    restarts: Restarts
     flights: Path | None
     select_profile: bool
 
@@ -54,6 +59,16 @@ class _Plan:
     metavar="FILE",
     help="Load this file of flights into topic 'flights' and read it back.",
 )
+@click.option(
+    "--restart-after",
+    "restart_after_s",
+    type=click.FloatRange(min=0.1),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="A node that ended by itself is started again after this time.",
+)
+@click.option("--no-restart", is_flag=True, help="A node that ended by itself stays away.")
 @click.option("--profile/--no-profile", "select_profile", default=True, help="Select the profile 'dev'.")
 @click.option(
     "--take-terminal", is_flag=True, help="Let Ctrl-C reach only this command, not who started it, as make."
@@ -66,6 +81,8 @@ def dev(
     temp: bool,
     http_port: int,
     peer_port: int,
+    restart_after_s: float,
+    no_restart: bool,
     flights: Path | None,
     select_profile: bool,
     take_terminal: bool,
@@ -73,11 +90,16 @@ def dev(
     """Start a local cluster and stay until Ctrl-C.
 
     The nodes listen on loopback only, on the ports from --http-port on, or the next ones that are free.
+
+    Kill one and watch: the others go on, and after --restart-after it is started again. Each time that it
+    ends before it is ready doubles this time, up to a minute; after five such times in a row it is left
+    alone. A node that ends before all have been ready once ends the command.
     """
+    restarts = Restarts(None if no_restart else restart_after_s)
     with own_terminal() if take_terminal else contextlib.nullcontext(), _folder(data, temp=temp) as folder:
         count = folder.node_count(nodes)
         chosen = folder.write_settings(count, http_port=http_port, peer_port=peer_port)
-        run(_run_cluster(_Plan(chosen, flights, select_profile), folder.path))
+        run(_run_cluster(_Plan(chosen, restarts, flights, select_profile), folder.path))
 
 
 @contextlib.contextmanager
@@ -93,51 +115,50 @@ async def _run_cluster(plan: _Plan, path: Path) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    children: list[Child] = []
+    keeper = Keeper(plan.nodes, plan.restarts, tell=talk, by_hand=_start_command())
     tasks: list[asyncio.Task[object]] = []
     try:
         talk(f"starting {len(plan.nodes)} nodes; data and logs in {path}")
-        for node in plan.nodes:
-            child = await start_child(node.name, config=node.config, log=node.log)
-            children.append(child)  # one by one: each that runs must be stopped if the next one fails
-        stopping: asyncio.Task[object] = asyncio.create_task(stop.wait())
-        dying: asyncio.Task[object] = asyncio.create_task(first_to_end(children))
-        serving: asyncio.Task[object] = asyncio.create_task(_serve(plan))
-        tasks += [stopping, dying, serving]
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if stopping.done():
+        await keeper.start()
+        tasks += [asyncio.create_task(work) for work in (stop.wait(), keeper.keep(), _serve(plan, keeper))]
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if stop.is_set():
             talk("stopping ...")
-        elif dying.done():
-            raise _death(children)
         else:
-            serving.result()
+            await ended.pop()
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for child in await stop_children(children):
+        for child in await keeper.stop():
             talk(f"warning: {child.name} did not stop within {STOP_TIMEOUT_S:.0f} s: killed; see {child.log}")
     talk("stopped")
 
 
-def _death(children: Sequence[Child]) -> Failure:
-    dead = next(child for child in children if child.process.returncode is not None)
-    talk(f"the last lines of {dead.log}:\n{dead.last_lines()}")
-    return Failure(f"node {dead.name} ended by itself, with exit code {dead.process.returncode}")
-
-
-async def _serve(plan: _Plan) -> None:
+async def _serve(plan: _Plan, keeper: Keeper) -> None:
     """All that happens while the nodes run."""
     with Console(stderr=True).status("waiting until all nodes are ready"):
-        await wait_ready(plan.nodes)
-    talk(f"ready: {'  '.join(f'{node.name} {node.url}' for node in plan.nodes)}")
+        await keeper.wait_ready()
+    pids = keeper.pids
+    talk(f"ready: {'  '.join(f'{node.name} {node.url} (pid {pids[node.name]})' for node in plan.nodes)}")
     if plan.select_profile:
         _select_profile(plan.nodes[0].url)
     if plan.flights is not None:
-        await load_flights(plan.nodes[0].url, plan.flights, nodes=len(plan.nodes))
-    await print_overview(plan.nodes)
+        await load_flights([node.url for node in plan.nodes], plan.flights)
+    try:
+        await print_overview(plan.nodes)
+    except FloodmarkError as error:  # Nodes may come and go from now on.
+        talk(f"no overview: {error.detail}")
+    click.echo(kill_lines(plan.nodes, keeper.pids, plan.restarts))
     talk("Ctrl-C stops the cluster")
     await asyncio.Event().wait()
+
+
+def _start_command() -> str:
+    """What starts a node by hand in this installation."""
+    called = Path(sys.argv[0])
+    ours = [sys.argv[0]] if called.name == "floodmark" else [sys.executable, "-P", "-m", "cli.main"]
+    return shlex.join([*ours, "start"])
 
 
 def _select_profile(url: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import click
 
@@ -11,6 +11,10 @@ from cli.api import Api, Document, all_topics
 from cli.cluster import leaders_of
 from cli.flights import TOPIC as FLIGHTS
 from local.folder import LocalNode
+from local.restarts import Restarts
+
+_LOSES_NONE_MAX = 2
+"""A cluster of up to so many nodes has no majority without one of them."""
 
 
 async def print_overview(nodes: Sequence[LocalNode]) -> None:
@@ -27,6 +31,18 @@ async def print_overview(nodes: Sequence[LocalNode]) -> None:
     for line in curl_lines([node.url for node in nodes], flights_partition=_fullest(leaders, FLIGHTS)):
         click.echo(f"  {line}")
     click.echo()
+
+
+def kill_lines(nodes: Sequence[LocalNode], pids: Mapping[str, int], restarts: Restarts) -> str:
+    """How to lose a node, and what happens then."""
+    victim = nodes[1 % len(nodes)].name  # Not the first, which other commands talk to.
+    others = "the others go on" if len(nodes) > _LOSES_NONE_MAX else "nothing is acknowledged without it"
+    back = (
+        "you start it again"
+        if restarts.after_s is None
+        else f"it is started again {restarts.after_s:g} s later"
+    )
+    return f"lose a node; {others}, and {back}:\n\n  kill -9 {pids[victim]}    # {victim}\n"
 
 
 def _fullest(leaders: Sequence[Document], topic: str) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -18,11 +19,14 @@ from cli.session import talk
 _REPLICAS = 3
 
 
-async def load_flights(url: str, path: Path, *, nodes: int) -> None:
-    """Make the topic hold every flight of the file, in order; raises ``Failure`` when it does not."""
+async def load_flights(urls: Sequence[str], path: Path) -> None:
+    """Make the topic hold every flight of the file, in order; raises ``Failure`` when it does not.
+
+    ``urls``: all nodes.
+    """
     records = read_flights(path)
-    async with Client(url) as client:
-        await client.topics.ensure(TOPIC, partitions=PARTITIONS, replication_factor=min(_REPLICAS, nodes))
+    async with Client(list(urls)) as client:
+        await client.topics.ensure(TOPIC, partitions=PARTITIONS, replication_factor=min(_REPLICAS, len(urls)))
         held = await _read_back(client, records, "looking for flights")
         held.require_in_order()
         missing = list(held.missing(records))

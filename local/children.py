@@ -1,4 +1,4 @@
-"""Node processes of a local cluster: start them, notice when one dies, and stop them all.
+"""Node processes of a local cluster: start them, and stop them all.
 
 A child must not outlive this process, however it ends: each holds the reading end of a pipe as its stdin
 and stops when that ends (``start --stop-with-stdin``), which the operating system sees to.
@@ -33,6 +33,11 @@ class Child:
     log: Path
     process: asyncio.subprocess.Process
 
+    @property
+    def runs(self) -> bool:
+        """Whether it has not ended."""
+        return self.process.returncode is None
+
     def last_lines(self) -> str:
         """The end of the log, to show why a node died."""
         with self.log.open(encoding="utf-8", errors="replace") as lines:
@@ -56,17 +61,6 @@ async def start_child(name: str, *, config: Path, log: Path) -> Child:
     return Child(name, log, process)
 
 
-async def first_to_end(children: Sequence[Child]) -> Child:
-    """Wait until any child ends by itself."""
-    waits = {asyncio.ensure_future(child.process.wait()): child for child in children}
-    try:
-        done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        return waits[done.pop()]
-    finally:
-        for wait in waits:
-            wait.cancel()
-
-
 async def stop_children(children: Sequence[Child]) -> list[Child]:
     """SIGTERM to all that still run; SIGKILL to those that take too long, which are returned."""
     for child in children:
@@ -82,6 +76,6 @@ async def stop_children(children: Sequence[Child]) -> list[Child]:
 
 
 def _signal(child: Child, number: signal.Signals) -> None:
-    if child.process.returncode is None:
+    if child.runs:
         with contextlib.suppress(ProcessLookupError):
             child.process.send_signal(number)

@@ -4,7 +4,8 @@ LocalClusterError
 ├── FolderInUse      another local cluster runs on the folder
 ├── OtherSize        the folder holds a cluster of another number of nodes
 ├── NoFreePorts      too few ports from the wanted one on
-└── NotReady         nodes do not serve in time
+├── NotReady         nodes do not serve in time
+└── NodesEnded       nodes ended by themselves
 """
 
 from __future__ import annotations
@@ -32,3 +33,7 @@ class NoFreePorts(LocalClusterError):
 
 class NotReady(LocalClusterError):
     """Nodes do not serve in time; the text has what each lacked."""
+
+
+class NodesEnded(LocalClusterError):
+    """Nodes ended by themselves, and are not started again; the text says how."""

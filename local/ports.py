@@ -18,13 +18,13 @@ def pick_ports(count: int, *, first: int, besides: Collection[int] = ()) -> list
     while len(found) < count:
         if port > _PORT_MAX:
             raise NoFreePorts(f"no {count} free ports from {first} on")
-        if port not in besides and _is_free(port):
+        if port not in besides and is_free(port):
             found.append(port)
         port += 1
     return found
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
     """Whether a server could listen here now, on loopback and on every other address.
 
     The wildcard is tried as well: whoever holds it would answer where our node does not.

@@ -7,6 +7,7 @@ import contextlib
 import os
 import random
 import re
+import signal
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -52,6 +53,11 @@ class DevProcess:
     def nodes(self) -> list[psutil.Process]:
         """The node processes."""
         return psutil.Process(self.process.pid).children()
+
+    def kill(self, name: str) -> None:
+        """kill -9 the process that it said to be this node's last."""
+        pids = re.findall(rf"^(?:ready:.* )?{name} .*?\(pid (\d+)\)", self.text, re.MULTILINE)
+        os.kill(int(pids[-1]), signal.SIGKILL)
 
     async def floodmark(self, *args: str, stdin: bytes = b"") -> tuple[int, str, str]:
         """Run another command with the same profiles: exit code, stdout, stderr."""

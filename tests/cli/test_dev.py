@@ -69,20 +69,6 @@ async def test_no_node_outlives_a_launcher_that_is_killed(tmp_path: Path) -> Non
         assert gone == [node]
 
 
-async def test_a_node_that_dies_ends_the_cluster_and_is_named(tmp_path: Path) -> None:
-    """Exit code 1, its name, and the last it said; the others are stopped."""
-    async with dev_process(tmp_path) as dev:
-        await dev.says(STARTED)
-        nodes = dev.nodes()
-        victim = next(node for node in nodes if "n2.toml" in " ".join(node.cmdline()))
-        victim.kill()
-        assert await dev.ends() == 1
-        assert "error: node n2 ended by itself, with exit code -9" in dev.text
-        assert "n2.log" in dev.text
-        gone, _ = await asyncio.to_thread(psutil.wait_procs, nodes, timeout=30)
-        assert len(gone) == 3
-
-
 async def test_commands_against_a_real_node(tmp_path: Path) -> None:
     """Every command that talks to a cluster, through the profile that `dev` selected."""
     async with dev_process(tmp_path, "-n", "1") as dev:

@@ -6,7 +6,7 @@ import pytest
 from floodmark import errors
 
 from cli.exits import Failure, guard
-from local.errors import FolderInUse, NoFreePorts, NotReady, OtherSize
+from local.errors import FolderInUse, NodesEnded, NoFreePorts, NotReady, OtherSize
 from tests.cli.conftest import Invoke
 
 
@@ -27,6 +27,7 @@ from tests.cli.conftest import Invoke
         (OtherSize("x", hint="y"), 4),
         (NotReady("x", hint="y"), 5),
         (NoFreePorts("x"), 1),
+        (NodesEnded("x"), 1),
         (FileNotFoundError(2, "No such file or directory", "x"), 1),
         (ZeroDivisionError("x"), 1),
         (KeyboardInterrupt(), 130),

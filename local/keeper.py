@@ -1,0 +1,143 @@
+"""Keeping the nodes of a local cluster running, and saying what becomes of them.
+
+Until all of them have been ready once, the first one that ends is an error: it can not run as it was set up.
+After that a node that ends is started again after a pause, and the others go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from local.children import Child, start_child, stop_children
+from local.errors import NodesEnded, NotReady
+from local.folder import LocalNode
+from local.ports import is_free
+from local.readiness import wait_ready
+from local.restarts import VAIN_STARTS_MAX, Restarts
+
+
+class Keeper:
+    """Start the nodes, ``keep`` them in a task, and in the end cancel that and ``stop`` them.
+
+    ``tell`` is given sentences for a person; ``by_hand`` is what they call to start a node: it takes
+    ``--config FILE``.
+    """
+
+    def __init__(
+        self, nodes: Sequence[LocalNode], restarts: Restarts, *, tell: Callable[[str], None], by_hand: str
+    ) -> None:
+        self._nodes = nodes
+        self._restarts = restarts
+        self._tell = tell
+        self._by_hand = by_hand
+        self._children: dict[str, Child] = {}
+        self._were_ready = False
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The process of each node, also of one that has ended."""
+        return {name: child.process.pid for name, child in self._children.items()}
+
+    async def start(self) -> None:
+        """Start all, one by one: each that runs must be stopped if the next one fails."""
+        for node in self._nodes:
+            await self._start(node)
+
+    async def wait_ready(self) -> None:
+        """Wait until all are ready. Raises ``NotReady``."""
+        await wait_ready(self._nodes)
+        self._were_ready = True
+
+    async def keep(self) -> NoReturn:
+        """Raises ``NodesEnded`` once one has ended before all were ready, or none will be started again."""
+        keeping = [asyncio.create_task(self._keep(node)) for node in self._nodes]
+        try:
+            ends = await asyncio.gather(*keeping)
+        finally:
+            for task in keeping:
+                task.cancel()
+            await asyncio.gather(*keeping, return_exceptions=True)
+        raise NodesEnded(f"no node is left: {'; '.join(ends)}")
+
+    async def stop(self) -> list[Child]:
+        """Stop all that run; those that had to be killed."""
+        return await stop_children(list(self._children.values()))
+
+    async def _start(self, node: LocalNode) -> Child:
+        child = await start_child(node.name, config=node.config, log=node.log)
+        self._children[node.name] = child
+        return child
+
+    async def _keep(self, node: LocalNode) -> str:
+        """Until the node will not be started again: how it ended."""
+        vain_starts = 0
+        while True:
+            child = self._children[node.name]
+            code = await child.process.wait()
+            ended = f"{node.name} {_how(code)}"
+            if not self._were_ready:
+                self._tell_last_lines(child)
+                raise NodesEnded(f"{ended} before the cluster was ready")
+            if code > 0:
+                self._tell_last_lines(child)
+            pause_s = self._restarts.pause_s(vain_starts)
+            self._tell(f"{ended}; {self._others()}; {self._what_next(node, vain_starts, pause_s)}")
+            if pause_s is None:
+                return ended
+            await asyncio.sleep(pause_s)
+            if not is_free(node.http_port):
+                self._tell(f"{node.name} is not started again: its port {node.http_port} is taken")
+                return ended
+            vain_starts = 0 if await self._gets_ready(node) else vain_starts + 1
+
+    async def _gets_ready(self, node: LocalNode) -> bool:
+        """Start it and wait until it is ready; False when it ends before that."""
+        began = time.monotonic()
+        child = await self._start(node)
+        self._tell(f"{node.name} is started again (pid {child.process.pid})")
+        ended = asyncio.create_task(child.process.wait())
+        ready = asyncio.create_task(self._patiently_ready(node))
+        try:
+            await asyncio.wait([ended, ready], return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
+                return False
+            ready.result()
+            self._tell(f"{node.name} is ready again, {time.monotonic() - began:.1f} s after its start")
+            return True
+        finally:
+            ended.cancel()
+            ready.cancel()
+            await asyncio.gather(ended, ready, return_exceptions=True)
+
+    async def _patiently_ready(self, node: LocalNode) -> None:
+        while True:
+            try:
+                return await wait_ready([node])
+            except NotReady as error:  # Perhaps a majority is missing: it has time.
+                self._tell(f"{node.name} runs again, but {error}")
+
+    def _others(self) -> str:
+        running = [name for name, child in self._children.items() if child.runs]
+        majority = len(self._nodes) // 2 + 1
+        if not running:
+            return "no other node runs"
+        go_on = f"{', '.join(running)} go{'' if len(running) > 1 else 'es'} on"
+        return go_on if len(running) >= majority else f"{go_on}, short of a majority ({majority} nodes)"
+
+    def _what_next(self, node: LocalNode, vain_starts: int, pause_s: float | None) -> str:
+        if pause_s is not None:
+            return f"{node.name} is started again in {pause_s:g} s"
+        why = f"after {vain_starts} vain starts it is left alone; " if vain_starts >= VAIN_STARTS_MAX else ""
+        return f"{why}to start {node.name} again: {self._by_hand} --config {node.config}"
+
+    def _tell_last_lines(self, child: Child) -> None:
+        self._tell(f"the last lines of {child.log}:\n{child.last_lines()}")
+
+
+def _how(code: int) -> str:
+    if code < 0:
+        return f"was killed (signal {-code})"
+    return f"ended by itself with exit code {code}" if code else "stopped in order"
