@@ -82,14 +82,16 @@ IOV_MAX = min(1024, os.sysconf("SC_IOV_MAX"))
 
 def write_all(file: File, buffers: Sequence[bytes], position: int) -> int:
     """Write every byte of ``buffers``, however short the single writes are; returns the end position."""
-    queue: list[bytes] = list(buffers)
-    done = 0
-    while done < len(queue):
+    queue = [buffer for buffer in buffers if buffer]
+    end, done = position + sum(map(len, queue)), 0
+    while position < end:
         part = queue[done : done + IOV_MAX]
         written = file.writev(part, position)
         if written <= 0:
             raise OSError(f"a write at byte {position} made no progress")
         position += written
+        if position == end:
+            break
         for buffer in part:
             if written < len(buffer):
                 break

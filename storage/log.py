@@ -44,6 +44,7 @@ class Log(LogReading):
 
     def _take_over(self, recovered: Recovered) -> None:
         self._segments = recovered.segments
+        self._note_base()
         self._lock = self._segments.lock
         self._reader = Reader(self._segments)
         self._mark = SyncedMark(self._fs, self._path)
@@ -57,6 +58,15 @@ class Log(LogReading):
         self.checkpoint_state = checkpoint.state if checkpoint else b""
         self.checkpoint_index = checkpoint.index if checkpoint else self.base_index - 1
         """The last frame that ``checkpoint_state`` covers; base_index - 1 when there is no checkpoint."""
+
+    def _note_base(self) -> None:
+        """These are asked for many times in every commit, and change only with the first segment."""
+        first = self._segments.first.header
+        self.base_index, self.base_term, self.start_offset = (
+            first.base_index,
+            first.base_term,
+            first.base_offset,
+        )
 
     @classmethod
     def open(
@@ -111,10 +121,10 @@ class Log(LogReading):
         """
         with self._io:
             self._check_open()
-            with self._lock:
-                frames = self._tail.slice(self.written_index + 1, self.last_index)
-            if frames:
-                self._guarded("writing", lambda: self._writer.write(frames))
+            if self.written_index < self.last_index:
+                with self._lock:
+                    frames = self._tail.slice(self.written_index + 1, self.last_index)
+                self._guarded("writing", self._writer.write, frames)
             return self.written_index
 
     def fits_in_segment(self, limit: int) -> bool:
@@ -160,7 +170,7 @@ class Log(LogReading):
                 return
             offset, term = self.frame(from_index).first_offset, self.term_at(from_index - 1)
             if from_index <= self.written_index:
-                self._guarded("truncating", lambda: self._cut(from_index, term))
+                self._guarded("truncating", self._cut, from_index, term)
             with self._lock:
                 self._tail.cut(from_index)
                 self.last_index, self.last_term, self.next_offset = from_index - 1, term, offset
@@ -186,7 +196,10 @@ class Log(LogReading):
         with self._io:
             self._check_open()
             covered = min(before_index, self.checkpoint_index + 1)
-            self._guarded("trimming", lambda: retention.trim(self._segments, covered))
+            with self._lock:
+                dropped = retention.take_oldest(self._segments, covered)
+                self._note_base()
+            self._guarded("trimming", retention.remove, self._segments, dropped)
             return self.base_index
 
     def expired_before(self, *, now_ms: int, retention_ms: int | None, retention_bytes: int | None) -> int:
@@ -223,7 +236,7 @@ class Log(LogReading):
                 raise OutOfRange(
                     f"a checkpoint at {index}: durable are {self.base_index} to {self.durable_index}"
                 )
-            self._guarded("saving a checkpoint", lambda: self._save(index, state))
+            self._guarded("saving a checkpoint", self._save, index, state)
             self.checkpoint_state, self.checkpoint_index = state, index
 
     def _checkpoint_at(self, index: int, state: bytes) -> Checkpoint:
@@ -243,12 +256,10 @@ class Log(LogReading):
         self._segments.save_index(active, active.index)
         checkpoints.save(self._fs, self._path, checkpoint)
 
-    def _on_written(self, index: int) -> None:
+    def _on_written(self, last: Frame) -> None:
         """Called by the writer, with the lock held."""
-        frame = self._tail.get(index)
-        assert frame is not None
-        self.written_index, self._written_next_offset = index, frame.next_offset
-        self._tail.evict(index)
+        self.written_index, self._written_next_offset = last.index, last.next_offset
+        self._tail.evict(last.index)
 
     def close(self) -> None:
         """Let go of all files. What was not written and synced is not saved by this."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from floodmark.frame import Frame, FrameKind
 
@@ -15,6 +15,7 @@ from storage.scan import max_timestamp_in
 from storage.segments import Segments
 from storage.tail import Tail
 
+_P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
@@ -23,6 +24,12 @@ class LogReading:
 
     failed: StorageError | None
     """After this nothing is accepted but ``close``."""
+    base_index: int
+    """Index of the first frame that this log may hold."""
+    base_term: int
+    """The term of the entry just before ``base_index``."""
+    start_offset: int
+    """The first offset held, or the next one in an empty log."""
     last_index: int
     last_term: int
     next_offset: int
@@ -40,21 +47,6 @@ class LogReading:
     _written_next_offset: int
 
     @property
-    def base_index(self) -> int:
-        """Index of the first frame that this log may hold."""
-        return self._segments.first.header.base_index
-
-    @property
-    def base_term(self) -> int:
-        """The term of the entry just before ``base_index``."""
-        return self._segments.first.header.base_term
-
-    @property
-    def start_offset(self) -> int:
-        """The first offset held, or the next one in an empty log."""
-        return self._segments.first.header.base_offset
-
-    @property
     def size_bytes(self) -> int:
         """Bytes in segment files."""
         with self._lock:
@@ -62,15 +54,15 @@ class LogReading:
 
     def frame(self, index: int) -> Frame:
         """One frame, from memory or verified from disk. Raises ``OutOfRange`` or ``LogCorrupt``."""
-        self._check_holds(index)
+        self._check_holds(index, index)
         frame = self._tail.get(index)
-        return frame if frame is not None else self._guarded("reading", lambda: self._one(index))
+        return frame if frame is not None else self._guarded("reading", self._one, index)
 
     def term_at(self, index: int) -> int:
         """The term of an entry, base_index - 1 to last_index."""
         if index == self.base_index - 1:
             return self.base_term
-        self._check_holds(index)
+        self._check_holds(index, index)
         frame = self._tail.get(index)
         if frame is not None:
             return frame.term
@@ -80,8 +72,7 @@ class LogReading:
         """Frames first to last, both included, read as they are asked for: bounded memory."""
         if first > last:
             return
-        self._check_holds(first)
-        self._check_holds(last)
+        self._check_holds(first, last)
         while first <= last:
             frame = self._tail.get(first)
             if frame is not None:
@@ -146,15 +137,16 @@ class LogReading:
         if self.failed is not None:
             raise LogClosed(f"the log in {self._path} failed: {self.failed}")
 
-    def _check_holds(self, index: int) -> None:
+    def _check_holds(self, first: int, last: int) -> None:
         self._check_open()
-        if not self.base_index <= index <= self.last_index:
-            raise OutOfRange(f"frame {index}: this log holds {self.base_index} to {self.last_index}")
+        if not self.base_index <= first <= last <= self.last_index:
+            wanted = f"frame {first}" if first == last else f"frames {first} to {last}"
+            raise OutOfRange(f"{wanted}: this log holds {self.base_index} to {self.last_index}")
 
-    def _guarded(self, doing: str, action: Callable[[], _T]) -> _T:
+    def _guarded(self, doing: str, action: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Run something that uses the disk; an error of the operating system closes the log for good."""
         try:
-            return action()
+            return action(*args, **kwargs)
         except OSError as error:
             self.failed = failure_of(error, f"{doing} the log in {self._path}")
             raise self.failed from error

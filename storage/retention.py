@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from storage.segments import Segments
+from storage.segments import Segment, Segments
 
 
-def trim(segments: Segments, before_index: int) -> None:
-    """Remove sealed segments whose frames are all below ``before_index``; durable on return."""
-    if len(segments.all) < 2 or segments.all[1].base_index > before_index:
-        return
+def take_oldest(segments: Segments, before_index: int) -> list[Segment]:
+    """Take sealed segments that lie wholly below ``before_index`` out of the list; with the lock held."""
+    taken = []
     while len(segments.all) > 1 and segments.all[1].base_index <= before_index:
-        with segments.lock:
-            oldest = segments.all.pop(0)
-            segments.forget(oldest)
+        taken.append(segments.all.pop(0))
+        segments.forget(taken[-1])
+    return taken
+
+
+def remove(segments: Segments, taken: list[Segment]) -> None:
+    """Remove the files of segments that ``take_oldest`` took; durable on return."""
+    for segment in taken:
         # From the oldest on, and the filesystem keeps the order: no crash may leave a gap.
-        segments.remove_index(oldest)
-        segments.fs.unlink(oldest.path)
-    segments.fs.sync_folder(segments.folder)
+        segments.remove_index(segment)
+        segments.fs.unlink(segment.path)
+    if taken:
+        segments.fs.sync_folder(segments.folder)
 
 
 def expired_before(

@@ -22,23 +22,22 @@ from storage.sparse_index import SparseIndex
 class Segment:
     """One segment file. ``size`` counts the bytes of its header and of whole, written frames.
 
-    The last segment of a log is the active one; it alone has a resident ``index``.
+    The last segment of a log is the active one; it alone has a resident ``index``, and its ``file`` is kept
+    open once it was used.
     """
 
-    __slots__ = ("header", "index", "latest", "path", "size")
+    __slots__ = ("base_index", "file", "header", "index", "latest", "path", "size")
 
     def __init__(self, header: SegmentHeader, path: str, size: int, index: SparseIndex | None = None) -> None:
         self.header = header
+        self.base_index = header.base_index
+        """Raft index of the first frame."""
         self.path = path
         self.size = size
         self.index = index
+        self.file: File | None = None
         self.latest: tuple[int, int] | None = None
         """Greatest (record timestamp, append time) of a sealed segment, once its index was loaded."""
-
-    @property
-    def base_index(self) -> int:
-        """Raft index of the first frame."""
-        return self.header.base_index
 
     @property
     def index_path(self) -> str:
@@ -91,13 +90,18 @@ class Segments:
 
     def file(self, segment: Segment) -> File:
         """The open file of a segment. Files that fall out of the cache close once nobody uses them."""
+        file = segment.file
+        if file is not None:
+            return file
         with self.lock:
             file = self._files.pop(segment.path, None)
             if file is None:
                 file = self.fs.open(segment.path)
+            if segment.index is not None:
+                segment.file = file
+                return file
             self._files[segment.path] = file
-            # The active segment's file is used most and never first in line for long: one more is kept.
-            while len(self._files) > self.options.open_files_max + 1:
+            while len(self._files) > self.options.open_files_max:
                 self._files.popitem(last=False)
             return file
 
@@ -125,6 +129,13 @@ class Segments:
             return segment.latest
         index = self.index(segment)
         return index.max_timestamp, index.max_append_time
+
+    def seal(self, segment: Segment) -> None:
+        """Nothing is written to the active segment any more; another one takes its place."""
+        with self.lock:
+            assert segment.index is not None, "the active segment's index is in memory"
+            segment.latest = (segment.index.max_timestamp, segment.index.max_append_time)
+            segment.index = segment.file = None
 
     def forget(self, segment: Segment) -> None:
         """Drop what is cached of a segment that is removed."""
@@ -172,6 +183,10 @@ class Segments:
     def close(self) -> None:
         """Close all files."""
         with self.lock:
+            for segment in self.all:
+                if segment.file is not None:
+                    segment.file.close()
+                    segment.file = None
             for file in self._files.values():
                 file.close()
             self._files.clear()

@@ -16,7 +16,6 @@ written in turn; all integers are little-endian.
 from __future__ import annotations
 
 import struct
-from contextlib import suppress
 from typing import Final, NamedTuple
 
 import google_crc32c
@@ -51,8 +50,10 @@ class SyncedMark:
 
     def note(self, mark: Mark) -> None:
         """Remember; failures do not matter."""
-        with suppress(OSError):
+        try:
             self._write(mark)
+        except OSError:
+            return
 
     def lower(self, mark: Mark) -> None:
         """Both copies say ``mark``, durably on return. Raises ``OSError``."""

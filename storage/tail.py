@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Callable
 
 from floodmark.frame import Frame
 
@@ -10,10 +11,12 @@ from floodmark.frame import Frame
 class Tail:
     """Frames ``first`` to ``last`` without a gap; empty when ``first`` is ``last + 1``."""
 
-    __slots__ = ("_bytes", "_bytes_max", "_frames", "first", "last")
+    __slots__ = ("_bytes", "_bytes_max", "_frames", "first", "get", "last")
 
     def __init__(self, last: int, bytes_max: int) -> None:
         self._frames: dict[int, Frame] = {}
+        self.get: Callable[[int], Frame | None] = self._frames.get
+        """The frame with an index, or None when it is not kept."""
         self._bytes = 0
         self._bytes_max = bytes_max
         self.first = last + 1
@@ -24,10 +27,6 @@ class Tail:
         self._frames[frame.index] = frame
         self._bytes += frame.size
         self.last = frame.index
-
-    def get(self, index: int) -> Frame | None:
-        """The frame, or None when it is not kept."""
-        return self._frames.get(index)
 
     def slice(self, first: int, last: int) -> list[Frame]:
         """Frames first to last, both included, all of them kept."""

@@ -17,7 +17,7 @@ from storage.sparse_index import SparseIndex
 class Writer:
     """Appends frames to segment files. Used by one thread at a time; raises ``OSError``."""
 
-    def __init__(self, segments: Segments, last_term: int, on_written: Callable[[int], None]) -> None:
+    def __init__(self, segments: Segments, last_term: int, on_written: Callable[[Frame], None]) -> None:
         self._segments = segments
         self._last_term = last_term
         self._on_written = on_written
@@ -25,9 +25,8 @@ class Writer:
         """Log position up to which all is known durable; goes into the header of every frame."""
 
     def write(self, frames: Sequence[Frame]) -> None:
-        """Hand frames to the operating system; ``on_written(index)`` is called as they get there."""
-        begin = 0
-        room = self._room()
+        """Hand frames to the operating system; ``on_written(last)`` is called as they get there."""
+        begin, room = 0, self._room()
         for number, frame in enumerate(frames):
             if frame.size > room and (number > begin or self._segments.active.size > HEADER_BYTES):
                 self._flush(frames[begin:number])
@@ -86,8 +85,8 @@ class Writer:
                 latest = max_timestamp_in(frame.payload, 0, frame)
                 index.add(frame.index, frame.first_offset, frame.size, latest, frame.append_time)
             active.size = end
-            self._last_term = frames[-1].term
-            self._on_written(frames[-1].index)
+            self._last_term = frame.term
+            self._on_written(frame)
 
     def _roll(self, first: Frame) -> None:
         """Seal the active segment, durably, and begin one that starts with ``first``."""
@@ -100,7 +99,6 @@ class Writer:
         path = create_segment(segments.fs, segments.folder, header)
         index = SparseIndex(first.index, segments.options.index_interval_bytes)
         with segments.lock:
-            sealed.latest = (sealed.index.max_timestamp, sealed.index.max_append_time)
-            sealed.index = None
+            segments.seal(sealed)
             segments.all.append(Segment(header, path, HEADER_BYTES, index))
         self.synced_position = segments.active.end_position

@@ -25,6 +25,7 @@ def test_both_filesystems_answer_alike(tmp_path: Path) -> None:
         fs.mkdir(folder)
         file = fs.open(f"{folder}/x", create=True)
         assert write_all(file, [b"abc", b"", b"defg"], 2) == 9
+        assert write_all(file, [b""], 9) == write_all(file, [], 9) == 9
         assert file.pread(100, 0) == b"\0\0abcdefg"
         assert file.pread(2, 3) == b"bc"
         assert file.pread(5, 50) == b""
