@@ -47,10 +47,10 @@ class DialedConnection(asyncio.BufferedProtocol):
         """What the operating system has not taken yet."""
         return self._transport.get_write_buffer_size() if self._transport else 0
 
-    def write(self, buffers: Sequence[Buffer]) -> None:
-        """Queue the buffers as they are; dropped once the connection is lost."""
+    def write(self, buffers: Sequence[Buffer], size: int) -> None:
+        """Queue the buffers as they are, ``size`` bytes; dropped once the connection is lost."""
         if self._transport is not None:
-            self._written += sum(map(len, buffers))
+            self._written += size
             self._transport.writelines(buffers)
 
     def stuck(self, now: float, late: float, peer: Peer, dead_after_s: float) -> bool:

@@ -86,17 +86,18 @@ class PacketReader:
         self._filled += count
         if self._filled < len(self._large):
             return []
-        packet = _cut(self._large, 0)
+        packet = _cut(self._large, 0, *_lengths(self._large, 0))
         self._large = None
         return [packet]
 
     def _take_small(self) -> list[Packet]:
         packets: list[Packet] = []
         while self._end - self._start >= _PREFIX.size:
-            self._next_size = _checked_size(self._scratch, self._start)
+            header, body = _lengths(self._scratch, self._start)
+            self._next_size = _PREFIX.size + header + body
             if self._next_size > self._end - self._start:
                 return packets
-            packets.append(_cut(self._scratch, self._start))
+            packets.append(_cut(self._scratch, self._start, header, body))
             self._start += self._next_size
         self._next_size = _PREFIX.size
         return packets
@@ -124,16 +125,16 @@ class PacketReader:
         return self._kept[:size]
 
 
-def _checked_size(view: memoryview, start: int) -> int:
+def _lengths(view: memoryview, start: int) -> tuple[int, int]:
+    """Of header and body of the packet that begins at ``start``."""
     header, body = _PREFIX.unpack_from(view, start)
     if header > HEADER_BYTES_MAX or body > BODY_BYTES_MAX:
         raise FramingError(f"a packet claims {header} + {body} bytes, above its cap")
     if header == 0 and body != _BEAT.size:
         raise FramingError("a packet without header is not a beat")
-    return int(_PREFIX.size + header + body)
+    return header, body
 
 
-def _cut(view: memoryview, start: int) -> Packet:
-    header, body = _PREFIX.unpack_from(view, start)
+def _cut(view: memoryview, start: int, header: int, body: int) -> Packet:
     middle = start + _PREFIX.size + header
     return view[start + _PREFIX.size : middle], view[middle : middle + body]

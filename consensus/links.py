@@ -54,6 +54,7 @@ class PeerLinks:
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
         """Listen and begin to beat; the address that was bound (port 0: any free one)."""
+        self._now = asyncio.get_running_loop().time
         address = await self._listener.start(host, port)
         self._schedule_beat()
         return address
@@ -100,13 +101,13 @@ class PeerLinks:
         link = self._outgoing.get(node_id)
         if link is None:
             return
-        for chunk in split(messages):
+        for chunk in split(messages) if len(messages) > 1 else (messages,):
             if link.up:
                 self._send_packet(link, chunk)
             else:
                 link.peer.messages_dropped += len(chunk)
 
-    def _send_packet(self, link: OutgoingLink, messages: list[Routed]) -> None:
+    def _send_packet(self, link: OutgoingLink, messages: Sequence[Routed]) -> None:
         buffers: list[Buffer] = encode_packet(messages)
         header = len(buffers[0])
         body = sum(map(len, buffers)) - header
@@ -130,7 +131,7 @@ class PeerLinks:
         return peer
 
     def _heard(self, peer: Peer) -> None:
-        peer.heard_at = asyncio.get_running_loop().time()
+        peer.heard_at = self._now()
         if peer.silent:
             peer.silent = False
             self._context.hooks.peer_heard(peer.node_id)

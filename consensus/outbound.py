@@ -41,7 +41,7 @@ class OutgoingLink:
             return
         self.peer.packets_sent += 1
         self.peer.bytes_sent += size
-        self._connection.write(buffers)
+        self._connection.write(buffers, size)
 
     def beat(self, now: float, late: float) -> None:
         """Send a beat, and give the connection up when beats do not get through though the peer lives.

@@ -56,6 +56,10 @@ class FrameKind(enum.IntEnum):
     """A command of the metadata state machine."""
 
 
+_KINDS: Final = tuple(FrameKind)
+"""By number: to call the enumeration takes as long as all else about a header."""
+
+
 class Frame(msgspec.Struct, frozen=True, gc=False):
     """One frame. ``payload_crc`` is carried along so that it is computed once, not per replica."""
 
@@ -146,11 +150,11 @@ def decode_header(data: bytes | bytearray | memoryview, position: int = 0) -> Fr
     (magic, crc, length, payload_crc, index, term, offset, time, count, kind, zero, synced) = (
         _HEADER.unpack_from(data, position)
     )
-    if magic != MAGIC or length > PAYLOAD_BYTES_MAX or zero != _RESERVED or kind > FrameKind.COMMAND:
+    if magic != MAGIC or length > PAYLOAD_BYTES_MAX or zero != _RESERVED or kind >= len(_KINDS):
         return None
     if google_crc32c.value(bytes(data[position + 8 : position + HEADER_BYTES])) != crc:
         return None
-    return FrameHeader(length, payload_crc, index, term, offset, time, count, FrameKind(kind), synced)
+    return FrameHeader(length, payload_crc, index, term, offset, time, count, _KINDS[kind], synced)
 
 
 def iterate(data: bytes | bytearray) -> Iterator[Frame]:
