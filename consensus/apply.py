@@ -34,11 +34,11 @@ class Applier:
 
     def advance(self) -> bool:
         """Apply what is due; returns whether anything was."""
+        if not self.is_behind:
+            return False
         core = self._core
         applied = core.applied_index
         target = min(self.target, applied + FRAMES_PER_STEP_MAX)
-        if target <= applied:
-            return False
         for frame in core.log.frames(applied + 1, target):
             kind = frame.kind
             if kind is FrameKind.RECORDS or kind is FrameKind.COMMAND:
@@ -54,4 +54,5 @@ class Applier:
     @property
     def is_behind(self) -> bool:
         """Whether another step is due at once."""
-        return self._core.applied_index < self.target
+        core = self._core
+        return core.applied_index < core.log.durable_index and core.applied_index < core.engine.commit_index

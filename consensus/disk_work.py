@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from consensus.disk_threads import DiskThreads, Done
 from consensus.host_types import Slot
@@ -21,8 +20,7 @@ T = TypeVar("T")
 INLINE_WRITE_BYTES = 128 << 10
 
 
-@dataclass(frozen=True, slots=True)
-class Flushed:
+class Flushed(NamedTuple):
     """What one write and fsync did."""
 
     durable_index: int
@@ -41,30 +39,30 @@ class DiskWork:
         self._wake = wake
         self._on_flush = on_flush
 
-    def flush(self, slot: Slot, *, alone: bool) -> None:
+    def flush(self, slot: Slot, *, alone: bool) -> bool:
         """Write and fsync what the log has buffered, unless a thread works on it already.
+
+        Whether it is done, or failed, and the group is to be stepped for it; else a thread will wake it.
 
         A little is written right here, to the page cache: less work than another hand-over between threads.
         Where the disk is quick, and no other log waits for it (``alone``), so is the fsync.
         """
         if slot.io_running:
-            return
+            return False
         log = slot.group.log
-        if not log.fits_in_segment(INLINE_WRITE_BYTES):
-            self._begin(slot, lambda: _flush(log), lambda result, error: self._flushed(slot, result, error))
-            return
         flushed = None
-        try:
-            log.write()
-            if alone and self._place.is_event_loop:
-                flushed = _flush(log)
-        except Exception as error:  # noqa: BLE001 - as in a thread: it ends this group, and no other
-            self._flushed(slot, None, error)
-            return
+        if log.fits_in_segment(INLINE_WRITE_BYTES):
+            try:
+                if alone and self._place.is_event_loop:
+                    flushed = _flush(log)
+                else:
+                    log.write()
+            except Exception as error:  # noqa: BLE001 - as in a thread: it ends this group, and no other
+                return self._flushed(slot, None, error)
         if flushed is not None:
-            self._flushed(slot, flushed, None)
-        else:
-            self._begin(slot, lambda: _flush(log), lambda result, error: self._flushed(slot, result, error))
+            return self._flushed(slot, flushed, None)
+        self._begin(slot, lambda: _flush(log), lambda result, error: self._flush_ended(slot, result, error))
+        return False
 
     def save_vote(self, slot: Slot) -> None:
         """Save term and vote of a group that stands still for it; after what a thread does for it now."""
@@ -170,7 +168,12 @@ class DiskWork:
 
         self._threads.submit(work, ended)
 
-    def _flushed(self, slot: Slot, flushed: Flushed | None, error: BaseException | None) -> None:
+    def _flush_ended(self, slot: Slot, flushed: Flushed | None, error: BaseException | None) -> None:
+        if self._flushed(slot, flushed, error):
+            self._wake(slot)
+
+    def _flushed(self, slot: Slot, flushed: Flushed | None, error: BaseException | None) -> bool:
+        """Take in what a flush did; whether the group is to be stepped for it."""
         if flushed is not None:
             self.flushes += 1
             self._place.took(flushed.seconds)
@@ -178,13 +181,10 @@ class DiskWork:
             self._on_flush(slot.group.group_id, flushed.seconds)
             slot.group.log.mark_synced()
             # What was buffered meanwhile is flushed after the next step.
-            is_due = slot.group.flushed(flushed.durable_index)
-        else:
-            assert error is not None, "a flush ends well or with an error"
-            slot.group.flush_failed(_failure(error))
-            is_due = True
-        if is_due:
-            self._wake(slot)
+            return slot.group.flushed(flushed.durable_index)
+        assert error is not None, "a flush ends well or with an error"
+        slot.group.flush_failed(_failure(error))
+        return True
 
     def _vote_saved(self, slot: Slot, error: BaseException | None) -> None:
         if error is None:

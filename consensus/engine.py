@@ -41,6 +41,17 @@ library.createJournal = lambda journal: journal
 logging.getLogger("pysyncobj").setLevel(logging.CRITICAL + 1)
 
 
+class _Member(Node):  # type: ignore[misc] # the library is untyped
+    """A replica by its name. The library looks it up often; its own class makes the hash anew each time."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._hash = hash(name)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
 class _Collector(Transport):  # type: ignore[misc] # the library is untyped
     """Carries nothing: hands over what the engine wants to send."""
 
@@ -91,35 +102,41 @@ class Engine(EngineState, pysyncobj.SyncObj):  # type: ignore[misc] # the librar
     def _node(self, node_id: str) -> Node:
         node = self._nodes.get(node_id)
         if node is None:
-            node = self._nodes[node_id] = Node(node_id)
+            node = self._nodes[node_id] = _Member(node_id)
         return node
 
     # Calls.
 
     def tick(self) -> None:
         """Look at the deadlines; on a leader, count acknowledgements and commit."""
-        if not self._tick_is_due():
+        # The library's tick costs more than all else in a step: only where it would find something to do.
+        if not self.is_leader:
+            if self._SyncObj__raftElectionDeadline < Time.now:
+                # Whoever wins the election by it begins with counting.
+                self._has_news = True
+                self.doTick(0.0)
             return
-        self._counting = self.is_leader
-        self._durable_at_tick = self._journal.countable_index
+        countable = self._journal.countable_index
+        # Whether enough have answered lately is looked at with every heartbeat.
+        heartbeat_is_due = self._SyncObj__newAppendEntriesTime < Time.now
+        if not (self._has_news or heartbeat_is_due or countable != self._durable_at_tick):
+            return
+        self._has_news = False
+        self._durable_at_tick = countable
+        self._counting = True
         try:
             self.doTick(0.0)
         finally:
             self._counting = False
 
-    def _tick_is_due(self) -> bool:
-        """Whether the library would find anything to do. Its tick costs more than all else in a step."""
-        if not self.is_leader:
-            return bool(self._SyncObj__raftElectionDeadline < Time.now)
-        # Whether enough have answered lately is looked at with every heartbeat.
-        if self._has_news or self._SyncObj__newAppendEntriesTime < Time.now:
-            self._has_news = False
-            return True
-        return self._durable_at_tick != self._journal.countable_index
-
     def deliver(self, source: str, message: dict[str, Any]) -> None:
         """Take in one message that has passed all checks."""
-        self._has_news = True
+        # What one more follower has of what is committed lets nothing be committed.
+        if (
+            message["type"] != "next_node_idx"
+            or message["next_node_idx"] > self._SyncObj__raftCommitIndex + 1
+        ):
+            self._has_news = True
         self._SyncObj__onMessageReceived(self._node(source), message)
 
     def enqueue(self, command: object) -> None:
@@ -193,7 +210,7 @@ class Engine(EngineState, pysyncobj.SyncObj):  # type: ignore[misc] # the librar
 
     def _SyncObj__getCurrentLogIndex(self) -> int:
         # While a leader counts, its log ends for it where its own disk has confirmed it.
-        return self._journal.countable_index if self._counting else self._log.last_index
+        return self._durable_at_tick if self._counting else self._log.last_index
 
     def _SyncObj__getCurrentLogTerm(self) -> int:
         return self._log.last_term

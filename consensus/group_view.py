@@ -36,6 +36,13 @@ class GroupView:
         return self.failed is None and self._parts.journal.vote_is_unsaved
 
     @property
+    def needs_disk(self) -> bool:
+        """Whether ``needs_vote_saved`` or ``needs_flush`` is so."""
+        return self.failed is None and (
+            self._parts.journal.vote_is_unsaved or self.log.durable_index < self.log.last_index
+        )
+
+    @property
     def next_deadline(self) -> float:
         """When a step is due though nothing arrives; inf while asleep."""
         core, parts = self._core, self._parts
@@ -44,14 +51,15 @@ class GroupView:
         if parts.applier.is_behind:
             return core.now
         engine = core.engine
-        deadline = min(parts.reads.deadline, parts.transfer.deadline)
+        own = math.inf
         if engine.is_leader:
-            deadline = min(deadline, engine.heartbeat_due)
+            own = engine.heartbeat_due
         elif parts.prevote.may_campaign:
-            expired = engine.election_deadline < core.now
-            deadline = min(deadline, parts.prevote.retry_at if expired else engine.election_deadline)
+            own = engine.election_deadline
+            if own < core.now:
+                own = parts.prevote.retry_at
         # The engine acts strictly after its deadlines.
-        return math.nextafter(deadline, math.inf)
+        return math.nextafter(min(own, parts.reads.deadline, parts.transfer.deadline), math.inf)
 
     @property
     def role(self) -> Role:

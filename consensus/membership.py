@@ -44,13 +44,19 @@ class Members:
         self, node_id: str, index: int, membership: Membership, on_change: Callable[[Membership], None]
     ) -> None:
         self._node_id = node_id
-        self._history = [(index, membership)]
         self.on_change = on_change
+        self._set([(index, membership)])
 
-    @property
-    def current(self) -> Membership:
+    def _set(self, history: list[tuple[int, Membership]]) -> None:
+        self._history = history
+        self.current = history[-1][1]
         """In force: the newest, committed or not."""
-        return self._history[-1][1]
+        self.is_voter = self._node_id in self.current.voters
+        """Whether this replica counts."""
+        self.other_voters = self.current.voters - {self._node_id}
+        """The voters but this replica."""
+        self.others = self.current.members - {self._node_id}
+        """All members but this replica."""
 
     @property
     def changed_at(self) -> int:
@@ -62,31 +68,16 @@ class Members:
         """From the newest committed one on, with their indexes."""
         return list(self._history)
 
-    @property
-    def is_voter(self) -> bool:
-        """Whether this replica counts."""
-        return self._node_id in self.current.voters
-
-    @property
-    def other_voters(self) -> frozenset[str]:
-        """The voters but this replica."""
-        return self.current.voters - {self._node_id}
-
-    @property
-    def others(self) -> frozenset[str]:
-        """All members but this replica."""
-        return self.current.members - {self._node_id}
-
     def appended(self, frame: Frame) -> None:
         """A MEMBERSHIP frame came into the log."""
-        self._history.append((frame.index, decode(frame.payload)))
+        self._set([*self._history, (frame.index, decode(frame.payload))])
         self.on_change(self.current)
 
     def truncated(self, from_index: int) -> None:
         """``from_index`` and all after it left the log."""
-        before = len(self._history)
-        self._history = [self._history[0]] + [item for item in self._history[1:] if item[0] < from_index]
-        if len(self._history) != before:
+        kept = [self._history[0]] + [item for item in self._history[1:] if item[0] < from_index]
+        if len(kept) != len(self._history):
+            self._set(kept)
             self.on_change(self.current)
 
     def committed(self, index: int) -> None:
@@ -96,7 +87,7 @@ class Members:
 
     def reset(self, index: int, membership: Membership) -> None:
         """The log was replaced."""
-        self._history = [(index, membership)]
+        self._set([(index, membership)])
         self.on_change(membership)
 
     def check_change(

@@ -131,7 +131,8 @@ class Parts:
         engine.tick()
         if self.proposals.drain():
             self.quiescence.busy()
-        if engine.is_leader:
+        leads = engine.is_leader
+        if leads:
             self.replication.push()
             if engine.commit_index != commit:
                 delay = min(core.options.heartbeat_s * COMMIT_NOTICE_HEARTBEATS, COMMIT_NOTICE_S_MAX)
@@ -139,13 +140,14 @@ class Parts:
                 self.quiescence.busy()
         elif self._was_leader:
             self.reads.leadership_lost()
-        self._was_leader = engine.is_leader
+        self._was_leader = leads
         self.applier.advance()
         self.transfer.look()
         self.reads.look()
         self.probation.look()
         self.checkpoints.store_stage()
-        self.quiescence.look()
+        if leads:
+            self.quiescence.look()
 
     def members_changed(self, membership: Membership) -> None:
         """A membership came into force, or was rolled back to."""

@@ -47,7 +47,7 @@ class Prevote:
         The votes of an earlier question may still make it the leader; then it is an answer.
         """
         engine = self._core.engine
-        return self._term == engine.term and not engine.is_leader
+        return self._term >= 0 and self._term == engine.term and not engine.is_leader
 
     def gate(self) -> bool:
         """The engine's election deadline has passed: True lets it campaign in this very tick."""

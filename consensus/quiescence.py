@@ -45,7 +45,7 @@ class Quiescence:
         return core.engine.is_leader and core.now - self._busy_at >= core.options.quiesce_after_s
 
     def look(self) -> None:
-        """At the end of every step: fall asleep when all is said."""
+        """At the end of every step of a leader: fall asleep when all is said."""
         core = self._core
         if not self.is_due:
             return

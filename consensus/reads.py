@@ -48,9 +48,9 @@ class Reads:
     @property
     def deadline(self) -> float:
         """When ``look`` should come again though nothing happens."""
-        if self._core.engine.is_leader:
+        if not (self._asked or self._waiting or self._refused) or self._core.engine.is_leader:
             return math.inf
-        return self._retry_at if self._asked or self._waiting or self._refused else math.inf
+        return self._retry_at
 
     def ask(self) -> Barrier:
         """A new barrier of this replica."""

@@ -231,6 +231,10 @@ class Replication:
 
     def _collect(self, first: int) -> tuple[list[Frame], int]:
         log = self._core.log
+        if first == log.last_index:
+            # Nearly always there is one new entry, and the walk over several costs three times as much.
+            frame = log.frame(first)
+            return [frame], frame.size
         last = min(log.last_index, first + APPEND_FRAMES_MAX - 1)
         size_max = min(self._core.options.append_bytes_max, APPEND_BYTES_AIM)
         frames: list[Frame] = []

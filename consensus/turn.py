@@ -40,9 +40,11 @@ class Turn:
         for node, messages in outgoing.items():
             self._links.send(node, messages)
         # Behind the sending: followers write at the same time, and no thread wakes up to wait for this one.
-        due = [slot for slot in slots if slot.group.needs_vote_saved or slot.group.needs_flush]
+        due = [slot for slot in slots if slot.group.needs_disk]
         for slot in due:
-            self._write(slot, alone=len(due) == 1)
+            if self._write(slot, alone=len(due) == 1):
+                # It is on disk already, so a follower's acknowledgement leaves in this turn.
+                self.run([slot])
         for slot in slots:
             self._tell(slot)
 
@@ -57,27 +59,30 @@ class Turn:
             outgoing[node].append((group.group_id, message))
         self._at(slot, group.next_deadline)
 
-    def _write(self, slot: Slot, *, alone: bool) -> None:
+    def _write(self, slot: Slot, *, alone: bool) -> bool:
+        """Begin to; whether it is done, and another step is due for it."""
         if slot.group.needs_vote_saved:
             self._disk.save_vote(slot)
-        else:
-            self._disk.flush(slot, alone=alone)
+            return False
+        return self._disk.flush(slot, alone=alone)
 
     def _tell(self, slot: Slot) -> None:
         group = slot.group
         if slot.removed:
             return
-        if group.applied_index != slot.applied:
-            slot.applied = group.applied_index
+        applied = group.applied_index
+        if applied != slot.applied:
+            slot.applied = applied
             self._upkeep.wrote(slot)
             slot.watermark_waiters.changed()
             self._hooks.on_commit(group.group_id)
             # A leader is ready once an entry of its own term is committed.
             slot.leader_waiters.changed()
-        if (group.leader, group.term) != (slot.leader, slot.term):
-            slot.leader, slot.term = group.leader, group.term
+        leader, term = group.leader, group.term
+        if leader != slot.leader or term != slot.term:
+            slot.leader, slot.term = leader, term
             slot.leader_waiters.changed()
-            self._hooks.on_leadership(group.group_id, group.leader, group.term)
+            self._hooks.on_leadership(group.group_id, leader, term)
         if group.failed is not None and not slot.failure_told:
             slot.failure_told = True
             _log.error("group_failed", group=group.group_id, reason=str(group.failed))
