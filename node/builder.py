@@ -125,7 +125,7 @@ class Builder:
         self.on_replica_failed(group)
 
     def _on_flush(self, group: int, seconds: float) -> None:
-        self.metrics.flush_seconds.observe(seconds)
+        self.metrics.flushes.observe(seconds)
         waiters = self.flushed.get(group)
         if waiters:
             waiters.changed()

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from prometheus_client import Counter, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import Counter
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from consensus.host import GroupHost
 from node.partition import Replica
+from node.tally import Tally
 
 _BUCKETS: Final = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 _PEER_COUNTERS: Final = (
@@ -27,9 +28,8 @@ class NodeMetrics:
     """What is counted as it happens; ``collectors`` are to be registered."""
 
     def __init__(self) -> None:
-        self.flush_seconds = Histogram(
-            "floodmark_log_flush_seconds", "A write and fsync of one log.", buckets=_BUCKETS, registry=None
-        )
+        self.flushes = Tally(_BUCKETS)
+        """Seconds of every write and fsync."""
         self.leader_changes = Counter(
             "floodmark_leader_changes", "Leaders that groups on this node have come to know.", registry=None
         )
@@ -40,7 +40,18 @@ class NodeMetrics:
     @property
     def collectors(self) -> list[Collector]:
         """All of them."""
-        return [self.flush_seconds, self.leader_changes, self.failed_replicas]
+        return [_FlushCollector(self.flushes), self.leader_changes, self.failed_replicas]
+
+
+class _FlushCollector(Collector):
+    def __init__(self, flushes: Tally) -> None:
+        self._flushes = flushes
+
+    def collect(self) -> Iterable[Metric]:
+        """One histogram without labels."""
+        family = HistogramMetricFamily("floodmark_log_flush_seconds", "A write and fsync of one log.")
+        self._flushes.tell(family, ())
+        return [family]
 
 
 class HostCollector(Collector):
