@@ -1,15 +1,24 @@
-"""Where the records of one partition gather until they leave as a batch: when it is full, or old enough."""
+"""Where the records of one partition gather until they leave as a batch: when it is full, or old enough.
+
+Without lingering, an unfilled batch leaves at once when nothing before it is under way. While something is,
+it gathers until the answer comes (as Nagle's algorithm does with small segments), so that there are no more
+batches than the nodes keep up with.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from floodmark.limits import BATCH_RECORDS_MAX
 from floodmark.parcel import Parcel
 from floodmark.produced import BatchOutcome
 from floodmark.record import Record
+
+_ANSWER_S_MAX: Final = 0.01
+"""How long the answer to another batch is waited for. Nodes far away take longer without being busy."""
 
 
 class Collector:
@@ -71,11 +80,16 @@ class Collector:
             self._is_ripe = True
             self._ripe()
 
-    def take(self) -> Parcel | None:
-        """The next parcel that is to leave, oldest first."""
-        if not self._full and self._is_ripe:
+    def take(self, *, is_first: bool) -> Parcel | None:
+        """The next parcel that is to leave, oldest first. ``is_first``: nothing is under way before it."""
+        if not self._full and (self._is_ripe or (is_first and not self._linger_s)):
             self._close_parcel()
         return self._full.popleft() if self._full else None
+
+    @property
+    def is_gathering(self) -> bool:
+        """Whether a parcel is open, and none waits before it."""
+        return self._open is not None and not self._full
 
     def drain(self) -> list[Parcel]:
         """Take everything, ripe or not."""
@@ -92,10 +106,9 @@ class Collector:
         self._close_parcel()
         parcel = self._open = Parcel(self._partition, self._delivery_timeout_s)
         self.room = self._batch_bytes
-        if self._linger_s > 0:
-            self._timer = asyncio.get_running_loop().call_later(self._linger_s, self.ripen)
-        else:
-            self.ripen()
+        self._timer = asyncio.get_running_loop().call_later(self._linger_s or _ANSWER_S_MAX, self.ripen)
+        if not self._linger_s:
+            self._ripe()
         return parcel
 
     def _close_parcel(self) -> None:

@@ -72,13 +72,25 @@ class Lane:
                 self._launch()
                 await self._wake.wait()
                 self._wake.clear()
+                was_busy = bool(self._window)
                 self._collect_answers()
+                if was_busy and not self._window and self.collector.is_gathering:
+                    await self._let_woken_send()
                 if self._window and all(parcel.error is not None for parcel in self._window):
                     await self._recover()
         except Exception as error:
             self.fatal = ServerError(f"defect in the producer: {type(error).__name__}: {error}")
             self._fail_all(self.fatal)
             raise
+
+    async def _let_woken_send(self) -> None:
+        """Those whom an answer wakes often send again at once, and may join the batch that leaves now.
+
+        Else callers would divide into two groups that wait for each other's batches. It takes three turns of
+        the loop until a record is here whose sender awaited an acknowledgement.
+        """
+        for _ in range(3):
+            await asyncio.sleep(0)
 
     def _launch(self) -> None:
         """Send as many parcels as may be under way; none while others wait to be sent again.
@@ -92,7 +104,7 @@ class Lane:
                 return
             if self._options.is_idempotent and self._sequence - oldest >= self._options.in_flight_max:
                 return
-            parcel = self.collector.take()
+            parcel = self.collector.take(is_first=not self._window)
             if parcel is None:
                 return
             if self._number(parcel):

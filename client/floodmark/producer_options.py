@@ -21,7 +21,8 @@ _CODECS: Final = {"none": CODEC_NONE, "zstd": CODEC_ZSTD}
 class ProducerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How a producer batches and what it promises.
 
-    linger_ms           how long a record may wait for others to share its batch
+    linger_ms           how long a record may wait for others to share its batch; with 0 it leaves at once,
+                        or, while another batch of its partition is under way, with the answer to that one
     batch_bytes         a batch leaves when it has grown to this
     compression         "zstd" or "none"
     idempotent          number the batches: kept in order, stored once however often they are sent
