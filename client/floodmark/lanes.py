@@ -18,6 +18,8 @@ from floodmark.transport import BATCH_MEDIA_TYPE, GRACE_S, Request, Transport
 
 _SMALL_BYTES_MAX: Final = 64 << 10
 """A request that leaves in one piece: it costs aiohttp more to send it than a node to take it in."""
+_SHARE_BYTES_MAX: Final = 64 << 10
+"""What a partition gets of keyless records before the next one has its turn, when batches leave early."""
 
 
 class Lanes:
@@ -41,6 +43,8 @@ class Lanes:
         self._settled = settled
         self._lanes: dict[int, Lane] = {}
         self._sticky: Lane | None = None
+        self._sticky_bytes = 0
+        self._share_bytes = min(_SHARE_BYTES_MAX, options.batch_bytes // 2)
         self._sticky_partition = random.randrange(partitions)
 
     def __iter__(self) -> Iterator[Lane]:
@@ -49,8 +53,8 @@ class Lanes:
     def find(self, key: bytes | None, partition: int | None, size: int) -> Lane:
         """The lane for a record of ``size`` bytes. Raises ``UnknownPartition``, or what has ended the lane.
 
-        Keyless records share a partition until its batch has no room for the next one or leaves: few large
-        batches, one partition after the other.
+        Keyless records share a partition until it has had its share and its batch has left or has no room
+        for the next one: few large batches, one partition after the other.
         """
         if partition is not None:
             return self._lane(partition)
@@ -58,8 +62,27 @@ class Lanes:
             return self._lane(partition_for(key, self._partitions))
         lane = self._sticky
         if lane is None or size > lane.collector.room:
+            lane = self._for_new_batch()
+        self._sticky_bytes += size
+        return lane
+
+    def room(self, partition: int | None, size: int) -> int:
+        """What the batch has room for that takes a keyless record of ``size`` bytes next; less than that when
+        a new one begins with it."""
+        if partition is not None:
+            return self._lane(partition).collector.room
+        lane = self._sticky
+        if lane is None or size > lane.collector.room:
+            lane = self._for_new_batch()
+        return lane.collector.room
+
+    def _for_new_batch(self) -> Lane:
+        """Where the next batch of keyless records begins."""
+        lane = self._sticky
+        if lane is None or self._sticky_bytes >= self._share_bytes or lane.fatal is not None:
             self._sticky_partition = (self._sticky_partition + 1) % self._partitions
             lane = self._sticky = self._lane(self._sticky_partition)
+            self._sticky_bytes = 0
         return lane
 
     def _lane(self, partition: int) -> Lane:

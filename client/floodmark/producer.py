@@ -33,8 +33,8 @@ class Producer:
     """Made by ``client.producer(topic, ...)``; use it as ``async with``, or call ``close()``.
 
     Records with one key go to one partition, in the order of the ``send`` calls; records without a key
-    stay with one partition for a batch and then move on. Leaving ``async with`` flushes and raises the first
-    error that no acknowledgement has shown.
+    stay with one partition for a batch, or for several small ones, and then move on. Leaving ``async with``
+    flushes and raises the first error that no acknowledgement has shown.
     """
 
     def __init__(self, topic: str, options: ProducerOptions, transport: Transport, topics: Topics) -> None:
@@ -213,7 +213,7 @@ class Producer:
         """What a batch has room for that takes a keyless record of ``size`` bytes next."""
         if self._lanes is None:
             return self.options.batch_bytes
-        room = self._lanes.find(None, partition, size).collector.room
+        room = self._lanes.room(partition, size)
         return room if room >= size else self.options.batch_bytes
 
     async def _wait_for_room(self, size: int) -> None:

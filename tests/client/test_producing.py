@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 from collections import Counter, defaultdict
 
@@ -83,19 +84,32 @@ async def test_lists_are_sent_at_once(client: Client, topic: str) -> None:
     assert [stored[place] for place in places[1000:1100]] == [b"%d" % n for n in range(100)]
 
 
+@pytest.mark.parametrize("partitions", [2, 3])
 @pytest.mark.parametrize("in_lists", [False, True])
 async def test_records_without_keys_go_to_all_partitions_in_turn(
-    client: Client, topic: str, in_lists: bool
+    client: Client, in_lists: bool, partitions: int
 ) -> None:
     """Batches that no whole number of records fills: each partition gets as many of them as the others."""
-    partitions = len((await client.topics.describe(topic)).partitions)
-    async with client.producer(topic, linger_ms=60_000, batch_bytes=1000) as producer:
+    await client.topics.create("in-turn", partitions=partitions)
+    async with client.producer("in-turn", linger_ms=60_000, batch_bytes=1000) as producer:
         values = [bytes(100)] * (7 * 4 * partitions)  # 132 bytes are counted for each: 7 fit into a batch.
         if in_lists:
             acks = (await producer.send_many(values)).acks()
         else:
             acks = [await producer.send(value) for value in values]
     assert Counter(ack.partition for ack in acks) == dict.fromkeys(range(partitions), 7 * 4)
+
+
+async def test_small_batches_without_keys_stay_with_a_partition_for_its_share(
+    client: Client, topic: str
+) -> None:
+    """Each record leaves alone; a partition gets half of what a batch may have before the next one's turn."""
+    async with client.producer(topic, linger_ms=0, batch_bytes=10_000) as producer:
+        # 1,000 bytes are counted for each.
+        places = [await (await producer.send(bytes(968))) for _ in range(20)]
+    runs = [(partition, len(list(run))) for partition, run in itertools.groupby(p.partition for p in places)]
+    first = runs[0][0]
+    assert runs == [((first + turn) % 3, 5) for turn in range(4)]
 
 
 async def test_calls_at_the_same_time_share_batches(front: Front, client: Client, topic: str) -> None:
