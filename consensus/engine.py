@@ -83,7 +83,6 @@ class Engine(EngineState, pysyncobj.SyncObj):  # type: ignore[misc] # the librar
         self._options = options
         self._random = random
         self._counting = False
-        self._has_commands = False
         self._has_news = True
         self._durable_at_tick = -1
         self._nodes: dict[str, Node] = {}
@@ -139,14 +138,13 @@ class Engine(EngineState, pysyncobj.SyncObj):  # type: ignore[misc] # the librar
             self._has_news = True
         self._SyncObj__onMessageReceived(self._node(source), message)
 
-    def enqueue(self, command: object) -> None:
-        """Put a command into the queue; ``drain`` appends it if this replica leads."""
-        self._has_commands = True
-        self._applyCommand(command, None)
+    def append(self, command: object) -> None:
+        """Append a command if this replica leads; nothing happens on one that does not.
 
-    def drain(self) -> None:
-        """Append what is queued. On a replica that does not lead the queue is emptied and nothing happens."""
-        self._checkCommandsToApply()
+        As the library does with what it takes out of its queue, which would cost more than the entry.
+        """
+        if self.is_leader:
+            self._journal.add(command, self._log.last_index + 1, self.term)
 
     def observe_term(self, term: int) -> None:
         """Follow into a higher term; a leader steps down. Raft's rule for every message."""
@@ -200,10 +198,7 @@ class Engine(EngineState, pysyncobj.SyncObj):  # type: ignore[misc] # the librar
     # Replaced parts of the library.
 
     def _checkCommandsToApply(self) -> None:
-        # The library asks its queue by way of an exception, in every tick.
-        if self._has_commands:
-            self._has_commands = False
-            super()._checkCommandsToApply()
+        """Nothing is ever put into the library's queue: ``append`` goes past it."""
 
     def _SyncObj__connectedToAnyone(self) -> bool:
         return self._driver.may_start_election()

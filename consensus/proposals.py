@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections import deque
 from typing import TYPE_CHECKING
 
 from floodmark.frame import FrameKind
@@ -22,21 +21,20 @@ if TYPE_CHECKING:
 
 
 class Proposals:
-    """First in the engine's queue, then in the log, then resolved."""
+    """First in a queue, then in the log, then resolved."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        self._queued: deque[Proposal] = deque()
+        self._queued: list[Pending] = []
         self._open: list[tuple[int, int, Proposal]] = []
         self._count = itertools.count()
         self._membership_is_queued = False
 
     def add(self, pending: Pending) -> None:
         """Queue a proposal for the next ``drain``."""
-        self._queued.append(pending.proposal)
+        self._queued.append(pending)
         if pending.kind is FrameKind.MEMBERSHIP:
             self._membership_is_queued = True
-        self._core.engine.enqueue(pending)
 
     @property
     def membership_is_queued(self) -> bool:
@@ -47,15 +45,18 @@ class Proposals:
         """Have the engine append what is queued; returns whether anything was."""
         if not self._queued:
             return False
-        self._core.engine.drain()
+        engine = self._core.engine
+        for pending in self._queued:
+            engine.append(pending)
         self._membership_is_queued = False
-        queued, self._queued = self._queued, deque()
-        for proposal in queued:
+        queued, self._queued = self._queued, []
+        for pending in queued:
+            proposal = pending.proposal
             if proposal.index:
                 heapq.heappush(self._open, (proposal.index, next(self._count), proposal))
-        for proposal in queued:
-            if not proposal.index:
-                proposal.resolve(NotStored("this replica no longer led when it came to append it"))
+        for pending in queued:
+            if not pending.proposal.index:
+                pending.proposal.resolve(NotStored("this replica no longer led when it came to append it"))
         return True
 
     def settle(self, up_to: int) -> None:
@@ -72,7 +73,7 @@ class Proposals:
 
     def abandon(self, reason: str) -> None:
         """Nobody will learn the outcomes here any more."""
-        queued, self._queued = self._queued, deque()
+        queued, self._queued = self._queued, []
         opened, self._open = self._open, []
-        for proposal in [*queued, *(item[2] for item in opened)]:
+        for proposal in [*(pending.proposal for pending in queued), *(item[2] for item in opened)]:
             proposal.resolve(Unknown(reason))
