@@ -17,7 +17,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from floodmark import batch as codec
 from floodmark.batch import BatchHeader
@@ -26,7 +26,8 @@ from floodmark.record import Record
 
 from consensus import waiting
 from consensus.deadlines import Deadline, after
-from consensus.types import Outcome, Proposal, Stored
+from consensus.types import Outcome, Stored
+from node.broker import Appended
 
 SHARE_BYTES_MAX: Final = 64 << 10
 """A request above this has a batch of its own."""
@@ -40,7 +41,18 @@ VAIN_BATCHES: Final = 16
 """So many batches do not, after one that waited in vain."""
 
 T = TypeVar("T")
-Append = Callable[[bytes, BatchHeader], Proposal]
+Ending = Outcome | Appended | FloodmarkError
+"""Of a batch: in a group of this node, or at a leader elsewhere."""
+
+
+class Pending(Protocol):
+    """A batch that is on its way, as a ``Proposal`` is."""
+
+    def add_done_callback(self, callback: Callable[[Ending], None]) -> None:
+        """Call back once with how it ended."""
+
+
+Append = Callable[[bytes, BatchHeader], Pending]
 """Admit one batch. Raises classes of ``floodmark.errors``."""
 
 
@@ -68,13 +80,13 @@ class _Share:
 
 
 class Coalescer:
-    """One per local replica; used only while it leads."""
+    """One per local replica, used only while it leads; or per partition that is led elsewhere."""
 
     def __init__(self, append: Append) -> None:
         self._append = append
         self._waiting: list[_Share] = []
         self._waiting_bytes = 0
-        self._under_way: Proposal | None = None
+        self._under_way: Pending | None = None
         self._sent_at = 0.0
         self._expected = 0
         """So many requests may be there soon, and until then the timer runs."""
@@ -127,31 +139,31 @@ class Coalescer:
         records = [record for share in shares for record in share.records]
         try:
             batch = codec.encode(records)
-            proposal = self._append(batch, codec.decode_header(batch))
+            pending = self._append(batch, codec.decode_header(batch))
         except FloodmarkError as error:
             for share in shares:
                 share.failed(error)
             return
-        self._under_way = proposal
+        self._under_way = pending
         self._sent_at = time.monotonic()
-        proposal.add_done_callback(lambda outcome: self._settled(proposal, shares, outcome))
+        pending.add_done_callback(lambda ending: self._settled(pending, shares, ending))
 
-    def _settled(self, proposal: Proposal, shares: list[_Share], outcome: Outcome) -> None:
-        if self._under_way is proposal:
+    def _settled(self, pending: Pending, shares: list[_Share], ending: Ending) -> None:
+        if self._under_way is pending:
             self._under_way = None
             if self._do_not_expect:
                 self._do_not_expect -= 1
                 self._send()
             else:
                 self._expect(len(shares))
-        if isinstance(outcome, Stored):
-            offset = outcome.first_offset
+        if isinstance(ending, Stored | Appended):
+            offset = ending.first_offset
             for share in shares:
                 share.stored(offset)
                 offset += len(share.records)
         else:
             for share in shares:
-                share.failed(waiting.failure(outcome))
+                share.failed(ending if isinstance(ending, FloodmarkError) else waiting.failure(ending))
 
     def _expect(self, count: int) -> None:
         """So many are answered now."""

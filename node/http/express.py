@@ -1,14 +1,15 @@
 """The plainest produce requests, past aiohttp: it costs several times what storing a small record does.
 
-Same port, same answers, same code behind the head: what is not plain (``plain_head``), or would be refused
-or passed on, goes the usual way. A request is only taken when its head has come whole and nothing else is
-under way on its connection.
+Same port, same answers, same code behind the head: what is not plain (``plain_head``), or would be refused,
+or would be passed on and can not share a batch (``sharing``), goes the usual way. A request is only taken
+when its head has come whole and nothing else is under way on its connection.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -16,12 +17,15 @@ from aiohttp import web
 from aiohttp.helpers import rfc822_formatted_time
 from floodmark.errors import FloodmarkError
 
-from node.broker import Appended, Partition
+from node.broker import Acks, Appended, Partition
+from node.coalescer import SHARE_BYTES_MAX
 from node.http import problems
-from node.http.forward import LEADER
+from node.http.forward import LEADER, LEADER_URL
 from node.http.intake import Intake
+from node.http.media import Media
 from node.http.plain_head import PlainHead, PlainHeads
 from node.http.produce import PartitionProduce, Wanted, document, timeout_of
+from node.http.sharing import Elsewhere, Sharing
 
 if TYPE_CHECKING:
     from node.http.connection import Connection
@@ -46,14 +50,12 @@ class Express:
     def __init__(self, context: HttpContext, produce: PartitionProduce) -> None:
         self._context = context
         self._produce = produce
+        self._sharing = Sharing(context)
         self._heads = PlainHeads()
-        self._answer_head = (
-            f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nServer: floodmark\r\n"
-            f"{LEADER}: {context.broker.node_id}\r\nContent-Length: "
-        ).encode()
+        self._answer_head = _answer_head(f"{LEADER}: {context.broker.node_id}\r\n")
 
     def take(self, connection: Connection, data: bytes) -> bool:
-        """Begin to answer ``data`` if it is one plain request that this node can serve by itself."""
+        """Begin to answer ``data`` if it is one plain request, for this node or fit to share a batch."""
         found = self._heads.read(data)
         if found is None:
             return False
@@ -66,7 +68,7 @@ class Express:
             timeout_s = timeout_of(head.timeout, context)
         except FloodmarkError:
             return False
-        if not partition.leads_here:
+        if not partition.leads_here and not _may_share(head):
             return False
         wanted = Wanted(_NO_HEADERS, head.media, head.acks, timeout_s)
         held = ExitStack()
@@ -98,14 +100,14 @@ class Express:
     ) -> None:
         """By callbacks: a task would cost as much as all that it waits for."""
         started = time.perf_counter()
-        work: asyncio.Future[Appended]
+        work: asyncio.Future[Appended | Elsewhere]
         try:
-            work = asyncio.ensure_future(self._produce.store(partition, wanted, body))
+            work = asyncio.ensure_future(self._store(head, partition, wanted, body))
         except Exception as error:  # noqa: BLE001  -- answered like what fails later
             work = asyncio.get_running_loop().create_future()
             work.set_exception(error)
 
-        def ended(work: asyncio.Future[Appended]) -> None:
+        def ended(work: asyncio.Future[Appended | Elsewhere]) -> None:
             held.close()
             if work.cancelled():
                 connection.end_express(None)
@@ -117,14 +119,51 @@ class Express:
         connection.begin_express(work)
         work.add_done_callback(ended)
 
-    def _answer(self, head: PlainHead, work: asyncio.Future[Appended]) -> tuple[int, bytes]:
+    def _store(
+        self, head: PlainHead, partition: Partition, wanted: Wanted, body: bytes
+    ) -> Awaitable[Appended] | Awaitable[Elsewhere]:
+        if partition.leads_here or not _may_share(head):
+            return self._produce.store(partition, wanted, body)
+        records = self._produce.records(wanted.head, wanted.media, body, partition)
+        return self._sharing.produce(partition.topic, partition.number, records, len(body))
+
+    def _answer(self, head: PlainHead, work: asyncio.Future[Appended | Elsewhere]) -> tuple[int, bytes]:
+        answer_head = self._answer_head
         try:
-            body = document(head.partition, work.result())
+            appended = work.result()
+            if isinstance(appended, Elsewhere):
+                answer_head = self._head_of(appended.leader)
+                appended = appended.appended
+            body = document(head.partition, appended)
         except Exception as error:  # noqa: BLE001  -- the last resort before the connection
             refusal = self._context.refusals.answer(error, "POST", head.path, head.path)
             return refusal.status, problems.as_bytes(refusal)
         date = rfc822_formatted_time().encode()
-        return 200, b"%b%d\r\nDate: %b\r\n\r\n%b" % (self._answer_head, len(body), date, body)
+        return 200, b"%b%d\r\nDate: %b\r\n\r\n%b" % (answer_head, len(body), date, body)
+
+    def _head_of(self, leader: str) -> bytes:
+        broker = self._context.broker
+        url = broker.node_url(leader)
+        if leader == broker.node_id or url is None:
+            return _answer_head(f"{LEADER}: {leader}\r\n")
+        return _answer_head(f"{LEADER}: {leader}\r\n{LEADER_URL}: {url.rstrip('/')}\r\n")
+
+
+def _may_share(head: PlainHead) -> bool:
+    """Whether it may travel to its leader in one batch with others."""
+    return (
+        not head.forwarded
+        and head.media is not Media.BATCH
+        and head.acks is Acks.QUORUM
+        and head.timeout is None
+        and head.content_length <= SHARE_BYTES_MAX
+    )
+
+
+def _answer_head(leader: str) -> bytes:
+    return (
+        f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nServer: floodmark\r\n{leader}Content-Length: "
+    ).encode()
 
 
 EXPRESS: Final = web.AppKey("floodmark_express", Express)

@@ -25,7 +25,8 @@ _REQUEST = re.compile(
 _HEADER = re.compile(rb"([A-Za-z-]{1,40}):[ \t]*([!-~](?:[ -~]*[!-~])?)[ \t]*")
 _LENGTH = re.compile(rb"[0-9]{1,8}")
 _IGNORED: Final = frozenset({b"host", b"accept", b"accept-encoding", b"user-agent"})
-_TAKEN: Final = _IGNORED | {b"content-length", b"content-type", b"connection"}
+_FORWARDED: Final = b"floodmark-forwarded"
+_TAKEN: Final = _IGNORED | {b"content-length", b"content-type", b"connection", _FORWARDED}
 
 
 class PlainHead(NamedTuple):
@@ -38,6 +39,7 @@ class PlainHead(NamedTuple):
     acks: Acks
     timeout: str | None
     content_length: int
+    forwarded: bool
 
 
 class PlainHeads:
@@ -85,7 +87,9 @@ def _parsed(text: bytes) -> PlainHead | None:
     except FloodmarkError:
         return None
     path, topic, partition = asked[1].decode(), asked[2].decode(), int(asked[3])
-    return PlainHead(path, topic, partition, media, acks, query.get("timeout"), int(length))
+    return PlainHead(
+        path, topic, partition, media, acks, query.get("timeout"), int(length), _FORWARDED in headers
+    )
 
 
 def _headers(lines: list[bytes]) -> Mapping[bytes, bytes] | None:

@@ -77,7 +77,7 @@ class PartitionProduce:
         """
         head, media = wanted.head, wanted.media
         if is_plain(wanted):
-            records = self._records(head, media, body, partition)
+            records = self.records(head, media, body, partition)
             return partition.produce_records(records, size=len(body), timeout_s=wanted.timeout_s)
         batch, header = self._batch(head, media, body, partition)
         return partition.produce(
@@ -97,9 +97,10 @@ class PartitionProduce:
                     "a record batch names its producer itself; leave out the Producer headers"
                 )
             return body, codec.check(body, record_bytes_max=self._record_bytes_max(partition))
-        return encode(self._records(head, media, body, partition), head)
+        return encode(self.records(head, media, body, partition), head)
 
-    def _records(self, head: RecordHead, media: Media, body: bytes, partition: Partition) -> list[Record]:
+    def records(self, head: RecordHead, media: Media, body: bytes, partition: Partition) -> list[Record]:
+        """The records of a body that is no batch. Raises what it is refused for."""
         reading = Reading(self._context.wall_ms(), self._record_bytes_max(partition))
         found = read_records(head, media, body, reading)
         for item in found:

@@ -125,7 +125,7 @@ class TopicProduce:
 
 async def _outcome(context: HttpContext, partition: Partition, sending: Sending | Small) -> Outcome:
     try:
-        return await append(context, partition, sending)
+        return (await append(context, partition, sending))[0]
     except FloodmarkError as error:
         return error
 

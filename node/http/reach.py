@@ -80,16 +80,21 @@ class Found(msgspec.Struct, frozen=True):
     fetched: Fetched
 
 
-async def append(context: HttpContext, partition: Partition, sending: Sending | Small) -> Appended:
-    """Append where the partition's leader is, waiting for one to be elected. Raises as ``produce`` does."""
+async def append(
+    context: HttpContext, partition: Partition, sending: Sending | Small
+) -> tuple[Appended, str]:
+    """Append where the partition's leader is, waiting for one to be elected. Raises as ``produce`` does.
+
+    Returns who that was, too.
+    """
     deadline = time.monotonic() + sending.timeout_s
     while (left := deadline - time.monotonic()) > 0:
         if partition.leads_here:
-            return await sending.store(partition, left)
+            return await sending.store(partition, left), context.broker.node_id
         leader = await partition.wait_leader(deadline_s=left)
         if leader != context.broker.node_id:
             try:
-                return await _append_there(context, partition, sending.alone(), leader, left)
+                return await _append_there(context, partition, sending.alone(), leader, left), leader
             except Unavailable:  # Nothing was stored: the next leader may do it.
                 if time.monotonic() + _RETRY_S >= deadline:
                     raise

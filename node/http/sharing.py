@@ -1,0 +1,125 @@
+"""Small produces for a partition that is led elsewhere share batches on their way to its leader.
+
+Passed on one by one, each would cost this node and the leader a whole request between nodes. So here they
+are checked and packed as they would be at the leader (``node/coalescer.py``), and a batch travels as those do
+that a topic's records are divided into (``reach.append``): it goes to the next leader when it was surely not
+stored, and never twice when it may have been.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, NamedTuple
+
+from floodmark.batch import BatchHeader
+from floodmark.errors import FloodmarkError, OutcomeUnknown, TooLarge, Unavailable
+from floodmark.record import Record
+
+from node.broker import Acks, Appended
+from node.coalescer import Coalescer, Ending
+from node.http.context import HttpContext
+from node.http.reach import Sending, append
+
+_KNOWN_MAX: Final = 4096
+_LAST_RESORT_S: Final = 1.0
+"""A batch ends by its own deadline, before those of the requests in it."""
+
+
+class Elsewhere(NamedTuple):
+    """Where a request's records are, and who leads there."""
+
+    appended: Appended
+    leader: str
+
+
+class Sharing:
+    """One per application."""
+
+    def __init__(self, context: HttpContext) -> None:
+        self._context = context
+        self._ways: dict[tuple[str, int], _Way] = {}
+
+    def produce(
+        self, topic: str, partition: int, records: Sequence[Record], size: int
+    ) -> Awaitable[Elsewhere]:
+        """Store ``records`` (``size`` bytes) as ``reach.append`` does, with the default timeout."""
+        way = self._ways.get((topic, partition))
+        if way is None:
+            if len(self._ways) >= _KNOWN_MAX:
+                self._ways.clear()  # Batches on their way keep theirs.
+            way = self._ways[topic, partition] = _Way(self._context, topic, partition)
+        return way.produce(records, size)
+
+
+class _Way:
+    """To one partition's leader."""
+
+    def __init__(self, context: HttpContext, topic: str, number: int) -> None:
+        self._context = context
+        self._topic = topic
+        self._number = number
+        self._coalescer = Coalescer(self._begin)
+        self._last = Elsewhere(Appended(-1, -1, -1), "")
+        self._travelling: set[asyncio.Task[Elsewhere | FloodmarkError]] = set()
+        """Kept, because the loop alone does not keep its tasks."""
+
+    def produce(self, records: Sequence[Record], size: int) -> Awaitable[Elsewhere]:
+        """See ``Sharing``."""
+        settings = self._context.settings
+        count = len(records)
+        return self._coalescer.produce(
+            records,
+            size,
+            timeout_s=settings.produce_timeout_s + settings.forward_grace_s + _LAST_RESORT_S,
+            answer=lambda first_offset: self._answer(first_offset, count),
+        )
+
+    def _answer(self, first_offset: int, count: int) -> Elsewhere:
+        appended, leader = self._last
+        return Elsewhere(Appended(first_offset, first_offset + count, appended.high_watermark), leader)
+
+    def _begin(self, batch: bytes, header: BatchHeader) -> _Journey:
+        task = asyncio.ensure_future(self._travel(batch, header))
+        self._travelling.add(task)
+        task.add_done_callback(self._travelling.discard)
+        return _Journey(task, self._arrived)
+
+    def _arrived(self, where: Elsewhere) -> None:
+        """The requests of this batch are answered next."""
+        self._last = where
+
+    async def _travel(self, batch: bytes, header: BatchHeader) -> Elsewhere | FloodmarkError:
+        context = self._context
+        sending = Sending(batch, header, Acks.QUORUM, context.settings.produce_timeout_s)
+        try:
+            partition = context.broker.partition(self._topic, self._number)
+            return Elsewhere(*await append(context, partition, sending))
+        except TooLarge as error:
+            # Each of its records was small enough by what this node knows, which is about to change.
+            return Unavailable(f"not stored: the leader refused a record of the same batch: {error.detail}")
+        except FloodmarkError as error:
+            return error
+
+
+class _Journey:
+    """A batch that is on its way."""
+
+    def __init__(
+        self, task: asyncio.Task[Elsewhere | FloodmarkError], arrived: Callable[[Elsewhere], None]
+    ) -> None:
+        self._task = task
+        self._arrived = arrived
+
+    def add_done_callback(self, callback: Callable[[Ending], None]) -> None:
+        """Call back with how it ended."""
+
+        def ended(task: asyncio.Task[Elsewhere | FloodmarkError]) -> None:
+            end = OutcomeUnknown("this node stops") if task.cancelled() else task.result()
+            if isinstance(end, Elsewhere):
+                self._arrived(end)
+                callback(end.appended)
+            else:
+                callback(end)
+
+        self._task.add_done_callback(ended)
