@@ -24,7 +24,20 @@ _REQUEST = re.compile(
 )
 _HEADER = re.compile(rb"([A-Za-z-]{1,40}):[ \t]*([!-~](?:[ -~]*[!-~])?)[ \t]*")
 _LENGTH = re.compile(rb"[0-9]{1,8}")
-_IGNORED: Final = frozenset({b"host", b"accept", b"accept-encoding", b"user-agent"})
+_OF_PROXIES: Final = frozenset(
+    {
+        b"forwarded",
+        b"via",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-forwarded-proto",
+        b"x-real-ip",
+        b"x-request-id",
+    }
+)
+"""What load balancers add, and nodes have no use for."""
+_IGNORED: Final = _OF_PROXIES | {b"host", b"accept", b"accept-encoding", b"user-agent"}
 _FORWARDED: Final = b"floodmark-forwarded"
 _TAKEN: Final = _IGNORED | {b"content-length", b"content-type", b"connection", _FORWARDED}
 

@@ -286,6 +286,19 @@ def test_a_plain_head_is_read() -> None:
         assert (str(head.acks), head.timeout, head.path) == ("none", "2s", RECORDS)
 
 
+def test_what_load_balancers_add_changes_nothing() -> None:
+    """Behind one, every request has these headers, and is as plain as without them."""
+    added = (
+        "Via: 1.1 lb\r\nForwarded: for=10.0.0.1;proto=https\r\nX-Forwarded-For: 10.0.0.1, 10.0.0.2\r\n"
+        "X-Forwarded-Proto: https\r\nX-Forwarded-Host: log.example\r\nX-Forwarded-Port: 443\r\n"
+        "X-Real-IP: 10.0.0.1\r\nX-Request-Id: 7f\r\n"
+    )
+    found, plain = PlainHeads().read(request(headers=added)), PlainHeads().read(request())
+    assert found is not None
+    assert plain is not None
+    assert found[0] == plain[0]
+
+
 def test_many_different_heads_are_not_kept_for_ever() -> None:
     """A client can not fill the memory with heads."""
     heads = PlainHeads()
