@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from floodmark.frame import Frame
 
@@ -58,15 +59,6 @@ class Log(LogReading):
         self.checkpoint_state = checkpoint.state if checkpoint else b""
         self.checkpoint_index = checkpoint.index if checkpoint else self.base_index - 1
         """The last frame that ``checkpoint_state`` covers; base_index - 1 when there is no checkpoint."""
-
-    def _note_base(self) -> None:
-        """These are asked for many times in every commit, and change only with the first segment."""
-        first = self._segments.first.header
-        self.base_index, self.base_term, self.start_offset = (
-            first.base_index,
-            first.base_term,
-            first.base_offset,
-        )
 
     @classmethod
     def open(
@@ -264,6 +256,9 @@ class Log(LogReading):
     def close(self) -> None:
         """Let go of all files. What was not written and synced is not saved by this."""
         with self._io:
+            if not self._closed and self.failed is None:
+                with suppress(OSError):
+                    self._writer.close()
             self._closed = True
             self._segments.close()
             self._mark.close()

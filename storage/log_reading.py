@@ -46,6 +46,12 @@ class LogReading:
     _tail: Tail
     _written_next_offset: int
 
+    def _note_base(self) -> None:
+        """These are asked for many times in every commit, and change only with the first segment."""
+        first = self._segments.first.header
+        self.base_index, self.base_term = first.base_index, first.base_term
+        self.start_offset = first.base_offset
+
     @property
     def size_bytes(self) -> int:
         """Bytes in segment files."""

@@ -19,6 +19,8 @@ class LogOptions:
     """Sealed segments whose files are kept open."""
     loaded_indexes_max: int = 8
     """Sealed segments whose sparse index is kept in memory."""
+    zeros_ahead_bytes: int = 128 << 10
+    """Zeros written ahead of a log that grows by little (see zeros_ahead.py); 0 for none."""
     quarantine_files_max: int = 8
     """Files of damaged bytes that repairs keep for inspection; the oldest go first."""
 
@@ -27,5 +29,6 @@ class LogOptions:
             raise ValueError("segment_bytes is at least 1024 and index_interval_bytes at least 64")
         if min(self.open_files_max, self.loaded_indexes_max, self.quarantine_files_max) < 1:
             raise ValueError("open_files_max, loaded_indexes_max and quarantine_files_max are at least 1")
-        if self.tail_bytes_max < 0:
-            raise ValueError("tail_bytes_max is not negative")
+        for name in ("tail_bytes_max", "zeros_ahead_bytes"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is not negative")

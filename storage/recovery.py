@@ -25,6 +25,7 @@ from storage.options import LogOptions
 from storage.scan import CHUNK_BYTES, Window, max_timestamp_in, read_frame
 from storage.segment_header import HEADER_BYTES
 from storage.segments import Segment, Segments
+from storage.sparse_index import SparseIndex
 from storage.synced_mark import Mark
 
 OnFrame = Callable[[Frame], None]
@@ -108,8 +109,18 @@ def _scan(recovered: Recovered, on_frame: OnFrame | None) -> None:
         ):
             raise _refusal(recovered, segment, 0, "it does not go on where the segment before it ends")
         if segment is segments.active:
-            segment.index = segments.load_active_index(segment, position)
+            segment.index = _load_active_index(recovered, segment, position)
         _scan_segment(recovered, segment, position, on_frame)
+
+
+def _load_active_index(recovered: Recovered, segment: Segment, position: int) -> SparseIndex:
+    """The index of what stands before ``position``; what is missing there had been durable."""
+    try:
+        return recovered.segments.load_active_index(segment, position)
+    except LogCorrupt as error:
+        known = max(recovered.last_index, recovered.claim.last_index, last_index_seen(recovered.segments))
+        error.last_known_index = max(error.last_known_index, known)
+        raise
 
 
 def _write_back(recovered: Recovered) -> None:

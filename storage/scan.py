@@ -86,6 +86,16 @@ def read_frame(window: Window, position: int, end: int) -> Frame | str:
         return f"the payload of frame {header.index} fails its CRC32C"
 
 
+def is_zero(file: File, position: int, end: int) -> bool:
+    """Whether nothing but zeros stands from ``position`` on: what a log writes ahead of itself."""
+    while position < end:
+        data = file.pread(min(CHUNK_BYTES, end - position), position)
+        if not data or data.count(0) < len(data):
+            return False
+        position += len(data)
+    return True
+
+
 def find_headers(file: File, position: int, end: int) -> Iterator[tuple[int, FrameHeader]]:
     """Every valid frame header at any byte from ``position`` on, whatever lies between."""
     while position + HEADER_BYTES <= end:

@@ -157,9 +157,14 @@ class Segments:
             self.fs.unlink(segment.index_path)
 
     def load_active_index(self, segment: Segment, upto: int) -> SparseIndex:
-        """The index of the last segment for its first ``upto`` bytes, of which it alone may lack some."""
+        """The index of the last segment for its first ``upto`` bytes, of which it alone may lack some.
+
+        That frames stand there up to ``upto`` is seen in the segment: its size, with zeros ahead, does not
+        tell. Raises ``LogCorrupt``.
+        """
         index = self._decode_index(segment, upto)
         if index is not None:
+            index.cut(upto)
             try:
                 self._take_in(segment, index, upto)
             except LogCorrupt:

@@ -18,7 +18,7 @@ from storage.discovery import is_without_state, read_header
 from storage.evidence import had_been_durable
 from storage.filesystem import File, FileSystem
 from storage.quarantine import FOLDER as QUARANTINE
-from storage.scan import Window, find_headers, read_frame
+from storage.scan import Window, find_headers, is_zero, read_frame
 from storage.segment_header import HEADER_BYTES
 from storage.sparse_index import SparseIndex
 
@@ -118,7 +118,6 @@ class _Check:
     def segment(self, path: str, base: int, *, is_first: bool, is_last: bool) -> None:
         report, size = self.report, self.fs.size(path)
         report.segments += 1
-        report.size_bytes += size
         header = read_header(self.fs, path)
         if header is None or header.base_index != base:
             torn = is_last and size <= HEADER_BYTES and not is_first
@@ -137,9 +136,10 @@ class _Check:
         base_position = self.end_position if header is None else header.base_position
         file = self.fs.open(path)
         try:
-            self.frames(path, file, size, base_position, is_last=is_last)
+            size = self.frames(path, file, size, base_position, is_last=is_last)
         finally:
             file.close()
+        report.size_bytes += size
         if header is not None:
             self.end_position = header.base_position + size
         data = read_file(self.fs, path.removesuffix(".log") + ".idx")
@@ -147,13 +147,16 @@ class _Check:
             what = "the index is damaged; it will be rebuilt"
             self.bad(path.removesuffix(".log") + ".idx", 0, None, what, is_damage=False)
 
-    def frames(self, path: str, file: File, size: int, base_position: int, *, is_last: bool) -> None:
+    def frames(self, path: str, file: File, size: int, base_position: int, *, is_last: bool) -> int:
+        """Check all of a segment; returns its size without the zeros that its log wrote ahead."""
         window, position = Window(file, size), HEADER_BYTES
         while position < size:
             frame = read_frame(window, position, size)
             if isinstance(frame, str):
                 index = self.report.last_index + 1
                 claimed = self.claim.position > base_position + position
+                if is_last and not claimed and is_zero(file, position, size):
+                    return position
                 if (
                     is_last
                     and not claimed
@@ -163,12 +166,13 @@ class _Check:
                 ):
                     what = f"{frame}: a torn write that nobody was told of; the next start cuts it"
                     self.bad(path, position, index, what, is_damage=False)
-                    return
+                    return size
                 self.bad(path, position, index, frame)
                 position = self.next_good(file, window, position, size)
                 continue
             self.frame(path, position, frame)
             position += frame.size
+        return size
 
     def frame(self, path: str, position: int, frame: Frame) -> None:
         report = self.report

@@ -12,6 +12,7 @@ from storage.scan import max_timestamp_in
 from storage.segment_header import HEADER_BYTES, SegmentHeader
 from storage.segments import Segment, Segments
 from storage.sparse_index import SparseIndex
+from storage.zeros_ahead import ZerosAhead
 
 
 class Writer:
@@ -21,6 +22,8 @@ class Writer:
         self._segments = segments
         self._last_term = last_term
         self._on_written = on_written
+        options = segments.options
+        self._zeros = ZerosAhead(options.zeros_ahead_bytes, options.segment_bytes)
         self.synced_position = segments.active.end_position
         """Log position up to which all is known durable; goes into the header of every frame."""
 
@@ -41,6 +44,11 @@ class Writer:
         self._segments.file(active).sync()
         self.synced_position = active.end_position
 
+    def close(self) -> None:
+        """Let the active segment end behind its last frame; nothing becomes durable by it."""
+        active = self._segments.active
+        self._zeros.cut(self._segments.file(active), active.size)
+
     def cut(self, segment: Segment, size: int, last_term: int) -> None:
         """Make the log end within ``segment``; durable on return. A crash leaves it longer, but valid."""
         segments, fs = self._segments, self._segments.fs
@@ -57,6 +65,7 @@ class Writer:
         segments.remove_index(segment)
         fs.sync_folder(segments.folder)
         file = segments.file(segment)
+        self._zeros.forget()
         file.truncate(size)
         file.sync()
         with segments.lock:
@@ -77,7 +86,9 @@ class Writer:
             buffers.append(frame.pack_header(self.synced_position))
             if frame.payload:
                 buffers.append(frame.payload)
-        end = write_all(self._segments.file(active), buffers, active.size)
+        file = self._segments.file(active)
+        end = write_all(file, buffers, active.size)
+        self._zeros.wrote(file, active.size, end)
         index = active.index
         assert index is not None
         with self._segments.lock:
@@ -93,6 +104,7 @@ class Writer:
         segments = self._segments
         sealed = segments.active
         assert sealed.index is not None
+        self._zeros.cut(segments.file(sealed), sealed.size)
         self.sync()
         segments.save_index(sealed, sealed.index)
         header = SegmentHeader(first.index, self._last_term, first.first_offset, sealed.end_position)

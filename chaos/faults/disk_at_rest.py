@@ -47,7 +47,8 @@ class FlipBit(AtRestFault):
     def damage(self, scene: Scene) -> None:
         for path in choose(scene, self.file, self.of):
             data = bytearray(path.read_bytes())
-            data[_in_the_middle(len(data), scene.random)] ^= 1 << scene.random.randrange(8)
+            size = _written(data) if self.file == "segment" else len(data)
+            data[_in_the_middle(size, scene.random)] ^= 1 << scene.random.randrange(8)
             path.write_bytes(data)
 
 
@@ -61,7 +62,7 @@ class TruncateSegment(AtRestFault):
     def damage(self, scene: Scene) -> None:
         for path in choose(scene, "segment", self.of):
             with path.open("r+b") as file:
-                file.truncate(_in_the_middle(path.stat().st_size, scene.random))
+                file.truncate(_in_the_middle(_written(path.read_bytes()), scene.random))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +112,11 @@ async def _go_back(scene: Scene, copies: list[tuple[Path, bytes]]) -> None:
             await asyncio.to_thread(path.write_bytes, content)
     finally:
         await cluster.let_up(scene.tag, *scene.nodes)
+
+
+def _written(segment: bytes | bytearray) -> int:
+    """Bytes of a segment without the zeros that its log wrote ahead: those are no loss."""
+    return len(segment.rstrip(b"\0"))
 
 
 def _in_the_middle(size: int, rng: random.Random) -> int:

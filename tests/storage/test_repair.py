@@ -19,7 +19,9 @@ QUARANTINE = f"{FOLDER}/quarantine"
 def damaged(position: int = 64 + 5 * 104 + 80) -> tuple[MemoryFileSystem, LogCorrupt, int]:
     """A log of 150 frames with one bad byte in its first segment, found by a full scan."""
     fs = MemoryFileSystem()
-    store(reopen(fs), 150)
+    log = reopen(fs)
+    store(log, 150)
+    log.close()
     fs.flip_bit(f"{FOLDER}/{2:020d}.log", position)
     with pytest.raises(LogCorrupt) as caught:
         reopen(fs)
