@@ -81,6 +81,7 @@ class Turn:
         leader, term = group.leader, group.term
         if leader != slot.leader or term != slot.term:
             slot.leader, slot.term = leader, term
+            group.log.is_read = leader == group.node_id
             slot.leader_waiters.changed()
             self._hooks.on_leadership(group.group_id, leader, term)
         if group.failed is not None and not slot.failure_told:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Protocol
 
 
@@ -37,6 +38,9 @@ class File(Protocol):
 
         When it fails, what of them is on disk is unknown for good, and a second call proves nothing.
         """
+
+    def forget_cached(self, start: int, end: int) -> None:
+        """Bytes that are durable will not be read soon: no memory need be spent on them. Never fails."""
 
     def size(self) -> int:
         """The size in bytes."""
@@ -128,6 +132,12 @@ class RealFile:
 
     def sync(self) -> None:
         os.fdatasync(self._fd)
+
+    def forget_cached(self, start: int, end: int) -> None:
+        # Only a hint, which not every system knows.
+        if hasattr(os, "posix_fadvise"):
+            with suppress(OSError):
+                os.posix_fadvise(self._fd, start, end - start, os.POSIX_FADV_DONTNEED)
 
     def size(self) -> int:
         return os.fstat(self._fd).st_size

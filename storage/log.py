@@ -41,6 +41,8 @@ class Log(LogReading):
         self._io = threading.RLock()
         self.failed = None
         self._closed = False
+        self.is_read = True
+        """Whether what is written will be read soon, as at a leader: else it does not stay cached."""
         self._take_over(recovered)
 
     def _take_over(self, recovered: Recovered) -> None:
@@ -134,7 +136,7 @@ class Log(LogReading):
         with self._io:
             self._check_open()
             if self.durable_index < self.written_index:
-                self._guarded("syncing", self._writer.sync)
+                self._guarded("syncing", self._writer.sync, is_read=self.is_read)
                 self.durable_index = self.written_index
                 if mark:
                     self.mark_synced()

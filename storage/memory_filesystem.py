@@ -63,6 +63,9 @@ class MemoryFile:
             raise
         self._content.sync()
 
+    def forget_cached(self, start: int, end: int) -> None:
+        """There is nothing beside the memory itself."""
+
     def size(self) -> int:
         return len(self._content.current)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from floodmark.frame import Frame
 
+from storage.cached_pages import CachedPages
 from storage.discovery import create_segment
 from storage.filesystem import write_all
 from storage.scan import max_timestamp_in
@@ -24,6 +25,7 @@ class Writer:
         self._on_written = on_written
         options = segments.options
         self._zeros = ZerosAhead(options.zeros_ahead_bytes, options.segment_bytes)
+        self._cached = CachedPages(segments.active.size)
         self.synced_position = segments.active.end_position
         """Log position up to which all is known durable; goes into the header of every frame."""
 
@@ -38,11 +40,13 @@ class Writer:
             room -= frame.size
         self._flush(frames[begin:])
 
-    def sync(self) -> None:
-        """Make all that was written durable."""
+    def sync(self, *, is_read: bool = True) -> None:
+        """Make all that was written durable; where nobody reads it, it does not stay cached."""
         active = self._segments.active
-        self._segments.file(active).sync()
+        file = self._segments.file(active)
+        file.sync()
         self.synced_position = active.end_position
+        self._cached.synced(file, active.size, are_kept=is_read)
 
     def close(self) -> None:
         """Let the active segment end behind its last frame; nothing becomes durable by it."""
@@ -66,6 +70,7 @@ class Writer:
         fs.sync_folder(segments.folder)
         file = segments.file(segment)
         self._zeros.forget()
+        self._cached.begin(size)
         file.truncate(size)
         file.sync()
         with segments.lock:
@@ -113,4 +118,5 @@ class Writer:
         with segments.lock:
             segments.seal(sealed)
             segments.all.append(Segment(header, path, HEADER_BYTES, index))
+        self._cached.begin(HEADER_BYTES)
         self.synced_position = segments.active.end_position

@@ -180,6 +180,9 @@ class FaultyFile:
         with fs.lock:
             fs.note(Synced(self._inode, upto, size))
 
+    def forget_cached(self, start: int, end: int) -> None:
+        self._real.forget_cached(start, end)
+
     def size(self) -> int:
         return self._real.size()
 

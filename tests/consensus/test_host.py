@@ -59,6 +59,19 @@ async def test_stopping_the_leader_hands_over_without_an_election_timeout(tmp_pa
         assert successor.payloads() == [b"one", b"two"]
 
 
+async def test_only_the_leaders_log_is_expected_to_be_read(tmp_path):
+    """Followers keep what they write out of the cache of files; who takes over does not."""
+    async with hosts(tmp_path, *NAMES) as nodes:
+        for _ in range(2):
+            leader = await leader_of(nodes)
+            await put(leader, b"x")
+            groups = [node.host.group(1) for node in nodes]
+            reads = [node is leader for node in nodes]
+            await eventually(lambda groups=groups, reads=reads: [g.log.is_read for g in groups] == reads)
+            assert leader.host.transfer(1)
+            await eventually(lambda leader=leader: leader.host.group(1).role is not Role.LEADER)
+
+
 async def test_fsyncs_are_shared_by_what_arrives_meanwhile(tmp_path):
     """Many proposals at once need far fewer fsyncs than one each (group commit)."""
     async with hosts(tmp_path, *NAMES) as nodes:
