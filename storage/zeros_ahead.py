@@ -14,10 +14,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from storage.filesystem import File
+from storage.filesystem import File, write_all
 
 SMALL_BYTES: Final = 16 << 10
 """A write up to this is a small one. Larger ones gain little by zeros ahead, and would be written twice."""
+_PAGE_BYTES: Final = 4096
 SMALL_RUN: Final = 4
 """So many small writes in a row begin it: the no-op of every new leader is no reason to take up space."""
 
@@ -52,10 +53,12 @@ class ZerosAhead:
 
     def _write(self, file: File, end: int) -> None:
         upto = min(end + self._step, self._limit)
-        if upto <= end:
-            return
         try:
-            self._end = end + file.writev([bytes(upto - end)], end)
+            while end < upto:
+                # To the end of a page each: one large write may become one large page, and the kernel counts
+                # all of that as written to with every small frame that comes to lie in it.
+                size = min(_PAGE_BYTES - end % _PAGE_BYTES, upto - end)
+                self._end = end = write_all(file, [bytes(size)], end)
         except OSError:
             # Perhaps the disk is full. Frames do without, and have room themselves or will say so.
             self._run = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
@@ -15,7 +16,7 @@ from storage.faulty.filesystem import FaultyFileSystem
 from storage.faulty.power_loss import lose_power
 from storage.filesystem import FileSystem
 from storage.log import Log
-from storage.memory_filesystem import MemoryFileSystem
+from storage.memory_filesystem import MemoryFile, MemoryFileSystem
 from storage.options import LogOptions
 from storage.verify import verify_replica
 from storage.zeros_ahead import SMALL_BYTES, SMALL_RUN
@@ -51,6 +52,22 @@ def test_the_size_of_the_file_changes_once_for_many_small_writes() -> None:
         assert log.size_bytes == HEADER + number * FRAME
     assert len(sizes) < SMALL_RUN + 40 * FRAME // 2000 + 1
     assert log.read(40, end_offset=99, max_bytes=9999) == b""
+
+
+def test_zeros_are_written_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one large write the kernel makes a large page, all of which each small frame in it makes dirty."""
+    pieces: list[tuple[int, int]] = []
+    writev = MemoryFile.writev
+
+    def noted(file: MemoryFile, buffers: Sequence[bytes], position: int) -> int:
+        if not any(map(any, buffers)):
+            pieces.append((position, position + sum(map(len, buffers))))
+        return writev(file, buffers, position)
+
+    monkeypatch.setattr(MemoryFile, "writev", noted)
+    one_by_one(reopen(MemoryFileSystem(), LogOptions(zeros_ahead_bytes=64 << 10)), 10)
+    assert pieces[-1][1] - pieces[0][0] == 64 << 10
+    assert all(start // 4096 == (end - 1) // 4096 for start, end in pieces)
 
 
 def test_a_log_that_is_hardly_written_to_takes_up_no_space() -> None:
