@@ -47,7 +47,7 @@ bench-failover: setup ## how long nobody can write: 30 leaders killed, 15 stoppe
 	@$(BIN)/python -m bench.failover
 
 PEERS_OPTIONS ?=
-bench-peers: setup ## beside NATS JetStream, Kafka, Redis Streams, etcd; about 35 minutes (PEERS_OPTIONS=--quick: four)
+bench-peers: setup ## beside NATS JetStream, Kafka, Redis Streams, etcd; about 30 minutes (PEERS_OPTIONS=--quick: four)
 	@$(BIN)/python -m bench.peers $(PEERS_OPTIONS)
 
 GROWTH_OPTIONS ?=
