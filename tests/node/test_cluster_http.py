@@ -138,6 +138,8 @@ async def test_metrics_and_health_tell_of_the_node(tmp_path: Path) -> None:
     """The figures that OPERATIONS.md names are there."""
     async with NodeCluster.running(tmp_path) as cluster:
         await cluster.create("orders")
+        # The leader may serve before another node has heard who leads.
+        await cluster.ready()
         node = cluster["n2"]
         assert await call(cluster, node, "GET", "/readyz") == (200, {"ready": True, "reasons": []})
         async with cluster.session.get(node.url + "/metrics") as answer:
