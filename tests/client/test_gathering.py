@@ -78,6 +78,18 @@ def sender(lane: Lane) -> Callable[[int], list[Ack]]:
     return send
 
 
+async def one_under_way(
+    linger_s: float = 0.0,
+) -> tuple[Partition, Lane, Callable[[int], list[Ack]], list[Ack]]:
+    """A lane whose first record has left alone and is not answered; what sends more, and that record's."""
+    partition = Partition()
+    lane = lane_to(partition, linger_s)
+    send = sender(lane)
+    acks = send(1)
+    await partition.arrived(1)
+    return partition, lane, send, acks
+
+
 async def turns(count: int) -> None:
     """Let everything run that can."""
     for _ in range(count):
@@ -86,11 +98,7 @@ async def turns(count: int) -> None:
 
 async def test_records_gather_while_a_batch_is_under_way_and_leave_at_its_answer(patient: None) -> None:
     """The first record leaves at once, alone; all that come before its answer leave together after it."""
-    partition = Partition()
-    lane = lane_to(partition)
-    send = sender(lane)
-    acks = send(1)
-    await partition.arrived(1)
+    partition, lane, send, acks = await one_under_way()
     for _ in range(5):
         acks += send(1)
         await turns(10)
@@ -104,11 +112,7 @@ async def test_records_gather_while_a_batch_is_under_way_and_leave_at_its_answer
 
 async def test_full_batches_leave_while_others_are_under_way(patient: None) -> None:
     """Ten records fill a batch: it does not wait for an answer, and what is left over does."""
-    partition = Partition()
-    lane = lane_to(partition)
-    send = sender(lane)
-    send(1)
-    await partition.arrived(1)
+    partition, lane, send, _ = await one_under_way()
     send(25)
     await partition.arrived(3)
     await turns(10)
@@ -124,11 +128,7 @@ async def test_full_batches_leave_while_others_are_under_way(patient: None) -> N
 
 async def test_a_batch_that_lingered_waits_for_no_answer() -> None:
     """With lingering, time decides: the second batch leaves although the first one is never answered."""
-    partition = Partition()
-    lane = lane_to(partition, linger_s=0.001)
-    send = sender(lane)
-    send(1)
-    await partition.arrived(1)
+    partition, lane, send, _ = await one_under_way(linger_s=0.001)
     send(1)
     assert await partition.arrived(2) == [[0], [1]]
     await lane.stop()
@@ -136,11 +136,7 @@ async def test_a_batch_that_lingered_waits_for_no_answer() -> None:
 
 async def test_a_slow_answer_is_not_waited_for_to_its_end() -> None:
     """The answer to a batch takes long, as from nodes far away: the next batch leaves before it."""
-    partition = Partition()
-    lane = lane_to(partition)
-    send = sender(lane)
-    send(1)
-    await partition.arrived(1)
+    partition, lane, send, _ = await one_under_way()
     send(2)
     assert await partition.arrived(2) == [[0], [1, 2]]
     await lane.stop()
@@ -148,11 +144,7 @@ async def test_a_slow_answer_is_not_waited_for_to_its_end() -> None:
 
 async def test_flushing_waits_for_no_answer(patient: None) -> None:
     """What ``flush`` finds gathering leaves at once: nobody sends more."""
-    partition = Partition()
-    lane = lane_to(partition)
-    send = sender(lane)
-    send(1)
-    await partition.arrived(1)
+    partition, lane, send, _ = await one_under_way()
     send(2)
     await turns(10)
     lane.collector.ripen()
@@ -173,11 +165,7 @@ async def test_a_batch_that_fails_strands_nobody(
 ) -> None:
     """What waits for a batch that fails leaves when that one was sent again and stored, or was given up."""
     monkeypatch.setattr(pacing, "_FIRST_DELAY_S", 0.0001)
-    partition = Partition()
-    lane = lane_to(partition)
-    send = sender(lane)
-    send(1)
-    await partition.arrived(1)
+    partition, lane, send, _ = await one_under_way()
     acks = send(3)
     partition.refuse(0, error)
     if is_repeated:

@@ -12,6 +12,8 @@ import aiohttp
 import pytest
 
 from node.http.app import create_app
+from node.http.connection import Connection
+from node.http.express import EXPRESS
 from node.http.limits import HttpLimits
 from node.http.server import HttpServer
 from tests.http.memory_broker import MemoryBroker, MemoryCluster
@@ -72,6 +74,19 @@ class Harness:
         """One request, read to its end."""
         async with self.session.request(method, self.url(path, node), **arguments) as answer:
             return Answer(answer.status, answer.headers, await answer.read())
+
+    def taken_at(self, node: str, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+        """Whether each request that comes to a node from now on goes past aiohttp, in order."""
+        express = self.servers[node].app[EXPRESS]
+        found: list[bool] = []
+        take = express.take
+
+        def noted(connection: Connection, data: bytes) -> bool:
+            found.append(take(connection, data))
+            return found[-1]
+
+        monkeypatch.setattr(express, "take", noted)
+        return found
 
     async def make_topic(self, name: str = "t", partitions: int = 1) -> None:
         """Make a topic."""

@@ -10,7 +10,6 @@ import pytest
 from floodmark import batch as codec
 from floodmark.errors import Unavailable
 
-from node.http.express import EXPRESS
 from node.http.plain_head import PlainHeads
 from node.http.server import HttpServer
 from tests.http.conftest import Answer, Harness, until
@@ -31,16 +30,7 @@ def request(body: bytes = b"hello", *, headers: str = "", target: str = RECORDS)
 @pytest.fixture
 def taken(http: Harness, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether each offered request was taken, in order."""
-    express = http.servers["n1"].app[EXPRESS]
-    found: list[bool] = []
-    take = express.take
-
-    def noted(connection: object, data: bytes) -> bool:
-        found.append(take(connection, data))  # type: ignore[arg-type]
-        return found[-1]
-
-    monkeypatch.setattr(express, "take", noted)
-    return found
+    return http.taken_at("n1", monkeypatch)
 
 
 async def read_answers(reader: asyncio.StreamReader, count: int) -> list[bytes]:

@@ -12,7 +12,6 @@ from floodmark import batch as codec
 from floodmark.errors import FloodmarkError, TooLarge, TooManyRequests, Unavailable
 from floodmark.record import Record
 
-from node.http.express import EXPRESS
 from tests.http.conftest import Answer, Harness
 
 RECORDS = "/v1/topics/t/partitions/0/records"
@@ -24,20 +23,6 @@ BATCH = {"Content-Type": "application/vnd.floodmark.batch;v=1"}
 def node_count() -> int:
     """Partition p is led by node p + 1."""
     return 3
-
-
-def taken_at(http: Harness, node: str, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Whether each request that comes to the node from now on goes past aiohttp, in order."""
-    express = http.servers[node].app[EXPRESS]
-    found: list[bool] = []
-    take = express.take
-
-    def noted(connection: object, data: bytes) -> bool:
-        found.append(take(connection, data))  # type: ignore[arg-type]
-        return found[-1]
-
-    monkeypatch.setattr(express, "take", noted)
-    return found
 
 
 async def send_all(http: Harness, count: int) -> list[Answer]:
@@ -84,7 +69,7 @@ async def test_each_gets_its_own_offset_of_the_shared_batches(
 ) -> None:
     """Fewer batches than requests reach the leader, past aiohttp on both nodes; the answers say who it is."""
     await http.make_topic()
-    at_leader, here = taken_at(http, "n1", monkeypatch), taken_at(http, "n2", monkeypatch)
+    at_leader, here = http.taken_at("n1", monkeypatch), http.taken_at("n2", monkeypatch)
     answers = await send_all(http, 50)
     values = stored(http)
     assert sorted(values) == sorted(b"%d" % number for number in range(50))
@@ -119,7 +104,7 @@ async def test_what_asks_for_more_has_a_batch_of_its_own(
 ) -> None:
     """A producer's name, a condition, other acks, a timeout, a batch, a large record: all passed on alone."""
     await http.make_topic()
-    here = taken_at(http, "n2", monkeypatch)
+    here = http.taken_at("n2", monkeypatch)
     batch = codec.encode([Record(0, None, b"x")])
     for query, headers, body in (
         ("", {**RAW, "Producer-Id": "p", "Producer-Seq": "0"}, b"x"),
@@ -196,7 +181,7 @@ async def test_a_batch_that_was_passed_on_is_not_passed_on_again(
 ) -> None:
     """A plain one that says so is 503 with the leader's name where that is another node."""
     await http.make_topic()
-    here = taken_at(http, "n2", monkeypatch)
+    here = http.taken_at("n2", monkeypatch)
     headers = {**RAW, "Floodmark-Forwarded": "1"}
     answer = await http.call("POST", RECORDS, node="n2", data=b"x", headers=headers)
     assert (answer.status, answer.json["code"], answer.json["leader"]) == (503, "unavailable", "n1")
