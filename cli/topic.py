@@ -21,7 +21,7 @@ def _config(key: str) -> Callable[[Document], object]:
 
 _TOPICS = View(
     columns=(
-        field("Name"),
+        field("Name", "topic"),
         Column("Partitions", lambda topic: len(topic["partitions"]), right=True),
         field("Replicas", "replication_factor", right=True),
         Column("Retention ms", _config("retention_ms"), right=True),
@@ -195,7 +195,7 @@ def delete(session: Session, names: tuple[str, ...], *, yes: bool, output: str |
         show({"topic": name}, _DELETED, output)
 
 
-_DELETED = View(columns=(field("Name"),), name=_TOPICS.name, items=lambda document: [document])
+_DELETED = View(columns=(field("Name", "topic"),), name=_TOPICS.name, items=lambda document: [document])
 
 
 async def _change(

@@ -120,7 +120,11 @@ async def test_commands_against_a_real_node(tmp_path: Path) -> None:
         assert json.loads(await printed("cluster", "status", "-o", "json"))["topics"] == 1
         assert await printed("cluster", "leaders", "-o", "name") == "orders/0\norders/1\n"
         assert await printed("node", "list", "-o", "name") == "n1\n"
+        assert (await printed("topic", "list")).splitlines()[1].split()[:3] == ["orders", "2", "1"]
         assert await code("topic", "delete", "orders") == 1
-        assert await code("topic", "delete", "orders", "--yes") == 0
+        assert (await printed("topic", "delete", "orders", "--yes", "-o", "table")).split() == [
+            "NAME",
+            "orders",
+        ]
         assert await printed("topic", "list", "-o", "name") == ""
         assert await code("consume", "orders") == 3
