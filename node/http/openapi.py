@@ -33,8 +33,8 @@ def document(settings: HttpLimits) -> dict[str, Any]:
         _header("Producer-Epoch", {"type": "integer", "minimum": 0, "maximum": (1 << 32) - 1}),
         _header("Producer-Seq", {"type": "integer", "minimum": 0}),
         _header("If-Offset", {"type": "integer", "minimum": 0}),
-        _header("Record-Key", _TEXT),
     ]
+    key = _header("Record-Key", _TEXT)
     records = _records_body()
     topic_records = "/v1/topics/{topic}/records"
     partition_records = "/v1/topics/{topic}/partitions/{partition}/records"
@@ -67,13 +67,15 @@ def document(settings: HttpLimits) -> dict[str, Any]:
                     "Read all partitions", [topic, _query("cursor", _TEXT), *read], answer=shown
                 ),
                 "post": _operation(
-                    "Produce, routed by key", [topic, acks, timeout, *producer], body=records, mixed=True
+                    "Produce, routed by key", [topic, acks, timeout, key], body=records, mixed=True
                 ),
             },
             partition_records: {
                 "get": _operation("Read a partition", [topic, partition, *read], answer=ANSWERS),
                 "post": _operation(
-                    "Produce one atomic batch", [topic, partition, acks, timeout, *producer], body=records
+                    "Produce one atomic batch",
+                    [topic, partition, acks, timeout, *producer, key],
+                    body=records,
                 ),
             },
             "/v1/topics/{topic}/partitions/{partition}/tail": {

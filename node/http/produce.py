@@ -21,7 +21,7 @@ from node.http.query import OFFSET_MAX, acks_of, duration_s, number, partition_n
 from node.http.records_in import Reading, RecordHead, read_records
 
 QUERY: Final = frozenset({"acks", "timeout"})
-_PRODUCER_HEADERS: Final = ("Producer-Id", "Producer-Epoch", "Producer-Seq")
+PRODUCER_HEADERS: Final = ("Producer-Id", "Producer-Epoch", "Producer-Seq")
 _EPOCH_MAX: Final = (1 << 32) - 1
 
 
@@ -127,7 +127,7 @@ def is_plain(wanted: Wanted) -> bool:
 def _is_anonymous(head: RecordHead) -> bool:
     """Whether no producer is named in the headers."""
     headers = head.headers
-    return not headers or not any(name in headers for name in _PRODUCER_HEADERS)
+    return not headers or not any(name in headers for name in PRODUCER_HEADERS)
 
 
 def encode(records: list[Record], head: RecordHead) -> tuple[bytes, BatchHeader]:

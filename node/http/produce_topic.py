@@ -1,4 +1,8 @@
-"""POST to a topic: records go to the partitions of their keys, each partition's share as one batch."""
+"""POST to a topic: records go to the partitions of their keys, each partition's share as one batch.
+
+What counts within one partition (a producer's sequence, an expected offset) can not be promised here: a retry
+may find its records' partition chosen anew, now or once the topic has more of them. So it is refused.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +25,13 @@ from node.http.body import read_body
 from node.http.context import HttpContext
 from node.http.forward import is_forwarded, not_here
 from node.http.media import Media, body_media
-from node.http.produce import QUERY, Wanted, encode, expected_offset, is_plain, timeout_of
+from node.http.produce import PRODUCER_HEADERS, QUERY, Wanted, is_plain, timeout_of
 from node.http.query import acks_of, query_of, topic_name
 from node.http.reach import Sending, Small, append
 from node.http.records_in import Incoming, Reading, read_records
 
 _HEAD: Final = {"Content-Type": "application/json", "Server": "floodmark"}
+_OF_ONE_PARTITION: Final = (*PRODUCER_HEADERS, "If-Offset")
 _ENCODER = msgspec.json.Encoder()
 _SMALL_BYTES_MAX: Final = 64 << 10
 """A larger body is packed at once, and refused as a whole if it can not be."""
@@ -48,51 +53,45 @@ class TopicProduce:
         name = topic_name(request)
         if is_forwarded(request):
             raise not_here(None, name)
+        for header in _OF_ONE_PARTITION:
+            if header in request.headers:
+                raise _needs_partition(header, name)
         limits = await context.topic_limits(name)
         query = query_of(request, QUERY)
         timeout_s = timeout_of(query.get("timeout"), context)
-        wanted = Wanted(
-            request,
-            body_media(request.headers.get("Content-Type")),
-            acks_of(query),
-            timeout_s,
-            expected_offset(request),
-        )
+        media = body_media(request.headers.get("Content-Type"))
+        wanted = Wanted(request, media, acks_of(query), timeout_s)
         with ExitStack() as held:
             body = await read_body(request, context, held)
             if wanted.media is Media.BATCH:
-                places, sendings = self._untouched(body, wanted, limits)
+                places, sendings = self._untouched(name, body, wanted, limits)
             else:
                 places, sendings = self._shared_out(body, wanted, limits)
             outcomes = await self._send(name, sendings)
         return _answer(context, places, outcomes)
 
-    def _untouched(self, body: bytes, wanted: Wanted, limits: TopicLimits) -> tuple[list[int], Sendings]:
+    def _untouched(
+        self, name: str, body: bytes, wanted: Wanted, limits: TopicLimits
+    ) -> tuple[list[int], Sendings]:
         """A batch is passed on as it is, so all its records share a partition, whatever their keys."""
         header = codec.check(body, record_bytes_max=limits.max_record_bytes)
+        if header.is_idempotent:
+            raise _needs_partition("the producer that the batch names", name)
         number = next(self._turn) % limits.partitions
-        sending = Sending(body, header, wanted.acks, wanted.timeout_s, wanted.expected_offset)
+        sending = Sending(body, header, wanted.acks, wanted.timeout_s)
         return [number] * header.count, {number: sending}
 
     def _shared_out(self, body: bytes, wanted: Wanted, limits: TopicLimits) -> tuple[list[int], Sendings]:
         """The partition of every record in the order sent, and what goes to each partition."""
-        head, expected = wanted.head, wanted.expected_offset
         reading = Reading(self._context.wall_ms(), limits.max_record_bytes)
-        found = read_records(head, wanted.media, body, reading)
+        found = read_records(wanted.head, wanted.media, body, reading)
         places = self._places(found, limits.partitions)
         shares: dict[int, list[Record]] = {}
         for item, number in zip(found, places, strict=True):
             shares.setdefault(number, []).append(item.record)
-        if len(shares) > 1 and "Producer-Id" in head.headers:
-            raise InvalidRequest("Producer-Id needs records of one partition only: it counts per partition")
-        if len(shares) > 1 and expected is not None:
-            raise InvalidRequest("If-Offset needs records of one partition only")
         if is_plain(wanted) and len(body) <= _SMALL_BYTES_MAX:
             return places, {number: Small(records, wanted.timeout_s) for number, records in shares.items()}
-        return places, {
-            number: Sending(*encode(records, head), wanted.acks, wanted.timeout_s, expected)
-            for number, records in shares.items()
-        }
+        return places, {number: _packed(records, wanted) for number, records in shares.items()}
 
     def _places(self, found: Sequence[Incoming], partitions: int) -> list[int]:
         """By what a record asks for, by its key, or all keyless ones of a request together in turn."""
@@ -121,6 +120,18 @@ class TopicProduce:
             *(_outcome(context, partitions[number], sending) for number, sending in sendings.items())
         )
         return dict(zip(sendings, outcomes, strict=True))
+
+
+def _packed(records: list[Record], wanted: Wanted) -> Sending:
+    batch = codec.encode(records)
+    return Sending(batch, codec.decode_header(batch), wanted.acks, wanted.timeout_s)
+
+
+def _needs_partition(what: str, topic: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"{what} holds within one partition, and this path chooses the partition anew for each request: "
+        f"post to /v1/topics/{topic}/partitions/N/records with a fixed N"
+    )
 
 
 async def _outcome(context: HttpContext, partition: Partition, sending: Sending | Small) -> Outcome:

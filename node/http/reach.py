@@ -33,23 +33,16 @@ _APPENDED = msgspec.json.Decoder()
 
 
 class Sending(msgspec.Struct, frozen=True):
-    """One batch for one partition, and what was asked for."""
+    """One batch for one partition, in nobody's name, and what was asked for."""
 
     batch: bytes
     header: BatchHeader
     acks: Acks
     timeout_s: float
-    expected_offset: int | None = None
 
     def store(self, partition: Partition, timeout_s: float) -> Awaitable[Appended]:
         """At the leader."""
-        return partition.produce(
-            self.batch,
-            self.header,
-            acks=self.acks,
-            timeout_s=timeout_s,
-            expected_offset=self.expected_offset,
-        )
+        return partition.produce(self.batch, self.header, acks=self.acks, timeout_s=timeout_s)
 
     def alone(self) -> Sending:
         """To travel to the leader."""
@@ -136,8 +129,6 @@ async def _append_there(
     url = f"{base_url(context, leader)}/v1/topics/{partition.topic}/partitions/{partition.number}/records"
     query = {"acks": str(sending.acks), "timeout": f"{max(1, int(left * 1000))}ms"}
     headers = {"Content-Type": str(Media.BATCH), FORWARDED: "1"}
-    if sending.expected_offset is not None:
-        headers["If-Offset"] = str(sending.expected_offset)
     try:
         async with (
             asyncio.timeout(left + context.settings.forward_grace_s),
@@ -153,12 +144,7 @@ async def _append_there(
     if answer.status != 200:
         raise error_of(answer.status, body)
     found: dict[str, Any] = _APPENDED.decode(body)
-    return Appended(
-        found["first_offset"],
-        found["next_offset"],
-        found["high_watermark"],
-        duplicate=found.get("duplicate", False),
-    )
+    return Appended(found["first_offset"], found["next_offset"], found["high_watermark"])
 
 
 def _upload(batch: bytes) -> bytes | io.BytesIO:
