@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: setup run test check unit simulate chaos chaos-random bench bench-memory bench-failover bench-peers bench-growth clean
+.PHONY: setup run test check unit simulate chaos chaos-random bench bench-memory bench-failover bench-callbacks bench-peers bench-growth clean
 
 setup: .venv/.ready
 
@@ -45,6 +45,10 @@ bench-memory: setup ## what nodes need of memory while 10 GB go through them; so
 
 bench-failover: setup ## how long nobody can write: 30 leaders killed, 15 stopped, 10 majorities paused; about eight minutes
 	@$(BIN)/python -m bench.failover
+
+CALLBACKS_OPTIONS ?=
+bench-callbacks: setup ## the costliest callback of the event loop for each kind of request; about five minutes
+	@$(BIN)/python -m bench.callbacks $(CALLBACKS_OPTIONS)
 
 PEERS_OPTIONS ?=
 bench-peers: setup ## beside NATS JetStream, Kafka, Redis Streams, etcd; about 30 minutes (PEERS_OPTIONS=--quick: four)

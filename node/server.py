@@ -12,7 +12,7 @@ import time
 
 import structlog
 
-from node import allocator, descriptors, logs, settings_rules, settings_sources
+from node import allocator, callbacks, descriptors, logs, settings_rules, settings_sources
 from node.identity import FolderLock, IdentityProblem, load_or_create
 from node.lifecycle import Lifecycle
 from node.registry import Registry
@@ -33,7 +33,10 @@ def run(settings: Settings) -> int:
     _prepare_interpreter()
     descriptors.take_all()
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with contextlib.ExitStack() as held:
+            if settings.testing.slow_callback_ms:
+                held.enter_context(callbacks.logged(settings.testing.slow_callback_ms))
+            runner = held.enter_context(asyncio.Runner(loop_factory=_loop_factory(settings)))
             return runner.run(_until_signal(settings))
     except (IdentityProblem, InvalidSettings, StorageError, OSError) as error:
         _log.critical("can_not_run", reason=str(error))
@@ -109,7 +112,9 @@ def _prepare_interpreter() -> None:
     allocator.keep_pages()
 
 
-def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
+def _loop_factory(settings: Settings) -> type[asyncio.AbstractEventLoop] | None:
+    if settings.testing.slow_callback_ms:
+        return None  # Only asyncio's own loop can be measured.
     with contextlib.suppress(ImportError):
         import uvloop  # noqa: PLC0415 - not there on every system
 

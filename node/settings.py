@@ -113,6 +113,9 @@ class TestingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     faults: str = ""
     """Folder through which another process gives this one a bad disk and a wrong clock while it runs
     (storage/faulty); on the same filesystem as ``node.data_dir``, and not within it. Empty: no such thing."""
+    slow_callback_ms: float = 0.0
+    """Callbacks of the event loop that use at least so much processor time are logged by name; the node then
+    runs on asyncio's own loop, and slower. 0: nothing is measured."""
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -152,6 +153,8 @@ def _testing(settings: Settings) -> Iterator[str]:
     faults, data_dir = settings.testing.faults, settings.node.data_dir
     if faults and data_dir and Path(faults).absolute().is_relative_to(Path(data_dir).absolute()):
         yield f"testing.faults = {faults!r}: use a folder that is not within node.data_dir"
+    if not 0 <= settings.testing.slow_callback_ms < math.inf:
+        yield f"testing.slow_callback_ms = {settings.testing.slow_callback_ms}: use 0 or more"
 
 
 def _raft(settings: Settings) -> Iterator[str]:
