@@ -164,6 +164,28 @@ class GroupHost(HostDisk):
         self._wake(slot)
         return await waiting.confirmed(barrier, deadline_s=deadline_s)
 
+    async def confirm_lead(self, group_id: int, *, after: Proposal | None = None, deadline_s: float) -> None:
+        """Wait until a majority has confirmed that this replica leads; until all that was acknowledged before
+        the call is applied here; and until it is known what became of ``after``, a proposal of this replica.
+
+        Raises ``NotLeader`` as soon as it does not lead, ``GroupStopped``, ``Unavailable`` out of time.
+        """
+        slot = self._slots.get(group_id)
+        if slot is None:
+            raise GroupStopped(f"this node has no replica of group {group_id}")
+        group = slot.group
+        barrier = group.barrier()
+        self._wake(slot)
+
+        def leads() -> bool:
+            return group.is_ready_leader and not slot.removed
+
+        if await waiting.confirmed_lead(barrier, after, slot.leader_waiters, leads, deadline_s=deadline_s):
+            return
+        if leads():
+            raise Unavailable("no majority has confirmed in time that this node leads")
+        raise NotLeader(group.leader if group.leader != self.node_id else None)
+
     async def wait_high_watermark(self, group_id: int, above: int, *, timeout_s: float) -> int:
         """The high watermark once it is above; or as it is when the time is up."""
         slot = self._slot(group_id)

@@ -50,6 +50,35 @@ async def confirmed(barrier: Barrier, *, deadline_s: float) -> int:
     return index
 
 
+async def confirmed_lead(
+    barrier: Barrier, after: Proposal | None, leader: Waiters, leads: Callable[[], bool], *, deadline_s: float
+) -> bool:
+    """True once ``barrier`` has ended and what became of ``after`` is known.
+
+    False as soon as this replica does not lead (any more), which ``leader`` tells; and when the time is up.
+    """
+    looks: list[Callable[[], None]] = []
+
+    def subscribe(done: Callable[[bool], None]) -> None:
+        def look(_: object = None) -> None:
+            has_ended = barrier.done and (after is None or after.outcome is not None)
+            if has_ended or not leads():
+                done(has_ended and leads())
+
+        looks.append(look)
+        barrier.add_done_callback(look)
+        if after is not None:
+            after.add_done_callback(look)
+        leader.add(look)
+        look()
+
+    try:
+        return bool(await _first(subscribe, deadline_s))
+    finally:
+        leader.discard(looks[0])
+        barrier.cancel()
+
+
 async def condition(waiters: Waiters, holds: Callable[[], T | None], *, timeout_s: float) -> T | None:
     """The first value other than None that ``holds`` gives after a change, or None when the time is up."""
 

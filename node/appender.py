@@ -10,7 +10,7 @@ from collections import deque
 from typing import Protocol
 
 from floodmark.batch import BatchHeader
-from floodmark.errors import OffsetMismatch
+from floodmark.errors import FloodmarkError, OffsetMismatch
 from floodmark.frame import FrameKind
 
 from consensus.types import GroupStopped, NotLeader, Outcome, Proposal
@@ -41,6 +41,10 @@ class Appender:
         self._group_id = group_id
         self._log = log
         self._sequences = Sequences(table)
+        self._committed = Sequences(table)
+        """The same with nothing in flight over it."""
+        self.newest: Proposal | None = None
+        """The last batch that was put into the queue: with its outcome that of all before it is known."""
         self._budget = budget
         self._queued: deque[tuple[Proposal, int]] = deque()
         """Proposals that may not be in the log yet, with their record counts."""
@@ -52,6 +56,7 @@ class Appender:
 
         A duplicate is answered whatever ``expected_offset`` says, for it held when the batch was stored.
         Raises TooManyRequests, ProducerFenced, SequenceGap, Conflict, OffsetMismatch; and as the host does.
+        All but the first may rest on what is in flight, which may come to nothing: see ``refused``.
         """
         if header.is_idempotent:
             self._sequences.begin(term)
@@ -76,9 +81,26 @@ class Appender:
 
         proposal.add_done_callback(done)
         self._queued.append((proposal, header.count))
+        self.newest = proposal
         if header.is_idempotent:
             self._sequences.add(header, proposal)
         return proposal
+
+    def refused(
+        self, header: BatchHeader, expected_offset: int | None, *, committed: int
+    ) -> FloodmarkError | None:
+        """Why the batch is refused whatever becomes of those in flight; None when that matters.
+
+        ``committed`` is the offset behind what is committed: another batch may be on its way to just there.
+        """
+        try:
+            if header.is_idempotent and self._committed.find(header) is not None:
+                return None
+        except FloodmarkError as error:
+            return error
+        if expected_offset in (None, committed):
+            return None
+        return _mismatch(expected_offset, committed)
 
     def append_shared(self, batch: bytes, header: BatchHeader) -> Proposal:
         """A batch that this node has packed, in nobody's name. Raises classes of ``floodmark.errors``."""
@@ -100,6 +122,8 @@ class Appender:
             count for proposal, count in self._queued if not proposal.index and proposal.outcome is None
         )
         if expected_offset != next_offset:
-            raise OffsetMismatch(
-                f"the next offset is {next_offset}, not {expected_offset}", next_offset=next_offset
-            )
+            raise _mismatch(expected_offset, next_offset)
+
+
+def _mismatch(expected_offset: int | None, next_offset: int) -> OffsetMismatch:
+    return OffsetMismatch(f"the next offset is {next_offset}, not {expected_offset}", next_offset=next_offset)

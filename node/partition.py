@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -16,17 +17,20 @@ from consensus import waiting
 from consensus.group import Group
 from consensus.host import GroupHost
 from consensus.host_types import Waiters
-from consensus.types import GroupStopped, NotLeader, Proposal
+from consensus.types import Proposal
 from node import outcomes
 from node.appender import Appender
 from node.broker import Acks, Appended, Bounds, Fetched
 from node.coalescer import SHARE_BYTES_MAX, Coalescer
+from node.confirmed import REFUSALS, Confirmed
 from node.producers import Remembered
 from node.slices import next_offset_behind, offset_reaching
 from storage.errors import OutOfRange, StorageError
 from storage.log import Log
 from storage.vote import VoteFile
 
+CONFIRM_S_MAX: Final = 10.0
+"""How long a read may wait until a majority has confirmed what it is refused for."""
 INLINE_READ_BYTES: Final = 256 << 10
 """Reads up to this size are faster done at once than handed to a thread."""
 
@@ -55,6 +59,7 @@ class LocalPartition:
         self._group = replica.group
         self._log = replica.log
         self._host = host
+        self._confirmed = Confirmed(host, group_id, replica.group, replica.appender)
 
     @property
     def leader(self) -> str | None:
@@ -80,18 +85,20 @@ class LocalPartition:
         expected_offset: int | None = None,
     ) -> Appended:
         """See ``node.broker.Partition``."""
-        group = self._group
-        self._check_leads()
+        confirmed = self._confirmed
+        confirmed.check_leads()
         try:
-            placed = self.replica.appender.append(
-                batch, header, term=group.term, expected_offset=expected_offset
+            placed = confirmed.admit(batch, header, expected_offset=expected_offset)
+        except REFUSALS:
+            began = time.monotonic()
+            placed = await confirmed.admit_after_refusal(
+                batch, header, expected_offset=expected_offset, timeout_s=timeout_s
             )
-        except (NotLeader, GroupStopped, StorageError) as error:
-            raise outcomes.translated(error) from error
+            timeout_s = max(0.0, timeout_s - (time.monotonic() - began))
         if isinstance(placed, Remembered):
             return self._appended(placed.first_offset, placed.count, duplicate=True)
         if acks is Acks.NONE:
-            return Appended(-1, -1, group.high_watermark)
+            return Appended(-1, -1, self._group.high_watermark)
         first_offset = await self._place(placed, acks, timeout_s)
         return self._appended(first_offset, header.count, duplicate=False)
 
@@ -104,7 +111,7 @@ class LocalPartition:
             batch = codec.encode(records)
             header = codec.decode_header(batch)
             return self.produce(batch, header, acks=Acks.QUORUM, timeout_s=timeout_s)
-        self._check_leads()
+        self._confirmed.check_leads()
         count = len(records)
         return self.replica.coalescer.produce(
             records,
@@ -136,12 +143,12 @@ class LocalPartition:
 
     async def fetch(self, offset: int, *, max_bytes: int, wait_s: float) -> Fetched:
         """See ``node.broker.Partition``."""
-        self._check_leads()
-        self._check_bounds(offset)
+        self._confirmed.check_leads()
+        await self._check_bounds(offset)
         if offset == self._group.high_watermark and wait_s > 0:
             await self._host.wait_high_watermark(self.group_id, offset, timeout_s=wait_s)
-            self._check_leads()
-            self._check_bounds(offset)
+            self._confirmed.check_leads()
+            await self._check_bounds(offset)
         end = self._group.high_watermark
         if offset == end:
             return Fetched(b"", offset, self.bounds())
@@ -150,10 +157,10 @@ class LocalPartition:
                 frames = self._log.read(offset, end_offset=end, max_bytes=max_bytes)
             else:
                 frames = await asyncio.to_thread(self._log.read, offset, end_offset=end, max_bytes=max_bytes)
-        except OutOfRange:
+        except OutOfRange as error:
             # Retention came between; the bounds say so now.
-            self._check_bounds(offset)
-            raise
+            await self._check_bounds(offset)
+            raise self._unreadable(error) from error
         except StorageError as error:
             raise self._unreadable(error) from error
         next_offset = next_offset_behind(frames)
@@ -186,19 +193,23 @@ class LocalPartition:
         self._host.disk_failed(self.group_id, error)
         return Unavailable(f"this replica can not be read: {error}", retry_after_s=outcomes.RETRY_AFTER_S)
 
-    def _check_leads(self) -> None:
-        if not self._group.is_ready_leader:
-            raise outcomes.not_leader(self._group.leader)
+    async def _check_bounds(self, offset: int) -> None:
+        """Raises ``OffsetBelowStart``, ``OffsetPastEnd`` once this node's leadership is confirmed."""
+        if self._outside(offset) is not None:
+            await self._confirmed.lead(deadline_s=CONFIRM_S_MAX)
+            if (refusal := self._outside(offset)) is not None:
+                raise refusal
 
-    def _check_bounds(self, offset: int) -> None:
+    def _outside(self, offset: int) -> FloodmarkError | None:
         bounds = self.bounds()
+        if bounds.log_start_offset <= offset <= bounds.high_watermark:
+            return None
         known = {"log_start_offset": bounds.log_start_offset, "high_watermark": bounds.high_watermark}
         if offset < bounds.log_start_offset:
-            raise OffsetBelowStart(
+            return OffsetBelowStart(
                 f"offset {offset} is gone: retention has removed all before {bounds.log_start_offset}",
                 **known,
             )
-        if offset > bounds.high_watermark:
-            raise OffsetPastEnd(
-                f"offset {offset} is past the end: the next record gets {bounds.high_watermark}", **known
-            )
+        return OffsetPastEnd(
+            f"offset {offset} is past the end: the next record gets {bounds.high_watermark}", **known
+        )

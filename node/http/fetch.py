@@ -14,12 +14,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import web
-from floodmark.errors import InvalidRequest
+from floodmark.errors import InvalidRequest, Unavailable
 
 from node.broker import Bounds, Fetched, Partition
 from node.http import positions
 from node.http.context import HttpContext
-from node.http.forward import LEADER, to_partition_leader
+from node.http.forward import LEADER, is_forwarded, to_partition_leader
 from node.http.limits import HttpLimits
 from node.http.media import Media, answer_media
 from node.http.query import capped, duration_s, flag, partition_number, query_of, topic_name
@@ -80,16 +80,24 @@ class PartitionFetch:
         query = query_of(request, QUERY)
         asked = Asked(query, context.settings, answer_media(request.headers.get("Accept")))
         spec = positions.check(request.headers.get("Last-Event-ID") or query.get("from", "earliest"))
-        if not partition.leads_here:
-            timeout_s = asked.wait_s + context.settings.produce_timeout_s
-            answer = await to_partition_leader(context, request, partition, "records", timeout_s=timeout_s)
-            if answer is not None:
-                return answer
-        if asked.is_stream:
-            return await self._stream(request, partition, spec, asked)
-        start = positions.resolve(spec, partition)
-        fetched = await self._fetch(request, partition, start, asked)
-        return await self._page(request, partition, spec, start, fetched, asked)
+        timeout_s = asked.wait_s + context.settings.produce_timeout_s
+        while True:
+            if not partition.leads_here:
+                answer = await to_partition_leader(
+                    context, request, partition, "records", timeout_s=timeout_s
+                )
+                if answer is not None:
+                    return answer
+            if asked.is_stream:
+                return await self._stream(request, partition, spec, asked)
+            start = positions.resolve(spec, partition)
+            try:
+                fetched = await self._fetch(request, partition, start, asked)
+            except Unavailable:
+                if partition.leads_here or is_forwarded(request):
+                    raise
+            else:
+                return await self._page(request, partition, spec, start, fetched, asked)
 
     async def tail(self, request: web.Request) -> web.StreamResponse:
         """The bounds, confirmed by a majority."""

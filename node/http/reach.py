@@ -82,15 +82,15 @@ async def append(
     """
     deadline = time.monotonic() + sending.timeout_s
     while (left := deadline - time.monotonic()) > 0:
-        if partition.leads_here:
-            return await sending.store(partition, left), context.broker.node_id
-        leader = await partition.wait_leader(deadline_s=left)
-        if leader != context.broker.node_id:
-            try:
+        try:
+            if partition.leads_here:
+                return await sending.store(partition, left), context.broker.node_id
+            leader = await partition.wait_leader(deadline_s=left)
+            if leader != context.broker.node_id:
                 return await _append_there(context, partition, sending.alone(), leader, left), leader
-            except Unavailable:  # Nothing was stored: the next leader may do it.
-                if time.monotonic() + _RETRY_S >= deadline:
-                    raise
+        except Unavailable:  # Nothing was stored: the next leader may do it.
+            if time.monotonic() + _RETRY_S >= deadline:
+                raise
         await asyncio.sleep(_RETRY_S)
     raise Unavailable(f"no leader of {partition.topic}/{partition.number} took the batch in time")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from floodmark import batch
-from floodmark.errors import OffsetMismatch, TooManyRequests
+from floodmark.errors import FloodmarkError, OffsetMismatch, ProducerFenced, SequenceGap, TooManyRequests
 from floodmark.frame import Frame, FrameKind, crc_of
 from floodmark.record import Record
 
@@ -144,3 +144,37 @@ def test_a_slice_ends_behind_its_last_record(queue: Queue) -> None:
     assert next_offset_behind(whole) == 7
     one = queue.log.read(0, end_offset=7, max_bytes=1)
     assert next_offset_behind(one) == 3
+
+
+def test_a_batch_is_refused_for_what_is_committed_alone(queue: Queue) -> None:
+    """What is in flight keeps a batch from being taken now; only what is committed refuses it."""
+    appender = Appender(queue, 1, queue.log, queue.table, ByteBudget(1 << 20, "test"))
+
+    def refused(body: bytes, expected: int | None = None, *, committed: int) -> FloodmarkError | None:
+        with pytest.raises(FloodmarkError):
+            append(appender, body, expected)
+        return appender.refused(batch.decode_header(body), expected, committed=committed)
+
+    append(appender, payload(2, sequence=0, producer_epoch=1))
+    newest = appender.newest
+    assert newest is not None
+    # Another batch is on its way to this offset, and may come to nothing.
+    assert refused(payload(), 0, committed=0) is None
+    beyond = refused(payload(), 3, committed=0)
+    assert isinstance(beyond, OffsetMismatch)
+    assert beyond.fields["next_offset"] == 0, "as far as it is committed"
+    # So may the epoch that fences this one.
+    older = payload(1, sequence=0, producer_epoch=0)
+    assert refused(older, committed=0) is None
+    gap = refused(payload(1, sequence=2, producer_epoch=1), committed=0)
+    assert isinstance(gap, SequenceGap)
+    assert gap.fields["expected_sequence"] == 0, "as far as it is committed"
+    queue.commit()
+    assert newest.outcome is not None
+    mismatch = refused(payload(), 0, committed=2)
+    assert isinstance(mismatch, OffsetMismatch)
+    assert mismatch.fields["next_offset"] == 2
+    assert isinstance(refused(older, committed=2), ProducerFenced)
+    gap = refused(payload(1, sequence=2, producer_epoch=1), committed=2)
+    assert isinstance(gap, SequenceGap)
+    assert gap.fields["expected_sequence"] == 1
