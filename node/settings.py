@@ -36,6 +36,11 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """host:port; port 0 takes a free one."""
     advertise: str = ""
     """Base URL that other nodes and clients reach this one by; by default made from ``listen``."""
+    hosts: tuple[str, ...] = ()
+    """More names by which it is reached, without ports; others are refused. Addresses, localhost and the
+    names in ``advertise`` and ``listen`` need not be listed."""
+    cors_origins: tuple[str, ...] = ()
+    """Web pages that may use this node, as browsers name them in ``Origin``; all others are refused."""
 
 
 class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

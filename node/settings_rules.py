@@ -10,10 +10,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from node import settings_limits
-from node.settings import ClusterSettings, InvalidSettings, Settings
+from node.settings import ClusterSettings, HttpSettings, InvalidSettings, Settings
 
 _NODE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SECRET_LENGTH_MIN = 16
+_HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?")
+_ORIGIN = re.compile(
+    r"(?!http://.*:80\Z|https://.*:443\Z)[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?"
+)
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -95,6 +99,20 @@ def _addresses(settings: Settings) -> Iterator[str]:
             f"http.advertise is missing: nobody can dial http.listen = {settings.http.listen!r}; give a URL "
             'by which others reach this node, as in advertise = "http://node1.example:7070"'
         )
+    yield from _visitors(settings.http)
+
+
+def _visitors(http: HttpSettings) -> Iterator[str]:
+    for host in http.hosts:
+        if not _HOST_NAME.fullmatch(host):
+            yield f'http.hosts: {host!r} is no name; write it without scheme and port, as in "log.example"'
+    for origin in http.cors_origins:
+        if not _ORIGIN.fullmatch(origin):
+            yield (
+                f"http.cors_origins: {origin!r} is no origin; write it exactly as browsers do, in small "
+                "letters, without a path and the port that the scheme has anyway, as in "
+                '"https://app.example"'
+            )
 
 
 def _is_wildcard(address: str) -> bool:

@@ -122,8 +122,11 @@ def _from_flags(flags: Mapping[str, Any], problems: list[str]) -> Tree:
 
 
 def _parsed(section: str, key: str, text: str, name: str, problems: list[str]) -> Any:
-    """Text as the schema's type takes it: maps are written "n1=host:port,n2=host:port"."""
-    if typing.get_origin(_SECTIONS[section][key]) is not dict:
+    """Text as the schema's type takes it: maps are written "n1=host:port,n2=host:port", lists "a,b"."""
+    kind = typing.get_origin(_SECTIONS[section][key])
+    if kind is tuple:
+        return [part.strip() for part in text.split(",") if part.strip()]
+    if kind is not dict:
         return text
     pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
     if not all(equals for _, equals, _ in pairs):

@@ -17,6 +17,7 @@ from node.builder import Builder
 from node.controller import Controller
 from node.http.app import create_app
 from node.http.context import CONTEXT
+from node.http.origins import Origins
 from node.http.server import HttpServer
 from node.identity import NodeIdentity
 from node.local_broker import LocalBroker
@@ -146,7 +147,7 @@ def build(
             replicas.look_again()
 
     builder.on_replica_failed = failed
-    app = create_app(broker, settings.limits)
+    app = create_app(broker, settings.limits, _origins(settings))
     app[CONTEXT].wall_ms = around.wall_ms
     for collector in [*builder.metrics.collectors, HostCollector(host, replicas.local, lambda: budget.used)]:
         app[CONTEXT].metrics.register(collector)
@@ -179,3 +180,9 @@ def build(
         builder=builder,
         fs=around.fs,
     )
+
+
+def _origins(settings: Settings) -> Origins:
+    http = settings.http
+    addresses = [http.listen, *([http.advertise] if http.advertise else [])]
+    return Origins(hosts=http.hosts, cors_origins=http.cors_origins, addresses=addresses)

@@ -22,6 +22,7 @@ FloodmarkError
 ├── TooLarge                  413  a record, batch or body above its limit
 ├── UnsupportedMedia          415  a body in a media type that is not spoken here
 ├── OffsetPastEnd             416  nothing has been written there yet
+├── Misdirected               421  the Host that was asked for is no name of this node
 ├── TooManyRequests           429  the in-flight budget is used up; try again after a while
 ├── Unavailable               503  no leader, or not enough replicas; nothing was stored
 ├── OutcomeUnknown            504  it may or may not have been stored; an idempotent retry is safe
@@ -144,6 +145,10 @@ class UnsupportedMedia(FloodmarkError):
 
 class OffsetPastEnd(FloodmarkError):
     code, status = "offset_past_end", 416
+
+
+class Misdirected(FloodmarkError):
+    code, status = "misdirected", 421
 
 
 class TooManyRequests(FloodmarkError):

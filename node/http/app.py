@@ -10,19 +10,25 @@ from node.broker import Broker
 from node.budget import ByteBudget
 from node.http.cluster import Cluster
 from node.http.context import CONTEXT, HttpContext
+from node.http.door import DOOR, Door
 from node.http.express import EXPRESS, Express
 from node.http.fetch import PartitionFetch
 from node.http.fetch_topic import TopicFetch
 from node.http.limits import HttpLimits
 from node.http.metrics import HttpMetrics
 from node.http.middleware import outermost
+from node.http.origins import Origins
 from node.http.produce import PartitionProduce
 from node.http.produce_topic import TopicProduce
 from node.http.topics import Topics
 
 
-def create_app(broker: Broker, settings: HttpLimits) -> web.Application:
-    """All routes over ``broker``. More metrics: ``app[CONTEXT].metrics.register(collector)``."""
+def create_app(broker: Broker, settings: HttpLimits, origins: Origins | None = None) -> web.Application:
+    """All routes over ``broker``. More metrics: ``app[CONTEXT].metrics.register(collector)``.
+
+    Without ``origins`` the node has no name but its addresses, and no web page may use it.
+    """
+    origins = origins or Origins()
     context = HttpContext(
         broker=broker,
         settings=settings,
@@ -33,7 +39,9 @@ def create_app(broker: Broker, settings: HttpLimits) -> web.Application:
     app = web.Application(middlewares=[outermost(context)], client_max_size=settings.body_bytes_max)
     app[CONTEXT] = context
     produce = PartitionProduce(context)
-    app[EXPRESS] = Express(context, produce)
+    app[DOOR] = door = Door(context, origins)
+    app[EXPRESS] = Express(context, produce, origins)
+    app.on_response_prepare.append(door.on_response_prepare)
     app.add_routes(_routes(context, produce))
     app.cleanup_ctx.append(_sessions)
     return app

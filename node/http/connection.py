@@ -310,10 +310,9 @@ class Connection(RequestHandler):
             known = InvalidRequest("the request's target or one of its headers is too long")
         elif isinstance(exc, BadHttpMessage) and str(exc).find(_TOO_MANY_HEADERS) >= 0:
             status = 431
-            known = InvalidRequest(f"more than {self.max_headers} headers")
+            known = InvalidRequest(f"more than {self._settings.headers_max} headers")
         elif status < 500:
-            reason = str(exc or message).partition("\n")[0].rstrip(":")
-            known = InvalidRequest(f"this is no well-formed request: {reason[:200]}")
+            known = InvalidRequest(f"this is no well-formed request: {_reason(exc, message)}")
         else:
             known = ServerError("something went wrong here")
             self.log_exception("error outside of any handler", exc_info=exc)
@@ -322,13 +321,26 @@ class Connection(RequestHandler):
         return answer
 
 
+def _reason(exc: BaseException | None, message: str | None) -> str:
+    """What the parser found, in one line: it adds the bytes, and under them a mark at the place."""
+    text = exc.message if isinstance(exc, BadHttpMessage) else str(exc or message or "")
+    words = " ".join(text.replace("^", " ").split())
+    return words[:200].rstrip(":") or "it can not be read"
+
+
 class ConnectionServer(Server):
     """Makes ``Connection`` objects for the listening sockets."""
 
     def __init__(
-        self, plain: Server, settings: HttpLimits, admission: Admission, express: Express, **kwargs: Any
+        self,
+        handler: Any,
+        request_factory: Any,
+        settings: HttpLimits,
+        admission: Admission,
+        express: Express,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(plain.request_handler, request_factory=plain.request_factory)
+        super().__init__(handler, request_factory=request_factory)
         self._settings = settings
         self._admission = admission
         self._express = express

@@ -64,7 +64,8 @@ class HttpContext:
                 timeout=aiohttp.ClientTimeout(
                     total=None, sock_connect=self.settings.forward_connect_timeout_s
                 ),
-                skip_auto_headers=("User-Agent", "Accept-Encoding", "Accept"),
+                # What a client left out is left out here, too: it means something.
+                skip_auto_headers=("User-Agent", "Accept-Encoding", "Accept", "Content-Type"),
             )
         return self._session
 

@@ -23,6 +23,7 @@ from node.http import problems
 from node.http.forward import LEADER, LEADER_URL
 from node.http.intake import Intake
 from node.http.media import Media
+from node.http.origins import Origins
 from node.http.plain_head import PlainHead, PlainHeads
 from node.http.produce import PartitionProduce, Wanted, document, timeout_of
 from node.http.sharing import Elsewhere, Sharing
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
     from node.http.connection import Connection
     from node.http.context import HttpContext
 
+_HEAD: Final = {
+    "Content-Type": "application/json",
+    "Server": "floodmark",
+    "X-Content-Type-Options": "nosniff",
+}
 _ROUTE: Final = "/v1/topics/{topic}/partitions/{partition}/records"
 
 
@@ -47,12 +53,13 @@ _NO_HEADERS: Final = _NoHeaders({}, ())
 class Express:
     """One per application."""
 
-    def __init__(self, context: HttpContext, produce: PartitionProduce) -> None:
+    def __init__(self, context: HttpContext, produce: PartitionProduce, origins: Origins) -> None:
         self._context = context
         self._produce = produce
         self._sharing = Sharing(context)
-        self._heads = PlainHeads()
-        self._answer_head = _answer_head(f"{LEADER}: {context.broker.node_id}\r\n")
+        self._heads = PlainHeads(origins.knows_host)
+        self._vary = {"Vary": "Origin"} if origins.listed else {}
+        self._answer_head = self._head_of(context.broker.node_id)
 
     def take(self, connection: Connection, data: bytes) -> bool:
         """Begin to answer ``data`` if it is one plain request, for this node or fit to share a batch."""
@@ -137,16 +144,19 @@ class Express:
             body = document(head.partition, appended)
         except Exception as error:  # noqa: BLE001  -- the last resort before the connection
             refusal = self._context.refusals.answer(error, "POST", head.path, head.path)
+            refusal.headers.update(self._vary)
             return refusal.status, problems.as_bytes(refusal)
         date = rfc822_formatted_time().encode()
         return 200, b"%b%d\r\nDate: %b\r\n\r\n%b" % (answer_head, len(body), date, body)
 
     def _head_of(self, leader: str) -> bytes:
         broker = self._context.broker
-        url = broker.node_url(leader)
-        if leader == broker.node_id or url is None:
-            return _answer_head(f"{LEADER}: {leader}\r\n")
-        return _answer_head(f"{LEADER}: {leader}\r\n{LEADER_URL}: {url.rstrip('/')}\r\n")
+        headers = {**_HEAD, **self._vary, LEADER: leader}
+        url = None if leader == broker.node_id else broker.node_url(leader)
+        if url is not None:
+            headers[LEADER_URL] = url.rstrip("/")
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        return f"HTTP/1.1 200 OK\r\n{lines}Content-Length: ".encode()
 
 
 def _may_share(head: PlainHead) -> bool:
@@ -158,12 +168,6 @@ def _may_share(head: PlainHead) -> bool:
         and head.timeout is None
         and head.content_length <= SHARE_BYTES_MAX
     )
-
-
-def _answer_head(leader: str) -> bytes:
-    return (
-        f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nServer: floodmark\r\n{leader}Content-Length: "
-    ).encode()
 
 
 EXPRESS: Final = web.AppKey("floodmark_express", Express)

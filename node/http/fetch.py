@@ -21,7 +21,8 @@ from node.http import positions
 from node.http.context import HttpContext
 from node.http.forward import LEADER, is_forwarded, to_partition_leader
 from node.http.limits import HttpLimits
-from node.http.media import Media, answer_media
+from node.http.media import Media, accepted, answer_media
+from node.http.produce import timeout_of
 from node.http.query import capped, duration_s, flag, partition_number, query_of, topic_name
 from node.http.reader import Reader
 from node.http.records_out import Slice, document, slices
@@ -78,7 +79,7 @@ class PartitionFetch:
         topic = topic_name(request)
         partition = await context.partition(topic, partition_number(request))
         query = query_of(request, QUERY)
-        asked = Asked(query, context.settings, answer_media(request.headers.get("Accept")))
+        asked = Asked(query, context.settings, answer_media(accepted(request)))
         spec = positions.check(request.headers.get("Last-Event-ID") or query.get("from", "earliest"))
         timeout_s = asked.wait_s + context.settings.produce_timeout_s
         while True:
@@ -104,9 +105,7 @@ class PartitionFetch:
         context = self._context
         partition = await context.partition(topic_name(request), partition_number(request))
         query = query_of(request, _TAIL_QUERY)
-        timeout_s = duration_s(
-            query.get("timeout", "10s"), "timeout", cap=context.settings.produce_timeout_s_max
-        )
+        timeout_s = timeout_of(query.get("timeout"), context)
         if not partition.leads_here:
             answer = await to_partition_leader(context, request, partition, "tail", timeout_s=timeout_s)
             if answer is not None:

@@ -12,7 +12,7 @@ from node.broker import TopicInfo
 from node.http import cursor, positions
 from node.http.context import HttpContext
 from node.http.fetch import QUERY, Asked
-from node.http.media import Media, answer_media
+from node.http.media import Media, accepted, answer_media
 from node.http.query import query_of, topic_name
 from node.http.reader import Reader
 from node.http.records_out import document
@@ -33,7 +33,7 @@ class TopicFetch:
         context = self._context
         topic = await context.topic(topic_name(request))
         query = query_of(request, TOPIC_QUERY)
-        asked = Asked(query, context.settings, answer_media(request.headers.get("Accept"), _OFFERED))
+        asked = Asked(query, context.settings, answer_media(accepted(request), _OFFERED))
         reader = await self._reader(request, query, topic)
         if asked.is_stream:
             return await stream(

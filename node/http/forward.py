@@ -17,6 +17,7 @@ import aiohttp
 from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
 from floodmark.errors import FloodmarkError, OutcomeUnknown, Unavailable
+from multidict import CIMultiDict
 from yarl import URL
 
 from node.broker import Partition
@@ -27,24 +28,13 @@ FORWARDED: Final = "Floodmark-Forwarded"
 LEADER: Final = "Floodmark-Leader"
 LEADER_URL: Final = "Floodmark-Leader-Url"
 _ADDRESS = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+", re.ASCII)
-_PASSED_ON: Final = (
-    "Accept",
-    "Authorization",
-    "Content-Encoding",
-    "Content-Length",
-    "Content-Type",
-    "If-None-Match",
-    "If-Offset",
-    "Last-Event-ID",
-    "Producer-Epoch",
-    "Producer-Id",
-    "Producer-Seq",
-    "Record-Key",
-    "Record-Key-B64",
-    "Record-Partition",
-    "Record-Timestamp",
-    "traceparent",
+_NOT_PASSED_ON: Final = frozenset(
+    {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
+    | {"host", "expect", "floodmark-forwarded"}
+    | {"origin", "referer", "cookie", "access-control-request-method", "access-control-request-headers"}
 )
+"""Of this connection, or of the web page that asks: that was judged here. All else goes on as it came."""
+_FROM_BROWSERS: Final = "sec-"
 _NOT_PASSED_BACK: Final = frozenset(
     {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "date", "server"}
 )
@@ -144,9 +134,7 @@ async def _attempt(
     base = base_url(context, leader)
     query = request.rel_url.raw_query_string
     url = URL(f"{base}{path}?{query}" if query else base + path, encoded=True)
-    headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
-    headers.update(_record_headers(request))
-    headers[FORWARDED] = "1"
+    headers = _passed_on(request)
     has_body = request.can_read_body
     cap = context.settings.body_bytes_max
     if request.content_length is not None:
@@ -189,10 +177,14 @@ def _lost(request: web.Request, leader: str, *, started: bool) -> FloodmarkError
     return Unavailable(f"node {leader} did not take the request", leader=leader)
 
 
-def _record_headers(request: web.Request) -> dict[str, str]:
-    return {
-        name: value for name, value in request.headers.items() if name.lower().startswith("record-header-")
-    }
+def _passed_on(request: web.Request) -> CIMultiDict[str]:
+    headers = CIMultiDict(
+        (name, value)
+        for name, value in request.headers.items()
+        if (lower := name.lower()) not in _NOT_PASSED_ON and not lower.startswith(_FROM_BROWSERS)
+    )
+    headers[FORWARDED] = "1"
+    return headers
 
 
 async def _pass_back(
@@ -202,7 +194,9 @@ async def _pass_back(
     headers[LEADER] = leader
     headers[LEADER_URL] = base
     length = answer.content_length
-    if length is not None and length <= _SMALL_BYTES:
+    # The length of what HEAD or a 304 leaves out is told all the same.
+    has_body = request.method != "HEAD" and answer.status != 304
+    if has_body and length is not None and length <= _SMALL_BYTES:
         headers.pop("Content-Length", None)
         return web.Response(status=answer.status, body=await answer.read(), headers=headers)
     back = web.StreamResponse(status=answer.status, headers=headers)

@@ -7,6 +7,7 @@ import functools
 import re
 from typing import Final
 
+from aiohttp import web
 from floodmark.errors import InvalidRequest, NotAcceptable, UnsupportedMedia
 
 
@@ -38,6 +39,7 @@ _ALIASES: Final = {
     "text/event-stream": Media.EVENTS,
 }
 _TEXT: Final = (Media.JSON, Media.NDJSON)
+_FORM: Final = "application/x-www-form-urlencoded"
 _CHARSETS: Final = ("utf-8", "utf8", "us-ascii", "ascii")
 _WEIGHT = re.compile(r"(0(\.[0-9]{0,3})?|1(\.0{0,3})?)", re.ASCII)
 
@@ -48,7 +50,7 @@ def body_media(content_type: str | None) -> Media:
     if not content_type:
         return Media.JSON
     name, parameters = _split(content_type)
-    if name == "application/x-www-form-urlencoded":
+    if name == _FORM:
         return Media.JSON
     media = _ALIASES.get(name)
     if media not in BODIES or (media is Media.BATCH and parameters.get("v", "1") != "1"):
@@ -59,6 +61,16 @@ def body_media(content_type: str | None) -> Media:
     if media in _TEXT and charset not in _CHARSETS:
         raise UnsupportedMedia(f"charset {charset[:50]!r} is not spoken here; UTF-8 is", supported=["utf-8"])
     return media
+
+
+def is_form(content_type: str | None) -> bool:
+    """Whether a body says it is a form's: what curl says of any body, and what every web page can send."""
+    return content_type is not None and _split(content_type)[0] == _FORM
+
+
+def accepted(request: web.Request) -> str | None:
+    """``Accept``, which may come in several lines."""
+    return ",".join(request.headers.getall("Accept", ())) or None
 
 
 @functools.lru_cache(maxsize=256)

@@ -8,6 +8,7 @@ from node.http.limits import HttpLimits
 from node.http.media import ANSWERS, BODIES, Media
 
 _DURATION: Final = {"type": "string", "pattern": "^(0|[0-9]{1,15}(ms|s|m|h))$"}
+_TIMEOUT: Final = {"type": "string", "pattern": "^[1-9][0-9]{0,14}(ms|s|m|h)$"}
 _POSITIVE: Final = {"type": "integer", "minimum": 1}
 _FROM: Final = {"type": "string", "description": "N, earliest, latest, -N or @time"}
 _OBJECT: Final = {"type": "object"}
@@ -18,14 +19,14 @@ def document(settings: HttpLimits) -> dict[str, Any]:
     """The OpenAPI 3.1 document."""
     topic = _path("topic", {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,249}$"})
     partition = _path("partition", {"type": "integer", "minimum": 0, "maximum": 999})
-    timeout = _query("timeout", _DURATION)
+    timeout = _query("timeout", _TIMEOUT)
     acks = _query("acks", {"type": "string", "enum": ["quorum", "leader", "none"]})
     read = [
         _query("from", _FROM),
         _query("max_records", _POSITIVE),
         _query("max_bytes", _POSITIVE),
         _query("wait", _DURATION),
-        _query("follow", {"type": "boolean"}),
+        _query("follow", {"type": "boolean", "description": "Only in streaming forms (Accept)"}),
         _header("Last-Event-ID", _TEXT),
     ]
     producer = [

@@ -6,7 +6,7 @@ What it takes is a small, strict part of HTTP/1.1: everything unusual, and every
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from floodmark.errors import FloodmarkError
@@ -58,7 +58,8 @@ class PlainHead(NamedTuple):
 class PlainHeads:
     """Reads heads. Clients send the same one again and again, so the last ones are known by their bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, knows_host: Callable[[str], bool]) -> None:
+        self._knows_host = knows_host
         self._known: dict[bytes, PlainHead] = {}
 
     def read(self, data: bytes) -> tuple[PlainHead, int] | None:
@@ -71,7 +72,7 @@ class PlainHeads:
         text = data[:end]
         head = self._known.get(text)
         if head is None:
-            head = _parsed(text)
+            head = _parsed(text, self._knows_host)
             if head is None:
                 return None
             if len(self._known) >= _KNOWN_MAX:
@@ -80,14 +81,15 @@ class PlainHeads:
         return (head, end + 4) if len(data) - end - 4 <= head.content_length else None
 
 
-def _parsed(text: bytes) -> PlainHead | None:
+def _parsed(text: bytes, knows_host: Callable[[str], bool]) -> PlainHead | None:
     first, *lines = text.split(b"\r\n")
     asked = _REQUEST.fullmatch(first)
     headers = _headers(lines)
     if asked is None or headers is None or headers.get(b"connection", b"keep-alive").lower() != b"keep-alive":
         return None
     length = headers.get(b"content-length", b"")
-    if b"host" not in headers or _LENGTH.fullmatch(length) is None:
+    host = headers.get(b"host")
+    if host is None or not knows_host(host.decode()) or _LENGTH.fullmatch(length) is None:
         return None
     query = _query((asked[4] or b"").decode())
     if query is None:

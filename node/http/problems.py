@@ -55,6 +55,7 @@ def respond(
     """The answer for ``error``."""
     status = status or error.status
     head = {"Content-Type": PROBLEM_TYPE, "Cache-Control": "no-store", "Server": "floodmark"}
+    head["X-Content-Type-Options"] = "nosniff"
     head["Request-Id"] = request_id
     if status in _RETRY_LATER:
         head["Retry-After"] = str(max(1, math.ceil(error.retry_after_s or 0)))
@@ -74,6 +75,8 @@ def of_http_exception(error: web.HTTPException, path: str) -> tuple[FloodmarkErr
         detail = f"{error.method} is not possible here; {headers['Allow']} is"
     elif isinstance(error, web.HTTPNotFound):
         detail = f"there is nothing at {path[:200]}; GET /openapi.json lists what there is"
+    elif isinstance(error, web.HTTPExpectationFailed):
+        detail = "the header Expect can only be 100-continue"
     return kind(detail), headers
 
 
@@ -84,6 +87,7 @@ def raw_answer(error: FloodmarkError, *, status: int | None = None) -> bytes:
     retry = "Retry-After: 1\r\n" if code in _RETRY_LATER else ""
     head = (
         f"HTTP/1.1 {code} {type(error).__name__}\r\nContent-Type: {PROBLEM_TYPE}\r\n{retry}"
+        f"Server: floodmark\r\nX-Content-Type-Options: nosniff\r\n"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
     return head.encode() + body

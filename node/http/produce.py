@@ -59,12 +59,12 @@ class PartitionProduce:
         partition = await context.partition(topic, partition_number(request))
         query = query_of(request, QUERY)
         timeout_s = timeout_of(query.get("timeout"), context)
+        media = body_media(request.headers.get("Content-Type"))
+        wanted = Wanted(request, media, acks_of(query), timeout_s, expected_offset(request))
         if not partition.leads_here:
             answer = await to_partition_leader(context, request, partition, "records", timeout_s=timeout_s)
             if answer is not None:
                 return answer
-        media = body_media(request.headers.get("Content-Type"))
-        wanted = Wanted(request, media, acks_of(query), timeout_s, expected_offset(request))
         with ExitStack() as held:
             body = await read_body(request, context, held)
             appended = await self.store(partition, wanted, body)

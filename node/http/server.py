@@ -13,6 +13,7 @@ from aiohttp.web_server import Server
 from node.http.admission import Admission
 from node.http.connection import Connection, ConnectionServer
 from node.http.context import CONTEXT
+from node.http.door import ADDED_HEADERS, DOOR, Door
 from node.http.express import EXPRESS
 
 _HELD_UP_S = 0.02
@@ -79,9 +80,10 @@ class HttpServer:
 class _Runner(web.AppRunner):
     """aiohttp's runner with this project's connections in it."""
 
-    __slots__ = ("_express", "_settings", "admission")
+    __slots__ = ("_door", "_express", "_settings", "admission")
 
     def __init__(self, app: web.Application) -> None:
+        self._door: Door = app[DOOR]
         self._express = app[EXPRESS]
         settings = app[CONTEXT].settings
         self._settings = settings
@@ -114,6 +116,9 @@ class _Runner(web.AppRunner):
             # One more than for headers: in aiohttp's error only the limit tells which of the two was broken.
             "max_line_size": settings.line_bytes_max + 1,
             "max_field_size": settings.header_bytes_max,
-            "max_headers": settings.headers_max,
+            "max_headers": settings.headers_max + ADDED_HEADERS,
         }
-        return ConnectionServer(plain, settings, self.admission, self._express, **arguments)
+        handler = self._door.around(plain.request_handler)
+        return ConnectionServer(
+            handler, plain.request_factory, settings, self.admission, self._express, **arguments
+        )

@@ -15,6 +15,7 @@ from node.http.app import create_app
 from node.http.connection import Connection
 from node.http.express import EXPRESS
 from node.http.limits import HttpLimits
+from node.http.origins import Origins
 from node.http.server import HttpServer
 from tests.http.memory_broker import MemoryBroker, MemoryCluster
 
@@ -60,12 +61,16 @@ class Harness:
     @property
     def address(self) -> tuple[str, int]:
         """The first node's host and port."""
-        host, _, port = self.cluster.urls["n1"].removeprefix("http://").partition(":")
+        return self.address_of("n1")
+
+    def address_of(self, node: str) -> tuple[str, int]:
+        """A node's host and port."""
+        host, _, port = self.cluster.urls[node].removeprefix("http://").partition(":")
         return host, int(port)
 
-    async def start(self, node: str, settings: HttpLimits) -> None:
+    async def start(self, node: str, settings: HttpLimits, origins: Origins | None = None) -> None:
         """Run one node."""
-        server = HttpServer(create_app(self.cluster.brokers[node], settings))
+        server = HttpServer(create_app(self.cluster.brokers[node], settings, origins))
         host, port = await server.start("127.0.0.1", 0)
         self.cluster.urls[node] = f"http://{host}:{port}"
         self.servers[node] = server
@@ -93,9 +98,9 @@ class Harness:
         answer = await self.call("PUT", f"/v1/topics/{name}", json={"partitions": partitions})
         assert answer.status == 201, answer.body
 
-    async def raw(self, data: bytes, *, timeout_s: float = 10) -> bytes:
+    async def raw(self, data: bytes, *, node: str = "n1", timeout_s: float = 10) -> bytes:
         """Send bytes as they are and read until the server closes."""
-        reader, writer = await asyncio.open_connection(*self.address)
+        reader, writer = await asyncio.open_connection(*self.address_of(node))
         try:
             writer.write(data)
             async with asyncio.timeout(timeout_s):
@@ -125,11 +130,17 @@ def node_count() -> int:
 
 
 @pytest.fixture
-async def http(settings: HttpLimits, node_count: int) -> AsyncIterator[Harness]:
+def origins() -> Origins:
+    """Which names and web pages the servers know; tests override it."""
+    return Origins()
+
+
+@pytest.fixture
+async def http(settings: HttpLimits, node_count: int, origins: Origins) -> AsyncIterator[Harness]:
     """Running nodes over one truth in memory."""
     harness = Harness(MemoryCluster(node_count))
     for node in list(harness.cluster.urls):
-        await harness.start(node, settings)
+        await harness.start(node, settings, origins)
     try:
         yield harness
     finally:

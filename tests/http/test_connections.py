@@ -17,8 +17,8 @@ from node.http.limits import HttpLimits
 from tests.http.conftest import Harness, until
 
 RECORDS = "/v1/topics/t/partitions/0/records"
-POST = f"POST {RECORDS} HTTP/1.1\r\nHost: x\r\n".encode()
-GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
+POST = f"POST {RECORDS} HTTP/1.1\r\nHost: localhost\r\n".encode()
+GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ async def test_a_consumer_that_does_not_read_is_dropped(http: Harness, accept: s
         consumer.setblocking(False)
         loop = asyncio.get_running_loop()
         await loop.sock_connect(consumer, http.address)
-        request = f"GET {RECORDS}?max_bytes=8000000 HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\n\r\n"
+        request = f"GET {RECORDS}?max_bytes=8000000 HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n"
         await loop.sock_sendall(consumer, request.encode())
         metrics = b""
         async with asyncio.timeout(20):
@@ -142,7 +142,7 @@ async def test_a_client_that_leaves_ends_its_long_poll(http: Harness) -> None:
     await http.make_topic()
     log = http.cluster.logs["t", 0]
     _, writer = await asyncio.open_connection(*http.address)
-    writer.write(f"GET {RECORDS}?wait=60s HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    writer.write(f"GET {RECORDS}?wait=60s HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     await log.awaited()
     writer.close()
     await until(lambda: not log.waiters)

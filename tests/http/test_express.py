@@ -10,6 +10,7 @@ import pytest
 from floodmark import batch as codec
 from floodmark.errors import Unavailable
 
+from node.http.origins import Origins
 from node.http.plain_head import PlainHeads
 from node.http.server import HttpServer
 from tests.http.conftest import Answer, Harness, until
@@ -22,7 +23,7 @@ UNUSUAL = {"X-Unusual": "1"}
 def request(body: bytes = b"hello", *, headers: str = "", target: str = RECORDS) -> bytes:
     """A plain request as a client would send it."""
     return (
-        f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\n"
+        f"POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\n"
         f"{headers}Content-Length: {len(body)}\r\n\r\n"
     ).encode() + body
 
@@ -81,7 +82,7 @@ async def test_both_ways_share_a_connection(http: Harness, taken: list[bool]) ->
     await http.make_topic()
     reader, writer = await asyncio.open_connection(*http.address)
     usual = request(b"world", headers="X-Unusual: 1\r\n")
-    for data in (request(), usual, request(), b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", request()):
+    for data in (request(), usual, request(), b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", request()):
         writer.write(data)
         await read_answers(reader, 1)
     writer.close()
@@ -235,13 +236,13 @@ async def test_a_stop_waits_for_what_was_taken(http: Harness, monkeypatch: pytes
         request(headers="If-Offset: 0\r\n"),
         request(headers="Record-Key: k\r\n"),
         request(headers="traceparent: 00-1-1-00\r\n"),
-        request(headers="Host: y\r\n"),
+        request(headers="Host: 127.0.0.1\r\n"),
         request(headers="Accept : x\r\n"),
         request(headers="Accept: x\r\n y\r\n"),
         request(headers="Accept: x\ny\r\n"),
         request(headers="Accept: x\x00\r\n"),
         request(headers="Accept: \r\n"),
-        request().replace(b"Host: x\r\n", b""),
+        request().replace(b"Host: localhost\r\n", b""),
         request().replace(b"HTTP/1.1", b"HTTP/1.0"),
         request().replace(b"POST", b"PUT"),
         request().replace(b": 5", b": +5"),
@@ -259,13 +260,13 @@ async def test_a_stop_waits_for_what_was_taken(http: Harness, monkeypatch: pytes
 )
 def test_what_is_not_plain_is_left_to_the_usual_way(data: bytes) -> None:
     """Anything odd in target or headers, and anything but exactly one request."""
-    assert PlainHeads().read(data) is None
-    assert PlainHeads().read(request()) is not None
+    assert PlainHeads(Origins().knows_host).read(data) is None
+    assert PlainHeads(Origins().knows_host).read(request()) is not None
 
 
 def test_a_plain_head_is_read() -> None:
     """All of it, and again when it is known."""
-    heads = PlainHeads()
+    heads = PlainHeads(Origins().knows_host)
     data = request(b"[]", target=RECORDS + "?acks=none&timeout=2s", headers="Accept: */*\r\n")
     for _ in range(2):
         found = heads.read(data)
@@ -283,7 +284,10 @@ def test_what_load_balancers_add_changes_nothing() -> None:
         "X-Forwarded-Proto: https\r\nX-Forwarded-Host: log.example\r\nX-Forwarded-Port: 443\r\n"
         "X-Real-IP: 10.0.0.1\r\nX-Request-Id: 7f\r\n"
     )
-    found, plain = PlainHeads().read(request(headers=added)), PlainHeads().read(request())
+    found, plain = (
+        PlainHeads(Origins().knows_host).read(request(headers=added)),
+        PlainHeads(Origins().knows_host).read(request()),
+    )
     assert found is not None
     assert plain is not None
     assert found[0] == plain[0]
@@ -291,7 +295,7 @@ def test_what_load_balancers_add_changes_nothing() -> None:
 
 def test_many_different_heads_are_not_kept_for_ever() -> None:
     """A client can not fill the memory with heads."""
-    heads = PlainHeads()
+    heads = PlainHeads(Origins().knows_host)
     for number in range(5_000):
         assert heads.read(request(target=f"/v1/topics/t{number}/partitions/0/records")) is not None
     assert len(heads._known) <= 1_024

@@ -55,6 +55,34 @@ async def test_everything_that_matters_is_passed_on(http: Harness) -> None:
     assert (past.status, past.json["high_watermark"]) == (416, 1)
 
 
+async def test_what_is_left_out_is_left_out_on_the_way_too(http: Harness) -> None:
+    """No Content-Type is JSON everywhere: for a topic, at a partition's leader, and on the way to it."""
+    await http.make_topic()
+    for node in ("n1", "n2", "n3"):
+        for path in (RECORDS, RECORDS + "?timeout=9s", "/v1/topics/t/records"):
+            body = b'{"key":"k","value":{"via":"%b"}}' % node.encode()
+            head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+            answer = await http.raw(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body, node=node)
+            assert b" 200 " in answer.partition(b"\r\n")[0]
+    records = (await http.call("GET", RECORDS)).json["records"]
+    told = [(record["key"], record["value"]["via"]) for record in records]
+    assert told == [("k", node) for node in ("n1", "n2", "n3") for _ in range(3)]
+
+
+async def test_header_bytes_that_are_no_text_are_refused_everywhere(http: Harness) -> None:
+    """Whichever header, known or not; the answer says where such a key goes."""
+    await http.make_topic()
+    for node in ("n1", "n2", "n3"):
+        for path in (RECORDS, "/v1/topics/t/records", "/v1/topics/t", "/nothing"):
+            for header in ("Record-Key", "Record-Header-City", "Producer-Id", "Accept", "X-Other"):
+                head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{header}: Gen"
+                answer = await http.raw(head.encode() + b"\xe8ve\r\nContent-Length: 1\r\n\r\nx", node=node)
+                assert b" 400 " in answer.partition(b"\r\n")[0]
+                assert header.encode() in answer
+                assert b"Record-Key-B64" in answer
+    assert http.cluster.logs["t", 0].next == 0
+
+
 async def test_a_large_body_streams_through(http: Harness) -> None:
     """With a length and without one; too large is 413 on the way in already."""
     await http.make_topic()
@@ -164,7 +192,7 @@ async def test_an_absolute_target_is_not_connected_to(http: Harness) -> None:
     await http.make_topic()
     http.cluster.logs["t", 0].move("n2")
     target = b"http://192.0.2.1:9/v1/topics/t/partitions/0/tail"
-    head = b"GET %b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % target
+    head = b"GET %b HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" % target
     answer = await http.raw(head)
     assert answer.startswith(b"HTTP/1.1 200")
 
@@ -206,7 +234,7 @@ async def test_a_leader_that_breaks_off_its_answer_leaves_nothing_else_in_it(
         http.cluster.urls["n1"] = f"http://{host}:{port}"
         _, _, plain = http.url("", "n2").partition("//")
         reader, writer = await asyncio.open_connection(*plain.split(":"))
-        writer.write(f"GET {RECORDS}?wait=0s HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        writer.write(f"GET {RECORDS}?wait=0s HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         received = await asyncio.wait_for(reader.read(), 20)
         writer.close()
     assert received.count(b"HTTP/1.1") == 1, received[-500:]

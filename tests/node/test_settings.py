@@ -163,3 +163,45 @@ def test_listeners_beyond_loopback_are_named(tmp_path: Path) -> None:
     assert settings_rules.is_loopback("localhost")
     assert settings_rules.is_loopback("::1")
     assert not settings_rules.is_loopback("node1.example")
+
+
+def test_lists_are_given_by_every_source(tmp_path: Path) -> None:
+    """In the file as arrays, elsewhere with commas between."""
+    settings = settings_sources.load(
+        write(tmp_path, FILE + '[http]\nhosts = ["log.example"]\n'),
+        environment={"FLOODMARK_HTTP_CORS_ORIGINS": "https://a.example, http://localhost:3000"},
+    )
+    assert settings.http.hosts == ("log.example",)
+    assert settings.http.cors_origins == ("https://a.example", "http://localhost:3000")
+    flags = {"http.hosts": "a,b.example"}
+    assert settings_sources.load(write(tmp_path), flags=flags).http.hosts == ("a", "b.example")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "*",
+        "null",
+        "app.example",
+        "https://app.example/",
+        "HTTPS://app.example",
+        "https://App.example",
+        "https://app.example:443",
+        "http://app.example:80",
+        "https://*.example",
+        "https://a b",
+        "//app.example",
+        "",
+    ],
+)
+def test_an_origin_is_written_as_browsers_do(tmp_path: Path, origin: str) -> None:
+    """Anything else would never match, or match too much."""
+    assert "http.cors_origins" in problems(write(tmp_path), flags={"http.cors_origins": [origin]})
+
+
+@pytest.mark.parametrize(
+    "host", ["http://log.example", "log.example:7070", "*", "*.example", "", "a b", ".example"]
+)
+def test_a_host_is_a_name(tmp_path: Path, host: str) -> None:
+    """Without scheme, port and stars."""
+    assert "http.hosts" in problems(write(tmp_path), flags={"http.hosts": [host]})

@@ -1,0 +1,168 @@
+"""What every request must be before anybody asks what it means: the same at every node and on every path.
+
+A request may be served here, passed on, or travel in parts. What these three could not carry alike, or what
+HTTP itself gives no one meaning, is refused before its route is looked for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from floodmark.errors import FloodmarkError, Forbidden, InvalidRequest, Misdirected, UnsupportedMedia
+
+from node.http import cors
+from node.http.context import HttpContext
+from node.http.forward import FORWARDED
+from node.http.media import BODIES, is_form
+from node.http.metrics import UNMATCHED
+from node.http.origins import Origins
+
+ADDED_HEADERS: Final = 4
+"""What a request may gain on its way (a host, a length, ``Floodmark-Forwarded``), and one to spare."""
+_ONCE: Final = frozenset(
+    {"content-encoding", "if-offset", "last-event-id", "origin", "sec-fetch-site", "traceparent"}
+)
+_ONCE_BEGIN: Final = ("producer-", "record-")
+"""What is read as one value. Of others that are, HTTP itself allows one only, and aiohttp refuses more."""
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class UnknownTransferCoding(InvalidRequest):
+    """A body in a coding of the transfer that nobody here can undo."""
+
+    status = 501
+
+
+class TooManyHeaders(InvalidRequest):
+    """More than a request may have."""
+
+    status = 431
+
+
+class Door:
+    """One per application."""
+
+    def __init__(self, context: HttpContext, origins: Origins) -> None:
+        self._context = context
+        self._origins = origins
+
+    def around(self, handler: Handler) -> Handler:
+        """``handler`` behind the door. What is refused at it never reaches a route."""
+
+        async def answer(request: web.BaseRequest) -> web.StreamResponse:
+            started = time.perf_counter()
+            try:
+                self._check(request)
+                if cors.is_preflight(request) and request.headers.get("Origin") in self._origins.listed:
+                    return self._closing(request, cors.preflight(request), started)
+                return await handler(request)
+            except (FloodmarkError, web.HTTPException) as error:
+                refusal = self._context.refusals.answer(error, request.method, request.path, request.raw_path)
+                if isinstance(error, UnknownTransferCoding | TooManyHeaders):
+                    refusal.force_close()  # Where its body ends is not known.
+                return self._closing(request, refusal, started)
+
+        return answer
+
+    def _closing(self, request: web.BaseRequest, answer: web.Response, started: float) -> web.Response:
+        """What is answered here passes no middleware and no signal."""
+        self.seal(request, answer)
+        seconds = time.perf_counter() - started
+        self._context.metrics.observe(UNMATCHED, request.method, answer.status, seconds)
+        return answer
+
+    async def on_response_prepare(self, request: web.Request, answer: web.StreamResponse) -> None:
+        """For aiohttp's signal: every answer of a route passes here before its head is sent."""
+        self.seal(request, answer)
+
+    def seal(self, request: web.BaseRequest, answer: web.StreamResponse) -> None:
+        """Put on what every answer has, and what a trusted page's browser needs to see."""
+        headers = answer.headers
+        headers["Server"] = "floodmark"
+        headers["X-Content-Type-Options"] = "nosniff"
+        if not self._origins.listed:
+            return
+        origin = request.headers.get("Origin")
+        if origin in self._origins.listed:
+            cors.allow(headers, origin)
+        cors.vary(headers)
+
+    def _check(self, request: web.BaseRequest) -> None:
+        if request.version.major < 1:
+            raise InvalidRequest("a request line ends with its version, as in HTTP/1.1")
+        headers = request.raw_headers
+        _check_text(headers)
+        if len(headers) > self._context.settings.headers_max and FORWARDED not in request.headers:
+            raise TooManyHeaders(f"more than {self._context.settings.headers_max} headers")
+        if len({name.lower() for name, _ in headers}) < len(headers):
+            _check_repeated(headers)
+        self._check_origin(request)
+        coding = request.headers.get("Transfer-Encoding")
+        if coding is not None and coding.strip().lower() != "chunked":
+            raise UnknownTransferCoding(
+                f"transfer coding {coding[:50]!r} is not spoken here, only chunked; "
+                "compress a body with Content-Encoding instead"
+            )
+
+    def _check_origin(self, request: web.BaseRequest) -> None:
+        headers = request.headers
+        host = headers.get("Host")
+        for name in (host, _target_host(request)):
+            if name is not None and not self._origins.knows_host(name):
+                raise Misdirected(
+                    f"{name[:100]!r} is no name of this node: ask for its address, for localhost, or for "
+                    "what http.advertise says; other names go into the setting http.hosts"
+                )
+        origin, site = headers.get("Origin"), headers.get("Sec-Fetch-Site")
+        if origin is None and site is None:
+            return
+        if not self._origins.may_ask(origin, site, host or ""):
+            page = repr(origin[:100]) if origin else "another site"
+            raise Forbidden(
+                f"a web page of {page} may not use this node; "
+                "the setting http.cors_origins lists the origins of those that may"
+            )
+        if is_form(headers.get("Content-Type")):
+            raise UnsupportedMedia(
+                "a form of a web page is no record: send JSON, as application/json",
+                supported=[str(known) for known in BODIES],
+            )
+
+
+def _target_host(request: web.BaseRequest) -> str | None:
+    """The name in a target that is a whole URL, as proxies are sent it."""
+    target = request.raw_path
+    if target.startswith("/") or "://" not in target:
+        return None
+    return urlsplit(target).netloc
+
+
+def _check_text(headers: tuple[tuple[bytes, bytes], ...]) -> None:
+    """Bytes that are not UTF-8 would be replaced or dropped on the way to another node."""
+    for name, value in headers:
+        if not value.isascii():
+            try:
+                value.decode()
+            except UnicodeDecodeError as error:
+                raise InvalidRequest(
+                    f"the header {name.decode()} is not UTF-8 ({error.reason} at byte {error.start}); "
+                    "a key of any bytes goes into Record-Key-B64, and a header of a record is text"
+                ) from error
+
+
+def _check_repeated(headers: tuple[tuple[bytes, bytes], ...]) -> None:
+    """Of two that differ one would be lost."""
+    seen: set[str] = set()
+    for raw_name, _ in headers:
+        name = raw_name.decode().lower()
+        if name in seen and (name in _ONCE or name.startswith(_ONCE_BEGIN)):
+            raise InvalidRequest(f"the header {raw_name.decode()} is given twice")
+        seen.add(name)
+
+
+DOOR: Final = web.AppKey("floodmark_door", Door)
