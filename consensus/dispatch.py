@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from consensus.admission import Admission
@@ -57,6 +58,7 @@ class Dispatcher:
             "read_request": self._read_request,
             "read_index": self._read_index,
             "quiesce": self._quiesce,
+            "absent": self._absent,
         }
 
     def take(self, source: str, message: Message) -> None:
@@ -113,6 +115,15 @@ class Dispatcher:
         # Who has a question to ask does not sleep, also when the question is as new as this message.
         if self._reads.is_idle:
             self._quiescence.on_quiesce(source, message.fields)
+
+    def _absent(self, source: str, _message: Message) -> None:
+        """Its node lives, so no link tells it: this message alone makes those who sleep on it look."""
+        core = self._core
+        if core.engine.is_leader:
+            # What it had acknowledged may be damaged: it counts again when the replica says so anew.
+            self._replication.link_up(source)
+        elif core.engine.leader == source:
+            core.leader_heard_at = -math.inf  # Whoever asks for votes is not told that the leader lives.
 
     def _install(self, source: str, message: Message) -> None:
         core = self._core

@@ -121,6 +121,9 @@ class Group(GroupDisk):
 
     def peer_up(self, node: str) -> None:
         """A new connection to ``node`` stands; nothing that was sent before will arrive any more."""
+        if self.failed is not None:
+            self._released += [(to, words) for to, words in self.last_words() if to == node]
+            return
         self._begin()
         self._core.up.add(node)
         if self._core.engine.is_leader:
@@ -134,7 +137,9 @@ class Group(GroupDisk):
         self._core.up.discard(node)
 
     def peer_silent(self, node: str) -> None:
-        """Nothing at all has come from ``node`` for a while: groups that rely on it wake up."""
+        """Nothing at all has come from ``node`` for a while, or somebody was told by it that it does not
+        lead: groups that rely on it wake up.
+        """
         engine = self._core.engine
         if self._core.asleep and (engine.is_leader or engine.leader == node):
             self._begin()
@@ -238,6 +243,14 @@ class Group(GroupDisk):
             self._core.outbox = []
         return outbox
 
+    def last_words(self) -> list[tuple[str, Message]]:
+        """What the others are to be told of a replica that was stopped, or has failed: that it is absent.
+
+        No link tells them, for its node lives, and those that sleep would rely on it for ever.
+        """
+        message = Message("absent", {"term": self._core.vote.term})
+        return [(node, message) for node in sorted(self._core.members.others)]
+
     # Inside.
 
     def _begin(self) -> None:
@@ -253,6 +266,8 @@ class Group(GroupDisk):
             self.failed = error
             self._core.outbox.clear()
             self._released.clear()
+            self._core.asleep = False
+            self._released += self.last_words()
             self._core.engine.step_down()
             self._parts.proposals.abandon(f"this replica failed: {error}")
             self._parts.reads.abandon()

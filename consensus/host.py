@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 from floodmark.errors import Unavailable
 from floodmark.frame import FrameKind
 
 from consensus import waiting
+from consensus.absences import Absences
 from consensus.disk_work import DiskWork
 from consensus.farewell import farewell
 from consensus.group import Group
@@ -27,7 +28,7 @@ from consensus.links import PeerLinks
 from consensus.routing import link_hooks
 from consensus.scheduler import Scheduler
 from consensus.turn import Turn
-from consensus.types import Barrier, GroupStopped, Membership, NotLeader, Proposal, Stored
+from consensus.types import Barrier, GroupStopped, Membership, Message, NotLeader, Proposal, Stored
 from consensus.upkeep import Upkeep
 
 _log = structlog.get_logger("consensus.host")
@@ -59,9 +60,10 @@ class GroupHost(HostDisk):
         self._clock = clock
         self._wall_ms = wall_ms
         self._slots: dict[int, Slot] = {}
+        self._absences = Absences(self._say)
         self.links = PeerLinks(
             identity,
-            link_hooks(self._slots, self._wake, self._hooks),
+            link_hooks(self._slots, self._wake, self._hooks, self._absences),
             self._options.links,
             server_tls=server_tls,
             client_tls=client_tls,
@@ -96,16 +98,18 @@ class GroupHost(HostDisk):
         slot.applied = group.applied_index
         slot.size_at_checkpoint = group.log.size_bytes
         self._slots[group.group_id] = slot
+        self._absences.is_back(group.group_id)
         for peer in self.links.peers:
             if self.links.connected(peer):
                 group.peer_up(peer)
         self._wake(slot)
 
     async def remove(self, group_id: int) -> None:
-        """Stop a group and close its log; who waits for it is told that it is gone."""
+        """Stop a group and close its log; who waits for it is told that it is gone, and so are its peers."""
         slot = self._slots.pop(group_id)
         slot.removed = True
         slot.group.stop()
+        self._absences.ended(group_id, slot.group.last_words(), remember=slot.group.failed is not None)
         slot.watermark_waiters.changed()
         slot.leader_waiters.changed()
         await self._disk.idle(slot)
@@ -239,6 +243,9 @@ class GroupHost(HostDisk):
         begun = slot.group.transfer(to)
         self._wake(slot)
         return begun
+
+    def _say(self, node: str, messages: Sequence[tuple[int, Message]]) -> None:
+        self.links.send(node, messages)
 
     def _run(self, slots: list[Slot]) -> None:
         self._turn.run(slots)

@@ -37,6 +37,13 @@ class HostDisk:
             slot.group.flush_failed(error)
             self._wake(slot)
 
+    def doubt_leader(self, group_id: int, leader: str) -> None:
+        """A node that the group takes for its leader said that it is not: a group that sleeps on it looks."""
+        slot = self._slots.get(group_id)
+        if slot is not None:
+            slot.group.peer_silent(leader)
+            self._wake(slot)
+
     async def verify(self, group_id: int, first: int, *, max_bytes: int) -> int:
         """Read applied entries back from disk, from ``first`` on; the index behind the last one read.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from consensus.absences import Absences
 from consensus.framing import FramingError
 from consensus.group import Group
 from consensus.host_types import HostHooks, Slot
@@ -11,7 +12,9 @@ from consensus.link_types import LinkHooks
 from consensus.wire import WireError, decode_packet
 
 
-def link_hooks(slots: Mapping[int, Slot], wake: Callable[[Slot], None], hooks: HostHooks) -> LinkHooks:
+def link_hooks(
+    slots: Mapping[int, Slot], wake: Callable[[Slot], None], hooks: HostHooks, absences: Absences
+) -> LinkHooks:
     """What the links call. ``slots`` is the host's own table, which changes."""
 
     def each(tell: Callable[[Group], None]) -> None:
@@ -31,9 +34,13 @@ def link_hooks(slots: Mapping[int, Slot], wake: Callable[[Slot], None], hooks: H
             if slot is not None and slot.group.receive(peer, message):
                 wake(slot)
 
+    def peer_up(peer: str) -> None:
+        each(lambda group: group.peer_up(peer))
+        absences.peer_up(peer)
+
     return LinkHooks(
         deliver=deliver,
-        peer_up=lambda peer: each(lambda group: group.peer_up(peer)),
+        peer_up=peer_up,
         peer_down=lambda peer: each(lambda group: group.peer_down(peer)),
         peer_silent=lambda peer: each(lambda group: group.peer_silent(peer)),
         on_hello=hooks.on_hello,

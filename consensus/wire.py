@@ -111,6 +111,8 @@ SCHEMA: Final[dict[str, dict[str, Check]]] = {
     "read_index": {"id": _number, "index": _number, "ok": _flag},
     # The leader has nothing to say and stops its heartbeats; followers in just this state stop their clocks.
     "quiesce": {"term": _number, "commit": _number, "last_index": _number, "last_term": _number},
+    # The sender's replica of this group does not run (any more): its disk failed, or it was removed.
+    "absent": {"term": _number},
 }
 
 KINDS: Final = tuple(SCHEMA)

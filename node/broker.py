@@ -152,6 +152,9 @@ class Partition(Protocol):
     async def wait_leader(self, *, deadline_s: float) -> str:
         """The leader's node id, waiting for an election to end. Raises ``Unavailable``."""
 
+    def doubt_leader(self, node: str) -> None:
+        """``node``, asked as the leader, did not serve: who relies on it without hearing it looks again."""
+
     async def produce(
         self,
         batch: bytes,
@@ -227,6 +230,9 @@ class Broker(Protocol):
 
     async def wait_metadata_leader(self, *, timeout_s: float) -> str:
         """Node id of the metadata group's leader. Raises ``Unavailable``."""
+
+    def doubt_metadata_leader(self, node: str) -> None:
+        """``node``, asked as the metadata's leader, did not serve."""
 
     async def create_topic(
         self,

@@ -123,6 +123,10 @@ class LocalBroker:
         """The metadata group's leader."""
         return await self._metadata.wait_leader(timeout_s=timeout_s)
 
+    def doubt_metadata_leader(self, node: str) -> None:
+        """Where the group sleeps it wakes up."""
+        self._metadata.doubt_leader(node)
+
     async def create_topic(
         self,
         name: str,

@@ -75,6 +75,10 @@ class LocalPartition:
         """Wait for an election to end; where this node wins it, until it can serve."""
         return await self._host.wait_leader(self.group_id, deadline_s=deadline_s)
 
+    def doubt_leader(self, node: str) -> None:
+        """Where the group sleeps it wakes up, and elects if nobody leads."""
+        self._host.doubt_leader(self.group_id, node)
+
     async def produce(
         self,
         batch: bytes,

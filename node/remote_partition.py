@@ -29,12 +29,19 @@ class LeaderLookup:
         self._ask = ask
         self._alive = alive
         self._known: dict[int, tuple[str, float]] = {}
+        self._doubted: dict[int, str] = {}
+        """Nodes that did not serve as leaders, until somebody names another one."""
 
     def known(self, group_id: int) -> str | None:
         """The last answer, if it is fresh and the node is there."""
         leader, until = self._known.get(group_id, ("", 0.0))
         fresh = until > asyncio.get_running_loop().time() and leader in self._alive()
         return leader if fresh else None
+
+    def doubt(self, group_id: int, node: str) -> None:
+        """``node`` did not serve as the leader: a replica that names another one knows better."""
+        self._known.pop(group_id, None)
+        self._doubted[group_id] = node
 
     async def find(self, topic: str, entry: PartitionEntry, *, deadline_s: float) -> str:
         """Ask until a leader is known. Raises ``Unavailable``."""
@@ -54,13 +61,16 @@ class LeaderLookup:
             ) from None
 
     async def _ask_replicas(self, topic: str, entry: PartitionEntry) -> str | None:
-        alive = self._alive()
+        alive, doubted = self._alive(), self._doubted.get(entry.group_id)
+        second_best = None
         for node in entry.replicas:
             if node in alive:
                 leader = await self._ask(node, topic, entry.number)
-                if leader in entry.replicas:
+                if leader in entry.replicas and leader != doubted:
+                    self._doubted.pop(entry.group_id, None)
                     return leader
-        return None
+                second_best = leader or second_best
+        return second_best if second_best in entry.replicas else None
 
 
 class RemotePartition:
@@ -85,6 +95,10 @@ class RemotePartition:
     async def wait_leader(self, *, deadline_s: float) -> str:
         """Ask the replicas."""
         return self.leader or await self._lookup.find(self.topic, self._entry, deadline_s=deadline_s)
+
+    def doubt_leader(self, node: str) -> None:
+        """Ask anew, and others first."""
+        self._lookup.doubt(self._entry.group_id, node)
 
     async def produce(
         self,

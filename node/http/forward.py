@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 import aiohttp
@@ -101,7 +101,7 @@ async def to_partition_leader(
         if partition.leads_here:
             return None
         if leader != context.broker.node_id:  # else: elected this moment, and not ready yet
-            answer = await _attempt(context, request, leader, path, timeout_s=left)
+            answer = await _attempt(context, request, leader, path, partition.doubt_leader, timeout_s=left)
             if answer is not None:
                 return answer
         await asyncio.sleep(_RETRY_S)
@@ -120,7 +120,8 @@ async def to_metadata_leader(
         if context.broker.metadata_leads_here:
             return None
         if leader != context.broker.node_id:
-            answer = await _attempt(context, request, leader, path, timeout_s=left)
+            doubt = context.broker.doubt_metadata_leader
+            answer = await _attempt(context, request, leader, path, doubt, timeout_s=left)
             if answer is not None:
                 return answer
         await asyncio.sleep(_RETRY_S)
@@ -128,9 +129,18 @@ async def to_metadata_leader(
 
 
 async def _attempt(
-    context: HttpContext, request: web.Request, leader: str, path: str, *, timeout_s: float
+    context: HttpContext,
+    request: web.Request,
+    leader: str,
+    path: str,
+    doubt: Callable[[str], None],
+    *,
+    timeout_s: float,
 ) -> web.StreamResponse | None:
-    """The leader's answer, or None to try again: nothing was sent, or it refused and no body is gone."""
+    """The leader's answer, or None to try again: nothing was sent, or it refused and no body is gone.
+
+    ``doubt`` is told of a node that does not serve: whoever took it for the leader may rely on it asleep.
+    """
     base = base_url(context, leader)
     query = request.rel_url.raw_query_string
     url = URL(f"{base}{path}?{query}" if query else base + path, encoded=True)
@@ -157,9 +167,11 @@ async def _attempt(
         if upload.error is not None:
             raise upload.error from error
         raise _lost(request, leader, started=upload.started) from error
-    if answer.status == Unavailable.status and not has_body:
-        answer.release()
-        return None
+    if answer.status == Unavailable.status:
+        doubt(leader)
+        if not has_body:
+            answer.release()
+            return None
     try:
         return await _pass_back(context, request, answer, leader, base)
     except aiohttp.ClientError as error:

@@ -117,6 +117,8 @@ async def read(
     except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
         raise Unavailable(f"node {leader} did not answer", leader=leader) from error
     if answer.status != 200:
+        if answer.status == Unavailable.status:
+            partition.doubt_leader(leader)
         raise error_of(answer.status, body)
     head = answer.headers
     bounds = Bounds(int(head["Log-Start-Offset"]), int(head["Log-High-Watermark"]))
@@ -142,6 +144,8 @@ async def _append_there(
     except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
         raise OutcomeUnknown(f"node {leader} did not answer; it may have done it", leader=leader) from error
     if answer.status != 200:
+        if answer.status == Unavailable.status:
+            partition.doubt_leader(leader)
         raise error_of(answer.status, body)
     found: dict[str, Any] = _APPENDED.decode(body)
     return Appended(found["first_offset"], found["next_offset"], found["high_watermark"])

@@ -74,6 +74,10 @@ class Metadata:
         self._check_joined()
         return await self._host.wait_leader(METADATA_GROUP, deadline_s=timeout_s)
 
+    def doubt_leader(self, node: str) -> None:
+        """A node that was asked as the leader did not serve."""
+        self._host.doubt_leader(METADATA_GROUP, node)
+
     async def catch_up(self, *, timeout_s: float) -> None:
         """Until everything that was acknowledged before the call is applied here. Raises ``Unavailable``."""
         self._check_joined()

@@ -172,7 +172,7 @@ def test_a_vote_that_can_not_be_saved_ends_the_replica() -> None:
         lone.group.save_vote()
     lone.group.flush_failed(failure.value)
     lone.group.step()
-    assert lone.group.take_outbox() == []
+    assert {message.kind for _, message in lone.group.take_outbox()} == {"absent"}
     assert lone.group.failed is failure.value
 
 

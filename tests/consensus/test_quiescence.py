@@ -105,3 +105,44 @@ def test_the_acknowledgement_that_lets_a_leader_sleep_does_not_wait_for_another_
             ):
                 lone.step()
         assert lone.now < 110, "it never sleeps"
+
+
+def test_a_sleeping_group_hears_that_its_leaders_replica_ended() -> None:
+    """The leader's node lives, so no link tells it: the replica's last words do, and the others elect."""
+    replicas = _asleep()
+    gone = replicas.leader().node_id
+    replicas.fail(gone)
+    assert replicas.elect().node_id != gone
+    proposal = replicas.propose(b"2")
+    replicas.run(0.5)
+    assert isinstance(proposal.outcome, Stored)
+    assert {group.leader for group in replicas.groups()} == {replicas.leader().node_id}
+
+
+def test_a_leader_sleeps_no_more_while_a_followers_replica_is_absent() -> None:
+    """What that one had acknowledged may be damaged: it counts again once it says so anew."""
+    replicas = _asleep()
+    gone = replicas.followers()[0].node_id
+    replicas.fail(gone)
+    replicas.run(10.0)
+    leader = replicas.leader()
+    assert not leader.asleep
+    assert leader.match_of(gone) == 0
+    assert not leader.keeps_up(gone)
+    replicas.reopen(gone)
+    replicas.run(3.0)
+    assert leader.match_of(gone) == leader.log.last_index
+    assert all(group.asleep for group in replicas.groups())
+
+
+def test_a_sleeping_follower_looks_when_the_node_that_it_follows_says_it_does_not_lead() -> None:
+    """As a request that it passed on was answered. Where the leader does lead, nothing changes."""
+    replicas = _asleep()
+    leader, follower = replicas.leader(), replicas.followers()[0]
+    term = leader.term
+    follower.peer_silent("nobody")
+    assert follower.asleep
+    follower.peer_silent(leader.node_id)
+    assert not follower.asleep
+    replicas.run(5.0)
+    assert all(group.asleep and group.term == term for group in replicas.groups())

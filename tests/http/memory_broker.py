@@ -57,6 +57,7 @@ class MemoryLog:
         self.producers: dict[bytes, tuple[int, list[tuple[int, int, int]]]] = {}
         self.changed = asyncio.Event()
         self.waiters = 0
+        self.doubted: list[str] = []
 
     def wake(self) -> None:
         """Let everyone who waits look again."""
@@ -98,6 +99,7 @@ class MemoryCluster:
         self.topics: dict[str, TopicInfo] = {}
         self.logs: dict[tuple[str, int], MemoryLog] = {}
         self.metadata_leader = "n1"
+        self.doubted: list[str] = []
         self.brokers = {node: MemoryBroker(self, node, budget_bytes) for node in self.urls}
 
 
@@ -124,6 +126,9 @@ class MemoryPartition:
             if not await self._log.wait(max(0.0, deadline - time.monotonic())):
                 raise Unavailable(f"{self.topic}/{self.number} has no leader")
         return leader
+
+    def doubt_leader(self, node: str) -> None:
+        self._log.doubted.append(node)
 
     async def produce(
         self,
@@ -270,6 +275,9 @@ class MemoryBroker:
 
     async def wait_metadata_leader(self, *, timeout_s: float) -> str:
         return self._cluster.metadata_leader
+
+    def doubt_metadata_leader(self, node: str) -> None:
+        self._cluster.doubted.append(node)
 
     async def create_topic(
         self, name: str, *, partitions: int, replication_factor: int, config: TopicConfig, timeout_s: float

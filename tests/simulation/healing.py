@@ -1,7 +1,8 @@
 """The liveness mode: nothing goes wrong any more, so everything must come right within bounded virtual time.
 
 Random faults end first: healing at random moments hides livelocks. In some runs a minority stays away for
-good, deaf or mute or both, since the others have to do without it.
+good, deaf or mute or both, since the others have to do without it; in others a replica, the leader's more
+often than not, is closed for good once all of them sleep, while its node lives.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+from storage.errors import LogFailed
 from tests.simulation.violation import require
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ class Healing:
         self._rng = rng
         self._absent: str | None = None
         self._done = False
+        self._waits_for_sleep = False
         self._probed_at = -1.0
         self._wanted = 0
 
@@ -58,6 +61,10 @@ class Healing:
             replica.look_whether_whole()
         if self._rng.random() > 0.25 or len(voters) < 3 or any(r.damaged for r in cluster.in_order()):
             return
+        if self._rng.random() < 0.4:
+            self._waits_for_sleep = True
+            cluster.scheduler.after(POLL_S, self._close_one_asleep)
+            return
         name = self._rng.choice(sorted(voters))
         self._absent = name
         deaf, mute = self._rng.choice([(True, False), (False, True), (True, True)])
@@ -68,8 +75,26 @@ class Healing:
                 if mute:
                     cluster.network.cut_for_good(name, other)
 
+    def _close_one_asleep(self) -> None:
+        """Once nobody says anything any more, and before the first probe."""
+        cluster = self._cluster
+        groups = [replica.group for replica in cluster.in_order() if replica.group is not None]
+        leaders = cluster.leaders()
+        if len(leaders) != 1 or not all(group.asleep for group in groups):
+            cluster.scheduler.after(POLL_S, self._close_one_asleep)
+            return
+        voters = sorted(cluster.agreed_voters())
+        replica = leaders[0] if self._rng.random() < 0.7 else cluster.replicas[self._rng.choice(voters)]
+        replica.note("is closed for good, while all sleep")
+        replica.close(LogFailed("closed for good"))
+        self._absent = replica.name
+        self._waits_for_sleep = False
+
     def _poll(self) -> None:
         cluster = self._cluster
+        if self._waits_for_sleep:
+            cluster.scheduler.after(POLL_S, self._poll)
+            return
         leaders = [r for r in cluster.leaders() if r.name != self._absent]
         if len(leaders) == 1:
             if cluster.workload.stored >= self._wanted and self._level(leaders[0]):

@@ -68,11 +68,16 @@ class Host(abc.ABC):
         self.awake_since = self._cluster.scheduler.now
         self._flusher = Flusher(self, self._cluster)
 
-    def _gone(self) -> None:
+    def _closed(self) -> None:
+        """The replica runs no more; its node goes on, and so do the connections."""
         self.group = self.log = self.vote = None
         self.paused = False
         self._missed.clear()
         self._cluster.network.mute.discard(self.name)
+
+    def _gone(self) -> None:
+        """The process is gone, and with it all connections."""
+        self._closed()
         self._cluster.network.set_alive(self.name, False)
 
     def pause(self) -> None:

@@ -111,6 +111,10 @@ class Network(Generic[M]):
                 else:
                     self.break_connection(link.source, link.target)
 
+    def connected_to(self, source: str) -> list[str]:
+        """The nodes that a connection of ``source`` stands to, as far as it knows."""
+        return [link.target for link in self.links.values() if link.source == source and link.up]
+
     def break_connection(self, source: str, target: str) -> None:
         """Lose what is under way; the sender finds out later and connects anew when it can."""
         link = self.links[source, target]

@@ -59,7 +59,11 @@ class Replica(Host):
         self._take(opened)
         self.note(f"starts at {opened.log.base_index} to {opened.log.last_index} term {opened.vote.term}")
         cluster.watch.started(self.name)
-        cluster.network.set_alive(self.name, True)
+        if cluster.network.alive[self.name]:
+            for peer in cluster.network.connected_to(self.name):
+                opened.group.peer_up(peer)
+        else:
+            cluster.network.set_alive(self.name, True)
         cluster.inspect(self)
         self.wake()
 
@@ -85,16 +89,22 @@ class Replica(Host):
         self.disk.crash(power_loss=power_loss)
 
     def _failed(self, error: Exception) -> None:
-        """The disk failed under the group: it must have stopped, and the process starts anew later."""
+        """The disk failed under the group: it must have stopped, and is opened anew later by its process."""
+        self.close(error)
+        self._down(f"fails: {type(error).__name__}: {error}")
+
+    def close(self, error: Exception) -> None:
+        """The replica ends while its node lives: the others hear of it from itself alone."""
         assert self.group is not None
         self.group.stop()
+        for target, message in self.group.last_words():
+            self._cluster.send(self.name, target, message)
         self._cluster.inspect(self)
         if str(error).startswith("truncating"):
             # What contradicts the leader's log was about to go; how much of it has gone nobody can say.
             self._holdings.forget_above(min(self._holdings.up_to, self.group.commit_index))
-        self._gone()
+        self._closed()
         self.disk.crash(power_loss=False)
-        self._down(f"fails: {type(error).__name__}: {error}")
 
     def _down(self, why: str) -> None:
         self.note(why)

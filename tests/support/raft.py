@@ -15,6 +15,7 @@ from floodmark.frame import Frame, FrameKind, crc_of
 from consensus.group import Group
 from consensus.safeguards import ALL, Safeguard
 from consensus.types import GroupOptions, Membership, Message, Proposal, Role
+from storage.errors import LogFailed
 from storage.log import Log
 from storage.memory_filesystem import MemoryFileSystem
 from storage.options import LogOptions
@@ -266,6 +267,27 @@ class Replicas:
             self.group(other).peer_down(name)
             self.group(other).peer_silent(name)
 
+    def fail(self, name: str) -> None:
+        """A replica's disk fails and the replica ends; its node lives, so no link tells the others."""
+        group = self.group(name)
+        group.flush_failed(LogFailed("a test"))
+        group.step()
+        for target, message in group.take_outbox():
+            self.sent.append((name, target, message))
+            self._queue.append((name, target, message))
+        group.stop()
+        self.up.discard(name)
+        self.nodes[name].crash()
+
+    def reopen(self, name: str) -> None:
+        """It is opened anew within its node: it learns which links stand, and nobody else notices."""
+        self.nodes[name].start(
+            self.membership, options=self.options, safeguards=self._safeguards, machine=self._machines()
+        )
+        for other in self.up:
+            self.group(name).peer_up(other)
+        self.up.add(name)
+
     def isolate(self, name: str) -> None:
         """Cut a replica off from all others."""
         for other in self.nodes:
@@ -340,6 +362,7 @@ class Replicas:
                 moved = True
         while self._queue:
             source, target, message = self._queue.popleft()
+            moved = True
             if target in self.up:
                 self.group(target).receive(source, message)
         return moved

@@ -1,0 +1,80 @@
+"""Groups that sleep while the disk of one of their replicas fails: the node lives, so no link tells of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from node.metadata.state import METADATA_GROUP
+from storage.errors import LogFailed
+from tests.support.nodes import NodeCluster, TestNode
+
+
+async def asleep(cluster: NodeCluster, group_id: int) -> TestNode:
+    """Wait until every replica of the group sleeps; the node that leads it."""
+    groups = [node.running.host.group(group_id) for node in cluster.up]
+    await cluster.until(lambda: all(group.asleep for group in groups), f"group {group_id} sleeps")
+    return cluster[groups[0].leader or ""]
+
+
+async def test_a_sleeping_partition_elects_when_its_leaders_disk_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody asks for anything meanwhile. Once the disk is well the group sleeps as before."""
+
+    def fails(*_: object, **__: object) -> None:
+        raise LogFailed("a test")
+
+    async with NodeCluster.running(tmp_path) as cluster:
+        await cluster.create("orders")
+        group_id = cluster["n1"].running.metadata.state.topics["orders"].partitions[0].group_id
+        damaged = await asleep(cluster, group_id)
+        term = damaged.running.host.group(group_id).term
+        with monkeypatch.context() as patch:
+            patch.setattr(damaged.running.store, "open", fails)
+            damaged.running.host.disk_failed(group_id, LogFailed("a test"))
+            other = await cluster.leader("orders", besides=damaged.node_id)
+        assert other.running.host.group(group_id).term > term
+        await cluster.ready()
+        assert (await asleep(cluster, group_id)).running.host.group(group_id).term > term
+
+
+async def test_a_sleeping_metadata_group_elects_when_its_leaders_disk_fails(tmp_path: Path) -> None:
+    """Topics can be made again at once."""
+    async with NodeCluster.running(tmp_path) as cluster:
+        damaged = await asleep(cluster, METADATA_GROUP)
+        damaged.running.host.disk_failed(METADATA_GROUP, LogFailed("a test"))
+        others = [node for node in cluster.up if node is not damaged]
+        await cluster.until(
+            lambda: any(node.broker.metadata_leads_here for node in others), "another metadata leader"
+        )
+        async with cluster.session.put(f"{damaged.url}/v1/topics/orders", json={"partitions": 1}) as answer:
+            assert answer.status == 201, await answer.text()
+        await cluster.ready()
+
+
+async def test_a_request_that_meets_a_node_that_does_not_lead_wakes_the_group(tmp_path: Path) -> None:
+    """Even if the replica's last words were lost with a connection: whoever passes a request on is told."""
+    async with NodeCluster.running(tmp_path) as cluster:
+        await cluster.create("orders")
+        group_id = cluster["n1"].running.metadata.state.topics["orders"].partitions[0].group_id
+        damaged = await asleep(cluster, group_id)
+        for node in cluster.up:
+            # Its words do not arrive, as on a connection that is lost just then.
+            if node is not damaged:
+                group = node.running.host.group(group_id)
+                group.receive = lambda *_: False  # type: ignore[method-assign]
+        damaged.running.host.disk_failed(group_id, LogFailed("a test"))
+        await cluster.until(lambda: group_id not in damaged.running.replicas.local, "the replica is closed")
+        others = [node for node in cluster.up if node is not damaged]
+        for node in others:
+            assert node.running.host.group(group_id).asleep
+            del node.running.host.group(group_id).receive
+        path = "/v1/topics/orders/partitions/0/records"
+        async with cluster.session.post(f"{others[0].url}{path}", json={"records": [{"value": 1}]}) as answer:
+            first = answer.status
+        assert first in (200, 503), "served at once, or told to try again"
+        async with cluster.session.get(f"{others[0].url}{path}") as answer:
+            assert answer.status == 200, await answer.text()
+        await cluster.ready()
