@@ -17,7 +17,7 @@ from consensus.types import GroupStopped, NotLeader, Outcome, Proposal
 from node import outcomes
 from node.budget import ByteBudget
 from node.producers import ProducerTable, Remembered
-from node.sequences import Sequences
+from node.sequences import Flying, Sequences
 from storage.errors import StorageError
 from storage.log import Log
 
@@ -51,12 +51,13 @@ class Appender:
 
     def append(
         self, batch: bytes, header: BatchHeader, *, term: int, expected_offset: int | None
-    ) -> Proposal | Remembered:
-        """The batch's proposal; or what became of it before, when it is a duplicate.
+    ) -> Proposal | Remembered | Flying:
+        """The batch's proposal; or what became, or is becoming, of its sequence before (``Sequences.find``).
 
         A duplicate is answered whatever ``expected_offset`` says, for it held when the batch was stored.
-        Raises TooManyRequests, ProducerFenced, SequenceGap, Conflict, OffsetMismatch; and as the host does.
-        All but the first may rest on what is in flight, which may come to nothing: see ``refused``.
+        Raises TooManyRequests, ProducerFenced, SequenceGap, SequenceReused, Conflict, OffsetMismatch; and as
+        the host does. All but the first may rest on what is in flight, which may come to nothing: see
+        ``refused``.
         """
         if header.is_idempotent:
             self._sequences.begin(term)

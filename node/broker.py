@@ -167,7 +167,8 @@ class Partition(Protocol):
         """Append one checked batch; only where ``leads_here``.
 
         Raises Unavailable (not stored), OutcomeUnknown, TooManyRequests, ProducerFenced
-        (current_epoch), SequenceGap (expected_sequence), OffsetMismatch (next_offset), StorageFull.
+        (current_epoch), SequenceGap (expected_sequence), SequenceReused (first_offset, next_offset: of the
+        records that are stored under it), OffsetMismatch (next_offset), StorageFull.
         """
 
     def produce_records(

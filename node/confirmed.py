@@ -19,6 +19,7 @@ from consensus.types import GroupStopped, NotLeader, Proposal
 from node import outcomes
 from node.appender import Appender
 from node.producers import Remembered
+from node.sequences import Flying
 from storage.errors import StorageError
 
 REFUSALS: Final = (Conflict, ProducerFenced, OffsetMismatch)
@@ -56,7 +57,7 @@ class Confirmed:
 
     def admit(
         self, batch: bytes, header: BatchHeader, *, expected_offset: int | None
-    ) -> Proposal | Remembered:
+    ) -> Proposal | Remembered | Flying:
         """As ``Appender.append`` does, in this leader's term. Raises classes of ``floodmark.errors``."""
         try:
             return self._appender.append(
@@ -67,7 +68,7 @@ class Confirmed:
 
     async def admit_after_refusal(
         self, batch: bytes, header: BatchHeader, *, expected_offset: int | None, timeout_s: float
-    ) -> Proposal | Remembered:
+    ) -> Proposal | Remembered | Flying:
         """``admit`` refused the batch: do so again, and refuse it for what is committed alone.
 
         Raises what ``admit`` raises; ``Unavailable`` (not stored) without leadership or out of time.

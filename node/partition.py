@@ -24,6 +24,7 @@ from node.broker import Acks, Appended, Bounds, Fetched
 from node.coalescer import SHARE_BYTES_MAX, Coalescer
 from node.confirmed import REFUSALS, Confirmed
 from node.producers import Remembered
+from node.sequences import Flying
 from node.slices import next_offset_behind, offset_reaching
 from storage.errors import OutOfRange, StorageError
 from storage.log import Log
@@ -101,10 +102,11 @@ class LocalPartition:
             timeout_s = max(0.0, timeout_s - (time.monotonic() - began))
         if isinstance(placed, Remembered):
             return self._appended(placed.first_offset, placed.count, duplicate=True)
+        proposal = placed.proposal if isinstance(placed, Flying) else placed
         if acks is Acks.NONE:
             return Appended(-1, -1, self._group.high_watermark)
-        first_offset = await self._place(placed, acks, timeout_s)
-        return self._appended(first_offset, header.count, duplicate=False)
+        first_offset = await self._place(proposal, acks, timeout_s)
+        return self._appended(first_offset, header.count, duplicate=placed is not proposal)
 
     def produce_records(
         self, records: Sequence[Record], *, size: int, timeout_s: float

@@ -2,8 +2,9 @@
 
 The table is a pure function of the committed batches, so every replica has the same one and a new leader that
 has applied its log knows every batch that any leader acknowledged. For each producer it keeps the epoch, the
-last sequence and where the last few batches went, so that a retry is answered with its original offsets. The
-number of producers is bounded: the one that has been silent for the most entries is forgotten first.
+last sequence, and where the last few batches went and what they held, so that a retry is answered with its
+original offsets and other records under the same sequence are refused. The number of producers is bounded:
+the one that has been silent for the most entries is forgotten first.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Final
 
 import msgspec
 import structlog
-from floodmark.batch import decode_header
+from floodmark.batch import BatchHeader, decode_header
 from floodmark.errors import FloodmarkError
 from floodmark.frame import Frame, FrameKind
 
@@ -23,11 +24,19 @@ _log = structlog.get_logger(__name__)
 
 
 class Remembered(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Where one batch of a producer went."""
+    """Where one batch of a producer went.
+
+    ``crc`` is the checksum in its header. A table that was stored before checksums were remembered has None.
+    """
 
     sequence: int
     first_offset: int
     count: int
+    crc: int | None = None
+
+    def is_of(self, header: BatchHeader) -> bool:
+        """Whether it is the batch with this header, as far as can be told."""
+        return self.count == header.count and self.crc in (None, header.crc)
 
 
 class Producer(msgspec.Struct, array_like=True):
@@ -56,7 +65,9 @@ class _Snapshot(msgspec.Struct, frozen=True):
     producers: dict[bytes, Producer]
 
 
-_VERSION: Final = 1
+_VERSION: Final = 2
+_VERSIONS: Final = (1, _VERSION)
+"""Version 1 knows no checksums, and is else the same."""
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(_Snapshot)
 
@@ -84,7 +95,7 @@ class ProducerTable:
             return
         if not header.is_idempotent:
             return
-        batch = Remembered(header.sequence, frame.first_offset, frame.record_count)
+        batch = Remembered(header.sequence, frame.first_offset, frame.record_count, header.crc)
         known = self.producers.pop(header.producer_id, None)
         if known is None or known.epoch != header.producer_epoch:
             known = Producer(header.producer_epoch, [batch])
@@ -109,7 +120,7 @@ class ProducerTable:
             snapshot = _DECODER.decode(state)
         except msgspec.DecodeError as error:
             raise ValueError(f"the producer table can not be read: {error}") from error
-        if snapshot.version != _VERSION:
+        if snapshot.version not in _VERSIONS:
             raise ValueError(f"the producer table has version {snapshot.version}: upgrade this node")
         self.producers = snapshot.producers
         self.last_index = snapshot.last_index

@@ -6,11 +6,26 @@ yet lie over it; they are this leader's own affair and go when its term ends.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from floodmark.batch import BatchHeader
-from floodmark.errors import Conflict, ProducerFenced, SequenceGap
+from floodmark.errors import Conflict, ProducerFenced, SequenceGap, SequenceReused
 
 from consensus.types import Outcome, Proposal, Stored
 from node.producers import BATCHES_REMEMBERED, ProducerTable, Remembered
+
+
+@dataclass(frozen=True, slots=True)
+class Flying:
+    """One batch between proposal and apply."""
+
+    proposal: Proposal
+    count: int
+    crc: int
+
+    def is_of(self, header: BatchHeader) -> bool:
+        """Whether it is the batch with this header."""
+        return (self.count, self.crc) == (header.count, header.crc)
 
 
 class InFlight:
@@ -20,7 +35,7 @@ class InFlight:
 
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
-        self.batches: dict[int, Proposal] = {}
+        self.batches: dict[int, Flying] = {}
 
 
 class Sequences:
@@ -37,10 +52,11 @@ class Sequences:
             self._term = term
             self._in_flight.clear()
 
-    def find(self, header: BatchHeader) -> Remembered | Proposal | None:
+    def find(self, header: BatchHeader) -> Remembered | Flying | None:
         """None for the producer's next batch; else what became, or is becoming, of this one before.
 
-        Raises ``ProducerFenced`` (current_epoch), ``SequenceGap`` (expected_sequence), ``Conflict``.
+        Raises ``ProducerFenced`` (current_epoch), ``SequenceGap`` (expected_sequence), ``SequenceReused``
+        (first_offset and next_offset of what has the sequence), ``Conflict``.
         """
         flying = self._in_flight.get(header.producer_id)
         if flying is not None:
@@ -65,7 +81,7 @@ class Sequences:
         flying = self._in_flight.get(header.producer_id)
         if flying is None or flying.epoch != header.producer_epoch:
             flying = self._in_flight[header.producer_id] = InFlight(header.producer_epoch)
-        flying.batches[header.sequence] = proposal
+        flying.batches[header.sequence] = Flying(proposal, header.count, header.crc)
         name, term = header.producer_id, self._term
 
         def done(outcome: Outcome) -> None:
@@ -81,7 +97,8 @@ class Sequences:
 
     def _settle(self, name: bytes, flying: InFlight) -> None:
         """Take out what the table has by now, in order."""
-        for sequence, proposal in list(flying.batches.items()):
+        for sequence, batch in list(flying.batches.items()):
+            proposal = batch.proposal
             if proposal.outcome is None or proposal.index > self._table.last_index:
                 break
             del flying.batches[sequence]
@@ -113,17 +130,33 @@ class Sequences:
             current_epoch=epoch,
         )
 
-    def _earlier(self, header: BatchHeader, expected: int) -> Remembered | Proposal:
+    def _earlier(self, header: BatchHeader, expected: int) -> Remembered | Flying:
         flying = self._in_flight.get(header.producer_id)
         if flying is not None and header.sequence in flying.batches:
-            return flying.batches[header.sequence]
+            first = flying.batches[header.sequence]
+            if first.is_of(header):
+                return first
+            raise _reused(header, first.proposal.first_offset, first.count)
         known = self._table.producers.get(header.producer_id)
         if known is not None and known.epoch == header.producer_epoch:
             remembered = known.find(header.sequence)
             if remembered is not None:
-                return remembered
+                if remembered.is_of(header):
+                    return remembered
+                raise _reused(header, remembered.first_offset, remembered.count)
         raise SequenceGap(
             f"sequence {header.sequence} was stored before, too long ago to say where: the last "
             f"{BATCHES_REMEMBERED} batches are remembered, the next sequence is {expected}",
             expected_sequence=expected,
         )
+
+
+def _reused(header: BatchHeader, first_offset: int, count: int) -> SequenceReused:
+    """The refusal of a batch whose sequence another one has: ``count`` records at ``first_offset``."""
+    return SequenceReused(
+        f"sequence {header.sequence} of epoch {header.producer_epoch} is used: other records are stored "
+        f"under it ({count} from offset {first_offset} on). A batch is sent again as it was; a new one has "
+        "the next sequence",
+        first_offset=first_offset,
+        next_offset=first_offset + count,
+    )

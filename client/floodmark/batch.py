@@ -68,6 +68,8 @@ class BatchHeader(msgspec.Struct, frozen=True, gc=False):
     producer_id: bytes
     producer_epoch: int
     sequence: int
+    crc: int
+    """The checksum that the header claims: of all that is in the batch."""
 
     @property
     def is_idempotent(self) -> bool:
@@ -124,7 +126,7 @@ def decode_header(batch: bytes | memoryview) -> BatchHeader:
     """Read the header, checking its form and caps but not the checksum. Raises ``InvalidBatch``."""
     if len(batch) < HEADER_BYTES:
         raise InvalidBatch(f"a record batch has at least {HEADER_BYTES} bytes, this has {len(batch)}")
-    magic, length, _, codec, reserved, count, raw_length, first, latest, name, epoch, zero, sequence = (
+    magic, length, crc, codec, reserved, count, raw_length, first, latest, name, epoch, zero, sequence = (
         _HEADER.unpack_from(batch)
     )
     if magic != MAGIC:
@@ -141,7 +143,7 @@ def decode_header(batch: bytes | memoryview) -> BatchHeader:
         raise InvalidBatch(f"a batch has 1 to {BATCH_RECORDS_MAX} records, this claims {count}")
     if raw_length > BATCH_RAW_BYTES_MAX:
         raise TooLarge(f"a batch of {raw_length} bytes before compression; at most {BATCH_RAW_BYTES_MAX}")
-    return BatchHeader(length, codec, count, raw_length, first, latest, name, epoch, sequence)
+    return BatchHeader(length, codec, count, raw_length, first, latest, name, epoch, sequence, crc)
 
 
 def check(batch: bytes, *, record_bytes_max: int = RECORD_BYTES_MAX_DEFAULT) -> BatchHeader:

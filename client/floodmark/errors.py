@@ -16,7 +16,8 @@ FloodmarkError
 ├── RequestTimeout            408  the request came too slowly; nothing was stored
 ├── Conflict                  409
 │   ├── TopicExists           409  with another configuration
-│   └── SequenceGap           409  a producer's sequence skipped ahead
+│   ├── SequenceGap           409  a producer's sequence skipped ahead
+│   └── SequenceReused        409  other records are stored under this sequence
 ├── OffsetBelowStart          410  retention has removed it
 ├── OffsetMismatch            412  If-Offset does not hold
 ├── TooLarge                  413  a record, batch or body above its limit
@@ -125,6 +126,10 @@ class TopicExists(Conflict):
 
 class SequenceGap(Conflict):
     code = "sequence_gap"
+
+
+class SequenceReused(Conflict):
+    code = "sequence_reused"
 
 
 class OffsetBelowStart(FloodmarkError):

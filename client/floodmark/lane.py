@@ -21,6 +21,7 @@ from floodmark.errors import (
     OutcomeUnknown,
     ProducerFenced,
     SequenceGap,
+    SequenceReused,
     ServerError,
     StorageFull,
     TooLarge,
@@ -199,7 +200,8 @@ class Lane:
         if not self._options.is_idempotent:
             return
         is_open = oldest.maybe_stored or any(parcel.maybe_stored for parcel in self._window)
-        if isinstance(error, ProducerFenced):
+        if isinstance(error, ProducerFenced | SequenceReused):
+            # Another instance goes by this name: in a later epoch, or in the same one.
             self.fatal = error
         elif is_open and not self._options.owns_epoch:
             self.fatal = OutcomeUnknown(

@@ -9,10 +9,11 @@ from typing import Final, NamedTuple, TypedDict
 from aiohttp import web
 from floodmark import batch as codec
 from floodmark.batch import BatchHeader
-from floodmark.errors import InvalidRequest
+from floodmark.errors import InvalidRequest, SequenceReused
 from floodmark.record import Record
 
 from node.broker import Acks, Appended, Partition
+from node.http import repeated
 from node.http.body import read_body
 from node.http.context import HttpContext
 from node.http.forward import LEADER, to_partition_leader
@@ -73,35 +74,50 @@ class PartitionProduce:
     def store(self, partition: Partition, wanted: Wanted, body: bytes) -> Awaitable[Appended]:
         """Begin to store the records of ``body``, which this node leads the partition of.
 
-        Raises, at once, what the body is refused for.
+        Raises what the body is refused for, at once or when it is awaited.
         """
         head, media = wanted.head, wanted.media
         if is_plain(wanted):
             records = self.records(head, media, body, partition)
             return partition.produce_records(records, size=len(body), timeout_s=wanted.timeout_s)
-        batch, header = self._batch(head, media, body, partition)
-        return partition.produce(
-            batch,
-            header,
-            acks=wanted.acks,
-            timeout_s=wanted.timeout_s,
-            expected_offset=wanted.expected_offset,
+        if media is not Media.BATCH:
+            return self._store_packed(partition, wanted, body)
+        if not _is_anonymous(head):
+            raise InvalidRequest("a record batch names its producer itself; leave out the Producer headers")
+        return _produce(
+            partition, wanted, body, codec.check(body, record_bytes_max=self._record_bytes_max(partition))
         )
 
-    def _batch(
-        self, head: RecordHead, media: Media, body: bytes, partition: Partition
-    ) -> tuple[bytes, BatchHeader]:
-        if media is Media.BATCH:
-            if not _is_anonymous(head):
-                raise InvalidRequest(
-                    "a record batch names its producer itself; leave out the Producer headers"
-                )
-            return body, codec.check(body, record_bytes_max=self._record_bytes_max(partition))
-        return encode(self.records(head, media, body, partition), head)
+    async def _store_packed(self, partition: Partition, wanted: Wanted, body: bytes) -> Appended:
+        """A batch of its own for what is none yet, perhaps in a producer's name."""
+        head, media = wanted.head, wanted.media
+        batch, header = _encoded(self.records(head, media, body, partition), head)
+        try:
+            return await _produce(partition, wanted, batch, header)
+        except SequenceReused as refusal:
+            before = await repeated.stored_before(
+                partition,
+                refusal,
+                header.count,
+                lambda now_ms: self.records(head, media, body, partition, now_ms=now_ms),
+            )
+            if before is None:
+                raise
+            return before
 
-    def records(self, head: RecordHead, media: Media, body: bytes, partition: Partition) -> list[Record]:
-        """The records of a body that is no batch. Raises what it is refused for."""
-        reading = Reading(self._context.wall_ms(), self._record_bytes_max(partition))
+    def records(
+        self,
+        head: RecordHead,
+        media: Media,
+        body: bytes,
+        partition: Partition,
+        *,
+        now_ms: int | None = None,
+    ) -> list[Record]:
+        """The records of a body that is no batch, as they are now. Raises what it is refused for."""
+        reading = Reading(
+            self._context.wall_ms() if now_ms is None else now_ms, self._record_bytes_max(partition)
+        )
         found = read_records(head, media, body, reading)
         for item in found:
             if item.partition is not None and item.partition != partition.number:
@@ -130,7 +146,17 @@ def _is_anonymous(head: RecordHead) -> bool:
     return not headers or not any(name in headers for name in PRODUCER_HEADERS)
 
 
-def encode(records: list[Record], head: RecordHead) -> tuple[bytes, BatchHeader]:
+def _produce(partition: Partition, wanted: Wanted, batch: bytes, header: BatchHeader) -> Awaitable[Appended]:
+    return partition.produce(
+        batch,
+        header,
+        acks=wanted.acks,
+        timeout_s=wanted.timeout_s,
+        expected_offset=wanted.expected_offset,
+    )
+
+
+def _encoded(records: list[Record], head: RecordHead) -> tuple[bytes, BatchHeader]:
     """One batch of ``records`` in the name of the producer that the request's headers give, if any."""
     name = head.headers.get("Producer-Id")
     if name is None:

@@ -18,8 +18,10 @@ from node.http.json_guard import check_text, check_value
 from node.http.media import Media
 from node.http.query import OFFSET_MAX, number
 
+TRACE: Final = "traceparent"
+"""A request's trace becomes a header of its records."""
 _HEADER_PREFIX: Final = b"record-header-"
-_TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
+_TRACE_FORM = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 _ANY = msgspec.msgpack.Decoder()
 _TO_JSON = msgspec.json.Encoder()
 _MALFORMED: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError, OverflowError)
@@ -94,8 +96,8 @@ def read_records(head: RecordHead, media: Media, body: bytes, reading: Reading) 
         raise InvalidRequest("there is no record in the body")
     if len(found) > BATCH_RECORDS_MAX:
         raise TooLarge(f"{len(found)} records in one request; at most {BATCH_RECORDS_MAX} are taken")
-    trace = head.headers.get("traceparent")
-    return _traced(found, trace) if trace is not None and _TRACE.fullmatch(trace) else found
+    trace = head.headers.get(TRACE)
+    return _traced(found, trace) if trace is not None and _TRACE_FORM.fullmatch(trace) else found
 
 
 def _decode(decoder: Any, body: bytes) -> _Envelope:
@@ -209,11 +211,9 @@ def _base64(text: str) -> bytes:
 def _traced(found: list[Incoming], trace: str) -> list[Incoming]:
     return [
         item
-        if item.record.headers and "traceparent" in item.record.headers
+        if item.record.headers and TRACE in item.record.headers
         else Incoming(
-            msgspec.structs.replace(
-                item.record, headers={**(item.record.headers or {}), "traceparent": trace}
-            ),
+            msgspec.structs.replace(item.record, headers={**(item.record.headers or {}), TRACE: trace}),
             item.partition,
         )
         for item in found

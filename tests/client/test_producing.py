@@ -15,6 +15,7 @@ from floodmark.errors import (
     InvalidRequest,
     OutcomeUnknown,
     ProducerFenced,
+    SequenceReused,
     TooLarge,
     TransportError,
     UnknownPartition,
@@ -246,6 +247,22 @@ async def test_a_fenced_producer_ends(client: Client, topic: str) -> None:
     await old.close()
     await new.close()
     assert await values_of(client, topic) == [b"old", b"new"]
+
+
+async def test_a_second_producer_of_the_same_name_and_epoch_ends(client: Client, topic: str) -> None:
+    """Its records are not taken for those that the other one stored under these sequences."""
+    one = client.producer(topic, name="orders-writer", epoch=1)
+    other = client.producer(topic, name="orders-writer", epoch=1)
+    assert (await (await one.send(b"one", partition=0))).offset == 0
+    ack = await other.send(b"other", partition=0)
+    with pytest.raises(SequenceReused) as refused:
+        await ack
+    assert (refused.value.fields["first_offset"], refused.value.fields["next_offset"]) == (0, 1)
+    with pytest.raises(SequenceReused):
+        await other.send(b"more of the other", partition=0)
+    await other.close()
+    await one.close()
+    assert await values_of(client, topic) == [b"one"]
 
 
 async def test_a_node_that_hangs_ends_at_the_deadline(front: Front, topic: str) -> None:

@@ -21,6 +21,7 @@ from floodmark.errors import (
     OffsetPastEnd,
     ProducerFenced,
     SequenceGap,
+    SequenceReused,
     TopicExists,
     Unavailable,
     UnknownPartition,
@@ -54,7 +55,7 @@ class MemoryLog:
         self.frames: list[frame.Frame] = []
         self.start = 0
         self.next = 0
-        self.producers: dict[bytes, tuple[int, list[tuple[int, int, int]]]] = {}
+        self.producers: dict[bytes, tuple[int, list[tuple[int, int, int, int]]]] = {}
         self.changed = asyncio.Event()
         self.waiters = 0
         self.doubted: list[str] = []
@@ -143,6 +144,10 @@ class MemoryPartition:
         log = self._log
         earlier = self._earlier(header)
         if earlier is not None:
+            if earlier[2:] != (header.count, header.crc):
+                raise SequenceReused(
+                    "sequence is used", first_offset=earlier[1], next_offset=earlier[1] + earlier[2]
+                )
             return Appended(earlier[1], earlier[1] + earlier[2], log.next, duplicate=True)
         if expected_offset not in (None, log.next):
             raise OffsetMismatch(f"the next offset is {log.next}", next_offset=log.next)
@@ -166,7 +171,7 @@ class MemoryPartition:
         batch = codec.encode(records)
         return await self.produce(batch, codec.decode_header(batch), acks=Acks.QUORUM, timeout_s=timeout_s)
 
-    def _earlier(self, header: BatchHeader) -> tuple[int, int, int] | None:
+    def _earlier(self, header: BatchHeader) -> tuple[int, int, int, int] | None:
         if not header.is_idempotent:
             return None
         epoch, batches = self._log.producers.get(header.producer_id, (header.producer_epoch, []))
@@ -180,7 +185,7 @@ class MemoryPartition:
     def _remember(self, header: BatchHeader, first: int) -> None:
         epoch, batches = self._log.producers.get(header.producer_id, (header.producer_epoch, []))
         kept = batches if epoch == header.producer_epoch else []
-        kept = [*kept, (header.sequence, first, header.count)][-5:]
+        kept = [*kept, (header.sequence, first, header.count, header.crc)][-5:]
         self._log.producers[header.producer_id] = header.producer_epoch, kept
 
     async def fetch(self, offset: int, *, max_bytes: int, wait_s: float) -> Fetched:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from floodmark import batch
 from floodmark.batch import BatchHeader
-from floodmark.errors import Conflict, ProducerFenced, SequenceGap
+from floodmark.errors import Conflict, ProducerFenced, SequenceGap, SequenceReused
 from floodmark.frame import Frame, FrameKind, crc_of
 from floodmark.record import Record
 from hypothesis import strategies as st
@@ -14,20 +16,26 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from consensus.types import NotStored, Proposal, Stored
 from node.producers import BATCHES_REMEMBERED, ProducerTable, Remembered
-from node.sequences import Sequences
+from node.sequences import Flying, Sequences
 
 
-def payload(sequence: int, *, name: str = "p", epoch: int = 0, count: int = 1) -> bytes:
+def payload(sequence: int, *, name: str = "p", epoch: int = 0, count: int = 1, value: bytes = b"v") -> bytes:
     """A batch of an idempotent producer."""
-    records = [Record(0, None, b"v")] * count
+    records = [Record(0, None, value)] * count
     return batch.encode(
         records, producer_id=batch.producer_id_of(name), producer_epoch=epoch, sequence=sequence
     )
 
 
-def header(sequence: int, *, name: str = "p", epoch: int = 0) -> BatchHeader:
+def header(sequence: int, *, name: str = "p", epoch: int = 0, **content: Any) -> BatchHeader:
     """Its header."""
-    return batch.decode_header(payload(sequence, name=name, epoch=epoch))
+    return batch.decode_header(payload(sequence, name=name, epoch=epoch, **content))
+
+
+def remembered(sequence: int, first_offset: int, **batch_of: Any) -> Remembered:
+    """What the table keeps of it."""
+    made = header(sequence, **batch_of)
+    return Remembered(sequence, first_offset, made.count, made.crc)
 
 
 def frame(index: int, body: bytes, *, offset: int = 0, count: int = 1) -> Frame:
@@ -43,7 +51,7 @@ def test_the_last_batches_are_remembered_with_their_offsets() -> None:
     producer = table.producers[batch.producer_id_of("p")]
     assert producer.last_sequence == 7
     assert len(producer.recent) == BATCHES_REMEMBERED
-    assert producer.find(7) == Remembered(7, 21, 3)
+    assert producer.find(7) == remembered(7, 21, count=3)
     assert producer.find(1) is None
 
 
@@ -103,7 +111,7 @@ def test_sequence_rules_over_the_committed_table() -> None:
     for sequence in range(7):
         table.apply(frame(2 + sequence, payload(sequence, epoch=4), offset=sequence))
     assert sequences.find(header(7, epoch=4)) is None
-    assert sequences.find(header(6, epoch=4)) == Remembered(6, 6, 1)
+    assert sequences.find(header(6, epoch=4)) == remembered(6, 6, epoch=4)
     with pytest.raises(SequenceGap, match="too long ago"):
         sequences.find(header(1, epoch=4))
     with pytest.raises(SequenceGap) as gap:
@@ -125,13 +133,13 @@ def test_a_duplicate_of_a_batch_in_flight_shares_its_proposal() -> None:
     first = Proposal(index=2, term=1, first_offset=0)
     assert sequences.find(header(0)) is None
     sequences.add(header(0), first)
-    assert sequences.find(header(0)) is first
+    assert sequences.find(header(0)) == Flying(first, 1, header(0).crc)
     assert sequences.find(header(1)) is None
     with pytest.raises(SequenceGap):
         sequences.find(header(2))
     table.apply(frame(2, payload(0)))
     first.resolve(Stored(2, 1, 0))
-    assert sequences.find(header(0)) == Remembered(0, 0, 1)
+    assert sequences.find(header(0)) == remembered(0, 0)
 
 
 def test_an_outcome_before_the_apply_leaves_no_window() -> None:
@@ -142,9 +150,9 @@ def test_an_outcome_before_the_apply_leaves_no_window() -> None:
     first = Proposal(index=2, term=1, first_offset=0)
     sequences.add(header(0), first)
     first.resolve(Stored(2, 1, 0))
-    assert sequences.find(header(0)) is first
+    assert sequences.find(header(0)) == Flying(first, 1, header(0).crc)
     table.apply(frame(2, payload(0)))
-    assert sequences.find(header(0)) == Remembered(0, 0, 1)
+    assert sequences.find(header(0)) == remembered(0, 0)
 
 
 def test_a_batch_that_did_not_get_in_may_be_sent_again() -> None:
@@ -158,7 +166,7 @@ def test_a_batch_that_did_not_get_in_may_be_sent_again() -> None:
     assert sequences.find(header(0)) is None
     sequences.add(header(0), Proposal(index=3, term=1))
     second.resolve(NotStored("replaced"))
-    assert isinstance(sequences.find(header(0)), Proposal)
+    assert isinstance(sequences.find(header(0)), Flying)
     sequences.begin(2)
     assert sequences.find(header(0)) is None
 
@@ -174,12 +182,65 @@ def test_a_newer_epoch_fences_the_older_one_while_still_in_flight() -> None:
         sequences.find(header(1, epoch=1))
 
 
+def test_a_used_sequence_with_other_records_is_refused() -> None:
+    """Another number of records, or as many others; the refusal says what is stored."""
+    table = ProducerTable()
+    table.apply(frame(2, payload(0, count=2), offset=7, count=2))
+    restored = ProducerTable()
+    restored.restore(table.snapshot())
+    for sequences in (Sequences(table), Sequences(restored)):
+        assert sequences.find(header(0, count=2)) == remembered(0, 7, count=2)
+        for other in (header(0), header(0, count=3), header(0, count=2, value=b"w")):
+            with pytest.raises(SequenceReused) as refused:
+                sequences.find(other)
+            assert refused.value.fields == {"first_offset": 7, "next_offset": 9}
+        assert sequences.find(header(1)) is None
+
+
+def test_a_table_from_before_checksums_were_remembered_knows_numbers_of_records() -> None:
+    """Version 1: the same without checksums. What comes in from then on has one."""
+    old = {
+        "version": 1,
+        "last_index": 2,
+        "forgotten": 0,
+        "producers": {batch.producer_id_of("p"): [0, [[0, 0, 2]]]},
+    }
+    table = ProducerTable()
+    table.restore(msgspec.msgpack.encode(old))
+    sequences = Sequences(table)
+    for value in (b"v", b"w"):
+        assert sequences.find(header(0, count=2, value=value)) == Remembered(0, 0, 2, None)
+    with pytest.raises(SequenceReused):
+        sequences.find(header(0, count=3))
+    table.apply(frame(3, payload(1), offset=2))
+    with pytest.raises(SequenceReused):
+        sequences.find(header(1, value=b"w"))
+
+
+def test_a_sequence_is_free_again_when_its_batch_did_not_get_in() -> None:
+    """While that is on its way another batch is refused: by what is in flight, not by what is committed."""
+    sequences = Sequences(table := ProducerTable())
+    sequences.begin(1)
+    for outcome in (NotStored("replaced"), Stored(2, 1, 0)):
+        first = Proposal(index=2, term=1, first_offset=0)
+        assert sequences.find(header(0)) is None
+        sequences.add(header(0), first)
+        for other in (header(0, value=b"w"), header(0, count=2)):
+            with pytest.raises(SequenceReused):
+                sequences.find(other)
+            assert Sequences(table).find(other) is None
+        first.resolve(outcome)
+    table.apply(frame(2, payload(0)))
+    with pytest.raises(SequenceReused):
+        sequences.find(header(0, value=b"w"))
+
+
 class LeaderChanges(RuleBasedStateMachine):
     """Two producers that retry at will against leaders that come and go, each with a prefix of the log."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.log: list[tuple[int, str, int, Proposal]] = []
+        self.log: list[tuple[int, str, int, bytes, Proposal]] = []
         self.commit = 0
         self.term = 1
         self._lead()
@@ -194,27 +255,38 @@ class LeaderChanges(RuleBasedStateMachine):
 
     def commit_to(self, end: int) -> None:
         for position in range(self.commit, end):
-            index, name, sequence, proposal = self.log[position]
-            self.table.apply(frame(index, payload(sequence, name=name), offset=position))
+            index, name, sequence, value, proposal = self.log[position]
+            self.table.apply(frame(index, payload(sequence, name=name, value=value), offset=position))
             if proposal.outcome is None:
                 proposal.resolve(Stored(index, self.term, position))
         self.commit = end
 
-    @rule(name=st.sampled_from("ab"), sequence=st.integers(0, 12))
-    def produce(self, name: str, sequence: int) -> None:
-        """Any sequence at any time; only the right ones get in."""
+    @rule(name=st.sampled_from("ab"), sequence=st.integers(0, 12), value=st.sampled_from([b"v", b"w"]))
+    def produce(self, name: str, sequence: int, value: bytes) -> None:
+        """Any sequence at any time, with one content or another; only the right ones get in."""
+        where = [n for n, entry in enumerate(self.log) if entry[1:3] == (name, sequence)]
+        made = header(sequence, name=name, value=value)
+        found: Remembered | Flying | SequenceReused | None
         try:
-            found = self.sequences.find(header(sequence, name=name))
+            found = self.sequences.find(made)
         except SequenceGap:
             return
-        where = [n for n, entry in enumerate(self.log) if entry[1:3] == (name, sequence)]
-        if found is None:
+        except SequenceReused as refusal:
+            found = refusal
+        if isinstance(found, SequenceReused):
+            assert where == [found.fields["first_offset"]]
+            assert self.log[where[0]][3] != value
+        elif found is None:
             assert where == []
             proposal = Proposal(index=len(self.log) + 2, term=self.term, first_offset=len(self.log))
-            self.log.append((proposal.index, name, sequence, proposal))
-            self.sequences.add(header(sequence, name=name), proposal)
-        else:
+            self.log.append((proposal.index, name, sequence, value, proposal))
+            self.sequences.add(made, proposal)
+        elif isinstance(found, Remembered):
             assert where == [found.first_offset]
+            assert self.log[where[0]][3] == value
+        else:
+            assert where == [found.proposal.first_offset]
+            assert self.log[where[0]][3] == value
 
     @precondition(lambda self: self.commit < len(self.log))
     @rule(data=st.data())

@@ -64,6 +64,12 @@ PRODUCES: dict[str, tuple[str, bytes, dict[str, str]]] = {
     "gap, by the fast path": (ONE, payload(b"x", PRODUCER, 4), {}),
     "gap, by headers": (ONE, b"x", {"Content_Type": RAW, "Producer_Id": PRODUCER, "Producer_Seq": "4"}),
     "gap, as if passed on": (ONE, payload(b"x", PRODUCER, 4), {"Floodmark_Forwarded": "1"}),
+    "other records": (ONE, payload(b"x", PRODUCER, 1), {}),
+    "other records, by headers": (
+        ONE,
+        b"x",
+        {"Content_Type": RAW, "Producer_Id": PRODUCER, "Producer_Seq": "1"},
+    ),
     "old epoch": (ONE, payload(b"x", OTHER, 0, epoch=1), {}),
     "right offset": (ONE, payload(b"x"), {"If_Offset": "7"}),
     "wrong offset": (ONE, payload(b"x"), {"If_Offset": "5"}),

@@ -1,0 +1,63 @@
+"""Whether a request is a retry of the one whose records are stored under its sequence.
+
+A record batch is sent again as it was, and its checksum tells. To other bodies a node adds what they leave
+out: the time of a record, and the request's trace. A retry comes at another time and often with another
+trace. So its batch has another checksum though it says the same. Then the records are compared, without what
+was added.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from floodmark.errors import InvalidBatch, OffsetBelowStart, SequenceReused, Unavailable
+from floodmark.record import Record
+
+from node.broker import Appended, Partition
+from node.http.records_in import TRACE
+from node.http.records_out import slices
+
+ReadAt = Callable[[int], list[Record]]
+"""The request's records, as they are at a moment (milliseconds since the Unix epoch)."""
+
+
+async def stored_before(
+    partition: Partition, refusal: SequenceReused, count: int, read_at: ReadAt
+) -> Appended | None:
+    """Where the request's ``count`` records are stored, or None when those under its sequence are others.
+
+    Where retention has removed those, as many are taken for the same: only their number is known any more.
+    Raises what ``fetch`` does.
+    """
+    first, behind = refusal.fields["first_offset"], refusal.fields["next_offset"]
+    if behind - first != count:
+        return None
+    try:
+        fetched = await partition.fetch(first, max_bytes=1, wait_s=0)
+    except OffsetBelowStart:
+        return Appended(first, behind, partition.bounds().high_watermark, duplicate=True)
+    if not await asyncio.to_thread(_are_same, fetched.frames, first, count, read_at):
+        return None
+    return Appended(first, behind, fetched.bounds.high_watermark, duplicate=True)
+
+
+def _are_same(frames: bytes, first: int, count: int, read_at: ReadAt) -> bool:
+    try:
+        stored = [record for part in slices(frames, 0, first, limit=count) for record in part.records]
+    except InvalidBatch as error:
+        raise Unavailable(
+            f"what is stored under this sequence can not be read here: {error.detail}"
+        ) from error
+    # A time that follows the moment is one that the request does not say.
+    early, late = read_at(0), read_at(1)
+    return len(stored) == len(early) and all(
+        _without_additions(one) == _without_additions(at_0)
+        and (at_0.timestamp != at_1.timestamp or at_0.timestamp == one.timestamp)
+        for one, at_0, at_1 in zip(stored, early, late, strict=True)
+    )
+
+
+def _without_additions(record: Record) -> tuple[object, ...]:
+    headers = {name: value for name, value in (record.headers or {}).items() if name != TRACE}
+    return record.key, record.value, record.is_json, headers

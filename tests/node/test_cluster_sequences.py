@@ -1,0 +1,107 @@
+"""A producer's sequences on whole nodes: used once, on whatever node, before and after its leader."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from floodmark import batch
+from floodmark.errors import OutcomeUnknown, SequenceReused, Unavailable
+from floodmark.record import Record
+
+from node.broker import Acks, Appended, Partition
+from tests.support.nodes import NodeCluster
+
+RECORDS = "/v1/topics/orders/partitions/0/records"
+
+
+def payload(value: bytes, *, sequence: int = 0, name: str = "p") -> bytes:
+    """A batch of an idempotent producer."""
+    return batch.encode([Record(0, None, value)], producer_id=batch.producer_id_of(name), sequence=sequence)
+
+
+async def produce(partition: Partition, body: bytes, acks: Acks = Acks.QUORUM) -> Appended:
+    """Store a batch."""
+    return await partition.produce(body, batch.decode_header(body), acks=acks, timeout_s=10)
+
+
+@pytest.mark.parametrize("acks", list(Acks))
+async def test_of_many_batches_under_one_sequence_at_once_one_is_stored(tmp_path: Path, acks: Acks) -> None:
+    """Those behind it wait for it: its twins are duplicates, all others are refused and say where it is."""
+    async with NodeCluster.running(tmp_path, 1) as cluster:
+        await cluster.create("orders")
+        partition = await cluster.on_leader("orders")
+        bodies = [payload(b"a"), payload(b"b"), payload(b"a"), payload(b"c")]
+        first, *others = await asyncio.gather(
+            *(produce(partition, body, acks) for body in bodies), return_exceptions=True
+        )
+        assert isinstance(first, Appended)
+        assert (first.first_offset, first.duplicate) == (-1 if acks is Acks.NONE else 0, False)
+        twin = others.pop(1)
+        assert isinstance(twin, Appended)
+        assert (twin.first_offset, twin.duplicate) == (first.first_offset, acks is not Acks.NONE)
+        for refused in others:
+            assert isinstance(refused, SequenceReused)
+            assert refused.fields == {"first_offset": 0, "next_offset": 1}
+        assert partition.bounds().high_watermark == 1
+
+
+async def test_whose_sequence_may_be_used_is_not_told_that_it_is(tmp_path: Path) -> None:
+    """What becomes of the batch before it is unknown: that one may be stored, this one is not."""
+    async with NodeCluster.running(tmp_path, 1) as cluster:
+        await cluster.create("orders")
+        node = await cluster.leader("orders")
+        partition = node.broker.partition("orders", 0)
+        (group_id,) = node.groups_led()
+        first, second = (asyncio.create_task(produce(partition, payload(value))) for value in (b"a", b"b"))
+        await asyncio.sleep(0)
+        node.running.replicas.local[group_id].group.stop()
+        with pytest.raises(OutcomeUnknown):
+            await first
+        with pytest.raises(Unavailable):
+            await second
+
+
+async def test_a_used_sequence_stays_used_on_the_next_leader_and_after_a_restart(tmp_path: Path) -> None:
+    """By the log, and by the table in a checkpoint; at each node, in each form of a body."""
+    async with NodeCluster.running(tmp_path) as cluster:
+        await cluster.create("orders")
+
+        async def check(made_before: bool) -> None:
+            for node in cluster.up:
+                for value, status in ((b'{"n":1}', 200), (b'{"n":2}', 409)):
+                    async with cluster.session.post(
+                        node.url + RECORDS,
+                        data=b'{"value":%b}' % value,
+                        headers={"Producer-Id": "j", "Producer-Seq": "0"},
+                    ) as answer:
+                        shown = await answer.json(content_type=None)
+                        assert answer.status == status, shown
+                        assert shown["first_offset"] == 0
+                        assert shown.get("duplicate", False) is (made_before and status == 200)
+                        made_before = True
+                for value, status in ((b"a", 200), (b"b", 409)):
+                    async with cluster.session.post(
+                        node.url + RECORDS,
+                        data=payload(value),
+                        headers={"Content-Type": "application/vnd.floodmark.batch;v=1"},
+                    ) as answer:
+                        shown = await answer.json(content_type=None)
+                        assert (answer.status, shown["first_offset"]) == (status, 1), shown
+                        assert status == 200 or shown["code"] == "sequence_reused"
+
+        await check(made_before=False)
+        leader = await cluster.leader("orders")
+        (group_id,) = {group for node in cluster.up for group in node.groups_led()}
+        assert leader.running.host.transfer(group_id)
+        await cluster.leader("orders", besides=leader.node_id)
+        await check(made_before=True)
+        for node in cluster.nodes.values():
+            await node.stop()
+        for node in cluster.nodes.values():
+            node.start()
+        await cluster.ready()
+        await cluster.leader("orders")
+        await check(made_before=True)
+        assert (await cluster.on_leader("orders")).bounds().high_watermark == 2
