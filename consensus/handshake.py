@@ -151,11 +151,15 @@ class Accepting:
         )
         return claim, challenge
 
+    def check(self, proof: bytes) -> None:
+        """Raises ``HandshakeFailed`` unless the dialer knows the secret."""
+        if not hmac.compare_digest(_proof(self._identity.secret, b"dialer", self._transcript), proof):
+            raise HandshakeFailed("the dialer does not know the cluster's secret")
+
     def finish(self, proof: bytes, announcement: bytes = b"") -> bytes:
         """Check the dialer's proof; our welcome."""
+        self.check(proof)
         secret = self._identity.secret
-        if not hmac.compare_digest(_proof(secret, b"dialer", self._transcript), proof):
-            raise HandshakeFailed("the dialer does not know the cluster's secret")
         said = _pad(self._identity.incarnation) + _pack_announcement(announcement)
         return said + _proof(secret, b"acceptor", self._transcript + said)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from consensus.group import Group
-from consensus.link_types import LinkOptions
+from consensus.link_types import LinkOptions, Reception
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,8 @@ class HostHooks:
     """A write and fsync took this long."""
     on_hello: Callable[[str, str], bool] = lambda _peer, _incarnation: True
     announce: Callable[[str], bytes] = lambda _peer: b""
-    on_announcement: Callable[[str, bytes], bool] = lambda _peer, _announcement: True
+    answer: Callable[[str], bytes] = lambda _peer: b""
+    on_announcement: Callable[[str, bytes], Reception] = lambda _peer, _announcement: Reception.WELCOME
 
 
 class Waiters:

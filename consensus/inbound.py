@@ -16,7 +16,7 @@ from consensus.handshake import (
     PeerClaim,
     check_prefix,
 )
-from consensus.link_types import HandshakeBuffer, LinkContext, Peer, remote_host
+from consensus.link_types import HandshakeBuffer, LinkContext, Peer, Reception, remote_host
 
 
 class Listener:
@@ -69,14 +69,23 @@ class Listener:
         if link.claim is not None and self._current.get(link.claim.node_id) is link:
             del self._current[link.claim.node_id]
 
-    def authenticated(self, link: IncomingLink, claim: PeerClaim) -> None:
-        """Let a connection count from now on, in place of an older one. Raises ``HandshakeFailed``."""
+    def check(self, claim: PeerClaim) -> None:
+        """Raises ``HandshakeFailed`` for a peer that is not welcome, or has made a newer connection since."""
         if not self.context.hooks.on_hello(claim.node_id, claim.incarnation):
             raise HandshakeFailed(f"incarnation {claim.incarnation} of {claim.node_id} is not welcome")
         older = self._current.get(claim.node_id)
-        if older is not None and older.claim is not None:
-            if older.claim.process == claim.process and older.claim.epoch >= claim.epoch:
-                raise HandshakeFailed("the peer has made a newer connection since")
+        if (
+            older is not None
+            and older.claim is not None
+            and older.claim.process == claim.process
+            and older.claim.epoch >= claim.epoch
+        ):
+            raise HandshakeFailed("the peer has made a newer connection since")
+
+    def authenticated(self, link: IncomingLink, claim: PeerClaim) -> None:
+        """Let a connection that ``check`` has let pass count from now on, in place of an older one."""
+        older = self._current.get(claim.node_id)
+        if older is not None:
             older.drop()
         self._unauthenticated.pop(link, None)
         self._current[claim.node_id] = link
@@ -143,6 +152,9 @@ class IncomingLink(asyncio.BufferedProtocol):
             self._transport = None
         self._end()
 
+    def _is_open(self) -> bool:
+        return self._transport is not None
+
     def _end(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
@@ -159,15 +171,27 @@ class IncomingLink(asyncio.BufferedProtocol):
             self._greeting.expect(PROOF_BYTES)
             self._transport.write(challenge)
             return
-        hooks = self._context.hooks
-        welcome = self._accepting.finish(received, hooks.announce(self.claim.node_id))
-        self._listener.authenticated(self, self.claim)
+        hooks, claim = self._context.hooks, self.claim
+        self._accepting.check(received)
+        self._listener.check(claim)
+        # Before anything is held for it: a peer that has no place here costs nothing.
+        reception = hooks.on_announcement(claim.node_id, claim.announcement)
+        if not self._is_open():
+            return
+        if reception is Reception.UNKEPT:
+            raise HandshakeFailed(f"what {claim.node_id} said of itself could not be kept")
+        welcome = self._accepting.finish(received, hooks.answer(claim.node_id))
+        if reception is Reception.REFUSED:
+            self._transport.write(welcome)
+            self._transport.close()
+            self._transport = None
+            self._end()
+            return
+        self._listener.authenticated(self, claim)
         assert self._deadline is not None
         self._deadline.cancel()
         self._reader = PacketReader()
-        self._peer = self._listener.peer(self.claim.node_id)
-        if not hooks.on_announcement(self.claim.node_id, self.claim.announcement):
-            raise HandshakeFailed("what it said of itself could not be kept")
+        self._peer = self._listener.peer(claim.node_id)
         self._transport.write(welcome)
         self._listener.heard(self._peer)
 

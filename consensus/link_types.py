@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import itertools
 import ssl
 from collections.abc import Callable, Iterator
@@ -41,6 +42,16 @@ class LinkOptions:
             raise ValueError("0 < reconnect min < reconnect max < 0.5 s must hold")
 
 
+class Reception(enum.Enum):
+    """What becomes of a connection once its peer has said what it is."""
+
+    WELCOME = enum.auto()
+    UNKEPT = enum.auto()
+    """It can not be kept now: the connection is given up, and made again like any that fails."""
+    REFUSED = enum.auto()
+    """The peer has no place here: it hears what we say of ourselves, so that it can tell why, and no more."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkHooks:
     """What the owner of the links wants to know. All are called on the event loop and must not raise."""
@@ -58,10 +69,11 @@ class LinkHooks:
     on_hello: Callable[[str, str], bool] = lambda _peer, _incarnation: True
     """An authenticated peer and its incarnation: False refuses it."""
     announce: Callable[[str], bytes] = lambda _peer: b""
-    """What to say of ourselves to a peer, at most 512 bytes."""
-    on_announcement: Callable[[str, bytes], bool] = lambda _peer, _announcement: True
-    """What an authenticated peer says of itself, before its first message is delivered. False when it can
-    not be kept now: the connection is given up, and made again like any that fails."""
+    """What to say of ourselves to a peer that is dialled, at most 512 bytes."""
+    answer: Callable[[str], bytes] = lambda _peer: b""
+    """... and to one that dials, right after ``on_announcement`` was told what that one said."""
+    on_announcement: Callable[[str, bytes], Reception] = lambda _peer, _announcement: Reception.WELCOME
+    """What an authenticated peer says of itself, before its first message is delivered."""
 
 
 @dataclass(slots=True, eq=False)

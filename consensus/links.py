@@ -67,6 +67,12 @@ class PeerLinks:
         outgoing, self._outgoing = self._outgoing, {}
         await asyncio.gather(*(link.stop() for link in outgoing.values()))
 
+    def sever(self) -> None:
+        """Cut all links at once and make none any more: nothing more leaves this process, or reaches it."""
+        self._listener.stop()
+        for link in self._outgoing.values():
+            link.sever()
+
     def dial(self, node_id: str, host: str, port: int) -> None:
         """Keep a connection to this node at this address, in place of another address."""
         if (link := self._outgoing.get(node_id)) is not None:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from consensus.dialed import DialedConnection
 from consensus.framing import pack_beat
 from consensus.handshake import Dialing, HandshakeFailed
-from consensus.link_types import LinkContext, Peer
+from consensus.link_types import LinkContext, Peer, Reception
 from consensus.wire import Buffer
 
 
@@ -66,6 +66,13 @@ class OutgoingLink:
             self.address = address
             if self._connection is not None:
                 self._connection.abort()
+
+    def sever(self) -> None:
+        """Close at once; what is queued does not leave."""
+        self._task.cancel()
+        self._set_up(up=False)
+        if self._connection is not None:
+            self._connection.abort()
 
     async def stop(self) -> None:
         """Let what is queued leave for a moment, then close."""
@@ -119,9 +126,10 @@ class OutgoingLink:
         if not context.hooks.on_hello(peer, claim.incarnation):
             connection.abort()
             raise HandshakeFailed(f"incarnation {claim.incarnation} of {peer} is not welcome")
-        if not context.hooks.on_announcement(peer, claim.announcement):
+        reception = context.hooks.on_announcement(peer, claim.announcement)
+        if reception is not Reception.WELCOME:
             connection.abort()
-            raise HandshakeFailed(f"what {peer} said of itself could not be kept")
+            raise HandshakeFailed(f"what {peer} said of itself: {reception.name.lower()}")
         return connection
 
     def queue_full(self) -> None:

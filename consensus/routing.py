@@ -45,5 +45,6 @@ def link_hooks(
         peer_silent=lambda peer: each(lambda group: group.peer_silent(peer)),
         on_hello=hooks.on_hello,
         announce=hooks.announce,
+        answer=hooks.answer,
         on_announcement=hooks.on_announcement,
     )

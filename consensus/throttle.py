@@ -33,6 +33,11 @@ class ThrottledLog:
         if (suppressed := self._admit(event, peer)) is not None:
             self._log.warning(event, peer=peer, **suppressed, **fields)
 
+    def error(self, event: str, *, peer: str, **fields: Any) -> None:
+        """Something that an operator has to mend."""
+        if (suppressed := self._admit(event, peer)) is not None:
+            self._log.error(event, peer=peer, **suppressed, **fields)
+
     def _admit(self, event: str, peer: str) -> dict[str, int] | None:
         key = (event, peer)
         now = self._clock()

@@ -133,6 +133,8 @@ class Health:
 
     ready: bool
     reasons: Sequence[str] = field(default_factory=list)
+    warnings: Sequence[str] = field(default_factory=list)
+    """What somebody has to look at, though this node can serve."""
 
 
 class Partition(Protocol):

@@ -59,6 +59,7 @@ class Builder:
             on_group_failed=self._on_group_failed,
             on_flush=self._on_flush,
             announce=presence.announce,
+            answer=presence.answer,
             on_announcement=presence.heard,
         )
 

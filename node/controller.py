@@ -8,6 +8,7 @@ is taken in again (it stops being a voter, catches up as a learner, and is made 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
@@ -17,6 +18,7 @@ from floodmark.errors import FloodmarkError
 from consensus.group import Group
 from consensus.host import GroupHost
 from consensus.types import ChangeRefused, GroupStopped, Membership, NotLeader
+from node.metadata.commands import FormCluster
 from node.metadata.group import Metadata
 from node.metadata.state import PartitionEntry
 from node.partition import Replica
@@ -74,6 +76,8 @@ class Controller:
     async def _register(self) -> None:
         if not self._metadata.leads_here:
             return
+        if not self._metadata.state.formation:
+            await self._form()
         for command in self._presence.unregistered(self._metadata.state):
             try:
                 await self._metadata.propose(command, timeout_s=REGISTER_DEADLINE_S)
@@ -81,6 +85,14 @@ class Controller:
                 _log.warning("registration_failed", registering=command.node_id, reason=error.detail)
                 return
             _log.info("node_registered", registered=command.node_id, http=command.http)
+
+    async def _form(self) -> None:
+        """Give this cluster the name by which its data are told from all others'."""
+        command = FormCluster(secrets.token_hex(8))
+        try:
+            await self._metadata.propose(command, timeout_s=REGISTER_DEADLINE_S)
+        except FloodmarkError as error:
+            _log.warning("formation_not_named", reason=error.detail)
 
     def _readmit(self) -> None:
         """Bring back the members that lost their data, in every group that is led here."""

@@ -1,12 +1,14 @@
 """Who owns a data folder: ``node.json`` names the node, the cluster and the folder's own incarnation.
 
 An incarnation is drawn when the folder is made. A node that lost its disk comes back under another one, and
-that is how its peers notice that it may have forgotten votes and entries. ``standing`` says how far a folder
-has come:
+that is how its peers notice that it may have forgotten votes and entries. ``boot`` rises with every start, so
+that they notice as well when the folder is an old copy of itself. ``standing`` says how far it has come:
 
 new      made, and not every initial peer has been asked yet whether it knew this node before
 member   a first folder of its node: whatever it has not seen, it has never had
 wiped    some peer has known this node with another folder: replicas from that time start without a vote
+
+Once it is no new one, ``nodes`` are those that the cluster was formed of, and ``formation`` is its name.
 """
 
 from __future__ import annotations
@@ -48,10 +50,14 @@ class NodeIdentity(msgspec.Struct, frozen=True):
     cluster_id: str
     incarnation: str
     standing: Standing = Standing.NEW
+    nodes: tuple[str, ...] = ()
+    formation: str = ""
+    boot: int = 0
+    """How often a node has started on this folder, this time included; 0 by builds that did not count."""
 
 
 def load_or_create(fs: FileSystem, data_dir: str, *, node_id: str, cluster_id: str) -> NodeIdentity:
-    """The folder's identity, made durable when it is a fresh one. Raises ``IdentityProblem``."""
+    """The folder's identity, with the next boot number; durable on return. Raises ``IdentityProblem``."""
     try:
         fs.mkdir(data_dir)
         raw = read_file(fs, f"{data_dir}/{FILE_NAME}")
@@ -80,14 +86,14 @@ def load_or_create(fs: FileSystem, data_dir: str, *, node_id: str, cluster_id: s
             f"{data_dir} belongs to cluster {identity.cluster_id}, not to {cluster_id}: "
             "correct cluster.id or node.data_dir"
         )
+    identity = msgspec.structs.replace(identity, boot=identity.boot + 1)
+    save(fs, data_dir, identity)
     return identity
 
 
-def save_standing(fs: FileSystem, data_dir: str, identity: NodeIdentity, standing: Standing) -> NodeIdentity:
-    """The identity with another standing, durable on return."""
-    changed = msgspec.structs.replace(identity, standing=standing)
-    _write(fs, data_dir, changed)
-    return changed
+def replaced(identity: NodeIdentity) -> NodeIdentity:
+    """The same node's identity as if its folder had been replaced by this one. Not durable yet."""
+    return msgspec.structs.replace(identity, incarnation=_incarnation(), standing=Standing.WIPED)
 
 
 def _create(fs: FileSystem, data_dir: str, *, node_id: str, cluster_id: str) -> NodeIdentity:
@@ -97,12 +103,17 @@ def _create(fs: FileSystem, data_dir: str, *, node_id: str, cluster_id: str) -> 
             f"{data_dir} holds {' and '.join(left)} but no {FILE_NAME}: its owner is not known. Restore it, "
             "or move the whole folder away; the node then fetches everything from its peers"
         )
-    identity = NodeIdentity(FORMAT_VERSION, node_id, cluster_id, secrets.token_hex(8))
-    _write(fs, data_dir, identity)
+    identity = NodeIdentity(FORMAT_VERSION, node_id, cluster_id, _incarnation(), boot=1)
+    save(fs, data_dir, identity)
     return identity
 
 
-def _write(fs: FileSystem, data_dir: str, identity: NodeIdentity) -> None:
+def _incarnation() -> str:
+    return secrets.token_hex(8)
+
+
+def save(fs: FileSystem, data_dir: str, identity: NodeIdentity) -> None:
+    """Durable on return. Raises ``IdentityProblem``."""
     text = json.dumps(msgspec.to_builtins(identity), indent=1) + "\n"
     try:
         replace_file(fs, data_dir, FILE_NAME, text.encode(), durable=True)

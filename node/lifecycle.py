@@ -21,8 +21,9 @@ import structlog
 
 from consensus.types import Role
 from node.http.context import CONTEXT
-from node.identity import NodeIdentity, Standing, save_standing
+from node.identity import NodeIdentity, Standing
 from node.metadata.state import METADATA_GROUP
+from node.presence import Presence
 from node.settings import Settings
 from node.settings_rules import split_address
 from node.wiring import Parts
@@ -33,8 +34,14 @@ HAND_OVER_STUCK_S: Final = 1.0
 """With nothing handed over for this long, the others are leaving as well."""
 DRAIN_S: Final = 2.0
 UPKEEP_S: Final = 5.0
+ANSWERS_WITHIN_S: Final = 2.0
+"""How long a node that starts waits for all others to say whether its folder is an old copy."""
 
 _log = structlog.get_logger(__name__)
+
+
+class FolderSetBack(Exception):
+    """A peer has met this folder in a later state: what it holds counts as lost (see ``server.py``)."""
 
 
 class Lifecycle:
@@ -48,8 +55,9 @@ class Lifecycle:
         self._http_runs = self._host_runs = False
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Start, and return when ``stop`` is set. Raises what made this node fail."""
+        """Start, and return when ``stop`` is set. Raises what made this node fail, or ``FolderSetBack``."""
         failure = self._parts.builder.failure
+        self._parts.presence.on_set_back = self._set_back
         self._spawn(self._start())
         stopping = asyncio.ensure_future(stop.wait())
         try:
@@ -79,13 +87,9 @@ class Lifecycle:
 
     async def _join(self) -> None:
         """Take part in the metadata group, and through it in the others."""
-        parts, identity = self._parts, self._identity
-        if not parts.presence.decided.is_set():
-            _log.info("new_data_folder", waiting_for=parts.presence.unheard)
-            await parts.presence.decided.wait()
+        parts = self._parts
+        await self._settle(parts.presence)
         standing = parts.presence.standing
-        if standing is not identity.standing:
-            save_standing(parts.fs, self._settings.node.data_dir, identity, standing)
         loop = asyncio.get_running_loop()
         present = await loop.run_in_executor(parts.executor, parts.store.sweep)
         known = METADATA_GROUP in parts.registry.groups
@@ -97,6 +101,27 @@ class Lifecycle:
             )
         self._spawn(self._become_ready())
         self._spawn(parts.replicas.run(present))
+
+    async def _settle(self, presence: Presence) -> None:
+        """Until it is known what this folder is, and that this node may take part with it."""
+        if presence.misplaced is not None:
+            _log.error("data_folder_misplaced", reason=presence.misplaced)
+            await asyncio.Event().wait()  # as long as this process runs
+        if not presence.decided.is_set():
+            _log.info("new_data_folder", waiting_for=presence.unheard)
+            await presence.decided.wait()
+        elif not presence.answered.is_set():
+            # Whoever knows this folder in a later state says so before anything is promised to anybody. Nodes
+            # that are away are not waited for long: with them the cluster would stay away as well.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ANSWERS_WITHIN_S):
+                    await presence.answered.wait()
+        presence.settle()
+
+    def _set_back(self) -> None:
+        """This folder is an old copy: not one more word to anybody."""
+        self._parts.host.links.sever()
+        self._parts.builder.fail(FolderSetBack())
 
     async def _become_ready(self) -> None:
         await self._parts.metadata.become_current()

@@ -176,9 +176,12 @@ class LocalBroker:
             registered=self.node_id in self._metadata.state.nodes,
             opening=self._replicas.opening,
             broken=self._replicas.broken,
-            waiting_for=self._presence.unheard,
+            obstacles=self._presence.obstacles,
         )
-        return Health(ready=not reasons, reasons=reasons)
+        refusals = self._presence.refusals
+        if reasons:
+            return Health(ready=False, reasons=[*reasons, *refusals])
+        return Health(ready=True, warnings=refusals)
 
     def admit_bytes(self, count: int) -> Held:
         """A share of the node's in-flight budget."""

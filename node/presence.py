@@ -1,21 +1,37 @@
 """What nodes say of themselves when a link stands, and what follows from it.
 
 The metadata leader registers nodes from their announcements, so that a node is found before anybody knows its
-address; and a node learns from its peers whether they have known it with another data folder before.
+address. A node learns from its peers whether they have known it with another data folder before, or have seen
+its folder in a later state than it is in. And whoever is of another cluster, or of none that this node may be
+in, is refused on both sides (``formation.py``).
 """
 
 from __future__ import annotations
 
 import asyncio
+import secrets
+import time
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 import structlog
 
+from consensus.handshake import ANNOUNCEMENT_BYTES_MAX
+from consensus.link_types import Reception
+from consensus.throttle import ThrottledLog
+from node import formation
+from node.formation import Standpoint
 from node.identity import IdentityProblem, NodeIdentity, Standing
 from node.metadata.commands import RegisterNode
 from node.metadata.state import MetadataState
-from node.registry import Registry
+from node.registry import Boot, Registry
+
+REFUSAL_SHOWN_S: Final = 60.0
+"""For how long /readyz names a node that was refused and came no more."""
+REFUSALS_MAX: Final = 64
+NO_ANSWER: Final = -1
+REFUSED: Final = -2
 
 _log = structlog.get_logger(__name__)
 
@@ -29,10 +45,29 @@ class Announcement(msgspec.Struct, frozen=True, array_like=True):
     incarnation: str
     rack: str
     known_as: str
+    standing: str = ""
+    formation: str = ""
+    nodes_digest: str = ""
+    names: str = ""
+    boot: int = 0
+    process: str = ""
+    answer: int = NO_ANSWER
+    """To what you have just said: 0 for fine, REFUSED, or the number of a later start of your folder."""
 
     def registration(self) -> RegisterNode:
         """The command that makes this known to the cluster."""
         return RegisterNode(self.node_id, self.http, self.peer, self.incarnation, self.rack)
+
+    def standpoint(self) -> Standpoint:
+        """What it holds of a cluster. Raises ``ValueError`` for words that are not known here."""
+        return Standpoint(
+            self.node_id,
+            Standing(self.standing),
+            self.incarnation,
+            self.nodes_digest,
+            self.names,
+            self.formation,
+        )
 
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -40,7 +75,11 @@ _DECODER = msgspec.msgpack.Decoder(Announcement)
 
 
 class Presence:
-    """The announcements of all nodes that were met since the start, this one's included."""
+    """The announcements of all nodes that were met since the start, this one's included.
+
+    ``nodes``: those that this folder's cluster was formed of; empty for a folder that holds no data. ``keep``
+    makes the folder's identity durable.
+    """
 
     def __init__(
         self,
@@ -48,44 +87,100 @@ class Presence:
         registry: Registry,
         *,
         initial_nodes: list[str],
+        nodes: tuple[str, ...] = (),
+        keep: Callable[[NodeIdentity], None],
     ) -> None:
         self.on_change: Callable[[], None] = lambda: None
+        self.on_set_back: Callable[[], None] = lambda: None
+        """This folder is an old copy: what it promised since then is forgotten here. Called once."""
         self.nodes: dict[str, Announcement] = {}
         self.decided = asyncio.Event()
         """Whether this folder is a first one or a replacement is known."""
+        self.answered = asyncio.Event()
+        """All other nodes of the cluster have said that this folder is as new as they know it."""
         self.standing = identity.standing
-        self._identity = identity
+        self.formation = identity.formation
+        self.members = nodes or tuple(initial_nodes)
+        self.misplaced = formation.misplaced(nodes, initial_nodes) if nodes else None
+        """Why this folder does not go with the settings."""
+        self.identity = identity
+        self._keep = keep
         self._registry = registry
-        self._unheard = set(initial_nodes) - {identity.node_id}
+        self._throttled = ThrottledLog(__name__)
+        self._boot = Boot(identity.boot, secrets.token_hex(4))
+        self._unheard = set(self.members) - {identity.node_id}
+        self._unanswered = set(self._unheard)
+        self._answers: dict[str, int] = {}
+        self._refusals: dict[str, tuple[float, str]] = {}
+        self._is_set_back = self._is_settled = False
         self._decide()
 
     def introduce(self, *, http: str, peer: str, rack: str) -> None:
         """This node's own addresses; to be called before any link stands."""
-        me = self._identity
+        me = self.identity
         self.nodes[me.node_id] = Announcement(me.node_id, http, peer, me.incarnation, rack, "")
 
     def announce(self, peer: str) -> bytes:
-        """What this node says to ``peer``."""
-        mine = self.nodes[self._identity.node_id]
-        return _ENCODER.encode(msgspec.structs.replace(mine, known_as=self._registry.peers.get(peer, "")))
+        """What this node says to ``peer``, which it dials."""
+        return self._announcement(peer, NO_ANSWER)
 
-    def heard(self, peer: str, raw: bytes) -> bool:
-        """What an authenticated peer says of itself; False when the disk does not take it."""
+    def answer(self, peer: str) -> bytes:
+        """What it says to one that dials, and was heard just now."""
+        return self._announcement(peer, self._answers.pop(peer, REFUSED))
+
+    def heard(self, peer: str, raw: bytes) -> Reception:
+        """What an authenticated peer says of itself."""
+        self._answers[peer] = REFUSED  # before anything else is known
         try:
             said = _DECODER.decode(raw)
-        except msgspec.DecodeError as error:
-            _log.warning("announcement_not_understood", peer=peer, reason=str(error))
-            return True
+            other = said.standpoint()
+        except (msgspec.DecodeError, ValueError) as error:
+            self._throttled.warning("announcement_not_understood", peer=peer, reason=str(error))
+            return Reception.REFUSED
         if said.node_id != peer:
-            _log.warning("announcement_of_another_node", peer=peer, claimed=said.node_id)
-            return True
+            self._throttled.warning("announcement_of_another_node", peer=peer, claimed=said.node_id)
+            return Reception.REFUSED
+        reception = self._receive(said, other)
+        if reception is Reception.WELCOME:
+            self._answers[peer] = 0
+        return reception
+
+    def _receive(self, said: Announcement, other: Standpoint) -> Reception:
+        peer = said.node_id
+        met = self._registry.peers.get(peer, "")
+        reason = formation.refusal(self._standpoint(), other, expected=self.members, met=met)
+        if reason is None and said.answer == REFUSED:
+            reason = f"{peer} refuses this node: its log says why"
+        if reason is not None:
+            self._refuse(peer, reason)
+            return Reception.REFUSED
+        if said.answer > 0:
+            self._set_back(peer, said.answer)
+            return Reception.REFUSED
+        boot = Boot(said.boot, said.process)
+        newer = self._registry.newer_than(peer, said.incarnation, boot)
+        if newer is not None:
+            self._answers[peer] = newer.number
+            self._throttled.error("peer_folder_set_back", peer=peer, boot=said.boot, met=newer.number)
+            return Reception.REFUSED
         try:
             self._registry.met(peer, said.incarnation)
+            self._registry.met_boot(peer, said.incarnation, boot)
         except IdentityProblem as error:
             _log.error("peer_not_registered", peer=peer, reason=str(error))
-            return False
+            return Reception.UNKEPT
+        self._accept(said)
+        return Reception.WELCOME
+
+    def _accept(self, said: Announcement) -> None:
+        peer = said.node_id
+        self._refusals.pop(peer, None)
         self._unheard.discard(peer)
-        if self.standing is Standing.NEW and said.known_as not in ("", self._identity.incarnation):
+        if said.answer == 0:
+            self._unanswered.discard(peer)
+        if self.standing is not Standing.MEMBER:
+            self.formation = self.formation or said.formation
+        if self.standing is Standing.NEW and said.known_as not in ("", self.identity.incarnation):
             _log.error(
                 "data_folder_replaced",
                 known_by=peer,
@@ -93,27 +188,120 @@ class Presence:
             )
             self.standing = Standing.WIPED
         self._decide()
-        lasting = msgspec.structs.replace(said, known_as="")
+        lasting = msgspec.structs.replace(said, known_as="", answer=NO_ANSWER)
         if self.nodes.get(peer) != lasting:
             self.nodes[peer] = lasting
             self.on_change()
-        return True
 
     @property
     def unheard(self) -> list[str]:
         """Initial nodes that a new folder still has to hear before it may vote."""
         return sorted(self._unheard)
 
+    @property
+    def obstacles(self) -> list[str]:
+        """Why this node does not take part yet; empty once it may."""
+        if self.misplaced is not None:
+            return [self.misplaced]
+        if self.standing is Standing.NEW:
+            return [f"a new data folder: waiting to hear from {', '.join(self.unheard)}"]
+        if not self._is_settled:
+            others = ", ".join(sorted(self._unanswered))
+            return [f"waiting a moment for {others} to say whether this data folder is an old copy"]
+        return []
+
+    @property
+    def refusals(self) -> list[str]:
+        """Why nodes were refused lately, or refused this one."""
+        since = time.monotonic() - REFUSAL_SHOWN_S
+        return [reason for _, (at, reason) in sorted(self._refusals.items()) if at > since]
+
+    def settle(self) -> None:
+        """Make durable what was decided, before this node takes part. Raises ``IdentityProblem``."""
+        settled = msgspec.structs.replace(
+            self.identity, standing=self.standing, nodes=self.members, formation=self.formation
+        )
+        self._is_settled = True
+        if settled != self.identity:
+            self._keep(settled)
+            self.identity = settled
+
+    def formed(self, name: str) -> None:
+        """The metadata say what this cluster is called; "" while they do not. Called at every change."""
+        if not name or name == self.identity.formation:
+            return
+        if self.formation not in ("", name):
+            _log.error("formation_differs", of_folder=self.formation, of_metadata=name)
+            return
+        self.formation = name
+        try:
+            self.settle()
+        except IdentityProblem as error:
+            _log.error("formation_not_kept", reason=str(error))
+
     def unregistered(self, state: MetadataState) -> list[RegisterNode]:
         """What the cluster does not know yet of the nodes that were met."""
         commands = [said.registration() for _, said in sorted(self.nodes.items())]
         return [command for command in commands if not _is_registered(state, command)]
+
+    def _announcement(self, peer: str, answer: int) -> bytes:
+        me = self._standpoint()
+        said = msgspec.structs.replace(
+            self.nodes[self.identity.node_id],
+            known_as=self._registry.peers.get(peer, ""),
+            standing=str(me.standing),
+            formation=me.formation,
+            nodes_digest=me.nodes_digest,
+            names=me.names,
+            boot=self._boot.number,
+            process=self._boot.process,
+            answer=answer,
+        )
+        raw = _ENCODER.encode(said)
+        if len(raw) > ANNOUNCEMENT_BYTES_MAX:
+            raw = _ENCODER.encode(msgspec.structs.replace(said, names=f"{len(self.members)} nodes"))
+        return raw
+
+    def _standpoint(self) -> Standpoint:
+        return Standpoint(
+            self.identity.node_id,
+            self.standing,
+            self.identity.incarnation,
+            formation.digest(self.members),
+            formation.named(self.members),
+            self.formation,
+        )
+
+    def _refuse(self, peer: str, reason: str) -> None:
+        self._throttled.error("node_refused", peer=peer, reason=reason)
+        self._refusals.pop(peer, None)
+        self._refusals[peer] = (time.monotonic(), reason)
+        if len(self._refusals) > REFUSALS_MAX:
+            del self._refusals[next(iter(self._refusals))]
+        if self.standing is Standing.NEW and peer in self.members:
+            self._unheard.add(peer)
+
+    def _set_back(self, peer: str, met: int) -> None:
+        if self._is_set_back:
+            return
+        self._is_set_back = True
+        _log.error(
+            "data_folder_set_back",
+            known_by=peer,
+            boot=self._boot.number,
+            met=met,
+            hint="this folder is an old copy, without what this node has promised since: it counts as lost. "
+            "All is fetched anew, and there is no vote before",
+        )
+        self.on_set_back()
 
     def _decide(self) -> None:
         if self.standing is Standing.NEW and not self._unheard:
             self.standing = Standing.MEMBER
         if self.standing is not Standing.NEW:
             self.decided.set()
+        if not self._unanswered:
+            self.answered.set()
 
 
 def _is_registered(state: MetadataState, command: RegisterNode) -> bool:

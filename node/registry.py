@@ -2,7 +2,8 @@
 
 A replica's folder that is missing although the registry says that it was made has been lost, and with it
 votes and entries: the replica then starts without a vote. Likewise a peer that shows up under another
-incarnation than the one it was first met under has lost its disk, and is told so.
+incarnation than the one it was first met under has lost its disk, and is told so; and one whose folder has
+been started more often than the folder itself knows, or has been replaced since, is an old copy.
 
 ``registry.log`` has one line per change: the CRC32C of the rest as eight hex digits, a space, a JSON object,
 a line feed; the first one names the format. A torn last line is cut; any other damaged line stops the node,
@@ -14,7 +15,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import google_crc32c
 
@@ -27,8 +28,17 @@ FORMAT_VERSION = 1
 LINES_BEFORE_REWRITE = 4_096
 
 
+class Boot(NamedTuple):
+    """One start of a peer: the number of it on its folder, and a random name of the process."""
+
+    number: int
+    process: str
+
+
 class Registry:
     """``groups`` have a replica here. ``peers``: id -> the incarnation first met.
+
+    ``boots``: id -> incarnation -> the last start that was met, in the order in which the folders were met.
 
     Every change is durable on return.
     """
@@ -36,6 +46,7 @@ class Registry:
     def __init__(self, fs: FileSystem, data_dir: str) -> None:
         self.groups: set[int] = set()
         self.peers: dict[str, str] = {}
+        self.boots: dict[str, dict[str, Boot]] = {}
         self._lock = threading.Lock()
         self._fs = fs
         self._folder = data_dir
@@ -64,6 +75,21 @@ class Registry:
         if peer not in self.peers:
             self._append({"met": [peer, incarnation]})
 
+    def newer_than(self, peer: str, incarnation: str, boot: Boot) -> Boot | None:
+        """A start that was met of this peer and proves that the folder it comes with now is an old copy."""
+        met = self.boots.get(peer, {})
+        known = met.get(incarnation)
+        if known is None:
+            return None
+        if incarnation != next(reversed(met)):
+            return next(reversed(met.values()))
+        return known if boot.process != known.process and boot.number <= known.number else None
+
+    def met_boot(self, peer: str, incarnation: str, boot: Boot) -> None:
+        """A peer has shown itself in this start of its folder."""
+        if self.boots.get(peer, {}).get(incarnation) != boot:
+            self._append({"boot": [peer, incarnation, *boot]})
+
     def close(self) -> None:
         """Let go of the file."""
         self._file.close()
@@ -77,6 +103,8 @@ class Registry:
                     self.groups.difference_update(value)
                 case "met":
                     self.peers.setdefault(value[0], value[1])
+                case "boot":
+                    self.boots.setdefault(value[0], {})[value[1]] = Boot(value[2], value[3])
                 case "format" if value == FORMAT_VERSION:
                     pass
                 case _:
@@ -117,6 +145,11 @@ class Registry:
         """Put one line per kind in the place of all that were written; returns the file's size."""
         lines = [_line({"format": FORMAT_VERSION}), _line({"created": sorted(self.groups)})]
         lines += [_line({"met": [peer, incarnation]}) for peer, incarnation in sorted(self.peers.items())]
+        lines += [
+            _line({"boot": [peer, incarnation, *boot]})
+            for peer, met in sorted(self.boots.items())
+            for incarnation, boot in met.items()
+        ]
         content = b"".join(lines)
         replace_file(self._fs, self._folder, FILE_NAME, content, durable=True)
         return len(content)

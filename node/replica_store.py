@@ -52,6 +52,11 @@ class ReplicaStore:
                 present.add(int(name))
         return present
 
+    def forsake(self) -> None:
+        """Whatever replica stands here counts as lost when it is opened next; durable on return."""
+        for group_id in sorted(self.sweep()):
+            self._mark_lost(self._folder(group_id))
+
     def open(
         self,
         group_id: int,

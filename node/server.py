@@ -9,16 +9,17 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 
 import structlog
 
 from node import allocator, callbacks, descriptors, logs, settings_rules, settings_sources
-from node.identity import FolderLock, IdentityProblem, load_or_create
-from node.lifecycle import Lifecycle
+from node.identity import FolderLock, IdentityProblem, load_or_create, replaced, save
+from node.lifecycle import FolderSetBack, Lifecycle
 from node.registry import Registry
 from node.settings import InvalidSettings, Settings
-from node.surroundings import surroundings_of
-from node.wiring import build
+from node.surroundings import Surroundings, surroundings_of
+from node.wiring import Parts, build
 from storage.errors import StorageError
 
 STOP_WITHIN_S = 9.5
@@ -43,8 +44,13 @@ def run(settings: Settings) -> int:
         return 1
 
 
-async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> None:
-    """Run a node until ``stop`` is set (or for ever), then leave.
+async def serve(
+    settings: Settings,
+    *,
+    stop: asyncio.Event | None = None,
+    on_built: Callable[[Parts], None] = lambda _parts: None,
+) -> None:
+    """Run a node until ``stop`` is set (or for ever), then leave. ``on_built`` gets its parts at each start.
 
     Raises ``IdentityProblem``, ``InvalidSettings``, ``StorageError`` or ``OSError`` when it can not go on.
     """
@@ -54,19 +60,36 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> Non
     lock = FolderLock(settings.node.data_dir)
     try:
         around = surroundings_of(settings)
-        fs = around.fs
-        identity = load_or_create(
-            fs, settings.node.data_dir, node_id=settings.node.id, cluster_id=settings.cluster.id
-        )
-        registry = Registry(fs, settings.node.data_dir)
-        lifecycle = Lifecycle(settings, identity, build(settings, identity, registry, secret, around))
-        try:
-            await lifecycle.run(stop)
-        finally:
-            await lifecycle.stop()
-            registry.close()
+        while (old_copy := await _live(settings, secret, around, stop, on_built)) is not None:
+            # First the replicas, then the name that says what they are: a crash between them begins it anew.
+            old_copy.store.forsake()
+            save(around.fs, settings.node.data_dir, replaced(old_copy.presence.identity))
     finally:
         lock.release()
+
+
+async def _live(
+    settings: Settings,
+    secret: bytes,
+    around: Surroundings,
+    stop: asyncio.Event,
+    on_built: Callable[[Parts], None],
+) -> Parts | None:
+    """From start to stop; the parts where the folder showed itself as an old copy, which counts as lost."""
+    fs, data_dir = around.fs, settings.node.data_dir
+    identity = load_or_create(fs, data_dir, node_id=settings.node.id, cluster_id=settings.cluster.id)
+    registry = Registry(fs, data_dir)
+    parts = build(settings, identity, registry, secret, around)
+    lifecycle = Lifecycle(settings, identity, parts)
+    on_built(parts)
+    try:
+        await lifecycle.run(stop)
+    except FolderSetBack:
+        return parts
+    finally:
+        await lifecycle.stop()
+        registry.close()
+    return None
 
 
 async def _until_signal(settings: Settings) -> int:

@@ -14,6 +14,7 @@ from node.settings import ClusterSettings, HttpSettings, InvalidSettings, Settin
 
 _NODE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SECRET_LENGTH_MIN = 16
+ANNOUNCED_BYTES_MAX = 340
 _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?")
 _ORIGIN = re.compile(
     r"(?!http://.*:80\Z|https://.*:443\Z)[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?"
@@ -74,6 +75,12 @@ def _identity(settings: Settings) -> Iterator[str]:
         yield 'node.data_dir is missing: name a folder for this node alone, as in data_dir = "data/n1"'
     if len(settings.node.rack) > 64:
         yield "node.rack: at most 64 characters"
+    said = settings.node.id, settings.node.rack, settings.http.advertise, settings.peer_advertise
+    if sum(len(text.encode()) for text in said) > ANNOUNCED_BYTES_MAX:
+        yield (
+            f"node.id, node.rack, http.advertise and peer.advertise have over {ANNOUNCED_BYTES_MAX} bytes "
+            "together, which is all that a node can tell its peers: make them shorter"
+        )
 
 
 def _addresses(settings: Settings) -> Iterator[str]:

@@ -123,13 +123,11 @@ def readiness(
     registered: bool,
     opening: bool,
     broken: int,
-    waiting_for: list[str],
+    obstacles: list[str],
 ) -> list[str]:
     """Why this node is not ready; empty when it is."""
-    if metadata is None and not waiting_for:
-        return ["this node's replica of the metadata does not run: see the log"]
     if metadata is None:
-        return [f"a new data folder: waiting to hear from {', '.join(waiting_for)}"]
+        return obstacles or ["this node's replica of the metadata does not run: see the log"]
     reasons = []
     if metadata.leader is None:
         reasons.append("the metadata group has no leader")

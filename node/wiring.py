@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from aiohttp import web
 
@@ -15,11 +16,12 @@ from node.alive import Alive
 from node.budget import ByteBudget
 from node.builder import Builder
 from node.controller import Controller
+from node.formation import nodes_of
 from node.http.app import create_app
 from node.http.context import CONTEXT
 from node.http.origins import Origins
 from node.http.server import HttpServer
-from node.identity import NodeIdentity
+from node.identity import NodeIdentity, save
 from node.local_broker import LocalBroker
 from node.metadata.group import Metadata, initial_membership
 from node.metadata.machine import MetadataMachine
@@ -73,7 +75,15 @@ def build(
     executor = ThreadPoolExecutor(8, thread_name_prefix="replicas")
     store = ReplicaStore(around.fs, settings.node.data_dir)
     machine = MetadataMachine()
-    presence = Presence(identity, registry, initial_nodes=settings.initial_nodes)
+    data_dir = settings.node.data_dir
+    nodes = nodes_of(around.fs, data_dir, identity, registry)
+    presence = Presence(
+        identity,
+        registry,
+        initial_nodes=settings.initial_nodes,
+        nodes=nodes,
+        keep=partial(save, around.fs, data_dir),
+    )
     host = GroupHost(
         Identity(settings.cluster.id, node_id, identity.incarnation, secret),
         split_address(settings.peer.listen),
@@ -124,6 +134,7 @@ def build(
     )
 
     def changed() -> None:
+        presence.formed(machine.state.formation)
         replicas.look_again()
         broker.forget_partitions()
 

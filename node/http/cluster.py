@@ -66,7 +66,8 @@ class Cluster:
         if self._context.draining.is_set():
             reasons.append("this node is stopping")
         ready = health.ready and not self._context.draining.is_set()
-        return _answer({"ready": ready, "reasons": reasons}, status=200 if ready else 503)
+        answer = {"ready": ready, "reasons": reasons, "warnings": health.warnings}
+        return _answer(answer, status=200 if ready else 503)
 
     async def metrics(self, _request: web.Request) -> web.StreamResponse:
         """For Prometheus."""

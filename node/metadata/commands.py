@@ -29,6 +29,12 @@ class RegisterNode(Command, frozen=True, tag="register_node"):
     rack: str = ""
 
 
+class FormCluster(Command, frozen=True, tag="form_cluster"):
+    """The name of this formation of the cluster, drawn at random; the first one stays."""
+
+    formation: str
+
+
 class CreateTopic(Command, frozen=True, tag="create_topic"):
     """A topic with its replicas placed: one list of nodes per partition, the preferred leader first."""
 
@@ -53,7 +59,7 @@ class DeleteTopic(Command, frozen=True, tag="delete_topic"):
     topic_id: int
 
 
-AnyCommand = RegisterNode | CreateTopic | AlterTopic | DeleteTopic
+AnyCommand = RegisterNode | FormCluster | CreateTopic | AlterTopic | DeleteTopic
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(AnyCommand)

@@ -13,7 +13,7 @@ import msgspec
 from floodmark.errors import Conflict, FloodmarkError, InvalidRequest, TopicExists, UnknownTopic
 
 from node.broker import TopicConfig
-from node.metadata.commands import AlterTopic, AnyCommand, CreateTopic, DeleteTopic, RegisterNode
+from node.metadata.commands import AlterTopic, AnyCommand, CreateTopic, DeleteTopic, FormCluster, RegisterNode
 
 METADATA_GROUP = 0
 SEGMENT_BYTES_MIN = 4_096
@@ -66,10 +66,13 @@ class MetadataState(msgspec.Struct):
     next_group_id: int = METADATA_GROUP + 1
     nodes: dict[str, NodeEntry] = {}
     topics: dict[str, TopicEntry] = {}
+    formation: str = ""
+    """This cluster's own name, which no other one has; empty until its first leader has given it."""
 
 
-Applied = NodeEntry | TopicEntry | FloodmarkError
-"""What a command came to: the entry that it made, changed or removed; or why it changed nothing."""
+Applied = NodeEntry | TopicEntry | str | FloodmarkError
+"""What a command came to: the entry that it made, changed or removed, the formation's name; or why it changed
+nothing."""
 
 
 def apply(state: MetadataState, command: AnyCommand) -> Applied:
@@ -77,6 +80,9 @@ def apply(state: MetadataState, command: AnyCommand) -> Applied:
     match command:
         case RegisterNode():
             return _register(state, command)
+        case FormCluster():
+            state.formation = state.formation or command.formation
+            return state.formation
         case CreateTopic():
             return _create(state, command)
         case AlterTopic():

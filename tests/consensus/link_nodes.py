@@ -9,7 +9,7 @@ from typing import Any
 
 from consensus.framing import FramingError, pack_prefix
 from consensus.handshake import CHALLENGE_BYTES, WELCOME_BYTES, Dialing, Identity
-from consensus.link_types import LinkHooks, LinkOptions
+from consensus.link_types import LinkHooks, LinkOptions, Reception
 from consensus.links import PeerLinks, Routed
 from consensus.types import Message
 from consensus.wire import WireError, decode_packet, encode_packet
@@ -31,7 +31,7 @@ class LinkNode:
         self.announcements: list[tuple[str, bytes]] = []
         self.hellos: list[tuple[str, str]] = []
         self.welcome: Callable[[str, str], bool] = lambda _peer, _incarnation: True
-        self.keeps_announcements = True
+        self.reception = Reception.WELCOME
         self.address = ("", 0)
         self._changed = asyncio.Event()
         hooks = LinkHooks(
@@ -42,6 +42,7 @@ class LinkNode:
             peer_heard=lambda peer: self._event("heard", peer),
             on_hello=self._hello,
             announce=lambda peer: f"{node_id} to {peer}".encode(),
+            answer=lambda peer: f"{node_id} answers {peer}".encode(),
             on_announcement=self._announced,
         )
         self.links = PeerLinks(Identity(node_id=node_id, **fields), hooks, options)
@@ -71,10 +72,10 @@ class LinkNode:
         self._changed.set()
         return self.welcome(peer, incarnation)
 
-    def _announced(self, peer: str, said: bytes) -> bool:
+    def _announced(self, peer: str, said: bytes) -> Reception:
         self.announcements.append((peer, said))
         self._changed.set()
-        return self.keeps_announcements
+        return self.reception
 
     def _deliver(self, peer: str, header: memoryview, body: memoryview) -> None:
         self.packets += 1

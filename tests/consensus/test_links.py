@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from consensus.link_types import LinkOptions
+from consensus.link_types import LinkOptions, Reception
 from tests.consensus.link_nodes import (
     FAST,
     LinkNode,
@@ -203,23 +203,43 @@ async def test_an_unwelcome_incarnation_is_refused_on_both_sides():
 async def test_announcements_arrive_on_both_sides_before_any_message():
     """Peers tell their addresses while they shake hands."""
     async with joined() as (a, b):
-        assert ("b", b"b to a") in a.announcements
-        assert ("a", b"a to b") in b.announcements
+        for node, other in ((a, "b"), (b, "a")):
+            said = [words for peer, words in node.announcements if peer == other]
+            assert sorted(said) == [
+                f"{other} answers {node.node_id}".encode(),
+                f"{other} to {node.node_id}".encode(),
+            ]
 
 
 @on_both_loops
 async def test_what_a_peer_says_and_can_not_be_kept_is_heard_again():
     """A full disk at the first handshake keeps nobody out for good: the links are made once it has room."""
     a, b = LinkNode("a"), LinkNode("b")
-    a.keeps_announcements = False
+    a.reception = Reception.UNKEPT
     async with running(a, b):
         a.links.dial("b", *b.address)
         b.links.dial("a", *a.address)
         await a.until(lambda: len(a.announcements) >= 6)
         assert not a.links.connected("b")
         assert not b.links.connected("a")
-        a.keeps_announcements = True
+        assert [said for _, said in b.announcements if b"answers" in said] == []
+        a.reception = Reception.WELCOME
         await asyncio.gather(a.until_up("b"), b.until_up("a"))
+
+
+@on_both_loops
+async def test_a_peer_that_is_refused_hears_why_and_leaves_nothing_behind():
+    """It gets the answer that its log needs; no link, no messages and no memory come of it."""
+    a, b = LinkNode("a"), LinkNode("b")
+    a.reception = Reception.REFUSED
+    async with running(a, b):
+        b.links.dial("a", *a.address)
+        await b.until(lambda: b.announcements.count(("a", b"a answers b")) >= 3)
+        assert ("b", b"b to a") in a.announcements
+        assert a.links.peers == {}
+        assert a.links.unauthenticated == 0
+        a.reception = Reception.WELCOME
+        await b.until_up("a")
 
 
 @on_both_loops

@@ -141,7 +141,10 @@ async def test_metrics_and_health_tell_of_the_node(tmp_path: Path) -> None:
         # The leader may serve before another node has heard who leads.
         await cluster.ready()
         node = cluster["n2"]
-        assert await call(cluster, node, "GET", "/readyz") == (200, {"ready": True, "reasons": []})
+        assert await call(cluster, node, "GET", "/readyz") == (
+            200,
+            {"ready": True, "reasons": [], "warnings": []},
+        )
         async with cluster.session.get(node.url + "/metrics") as answer:
             text = await answer.text()
         for name in (

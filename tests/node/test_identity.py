@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from node import registry as registry_module
-from node.identity import FolderLock, IdentityProblem, Standing, load_or_create, save_standing
+from node.identity import FolderLock, IdentityProblem, Standing, load_or_create, replaced, save
 from node.registry import Registry
 from storage.filesystem import RealFileSystem
 
@@ -23,9 +24,13 @@ def test_a_folder_keeps_its_incarnation_and_standing(tmp_path: Path) -> None:
     """Made once, found again; another folder has another one."""
     first = load_or_create(FS, str(tmp_path / "a"), node_id="n1", cluster_id="c")
     assert first.standing == Standing.NEW
-    save_standing(FS, str(tmp_path / "a"), first, Standing.MEMBER)
+    formed = msgspec.structs.replace(first, standing=Standing.MEMBER, nodes=("n1", "n2"), formation="f")
+    save(FS, str(tmp_path / "a"), formed)
     again = load_or_create(FS, str(tmp_path / "a"), node_id="n1", cluster_id="c")
-    assert (again.incarnation, again.standing) == (first.incarnation, Standing.MEMBER)
+    assert again == msgspec.structs.replace(formed, boot=2)
+    other = replaced(again)
+    assert other.incarnation != again.incarnation
+    assert (other.standing, other.nodes, other.formation) == (Standing.WIPED, ("n1", "n2"), "f")
     assert load_or_create(FS, str(tmp_path / "b"), node_id="n1", cluster_id="c") != first
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from node.identity import NodeIdentity, Standing, load_or_create
+from consensus.link_types import Reception
+from node.formation import nodes_of
+from node.identity import NodeIdentity, Standing, load_or_create, save
 from node.metadata.commands import RegisterNode
 from node.metadata.state import MetadataState, apply
 from node.presence import Presence
@@ -22,23 +25,46 @@ class Member:
     """One node's part in the handshakes, over a real folder."""
 
     def __init__(self, folder: Path, node_id: str, nodes: list[str] = NODES) -> None:
-        self.identity: NodeIdentity = load_or_create(FS, str(folder), node_id=node_id, cluster_id="c")
-        self.registry = Registry(FS, str(folder))
-        self.changes = 0
-        self.presence = Presence(self.identity, self.registry, initial_nodes=nodes)
+        self.folder = str(folder)
+        self.identity: NodeIdentity = load_or_create(FS, self.folder, node_id=node_id, cluster_id="c")
+        self.registry = Registry(FS, self.folder)
+        self.changes = self.set_back = 0
+        self.presence = Presence(
+            self.identity,
+            self.registry,
+            initial_nodes=nodes,
+            nodes=nodes_of(FS, self.folder, self.identity, self.registry),
+            keep=partial(save, FS, self.folder),
+        )
+        self.presence.on_set_back = self._set_back
         self.presence.on_change = self._changed
         self.presence.introduce(http=f"http://{node_id}", peer=f"{node_id}:1", rack="r")
 
     def _changed(self) -> None:
         self.changes += 1
 
+    def _set_back(self) -> None:
+        self.set_back += 1
+
+    def restarted(self, nodes: list[str] = NODES, *, folder: Path | None = None) -> Member:
+        """Another process on the same folder, or on another one."""
+        self.registry.close()
+        return Member(folder or Path(self.folder), self.identity.node_id, nodes)
+
+
+def dial(one: Member, other: Member) -> tuple[Reception, Reception | None]:
+    """A connection that ``one`` makes: what each side makes of the other."""
+    names = one.identity.node_id, other.identity.node_id
+    heard = other.presence.heard(names[0], one.presence.announce(names[1]))
+    if heard is Reception.UNKEPT:
+        return heard, None
+    return heard, one.presence.heard(names[1], other.presence.answer(names[0]))
+
 
 def meet(one: Member, other: Member) -> None:
-    """A handshake: both say what they have to say before they hear the other."""
-    names = one.identity.node_id, other.identity.node_id
-    said = one.presence.announce(names[1]), other.presence.announce(names[0])
-    other.presence.heard(names[0], said[0])
-    one.presence.heard(names[1], said[1])
+    """Connections both ways."""
+    dial(one, other)
+    dial(other, one)
 
 
 def test_a_new_cluster_decides_once_everybody_was_heard(tmp_path: Path) -> None:
@@ -63,10 +89,10 @@ def test_a_disk_that_takes_nothing_puts_a_peer_off(tmp_path: Path, monkeypatch: 
 
     with monkeypatch.context() as harm:
         harm.setattr("node.registry.write_all", full)
-        assert not n1.presence.heard("n2", said)
+        assert n1.presence.heard("n2", said) is Reception.UNKEPT
     assert not n1.presence.decided.is_set()
     assert (n1.registry.peers, n1.presence.unheard, n1.changes) == ({}, ["n2"], 0)
-    assert n1.presence.heard("n2", said)
+    assert n1.presence.heard("n2", said) is Reception.WELCOME
     assert n1.presence.decided.is_set()
     assert list(Registry(FS, str(tmp_path / "n1")).peers) == ["n2"]
 
@@ -120,7 +146,7 @@ def test_unknown_and_changed_nodes_are_to_be_registered(tmp_path: Path) -> None:
 def test_an_announcement_that_is_not_understood_is_ignored(tmp_path: Path, raw: bytes) -> None:
     """So is one that speaks for another node."""
     n1, n2 = Member(tmp_path / "n1", "n1"), Member(tmp_path / "n2", "n2")
-    n1.presence.heard("n2", raw)
-    n1.presence.heard("n3", n2.presence.announce("n1"))
+    assert n1.presence.heard("n2", raw) is Reception.REFUSED
+    assert n1.presence.heard("n3", n2.presence.announce("n1")) is Reception.REFUSED
     assert list(n1.presence.nodes) == ["n1"]
     assert n1.registry.peers == {}

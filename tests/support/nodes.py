@@ -17,13 +17,10 @@ import aiohttp
 
 from node import settings_sources
 from node.broker import Partition, TopicConfig
-from node.identity import FolderLock, load_or_create
-from node.lifecycle import Lifecycle
 from node.local_broker import LocalBroker
-from node.registry import Registry
+from node.server import serve
 from node.settings import Settings
-from node.surroundings import surroundings_of
-from node.wiring import Parts, build
+from node.wiring import Parts
 
 SECRET = "a secret of the tests"
 _PORTS = range(12_000, 20_000)
@@ -61,7 +58,6 @@ class TestNode:
         self.parts: Parts | None = None
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._lifecycle: Lifecycle | None = None
 
     @property
     def running(self) -> Parts:
@@ -85,23 +81,13 @@ class TestNode:
         self._task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
-        folder, around = str(self.data_dir), surroundings_of(self.settings)
-        lock = FolderLock(folder)
         try:
-            identity = load_or_create(
-                around.fs, folder, node_id=self.node_id, cluster_id=self.settings.cluster.id
-            )
-            registry = Registry(around.fs, folder)
-            self.parts = build(self.settings, identity, registry, SECRET.encode(), around)
-            self._lifecycle = Lifecycle(self.settings, identity, self.parts)
-            try:
-                await self._lifecycle.run(self._stop)
-            finally:
-                await self._lifecycle.stop()
-                registry.close()
+            await serve(self.settings, stop=self._stop, on_built=self._built)
         finally:
             self.parts = None
-            lock.release()
+
+    def _built(self, parts: Parts) -> None:
+        self.parts = parts
 
     async def stop(self) -> None:
         """Leave in an orderly way; raises what made the node fail."""
