@@ -18,6 +18,7 @@ from floodmark.errors import FloodmarkError, InvalidRequest, RequestTimeout, Ser
 
 from node.http import problems
 from node.http.admission import Admission
+from node.http.head_errors import TooManyHeaders
 from node.http.limits import HttpLimits
 
 if TYPE_CHECKING:
@@ -309,8 +310,8 @@ class Connection(RequestHandler):
             status = 414 if exc.args[1] == self.max_line_size else 431
             known = InvalidRequest("the request's target or one of its headers is too long")
         elif isinstance(exc, BadHttpMessage) and str(exc).find(_TOO_MANY_HEADERS) >= 0:
-            status = 431
-            known = InvalidRequest(f"more than {self._settings.headers_max} headers")
+            known = TooManyHeaders(f"more than {self._settings.headers_max} headers")
+            status = known.status
         elif status < 500:
             known = InvalidRequest(f"this is no well-formed request: {_reason(exc, message)}")
         else:

@@ -17,6 +17,7 @@ from floodmark.errors import FloodmarkError, Forbidden, InvalidRequest, Misdirec
 from node.http import cors
 from node.http.context import HttpContext
 from node.http.forward import FORWARDED
+from node.http.head_errors import TooManyHeaders, UnknownTransferCoding
 from node.http.media import BODIES, is_form
 from node.http.metrics import UNMATCHED
 from node.http.origins import Origins
@@ -30,18 +31,6 @@ _ONCE_BEGIN: Final = ("producer-", "record-")
 """What is read as one value. Of others that are, HTTP itself allows one only, and aiohttp refuses more."""
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-
-
-class UnknownTransferCoding(InvalidRequest):
-    """A body in a coding of the transfer that nobody here can undo."""
-
-    status = 501
-
-
-class TooManyHeaders(InvalidRequest):
-    """More than a request may have."""
-
-    status = 431
 
 
 class Door:
