@@ -182,11 +182,14 @@ class Partition(Protocol):
         Only where ``leads_here``; raises as ``produce`` does.
         """
 
-    async def fetch(self, offset: int, *, max_bytes: int, wait_s: float) -> Fetched:
-        """Committed frames from ``offset`` on; waits up to ``wait_s`` when there are none yet.
+    async def fetch(self, offset: int, *, max_bytes: int) -> Fetched:
+        """Committed frames from ``offset`` on; empty when there are none yet.
 
         Raises OffsetBelowStart, OffsetPastEnd (log_start_offset, high_watermark), Unavailable.
         """
+
+    async def wait_records(self, offset: int, *, wait_s: float) -> bool:
+        """Wait until a record is committed at ``offset``; False when the time is up. Raises as ``fetch``."""
 
     def bounds(self) -> Bounds:
         """As known here, without asking anybody."""

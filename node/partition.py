@@ -147,14 +147,20 @@ class LocalPartition:
     def _appended(self, first_offset: int, count: int, *, duplicate: bool) -> Appended:
         return Appended(first_offset, first_offset + count, self._group.high_watermark, duplicate)
 
-    async def fetch(self, offset: int, *, max_bytes: int, wait_s: float) -> Fetched:
+    async def wait_records(self, offset: int, *, wait_s: float) -> bool:
         """See ``node.broker.Partition``."""
         self._confirmed.check_leads()
         await self._check_bounds(offset)
-        if offset == self._group.high_watermark and wait_s > 0:
+        if offset == self._group.high_watermark:
             await self._host.wait_high_watermark(self.group_id, offset, timeout_s=wait_s)
             self._confirmed.check_leads()
             await self._check_bounds(offset)
+        return offset < self._group.high_watermark
+
+    async def fetch(self, offset: int, *, max_bytes: int) -> Fetched:
+        """See ``node.broker.Partition``."""
+        self._confirmed.check_leads()
+        await self._check_bounds(offset)
         end = self._group.high_watermark
         if offset == end:
             return Fetched(b"", offset, self.bounds())

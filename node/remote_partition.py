@@ -122,7 +122,11 @@ class RemotePartition:
         """Raises ``Unavailable``."""
         self._refuse()
 
-    async def fetch(self, offset: int, *, max_bytes: int, wait_s: float) -> Fetched:  # noqa: ARG002
+    async def fetch(self, offset: int, *, max_bytes: int) -> Fetched:  # noqa: ARG002
+        """Raises ``Unavailable``."""
+        self._refuse()
+
+    async def wait_records(self, offset: int, *, wait_s: float) -> bool:  # noqa: ARG002
         """Raises ``Unavailable``."""
         self._refuse()
 

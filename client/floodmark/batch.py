@@ -177,7 +177,13 @@ def decode(batch: bytes | memoryview, *, frame_crc: int | None = None) -> list[R
     return _records(batch, decode_header(batch), frame_crc)
 
 
-def _records(batch: bytes | memoryview, header: BatchHeader, frame_crc: int | None = None) -> list[Record]:
+def unpacked(
+    batch: bytes | memoryview, header: BatchHeader, frame_crc: int | None = None
+) -> bytes | memoryview:
+    """The MessagePack of the records, ``raw_length`` bytes, the checksums and the count verified.
+
+    For those who decode it piece by piece (``batch_slices``). Raises ``InvalidBatch``.
+    """
     view = memoryview(batch)
     _check_crcs(view, frame_crc)
     body: bytes | memoryview = view[HEADER_BYTES:]
@@ -187,6 +193,11 @@ def _records(batch: bytes | memoryview, header: BatchHeader, frame_crc: int | No
         raise InvalidBatch(f"raw_length says {header.raw_length} and the records have {len(body)} bytes")
     if _claimed_count(body) != header.count:
         raise InvalidBatch(f"the batch claims {header.count} records and holds another number of them")
+    return body
+
+
+def _records(batch: bytes | memoryview, header: BatchHeader, frame_crc: int | None = None) -> list[Record]:
+    body = unpacked(batch, header, frame_crc)
     try:
         return _DECODER.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:

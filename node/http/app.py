@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from node.broker import Broker
-from node.budget import ByteBudget
 from node.http.cluster import Cluster
 from node.http.context import CONTEXT, HttpContext
 from node.http.door import DOOR, Door
@@ -33,7 +32,6 @@ def create_app(broker: Broker, settings: HttpLimits, origins: Origins | None = N
         broker=broker,
         settings=settings,
         metrics=HttpMetrics(broker),
-        responses=ByteBudget(settings.responses_bytes_max, "answers"),
     )
     # Bodies are bounded by read_body; aiohttp's own bound guards only what is read by other means.
     app = web.Application(middlewares=[outermost(context)], client_max_size=settings.body_bytes_max)

@@ -13,10 +13,11 @@ from typing import Any, Final, TypeVar
 
 import aiohttp
 from aiohttp import web
-from floodmark.errors import TooManyRequests, UnknownPartition, UnknownTopic
+from floodmark.errors import UnknownPartition, UnknownTopic
 
 from node.broker import Broker, Partition, TopicInfo, TopicLimits
-from node.budget import ByteBudget
+from node.http import unpacking
+from node.http.answers import AnswerBudget, Hold
 from node.http.connection import Connection
 from node.http.limits import HttpLimits
 from node.http.metrics import HttpMetrics
@@ -33,18 +34,21 @@ class HttpContext:
     broker: Broker
     settings: HttpLimits
     metrics: HttpMetrics
-    responses: ByteBudget
     wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     """The time of records that are sent without one."""
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server stops: long polls and streams then end by themselves."""
     refusals: Refusals = field(init=False)
+    answers: AnswerBudget = field(init=False)
+    unpacking: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(unpacking.AT_ONCE))
+    """For large batches: only so many are decompressed at a time."""
     _session: aiohttp.ClientSession | None = None
     _ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _run: str = field(default_factory=lambda: secrets.token_hex(4))
 
     def __post_init__(self) -> None:
         self.refusals = Refusals(self.next_request_id)
+        self.answers = AnswerBudget(self.settings.responses_bytes_max)
 
     @property
     def session(self) -> aiohttp.ClientSession:
@@ -123,13 +127,9 @@ class HttpContext:
             task.cancel()
             stop.cancel()
 
-    def check_room(self, count: int) -> None:
-        """Raise ``TooManyRequests`` when ``count`` more bytes of answers can not be held right now."""
-        if self.responses.used + count > self.settings.responses_bytes_max:
-            raise TooManyRequests(
-                "too many bytes are on their way to consumers that read slowly; try again after a while",
-                retry_after_s=1,
-            )
+    def hold_for(self, request: web.Request) -> Hold:
+        """What the answer to a request will hold of the memory for answers; for a with-block."""
+        return self.answers.hold(request.remote or "")
 
 
 CONTEXT: Final = web.AppKey("floodmark_context", HttpContext)

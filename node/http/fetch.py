@@ -1,6 +1,7 @@
 """GET of one partition's records, and of its bounds.
 
-A page (JSON, MessagePack or batches) is bounded by ``max_bytes`` and ``max_records``. In the form
+A page is bounded by ``max_bytes``, which are bytes of the answer, and where it is of records (JSON,
+MessagePack) by ``max_records``; it begins and ends anywhere in a batch. In the form
 ``application/vnd.floodmark.batch;v=1`` it is a slice of a segment file, byte for byte: frames (see
 ``floodmark.frame``), of which the first may begin before the offset asked for (``Log-From-Offset`` is what
 was asked for), and of which some may carry no records. ``application/x-ndjson`` and
@@ -16,20 +17,23 @@ from typing import Final
 from aiohttp import web
 from floodmark.errors import InvalidRequest, Unavailable
 
-from node.broker import Bounds, Fetched, Partition
+from node.broker import Bounds, Partition
 from node.http import positions
+from node.http.answers import Hold
 from node.http.context import HttpContext
 from node.http.forward import LEADER, is_forwarded, to_partition_leader
 from node.http.limits import HttpLimits
 from node.http.media import Media, accepted, answer_media
+from node.http.page import read_page, send
 from node.http.produce import timeout_of
 from node.http.query import capped, duration_s, flag, partition_number, query_of, topic_name
 from node.http.reader import Reader
-from node.http.records_out import Slice, document, slices
 from node.http.stream import stream
 
 QUERY: Final = frozenset({"from", "max_records", "max_bytes", "wait", "follow"})
 _TAIL_QUERY: Final = frozenset({"timeout"})
+_AROUND_BYTES: Final = 160
+"""Of a page of one partition, besides its records."""
 _IMMUTABLE: Final = "public, max-age=31536000, immutable"
 
 
@@ -93,12 +97,13 @@ class PartitionFetch:
                 return await self._stream(request, partition, spec, asked)
             start = positions.resolve(spec, partition)
             try:
-                fetched = await self._fetch(request, partition, start, asked)
+                with context.hold_for(request) as hold:
+                    if asked.media is Media.BATCH:
+                        return await self._frames(request, partition, spec, start, asked, hold)
+                    return await self._page(request, partition, spec, start, asked, hold)
             except Unavailable:
                 if partition.leads_here or is_forwarded(request):
                     raise
-            else:
-                return await self._page(request, partition, spec, start, fetched, asked)
 
     async def tail(self, request: web.Request) -> web.StreamResponse:
         """The bounds, confirmed by a majority."""
@@ -127,63 +132,81 @@ class PartitionFetch:
             },
         )
 
-    async def _fetch(self, request: web.Request, partition: Partition, start: int, asked: Asked) -> Fetched:
-        """What is there; only when that is nothing, what comes within ``wait``."""
-        fetched = await partition.fetch(start, max_bytes=asked.max_bytes, wait_s=0)
-        if fetched.frames or asked.wait_s <= 0:
-            return fetched
-        with self._context.task_ends_with_connection(request):
-            later = await self._context.unless_draining(
-                partition.fetch(start, max_bytes=asked.max_bytes, wait_s=asked.wait_s)
-            )
-        return later or fetched
+    async def _frames(
+        self, request: web.Request, partition: Partition, spec: str, start: int, asked: Asked, hold: Hold
+    ) -> web.StreamResponse:
+        """Batches as they lie on disk."""
+        context = self._context
+        granted = hold.set_page_aside(asked.max_bytes)
+        fetched = await partition.fetch(start, max_bytes=granted)
+        if not fetched.frames and asked.wait_s > 0:
+            hold.nothing()
+            with context.task_ends_with_connection(request):
+                woken = await context.unless_draining(partition.wait_records(start, wait_s=asked.wait_s))
+            granted = hold.set_page_aside(asked.max_bytes)
+            fetched = await partition.fetch(start, max_bytes=granted) if woken else fetched
+        body = fetched.frames
+        hold.more(len(body))
+        hold.page_is_made()
+        next_offset = max(fetched.next_offset, start)
+        headers, is_known = self._page_head(
+            request, partition, spec, start, next_offset, fetched.bounds, asked.media
+        )
+        if is_known:
+            return web.Response(status=304, headers=headers)
+        answer = web.Response(body=body, headers=headers)
+        if len(body) > context.settings.stream_bytes:
+            # Sent while its bytes are still counted; aiohttp then finds it done.
+            writer = await answer.prepare(request)
+            if writer is not None:
+                writer.send_headers()  # By itself: aiohttp would join it to the body, a copy of all.
+            await answer.write_eof()
+        return answer
 
     async def _page(
+        self, request: web.Request, partition: Partition, spec: str, start: int, asked: Asked, hold: Hold
+    ) -> web.StreamResponse:
+        """Records, translated."""
+        context = self._context
+        topic = context.broker.topic(partition.topic)
+        reader = Reader(context, hold, topic, [partition], [str(start)], by_cursor=False)
+        with context.task_ends_with_connection(request):
+            page = await read_page(context, reader, hold, asked, around=_AROUND_BYTES)
+        bounds = reader.bounds[0] or partition.bounds()
+        next_offset = max(reader.offsets[0], start)
+        headers, is_known = self._page_head(request, partition, spec, start, next_offset, bounds, asked.media)
+        if is_known:
+            return web.Response(status=304, headers=headers)
+        members = {
+            "next_offset": next_offset,
+            "log_start_offset": bounds.log_start_offset,
+            "high_watermark": bounds.high_watermark,
+        }
+        return await send(request, headers, page.finish(members), hold)
+
+    def _page_head(
         self,
         request: web.Request,
         partition: Partition,
         spec: str,
         start: int,
-        fetched: Fetched,
-        asked: Asked,
-    ) -> web.StreamResponse:
-        context = self._context
-        bounds = fetched.bounds
-        next_offset = max(fetched.next_offset, start)
-        self._context.check_room(len(fetched.frames))
-        with context.responses.hold(len(fetched.frames)):
-            if asked.media is Media.BATCH:
-                body = fetched.frames
-            else:
-                found = list(slices(fetched.frames, partition.number, start, limit=asked.max_records))
-                next_offset = _behind(found, next_offset, asked.max_records)
-                members = {
-                    "next_offset": next_offset,
-                    "log_start_offset": bounds.log_start_offset,
-                    "high_watermark": bounds.high_watermark,
-                }
-                body = document(asked.media, found, members)
-            headers = {
-                **self._head,
-                "Content-Type": str(asked.media),
-                "Log-From-Offset": str(start),
-                **_log_headers(bounds, next_offset),
-            }
-            if fetched.sealed and fetched.frames and positions.is_offset(spec):
-                etag = self._etag(partition, start, next_offset, asked.media)
-                headers["ETag"], headers["Cache-Control"] = etag, _IMMUTABLE
-                if _matches(request.headers.get("If-None-Match"), etag):
-                    return web.Response(status=304, headers=headers)
-            else:
-                headers["Cache-Control"] = "no-store"
-            answer = web.Response(body=body, headers=headers)
-            if len(body) > context.settings.stream_bytes:
-                # Sent while its bytes are still counted; aiohttp then finds it done.
-                writer = await answer.prepare(request)
-                if writer is not None:
-                    writer.send_headers()  # By itself: aiohttp would join it to the body, a copy of all.
-                await answer.write_eof()
-        return answer
+        next_offset: int,
+        bounds: Bounds,
+        media: Media,
+    ) -> tuple[dict[str, str], bool]:
+        """The head of a page, and whether its client has that page already."""
+        headers = {
+            **self._head,
+            "Content-Type": str(media),
+            "Log-From-Offset": str(start),
+            **_log_headers(bounds, next_offset),
+        }
+        if not start < next_offset < bounds.high_watermark or not positions.is_offset(spec):
+            headers["Cache-Control"] = "no-store"
+            return headers, False
+        etag = self._etag(partition, start, next_offset, media)
+        headers["ETag"], headers["Cache-Control"] = etag, _IMMUTABLE
+        return headers, _matches(request.headers.get("If-None-Match"), etag)
 
     def _etag(self, partition: Partition, start: int, next_offset: int, media: Media) -> str:
         topic_id = self._context.broker.topic(partition.topic).topic_id
@@ -195,26 +218,19 @@ class PartitionFetch:
         context = self._context
         start = positions.resolve(spec, partition)
         bounds = partition.bounds()
-        reader = Reader(
-            context, context.broker.topic(partition.topic), [partition], [str(start)], by_cursor=False
-        )
-        return await stream(
-            context,
-            request,
-            reader,
-            asked.media,
-            headers={**self._head, "Log-From-Offset": str(start), **_log_headers(bounds, start)},
-            max_records=asked.stream_records,
-            wait_s=asked.wait_s,
-            follow=asked.follow,
-        )
-
-
-def _behind(found: list[Slice], next_offset: int, max_records: int) -> int:
-    """Where to go on: behind the last record when the page was cut by their number."""
-    if sum(len(part.records) for part in found) >= max_records:
-        return found[-1].next_offset
-    return next_offset
+        topic = context.broker.topic(partition.topic)
+        with context.hold_for(request) as hold:
+            return await stream(
+                context,
+                request,
+                Reader(context, hold, topic, [partition], [str(start)], by_cursor=False),
+                hold,
+                asked.media,
+                headers={**self._head, "Log-From-Offset": str(start), **_log_headers(bounds, start)},
+                max_records=asked.stream_records,
+                wait_s=asked.wait_s,
+                follow=asked.follow,
+            )
 
 
 def _matches(if_none_match: str | None, etag: str) -> bool:

@@ -10,15 +10,19 @@ from floodmark.errors import InvalidRequest
 
 from node.broker import TopicInfo
 from node.http import cursor, positions
+from node.http.answers import Hold
 from node.http.context import HttpContext
 from node.http.fetch import QUERY, Asked
 from node.http.media import Media, accepted, answer_media
+from node.http.page import read_page, send
 from node.http.query import query_of, topic_name
 from node.http.reader import Reader
-from node.http.records_out import document
 from node.http.stream import stream
 
 TOPIC_QUERY: Final = QUERY | {"cursor"}
+_AROUND_BYTES: Final = 64
+_CURSOR_BYTES: Final = 12
+"""Of a page of all partitions, besides its records: an offset takes up to 9 bytes, in base64."""
 _OFFERED: Final = (Media.JSON, Media.NDJSON, Media.MSGPACK, Media.EVENTS)
 
 
@@ -34,21 +38,25 @@ class TopicFetch:
         topic = await context.topic(topic_name(request))
         query = query_of(request, TOPIC_QUERY)
         asked = Asked(query, context.settings, answer_media(accepted(request), _OFFERED))
-        reader = await self._reader(request, query, topic)
-        if asked.is_stream:
-            return await stream(
-                context,
-                request,
-                reader,
-                asked.media,
-                headers={"Vary": "Accept"},
-                max_records=asked.stream_records,
-                wait_s=asked.wait_s,
-                follow=asked.follow,
-            )
-        return await self._page(request, reader, asked)
+        with context.hold_for(request) as hold:
+            reader = await self._reader(request, query, topic, hold)
+            if asked.is_stream:
+                return await stream(
+                    context,
+                    request,
+                    reader,
+                    hold,
+                    asked.media,
+                    headers={"Vary": "Accept"},
+                    max_records=asked.stream_records,
+                    wait_s=asked.wait_s,
+                    follow=asked.follow,
+                )
+            return await self._page(request, reader, asked, hold)
 
-    async def _reader(self, request: web.Request, query: Mapping[str, str], topic: TopicInfo) -> Reader:
+    async def _reader(
+        self, request: web.Request, query: Mapping[str, str], topic: TopicInfo, hold: Hold
+    ) -> Reader:
         text = request.headers.get("Last-Event-ID") or query.get("cursor")
         if text is None:
             specs = [positions.check(query.get("from", "earliest"))] * len(topic.partitions)
@@ -63,29 +71,22 @@ class TopicFetch:
             specs = [str(offset) if offset >= 0 else "earliest" for offset in offsets]
         numbers = [info.partition for info in topic.partitions]
         partitions = [await self._context.partition(topic.name, number) for number in numbers]
-        return Reader(self._context, topic, partitions, specs, by_cursor=True)
+        return Reader(self._context, hold, topic, partitions, specs, by_cursor=True)
 
-    async def _page(self, request: web.Request, reader: Reader, asked: Asked) -> web.StreamResponse:
+    async def _page(
+        self, request: web.Request, reader: Reader, asked: Asked, hold: Hold
+    ) -> web.StreamResponse:
         context = self._context
-        context.check_room(asked.max_bytes)
-        with context.responses.hold(asked.max_bytes):
-            with context.task_ends_with_connection(request):
-                await reader.pin()
-                found = await context.unless_draining(
-                    reader.read(max_bytes=asked.max_bytes, max_records=asked.max_records, wait_s=asked.wait_s)
-                )
-            goes_on = cursor.encode(reader.topic_id, reader.offsets)
-            body = document(asked.media, found or [], {"cursor": goes_on})
-            answer = web.Response(
-                body=body,
-                headers={
-                    "Content-Type": str(asked.media),
-                    "Cache-Control": "no-store",
-                    "Server": "floodmark",
-                    "Vary": "Accept",
-                    "Log-Cursor": goes_on,
-                },
-            )
-            await answer.prepare(request)
-            await answer.write_eof()
-        return answer
+        around = _AROUND_BYTES + _CURSOR_BYTES * len(reader.partitions)
+        with context.task_ends_with_connection(request):
+            await reader.pin()
+            page = await read_page(context, reader, hold, asked, around=around)
+        goes_on = cursor.encode(reader.topic_id, reader.offsets)
+        headers = {
+            "Content-Type": str(asked.media),
+            "Cache-Control": "no-store",
+            "Server": "floodmark",
+            "Vary": "Accept",
+            "Log-Cursor": goes_on,
+        }
+        return await send(request, headers, page.finish({"cursor": goes_on}), hold)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import aiohttp
@@ -22,6 +23,7 @@ from floodmark.record import Record
 
 from node.broker import Acks, Appended, Bounds, Fetched, Partition
 from node.http import positions
+from node.http.answers import Hold
 from node.http.context import HttpContext
 from node.http.forward import FORWARDED, base_url
 from node.http.media import Media
@@ -95,34 +97,89 @@ async def append(
     raise Unavailable(f"no leader of {partition.topic}/{partition.number} took the batch in time")
 
 
-async def read(
-    context: HttpContext, partition: Partition, spec: str, *, max_bytes: int, wait_s: float
-) -> Found:
-    """Read from the position ``spec`` on, at the partition's leader. Raises as ``fetch`` does."""
+async def read(context: HttpContext, partition: Partition, spec: str, *, max_bytes: int, hold: Hold) -> Found:
+    """Read what is there from the position ``spec`` on, at the partition's leader. Raises as ``fetch`` does.
+
+    The frames are in ``hold`` then, or ``TooManyRequests`` is raised.
+    """
     if partition.leads_here:
         start = positions.resolve(spec, partition)
-        return Found(start, await partition.fetch(start, max_bytes=max_bytes, wait_s=wait_s))
-    leader = await partition.wait_leader(deadline_s=max(wait_s, 1.0))
+        found = Found(start, await partition.fetch(start, max_bytes=max_bytes))
+        hold.more(len(found.fetched.frames))
+        return found
+    leader = await _leader(context, partition, 1.0)
+    query = {"from": spec, "max_bytes": str(max_bytes)}
+    async with _asked(context, partition, leader, "GET", query, wait_s=0) as answer:
+        size = answer.content_length or 0
+        hold.more(size)
+        try:
+            body = await answer.read()
+        except BaseException:
+            hold.less(size)
+            raise
+    head = answer.headers
+    bounds = Bounds(int(head["Log-Start-Offset"]), int(head["Log-High-Watermark"]))
+    return Found(int(head["Log-From-Offset"]), Fetched(body, int(head["Log-Next-Offset"]), bounds))
+
+
+async def resolve(context: HttpContext, partition: Partition, spec: str) -> int:
+    """The offset that the position ``spec`` means at the partition's leader now. Raises as ``fetch`` does."""
+    if partition.leads_here:
+        return positions.resolve(spec, partition)
+    leader = await _leader(context, partition, 1.0)
+    query = {"from": spec, "max_bytes": "1"}
+    async with _asked(context, partition, leader, "HEAD", query, wait_s=0) as answer:
+        return int(answer.headers["Log-From-Offset"])
+
+
+async def wait(context: HttpContext, partition: Partition, spec: str, *, wait_s: float) -> bool:
+    """Wait until there is something at the position ``spec``; False when the time is up before that.
+
+    Only heads travel between nodes, so that nobody holds records for one who may not have room for them.
+    """
+    if partition.leads_here:
+        return await partition.wait_records(positions.resolve(spec, partition), wait_s=wait_s)
+    leader = await _leader(context, partition, max(wait_s, 1.0))
+    query = {"from": spec, "max_bytes": "1", "wait": f"{int(wait_s * 1000)}ms"}
+    async with _asked(context, partition, leader, "HEAD", query, wait_s=wait_s) as answer:
+        return int(answer.headers["Log-Next-Offset"]) > int(answer.headers["Log-From-Offset"])
+
+
+async def _leader(context: HttpContext, partition: Partition, deadline_s: float) -> str:
+    """The other node that leads."""
+    leader = await partition.wait_leader(deadline_s=deadline_s)
     if leader == context.broker.node_id:
         raise Unavailable(f"the leader of {partition.topic}/{partition.number} is not ready yet")
+    return leader
+
+
+@asynccontextmanager
+async def _asked(
+    context: HttpContext,
+    partition: Partition,
+    leader: str,
+    method: str,
+    query: dict[str, str],
+    *,
+    wait_s: float,
+) -> AsyncIterator[aiohttp.ClientResponse]:
+    """A leader's answer about its records, of which the body is still to be read."""
     url = f"{base_url(context, leader)}/v1/topics/{partition.topic}/partitions/{partition.number}/records"
-    query = {"from": spec, "max_bytes": str(max_bytes), "wait": f"{int(wait_s * 1000)}ms"}
     headers = {"Accept": Media.BATCH, FORWARDED: "1"}
     try:
         async with (
             asyncio.timeout(wait_s + context.settings.forward_grace_s),
-            context.session.get(url, params=query, headers=headers, allow_redirects=False) as answer,
+            context.session.request(
+                method, url, params=query, headers=headers, allow_redirects=False
+            ) as answer,
         ):
-            body = await answer.read()
+            if answer.status != 200:
+                if answer.status == Unavailable.status:
+                    partition.doubt_leader(leader)
+                raise error_of(answer.status, await answer.read())
+            yield answer
     except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
         raise Unavailable(f"node {leader} did not answer", leader=leader) from error
-    if answer.status != 200:
-        if answer.status == Unavailable.status:
-            partition.doubt_leader(leader)
-        raise error_of(answer.status, body)
-    head = answer.headers
-    bounds = Bounds(int(head["Log-Start-Offset"]), int(head["Log-High-Watermark"]))
-    return Found(int(head["Log-From-Offset"]), Fetched(body, int(head["Log-Next-Offset"]), bounds))
 
 
 async def _append_there(

@@ -1,34 +1,46 @@
-"""Reading one or all partitions of a topic from a set of positions, wherever their leaders are."""
+"""Reading one or all partitions of a topic from a set of positions, wherever their leaders are.
+
+A round asks every partition, some at a time, and goes on with those that have more. Its records are handed
+out in slices; whoever takes them says how far that was (``move``), and positions are nothing else. So a
+reader can let go of all that it has read ahead at any time, and begin a new round.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import time
+from collections import deque
 from collections.abc import Awaitable, Sequence
 from typing import Final
 
-from floodmark.errors import FloodmarkError, OffsetBelowStart, Unavailable
+from floodmark.errors import FloodmarkError, OffsetBelowStart, TooManyRequests, Unavailable
 
-from node.broker import Partition, TopicInfo
-from node.http import cursor
+from node.broker import Bounds, Partition, TopicInfo
+from node.http import cursor, reach
+from node.http.answers import Hold
 from node.http.context import HttpContext
 from node.http.positions import is_offset
-from node.http.reach import Found, read
-from node.http.records_out import Slice, slices
+from node.http.reach import Found
+from node.http.records_out import Slice
+from node.http.unpacking import Unpacking
 
 _AT_ONCE: Final = 16
 _WAITS_MAX: Final = 64
 """Partitions that one long poll waits on at once; with more, others are looked at every second."""
+_LOOK_AGAIN_S: Final = 1.0
 _SHARE_BYTES_MIN: Final = 64 << 10
+_READ_BYTES: Final = 256 << 10
+"""The most that is read of one partition before its records are taken."""
 
 
 class Reader:
-    """Positions in some partitions of one topic, moved on by every ``read``."""
+    """Positions in some partitions of one topic. What it reads ahead is in ``hold``."""
 
     def __init__(
         self,
         context: HttpContext,
+        hold: Hold,
         topic: TopicInfo,
         partitions: Sequence[Partition],
         specs: Sequence[str],
@@ -36,14 +48,24 @@ class Reader:
         by_cursor: bool,
     ) -> None:
         self._context = context
+        self._hold = hold
         self.topic_id = topic.topic_id
         self.by_cursor = by_cursor
         """Whether its reader goes on by cursor (all partitions) or by offset (one)."""
         self.partitions = partitions
+        self._places = {partition.number: index for index, partition in enumerate(partitions)}
         self._specs = list(specs)
+        self.bounds: list[Bounds | None] = [None] * len(partitions)
+        """As each partition's last answer had them."""
         self.ends: dict[int, int] | None = None
         """Set to ``{}`` to read only what there is at the first look: the ends are then noted here."""
         self._shift = random.randrange(len(partitions))
+        self._todo: deque[int] = deque()
+        self._open: deque[tuple[int, Found, Unpacking]] = deque()
+        self._share = 0
+        self._failures: list[FloodmarkError] = []
+        self.took = False
+        """Whether this round has brought any records."""
 
     @property
     def offsets(self) -> list[int]:
@@ -55,71 +77,102 @@ class Reader:
         todo = [index for index, spec in enumerate(self._specs) if not is_offset(spec) and spec != "earliest"]
         for begin in range(0, len(todo), _AT_ONCE):
             group = todo[begin : begin + _AT_ONCE]
-            for index, found in zip(group, await self._look(group, max_bytes=1), strict=True):
-                if isinstance(found, FloodmarkError):
-                    raise found
-                self._specs[index] = str(found.start)
+            starts = await asyncio.gather(
+                *(reach.resolve(self._context, self.partitions[index], self._specs[index]) for index in group)
+            )
+            for index, start in zip(group, starts, strict=True):
+                self._specs[index] = str(start)
 
-    async def read(self, *, max_bytes: int, max_records: int, wait_s: float) -> list[Slice]:
-        """What comes next, from each partition in its order; empty when ``wait_s`` brought nothing.
-
-        Raises ``OffsetBelowStart`` with a cursor that goes on behind the gap, ``OffsetPastEnd``, and
-        ``Unavailable`` when nothing could be read and not every partition could be asked.
-        """
-        taken: list[Slice] = []
-        failures: list[FloodmarkError] = []
+    def begin(self, *, max_bytes: int) -> None:
+        """Begin a round. Of each partition at most its share of ``max_bytes`` is read at a time."""
+        self.let_go()
         count = len(self.partitions)
         order = [(self._shift + step) % count for step in range(count)]
         self._shift += 1
-        share = max(max_bytes // count, min(max_bytes, _SHARE_BYTES_MIN))
-        for begin in range(0, count, _AT_ONCE):
-            group = [index for index in order[begin : begin + _AT_ONCE] if not self._is_done(index)]
-            for index, found in zip(group, await self._look(group, max_bytes=share), strict=True):
-                if isinstance(found, FloodmarkError):
-                    failures.append(found)
-                elif max_bytes > 0 and max_records > 0:
-                    new = self._take(index, found, max_records)
-                    taken += new
-                    max_records -= sum(len(part.records) for part in new)
-                    max_bytes -= len(found.fetched.frames)
-        if not taken and wait_s > 0 and max_records > 0:
-            return await self._wait(max_bytes, max_records, wait_s)
-        if not taken and failures:
-            raise failures[0]
-        return taken
+        self._todo = deque(index for index in order if not self._is_done(index))
+        self._share = min(max(max_bytes // count, _SHARE_BYTES_MIN), max_bytes, _READ_BYTES)
+        self._failures = []
+        self.took = False
+
+    async def next(self) -> Slice | None:
+        """The next records of this round; None at its end.
+
+        Raises ``OffsetBelowStart`` with a cursor that goes on behind the gap, ``OffsetPastEnd``,
+        ``TooManyRequests``, and ``Unavailable`` when nothing could be read and not every partition be asked.
+        """
+        while True:
+            while self._open:
+                index, found, unpacking = self._open[0]
+                part = await unpacking.next()
+                if part is not None:
+                    self.took = True
+                    return part
+                unpacking.close()
+                self._open.popleft()
+                self._passed(index, found)
+            if not self._todo:
+                if self._failures and not self.took:
+                    raise self._failures[0]
+                return None
+            await self._look([self._todo.popleft() for _ in range(min(_AT_ONCE, len(self._todo)))])
+
+    def move(self, partition: int, offset: int) -> None:
+        """All records of a partition below ``offset`` have been taken."""
+        self._specs[self._places[partition]] = str(offset)
+
+    def let_go(self) -> None:
+        """Hold nothing that was read ahead; the round goes on without the partitions that it was of."""
+        for _, _, unpacking in self._open:
+            unpacking.close()
+        self._open.clear()
 
     def _is_done(self, index: int) -> bool:
         spec = self._specs[index]
         return self.ends is not None and is_offset(spec) and int(spec) >= self.ends.get(index, 1 << 63)
 
-    def _take(self, index: int, found: Found, limit: int) -> list[Slice]:
-        """The records of one answer; the position moves behind them."""
-        fetched = found.fetched
-        end = None
-        if self.ends is not None:
-            end = self.ends.setdefault(index, fetched.bounds.high_watermark)
-        number = self.partitions[index].number
-        new = list(slices(fetched.frames, number, found.start, limit=limit, end=end))
-        self._specs[index] = str(new[-1].next_offset if new else max(found.start, fetched.next_offset))
-        return new
+    def _passed(self, index: int, found: Found) -> None:
+        """All of an answer was taken: its partition's turn comes again where it has more."""
+        fetched, end = found.fetched, fetched_end(self.ends, index, found)
+        here = max(found.start, min(fetched.next_offset, end))
+        self._specs[index] = str(here)
+        if found.start < here < end:
+            self._todo.append(index)
 
-    async def _look(self, indexes: Sequence[int], *, max_bytes: int) -> list[Found | FloodmarkError]:
-        if len(indexes) == 1:
-            return [await self._guarded(indexes[0], self._ask(indexes[0], max_bytes, 0.0))]
-        return await asyncio.gather(
-            *(self._guarded(index, self._ask(index, max_bytes, 0.0)) for index in indexes)
-        )
+    async def _look(self, indexes: Sequence[int]) -> None:
+        looks = [self._guarded(index, self._ask(index)) for index in indexes]
+        answers = [await looks[0]] if len(looks) == 1 else await asyncio.gather(*looks)
+        for index, found in zip(indexes, answers, strict=True):
+            if isinstance(found, FloodmarkError):
+                self._failures.append(found)
+                continue
+            self.bounds[index] = found.fetched.bounds
+            end = None
+            if self.ends is not None:
+                end = self.ends.setdefault(index, found.fetched.bounds.high_watermark)
+            unpacking = Unpacking(
+                found.fetched.frames,
+                self.partitions[index].number,
+                found.start,
+                end=end,
+                hold=self._hold,
+                large=self._context.unpacking,
+            )
+            self._open.append((index, found, unpacking))
 
-    def _ask(self, index: int, max_bytes: int, wait_s: float) -> Awaitable[Found]:
-        return read(
-            self._context, self.partitions[index], self._specs[index], max_bytes=max_bytes, wait_s=wait_s
+    def _ask(self, index: int) -> Awaitable[Found]:
+        return reach.read(
+            self._context,
+            self.partitions[index],
+            self._specs[index],
+            max_bytes=self._share,
+            hold=self._hold,
         )
 
     async def _guarded(self, index: int, asked: Awaitable[Found]) -> Found | FloodmarkError:
-        """Only a partition without a leader is passed over for the others' sake."""
+        """A partition without a leader, or whose leader is too busy, is passed over for the others' sake."""
         try:
             return await asked
-        except Unavailable as error:
+        except (Unavailable, TooManyRequests) as error:
             return error
         except OffsetBelowStart as error:
             start = error.fields.get("log_start_offset")
@@ -130,46 +183,47 @@ class Reader:
             error.fields["partition"] = self.partitions[index].number
             raise
 
-    async def _wait(self, max_bytes: int, max_records: int, wait_s: float) -> list[Slice]:
-        """Wait on the partitions at once, and take what the first ones that have something bring."""
+    async def wait(self, wait_s: float) -> bool:
+        """Until some partition may have something new; False when the time is up. Holds nothing meanwhile."""
+        if len(self.partitions) == 1 and self.partitions[0].leads_here:
+            partition = self.partitions[0]
+            return await partition.wait_records(int(self._specs[0]), wait_s=wait_s)
         deadline = time.monotonic() + wait_s
-        while (left := deadline - time.monotonic()) > 0:
-            waited = range(len(self.partitions))[:_WAITS_MAX]
-            poll_s = left if len(self.partitions) <= _WAITS_MAX else min(left, 1.0)
-            tasks = {
-                asyncio.create_task(self._guarded(index, self._ask(index, max_bytes, poll_s))): index
-                for index in waited
-            }
-            try:
-                taken = await self._first(tasks, max_records, poll_s)
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
-            if taken:
-                return taken
-            if len(self.partitions) > _WAITS_MAX:
-                return await self.read(
-                    max_bytes=max_bytes, max_records=max_records, wait_s=deadline - time.monotonic()
+        indexes = range(len(self.partitions))[:_WAITS_MAX]
+        pending = {asyncio.create_task(self._wait_one(index, wait_s)) for index in indexes}
+        patience_s = wait_s if len(self.partitions) <= _WAITS_MAX else min(wait_s, _LOOK_AGAIN_S)
+        failed = False
+        try:
+            while pending:
+                done, pending = await asyncio.wait(
+                    pending,
+                    timeout=min(patience_s, _LOOK_AGAIN_S) if failed else patience_s,
+                    return_when=asyncio.FIRST_COMPLETED,
                 )
-            # Partitions without a leader fail at once; do not spin while the others wait.
-            await asyncio.sleep(max(0.0, min(0.05, deadline - time.monotonic())))
-        return []
+                if any(task.result() for task in done):
+                    return True
+                failed = failed or any(task.result() is None for task in done)
+                if not done:
+                    break
+            if failed and not pending:  # No partition has a leader now; whoever asks looks again soon.
+                await asyncio.sleep(max(0.0, min(_LOOK_AGAIN_S, deadline - time.monotonic())))
+            return time.monotonic() < deadline
+        finally:
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
 
-    async def _first(
-        self, tasks: dict[asyncio.Task[Found | FloodmarkError], int], max_records: int, wait_s: float
-    ) -> list[Slice]:
-        pending = set(tasks)
-        deadline = time.monotonic() + wait_s + 1
-        taken: list[Slice] = []
-        while pending and not taken and time.monotonic() < deadline:
-            done, pending = await asyncio.wait(
-                pending, timeout=deadline - time.monotonic(), return_when=asyncio.FIRST_COMPLETED
-            )
-            for task in done:
-                found = task.result()
-                if isinstance(found, Found) and max_records > 0:
-                    new = self._take(tasks[task], found, max_records)
-                    taken += new
-                    max_records -= sum(len(part.records) for part in new)
-        return taken
+    async def _wait_one(self, index: int, wait_s: float) -> bool | None:
+        """Whether there is something new; None where nobody can tell at the moment."""
+        try:
+            return await reach.wait(self._context, self.partitions[index], self._specs[index], wait_s=wait_s)
+        except (Unavailable, TooManyRequests):
+            return None
+        except FloodmarkError:
+            return True  # Whoever reads is told.
+
+
+def fetched_end(ends: dict[int, int] | None, index: int, found: Found) -> int:
+    """Where a partition ends for this reader, as far as is known."""
+    high_watermark = found.fetched.bounds.high_watermark
+    return high_watermark if ends is None else min(high_watermark, ends.get(index, high_watermark))

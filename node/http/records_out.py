@@ -8,12 +8,10 @@ one, opaque bytes are binary, and a number that MessagePack can not hold makes `
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
-from floodmark import batch
-from floodmark.frame import FrameKind, walk
 from floodmark.record import Record
 
 from node.http import timestamps
@@ -39,23 +37,6 @@ class Slice(NamedTuple):
 
 
 RecordEncoder = Callable[[int, int, str | int, Record], bytes]
-
-
-def slices(
-    frames: bytes, partition: int, start: int, *, limit: int, end: int | None = None
-) -> Iterator[Slice]:
-    """The records of ``frames`` from offset ``start`` on and below ``end``, at most ``limit`` of them."""
-    for frame, payload in walk(frames):
-        if frame.kind != FrameKind.RECORDS or frame.next_offset <= start:
-            continue
-        if limit <= 0 or (end is not None and frame.first_offset >= end):
-            return
-        records = batch.decode(payload, frame_crc=frame.payload_crc)
-        first = max(start, frame.first_offset)
-        last = frame.next_offset if end is None else min(frame.next_offset, end)
-        taken = records[first - frame.first_offset : last - frame.first_offset][:limit]
-        limit -= len(taken)
-        yield Slice(partition, first, frame.append_time, taken)
 
 
 def json_record(partition: int, offset: int, append_time: str | int, record: Record) -> bytes:
@@ -111,27 +92,6 @@ def msgpack_record(partition: int, offset: int, append_time: str | int, record: 
         return _MSGPACK.encode({**shown, "value": msgspec.json.decode(record.value)})
     except (ValueError, RecursionError, OverflowError):
         return _MSGPACK.encode({**shown, "value_json": record.value.decode()})
-
-
-def encode_all(found: list[Slice], encoder: RecordEncoder) -> list[bytes]:
-    """Every record, encoded."""
-    encoded: list[bytes] = []
-    for part in found:
-        append_time = timestamps.text(part.append_time)
-        offset = part.first_offset
-        for record in part.records:
-            encoded.append(encoder(part.partition, offset, append_time, record))
-            offset += 1
-    return encoded
-
-
-def document(media: Media, found: list[Slice], members: dict[str, Any]) -> bytes:
-    """A page: ``{"records": [...]}`` and the other members, in JSON or MessagePack."""
-    if media is Media.MSGPACK:
-        raw = [msgspec.Raw(item) for item in encode_all(found, msgpack_record)]
-        return _MSGPACK.encode({"records": raw, **members})
-    rows = b",".join(encode_all(found, json_record))
-    return b'{"records":[' + rows + b"]," + _JSON.encode(members)[1:] + b"\n"
 
 
 def stream_item(media: Media, encoded: bytes, position: str) -> bytes:

@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from floodmark import batch
 from floodmark.errors import InvalidBatch, OffsetBelowStart, SequenceReused, Unavailable
+from floodmark.frame import walk
 from floodmark.record import Record
 
 from node.broker import Appended, Partition
 from node.http.records_in import TRACE
-from node.http.records_out import slices
 
 ReadAt = Callable[[int], list[Record]]
 """The request's records, as they are at a moment (milliseconds since the Unix epoch)."""
@@ -34,7 +35,7 @@ async def stored_before(
     if behind - first != count:
         return None
     try:
-        fetched = await partition.fetch(first, max_bytes=1, wait_s=0)
+        fetched = await partition.fetch(first, max_bytes=1)
     except OffsetBelowStart:
         return Appended(first, behind, partition.bounds().high_watermark, duplicate=True)
     if not await asyncio.to_thread(_are_same, fetched.frames, first, count, read_at):
@@ -44,7 +45,7 @@ async def stored_before(
 
 def _are_same(frames: bytes, first: int, count: int, read_at: ReadAt) -> bool:
     try:
-        stored = [record for part in slices(frames, 0, first, limit=count) for record in part.records]
+        stored = _stored(frames, first, count)
     except InvalidBatch as error:
         raise Unavailable(
             f"what is stored under this sequence can not be read here: {error.detail}"
@@ -56,6 +57,13 @@ def _are_same(frames: bytes, first: int, count: int, read_at: ReadAt) -> bool:
         and (at_0.timestamp != at_1.timestamp or at_0.timestamp == one.timestamp)
         for one, at_0, at_1 in zip(stored, early, late, strict=True)
     )
+
+
+def _stored(frames: bytes, first: int, count: int) -> list[Record]:
+    """The records of the batch that begins at offset ``first`` or before it, from there on."""
+    frame, payload = next(walk(frames))
+    begin = first - frame.first_offset
+    return batch.decode(payload, frame_crc=frame.payload_crc)[begin : begin + count]
 
 
 def _without_additions(record: Record) -> tuple[object, ...]:

@@ -1,7 +1,8 @@
 """Answers without an end in sight: events, lines, or length-prefixed MessagePack, as fast as a client reads.
 
-Memory is bounded: one read of ``stream_bytes`` at a time, and the next one only once the client has taken
-this one; a client that takes nothing is dropped by its connection's own clock.
+Memory is bounded: one slice of records at a time, and the next one only once the client has taken this one.
+What was read ahead is let go when it takes its time; a client that takes nothing is dropped by its
+connection's own clock.
 """
 
 from __future__ import annotations
@@ -11,22 +12,28 @@ from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import web
-from floodmark.errors import FloodmarkError
+from floodmark.errors import FloodmarkError, TooManyRequests, Unavailable
 
 from node.http import cursor, problems, timestamps
+from node.http.answers import Hold
 from node.http.context import HttpContext
 from node.http.media import Media
+from node.http.page import PIECE_BYTES
 from node.http.reader import Reader
 from node.http.records_out import Slice, stream_encoder, stream_item
 
 _COMMENT: Final = b": keep-alive\n\n"
-_YIELD_RECORDS: Final = 1_000
+_PAUSE_S: Final = 0.05
+"""Between two looks at partitions that have no leader."""
+_PATIENCE_S: Final = 0.25
+"""How long a client may take for a piece before what was read ahead for it is let go."""
 
 
 async def stream(
     context: HttpContext,
     request: web.Request,
     reader: Reader,
+    hold: Hold,
     media: Media,
     *,
     headers: Mapping[str, str],
@@ -38,21 +45,18 @@ async def stream(
 
     ``HEAD`` gets the head of the answer and nothing is read.
     """
-    emitter = _Emitter(context, request, reader, media)
+    emitter = _Emitter(context, request, reader, hold, media)
     if request.method == "HEAD":
         await emitter.begin(headers)
         await emitter.answer.write_eof()
         return emitter.answer
     with context.task_ends_with_connection(request):
         await reader.pin()
-        if not follow:
-            reader.ends = {}
-        first = await context.unless_draining(
-            reader.read(max_bytes=context.settings.stream_bytes, max_records=max_records, wait_s=0)
-        )
+        pump = _Pump(context, emitter, follow=follow, wait_s=wait_s)
+        first = await pump.next()
         await emitter.begin(headers)
         try:
-            await _pump(context, emitter, first or [], max_records=max_records, wait_s=wait_s, follow=follow)
+            await pump.run(first, max_records)
         except FloodmarkError as error:
             if media is not Media.EVENTS:
                 raise
@@ -61,50 +65,81 @@ async def stream(
     return emitter.answer
 
 
-async def _pump(
-    context: HttpContext,
-    emitter: _Emitter,
-    found: list[Slice],
-    *,
-    max_records: int,
-    wait_s: float,
-    follow: bool,
-) -> None:
-    settings = context.settings
-    reader = emitter.reader
-    pause_s = settings.keep_alive_comment_s if follow else 0.0
-    if not found and not follow and wait_s > 0:
-        reader.ends, pause_s = None, wait_s
-    while True:
-        max_records -= await emitter.emit(found)
-        if max_records <= 0 or context.draining.is_set():
-            return
-        found = (
-            await context.unless_draining(
-                reader.read(max_bytes=settings.stream_bytes, max_records=max_records, wait_s=pause_s)
-            )
-            or []
-        )
-        if not found:
-            if not follow:
+class _Pump:
+    """Rounds of reading, and what is done where one brings nothing."""
+
+    def __init__(self, context: HttpContext, emitter: _Emitter, *, follow: bool, wait_s: float) -> None:
+        self._context = context
+        self._emitter = emitter
+        self._reader = emitter.reader
+        self._follow = follow
+        self._wait_s = 0.0 if follow else wait_s
+        """How long a stream that does not follow may still wait for its first record."""
+        if not follow:
+            self._reader.ends = {}
+        self._begin()
+
+    def _begin(self) -> None:
+        self._reader.begin(max_bytes=self._context.settings.stream_bytes)
+
+    async def next(self) -> Slice | None:
+        """The next slice of what is there; None where that is all."""
+        while True:
+            try:
+                part = await self._reader.next()
+            except TooManyRequests:
+                self._reader.let_go()
+                await self._context.answers.room()
+                self._begin()
+                continue
+            except Unavailable:
+                if not self._follow and self._wait_s <= 0:
+                    raise
+                await asyncio.sleep(_PAUSE_S)
+                return None
+            if part is not None or not self._reader.took:
+                return part
+            self._begin()
+
+    async def run(self, part: Slice | None, left: int) -> None:
+        """Emit at most ``left`` records, from ``part`` on."""
+        context, reader = self._context, self._reader
+        while not context.draining.is_set():
+            if part is not None:
+                self._wait_s = 0.0
+                left -= await self._emitter.emit(part, left)
+                if left <= 0:
+                    return
+            elif self._follow:
+                reader.let_go()
+                pause_s = context.settings.keep_alive_comment_s
+                if not await context.unless_draining(reader.wait(pause_s)):
+                    await self._emitter.keep_alive()
+                self._begin()
+            elif self._wait_s > 0:
+                reader.let_go()
+                await context.unless_draining(reader.wait(self._wait_s))
+                self._wait_s = 0.0
+                reader.ends = {}
+                self._begin()
+            else:
                 return
-            await emitter.keep_alive()
-        if pause_s and not follow:
-            reader.ends, pause_s = {}, 0.0
+            part = await self.next()
 
 
 class _Emitter:
     """Writes slices of records in one media type."""
 
-    def __init__(self, context: HttpContext, request: web.Request, reader: Reader, media: Media) -> None:
+    def __init__(
+        self, context: HttpContext, request: web.Request, reader: Reader, hold: Hold, media: Media
+    ) -> None:
         self.reader = reader
         self.answer = web.StreamResponse()
         self._context = context
         self._request = request
+        self._hold = hold
         self._media = media
         self._encode = stream_encoder(media)
-        self._offsets = reader.offsets
-        self._places = {partition.number: index for index, partition in enumerate(reader.partitions)}
 
     async def begin(self, headers: Mapping[str, str]) -> None:
         """Send the head of the answer."""
@@ -119,35 +154,47 @@ class _Emitter:
         )
         await self.answer.prepare(self._request)
 
-    async def emit(self, found: list[Slice]) -> int:
-        """Write the records and return how many; waits while the client is behind."""
-        count = 0
-        for part in found:
-            for begin in range(0, len(part.records), _YIELD_RECORDS):
-                piece = b"".join(self._items(part, begin))
-                self._context.check_room(len(piece))
-                with self._context.responses.hold(len(piece)):
-                    await self.answer.write(piece)
-                await asyncio.sleep(0)  # Other connections get their turn between thousands of records.
-            count += len(part.records)
-        return count
-
-    def _items(self, part: Slice, begin: int) -> list[bytes]:
+    async def emit(self, part: Slice, limit: int) -> int:
+        """Write at most ``limit`` records and return how many; waits while the client is behind."""
         append_time = timestamps.text(part.append_time)
-        place = self._places[part.partition]
-        items = []
-        for index, record in enumerate(part.records[begin : begin + _YIELD_RECORDS], begin):
-            offset = part.first_offset + index
-            self._offsets[place] = offset + 1
+        items: list[bytes] = []
+        size = 0
+        offset = part.first_offset
+        for record in part.records[:limit]:
             encoded = self._encode(part.partition, offset, append_time, record)
-            items.append(stream_item(self._media, encoded, self._position(offset + 1)))
-        return items
+            offset += 1
+            self.reader.move(part.partition, offset)
+            items.append(stream_item(self._media, encoded, self._position(offset)))
+            size += len(items[-1])
+            if size >= PIECE_BYTES:
+                await self._write(b"".join(items))
+                items, size = [], 0
+        if items:
+            await self._write(b"".join(items))
+        await asyncio.sleep(0)  # Other connections get their turn between slices.
+        return offset - part.first_offset
+
+    async def _write(self, piece: bytes) -> None:
+        """Write a piece, which is counted while it waits for the client, and nothing else after a moment."""
+        while True:
+            try:
+                self._hold.more(len(piece))
+                break
+            except TooManyRequests:
+                self.reader.let_go()
+                await self._context.answers.room()
+        late = asyncio.get_running_loop().call_later(_PATIENCE_S, self.reader.let_go)
+        try:
+            await self.answer.write(piece)
+        finally:
+            late.cancel()
+            self._hold.less(len(piece))
 
     def _position(self, next_offset: int) -> str:
         if self._media is not Media.EVENTS:
             return ""
         if self.reader.by_cursor:
-            return cursor.encode(self.reader.topic_id, self._offsets)
+            return cursor.encode(self.reader.topic_id, self.reader.offsets)
         return str(next_offset)
 
     async def keep_alive(self) -> None:

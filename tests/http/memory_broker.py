@@ -188,7 +188,7 @@ class MemoryPartition:
         kept = [*kept, (header.sequence, first, header.count, header.crc)][-5:]
         self._log.producers[header.producer_id] = header.producer_epoch, kept
 
-    async def fetch(self, offset: int, *, max_bytes: int, wait_s: float) -> Fetched:
+    async def wait_records(self, offset: int, *, wait_s: float) -> bool:
         self._check_leads()
         self._check_bounds(offset)
         log = self._log
@@ -196,6 +196,13 @@ class MemoryPartition:
         while offset == log.next and (left := deadline - time.monotonic()) > 0:
             await log.wait(left)
             self._check_leads()
+        self._check_bounds(offset)
+        return offset < log.next
+
+    async def fetch(self, offset: int, *, max_bytes: int) -> Fetched:
+        self._check_leads()
+        self._check_bounds(offset)
+        log = self._log
         if offset == log.next:
             return Fetched(b"", offset, self.bounds())
         taken: list[bytes] = []

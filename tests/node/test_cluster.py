@@ -31,7 +31,7 @@ async def values(partition: Partition) -> list[bytes]:
     found: list[bytes] = []
     offset = partition.bounds().log_start_offset
     while True:
-        fetched = await partition.fetch(offset, max_bytes=1 << 20, wait_s=0)
+        fetched = await partition.fetch(offset, max_bytes=1 << 20)
         for one in frame.iterate(fetched.frames):
             if one.record_count:
                 found += [record.value for record in batch.decode(one.payload)]

@@ -91,8 +91,8 @@ async def test_each_kind_of_acknowledgement_is_answered(tmp_path: Path, acks: Ac
         body = batch.encode([Record(0, None, b"x")])
         answer = await partition.produce(body, batch.decode_header(body), acks=acks, timeout_s=10)
         assert answer.first_offset == (-1 if acks is Acks.NONE else 0)
-        fetched = await partition.fetch(0, max_bytes=1000, wait_s=10)
-        assert fetched.next_offset == 1
+        assert await partition.wait_records(0, wait_s=10)
+        assert (await partition.fetch(0, max_bytes=1000)).next_offset == 1
 
 
 async def test_retention_removes_old_segments_while_running(tmp_path: Path) -> None:

@@ -1,0 +1,144 @@
+"""The memory that answers to reads take: bounded as a whole, and shared out so that nobody can keep it all.
+
+What counts is what a request really has in hand: stored bytes that were read, what they were decompressed to,
+and what was encoded and not yet taken by its client. A request that only waits has nothing.
+
+The less is left, the shorter pages get, which any reader can live with; a refusal (429) is the last resort. A
+quarter is kept for small answers, and once half is in use no address gets more than an eighth: connections of
+one address that take nothing of theirs leave enough to all others, and a little to their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Final, Self
+
+from floodmark.errors import TooManyRequests
+
+PAGE_BYTES_LEAST: Final = 16 << 10
+"""Pages do not get shorter than this."""
+SMALL_BYTES: Final = 64 << 10
+"""What all is kept back for: a short page and what is read for it."""
+_PART_OF_FREE: Final = 8
+_RETRY_AFTER_S: Final = 1.0
+
+
+class AnswerBudget:
+    """``limit`` bytes for all answers of this node."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._reserve = limit // 4
+        self._share = limit // 8
+        self._by_address: dict[str, int] = {}
+        self._waiting: set[asyncio.Future[None]] = set()
+        self.used = 0
+
+    def hold(self, address: str) -> Hold:
+        """What one request will hold; for a with-block, at whose end nothing is held any more."""
+        return Hold(self, address)
+
+    async def room(self) -> None:
+        """Return when somebody has given something back. For those who hold nothing themselves."""
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.add(waiting)
+        try:
+            await waiting
+        finally:
+            self._waiting.discard(waiting)
+
+    def page_bytes(self, wanted: int) -> int:
+        """How long a page may be now that could be ``wanted`` bytes."""
+        free = max(0, self._limit - self._reserve - self.used)
+        return min(wanted, max(PAGE_BYTES_LEAST, free // _PART_OF_FREE))
+
+    def fits(self, address: str, held: int, count: int) -> bool:
+        """Whether a request of ``address`` that holds ``held`` bytes may have ``count`` more."""
+        if self.used <= held:
+            return True  # Nobody else has anything: one answer always fits.
+        after = self.used + count
+        if held + count <= SMALL_BYTES:
+            return after <= self._limit
+        if after > self._limit - self._reserve:
+            return False
+        return after <= self._limit // 2 or self._by_address.get(address, 0) + count <= self._share
+
+    def move(self, address: str, count: int) -> None:
+        """``address`` holds so much more, or less."""
+        self.used += count
+        left = self._by_address.get(address, 0) + count
+        assert self.used >= 0 <= left, "more was given back than taken"
+        if left:
+            self._by_address[address] = left
+        else:
+            self._by_address.pop(address, None)
+        if count < 0:
+            for waiting in self._waiting:
+                if not waiting.done():
+                    waiting.set_result(None)
+
+
+class Hold:
+    """What one request holds: what it has in hand, or what was set aside for its page where that is more."""
+
+    __slots__ = ("_address", "_budget", "_in_hand", "_set_aside")
+
+    def __init__(self, budget: AnswerBudget, address: str) -> None:
+        self._budget = budget
+        self._address = address
+        self._in_hand = 0
+        self._set_aside = 0
+
+    @property
+    def held(self) -> int:
+        """Bytes."""
+        return max(self._in_hand, self._set_aside)
+
+    def more(self, count: int) -> None:
+        """Have ``count`` bytes more in hand. Raises ``TooManyRequests``."""
+        self._change(self._in_hand + count, self._set_aside)
+
+    def less(self, count: int) -> None:
+        """Have ``count`` bytes less."""
+        self._change(self._in_hand - count, self._set_aside)
+
+    def set_page_aside(self, wanted: int) -> int:
+        """Set aside what a page may become, at most ``wanted`` bytes, and return how many.
+
+        Raises ``TooManyRequests``.
+        """
+        count = self._budget.page_bytes(wanted)
+        if not self._budget.fits(self._address, self.held, count):
+            count = min(wanted, PAGE_BYTES_LEAST)
+        self._change(self._in_hand, count)
+        return count
+
+    def page_is_made(self) -> None:
+        """Nothing more is set aside: what is in hand is the page."""
+        self._change(self._in_hand, 0)
+
+    def nothing(self) -> None:
+        """Give all back."""
+        self._change(0, 0)
+
+    def _change(self, in_hand: int, set_aside: int) -> None:
+        held = self.held
+        change = max(in_hand, set_aside) - held
+        if change > 0 and not self._budget.fits(self._address, held, change):
+            raise TooManyRequests(
+                "too many bytes are on their way to consumers that read slowly; try again after a while",
+                retry_after_s=_RETRY_AFTER_S,
+            )
+        assert in_hand >= 0, "more was given back than taken"
+        self._in_hand, self._set_aside = in_hand, set_aside
+        if change:
+            self._budget.move(self._address, change)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.nothing()

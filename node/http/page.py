@@ -1,0 +1,170 @@
+"""A page of records in JSON or MessagePack: encoded slice by slice up to its limits, sent piece by piece."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from typing import Any, Final, Protocol
+
+import msgspec
+from aiohttp import web
+from floodmark.errors import FloodmarkError, Unavailable
+
+from node.http import timestamps
+from node.http.answers import Hold
+from node.http.context import HttpContext
+from node.http.media import Media
+from node.http.reader import Reader
+from node.http.records_out import Slice, json_record, msgpack_record
+
+PIECE_BYTES: Final = 64 << 10
+_WHOLE_BYTES: Final = 16 << 10
+"""What is not counted while it is sent, since a connection's buffer takes more."""
+_PAUSE_S: Final = 0.05
+"""Between two looks at partitions that have no leader."""
+
+_JSON = msgspec.json.Encoder()
+_MSGPACK = msgspec.msgpack.Encoder()
+
+
+class Wanted(Protocol):
+    """What a page is to be; see ``fetch.Asked``."""
+
+    media: Media
+    max_bytes: int
+    max_records: int
+    wait_s: float
+
+
+class Page:
+    """Takes records in until ``bytes_max`` bytes or ``records_max`` records are there, but one at least.
+
+    ``around`` is how many of the bytes are for what stands beside the records.
+    """
+
+    def __init__(self, media: Media, *, bytes_max: int, records_max: int, around: int) -> None:
+        self._media = media
+        self._encode = msgpack_record if media is Media.MSGPACK else json_record
+        self._separator = 0 if media is Media.MSGPACK else 1
+        self._bytes_max = bytes_max - around
+        self._records_max = records_max
+        self._pieces: deque[bytes] = deque()
+        self._items: list[bytes] = []
+        self._items_bytes = 0
+        self.size = 0
+        self.count = 0
+        self.is_full = False
+
+    def add(self, part: Slice) -> int:
+        """Take in what fits of a slice. Returns the offset behind that."""
+        append_time = timestamps.text(part.append_time)
+        offset = part.first_offset
+        for record in part.records:
+            if self.count >= self._records_max:
+                break
+            item = self._encode(part.partition, offset, append_time, record)
+            size = len(item) + self._separator
+            if self.count and self.size + size > self._bytes_max:
+                self.is_full = True
+                break
+            self._items.append(item)
+            self._items_bytes += size
+            self.size += size
+            self.count += 1
+            offset += 1
+            if self._items_bytes >= PIECE_BYTES:
+                self._cut()
+        self.is_full = self.is_full or self.count >= self._records_max
+        return offset
+
+    def _cut(self) -> None:
+        """Make a piece of the records that are there."""
+        if self._separator and self._pieces:
+            self._items[0] = b"," + self._items[0]
+        joint = b"," if self._separator else b""
+        self._pieces.append(self._items[0] if len(self._items) == 1 else joint.join(self._items))
+        self._items = []
+        self._items_bytes = 0
+
+    def finish(self, members: dict[str, Any]) -> deque[bytes]:
+        """The pieces of ``{"records": [...]}`` with the other members; this page is used up."""
+        if self._items:
+            self._cut()
+        if self._media is Media.MSGPACK:
+            head = b"%c\xa7records%b" % (0x81 + len(members), _array(self.count))
+            tail = b"".join(_MSGPACK.encode(name) + _MSGPACK.encode(value) for name, value in members.items())
+        else:
+            head, tail = b'{"records":[', b"]," + _JSON.encode(members)[1:] + b"\n"
+        self._pieces.appendleft(head)
+        self._pieces.append(tail)
+        return self._pieces
+
+
+def _array(count: int) -> bytes:
+    """The head of a MessagePack array."""
+    if count < 16:
+        return bytes([0x90 | count])
+    return b"\xdc" + count.to_bytes(2, "big") if count < 1 << 16 else b"\xdd" + count.to_bytes(4, "big")
+
+
+async def read_page(context: HttpContext, reader: Reader, hold: Hold, wanted: Wanted, *, around: int) -> Page:
+    """What there is; only when that is nothing, what comes within ``wait_s``, for which nothing is held."""
+    deadline = time.monotonic() + wanted.wait_s
+    while True:
+        granted = hold.set_page_aside(wanted.max_bytes)
+        page = Page(wanted.media, bytes_max=granted, records_max=wanted.max_records, around=around)
+        left = deadline - time.monotonic()
+        try:
+            await _fill(page, reader, hold, granted)
+        except Unavailable:
+            if left <= 0 or not reader.by_cursor:
+                raise
+            await asyncio.sleep(_PAUSE_S)
+        if page.count or left <= 0 or context.draining.is_set():
+            return page
+        hold.nothing()
+        await context.unless_draining(reader.wait(left))
+
+
+async def _fill(page: Page, reader: Reader, hold: Hold, granted: int) -> None:
+    """Read from the reader's positions on until the page is full or nothing is left.
+
+    What fails behind the first record ends the page: whoever goes on from there is told. Afterwards ``hold``
+    has the page and nothing else.
+    """
+    reader.begin(max_bytes=granted)
+    counted = 0
+    try:
+        while not page.is_full:
+            part = await reader.next()
+            if part is None:
+                break
+            reader.move(part.partition, page.add(part))
+            hold.more(page.size - counted)
+            counted = page.size
+            await asyncio.sleep(0)
+    except FloodmarkError:
+        if not counted:
+            raise
+    finally:
+        reader.let_go()
+    hold.page_is_made()
+
+
+async def send(
+    request: web.Request, headers: dict[str, str], pieces: deque[bytes], hold: Hold
+) -> web.StreamResponse:
+    """Send a page; what its client has taken is held no longer."""
+    size = sum(len(piece) for piece in pieces)
+    if size <= _WHOLE_BYTES:
+        return web.Response(body=b"".join(pieces), headers=headers)
+    answer = web.StreamResponse(headers=headers)
+    answer.content_length = size
+    await answer.prepare(request)
+    while pieces and request.method != "HEAD":
+        piece = pieces.popleft()
+        await answer.write(piece)
+        hold.less(min(len(piece), hold.held))  # What stands around the records is not counted.
+    await answer.write_eof()
+    return answer

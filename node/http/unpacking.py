@@ -1,0 +1,107 @@
+"""Stored frames to records, one batch at a time and a slice of it at a time.
+
+What a batch grows to stands in its header and is counted before anything is decompressed; large ones are
+decompressed in a thread, few at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Final
+
+from floodmark import batch
+from floodmark.batch_slices import BatchSlices
+from floodmark.frame import FrameHeader, FrameKind, walk
+
+from node.http.answers import Hold
+from node.http.records_out import Slice
+
+AT_ONCE: Final = 2
+"""Large batches that are decompressed at a time, by all requests."""
+_INLINE_BYTES: Final = 1 << 20
+_BYTES_PER_RECORD: Final = 64
+"""For the note of where in its batch a record is."""
+
+
+class Unpacking:
+    """The records of ``frames`` from offset ``start`` on and below ``end``.
+
+    The frames are in ``hold`` already; ``close`` gives back all that is held for them.
+    """
+
+    def __init__(
+        self,
+        frames: bytes,
+        partition: int,
+        start: int,
+        *,
+        end: int | None,
+        hold: Hold,
+        large: asyncio.Semaphore,
+    ) -> None:
+        self._frames: Iterator[tuple[FrameHeader, memoryview]] = walk(frames)
+        self._partition = partition
+        self._position = start
+        self._end = 1 << 63 if end is None else end
+        self._hold = hold
+        self._large = large
+        self._frames_bytes = len(frames)
+        self._batch_bytes = 0
+        self._batch: BatchSlices | None = None
+        self._frame: FrameHeader | None = None
+
+    async def next(self) -> Slice | None:
+        """The next slice; None behind the last one.
+
+        Raises ``InvalidBatch``, and ``TooManyRequests`` where there is no room for what a batch grows to.
+        """
+        while True:
+            frame, opened = self._frame, self._batch
+            if frame is None or opened is None:
+                if not await self._open():
+                    return None
+                continue
+            first = max(self._position, frame.first_offset)
+            last = min(frame.next_offset, self._end)
+            taken = opened.take(first - frame.first_offset, last - frame.first_offset) if first < last else []
+            if taken:
+                self._position = first + len(taken)
+                return Slice(self._partition, first, frame.append_time, taken)
+            self._close_batch()
+
+    async def _open(self) -> bool:
+        """Go to the next batch that has records of these; False when there is none."""
+        for frame, payload in self._frames:
+            if frame.kind != FrameKind.RECORDS or frame.next_offset <= self._position:
+                continue
+            if frame.first_offset >= self._end:
+                return False
+            header = batch.decode_header(payload)
+            grown = header.raw_length if header.codec else 0
+            self._hold.more(grown + _BYTES_PER_RECORD * header.count)
+            self._batch_bytes = grown + _BYTES_PER_RECORD * header.count
+            if header.raw_length <= _INLINE_BYTES:
+                self._batch = _unpacked(payload, header, frame.payload_crc)
+            else:
+                async with self._large:
+                    self._batch = await asyncio.to_thread(_unpacked, payload, header, frame.payload_crc)
+            self._frame = frame
+            return True
+        return False
+
+    def _close_batch(self) -> None:
+        self._batch = self._frame = None
+        self._hold.less(self._batch_bytes)
+        self._batch_bytes = 0
+
+    def close(self) -> None:
+        """Let everything go."""
+        self._close_batch()
+        self._frames = iter(())
+        self._hold.less(self._frames_bytes)
+        self._frames_bytes = 0
+
+
+def _unpacked(payload: memoryview, header: batch.BatchHeader, crc: int) -> BatchSlices:
+    return BatchSlices(batch.unpacked(payload, header, crc))
