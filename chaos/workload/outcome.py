@@ -47,6 +47,8 @@ what it did take may yet be found."""
 
 def had_no_effect(error: FloodmarkError) -> bool:
     """Whether the error, of a single attempt or of the client's Producer, leaves nothing open."""
+    if error.fields.get("sent") or error.fields.get("repeated"):
+        return False  # A proxy's answer, or the second try of a request that was made twice.
     if isinstance(error, TransportError):
         return error.fields.get("sent") is False
     return isinstance(error, _REFUSALS)

@@ -6,8 +6,11 @@ stored. When one fails, the lane waits until all that are under way have ended, 
 stored again, in order (go back N).
 
 A batch that is given up leaves a hole in the numbers, and the rest is numbered anew: from the hole on when no
-request of theirs can still be on its way, else under the next epoch, which shuts such a request out. Batches
-that may be stored under their old number are never sent under a new one: they end as unknown.
+request of theirs can still be on its way, else under the next epoch, which shuts such a request out: once a
+batch of the next epoch is stored, none of the one before ever will be, so order is kept without an answer.
+
+A batch that may be stored under its number is never sent under another one, whatever a node answers: it goes
+again under the same number until it is known to be stored, and ends as unknown when its time is up.
 """
 
 from __future__ import annotations
@@ -166,7 +169,7 @@ class Lane:
         assert error is not None
         if isinstance(error, SequenceGap) and not oldest.was_first:
             pass  # It overtook an older one that has arrived by now.
-        elif self._may_repeat(error):
+        elif self._may_repeat(error) or self._is_disputed(oldest, error):
             delay_s = self._backoff.next_delay_s(error.retry_after_s)
             if isinstance(error, TransportError) and self._host.has_alternative():
                 delay_s = 0.0
@@ -175,8 +178,8 @@ class Lane:
             else:
                 self._drop_oldest(error)
         elif self._lost_count(oldest, error) and not oldest.deadline.expired:
-            # What went before is gone, as it may be without acks="quorum". This parcel is not stored.
-            self._number_anew(epoch=self._epoch + 1, sequence=0)
+            # What went before is gone, as it may be without acks="quorum".
+            self._begin_epoch(error)
             await asyncio.sleep(self._backoff.next_delay_s())
         else:
             self._drop_oldest(error)
@@ -189,10 +192,14 @@ class Lane:
         return error.retriable and not error.fields.get("sent")
 
     def _lost_count(self, parcel: Parcel, error: FloodmarkError) -> bool:
-        expected = error.fields.get("expected_sequence")
-        if not (isinstance(error, SequenceGap) and self._options.owns_epoch and isinstance(expected, int)):
-            return False
-        return expected < parcel.sequence
+        return self._options.owns_epoch and _misses_earlier(parcel, error)
+
+    def _is_disputed(self, parcel: Parcel, error: FloodmarkError) -> bool:
+        """Whether what is missing by this answer was acknowledged by a majority and the parcel may be stored.
+
+        The next answer may come from who has both; under a new number the parcel could be stored twice.
+        """
+        return self._options.is_durable and parcel.maybe_stored and _misses_earlier(parcel, error)
 
     def _drop_oldest(self, error: FloodmarkError) -> None:
         oldest = self._window.pop(0)
@@ -211,12 +218,16 @@ class Lane:
         if self.fatal is not None:
             self._fail_all(self.fatal)
         elif is_open:
-            for parcel in [parcel for parcel in self._window if parcel.maybe_stored]:
-                self._window.remove(parcel)
-                self._give_up(parcel, error)
-            self._number_anew(epoch=self._epoch + 1, sequence=0)
+            self._begin_epoch(error)
         else:
             self._number_anew(epoch=self._epoch, sequence=oldest.sequence)
+
+    def _begin_epoch(self, error: FloodmarkError) -> None:
+        """Number anew what is certainly not stored; the rest ends as unknown."""
+        for parcel in [parcel for parcel in self._window if parcel.maybe_stored]:
+            self._window.remove(parcel)
+            self._give_up(parcel, error)
+        self._number_anew(epoch=self._epoch + 1, sequence=0)
 
     def _number_anew(self, *, epoch: int, sequence: int) -> None:
         self._epoch, self._sequence = epoch, sequence
@@ -233,3 +244,9 @@ class Lane:
     def _give_up(self, parcel: Parcel, error: FloodmarkError) -> None:
         parcel.give_up(error)
         self._host.settled(parcel)
+
+
+def _misses_earlier(parcel: Parcel, error: FloodmarkError) -> bool:
+    """Whether a node says that batches before this one are not stored, of which all were acknowledged."""
+    expected = error.fields.get("expected_sequence")
+    return isinstance(error, SequenceGap) and isinstance(expected, int) and expected < parcel.sequence

@@ -11,7 +11,8 @@ from floodmark.parcel import Parcel
 
 
 class LaneOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What all lanes of a producer share. ``owns_epoch``: the epoch may be raised without asking anybody."""
+    """What all lanes of a producer share. ``owns_epoch``: the epoch may be raised without asking anybody.
+    ``is_durable``: what is acknowledged is on disk on a majority, and so never lost again."""
 
     linger_s: float
     batch_bytes: int
@@ -19,6 +20,7 @@ class LaneOptions(msgspec.Struct, frozen=True, kw_only=True):
     producer_id: bytes = NO_PRODUCER
     epoch: int = 0
     owns_epoch: bool = True
+    is_durable: bool = True
     in_flight_max: int = 1
     delivery_timeout_s: float = 30.0
 

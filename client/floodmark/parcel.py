@@ -89,6 +89,9 @@ class Parcel:
 
 
 def _leaves_open(error: FloodmarkError) -> bool:
+    """Whether the attempt, or one before it that the transport made by itself, may have stored the batch."""
+    if error.fields.get("repeated") or error.fields.get("sent"):
+        return True
     if isinstance(error, TransportError):
-        return bool(error.fields.get("sent"))
+        return error.fields.get("sent") is not False
     return isinstance(error, OutcomeUnknown | ServerError)

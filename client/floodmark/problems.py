@@ -45,5 +45,10 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes | bytearray) -
     # A node says it in ``retry_after_s``; its header, in whole seconds, is for others and far too coarse.
     if "code" not in problem and retry_after.replace(".", "", 1).isdigit():
         fields["retry_after_s"] = float(retry_after)
-    cls = ERRORS_BY_CODE.get(str(problem.get("code"))) or _BY_STATUS.get(status) or ServerError
+    cls = ERRORS_BY_CODE.get(str(problem.get("code")))
+    if cls is None:
+        cls = _BY_STATUS.get(status, ServerError)
+        if cls is Unavailable:
+            # Proxies say so too when the connection to a node broke: this one may have got the request.
+            fields["sent"] = True
     return cls(str(problem.get("detail") or problem.get("title") or f"HTTP status {status}"), **fields)

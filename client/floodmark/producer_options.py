@@ -71,6 +71,7 @@ class ProducerOptions(msgspec.Struct, frozen=True, kw_only=True):
             producer_id=producer_id_of(self.name or uuid.uuid4().hex) if self.idempotent else NO_PRODUCER,
             epoch=self.epoch or 0,
             owns_epoch=self.name is None,
+            is_durable=self.acks == "quorum",
             in_flight_max=self.in_flight_max if self.idempotent else 1,
             delivery_timeout_s=self.delivery_timeout_s,
         )

@@ -1,7 +1,8 @@
 """HTTP: one request to one node, and the same request until it is answered or its deadline has passed.
 
 Everything that can go wrong leaves here as an error of the tree. ``TransportError`` says in its field
-``sent`` whether the request may have reached a node.
+``sent`` whether the request may have reached a node, and so does an ``Unavailable`` that comes from a proxy.
+The field ``repeated`` of any error says that an earlier try may have been carried out.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ class Transport:
                 if repeated:
                     error.fields["repeated"] = True
                 is_open = isinstance(error, OutcomeUnknown) or bool(error.fields.get("sent"))
-                if isinstance(error, TransportError) and is_open and not request.repeatable:
+                if error.retriable and is_open and not request.repeatable:
                     raise OutcomeUnknown(f"it may or may not have been done: {error.detail}") from error
                 repeated = repeated or is_open
                 if not (error.retriable or (request.repeatable and isinstance(error, OutcomeUnknown))):
@@ -108,25 +109,31 @@ class Transport:
     async def attempt(self, request: Request, timeout_s: float) -> Answer:
         """Ask one node once, within ``timeout_s``. Raises errors of the tree only."""
         url = self.nodes.pick(request.route)
+        repeated = False
+        answer: Answer | None = None
         try:
-            answer = await self._exchange(url, request, timeout_s)
-        except TransportError:
+            if request.is_lean and self._downloads.can(url):
+                answer = await self._exchange_lean(url, request, timeout_s)
+                repeated = answer is None and request.method != "GET"
+            if answer is None:
+                answer = await self._exchange(url, request, timeout_s)
+        except TransportError as failure:
             self.nodes.failed(url, request.route)
+            if repeated:
+                failure.fields["repeated"] = True
             raise
         leader = answer.headers.get(LEADER_HEADER)
         self.nodes.answered(url, request.route, leader)
         if answer.status < 300:
             return answer
         error = error_of(answer.status, answer.headers, answer.body)
+        if repeated:
+            error.fields["repeated"] = True
         if error.retriable and leader is None:
             self.nodes.forget_leader(request.route)
         raise error
 
     async def _exchange(self, url: str, request: Request, timeout_s: float) -> Answer:
-        if request.is_lean and self._downloads.can(url):
-            answer = await self._exchange_lean(url, request, timeout_s)
-            if answer is not None:
-                return answer
         target = yarl.URL(url + request.path + _query(request.query), encoded=True)
         timeout = aiohttp.ClientTimeout(total=max(timeout_s, 0.001), sock_connect=_CONNECT_TIMEOUT_S)
         try:

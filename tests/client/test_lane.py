@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from floodmark import batch, pacing
@@ -74,6 +76,8 @@ class Network:
             raise TooLarge("the topic does not want this one")
         if self.random.random() >= self.trouble:
             return self.ledger.take(data)
+        if self.random.random() < 0.2:
+            self._lie(data)
         match self.random.randrange(7):
             case 0:
                 raise TransportError("refused", sent=False)
@@ -94,6 +98,14 @@ class Network:
                 stray.add_done_callback(self.strays.discard)
                 raise TransportError("the request is late", sent=True)
 
+    def _lie(self, data: bytes) -> None:
+        """Answer from an old state, or as a proxy does that knows nothing of what became of the request."""
+        if self.random.random() < 0.5:
+            expected = self.random.randrange(batch.decode_header(data).sequence + 1)
+            raise SequenceGap("skipped ahead", expected_sequence=expected)
+        self.ledger.take(data)
+        raise Unavailable("the connection to the node broke", sent=True)
+
     async def _deliver_late(self, data: bytes) -> None:
         await self._linger(60)
         with contextlib.suppress(FloodmarkError):
@@ -113,15 +125,19 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def lane_of(network: Network, *, delivery_timeout_s: float, owns_epoch: bool = True) -> Lane:
     """A lane that sends into the network, two to four records per batch."""
-    options = LaneOptions(
-        linger_s=0,
+    return lane_to(
+        network.send,
         batch_bytes=100,
-        producer_id=NAME,
         in_flight_max=4,
         delivery_timeout_s=delivery_timeout_s,
         owns_epoch=owns_epoch,
     )
-    return Lane(0, options, LaneHost(network.send, lambda _: None, lambda: False))
+
+
+def lane_to(send: Callable[[Parcel], Awaitable[int]], *, batch_bytes: int = 40, **options: Any) -> Lane:
+    """A lane that sends by ``send``, one record per batch if that says nothing else."""
+    wanted = LaneOptions(linger_s=0, batch_bytes=batch_bytes, producer_id=NAME, **options)
+    return Lane(0, wanted, LaneHost(send, lambda _: None, lambda: False))
 
 
 async def write(lane: Lane, count: int, rnd: random.Random) -> dict[int, Ack | FloodmarkError]:
@@ -264,6 +280,88 @@ async def test_a_batch_that_may_be_stored_is_not_sent_under_another_number(impat
     await lane.stop()
     assert ledger.values == [0, 1, 2]
     assert judge(ledger, acks) == (1, 2)
+
+
+@pytest.mark.parametrize("owns_epoch", [True, False])
+async def test_an_old_states_refusal_after_a_lost_answer_stores_nothing_twice(
+    impatient: None, owns_epoch: bool
+) -> None:
+    """The batch goes again under its own number until somebody answers who has it; what follows waits."""
+    ledger = Ledger()
+    stale = 3
+    sent: list[tuple[int, int]] = []
+
+    async def send(parcel: Parcel) -> int:
+        nonlocal stale
+        header = batch.decode_header(parcel.data)
+        sent.append((header.producer_epoch, header.sequence))
+        if not parcel.maybe_stored or not stale:
+            offset = ledger.take(parcel.data)
+            if header.sequence == 3 and not parcel.maybe_stored:
+                raise TransportError("the answer was lost", sent=True)
+            return offset
+        stale -= 1
+        raise SequenceGap("skips ahead", expected_sequence=2)
+
+    lane = lane_to(send, in_flight_max=1, owns_epoch=owns_epoch)
+    acks = [Ack(*lane.collector.add(Record(0, None, b"%08d" % number), 40)) for number in range(8)]
+    assert [(await ack).offset for ack in acks] == list(range(8))
+    assert ledger.values == list(range(8))
+    assert sent.count((0, 3)) == 5
+    assert {epoch for epoch, _ in sent} == {0}
+    await lane.stop()
+
+
+async def test_a_dispute_without_end_ends_as_unknown_and_the_rest_goes_on(impatient: None) -> None:
+    """Nobody who answers knows of what was acknowledged: the batch keeps its number, and those behind it go
+    under the next epoch, which shuts its request out."""
+    ledger = Ledger()
+    late: list[bytes] = []
+
+    async def send(parcel: Parcel) -> int:
+        header = batch.decode_header(parcel.data)
+        if header.sequence < 2 or header.producer_epoch:
+            return ledger.take(parcel.data)
+        if not parcel.maybe_stored:
+            late.append(parcel.data)
+            raise TransportError("the request is late", sent=True)
+        raise SequenceGap("skips ahead", expected_sequence=1)
+
+    lane = lane_to(send, in_flight_max=1, delivery_timeout_s=0.1)
+    acks = [Ack(*lane.collector.add(Record(0, None, b"%08d" % number), 40)) for number in range(3)]
+    with pytest.raises(OutcomeUnknown):
+        await acks[2]
+    behind = Ack(*lane.collector.add(Record(0, None, b"%08d" % 3), 40))
+    assert (await behind).offset == 2
+    with pytest.raises(ProducerFenced):
+        ledger.take(late[0])
+    assert ledger.values == [0, 1, 3]
+    await lane.stop()
+
+
+async def test_where_acknowledged_batches_may_be_lost_an_unknown_one_ends_at_once(impatient: None) -> None:
+    """Without acks="quorum" the answer may be right: no number is tried again, and none is given anew."""
+    ledger = Ledger()
+    losses = 1
+
+    async def send(parcel: Parcel) -> int:
+        nonlocal losses
+        offset = ledger.take(parcel.data)
+        if parcel.sequence == 2 and losses:
+            losses = 0
+            # The leader's disk is lost with it, and its successor has one batch only.
+            ledger.expected, ledger.values, ledger.offsets = 1, ledger.values[:1], {(0, 0): 0}
+            raise TransportError("the answer was lost", sent=True)
+        return offset
+
+    lane = lane_to(send, in_flight_max=1, is_durable=False)
+    acks = [Ack(*lane.collector.add(Record(0, None, b"%08d" % number), 40)) for number in range(5)]
+    with pytest.raises(OutcomeUnknown):
+        await acks[2]
+    assert [(await ack).offset for ack in acks[3:]] == [1, 2]
+    assert ledger.values == [0, 3, 4]
+    assert ledger.epoch == 1
+    await lane.stop()
 
 
 async def test_a_batch_whose_answers_are_lost_is_not_left_behind(impatient: None) -> None:

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 
 import pytest
 from aiohttp import web
-from floodmark import Client
+from floodmark import Client, batch
 from floodmark.errors import (
     FloodmarkError,
     InvalidRequest,
@@ -24,7 +24,7 @@ from floodmark.errors import (
 from floodmark.nodes import Nodes
 from floodmark.partitioner import partition_for
 
-from tests.client.front import Front, break_off, break_off_midway, problem
+from tests.client.front import Front, break_off, break_off_midway, no_trouble, problem
 
 
 async def values_of(client: Client, topic: str, partition: int | None = None) -> list[bytes]:
@@ -216,6 +216,64 @@ async def test_a_lost_answer_stores_nothing_twice(
     assert [place.offset for place in places] == list(range(100))
     assert await values_of(client, topic, 1) == [b"%03d" % n for n in range(100)]
     assert count > 10
+
+
+async def test_a_stale_refusal_after_a_lost_answer_stores_nothing_twice(
+    front: Front, client: Client, topic: str
+) -> None:
+    """A batch's answer is lost, and a node that was deposed unawares calls its retry a gap, two behind."""
+    posts: list[int] = []
+
+    async def lose(request: web.Request, body: bytes) -> web.StreamResponse | None:
+        return await break_off(request) if request.method == "POST" and len(posts) == 4 else None
+
+    async def refuse(request: web.Request, body: bytes) -> web.StreamResponse | None:
+        if request.method != "POST":
+            return None
+        posts.append(batch.decode_header(body).sequence)
+        return problem(409, "sequence_gap", expected_sequence=1, current_epoch=0) if len(posts) == 5 else None
+
+    front.trouble, front.after = refuse, lose
+    async with client.producer(topic, linger_ms=0) as producer:
+        places = [await (await producer.send(b"%d" % n, partition=0)) for n in range(6)]
+    assert [place.offset for place in places] == list(range(6))
+    assert await values_of(client, topic, 0) == [b"%d" % n for n in range(6)]
+    assert posts == [0, 1, 2, 3, 3, 3, 4, 5]
+
+
+@pytest.mark.parametrize("is_odd", [True, False])
+async def test_a_proxys_answer_leaves_open_whether_the_batch_is_stored(
+    front: Front, topic: str, is_odd: bool
+) -> None:
+    """An odd one is followed by a second try, of which a node says rightly that it was not stored; the other
+    is a 503 of the proxy's own. The outcome is unknown, and not "not stored"."""
+    answered = 0
+
+    async def odd(request: web.Request, body: bytes) -> web.StreamResponse | None:
+        nonlocal answered
+        if request.method != "POST":
+            return None
+        answered += 1
+        if not is_odd:
+            return web.Response(status=503, text="upstream reset")
+        if answered > 1:
+            return problem(503, "unavailable")
+        response = web.StreamResponse()
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        await response.write(b"{}")
+        await response.write_eof()
+        return response
+
+    front.after = odd
+    async with Client(front.url) as client:
+        producer = client.producer(topic, delivery_timeout_s=0.3)
+        ack = await producer.send(b"x", partition=0)
+        with pytest.raises(OutcomeUnknown):
+            await ack
+        await producer.close()
+        front.after = no_trouble
+        assert await values_of(client, topic, 0) == [b"x"]
 
 
 async def test_without_numbers_a_lost_answer_is_unknown(front: Front, client: Client, topic: str) -> None:
