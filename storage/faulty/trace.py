@@ -46,7 +46,7 @@ class Trace:
         self.unsynced.take(event)
         self._size += len(record)
         for grave in set(graves).difference({"", *(named.grave for named in self.unsynced.names)}):
-            os.unlink(grave)
+            self._exhume(grave)
         if self._size > self._limit:
             self._rewrite()
 
@@ -79,7 +79,16 @@ class Trace:
         needed = {named.grave for named in self.unsynced.names}
         for name in os.listdir(self._graves):
             if (grave := f"{self._graves}/{name}") not in needed:
-                os.unlink(grave)
+                self._exhume(grave)
+
+    def _exhume(self, grave: str) -> None:
+        """Let go of what a name stood for. With its last name all that is known of a file goes: a filesystem
+        that never uses inodes twice (tmpfs) would let the knowledge grow for ever.
+        """
+        found = os.stat(grave)
+        os.unlink(grave)
+        if found.st_nlink == 1:
+            self.unsynced.files.pop(found.st_ino, None)
 
 
 def forget(folder: str) -> None:
