@@ -1,15 +1,19 @@
-# Two commands do everything on a fresh machine (Debian, Python 3.11, make): `make run` and `make test`.
+# Two commands do everything on a fresh machine (Debian, Python 3.11 with venv, make): `make run` and `make test`.
+# PYTHON=... names the Python to use; without it the fastest 3.11 of the machine is taken.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-PYTHON ?= python3.11
+PYTHON ?=
 BIN := .venv/bin
 
-.PHONY: setup run test check unit simulate chaos chaos-random bench bench-memory bench-failover bench-callbacks bench-peers bench-growth clean
+.PHONY: setup tools run test check unit simulate chaos chaos-random bench bench-memory bench-failover bench-callbacks bench-peers bench-growth fresh-machine clean
 
 setup: .venv/.ready
 
 .venv/.ready: requirements.lock pyproject.toml client/pyproject.toml
 	@scripts/setup "$(PYTHON)"
+
+tools: setup ## what fault injection needs besides, fetched and built once
+	@$(BIN)/floodmark chaos setup -o name
 
 run: setup
 	@$(BIN)/floodmark dev --take-terminal --data data --flights examples/flights/flights-2013-01.csv.gz
@@ -17,10 +21,10 @@ run: setup
 check: setup ## format, lint, types and import rules
 	@scripts/check
 
-unit: setup ## the tests alone
+unit: tools ## the tests alone
 	@scripts/test
 
-test: setup ## everything that must hold before a change lands
+test: tools ## everything that must hold before a change lands
 	@scripts/check
 	@scripts/test
 
@@ -57,6 +61,9 @@ bench-peers: setup ## beside NATS JetStream, Kafka, Redis Streams, etcd; about 3
 GROWTH_OPTIONS ?=
 bench-growth: setup ## against partitions, sizes, connections, log, replicas, nodes; 20 minutes (GROWTH_OPTIONS=--quick: three)
 	@$(BIN)/python -m bench.growth $(GROWTH_OPTIONS)
+
+fresh-machine: ## root: `make run` and `make test` on a bare Debian 12 in a folder; about half an hour
+	@scripts/fresh-machine
 
 clean:
 	rm -rf .venv data dist build .pytest_cache .mypy_cache .ruff_cache

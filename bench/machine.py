@@ -12,22 +12,26 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.python_speed import loop_ns
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What bounds a log on this machine. Latencies in milliseconds, throughput in MB/s."""
+    """What bounds a log on this machine. Latencies in milliseconds, throughput in MB/s, a loop in ns."""
 
     cpu: str
     cores: int
     fdatasync_p50_ms: float
     fdatasync_p99_ms: float
     loopback_mb_s: float
+    python_loop_ns: float
 
     def __str__(self) -> str:
         return (
             f"machine: {self.cores} cores ({self.cpu}); 4 KiB append + fdatasync p50 "
             f"{self.fdatasync_p50_ms:.2f} ms, p99 {self.fdatasync_p99_ms:.2f} ms; "
-            f"loopback TCP {self.loopback_mb_s:.0f} MB/s; Python {platform.python_version()}"
+            f"loopback TCP {self.loopback_mb_s:.0f} MB/s; Python {platform.python_version()}, "
+            f"{self.python_loop_ns:.0f} ns a turn of a small loop"
         )
 
 
@@ -46,6 +50,7 @@ def measure(folder: Path | None = None) -> Machine:
         fdatasync_p50_ms=statistics.median(syncs),
         fdatasync_p99_ms=percentile(syncs, 0.99),
         loopback_mb_s=_loopback_mb_s(),
+        python_loop_ns=loop_ns(),
     )
 
 

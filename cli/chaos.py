@@ -15,12 +15,12 @@ from chaos.run_record import HISTORY_FILE, RECORD_FILE
 from chaos.scenario.builtin import builtin_names, builtin_scenario
 from chaos.scenario.kinds import fields_of, kinds, summary_of
 from chaos.scenario.model import Scenario
-from chaos.toxiproxy.errors import ToxiproxyMissing
 from cli.chaos_matrix import matrix, seeds
 from cli.chaos_plan import drawn_scenario, named_scenario, new_folder
 from cli.chaos_summary import RESULT, document, explain
+from cli.chaos_tools import toxiproxy
 from cli.chaos_view import watching
-from cli.exits import NOT_FOUND, OK, UNAVAILABLE, VIOLATED, Failure
+from cli.exits import NOT_FOUND, OK, VIOLATED, Failure
 from cli.output import View, field, output_option, show
 from cli.session import debug_option, run, talk
 from cli.units import DURATION_MS
@@ -41,6 +41,11 @@ _KINDS = View(
     columns=(field("Kind"), field("Settings"), field("Summary")),
     name=lambda kind: str(kind["kind"]),
     items=lambda listing: listing["kinds"],
+)
+_TOOLS = View(
+    columns=(field("Name"), field("Path")),
+    name=lambda tool: str(tool["path"]),
+    items=lambda document: document["tools"],
 )
 
 
@@ -137,6 +142,7 @@ def run_(
     talk(
         f"scenario {chosen.name}, {chosen.nodes} nodes, {chosen.duration_s:g} s, seed {seed}; folder {folder}"
     )
+    toxiproxy()
     try:
         return _conclude(run(_run(chosen, folder, seed)), output)
     except asyncio.CancelledError:
@@ -154,6 +160,18 @@ def check(*, folder: Path, output: str | None) -> int:
     return _conclude(judge(folder), output)
 
 
+@chaos.command("setup")
+@output_option()
+@debug_option
+def setup(*, output: str | None) -> None:
+    """Fetch and build what runs need besides Floodmark, and say where it is.
+
+    That is Toxiproxy's server, built once with Go, which is fetched for it where the machine has none. A
+    first run does the same by itself.
+    """
+    show({"tools": [{"name": "toxiproxy-server", "path": str(toxiproxy())}]}, _TOOLS, output)
+
+
 chaos.add_command(matrix)
 chaos.add_command(seeds)
 
@@ -165,8 +183,6 @@ async def _run(scenario: Scenario, folder: Path, seed: int) -> RunResult:
     try:
         async with watching(scenario) as status:
             return await run_scenario(scenario, folder, seed, status=status)
-    except ToxiproxyMissing as missing:
-        raise Failure(f"no Toxiproxy: {missing.reason}", exit_code=UNAVAILABLE, hint=missing.fix) from missing
     except ExceptionGroup as group:
         raise _first_of(group) from group
     except asyncio.CancelledError:

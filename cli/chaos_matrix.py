@@ -19,11 +19,10 @@ import click
 from chaos.matrix.cells import EXCLUDED, cells
 from chaos.scenario.builtin import builtin_names, builtin_scenario
 from chaos.scenario.random_timeline import random_scenario
-from chaos.toxiproxy.binary import find_binary
-from chaos.toxiproxy.errors import ToxiproxyMissing
 from cli.chaos_batch import Batch
 from cli.chaos_row import FINE, Job
-from cli.exits import ERROR, NOT_FOUND, OK, UNAVAILABLE, VIOLATED, Failure
+from cli.chaos_tools import toxiproxy
+from cli.exits import ERROR, NOT_FOUND, OK, VIOLATED, Failure
 from cli.output import View, field, output_option, show
 from cli.session import debug_option, run, talk
 from cli.units import DURATION_MS
@@ -181,10 +180,7 @@ def _folder(out: Path | None, what: str, seed: int) -> Path:
 def _run_all(
     jobs: Any, at_once: int, seconds_max: float, out: Path, output: str | None, *, keep_all: bool
 ) -> int:
-    try:
-        find_binary()
-    except ToxiproxyMissing as missing:
-        raise Failure(f"no Toxiproxy: {missing.reason}", exit_code=UNAVAILABLE, hint=missing.fix) from missing
+    toxiproxy()
     batch = Batch(out, seconds_max, keep_all=keep_all)
     try:
         run(_until_signal(batch, jobs, at_once))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -13,10 +12,10 @@ from chaos.toxiproxy.errors import ToxiproxyMissing
 
 
 def toxiproxy_or_skip() -> Path:
-    """The program. Without one the test is skipped, but fails where CI has Go to build it with."""
+    """The program, built when it is not there. Where that fails the test is skipped, but not with CI set."""
     try:
         return find_binary()
     except ToxiproxyMissing as missing:
-        if os.environ.get("CI") and shutil.which("go"):
+        if os.environ.get("CI"):
             raise
         pytest.skip(f"no Toxiproxy: {missing}")

@@ -2,7 +2,8 @@
 
 That library keeps the address of the one server that it speaks to in a class, answers some failures with
 nothing and others with untyped exceptions. Here every control has its own server, all may be used from any
-thread, and nothing fails in silence. Calls block for a millisecond or two: call them in a thread.
+thread, and nothing fails in silence. Calls block for a millisecond or two: call them in a thread. It is an
+extra of the distribution, so it is loaded where it is used; ``find_binary`` says when it is not there.
 
 Toxiproxy 2.12 ends with an index error when a toxic is taken out of the middle of a chain while a connection
 that is closed already lingers there, and another toxic comes later. So only the last toxic of a stream is
@@ -18,10 +19,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
-
-from toxiproxy import Toxiproxy
-from toxiproxy.api import APIConsumer
-from toxiproxy.exceptions import InvalidToxic, NotFound, ProxyExists
 
 from chaos.toxiproxy.errors import ToxiproxyFailed
 
@@ -116,6 +113,9 @@ class Control:
 
     @contextmanager
     def _server(self) -> Iterator[Any]:
+        from toxiproxy import Toxiproxy  # noqa: PLC0415 - an extra
+        from toxiproxy.exceptions import InvalidToxic, NotFound, ProxyExists  # noqa: PLC0415
+
         with _ONE_SERVER_AT_A_TIME:
             server = Toxiproxy()
             server.update_api_consumer(self._host, self._port)
@@ -135,6 +135,8 @@ def _neutralise(proxy: str, link: _Link) -> None:
     What a black hole has swallowed is missing in its connections, so they are closed before they carry more.
     (Taking the toxic off would close them too.)
     """
+    from toxiproxy.api import APIConsumer  # noqa: PLC0415 - an extra
+
     path = f"/proxies/{proxy}/toxics/{link.name}"
     if link.kind == "timeout":
         APIConsumer.post(path, json={"attributes": {"timeout": 1}, "toxicity": 1.0}).json()

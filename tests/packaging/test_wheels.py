@@ -96,7 +96,8 @@ def test_the_client_wheel_installs_alone_and_holds_no_server(wheels: dict[str, P
 def server(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The commands of an environment that holds the server's wheel, and pytest."""
     python = _empty_environment(tmp_path_factory.mktemp("server") / "venv")
-    wanted = (wheels["floodmark"], wheels["floodmark-server"], f"pytest=={pytest.__version__}")
+    server = f"floodmark-server[chaos] @ {wheels['floodmark-server'].as_uri()}"
+    wanted = (wheels["floodmark"], server, f"pytest=={pytest.__version__}")
     _run(python, "-m", "pip", "install", "--quiet", "--no-compile", *wanted)
     return python.parent
 
