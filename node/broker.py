@@ -6,7 +6,7 @@ Every method raises classes of ``floodmark.errors`` only; their fields become me
 from __future__ import annotations
 
 import enum
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -64,6 +64,7 @@ class TopicLimits(NamedTuple):
 
     partitions: int
     max_record_bytes: int
+    topic_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +139,13 @@ class Health:
 
 
 class Partition(Protocol):
-    """One partition of a topic, from this node's point of view."""
+    """One partition of a topic, from this node's point of view.
+
+    It belongs to one topic id: it never becomes the partition of a topic that is made later under the name.
+    """
 
     topic: str
+    topic_id: int
     number: int
 
     @property
@@ -223,6 +228,12 @@ class Broker(Protocol):
 
     def partition(self, topic: str, number: int) -> Partition:
         """Raises UnknownTopic, UnknownPartition."""
+
+    def when_deleted(self, topic: str, topic_id: int, tell: Callable[[], None]) -> Callable[[], None]:
+        """Have ``tell`` called once when this node learns that the topic is deleted; what undoes that.
+
+        The topic is there when this is called.
+        """
 
     async def catch_up(self, *, timeout_s: float) -> None:
         """Wait until this node knows every topic change that was acknowledged before the call.

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from floodmark.errors import UnknownPartition
 
 from consensus.host import GroupHost
 from node.broker import ClusterInfo, Health, NodeInfo, Partition, TopicConfig, TopicInfo, TopicLimits
 from node.budget import ByteBudget, Held
+from node.deletions import Deletions
 from node.metadata.group import Metadata
 from node.metadata.state import PartitionEntry, TopicEntry
 from node.partition import LocalPartition
@@ -20,6 +22,9 @@ from node.replicas import Replicas
 from node.topic_query import TopicQuery, merged
 from node.topics import Topics
 from node.views import Views, readiness
+
+HEARD_WAIT_S: Final = 1.0
+"""How long DELETE waits for the other nodes to hear of it; the topic is deleted whether or not they do."""
 
 
 class LocalBroker:
@@ -51,6 +56,7 @@ class LocalBroker:
         self._alive = alive
         self._topics = Topics(metadata, self._wait_leaders)
         self._partitions: dict[int, Partition] = {}
+        self._deletions = Deletions(self._topics.id_of)
 
     def topic(self, name: str) -> TopicInfo:
         """One topic."""
@@ -59,7 +65,7 @@ class LocalBroker:
     def topic_limits(self, name: str) -> TopicLimits:
         """From the replicated metadata alone."""
         entry = self._topics.find(name)
-        return TopicLimits(len(entry.partitions), entry.config.max_record_bytes)
+        return TopicLimits(len(entry.partitions), entry.config.max_record_bytes, entry.topic_id)
 
     async def describe_topic(self, name: str, *, timeout_s: float) -> TopicInfo:
         """One topic, its partitions as their leaders see them."""
@@ -71,7 +77,9 @@ class LocalBroker:
         nodes = sorted(asked & alive - {self.node_id})
         try:
             async with asyncio.timeout(timeout_s):
-                seen = await asyncio.gather(*(self._query.partitions(node, name) for node in nodes))
+                seen = await asyncio.gather(
+                    *(self._query.partitions(node, name, topic.topic_id) for node in nodes)
+                )
         except TimeoutError:
             return topic
         return merged(topic, dict(zip(nodes, seen, strict=True)))
@@ -92,23 +100,28 @@ class LocalBroker:
                 topic=topic,
                 partitions=len(entry.partitions),
             )
-        return self._partition(topic, entry.partitions[number])
+        return self._partition(entry, entry.partitions[number])
 
-    def _partition(self, topic: str, entry: PartitionEntry) -> Partition:
+    def when_deleted(self, topic: str, topic_id: int, tell: Callable[[], None]) -> Callable[[], None]:
+        """Once this node has applied the deletion."""
+        return self._deletions.watch(topic, topic_id, tell)
+
+    def _partition(self, topic: TopicEntry, entry: PartitionEntry) -> Partition:
         found = self._partitions.get(entry.group_id)
         replica = self._replicas.local.get(entry.group_id)
         if isinstance(found, LocalPartition) and found.replica is replica:
             return found
         if replica is not None:
-            found = LocalPartition(topic, entry.number, entry.group_id, replica, self._host)
+            found = LocalPartition(topic, entry, replica, self._host)
         elif not isinstance(found, RemotePartition):
             found = RemotePartition(topic, entry, self._lookup)
         self._partitions[entry.group_id] = found
         return found
 
-    def forget_partitions(self) -> None:
-        """The metadata or the local replicas changed: what was kept of them may be of the past."""
+    def metadata_changed(self) -> None:
+        """What was kept of partitions may be of the past; who waits on a topic that is gone is told."""
         self._partitions.clear()
+        self._deletions.look()
 
     async def catch_up(self, *, timeout_s: float) -> None:
         """A barrier on the metadata group."""
@@ -152,8 +165,18 @@ class LocalBroker:
         return self._views.topic(topic, self._alive())
 
     async def delete_topic(self, name: str, *, timeout_s: float) -> None:
-        """Remove a topic."""
-        await self._topics.delete(name, timeout_s=timeout_s)
+        """Remove a topic, and give all nodes that are there the time to hear of it.
+
+        Whoever has the answer finds it gone at each of them: a node that did not know yet could store records
+        in what is deleted. One that is cut off is not waited for; its replicas have no majority.
+        """
+        topic = await self._topics.delete(name, timeout_s=timeout_s)
+        others = self._alive() - {self.node_id}
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HEARD_WAIT_S):
+                await asyncio.gather(
+                    *(self._query.wait_deleted(node, name, topic.topic_id) for node in others)
+                )
 
     def cluster(self) -> ClusterInfo:
         """The whole picture."""
@@ -194,7 +217,7 @@ class LocalBroker:
                 await self._replicas.wait_local(
                     [entry.group_id for entry in topic.partitions], timeout_s=timeout_s
                 )
-                partitions = [self._partition(topic.name, entry) for entry in topic.partitions]
+                partitions = [self._partition(topic, entry) for entry in topic.partitions]
                 await asyncio.gather(
                     *(partition.wait_leader(deadline_s=timeout_s) for partition in partitions),
                     return_exceptions=True,

@@ -23,6 +23,7 @@ from node.appender import Appender
 from node.broker import Acks, Appended, Bounds, Fetched
 from node.coalescer import SHARE_BYTES_MAX, Coalescer
 from node.confirmed import REFUSALS, Confirmed
+from node.metadata.state import PartitionEntry, TopicEntry
 from node.producers import Remembered
 from node.sequences import Flying
 from node.slices import next_offset_behind, offset_reaching
@@ -52,15 +53,16 @@ class Replica:
 class LocalPartition:
     """Implements ``node.broker.Partition`` over the local replica."""
 
-    def __init__(self, topic: str, number: int, group_id: int, replica: Replica, host: GroupHost) -> None:
-        self.topic = topic
-        self.number = number
-        self.group_id = group_id
+    def __init__(self, topic: TopicEntry, entry: PartitionEntry, replica: Replica, host: GroupHost) -> None:
+        self.topic = topic.name
+        self.topic_id = topic.topic_id
+        self.number = entry.number
+        self.group_id = entry.group_id
         self.replica = replica
         self._group = replica.group
         self._log = replica.log
         self._host = host
-        self._confirmed = Confirmed(host, group_id, replica.group, replica.appender)
+        self._confirmed = Confirmed(host, entry.group_id, replica.group, replica.appender)
 
     @property
     def leader(self) -> str | None:

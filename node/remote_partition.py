@@ -12,14 +12,14 @@ from floodmark.record import Record
 
 from node import outcomes
 from node.broker import Acks, Appended, Bounds, Fetched
-from node.metadata.state import PartitionEntry
+from node.metadata.state import PartitionEntry, TopicEntry
 
 REMEMBERED_S: Final = 0.25
 """How long an answer is used before it is asked for again."""
 PAUSE_S: Final = 0.1
 
-AskLeader = Callable[[str, str, int], Awaitable[str | None]]
-"""(node, topic, partition) -> the leader as that node sees it; None when it knows none or does not answer."""
+AskLeader = Callable[[str, str, int, int], Awaitable[str | None]]
+"""(node, topic, its id, partition) -> the leader as that node sees it; None when it knows or answers none."""
 
 
 class LeaderLookup:
@@ -43,12 +43,12 @@ class LeaderLookup:
         self._known.pop(group_id, None)
         self._doubted[group_id] = node
 
-    async def find(self, topic: str, entry: PartitionEntry, *, deadline_s: float) -> str:
+    async def find(self, topic: str, topic_id: int, entry: PartitionEntry, *, deadline_s: float) -> str:
         """Ask until a leader is known. Raises ``Unavailable``."""
         try:
             async with asyncio.timeout(deadline_s):
                 while True:
-                    leader = await self._ask_replicas(topic, entry)
+                    leader = await self._ask_replicas(topic, topic_id, entry)
                     if leader is not None:
                         until = asyncio.get_running_loop().time() + REMEMBERED_S
                         self._known[entry.group_id] = (leader, until)
@@ -60,12 +60,12 @@ class LeaderLookup:
                 retry_after_s=outcomes.RETRY_AFTER_S,
             ) from None
 
-    async def _ask_replicas(self, topic: str, entry: PartitionEntry) -> str | None:
+    async def _ask_replicas(self, topic: str, topic_id: int, entry: PartitionEntry) -> str | None:
         alive, doubted = self._alive(), self._doubted.get(entry.group_id)
         second_best = None
         for node in entry.replicas:
             if node in alive:
-                leader = await self._ask(node, topic, entry.number)
+                leader = await self._ask(node, topic, topic_id, entry.number)
                 if leader in entry.replicas and leader != doubted:
                     self._doubted.pop(entry.group_id, None)
                     return leader
@@ -76,8 +76,9 @@ class LeaderLookup:
 class RemotePartition:
     """Implements ``node.broker.Partition`` as far as one can without a replica: it says who leads."""
 
-    def __init__(self, topic: str, entry: PartitionEntry, lookup: LeaderLookup) -> None:
-        self.topic = topic
+    def __init__(self, topic: TopicEntry, entry: PartitionEntry, lookup: LeaderLookup) -> None:
+        self.topic = topic.name
+        self.topic_id = topic.topic_id
         self.number = entry.number
         self._entry = entry
         self._lookup = lookup
@@ -94,7 +95,9 @@ class RemotePartition:
 
     async def wait_leader(self, *, deadline_s: float) -> str:
         """Ask the replicas."""
-        return self.leader or await self._lookup.find(self.topic, self._entry, deadline_s=deadline_s)
+        if (leader := self.leader) is not None:
+            return leader
+        return await self._lookup.find(self.topic, self.topic_id, self._entry, deadline_s=deadline_s)
 
     def doubt_leader(self, node: str) -> None:
         """Ask anew, and others first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
@@ -13,11 +14,14 @@ import msgspec
 from node.broker import PartitionInfo, TopicInfo
 
 TIMEOUT_S: Final = 1.0
+PAUSE_S: Final = 0.01
+"""Before a node is asked again whether it has heard of a change."""
 LOCAL_VIEW: Final = {"Floodmark-Forwarded": "1"}
 """The node that is asked answers from what it knows and asks nobody in turn."""
 
 
 class _Topic(msgspec.Struct):
+    topic_id: int
     partitions: list[PartitionInfo] = []
 
 
@@ -31,26 +35,37 @@ class TopicQuery:
         self._node_url = node_url
         self._session: aiohttp.ClientSession | None = None
 
-    async def partitions(self, node: str, topic: str) -> list[PartitionInfo]:
-        """The partitions as ``node`` sees them; empty when it does not answer."""
+    async def partitions(self, node: str, topic: str, topic_id: int) -> list[PartitionInfo]:
+        """The partitions as ``node`` sees them; empty when it does not answer, or knows another topic."""
+        found = await self._ask(node, topic)
+        return found.partitions if found is not None and found.topic_id == topic_id else []
+
+    async def wait_deleted(self, node: str, topic: str, topic_id: int) -> None:
+        """Until ``node`` knows no topic of this id any more, or does not answer."""
+        while True:  # What is waited for happens on another node.
+            found = await self._ask(node, topic)
+            if found is None or found.topic_id != topic_id:
+                return
+            await asyncio.sleep(PAUSE_S)
+
+    async def _ask(self, node: str, topic: str) -> _Topic | None:
+        """The topic as ``node`` sees it; None when it knows none, or does not answer."""
         url = self._node_url(node)
         if url is None:
-            return []
+            return None
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 timeout=aiohttp.ClientTimeout(total=TIMEOUT_S), trust_env=False, headers=LOCAL_VIEW
             )
         try:
             async with self._session.get(f"{url.rstrip('/')}/v1/topics/{quote(topic)}") as response:
-                if response.status != 200:
-                    return []
-                return _DECODER.decode(await response.read()).partitions
+                return _DECODER.decode(await response.read()) if response.status == 200 else None
         except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError):
-            return []
+            return None
 
-    async def leader(self, node: str, topic: str, partition: int) -> str | None:
+    async def leader(self, node: str, topic: str, topic_id: int, partition: int) -> str | None:
         """The leader of one partition as ``node`` sees it."""
-        found = await self.partitions(node, topic)
+        found = await self.partitions(node, topic, topic_id)
         return found[partition].leader if partition < len(found) else None
 
     async def close(self) -> None:

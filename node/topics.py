@@ -41,6 +41,11 @@ class Topics:
             raise UnknownTopic(f"there is no topic {name}", topic=name)
         return topic
 
+    def id_of(self, name: str) -> int | None:
+        """The id that the topic of this name has by now; None when there is none."""
+        topic = self._metadata.state.topics.get(name)
+        return None if topic is None else topic.topic_id
+
     async def create(
         self, name: str, *, partitions: int, replication_factor: int, config: TopicConfig, timeout_s: float
     ) -> tuple[TopicEntry, bool]:
@@ -73,9 +78,9 @@ class Topics:
         changed_config(topic.config, changes)
         return await self._propose(AlterTopic(name, topic.topic_id, changes), timeout_s)
 
-    async def delete(self, name: str, *, timeout_s: float) -> None:
-        """Remove the topic."""
-        await self._propose(DeleteTopic(name, self.find(name).topic_id), timeout_s)
+    async def delete(self, name: str, *, timeout_s: float) -> TopicEntry:
+        """Remove the topic; what it was."""
+        return await self._propose(DeleteTopic(name, self.find(name).topic_id), timeout_s)
 
     def _same(self, topic: TopicEntry, partitions: int, factor: int, config: TopicConfig) -> TopicEntry:
         wanted = {"partitions": partitions, "replication_factor": factor, "config": config}

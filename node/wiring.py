@@ -136,7 +136,7 @@ def build(
     def changed() -> None:
         presence.formed(machine.state.formation)
         replicas.look_again()
-        broker.forget_partitions()
+        broker.metadata_changed()
 
     machine.on_change = changed
     presence.on_change = controller.nudge

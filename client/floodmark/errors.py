@@ -9,6 +9,7 @@ FloodmarkError
 │   └── ProducerFenced        403  a newer epoch of this producer exists
 ├── NotFound                  404
 │   ├── UnknownTopic          404
+│   │   └── TopicDeleted      404  what is held (an offset, a cursor, ...) belongs to a topic that is gone
 │   ├── UnknownPartition      404
 │   └── UnknownGroup          404
 ├── MethodNotAllowed          405  not this method on this path
@@ -94,6 +95,12 @@ class NotFound(FloodmarkError):
 
 class UnknownTopic(NotFound):
     code = "unknown_topic"
+
+
+class TopicDeleted(UnknownTopic):
+    """``topic_id`` is the topic that is gone; ``current_topic_id`` the one that has its name now, if any."""
+
+    code = "topic_deleted"
 
 
 class UnknownPartition(NotFound):

@@ -13,7 +13,14 @@ from typing import Any, Final, TypeVar
 
 import aiohttp
 from aiohttp import web
-from floodmark.errors import UnknownPartition, UnknownTopic
+from floodmark.errors import (
+    FloodmarkError,
+    OutcomeUnknown,
+    TopicDeleted,
+    Unavailable,
+    UnknownPartition,
+    UnknownTopic,
+)
 
 from node.broker import Broker, Partition, TopicInfo, TopicLimits
 from node.http import unpacking
@@ -22,6 +29,7 @@ from node.http.connection import Connection
 from node.http.limits import HttpLimits
 from node.http.metrics import HttpMetrics
 from node.http.refusals import Refusals
+from node.http.topic_id import OfTopic, WhileExists, deleted, never_was
 
 _CATCH_UP_S: Final = 2.0
 T = TypeVar("T")
@@ -83,25 +91,95 @@ class HttpContext:
         """Unique among all processes: the node's name, a random part per start, and a counter."""
         return f"{self.broker.node_id}-{self._run}-{next(self._ids):x}"
 
-    async def topic(self, name: str) -> TopicInfo:
-        """The topic, giving this node the chance to learn of one that was made a moment ago elsewhere."""
-        return await self._once_known(lambda: self.broker.topic(name))
+    async def topic(self, name: str, asked_id: int | None = None) -> TopicInfo:
+        """The topic, giving this node the chance to learn of one that was made a moment ago elsewhere.
 
-    async def topic_limits(self, name: str) -> TopicLimits:
+        ``asked_id``: the topic that the request belongs to; no other is meant. Raises ``TopicDeleted``.
+        """
+        return await self._once_known(name, asked_id, lambda: self.broker.topic(name))
+
+    async def topic_limits(self, name: str, asked_id: int | None = None) -> TopicLimits:
         """What the topic allows, as above."""
-        return await self._once_known(lambda: self.broker.topic_limits(name))
+        return await self._once_known(name, asked_id, lambda: self.broker.topic_limits(name))
 
-    async def partition(self, topic: str, number: int) -> Partition:
+    async def partition(self, topic: str, number: int, asked_id: int | None = None) -> Partition:
         """The partition, as above."""
-        return await self._once_known(lambda: self.broker.partition(topic, number))
+        return await self._once_known(topic, asked_id, lambda: self.broker.partition(topic, number))
 
-    async def _once_known(self, ask: Callable[[], T]) -> T:
+    async def _once_known(self, name: str, asked_id: int | None, ask: Callable[[], T]) -> T:
         """What the broker says, asked again when it had to catch up with the metadata first."""
         try:
-            return ask()
+            if asked_id is None or self._is_current(name, asked_id):
+                return ask()
+        except TopicDeleted:
+            raise
         except (UnknownTopic, UnknownPartition):
-            await self.broker.catch_up(timeout_s=_CATCH_UP_S)
-            return ask()
+            pass
+        await self.broker.catch_up(timeout_s=_CATCH_UP_S)
+        if asked_id is not None and not self._is_current(name, asked_id):
+            current = self._current_id(name)
+            raise deleted(name, asked_id, None) if current is None else never_was(name, asked_id, current)
+        return ask()
+
+    def _is_current(self, name: str, topic_id: int) -> bool:
+        """Whether the topic has this id. False when it has none or a lower one: this node may be behind.
+
+        Raises ``TopicDeleted`` when it has a higher one, and never will have this one again.
+        """
+        current = self._current_id(name)
+        if current is not None and current > topic_id:
+            raise deleted(name, topic_id, current)
+        return current == topic_id
+
+    def _current_id(self, name: str) -> int | None:
+        try:
+            return self.broker.topic_limits(name).topic_id
+        except UnknownTopic:
+            return None
+
+    def gone(self, item: OfTopic) -> TopicDeleted | None:
+        """The error when the topic of ``item`` is deleted, as far as this node knows."""
+        current = self._current_id(item.topic)
+        return None if current == item.topic_id else deleted(item.topic, item.topic_id, current)
+
+    def current(self, partition: Partition) -> Partition:
+        """The same partition, as this node stands to it by now: a replica here may be new, or gone.
+
+        Raises ``TopicDeleted``.
+        """
+        error = self.gone(partition)
+        if error is not None:
+            raise error
+        return self.broker.partition(partition.topic, partition.number)
+
+    def while_exists(self, item: OfTopic, *, grace_s: float = 0.0) -> WhileExists:
+        """``async with``: what is awaited within ends with ``TopicDeleted`` once it is deleted."""
+        return WhileExists(
+            lambda: self.gone(item),
+            lambda tell: self.broker.when_deleted(item.topic, item.topic_id, tell),
+            grace_s,
+        )
+
+    def reason(self, error: Exception, item: OfTopic) -> Exception:
+        """Why a request to a replica failed: where its topic was deleted meanwhile, because of that."""
+        if isinstance(error, Unavailable | OutcomeUnknown):
+            return self.gone(item) or error
+        return error
+
+    async def not_found_there(self, item: OfTopic) -> FloodmarkError | None:
+        """What to say when another node does not know the topic of ``item``, which this one still knew.
+
+        None when it is there after all. Where it was made again meanwhile, this node was behind, and the
+        request may be meant for the new topic: whoever sends it again gets what is right.
+        """
+        await self.broker.catch_up(timeout_s=_CATCH_UP_S)
+        error = self.gone(item)
+        if error is None or "current_topic_id" not in error.fields:
+            return error
+        return Unavailable(
+            f"topic {item.topic} was deleted and made again a moment ago; nothing was done, send it again",
+            retry_after_s=0.1,
+        )
 
     @contextmanager
     def task_ends_with_connection(self, request: web.Request) -> Iterator[None]:

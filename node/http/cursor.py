@@ -14,8 +14,6 @@ import msgspec
 from floodmark.errors import InvalidRequest
 from floodmark.limits import PARTITIONS_MAX
 
-from node.broker import TopicInfo
-
 VERSION: Final = 1
 EARLIEST: Final = -1
 _TEXT_MAX: Final = 16 << 10
@@ -24,13 +22,21 @@ _Offset = Annotated[int, msgspec.Meta(ge=EARLIEST, le=(1 << 63) - 1)]
 _Id = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 
 
-class _Cursor(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+class Cursor(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    """What a cursor says."""
+
     version: int
     topic_id: _Id
     offsets: Annotated[list[_Offset], msgspec.Meta(max_length=PARTITIONS_MAX)]
 
+    def offsets_in(self, partitions: int) -> list[int]:
+        """The offset of every partition of a topic that has so many by now. Raises ``InvalidRequest``."""
+        if len(self.offsets) > partitions:
+            raise InvalidRequest("this is no cursor of the topic: it has more partitions than that")
+        return self.offsets + [EARLIEST] * (partitions - len(self.offsets))
 
-_DECODER = msgspec.msgpack.Decoder(_Cursor)
+
+_DECODER = msgspec.msgpack.Decoder(Cursor)
 _ENCODER = msgspec.msgpack.Encoder()
 
 
@@ -40,17 +46,15 @@ def encode(topic_id: int, offsets: Sequence[int]) -> str:
     return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
 
 
-def decode(text: str, topic: TopicInfo) -> list[int]:
-    """The offset of every partition of ``topic``. Raises ``InvalidRequest`` for what is no cursor of it."""
+def decode(text: str) -> Cursor:
+    """Raises ``InvalidRequest`` for what is no cursor."""
     try:
         if len(text) > _TEXT_MAX:
             raise InvalidRequest("this is no cursor: it is too long")
         padded = text.encode("ascii") + b"=" * (-len(text) % 4)
-        cursor = _DECODER.decode(base64.b64decode(padded, altchars=b"-_", validate=True))
+        cursor: Cursor = _DECODER.decode(base64.b64decode(padded, altchars=b"-_", validate=True))
     except (ValueError, RecursionError) as error:
         raise InvalidRequest("this is no cursor: start again without one, or with from=...") from error
     if cursor.version != VERSION:
         raise InvalidRequest(f"a cursor of version {cursor.version}; this node speaks {VERSION}")
-    if cursor.topic_id != topic.topic_id or len(cursor.offsets) > len(topic.partitions):
-        raise InvalidRequest(f"the cursor belongs to another topic that was named {topic.name}: start again")
-    return cursor.offsets + [EARLIEST] * (len(topic.partitions) - len(cursor.offsets))
+    return cursor

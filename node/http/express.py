@@ -27,6 +27,7 @@ from node.http.origins import Origins
 from node.http.plain_head import PlainHead, PlainHeads
 from node.http.produce import PartitionProduce, Wanted, document, timeout_of
 from node.http.sharing import Elsewhere, Sharing
+from node.http.topic_id import TOPIC_ID
 
 if TYPE_CHECKING:
     from node.http.connection import Connection
@@ -75,7 +76,7 @@ class Express:
             timeout_s = timeout_of(head.timeout, context)
         except FloodmarkError:
             return False
-        if not partition.leads_here and not _may_share(head):
+        if not _is_plain_for(head, partition):
             return False
         wanted = Wanted(_NO_HEADERS, head.media, head.acks, timeout_s)
         held = ExitStack()
@@ -119,7 +120,7 @@ class Express:
             if work.cancelled():
                 connection.end_express(None)
             else:
-                status, answer = self._answer(head, work)
+                status, answer = self._answer(head, partition, work)
                 connection.end_express(answer)
                 self._context.metrics.observe(_ROUTE, "POST", status, time.perf_counter() - started)
 
@@ -132,9 +133,11 @@ class Express:
         if partition.leads_here or not _may_share(head):
             return self._produce.store(partition, wanted, body)
         records = self._produce.records(wanted.head, wanted.media, body, partition)
-        return self._sharing.produce(partition.topic, partition.number, records, len(body))
+        return self._sharing.produce(partition, records, len(body))
 
-    def _answer(self, head: PlainHead, work: asyncio.Future[Appended | Elsewhere]) -> tuple[int, bytes]:
+    def _answer(
+        self, head: PlainHead, partition: Partition, work: asyncio.Future[Appended | Elsewhere]
+    ) -> tuple[int, bytes]:
         answer_head = self._answer_head
         try:
             appended = work.result()
@@ -143,11 +146,19 @@ class Express:
                 appended = appended.appended
             body = document(head.partition, appended)
         except Exception as error:  # noqa: BLE001  -- the last resort before the connection
-            refusal = self._context.refusals.answer(error, "POST", head.path, head.path)
+            reason = self._context.reason(error, partition)
+            refusal = self._context.refusals.answer(reason, "POST", head.path, head.path)
             refusal.headers.update(self._vary)
             return refusal.status, problems.as_bytes(refusal)
         date = rfc822_formatted_time().encode()
-        return 200, b"%b%d\r\nDate: %b\r\n\r\n%b" % (answer_head, len(body), date, body)
+        topic_id = partition.topic_id
+        return 200, b"%b%d\r\nContent-Length: %d\r\nDate: %b\r\n\r\n%b" % (
+            answer_head,
+            topic_id,
+            len(body),
+            date,
+            body,
+        )
 
     def _head_of(self, leader: str) -> bytes:
         broker = self._context.broker
@@ -156,7 +167,14 @@ class Express:
         if url is not None:
             headers[LEADER_URL] = url.rstrip("/")
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        return f"HTTP/1.1 200 OK\r\n{lines}Content-Length: ".encode()
+        return f"HTTP/1.1 200 OK\r\n{lines}{TOPIC_ID}: ".encode()
+
+
+def _is_plain_for(head: PlainHead, partition: Partition) -> bool:
+    """Whether it is for this topic, and for this node or fit to share a batch."""
+    if head.topic_id is not None and head.topic_id != partition.topic_id:
+        return False
+    return partition.leads_here or _may_share(head)
 
 
 def _may_share(head: PlainHead) -> bool:

@@ -18,7 +18,7 @@ from aiohttp import web
 from floodmark.errors import InvalidRequest, Unavailable
 
 from node.broker import Bounds, Partition
-from node.http import positions
+from node.http import event_id, positions
 from node.http.answers import Hold
 from node.http.context import HttpContext
 from node.http.forward import LEADER, is_forwarded, to_partition_leader
@@ -29,9 +29,10 @@ from node.http.produce import timeout_of
 from node.http.query import capped, duration_s, flag, partition_number, query_of, topic_name
 from node.http.reader import Reader
 from node.http.stream import stream
+from node.http.topic_id import TOPIC_ID, TOPIC_ID_QUERY, asked_id
 
-QUERY: Final = frozenset({"from", "max_records", "max_bytes", "wait", "follow"})
-_TAIL_QUERY: Final = frozenset({"timeout"})
+QUERY: Final = frozenset({"from", "max_records", "max_bytes", "wait", "follow", TOPIC_ID_QUERY})
+_TAIL_QUERY: Final = frozenset({"timeout", TOPIC_ID_QUERY})
 _AROUND_BYTES: Final = 160
 """Of a page of one partition, besides its records."""
 _IMMUTABLE: Final = "public, max-age=31536000, immutable"
@@ -77,22 +78,31 @@ class PartitionFetch:
         self._context = context
         self._head = {"Server": "floodmark", "Vary": "Accept", LEADER: context.broker.node_id}
 
+    def _head_of(self, partition: Partition) -> dict[str, str]:
+        return {**self._head, TOPIC_ID: str(partition.topic_id)}
+
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Records from a position on, as a page or a stream."""
         context = self._context
-        topic = topic_name(request)
-        partition = await context.partition(topic, partition_number(request))
+        topic, number = topic_name(request), partition_number(request)
         query = query_of(request, QUERY)
         asked = Asked(query, context.settings, answer_media(accepted(request)))
-        spec = positions.check(request.headers.get("Last-Event-ID") or query.get("from", "earliest"))
+        last = request.headers.get("Last-Event-ID")
+        event = event_id.decode(last, number) if last else None
+        if event is None:
+            spec, held = positions.check(last or query.get("from", "earliest")), None
+        else:
+            spec, held = str(event.next_offset), event.topic_id
+        partition = await context.partition(topic, number, asked_id(request, query, held))
         timeout_s = asked.wait_s + context.settings.produce_timeout_s
         while True:
             if not partition.leads_here:
                 answer = await to_partition_leader(
                     context, request, partition, "records", timeout_s=timeout_s
                 )
-                if answer is not None:
+                if isinstance(answer, web.StreamResponse):
                     return answer
+                partition = answer
             if asked.is_stream:
                 return await self._stream(request, partition, spec, asked)
             start = positions.resolve(spec, partition)
@@ -101,21 +111,28 @@ class PartitionFetch:
                     if asked.media is Media.BATCH:
                         return await self._frames(request, partition, spec, start, asked, hold)
                     return await self._page(request, partition, spec, start, asked, hold)
-            except Unavailable:
+            except Unavailable as error:
                 if partition.leads_here or is_forwarded(request):
-                    raise
+                    raise context.reason(error, partition) from error
 
     async def tail(self, request: web.Request) -> web.StreamResponse:
         """The bounds, confirmed by a majority."""
         context = self._context
-        partition = await context.partition(topic_name(request), partition_number(request))
         query = query_of(request, _TAIL_QUERY)
+        partition = await context.partition(
+            topic_name(request), partition_number(request), asked_id(request, query)
+        )
         timeout_s = timeout_of(query.get("timeout"), context)
         if not partition.leads_here:
             answer = await to_partition_leader(context, request, partition, "tail", timeout_s=timeout_s)
-            if answer is not None:
+            if isinstance(answer, web.StreamResponse):
                 return answer
-        bounds = await partition.tail(timeout_s=timeout_s)
+            partition = answer
+        try:
+            async with context.while_exists(partition):
+                bounds = await partition.tail(timeout_s=timeout_s)
+        except Unavailable as error:
+            raise context.reason(error, partition) from error
         body = b'{"partition":%d,"log_start_offset":%d,"high_watermark":%d,"next_offset":%d}\n' % (
             partition.number,
             bounds.log_start_offset,
@@ -125,7 +142,7 @@ class PartitionFetch:
         return web.Response(
             body=body,
             headers={
-                **self._head,
+                **self._head_of(partition),
                 "Content-Type": "application/json",
                 "Cache-Control": "no-store",
                 **_log_headers(bounds, bounds.high_watermark),
@@ -142,7 +159,8 @@ class PartitionFetch:
         if not fetched.frames and asked.wait_s > 0:
             hold.nothing()
             with context.task_ends_with_connection(request):
-                woken = await context.unless_draining(partition.wait_records(start, wait_s=asked.wait_s))
+                async with context.while_exists(partition):
+                    woken = await context.unless_draining(partition.wait_records(start, wait_s=asked.wait_s))
             granted = hold.set_page_aside(asked.max_bytes)
             fetched = await partition.fetch(start, max_bytes=granted) if woken else fetched
         body = fetched.frames
@@ -168,8 +186,7 @@ class PartitionFetch:
     ) -> web.StreamResponse:
         """Records, translated."""
         context = self._context
-        topic = context.broker.topic(partition.topic)
-        reader = Reader(context, hold, topic, [partition], [str(start)], by_cursor=False)
+        reader = Reader(context, hold, partition.topic_id, [partition], [str(start)], by_cursor=False)
         with context.task_ends_with_connection(request):
             page = await read_page(context, reader, hold, asked, around=_AROUND_BYTES)
         bounds = reader.bounds[0] or partition.bounds()
@@ -196,7 +213,7 @@ class PartitionFetch:
     ) -> tuple[dict[str, str], bool]:
         """The head of a page, and whether its client has that page already."""
         headers = {
-            **self._head,
+            **self._head_of(partition),
             "Content-Type": str(media),
             "Log-From-Offset": str(start),
             **_log_headers(bounds, next_offset),
@@ -209,8 +226,7 @@ class PartitionFetch:
         return headers, _matches(request.headers.get("If-None-Match"), etag)
 
     def _etag(self, partition: Partition, start: int, next_offset: int, media: Media) -> str:
-        topic_id = self._context.broker.topic(partition.topic).topic_id
-        return f'"{topic_id:x}-{partition.number}-{start}-{next_offset}-{media.name.lower()}"'
+        return f'"{partition.topic_id:x}-{partition.number}-{start}-{next_offset}-{media.name.lower()}"'
 
     async def _stream(
         self, request: web.Request, partition: Partition, spec: str, asked: Asked
@@ -218,15 +234,18 @@ class PartitionFetch:
         context = self._context
         start = positions.resolve(spec, partition)
         bounds = partition.bounds()
-        topic = context.broker.topic(partition.topic)
         with context.hold_for(request) as hold:
             return await stream(
                 context,
                 request,
-                Reader(context, hold, topic, [partition], [str(start)], by_cursor=False),
+                Reader(context, hold, partition.topic_id, [partition], [str(start)], by_cursor=False),
                 hold,
                 asked.media,
-                headers={**self._head, "Log-From-Offset": str(start), **_log_headers(bounds, start)},
+                headers={
+                    **self._head_of(partition),
+                    "Log-From-Offset": str(start),
+                    **_log_headers(bounds, start),
+                },
                 max_records=asked.stream_records,
                 wait_s=asked.wait_s,
                 follow=asked.follow,

@@ -8,7 +8,6 @@ from typing import Final
 from aiohttp import web
 from floodmark.errors import InvalidRequest
 
-from node.broker import TopicInfo
 from node.http import cursor, positions
 from node.http.answers import Hold
 from node.http.context import HttpContext
@@ -18,6 +17,7 @@ from node.http.page import read_page, send
 from node.http.query import query_of, topic_name
 from node.http.reader import Reader
 from node.http.stream import stream
+from node.http.topic_id import TOPIC_ID, asked_id
 
 TOPIC_QUERY: Final = QUERY | {"cursor"}
 _AROUND_BYTES: Final = 64
@@ -35,11 +35,11 @@ class TopicFetch:
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Records of all partitions, each partition's in order."""
         context = self._context
-        topic = await context.topic(topic_name(request))
+        name = topic_name(request)
         query = query_of(request, TOPIC_QUERY)
         asked = Asked(query, context.settings, answer_media(accepted(request), _OFFERED))
         with context.hold_for(request) as hold:
-            reader = await self._reader(request, query, topic, hold)
+            reader = await self._reader(request, query, name, hold)
             if asked.is_stream:
                 return await stream(
                     context,
@@ -47,31 +47,34 @@ class TopicFetch:
                     reader,
                     hold,
                     asked.media,
-                    headers={"Vary": "Accept"},
+                    headers={"Vary": "Accept", TOPIC_ID: str(reader.topic_id)},
                     max_records=asked.stream_records,
                     wait_s=asked.wait_s,
                     follow=asked.follow,
                 )
             return await self._page(request, reader, asked, hold)
 
-    async def _reader(
-        self, request: web.Request, query: Mapping[str, str], topic: TopicInfo, hold: Hold
-    ) -> Reader:
+    async def _reader(self, request: web.Request, query: Mapping[str, str], name: str, hold: Hold) -> Reader:
+        context = self._context
         text = request.headers.get("Last-Event-ID") or query.get("cursor")
         if text is None:
-            specs = [positions.check(query.get("from", "earliest"))] * len(topic.partitions)
-            if positions.is_offset(specs[0]):
+            spec = positions.check(query.get("from", "earliest"))
+            if positions.is_offset(spec):
                 raise InvalidRequest(
                     "an offset belongs to one partition: read .../partitions/N/records?from=..."
                 )
+            limits = await context.topic_limits(name, asked_id(request, query))
+            specs = [spec] * limits.partitions
         else:
             if "from" in query and "cursor" in query:
                 raise InvalidRequest("a cursor says where to go on; leave out from")
-            offsets = cursor.decode(text, topic)
+            goes_on = cursor.decode(text)
+            limits = await context.topic_limits(name, asked_id(request, query, goes_on.topic_id))
+            offsets = goes_on.offsets_in(limits.partitions)
             specs = [str(offset) if offset >= 0 else "earliest" for offset in offsets]
-        numbers = [info.partition for info in topic.partitions]
-        partitions = [await self._context.partition(topic.name, number) for number in numbers]
-        return Reader(self._context, hold, topic, partitions, specs, by_cursor=True)
+        topic_id = limits.topic_id
+        partitions = [await context.partition(name, number, topic_id) for number in range(limits.partitions)]
+        return Reader(context, hold, topic_id, partitions, specs, by_cursor=True)
 
     async def _page(
         self, request: web.Request, reader: Reader, asked: Asked, hold: Hold
@@ -88,5 +91,6 @@ class TopicFetch:
             "Server": "floodmark",
             "Vary": "Accept",
             "Log-Cursor": goes_on,
+            TOPIC_ID: str(reader.topic_id),
         }
         return await send(request, headers, page.finish({"cursor": goes_on}), hold)

@@ -16,13 +16,14 @@ from typing import Final
 import aiohttp
 from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
-from floodmark.errors import FloodmarkError, OutcomeUnknown, Unavailable
+from floodmark.errors import FloodmarkError, OutcomeUnknown, Unavailable, UnknownTopic
 from multidict import CIMultiDict
 from yarl import URL
 
 from node.broker import Partition
 from node.http.body import check_length
 from node.http.context import HttpContext
+from node.http.topic_id import TOPIC_ID
 
 FORWARDED: Final = "Floodmark-Forwarded"
 LEADER: Final = "Floodmark-Leader"
@@ -40,6 +41,10 @@ _NOT_PASSED_BACK: Final = frozenset(
 )
 _RETRY_S: Final = 0.05
 _SMALL_BYTES: Final = 64 << 10
+_READY_S: Final = 1.0
+"""How long a request that was passed on waits for a new leader to be ready."""
+_LEADER_TELLS_S: Final = 2.0
+"""How long a stream's leader has to say that the topic is deleted before the connection is broken off."""
 _NO_BODY: Final = ("GET", "HEAD", "DELETE")
 
 
@@ -86,25 +91,52 @@ def base_url(context: HttpContext, node: str) -> str:
 
 async def to_partition_leader(
     context: HttpContext, request: web.Request, partition: Partition, rest: str, *, timeout_s: float
-) -> web.StreamResponse | None:
+) -> web.StreamResponse | Partition:
     """Serve ``request`` from the partition's leader; waits for one to be elected within ``timeout_s``.
 
-    None when this node has become the leader meanwhile: then the caller serves it.
+    When this node has become the leader meanwhile, the partition, which the caller then serves. The request
+    belongs to its topic from here on. Raises ``TopicDeleted`` as soon as this node knows.
     """
     what = f"{partition.topic}/{partition.number}"
     if is_forwarded(request):
+        if partition.leader == context.broker.node_id:  # Elected this moment, and not ready yet.
+            await partition.wait_leader(deadline_s=min(timeout_s, _READY_S))
+            partition = context.current(partition)
+            if partition.leads_here:
+                return partition
         raise not_here(partition.leader, what)
     deadline = time.monotonic() + timeout_s
     path = f"/v1/topics/{partition.topic}/partitions/{partition.number}/{rest}"
     while (left := deadline - time.monotonic()) > 0:
-        leader = await partition.wait_leader(deadline_s=left)
-        if partition.leads_here:
-            return None
-        if leader != context.broker.node_id:  # else: elected this moment, and not ready yet
-            answer = await _attempt(context, request, leader, path, partition.doubt_leader, timeout_s=left)
-            if answer is not None:
-                return answer
-        await asyncio.sleep(_RETRY_S)
+        async with context.while_exists(partition):
+            partition = context.current(partition)
+            leader = await partition.wait_leader(deadline_s=left)
+            partition = context.current(partition)
+            if partition.leads_here:
+                return partition
+            answer = None
+            if leader != context.broker.node_id:  # else: elected this moment, and not ready yet
+                answer = await _attempt(
+                    context,
+                    request,
+                    leader,
+                    path,
+                    partition.doubt_leader,
+                    timeout_s=left,
+                    topic_id=partition.topic_id,
+                )
+            if answer is None:
+                await asyncio.sleep(_RETRY_S)
+                continue
+        try:
+            if answer.status == UnknownTopic.status:
+                error = await context.not_found_there(partition)
+                if error is not None:
+                    raise error
+            async with context.while_exists(partition, grace_s=_LEADER_TELLS_S):
+                return await _pass_back(context, request, answer, leader)
+        finally:
+            answer.release()
     raise Unavailable(f"no leader of {what} answered in time", leader=partition.leader)
 
 
@@ -123,7 +155,10 @@ async def to_metadata_leader(
             doubt = context.broker.doubt_metadata_leader
             answer = await _attempt(context, request, leader, path, doubt, timeout_s=left)
             if answer is not None:
-                return answer
+                try:
+                    return await _pass_back(context, request, answer, leader)
+                finally:
+                    answer.release()
         await asyncio.sleep(_RETRY_S)
     raise Unavailable("no leader of the metadata answered in time")
 
@@ -136,7 +171,8 @@ async def _attempt(
     doubt: Callable[[str], None],
     *,
     timeout_s: float,
-) -> web.StreamResponse | None:
+    topic_id: int | None = None,
+) -> aiohttp.ClientResponse | None:
     """The leader's answer, or None to try again: nothing was sent, or it refused and no body is gone.
 
     ``doubt`` is told of a node that does not serve: whoever took it for the leader may rely on it asleep.
@@ -145,6 +181,8 @@ async def _attempt(
     query = request.rel_url.raw_query_string
     url = URL(f"{base}{path}?{query}" if query else base + path, encoded=True)
     headers = _passed_on(request)
+    if topic_id is not None:
+        headers[TOPIC_ID] = str(topic_id)
     has_body = request.can_read_body
     cap = context.settings.body_bytes_max
     if request.content_length is not None:
@@ -172,12 +210,7 @@ async def _attempt(
         if not has_body:
             answer.release()
             return None
-    try:
-        return await _pass_back(context, request, answer, leader, base)
-    except aiohttp.ClientError as error:
-        raise ConnectionResetError(f"node {leader} broke off its answer") from error
-    finally:
-        answer.release()
+    return answer
 
 
 def _lost(request: web.Request, leader: str, *, started: bool) -> FloodmarkError:
@@ -200,11 +233,20 @@ def _passed_on(request: web.Request) -> CIMultiDict[str]:
 
 
 async def _pass_back(
-    context: HttpContext, request: web.Request, answer: aiohttp.ClientResponse, leader: str, base: str
+    context: HttpContext, request: web.Request, answer: aiohttp.ClientResponse, leader: str
+) -> web.StreamResponse:
+    try:
+        return await _relay(context, request, answer, leader)
+    except aiohttp.ClientError as error:
+        raise ConnectionResetError(f"node {leader} broke off its answer") from error
+
+
+async def _relay(
+    context: HttpContext, request: web.Request, answer: aiohttp.ClientResponse, leader: str
 ) -> web.StreamResponse:
     headers = {name: value for name, value in answer.headers.items() if name.lower() not in _NOT_PASSED_BACK}
     headers[LEADER] = leader
-    headers[LEADER_URL] = base
+    headers[LEADER_URL] = str(answer.url.origin())
     length = answer.content_length
     # The length of what HEAD or a 304 leaves out is told all the same.
     has_body = request.method != "HEAD" and answer.status != 304

@@ -20,6 +20,8 @@ def document(settings: HttpLimits) -> dict[str, Any]:
     topic = _path("topic", {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,249}$"})
     partition = _path("partition", {"type": "integer", "minimum": 0, "maximum": 999})
     timeout = _query("timeout", _TIMEOUT)
+    topic_id = {"type": "integer", "minimum": 0}
+    pinned = [_header("Floodmark-Topic-Id", topic_id), _query("topic_id", topic_id)]
     acks = _query("acks", {"type": "string", "enum": ["quorum", "leader", "none"]})
     read = [
         _query("from", _FROM),
@@ -28,6 +30,7 @@ def document(settings: HttpLimits) -> dict[str, Any]:
         _query("wait", _DURATION),
         _query("follow", {"type": "boolean", "description": "Only in streaming forms (Accept)"}),
         _header("Last-Event-ID", _TEXT),
+        *pinned,
     ]
     producer = [
         _header("Producer-Id", _TEXT),
@@ -58,29 +61,33 @@ def document(settings: HttpLimits) -> dict[str, Any]:
             "/v1/nodes": {"get": _operation("The nodes")},
             "/v1/topics": {"get": _operation("Topics in order of name", listing)},
             "/v1/topics/{topic}": {
-                "get": _operation("Describe a topic", [topic]),
-                "put": _operation("Make a topic", [topic, timeout], body=_topic_body(), status="201"),
-                "patch": _operation("Change its configuration", [topic, timeout], body=_changes_body()),
-                "delete": _operation("Delete it and its data", [topic, timeout], status="204"),
+                "get": _operation("Describe a topic", [topic, *pinned]),
+                "put": _operation(
+                    "Make a topic", [topic, timeout, *pinned], body=_topic_body(), status="201"
+                ),
+                "patch": _operation(
+                    "Change its configuration", [topic, timeout, *pinned], body=_changes_body()
+                ),
+                "delete": _operation("Delete it and its data", [topic, timeout, *pinned], status="204"),
             },
             topic_records: {
                 "get": _operation(
                     "Read all partitions", [topic, _query("cursor", _TEXT), *read], answer=shown
                 ),
                 "post": _operation(
-                    "Produce, routed by key", [topic, acks, timeout, key], body=records, mixed=True
+                    "Produce, routed by key", [topic, acks, timeout, key, *pinned], body=records, mixed=True
                 ),
             },
             partition_records: {
                 "get": _operation("Read a partition", [topic, partition, *read], answer=ANSWERS),
                 "post": _operation(
                     "Produce one atomic batch",
-                    [topic, partition, acks, timeout, *producer, key],
+                    [topic, partition, acks, timeout, *producer, key, *pinned],
                     body=records,
                 ),
             },
             "/v1/topics/{topic}/partitions/{partition}/tail": {
-                "get": _operation("The partition's bounds, confirmed", [topic, partition, timeout])
+                "get": _operation("The partition's bounds, confirmed", [topic, partition, timeout, *pinned])
             },
         },
     }

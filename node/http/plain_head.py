@@ -24,6 +24,7 @@ _REQUEST = re.compile(
 )
 _HEADER = re.compile(rb"([A-Za-z-]{1,40}):[ \t]*([!-~](?:[ -~]*[!-~])?)[ \t]*")
 _LENGTH = re.compile(rb"[0-9]{1,8}")
+_TOPIC_ID_FORM = re.compile(rb"[0-9]{1,18}")
 _OF_PROXIES: Final = frozenset(
     {
         b"forwarded",
@@ -39,7 +40,8 @@ _OF_PROXIES: Final = frozenset(
 """What load balancers add, and nodes have no use for."""
 _IGNORED: Final = _OF_PROXIES | {b"host", b"accept", b"accept-encoding", b"user-agent"}
 _FORWARDED: Final = b"floodmark-forwarded"
-_TAKEN: Final = _IGNORED | {b"content-length", b"content-type", b"connection", _FORWARDED}
+_TOPIC_ID: Final = b"floodmark-topic-id"
+_TAKEN: Final = _IGNORED | {b"content-length", b"content-type", b"connection", _FORWARDED, _TOPIC_ID}
 
 
 class PlainHead(NamedTuple):
@@ -53,6 +55,7 @@ class PlainHead(NamedTuple):
     timeout: str | None
     content_length: int
     forwarded: bool
+    topic_id: int | None
 
 
 class PlainHeads:
@@ -94,6 +97,9 @@ def _parsed(text: bytes, knows_host: Callable[[str], bool]) -> PlainHead | None:
     query = _query((asked[4] or b"").decode())
     if query is None:
         return None
+    topic_id = headers.get(_TOPIC_ID)
+    if topic_id is not None and _TOPIC_ID_FORM.fullmatch(topic_id) is None:
+        return None
     kind = headers.get(b"content-type")
     try:
         media = body_media(None if kind is None else kind.decode())
@@ -103,7 +109,15 @@ def _parsed(text: bytes, knows_host: Callable[[str], bool]) -> PlainHead | None:
         return None
     path, topic, partition = asked[1].decode(), asked[2].decode(), int(asked[3])
     return PlainHead(
-        path, topic, partition, media, acks, query.get("timeout"), int(length), _FORWARDED in headers
+        path,
+        topic,
+        partition,
+        media,
+        acks,
+        query.get("timeout"),
+        int(length),
+        _FORWARDED in headers,
+        None if topic_id is None else int(topic_id),
     )
 
 

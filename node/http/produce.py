@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, TypedDict
 from aiohttp import web
 from floodmark import batch as codec
 from floodmark.batch import BatchHeader
-from floodmark.errors import InvalidRequest, SequenceReused
+from floodmark.errors import InvalidRequest, OutcomeUnknown, SequenceReused, Unavailable
 from floodmark.record import Record
 
 from node.broker import Acks, Appended, Partition
@@ -20,8 +20,9 @@ from node.http.forward import LEADER, to_partition_leader
 from node.http.media import Media, body_media
 from node.http.query import OFFSET_MAX, acks_of, duration_s, number, partition_number, query_of, topic_name
 from node.http.records_in import Reading, RecordHead, read_records
+from node.http.topic_id import TOPIC_ID, TOPIC_ID_QUERY, asked_id
 
-QUERY: Final = frozenset({"acks", "timeout"})
+QUERY: Final = frozenset({"acks", "timeout", TOPIC_ID_QUERY})
 PRODUCER_HEADERS: Final = ("Producer-Id", "Producer-Epoch", "Producer-Seq")
 _EPOCH_MAX: Final = (1 << 32) - 1
 
@@ -56,20 +57,25 @@ class PartitionProduce:
     async def post(self, request: web.Request) -> web.StreamResponse:
         """Store the body's records, all or none, in their order."""
         context = self._context
-        topic = topic_name(request)
-        partition = await context.partition(topic, partition_number(request))
+        topic, number = topic_name(request), partition_number(request)
         query = query_of(request, QUERY)
+        partition = await context.partition(topic, number, asked_id(request, query))
         timeout_s = timeout_of(query.get("timeout"), context)
         media = body_media(request.headers.get("Content-Type"))
         wanted = Wanted(request, media, acks_of(query), timeout_s, expected_offset(request))
         if not partition.leads_here:
             answer = await to_partition_leader(context, request, partition, "records", timeout_s=timeout_s)
-            if answer is not None:
+            if isinstance(answer, web.StreamResponse):
                 return answer
+            partition = answer
         with ExitStack() as held:
             body = await read_body(request, context, held)
-            appended = await self.store(partition, wanted, body)
-        return web.Response(body=document(partition.number, appended), headers=self._head)
+            try:
+                appended = await self.store(partition, wanted, body)
+            except (Unavailable, OutcomeUnknown) as error:
+                raise context.reason(error, partition) from error
+        headers = {**self._head, TOPIC_ID: str(partition.topic_id)}
+        return web.Response(body=document(partition.number, appended), headers=headers)
 
     def store(self, partition: Partition, wanted: Wanted, body: bytes) -> Awaitable[Appended]:
         """Begin to store the records of ``body``, which this node leads the partition of.

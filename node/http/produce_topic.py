@@ -29,6 +29,7 @@ from node.http.produce import PRODUCER_HEADERS, QUERY, Wanted, is_plain, timeout
 from node.http.query import acks_of, query_of, topic_name
 from node.http.reach import Sending, Small, append
 from node.http.records_in import Incoming, Reading, read_records
+from node.http.topic_id import TOPIC_ID, asked_id
 
 _HEAD: Final = {"Content-Type": "application/json", "Server": "floodmark"}
 _OF_ONE_PARTITION: Final = (*PRODUCER_HEADERS, "If-Offset")
@@ -56,8 +57,8 @@ class TopicProduce:
         for header in _OF_ONE_PARTITION:
             if header in request.headers:
                 raise _needs_partition(header, name)
-        limits = await context.topic_limits(name)
         query = query_of(request, QUERY)
+        limits = await context.topic_limits(name, asked_id(request, query))
         timeout_s = timeout_of(query.get("timeout"), context)
         media = body_media(request.headers.get("Content-Type"))
         wanted = Wanted(request, media, acks_of(query), timeout_s)
@@ -67,8 +68,8 @@ class TopicProduce:
                 places, sendings = self._untouched(name, body, wanted, limits)
             else:
                 places, sendings = self._shared_out(body, wanted, limits)
-            outcomes = await self._send(name, sendings)
-        return _answer(context, places, outcomes)
+            outcomes = await self._send(name, limits.topic_id, sendings)
+        return _answer(context, places, outcomes, {**_HEAD, TOPIC_ID: str(limits.topic_id)})
 
     def _untouched(
         self, name: str, body: bytes, wanted: Wanted, limits: TopicLimits
@@ -110,9 +111,9 @@ class TopicProduce:
                 places.append(keyless)
         return places
 
-    async def _send(self, topic: str, sendings: Sendings) -> dict[int, Outcome]:
+    async def _send(self, topic: str, topic_id: int, sendings: Sendings) -> dict[int, Outcome]:
         context = self._context
-        partitions = {number: await context.partition(topic, number) for number in sendings}
+        partitions = {number: await context.partition(topic, number, topic_id) for number in sendings}
         if len(sendings) == 1:
             ((number, sending),) = sendings.items()
             return {number: await _outcome(context, partitions[number], sending)}
@@ -141,10 +142,12 @@ async def _outcome(context: HttpContext, partition: Partition, sending: Sending 
         return error
 
 
-def _answer(context: HttpContext, places: list[int], outcomes: dict[int, Outcome]) -> web.Response:
+def _answer(
+    context: HttpContext, places: list[int], outcomes: dict[int, Outcome], headers: dict[str, str]
+) -> web.Response:
     failed = [outcome for outcome in outcomes.values() if isinstance(outcome, FloodmarkError)]
     if not failed:
-        return web.Response(body=_all_stored(places, outcomes), headers=_HEAD)
+        return web.Response(body=_all_stored(places, outcomes), headers=headers)
     request_id = context.next_request_id()
     reports = {
         number: problems.document(outcome, request_id)
@@ -161,7 +164,8 @@ def _answer(context: HttpContext, places: list[int], outcomes: dict[int, Outcome
             records.append({"partition": number, "offset": _offset(outcome, taken[number])})
             taken[number] += 1
     if len(failed) < len(outcomes):
-        return web.Response(status=207, body=_ENCODER.encode({"records": records}) + b"\n", headers=_HEAD)
+        body = _ENCODER.encode({"records": records}) + b"\n"
+        return web.Response(status=207, body=body, headers=headers)
     # None is known to be stored. If one may be, that is what counts: it must not be called "not stored".
     unknown = [error for error in failed if isinstance(error, OutcomeUnknown)]
     first = (unknown or failed)[0]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import io
 import time
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import aiohttp
 import msgspec
@@ -18,6 +18,7 @@ from floodmark.errors import (
     FloodmarkError,
     OutcomeUnknown,
     Unavailable,
+    UnknownTopic,
 )
 from floodmark.record import Record
 
@@ -27,7 +28,9 @@ from node.http.answers import Hold
 from node.http.context import HttpContext
 from node.http.forward import FORWARDED, base_url
 from node.http.media import Media
+from node.http.topic_id import TOPIC_ID
 
+T = TypeVar("T")
 _RETRY_S: Final = 0.05
 _WHOLE_BYTES: Final = 256 << 10
 _STANDARD: Final = frozenset({"type", "title", "status", "detail", "code", "retriable", "request_id"})
@@ -80,10 +83,31 @@ async def append(
 ) -> tuple[Appended, str]:
     """Append where the partition's leader is, waiting for one to be elected. Raises as ``produce`` does.
 
-    Returns who that was, too.
+    Returns who that was, too. Raises ``TopicDeleted`` as soon as this node knows, as all here do.
     """
+    return await _while_exists(context, partition, lambda: _append(context, partition, sending))
+
+
+async def _while_exists(
+    context: HttpContext, partition: Partition, ask: Callable[[], Coroutine[Any, Any, T]]
+) -> T:
+    try:
+        async with context.while_exists(partition):
+            return await ask()
+    except (Unavailable, OutcomeUnknown) as error:
+        raise context.reason(error, partition) from error
+    except UnknownTopic as error:
+        if context.gone(partition) is not None:
+            raise
+        raise await context.not_found_there(partition) or error from error
+
+
+async def _append(
+    context: HttpContext, partition: Partition, sending: Sending | Small
+) -> tuple[Appended, str]:
     deadline = time.monotonic() + sending.timeout_s
     while (left := deadline - time.monotonic()) > 0:
+        partition = context.current(partition)
         try:
             if partition.leads_here:
                 return await sending.store(partition, left), context.broker.node_id
@@ -102,6 +126,15 @@ async def read(context: HttpContext, partition: Partition, spec: str, *, max_byt
 
     The frames are in ``hold`` then, or ``TooManyRequests`` is raised.
     """
+    return await _while_exists(
+        context, partition, lambda: _read(context, partition, spec, max_bytes=max_bytes, hold=hold)
+    )
+
+
+async def _read(
+    context: HttpContext, partition: Partition, spec: str, *, max_bytes: int, hold: Hold
+) -> Found:
+    partition = context.current(partition)
     if partition.leads_here:
         start = positions.resolve(spec, partition)
         found = Found(start, await partition.fetch(start, max_bytes=max_bytes))
@@ -124,6 +157,11 @@ async def read(context: HttpContext, partition: Partition, spec: str, *, max_byt
 
 async def resolve(context: HttpContext, partition: Partition, spec: str) -> int:
     """The offset that the position ``spec`` means at the partition's leader now. Raises as ``fetch`` does."""
+    return await _while_exists(context, partition, lambda: _resolve(context, partition, spec))
+
+
+async def _resolve(context: HttpContext, partition: Partition, spec: str) -> int:
+    partition = context.current(partition)
     if partition.leads_here:
         return positions.resolve(spec, partition)
     leader = await _leader(context, partition, 1.0)
@@ -137,6 +175,11 @@ async def wait(context: HttpContext, partition: Partition, spec: str, *, wait_s:
 
     Only heads travel between nodes, so that nobody holds records for one who may not have room for them.
     """
+    return await _while_exists(context, partition, lambda: _wait(context, partition, spec, wait_s=wait_s))
+
+
+async def _wait(context: HttpContext, partition: Partition, spec: str, *, wait_s: float) -> bool:
+    partition = context.current(partition)
     if partition.leads_here:
         return await partition.wait_records(positions.resolve(spec, partition), wait_s=wait_s)
     leader = await _leader(context, partition, max(wait_s, 1.0))
@@ -165,7 +208,7 @@ async def _asked(
 ) -> AsyncIterator[aiohttp.ClientResponse]:
     """A leader's answer about its records, of which the body is still to be read."""
     url = f"{base_url(context, leader)}/v1/topics/{partition.topic}/partitions/{partition.number}/records"
-    headers = {"Accept": Media.BATCH, FORWARDED: "1"}
+    headers = {"Accept": Media.BATCH, FORWARDED: "1", TOPIC_ID: str(partition.topic_id)}
     try:
         async with (
             asyncio.timeout(wait_s + context.settings.forward_grace_s),
@@ -176,6 +219,8 @@ async def _asked(
             if answer.status != 200:
                 if answer.status == Unavailable.status:
                     partition.doubt_leader(leader)
+                if answer.status == UnknownTopic.status:  # Also for HEAD, whose answer has no body.
+                    raise UnknownTopic(f"node {leader} knows no such topic {partition.topic}")
                 raise error_of(answer.status, await answer.read())
             yield answer
     except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
@@ -187,7 +232,7 @@ async def _append_there(
 ) -> Appended:
     url = f"{base_url(context, leader)}/v1/topics/{partition.topic}/partitions/{partition.number}/records"
     query = {"acks": str(sending.acks), "timeout": f"{max(1, int(left * 1000))}ms"}
-    headers = {"Content-Type": str(Media.BATCH), FORWARDED: "1"}
+    headers = {"Content-Type": str(Media.BATCH), FORWARDED: "1", TOPIC_ID: str(partition.topic_id)}
     try:
         async with (
             asyncio.timeout(left + context.settings.forward_grace_s),

@@ -16,7 +16,7 @@ from typing import Final
 
 from floodmark.errors import FloodmarkError, OffsetBelowStart, TooManyRequests, Unavailable
 
-from node.broker import Bounds, Partition, TopicInfo
+from node.broker import Bounds, Partition
 from node.http import cursor, reach
 from node.http.answers import Hold
 from node.http.context import HttpContext
@@ -41,7 +41,7 @@ class Reader:
         self,
         context: HttpContext,
         hold: Hold,
-        topic: TopicInfo,
+        topic_id: int,
         partitions: Sequence[Partition],
         specs: Sequence[str],
         *,
@@ -49,7 +49,7 @@ class Reader:
     ) -> None:
         self._context = context
         self._hold = hold
-        self.topic_id = topic.topic_id
+        self.topic_id = topic_id
         self.by_cursor = by_cursor
         """Whether its reader goes on by cursor (all partitions) or by offset (one)."""
         self.partitions = partitions
@@ -186,8 +186,7 @@ class Reader:
     async def wait(self, wait_s: float) -> bool:
         """Until some partition may have something new; False when the time is up. Holds nothing meanwhile."""
         if len(self.partitions) == 1 and self.partitions[0].leads_here:
-            partition = self.partitions[0]
-            return await partition.wait_records(int(self._specs[0]), wait_s=wait_s)
+            return await reach.wait(self._context, self.partitions[0], self._specs[0], wait_s=wait_s)
         deadline = time.monotonic() + wait_s
         indexes = range(len(self.partitions))[:_WAITS_MAX]
         pending = {asyncio.create_task(self._wait_one(index, wait_s)) for index in indexes}

@@ -103,6 +103,15 @@ def stream_item(media: Media, encoded: bytes, position: str) -> bytes:
     return encoded + b"\n"
 
 
+def stream_failure(media: Media, problem: dict[str, Any]) -> bytes:
+    """The last item of a stream that ends with a problem: an event of its own, or ``{"error": problem}``."""
+    if media is Media.EVENTS:
+        return b"event: error\ndata: " + _JSON.encode(problem) + b"\n\n"
+    if media is Media.MSGPACK:
+        return stream_item(media, _MSGPACK.encode({"error": problem}), "")
+    return stream_item(media, _JSON.encode({"error": problem}), "")
+
+
 def stream_encoder(media: Media) -> RecordEncoder:
     """How a stream of this media type encodes a record."""
     return msgpack_record if media is Media.MSGPACK else json_line

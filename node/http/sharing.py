@@ -16,7 +16,7 @@ from floodmark.batch import BatchHeader
 from floodmark.errors import FloodmarkError, OutcomeUnknown, TooLarge, Unavailable
 from floodmark.record import Record
 
-from node.broker import Acks, Appended
+from node.broker import Acks, Appended, Partition
 from node.coalescer import Coalescer, Ending
 from node.http.context import HttpContext
 from node.http.reach import Sending, append
@@ -38,27 +38,28 @@ class Sharing:
 
     def __init__(self, context: HttpContext) -> None:
         self._context = context
-        self._ways: dict[tuple[str, int], _Way] = {}
+        self._ways: dict[tuple[int, int], _Way] = {}
+        """By topic id and partition: what is sent to a topic goes to no other that has its name later."""
 
-    def produce(
-        self, topic: str, partition: int, records: Sequence[Record], size: int
-    ) -> Awaitable[Elsewhere]:
+    def produce(self, partition: Partition, records: Sequence[Record], size: int) -> Awaitable[Elsewhere]:
         """Store ``records`` (``size`` bytes) as ``reach.append`` does, with the default timeout."""
-        way = self._ways.get((topic, partition))
+        key = partition.topic_id, partition.number
+        way = self._ways.get(key)
         if way is None:
             if len(self._ways) >= _KNOWN_MAX:
                 self._ways.clear()  # Batches on their way keep theirs.
-            way = self._ways[topic, partition] = _Way(self._context, topic, partition)
+            way = self._ways[key] = _Way(self._context, partition)
         return way.produce(records, size)
 
 
 class _Way:
     """To one partition's leader."""
 
-    def __init__(self, context: HttpContext, topic: str, number: int) -> None:
+    def __init__(self, context: HttpContext, partition: Partition) -> None:
         self._context = context
-        self._topic = topic
-        self._number = number
+        self._topic = partition.topic
+        self._topic_id = partition.topic_id
+        self._number = partition.number
         self._coalescer = Coalescer(self._begin)
         self._last = Elsewhere(Appended(-1, -1, -1), "")
         self._travelling: set[asyncio.Task[Elsewhere | FloodmarkError]] = set()
@@ -93,7 +94,7 @@ class _Way:
         context = self._context
         sending = Sending(batch, header, Acks.QUORUM, context.settings.produce_timeout_s)
         try:
-            partition = context.broker.partition(self._topic, self._number)
+            partition = await context.partition(self._topic, self._number, self._topic_id)
             return Elsewhere(*await append(context, partition, sending))
         except TooLarge as error:
             # Each of its records was small enough by what this node knows, which is about to change.

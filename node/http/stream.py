@@ -12,15 +12,16 @@ from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import web
-from floodmark.errors import FloodmarkError, TooManyRequests, Unavailable
+from floodmark.errors import FloodmarkError, TooManyRequests, TopicDeleted, Unavailable
 
 from node.http import cursor, problems, timestamps
 from node.http.answers import Hold
 from node.http.context import HttpContext
+from node.http.event_id import EventId
 from node.http.media import Media
 from node.http.page import PIECE_BYTES
 from node.http.reader import Reader
-from node.http.records_out import Slice, stream_encoder, stream_item
+from node.http.records_out import Slice, stream_encoder, stream_failure, stream_item
 
 _COMMENT: Final = b": keep-alive\n\n"
 _PAUSE_S: Final = 0.05
@@ -58,9 +59,11 @@ async def stream(
         try:
             await pump.run(first, max_records)
         except FloodmarkError as error:
-            if media is not Media.EVENTS:
+            if media is not Media.EVENTS and not isinstance(error, TopicDeleted):
                 raise
             await emitter.fail(error)
+            if not follow:
+                raise  # It has an end, which it has not come to: that is to be seen.
         await emitter.answer.write_eof()
     return emitter.answer
 
@@ -164,7 +167,7 @@ class _Emitter:
             encoded = self._encode(part.partition, offset, append_time, record)
             offset += 1
             self.reader.move(part.partition, offset)
-            items.append(stream_item(self._media, encoded, self._position(offset)))
+            items.append(stream_item(self._media, encoded, self._position(part.partition, offset)))
             size += len(items[-1])
             if size >= PIECE_BYTES:
                 await self._write(b"".join(items))
@@ -190,12 +193,12 @@ class _Emitter:
             late.cancel()
             self._hold.less(len(piece))
 
-    def _position(self, next_offset: int) -> str:
+    def _position(self, partition: int, next_offset: int) -> str:
         if self._media is not Media.EVENTS:
             return ""
         if self.reader.by_cursor:
             return cursor.encode(self.reader.topic_id, self.reader.offsets)
-        return str(next_offset)
+        return str(EventId(self.reader.topic_id, partition, next_offset))
 
     async def keep_alive(self) -> None:
         """Show proxies that the stream lives. Only events have a form for that."""
@@ -203,7 +206,9 @@ class _Emitter:
             await self.answer.write(_COMMENT)
 
     async def fail(self, error: FloodmarkError) -> None:
-        """Tell an event stream's reader what went wrong; it will connect again and go on at its last id."""
-        body = problems.respond(error, self._context.next_request_id()).body
-        assert isinstance(body, bytes)
-        await self.answer.write(b"event: error\ndata: " + body.rstrip() + b"\n\n")
+        """Tell the reader of the stream, as its last item, what went wrong.
+
+        An event stream's reader will connect again and go on at its last id.
+        """
+        problem = problems.document(error, self._context.next_request_id())
+        await self.answer.write(stream_failure(self._media, problem))

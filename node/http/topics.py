@@ -18,8 +18,10 @@ from node.http.forward import FORWARDED, to_metadata_leader
 from node.http.json_guard import check_text
 from node.http.produce import timeout_of
 from node.http.query import OFFSET_MAX, capped, query_of, topic_name
+from node.http.topic_id import TOPIC_ID, TOPIC_ID_QUERY, asked_id
 
-_QUERY: Final = frozenset({"timeout"})
+_QUERY: Final = frozenset({"timeout", TOPIC_ID_QUERY})
+_DESCRIBE_QUERY: Final = frozenset({TOPIC_ID_QUERY})
 _LIST_QUERY: Final = frozenset({"prefix", "after", "limit"})
 _DESCRIBE_S: Final = 1.0
 _PAGE: Final = 100
@@ -79,6 +81,7 @@ class Topics:
         if answer is not None:
             return answer
         body = await self._body(request)
+        await self._check_id(request)
         wanted = _decode(_WANTED, body or b"{}")
         given = wanted.config.given()
         existing = self._existing(name)
@@ -100,16 +103,16 @@ class Topics:
             config=TopicConfig(**{**config, **given}),
             timeout_s=timeout_s,
         )
-        headers = {**_JSON, "Location": f"/v1/topics/{name}"}
+        headers = {**_head(topic), "Location": f"/v1/topics/{name}"}
         return web.Response(status=201 if created else 200, body=_document(topic), headers=headers)
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """The topic, each partition as its leader sees it; another node that asks gets this one's view."""
-        topic = await self._context.topic(topic_name(request))
-        query_of(request, frozenset())
+        name = topic_name(request)
+        topic = await self._context.topic(name, asked_id(request, query_of(request, _DESCRIBE_QUERY)))
         if FORWARDED not in request.headers:
             topic = await self._context.broker.describe_topic(topic.name, timeout_s=_DESCRIBE_S)
-        return web.Response(body=_document(topic), headers=_JSON)
+        return web.Response(body=_document(topic), headers=_head(topic))
 
     async def patch(self, request: web.Request) -> web.StreamResponse:
         """Change some of the configuration; null takes a limit away."""
@@ -118,8 +121,9 @@ class Topics:
         if answer is not None:
             return answer
         changes = _decode(_CHANGES, await self._body(request)).config.given()
+        await self._check_id(request)
         topic = await self._context.broker.alter_topic(name, changes, timeout_s=timeout_s)
-        return web.Response(body=_document(topic), headers=_JSON)
+        return web.Response(body=_document(topic), headers=_head(topic))
 
     async def delete(self, request: web.Request) -> web.StreamResponse:
         """Remove the topic and its data everywhere."""
@@ -127,6 +131,7 @@ class Topics:
         timeout_s, answer = await self._begin(request, f"/v1/topics/{name}")
         if answer is not None:
             return answer
+        await self._check_id(request)
         await self._context.broker.delete_topic(name, timeout_s=timeout_s)
         return web.Response(status=204, headers={"Server": "floodmark"})
 
@@ -149,6 +154,12 @@ class Topics:
         if self._context.broker.metadata_leads_here:
             return timeout_s, None
         return timeout_s, await to_metadata_leader(self._context, request, path, timeout_s=timeout_s)
+
+    async def _check_id(self, request: web.Request) -> None:
+        """A change that names a topic's id is made to that topic only. Nothing is awaited behind this."""
+        asked = asked_id(request, query_of(request, _QUERY))
+        if asked is not None:
+            await self._context.topic_limits(topic_name(request), asked)
 
     async def _body(self, request: web.Request) -> bytes:
         with ExitStack() as held:
@@ -180,6 +191,10 @@ def _config(config: TopicConfig) -> dict[str, Any]:
         "max_record_bytes": config.max_record_bytes,
         "segment_bytes": config.segment_bytes,
     }
+
+
+def _head(topic: TopicInfo) -> dict[str, str]:
+    return {**_JSON, TOPIC_ID: str(topic.topic_id)}
 
 
 def _members(topic: TopicInfo) -> dict[str, Any]:

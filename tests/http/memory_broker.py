@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from floodmark import batch as codec
@@ -44,6 +44,7 @@ from node.broker import (
     TopicLimits,
 )
 from node.budget import ByteBudget, Held
+from node.deletions import Deletions
 from node.slices import offset_reaching
 
 
@@ -69,16 +70,17 @@ class MemoryLog:
         """Whether something changed in time."""
         self.waiters += 1
         try:
-            await asyncio.wait_for(self.changed.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self.changed.wait()
         except TimeoutError:
             return False
         finally:
             self.waiters -= 1
         return True
 
-    async def awaited(self) -> None:
-        """Return once somebody waits."""
-        while not self.waiters:  # noqa: ASYNC110  -- an event would only say that somebody did once
+    async def awaited(self, by: int = 1) -> None:
+        """Return once somebody waits, or so many do."""
+        while self.waiters < by:  # noqa: ASYNC110  -- an event would only say that somebody did once
             await asyncio.sleep(0)
 
     def move(self, leader: str | None) -> None:
@@ -101,14 +103,16 @@ class MemoryCluster:
         self.logs: dict[tuple[str, int], MemoryLog] = {}
         self.metadata_leader = "n1"
         self.doubted: list[str] = []
+        self.last_topic_id = 0
         self.brokers = {node: MemoryBroker(self, node, budget_bytes) for node in self.urls}
 
 
 class MemoryPartition:
     """See ``node.broker.Partition``."""
 
-    def __init__(self, node_id: str, topic: str, number: int, log: MemoryLog) -> None:
-        self.topic = topic
+    def __init__(self, node_id: str, topic: TopicInfo, number: int, log: MemoryLog) -> None:
+        self.topic = topic.name
+        self.topic_id = topic.topic_id
         self.number = number
         self._node_id = node_id
         self._log = log
@@ -251,6 +255,7 @@ class MemoryBroker:
         self.node_id = node_id
         self.healthy = Health(ready=True)
         self.budget = ByteBudget(budget_bytes, "this node")
+        self.deletions = Deletions(self._id_of)
         self._cluster = cluster
 
     def topic(self, name: str) -> TopicInfo:
@@ -262,7 +267,7 @@ class MemoryBroker:
 
     def topic_limits(self, name: str) -> TopicLimits:
         topic = self.topic(name)
-        return TopicLimits(len(topic.partitions), topic.config.max_record_bytes)
+        return TopicLimits(len(topic.partitions), topic.config.max_record_bytes, topic.topic_id)
 
     async def describe_topic(self, name: str, *, timeout_s: float) -> TopicInfo:
         return self.topic(name)
@@ -272,11 +277,18 @@ class MemoryBroker:
         return [self._cluster.topics[name] for name in names[:limit]]
 
     def partition(self, topic: str, number: int) -> MemoryPartition:
-        self.topic(topic)
+        known = self.topic(topic)
         log = self._cluster.logs.get((topic, number))
         if log is None:
             raise UnknownPartition(f"{topic} has no partition {number}", topic=topic)
-        return MemoryPartition(self.node_id, topic, number, log)
+        return MemoryPartition(self.node_id, known, number, log)
+
+    def when_deleted(self, topic: str, topic_id: int, tell: Callable[[], None]) -> Callable[[], None]:
+        return self.deletions.watch(topic, topic_id, tell)
+
+    def _id_of(self, name: str) -> int | None:
+        topic = self._cluster.topics.get(name)
+        return None if topic is None else topic.topic_id
 
     async def catch_up(self, *, timeout_s: float) -> None:
         await asyncio.sleep(0)
@@ -309,8 +321,8 @@ class MemoryBroker:
             leader = nodes[number % len(nodes)]
             self._cluster.logs[name, number] = MemoryLog(leader)
             infos.append(PartitionInfo(number, leader, nodes[:replication_factor], nodes, 0, 0, 1))
-        topic_id = len(self._cluster.logs) + time.time_ns() % 1_000_000
-        topic = TopicInfo(name, topic_id, replication_factor, config, infos)
+        self._cluster.last_topic_id += 1
+        topic = TopicInfo(name, self._cluster.last_topic_id, replication_factor, config, infos)
         self._cluster.topics[name] = topic
         return topic, True
 
@@ -327,6 +339,8 @@ class MemoryBroker:
         del self._cluster.topics[name]
         for info in topic.partitions:
             self._cluster.logs.pop((name, info.partition)).wake()
+        for broker in self._cluster.brokers.values():
+            broker.deletions.look()
 
     def cluster(self) -> ClusterInfo:
         cluster = self._cluster
