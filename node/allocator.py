@@ -2,12 +2,15 @@
 
 By itself glibc gives what is freed at the end of its heap, or is larger than 128 KiB at first, back to the
 kernel, and takes new pages for the next read or body of some megabytes: each has to be found, cleared and
-mapped anew. A node that serves pages of 4 MiB spent a quarter of its processor time on that.
+mapped anew. A node that serves pages of 4 MiB spent a quarter of its processor time on that. What a burst has
+left behind is given back all the same, when it is over (``spare_memory``).
 """
 
 from __future__ import annotations
 
 import ctypes
+import resource
+from pathlib import Path
 from typing import Final
 
 _M_TRIM_THRESHOLD: Final = -1
@@ -32,3 +35,17 @@ def keep_pages() -> bool:
         library.mallopt(_M_ARENA_MAX, _ARENAS),
     )
     return all(told)
+
+
+def give_back() -> bool:
+    """Return what is free to the kernel; whether there was any. Takes a moment: not for the event loop."""
+    library = ctypes.CDLL(None)
+    return hasattr(library, "malloc_trim") and bool(library.malloc_trim(0))
+
+
+def resident_bytes() -> int:
+    """What of this process is in memory; 0 where the kernel does not say."""
+    try:
+        return int(Path("/proc/self/statm").read_bytes().split()[1]) * resource.getpagesize()
+    except (OSError, ValueError, IndexError):
+        return 0

@@ -83,6 +83,7 @@ class Lifecycle:
         await self._join()
         self._spawn(parts.controller.run())
         self._spawn(parts.retention.run())
+        self._spawn(parts.spare_memory.run())
         self._spawn(self._keep_metadata_short())
 
     async def _join(self) -> None:

@@ -37,6 +37,7 @@ from node.retention import Retention
 from node.scrub import Scrub
 from node.settings import Settings
 from node.settings_rules import split_address
+from node.spare_memory import SpareMemory
 from node.surroundings import Surroundings
 from node.topic_query import TopicQuery
 from node.views import Views
@@ -57,6 +58,7 @@ class Parts:
     controller: Controller
     retention: Retention
     scrub: Scrub
+    spare_memory: SpareMemory
     broker: LocalBroker
     query: TopicQuery
     app: web.Application
@@ -160,6 +162,7 @@ def build(
     builder.on_replica_failed = failed
     app = create_app(broker, settings.limits, _origins(settings))
     app[CONTEXT].wall_ms = around.wall_ms
+    answers = app[CONTEXT].answers
     for collector in [*builder.metrics.collectors, HostCollector(host, replicas.local, lambda: budget.used)]:
         app[CONTEXT].metrics.register(collector)
     return Parts(
@@ -182,6 +185,10 @@ def build(
             host=host,
             groups=lambda: [METADATA_GROUP, *replicas.local],
             interval_s=settings.storage.scrub_interval_s,
+        ),
+        spare_memory=SpareMemory(
+            in_hand=lambda: budget.used + answers.used,
+            served=lambda: answers.taken,
         ),
         broker=broker,
         query=query,

@@ -34,6 +34,8 @@ class AnswerBudget:
         self._by_address: dict[str, int] = {}
         self._waiting: set[asyncio.Future[None]] = set()
         self.used = 0
+        self.taken = 0
+        """All that was ever held, so that others can see how much there is to do."""
 
     def hold(self, address: str) -> Hold:
         """What one request will hold; for a with-block, at whose end nothing is held any more."""
@@ -67,6 +69,8 @@ class AnswerBudget:
     def move(self, address: str, count: int) -> None:
         """``address`` holds so much more, or less."""
         self.used += count
+        if count > 0:
+            self.taken += count
         left = self._by_address.get(address, 0) + count
         assert self.used >= 0 <= left, "more was given back than taken"
         if left:

@@ -7,7 +7,7 @@ import base64
 import json
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -18,6 +18,8 @@ from floodmark.record import Record
 
 from node.http.answers import AnswerBudget
 from node.http.context import CONTEXT
+from node.http.limits import HttpLimits
+from node.http.media import Media
 from tests.http.conftest import Harness, until
 
 RECORDS = "/v1/topics/t/partitions/0/records"
@@ -37,6 +39,12 @@ ZEROS = 31
 def node_count() -> int:
     """n1 leads partition 0; n2 and n3 pass on, or read from there for a topic."""
     return 3
+
+
+@pytest.fixture
+def settings() -> HttpLimits:
+    """Half of the memory for answers that is usual."""
+    return HttpLimits(responses_bytes_max=128 << 20)
 
 
 def answers(http: Harness, node: str = "n1") -> AnswerBudget:
@@ -170,6 +178,19 @@ async def test_pages_begin_and_end_within_a_batch(
             assert seen == list(range(63))
 
 
+@pytest.mark.parametrize("node", ["n1", "n2"])
+@pytest.mark.parametrize("path", [RECORDS, ALL])
+async def test_large_json_values_are_text_in_messagepack(http: Harness, node: str, path: str) -> None:
+    """A megabyte of empty arrays is not made into 350,000 objects on the way."""
+    await http.make_topic()
+    small, large = b"[1]", b"[" + b"[]," * 90_000 + b"[]]"
+    data = batch.encode([Record(0, None, value, is_json=True) for value in (small, large)])
+    assert (await http.call("POST", RECORDS, data=data, headers=BATCH)).status == 200
+    page = await http.call("GET", path, node=node, headers=MSGPACK)
+    first, second = msgspec.msgpack.decode(page.body)["records"]
+    assert (first["value"], second["value_json"]) == ([1], large.decode())
+
+
 @pytest.mark.parametrize("accept", [JSON, MSGPACK], ids=["json", "msgpack"])
 async def test_a_page_of_many_pieces_is_one_document(http: Harness, accept: dict[str, str]) -> None:
     """More than 65,535 records, and values above and below the size of a piece."""
@@ -195,6 +216,40 @@ async def test_a_page_of_many_pieces_is_one_document(http: Harness, accept: dict
     head = await http.call("HEAD", RECORDS + "?from=70000&max_bytes=8388608", headers=accept)
     assert (head.headers["Content-Length"], head.body) == (rest.headers["Content-Length"], b"")
     assert answers(http).used == 0
+
+
+@pytest.mark.parametrize("accept", ["application/json", "application/vnd.msgpack", str(Media.BATCH)])
+async def test_slow_readers_leave_room_for_others(http: Harness, accept: str, settings: HttpLimits) -> None:
+    """Whatever they ask for and never take, pages get shorter and nobody is refused."""
+    await http.make_topic()
+    data = batch.encode([Record(0, None, bytes(50_000))] * 20)
+    for _ in range(9):
+        assert (await http.call("POST", RECORDS, data=data, headers=BATCH)).status == 200
+    budget = answers(http)
+    async with AsyncExitStack() as readers:
+        for _ in range(60):
+            url = RECORDS + "?from=0&max_bytes=8388608"
+            sock = await readers.enter_async_context(reading_nothing(http, url, accept=accept))
+            assert b" 200 " in await asyncio.get_running_loop().sock_recv(sock, 16)
+        assert settings.responses_bytes_max // 4 < budget.used <= settings.responses_bytes_max
+        for path in (RECORDS, ALL):
+            page = await http.call("GET", f"{path}?from=earliest&max_records=1")
+            assert (page.status, len(page.json["records"])) == (200, 1)
+    await until(lambda: budget.used == 0)
+
+
+async def test_a_busy_leader_is_passed_over(http: Harness) -> None:
+    """A partition whose node has no memory for answers left comes later; the others come now."""
+    await http.make_topic("many", partitions=3)
+    for number in range(3):
+        path = f"/v1/topics/many/partitions/{number}/records"
+        assert (await http.call("POST", path, json={"value": number})).status == 200
+    with answers(http, "n2").hold("somebody") as hold:
+        hold.more(128 << 20)
+        page = await http.call("GET", "/v1/topics/many/records")
+        assert sorted(record["value"] for record in page.json["records"]) == [0, 2]
+    rest = await http.call("GET", f"/v1/topics/many/records?cursor={page.json['cursor']}")
+    assert [record["value"] for record in rest.json["records"]] == [1]
 
 
 @pytest.mark.parametrize("node", ["n1", "n2"])
