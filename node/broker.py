@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from floodmark.batch import BatchHeader
+from floodmark.errors import Unavailable
 from floodmark.record import Record
 
 
@@ -138,6 +139,10 @@ class Health:
     """What somebody has to look at, though this node can serve."""
 
 
+class Unreadable(Unavailable):
+    """A replica can not read what it stores. It is mended or gives way: ask again, wherever the leader is."""
+
+
 class Partition(Protocol):
     """One partition of a topic, from this node's point of view.
 
@@ -187,10 +192,11 @@ class Partition(Protocol):
         Only where ``leads_here``; raises as ``produce`` does.
         """
 
-    async def fetch(self, offset: int, *, max_bytes: int) -> Fetched:
+    async def fetch(self, offset: int, *, max_bytes: int, verify: bool = False) -> Fetched:
         """Committed frames from ``offset`` on; empty when there are none yet.
 
-        Raises OffsetBelowStart, OffsetPastEnd (log_start_offset, high_watermark), Unavailable.
+        ``verify``: payloads that fail their checksums are not handed out. Raises OffsetBelowStart,
+        OffsetPastEnd (log_start_offset, high_watermark), Unavailable; Unreadable for what is damaged here.
         """
 
     async def wait_records(self, offset: int, *, wait_s: float) -> bool:

@@ -10,7 +10,8 @@ from typing import Final
 
 from floodmark import batch as codec
 from floodmark.batch import BatchHeader
-from floodmark.errors import FloodmarkError, OffsetBelowStart, OffsetPastEnd, Unavailable
+from floodmark.errors import FloodmarkError, OffsetBelowStart, OffsetPastEnd
+from floodmark.frame import first_damaged
 from floodmark.record import Record
 
 from consensus import waiting
@@ -20,7 +21,7 @@ from consensus.host_types import Waiters
 from consensus.types import Proposal
 from node import outcomes
 from node.appender import Appender
-from node.broker import Acks, Appended, Bounds, Fetched
+from node.broker import Acks, Appended, Bounds, Fetched, Unreadable
 from node.coalescer import SHARE_BYTES_MAX, Coalescer
 from node.confirmed import REFUSALS, Confirmed
 from node.metadata.state import PartitionEntry, TopicEntry
@@ -159,7 +160,7 @@ class LocalPartition:
             await self._check_bounds(offset)
         return offset < self._group.high_watermark
 
-    async def fetch(self, offset: int, *, max_bytes: int) -> Fetched:
+    async def fetch(self, offset: int, *, max_bytes: int, verify: bool = False) -> Fetched:
         """See ``node.broker.Partition``."""
         self._confirmed.check_leads()
         await self._check_bounds(offset)
@@ -168,9 +169,9 @@ class LocalPartition:
             return Fetched(b"", offset, self.bounds())
         try:
             if max_bytes <= INLINE_READ_BYTES:
-                frames = self._log.read(offset, end_offset=end, max_bytes=max_bytes)
+                frames = self._read(offset, end, max_bytes, verify=verify)
             else:
-                frames = await asyncio.to_thread(self._log.read, offset, end_offset=end, max_bytes=max_bytes)
+                frames = await asyncio.to_thread(self._read, offset, end, max_bytes, verify=verify)
         except OutOfRange as error:
             # Retention came between; the bounds say so now.
             await self._check_bounds(offset)
@@ -179,6 +180,14 @@ class LocalPartition:
             raise self._unreadable(error) from error
         next_offset = next_offset_behind(frames)
         return Fetched(frames, next_offset, self.bounds(), sealed=next_offset < end)
+
+    def _read(self, offset: int, end: int, max_bytes: int, *, verify: bool) -> bytes:
+        frames = self._log.read(offset, end_offset=end, max_bytes=max_bytes)
+        if verify and (damaged := first_damaged(frames)) is not None:
+            # Whoever reads the frame itself finds the same, and says where.
+            for _ in self._log.stored(damaged.index, damaged.index):
+                frames = self._log.read(offset, end_offset=end, max_bytes=max_bytes)
+        return frames
 
     def bounds(self) -> Bounds:
         """As this replica knows them."""
@@ -205,7 +214,7 @@ class LocalPartition:
         if isinstance(error, OutOfRange):
             return outcomes.translated(error)
         self._host.disk_failed(self.group_id, error)
-        return Unavailable(f"this replica can not be read: {error}", retry_after_s=outcomes.RETRY_AFTER_S)
+        return Unreadable(f"this replica can not be read: {error}", retry_after_s=outcomes.RETRY_AFTER_S)
 
     async def _check_bounds(self, offset: int) -> None:
         """Raises ``OffsetBelowStart``, ``OffsetPastEnd`` once this node's leadership is confirmed."""

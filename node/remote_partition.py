@@ -125,7 +125,7 @@ class RemotePartition:
         """Raises ``Unavailable``."""
         self._refuse()
 
-    async def fetch(self, offset: int, *, max_bytes: int) -> Fetched:  # noqa: ARG002
+    async def fetch(self, offset: int, *, max_bytes: int, verify: bool = False) -> Fetched:  # noqa: ARG002
         """Raises ``Unavailable``."""
         self._refuse()
 

@@ -92,6 +92,15 @@ class LogReading:
                 yield self._guarded("reading", advance)
             first = upto + 1
 
+    def stored(self, first: int, last: int) -> Iterator[Frame]:
+        """Like ``frames``, of written ones, and read from the disk though they may be in memory too."""
+        if first > last:
+            return
+        self._check_holds(first, min(last, self.last_index))
+        advance = self._reader.frames(first, min(last, self.written_index)).__next__
+        for _ in range(first, min(last, self.written_index) + 1):
+            yield self._guarded("reading", advance)
+
     def read(self, offset: int, *, end_offset: int, max_bytes: int) -> bytes:
         """The bytes of whole written frames from the one that holds ``offset`` on, below ``end_offset``.
 

@@ -10,7 +10,7 @@ import google_crc32c
 from floodmark.frame import HEADER_BYTES, MAGIC, Frame, FrameHeader, decode_header
 
 from storage.errors import LogCorrupt
-from storage.scan import Window, read_frame
+from storage.scan import Window, max_timestamp_in, read_frame
 from storage.segments import Segment, Segments
 
 _WALK_BYTES: Final = 64 << 10
@@ -65,10 +65,17 @@ class Reader:
         for segment in list(self._segments.all):
             if self._segments.latest(segment)[0] < timestamp_ms:
                 continue
-            _index, position = self._segments.index(segment).at_time(timestamp_ms)
-            for _at, header, latest in self._segments.headers(segment, position, chunk_bytes=_WALK_BYTES):
-                if latest >= timestamp_ms and header.record_count:
-                    return header.first_offset
+            index, position = self._segments.index(segment).at_time(timestamp_ms)
+            end = segment.size
+            window = Window(self._segments.file(segment), end, _WALK_BYTES)
+            while position < end:
+                # Times stand in payloads: a damaged one must not decide where a reader begins.
+                frame = read_frame(window, position, end)
+                if isinstance(frame, str):
+                    raise self._segments.corrupt(segment, position, index, frame)
+                if frame.record_count and max_timestamp_in(frame.payload, 0, frame) >= timestamp_ms:
+                    return frame.first_offset
+                index, position = index + 1, position + frame.size
         return None
 
     def read(self, offset: int, *, end_offset: int, max_bytes: int) -> bytes:

@@ -45,11 +45,10 @@ class ConsumedRecord(msgspec.Struct, frozen=True, gc=False):
 class ReadBatch:
     """Records that were stored together: offsets ``first_offset <= o < next_offset``.
 
-    The checksum that the producer made, and the leader's, are verified when the records are first looked at.
+    The leader's checksum was verified when they came, the producer's is when the records are first looked at.
     """
 
     __slots__ = (
-        "_crc",
         "_data",
         "_records",
         "_skip",
@@ -68,7 +67,6 @@ class ReadBatch:
         self.next_offset = frame.next_offset if end is None else min(frame.next_offset, end)
         self._skip = self.first_offset - frame.first_offset
         self._data = payload
-        self._crc = frame.payload_crc
         self._records: list[Record] | None = None
 
     def __len__(self) -> int:
@@ -78,7 +76,7 @@ class ReadBatch:
     def records(self) -> list[Record]:
         """The records as the producer made them, in order of offset. Raises ``InvalidBatch``."""
         if self._records is None:
-            records = batch.decode(self._data, frame_crc=self._crc)
+            records = batch.decode(self._data)
             if len(records) < self._skip + len(self):
                 raise InvalidBatch(
                     f"the batch at offset {self.first_offset} lacks records that its frame counts"

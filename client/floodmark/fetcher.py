@@ -9,8 +9,8 @@ from typing import Final, Literal
 import msgspec
 
 from floodmark.consumed import ReadBatch
-from floodmark.errors import InvalidRequest, OffsetPastEnd
-from floodmark.frame import FrameKind, walk
+from floodmark.errors import InvalidBatch, InvalidRequest, OffsetPastEnd
+from floodmark.frame import FrameKind, first_damaged, walk
 from floodmark.pacing import Backoff, Deadline
 from floodmark.transport import BATCH_MEDIA_TYPE, Answer, Request, Transport
 
@@ -79,8 +79,12 @@ class Fetcher:
         return self._position >= self._end
 
     async def _ask(self) -> Answer:
-        """One answer. An offset that this reader has come to by reading exists: a new leader that does not
-        know yet that it is committed is given time."""
+        """One answer, of which every payload has its checksum.
+
+        An offset that this reader has come to by reading exists: a new leader that does not know yet that
+        it is committed is given time. Damage is most likely on the leader's disk: asked to verify what it
+        reads, the leader mends it or gives way. Raises ``InvalidBatch`` where it stays.
+        """
         deadline = Deadline(self._options.timeout_s)
         backoff = Backoff()
         wait_s = self._wait_s()
@@ -98,13 +102,18 @@ class Fetcher:
         )
         while True:
             try:
-                return await self._transport.call(
+                answer = await self._transport.call(
                     request, deadline, attempt_timeout_s=wait_s + self._transport.request_timeout_s
                 )
-            except OffsetPastEnd:
+                _check(answer)
+                return answer  # noqa: TRY300 - what it raises is handled below
+            except (OffsetPastEnd, InvalidBatch) as error:
                 delay_s = backoff.next_delay_s()
-                if self._position is None or delay_s > deadline.remaining_s:
+                is_new = self._position is None and isinstance(error, OffsetPastEnd)
+                if is_new or delay_s > deadline.remaining_s:
                     raise
+                if isinstance(error, InvalidBatch):
+                    request = msgspec.structs.replace(request, query={**request.query, "verify": "true"})
                 await asyncio.sleep(delay_s)
 
     def _wait_s(self) -> float:
@@ -134,6 +143,13 @@ class Fetcher:
             and frame.next_offset > start
             and (end is None or frame.first_offset < end)
         ]
+
+
+def _check(answer: Answer) -> None:
+    """Raises ``InvalidBatch`` for frames that are not as they were stored."""
+    damaged = first_damaged(answer.body)
+    if damaged is not None:
+        raise InvalidBatch(f"the frame at offset {damaged.first_offset} fails its checksum")
 
 
 async def tail(transport: Transport, path: str, route: str, timeout_s: float) -> Bounds:

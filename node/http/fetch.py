@@ -11,13 +11,15 @@ behind its length in four bytes, big-endian.
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import web
 from floodmark.errors import InvalidRequest, Unavailable
 
-from node.broker import Bounds, Partition
+from node.broker import Bounds, Partition, Unreadable
 from node.http import event_id, positions
 from node.http.answers import Hold
 from node.http.context import HttpContext
@@ -31,7 +33,8 @@ from node.http.reader import Reader
 from node.http.stream import stream
 from node.http.topic_id import TOPIC_ID, TOPIC_ID_QUERY, asked_id
 
-QUERY: Final = frozenset({"from", "max_records", "max_bytes", "wait", "follow", TOPIC_ID_QUERY})
+QUERY: Final = frozenset({"from", "max_records", "max_bytes", "wait", "follow", "verify", TOPIC_ID_QUERY})
+_RETRY_S: Final = 0.05
 _TAIL_QUERY: Final = frozenset({"timeout", TOPIC_ID_QUERY})
 _AROUND_BYTES: Final = 160
 """Of a page of one partition, besides its records."""
@@ -41,7 +44,7 @@ _IMMUTABLE: Final = "public, max-age=31536000, immutable"
 class Asked:
     """What a read asks for, besides where."""
 
-    __slots__ = ("follow", "max_bytes", "max_records", "max_records_given", "media", "wait_s")
+    __slots__ = ("follow", "max_bytes", "max_records", "max_records_given", "media", "verify", "wait_s")
 
     def __init__(self, query: Mapping[str, str], settings: HttpLimits, media: Media) -> None:
         self.media = media
@@ -53,6 +56,8 @@ class Asked:
         )
         self.max_records_given = "max_records" in query
         self.wait_s = duration_s(query.get("wait", "0"), "wait", cap=settings.wait_s_max)
+        self.verify = flag(query, "verify")
+        """Of batches, which are their consumer's to verify: it has found one damaged."""
         self.follow = flag(query, "follow") or media is Media.EVENTS
         if self.follow and media in (Media.JSON, Media.BATCH):
             raise InvalidRequest(
@@ -95,6 +100,7 @@ class PartitionFetch:
             spec, held = str(event.next_offset), event.topic_id
         partition = await context.partition(topic, number, asked_id(request, query, held))
         timeout_s = asked.wait_s + context.settings.produce_timeout_s
+        deadline = time.monotonic() + timeout_s
         while True:
             if not partition.leads_here:
                 answer = await to_partition_leader(
@@ -103,17 +109,30 @@ class PartitionFetch:
                 if isinstance(answer, web.StreamResponse):
                     return answer
                 partition = answer
-            if asked.is_stream:
-                return await self._stream(request, partition, spec, asked)
-            start = positions.resolve(spec, partition)
             try:
-                with context.hold_for(request) as hold:
-                    if asked.media is Media.BATCH:
-                        return await self._frames(request, partition, spec, start, asked, hold)
-                    return await self._page(request, partition, spec, start, asked, hold)
+                return await self._serve(request, partition, spec, asked)
+            except Unreadable:
+                # It is about to be mended, or another replica leads in a moment, or this one is opened anew.
+                began = request.writer.output_size > 0
+                if began or is_forwarded(request) or time.monotonic() >= deadline:
+                    raise
+                await asyncio.sleep(_RETRY_S)
+                partition = context.current(partition)
             except Unavailable as error:
                 if partition.leads_here or is_forwarded(request):
                     raise context.reason(error, partition) from error
+
+    async def _serve(
+        self, request: web.Request, partition: Partition, spec: str, asked: Asked
+    ) -> web.StreamResponse:
+        """At the leader."""
+        start = positions.resolve(spec, partition)
+        if asked.is_stream:
+            return await self._stream(request, partition, start, asked)
+        with self._context.hold_for(request) as hold:
+            if asked.media is Media.BATCH:
+                return await self._frames(request, partition, spec, start, asked, hold)
+            return await self._page(request, partition, spec, start, asked, hold)
 
     async def tail(self, request: web.Request) -> web.StreamResponse:
         """The bounds, confirmed by a majority."""
@@ -155,14 +174,16 @@ class PartitionFetch:
         """Batches as they lie on disk."""
         context = self._context
         granted = hold.set_page_aside(asked.max_bytes)
-        fetched = await partition.fetch(start, max_bytes=granted)
+        fetched = await partition.fetch(start, max_bytes=granted, verify=asked.verify)
         if not fetched.frames and asked.wait_s > 0:
             hold.nothing()
             with context.task_ends_with_connection(request):
                 async with context.while_exists(partition):
                     woken = await context.unless_draining(partition.wait_records(start, wait_s=asked.wait_s))
             granted = hold.set_page_aside(asked.max_bytes)
-            fetched = await partition.fetch(start, max_bytes=granted) if woken else fetched
+            fetched = (
+                await partition.fetch(start, max_bytes=granted, verify=asked.verify) if woken else fetched
+            )
         body = fetched.frames
         hold.more(len(body))
         hold.page_is_made()
@@ -229,10 +250,9 @@ class PartitionFetch:
         return f'"{partition.topic_id:x}-{partition.number}-{start}-{next_offset}-{media.name.lower()}"'
 
     async def _stream(
-        self, request: web.Request, partition: Partition, spec: str, asked: Asked
+        self, request: web.Request, partition: Partition, start: int, asked: Asked
     ) -> web.StreamResponse:
         context = self._context
-        start = positions.resolve(spec, partition)
         bounds = partition.bounds()
         with context.hold_for(request) as hold:
             return await stream(

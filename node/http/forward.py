@@ -110,7 +110,7 @@ async def to_partition_leader(
     while (left := deadline - time.monotonic()) > 0:
         async with context.while_exists(partition):
             partition = context.current(partition)
-            leader = await partition.wait_leader(deadline_s=left)
+            leader = await _leader_of(context, partition, left)
             partition = context.current(partition)
             if partition.leads_here:
                 return partition
@@ -138,6 +138,18 @@ async def to_partition_leader(
         finally:
             answer.release()
     raise Unavailable(f"no leader of {what} answered in time", leader=partition.leader)
+
+
+async def _leader_of(context: HttpContext, partition: Partition, deadline_s: float) -> str:
+    """Raises ``Unavailable``."""
+    try:
+        return await partition.wait_leader(deadline_s=deadline_s)
+    except Unavailable:
+        now = context.current(partition)
+        if now is partition:
+            raise
+        # This node's replica was closed meanwhile: the others are asked.
+        return await now.wait_leader(deadline_s=deadline_s)
 
 
 async def to_metadata_leader(

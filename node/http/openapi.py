@@ -28,6 +28,7 @@ def document(settings: HttpLimits) -> dict[str, Any]:
         _query("max_records", _POSITIVE),
         _query("max_bytes", _POSITIVE),
         _query("wait", _DURATION),
+        _query("verify", {"type": "boolean", "description": "Check stored batches before they are sent"}),
         _query("follow", {"type": "boolean", "description": "Only in streaming forms (Accept)"}),
         _header("Last-Event-ID", _TEXT),
         *pinned,

@@ -22,7 +22,7 @@ from floodmark.errors import (
 )
 from floodmark.record import Record
 
-from node.broker import Acks, Appended, Bounds, Fetched, Partition
+from node.broker import Acks, Appended, Bounds, Fetched, Partition, Unreadable
 from node.http import positions
 from node.http.answers import Hold
 from node.http.context import HttpContext
@@ -122,7 +122,8 @@ async def _append(
 
 
 async def read(context: HttpContext, partition: Partition, spec: str, *, max_bytes: int, hold: Hold) -> Found:
-    """Read what is there from the position ``spec`` on, at the partition's leader. Raises as ``fetch`` does.
+    """Read what is there from the position ``spec`` on, at the partition's leader. Nothing that fails
+    its checksum is read. Raises as ``fetch`` does.
 
     The frames are in ``hold`` then, or ``TooManyRequests`` is raised.
     """
@@ -137,11 +138,11 @@ async def _read(
     partition = context.current(partition)
     if partition.leads_here:
         start = positions.resolve(spec, partition)
-        found = Found(start, await partition.fetch(start, max_bytes=max_bytes))
+        found = Found(start, await partition.fetch(start, max_bytes=max_bytes, verify=True))
         hold.more(len(found.fetched.frames))
         return found
     leader = await _leader(context, partition, 1.0)
-    query = {"from": spec, "max_bytes": str(max_bytes)}
+    query = {"from": spec, "max_bytes": str(max_bytes), "verify": "true"}
     async with _asked(context, partition, leader, "GET", query, wait_s=0) as answer:
         size = answer.content_length or 0
         hold.more(size)
@@ -217,11 +218,13 @@ async def _asked(
             ) as answer,
         ):
             if answer.status != 200:
-                if answer.status == Unavailable.status:
-                    partition.doubt_leader(leader)
                 if answer.status == UnknownTopic.status:  # Also for HEAD, whose answer has no body.
                     raise UnknownTopic(f"node {leader} knows no such topic {partition.topic}")
-                raise error_of(answer.status, await answer.read())
+                error = error_of(answer.status, await answer.read())
+                if isinstance(error, Unavailable):
+                    partition.doubt_leader(leader)
+                    raise Unreadable(error.detail, **error.fields)
+                raise error
             yield answer
     except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
         raise Unavailable(f"node {leader} did not answer", leader=leader) from error

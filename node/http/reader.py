@@ -14,9 +14,9 @@ from collections import deque
 from collections.abc import Awaitable, Sequence
 from typing import Final
 
-from floodmark.errors import FloodmarkError, OffsetBelowStart, TooManyRequests, Unavailable
+from floodmark.errors import FloodmarkError, InvalidBatch, OffsetBelowStart, TooManyRequests, Unavailable
 
-from node.broker import Bounds, Partition
+from node.broker import Bounds, Partition, Unreadable
 from node.http import cursor, reach
 from node.http.answers import Hold
 from node.http.context import HttpContext
@@ -30,6 +30,9 @@ _WAITS_MAX: Final = 64
 """Partitions that one long poll waits on at once; with more, others are looked at every second."""
 _LOOK_AGAIN_S: Final = 1.0
 _SHARE_BYTES_MIN: Final = 64 << 10
+_RETRY_S: Final = 0.05
+_PATIENCE_S: Final = 5.0
+"""Longer than an election, and than it takes to fetch a frame from another replica."""
 _READ_BYTES: Final = 256 << 10
 """The most that is read of one partition before its records are taken."""
 
@@ -62,8 +65,10 @@ class Reader:
         self._shift = random.randrange(len(partitions))
         self._todo: deque[int] = deque()
         self._open: deque[tuple[int, Found, Unpacking]] = deque()
-        self._share = 0
+        self._share = self._round_bytes = 0
         self._failures: list[FloodmarkError] = []
+        self._patient_until: float | None = None
+        """Since a replica that was asked could not read what it stores."""
         self.took = False
         """Whether this round has brought any records."""
 
@@ -73,7 +78,17 @@ class Reader:
         return [int(spec) if is_offset(spec) else cursor.EARLIEST for spec in self._specs]
 
     async def pin(self) -> None:
-        """Turn positions that would mean something else a moment later into offsets."""
+        """Turn positions that would mean something else a moment later into offsets. Raises as ``next``."""
+        while True:
+            try:
+                await self._pin()
+            except Unreadable as error:
+                await self._ask_again(error)
+            else:
+                self._patient_until = None
+                return
+
+    async def _pin(self) -> None:
         todo = [index for index, spec in enumerate(self._specs) if not is_offset(spec) and spec != "earliest"]
         for begin in range(0, len(todo), _AT_ONCE):
             group = todo[begin : begin + _AT_ONCE]
@@ -86,24 +101,33 @@ class Reader:
     def begin(self, *, max_bytes: int) -> None:
         """Begin a round. Of each partition at most its share of ``max_bytes`` is read at a time."""
         self.let_go()
+        self._round_bytes = max_bytes
         count = len(self.partitions)
         order = [(self._shift + step) % count for step in range(count)]
         self._shift += 1
         self._todo = deque(index for index in order if not self._is_done(index))
         self._share = min(max(max_bytes // count, _SHARE_BYTES_MIN), max_bytes, _READ_BYTES)
         self._failures = []
+        self._patient_until = None
         self.took = False
 
     async def next(self) -> Slice | None:
         """The next records of this round; None at its end.
 
         Raises ``OffsetBelowStart`` with a cursor that goes on behind the gap, ``OffsetPastEnd``,
-        ``TooManyRequests``, and ``Unavailable`` when nothing could be read and not every partition be asked.
+        ``TooManyRequests``, and ``Unavailable`` when nothing could be read and not every partition be asked:
+        a replica that finds damage of its own is given time to mend it, or to give way.
         """
         while True:
             while self._open:
                 index, found, unpacking = self._open[0]
-                part = await unpacking.next()
+                try:
+                    part = await unpacking.next()
+                except InvalidBatch as error:
+                    # Checked when it was stored, and by whoever read it: it was damaged between two nodes.
+                    self.let_go()
+                    self._failures.append(Unreadable(f"it was damaged on its way: {error.detail}"))
+                    break
                 if part is not None:
                     self.took = True
                     return part
@@ -112,9 +136,24 @@ class Reader:
                 self._passed(index, found)
             if not self._todo:
                 if self._failures and not self.took:
-                    raise self._failures[0]
+                    await self._ask_again(self._failures[0])
+                    continue
                 return None
             await self._look([self._todo.popleft() for _ in range(min(_AT_ONCE, len(self._todo)))])
+
+    async def _ask_again(self, error: FloodmarkError) -> None:
+        """Begin the round anew, after a moment, where that may help; raises ``error`` where not."""
+        now = time.monotonic()
+        if isinstance(error, Unreadable) and self._patient_until is None:
+            self._patient_until = now + _PATIENCE_S
+        until = self._patient_until
+        if not isinstance(error, Unavailable) or until is None or now >= until:
+            raise error
+        await asyncio.sleep(_RETRY_S)
+        # A replica of this node's may have been closed, or opened.
+        self.partitions = [self._context.current(partition) for partition in self.partitions]
+        self.begin(max_bytes=self._round_bytes)
+        self._patient_until = until
 
     def move(self, partition: int, offset: int) -> None:
         """All records of a partition below ``offset`` have been taken."""

@@ -203,7 +203,7 @@ class MemoryPartition:
         self._check_bounds(offset)
         return offset < log.next
 
-    async def fetch(self, offset: int, *, max_bytes: int) -> Fetched:
+    async def fetch(self, offset: int, *, max_bytes: int, verify: bool = False) -> Fetched:
         self._check_leads()
         self._check_bounds(offset)
         log = self._log

@@ -194,7 +194,7 @@ async def test_what_is_taken_asks_nobody(tmp_path: Path, monkeypatch: pytest.Mon
             )
         )
         assert [appended.first_offset for appended in stored] == list(range(5))
-        await partition.fetch(5, max_bytes=1 << 20, wait_s=0)
+        await partition.fetch(5, max_bytes=1 << 20)
         assert asked == []
         for path, status in (("records?from=6", 416), ("records?from=5", 200)):
             assert (await ask(cluster, leader, "GET", f"partitions/0/{path}"))[0] == status
