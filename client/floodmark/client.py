@@ -11,9 +11,11 @@ from typing import Any, Final, Self, TypeVar
 import msgspec
 
 from floodmark.cluster import Cluster, Node
+from floodmark.errors import TopicDeleted
 from floodmark.fetcher import Bounds, End, FetchOptions, Start, check_start, tail
 from floodmark.names import check_name
 from floodmark.pacing import Deadline
+from floodmark.pin import Pin
 from floodmark.produced import Produced
 from floodmark.producer import Producer
 from floodmark.producer_options import Acks, ProducerOptions
@@ -27,6 +29,8 @@ T = TypeVar("T")
 
 DEFAULT_URL: Final = "http://localhost:7070"
 _PREFETCH_BYTES: Final = 32 << 20
+_AGAIN_S: Final = 0.05
+"""Before a record goes to the topic that was made again: the node that is asked may not know yet."""
 
 
 class Client:
@@ -74,11 +78,21 @@ class Client:
         Calls that run at the same time share batches. The record is stored at most once, whatever is repeated
         on the way. Raises ``OutcomeUnknown`` when the time is up and it may be stored.
         """
-        producer = self._singles.get(
-            check_name(topic), acks, self._timeout_s if timeout_s is None else timeout_s
-        )
-        ack = await producer.send(value, key=key, partition=partition, headers=headers, timestamp=timestamp)
-        return await ack
+        within_s = self._timeout_s if timeout_s is None else timeout_s
+        deadline = Deadline(within_s)
+        while True:
+            producer = self._singles.get(check_name(topic), acks, within_s)
+            try:
+                ack = await producer.send(
+                    value, key=key, partition=partition, headers=headers, timestamp=timestamp
+                )
+                return await ack
+            except TopicDeleted:
+                # It is stored nowhere: what is meant is the topic that has the name by now, if there is one.
+                self._singles.let_go(producer)
+                if deadline.remaining_s <= _AGAIN_S:
+                    raise
+                await asyncio.sleep(_AGAIN_S)
 
     def producer(self, topic: str, **options: Any) -> Producer:
         """A producer that batches, for many records: see ``ProducerOptions`` for the options.
@@ -101,6 +115,7 @@ class Client:
         follow: bool = False,
         timeout_s: float | None = None,
         prefetch_bytes: int = _PREFETCH_BYTES,
+        topic_id: int | None = None,
     ) -> RecordReader:
         """Records of one partition, or of all: ``async for record in client.read("orders")``.
 
@@ -110,7 +125,12 @@ class Client:
         follow  wait for what is stored from now on, instead of stopping at what is stored when the reading
                 begins; there is no error for "nothing yet"
 
-        Reading begins with the loop, or with ``async with client.read(...) as records``.
+        topic_id  the topic that the offsets belong to, if that is known (``reader.topic_id``,
+                ``topics.describe``): another one of the name is not read
+
+        Reading begins with the loop, or with ``async with client.read(...) as records``. A reader belongs to
+        one topic id: it raises ``TopicDeleted`` when that topic is gone, and never goes on in one that was
+        made under the name later.
         """
         return RecordReader(
             self.read_batches(
@@ -121,6 +141,7 @@ class Client:
                 follow=follow,
                 timeout_s=timeout_s,
                 prefetch_bytes=prefetch_bytes,
+                topic_id=topic_id,
             )
         )
 
@@ -134,6 +155,7 @@ class Client:
         follow: bool = False,
         timeout_s: float | None = None,
         prefetch_bytes: int = _PREFETCH_BYTES,
+        topic_id: int | None = None,
     ) -> BatchReader:
         """Like ``read``, by whole batches: several times faster where records are small."""
         options = FetchOptions(
@@ -145,18 +167,27 @@ class Client:
             timeout_s=self._timeout_s if timeout_s is None else timeout_s,
         )
         reader = BatchReader(
-            self._transport, self.topics, check_name(topic), partition, options, prefetch_bytes=prefetch_bytes
+            self._transport,
+            self.topics,
+            check_name(topic),
+            partition,
+            options,
+            prefetch_bytes=prefetch_bytes,
+            topic_id=topic_id,
         )
         self._readers.add(reader)
         return reader
 
-    async def tail(self, topic: str, partition: int, *, timeout_s: float | None = None) -> Bounds:
+    async def tail(
+        self, topic: str, partition: int, *, topic_id: int | None = None, timeout_s: float | None = None
+    ) -> Bounds:
         """What a partition holds right now, confirmed by a majority of its replicas."""
         return await tail(
             self._transport,
             f"/v1/topics/{check_name(topic)}/partitions/{partition}",
             f"{topic}/{partition}",
             self._timeout_s if timeout_s is None else timeout_s,
+            pin=Pin(topic_id),
         )
 
     # -- the cluster -----------------------------------------------------------------------------------

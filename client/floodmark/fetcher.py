@@ -12,6 +12,7 @@ from floodmark.consumed import ReadBatch
 from floodmark.errors import InvalidBatch, InvalidRequest, OffsetPastEnd
 from floodmark.frame import FrameKind, first_damaged, walk
 from floodmark.pacing import Backoff, Deadline
+from floodmark.pin import Pin
 from floodmark.transport import BATCH_MEDIA_TYPE, Answer, Request, Transport
 
 Start = int | dt.datetime | Literal["earliest", "latest"]
@@ -41,12 +42,15 @@ class FetchOptions(msgspec.Struct, frozen=True, kw_only=True):
 class Fetcher:
     """The position in one partition. ``next`` answers what is there and moves on."""
 
-    def __init__(self, transport: Transport, topic: str, partition: int, options: FetchOptions) -> None:
+    def __init__(
+        self, transport: Transport, topic: str, partition: int, options: FetchOptions, pin: Pin
+    ) -> None:
         self._transport = transport
         self._partition = partition
         self._path = f"/v1/topics/{topic}/partitions/{partition}"
         self._route = f"{topic}/{partition}"
         self._options = options
+        self._pin = pin
         self._position: int | None = None
         self._end = options.end
         self._end_is_known = options.follow
@@ -55,7 +59,8 @@ class Fetcher:
         """The next batches and the bytes they take, or None at the end. Waits while there is nothing yet.
 
         Raises ``OffsetBelowStart`` when retention was faster, ``OffsetPastEnd`` for a start that does not
-        exist, ``UnknownTopic``, and ``TransportError`` or ``Unavailable`` after ``timeout_s`` in vain.
+        exist, ``UnknownTopic``, ``TopicDeleted`` when the topic that was read is gone, and ``TransportError``
+        or ``Unavailable`` after ``timeout_s`` in vain.
         """
         await self.open()
         while not self._is_at_end():
@@ -69,7 +74,9 @@ class Fetcher:
         """Fix a start that is relative to the end, once; what is stored later is then never missed."""
         start = self._options.start
         if self._position is None and (start == "latest" or (isinstance(start, int) and start < 0)):
-            bounds = await tail(self._transport, self._path, self._route, self._options.timeout_s)
+            bounds = await tail(
+                self._transport, self._path, self._route, self._options.timeout_s, pin=self._pin
+            )
             back = start if isinstance(start, int) else 0
             self._position = max(bounds.log_start_offset, bounds.high_watermark + back)
 
@@ -96,7 +103,7 @@ class Fetcher:
                 "max_bytes": self._options.max_bytes,
                 "wait": f"{round(wait_s * 1000)}ms",
             },
-            headers={"Accept": BATCH_MEDIA_TYPE},
+            headers=self._pin.headers({"Accept": BATCH_MEDIA_TYPE}),
             route=self._route,
             is_lean=True,
         )
@@ -128,6 +135,7 @@ class Fetcher:
         return str(start)
 
     def _take_in(self, answer: Answer) -> list[ReadBatch]:
+        self._pin.learn(answer.headers)
         next_offset = int(answer.headers["Log-Next-Offset"])
         if not self._end_is_known:
             high_watermark = int(answer.headers["Log-High-Watermark"])
@@ -152,10 +160,12 @@ def _check(answer: Answer) -> None:
         raise InvalidBatch(f"the frame at offset {damaged.first_offset} fails its checksum")
 
 
-async def tail(transport: Transport, path: str, route: str, timeout_s: float) -> Bounds:
+async def tail(transport: Transport, path: str, route: str, timeout_s: float, *, pin: Pin) -> Bounds:
     """The bounds of the partition at ``path``, confirmed by a majority."""
-    request = Request(method="GET", path=path + "/tail", route=route)
-    return (await transport.call(request, Deadline(timeout_s))).convert(Bounds)
+    request = Request(method="GET", path=path + "/tail", route=route, headers=pin.headers({}))
+    answer = await transport.call(request, Deadline(timeout_s))
+    pin.learn(answer.headers)
+    return answer.convert(Bounds)
 
 
 def check_start(start: Start) -> Start:

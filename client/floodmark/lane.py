@@ -28,6 +28,7 @@ from floodmark.errors import (
     ServerError,
     StorageFull,
     TooLarge,
+    TopicDeleted,
     TransportError,
 )
 from floodmark.lane_options import LaneHost, LaneOptions
@@ -60,6 +61,12 @@ class Lane:
     def pending(self) -> list[BatchOutcome]:
         """The outcomes of all batches that are not settled."""
         return [parcel.outcome for parcel in [*self._window, *self.collector.parcels()]]
+
+    def end(self, error: FloodmarkError) -> None:
+        """Take nothing more in, and give up what has not left; what is under way is told by itself."""
+        self.fatal = self.fatal or error
+        for parcel in self.collector.drain():
+            self._give_up(parcel, error)
 
     async def stop(self) -> None:
         """End at once: what is not settled fails, as unknown where it may have been stored."""
@@ -204,6 +211,10 @@ class Lane:
     def _drop_oldest(self, error: FloodmarkError) -> None:
         oldest = self._window.pop(0)
         self._give_up(oldest, error)
+        if isinstance(error, TopicDeleted):
+            # Its numbers mean nothing in a topic that has the name later, and order ends here.
+            self.fatal = error
+            self._fail_all(error)
         if not self._options.is_idempotent:
             return
         is_open = oldest.maybe_stored or any(parcel.maybe_stored for parcel in self._window)

@@ -8,11 +8,12 @@ from typing import Final
 
 import msgspec
 
-from floodmark.errors import UnknownPartition
+from floodmark.errors import TopicDeleted, UnknownPartition
 from floodmark.lane import Lane
 from floodmark.lane_options import LaneHost, LaneOptions
 from floodmark.parcel import Parcel
 from floodmark.partitioner import partition_for
+from floodmark.pin import Pin
 from floodmark.producer_options import Acks
 from floodmark.transport import BATCH_MEDIA_TYPE, GRACE_S, Request, Transport
 
@@ -28,6 +29,7 @@ class Lanes:
     def __init__(
         self,
         topic: str,
+        topic_id: int,
         partitions: int,
         options: LaneOptions,
         *,
@@ -36,6 +38,8 @@ class Lanes:
         settled: Callable[[Parcel], None],
     ) -> None:
         self._topic = topic
+        self._headers = Pin(topic_id).headers({"Content-Type": BATCH_MEDIA_TYPE})
+        self._gone: TopicDeleted | None = None
         self._partitions = partitions
         self._options = options
         self._acks = acks
@@ -88,6 +92,8 @@ class Lanes:
     def _lane(self, partition: int) -> Lane:
         lane = self._lanes.get(partition)
         if lane is None:
+            if self._gone is not None:
+                raise self._gone
             if not 0 <= partition < self._partitions:
                 raise UnknownPartition(f"topic {self._topic!r} has partitions 0 to {self._partitions - 1}")
             host = LaneHost(self._attempt(partition), self._settled, self._transport.nodes.has_alternative)
@@ -95,6 +101,12 @@ class Lanes:
         if lane.fatal is not None:
             raise lane.fatal
         return lane
+
+    def _end(self, error: TopicDeleted) -> None:
+        """One lane was told; none has anything to do any more."""
+        self._gone = error
+        for lane in self._lanes.values():
+            lane.end(error)
 
     def _attempt(self, partition: int) -> Callable[[Parcel], Awaitable[int]]:
         path = f"/v1/topics/{self._topic}/partitions/{partition}/records"
@@ -107,12 +119,16 @@ class Lanes:
                 method="POST",
                 path=path,
                 query={"acks": self._acks, "timeout": f"{max(1, round(timeout_s * 1000))}ms"},
-                headers={"Content-Type": BATCH_MEDIA_TYPE},
+                headers=self._headers,
                 body=parcel.data,
                 route=route,
                 is_lean=self._options.is_idempotent and len(parcel.data) <= _SMALL_BYTES_MAX,
             )
-            answer = await self._transport.attempt(request, timeout_s + GRACE_S)
+            try:
+                answer = await self._transport.attempt(request, timeout_s + GRACE_S)
+            except TopicDeleted as error:
+                self._end(error)
+                raise
             return answer.convert(_Appended).first_offset
 
         return attempt

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 
 from floodmark import batch
-from floodmark.errors import FloodmarkError, OutcomeUnknown, ServerError, TransportError
+from floodmark.errors import FloodmarkError, OutcomeUnknown, ServerError, TopicDeleted, TransportError
 from floodmark.pacing import Deadline
 from floodmark.produced import BatchOutcome
 from floodmark.record import Record
@@ -80,8 +80,11 @@ class Parcel:
         return None
 
     def give_up(self, error: FloodmarkError) -> None:
-        """Settle with an error; as an unknown outcome when an attempt may have been stored."""
-        if self.maybe_stored and not isinstance(error, OutcomeUnknown):
+        """Settle with an error; as an unknown outcome when an attempt may have been stored.
+
+        In a topic that is deleted nothing is stored any more, whatever became of the attempt.
+        """
+        if self.maybe_stored and not isinstance(error, OutcomeUnknown | TopicDeleted):
             unknown = OutcomeUnknown(f"these records may or may not be stored; the last try: {error.detail}")
             unknown.__cause__ = error
             error = unknown

@@ -51,7 +51,11 @@ class Producer:
         self._closed = False
 
     async def open(self) -> None:
-        """Learn the topic's partitions. Called by the first ``send``; raises ``UnknownTopic``."""
+        """Learn the topic's id and partitions. Called by the first ``send``; raises ``UnknownTopic``.
+
+        From here on the producer belongs to that id: when that topic is deleted, all that is not stored ends
+        with ``TopicDeleted``, also where there is a topic of the same name again.
+        """
         if self._lanes is None:
             async with self._opening:
                 if self._lanes is None:
@@ -59,6 +63,7 @@ class Producer:
                     self._record_bytes_max = topic.config.max_record_bytes
                     self._lanes = Lanes(
                         self.topic,
+                        topic.topic_id,
                         len(topic.partitions),
                         self.options.for_lanes(),
                         acks=self.options.acks,

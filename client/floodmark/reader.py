@@ -13,6 +13,7 @@ from floodmark.consumed import ConsumedRecord, ReadBatch
 from floodmark.errors import FloodmarkError, ServerError, TransportError
 from floodmark.fetcher import Fetcher, FetchOptions
 from floodmark.memory import MemoryBudget
+from floodmark.pin import Pin
 from floodmark.topics import Topics
 from floodmark.transport import Transport
 
@@ -44,17 +45,24 @@ class BatchReader:
         options: FetchOptions,
         *,
         prefetch_bytes: int,
+        topic_id: int | None = None,
     ) -> None:
         self._transport = transport
         self._topics = topics
         self._topic = topic
         self._partition = partition
         self._options = options
+        self._pin = Pin(topic_id)
         self._budget = MemoryBudget(prefetch_bytes)
         self._arrived: asyncio.Queue[_Fetched] = asyncio.Queue()
         self._fetchers: list[Fetcher] = []
         self._pumps: list[asyncio.Task[None]] = []
         self._closed = False
+
+    @property
+    def topic_id(self) -> int | None:
+        """The topic that is read, and no other that has its name later; None before the first answer."""
+        return self._pin.topic_id
 
     async def open(self) -> None:
         """Fix where each partition is read from. Entering ``async with`` and the loop do it. Raises
@@ -66,12 +74,17 @@ class BatchReader:
         options = msgspec.structs.replace(
             self._options, max_bytes=max(_FETCH_BYTES_MIN, min(_FETCH_BYTES_MAX, share))
         )
-        fetchers = [Fetcher(self._transport, self._topic, partition, options) for partition in partitions]
+        fetchers = [
+            Fetcher(self._transport, self._topic, partition, options, self._pin) for partition in partitions
+        ]
         await asyncio.gather(*(fetcher.open() for fetcher in fetchers))
         self._fetchers = fetchers
 
     async def _all_partitions(self) -> list[int]:
-        topic = await self._topics.describe(self._topic, timeout_s=self._options.timeout_s)
+        topic = await self._topics.describe(
+            self._topic, topic_id=self._pin.topic_id, timeout_s=self._options.timeout_s
+        )
+        self._pin.topic_id = topic.topic_id
         return [partition.partition for partition in topic.partitions]
 
     async def _pump(self, fetcher: Fetcher) -> None:
@@ -137,6 +150,11 @@ class RecordReader:
                     yield record
         finally:
             await self._batches.aclose()
+
+    @property
+    def topic_id(self) -> int | None:
+        """The topic that is read, and no other that has its name later; None before the first answer."""
+        return self._batches.topic_id
 
     async def open(self) -> None:
         """Fix where each partition is read from."""

@@ -34,6 +34,13 @@ class SingleProducers:
         self._producers[identity] = producer  # At the end again: the first ones are those used longest ago.
         return producer
 
+    def let_go(self, producer: Producer) -> None:
+        """Its topic is gone: the next call gets another one, for the topic that has the name by then."""
+        for identity, known in list(self._producers.items()):
+            if known is producer:
+                del self._producers[identity]
+                self._close(producer)
+
     def take_all(self) -> list[Producer]:
         """All of them, to be closed."""
         producers = list(self._producers.values())
@@ -46,6 +53,9 @@ class SingleProducers:
         for identity, producer in list(self._producers.items())[: _KEPT_MAX // 2]:
             if producer.is_idle:
                 del self._producers[identity]
-                task = asyncio.create_task(producer.close())
-                self._closing.add(task)
-                task.add_done_callback(self._closing.discard)
+                self._close(producer)
+
+    def _close(self, producer: Producer) -> None:
+        task = asyncio.create_task(producer.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)

@@ -10,6 +10,7 @@ import msgspec
 from floodmark.errors import TopicExists, UnknownTopic
 from floodmark.names import check_name
 from floodmark.pacing import Deadline
+from floodmark.pin import Pin
 from floodmark.transport import Answer, Request, Transport
 
 _PAGE = 500
@@ -40,6 +41,8 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
     """A topic."""
 
     name: str = msgspec.field(name="topic")
+    topic_id: int
+    """Never given twice: a topic that is made again under the name has a higher one."""
     replication_factor: int
     config: TopicConfig
     partitions: list[Partition]
@@ -79,9 +82,12 @@ class Topics:
         """Make a topic unless it exists. Raises ``TopicExists`` when it does with another configuration."""
         return _topic(await self._put(topic, partitions, replication_factor, config, timeout_s))
 
-    async def describe(self, topic: str, *, timeout_s: float | None = None) -> Topic:
-        """One topic with its partitions. Raises ``UnknownTopic``."""
-        return _topic(await self._call("GET", topic, timeout_s=timeout_s))
+    async def describe(
+        self, topic: str, *, topic_id: int | None = None, timeout_s: float | None = None
+    ) -> Topic:
+        """One topic with its partitions. Raises ``UnknownTopic``; ``TopicDeleted`` where it has another
+        ``topic_id`` than the given one."""
+        return _topic(await self._call("GET", topic, topic_id=topic_id, timeout_s=timeout_s))
 
     async def exists(self, topic: str, *, timeout_s: float | None = None) -> bool:
         """Whether there is such a topic."""
@@ -110,10 +116,16 @@ class Topics:
         """Change some of the configuration; None lifts a limit."""
         return _topic(await self._call("PATCH", topic, {"config": config}, timeout_s=timeout_s))
 
-    async def delete(self, topic: str, *, timeout_s: float | None = None) -> None:
-        """Remove a topic and its data on every node. Raises ``UnknownTopic``."""
+    async def delete(
+        self, topic: str, *, topic_id: int | None = None, timeout_s: float | None = None
+    ) -> None:
+        """Remove a topic and its data on every node. Raises ``UnknownTopic``.
+
+        With ``topic_id`` only the topic that has it: one that was made under the name later stays, and the
+        call raises ``TopicDeleted``.
+        """
         try:
-            await self._call("DELETE", topic, timeout_s=timeout_s)
+            await self._call("DELETE", topic, topic_id=topic_id, timeout_s=timeout_s)
         except UnknownTopic as error:
             if not error.fields.get("repeated"):  # else an earlier try of this call has removed it
                 raise
@@ -133,11 +145,19 @@ class Topics:
             body["config"] = dict(config)
         return await self._call("PUT", topic, body, timeout_s=timeout_s)
 
-    async def _call(self, method: str, topic: str, body: Any = None, *, timeout_s: float | None) -> Answer:
+    async def _call(
+        self,
+        method: str,
+        topic: str,
+        body: Any = None,
+        *,
+        topic_id: int | None = None,
+        timeout_s: float | None,
+    ) -> Answer:
         request = Request(
             method=method,
             path=f"/v1/topics/{check_name(topic)}",
-            headers={"Content-Type": "application/json"} if body is not None else {},
+            headers=Pin(topic_id).headers({} if body is None else {"Content-Type": "application/json"}),
             body=msgspec.json.encode(body) if body is not None else None,
         )
         deadline = self._deadline(timeout_s)
