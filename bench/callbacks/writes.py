@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import struct
 from collections.abc import Iterator
 
+import google_crc32c
 import msgspec
 from floodmark import batch as codec
-from floodmark.limits import BATCH_RECORDS_MAX
+from floodmark import compression
+from floodmark.limits import BATCH_HEADERS_MAX, BATCH_RECORDS_MAX
 from floodmark.record import Record
 
 from bench.callbacks.case import Case, Nodes, ask
@@ -56,9 +59,12 @@ def cases() -> Iterator[Case]:
 
 
 def _batches() -> Iterator[Case]:
-    headers = {f"h{number}": "v" for number in range(20)}
-    rich = [Record(1, b"k", b"[1,[2,[3]]]", is_json=True, headers=headers)] * BATCH_RECORDS_MAX
-    yield from _at_both("zstd batch, 100,000 records of 20 headers", _raw_batch(rich), _BATCH)
+    rich = Record(1, b"k", b"[1,[2,[3]]]", is_json=True, headers={f"h{number}": "v" for number in range(20)})
+    yield from _at_both(
+        "zstd batch, 100,000 records of 20 headers", _repeated(rich, BATCH_RECORDS_MAX), _BATCH
+    )
+    most = codec.encode([rich] * (BATCH_HEADERS_MAX // 20), codec=codec.CODEC_ZSTD)
+    yield from _at_both("zstd batch, 10,000 records of 20 headers", most, _BATCH)
     tiny = [Record(1, None, b"1", is_json=True)] * BATCH_RECORDS_MAX
     yield from _at_both("batch, 100,000 records", codec.encode(tiny), _BATCH)
     yield from _at_both("batch, 100,000 records, on the topic", codec.encode(tiny), _BATCH, on_topic=True)
@@ -72,9 +78,14 @@ def _batches() -> Iterator[Case]:
     yield from _at_both("8 MB of opaque value", bytes(_MIB - 100), _BYTES)
 
 
-def _raw_batch(records: list[Record]) -> bytes:
-    """Packed whatever the client's own limits say of it."""
-    return codec.encode(records, codec=1)
+def _repeated(record: Record, count: int) -> bytes:
+    """A batch that the client's own limits would not let through."""
+    packed = b"\xdd" + count.to_bytes(4, "big") + msgspec.msgpack.encode(record) * count
+    body = compression.compress(packed)
+    header = bytearray(codec.encode([record], codec=codec.CODEC_ZSTD)[12 : codec.HEADER_BYTES])
+    struct.pack_into("<II", header, 4, count, len(packed))
+    crc = google_crc32c.value(bytes(header) + body)
+    return struct.pack("<4sII", codec.MAGIC, codec.HEADER_BYTES + len(body), crc) + header + body
 
 
 def _at_both(

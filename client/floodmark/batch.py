@@ -29,13 +29,13 @@ from typing import Final
 import google_crc32c
 import msgspec
 
-from floodmark import compression
+from floodmark import compression, packed_heads
 from floodmark.errors import InvalidBatch, TooLarge
 from floodmark.limits import (
     BATCH_BYTES_MAX,
+    BATCH_HEADERS_MAX,
     BATCH_RAW_BYTES_MAX,
     BATCH_RECORDS_MAX,
-    RECORD_BYTES_MAX_DEFAULT,
 )
 from floodmark.record import Record
 
@@ -47,13 +47,15 @@ NO_PRODUCER: Final = bytes(16)
 _CODECS: Final = (CODEC_NONE, CODEC_ZSTD)
 _CRC_FROM: Final = 12
 _CRC_PIECE_BYTES: Final = 64 << 10
+_FEW_HEADERS_BYTES: Final = 2 * BATCH_HEADERS_MAX
+"""Fewer bytes than that hold no more headers than a batch may have."""
 
 _HEADER = struct.Struct("<4sIIB3sIIqq16sIIQ")
 _AFTER_CRC = struct.Struct("<B3sIIqq16sIIQ")
 _PREFIX = struct.Struct("<4sII")
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(list[Record])
-_JSON = msgspec.json.Decoder(msgspec.Raw)
+UNDECODABLE: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
 
 class BatchHeader(msgspec.Struct, frozen=True, gc=False):
@@ -98,6 +100,8 @@ def encode(
     raw = _ENCODER.encode(records)
     if len(raw) > BATCH_RAW_BYTES_MAX:
         raise TooLarge(f"a batch of {len(raw)} bytes; at most {BATCH_RAW_BYTES_MAX} before compression")
+    if len(raw) > _FEW_HEADERS_BYTES:
+        check_header_count(sum([len(record.headers) for record in records if record.headers]))
     body = compression.compress(raw) if codec == CODEC_ZSTD else raw
     length = HEADER_BYTES + len(body)
     if length > BATCH_BYTES_MAX:
@@ -146,35 +150,16 @@ def decode_header(batch: bytes | memoryview) -> BatchHeader:
     return BatchHeader(length, codec, count, raw_length, first, latest, name, epoch, sequence, crc)
 
 
-def check(batch: bytes, *, record_bytes_max: int = RECORD_BYTES_MAX_DEFAULT) -> BatchHeader:
-    """Check a whole batch on its way in: checksum, exact count, timestamps, JSON values, every cap.
-
-    Raises ``InvalidBatch`` or ``TooLarge``.
-    """
-    header = decode_header(batch)
-    records = _records(batch, header)
-    times = [record.timestamp for record in records]
-    if times[0] != header.first_timestamp:
-        raise InvalidBatch("first_timestamp is not the first record's timestamp")
-    if max(times) != header.max_timestamp:
-        raise InvalidBatch("max_timestamp is not the greatest of the records' timestamps")
-    plain = [record.headers for record in records].count(None) == len(records)
-    # A batch that is smaller than one record may be holds no record that is too large.
-    if not plain or (header.raw_length > record_bytes_max and _longest(records) > record_bytes_max):
-        for record in records:
-            record.check(record_bytes_max)
-    if True in [record.is_json for record in records]:
-        _check_json(records)
-    return header
-
-
 def decode(batch: bytes | memoryview, *, frame_crc: int | None = None) -> list[Record]:
     """The records of a batch, its checksum and count verified. Raises ``InvalidBatch``.
 
     ``frame_crc`` is what the frame around it says of all its bytes. Nothing of the records refers to the
     buffer that ``batch`` may be a view of.
     """
-    return _records(batch, decode_header(batch), frame_crc)
+    try:
+        return _DECODER.decode(unpacked(batch, decode_header(batch), frame_crc))
+    except UNDECODABLE as error:
+        raise undecodable(error) from error
 
 
 def unpacked(
@@ -191,17 +176,24 @@ def unpacked(
         body = compression.decompress(body, header.raw_length)
     elif len(body) != header.raw_length:
         raise InvalidBatch(f"raw_length says {header.raw_length} and the records have {len(body)} bytes")
-    if _claimed_count(body) != header.count:
+    if packed_heads.array_length(body) != header.count:
         raise InvalidBatch(f"the batch claims {header.count} records and holds another number of them")
     return body
 
 
-def _records(batch: bytes | memoryview, header: BatchHeader, frame_crc: int | None = None) -> list[Record]:
-    body = unpacked(batch, header, frame_crc)
-    try:
-        return _DECODER.decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise InvalidBatch(f"the records of the batch can not be decoded: {error}") from error
+def check_header_count(count: int) -> None:
+    """Raise ``TooLarge`` when a batch's records have more headers together than are allowed."""
+    if count > BATCH_HEADERS_MAX:
+        raise TooLarge(
+            f"the records of one batch have {count} headers together; at most {BATCH_HEADERS_MAX} are "
+            "allowed: send several smaller batches",
+            limit=BATCH_HEADERS_MAX,
+        )
+
+
+def undecodable(error: Exception) -> InvalidBatch:
+    """One of ``UNDECODABLE`` as what it means."""
+    return InvalidBatch(f"the records of the batch can not be decoded: {error}")
 
 
 def _check_crcs(view: memoryview, frame_crc: int | None) -> None:
@@ -218,33 +210,3 @@ def _check_crcs(view: memoryview, frame_crc: int | None) -> None:
         raise InvalidBatch("the batch fails its CRC32C: it was damaged on its way, send it again")
     if frame_crc is not None and frame_crc != whole:
         raise InvalidBatch("the batch is not the one that its frame was made for")
-
-
-def _claimed_count(raw: bytes | memoryview) -> int:
-    """The length that the MessagePack array in ``raw`` claims, so that nothing is allocated for a lie."""
-    kind = raw[0] if raw else 0
-    if kind & 0xF0 == 0x90:
-        return kind & 0x0F
-    if kind == 0xDC:
-        return int.from_bytes(raw[1:3], "big")
-    if kind == 0xDD:
-        return int.from_bytes(raw[1:5], "big")
-    return -1
-
-
-def _longest(records: list[Record]) -> int:
-    """No record without headers has a larger size than this; far cheaper than to ask each."""
-    return max([len(record.value) for record in records]) + max(
-        [len(record.key or b"") for record in records]
-    )
-
-
-def _check_json(records: list[Record]) -> None:
-    """Readers are handed a JSON value to the letter, so a broken one must not get in."""
-    for record in records:
-        if record.is_json:
-            try:
-                record.value.decode()
-                _JSON.decode(record.value)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                raise InvalidBatch(f"a value is marked as JSON and is none: {error}") from error

@@ -17,6 +17,9 @@ BATCH_RECORDS_MAX = 100_000
 RECORD_HEADERS_MAX = 64
 """Headers of one record."""
 
+BATCH_HEADERS_MAX = 200_000
+"""Headers of all records of one batch or one request together."""
+
 JSON_DEPTH_MAX = 32
 """Nesting of a JSON value or body."""
 

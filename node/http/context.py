@@ -28,6 +28,7 @@ from node.http.answers import AnswerBudget, Hold
 from node.http.connection import Connection
 from node.http.limits import HttpLimits
 from node.http.metrics import HttpMetrics
+from node.http.packers import Packers
 from node.http.refusals import Refusals
 from node.http.topic_id import OfTopic, WhileExists, deleted, never_was
 
@@ -46,6 +47,8 @@ class HttpContext:
     """The time of records that are sent without one."""
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server stops: long polls and streams then end by themselves."""
+    packers: Packers = field(default_factory=Packers)
+    """Decode large bodies where they hold nobody up."""
     refusals: Refusals = field(init=False)
     answers: AnswerBudget = field(init=False)
     unpacking: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(unpacking.AT_ONCE))
@@ -82,7 +85,8 @@ class HttpContext:
         return self._session
 
     async def close(self) -> None:
-        """Close the connections to other nodes."""
+        """Close the connections to other nodes, and end the processes that decode."""
+        await self.packers.close()
         if self._session is not None:
             await self._session.close()
             self._session = None

@@ -15,17 +15,20 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aiohttp import web
 from aiohttp.helpers import rfc822_formatted_time
+from floodmark import batch as codec
 from floodmark.errors import FloodmarkError
 
 from node.broker import Acks, Appended, Partition
 from node.coalescer import SHARE_BYTES_MAX
 from node.http import problems
+from node.http.body_weight import is_heavy
 from node.http.forward import LEADER, LEADER_URL
 from node.http.intake import Intake
 from node.http.media import Media
 from node.http.origins import Origins
 from node.http.plain_head import PlainHead, PlainHeads
 from node.http.produce import PartitionProduce, Wanted, document, timeout_of
+from node.http.reach import Sending, append
 from node.http.sharing import Elsewhere, Sharing
 from node.http.topic_id import TOPIC_ID
 
@@ -132,8 +135,19 @@ class Express:
     ) -> Awaitable[Appended] | Awaitable[Elsewhere]:
         if partition.leads_here or not _may_share(head):
             return self._produce.store(partition, wanted, body)
+        if is_heavy(wanted.media, body):
+            return self._share_packed(partition, wanted, body)
         records = self._produce.records(wanted.head, wanted.media, body, partition)
         return self._sharing.produce(partition, records, len(body))
+
+    async def _share_packed(self, partition: Partition, wanted: Wanted, body: bytes) -> Elsewhere:
+        """Many records in few bytes, which have a batch of their own."""
+        context = self._context
+        order = self._produce.order(wanted, partition)
+        packed = await context.packers.pack(order, body, timeout_s=wanted.timeout_s)
+        batch = packed.batches[partition.number]
+        sending = Sending(batch, codec.decode_header(batch), wanted.acks, wanted.timeout_s)
+        return Elsewhere(*await append(context, partition, sending))
 
     def _answer(
         self, head: PlainHead, partition: Partition, work: asyncio.Future[Appended | Elsewhere]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 import msgspec
@@ -11,10 +10,10 @@ from floodmark.limits import JSON_DEPTH_MAX
 
 _DIGITS_MAX: Final = 4_300
 """Python's own limit for numbers in text; others stop far below."""
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _TO_DIGITS: Final = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))
 _LONG_NUMBER: Final = b"0" * (_DIGITS_MAX + 1)
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+_NO_BRACKETS_OR_QUOTES: Final = bytes(set(range(256)) - set(b'[]{}"'))
 _ALIKE: Final = bytes.maketrans(b"{}", b"[]")
 _ANY_JSON = msgspec.json.Decoder(msgspec.Raw)
 
@@ -35,7 +34,7 @@ def check_value(value: bytes) -> None:
     if (
         len(value) > _DIGITS_MAX
         and _LONG_NUMBER in value.translate(_TO_DIGITS)
-        and _LONG_NUMBER in _STRING.sub(b"", value).translate(_TO_DIGITS)
+        and _LONG_NUMBER in outside_strings(value).translate(_TO_DIGITS)
     ):
         raise InvalidRequest(f"a JSON number has more than {_DIGITS_MAX} digits")
 
@@ -51,9 +50,29 @@ def is_json(value: bytes) -> bool:
     return True
 
 
+def brackets_of(text: bytes) -> bytes:
+    """The brackets ``[]{}`` of well-formed JSON that are in no string; all at the speed of C."""
+    kept = _unescaped(text).translate(None, delete=_NO_BRACKETS_OR_QUOTES)
+    return _unquoted(kept.replace(b'""', b""))
+
+
+def outside_strings(text: bytes) -> bytes:
+    """Well-formed JSON without its strings."""
+    return _unquoted(_unescaped(text))
+
+
+def _unescaped(text: bytes) -> bytes:
+    """Without escaped backslashes and quotes: then every quote begins or ends a string."""
+    return text.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in text else text
+
+
+def _unquoted(text: bytes) -> bytes:
+    return b"".join(text.split(b'"')[::2])
+
+
 def _is_too_deep(value: bytes) -> bool:
     """Take away innermost pairs of brackets, level by level: all at the speed of C, whatever is sent."""
-    brackets = _STRING.sub(b"", value).translate(_ALIKE, delete=_NO_BRACKETS)
+    brackets = brackets_of(value).translate(_ALIKE, delete=_NO_BRACKETS)
     for _ in range(JSON_DEPTH_MAX):
         brackets = brackets.replace(b"[]", b"")
     return bool(brackets)

@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Awaitable
 from contextlib import ExitStack
-from typing import Final, NamedTuple, TypedDict
+from typing import Final, NamedTuple, TypeVar
 
 from aiohttp import web
 from floodmark import batch as codec
 from floodmark.batch import BatchHeader
+from floodmark.batch_check import check_if_light
 from floodmark.errors import InvalidRequest, OutcomeUnknown, SequenceReused, Unavailable
 from floodmark.record import Record
 
 from node.broker import Acks, Appended, Partition
 from node.http import repeated
 from node.http.body import read_body
+from node.http.body_weight import is_heavy
 from node.http.context import HttpContext
 from node.http.forward import LEADER, to_partition_leader
 from node.http.media import Media, body_media
+from node.http.packing import NOBODY, Order, Producer, of_partition, packed
 from node.http.query import OFFSET_MAX, acks_of, duration_s, number, partition_number, query_of, topic_name
-from node.http.records_in import Reading, RecordHead, read_records
+from node.http.records_in import TRACE, Reading, RecordHead, read_records
 from node.http.topic_id import TOPIC_ID, TOPIC_ID_QUERY, asked_id
+from node.http.turns import Turns
 
 QUERY: Final = frozenset({"acks", "timeout", TOPIC_ID_QUERY})
 PRODUCER_HEADERS: Final = ("Producer-Id", "Producer-Epoch", "Producer-Seq")
 _EPOCH_MAX: Final = (1 << 32) - 1
-
-
-class _Producer(TypedDict):
-    producer_id: bytes
-    producer_epoch: int
-    sequence: int
+T = TypeVar("T")
 
 
 class Wanted(NamedTuple):
@@ -48,6 +49,7 @@ class PartitionProduce:
 
     def __init__(self, context: HttpContext) -> None:
         self._context = context
+        self._turns = Turns()
         self._head = {
             "Content-Type": "application/json",
             "Server": "floodmark",
@@ -82,34 +84,79 @@ class PartitionProduce:
 
         Raises what the body is refused for, at once or when it is awaited.
         """
-        head, media = wanted.head, wanted.media
-        if is_plain(wanted):
-            records = self.records(head, media, body, partition)
+        media = wanted.media
+        if media is Media.BATCH:
+            return self._store_batch(partition, wanted, body)
+        if is_plain(wanted) and not is_heavy(media, body):
+            records = self.records(wanted.head, media, body, partition)
             return partition.produce_records(records, size=len(body), timeout_s=wanted.timeout_s)
-        if media is not Media.BATCH:
-            return self._store_packed(partition, wanted, body)
-        if not _is_anonymous(head):
+        return self._store_packed(partition, wanted, body)
+
+    def _store_batch(self, partition: Partition, wanted: Wanted, batch: bytes) -> Awaitable[Appended]:
+        if not _is_anonymous(wanted.head):
             raise InvalidRequest("a record batch names its producer itself; leave out the Producer headers")
-        return _produce(
-            partition, wanted, body, codec.check(body, record_bytes_max=self._record_bytes_max(partition))
-        )
+        header = check_if_light(batch, record_bytes_max=self._record_bytes_max(partition))
+        if header is None:
+            return self._store_checked_elsewhere(partition, wanted, batch)
+        if header.is_idempotent and self._turns.is_waited_for(_name(partition, header.producer_id)):
+            return self._append_in_turn(partition, wanted, batch, header)
+        return _append(partition, wanted, batch, header, wanted.timeout_s)
+
+    async def _store_checked_elsewhere(self, partition: Partition, wanted: Wanted, batch: bytes) -> Appended:
+        began = time.monotonic()
+        header = codec.decode_header(batch)
+        order = Order(wanted.media, self._reading(partition))
+        checking = self._context.packers.pack(order, batch, timeout_s=wanted.timeout_s)
+        await self._in_turn(partition, header.producer_id, checking)
+        return await _append(partition, wanted, batch, header, _left(wanted, began))
+
+    async def _append_in_turn(
+        self, partition: Partition, wanted: Wanted, batch: bytes, header: BatchHeader
+    ) -> Appended:
+        began = time.monotonic()
+        await self._in_turn(partition, header.producer_id, asyncio.sleep(0))
+        return await _append(partition, wanted, batch, header, _left(wanted, began))
 
     async def _store_packed(self, partition: Partition, wanted: Wanted, body: bytes) -> Appended:
         """A batch of its own for what is none yet, perhaps in a producer's name."""
-        head, media = wanted.head, wanted.media
-        batch, header = _encoded(self.records(head, media, body, partition), head)
+        began = time.monotonic()
+        producer = _producer(wanted.head)
+        packing = self._packed(partition, wanted, body, producer, wanted.timeout_s)
+        batch = await self._in_turn(partition, producer[0], packing)
+        header = codec.decode_header(batch)
         try:
-            return await _produce(partition, wanted, batch, header)
+            return await _append(partition, wanted, batch, header, _left(wanted, began))
         except SequenceReused as refusal:
-            before = await repeated.stored_before(
-                partition,
-                refusal,
-                header.count,
-                lambda now_ms: self.records(head, media, body, partition, now_ms=now_ms),
-            )
+
+            async def read_at(now_ms: int) -> list[Record]:
+                again = await self._packed(partition, wanted, body, producer, _left(wanted, began), now_ms)
+                return await asyncio.to_thread(codec.decode, again)
+
+            before = await repeated.stored_before(partition, refusal, header.count, read_at)
             if before is None:
                 raise
             return before
+
+    async def _packed(
+        self,
+        partition: Partition,
+        wanted: Wanted,
+        body: bytes,
+        producer: Producer,
+        timeout_s: float,
+        now_ms: int | None = None,
+    ) -> bytes:
+        if not is_heavy(wanted.media, body):
+            return packed(self.records(wanted.head, wanted.media, body, partition, now_ms=now_ms), producer)
+        order = self.order(wanted, partition, producer, now_ms=now_ms)
+        result = await self._context.packers.pack(order, body, timeout_s=timeout_s)
+        return result.batches[partition.number]
+
+    async def _in_turn(self, partition: Partition, producer_id: bytes, work: Awaitable[T]) -> T:
+        """The result of ``work``, not before those of the same producer that came earlier."""
+        if producer_id == codec.NO_PRODUCER:
+            return await work
+        return await self._turns.take(_name(partition, producer_id), work)
 
     def records(
         self,
@@ -120,17 +167,30 @@ class PartitionProduce:
         *,
         now_ms: int | None = None,
     ) -> list[Record]:
-        """The records of a body that is no batch, as they are now. Raises what it is refused for."""
-        reading = Reading(
-            self._context.wall_ms() if now_ms is None else now_ms, self._record_bytes_max(partition)
+        """The records of a light body that is no batch, as they are now. Raises what it is refused for."""
+        found = read_records(head, media, body, self._reading(partition, now_ms))
+        return of_partition(found, partition.number)
+
+    def order(
+        self,
+        wanted: Wanted,
+        partition: Partition,
+        producer: Producer = NOBODY,
+        *,
+        now_ms: int | None = None,
+    ) -> Order:
+        """To have a heavy body decoded elsewhere."""
+        return Order(
+            wanted.media,
+            self._reading(partition, now_ms),
+            traceparent=wanted.head.headers.get(TRACE),
+            partition=partition.number,
+            producer=producer,
         )
-        found = read_records(head, media, body, reading)
-        for item in found:
-            if item.partition is not None and item.partition != partition.number:
-                raise InvalidRequest(
-                    f"a record asks for partition {item.partition}, the path for {partition.number}"
-                )
-        return [item.record for item in found]
+
+    def _reading(self, partition: Partition, now_ms: int | None = None) -> Reading:
+        now_ms = self._context.wall_ms() if now_ms is None else now_ms
+        return Reading(now_ms, self._record_bytes_max(partition))
 
     def _record_bytes_max(self, partition: Partition) -> int:
         return self._context.broker.topic_limits(partition.topic).max_record_bytes
@@ -152,39 +212,39 @@ def _is_anonymous(head: RecordHead) -> bool:
     return not headers or not any(name in headers for name in PRODUCER_HEADERS)
 
 
-def _produce(partition: Partition, wanted: Wanted, batch: bytes, header: BatchHeader) -> Awaitable[Appended]:
+def _name(partition: Partition, producer_id: bytes) -> tuple[str, int, bytes]:
+    return partition.topic, partition.number, producer_id
+
+
+def _append(
+    partition: Partition, wanted: Wanted, batch: bytes, header: BatchHeader, timeout_s: float
+) -> Awaitable[Appended]:
     return partition.produce(
-        batch,
-        header,
-        acks=wanted.acks,
-        timeout_s=wanted.timeout_s,
-        expected_offset=wanted.expected_offset,
+        batch, header, acks=wanted.acks, timeout_s=timeout_s, expected_offset=wanted.expected_offset
     )
 
 
-def _encoded(records: list[Record], head: RecordHead) -> tuple[bytes, BatchHeader]:
-    """One batch of ``records`` in the name of the producer that the request's headers give, if any."""
+def _left(wanted: Wanted, began: float) -> float:
+    return max(0.0, wanted.timeout_s - (time.monotonic() - began))
+
+
+def _producer(head: RecordHead) -> Producer:
+    """Whom the request's headers name, if anybody."""
     name = head.headers.get("Producer-Id")
     if name is None:
         if not _is_anonymous(head):
             raise InvalidRequest("Producer-Epoch and Producer-Seq need a Producer-Id")
-        batch = codec.encode(records)
-    else:
-        batch = codec.encode(records, **_producer(head, name))
-    return batch, codec.decode_header(batch)
-
-
-def _producer(head: RecordHead, name: str) -> _Producer:
+        return NOBODY
     if not name or not name.isprintable() or len(name) > 249:
         raise InvalidRequest("Producer-Id has 1 to 249 printable characters")
     sequence = head.headers.get("Producer-Seq")
     if sequence is None:
         raise InvalidRequest("Producer-Id needs a Producer-Seq, the batch's number among its producer's")
     epoch = head.headers.get("Producer-Epoch", "0")
-    return _Producer(
-        producer_id=codec.producer_id_of(name),
-        producer_epoch=number(epoch, "Producer-Epoch", highest=_EPOCH_MAX),
-        sequence=number(sequence, "Producer-Seq", highest=OFFSET_MAX),
+    return (
+        codec.producer_id_of(name),
+        number(epoch, "Producer-Epoch", highest=_EPOCH_MAX),
+        number(sequence, "Producer-Seq", highest=OFFSET_MAX),
     )
 
 

@@ -10,33 +10,30 @@ import asyncio
 import itertools
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any, Final
+from typing import Final
 
-import msgspec
 from aiohttp import web
 from floodmark import batch as codec
-from floodmark.errors import FloodmarkError, InvalidRequest, OutcomeUnknown, UnknownPartition
-from floodmark.partitioner import partition_for
-from floodmark.record import Record
+from floodmark.batch_check import check_if_light
+from floodmark.errors import FloodmarkError, InvalidRequest
 
-from node.broker import Appended, Partition, TopicLimits
-from node.http import problems
+from node.broker import Partition, TopicLimits
 from node.http.body import read_body
+from node.http.body_weight import is_heavy
 from node.http.context import HttpContext
 from node.http.forward import is_forwarded, not_here
 from node.http.media import Media, body_media
+from node.http.packing import NOBODY, Order, Packed, packed, places_of, shares_of
 from node.http.produce import PRODUCER_HEADERS, QUERY, Wanted, is_plain, timeout_of
 from node.http.query import acks_of, query_of, topic_name
 from node.http.reach import Sending, Small, append
-from node.http.records_in import Incoming, Reading, read_records
+from node.http.records_in import TRACE, Reading, read_records
 from node.http.topic_id import TOPIC_ID, asked_id
+from node.http.topic_report import HEAD, Outcome, answer
 
-_HEAD: Final = {"Content-Type": "application/json", "Server": "floodmark"}
 _OF_ONE_PARTITION: Final = (*PRODUCER_HEADERS, "If-Offset")
-_ENCODER = msgspec.json.Encoder()
 _SMALL_BYTES_MAX: Final = 64 << 10
 """A larger body is packed at once, and refused as a whole if it can not be."""
-Outcome = Appended | FloodmarkError
 Sendings = dict[int, Sending | Small]
 """By partition."""
 
@@ -65,51 +62,56 @@ class TopicProduce:
         with ExitStack() as held:
             body = await read_body(request, context, held)
             if wanted.media is Media.BATCH:
-                places, sendings = self._untouched(name, body, wanted, limits)
+                places, sendings = await self._untouched(name, body, wanted, limits)
+            elif is_heavy(media, body):
+                places, sendings = await self._packed_elsewhere(body, wanted, limits)
             else:
                 places, sendings = self._shared_out(body, wanted, limits)
             outcomes = await self._send(name, limits.topic_id, sendings)
-        return _answer(context, places, outcomes, {**_HEAD, TOPIC_ID: str(limits.topic_id)})
+        return await answer(context, places, outcomes, {**HEAD, TOPIC_ID: str(limits.topic_id)})
 
-    def _untouched(
+    async def _untouched(
         self, name: str, body: bytes, wanted: Wanted, limits: TopicLimits
-    ) -> tuple[list[int], Sendings]:
+    ) -> tuple[Sequence[int], Sendings]:
         """A batch is passed on as it is, so all its records share a partition, whatever their keys."""
-        header = codec.check(body, record_bytes_max=limits.max_record_bytes)
+        header = check_if_light(body, record_bytes_max=limits.max_record_bytes)
+        if header is None:
+            await self._packed(body, wanted, limits)
+            header = codec.decode_header(body)
         if header.is_idempotent:
             raise _needs_partition("the producer that the batch names", name)
         number = next(self._turn) % limits.partitions
         sending = Sending(body, header, wanted.acks, wanted.timeout_s)
         return [number] * header.count, {number: sending}
 
-    def _shared_out(self, body: bytes, wanted: Wanted, limits: TopicLimits) -> tuple[list[int], Sendings]:
+    async def _packed_elsewhere(
+        self, body: bytes, wanted: Wanted, limits: TopicLimits
+    ) -> tuple[Sequence[int], Sendings]:
+        """As ``_shared_out``, for a heavy body, where it holds nobody up."""
+        places, batches = await self._packed(body, wanted, limits)
+        return places, {number: _sending(batch, wanted) for number, batch in batches.items()}
+
+    async def _packed(self, body: bytes, wanted: Wanted, limits: TopicLimits) -> Packed:
+        order = Order(
+            wanted.media,
+            Reading(self._context.wall_ms(), limits.max_record_bytes),
+            traceparent=wanted.head.headers.get(TRACE),
+            partitions=limits.partitions,
+            keyless=next(self._turn) % limits.partitions,
+        )
+        return await self._context.packers.pack(order, body, timeout_s=wanted.timeout_s)
+
+    def _shared_out(self, body: bytes, wanted: Wanted, limits: TopicLimits) -> tuple[Sequence[int], Sendings]:
         """The partition of every record in the order sent, and what goes to each partition."""
         reading = Reading(self._context.wall_ms(), limits.max_record_bytes)
         found = read_records(wanted.head, wanted.media, body, reading)
-        places = self._places(found, limits.partitions)
-        shares: dict[int, list[Record]] = {}
-        for item, number in zip(found, places, strict=True):
-            shares.setdefault(number, []).append(item.record)
+        places = places_of(found, limits.partitions, lambda: next(self._turn) % limits.partitions)
+        shares = shares_of(found, places)
         if is_plain(wanted) and len(body) <= _SMALL_BYTES_MAX:
             return places, {number: Small(records, wanted.timeout_s) for number, records in shares.items()}
-        return places, {number: _packed(records, wanted) for number, records in shares.items()}
-
-    def _places(self, found: Sequence[Incoming], partitions: int) -> list[int]:
-        """By what a record asks for, by its key, or all keyless ones of a request together in turn."""
-        keyless: int | None = None
-        places = []
-        for record, wanted in found:
-            if wanted is not None:
-                if wanted >= partitions:
-                    raise UnknownPartition(f"there is no partition {wanted}; there are {partitions}")
-                places.append(wanted)
-            elif record.key is not None:
-                places.append(partition_for(record.key, partitions))
-            else:
-                if keyless is None:
-                    keyless = next(self._turn) % partitions
-                places.append(keyless)
-        return places
+        return places, {
+            number: _sending(packed(records, NOBODY), wanted) for number, records in shares.items()
+        }
 
     async def _send(self, topic: str, topic_id: int, sendings: Sendings) -> dict[int, Outcome]:
         context = self._context
@@ -123,8 +125,7 @@ class TopicProduce:
         return dict(zip(sendings, outcomes, strict=True))
 
 
-def _packed(records: list[Record], wanted: Wanted) -> Sending:
-    batch = codec.encode(records)
+def _sending(batch: bytes, wanted: Wanted) -> Sending:
     return Sending(batch, codec.decode_header(batch), wanted.acks, wanted.timeout_s)
 
 
@@ -140,51 +141,3 @@ async def _outcome(context: HttpContext, partition: Partition, sending: Sending 
         return (await append(context, partition, sending))[0]
     except FloodmarkError as error:
         return error
-
-
-def _answer(
-    context: HttpContext, places: list[int], outcomes: dict[int, Outcome], headers: dict[str, str]
-) -> web.Response:
-    failed = [outcome for outcome in outcomes.values() if isinstance(outcome, FloodmarkError)]
-    if not failed:
-        return web.Response(body=_all_stored(places, outcomes), headers=headers)
-    request_id = context.next_request_id()
-    reports = {
-        number: problems.document(outcome, request_id)
-        for number, outcome in outcomes.items()
-        if isinstance(outcome, FloodmarkError)
-    }
-    taken = dict.fromkeys(outcomes, 0)
-    records: list[dict[str, Any]] = []
-    for number in places:
-        outcome = outcomes[number]
-        if isinstance(outcome, FloodmarkError):
-            records.append({"partition": number, "error": reports[number]})
-        else:
-            records.append({"partition": number, "offset": _offset(outcome, taken[number])})
-            taken[number] += 1
-    if len(failed) < len(outcomes):
-        body = _ENCODER.encode({"records": records}) + b"\n"
-        return web.Response(status=207, body=body, headers=headers)
-    # None is known to be stored. If one may be, that is what counts: it must not be called "not stored".
-    unknown = [error for error in failed if isinstance(error, OutcomeUnknown)]
-    first = (unknown or failed)[0]
-    if len(failed) > 1:
-        first = type(first)(first.detail, **{**first.fields, "records": records})
-    raise first
-
-
-def _all_stored(places: list[int], outcomes: dict[int, Outcome]) -> bytes:
-    """The usual answer, and on the hot path: no dictionaries, no encoder."""
-    nexts = {number: out.first_offset for number, out in outcomes.items() if isinstance(out, Appended)}
-    rows = []
-    for number in places:
-        offset = nexts[number]
-        rows.append(b'{"partition":%d,"offset":%d}' % (number, offset))
-        if offset >= 0:
-            nexts[number] = offset + 1
-    return b'{"records":[' + b",".join(rows) + b"]}\n"
-
-
-def _offset(appended: Appended, index: int) -> int:
-    return appended.first_offset + index if appended.first_offset >= 0 else -1

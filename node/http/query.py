@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from aiohttp import web
 from floodmark.errors import InvalidRequest
 from floodmark.names import check_name
 
 from node.broker import Acks
+
+if TYPE_CHECKING:  # What decodes large bodies in a process of its own needs numbers, and no server.
+    from aiohttp import web
 
 OFFSET_MAX: Final = (1 << 63) - 1
 _NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)

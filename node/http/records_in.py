@@ -9,12 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
+from floodmark import packed_heads
 from floodmark.errors import InvalidRequest, TooLarge
-from floodmark.limits import BATCH_RECORDS_MAX
+from floodmark.limits import BATCH_HEADERS_MAX, RECORD_HEADERS_MAX
 from floodmark.record import Record
 
 from node.http import timestamps
-from node.http.json_guard import check_text, check_value
+from node.http.json_guard import check_text, check_value, outside_strings
 from node.http.media import Media
 from node.http.query import OFFSET_MAX, number
 
@@ -24,6 +25,8 @@ _HEADER_PREFIX: Final = b"record-header-"
 _TRACE_FORM = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 _ANY = msgspec.msgpack.Decoder()
 _TO_JSON = msgspec.json.Encoder()
+_PACKED_PER_TEXT: Final = 9
+"""No value has more bytes of MessagePack than this for each byte of its JSON: a number of 64 bits has."""
 _MALFORMED: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError, OverflowError)
 
 
@@ -34,7 +37,7 @@ class _RecordIn(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     value_b64: bytes | msgspec.UnsetType = msgspec.UNSET
     key: str | None = None
     key_b64: bytes | None = None
-    headers: dict[str, str] | None = None
+    headers: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     timestamp: int | str | None = None
     partition: int | None = None
 
@@ -48,6 +51,8 @@ class _Envelope(_RecordIn, forbid_unknown_fields=True, gc=False):
 _JSON = msgspec.json.Decoder(_Envelope)
 _JSON_LINE = msgspec.json.Decoder(_RecordIn)
 _MSGPACK = msgspec.msgpack.Decoder(_Envelope)
+_JSON_HEADERS = msgspec.json.Decoder(dict[str, str] | None)
+_MSGPACK_HEADERS = msgspec.msgpack.Decoder(dict[str, str] | None)
 
 
 class RecordHead(Protocol):
@@ -77,27 +82,68 @@ class Reading(NamedTuple):
 
 
 def read_records(head: RecordHead, media: Media, body: bytes, reading: Reading) -> list[Incoming]:
-    """The records of ``body``, each checked. Raises ``InvalidRequest``, ``TooLarge``."""
+    """The records of ``body``, each checked. Raises ``InvalidRequest``, ``TooLarge``.
+
+    All objects of the body are built first, so it must not be heavy (``body_weight.py``), or counted before.
+    """
+    headers = _Headers()
     if media is Media.BYTES:
         found = [_raw_record(head, body, reading)]
     elif media is Media.MSGPACK:
-        found = [_from_msgpack(item, reading) for item in _items(_decode(_MSGPACK, body))]
+        items = _items(_decode(_MSGPACK, body))
+        found = [_from_msgpack(item, headers.of_msgpack(item.headers), reading) for item in items]
     else:
         check_text(body)
         if media is Media.NDJSON:
             try:
-                items: Iterable[_RecordIn] = _JSON_LINE.decode_lines(body)
+                items = _JSON_LINE.decode_lines(body)
             except _MALFORMED as error:
                 raise InvalidRequest(f"a line is no record: {error}") from error
         else:
             items = _items(_decode(_JSON, body))
-        found = [_from_json(item, reading) for item in items]
+        found = [_from_json(item, headers.of_json(item.headers), reading) for item in items]
     if not found:
         raise InvalidRequest("there is no record in the body")
-    if len(found) > BATCH_RECORDS_MAX:
-        raise TooLarge(f"{len(found)} records in one request; at most {BATCH_RECORDS_MAX} are taken")
     trace = head.headers.get(TRACE)
-    return _traced(found, trace) if trace is not None and _TRACE_FORM.fullmatch(trace) else found
+    return (
+        _traced(found, trace, headers.left) if trace is not None and _TRACE_FORM.fullmatch(trace) else found
+    )
+
+
+class _Headers:
+    """Decodes records' headers, and builds no more of them than one request may have."""
+
+    def __init__(self) -> None:
+        self.left = BATCH_HEADERS_MAX
+
+    def of_json(self, raw: msgspec.Raw | msgspec.UnsetType) -> dict[str, str] | None:
+        """From a JSON object."""
+        if raw is msgspec.UNSET:
+            return None
+        text = bytes(raw)
+        # As many as there are colons, unless some stand in strings.
+        return self._built(_JSON_HEADERS, raw, text.count(b":") and outside_strings(text).count(b":"))
+
+    def of_msgpack(self, raw: msgspec.Raw | msgspec.UnsetType) -> dict[str, str] | None:
+        """From a MessagePack map."""
+        if raw is msgspec.UNSET:
+            return None
+        return self._built(_MSGPACK_HEADERS, raw, max(0, packed_heads.map_length(memoryview(raw))))
+
+    def _built(self, decoder: Any, raw: msgspec.Raw, count: int) -> dict[str, str] | None:
+        if count > RECORD_HEADERS_MAX:
+            raise InvalidRequest(f"a record has {count} headers; at most {RECORD_HEADERS_MAX} are allowed")
+        self.left -= count
+        if self.left < 0:
+            raise TooLarge(
+                f"the records of one request have more than {BATCH_HEADERS_MAX} headers together: "
+                "send several smaller requests",
+                limit=BATCH_HEADERS_MAX,
+            )
+        try:
+            return decoder.decode(raw) or None
+        except _MALFORMED as error:
+            raise InvalidRequest(f"headers are an object of strings: {error}") from error
 
 
 def _decode(decoder: Any, body: bytes) -> _Envelope:
@@ -115,27 +161,36 @@ def _items(envelope: _Envelope) -> list[_RecordIn]:
     return envelope.records
 
 
-def _from_json(item: _RecordIn, reading: Reading) -> Incoming:
+def _from_json(item: _RecordIn, headers: dict[str, str] | None, reading: Reading) -> Incoming:
     if item.value is msgspec.UNSET:
-        return _incoming(item, _opaque(item), reading, is_json=False)
+        return _incoming(item, _opaque(item), headers, reading, is_json=False)
     if item.value_b64 is not msgspec.UNSET:
         raise InvalidRequest('a record has either "value" or "value_b64"')
     value = bytes(item.value)
     if len(value) <= reading.record_bytes_max:  # else the record is refused anyway, without a second look
         check_value(value)
-    return _incoming(item, value, reading, is_json=True)
+    return _incoming(item, value, headers, reading, is_json=True)
 
 
-def _from_msgpack(item: _RecordIn, reading: Reading) -> Incoming:
+def _from_msgpack(item: _RecordIn, headers: dict[str, str] | None, reading: Reading) -> Incoming:
     if item.value is msgspec.UNSET:
-        return _incoming(item, _opaque(item), reading, is_json=False)
+        return _incoming(item, _opaque(item), headers, reading, is_json=False)
+    packed = memoryview(item.value)
+    if len(packed) > _PACKED_PER_TEXT * reading.record_bytes_max + _PACKED_PER_TEXT:
+        raise TooLarge(
+            f"a value has {len(packed)} bytes of MessagePack; this topic allows records of "
+            f"{reading.record_bytes_max} bytes, their values as JSON",
+            limit=reading.record_bytes_max,
+        )
     try:
-        value = _ANY.decode(item.value)
+        value = _ANY.decode(packed)
         if isinstance(value, bytes):
-            return _incoming(item, value, reading, is_json=False)
+            return _incoming(item, value, headers, reading, is_json=False)
+        text = _TO_JSON.encode(value)
+        if len(text) > reading.record_bytes_max:  # before anything slower
+            return _incoming(item, text, headers, reading, is_json=True)
         # The standard library's encoder refuses what JSON does not have: NaN, binary, extension types.
         json.dumps(value, allow_nan=False)
-        text = _TO_JSON.encode(value)
         if msgspec.json.decode(text) != value:
             raise InvalidRequest("a value has map keys that are no strings")
     except _MALFORMED as error:
@@ -143,7 +198,7 @@ def _from_msgpack(item: _RecordIn, reading: Reading) -> Incoming:
     except (TypeError, ValueError) as error:
         raise InvalidRequest(f"a value is neither binary nor what JSON can say: {error}") from error
     check_value(text)
-    return _incoming(item, text, reading, is_json=True)
+    return _incoming(item, text, headers, reading, is_json=True)
 
 
 def _opaque(item: _RecordIn) -> bytes:
@@ -152,7 +207,9 @@ def _opaque(item: _RecordIn) -> bytes:
     return item.value_b64
 
 
-def _incoming(item: _RecordIn, value: bytes, reading: Reading, *, is_json: bool) -> Incoming:
+def _incoming(
+    item: _RecordIn, value: bytes, headers: dict[str, str] | None, reading: Reading, *, is_json: bool
+) -> Incoming:
     if item.key is not None and item.key_b64 is not None:
         raise InvalidRequest('a record has either "key" or "key_b64"')
     record = Record(
@@ -160,7 +217,7 @@ def _incoming(item: _RecordIn, value: bytes, reading: Reading, *, is_json: bool)
         item.key_b64 if item.key is None else item.key.encode(),
         value,
         is_json,
-        item.headers or None,
+        headers,
     )
     record.check(reading.record_bytes_max)
     if item.partition is not None and not 0 <= item.partition <= OFFSET_MAX:
@@ -208,13 +265,17 @@ def _base64(text: str) -> bytes:
         raise InvalidRequest(f"Record-Key-B64 is no base64: {error}") from error
 
 
-def _traced(found: list[Incoming], trace: str) -> list[Incoming]:
-    return [
-        item
-        if item.record.headers and TRACE in item.record.headers
-        else Incoming(
-            msgspec.structs.replace(item.record, headers={**(item.record.headers or {}), TRACE: trace}),
-            item.partition,
-        )
-        for item in found
-    ]
+def _traced(found: list[Incoming], trace: str, headers_left: int) -> list[Incoming]:
+    """With the request's trace among their headers, where there is room for it."""
+    if headers_left < len(found):
+        return found
+    return [item if _has_no_room(item.record.headers) else _with_trace(item, trace) for item in found]
+
+
+def _has_no_room(headers: dict[str, str] | None) -> bool:
+    return headers is not None and (TRACE in headers or len(headers) >= RECORD_HEADERS_MAX)
+
+
+def _with_trace(item: Incoming, trace: str) -> Incoming:
+    headers = {**(item.record.headers or {}), TRACE: trace}
+    return Incoming(msgspec.structs.replace(item.record, headers=headers), item.partition)

@@ -9,7 +9,7 @@ was added.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from floodmark import batch
 from floodmark.errors import InvalidBatch, OffsetBelowStart, SequenceReused, Unavailable
@@ -19,7 +19,7 @@ from floodmark.record import Record
 from node.broker import Appended, Partition
 from node.http.records_in import TRACE
 
-ReadAt = Callable[[int], list[Record]]
+ReadAt = Callable[[int], Awaitable[list[Record]]]
 """The request's records, as they are at a moment (milliseconds since the Unix epoch)."""
 
 
@@ -38,20 +38,20 @@ async def stored_before(
         fetched = await partition.fetch(first, max_bytes=1)
     except OffsetBelowStart:
         return Appended(first, behind, partition.bounds().high_watermark, duplicate=True)
-    if not await asyncio.to_thread(_are_same, fetched.frames, first, count, read_at):
+    # A time that follows the moment is one that the request does not say.
+    early, late = await read_at(0), await read_at(1)
+    if not await asyncio.to_thread(_are_same, fetched.frames, first, early, late):
         return None
     return Appended(first, behind, fetched.bounds.high_watermark, duplicate=True)
 
 
-def _are_same(frames: bytes, first: int, count: int, read_at: ReadAt) -> bool:
+def _are_same(frames: bytes, first: int, early: list[Record], late: list[Record]) -> bool:
     try:
-        stored = _stored(frames, first, count)
+        stored = _stored(frames, first, len(early))
     except InvalidBatch as error:
         raise Unavailable(
             f"what is stored under this sequence can not be read here: {error.detail}"
         ) from error
-    # A time that follows the moment is one that the request does not say.
-    early, late = read_at(0), read_at(1)
     return len(stored) == len(early) and all(
         _without_additions(one) == _without_additions(at_0)
         and (at_0.timestamp != at_1.timestamp or at_0.timestamp == one.timestamp)

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 import zstandard
 from floodmark import batch
+from floodmark.batch_check import check
 from floodmark.errors import InvalidBatch, InvalidRequest, TooLarge
 from floodmark.limits import BATCH_RAW_BYTES_MAX, BATCH_RECORDS_MAX
 from floodmark.record import Record
@@ -73,7 +74,7 @@ def test_what_goes_in_comes_out(
     """Any records, codec and producer survive, and the header tells the truth about them."""
     name = batch.NO_PRODUCER if producer is None else batch.producer_id_of(producer)
     data = batch.encode(records, codec=codec, producer_id=name, producer_epoch=epoch, sequence=sequence)
-    header = batch.check(data)
+    header = check(data)
     assert batch.decode(data) == records
     assert header == batch.decode_header(data)
     assert (header.count, header.length) == (len(records), len(data))
@@ -101,7 +102,7 @@ def test_every_flipped_bit_is_found(codec: int) -> None:
             bad = bytearray(good)
             bad[position] ^= 1 << bit
             with pytest.raises((InvalidBatch, TooLarge)):
-                batch.check(bytes(bad))
+                check(bytes(bad))
             with pytest.raises((InvalidBatch, TooLarge)):
                 batch.decode(bytes(bad))
 
@@ -111,9 +112,9 @@ def test_every_truncation_and_any_addition_is_found() -> None:
     good = batch.encode(SMALL)
     for length in range(len(good)):
         with pytest.raises(InvalidBatch):
-            batch.check(good[:length])
+            check(good[:length])
     with pytest.raises(InvalidBatch):
-        batch.check(good + b"\0")
+        check(good + b"\0")
 
 
 @given(data=st.binary(max_size=200))
@@ -121,7 +122,7 @@ def test_noise_is_refused(data: bytes) -> None:
     """Random bytes, alone or behind a right header, raise nothing but the errors of the tree."""
     for candidate in (data, build(data, count=1), build(data, count=1, codec=1, raw_length=50)):
         with pytest.raises((InvalidBatch, TooLarge)):
-            batch.check(candidate)
+            check(candidate)
 
 
 ONE = msgspec.msgpack.encode([Record(0, None, b"x")])
@@ -166,7 +167,7 @@ LIES = {
 def test_a_batch_that_lies_is_refused(name: str) -> None:
     """The checksum is right, the content is not."""
     with pytest.raises(InvalidBatch):
-        batch.check(LIES[name])
+        check(LIES[name])
 
 
 def test_a_zstd_frame_that_claims_much_allocates_nothing() -> None:
@@ -175,9 +176,9 @@ def test_a_zstd_frame_that_claims_much_allocates_nothing() -> None:
     assert zstandard.get_frame_parameters(claims_a_tebibyte).content_size == 1 << 40
     for raw_length in (1, BATCH_RAW_BYTES_MAX):
         with pytest.raises(InvalidBatch, match="claims 1099511627776 bytes"):
-            batch.check(build(b"", count=1, codec=1, body=claims_a_tebibyte, raw_length=raw_length))
+            check(build(b"", count=1, codec=1, body=claims_a_tebibyte, raw_length=raw_length))
     with pytest.raises(TooLarge):
-        batch.check(build(b"", count=1, codec=1, body=claims_a_tebibyte, raw_length=BATCH_RAW_BYTES_MAX + 1))
+        check(build(b"", count=1, codec=1, body=claims_a_tebibyte, raw_length=BATCH_RAW_BYTES_MAX + 1))
 
 
 def test_a_zstd_bomb_without_a_size_is_bounded() -> None:
@@ -187,7 +188,7 @@ def test_a_zstd_bomb_without_a_size_is_bounded() -> None:
     assert zstandard.get_frame_parameters(bomb).content_size == zstandard.CONTENTSIZE_UNKNOWN
     for raw_length in (1000, BATCH_RAW_BYTES_MAX):
         with pytest.raises(InvalidBatch):
-            batch.check(build(b"", count=1, codec=1, body=bomb, raw_length=raw_length))
+            check(build(b"", count=1, codec=1, body=bomb, raw_length=raw_length))
 
 
 def test_a_zstd_frame_without_a_size_is_read_when_it_is_honest() -> None:
@@ -225,17 +226,17 @@ def test_the_cap_on_one_record_counts_key_value_and_headers() -> None:
         Record(0, None, b"v" * 98, is_json=False, headers={"a": "ü"}),
         Record(0, b"k", b"v" * 100),
     ]
-    batch.check(batch.encode(passes), record_bytes_max=100)
+    check(batch.encode(passes), record_bytes_max=100)
     for record in fails:
         with pytest.raises(TooLarge):
-            batch.check(batch.encode([record]), record_bytes_max=100)
+            check(batch.encode([record]), record_bytes_max=100)
         with pytest.raises(TooLarge):
-            batch.check(batch.encode([*passes, record]), record_bytes_max=100)
+            check(batch.encode([*passes, record]), record_bytes_max=100)
 
 
 def test_the_longest_key_and_value_may_stand_in_different_records() -> None:
     """Records that are within the limit pass although the longest key and value together are not."""
-    batch.check(batch.encode([Record(0, b"k" * 90, b"v"), Record(0, b"k", b"v" * 90)]), record_bytes_max=100)
+    check(batch.encode([Record(0, b"k" * 90, b"v"), Record(0, b"k", b"v" * 90)]), record_bytes_max=100)
 
 
 def test_a_record_has_a_bounded_number_of_headers() -> None:
@@ -243,10 +244,10 @@ def test_a_record_has_a_bounded_number_of_headers() -> None:
     for count, passes in ((64, True), (65, False)):
         data = batch.encode([Record(0, None, b"", is_json=False, headers={str(n): "" for n in range(count)})])
         if passes:
-            batch.check(data)
+            check(data)
         else:
             with pytest.raises(InvalidRequest):
-                batch.check(data)
+                check(data)
 
 
 def test_json_is_only_read_from_json() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from floodmark import batch, pacing
+from floodmark.batch_check import check
 from floodmark.errors import (
     Conflict,
     FloodmarkError,
@@ -42,7 +43,7 @@ class Ledger:
 
     def take(self, data: bytes) -> int:
         """Store one batch and answer its first offset."""
-        header = batch.check(data)
+        header = check(data)
         if header.producer_epoch < self.epoch:
             raise ProducerFenced("a newer epoch exists", current_epoch=self.epoch)
         expected = self.expected if header.producer_epoch == self.epoch else 0

@@ -13,6 +13,7 @@ import pytest
 
 from node.http.app import create_app
 from node.http.connection import Connection
+from node.http.context import CONTEXT, HttpContext
 from node.http.express import EXPRESS
 from node.http.limits import HttpLimits
 from node.http.origins import Origins
@@ -145,3 +146,9 @@ async def http(settings: HttpLimits, node_count: int, origins: Origins) -> Async
         yield harness
     finally:
         await harness.close()
+
+
+@pytest.fixture
+async def http_context(http: Harness) -> HttpContext:
+    """What the first node's handlers share."""
+    return http.servers["n1"].app[CONTEXT]
