@@ -16,6 +16,7 @@ from floodmark.frame import FrameKind
 from consensus.types import GroupStopped, NotLeader, Outcome, Proposal
 from node import outcomes
 from node.budget import ByteBudget
+from node.newcomers import Newcomers, ProducerLimits, ProducersHere
 from node.producers import ProducerTable, Remembered
 from node.sequences import Flying, Sequences
 from storage.errors import StorageError
@@ -35,16 +36,25 @@ class Appender:
     """One per local replica; used only while it leads."""
 
     def __init__(
-        self, host: Propose, group_id: int, log: Log, table: ProducerTable, budget: ByteBudget
+        self,
+        host: Propose,
+        group_id: int,
+        log: Log,
+        table: ProducerTable,
+        budget: ByteBudget,
+        producers: ProducerLimits,
+        here: ProducersHere,
     ) -> None:
         self._host = host
         self._group_id = group_id
         self._log = log
+        self._table = table
         self._sequences = Sequences(table)
         self._committed = Sequences(table)
         """The same with nothing in flight over it."""
+        self._newcomers = Newcomers(table, producers, here, self._command)
         self.newest: Proposal | None = None
-        """The last batch that was put into the queue: with its outcome that of all before it is known."""
+        """The last entry that was put into the queue: with its outcome that of all before it is known."""
         self._budget = budget
         self._queued: deque[tuple[Proposal, int]] = deque()
         """Proposals that may not be in the log yet, with their record counts."""
@@ -55,15 +65,17 @@ class Appender:
         """The batch's proposal; or what became, or is becoming, of its sequence before (``Sequences.find``).
 
         A duplicate is answered whatever ``expected_offset`` says, for it held when the batch was stored.
-        Raises TooManyRequests, ProducerFenced, SequenceGap, SequenceReused, Conflict, OffsetMismatch; and as
-        the host does. All but the first may rest on what is in flight, which may come to nothing: see
-        ``refused``.
+        Raises TooManyRequests, TooManyProducers, ProducerFenced, SequenceGap, SequenceReused, Conflict,
+        OffsetMismatch; ``MakingRoom``; and as the host does. All but the first two may rest on what is in
+        flight, which may come to nothing: see ``refused``.
         """
         if header.is_idempotent:
             self._sequences.begin(term)
             before = self._sequences.find(header)
             if before is not None:
                 return before
+            if not self._sequences.knows(header.producer_id):
+                self._newcomers.admit(self._sequences.in_flight)
         self._forget_appended()
         if expected_offset is not None:
             self._check_expected(expected_offset)
@@ -111,6 +123,19 @@ class Appender:
             raise outcomes.translated(error) from error
         assert isinstance(placed, Proposal), "only a named producer's batch can be a duplicate"
         return placed
+
+    @property
+    def producers(self) -> int:
+        """How many this partition remembers."""
+        return len(self._table.producers)
+
+    def forget_silent(self, count: int, now_ms: int) -> int:
+        """Begin to forget up to so many that are silent at ``now_ms``; returns how many."""
+        return self._newcomers.forget(count, now_ms, self._sequences.in_flight)
+
+    def _command(self, payload: bytes) -> Proposal:
+        self.newest = self._host.propose_nowait(self._group_id, FrameKind.COMMAND, payload)
+        return self.newest
 
     def _forget_appended(self) -> None:
         """What has a place in the log is counted by the log."""

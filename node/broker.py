@@ -178,7 +178,7 @@ class Partition(Protocol):
     ) -> Appended:
         """Append one checked batch; only where ``leads_here``.
 
-        Raises Unavailable (not stored), OutcomeUnknown, TooManyRequests, ProducerFenced
+        Raises Unavailable (not stored), OutcomeUnknown, TooManyRequests, TooManyProducers, ProducerFenced
         (current_epoch), SequenceGap (expected_sequence), SequenceReused (first_offset, next_offset: of the
         records that are stored under it), OffsetMismatch (next_offset), StorageFull.
         """

@@ -21,9 +21,11 @@ from node.coalescer import Coalescer
 from node.identity import NodeIdentity
 from node.metadata.state import METADATA_GROUP, PartitionEntry
 from node.metrics import NodeMetrics
+from node.newcomers import ProducerLimits
 from node.partition import Replica
 from node.presence import Presence
 from node.producers import ProducerTable
+from node.producers_here import ProducersLed
 from node.replica_store import Opened
 from node.settings import Settings
 
@@ -50,6 +52,7 @@ class Builder:
         self.leadership_changed = asyncio.Event()
         self.on_metadata_commit: Callable[[], None] = lambda: None
         self.on_replica_failed: Callable[[int], None] = lambda _group: None
+        self.producers_here = ProducersLed()
 
     def hooks(self, presence: Presence) -> HostHooks:
         """For the host."""
@@ -83,11 +86,16 @@ class Builder:
     def replica(self, host: GroupHost, entry: PartitionEntry, opened: Opened, groups: int) -> Replica:
         """One partition's replica."""
         limits = self.settings.limits
-        table = ProducerTable(limits.producers_per_partition_max)
+        table = ProducerTable()
         members = Membership(frozenset(entry.replicas))
         group = self.group(entry.group_id, opened, table, members, groups=groups)
         budget = ByteBudget(limits.inflight_partition_bytes, "this partition")
-        appender = Appender(host, entry.group_id, opened.log, table, budget)
+        producers = ProducerLimits(
+            limits.producers_per_partition_max,
+            limits.producers_per_node_max,
+            limits.producer_remembered_s,
+        )
+        appender = Appender(host, entry.group_id, opened.log, table, budget, producers, self.producers_here)
         flushed = self.flushed[entry.group_id] = Waiters()
         coalescer = Coalescer(appender.append_shared)
         return Replica(group, opened.log, opened.vote, appender, coalescer, flushed)

@@ -18,11 +18,12 @@ from consensus.host import GroupHost
 from consensus.types import GroupStopped, NotLeader, Proposal
 from node import outcomes
 from node.appender import Appender
+from node.newcomers import MakingRoom
 from node.producers import Remembered
 from node.sequences import Flying
 from storage.errors import StorageError
 
-REFUSALS: Final = (Conflict, ProducerFenced, OffsetMismatch)
+REFUSALS: Final = (Conflict, ProducerFenced, OffsetMismatch, MakingRoom)
 """Of batches, for the state of the partition; all others are about this node or about the batch alone."""
 
 

@@ -89,6 +89,7 @@ class HostCollector(Collector):
             ("replicas", "Replicas on this node.", len(replicas)),
             ("leaderships", "Replicas that lead.", sum(item.group.is_ready_leader for item in replicas)),
             ("log_bytes", "Bytes in segment files.", sum(item.log.size_bytes for item in replicas)),
+            ("producers", "Producers remembered.", sum(item.appender.producers for item in replicas)),
             ("inflight_bytes", "Request bodies held.", self._inflight()),
         ):
             yield GaugeMetricFamily(f"floodmark_node_{name}", text, value)

@@ -3,8 +3,8 @@
 The table is a pure function of the committed batches, so every replica has the same one and a new leader that
 has applied its log knows every batch that any leader acknowledged. For each producer it keeps the epoch, the
 last sequence, and where the last few batches went and what they held, so that a retry is answered with its
-original offsets and other records under the same sequence are refused. The number of producers is bounded:
-the one that has been silent for the most entries is forgotten first.
+original offsets and other records under the same sequence are refused. A producer is forgotten when an entry
+of the log says so: ``newcomers.py`` decides about that.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from floodmark.errors import FloodmarkError
 from floodmark.frame import Frame, FrameKind
 
 BATCHES_REMEMBERED: Final = 5
-PRODUCERS_MAX: Final = 10_000
 
 _log = structlog.get_logger(__name__)
 
@@ -40,10 +39,15 @@ class Remembered(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Producer(msgspec.Struct, array_like=True):
-    """One producer. ``recent`` is in order of sequence; its last element is the last batch."""
+    """One producer. ``recent`` is in order of sequence; its last element is the last batch.
+
+    ``time`` is when that was appended, in milliseconds since the Unix epoch; 0 where that was not kept. Only
+    leaders look at it, to choose whom to forget.
+    """
 
     epoch: int
     recent: list[Remembered]
+    time: int = 0
 
     @property
     def last_sequence(self) -> int:
@@ -63,30 +67,53 @@ class _Snapshot(msgspec.Struct, frozen=True):
     last_index: int
     forgotten: int
     producers: dict[bytes, Producer]
+    time: int = 0
+
+
+class _Command(msgspec.Struct, frozen=True):
+    """What an entry of kind COMMAND in a partition's log says."""
+
+    forget: list[bytes]
 
 
 _VERSION: Final = 2
 _VERSIONS: Final = (1, _VERSION)
-"""Version 1 knows no checksums, and is else the same."""
+"""Version 1 knows no checksums and no times, and is else the same."""
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(_Snapshot)
+_COMMAND = msgspec.msgpack.Decoder(_Command)
+
+
+def forgetting(names: list[bytes]) -> bytes:
+    """The payload of an entry by which these producers are forgotten; without any it tells the time."""
+    return _ENCODER.encode(_Command(names))
 
 
 class ProducerTable:
     """A ``StateMachine``. ``producers`` is ordered: the longest silent one comes first."""
 
-    def __init__(self, producers_max: int = PRODUCERS_MAX) -> None:
+    def __init__(self) -> None:
         self.producers: dict[bytes, Producer] = {}
         self.last_index = 0
+        self.time = 0
+        """When the last frame was appended."""
         self.forgotten = 0
-        """Producers that were dropped to keep the bound; above zero, an unknown name may be one of them."""
-        self._producers_max = producers_max
+        """Producers that were dropped to make room; above zero, an unknown name may be one of them."""
 
     def apply(self, frame: Frame) -> None:
-        """Remember one committed batch; frames that the state contains already change nothing."""
-        if frame.index <= self.last_index or frame.kind != FrameKind.RECORDS:
+        """Take in one committed frame; those that the state contains already change nothing."""
+        if frame.index <= self.last_index:
+            return
+        if frame.kind is FrameKind.RECORDS:
+            self._remember(frame)
+        elif frame.kind is FrameKind.COMMAND:
+            self._forget(frame)
+        else:
             return
         self.last_index = frame.index
+        self.time = frame.append_time
+
+    def _remember(self, frame: Frame) -> None:
         try:
             header = decode_header(frame.payload)
         except FloodmarkError as error:
@@ -98,23 +125,33 @@ class ProducerTable:
         batch = Remembered(header.sequence, frame.first_offset, frame.record_count, header.crc)
         known = self.producers.pop(header.producer_id, None)
         if known is None or known.epoch != header.producer_epoch:
-            known = Producer(header.producer_epoch, [batch])
+            known = Producer(header.producer_epoch, [batch], frame.append_time)
         else:
             known.recent.append(batch)
             del known.recent[:-BATCHES_REMEMBERED]
+            known.time = frame.append_time
         self.producers[header.producer_id] = known
-        if len(self.producers) > self._producers_max:
-            del self.producers[next(iter(self.producers))]
-            self.forgotten += 1
+
+    def _forget(self, frame: Frame) -> None:
+        try:
+            names = _COMMAND.decode(frame.payload).forget
+        except msgspec.DecodeError as error:
+            _log.error("a committed command is none", index=frame.index, reason=str(error))
+            return
+        for name in names:
+            if self.producers.pop(name, None) is not None:
+                self.forgotten += 1
 
     def snapshot(self) -> bytes:
         """The whole table."""
-        return _ENCODER.encode(_Snapshot(_VERSION, self.last_index, self.forgotten, self.producers))
+        return _ENCODER.encode(
+            _Snapshot(_VERSION, self.last_index, self.forgotten, self.producers, self.time)
+        )
 
     def restore(self, state: bytes) -> None:
         """Replace the table. Raises ``ValueError`` for what is no snapshot of a known version."""
         if not state:
-            self.producers, self.last_index, self.forgotten = {}, 0, 0
+            self.producers, self.last_index, self.forgotten, self.time = {}, 0, 0, 0
             return
         try:
             snapshot = _DECODER.decode(state)
@@ -125,3 +162,4 @@ class ProducerTable:
         self.producers = snapshot.producers
         self.last_index = snapshot.last_index
         self.forgotten = snapshot.forgotten
+        self.time = snapshot.time

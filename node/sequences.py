@@ -6,6 +6,7 @@ yet lie over it; they are this leader's own affair and go when its term ends.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from floodmark.batch import BatchHeader
@@ -51,6 +52,15 @@ class Sequences:
         if term != self._term:
             self._term = term
             self._in_flight.clear()
+
+    @property
+    def in_flight(self) -> Collection[bytes]:
+        """The producers that have batches between proposal and apply."""
+        return self._in_flight.keys()
+
+    def knows(self, name: bytes) -> bool:
+        """Whether the producer is in the table, or will be if nothing goes wrong."""
+        return name in self._table.producers or name in self._in_flight
 
     def find(self, header: BatchHeader) -> Remembered | Flying | None:
         """None for the producer's next batch; else what became, or is becoming, of this one before.
@@ -116,8 +126,7 @@ class Sequences:
         return header.producer_epoch, 0
 
     def _gap(self, header: BatchHeader, epoch: int, expected: int) -> Conflict:
-        known = header.producer_id in self._in_flight or header.producer_id in self._table.producers
-        if not known and self._table.forgotten:
+        if not self.knows(header.producer_id) and self._table.forgotten:
             return Conflict(
                 "this partition does not remember the producer (any more): too many others wrote since; "
                 "begin a new epoch at sequence 0",

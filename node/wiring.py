@@ -160,6 +160,9 @@ def build(
             replicas.look_again()
 
     builder.on_replica_failed = failed
+    builder.producers_here.led = lambda: (
+        replica.appender for replica in replicas.local.values() if replica.group.is_ready_leader
+    )
     app = create_app(broker, settings.limits, _origins(settings))
     app[CONTEXT].wall_ms = around.wall_ms
     answers = app[CONTEXT].answers

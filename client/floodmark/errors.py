@@ -26,6 +26,7 @@ FloodmarkError
 ├── OffsetPastEnd             416  nothing has been written there yet
 ├── Misdirected               421  the Host that was asked for is no name of this node
 ├── TooManyRequests           429  the in-flight budget is used up; try again after a while
+│   └── TooManyProducers      429  no room to remember one more idempotent producer; others are not affected
 ├── Unavailable               503  no leader, or not enough replicas; nothing was stored
 ├── OutcomeUnknown            504  it may or may not have been stored; an idempotent retry is safe
 ├── StorageFull               507  the disk is full
@@ -165,6 +166,10 @@ class Misdirected(FloodmarkError):
 
 class TooManyRequests(FloodmarkError):
     code, status, retriable = "too_many_requests", 429, True
+
+
+class TooManyProducers(TooManyRequests):
+    code = "too_many_producers"
 
 
 class ServerError(FloodmarkError):

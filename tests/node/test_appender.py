@@ -13,7 +13,9 @@ from floodmark.record import Record
 from consensus.types import NotLeader, Proposal, Stored
 from node.appender import Appender
 from node.budget import ByteBudget
+from node.newcomers import ProducerLimits
 from node.producers import ProducerTable, Remembered
+from node.producers_here import ProducersLed
 from node.sequences import Flying
 from node.slices import next_offset_behind
 from storage.filesystem import RealFileSystem
@@ -27,7 +29,8 @@ class Queue:
     def __init__(self, folder: Path) -> None:
         self.log = Log.open(RealFileSystem(), str(folder), LogOptions())
         self.table = ProducerTable()
-        self.queued: list[tuple[Proposal, bytes, int]] = []
+        self.queued: list[tuple[Proposal, FrameKind, bytes, int]] = []
+        self.now_ms = 0
         self.leads = True
 
     def propose_nowait(
@@ -37,22 +40,22 @@ class Queue:
         if not self.leads:
             raise NotLeader("n2")
         proposal = Proposal()
-        self.queued.append((proposal, payload, record_count))
+        self.queued.append((proposal, kind, payload, record_count))
         return proposal
 
     def append(self) -> list[Frame]:
         """Give everything queued its place in the log."""
         frames = []
-        for proposal, payload, count in self.queued:
+        for proposal, kind, payload, count in self.queued:
             proposal.index, proposal.term = self.log.last_index + 1, 1
             proposal.first_offset = self.log.next_offset
             frame = Frame(
                 proposal.index,
                 1,
                 proposal.first_offset,
-                0,
+                self.now_ms,
                 count,
-                FrameKind.RECORDS,
+                kind,
                 payload,
                 crc_of(payload),
             )
@@ -63,7 +66,7 @@ class Queue:
     def commit(self) -> None:
         """All that is queued is stored."""
         frames = self.append()
-        for frame, (proposal, _, _) in zip(frames, self.queued, strict=True):
+        for frame, (proposal, *_) in zip(frames, self.queued, strict=True):
             self.table.apply(frame)
             proposal.resolve(Stored(frame.index, 1, frame.first_offset))
         self.queued.clear()
@@ -73,6 +76,20 @@ def payload(count: int = 1, **fields: int) -> bytes:
     """A batch; with a sequence it is one of an idempotent producer."""
     producer = {"producer_id": batch.producer_id_of("p")} if fields else {}
     return batch.encode([Record(0, None, b"v")] * count, **producer, **fields)  # type: ignore[arg-type]
+
+
+LIMITS = ProducerLimits(per_partition=100, per_node=100, remembered_s=3600)
+
+
+def appender_of(
+    queue: Queue,
+    budget: ByteBudget | None = None,
+    producers: ProducerLimits = LIMITS,
+    here: ProducersLed | None = None,
+) -> Appender:
+    """Of the queue's group."""
+    budget = budget or ByteBudget(1 << 20, "test")
+    return Appender(queue, 1, queue.log, queue.table, budget, producers, here or ProducersLed())
 
 
 def append(appender: Appender, body: bytes, expected: int | None = None) -> Proposal | Remembered | Flying:
@@ -88,7 +105,7 @@ def queue(tmp_path: Path) -> Queue:
 
 def test_an_expected_offset_counts_what_is_under_way(queue: Queue) -> None:
     """Queued, appended and committed alike."""
-    appender = Appender(queue, 1, queue.log, queue.table, ByteBudget(1 << 20, "test"))
+    appender = appender_of(queue)
     append(appender, payload(3), 0)
     with pytest.raises(OffsetMismatch) as mismatch:
         append(appender, payload(), 0)
@@ -102,7 +119,7 @@ def test_an_expected_offset_counts_what_is_under_way(queue: Queue) -> None:
 
 def test_a_duplicate_is_answered_whatever_offset_it_expects(queue: Queue) -> None:
     """The retry of a conditional append finds its first attempt, not a conflict with it."""
-    appender = Appender(queue, 1, queue.log, queue.table, ByteBudget(1 << 20, "test"))
+    appender = appender_of(queue)
     body = payload(2, sequence=0)
     first = append(appender, body, 0)
     assert isinstance(first, Proposal)
@@ -116,7 +133,7 @@ def test_bytes_are_held_until_the_outcome(queue: Queue) -> None:
     """Beyond the partition's budget batches are refused, and a refused one leaves no trace."""
     body = payload(1, sequence=0)
     budget = ByteBudget(len(body), "test")
-    appender = Appender(queue, 1, queue.log, queue.table, budget)
+    appender = appender_of(queue, budget)
     append(appender, body)
     with pytest.raises(TooManyRequests):
         append(appender, payload(1, sequence=1))
@@ -128,7 +145,7 @@ def test_bytes_are_held_until_the_outcome(queue: Queue) -> None:
 def test_a_replica_that_does_not_lead_holds_nothing(queue: Queue) -> None:
     """The error passes through and the bytes are free again."""
     budget = ByteBudget(1 << 20, "test")
-    appender = Appender(queue, 1, queue.log, queue.table, budget)
+    appender = appender_of(queue, budget)
     queue.leads = False
     with pytest.raises(NotLeader):
         append(appender, payload(1, sequence=0))
@@ -137,7 +154,7 @@ def test_a_replica_that_does_not_lead_holds_nothing(queue: Queue) -> None:
 
 def test_a_slice_ends_behind_its_last_record(queue: Queue) -> None:
     """Frames that carry no records count for nothing."""
-    appender = Appender(queue, 1, queue.log, queue.table, ByteBudget(1 << 20, "test"))
+    appender = appender_of(queue)
     append(appender, payload(3))
     append(appender, payload(4))
     queue.commit()
@@ -151,7 +168,7 @@ def test_a_slice_ends_behind_its_last_record(queue: Queue) -> None:
 
 def test_a_batch_is_refused_for_what_is_committed_alone(queue: Queue) -> None:
     """What is in flight keeps a batch from being taken now; only what is committed refuses it."""
-    appender = Appender(queue, 1, queue.log, queue.table, ByteBudget(1 << 20, "test"))
+    appender = appender_of(queue)
 
     def refused(body: bytes, expected: int | None = None, *, committed: int) -> FloodmarkError | None:
         with pytest.raises(FloodmarkError):

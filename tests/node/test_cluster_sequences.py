@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from floodmark import batch
@@ -11,7 +12,7 @@ from floodmark.errors import OutcomeUnknown, SequenceReused, Unavailable
 from floodmark.record import Record
 
 from node.broker import Acks, Appended, Partition
-from tests.support.nodes import NodeCluster
+from tests.support.nodes import NodeCluster, TestNode
 
 RECORDS = "/v1/topics/orders/partitions/0/records"
 
@@ -105,3 +106,82 @@ async def test_a_used_sequence_stays_used_on_the_next_leader_and_after_a_restart
         await cluster.leader("orders")
         await check(made_before=True)
         assert (await cluster.on_leader("orders")).bounds().high_watermark == 2
+
+
+async def post(cluster: NodeCluster, node: TestNode, name: str, sequence: int) -> tuple[int, Any, str]:
+    """A record of a producer: status, answer, and when to come again."""
+    async with cluster.session.post(
+        node.url + RECORDS,
+        data=b"x",
+        headers={
+            "Content-Type": "application/octet-stream",
+            "Producer-Id": name,
+            "Producer-Seq": str(sequence),
+        },
+    ) as answer:
+        return answer.status, await answer.json(content_type=None), answer.headers.get("Retry-After", "")
+
+
+async def test_others_do_not_push_a_producer_out(tmp_path: Path) -> None:
+    """At each node, after a change of leader and a restart of all: no room is 429, and for new ones alone."""
+    async with NodeCluster.running(tmp_path, **{"limits.producers_per_partition_max": 10}) as cluster:
+        await cluster.create("orders")
+        nodes = list(cluster.nodes.values())
+        assert (await post(cluster, nodes[0], "honest", 0))[1]["first_offset"] == 0
+
+        async def check(stored: int) -> None:
+            for node in nodes:
+                for number in range(stored, stored + 3):
+                    status, answer, retry_after = await post(cluster, node, f"late {number}", 0)
+                    assert (status, answer["code"], answer["retriable"]) == (429, "too_many_producers", True)
+                    assert "limits.producers_per_partition_max" in answer["detail"]
+                    assert 1 <= int(retry_after) <= 60
+                status, answer, _ = await post(cluster, node, "honest", 0)
+                assert (status, answer["first_offset"], answer["duplicate"]) == (200, 0, True)
+
+        strangers = [await post(cluster, nodes[number % 3], f"s{number}", 0) for number in range(11)]
+        assert [status for status, _, _ in strangers] == [200] * 9 + [429] * 2
+        await check(10)
+        leader = await cluster.leader("orders")
+        (group_id,) = leader.groups_led()
+        assert leader.running.host.transfer(group_id)
+        await cluster.leader("orders", besides=leader.node_id)
+        await check(10)
+        for node in nodes:
+            await node.stop()
+        for node in nodes:
+            node.start()
+        await cluster.ready()
+        await cluster.leader("orders")
+        await check(10)
+        status, answer, _ = await post(cluster, nodes[1], "honest", 1)
+        assert (status, answer["first_offset"]) == (200, 10)
+        async with cluster.session.get(nodes[0].url + "/metrics") as metrics:
+            assert "floodmark_node_producers 10.0" in await metrics.text()
+
+
+async def test_silent_producers_make_room_though_nobody_writes(tmp_path: Path) -> None:
+    """The log's time moves on by itself when a new one comes; all replicas forget the same ones."""
+    flags = {"limits.producers_per_partition_max": 2, "limits.producer_remembered_s": 0.5}
+    async with NodeCluster.running(tmp_path, **flags) as cluster:
+        await cluster.create("orders")
+        node = await cluster.leader("orders")
+        for name in ("a", "b"):
+            assert (await post(cluster, node, name, 0))[0] == 200
+
+        async def in_the_end(name: str) -> None:
+            async with asyncio.timeout(20):
+                while (await post(cluster, node, name, 0))[0] != 200:  # noqa: ASYNC110  -- the log's time is what passes
+                    await asyncio.sleep(0.05)
+
+        await in_the_end("c")
+        status, answer, _ = await post(cluster, node, "a", 1)
+        assert (status, answer["code"]) == (409, "conflict")
+        assert (await post(cluster, node, "c", 1))[0] == 200
+        (group_id,) = node.groups_led()
+        applied = node.running.replicas.local[group_id].group.applied_index
+        groups = [other.running.replicas.local[group_id].group for other in cluster.up]
+        await cluster.until(lambda: all(group.applied_index >= applied for group in groups), "applied")
+        tables = {group.checkpoint_state() for group in groups}
+        assert len(tables) == 1
+        assert batch.producer_id_of("a") not in tables.pop()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from consensus.types import NotStored, Proposal, Stored
-from node.producers import BATCHES_REMEMBERED, ProducerTable, Remembered
+from node.producers import BATCHES_REMEMBERED, ProducerTable, Remembered, forgetting
 from node.sequences import Flying, Sequences
 
 
@@ -55,12 +55,16 @@ def test_the_last_batches_are_remembered_with_their_offsets() -> None:
     assert producer.find(1) is None
 
 
-def test_the_longest_silent_producer_is_forgotten_first() -> None:
-    """The bound holds, the order is that of the log, and an unknown name may be a forgotten one."""
-    table = ProducerTable(producers_max=2)
+def test_producers_are_forgotten_when_the_log_says_so() -> None:
+    """Whom it names and nobody else; an unknown name may be a forgotten one; junk is skipped."""
+    table = ProducerTable()
     for index, (name, sequence) in enumerate([("a", 0), ("b", 0), ("a", 1), ("c", 0)], start=2):
         table.apply(frame(index, payload(sequence, name=name)))
+    gone = [batch.producer_id_of(name) for name in ("b", "nobody")]
+    for index, body in enumerate([forgetting(gone), forgetting([]), b"no command"], start=6):
+        table.apply(Frame(index, 1, 4, index * 10, 0, FrameKind.COMMAND, body, crc_of(body)))
     assert list(table.producers) == [batch.producer_id_of("a"), batch.producer_id_of("c")]
+    assert (table.last_index, table.time, table.forgotten) == (8, 80, 1)
     sequences = Sequences(table)
     with pytest.raises(Conflict, match="does not remember"):
         sequences.find(header(1, name="b"))
