@@ -37,12 +37,16 @@ class _Result(msgspec.Struct, frozen=True, tag_field="got", forbid_unknown_field
 
 
 class Produce(_Action, frozen=True, tag="produce"):
-    """Store these values in this order. Only ``acks="quorum"`` promises anything when it is answered."""
+    """Store these values in this order. Only ``acks="quorum"`` promises anything when it is answered.
+
+    ``if_offset``: only if the first of them gets this offset.
+    """
 
     topic: str
     partition: int
     values: list[int]
     acks: Acks = "quorum"
+    if_offset: int | None = None
 
 
 class Read(_Action, frozen=True, tag="read"):
@@ -187,13 +191,15 @@ class Ok(_Line, frozen=True, tag="ok"):
 
 
 class Fail(_Line, frozen=True, tag="fail"):
-    """It was not done and will not be. ``high_watermark`` is told with ``offset_past_end``."""
+    """It was not done and will not be. ``high_watermark`` is told with ``offset_past_end``, ``next_offset``
+    with ``offset_mismatch``."""
 
     op: int
     time_ns: int
     error: str
     node: str = ""
     high_watermark: int | None = None
+    next_offset: int | None = None
 
 
 class Unknown(_Line, frozen=True, tag="unknown"):

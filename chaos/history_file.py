@@ -77,9 +77,17 @@ class HistoryWriter:
         """It was done."""
         self._add(Ok(op, self._clock_ns(), result, node))
 
-    def fail(self, op: int, error: str, *, node: str = "", high_watermark: int | None = None) -> None:
+    def fail(
+        self,
+        op: int,
+        error: str,
+        *,
+        node: str = "",
+        high_watermark: int | None = None,
+        next_offset: int | None = None,
+    ) -> None:
         """It was certainly not done."""
-        self._add(Fail(op, self._clock_ns(), error, node, high_watermark))
+        self._add(Fail(op, self._clock_ns(), error, node, high_watermark, next_offset))
 
     def unknown(self, op: int, error: str, *, node: str = "") -> None:
         """Nobody knows."""

@@ -10,6 +10,7 @@ from typing import Final
 
 import floodmark
 
+from chaos.checker.options import Place
 from chaos.cluster import ChaosCluster
 from chaos.history_file import HistoryWriter
 from chaos.recovery import unready_nodes, wait_caught_up
@@ -21,7 +22,7 @@ from chaos.run_record import (
     RunRecord,
     write_record,
 )
-from chaos.scenario.model import Scenario
+from chaos.scenario.model import RACES_TOPIC, Scenario
 from chaos.scenario.timeline import Timeline
 from chaos.scenario.toml_form import to_toml
 from chaos.status import Status
@@ -80,14 +81,26 @@ class _Run:
         self._places = tuple(
             (topic, number) for topic in scenario.topics for number in range(scenario.partitions)
         )
+        self._race: Place | None = (RACES_TOPIC, 0) if scenario.workload.racers else None
+        self._topics = dict.fromkeys(scenario.topics, scenario.partitions)
+        """All that records are written to, with their partitions."""
+        if self._race is not None:
+            self._topics[RACES_TOPIC] = 1
 
     async def run(self) -> RunRecord:
         """From the topics to the last node's end."""
         replicas = await self._make_topics()
         recorder = Recorder(self._history)
-        sampler = Sampler(self._cluster, self._history, list(self._scenario.topics))
+        sampler = Sampler(self._cluster, self._history, list(self._topics))
         self._status.watch(self._cluster, sampler.leaders, recorder.tally)
-        site = Site(tuple(self._cluster.urls), self._places, self._scenario.workload, recorder, self._seed)
+        site = Site(
+            tuple(self._cluster.urls),
+            self._places,
+            self._scenario.workload,
+            recorder,
+            self._seed,
+            race=self._race,
+        )
         timeline = Timeline(self._cluster, self._history, self._status)
         began_ns, began_wall_ns = time.monotonic_ns(), time.time_ns()
         async with working(site, sampler, replication=self._scenario.replication):
@@ -102,7 +115,7 @@ class _Run:
             self._status.enter("ending the workload")
         recorder.tally.end()
         self._status.enter("waiting until all replicas are equal")
-        behind = await wait_caught_up(self._cluster, self._scenario.topics, self._scenario.ready_s_max)
+        behind = await wait_caught_up(self._cluster, list(self._topics), self._scenario.ready_s_max)
         self._status.enter("stopping the nodes")
         await self._cluster.hold_down(_END, *self._cluster.names, gently=True)
         return RunRecord(
@@ -123,9 +136,9 @@ class _Run:
         scenario = self._scenario
         found: list[ReplicasOf] = []
         async with floodmark.Client(self._cluster.urls, timeout_s=_CREATE_TIMEOUT_S) as client:
-            for topic in scenario.topics:
+            for topic, partitions in self._topics.items():
                 made = await client.topics.create(
-                    topic, partitions=scenario.partitions, replication_factor=scenario.replication
+                    topic, partitions=partitions, replication_factor=scenario.replication
                 )
                 for partition in made.partitions:
                     await self._cluster.view.leader(topic, partition.partition)
@@ -135,8 +148,9 @@ class _Run:
     async def _wait_progress(self, tally: Tally, healed_ns: int) -> None:
         """Until every partition has stored what was sent after healing; when one has not, as long as it may
         take, and longer."""
+        places = self._places if self._race is None else (*self._places, self._race)
         await asyncio.sleep(_HEALED_S_MIN)
         for _ in range(int((PROGRESS_S_MAX + _PROGRESS_MARGIN_S - _HEALED_S_MIN) / _LOOK_AGAIN_S)):
-            if tally.is_stored_since(self._places, healed_ns):
+            if tally.is_stored_since(places, healed_ns):
                 return
             await asyncio.sleep(_LOOK_AGAIN_S)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from chaos.checker.conditional import Conditional
 from chaos.checker.final_state import ReplicaState, by_place
 from chaos.checker.freshness import Freshness
 from chaos.checker.gaps import Gap, Gaps
@@ -42,6 +43,8 @@ class Figures:
     records_seen: int
     replicas: int
     metadata_operations: int
+    conditional_operations: int = 0
+    """Of the partitions that are appended to with If-Offset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,8 @@ def check(
     order, metadata = Order(records, findings), Metadata(options, findings)
     progress, gaps = Progress(options, findings), Gaps()
     watchers: list[Watcher] = [records, placement, order, Polls(findings), Freshness(options, findings)]
-    watchers += [Leaders(findings), metadata, progress, gaps]
+    conditional = Conditional(options, records, findings)
+    watchers += [Leaders(findings), metadata, conditional, progress, gaps]
     events, operations = _watch(history, watchers)
     replicas = by_place(list(final))
     for replica in final:
@@ -86,6 +90,7 @@ def check(
     Loss(records, placement, replicas, options, findings).check()
     check_replicas(replicas, options, findings)
     metadata.finish()
+    conditional.finish(placement, replicas.keys())
     progress.finish()
     figures = Figures(
         events=events,
@@ -95,6 +100,7 @@ def check(
         records_seen=sum(1 for _ in placement.place.items()),
         replicas=len(final),
         metadata_operations=metadata.operations,
+        conditional_operations=conditional.operations,
     )
     return CheckResult(
         tuple(findings.kept), dict(findings.counts), gaps.finish(), tuple(progress.recoveries), figures

@@ -1,16 +1,35 @@
 """What was shown to be in the log is not denied to whoever asks later.
 
 A tail is confirmed by a majority after it began: it must cover all that any acknowledgement, read or tail had
-shown before. A poll is answered by whoever leads as far as it knows, so it must cover what its own process
-was shown by reads and tails, or, with ``reads_are_confirmed``, what any process was.
+shown before; so is the refusal of a read past the end. A poll is answered by whoever leads as far as it
+knows, so it must cover what its own process was shown by reads and tails, or, with ``reads_are_confirmed``,
+what any process was. Not so where a node answers that a fault is about, or was a moment ago: it may have been
+deposed unawares, and then knows of its own answers alone.
 """
 
 from __future__ import annotations
 
+from typing import Final
+
 from chaos.checker.options import CheckOptions, Place
 from chaos.checker.violation import Evidence, Findings, Kind
-from chaos.history import Bounds, Event, Fail, Invoke, Ok, Page, Produce, Produced, Read, Tail
+from chaos.history import (
+    Bounds,
+    Event,
+    Fail,
+    FaultBegan,
+    FaultEnded,
+    Invoke,
+    Ok,
+    Page,
+    Produce,
+    Produced,
+    Read,
+    Tail,
+)
 
+_UNAWARE_NS: Final = 2_000_000_000
+"""Longer than any leader goes on that hears of no majority."""
 _Ends = dict[tuple[str, Place], Evidence]
 
 
@@ -23,22 +42,34 @@ class Freshness:
         self._stored: _Ends = {}
         self._shown: _Ends = {}
         self._floors: dict[int, Evidence] = {}
+        self._confirmed: dict[int, Evidence] = {}
+        """What the end of a read has to cover that is confirmed: a refusal."""
+        self._faults: dict[int, list[str]] = {}
+        self._faulty_until_ns: dict[str, int] = {}
 
     def see(self, event: Event, call: Invoke | None) -> None:
         """Take in one event."""
         if isinstance(event, Invoke):
             self._begin(event)
+        elif isinstance(event, FaultBegan):
+            self._faults[event.fault] = event.nodes
+        elif isinstance(event, FaultEnded):
+            until_ns = event.time_ns + _UNAWARE_NS
+            self._faulty_until_ns.update(dict.fromkeys(self._faults.pop(event.fault), until_ns))
         elif call is not None and isinstance(call.action, Produce | Read | Tail):
-            floor = self._floors.pop(call.op, None)
+            floor, confirmed = self._floors.pop(call.op, None), self._confirmed.pop(call.op, None)
             if isinstance(event, Ok):
                 self._answered(call, call.action, event, floor)
-            elif isinstance(event, Fail) and event.high_watermark is not None and floor is not None:
-                self._compare(call, call.action, event, event.high_watermark, floor)
+            elif isinstance(event, Fail) and event.high_watermark is not None and confirmed is not None:
+                self._compare(call, call.action, event, event.high_watermark, confirmed)
 
     def _begin(self, call: Invoke) -> None:
         if isinstance(call.action, Tail):
             floor = self._stored.get(("", _place(call.action)))
         elif isinstance(call.action, Read):
+            stored = self._stored.get(("", _place(call.action)))
+            if stored is not None:
+                self._confirmed[call.op] = stored
             process = "" if self._options.reads_are_confirmed else call.process
             floor = self._shown.get((process, _place(call.action)))
         else:
@@ -60,8 +91,17 @@ class Freshness:
         self._raise(self._stored, ("", _place(action)), evidence)
         self._raise(self._shown, ("", _place(action)), evidence)
         self._raise(self._shown, (call.process, _place(action)), evidence)
-        if floor is not None:
+        if floor is None:
+            return
+        if isinstance(action, Tail) or floor.node == event.node or not self._may_be_unaware(event):
             self._compare(call, action, event, event.result.high_watermark, floor)
+
+    def _may_be_unaware(self, event: Ok) -> bool:
+        """Whether the node that answered may lead no more, and not know it yet."""
+        if self._options.reads_are_confirmed:
+            return False
+        in_force = any(event.node in nodes for nodes in self._faults.values())
+        return in_force or event.time_ns <= self._faulty_until_ns.get(event.node, -1)
 
     def _raise(self, ends: _Ends, key: tuple[str, Place], evidence: Evidence) -> None:
         known = ends.get(key)

@@ -2,6 +2,7 @@
 
 from chaos.faults.aim import Aim, Target
 from chaos.faults.clock import ClockJump
+from chaos.faults.deposed import PauseInCut
 from chaos.faults.disk import DiskError, DiskFull, PowerLoss, ShortWrites, SlowSync
 from chaos.faults.disk_at_rest import DeleteIndex, FlipBit, OldCopy, TruncateSegment, WipeFolder
 from chaos.faults.fault import Fault, Injection
@@ -26,6 +27,7 @@ __all__ = [
     "Latency",
     "OldCopy",
     "Pause",
+    "PauseInCut",
     "PowerLoss",
     "Reset",
     "Restart",

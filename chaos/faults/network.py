@@ -41,6 +41,12 @@ async def _put(
     await asyncio.to_thread(_add_all, control, wanted)
 
 
+async def cut_off(scene: Scene, undo: AsyncExitStack) -> None:
+    """Let nothing through between the nodes aimed at and any other one, in either direction."""
+    names = scene.cluster.names
+    await _put(scene, undo, "timeout", _BLACK_HOLE, _pairs(scene.nodes, names) | _pairs(names, scene.nodes))
+
+
 def _add_all(control: Control, wanted: list[tuple[str, str, Toxic]]) -> None:
     for proxy, name, toxic in wanted:
         control.add(proxy, name, toxic)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from chaos.faults.background import in_background
 from chaos.faults.fault import Fault, Scene
 
 
@@ -62,7 +62,7 @@ class RollingRestart(Fault):
 
     async def apply(self, scene: Scene, undo: AsyncExitStack) -> None:
         """Start going round."""
-        _in_background(undo, lambda stop: self._go_round(scene, stop))
+        in_background(undo, lambda stop: self._go_round(scene, stop))
 
     async def _go_round(self, scene: Scene, stop: asyncio.Event) -> None:
         for name in scene.random.sample(scene.nodes, len(scene.nodes)):
@@ -87,7 +87,7 @@ class KillStorm(Fault):
 
     async def apply(self, scene: Scene, undo: AsyncExitStack) -> None:
         """Start killing."""
-        _in_background(undo, lambda stop: self._rage(scene, stop))
+        in_background(undo, lambda stop: self._rage(scene, stop))
 
     async def _rage(self, scene: Scene, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -96,18 +96,6 @@ class KillStorm(Fault):
             await _set_within(stop, self.down_s)
             await scene.cluster.let_up(scene.tag, name)
             await _set_within(stop, scene.random.uniform(0, self.up_s))
-
-
-def _in_background(undo: AsyncExitStack, work: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
-    """Run work until it ends or is told to stop; what it raises is raised when the fault heals."""
-    stop = asyncio.Event()
-    task = asyncio.create_task(work(stop))
-
-    async def end() -> None:
-        stop.set()
-        await task
-
-    undo.push_async_callback(end)
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> None:

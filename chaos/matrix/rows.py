@@ -60,6 +60,7 @@ _PROCESSES: Final = (
     Row(name="stop", kind="restart", settings={"gently": True}),
     Row(name="kill-storm", kind="kill storm", for_s=6.0),
     Row(name="pause", kind="pause"),
+    Row(name="pause-in-cut", kind="pause in a cut"),
 )
 _NETWORK: Final = (
     Row(name="cut", kind="cut"),

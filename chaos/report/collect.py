@@ -114,6 +114,7 @@ def _figures(check: CheckResult, outcomes: Outcomes, times: Timescale) -> docume
         reads=outcomes.reads,
         reads_failed=outcomes.reads_failed,
         metadata_operations=check.figures.metadata_operations,
+        conditional_operations=check.figures.conditional_operations,
         replicas_checked=check.figures.replicas,
         longest_gap=next((gap_of(gap, times) for gap in check.gaps if gap.fault is None), None),
         recoveries=[

@@ -67,6 +67,7 @@ class Figures(_Part, frozen=True):
     reads: int
     reads_failed: int
     metadata_operations: int
+    conditional_operations: int
     replicas_checked: int
     longest_gap: Gap | None
     recoveries: list[Recovery]

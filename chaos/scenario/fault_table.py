@@ -8,7 +8,7 @@ from typing import Any, Literal
 from chaos.faults.aim import Aim, Target
 from chaos.faults.fault import Fault
 from chaos.scenario.kinds import fields_of, kinds
-from chaos.scenario.model import Scenario, TimedFault
+from chaos.scenario.model import RACES_TOPIC, Scenario, TimedFault
 from chaos.scenario.table import REQUIRED, Table
 
 _SHARED = ("at_s", "for_s", "when_ready", "kind", "target", "node", "topic", "partition")
@@ -67,9 +67,11 @@ def _aim(table: Table, scenario: Scenario) -> Aim | None:
         table.wrong(f"'node' is {node!r}; there are {', '.join(nodes)}")
     is_leader = target == Target.LEADER
     topic = table.take("topic", str, scenario.topics[0] if is_leader and scenario.topics else "")
-    if topic and topic not in scenario.topics:
-        table.wrong(f"'topic' is {topic!r}; there are {', '.join(scenario.topics)}")
-    partition = table.take("partition", int, 0, low=0, high=scenario.partitions - 1)
+    races = (RACES_TOPIC,) if scenario.workload.racers else ()
+    if topic and topic not in (*scenario.topics, *races):
+        table.wrong(f"'topic' is {topic!r}; there are {', '.join((*scenario.topics, *races))}")
+    partitions = 1 if topic in races else scenario.partitions
+    partition = table.take("partition", int, 0, low=0, high=partitions - 1)
     try:
         return Aim(target=Target(target), node=node, topic=topic, partition=partition)
     except ValueError as error:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from chaos.faults.fault import Fault
 
 DEFAULT_TOPIC = "orders"
+RACES_TOPIC = "races"
+"""Where the racers write, and nobody else: one partition, with as many replicas as the others have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +22,7 @@ class Workload:
     plain_producers       each sends every record once, whatever comes back
     tailing_consumers     each polls every partition and goes on where it ended
     rereading_consumers   each reads every partition from the start, again and again
+    racers                each appends with If-Offset, to a partition of their own, for which they all race
     topic_admins          each creates, alters, describes and deletes topics of its own, and the others'
     """
 
@@ -30,6 +33,7 @@ class Workload:
     plain_producers: int = 2
     tailing_consumers: int = 1
     rereading_consumers: int = 1
+    racers: int = 2
     topic_admins: int = 2
 
 

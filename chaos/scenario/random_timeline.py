@@ -57,6 +57,7 @@ RECIPES: Final[dict[str, Settings]] = {
         "jitter_ms": rng.choice([0, 5, 50]),
     },
     "pause": lambda _rng: {},
+    "pause in a cut": lambda rng: {"pause_s": rng.choice([1.0, 2.5])},
     "power loss": lambda rng: {"written_back": rng.random() < 0.7},
     "reset": lambda rng: {**_links(rng), "after_ms": rng.choice([0, 50, 500])},
     "restart": lambda rng: {"gently": rng.random() < 0.5},

@@ -14,7 +14,7 @@ from chaos.faults.aim import Target
 from chaos.scenario.errors import ScenarioInvalid
 from chaos.scenario.fault_table import read_fault
 from chaos.scenario.kinds import fields_of
-from chaos.scenario.model import DEFAULT_TOPIC, Scenario, TimedFault, Workload
+from chaos.scenario.model import DEFAULT_TOPIC, RACES_TOPIC, Scenario, TimedFault, Workload
 from chaos.scenario.table import REQUIRED, Table
 
 _WORKLOAD_RANGES: Final[dict[str, tuple[float, float]]] = {
@@ -68,6 +68,8 @@ def _topics(table: Table) -> tuple[str, ...]:
             table.wrong(f"'topics': {error.detail}")
         if topic.startswith("admin-"):
             table.wrong(f"'topics': {topic!r} is one of the topics that the admins make and delete")
+        if topic == RACES_TOPIC:
+            table.wrong(f"'topics': {topic!r} is the topic that the racers write to")
     if not topics or len(set(topics)) != len(topics):
         table.wrong("'topics' must name at least one topic, and none twice")
     return topics

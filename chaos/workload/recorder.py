@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from floodmark.errors import FloodmarkError
+from floodmark.errors import FloodmarkError, OffsetMismatch
 
 from chaos.checker.options import Place
 from chaos.history import Action, Produce, Result
@@ -80,9 +80,12 @@ class Recorder:
         """It ended with an error, which says whether it had no effect or whether nobody knows."""
         was_produce = self._produces.pop(op, None) is not None
         if had_no_effect(error):
-            high_watermark = error.fields.get("high_watermark")
-            self.history.fail(op, error.code, high_watermark=high_watermark)
-            self.tally.refused += was_produce
+            high_watermark, next_offset = (
+                error.fields.get(name) for name in ("high_watermark", "next_offset")
+            )
+            self.history.fail(op, error.code, high_watermark=high_watermark, next_offset=next_offset)
+            # Who loses a race is not refused for any fault.
+            self.tally.refused += was_produce and not isinstance(error, OffsetMismatch)
         else:
             self.history.unknown(op, error.code)
             self.tally.unknown += was_produce

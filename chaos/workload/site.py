@@ -32,6 +32,8 @@ class Site:
     workload: Workload
     recorder: Recorder
     seed: int
+    race: Place | None = None
+    """Where the racers write. Everybody else writes to ``places``."""
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     """Once it is set nothing new begins, and every task ends when what it has under way has ended."""
 

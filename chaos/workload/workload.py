@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from chaos.workload.consumers import follow, reread, watch_tail
 from chaos.workload.producers import produce_idempotently, produce_once
+from chaos.workload.racers import race
 from chaos.workload.sampler import Sampler
 from chaos.workload.site import Site
 from chaos.workload.topic_admin import administrate
@@ -44,5 +45,11 @@ def _works(site: Site, replication: int) -> Iterator[Coroutine[Any, Any, None]]:
             yield follow(site, f"tailing-{number}", place)
         for number in range(1, workload.rereading_consumers + 1):
             yield reread(site, f"rereading-{number}", place)
+    if site.race is not None:
+        others = workload.idempotent_producers + workload.plain_producers
+        for number in range(1, workload.racers + 1):
+            yield race(site, number, others + number)
+        yield watch_tail(site, "bounds", site.race)
+        yield follow(site, "tailing-race", site.race)
     for number in range(1, workload.topic_admins + 1):
         yield administrate(site, f"admin-{number}", replication)

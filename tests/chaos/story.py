@@ -76,9 +76,15 @@ class Story:
         """It is done."""
         self.events.append(Ok(op, self._tick(), result, node))
 
-    def fail(self, op: int, error: str = "unavailable", high_watermark: int | None = None) -> None:
+    def fail(
+        self,
+        op: int,
+        error: str = "unavailable",
+        high_watermark: int | None = None,
+        next_offset: int | None = None,
+    ) -> None:
         """It is not."""
-        self.events.append(Fail(op, self._tick(), error, "n1", high_watermark))
+        self.events.append(Fail(op, self._tick(), error, "n1", high_watermark, next_offset))
 
     def unknown(self, op: int) -> None:
         """Nobody knows."""

@@ -96,3 +96,30 @@ def test_a_poll_need_not_cover_what_others_were_shown_unless_that_is_promised() 
     story.read(0, (0, vs(0, 1)), process="c2")
     assert story.check(*replicas(ALL)).is_clean
     assert kinds(story.check(*replicas(ALL), options=CONFIRMED)) == {Kind.STALE_READ: 1}
+
+
+def test_a_refusal_past_the_end_is_confirmed() -> None:
+    """Like a tail: it covers what was acknowledged to anybody before it began."""
+    story = told()
+    story.fail(story.invoke(Read(TOPIC, 0, 9), "d"), "offset_past_end", high_watermark=6)
+    assert story.check(*replicas(ALL)).is_clean
+    story.fail(story.invoke(Read(TOPIC, 0, 9), "d"), "offset_past_end", high_watermark=5)
+    assert kinds(story.check(*replicas(ALL))) == {Kind.STALE_READ: 1}
+
+
+def test_a_poll_at_a_node_that_may_be_deposed_unawares_need_not_know_what_others_showed() -> None:
+    """While a fault is about it and for a moment after; what it has shown itself it does not deny."""
+    for answering, after_s, is_stale in (("n1", 0.5, False), ("n1", 2.5, True), ("n2", 0.5, True)):
+        story = told()
+        for node, end in (("n3", 6), (answering, 5)):
+            if node == answering:
+                story.fault_began(1)  # It is about n1.
+                story.fault_ended(1)
+                story.wait(after_s)
+            story.ok(story.invoke(Read(TOPIC, 0, 0), "c"), Page([], 0, end), node)
+        assert kinds(story.check(*replicas(ALL))) == ({Kind.STALE_READ: 1} if is_stale else {})
+    story = told()
+    story.fault_began(1)
+    for end in (6, 5):
+        story.ok(story.invoke(Read(TOPIC, 0, 0), "c"), Page([], 0, end), "n1")
+    assert kinds(story.check(*replicas(ALL))) == {Kind.STALE_READ: 1}

@@ -49,7 +49,8 @@ function figuresSection(report) {
     card('Faults', number(report.faults.length + report.faults_left_out),
       `on ${counted(report.nodes.length, 'node')}, healed at ${moment(report.healed_s, 1)}`),
     card('Compared in the end', counted(figures.replicas_checked, 'replica'),
-      counted(figures.metadata_operations, 'metadata operation')));
+      `${counted(figures.metadata_operations, 'metadata operation')}, `
+        + counted(figures.conditional_operations, 'conditional append')));
 }
 
 function table(head, rows) {

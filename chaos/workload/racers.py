@@ -1,0 +1,96 @@
+"""Racers: conditional appends to one partition, each a single attempt, of which one wins every offset.
+
+They ask each node in turn: a leader that was deposed unawares is asked as often as the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from typing import Final
+
+import msgspec
+from floodmark import batch
+from floodmark.errors import FloodmarkError, OffsetMismatch
+from floodmark.record import Record
+from floodmark.transport import BATCH_MEDIA_TYPE, Request
+from floodmark.values import now_ms
+
+from chaos.checker.options import Place
+from chaos.history import Produce, Produced
+from chaos.record_value import encode, value_id
+from chaos.workload.site import NODE_TIMEOUT_S, Rotation, Site, attempt, ticks
+
+_INTERVAL_S: Final = 0.15
+_MISSES: Final = (0, 0, 0, 0, 0, 0, 0, 0, 1, -1)
+"""How far from what it takes for the end a racer expects it: now and then what is certainly refused."""
+
+
+class _Answer(msgspec.Struct):
+    first_offset: int
+
+
+class _Racer:
+    """``end``: the highest offset behind a record that this racer has heard of."""
+
+    def __init__(self, site: Site, producer: int, place: Place, rng: random.Random) -> None:
+        self._site = site
+        self._producer = producer
+        self._place = place
+        self._rng = rng
+        self._numbers = itertools.count()
+        self._end = 0
+
+    def next(self) -> Produce:
+        """One or two values, for the end as it is known."""
+        expected = max(0, self._end + self._rng.choice(_MISSES))
+        count = self._rng.choice((1, 2))
+        values = [value_id(self._producer, next(self._numbers)) for _ in range(count)]
+        return Produce(*self._place, values, if_offset=expected)
+
+    async def run(self, process: str, transport: Rotation, produce: Produce) -> None:
+        """One attempt, and what it tells of the end."""
+        recorder = self._site.recorder
+        op = recorder.begin(process, produce)
+        try:
+            answer, node = await attempt(transport, self._request(produce))
+            first_offset = answer.convert(_Answer).first_offset
+        except FloodmarkError as error:
+            if isinstance(error, OffsetMismatch):
+                self._end = max(self._end, error.fields["next_offset"])
+            recorder.failed(op, error)
+        except asyncio.CancelledError:
+            recorder.left_open(op)
+            raise
+        else:
+            self._end = max(self._end, first_offset + len(produce.values))
+            recorder.ok(op, Produced(first_offset), node=node)
+
+    def _request(self, produce: Produce) -> Request:
+        topic, partition = self._place
+        size_bytes = self._site.workload.record_bytes
+        data = [encode(value, topic, partition, size_bytes=size_bytes) for value in produce.values]
+        return Request(
+            method="POST",
+            path=f"/v1/topics/{topic}/partitions/{partition}/records",
+            query={"timeout": f"{round(NODE_TIMEOUT_S * 1000)}ms"},
+            headers={"Content-Type": BATCH_MEDIA_TYPE, "If-Offset": str(produce.if_offset)},
+            body=batch.encode([Record(now_ms(), None, value) for value in data]),
+        )
+
+
+async def race(site: Site, number: int, producer: int) -> None:
+    """Race for every offset of ``site.race``. Runs until ``site.stop``."""
+    assert site.race is not None, "there is a partition to race for"
+    process = f"racer-{number}"
+    site.recorder.history.producer(producer, process, idempotent=False, ordered=False)
+    rng = site.rng(process)
+    transport = site.rotation(process)
+    racer = _Racer(site, producer, site.race, rng)
+    try:
+        async with asyncio.TaskGroup() as group:
+            async for _ in ticks(_INTERVAL_S, site.stop):
+                group.create_task(racer.run(process, transport, racer.next()))
+    finally:
+        await transport.close()
