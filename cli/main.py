@@ -20,11 +20,12 @@ _COMMANDS = {
     "node": "cli.node",
     "produce": "cli.produce",
     "profile": "cli.profile",
+    "repair-votes": "cli.repair_votes",
     "start": "cli.start",
     "topic": "cli.topic",
     "verify": "cli.verify",
 }
-"""Command -> module that holds it under the same name: a command loads only what it needs."""
+"""Command -> module that holds it under the same name (with _ for -): a command loads only what it needs."""
 
 
 class Floodmark(click.Group):
@@ -39,7 +40,7 @@ class Floodmark(click.Group):
         module = _COMMANDS.get(cmd_name)
         if module is None:
             return None
-        return cast(click.Command, getattr(importlib.import_module(module), cmd_name))
+        return cast(click.Command, getattr(importlib.import_module(module), cmd_name.replace("-", "_")))
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the chosen command. click would end a broken pipe by itself, with exit code 1."""

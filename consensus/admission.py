@@ -6,13 +6,19 @@ answers count only from members. Whatever fails a check is dropped: messages may
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from consensus.safeguards import Safeguard
+from consensus.throttle import ThrottledLog
 from consensus.types import Message
 
 if TYPE_CHECKING:
     from consensus.core import Core
+
+
+TERM_RISE_MAX: Final = 1 << 20
+"""By how much a message may raise the term. A replica that was away while others elected more often than this
+(that is some a second, for days) has to be repaired (docs/OPERATIONS.md)."""
 
 
 class Admission:
@@ -20,8 +26,19 @@ class Admission:
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._log = ThrottledLog("consensus.admission")
         self._votes: set[str] = set()
         self._votes_term = -1
+
+    def term(self, source: str, fields: dict[str, Any]) -> bool:
+        """Whether a message may be taken in: it would not move the term further than elections do."""
+        found = max(fields.get("term", 0), fields.get("own_term", 0))
+        term = self._core.engine.term
+        if found - term <= TERM_RISE_MAX:
+            return True
+        self._core.terms_refused += 1
+        self._log.error("term_refused", peer=source, term=found, own_term=term, rise_max=TERM_RISE_MAX)
+        return False
 
     def append(self, source: str, message: Message) -> dict[str, Any] | None:
         """For the engine, or None. An older term is answered: its leader is deposed and has to know."""

@@ -50,6 +50,8 @@ class Core:
         self.leader_heard_at = -math.inf
         """When a leader of the current term was last heard; the base of pre-votes."""
         self.transfer_target: str | None = None
+        self.terms_refused = 0
+        """Messages that were not taken in, because they would have moved the term too far."""
         self.asleep = False
         """Quiescent: no clock runs."""
 

@@ -9,6 +9,7 @@ from typing import Protocol, cast
 
 from consensus.handshake import CHALLENGE_BYTES, WELCOME_BYTES, Dialing, HandshakeFailed, PeerClaim
 from consensus.link_types import HandshakeBuffer, LinkOptions, Peer
+from consensus.seal import MARK_BYTES, Seal
 from consensus.wire import Buffer
 
 _PROGRESS_BYTES = 4096
@@ -35,6 +36,7 @@ class DialedConnection(asyncio.BufferedProtocol):
         self._options = options
         self._owner = owner
         self._answered = False
+        self._seal: Seal | None = None
         self._greeting = HandshakeBuffer()
         self._greeting.expect(CHALLENGE_BYTES)
         self._transport: asyncio.Transport | None = None
@@ -47,11 +49,14 @@ class DialedConnection(asyncio.BufferedProtocol):
         """What the operating system has not taken yet."""
         return self._transport.get_write_buffer_size() if self._transport else 0
 
-    def write(self, buffers: Sequence[Buffer], size: int) -> None:
-        """Queue the buffers as they are, ``size`` bytes; dropped once the connection is lost."""
+    def write(self, head: bytes, body: Sequence[Buffer], body_bytes: int) -> int:
+        """Queue one packet, its body's buffers as they are; dropped once the connection is lost. Its size."""
+        size = len(head) + body_bytes + MARK_BYTES
         if self._transport is not None:
+            assert self._seal is not None, "nothing is sent before the welcome"
             self._written += size
-            self._transport.writelines(buffers)
+            self._transport.writelines([head, *body, self._seal.mark(head, body, body_bytes)])
+        return size
 
     def stuck(self, now: float, late: float, peer: Peer, dead_after_s: float) -> bool:
         """Whether our beats stay unanswered while the peer is heard and nothing of the queue moves."""
@@ -127,7 +132,9 @@ class DialedConnection(asyncio.BufferedProtocol):
     def _greet(self, received: bytes) -> None:
         assert self._transport is not None
         if self._answered:
-            self.welcomed.set_result(self._dialing.check(received))
+            claim = self._dialing.check(received)
+            self._seal = Seal(self._dialing.key)
+            self.welcomed.set_result(claim)
             return
         self._transport.write(self._dialing.answer(received))
         self._answered = True

@@ -64,7 +64,7 @@ class Dispatcher:
     def take(self, source: str, message: Message) -> None:
         """Take in one message. Never raises on what a peer sent, only on what the own disk does."""
         handler = self._by_kind.get(message.kind)
-        if handler is not None:
+        if handler is not None and self._admission.term(source, message.fields):
             self._quiescence.wake()
             handler(source, message)
 

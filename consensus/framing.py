@@ -5,6 +5,7 @@
     4  body length     4
     8  header             what wire.py packs; no header: the body is a beat
        body               raw frames, never packed again
+       mark          16   of the dialer (seal.py)
 ```
 
 A *beat* is (u64 number, u64 echo): each side sends one per heartbeat on its own link and echoes the highest
@@ -15,6 +16,8 @@ from __future__ import annotations
 
 import struct
 from typing import Final
+
+from consensus.seal import MARK_BYTES, Seal
 
 HEADER_BYTES_MAX: Final = 1 << 20
 BODY_BYTES_MAX: Final = 32 << 20
@@ -40,9 +43,9 @@ def pack_prefix(header_bytes: int, body_bytes: int) -> bytes:
     return _PREFIX.pack(header_bytes, body_bytes)
 
 
-def pack_beat(number: int, echo: int) -> bytes:
-    """A whole beat packet."""
-    return _PREFIX.pack(0, _BEAT.size) + _BEAT.pack(number, echo)
+def pack_beat(number: int, echo: int) -> tuple[bytes, bytes]:
+    """The lengths and the body of a beat."""
+    return _PREFIX.pack(0, _BEAT.size), _BEAT.pack(number, echo)
 
 
 def unpack_beat(body: memoryview) -> tuple[int, int]:
@@ -57,10 +60,12 @@ class PacketReader:
     Small packets share one scratch buffer; one that does not fit has a larger one to itself, which the socket
     fills directly and the next such packet uses again: new memory for each costs more than to copy it.
     Packets are handed out as views of these buffers, so their payload is copied only once, by who decodes
-    it; a view holds until ``buffer()`` is called again. Nothing is allocated for a length above its cap.
+    it; a view holds until ``buffer()`` is called again. What a length announces is not held before it comes:
+    a buffer above the kept one doubles as it fills. Every packet is checked against its mark.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seal: Seal) -> None:
+        self._seal = seal
         self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
         self._start = 0
         self._end = 0
@@ -68,6 +73,8 @@ class PacketReader:
         """Bytes of the packet that begins at ``start``, as far as is known."""
         self._kept = memoryview(bytearray())
         self._large: memoryview | None = None
+        self._large_size = 0
+        """What the packet in ``large`` will have in the end."""
         self._filled = 0
 
     def buffer(self) -> memoryview:
@@ -84,9 +91,11 @@ class PacketReader:
             self._end += count
             return self._take_small()
         self._filled += count
-        if self._filled < len(self._large):
+        if self._filled < self._large_size:
+            if self._filled == len(self._large):
+                self._large = _grown(self._large, self._large_size)
             return []
-        packet = _cut(self._large, 0, *_lengths(self._large, 0))
+        packet = self._cut(self._large, 0, *_lengths(self._large, 0))
         self._large = None
         return [packet]
 
@@ -94,10 +103,10 @@ class PacketReader:
         packets: list[Packet] = []
         while self._end - self._start >= _PREFIX.size:
             header, body = _lengths(self._scratch, self._start)
-            self._next_size = _PREFIX.size + header + body
+            self._next_size = _PREFIX.size + header + body + MARK_BYTES
             if self._next_size > self._end - self._start:
                 return packets
-            packets.append(_cut(self._scratch, self._start, header, body))
+            packets.append(self._cut(self._scratch, self._start, header, body))
             self._start += self._next_size
         self._next_size = _PREFIX.size
         return packets
@@ -106,6 +115,7 @@ class PacketReader:
         """Have room for the whole packet that begins at ``start``."""
         held = self._end - self._start
         if self._next_size > _SCRATCH_BYTES:
+            self._large_size = self._next_size
             self._large = self._buffer_of(self._next_size)
             self._large[:held] = self._scratch[self._start : self._end]
             self._filled = held
@@ -118,11 +128,24 @@ class PacketReader:
             self._start, self._end = 0, held
 
     def _buffer_of(self, size: int) -> memoryview:
-        if size > _KEPT_BYTES:
-            return memoryview(bytearray(size))
         if not self._kept:
             self._kept = memoryview(bytearray(_KEPT_BYTES))
-        return self._kept[:size]
+        return self._kept[: min(size, _KEPT_BYTES)]
+
+    def _cut(self, view: memoryview, start: int, header: int, body: int) -> Packet:
+        """The parts of a whole packet. Raises ``FramingError`` when it is not what the dialer has marked."""
+        middle = start + _PREFIX.size + header
+        end = middle + body
+        if not self._seal.holds(view[start:middle], view[middle:end], view[end : end + MARK_BYTES]):
+            raise FramingError("a packet was altered on its way, or was not sent by this peer")
+        return view[start + _PREFIX.size : middle], view[middle:end]
+
+
+def _grown(full: memoryview, size: int) -> memoryview:
+    """Twice the room, at most ``size``."""
+    room = memoryview(bytearray(min(size, 2 * len(full))))
+    room[: len(full)] = full
+    return room
 
 
 def _lengths(view: memoryview, start: int) -> tuple[int, int]:
@@ -133,8 +156,3 @@ def _lengths(view: memoryview, start: int) -> tuple[int, int]:
     if header == 0 and body != _BEAT.size:
         raise FramingError("a packet without header is not a beat")
     return header, body
-
-
-def _cut(view: memoryview, start: int, header: int, body: int) -> Packet:
-    middle = start + _PREFIX.size + header
-    return view[start + _PREFIX.size : middle], view[middle : middle + body]

@@ -103,6 +103,11 @@ class GroupView:
         return engine.is_leader and self._core.applied_index >= engine.noop_index
 
     @property
+    def terms_refused(self) -> int:
+        """How many messages were not taken in because they would have moved the term too far."""
+        return self._core.terms_refused
+
+    @property
     def asleep(self) -> bool:
         """Quiescent: nothing to do, and no heartbeats."""
         return self._core.asleep

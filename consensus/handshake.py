@@ -27,7 +27,8 @@ HELLO      0  magic           4  b"FMP1"            CHALLENGE   0  magic        
          802  nonce          32
 ```
 
-This authenticates connections, it does not encrypt them: for that, links take a TLS context.
+From the secret and all of that both sides make the connection's key, with which the dialer marks its packets
+(seal.py). Nothing is encrypted: for that, links take a TLS context.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 MAGIC: Final = b"FMP1"
-VERSION: Final = 1
+VERSION: Final = 2
 TEXT_BYTES_MAX: Final = 64
 PREFIX_BYTES: Final = 8
 
@@ -110,6 +111,8 @@ class Dialing:
             secrets.token_bytes(32),
         )
         self._transcript = b""
+        self.key = b""
+        """Of this connection; known once the acceptor has proved itself."""
 
     def answer(self, challenge: bytes) -> bytes:
         """Our proof for the acceptor's challenge."""
@@ -123,6 +126,7 @@ class Dialing:
         said = self._transcript + incarnation + announcement
         if not hmac.compare_digest(_proof(self._identity.secret, b"acceptor", said), proof):
             raise HandshakeFailed("the peer that answered does not know the cluster's secret")
+        self.key = _key(self._identity.secret, said)
         return PeerClaim(self._target, _text(incarnation, "incarnation"), _unpack_announcement(announcement))
 
 
@@ -132,6 +136,8 @@ class Accepting:
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
         self._transcript = b""
+        self.key = b""
+        """Of this connection; known once the dialer has proved itself and ``finish`` has answered."""
 
     def greet(self, hello: bytes) -> tuple[PeerClaim, bytes]:
         """Check the dialer's hello; what it claims, and our challenge."""
@@ -161,6 +167,7 @@ class Accepting:
         self.check(proof)
         secret = self._identity.secret
         said = _pad(self._identity.incarnation) + _pack_announcement(announcement)
+        self.key = _key(secret, self._transcript + said)
         return said + _proof(secret, b"acceptor", self._transcript + said)
 
 
@@ -175,6 +182,10 @@ def check_prefix(data: bytes) -> None:
 
 def _proof(secret: bytes, role: bytes, transcript: bytes) -> bytes:
     return hmac.digest(secret, b"floodmark peer " + role + b"\0" + transcript, "sha256")
+
+
+def _key(secret: bytes, transcript: bytes) -> bytes:
+    return hmac.digest(secret, b"floodmark peer key\0" + transcript, "sha256")
 
 
 def _pack_announcement(announcement: bytes) -> bytes:

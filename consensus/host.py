@@ -115,6 +115,11 @@ class GroupHost(HostDisk):
         await self._disk.idle(slot)
         await self._disk.run(slot.group.log.close)
 
+    @property
+    def terms_refused(self) -> int:
+        """Messages that the groups here did not take in because they would have moved a term too far."""
+        return sum(slot.group.terms_refused for slot in self._slots.values())
+
     def group(self, group_id: int) -> Group:
         """Raises ``KeyError`` where this node has no replica of it."""
         return self._slots[group_id].group

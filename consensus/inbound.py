@@ -17,6 +17,7 @@ from consensus.handshake import (
     check_prefix,
 )
 from consensus.link_types import HandshakeBuffer, LinkContext, Peer, Reception, remote_host
+from consensus.seal import Seal
 
 
 class Listener:
@@ -135,7 +136,11 @@ class IncomingLink(asyncio.BufferedProtocol):
                 self._greet(self._greeting.received(nbytes))
             else:
                 self._take(self._reader.received(nbytes), nbytes)
-        except (HandshakeFailed, FramingError) as error:
+        except HandshakeFailed as error:
+            self.refuse(str(error))
+        except FramingError as error:
+            if self._peer is not None:
+                self._peer.packets_refused += 1
             self.refuse(str(error))
 
     def refuse(self, reason: str) -> None:
@@ -190,7 +195,7 @@ class IncomingLink(asyncio.BufferedProtocol):
         self._listener.authenticated(self, claim)
         assert self._deadline is not None
         self._deadline.cancel()
-        self._reader = PacketReader()
+        self._reader = PacketReader(Seal(self._accepting.key))
         self._peer = self._listener.peer(claim.node_id)
         self._transport.write(welcome)
         self._listener.heard(self._peer)

@@ -96,6 +96,8 @@ class Peer:
     bytes_sent: int = 0
     bytes_received: int = 0
     messages_dropped: int = 0
+    packets_refused: int = 0
+    """Those that were no packets of a sound peer, or bore no true mark; each ended its connection."""
     queue_full: int = 0
     """How often the queue to this peer went over its bound."""
 

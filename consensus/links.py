@@ -18,7 +18,7 @@ from consensus.inbound import Listener
 from consensus.link_types import LinkContext, LinkHooks, LinkOptions, Peer
 from consensus.outbound import OutgoingLink
 from consensus.types import Message
-from consensus.wire import Buffer, encode_packet, size_of
+from consensus.wire import encode_packet, size_of
 
 _PACKET_MESSAGES_MAX = 1_024
 
@@ -114,12 +114,10 @@ class PeerLinks:
                 link.peer.messages_dropped += len(chunk)
 
     def _send_packet(self, link: OutgoingLink, messages: Sequence[Routed]) -> None:
-        buffers: list[Buffer] = encode_packet(messages)
-        header = len(buffers[0])
-        body = sum(map(len, buffers)) - header
+        packed, *buffers = encode_packet(messages)
+        header, body = len(packed), sum(map(len, buffers))
         if header <= HEADER_BYTES_MAX and body <= BODY_BYTES_MAX:
-            buffers.insert(0, pack_prefix(header, body))
-            link.send(buffers, 8 + header + body)
+            link.send(pack_prefix(header, body) + packed, buffers, body)
         elif len(messages) > 1:
             middle = len(messages) // 2
             self._send_packet(link, messages[:middle])

@@ -35,13 +35,12 @@ class OutgoingLink:
         """Bytes handed over for this peer that the operating system has not taken yet."""
         return self._connection.queue_bytes if self._connection else 0
 
-    def send(self, buffers: Sequence[Buffer], size: int) -> None:
-        """Send one packet, given as buffers that are referenced, not joined; dropped unless ``up``."""
+    def send(self, head: bytes, body: Sequence[Buffer], body_bytes: int) -> None:
+        """Send a packet: lengths and header, and a body that is not copied. Dropped unless ``up``."""
         if not self.up or self._connection is None:
             return
         self.peer.packets_sent += 1
-        self.peer.bytes_sent += size
-        self._connection.write(buffers, size)
+        self.peer.bytes_sent += self._connection.write(head, body, body_bytes)
 
     def beat(self, now: float, late: float) -> None:
         """Send a beat, and give the connection up when beats do not get through though the peer lives.
@@ -57,8 +56,8 @@ class OutgoingLink:
         if not self.up:
             return
         self.peer.beat_sent += 1
-        beat = pack_beat(self.peer.beat_sent, self.peer.beat_seen)
-        self.send([beat], len(beat))
+        head, body = pack_beat(self.peer.beat_sent, self.peer.beat_seen)
+        self.send(head, (body,), len(body))
 
     def redial(self, address: tuple[str, int]) -> None:
         """Use another address from now on."""

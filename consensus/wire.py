@@ -21,6 +21,7 @@ from floodmark.errors import InvalidBatch
 from floodmark.frame import HEADER_BYTES, Frame, decode_header
 
 from consensus.types import Message
+from storage.vote import TERM_MAX
 
 Buffer = bytes | bytearray | memoryview
 
@@ -50,6 +51,10 @@ def _number(value: object) -> bool:
     return type(value) is int and 0 <= value <= _INTEGER_MAX
 
 
+def _term(value: object) -> bool:
+    return type(value) is int and 0 <= value <= TERM_MAX
+
+
 def _flag(value: object) -> bool:
     return type(value) is bool
 
@@ -68,9 +73,9 @@ SCHEMA: Final[dict[str, dict[str, Check]]] = {
     # The leader's entries after (prev_index, prev_term), or a heartbeat when it has no frames. ``round``
     # counts the leader's broadcasts in its term; ``attempt`` how often it set this follower's position back.
     "append": {
-        "term": _number,
+        "term": _term,
         "prev_index": _number,
-        "prev_term": _number,
+        "prev_term": _term,
         "commit": _number,
         "round": _number,
         "attempt": _number,
@@ -78,7 +83,7 @@ SCHEMA: Final[dict[str, dict[str, Check]]] = {
     # The answer: with ``success``, everything below next_index is durable here and as the leader has it;
     # with ``reset``, the leader is to continue at next_index. ``trusted`` is false after a loss of data.
     "ack": {
-        "term": _number,
+        "term": _term,
         "next_index": _number,
         "success": _flag,
         "reset": _flag,
@@ -87,19 +92,19 @@ SCHEMA: Final[dict[str, dict[str, Check]]] = {
         "trusted": _flag,
     },
     # An append or install came in an older term than the receiver's: the sender is deposed.
-    "stale": {"term": _number},
-    "vote_request": {"term": _number, "last_index": _number, "last_term": _number},
-    "vote": {"term": _number},
+    "stale": {"term": _term},
+    "vote_request": {"term": _term, "last_index": _number, "last_term": _term},
+    "vote": {"term": _term},
     # Asked before an election, with the term that it would have; changes nothing at the receiver.
-    "prevote_request": {"term": _number, "last_index": _number, "last_term": _number},
-    "prevote": {"term": _number, "granted": _flag, "own_term": _number},
+    "prevote_request": {"term": _term, "last_index": _number, "last_term": _term},
+    "prevote": {"term": _term, "granted": _flag, "own_term": _term},
     # A leader that hands over asks its successor to start an election at once.
-    "timeout_now": {"term": _number},
+    "timeout_now": {"term": _term},
     # Replaces a follower's log that ends before the leader's begins: empty after entry ``index``.
     "install": {
-        "term": _number,
+        "term": _term,
         "index": _number,
-        "entry_term": _number,
+        "entry_term": _term,
         "offset": _number,
         "voters": _names,
         "learners": _names,
@@ -110,9 +115,9 @@ SCHEMA: Final[dict[str, dict[str, Check]]] = {
     "read_request": {"id": _number},
     "read_index": {"id": _number, "index": _number, "ok": _flag},
     # The leader has nothing to say and stops its heartbeats; followers in just this state stop their clocks.
-    "quiesce": {"term": _number, "commit": _number, "last_index": _number, "last_term": _number},
+    "quiesce": {"term": _term, "commit": _number, "last_index": _number, "last_term": _term},
     # The sender's replica of this group does not run (any more): its disk failed, or it was removed.
-    "absent": {"term": _number},
+    "absent": {"term": _term},
 }
 
 KINDS: Final = tuple(SCHEMA)
@@ -126,18 +131,21 @@ class _Shape(NamedTuple):
     names: tuple[str, ...]
     types: list[type] | None
     """Of the values, where numbers and flags are all there is: their types and range say it all."""
+    terms: tuple[int, ...]
+    """Which of the fields are terms."""
     frames_max: int
     state_max: int
 
 
 def _shape(code: int, kind: str) -> _Shape:
-    types: dict[Check, type] = {_number: int, _flag: bool}
-    checks = SCHEMA[kind].values()
+    types: dict[Check, type] = {_number: int, _term: int, _flag: bool}
+    checks = list(SCHEMA[kind].values())
     return _Shape(
         code,
         kind,
         tuple(SCHEMA[kind]),
         [types[check] for check in checks] if types.keys() >= set(checks) else None,
+        tuple(place for place, check in enumerate(checks) if check is _term),
         APPEND_FRAMES_MAX if kind == "append" else 0,
         STATE_BYTES_MAX if kind == "install" else 0,
     )
@@ -228,6 +236,9 @@ def _message(item: object) -> tuple[int, Message, int, int]:
     shape = _SHAPES[code]
     if list(map(type, values)) != shape.types or min(values) < 0 or max(values) > _INTEGER_MAX:
         _check_each(shape.kind, values)
+    for place in shape.terms:
+        if values[place] > TERM_MAX:
+            raise WireError(f"a term of {shape.kind} is {values[place]}, above {TERM_MAX}")
     if not 0 <= frames <= shape.frames_max:
         raise WireError(f"{shape.kind} with a number of frames above its cap")
     if not 0 <= state <= shape.state_max:
@@ -249,6 +260,8 @@ def _frame(view: memoryview, position: int) -> Frame:
     header = decode_header(view, position)
     if header is None:
         raise WireError("no valid frame where one was announced")
+    if header.term > TERM_MAX:
+        raise WireError(f"a frame of term {header.term}, above {TERM_MAX}")
     try:
         return header.with_payload(bytes(view[position + HEADER_BYTES : position + header.size]))
     except InvalidBatch as error:

@@ -18,6 +18,7 @@ _PEER_COUNTERS: Final = (
     ("bytes_sent", "Bytes sent to the peer."),
     ("bytes_received", "Bytes received from the peer."),
     ("messages_dropped", "Messages that could not be sent."),
+    ("packets_refused", "Packets that no sound peer sends, or that were altered on their way."),
     ("connects", "Connections made to the peer."),
     ("connect_failures", "Attempts to connect that failed."),
     ("queue_full", "How often the queue to the peer went over its bound."),
@@ -84,6 +85,11 @@ class HostCollector(Collector):
             for node, peer in links.peers.items():
                 family.add_metric([node], getattr(peer, name))
             yield family
+        refused = CounterMetricFamily(
+            "floodmark_peer_terms_refused", "Messages that would have moved a term further than elections do."
+        )
+        refused.add_metric([], self._host.terms_refused)
+        yield refused
         replicas = list(self._local.values())
         for name, text, value in (
             ("replicas", "Replicas on this node.", len(replicas)),

@@ -55,7 +55,7 @@ async def serve(
     Raises ``IdentityProblem``, ``InvalidSettings``, ``StorageError`` or ``OSError`` when it can not go on.
     """
     stop = stop or asyncio.Event()
-    _warn_if_exposed(settings)
+    _warn_of_what_is_open(settings)
     secret = settings_sources.secret_of(settings)
     lock = FolderLock(settings.node.data_dir)
     try:
@@ -120,7 +120,12 @@ def _give_up() -> None:
     os._exit(1)
 
 
-def _warn_if_exposed(settings: Settings) -> None:
+def _warn_of_what_is_open(settings: Settings) -> None:
+    if settings.cluster.secret:
+        _log.warning(
+            "secret_among_settings",
+            hint="who may see the settings or the command line has it: put it into cluster.secret_file",
+        )
     for listener in settings_rules.exposed_listeners(settings):
         _log.warning(
             "reachable_without_authentication",

@@ -14,6 +14,7 @@ from node.settings import ClusterSettings, HttpSettings, InvalidSettings, Settin
 
 _NODE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SECRET_LENGTH_MIN = 16
+_SECRET_DIFFERENT_MIN = 8
 ANNOUNCED_BYTES_MAX = 340
 _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?")
 _ORIGIN = re.compile(
@@ -160,8 +161,17 @@ def _secret(cluster: ClusterSettings) -> Iterator[str]:
         yield "cluster.secret and cluster.secret_file are both given: keep one of them"
     elif not cluster.secret and not cluster.secret_file:
         yield "cluster.secret is missing: the same random text on every node, as of `openssl rand -hex 32`"
-    elif cluster.secret and len(cluster.secret) < _SECRET_LENGTH_MIN:
-        yield f"cluster.secret has {len(cluster.secret)} characters: use at least {_SECRET_LENGTH_MIN}"
+    elif cluster.secret:
+        yield from weakness_of("cluster.secret", cluster.secret)
+
+
+def weakness_of(name: str, secret: str) -> Iterator[str]:
+    """What makes a secret one that can be guessed from what is heard of a handshake."""
+    hint = "use random text, as of `openssl rand -hex 32`"
+    if len(secret) < _SECRET_LENGTH_MIN:
+        yield f"{name} has {len(secret)} characters, fewer than {_SECRET_LENGTH_MIN}: {hint}"
+    elif (different := len(set(secret))) < _SECRET_DIFFERENT_MIN:
+        yield f"{name} has {different} different characters, fewer than {_SECRET_DIFFERENT_MIN}: {hint}"
 
 
 def _numbers(settings: Settings) -> Iterator[str]:

@@ -7,6 +7,7 @@ a typing error is reported with the place where it was made.
 from __future__ import annotations
 
 import difflib
+import stat
 import tomllib
 import typing
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from node import settings_rules
 from node.settings import InvalidSettings, Settings
 
 ENVIRONMENT_PREFIX = "FLOODMARK_"
+_OTHERS = stat.S_IROTH | stat.S_IWOTH
 Tree = dict[str, dict[str, Any]]
 
 _SECTIONS: dict[str, dict[str, Any]] = {
@@ -59,14 +61,22 @@ def secret_of(settings: Settings) -> bytes:
     """The cluster's shared secret. Raises ``InvalidSettings`` when its file can not be used."""
     if not settings.cluster.secret_file:
         return settings.cluster.secret.encode()
+    path = Path(settings.cluster.secret_file)
     try:
-        secret = Path(settings.cluster.secret_file).read_bytes().strip()
+        mode = path.stat().st_mode
+        secret = path.read_bytes().strip()
     except OSError as error:
         raise InvalidSettings([f"cluster.secret_file: {error}"]) from error
-    if len(secret) < 16:
+    if mode & _OTHERS:
         raise InvalidSettings(
-            [f"cluster.secret_file: {settings.cluster.secret_file} holds less than 16 characters"]
+            [f"cluster.secret_file: others than its owner and group may read {path}: chmod 600 {path}"]
         )
+    # Any bytes may be a secret.
+    weak = list(
+        settings_rules.weakness_of(f"cluster.secret_file: what {path} holds", secret.decode("latin-1"))
+    )
+    if weak:
+        raise InvalidSettings(weak)
     return secret
 
 

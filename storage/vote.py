@@ -22,7 +22,7 @@ import google_crc32c
 import msgspec
 
 from storage.atomic_file import replace_file
-from storage.errors import LogClosed, LogCorrupt, StorageError
+from storage.errors import LogClosed, LogCorrupt, LogFailed, StorageError
 from storage.failures import failure_of
 from storage.filesystem import FileSystem, write_all
 
@@ -32,6 +32,9 @@ COPY_BYTES: Final = 512
 COPY_DISTANCE: Final = 4096
 FILE_BYTES: Final = 4 * COPY_DISTANCE
 NODE_ID_BYTES_MAX: Final = 478
+TERM_MAX: Final = (1 << 31) - 1
+"""Elections come at most some a second: no cluster gets here in sixty years. A term at the end of its range
+would leave no next one to elect anybody in."""
 
 _NO_VOTE: Final = 0xFFFF
 _PADDING: Final = bytes(COPY_DISTANCE - COPY_BYTES)
@@ -99,6 +102,12 @@ class VoteFile:
                 last_known_index=0,
             )
         self._vote = max(valid, key=lambda copy: copy.version)
+        if self._vote.term > TERM_MAX:
+            self._file.close()
+            raise LogFailed(
+                f"{self._path} says term {self._vote.term}, above {TERM_MAX}: no elections lead there. "
+                "See 'floodmark repair-votes --help'"
+            )
         try:
             # If an earlier process saw its fsync fail, what was read may never reach the disk by itself.
             self._write(self._vote)

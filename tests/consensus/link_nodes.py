@@ -11,6 +11,7 @@ from consensus.framing import FramingError, pack_prefix
 from consensus.handshake import CHALLENGE_BYTES, WELCOME_BYTES, Dialing, Identity
 from consensus.link_types import LinkHooks, LinkOptions, Reception
 from consensus.links import PeerLinks, Routed
+from consensus.seal import Seal
 from consensus.types import Message
 from consensus.wire import WireError, decode_packet, encode_packet
 from tests.support.proxy import FaultProxy
@@ -149,8 +150,8 @@ async def closed(reader: asyncio.StreamReader) -> bytes:
 
 async def raw_link(
     node: LinkNode, name: str, *, epoch: int, process: bytes = b"one process here"
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection to a node, authenticated by hand."""
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, Seal]:
+    """A connection to a node, authenticated by hand, and what marks the packets on it."""
     identity = Identity(cluster_id="c1", node_id=name, incarnation="x", secret=SECRET, process=process)
     dialing = Dialing(identity, node.node_id, epoch)
     reader, writer = await asyncio.open_connection(*node.address)
@@ -161,10 +162,16 @@ async def raw_link(
     except BaseException:
         writer.close()
         raise
-    return reader, writer
+    return reader, writer, Seal(dialing.key)
 
 
-def raw_packet(*messages: Routed) -> bytes:
+def raw_packet(seal: Seal, *messages: Routed) -> bytes:
     """A packet as it travels."""
     header, *body = encode_packet(list(messages))
-    return b"".join([pack_prefix(len(header), sum(map(len, body))), header, *body])
+    return sealed(seal, header, b"".join(body))
+
+
+def sealed(seal: Seal, header: bytes, body: bytes) -> bytes:
+    """Any two parts as a packet that bears a true mark."""
+    head = pack_prefix(len(header), len(body)) + header
+    return head + body + seal.mark(head, (body,), len(body))

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from floodmark.frame import FrameKind
 
+from consensus.admission import TERM_RISE_MAX
 from consensus.safeguards import Safeguard
 from consensus.types import Membership, NotLeader, Role
+from consensus.wire import SCHEMA
 from storage.vote import VoteFile
 from tests.support.raft import Lone, Node, Replicas, frame
 
@@ -42,6 +44,30 @@ def test_an_answer_of_a_higher_term_deposes_the_leader() -> None:
     term = lone.lead()
     lone.hear("c", "stale", term=term + 3)
     assert (lone.group.role, lone.group.term) == (Role.FOLLOWER, term + 3)
+
+
+_TERM_OF = {kind: "own_term" if "own_term" in schema else "term" for kind, schema in SCHEMA.items()}
+
+
+@pytest.mark.parametrize("kind", [kind for kind, schema in SCHEMA.items() if "term" in schema])
+def test_no_message_moves_a_term_further_than_elections_do(kind: str) -> None:
+    """A term near the end of its range would leave no election to come: such a message is left out."""
+    lone = Lone()
+    term = lone.lead()
+    fields: dict[str, Any] = dict.fromkeys(SCHEMA[kind], 1) | {"voters": ["b"], "learners": []}
+    fields = {name: fields[name] for name in SCHEMA[kind]}
+    said = lone.hear("b", kind, **fields | {_TERM_OF[kind]: term + TERM_RISE_MAX + 1})
+    assert (lone.group.role, lone.group.term, lone.group.terms_refused, said) == (Role.LEADER, term, 1, [])
+    lone.hear("b", kind, **fields | {_TERM_OF[kind]: term + TERM_RISE_MAX})
+    assert lone.group.terms_refused == 1
+
+
+def test_a_term_may_rise_as_far_as_elections_can_have_led() -> None:
+    """A replica that was away for very many elections follows."""
+    lone = Lone()
+    term = lone.lead()
+    lone.hear("c", "stale", term=term + TERM_RISE_MAX)
+    assert (lone.group.role, lone.group.term) == (Role.FOLLOWER, term + TERM_RISE_MAX)
 
 
 def test_a_vote_counts_once() -> None:

@@ -95,13 +95,13 @@ async def test_a_newer_connection_silences_the_older_one():
     """What still comes on the older connection is not delivered once the newer one is there (H2)."""
     b = LinkNode("b")
     async with running(b):
-        older_reader, older = await raw_link(b, "a", epoch=1)
-        older.write(raw_packet(numbered(1)))
+        older_reader, older, older_seal = await raw_link(b, "a", epoch=1)
+        older.write(raw_packet(older_seal, numbered(1)))
         await b.until(lambda: b.numbers("a") == [1])
-        _, newer = await raw_link(b, "a", epoch=2)
-        older.write(raw_packet(numbered(2)))
+        _, newer, seal = await raw_link(b, "a", epoch=2)
+        older.write(raw_packet(older_seal, numbered(2)))
         await closed(older_reader)
-        newer.write(raw_packet(numbered(3)))
+        newer.write(raw_packet(seal, numbered(3)))
         await b.until(lambda: b.numbers("a")[-1:] == [3])
         assert b.numbers("a") == [1, 3]
         older.close()
@@ -113,13 +113,13 @@ async def test_an_older_connection_that_comes_late_is_refused():
     """A process's connections count by their epoch, not by when they arrive."""
     b = LinkNode("b")
     async with running(b):
-        _, newer = await raw_link(b, "a", epoch=2)
+        _, newer, seal = await raw_link(b, "a", epoch=2)
         with pytest.raises(asyncio.IncompleteReadError):
             await raw_link(b, "a", epoch=1)
-        newer.write(raw_packet(numbered(1)))
+        newer.write(raw_packet(seal, numbered(1)))
         await b.until(lambda: b.numbers("a") == [1])
-        _, other = await raw_link(b, "a", epoch=1, process=b"its next process")
-        other.write(raw_packet(numbered(2)))
+        _, other, seal = await raw_link(b, "a", epoch=1, process=b"its next process")
+        other.write(raw_packet(seal, numbered(2)))
         await b.until(lambda: b.numbers("a") == [1, 2])
         newer.close()
         other.close()

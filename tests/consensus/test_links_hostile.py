@@ -16,10 +16,21 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from consensus.framing import pack_prefix
 from consensus.handshake import CHALLENGE_BYTES, Dialing, Identity
 from consensus.link_types import LinkOptions
-from tests.consensus.link_nodes import FAST, SECRET, LinkNode, closed, numbered, raw_link
+from consensus.seal import MARK_BYTES, Seal
+from storage.vote import TERM_MAX
+from tests.consensus.link_nodes import (
+    FAST,
+    SECRET,
+    LinkNode,
+    bulky,
+    closed,
+    numbered,
+    raw_link,
+    raw_packet,
+    sealed,
+)
 
 
 @contextlib.asynccontextmanager
@@ -75,13 +86,18 @@ class Bomb:
 async def test_nothing_that_comes_in_is_ever_unpickled(tmp_path, authenticated, prefix):
     """C5: a pickle that acts when it is read does nothing, framed as the stock transport does or as ours."""
     bomb = pickle.dumps(Bomb(tmp_path / "executed"))
-    framed = {"none": b"", "stock length": struct.pack("<I", len(bomb)), "packet": pack_prefix(len(bomb), 0)}
     async with target() as node:
+        seal = Seal(b"a key")
         if authenticated:
-            reader, writer = await raw_link(node, "evil", epoch=1)
+            reader, writer, seal = await raw_link(node, "evil", epoch=1)
         else:
             reader, writer = await asyncio.open_connection(*node.address)
-        writer.write(framed[prefix] + bomb)
+        framed = {
+            "none": bomb,
+            "stock length": struct.pack("<I", len(bomb)) + bomb,
+            "packet": sealed(seal, bomb, b""),
+        }
+        writer.write(framed[prefix])
         writer.write_eof()
         await closed(reader)
         writer.close()
@@ -126,7 +142,7 @@ async def test_a_node_of_another_cluster_never_gets_a_link(change):
 async def test_an_authenticated_length_claim_above_the_cap_allocates_nothing():
     """C5: four gigabytes are claimed; the connection is closed."""
     async with target() as node:
-        reader, writer = await raw_link(node, "evil", epoch=1)
+        reader, writer, _ = await raw_link(node, "evil", epoch=1)
         tracemalloc.start()
         writer.write(struct.pack("<II", 100, 0xFFFF_FFFF) + b"x" * 1000)
         await closed(reader)
@@ -139,11 +155,56 @@ async def test_an_authenticated_length_claim_above_the_cap_allocates_nothing():
 async def test_a_packet_that_no_sound_peer_sends_closes_the_link():
     """What wire.py refuses is not delivered in part either."""
     async with target() as node:
-        reader, writer = await raw_link(node, "evil", epoch=1)
-        writer.write(pack_prefix(20, 4) + b"\xc1" * 20 + b"body")
+        reader, writer, seal = await raw_link(node, "evil", epoch=1)
+        writer.write(sealed(seal, b"\xc1" * 20, b"body"))
         await closed(reader)
         writer.close()
         assert node.received == []
+        assert node.links.peers["evil"].packets_refused == 1
+
+
+async def test_a_term_at_the_end_of_its_range_closes_the_link():
+    """Whoever knows the secret, or has a defect, can not say a term that leaves no next one."""
+    async with target() as node:
+        reader, writer, seal = await raw_link(node, "evil", epoch=1)
+        writer.write(raw_packet(seal, numbered(TERM_MAX)))
+        await node.until(lambda: node.numbers("evil") == [TERM_MAX])
+        writer.write(raw_packet(seal, numbered(TERM_MAX + 1)))
+        await closed(reader)
+        writer.close()
+        assert node.numbers("evil") == [TERM_MAX]
+
+
+@pytest.mark.parametrize(
+    "what", ["header", "small body", "mark", "repeated", "left out", "swapped", "injected"]
+)
+async def test_a_packet_that_was_altered_on_its_way_ends_the_connection(what):
+    """Who stands between two nodes without the secret can end a connection, and say nothing in its place."""
+    async with target() as node:
+        reader, writer, seal = await raw_link(node, "evil", epoch=1)
+        packets = [raw_packet(seal, bulky(number, 100)) for number in range(4)]
+        writer.write(packets[0])
+        await node.until(lambda: node.numbers("evil") == [0])
+        altered = bytearray(packets[1])
+        stream = {
+            "header": lambda: _flipped(altered, 8 + 4),
+            "small body": lambda: _flipped(altered, len(altered) - MARK_BYTES - 1),
+            "mark": lambda: _flipped(altered, len(altered) - 1),
+            "repeated": lambda: packets[0],
+            "left out": lambda: packets[2],
+            "swapped": lambda: packets[2] + packets[1],
+            "injected": lambda: raw_packet(Seal(b"a guess"), bulky(1, 100)),
+        }[what]()
+        writer.write(bytes(stream) + packets[3])
+        await closed(reader)
+        writer.close()
+        assert node.numbers("evil") == [0]
+        assert node.links.peers["evil"].packets_refused == 1
+
+
+def _flipped(data: bytearray, position: int) -> bytes:
+    data[position] ^= 1
+    return bytes(data)
 
 
 async def test_a_slow_handshake_is_closed_at_its_deadline():

@@ -12,9 +12,10 @@ import pytest
 from consensus import wire
 from consensus.types import Message
 from consensus.wire import WireError, decode_packet, encode_packet
+from storage.vote import TERM_MAX
 from tests.support.raft import frame
 
-EXAMPLES: dict[Any, Any] = {wire._number: 7, wire._flag: True, wire._names: ["n1", "n2"]}
+EXAMPLES: dict[Any, Any] = {wire._number: 7, wire._term: 7, wire._flag: True, wire._names: ["n1", "n2"]}
 
 
 def _example(kind: str) -> Message:
@@ -46,7 +47,7 @@ def test_payloads_are_not_copied() -> None:
 
 @pytest.mark.parametrize("kind", wire.KINDS)
 @pytest.mark.parametrize(
-    "value", [-1, 1 << 63, 1.5, None, "x", b"x", [], [1], [""], ["x" * 250], {}, True, 1]
+    "value", [-1, 1 << 31, 1 << 63, 1.5, None, "x", b"x", [], [1], [""], ["x" * 250], {}, True, 1]
 )
 def test_a_field_of_another_type_or_range_is_refused(kind: str, value: object) -> None:
     """Each field takes one kind of value, and each check knows what it does not take."""
@@ -58,6 +59,16 @@ def test_a_field_of_another_type_or_range_is_refused(kind: str, value: object) -
         fields[position] = value
         with pytest.raises(WireError):
             decode_packet(msgpack.packb([[1, wire.KINDS.index(kind), fields, 0, 0]]), b"")
+
+
+def test_a_frame_of_a_term_above_the_range_is_refused() -> None:
+    """It would be on disk for good."""
+    message = _example("append")
+    message.frames = [frame(2, TERM_MAX, b"payload")]
+    assert decode_packet(*_packet([(1, message)])) == [(1, message)]
+    message.frames = [frame(2, TERM_MAX + 1, b"payload")]
+    with pytest.raises(WireError, match="above 2147483647"):
+        decode_packet(*_packet([(1, message)]))
 
 
 @pytest.mark.parametrize(

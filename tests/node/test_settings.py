@@ -100,6 +100,7 @@ def test_all_problems_are_told_at_once_each_with_its_field() -> None:
         ({"http.advertise": "ftp://x"}, "http.advertise"),
         ({"peer.listen": "127.0.0.1:0"}, "peer.listen"),
         ({"cluster.secret": "short"}, "cluster.secret has 5"),
+        ({"cluster.secret": "abcdefg" * 9}, "7 different characters"),
         ({"cluster.secret_file": "x"}, "both given"),
         ({"cluster.dial": {"n9": "127.0.0.1:1"}}, "cluster.dial.n9"),
         ({"raft.heartbeat_s": "0.4"}, "raft: 3 heartbeats"),
@@ -142,11 +143,16 @@ def test_the_secret_may_lie_in_a_file(tmp_path: Path) -> None:
     """Its line end does not count; a short or missing one is refused."""
     secret = tmp_path / "secret"
     secret.write_text("0123456789abcdef\n")
+    secret.chmod(0o640)
     text = FILE.replace('secret = "0123456789abcdef"', f'secret_file = "{secret}"')
     settings = settings_sources.load(write(tmp_path, text))
     assert settings_sources.secret_of(settings) == b"0123456789abcdef"
-    secret.write_text("short")
-    with pytest.raises(InvalidSettings, match="secret_file"):
+    for weak, why in (("short", "5 characters"), ("ab" * 40, "2 different characters")):
+        secret.write_text(weak)
+        with pytest.raises(InvalidSettings, match=why):
+            settings_sources.secret_of(settings)
+    secret.chmod(0o644)
+    with pytest.raises(InvalidSettings, match=r"may read .*: chmod 600"):
         settings_sources.secret_of(settings)
     secret.unlink()
     with pytest.raises(InvalidSettings, match="secret_file"):
