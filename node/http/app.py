@@ -20,6 +20,8 @@ from node.http.origins import Origins
 from node.http.produce import PartitionProduce
 from node.http.produce_topic import TopicProduce
 from node.http.topics import Topics
+from node.http.wait_topic import TopicWait
+from node.http.watches import Watches
 
 
 def create_app(broker: Broker, settings: HttpLimits, origins: Origins | None = None) -> web.Application:
@@ -36,6 +38,7 @@ def create_app(broker: Broker, settings: HttpLimits, origins: Origins | None = N
     # Bodies are bounded by read_body; aiohttp's own bound guards only what is read by other means.
     app = web.Application(middlewares=[outermost(context)], client_max_size=settings.body_bytes_max)
     app[CONTEXT] = context
+    context.watches = Watches(context)
     produce = PartitionProduce(context)
     app[DOOR] = door = Door(context, origins)
     app[EXPRESS] = Express(context, produce, origins)
@@ -58,6 +61,7 @@ def _routes(context: HttpContext, produce: PartitionProduce) -> list[web.RouteDe
         web.get(f"{partition}/records", fetch.get),
         web.post(f"{topic}/records", produce_topic.post),
         web.get(f"{topic}/records", fetch_topic.get),
+        web.get(f"{topic}/wait", TopicWait(context).get),
         web.get(f"{partition}/tail", fetch.tail),
         web.get(topic, topics.get),
         web.put(topic, topics.put),

@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import aiohttp
 from aiohttp import web
 from floodmark.errors import (
     FloodmarkError,
     OutcomeUnknown,
+    TooManyRequests,
     TopicDeleted,
     Unavailable,
     UnknownPartition,
@@ -31,6 +32,9 @@ from node.http.metrics import HttpMetrics
 from node.http.packers import Packers
 from node.http.refusals import Refusals
 from node.http.topic_id import OfTopic, WhileExists, deleted, never_was
+
+if TYPE_CHECKING:
+    from node.http.watches import Watches
 
 _CATCH_UP_S: Final = 2.0
 T = TypeVar("T")
@@ -53,7 +57,11 @@ class HttpContext:
     answers: AnswerBudget = field(init=False)
     unpacking: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(unpacking.AT_ONCE))
     """For large batches: only so many are decompressed at a time."""
+    watches: Watches = field(init=False)
+    """Set by ``create_app``."""
     _session: aiohttp.ClientSession | None = None
+    _patient_session: aiohttp.ClientSession | None = None
+    _patient: int = 0
     _ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _run: str = field(default_factory=lambda: secrets.token_hex(4))
 
@@ -63,33 +71,63 @@ class HttpContext:
 
     @property
     def session(self) -> aiohttp.ClientSession:
-        """For requests to other nodes; made when the first one is forwarded."""
+        """For requests to other nodes that are answered at once; made when the first one is passed on."""
         if self._session is None:
-            connector = aiohttp.TCPConnector(
-                limit=self.settings.forward_connections_max,
-                limit_per_host=0,
-                # Well below the other side's idle timeout, so that it does not close what is picked here.
-                keepalive_timeout=self.settings.idle_timeout_s / 4,
-            )
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                trust_env=False,
-                timeout=aiohttp.ClientTimeout(
-                    total=None, sock_connect=self.settings.forward_connect_timeout_s
-                ),
-                # What a client left out is left out here, too: it means something.
-                skip_auto_headers=("User-Agent", "Accept-Encoding", "Accept", "Content-Type"),
-            )
+            self._session = self._to_nodes(self.settings.forward_connections_max - self.patient_max)
         return self._session
+
+    @property
+    def patient_session(self) -> aiohttp.ClientSession:
+        """For long polls and streams, within ``patience``, so that they leave connections to the others."""
+        if self._patient_session is None:
+            self._patient_session = self._to_nodes(self.patient_max)
+        return self._patient_session
+
+    def _to_nodes(self, limit: int) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            limit=limit,
+            limit_per_host=0,
+            # Well below the other side's idle timeout, so that it does not close what is picked here.
+            keepalive_timeout=self.settings.idle_timeout_s / 4,
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.settings.forward_connect_timeout_s),
+            # What a client left out is left out here, too: it means something.
+            skip_auto_headers=("User-Agent", "Accept-Encoding", "Accept", "Content-Type"),
+        )
+
+    @property
+    def patient_max(self) -> int:
+        """So many requests may wait at other nodes."""
+        return max(1, self.settings.forward_connections_max // 2)
+
+    @contextmanager
+    def patience(self) -> Iterator[None]:
+        """Around a request that waits at another node. Raises ``TooManyRequests`` where too many do."""
+        if self._patient >= self.patient_max:
+            raise TooManyRequests(
+                f"{self._patient} requests that wait are passed on to other nodes already: send this one to "
+                "the node that leads its partition, or read the whole topic, where waiting is shared",
+                retry_after_s=1.0,
+            )
+        self._patient += 1
+        try:
+            yield
+        finally:
+            self._patient -= 1
 
     async def close(self) -> None:
         """Close the connections to other nodes, and end the processes that decode."""
         await self.packers.close()
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        sessions = (self._session, self._patient_session)
+        self._session = self._patient_session = None
+        for session in sessions:
+            if session is not None:
+                await session.close()
 
     def next_request_id(self) -> str:
         """Unique among all processes: the node's name, a random part per start, and a counter."""

@@ -104,7 +104,12 @@ class PartitionFetch:
         while True:
             if not partition.leads_here:
                 answer = await to_partition_leader(
-                    context, request, partition, "records", timeout_s=timeout_s
+                    context,
+                    request,
+                    partition,
+                    "records",
+                    timeout_s=timeout_s,
+                    waits=asked.wait_s > 0 or asked.is_stream,
                 )
                 if isinstance(answer, web.StreamResponse):
                     return answer

@@ -11,6 +11,7 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import nullcontext
 from typing import Final
 
 import aiohttp
@@ -90,12 +91,19 @@ def base_url(context: HttpContext, node: str) -> str:
 
 
 async def to_partition_leader(
-    context: HttpContext, request: web.Request, partition: Partition, rest: str, *, timeout_s: float
+    context: HttpContext,
+    request: web.Request,
+    partition: Partition,
+    rest: str,
+    *,
+    timeout_s: float,
+    waits: bool = False,
 ) -> web.StreamResponse | Partition:
     """Serve ``request`` from the partition's leader; waits for one to be elected within ``timeout_s``.
 
     When this node has become the leader meanwhile, the partition, which the caller then serves. The request
-    belongs to its topic from here on. Raises ``TopicDeleted`` as soon as this node knows.
+    belongs to its topic from here on. ``waits``: it is a long poll or a stream. Raises ``TopicDeleted`` as
+    soon as this node knows.
     """
     what = f"{partition.topic}/{partition.number}"
     if is_forwarded(request):
@@ -105,6 +113,20 @@ async def to_partition_leader(
             if partition.leads_here:
                 return partition
         raise not_here(partition.leader, what)
+    with context.patience() if waits else nullcontext():
+        return await _at_the_leader(context, request, partition, rest, timeout_s=timeout_s, waits=waits)
+
+
+async def _at_the_leader(
+    context: HttpContext,
+    request: web.Request,
+    partition: Partition,
+    rest: str,
+    *,
+    timeout_s: float,
+    waits: bool,
+) -> web.StreamResponse | Partition:
+    what = f"{partition.topic}/{partition.number}"
     deadline = time.monotonic() + timeout_s
     path = f"/v1/topics/{partition.topic}/partitions/{partition.number}/{rest}"
     while (left := deadline - time.monotonic()) > 0:
@@ -124,6 +146,7 @@ async def to_partition_leader(
                     partition.doubt_leader,
                     timeout_s=left,
                     topic_id=partition.topic_id,
+                    waits=waits,
                 )
             if answer is None:
                 await asyncio.sleep(_RETRY_S)
@@ -184,6 +207,7 @@ async def _attempt(
     *,
     timeout_s: float,
     topic_id: int | None = None,
+    waits: bool = False,
 ) -> aiohttp.ClientResponse | None:
     """The leader's answer, or None to try again: nothing was sent, or it refused and no body is gone.
 
@@ -202,7 +226,8 @@ async def _attempt(
     upload = Upload(request, cap)
     try:
         async with asyncio.timeout(timeout_s + context.settings.forward_grace_s):
-            answer = await context.session.request(
+            session = context.patient_session if waits else context.session
+            answer = await session.request(
                 request.method,
                 url,
                 headers=headers,

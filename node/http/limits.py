@@ -58,3 +58,4 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     forward_grace_s: float = 2.0
     """How much longer a forwarded request is waited for than the leader was given."""
     forward_connections_max: int = 1024
+    """To other nodes. Half of them are for long polls and streams; beyond it those are refused with 429."""

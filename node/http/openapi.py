@@ -79,6 +79,12 @@ def document(settings: HttpLimits) -> dict[str, Any]:
                     "Produce, routed by key", [topic, acks, timeout, key, *pinned], body=records, mixed=True
                 ),
             },
+            "/v1/topics/{topic}/wait": {
+                "get": _operation(
+                    "Wait for records behind a cursor, without reading them",
+                    [topic, _query("cursor", _TEXT), _query("wait", _DURATION), *pinned],
+                )
+            },
             partition_records: {
                 "get": _operation("Read a partition", [topic, partition, *read], answer=ANSWERS),
                 "post": _operation(

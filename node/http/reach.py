@@ -143,7 +143,7 @@ async def _read(
         return found
     leader = await _leader(context, partition, 1.0)
     query = {"from": spec, "max_bytes": str(max_bytes), "verify": "true"}
-    async with _asked(context, partition, leader, "GET", query, wait_s=0) as answer:
+    async with _asked(context, partition, leader, "GET", query) as answer:
         size = answer.content_length or 0
         hold.more(size)
         try:
@@ -167,26 +167,8 @@ async def _resolve(context: HttpContext, partition: Partition, spec: str) -> int
         return positions.resolve(spec, partition)
     leader = await _leader(context, partition, 1.0)
     query = {"from": spec, "max_bytes": "1"}
-    async with _asked(context, partition, leader, "HEAD", query, wait_s=0) as answer:
+    async with _asked(context, partition, leader, "HEAD", query) as answer:
         return int(answer.headers["Log-From-Offset"])
-
-
-async def wait(context: HttpContext, partition: Partition, spec: str, *, wait_s: float) -> bool:
-    """Wait until there is something at the position ``spec``; False when the time is up before that.
-
-    Only heads travel between nodes, so that nobody holds records for one who may not have room for them.
-    """
-    return await _while_exists(context, partition, lambda: _wait(context, partition, spec, wait_s=wait_s))
-
-
-async def _wait(context: HttpContext, partition: Partition, spec: str, *, wait_s: float) -> bool:
-    partition = context.current(partition)
-    if partition.leads_here:
-        return await partition.wait_records(positions.resolve(spec, partition), wait_s=wait_s)
-    leader = await _leader(context, partition, max(wait_s, 1.0))
-    query = {"from": spec, "max_bytes": "1", "wait": f"{int(wait_s * 1000)}ms"}
-    async with _asked(context, partition, leader, "HEAD", query, wait_s=wait_s) as answer:
-        return int(answer.headers["Log-Next-Offset"]) > int(answer.headers["Log-From-Offset"])
 
 
 async def _leader(context: HttpContext, partition: Partition, deadline_s: float) -> str:
@@ -199,20 +181,14 @@ async def _leader(context: HttpContext, partition: Partition, deadline_s: float)
 
 @asynccontextmanager
 async def _asked(
-    context: HttpContext,
-    partition: Partition,
-    leader: str,
-    method: str,
-    query: dict[str, str],
-    *,
-    wait_s: float,
+    context: HttpContext, partition: Partition, leader: str, method: str, query: dict[str, str]
 ) -> AsyncIterator[aiohttp.ClientResponse]:
     """A leader's answer about its records, of which the body is still to be read."""
     url = f"{base_url(context, leader)}/v1/topics/{partition.topic}/partitions/{partition.number}/records"
     headers = {"Accept": Media.BATCH, FORWARDED: "1", TOPIC_ID: str(partition.topic_id)}
     try:
         async with (
-            asyncio.timeout(wait_s + context.settings.forward_grace_s),
+            asyncio.timeout(context.settings.forward_grace_s),
             context.session.request(
                 method, url, params=query, headers=headers, allow_redirects=False
             ) as answer,

@@ -26,9 +26,6 @@ from node.http.records_out import Slice
 from node.http.unpacking import Unpacking
 
 _AT_ONCE: Final = 16
-_WAITS_MAX: Final = 64
-"""Partitions that one long poll waits on at once; with more, others are looked at every second."""
-_LOOK_AGAIN_S: Final = 1.0
 _SHARE_BYTES_MIN: Final = 64 << 10
 _RETRY_S: Final = 0.05
 _PATIENCE_S: Final = 5.0
@@ -69,6 +66,7 @@ class Reader:
         self._failures: list[FloodmarkError] = []
         self._patient_until: float | None = None
         """Since a replica that was asked could not read what it stores."""
+        self._news: list[int] = []
         self.took = False
         """Whether this round has brought any records."""
 
@@ -105,7 +103,8 @@ class Reader:
         count = len(self.partitions)
         order = [(self._shift + step) % count for step in range(count)]
         self._shift += 1
-        self._todo = deque(index for index in order if not self._is_done(index))
+        self._todo = deque(index for index in self._news or order if not self._is_done(index))
+        self._news = []
         self._share = min(max(max_bytes // count, _SHARE_BYTES_MIN), max_bytes, _READ_BYTES)
         self._failures = []
         self._patient_until = None
@@ -223,42 +222,21 @@ class Reader:
             raise
 
     async def wait(self, wait_s: float) -> bool:
-        """Until some partition may have something new; False when the time is up. Holds nothing meanwhile."""
-        if len(self.partitions) == 1 and self.partitions[0].leads_here:
-            return await reach.wait(self._context, self.partitions[0], self._specs[0], wait_s=wait_s)
-        deadline = time.monotonic() + wait_s
-        indexes = range(len(self.partitions))[:_WAITS_MAX]
-        pending = {asyncio.create_task(self._wait_one(index, wait_s)) for index in indexes}
-        patience_s = wait_s if len(self.partitions) <= _WAITS_MAX else min(wait_s, _LOOK_AGAIN_S)
-        failed = False
-        try:
-            while pending:
-                done, pending = await asyncio.wait(
-                    pending,
-                    timeout=min(patience_s, _LOOK_AGAIN_S) if failed else patience_s,
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                if any(task.result() for task in done):
-                    return True
-                failed = failed or any(task.result() is None for task in done)
-                if not done:
-                    break
-            if failed and not pending:  # No partition has a leader now; whoever asks looks again soon.
-                await asyncio.sleep(max(0.0, min(_LOOK_AGAIN_S, deadline - time.monotonic())))
-            return time.monotonic() < deadline
-        finally:
-            for task in pending:
-                task.cancel()
-            await asyncio.gather(*pending, return_exceptions=True)
+        """Until some partition may have something new; False when the time is up. Holds nothing meanwhile.
 
-    async def _wait_one(self, index: int, wait_s: float) -> bool | None:
-        """Whether there is something new; None where nobody can tell at the moment."""
-        try:
-            return await reach.wait(self._context, self.partitions[index], self._specs[index], wait_s=wait_s)
-        except (Unavailable, TooManyRequests):
-            return None
-        except FloodmarkError:
-            return True  # Whoever reads is told.
+        The next round is of those partitions. Raises ``TopicDeleted``.
+        """
+        context, first = self._context, self.partitions[0]
+        async with context.while_exists(first):
+            if len(self.partitions) == 1 and context.current(first).leads_here and self.offsets[0] >= 0:
+                try:
+                    return await context.current(first).wait_records(self.offsets[0], wait_s=wait_s)
+                except Unavailable:
+                    await asyncio.sleep(_RETRY_S)
+                    return True
+            news = await context.watches.wait(self.partitions, self.offsets, wait_s=wait_s)
+        self._news = [self._places[number] for number in news if number in self._places]
+        return bool(news)
 
 
 def fetched_end(ends: dict[int, int] | None, index: int, found: Found) -> int:

@@ -1,0 +1,67 @@
+"""Waiting for records of a topic without reading any: what nodes ask each other for those who wait there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+import msgspec
+from aiohttp import web
+from floodmark.errors import InvalidRequest
+
+from node.http import cursor
+from node.http.context import HttpContext
+from node.http.forward import is_forwarded, not_here
+from node.http.query import duration_s, query_of, topic_name
+from node.http.topic_id import TOPIC_ID, TOPIC_ID_QUERY, asked_id
+
+_ENCODER = msgspec.json.Encoder()
+_QUERY: Final = frozenset({"cursor", "wait", TOPIC_ID_QUERY})
+
+
+class TopicWait:
+    """The handler."""
+
+    def __init__(self, context: HttpContext) -> None:
+        self._context = context
+
+    async def get(self, request: web.Request) -> web.StreamResponse:
+        """The partitions that have records behind a cursor, as soon as one has; none when the time is up.
+
+        Another node asks for partitions that are led here; the others have no offset in its cursor.
+        """
+        context = self._context
+        query = query_of(request, _QUERY)
+        name = topic_name(request)
+        if "cursor" not in query:
+            raise InvalidRequest("cursor says behind what to wait for records: a read of the topic gives one")
+        goes_on = cursor.decode(query["cursor"])
+        limits = await context.topic_limits(name, asked_id(request, query, goes_on.topic_id))
+        offsets = goes_on.offsets_in(limits.partitions)
+        wait_s = duration_s(query.get("wait", "0"), "wait", cap=context.settings.wait_s_max)
+        passed_on = is_forwarded(request)
+        numbers = [number for number, offset in enumerate(offsets) if offset >= 0 or not passed_on]
+        topic_id = limits.topic_id
+        partitions = [await context.partition(name, number, topic_id) for number in numbers]
+        if passed_on:
+            for partition in partitions:
+                if not partition.leads_here:
+                    raise not_here(partition.leader, f"{name}/{partition.number}")
+        ready: Collection[int] = ()
+        if partitions:
+            waited = [offsets[number] for number in numbers]
+            with context.task_ends_with_connection(request):
+                async with context.while_exists(partitions[0]):
+                    found = await context.unless_draining(
+                        context.watches.wait(partitions, waited, wait_s=wait_s)
+                    )
+            ready = found or ()
+        return web.Response(
+            body=_ENCODER.encode({"ready": sorted(ready)}) + b"\n",
+            headers={
+                "Content-Type": "application/json",
+                "Cache-Control": "no-store",
+                "Server": "floodmark",
+                TOPIC_ID: str(topic_id),
+            },
+        )
