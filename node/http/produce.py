@@ -21,10 +21,10 @@ from node.http.body import read_body
 from node.http.body_weight import is_heavy
 from node.http.context import HttpContext
 from node.http.forward import LEADER, to_partition_leader
-from node.http.media import Media, body_media
+from node.http.media import Media
 from node.http.packing import NOBODY, Order, Producer, of_partition, packed
 from node.http.query import OFFSET_MAX, acks_of, duration_s, number, partition_number, query_of, topic_name
-from node.http.records_in import TRACE, Reading, RecordHead, read_records
+from node.http.records_in import TRACE, Reading, RecordHead, media_of, read_records
 from node.http.topic_id import TOPIC_ID, TOPIC_ID_QUERY, asked_id
 from node.http.turns import Turns
 
@@ -63,7 +63,7 @@ class PartitionProduce:
         query = query_of(request, QUERY)
         partition = await context.partition(topic, number, asked_id(request, query))
         timeout_s = timeout_of(query.get("timeout"), context)
-        media = body_media(request.headers.get("Content-Type"))
+        media = media_of(request)
         wanted = Wanted(request, media, acks_of(query), timeout_s, expected_offset(request))
         if not partition.leads_here:
             answer = await to_partition_leader(context, request, partition, "records", timeout_s=timeout_s)

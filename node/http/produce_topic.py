@@ -22,12 +22,12 @@ from node.http.body import read_body
 from node.http.body_weight import is_heavy
 from node.http.context import HttpContext
 from node.http.forward import is_forwarded, not_here
-from node.http.media import Media, body_media
+from node.http.media import Media
 from node.http.packing import NOBODY, Order, Packed, packed, places_of, shares_of
 from node.http.produce import PRODUCER_HEADERS, QUERY, Wanted, is_plain, timeout_of
 from node.http.query import acks_of, query_of, topic_name
 from node.http.reach import Sending, Small, append
-from node.http.records_in import TRACE, Reading, read_records
+from node.http.records_in import TRACE, Reading, media_of, read_records
 from node.http.topic_id import TOPIC_ID, asked_id
 from node.http.topic_report import HEAD, Outcome, answer
 
@@ -57,7 +57,7 @@ class TopicProduce:
         query = query_of(request, QUERY)
         limits = await context.topic_limits(name, asked_id(request, query))
         timeout_s = timeout_of(query.get("timeout"), context)
-        media = body_media(request.headers.get("Content-Type"))
+        media = media_of(request)
         wanted = Wanted(request, media, acks_of(query), timeout_s)
         with ExitStack() as held:
             body = await read_body(request, context, held)

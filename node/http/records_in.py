@@ -14,9 +14,9 @@ from floodmark.errors import InvalidRequest, TooLarge
 from floodmark.limits import BATCH_HEADERS_MAX, RECORD_HEADERS_MAX
 from floodmark.record import Record
 
-from node.http import timestamps
+from node.http import doubled, timestamps
 from node.http.json_guard import check_text, check_value, outside_strings
-from node.http.media import Media
+from node.http.media import Media, body_media
 from node.http.query import OFFSET_MAX, number
 
 TRACE: Final = "traceparent"
@@ -92,22 +92,35 @@ def read_records(head: RecordHead, media: Media, body: bytes, reading: Reading) 
     elif media is Media.MSGPACK:
         items = _items(_decode(_MSGPACK, body))
         found = [_from_msgpack(item, headers.of_msgpack(item.headers), reading) for item in items]
+        doubled.check_msgpack(body)
     else:
         check_text(body)
         if media is Media.NDJSON:
-            try:
-                items = _JSON_LINE.decode_lines(body)
-            except _MALFORMED as error:
-                raise InvalidRequest(f"a line is no record: {error}") from error
+            items, envelopes = _lines(body), 0
         else:
-            items = _items(_decode(_JSON, body))
+            envelope = _decode(_JSON, body)
+            items, envelopes = _items(envelope), int(envelope.records is not None)
         found = [_from_json(item, headers.of_json(item.headers), reading) for item in items]
+        doubled.check_json(body, items, [item.record for item in found], envelopes)
     if not found:
         raise InvalidRequest("there is no record in the body")
     trace = head.headers.get(TRACE)
-    return (
-        _traced(found, trace, headers.left) if trace is not None and _TRACE_FORM.fullmatch(trace) else found
-    )
+    if trace is None or _TRACE_FORM.fullmatch(trace) is None:
+        return found
+    return _traced(found, trace, headers.left, reading)
+
+
+def media_of(head: RecordHead) -> Media:
+    """What a body is. Raises ``InvalidRequest`` when headers say what the body has to say itself."""
+    media = body_media(head.headers.get("Content-Type"))
+    if media is not Media.BYTES:
+        for name, _ in head.raw_headers:
+            if name[:7].lower() == b"record-":
+                raise InvalidRequest(
+                    f"{name.decode()} belongs to a raw value (application/octet-stream); "
+                    "what is said of these records is in the body"
+                )
+    return media
 
 
 class _Headers:
@@ -141,9 +154,19 @@ class _Headers:
                 limit=BATCH_HEADERS_MAX,
             )
         try:
-            return decoder.decode(raw) or None
+            found: dict[str, str] | None = decoder.decode(raw)
         except _MALFORMED as error:
             raise InvalidRequest(f"headers are an object of strings: {error}") from error
+        if found is not None and len(found) < count:
+            raise InvalidRequest("a record gives a header twice: one of the two would be lost")
+        return found or None
+
+
+def _lines(body: bytes) -> list[_RecordIn]:
+    try:
+        return _JSON_LINE.decode_lines(body)
+    except _MALFORMED as error:
+        raise InvalidRequest(f"a line is no record: {error}") from error
 
 
 def _decode(decoder: Any, body: bytes) -> _Envelope:
@@ -156,7 +179,7 @@ def _decode(decoder: Any, body: bytes) -> _Envelope:
 def _items(envelope: _Envelope) -> list[_RecordIn]:
     if envelope.records is None:
         return [envelope]
-    if envelope.value is not msgspec.UNSET or envelope.value_b64 is not msgspec.UNSET:
+    if any(getattr(envelope, name) not in (None, msgspec.UNSET) for name in _RecordIn.__struct_fields__):
         raise InvalidRequest('a body has either "records" or one record\'s own members')
     return envelope.records
 
@@ -230,6 +253,8 @@ def _raw_record(head: RecordHead, body: bytes, reading: Reading) -> Incoming:
     key: bytes | None = None
     key_text = head.headers.get("Record-Key")
     if key_text is not None:
+        if "Record-Key-B64" in head.headers:
+            raise InvalidRequest("a record has either Record-Key or Record-Key-B64")
         key = key_text.encode("utf-8", "surrogateescape")
     elif "Record-Key-B64" in head.headers:
         key = _base64(head.headers["Record-Key-B64"])
@@ -265,15 +290,17 @@ def _base64(text: str) -> bytes:
         raise InvalidRequest(f"Record-Key-B64 is no base64: {error}") from error
 
 
-def _traced(found: list[Incoming], trace: str, headers_left: int) -> list[Incoming]:
+def _traced(found: list[Incoming], trace: str, headers_left: int, reading: Reading) -> list[Incoming]:
     """With the request's trace among their headers, where there is room for it."""
     if headers_left < len(found):
         return found
-    return [item if _has_no_room(item.record.headers) else _with_trace(item, trace) for item in found]
+    largest = reading.record_bytes_max - len(TRACE) - len(trace)
+    return [item if _has_no_room(item.record, largest) else _with_trace(item, trace) for item in found]
 
 
-def _has_no_room(headers: dict[str, str] | None) -> bool:
-    return headers is not None and (TRACE in headers or len(headers) >= RECORD_HEADERS_MAX)
+def _has_no_room(record: Record, largest: int) -> bool:
+    headers = record.headers or {}
+    return TRACE in headers or len(headers) >= RECORD_HEADERS_MAX or record.size > largest
 
 
 def _with_trace(item: Incoming, trace: str) -> Incoming:

@@ -16,6 +16,7 @@ import msgspec
 from floodmark.record import Record
 
 from node.http import timestamps
+from node.http.exact import is_exact
 from node.http.json_guard import is_json
 from node.http.media import Media
 
@@ -95,9 +96,12 @@ def msgpack_record(partition: int, offset: int, append_time: str | int, record: 
     if len(record.value) > _NATIVE_BYTES_MAX:
         return _MSGPACK.encode({**shown, "value_json": record.value.decode()})
     try:
-        return _MSGPACK.encode({**shown, "value": msgspec.json.decode(record.value)})
+        value = msgspec.json.decode(record.value)
+        if is_exact(record.value, value):
+            return _MSGPACK.encode({**shown, "value": value})
     except (ValueError, RecursionError, OverflowError):
-        return _MSGPACK.encode({**shown, "value_json": record.value.decode()})
+        pass
+    return _MSGPACK.encode({**shown, "value_json": record.value.decode()})
 
 
 def stream_item(media: Media, encoded: bytes, position: str) -> bytes:

@@ -273,8 +273,8 @@ def every_feature() -> list[Request]:
     return requests
 
 
-_EXACT = (b"application/json", b"application/x-ndjson", b"application/vnd.msgpack")
-_EXACT += (b"application/octet-stream", b"application/vnd.floodmark.batch;v=1")
+_EXACT = {b"application/json", b"application/x-ndjson", b"application/vnd.msgpack"}
+_EXACT |= {b"application/octet-stream", b"application/vnd.floodmark.batch;v=1"}
 
 
 def random_request(source: random.Random) -> Request:

@@ -1,0 +1,113 @@
+"""Members that a body gives twice: parsers take the last one and lose the others, so they are refused.
+
+Only within a JSON value they stay, as all of its text does. In JSON the colons are counted first: where each
+has its member, nothing is given twice, and that is told at the speed of C. Where they do not add up, and for
+MessagePack, a parser that shows every member reads the body again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final, NoReturn, Protocol
+
+import msgpack
+import msgspec
+from floodmark.errors import InvalidRequest
+from floodmark.record import Record
+
+_ESCAPED_COLON: Final = b"\\u003"
+_WHITE: Final = " \t\r\n"
+
+
+class Members(Protocol):
+    """What was parsed of one record; None where it is not there, or null."""
+
+    key: str | None
+    key_b64: bytes | None
+    headers: msgspec.Raw | msgspec.UnsetType
+    timestamp: int | str | None
+    partition: int | None
+
+
+def check_json(body: bytes, items: Sequence[Members], records: Sequence[Record], envelopes: int) -> None:
+    """Raise ``InvalidRequest`` when a JSON body, or a line of one, gives a member of a record twice.
+
+    ``records`` are what became of ``items``: the body is well formed and not deep. ``envelopes``: how many
+    ``"records"`` there should be.
+    """
+    extra = body.count(b":") - envelopes - _told_colons(items)
+    if extra:
+        values = b"".join([record.value for record in records if record.is_json])
+        extra -= values.count(b":")
+        if extra and b"\\" not in body:
+            extra -= _nulls(body) - _nulls(values)
+    if not extra and not (b"\\" in body and _ESCAPED_COLON in body):
+        return
+    text = body.decode()
+    decoder = json.JSONDecoder(object_pairs_hook=_Object, parse_int=len, parse_float=len)
+    end = len(text.rstrip(_WHITE))
+    position = 0
+    while position < end:
+        while text[position] in _WHITE:
+            position += 1
+        found, position = decoder.raw_decode(text, position)
+        _check(found)
+        for record in found.get("records") or ():
+            _check(record)
+
+
+def check_msgpack(body: bytes) -> None:
+    """Raise ``InvalidRequest`` when MessagePack gives a member twice, also in a value: that becomes JSON."""
+    msgpack.unpackb(body, object_pairs_hook=_single, strict_map_key=False)
+
+
+def _told_colons(items: Sequence[Members]) -> int:
+    """The colons of all members that were taken: one value each, and what else there is."""
+    count = len(items)
+    keys = [item.key for item in items if item.key is not None]
+    if keys:
+        count += len(keys) + "".join(keys).count(":")
+    for headers in [item.headers for item in items if item.headers is not msgspec.UNSET]:
+        text = bytes(headers)
+        count += text.count(b":") + (text != b"null")
+    times = [item.timestamp for item in items if item.timestamp is not None]
+    if times:
+        count += len(times) + sum(time.count(":") for time in times if isinstance(time, str))
+    return count + sum(
+        [item.key_b64 is not None for item in items] + [item.partition is not None for item in items]
+    )
+
+
+def _nulls(text: bytes) -> int:
+    """Members that are null, where no string has a quote in it."""
+    return text.count(b'":null') + text.count(b'": null')
+
+
+class _Object(dict[str, Any]):
+    """An object of the second reading. ``doubled``: a member that it gives twice."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.doubled = _doubled(pairs) if len(self) < len(pairs) else None
+
+
+def _check(found: _Object) -> None:
+    if found.doubled is not None:
+        _refuse(found.doubled)
+
+
+def _single(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        _refuse(_doubled(pairs))
+    return found
+
+
+def _doubled(pairs: list[tuple[Any, Any]]) -> str:
+    names = [name for name, _ in pairs]
+    return str(next(name for name in names if names.count(name) > 1))
+
+
+def _refuse(name: str) -> NoReturn:
+    raise InvalidRequest(f"{name[:100]!r} is given twice in one object: one of the two would be lost")
