@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import click
 
 from cli.api import Api, Document
 from cli.output import View, field, output_option, show
-from cli.session import Session, cluster_options, run
+from cli.session import Session, cluster_options, run, talk
 
 NODES = View(
     columns=(
@@ -25,7 +27,7 @@ NODES = View(
 
 @click.group()
 def node() -> None:
-    """Show the nodes of the cluster."""
+    """Show the nodes of the cluster, or forget one."""
 
 
 @node.command("list")
@@ -40,3 +42,27 @@ def list_(session: Session, *, output: str | None) -> None:
             return await api.get("/v1/nodes")
 
     show(run(ask()), NODES, output)
+
+
+@node.command("forget")
+@click.argument("name", metavar="NODE")
+@output_option(default=None)
+@cluster_options
+@click.pass_obj
+def forget(session: Session, name: str, *, output: str | None) -> None:
+    """Strike off a node that is none of the cluster's own.
+
+    Such a node was registered by a version that did not refuse it. Its replicas, which have never run, go to
+    other nodes. Refused while it is connected, or while a partition has no majority without it.
+    """
+
+    async def change() -> None:
+        async with Api(session.url()) as api:
+            await api.change("DELETE", f"/v1/nodes/{quote(name, safe='')}")
+
+    run(change())
+    talk(f"forgot node {name}")
+    show({"node_id": name}, _FORGOTTEN, output)
+
+
+_FORGOTTEN = View(columns=(field("Node", "node_id"),), name=NODES.name, items=lambda document: [document])

@@ -143,6 +143,37 @@ class Unreadable(Unavailable):
     """A replica can not read what it stores. It is mended or gives way: ask again, wherever the leader is."""
 
 
+@dataclass(frozen=True, slots=True)
+class NodeHealth:
+    """What a node says of itself, and of the partitions that it leads."""
+
+    node_id: str
+    ready: bool
+    reasons: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+    takes_replicas: bool = False
+    """It has been ready since it started."""
+    leads: int = 0
+    under_replicated: int = 0
+    """Of the partitions that it leads, those with a replica that is not in sync."""
+    under_replicated_named: Sequence[str] = ()
+    """Some of them, as topic/partition."""
+    unreachable: Sequence[str] = ()
+    """Nodes of the cluster that this one has no connection to."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterHealth:
+    """Whether anything is wrong anywhere, as all nodes say together."""
+
+    healthy: bool
+    node_id: str
+    """Who was asked."""
+    reasons: Sequence[str]
+    nodes: Sequence[NodeHealth]
+    """Those that answered."""
+
+
 class Partition(Protocol):
     """One partition of a topic, from this node's point of view.
 
@@ -268,7 +299,8 @@ class Broker(Protocol):
     ) -> tuple[TopicInfo, bool]:
         """(the topic, whether it was created now). Only where ``metadata_leads_here``, as the next two.
 
-        Raises TopicExists, InvalidRequest, Unavailable, OutcomeUnknown.
+        A ``replication_factor`` of 0: three, or one per node where these are fewer. Raises TopicExists,
+        InvalidRequest, Conflict (too few nodes are ready), Unavailable, OutcomeUnknown.
 
         Returns once this node has applied it and, where that happens in time, all partitions have leaders.
         """
@@ -290,6 +322,18 @@ class Broker(Protocol):
 
     def health(self) -> Health:
         """For /readyz."""
+
+    def node_health(self) -> NodeHealth:
+        """This node alone."""
+
+    async def cluster_health(self) -> ClusterHealth:
+        """All nodes, asked now."""
+
+    async def forget_node(self, node_id: str, *, timeout_s: float) -> None:
+        """Strike a node off that is none of the cluster's own; only where ``metadata_leads_here``.
+
+        Raises NotFound, Conflict (it belongs here, is connected, or is needed), Unavailable, OutcomeUnknown.
+        """
 
     def admit_bytes(self, count: int) -> Any:
         """A context manager that holds ``count`` bytes of the node's in-flight budget.

@@ -79,6 +79,8 @@ class Controller:
         if not self._metadata.state.formation:
             await self._form()
         for command in self._presence.unregistered(self._metadata.state):
+            if command.node_id not in self._metadata.membership.members:
+                continue
             try:
                 await self._metadata.propose(command, timeout_s=REGISTER_DEADLINE_S)
             except FloodmarkError as error:
@@ -96,6 +98,8 @@ class Controller:
 
     def _readmit(self) -> None:
         """Bring back the members that lost their data, in every group that is led here."""
+        if not self._metadata.is_current:
+            return
         groups = [
             (self._local[entry.group_id].group, Membership(frozenset(entry.replicas)))
             for entry in self._led_here()
@@ -160,10 +164,15 @@ def is_fit(group: Group, node: str, alive: Collection[str]) -> bool:
 def next_membership(group: Group, wanted: Membership) -> Membership | None:
     """The next step from the group's members towards ``wanted``; None when there is nothing to do now.
 
-    A voter that has lost its data is first made a learner; a learner that should be a voter becomes one
-    when it has caught up and its acknowledgements may count again.
+    Who should be no member goes, who should be one comes as a learner. A voter that has lost its data is made
+    a learner; a learner that should be a voter becomes one when it has caught up and its acknowledgements may
+    count.
     """
     now = group.membership
+    for node in sorted(now.members - wanted.members - {group.node_id}):
+        return Membership(now.voters - {node}, now.learners - {node})
+    if coming := wanted.members - now.members:
+        return Membership(now.voters, now.learners | coming)
     for node in sorted(now.voters):
         if node != group.node_id and group.has_lost(node) and len(now.voters) > 1:
             return Membership(now.voters - {node}, now.learners | {node})

@@ -5,17 +5,31 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from floodmark.errors import UnknownPartition
 
 from consensus.host import GroupHost
-from node.broker import ClusterInfo, Health, NodeInfo, Partition, TopicConfig, TopicInfo, TopicLimits
+from node.broker import (
+    ClusterHealth,
+    ClusterInfo,
+    Health,
+    NodeHealth,
+    NodeInfo,
+    Partition,
+    TopicConfig,
+    TopicInfo,
+    TopicLimits,
+)
 from node.budget import ByteBudget, Held
 from node.deletions import Deletions
+from node.forget import Forgetting
+from node.health import HealthQuery
 from node.metadata.group import Metadata
 from node.metadata.state import PartitionEntry, TopicEntry
 from node.partition import LocalPartition
+from node.placeable import Placeable
 from node.presence import Presence
 from node.remote_partition import LeaderLookup, RemotePartition
 from node.replicas import Replicas
@@ -25,6 +39,7 @@ from node.views import Views, readiness
 
 HEARD_WAIT_S: Final = 1.0
 """How long DELETE waits for the other nodes to hear of it; the topic is deleted whether or not they do."""
+DESCRIBE_S: Final = 2.0
 
 
 class LocalBroker:
@@ -54,7 +69,25 @@ class LocalBroker:
         self._query = query
         self._lookup = lookup
         self._alive = alive
-        self._topics = Topics(metadata, self._wait_leaders)
+        self._health = HealthQuery(
+            node_id=node_id,
+            metadata=metadata,
+            local=replicas.local,
+            own=self.health,
+            is_opening=lambda: replicas.opening,
+            query=query,
+            alive=alive,
+        )
+        placeable = Placeable(
+            node_id=node_id, metadata=metadata, presence=presence, health=self._health, alive=alive
+        )
+        self._topics = Topics(metadata, placeable, self._wait_leaders)
+        self._forgetting = Forgetting(
+            metadata=metadata,
+            placeable=placeable,
+            describe=partial(self.describe_topic, timeout_s=DESCRIBE_S),
+            alive=alive,
+        )
         self._partitions: dict[int, Partition] = {}
         self._deletions = Deletions(self._topics.id_of)
 
@@ -205,6 +238,18 @@ class LocalBroker:
         if reasons:
             return Health(ready=False, reasons=[*reasons, *refusals])
         return Health(ready=True, warnings=refusals)
+
+    def node_health(self) -> NodeHealth:
+        """This node alone."""
+        return self._health.here()
+
+    async def cluster_health(self) -> ClusterHealth:
+        """All nodes, asked now."""
+        return await self._health.cluster()
+
+    async def forget_node(self, node_id: str, *, timeout_s: float) -> None:
+        """Strike a node off."""
+        await self._forgetting.forget(node_id, timeout_s=timeout_s)
 
     def admit_bytes(self, count: int) -> Held:
         """A share of the node's in-flight budget."""

@@ -1,4 +1,4 @@
-"""Asks other nodes over HTTP how they see a topic: each leader knows best about its own partitions."""
+"""Asks other nodes over HTTP how they see things: each leader knows best about its own partitions."""
 
 from __future__ import annotations
 
@@ -35,21 +35,8 @@ class TopicQuery:
         self._node_url = node_url
         self._session: aiohttp.ClientSession | None = None
 
-    async def partitions(self, node: str, topic: str, topic_id: int) -> list[PartitionInfo]:
-        """The partitions as ``node`` sees them; empty when it does not answer, or knows another topic."""
-        found = await self._ask(node, topic)
-        return found.partitions if found is not None and found.topic_id == topic_id else []
-
-    async def wait_deleted(self, node: str, topic: str, topic_id: int) -> None:
-        """Until ``node`` knows no topic of this id any more, or does not answer."""
-        while True:  # What is waited for happens on another node.
-            found = await self._ask(node, topic)
-            if found is None or found.topic_id != topic_id:
-                return
-            await asyncio.sleep(PAUSE_S)
-
-    async def _ask(self, node: str, topic: str) -> _Topic | None:
-        """The topic as ``node`` sees it; None when it knows none, or does not answer."""
+    async def ask(self, node: str, path: str) -> bytes | None:
+        """What ``node`` answers at ``path``; None when it does not, or with an error."""
         url = self._node_url(node)
         if url is None:
             return None
@@ -58,9 +45,30 @@ class TopicQuery:
                 timeout=aiohttp.ClientTimeout(total=TIMEOUT_S), trust_env=False, headers=LOCAL_VIEW
             )
         try:
-            async with self._session.get(f"{url.rstrip('/')}/v1/topics/{quote(topic)}") as response:
-                return _DECODER.decode(await response.read()) if response.status == 200 else None
-        except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError):
+            async with self._session.get(url.rstrip("/") + path) as response:
+                return await response.read() if response.status == 200 else None
+        except (aiohttp.ClientError, TimeoutError):
+            return None
+
+    async def partitions(self, node: str, topic: str, topic_id: int) -> list[PartitionInfo]:
+        """The partitions as ``node`` sees them; empty when it does not answer, or knows another topic."""
+        found = await self._topic(node, topic)
+        return found.partitions if found is not None and found.topic_id == topic_id else []
+
+    async def wait_deleted(self, node: str, topic: str, topic_id: int) -> None:
+        """Until ``node`` knows no topic of this id any more, or does not answer."""
+        while True:  # What is waited for happens on another node.
+            found = await self._topic(node, topic)
+            if found is None or found.topic_id != topic_id:
+                return
+            await asyncio.sleep(PAUSE_S)
+
+    async def _topic(self, node: str, topic: str) -> _Topic | None:
+        """The topic as ``node`` sees it; None when it knows none, or does not answer."""
+        raw = await self.ask(node, f"/v1/topics/{quote(topic)}")
+        try:
+            return None if raw is None else _DECODER.decode(raw)
+        except msgspec.MsgspecError:
             return None
 
     async def leader(self, node: str, topic: str, topic_id: int, partition: int) -> str | None:

@@ -16,6 +16,7 @@ from node.metadata.commands import AlterTopic, AnyCommand, CreateTopic, DeleteTo
 from node.metadata.group import Metadata
 from node.metadata.placement import place_in
 from node.metadata.state import TopicEntry, changed_config
+from node.placeable import Placeable
 
 REPLICATION_FACTOR_DEFAULT: Final = 3
 LEADERS_WAIT_S: Final = 5.0
@@ -28,9 +29,11 @@ class Topics:
     def __init__(
         self,
         metadata: Metadata,
+        placeable: Placeable,
         wait_leaders: Callable[[TopicEntry, float], Awaitable[None]],
     ) -> None:
         self._metadata = metadata
+        self._placeable = placeable
         self._wait_leaders = wait_leaders
 
     def find(self, name: str) -> TopicEntry:
@@ -56,15 +59,26 @@ class Topics:
             raise InvalidRequest(f"a topic has 1 to {PARTITIONS_MAX} partitions, not {partitions}")
         if not self._metadata.leads_here:
             raise outcomes.not_leader(self._metadata.leader)
-        state = self._metadata.state
-        factor = replication_factor or min(REPLICATION_FACTOR_DEFAULT, len(state.nodes))
-        existing = state.topics.get(name)
+        members = len(self._metadata.membership.members)
+        factor = replication_factor or min(REPLICATION_FACTOR_DEFAULT, members)
+        existing = self._metadata.state.topics.get(name)
         if existing is not None:
             return self._same(existing, partitions, factor, config), False
-        placed = place_in(state, partitions=partitions, replication_factor=factor)
+        if factor > members:
+            raise InvalidRequest(
+                f"replication_factor {factor} is not possible: the cluster has {members} nodes; "
+                f"use 1 to {members}",
+                nodes=members,
+            )
         deadline = asyncio.get_running_loop().time() + timeout_s
+        candidates = await self._placeable()
+        candidates.check(factor)
+        placed = place_in(
+            self._metadata.state, candidates.racks, partitions=partitions, replication_factor=factor
+        )
         try:
-            topic = await self._propose(CreateTopic(name, factor, config, placed), timeout_s)
+            left = deadline - asyncio.get_running_loop().time()
+            topic = await self._propose(CreateTopic(name, factor, config, placed), left)
         except TopicExists:
             # Another request was faster; it may have asked for the same.
             return self._same(self.find(name), partitions, factor, config), False

@@ -93,7 +93,7 @@ class Views:
             cluster_id=self._cluster_id,
             node_id=self._node_id,
             metadata_leader=self._metadata.leader,
-            metadata_voters=sorted((group.membership if group else self._metadata.membership).voters),
+            metadata_voters=sorted(group.membership.voters) if group else [],
             nodes=self.nodes(alive),
             topics=len(state.topics),
             partitions=total,

@@ -35,7 +35,8 @@ async def metadata(scale: Scale, round_number: int, sink: Sink) -> None:
     for x in scale.metadata_nodes:
         machine = _full(x)
         state = machine.state
-        place = partial(place_in, state, partitions=_LARGE_TOPIC, replication_factor=_REPLICATION)
+        racks = {node.node_id: node.rack for node in state.nodes.values()}
+        place = partial(place_in, state, racks, partitions=_LARGE_TOPIC, replication_factor=_REPLICATION)
         for name, value in (
             ("cluster_partitions", float(sum(len(topic.partitions) for topic in state.topics.values()))),
             ("walk_ms", _median_ms(partial(_walk, state))),

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
 from aiohttp import web
+from floodmark.errors import InvalidName
 
 from node.http import openapi
 from node.http.context import HttpContext
+from node.http.forward import is_forwarded, to_metadata_leader
+from node.http.produce import timeout_of
 from node.http.query import query_of
 
 _JSON: Final = {"Content-Type": "application/json", "Cache-Control": "no-store", "Server": "floodmark"}
@@ -19,6 +24,8 @@ _METRICS: Final = {
 }
 _ENCODER = msgspec.json.Encoder()
 _NO_QUERY: Final[frozenset[str]] = frozenset()
+_TIMEOUT: Final = frozenset({"timeout"})
+_NODE_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _WORDS: Final = """\
 Floodmark, node {node}: a replicated event log you can curl. Any node answers any request.
 
@@ -54,6 +61,30 @@ class Cluster:
         """The nodes, in order of id."""
         query_of(request, _NO_QUERY)
         return _answer({"nodes": self._context.broker.nodes()})
+
+    async def health(self, request: web.Request) -> web.StreamResponse:
+        """What all nodes say together; another node that asks hears of this one alone."""
+        query_of(request, _NO_QUERY)
+        if is_forwarded(request):
+            health = self._context.broker.node_health()
+            if self._context.draining.is_set():
+                health = replace(health, ready=False, reasons=[*health.reasons, "this node is stopping"])
+            return _answer(health)
+        return _answer(await self._context.broker.cluster_health())
+
+    async def forget(self, request: web.Request) -> web.StreamResponse:
+        """Strike off a node that is none of the cluster's own."""
+        node = request.match_info["node"]
+        if _NODE_ID.fullmatch(node) is None:
+            raise InvalidName(f"{node[:80]!r} is no node id: 1 to 64 of A-Z a-z 0-9 . _ -")
+        timeout_s = timeout_of(query_of(request, _TIMEOUT).get("timeout"), self._context)
+        if not self._context.broker.metadata_leads_here:
+            path = f"/v1/nodes/{node}"
+            answer = await to_metadata_leader(self._context, request, path, timeout_s=timeout_s)
+            if answer is not None:
+                return answer
+        await self._context.broker.forget_node(node, timeout_s=timeout_s)
+        return web.Response(status=204, headers={"Server": "floodmark"})
 
     async def healthz(self, _request: web.Request) -> web.StreamResponse:
         """Alive: this process answers."""

@@ -59,7 +59,15 @@ def document(settings: HttpLimits) -> dict[str, Any]:
             "/metrics": {"get": _operation("Prometheus metrics", answer="text/plain")},
             "/openapi.json": {"get": _operation("This document")},
             "/v1/cluster": {"get": _operation("The cluster")},
+            "/v1/cluster/health": {"get": _operation("What all nodes say is wrong")},
             "/v1/nodes": {"get": _operation("The nodes")},
+            "/v1/nodes/{node}": {
+                "delete": _operation(
+                    "Forget a node that is none of the cluster's own",
+                    [_path("node", {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"}), timeout],
+                    status="204",
+                )
+            },
             "/v1/topics": {"get": _operation("Topics in order of name", listing)},
             "/v1/topics/{topic}": {
                 "get": _operation("Describe a topic", [topic, *pinned]),

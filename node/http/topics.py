@@ -99,7 +99,7 @@ class Topics:
         topic, created = await self._context.broker.create_topic(
             name,
             partitions=partitions,
-            replication_factor=factor or self._default_factor(),
+            replication_factor=factor,
             config=TopicConfig(**{**config, **given}),
             timeout_s=timeout_s,
         )
@@ -172,9 +172,6 @@ class Topics:
             return self._context.broker.topic(name)
         except UnknownTopic:
             return None
-
-    def _default_factor(self) -> int:
-        return min(3, max(1, len(self._context.broker.nodes())))
 
 
 def _decode(decoder: Any, body: bytes) -> Any:

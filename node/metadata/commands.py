@@ -29,6 +29,13 @@ class RegisterNode(Command, frozen=True, tag="register_node"):
     rack: str = ""
 
 
+class ForgetNode(Command, frozen=True, tag="forget_node"):
+    """A node goes, and its replicas with it. ``replacements``: group id -> who gets a replica instead."""
+
+    node_id: str
+    replacements: dict[int, str] = {}
+
+
 class FormCluster(Command, frozen=True, tag="form_cluster"):
     """The name of this formation of the cluster, drawn at random; the first one stays."""
 
@@ -59,7 +66,7 @@ class DeleteTopic(Command, frozen=True, tag="delete_topic"):
     topic_id: int
 
 
-AnyCommand = RegisterNode | FormCluster | CreateTopic | AlterTopic | DeleteTopic
+AnyCommand = RegisterNode | ForgetNode | FormCluster | CreateTopic | AlterTopic | DeleteTopic
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(AnyCommand)

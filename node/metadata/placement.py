@@ -93,10 +93,12 @@ def _choose(racks: dict[str, str], load: Counter[str], leads: Counter[str], coun
     return chosen
 
 
-def place_in(state: MetadataState, *, partitions: int, replication_factor: int) -> list[list[str]]:
-    """``place`` on the nodes and topics of ``state``."""
+def place_in(
+    state: MetadataState, racks: dict[str, str], *, partitions: int, replication_factor: int
+) -> list[list[str]]:
+    """``place`` beside the topics of ``state``."""
     return place(
-        {node.node_id: node.rack for node in state.nodes.values()},
+        racks,
         partitions=partitions,
         replication_factor=replication_factor,
         existing=[entry.replicas for topic in state.topics.values() for entry in topic.partitions],

@@ -10,10 +10,18 @@ import dataclasses
 from typing import Any
 
 import msgspec
-from floodmark.errors import Conflict, FloodmarkError, InvalidRequest, TopicExists, UnknownTopic
+from floodmark.errors import Conflict, FloodmarkError, InvalidRequest, NotFound, TopicExists, UnknownTopic
 
 from node.broker import TopicConfig
-from node.metadata.commands import AlterTopic, AnyCommand, CreateTopic, DeleteTopic, FormCluster, RegisterNode
+from node.metadata.commands import (
+    AlterTopic,
+    AnyCommand,
+    CreateTopic,
+    DeleteTopic,
+    ForgetNode,
+    FormCluster,
+    RegisterNode,
+)
 
 METADATA_GROUP = 0
 SEGMENT_BYTES_MIN = 4_096
@@ -80,6 +88,8 @@ def apply(state: MetadataState, command: AnyCommand) -> Applied:
     match command:
         case RegisterNode():
             return _register(state, command)
+        case ForgetNode():
+            return _forget(state, command)
         case FormCluster():
             state.formation = state.formation or command.formation
             return state.formation
@@ -112,6 +122,38 @@ def _register(state: MetadataState, command: RegisterNode) -> Applied:
     entry = NodeEntry(command.node_id, command.http, command.peer, command.incarnation, command.rack)
     state.nodes[entry.node_id] = entry
     return entry
+
+
+def _forget(state: MetadataState, command: ForgetNode) -> Applied:
+    gone = state.nodes.get(command.node_id)
+    if gone is None:
+        return NotFound(f"the cluster knows no node {command.node_id}", node=command.node_id)
+    topics = {name: _without(state, topic, command) for name, topic in state.topics.items()}
+    if not all(entry.replicas for topic in topics.values() for entry in topic.partitions):
+        return Conflict(f"{command.node_id} has the only replica of a partition", node=command.node_id)
+    state.topics.update(topics)
+    del state.nodes[command.node_id]
+    return gone
+
+
+def _without(state: MetadataState, topic: TopicEntry, command: ForgetNode) -> TopicEntry:
+    """The topic without the node; what a replacement holds before it has fetched all counts as lost."""
+    gone = command.node_id
+
+    def changed(entry: PartitionEntry) -> PartitionEntry:
+        if gone not in entry.replicas:
+            return entry
+        kept = {node: entry.incarnation_of(node) for node in entry.replicas if node != gone}
+        other = command.replacements.get(entry.group_id, "")
+        if other in state.nodes and other != gone:
+            kept.setdefault(other, "")
+        return msgspec.structs.replace(entry, replicas=tuple(kept), incarnations=tuple(kept.values()))
+
+    partitions = tuple(changed(entry) for entry in topic.partitions)
+    if partitions == topic.partitions:
+        return topic
+    factor = max(len(entry.replicas) for entry in partitions)
+    return msgspec.structs.replace(topic, partitions=partitions, replication_factor=factor)
 
 
 def _create(state: MetadataState, command: CreateTopic) -> Applied:

@@ -15,7 +15,9 @@ from floodmark import batch as codec
 from floodmark import frame
 from floodmark.batch import BatchHeader
 from floodmark.errors import (
+    Conflict,
     InvalidRequest,
+    NotFound,
     OffsetBelowStart,
     OffsetMismatch,
     OffsetPastEnd,
@@ -34,9 +36,11 @@ from node.broker import (
     Acks,
     Appended,
     Bounds,
+    ClusterHealth,
     ClusterInfo,
     Fetched,
     Health,
+    NodeHealth,
     NodeInfo,
     PartitionInfo,
     TopicConfig,
@@ -308,6 +312,7 @@ class MemoryBroker:
     ) -> tuple[TopicInfo, bool]:
         check_name(name)
         nodes = list(self._cluster.urls)
+        replication_factor = replication_factor or min(3, len(nodes))
         existing = self._cluster.topics.get(name)
         if existing is not None:
             same = len(existing.partitions) == partitions and existing.config == config
@@ -368,6 +373,20 @@ class MemoryBroker:
 
     def health(self) -> Health:
         return self.healthy
+
+    def node_health(self) -> NodeHealth:
+        leads = sum(log.leader == self.node_id for log in self._cluster.logs.values())
+        return NodeHealth(self.node_id, self.healthy.ready, self.healthy.reasons, leads=leads)
+
+    async def cluster_health(self) -> ClusterHealth:
+        nodes = [broker.node_health() for broker in self._cluster.brokers.values()]
+        reasons = [reason for node in nodes for reason in node.reasons]
+        return ClusterHealth(not reasons, self.node_id, reasons, nodes)
+
+    async def forget_node(self, node_id: str, *, timeout_s: float) -> None:
+        if node_id in self._cluster.urls:
+            raise Conflict(f"{node_id} is one of the nodes", node=node_id)
+        raise NotFound(f"the cluster knows no node {node_id}", node=node_id)
 
     def admit_bytes(self, count: int) -> Held:
         return self.budget.hold(count)

@@ -11,7 +11,8 @@ import pytest
 from floodmark import batch, frame
 from floodmark.record import Record
 
-from node.broker import Acks, Appended, Partition
+from node.broker import Acks, Appended, Partition, TopicConfig
+from node.metadata.commands import CreateTopic
 from tests.support.nodes import NodeCluster, TestNode
 
 
@@ -267,8 +268,12 @@ async def test_a_node_is_not_ready_before_it_knows_what_was_agreed_on_without_it
     """Topics made while a node was down are there, with their replicas, when it says that it is ready."""
     async with NodeCluster.running(tmp_path) as cluster:
         await cluster["n3"].stop()
+        leader = await cluster["n1"].broker.wait_metadata_leader(timeout_s=10)
         for number in range(5):
-            await cluster.create(f"later-{number}", partitions=2)
+            # As placed while n3 was still there.
+            replicas = [["n1", "n2", "n3"], ["n2", "n3", "n1"]]
+            command = CreateTopic(f"later-{number}", 3, TopicConfig(), replicas)
+            await cluster[leader].running.metadata.propose(command, timeout_s=10)
         cluster["n3"].start()
         await cluster.ready("n3")
         running = cluster["n3"].running

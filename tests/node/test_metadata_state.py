@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 
 from node.broker import TopicConfig
 from node.metadata import commands
-from node.metadata.commands import AlterTopic, AnyCommand, CreateTopic, DeleteTopic, RegisterNode
+from node.metadata.commands import (
+    AlterTopic,
+    AnyCommand,
+    CreateTopic,
+    DeleteTopic,
+    ForgetNode,
+    FormCluster,
+    RegisterNode,
+)
 from node.metadata.machine import OUTCOMES_KEPT, MetadataMachine
 from node.metadata.state import TopicEntry, changed_config
 
@@ -157,6 +165,8 @@ any_command = st.one_of(
         st.dictionaries(st.sampled_from(["retention_ms"]), st.integers(-1, 9)),
     ),
     st.builds(DeleteTopic, names, st.integers(1, 4)),
+    st.builds(FormCluster, st.sampled_from(["f1", "f2"])),
+    st.builds(ForgetNode, nodes, st.dictionaries(st.integers(1, 6), nodes, max_size=3)),
 )
 
 
@@ -176,3 +186,33 @@ def test_replicas_agree_whatever_way_they_got_there(
     groups = [entry.group_id for topic in whole.state.topics.values() for entry in topic.partitions]
     assert len(groups) == len(set(groups))
     assert all(0 < group < whole.state.next_group_id for group in groups)
+    for topic in whole.state.topics.values():
+        for entry in topic.partitions:
+            assert 1 <= len(set(entry.replicas)) == len(entry.incarnations) <= topic.replication_factor
+            assert set(entry.replicas) <= whole.state.nodes.keys()
+
+
+def test_a_cluster_is_named_once() -> None:
+    """The first name stays."""
+    assert machine_after(FormCluster("f1"), FormCluster("f2")).state.formation == "f1"
+
+
+def test_a_forgotten_node_leaves_its_replicas_to_others() -> None:
+    """Each replacement begins as one that has lost everything; without one there is a replica less."""
+    machine = machine_after(
+        *NODES,
+        register("n4"),
+        create("a", ["n4", "n1"], ["n1", "n2"]),
+        create("b", ["n2", "n4"]),
+        create("c", ["n4"]),
+    )
+    machine.apply(frame(9, commands.encode(ForgetNode("n4", {1: "n3"}))))
+    assert isinstance(machine.outcome(9), Conflict)
+    assert "n4" in machine.state.nodes
+    machine.apply(frame(10, commands.encode(DeleteTopic("c", 3))))
+    machine.apply(frame(11, commands.encode(ForgetNode("n4", {1: "n3", 3: "n9"}))))
+    a, b = machine.state.topics["a"], machine.state.topics["b"]
+    assert [entry.replicas for entry in a.partitions] == [("n1", "n3"), ("n1", "n2")]
+    assert a.partitions[0].incarnations == ("i1", "")
+    assert (b.partitions[0].replicas, a.replication_factor, b.replication_factor) == (("n2",), 2, 1)
+    assert sorted(machine.state.nodes) == ["n1", "n2", "n3"]

@@ -1,0 +1,142 @@
+"""How the cluster is, put together from what every node says of itself: the same answer whoever is asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Final
+
+import msgspec
+from floodmark.errors import Unavailable
+
+from node.broker import ClusterHealth, Health, NodeHealth
+from node.metadata.group import Metadata
+from node.partition import Replica
+from node.topic_query import TopicQuery
+from node.views import in_sync
+
+PATH: Final = "/v1/cluster/health"
+CONFIRMED_WITHIN_S: Final = 2.0
+NAMED_MAX: Final = 10
+"""Partitions that a node names; it counts the others."""
+
+_DECODER = msgspec.json.Decoder(NodeHealth)
+
+
+class HealthQuery:
+    """Asks all nodes at once. ``own`` is what this node's /readyz says."""
+
+    def __init__(
+        self,
+        *,
+        node_id: str,
+        metadata: Metadata,
+        local: Mapping[int, Replica],
+        own: Callable[[], Health],
+        is_opening: Callable[[], bool],
+        query: TopicQuery,
+        alive: Callable[[], Collection[str]],
+    ) -> None:
+        self._node_id = node_id
+        self._metadata = metadata
+        self._local = local
+        self._own = own
+        self._is_opening = is_opening
+        self._query = query
+        self._alive = alive
+
+    def here(self) -> NodeHealth:
+        """This node alone: what it says of itself and of the partitions that it leads."""
+        own, alive = self._own(), self._alive()
+        leads, lacking = 0, []
+        for topic in self._metadata.state.topics.values():
+            for entry in topic.partitions:
+                replica = self._local.get(entry.group_id)
+                if replica is None or not replica.group.is_ready_leader:
+                    continue
+                leads += 1
+                if not all(in_sync(replica.group, node, alive) for node in entry.replicas):
+                    lacking.append(f"{topic.name}/{entry.number}")
+        return NodeHealth(
+            node_id=self._node_id,
+            ready=own.ready,
+            reasons=own.reasons,
+            warnings=own.warnings,
+            takes_replicas=self._metadata.is_current and not self._is_opening(),
+            leads=leads,
+            under_replicated=len(lacking),
+            under_replicated_named=lacking[:NAMED_MAX],
+            unreachable=sorted(self._metadata.membership.members - set(alive)),
+        )
+
+    async def there(self, node: str) -> NodeHealth | None:
+        """What another node says of itself; None when it does not answer."""
+        raw = await self._query.ask(node, PATH)
+        try:
+            return None if raw is None else _DECODER.decode(raw)
+        except msgspec.MsgspecError:
+            return None
+
+    async def cluster(self) -> ClusterHealth:
+        """All nodes that belong to the cluster or are registered in it."""
+        if self._metadata.group is None:
+            here = self.here()
+            return ClusterHealth(
+                healthy=False, node_id=self._node_id, reasons=[_not_ready(here)], nodes=[here]
+            )
+        answering = asyncio.gather(*(self.there(node) for node in self._others()))
+        is_confirmed = await self._is_confirmed()
+        answers = await answering
+        nodes = {answer.node_id: answer for answer in answers if answer is not None}
+        nodes[self._node_id] = self.here()
+        known = sorted({*self._others(), self._node_id})
+        reasons = list(self._reasons([node for node in known if node not in nodes], nodes))
+        if not is_confirmed:
+            reasons.append("no leader of the metadata group is confirmed by a majority")
+        return ClusterHealth(
+            healthy=not reasons,
+            node_id=self._node_id,
+            reasons=reasons,
+            nodes=[nodes[node] for node in sorted(nodes)],
+        )
+
+    def _others(self) -> set[str]:
+        return {*self._metadata.membership.members, *self._metadata.state.nodes} - {self._node_id}
+
+    async def _is_confirmed(self) -> bool:
+        """Whether this node's picture of the cluster is up to date."""
+        try:
+            await self._metadata.catch_up(timeout_s=CONFIRMED_WITHIN_S)
+        except Unavailable:
+            return False
+        return True
+
+    def _reasons(self, silent: list[str], nodes: Mapping[str, NodeHealth]) -> Iterator[str]:
+        state, members = self._metadata.state, self._metadata.membership.members
+        for node in silent:
+            if node not in members:
+                yield (
+                    f"node {node} does not answer, and is none of the cluster's nodes: "
+                    f"`floodmark node forget {node}` takes it away"
+                )
+            else:
+                yield f"node {node} does not answer" if node in state.nodes else f"node {node} has not joined"
+        for node, health in sorted(nodes.items()):
+            if not health.ready:
+                yield _not_ready(health)
+            cut_off = sorted(set(health.unreachable) - set(silent))
+            if cut_off:
+                yield f"node {node} can not reach {', '.join(cut_off)}"
+        total = sum(len(topic.partitions) for topic in state.topics.values())
+        leaderless = total - sum(health.leads for health in nodes.values())
+        if leaderless > 0:
+            yield f"{leaderless} partitions have no leader"
+        lacking = sum(health.under_replicated for health in nodes.values())
+        if lacking:
+            named = sorted(name for health in nodes.values() for name in health.under_replicated_named)
+            more = ", ..." if lacking > NAMED_MAX else ""
+            yield f"{lacking} partitions have too few replicas in sync: {', '.join(named[:NAMED_MAX])}{more}"
+
+
+def _not_ready(health: NodeHealth) -> str:
+    return f"node {health.node_id} is not ready: {'; '.join(health.reasons)}"
