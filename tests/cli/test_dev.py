@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from tests.cli.dev_process import STARTED, dev_process
+from tests.support.curl import with_curl
 
 _FLIGHTS = Path(__file__).parents[2] / "examples" / "flights" / "flights-2013-01.csv.gz"
 
@@ -30,6 +31,7 @@ async def test_a_cluster_loads_the_flights_stops_cleanly_and_finds_them_again(
     tmp_path: Path, some_flights: Path
 ) -> None:
     """What `make run` does, twice; and the curl lines that it prints work as they stand."""
+    environment = with_curl(tmp_path)
     async with dev_process(tmp_path, "--flights", str(some_flights)) as dev:
         await dev.says(STARTED)
         assert "produced 1,000 records" in dev.text
@@ -41,6 +43,7 @@ async def test_a_cluster_loads_the_flights_stops_cleanly_and_finds_them_again(
                 subprocess.run,
                 f"{line} -s --fail --max-time 20",
                 shell=True,
+                env=environment,
                 capture_output=True,
                 check=False,
             )

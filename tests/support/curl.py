@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
+import shutil
 import sys
 from pathlib import Path
 
 import aiohttp
+
+
+def with_curl(folder: Path) -> dict[str, str]:
+    """The environment to run curl in. Where the machine has none, this stand-in is put into ``folder``."""
+    if shutil.which("curl"):
+        return dict(os.environ)
+    program = folder / "bin" / "curl"
+    program.parent.mkdir()
+    root = Path(__file__).resolve().parents[2]
+    program.write_text(f'#!/bin/sh\nPYTHONPATH="{root}" exec "{sys.executable}" -m tests.support.curl "$@"\n')
+    program.chmod(0o755)
+    return {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"}
 
 
 def _arguments() -> argparse.Namespace:
@@ -20,7 +34,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("-o", dest="output", type=Path)
     parser.add_argument("-w", dest="write_out", default="")
     parser.add_argument("--max-time", type=float)
-    for flag in ("-N", "-s", "-S", "-sS"):
+    for flag in ("-N", "-s", "-S", "-sS", "--fail"):
         parser.add_argument(flag, action="store_true")
     return parser.parse_args()
 
@@ -51,7 +65,7 @@ async def _run(arguments: argparse.Namespace) -> int:
         sys.stderr.write(f"curl: (28) Operation timed out after {arguments.max_time} s\n")
         return 28
     sys.stdout.write(arguments.write_out.replace("%{http_code}", str(answer.status)).replace("\\n", "\n"))
-    return 0
+    return 22 if arguments.fail and answer.status >= 400 else 0
 
 
 if __name__ == "__main__":
