@@ -119,14 +119,12 @@ class Fetched:
     """Frames as they lie on disk (see floodmark.frame), and where to go on.
 
     ``next_offset`` is the offset behind the last frame, or the one asked for when there is none. The
-    first frame may begin before the offset asked for: the reader skips. ``sealed``: these bytes will
-    be answered in the same way for ever (until retention removes them).
+    first frame may begin before the offset asked for: the reader skips.
     """
 
     frames: bytes
     next_offset: int
     bounds: Bounds
-    sealed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,7 +179,7 @@ class LocalPartition:
         except StorageError as error:
             raise self._unreadable(error) from error
         next_offset = next_offset_behind(frames)
-        return Fetched(frames, next_offset, self.bounds(), sealed=next_offset < end)
+        return Fetched(frames, next_offset, self.bounds())
 
     def _read(self, offset: int, end: int, max_bytes: int, *, verify: bool) -> bytes:
         frames = self._log.read(offset, end_offset=end, max_bytes=max_bytes)

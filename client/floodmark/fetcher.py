@@ -103,7 +103,7 @@ class Fetcher:
                 "max_bytes": self._options.max_bytes,
                 "wait": f"{round(wait_s * 1000)}ms",
             },
-            headers=self._pin.headers({"Accept": BATCH_MEDIA_TYPE}),
+            headers=self._pin.headers({"Accept": BATCH_MEDIA_TYPE, "Cache-Control": "no-store"}),
             route=self._route,
             is_lean=True,
         )

@@ -23,6 +23,7 @@ from node.broker import Bounds, Partition, Unreadable
 from node.http import event_id, positions
 from node.http.answers import Hold
 from node.http.context import HttpContext
+from node.http.entity_tag import caching
 from node.http.forward import LEADER, is_forwarded, to_partition_leader
 from node.http.limits import HttpLimits
 from node.http.media import Media, accepted, answer_media
@@ -38,7 +39,6 @@ _RETRY_S: Final = 0.05
 _TAIL_QUERY: Final = frozenset({"timeout", TOPIC_ID_QUERY})
 _AROUND_BYTES: Final = 160
 """Of a page of one partition, besides its records."""
-_IMMUTABLE: Final = "public, max-age=31536000, immutable"
 
 
 class Asked:
@@ -136,8 +136,8 @@ class PartitionFetch:
             return await self._stream(request, partition, start, asked)
         with self._context.hold_for(request) as hold:
             if asked.media is Media.BATCH:
-                return await self._frames(request, partition, spec, start, asked, hold)
-            return await self._page(request, partition, spec, start, asked, hold)
+                return await self._frames(request, partition, start, asked, hold)
+            return await self._page(request, partition, start, asked, hold)
 
     async def tail(self, request: web.Request) -> web.StreamResponse:
         """The bounds, confirmed by a majority."""
@@ -174,7 +174,7 @@ class PartitionFetch:
         )
 
     async def _frames(
-        self, request: web.Request, partition: Partition, spec: str, start: int, asked: Asked, hold: Hold
+        self, request: web.Request, partition: Partition, start: int, asked: Asked, hold: Hold
     ) -> web.StreamResponse:
         """Batches as they lie on disk."""
         context = self._context
@@ -193,9 +193,9 @@ class PartitionFetch:
         hold.more(len(body))
         hold.page_is_made()
         next_offset = max(fetched.next_offset, start)
-        headers, is_known = self._page_head(
-            request, partition, spec, start, next_offset, fetched.bounds, asked.media
-        )
+        headers = self._page_head(partition, start, next_offset, fetched.bounds, asked.media)
+        kept, is_known = caching(request, partition, asked.media, (start, next_offset), (body,))
+        headers |= kept
         if is_known:
             return web.Response(status=304, headers=headers)
         answer = web.Response(body=body, headers=headers)
@@ -208,7 +208,7 @@ class PartitionFetch:
         return answer
 
     async def _page(
-        self, request: web.Request, partition: Partition, spec: str, start: int, asked: Asked, hold: Hold
+        self, request: web.Request, partition: Partition, start: int, asked: Asked, hold: Hold
     ) -> web.StreamResponse:
         """Records, translated."""
         context = self._context
@@ -217,42 +217,34 @@ class PartitionFetch:
             page = await read_page(context, reader, hold, asked, around=_AROUND_BYTES)
         bounds = reader.bounds[0] or partition.bounds()
         next_offset = max(reader.offsets[0], start)
-        headers, is_known = self._page_head(request, partition, spec, start, next_offset, bounds, asked.media)
-        if is_known:
-            return web.Response(status=304, headers=headers)
         members = {
             "next_offset": next_offset,
             "log_start_offset": bounds.log_start_offset,
             "high_watermark": bounds.high_watermark,
         }
-        return await send(request, headers, page.finish(members), hold)
+        pieces = page.finish(members)
+        headers = self._page_head(partition, start, next_offset, bounds, asked.media)
+        kept, is_known = caching(
+            request,
+            partition,
+            asked.media,
+            (start, next_offset, bounds.log_start_offset, bounds.high_watermark),
+            pieces,
+        )
+        headers |= kept
+        if is_known:
+            return web.Response(status=304, headers=headers)
+        return await send(request, headers, pieces, hold)
 
     def _page_head(
-        self,
-        request: web.Request,
-        partition: Partition,
-        spec: str,
-        start: int,
-        next_offset: int,
-        bounds: Bounds,
-        media: Media,
-    ) -> tuple[dict[str, str], bool]:
-        """The head of a page, and whether its client has that page already."""
-        headers = {
+        self, partition: Partition, start: int, next_offset: int, bounds: Bounds, media: Media
+    ) -> dict[str, str]:
+        return {
             **self._head_of(partition),
             "Content-Type": str(media),
             "Log-From-Offset": str(start),
             **_log_headers(bounds, next_offset),
         }
-        if not start < next_offset < bounds.high_watermark or not positions.is_offset(spec):
-            headers["Cache-Control"] = "no-store"
-            return headers, False
-        etag = self._etag(partition, start, next_offset, media)
-        headers["ETag"], headers["Cache-Control"] = etag, _IMMUTABLE
-        return headers, _matches(request.headers.get("If-None-Match"), etag)
-
-    def _etag(self, partition: Partition, start: int, next_offset: int, media: Media) -> str:
-        return f'"{partition.topic_id:x}-{partition.number}-{start}-{next_offset}-{media.name.lower()}"'
 
     async def _stream(
         self, request: web.Request, partition: Partition, start: int, asked: Asked
@@ -275,10 +267,6 @@ class PartitionFetch:
                 wait_s=asked.wait_s,
                 follow=asked.follow,
             )
-
-
-def _matches(if_none_match: str | None, etag: str) -> bool:
-    return if_none_match is not None and (if_none_match.strip() == "*" or etag in if_none_match)
 
 
 def _log_headers(bounds: Bounds, next_offset: int) -> dict[str, str]:

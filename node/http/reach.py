@@ -185,7 +185,12 @@ async def _asked(
 ) -> AsyncIterator[aiohttp.ClientResponse]:
     """A leader's answer about its records, of which the body is still to be read."""
     url = f"{base_url(context, leader)}/v1/topics/{partition.topic}/partitions/{partition.number}/records"
-    headers = {"Accept": Media.BATCH, FORWARDED: "1", TOPIC_ID: str(partition.topic_id)}
+    headers = {
+        "Accept": Media.BATCH,
+        "Cache-Control": "no-store",
+        FORWARDED: "1",
+        TOPIC_ID: str(partition.topic_id),
+    }
     try:
         async with (
             asyncio.timeout(context.settings.forward_grace_s),

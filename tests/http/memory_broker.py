@@ -224,7 +224,7 @@ class MemoryPartition:
             taken += (item.pack_header(), item.payload)
             size += item.size
             behind = item.next_offset
-        return Fetched(b"".join(taken), behind, self.bounds(), sealed=behind < log.next)
+        return Fetched(b"".join(taken), behind, self.bounds())
 
     def bounds(self) -> Bounds:
         return Bounds(self._log.start, self._log.next)

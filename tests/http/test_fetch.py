@@ -124,19 +124,6 @@ async def test_what_is_gone_is_410_and_what_is_not_yet_is_416(http: Harness) -> 
     assert (ahead.status, ahead.json["code"], ahead.json["high_watermark"]) == (416, "offset_past_end", 20)
 
 
-async def test_sealed_pages_are_cached_for_ever_and_the_tail_never(http: Harness) -> None:
-    """An ETag and ``immutable`` where the same bytes will be answered again; 304 for who has them."""
-    await fill(http)
-    sealed = await get(http, "?from=0&max_bytes=400")
-    assert "immutable" in sealed.headers["Cache-Control"]
-    again = await get(http, "?from=0&max_bytes=400", headers={"If-None-Match": sealed.headers["ETag"]})
-    assert (again.status, again.body) == (304, b"")
-    for query in ("?from=0", "?from=earliest&max_bytes=400", "?from=latest"):
-        tail = await get(http, query)
-        assert tail.headers["Cache-Control"] == "no-store"
-        assert "ETag" not in tail.headers
-
-
 async def test_the_tail_is_told(http: Harness) -> None:
     """Bounds, in the body and the headers."""
     await fill(http)
