@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 from floodmark.errors import InvalidRequest
@@ -93,4 +93,7 @@ class TopicFetch:
             "Log-Cursor": goes_on,
             TOPIC_ID: str(reader.topic_id),
         }
-        return await send(request, headers, page.finish({"cursor": goes_on}), hold)
+        members: dict[str, Any] = {"cursor": goes_on}
+        if reader.left_out:
+            members["left_out"] = reader.left_out
+        return await send(request, headers, page.finish(members), hold)

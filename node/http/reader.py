@@ -75,6 +75,13 @@ class Reader:
         """Where each partition goes on; -1 where that is its beginning and not looked up."""
         return [int(spec) if is_offset(spec) else cursor.EARLIEST for spec in self._specs]
 
+    @property
+    def left_out(self) -> list[int]:
+        """Partitions that this round could not ask, in order: what is new there the next round may bring."""
+        return sorted(
+            {number for error in self._failures if (number := error.fields.get("partition")) is not None}
+        )
+
     async def pin(self) -> None:
         """Turn positions that would mean something else a moment later into offsets. Raises as ``next``."""
         while True:
@@ -211,6 +218,7 @@ class Reader:
         try:
             return await asked
         except (Unavailable, TooManyRequests) as error:
+            error.fields.setdefault("partition", self.partitions[index].number)
             return error
         except OffsetBelowStart as error:
             start = error.fields.get("log_start_offset")

@@ -59,11 +59,10 @@ async def stream(
         try:
             await pump.run(first, max_records)
         except FloodmarkError as error:
-            if media is not Media.EVENTS and not isinstance(error, TopicDeleted):
-                raise
             await emitter.fail(error)
-            if not follow:
-                raise  # It has an end, which it has not come to: that is to be seen.
+            ends_so = media is Media.EVENTS or isinstance(error, TopicDeleted)
+            if not (follow and ends_so):
+                raise  # It has an end, which it has not come to, or it would go on: that is to be seen.
         await emitter.answer.write_eof()
     return emitter.answer
 
