@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from floodmark.errors import InvalidRequest, TopicExists, UnknownTopic
+from floodmark.errors import FloodmarkError, InvalidRequest, TopicExists, UnknownTopic
 from floodmark.limits import PARTITIONS_MAX
 from floodmark.names import check_name
 
@@ -18,6 +18,7 @@ from node.metadata.placement import place_in
 from node.metadata.state import TopicEntry, changed_config
 from node.placeable import Placeable
 
+T = TypeVar("T")
 REPLICATION_FACTOR_DEFAULT: Final = 3
 LEADERS_WAIT_S: Final = 5.0
 """How long a created topic is waited for to have leaders; it exists whether or not they come in time."""
@@ -59,8 +60,12 @@ class Topics:
             raise InvalidRequest(f"a topic has 1 to {PARTITIONS_MAX} partitions, not {partitions}")
         if not self._metadata.leads_here:
             raise outcomes.not_leader(self._metadata.leader)
+        deadline = asyncio.get_running_loop().time() + timeout_s
         members = len(self._metadata.membership.members)
         factor = replication_factor or min(REPLICATION_FACTOR_DEFAULT, members)
+        if name in self._metadata.state.topics:
+            # Whether it is as wanted or not, that is a statement about the topic, and no change that fails.
+            await self._metadata.confirm_lead(timeout_s=timeout_s)
         existing = self._metadata.state.topics.get(name)
         if existing is not None:
             return self._same(existing, partitions, factor, config), False
@@ -70,7 +75,6 @@ class Topics:
                 f"use 1 to {members}",
                 nodes=members,
             )
-        deadline = asyncio.get_running_loop().time() + timeout_s
         candidates = await self._placeable()
         candidates.check(factor)
         placed = place_in(
@@ -88,13 +92,30 @@ class Topics:
 
     async def alter(self, name: str, changes: dict[str, Any], *, timeout_s: float) -> TopicEntry:
         """Change some of the configuration."""
-        topic = self.find(name)
-        changed_config(topic.config, changes)
+
+        def judge() -> TopicEntry:
+            found = self.find(name)
+            changed_config(found.config, changes)
+            return found
+
+        topic = await self._confirmed(judge, timeout_s)
         return await self._propose(AlterTopic(name, topic.topic_id, changes), timeout_s)
 
     async def delete(self, name: str, *, timeout_s: float) -> TopicEntry:
         """Remove the topic; what it was."""
-        return await self._propose(DeleteTopic(name, self.find(name).topic_id), timeout_s)
+        topic = await self._confirmed(lambda: self.find(name), timeout_s)
+        return await self._propose(DeleteTopic(name, topic.topic_id), timeout_s)
+
+    async def _confirmed(self, judge: Callable[[], T], timeout_s: float) -> T:
+        """What ``judge`` says; what it refuses, once more when this node's leadership is confirmed.
+
+        As in partitions (``node/confirmed.py``): a leader that was deposed unawares has an old state.
+        """
+        try:
+            return judge()
+        except FloodmarkError:
+            await self._metadata.confirm_lead(timeout_s=timeout_s)
+            return judge()
 
     def _same(self, topic: TopicEntry, partitions: int, factor: int, config: TopicConfig) -> TopicEntry:
         wanted = {"partitions": partitions, "replication_factor": factor, "config": config}

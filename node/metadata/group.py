@@ -10,7 +10,7 @@ from floodmark.frame import FrameKind
 
 from consensus.group import Group
 from consensus.host import GroupHost
-from consensus.types import Membership
+from consensus.types import GroupStopped, Membership, NotLeader
 from node import outcomes
 from node.metadata import commands
 from node.metadata.commands import AnyCommand
@@ -82,6 +82,17 @@ class Metadata:
         """Until everything that was acknowledged before the call is applied here. Raises ``Unavailable``."""
         self._check_joined()
         await self._host.barrier(METADATA_GROUP, deadline_s=timeout_s)
+
+    async def confirm_lead(self, *, timeout_s: float) -> None:
+        """Until a majority has confirmed since the call began that changes can be made here.
+
+        The state has all then that was acknowledged before the call. Raises ``Unavailable``.
+        """
+        self._check_joined()
+        try:
+            await self._host.confirm_lead(METADATA_GROUP, deadline_s=timeout_s)
+        except (NotLeader, GroupStopped) as error:
+            raise outcomes.translated(error) from error
 
     async def become_current(self) -> None:
         """Catch up once, however long it takes; what was agreed on while this node was away counts too."""

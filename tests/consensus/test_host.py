@@ -11,7 +11,7 @@ import pytest
 from floodmark.errors import OutcomeUnknown, Unavailable
 from floodmark.frame import FrameKind
 
-from consensus.types import GroupOptions, NotLeader, Role
+from consensus.types import GroupOptions, GroupStopped, NotLeader, Proposal, Role, Stored
 from tests.consensus.host_nodes import HostNode, eventually, hosts, join, leader_of, put
 from tests.support.proxy import FaultProxy
 
@@ -109,6 +109,45 @@ async def test_without_a_majority_the_outcome_is_unknown_at_the_deadline(tmp_pat
                 await put(leader, b"x", deadline_s=0.2)
         with pytest.raises(Unavailable):
             await leader.host.barrier(1, deadline_s=0.2)
+
+
+async def test_a_lead_is_confirmed_by_a_majority_and_after_the_proposal_named(tmp_path):
+    """A leader that a majority hears says so; one that it does not hear, and a follower, do not."""
+    async with hosts(tmp_path, *NAMES) as nodes:
+        leader = await _confirmed_leader(nodes)
+        follower = next(node for node in nodes if node is not leader)
+        with pytest.raises(NotLeader):
+            await follower.host.confirm_lead(1, deadline_s=20)
+        with pytest.raises(GroupStopped):
+            await leader.host.confirm_lead(99, deadline_s=20)
+
+
+async def _confirmed_leader(nodes):
+    """Whoever leads, asked again when the process was held up and they elected anew."""
+    while True:
+        leader = await leader_of(nodes)
+        with contextlib.suppress(NotLeader, Unavailable):
+            index = await put(leader, b"x")
+            await leader.host.confirm_lead(1, deadline_s=20)
+            assert leader.host.group(1).applied_index >= index
+            proposal = leader.host.propose_nowait(1, FrameKind.COMMAND, b"y")
+            await leader.host.confirm_lead(1, after=proposal, deadline_s=20)
+            assert isinstance(proposal.outcome, Stored)
+            with pytest.raises(Unavailable):
+                await leader.host.confirm_lead(1, after=Proposal(), deadline_s=0.05)
+            return leader
+
+
+async def test_who_waits_for_a_confirmation_hears_at_once_that_the_lead_is_lost(tmp_path):
+    """Not when its time is up: with its followers gone the leader steps down, and says so."""
+    async with hosts(tmp_path, *NAMES) as nodes:
+        leader = await leader_of(nodes)
+        others = [node for node in nodes if node is not leader]
+        for node in others:
+            nodes.remove(node)
+        await asyncio.gather(*(node.host.stop() for node in others))
+        with pytest.raises(NotLeader):
+            await leader.host.confirm_lead(1, deadline_s=600)
 
 
 async def test_a_barrier_on_a_follower_shows_what_was_acknowledged_before(tmp_path):

@@ -15,7 +15,7 @@ from floodmark.record import Record
 
 from consensus.types import Proposal
 from node.broker import Acks
-from tests.support.deposed import deposed
+from tests.support.deposed import deposed, deposed_of_metadata
 from tests.support.nodes import NodeCluster, TestNode
 
 PRODUCER, OTHER = "a producer", "another producer"
@@ -150,6 +150,36 @@ async def test_an_append_that_comes_to_nothing_lets_nobody_else_fail(tmp_path: P
             statuses = [status for status, _ in await asyncio.gather(*both)]
             assert statuses == [503, 503], "neither is stored, and both may ask again"
             assert await count(cluster, state.new) == 2
+
+
+async def test_a_deposed_leader_of_the_metadata_says_nothing_of_topics_by_its_old_state(
+    tmp_path: Path,
+) -> None:
+    """Not that one is there, as wanted or otherwise, nor that there is none."""
+    async with NodeCluster.running(tmp_path) as cluster:
+
+        async def put(node: TestNode, method: str, topic: str, body: str = "{}") -> tuple[int, Any]:
+            url = f"{node.url}/v1/topics/{topic}?timeout=300ms"
+            async with cluster.session.request(method, url, data=body) as answer:
+                return answer.status, await answer.json(content_type=None)
+
+        await cluster.create("gone", partitions=2, replicas=3)
+        async with deposed_of_metadata(cluster) as state:
+            assert state.believes
+            assert (await put(state.new, "DELETE", "gone"))[0] == 204
+            asked = [
+                ("PUT", "gone", "{}"),
+                ("PUT", "gone", '{"partitions": 5}'),
+                ("PATCH", "made", '{"config": {"retention_ms": 5}}'),
+                ("DELETE", "made", "{}"),
+            ]
+            answers = await asyncio.gather(*(put(state.old, *each) for each in asked))
+            assert [status for status, _ in answers] == [503] * len(asked), answers
+            assert state.believes
+            state.heal()
+            host = state.old.running.host
+            await cluster.until(lambda: not host.group(state.group_id).is_ready_leader, "it knows")
+        assert (await put(state.old, "DELETE", "gone"))[0] == 404
 
 
 async def test_of_two_conditional_appends_at_once_one_wins(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from node.metadata.state import METADATA_GROUP
 from node.settings_rules import split_address
 from tests.support.nodes import NodeCluster, TestNode
 from tests.support.proxy import FaultProxy
@@ -26,9 +27,7 @@ class Deposed:
 
     def heal(self) -> None:
         """``old`` hears the others again, and its clock goes on."""
-        self.old.running.host.group(self.group_id)._clock = self.old.running.host._clock
-        for proxy in self._proxies:
-            proxy.resume()
+        _heal(self.old, self.group_id, self._proxies)
 
     @property
     def believes(self) -> bool:
@@ -42,7 +41,28 @@ async def deposed(cluster: NodeCluster, topic: str, partition: int = 0) -> Async
     old = await cluster.leader(topic, partition)
     entry = old.running.metadata.state.topics[topic].partitions[partition]
     others = [cluster[name] for name in entry.replicas if name != old.node_id]
-    group = old.running.host.group(entry.group_id)
+    async with _unheard(old, others, entry.group_id) as proxies:
+        new = await cluster.leader(topic, partition, besides=old.node_id)
+        yield Deposed(old, new, entry.group_id, proxies)
+
+
+@contextlib.asynccontextmanager
+async def deposed_of_metadata(cluster: NodeCluster) -> AsyncIterator[Deposed]:
+    """Depose the metadata group's leader unawares."""
+    old = next(node for node in cluster.up if node.running.metadata.leads_here)
+    others = [node for node in cluster.up if node is not old]
+    async with _unheard(old, others, METADATA_GROUP) as proxies:
+        await cluster.until(
+            lambda: any(node.running.metadata.leads_here for node in others), "another one leads the metadata"
+        )
+        new = next(node for node in others if node.running.metadata.leads_here)
+        yield Deposed(old, new, METADATA_GROUP, proxies)
+
+
+@contextlib.asynccontextmanager
+async def _unheard(old: TestNode, others: list[TestNode], group_id: int) -> AsyncIterator[list[FaultProxy]]:
+    """Nothing passes between ``old`` and the others, and the group's clock stands still there."""
+    group = old.running.host.group(group_id)
     frozen = group._clock()
     group._clock = lambda: frozen
     async with contextlib.AsyncExitStack() as stack:
@@ -53,10 +73,13 @@ async def deposed(cluster: NodeCluster, topic: str, partition: int = 0) -> Async
             proxy.pause()
             proxies.append(proxy)
             source.running.host.links.dial(target.node_id, *proxy.address)
-        new = await cluster.leader(topic, partition, besides=old.node_id)
-        state = Deposed(old, new, entry.group_id, proxies)
-        assert state.believes
         try:
-            yield state
+            yield proxies
         finally:
-            state.heal()
+            _heal(old, group_id, proxies)
+
+
+def _heal(old: TestNode, group_id: int, proxies: list[FaultProxy]) -> None:
+    old.running.host.group(group_id)._clock = old.running.host._clock
+    for proxy in proxies:
+        proxy.resume()
