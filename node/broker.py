@@ -14,6 +14,8 @@ from floodmark.batch import BatchHeader
 from floodmark.errors import Unavailable
 from floodmark.record import Record
 
+from node.budget import Account
+
 
 class Acks(enum.StrEnum):
     """When a produce is answered."""
@@ -333,8 +335,8 @@ class Broker(Protocol):
         Raises NotFound, Conflict (it belongs here, is connected, or is needed), Unavailable, OutcomeUnknown.
         """
 
-    def admit_bytes(self, count: int) -> Any:
-        """A context manager that holds ``count`` bytes of the node's in-flight budget.
+    def uploads(self, address: str, *, from_node: bool) -> Account:
+        """What one request from ``address`` may hold of the bytes of bodies that this node has under way.
 
-        Raises TooManyRequests (429, retry_after_s) when the budget is used up.
+        What other nodes pass on is counted apart: whoever fills the one leaves room in the other.
         """

@@ -34,25 +34,79 @@ class ByteBudget:
         self.used -= count
         assert self.used >= 0, "more was given back than taken"
 
-    def hold(self, count: int) -> Held:
-        """``take`` now and ``give`` at the end of a with-block."""
-        self.take(count)
-        return Held(self, count)
+
+class SharedBudget:
+    """So many bytes may be held at once, and once half of them are, by no address more than ``share``.
+
+    A lone client may use half of it; others find room whatever it does. A request that is its address's only
+    one is not held to the share.
+    """
+
+    def __init__(self, limit: int, share: int, name: str) -> None:
+        self.limit = limit
+        self._share = share
+        self._name = name
+        self._of: dict[str, int] = {}
+        self.used = 0
+
+    def account(self, who: str) -> Account:
+        """For one request of this address."""
+        return Account(self, who)
+
+    def take(self, who: str, count: int, *, held: int) -> None:
+        """Hold ``count`` more bytes for a request that holds ``held``. Raises ``TooManyRequests``."""
+        used = self.used + count
+        of = self._of.get(who, 0)
+        if used > self.limit and self.used:
+            raise TooManyRequests(
+                f"{self.used} bytes are under way in {self._name}, {self.limit} are allowed: "
+                "wait for answers before sending more",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        if 2 * used > self.limit and of + count > self._share and of > held:
+            raise TooManyRequests(
+                f"{of} bytes of your address are under way in {self._name}, which is half full: then an "
+                f"address may have {self._share}; wait for answers before sending more",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        self.used = used
+        self._of[who] = of + count
+
+    def give(self, who: str, count: int) -> None:
+        """Let ``count`` bytes go."""
+        self.used -= count
+        left = self._of.get(who, 0) - count
+        assert self.used >= 0 <= left, "more was given back than taken"
+        if left:
+            self._of[who] = left
+        else:
+            self._of.pop(who, None)
 
 
-class Held:
-    """Bytes that are held until the with-block ends."""
+class Account:
+    """What one request holds of a ``SharedBudget``: more as it comes, nothing after the with-block."""
 
-    __slots__ = ("_budget", "_count")
+    __slots__ = ("_budget", "_who", "held")
 
-    def __init__(self, budget: ByteBudget, count: int) -> None:
+    def __init__(self, budget: SharedBudget, who: str) -> None:
         self._budget = budget
-        self._count = count
+        self._who = who
+        self.held = 0
 
-    def __enter__(self) -> None:
-        return None
+    def take(self, count: int) -> None:
+        """Hold ``count`` more bytes. Raises ``TooManyRequests``."""
+        self._budget.take(self._who, count, held=self.held)
+        self.held += count
+
+    def close(self) -> None:
+        """Let all go."""
+        held, self.held = self.held, 0
+        self._budget.give(self._who, held)
+
+    def __enter__(self) -> Account:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._budget.give(self._count)
+        self.close()

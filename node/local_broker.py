@@ -22,7 +22,7 @@ from node.broker import (
     TopicInfo,
     TopicLimits,
 )
-from node.budget import ByteBudget, Held
+from node.budget import Account, SharedBudget
 from node.deletions import Deletions
 from node.forget import Forgetting
 from node.health import HealthQuery
@@ -54,7 +54,8 @@ class LocalBroker:
         replicas: Replicas,
         presence: Presence,
         views: Views,
-        budget: ByteBudget,
+        budget: SharedBudget,
+        passed_on: SharedBudget,
         query: TopicQuery,
         lookup: LeaderLookup,
         alive: Callable[[], frozenset[str]],
@@ -66,6 +67,7 @@ class LocalBroker:
         self._presence = presence
         self._views = views
         self._budget = budget
+        self._passed_on = passed_on
         self._query = query
         self._lookup = lookup
         self._alive = alive
@@ -251,9 +253,9 @@ class LocalBroker:
         """Strike a node off."""
         await self._forgetting.forget(node_id, timeout_s=timeout_s)
 
-    def admit_bytes(self, count: int) -> Held:
-        """A share of the node's in-flight budget."""
-        return self._budget.hold(count)
+    def uploads(self, address: str, *, from_node: bool) -> Account:
+        """Of the budget of clients, or of that of the other nodes, which all count as one."""
+        return (self._passed_on if from_node else self._budget).account(address)
 
     async def _wait_leaders(self, topic: TopicEntry, timeout_s: float) -> None:
         """Until all partitions of a new topic have leaders that this node knows, or the time is up."""

@@ -70,7 +70,9 @@ class LimitSettings(HttpLimits, frozen=True, forbid_unknown_fields=True):
     inflight_partition_bytes: int = 64 << 20
     """Batches of one partition that wait for their acknowledgement."""
     inflight_node_bytes: int = 256 << 20
-    """Request bodies held by this process at once."""
+    """Bytes of clients' request bodies held by this process at once; as many again of what nodes pass on."""
+    inflight_address_bytes: int = 64 << 20
+    """What of those one client address may hold once half of them are used; all, behind a load balancer."""
     producers_per_partition_max: int = 10_000
     """Idempotent producers that a partition remembers; who comes anew is refused while nobody may go."""
     producers_per_node_max: int = 100_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +14,7 @@ from consensus.host import GroupHost
 from consensus.host_types import HostOptions
 from consensus.link_types import LinkOptions
 from node.alive import Alive
-from node.budget import ByteBudget
+from node.budget import SharedBudget
 from node.builder import Builder
 from node.controller import Controller
 from node.formation import nodes_of
@@ -120,7 +121,9 @@ def build(
         presence=presence,
         alive=alive,
     )
-    budget = ByteBudget(settings.limits.inflight_node_bytes, "this node")
+    limits = settings.limits
+    budget = SharedBudget(limits.inflight_node_bytes, limits.inflight_address_bytes, "this node")
+    passed_on = SharedBudget(limits.inflight_node_bytes, limits.inflight_node_bytes, "this node")
     query = TopicQuery(metadata.node_url)
     broker = LocalBroker(
         node_id=node_id,
@@ -130,6 +133,7 @@ def build(
         presence=presence,
         views=Views(node_id=node_id, cluster_id=settings.cluster.id, local=replicas.local, metadata=metadata),
         budget=budget,
+        passed_on=passed_on,
         query=query,
         lookup=LeaderLookup(query.leader, alive),
         alive=alive,
@@ -165,8 +169,12 @@ def build(
     )
     app = create_app(broker, settings.limits, _origins(settings))
     app[CONTEXT].wall_ms = around.wall_ms
+    app[CONTEXT].node_mark = _node_mark(settings.cluster.id, secret)
     answers = app[CONTEXT].answers
-    for collector in [*builder.metrics.collectors, HostCollector(host, replicas.local, lambda: budget.used)]:
+    for collector in [
+        *builder.metrics.collectors,
+        HostCollector(host, replicas.local, lambda: budget.used + passed_on.used),
+    ]:
         app[CONTEXT].metrics.register(collector)
     return Parts(
         host=host,
@@ -207,3 +215,8 @@ def _origins(settings: Settings) -> Origins:
     http = settings.http
     addresses = [http.listen, *([http.advertise] if http.advertise else [])]
     return Origins(hosts=http.hosts, cors_origins=http.cors_origins, addresses=addresses)
+
+
+def _node_mark(cluster_id: str, secret: bytes) -> str:
+    """What only nodes of this cluster can say with a request; it tells nothing of the secret."""
+    return hmac.new(secret, b"floodmark: passed on by a node of " + cluster_id.encode(), "sha256").hexdigest()

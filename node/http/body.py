@@ -10,6 +10,7 @@ from typing import Final
 from aiohttp import web
 from floodmark.errors import InvalidRequest, TooLarge, UnsupportedMedia
 
+from node.budget import Account
 from node.http.context import HttpContext
 from node.http.media import ENCODINGS
 
@@ -19,30 +20,28 @@ _GZIP: Final = 16 + zlib.MAX_WBITS
 
 
 async def read_body(request: web.Request, context: HttpContext, held: ExitStack) -> bytes:
-    """The whole body. Its bytes stay counted in ``admit_bytes`` until ``held`` is closed.
+    """The whole body. Its bytes are counted as they come, and until ``held`` is closed.
 
     Raises TooLarge, TooManyRequests, UnsupportedMedia, InvalidRequest, RequestTimeout.
     """
     cap = context.settings.body_bytes_max
-    length = request.content_length
-    if length is not None:
-        check_length(length, cap)
-        held.enter_context(context.broker.admit_bytes(length))
+    if request.content_length is not None:
+        check_length(request.content_length, cap)
+    account = held.enter_context(context.uploads(request))
     content = request.content
     chunks: list[bytes] = []
     total = 0
     while not content.at_eof():
         chunk = await content.readany()
         total += len(chunk)
-        if length is None:
-            check_length(total, cap)
-            held.enter_context(context.broker.admit_bytes(len(chunk)))
+        check_length(total, cap)
+        account.take(len(chunk))
         chunks.append(chunk)
     body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
     encoding = request.headers.get("Content-Encoding")
     if encoding is None:
         return body
-    return await _decoded(body, encoding.strip().lower(), context, held)
+    return await _decoded(body, encoding.strip().lower(), context, account)
 
 
 def check_length(length: int, cap: int) -> None:
@@ -51,7 +50,7 @@ def check_length(length: int, cap: int) -> None:
         raise TooLarge(f"a body has at most {cap} bytes here; send several smaller requests", limit=cap)
 
 
-async def _decoded(body: bytes, encoding: str, context: HttpContext, held: ExitStack) -> bytes:
+async def _decoded(body: bytes, encoding: str, context: HttpContext, account: Account) -> bytes:
     if encoding in ("", "identity"):
         return body
     if encoding not in ENCODINGS:
@@ -62,7 +61,7 @@ async def _decoded(body: bytes, encoding: str, context: HttpContext, held: ExitS
     raw = inflation.begin(_AT_ONCE_BYTES)
     if raw is None:
         raw = await asyncio.to_thread(inflation.finish)  # zlib lets others have the interpreter meanwhile.
-    held.enter_context(context.broker.admit_bytes(len(raw)))
+    account.take(len(raw))
     return raw
 
 

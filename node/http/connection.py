@@ -37,6 +37,7 @@ class Connection(RequestHandler):
         "_admitted",
         "_body",
         "_body_bytes",
+        "_body_due",
         "_body_since",
         "_early",
         "_express",
@@ -73,11 +74,17 @@ class Connection(RequestHandler):
         self._head_since: float | None = None
         self._body: StreamReader = EMPTY_PAYLOAD
         self._body_since = 0.0
+        self._body_due = 0.0
         self._body_bytes = 0
         self._unsent_since: float | None = None
         self._unsent_bytes = 0
         self.ends_with_it: asyncio.Task[Any] | None = None
         """The handler task to cancel when the client leaves; set only while it stores nothing."""
+
+    @property
+    def address(self) -> str:
+        """Of the client."""
+        return self._address
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection in, or answer 503 and close it when there are too many."""
@@ -132,8 +139,9 @@ class Connection(RequestHandler):
             if self._messages:
                 self._body = self._messages[-1][1]
                 if not self._body.is_eof():
-                    self._body_since = self._loop.time()
-                    self._body_bytes = 0
+                    message = self._messages[-1][0]
+                    assert isinstance(message, RawRequestMessage), "what is no request has no body"
+                    self._begin_body(message.headers.get("Content-Length"))
         if data or self._request_count != before:  # aiohttp has its parser go on by giving it nothing.
             self._count_owed(data, self._request_count - before)
 
@@ -151,13 +159,22 @@ class Connection(RequestHandler):
         if self._owed is not None and self._owed < 0:
             self._owed = None
 
+    def _begin_body(self, length: str | None) -> None:
+        """Of a body that has not come whole with its head. A chunked one may become the longest there is."""
+        settings = self._settings
+        size = settings.body_bytes_max
+        if length is not None and length.isdecimal():
+            size = min(size, int(length))
+        self._body_since = self._loop.time()
+        self._body_due = self._body_since + settings.body_timeout_s + size / settings.body_bytes_per_s
+        self._body_bytes = 0
+
     def begin_intake(self, intake: Intake) -> None:
         """The rest of a request's body is read past aiohttp as well, until ``end_intake``."""
         self._head_since = None
         self._request_in_progress = True
         self._intake = intake
-        self._body_since = self._loop.time()
-        self._body_bytes = 0
+        self._begin_body(str(intake.length))
         self._read_by(intake)
 
     def end_intake(self) -> None:
@@ -221,6 +238,7 @@ class Connection(RequestHandler):
         if self._unsent_since is not None:
             self._unsent_since += seconds
         self._body_since += seconds
+        self._body_due += seconds
 
     def check(self, now: float) -> str | None:
         """Give the connection up if it is overdue; returns why."""
@@ -240,7 +258,7 @@ class Connection(RequestHandler):
             self._head_since = (
                 None  # Piled up behind a request that is being served: not this client's delay.
             )
-        if now - self._body_since > settings.body_window_s:
+        if now - self._body_since > settings.body_window_s or now > self._body_due:
             if self._intake is not None:
                 return self._check_intake(self._intake, now)
             if not self._body.is_eof():
@@ -260,11 +278,13 @@ class Connection(RequestHandler):
         more = received - self._body_bytes
         self._body_since = now
         self._body_bytes = received
-        return more < needed
+        return more < needed or now > self._body_due
 
     def _slow_body(self) -> RequestTimeout:
+        settings = self._settings
         return RequestTimeout(
-            f"the body came with less than {self._settings.body_bytes_per_s_min} bytes a second"
+            f"the body came with less than {settings.body_bytes_per_s_min} bytes a second, or took longer "
+            f"than {settings.body_timeout_s:g} s and one more for each {settings.body_bytes_per_s} bytes"
         )
 
     def _check_body(self, now: float) -> str | None:

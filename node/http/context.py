@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import itertools
 import secrets
 import time
@@ -24,6 +25,7 @@ from floodmark.errors import (
 )
 
 from node.broker import Broker, Partition, TopicInfo, TopicLimits
+from node.budget import Account
 from node.http import unpacking
 from node.http.answers import AnswerBudget, Hold
 from node.http.connection import Connection
@@ -36,6 +38,8 @@ from node.http.topic_id import OfTopic, WhileExists, deleted, never_was
 if TYPE_CHECKING:
     from node.http.watches import Watches
 
+FORWARDED: Final = "Floodmark-Forwarded"
+"""A request with it was passed on by a node, and is not passed on again."""
 _CATCH_UP_S: Final = 2.0
 T = TypeVar("T")
 
@@ -47,6 +51,8 @@ class HttpContext:
     broker: Broker
     settings: HttpLimits
     metrics: HttpMetrics
+    node_mark: str = field(default_factory=lambda: secrets.token_hex(16))
+    """What this cluster's nodes say to each other with what they pass on, and nobody else knows."""
     wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     """The time of records that are sent without one."""
     draining: asyncio.Event = field(default_factory=asyncio.Event)
@@ -68,6 +74,22 @@ class HttpContext:
     def __post_init__(self) -> None:
         self.refusals = Refusals(self.next_request_id)
         self.answers = AnswerBudget(self.settings.responses_bytes_max)
+
+    def is_from_node(self, forwarded: str | None) -> bool:
+        """Whether another node of this cluster has passed a request on, by that header's value.
+
+        Anybody may say that a request was passed on, and then it is not passed on again; only nodes are
+        served from what is set aside for nodes.
+        """
+        return forwarded is not None and hmac.compare_digest(
+            forwarded.encode("utf-8", "surrogateescape"), self.node_mark.encode()
+        )
+
+    def uploads(self, request: web.Request) -> Account:
+        """What this request's body may hold of the node's memory."""
+        protocol = request.protocol
+        address = protocol.address if isinstance(protocol, Connection) else str(request.remote)
+        return self.broker.uploads(address, from_node=self.is_from_node(request.headers.get(FORWARDED)))
 
     @property
     def session(self) -> aiohttp.ClientSession:

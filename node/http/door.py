@@ -15,8 +15,7 @@ from aiohttp import web
 from floodmark.errors import FloodmarkError, Forbidden, InvalidRequest, Misdirected, UnsupportedMedia
 
 from node.http import cors
-from node.http.context import HttpContext
-from node.http.forward import FORWARDED
+from node.http.context import FORWARDED, HttpContext
 from node.http.head_errors import TooManyHeaders, UnknownTransferCoding
 from node.http.media import BODIES, is_form
 from node.http.metrics import UNMATCHED

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aiohttp import web
@@ -19,6 +18,7 @@ from floodmark import batch as codec
 from floodmark.errors import FloodmarkError
 
 from node.broker import Acks, Appended, Partition
+from node.budget import Account
 from node.coalescer import SHARE_BYTES_MAX
 from node.http import problems
 from node.http.body_weight import is_heavy
@@ -82,9 +82,9 @@ class Express:
         if not _is_plain_for(head, partition):
             return False
         wanted = Wanted(_NO_HEADERS, head.media, head.acks, timeout_s)
-        held = ExitStack()
+        held = context.broker.uploads(connection.address, from_node=context.is_from_node(head.forwarded))
         try:
-            held.enter_context(context.broker.admit_bytes(head.content_length))
+            held.take(len(data) - begin)
         except FloodmarkError:
             return False
         if len(data) - begin == head.content_length:
@@ -93,8 +93,9 @@ class Express:
             intake = Intake(
                 connection,
                 head.content_length,
+                held,
                 lambda body: self._serve(connection, head, partition, wanted, body, held),
-                held.close,
+                lambda refusal: self._refuse(connection, head, partition, refusal, held),
             )
             intake.add(memoryview(data)[begin:])
             connection.begin_intake(intake)
@@ -107,7 +108,7 @@ class Express:
         partition: Partition,
         wanted: Wanted,
         body: bytes,
-        held: ExitStack,
+        held: Account,
     ) -> None:
         """By callbacks: a task would cost as much as all that it waits for."""
         started = time.perf_counter()
@@ -115,8 +116,18 @@ class Express:
         try:
             work = asyncio.ensure_future(self._store(head, partition, wanted, body))
         except Exception as error:  # noqa: BLE001  -- answered like what fails later
-            work = asyncio.get_running_loop().create_future()
-            work.set_exception(error)
+            work = _failed(error)
+        self._answer_when_done(connection, head, partition, work, held, started)
+
+    def _answer_when_done(
+        self,
+        connection: Connection,
+        head: PlainHead,
+        partition: Partition,
+        work: asyncio.Future[Appended | Elsewhere],
+        held: Account,
+        started: float,
+    ) -> None:
 
         def ended(work: asyncio.Future[Appended | Elsewhere]) -> None:
             held.close()
@@ -129,6 +140,18 @@ class Express:
 
         connection.begin_express(work)
         work.add_done_callback(ended)
+
+    def _refuse(
+        self,
+        connection: Connection,
+        head: PlainHead,
+        partition: Partition,
+        refusal: FloodmarkError,
+        held: Account,
+    ) -> None:
+        """There was no room for all of a body, which has been read to its end."""
+        work = _failed(refusal)
+        self._answer_when_done(connection, head, partition, work, held, time.perf_counter())
 
     def _store(
         self, head: PlainHead, partition: Partition, wanted: Wanted, body: bytes
@@ -184,6 +207,12 @@ class Express:
         return f"HTTP/1.1 200 OK\r\n{lines}{TOPIC_ID}: ".encode()
 
 
+def _failed(error: Exception) -> asyncio.Future[Appended | Elsewhere]:
+    work: asyncio.Future[Appended | Elsewhere] = asyncio.get_running_loop().create_future()
+    work.set_exception(error)
+    return work
+
+
 def _is_plain_for(head: PlainHead, partition: Partition) -> bool:
     """Whether it is for this topic, and for this node or fit to share a batch."""
     if head.topic_id is not None and head.topic_id != partition.topic_id:
@@ -194,7 +223,7 @@ def _is_plain_for(head: PlainHead, partition: Partition) -> bool:
 def _may_share(head: PlainHead) -> bool:
     """Whether it may travel to its leader in one batch with others."""
     return (
-        not head.forwarded
+        head.forwarded is None
         and head.media is not Media.BATCH
         and head.acks is Acks.QUORUM
         and head.timeout is None

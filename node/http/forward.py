@@ -22,11 +22,11 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from node.broker import Partition
+from node.budget import Account
 from node.http.body import check_length
-from node.http.context import HttpContext
+from node.http.context import FORWARDED, HttpContext
 from node.http.topic_id import TOPIC_ID
 
-FORWARDED: Final = "Floodmark-Forwarded"
 LEADER: Final = "Floodmark-Leader"
 LEADER_URL: Final = "Floodmark-Leader-Url"
 _ADDRESS = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+", re.ASCII)
@@ -52,9 +52,10 @@ _NO_BODY: Final = ("GET", "HEAD", "DELETE")
 class Upload:
     """A request's body on its way to another node. ``started``: the other side may have seen some of it."""
 
-    def __init__(self, request: web.Request, cap: int) -> None:
+    def __init__(self, request: web.Request, cap: int, account: Account) -> None:
         self._request = request
         self._cap = cap
+        self._account = account
         self.started = False
         self.error: Exception | None = None
 
@@ -66,6 +67,7 @@ class Upload:
             async for chunk in self._request.content.iter_any():
                 total += len(chunk)
                 check_length(total, self._cap)
+                self._account.take(len(chunk))
                 yield chunk
         except (FloodmarkError, RequestPayloadError, ConnectionError) as error:
             self.error = error
@@ -216,14 +218,15 @@ async def _attempt(
     base = base_url(context, leader)
     query = request.rel_url.raw_query_string
     url = URL(f"{base}{path}?{query}" if query else base + path, encoded=True)
-    headers = _passed_on(request)
+    headers = _passed_on(context, request)
     if topic_id is not None:
         headers[TOPIC_ID] = str(topic_id)
     has_body = request.can_read_body
     cap = context.settings.body_bytes_max
     if request.content_length is not None:
         check_length(request.content_length, cap)
-    upload = Upload(request, cap)
+    account = context.uploads(request)
+    upload = Upload(request, cap, account)
     try:
         async with asyncio.timeout(timeout_s + context.settings.forward_grace_s):
             session = context.patient_session if waits else context.session
@@ -242,6 +245,8 @@ async def _attempt(
         if upload.error is not None:
             raise upload.error from error
         raise _lost(request, leader, started=upload.started) from error
+    finally:
+        account.close()
     if answer.status == Unavailable.status:
         doubt(leader)
         if not has_body:
@@ -259,13 +264,13 @@ def _lost(request: web.Request, leader: str, *, started: bool) -> FloodmarkError
     return Unavailable(f"node {leader} did not take the request", leader=leader)
 
 
-def _passed_on(request: web.Request) -> CIMultiDict[str]:
+def _passed_on(context: HttpContext, request: web.Request) -> CIMultiDict[str]:
     headers = CIMultiDict(
         (name, value)
         for name, value in request.headers.items()
         if (lower := name.lower()) not in _NOT_PASSED_ON and not lower.startswith(_FROM_BROWSERS)
     )
-    headers[FORWARDED] = "1"
+    headers[FORWARDED] = context.node_mark
     return headers
 
 

@@ -9,56 +9,95 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from floodmark.errors import TooManyRequests
+
+from node.budget import Account
 
 if TYPE_CHECKING:
     from node.http.connection import Connection
+
+_AT_FIRST_BYTES: Final = 2 << 20
+"""Whoever announces more has to send this much before there is memory for all of it."""
+_SCRAP_BYTES: Final = 64 << 10
 
 
 class Intake(asyncio.BufferedProtocol):
     """Stands in for a connection's protocol while a body comes in; what happens otherwise it passes on.
 
-    ``whole`` gets the body once it is there, ``broken`` is called when the client leaves before that.
+    ``whole`` gets the body once it is there. What has come is ``held``; where there is no room for more, the
+    rest is read and forgotten before ``refused`` is told why: so the client sees it, and can go on.
     """
 
     def __init__(
         self,
         connection: Connection,
         length: int,
+        held: Account,
         whole: Callable[[bytes], None],
-        broken: Callable[[], None],
+        refused: Callable[[TooManyRequests], None],
     ) -> None:
         self._connection = connection
+        self._held = held
         self._whole = whole
-        self._broken = broken
+        self._refused = refused
+        self._refusal: TooManyRequests | None = None
         # The one way to fill a ``bytes`` object without a copy: nobody else refers to what is given to it.
-        self._buffer = io.BytesIO(bytes(length))
+        self._buffer = io.BytesIO(bytes(min(length, _AT_FIRST_BYTES)))
         self._view = self._buffer.getbuffer()
+        self.length = length
         self.filled = 0
 
     def add(self, part: memoryview) -> None:
-        """Take in what came together with the head."""
+        """Take in what came together with the head, and is counted already."""
         self._view[: len(part)] = part
         self.filled = len(part)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
         """No more than this body: what comes behind it is not read yet."""
+        if self._refusal is not None:
+            return self._view[: self.length - self.filled]
         return self._view[self.filled :]
 
     def buffer_updated(self, nbytes: int) -> None:
         """So many bytes more are there."""
         self.filled += nbytes
-        if self.filled == len(self._view):
+        if self._refusal is None:
+            try:
+                self._held.take(nbytes)
+            except TooManyRequests as refusal:
+                self._refuse(refusal)
+        if self.filled == self.length:
             self._view.release()
             self._connection.end_intake()
-            self._whole(self._buffer.getvalue())
+            if self._refusal is None:
+                self._whole(self._buffer.getvalue())
+            else:
+                self._refused(self._refusal)
+        elif self._refusal is None and self.filled == len(self._view):
+            self._grow()
+
+    def _grow(self) -> None:
+        first = self._view
+        self._buffer = io.BytesIO(bytes(self.length))
+        self._view = self._buffer.getbuffer()
+        self._view[: len(first)] = first
+        first.release()
+
+    def _refuse(self, refusal: TooManyRequests) -> None:
+        self._refusal = refusal
+        self._held.close()
+        self._view.release()
+        self._view = memoryview(bytearray(_SCRAP_BYTES))
+        self._buffer = io.BytesIO()
 
     def eof_received(self) -> None:
         """The client sends no more: the transport closes."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client left in its body."""
-        self._broken()
+        self._held.close()
         self._connection.break_intake(exc)
 
     def pause_writing(self) -> None:

@@ -41,6 +41,9 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     body_window_s: float = 10.0
     body_bytes_per_s_min: int = 1024
     """A body that brings less than this on average over ``body_window_s`` is given up."""
+    body_timeout_s: float = 60.0
+    """A body is given up after this, and a second more for each ``body_bytes_per_s`` bytes announced."""
+    body_bytes_per_s: int = 64 << 10
     idle_timeout_s: float = 75.0
     write_stall_s: float = 30.0
     """A client that takes nothing of its answer for this long is dropped."""

@@ -54,7 +54,7 @@ class PlainHead(NamedTuple):
     acks: Acks
     timeout: str | None
     content_length: int
-    forwarded: bool
+    forwarded: str | None
     topic_id: int | None
 
 
@@ -116,7 +116,7 @@ def _parsed(text: bytes, knows_host: Callable[[str], bool]) -> PlainHead | None:
         acks,
         query.get("timeout"),
         int(length),
-        _FORWARDED in headers,
+        headers[_FORWARDED].decode() if _FORWARDED in headers else None,
         None if topic_id is None else int(topic_id),
     )
 

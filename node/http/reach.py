@@ -25,8 +25,8 @@ from floodmark.record import Record
 from node.broker import Acks, Appended, Bounds, Fetched, Partition, Unreadable
 from node.http import positions
 from node.http.answers import Hold
-from node.http.context import HttpContext
-from node.http.forward import FORWARDED, base_url
+from node.http.context import FORWARDED, HttpContext
+from node.http.forward import base_url
 from node.http.media import Media
 from node.http.topic_id import TOPIC_ID
 
@@ -188,7 +188,7 @@ async def _asked(
     headers = {
         "Accept": Media.BATCH,
         "Cache-Control": "no-store",
-        FORWARDED: "1",
+        FORWARDED: context.node_mark,
         TOPIC_ID: str(partition.topic_id),
     }
     try:
@@ -216,7 +216,11 @@ async def _append_there(
 ) -> Appended:
     url = f"{base_url(context, leader)}/v1/topics/{partition.topic}/partitions/{partition.number}/records"
     query = {"acks": str(sending.acks), "timeout": f"{max(1, int(left * 1000))}ms"}
-    headers = {"Content-Type": str(Media.BATCH), FORWARDED: "1", TOPIC_ID: str(partition.topic_id)}
+    headers = {
+        "Content-Type": str(Media.BATCH),
+        FORWARDED: context.node_mark,
+        TOPIC_ID: str(partition.topic_id),
+    }
     try:
         async with (
             asyncio.timeout(left + context.settings.forward_grace_s),

@@ -13,8 +13,8 @@ from floodmark.names import check_name
 
 from node.broker import TopicConfig, TopicInfo
 from node.http.body import read_body
-from node.http.context import HttpContext
-from node.http.forward import FORWARDED, to_metadata_leader
+from node.http.context import FORWARDED, HttpContext
+from node.http.forward import to_metadata_leader
 from node.http.json_guard import check_text
 from node.http.produce import timeout_of
 from node.http.query import OFFSET_MAX, capped, query_of, topic_name

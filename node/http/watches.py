@@ -18,8 +18,8 @@ from floodmark.errors import FloodmarkError, TooManyRequests, Unavailable
 
 from node.broker import Partition
 from node.http import cursor
-from node.http.context import HttpContext
-from node.http.forward import FORWARDED, base_url
+from node.http.context import FORWARDED, HttpContext
+from node.http.forward import base_url
 from node.http.topic_id import TOPIC_ID
 
 _LOOK_AGAIN_S: Final = 1.0
@@ -148,7 +148,7 @@ class Watches:
         """Ask a node until there is something new there; None when it can not tell."""
         context = self._context
         query = {"cursor": key.cursor, "wait": f"{_ASK_S:g}s"}
-        headers = {FORWARDED: "1", TOPIC_ID: str(key.topic_id)}
+        headers = {FORWARDED: context.node_mark, TOPIC_ID: str(key.topic_id)}
         try:
             url = f"{base_url(context, key.leader)}/v1/topics/{key.topic}/wait"
             with context.patience():

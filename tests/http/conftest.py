@@ -72,6 +72,7 @@ class Harness:
     async def start(self, node: str, settings: HttpLimits, origins: Origins | None = None) -> None:
         """Run one node."""
         server = HttpServer(create_app(self.cluster.brokers[node], settings, origins))
+        server.app[CONTEXT].node_mark = "of these nodes"
         host, port = await server.start("127.0.0.1", 0)
         self.cluster.urls[node] = f"http://{host}:{port}"
         self.servers[node] = server

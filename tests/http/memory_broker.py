@@ -47,7 +47,7 @@ from node.broker import (
     TopicInfo,
     TopicLimits,
 )
-from node.budget import ByteBudget, Held
+from node.budget import Account, SharedBudget
 from node.deletions import Deletions
 from node.slices import offset_reaching
 
@@ -258,7 +258,8 @@ class MemoryBroker:
     def __init__(self, cluster: MemoryCluster, node_id: str, budget_bytes: int) -> None:
         self.node_id = node_id
         self.healthy = Health(ready=True)
-        self.budget = ByteBudget(budget_bytes, "this node")
+        self.budget = SharedBudget(budget_bytes, budget_bytes // 4, "this node")
+        self.passed_on = SharedBudget(budget_bytes, budget_bytes, "this node")
         self.deletions = Deletions(self._id_of)
         self._cluster = cluster
 
@@ -388,8 +389,8 @@ class MemoryBroker:
             raise Conflict(f"{node_id} is one of the nodes", node=node_id)
         raise NotFound(f"the cluster knows no node {node_id}", node=node_id)
 
-    def admit_bytes(self, count: int) -> Held:
-        return self.budget.hold(count)
+    def uploads(self, address: str, *, from_node: bool) -> Account:
+        return (self.passed_on if from_node else self.budget).account(address)
 
 
 def frame_batch_header(item: frame.Frame) -> BatchHeader:

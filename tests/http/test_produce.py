@@ -186,7 +186,8 @@ async def test_a_trace_is_kept_as_a_header_of_the_record(http: Harness) -> None:
 async def test_a_used_up_budget_is_429(http: Harness) -> None:
     """Bodies beyond the node's in-flight bytes are refused with Retry-After."""
     await http.make_topic()
-    with http.broker.admit_bytes(64 << 20):
+    with http.broker.uploads("another", from_node=False) as other:
+        other.take(64 << 20)
         refused = await http.call("POST", RECORDS, data=b'{"value": 1}', headers=JSON)
     assert (refused.status, refused.json["retriable"]) == (429, True)
     assert int(refused.headers["Retry-After"]) >= 1
