@@ -65,7 +65,7 @@ class Appender:
         """The batch's proposal; or what became, or is becoming, of its sequence before (``Sequences.find``).
 
         A duplicate is answered whatever ``expected_offset`` says, for it held when the batch was stored.
-        Raises TooManyRequests, TooManyProducers, ProducerFenced, SequenceGap, SequenceReused, Conflict,
+        Raises TooManyRequests, TooManyProducers, ProducerFenced, SequenceGap, SequenceReused,
         OffsetMismatch; ``MakingRoom``; and as the host does. All but the first two may rest on what is in
         flight, which may come to nothing: see ``refused``.
         """

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from floodmark.batch import BatchHeader
-from floodmark.errors import Conflict, ProducerFenced, SequenceGap, SequenceReused
+from floodmark.errors import ProducerFenced, SequenceGap, SequenceReused
 
 from consensus.types import Outcome, Proposal, Stored
 from node.producers import BATCHES_REMEMBERED, ProducerTable, Remembered
@@ -66,7 +66,7 @@ class Sequences:
         """None for the producer's next batch; else what became, or is becoming, of this one before.
 
         Raises ``ProducerFenced`` (current_epoch), ``SequenceGap`` (expected_sequence), ``SequenceReused``
-        (first_offset and next_offset of what has the sequence), ``Conflict``.
+        (first_offset and next_offset of what has the sequence).
         """
         flying = self._in_flight.get(header.producer_id)
         if flying is not None:
@@ -125,11 +125,11 @@ class Sequences:
             return known.epoch, known.last_sequence + 1
         return header.producer_epoch, 0
 
-    def _gap(self, header: BatchHeader, epoch: int, expected: int) -> Conflict:
+    def _gap(self, header: BatchHeader, epoch: int, expected: int) -> SequenceGap:
         if not self.knows(header.producer_id) and self._table.forgotten:
-            return Conflict(
-                "this partition does not remember the producer (any more): too many others wrote since; "
-                "begin a new epoch at sequence 0",
+            return SequenceGap(
+                "this partition does not remember the producer (any more): it was silent for long, and "
+                "others needed the room; begin a new epoch at sequence 0",
                 expected_sequence=0,
             )
         return SequenceGap(

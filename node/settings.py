@@ -76,7 +76,7 @@ class LimitSettings(HttpLimits, frozen=True, forbid_unknown_fields=True):
     producers_per_partition_max: int = 10_000
     """Idempotent producers that a partition remembers; who comes anew is refused while nobody may go."""
     producers_per_node_max: int = 100_000
-    """... and that all partitions led by this node remember together, at about 0.5 KiB on each replica."""
+    """... and that all partitions led by this node remember together, at up to 0.7 KiB on each replica."""
     producer_remembered_s: float = 3600.0
     """A producer is not forgotten, whatever room is wanted, until its last batch is this old."""
 

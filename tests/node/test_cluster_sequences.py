@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from floodmark import batch
-from floodmark.errors import OutcomeUnknown, SequenceReused, Unavailable
+from floodmark import Client, batch
+from floodmark.errors import OutcomeUnknown, SequenceReused, TooManyProducers, Unavailable
 from floodmark.record import Record
 
 from node.broker import Acks, Appended, Partition
@@ -156,6 +156,11 @@ async def test_others_do_not_push_a_producer_out(tmp_path: Path) -> None:
         await check(10)
         status, answer, _ = await post(cluster, nodes[1], "honest", 1)
         assert (status, answer["first_offset"]) == (200, 10)
+        async with Client([node.url for node in nodes]) as client:
+            with pytest.raises(TooManyProducers):
+                await client.produce("orders", b"x", partition=0)
+            async with client.producer("orders", idempotent=False) as producer:
+                assert (await (await producer.send(b"x", partition=0))).offset == 11
         async with cluster.session.get(nodes[0].url + "/metrics") as metrics:
             assert "floodmark_node_producers 10.0" in await metrics.text()
 
@@ -176,7 +181,7 @@ async def test_silent_producers_make_room_though_nobody_writes(tmp_path: Path) -
 
         await in_the_end("c")
         status, answer, _ = await post(cluster, node, "a", 1)
-        assert (status, answer["code"]) == (409, "conflict")
+        assert (status, answer["code"], answer["expected_sequence"]) == (409, "sequence_gap", 0)
         assert (await post(cluster, node, "c", 1))[0] == 200
         (group_id,) = node.groups_led()
         applied = node.running.replicas.local[group_id].group.applied_index
@@ -185,3 +190,46 @@ async def test_silent_producers_make_room_though_nobody_writes(tmp_path: Path) -
         tables = {group.checkpoint_state() for group in groups}
         assert len(tables) == 1
         assert batch.producer_id_of("a") not in tables.pop()
+        async with cluster.session.get(node.url + RECORDS) as read:
+            assert [record["offset"] for record in (await read.json())["records"]] == [0, 1, 2, 3]
+
+
+async def test_a_producer_of_the_client_that_was_forgotten_goes_on(tmp_path: Path) -> None:
+    """It begins a new epoch, and waits for the room to be remembered again."""
+    flags = {"limits.producers_per_partition_max": 2, "limits.producer_remembered_s": 0.4}
+    async with NodeCluster.running(tmp_path, 1, **flags) as cluster:
+        await cluster.create("orders")
+        node = await cluster.leader("orders")
+        async with Client(node.url) as client, client.producer("orders", linger_ms=0) as producer:
+            assert (await (await producer.send(b"0", partition=0))).offset == 0
+            assert (await (await producer.send(b"1", partition=0))).offset == 1
+            for name in ("a", "b"):
+                async with asyncio.timeout(20):
+                    while (await post(cluster, node, name, 0))[0] != 200:  # noqa: ASYNC110  -- as above
+                        await asyncio.sleep(0.05)
+            assert (await (await producer.send(b"2", partition=0))).offset == 4
+            values = [record.value async for record in client.read("orders", 0)]
+        assert values == [b"0", b"1", b"x", b"x", b"2"]
+
+
+async def test_sequences_outlive_their_records(tmp_path: Path) -> None:
+    """What retention removed is still known to be stored, and its checksum; also after a restart."""
+    flags = {"storage.retention_interval_s": 0.05}
+    async with NodeCluster.running(tmp_path, 1, **flags) as cluster:
+        await cluster.create("orders", retention_bytes=8_192, segment_bytes=4_096)
+        partition = await cluster.on_leader("orders")
+        assert (await produce(partition, payload(b"a"))).first_offset == 0
+        filler = batch.encode([Record(0, None, bytes(2_000))])
+        for _ in range(20):
+            await produce(partition, filler)
+        await cluster.until(lambda: partition.bounds().log_start_offset > 0, "the first record is gone")
+        for again in range(2):
+            assert (await produce(partition, payload(b"a"))).duplicate
+            with pytest.raises(SequenceReused) as refused:
+                await produce(partition, payload(b"b"))
+            assert refused.value.fields["first_offset"] == 0
+            if not again:
+                await cluster["n1"].stop()
+                cluster["n1"].start()
+                await cluster.ready()
+                partition = await cluster.on_leader("orders")
