@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import aiohttp
 from aiohttp import web
 from floodmark.errors import (
-    FloodmarkError,
     OutcomeUnknown,
     TooManyRequests,
     TopicDeleted,
@@ -230,20 +229,10 @@ class HttpContext:
             return self.gone(item) or error
         return error
 
-    async def not_found_there(self, item: OfTopic) -> FloodmarkError | None:
-        """What to say when another node does not know the topic of ``item``, which this one still knew.
-
-        None when it is there after all. Where it was made again meanwhile, this node was behind, and the
-        request may be meant for the new topic: whoever sends it again gets what is right.
-        """
+    async def not_found_there(self, item: OfTopic) -> TopicDeleted | None:
+        """The error when another node does not know the topic of ``item``, which this one still knew."""
         await self.broker.catch_up(timeout_s=_CATCH_UP_S)
-        error = self.gone(item)
-        if error is None or "current_topic_id" not in error.fields:
-            return error
-        return Unavailable(
-            f"topic {item.topic} was deleted and made again a moment ago; nothing was done, send it again",
-            retry_after_s=0.1,
-        )
+        return self.gone(item)
 
     @contextmanager
     def task_ends_with_connection(self, request: web.Request) -> Iterator[None]:

@@ -30,7 +30,7 @@ from node.http.plain_head import PlainHead, PlainHeads
 from node.http.produce import PartitionProduce, Wanted, document, timeout_of
 from node.http.reach import Sending, append
 from node.http.sharing import Elsewhere, Sharing
-from node.http.topic_id import TOPIC_ID
+from node.http.topic_id import TOPIC_ID, told
 
 if TYPE_CHECKING:
     from node.http.connection import Connection
@@ -183,7 +183,7 @@ class Express:
                 appended = appended.appended
             body = document(head.partition, appended)
         except Exception as error:  # noqa: BLE001  -- the last resort before the connection
-            reason = self._context.reason(error, partition)
+            reason = told(self._context.reason(error, partition), head.topic_id)
             refusal = self._context.refusals.answer(reason, "POST", head.path, head.path)
             refusal.headers.update(self._vary)
             return refusal.status, problems.as_bytes(refusal)

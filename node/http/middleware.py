@@ -14,6 +14,7 @@ from aiohttp.typedefs import Middleware
 
 from node.http.context import HttpContext
 from node.http.metrics import UNMATCHED
+from node.http.topic_id import told, was_asked
 
 _LOG = structlog.get_logger("floodmark.http")
 _DEBUG: Final = logging.getLogger("floodmark.http")
@@ -35,7 +36,9 @@ def outermost(context: HttpContext) -> Middleware:
             if request.writer.output_size > 0:
                 # Half of an answer is out: only a broken connection can still tell that something failed.
                 raise ConnectionResetError("failed in the middle of an answer") from error
-            answer = context.refusals.answer(error, request.method, request.path, request.raw_path)
+            answer = context.refusals.answer(
+                told(error, was_asked(request)), request.method, request.path, request.raw_path
+            )
         resource = request.match_info.route.resource
         route = resource.canonical if resource is not None else UNMATCHED
         seconds = time.perf_counter() - started

@@ -13,12 +13,13 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 
 from aiohttp import web
-from floodmark.errors import InvalidRequest, TopicDeleted, UnknownTopic
+from floodmark.errors import InvalidRequest, TopicDeleted, Unavailable, UnknownTopic
 
 from node.http.query import OFFSET_MAX, number
 
 TOPIC_ID: Final = "Floodmark-Topic-Id"
 TOPIC_ID_QUERY: Final = "topic_id"
+_ASKED: Final = web.RequestKey("floodmark_asked_id", int)
 
 
 class OfTopic(Protocol):
@@ -41,7 +42,31 @@ def asked_id(request: web.Request, query: Mapping[str, str], held: int | None = 
         ids.add(held)
     if len(ids) > 1:
         raise InvalidRequest(f"the request belongs to one topic, but names the ids {sorted(ids)}")
-    return ids.pop() if ids else None
+    if not ids:
+        return None
+    request[_ASKED] = ids.pop()
+    return request[_ASKED]
+
+
+def was_asked(request: web.Request) -> int | None:
+    """What ``asked_id`` found, if it was looked for."""
+    return request.get(_ASKED)
+
+
+def told(error: Exception, asked: int | None) -> Exception:
+    """What the client is told for ``error``.
+
+    A request that names no id means the topic that has the name. Where there is one again by the time that
+    the old one is known to be gone, this node was behind: nothing was done, and sent again it gets there.
+    """
+    if asked is None and isinstance(error, TopicDeleted) and "current_topic_id" in error.fields:
+        return Unavailable(
+            f"topic {error.fields['topic']} was deleted and made again; nothing was done, send it again",
+            topic_id=error.fields["topic_id"],
+            current_topic_id=error.fields["current_topic_id"],
+            retry_after_s=0.1,
+        )
+    return error
 
 
 def deleted(topic: str, topic_id: int, current: int | None) -> TopicDeleted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
 import pytest
@@ -157,3 +158,25 @@ async def test_the_client_without_a_loop_is_told_as_well(client: Client, topic: 
             return str(next(other.read(topic, 0)).json())
 
     assert await asyncio.to_thread(work) == "second"
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_consume_ends_with_its_topic(
+    client: Client, topic: str, nodes: MemoryCluster, node_url: str, again: bool
+) -> None:
+    """The command prints nothing of a topic that was made under the name, says why, and ends with 3."""
+    await client.produce(topic, "first", partition=0)
+    consume = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cli.main", "--server", node_url, "consume", topic, "--follow"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert consume.stdout is not None
+    assert await consume.stdout.readline() == b'"first"\n'
+    if again:
+        await make_again(client, topic, "second", "second", "second")
+    else:
+        await client.topics.delete(topic)
+    printed, told = await consume.communicate()
+    assert (printed, consume.returncode) == (b"", 3)
+    assert b"is deleted" in told

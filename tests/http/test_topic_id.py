@@ -8,7 +8,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from floodmark.errors import Unavailable
 
+from node.http.topic_id import deleted, told
 from tests.http.conftest import Answer, Harness
 
 TOPIC = "/v1/topics/t"
@@ -222,3 +224,14 @@ async def test_what_waits_for_a_leader_ends_with_its_topic(http: Harness) -> Non
     await http.call("DELETE", TOPIC)
     for answer in await asyncio.gather(*asked):
         assert (answer.status, answer.json["code"]) == (404, "topic_deleted")
+
+
+def test_a_request_that_names_no_id_means_the_topic_that_has_the_name() -> None:
+    """A node that finds out that it was behind has it sent again, where there is a topic to send it to."""
+    gone, replaced = deleted("t", 3, None), deleted("t", 3, 5)
+    assert told(gone, None) is gone
+    assert told(gone, 3) is gone
+    assert told(replaced, 3) is replaced
+    again = told(replaced, None)
+    assert isinstance(again, Unavailable)
+    assert (again.retriable, again.fields["topic_id"], again.fields["current_topic_id"]) == (True, 3, 5)

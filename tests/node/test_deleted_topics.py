@@ -102,8 +102,9 @@ async def test_long_polls_and_streams_end_with_their_topic(places: Places, again
         places.everywhere(lambda node, path=path: places.call(node, "GET", path + "?from=latest&wait=30s"))
         for path in (ONE, ALL)
     ]
-    # Each of the three nodes was asked for four streams and two polls, and the leader takes part in all.
-    await places.watched(old, {"leader": 18, "follower": 6, "outsider": 6})
+    # Each node was asked for four streams and two polls. At the leader each of those of one partition waits
+    # too, and for each other node one request for those of the topic, which share it.
+    await places.watched(old, {"leader": 6 + 2 * (3 + 1), "follower": 6, "outsider": 6})
     await places.remove()
     if again:
         new = await places.make()
@@ -212,3 +213,39 @@ async def test_no_node_stores_anything_in_a_topic_once_it_is_deleted(places: Pla
         await writers.stop()
     # 503: while the topic was being made, and its PUT not answered yet.
     assert {status for seen in writers.seen.values() for status, _ in seen} <= {200, 404, 503}
+
+
+async def test_a_node_that_was_away_serves_no_topic_that_was_made_again(places: Places) -> None:
+    """It comes back with the old topic on its disk: what is asked of it is for the new one, or refused."""
+    old = await places.make()
+    cluster, away = places.cluster, places.nodes["follower"]
+    for _ in range(3):
+        assert (await places.call(places.nodes["leader"], "POST", ONE, data=b'{"value": "old"}'))[0] == 200
+    await away.stop()
+    # The one that is away counts as a voter of the metadata; the other two decide.
+    left = places.nodes["outsider"]
+    await cluster.until(lambda: left.broker.metadata_leads_here or left.running.metadata.leader, "a leader")
+    assert (await places.call(left, "DELETE", "/v1/topics/t"))[0] == 204
+    status, made = await places.call(left, "PUT", "/v1/topics/t", data=b'{"replication_factor": 2}')
+    assert status == 201, made
+    assert (await places.call(left, "POST", ONE, json={"value": "new"}))[0] == 200
+    away.start()
+    await cluster.until(lambda: away.parts is not None and away.node_id in away.running.presence.nodes, "up")
+    asked = [
+        ({}, {200, 503}),
+        ({"Floodmark-Topic-Id": str(old)}, {404, 503}),
+        ({"Floodmark-Topic-Id": str(made["topic_id"])}, {200, 503}),
+    ]
+    open_cases = set(range(len(asked)))
+    while open_cases:
+        for number in list(open_cases):
+            headers, expected = asked[number]
+            for path in (ONE, ALL):
+                status, page = await places.call(away, "GET", path, headers=headers)
+                assert status in expected, (headers, page)
+                if status == 200:
+                    assert [record["value"] for record in page["records"]] == ["new"], headers
+                if status != 503:
+                    open_cases.discard(number)
+    status, stored = await places.call(away, "POST", ONE, data=b'{"value": "more"}')
+    assert (status, stored["first_offset"]) == (200, 1)
