@@ -5,7 +5,7 @@ SHELL := /bin/bash
 PYTHON ?=
 BIN := .venv/bin
 
-.PHONY: setup tools run test check unit simulate chaos chaos-random bench bench-memory bench-failover bench-callbacks bench-peers bench-growth fresh-machine clean
+.PHONY: setup tools run test check unit simulate chaos chaos-random bench bench-memory bench-failover bench-callbacks attack bench-peers bench-growth fresh-machine clean
 
 setup: .venv/.ready
 
@@ -49,6 +49,10 @@ bench-memory: setup ## what nodes need of memory while 10 GB go through them; so
 
 bench-failover: setup ## how long nobody can write: 30 leaders killed, 15 stopped, 10 majorities paused; about eight minutes
 	@$(BIN)/python -m bench.failover
+
+ATTACK_OPTIONS ?=
+attack: setup ## what strangers can do, each beside honest clients; a table of what those saw; some minutes
+	@$(BIN)/python -m bench.attack $(ATTACK_OPTIONS)
 
 CALLBACKS_OPTIONS ?=
 bench-callbacks: setup ## the costliest callback of the event loop for each kind of request; about five minutes

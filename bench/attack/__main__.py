@@ -1,0 +1,87 @@
+"""Attacks a cluster beside honest clients: ``python -m bench.attack [PART OF A NAME] [--seconds N]``.
+
+Each attack has three new nodes and goes on for some seconds, while one client per node produces, fetches and
+asks for health. A line for each says the longest that such a client waited, how its requests were answered,
+the memory of the largest node, and how often leaderships moved.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import aiohttp
+
+from bench.attack import honest, nodes
+from bench.attack.attack import TOPIC, Attack, Target
+from bench.attack.registry import attacks
+from bench.machine import measure
+from local.cluster import LocalCluster
+
+_SECONDS = 6.0
+_ANSWER_S = 30.0
+_HEAD = (
+    f"{'attack':46} {'honest: worst':>13} {'good':>6} {'bad':>4}   {'MiB before, peak, after':>23}"
+    f" {'leader changes':>15}   the attacker got"
+)
+
+
+async def run(attack: Attack, seconds: float) -> str:
+    """One attack on a new cluster; its line of the table."""
+    with tempfile.TemporaryDirectory() as folder:
+        cluster = LocalCluster(Path(folder))
+        try:
+            await cluster.start()
+            await cluster.ready()
+            return await _attacked(cluster, attack, seconds)
+        finally:
+            await cluster.stop()
+            cluster.close()
+
+
+async def _attacked(cluster: LocalCluster, attack: Attack, seconds: float) -> str:
+    urls = [node.url for node in cluster.nodes.values()]
+    pids = [child.process.pid for child in cluster.children.values()]
+    timeout, connector = aiohttp.ClientTimeout(total=_ANSWER_S), aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+        for topic in (TOPIC, honest.TOPIC):
+            async with session.put(f"{urls[0]}/v1/topics/{topic}", json={"partitions": 3}) as made:
+                assert made.status in (200, 201), await made.text()
+        before = await nodes.leader_changes(session, urls)
+        async with nodes.watched(pids) as memory, honest.clients(urls) as seen:
+            target = Target(session, urls, time.monotonic() + seconds, Counter())
+            await attack.run(target)
+        changes = await nodes.leader_changes(session, urls) - before
+    bad = sum(seen.bad.values())
+    return (
+        f"{attack.name:46} {seen.worst_s * 1e3:10.0f} ms {seen.good:6} {bad:4}   "
+        f"{memory.before:7.0f} {memory.peak:7.0f} {memory.after:7.0f} {changes:15}   {_told(target.answers)}"
+        + (f"   (honest: {_told(seen.bad)})" if bad else "")
+    )
+
+
+def _told(answers: Counter[str]) -> str:
+    return ", ".join(f"{count} x {what}" for what, count in answers.most_common()) or "nothing"
+
+
+def main() -> int:
+    """All attacks, or those with the given words in their names."""
+    parser = argparse.ArgumentParser(prog="python -m bench.attack", description=__doc__.partition("\n")[0])
+    parser.add_argument("part", nargs="?", default="", help="only attacks with this in their name")
+    parser.add_argument("--seconds", type=float, default=_SECONDS, help="how long each goes on")
+    options = parser.parse_args()
+    print(measure())
+    print(_HEAD)
+    for attack in attacks():
+        if options.part in attack.name or attack.name == "none":
+            print(asyncio.run(run(attack, options.seconds)), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""What an attack is: something that strangers do to a cluster for some seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple
+
+import aiohttp
+
+TOPIC = "attacked"
+"""Made before each attack, with three partitions."""
+
+
+class Target(NamedTuple):
+    """Whom to attack, with what, and until when (``time.monotonic``); ``answers`` counts what came back."""
+
+    session: aiohttp.ClientSession
+    urls: list[str]
+    until: float
+    answers: Counter[str]
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is time left."""
+        return time.monotonic() < self.until
+
+    def address(self, number: int) -> tuple[str, int]:
+        """Host and port of one of the nodes."""
+        host, _, port = self.urls[number % len(self.urls)].removeprefix("http://").partition(":")
+        return host, int(port)
+
+    async def ask(
+        self, method: str, url: str, *, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """One request; its answer is read and counted."""
+        try:
+            async with self.session.request(method, url, data=body, headers=headers) as answer:
+                await answer.read()
+                self.answers[str(answer.status)] += 1
+        except (aiohttp.ClientError, TimeoutError) as error:
+            self.answers[type(error).__name__] += 1
+
+    async def ask_again_and_again(
+        self,
+        path: str,
+        *,
+        method: str = "POST",
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        connections_per_node: int = 1,
+    ) -> None:
+        """At all nodes at once, each time as soon as there is an answer."""
+
+        async def one(url: str) -> None:
+            while self.goes_on:
+                await self.ask(method, url + path, body=body, headers=headers)
+
+        await asyncio.gather(*(one(url) for url in self.urls for _ in range(connections_per_node)))
+
+
+class Attack(NamedTuple):
+    """``run`` returns when the time is up."""
+
+    name: str
+    run: Callable[[Target], Awaitable[None]]

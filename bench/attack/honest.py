@@ -1,0 +1,89 @@
+"""The honest clients beside an attack: one per node, each in turn producing, fetching and asking for health.
+
+They have a process of their own, so that what an attack costs the attacker does not count as theirs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import multiprocessing
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+
+import aiohttp
+
+TOPIC = "honest"
+_PAUSE_S = 0.05
+_ANSWER_S = 30.0
+_JSON = {"Content-Type": "application/json"}
+
+
+@dataclass
+class Seen:
+    """``worst_s``: the longest that one of them waited. ``good``: answered with 200; ``bad``: all others."""
+
+    worst_s: float = 0.0
+    good: int = 0
+    bad: Counter[str] = field(default_factory=Counter)
+
+
+@contextlib.asynccontextmanager
+async def clients(urls: list[str]) -> AsyncIterator[Seen]:
+    """Within it they ask; what they saw is known behind it."""
+    seen = Seen()
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=_run, args=(urls, theirs), daemon=True)
+    process.start()
+    try:
+        assert await asyncio.to_thread(ours.recv) == "begun"
+        yield seen
+        ours.send("end")
+        found: Seen = await asyncio.to_thread(ours.recv)
+        seen.worst_s, seen.good, seen.bad = found.worst_s, found.good, found.bad
+    finally:
+        ours.close()
+        await asyncio.to_thread(process.join, _ANSWER_S)
+
+
+def _run(urls: list[str], pipe: Connection) -> None:
+    asyncio.run(_ask_all(urls, pipe))
+
+
+async def _ask_all(urls: list[str], pipe: Connection) -> None:
+    seen, ended = Seen(), asyncio.Event()
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ANSWER_S)) as session:
+        asking = [asyncio.create_task(_ask_one(session, url, seen, ended)) for url in urls]
+        pipe.send("begun")
+        with contextlib.suppress(EOFError):
+            await asyncio.to_thread(pipe.recv)
+        ended.set()
+        await asyncio.gather(*asking)
+    with contextlib.suppress(OSError):
+        pipe.send(seen)
+
+
+async def _ask_one(session: aiohttp.ClientSession, url: str, seen: Seen, ended: asyncio.Event) -> None:
+    records = f"{url}/v1/topics/{TOPIC}/records"
+    requests = (
+        ("POST", records, b'{"key":"k","value":1}'),
+        ("GET", f"{records}?from=-1&max_records=1", None),
+        ("GET", f"{url}/healthz", None),
+    )
+    while not ended.is_set():
+        for method, target, body in requests:
+            begun = time.perf_counter()
+            try:
+                async with session.request(method, target, data=body, headers=_JSON) as answer:
+                    await answer.read()
+                    if answer.status == 200:
+                        seen.good += 1
+                    else:
+                        seen.bad[str(answer.status)] += 1
+            except (aiohttp.ClientError, TimeoutError) as error:
+                seen.bad[type(error).__name__] += 1
+            seen.worst_s = max(seen.worst_s, time.perf_counter() - begun)
+        await asyncio.sleep(_PAUSE_S)

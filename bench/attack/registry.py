@@ -1,0 +1,20 @@
+"""All attacks. A new kind is a module with ``attacks()``, named here."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Iterator
+
+from bench.attack import bodies
+from bench.attack.attack import Attack, Target
+
+
+def attacks() -> Iterator[Attack]:
+    """What happens when nothing happens comes first: the others are held against it."""
+    return itertools.chain([Attack("none", _nothing)], bodies.attacks())
+
+
+async def _nothing(target: Target) -> None:
+    await asyncio.sleep(max(0.0, target.until - time.monotonic()))

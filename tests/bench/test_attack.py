@@ -1,0 +1,26 @@
+"""Attacks on a cluster beside honest clients, and the table of what those saw."""
+
+from __future__ import annotations
+
+import re
+
+from bench.attack.__main__ import run
+from bench.attack.registry import attacks
+
+
+def test_attacks_have_names_of_their_own() -> None:
+    """So that one can be chosen; nothing at all comes first."""
+    names = [attack.name for attack in attacks()]
+    assert len(set(names)) == len(names)
+    assert names[0] == "none"
+
+
+async def test_an_attack_is_told_with_what_honest_clients_saw() -> None:
+    """A second of 32 KB bodies: all refused with 413, and the honest clients are served."""
+    attack = next(attack for attack in attacks() if attack.name.startswith("32 KB of gzip"))
+    line = await run(attack, 1.0)
+    assert re.search(r" [1-9][0-9]* x 413$", line), line
+    worst, good, bad = re.findall(r"([0-9]+) ms +([0-9]+) +([0-9]+)", line)[0]
+    assert int(worst) > 0
+    assert int(good) > 0
+    assert int(bad) == 0, line
