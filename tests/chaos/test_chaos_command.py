@@ -36,7 +36,7 @@ async def test_a_killed_leader_is_survived_and_a_damaged_disk_is_not(
     assert [event.name for event in events if isinstance(event, FaultBegan)] == ["kill on leader"]
     assert sum(isinstance(event, Healed) for event in events) == 1
     groups = {event.group for event in events if isinstance(event, Leads)}
-    assert groups == {"metadata", "orders/0", "orders/1"}
+    assert groups == {"metadata", "orders/0", "orders/1", "races/0"}
     result = judge(folder)
     assert (result.seed, result.scenario.seed, result.nodes) == (5, 5, ["n1", "n2", "n3"])
     assert result.began_ns < result.healed_ns < result.ended_ns
