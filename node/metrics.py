@@ -58,10 +58,17 @@ class _FlushCollector(Collector):
 class HostCollector(Collector):
     """What is read from the links and groups at every scrape."""
 
-    def __init__(self, host: GroupHost, local: Mapping[int, Replica], inflight: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        host: GroupHost,
+        local: Mapping[int, Replica],
+        inflight: Callable[[], int],
+        answers: Callable[[], int],
+    ) -> None:
         self._host = host
         self._local = local
         self._inflight = inflight
+        self._answers = answers
 
     def describe(self) -> Iterable[Metric]:
         """Nothing in advance."""
@@ -97,5 +104,6 @@ class HostCollector(Collector):
             ("log_bytes", "Bytes in segment files.", sum(item.log.size_bytes for item in replicas)),
             ("producers", "Producers remembered.", sum(item.appender.producers for item in replicas)),
             ("inflight_bytes", "Request bodies held.", self._inflight()),
+            ("answer_bytes", "What answers to reads have in hand.", self._answers()),
         ):
             yield GaugeMetricFamily(f"floodmark_node_{name}", text, value)

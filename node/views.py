@@ -86,9 +86,9 @@ class Views:
                 total += 1
                 if entry.group_id not in self._local:
                     continue
-                info = self.partition(entry, alive)
-                leaderless += info.leader is None
-                under_replicated += len(info.in_sync) < len(entry.replicas)
+                group = self._local[entry.group_id].group
+                leaderless += group.leader is None
+                under_replicated += not all(in_sync(group, node, alive) for node in entry.replicas)
         return ClusterInfo(
             cluster_id=self._cluster_id,
             node_id=self._node_id,

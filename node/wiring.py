@@ -173,7 +173,7 @@ def build(
     answers = app[CONTEXT].answers
     for collector in [
         *builder.metrics.collectors,
-        HostCollector(host, replicas.local, lambda: budget.used + passed_on.used),
+        HostCollector(host, replicas.local, lambda: budget.used + passed_on.used, lambda: answers.used),
     ]:
         app[CONTEXT].metrics.register(collector)
     return Parts(

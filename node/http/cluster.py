@@ -102,7 +102,7 @@ class Cluster:
 
     async def metrics(self, _request: web.Request) -> web.StreamResponse:
         """For Prometheus."""
-        return web.Response(body=self._context.metrics.render(), headers=_METRICS)
+        return web.Response(body=await self._context.metrics.render(), headers=_METRICS)
 
     async def openapi(self, _request: web.Request) -> web.StreamResponse:
         """This API, described for programs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from typing import Final
 
@@ -10,9 +11,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from node.broker import Broker
+from node.http.partition_rows import PartitionRows
 from node.http.request_tally import RequestTally
 
-_PAGE: Final = 1_000
 UNMATCHED: Final = "unmatched"
 
 
@@ -30,6 +31,7 @@ class HttpMetrics:
         self._requests = RequestTally()
         self.register(self._requests)
         self.register(_BrokerCollector(broker))
+        self._partitions = PartitionRows(broker)
 
     def register(self, collector: Collector) -> None:
         """Add figures of the node's other rooms to ``/metrics``."""
@@ -39,9 +41,11 @@ class HttpMetrics:
         """One request was answered."""
         self._requests.observe(route, method, status, seconds)
 
-    def render(self) -> bytes:
-        """The text exposition."""
-        return generate_latest(self.registry)
+    async def render(self) -> bytes:
+        """The text exposition, in slices: a thousand partitions would hold the event loop up for long."""
+        head = generate_latest(self.registry)
+        await asyncio.sleep(0)
+        return head + await self._partitions.text()
 
 
 class _BrokerCollector(Collector):
@@ -55,7 +59,7 @@ class _BrokerCollector(Collector):
         return ()
 
     def collect(self) -> Iterable[Metric]:
-        """Cluster totals, and one row per partition."""
+        """Cluster totals."""
         cluster = self._broker.cluster()
         for name, text, value in (
             ("floodmark_topics", "Topics.", cluster.topics),
@@ -73,26 +77,3 @@ class _BrokerCollector(Collector):
             ("floodmark_nodes_alive", "Nodes that answer.", sum(node.alive for node in cluster.nodes)),
         ):
             yield GaugeMetricFamily(name, text, value)
-        labels = ("topic", "partition")
-        mark = GaugeMetricFamily(
-            "floodmark_partition_high_watermark", "Offset behind the last record.", labels=labels
-        )
-        start = GaugeMetricFamily(
-            "floodmark_partition_log_start_offset", "The first offset held.", labels=labels
-        )
-        leader = GaugeMetricFamily(
-            "floodmark_partition_leader", "1 where the partition is led.", labels=(*labels, "node")
-        )
-        after = ""
-        while page := self._broker.topics(prefix="", after=after, limit=_PAGE):
-            after = page[-1].name
-            for topic in page:
-                for info in topic.partitions:
-                    row = (topic.name, str(info.partition))
-                    if info.high_watermark is not None:
-                        mark.add_metric(row, info.high_watermark)
-                    if info.log_start_offset is not None:
-                        start.add_metric(row, info.log_start_offset)
-                    if info.leader is not None:
-                        leader.add_metric((*row, info.leader), 1)
-        yield from (mark, start, leader)

@@ -16,6 +16,7 @@ from node.http.body import read_body
 from node.http.context import FORWARDED, HttpContext
 from node.http.forward import to_metadata_leader
 from node.http.json_guard import check_text
+from node.http.partition_rows import all_topics
 from node.http.produce import timeout_of
 from node.http.query import OFFSET_MAX, capped, query_of, topic_name
 from node.http.topic_id import TOPIC_ID, TOPIC_ID_QUERY, asked_id
@@ -143,10 +144,12 @@ class Topics:
             if text:
                 check_name(text if text.strip(".") else f"{text}a")
         limit = capped(query, "limit", default=_PAGE, cap=_PAGE_MAX)
-        found = self._context.broker.topics(prefix=prefix, after=after, limit=limit)
-        return web.Response(
-            body=_ENCODER.encode({"topics": [_members(topic) for topic in found]}) + b"\n", headers=_JSON
-        )
+        found: list[bytes] = []
+        async for topic in all_topics(self._context.broker, prefix=prefix, after=after):
+            found.append(_ENCODER.encode(_members(topic)))
+            if len(found) == limit:
+                break
+        return web.Response(body=b'{"topics":[' + b",".join(found) + b"]}\n", headers=_JSON)
 
     async def _begin(self, request: web.Request, path: str) -> tuple[float, web.StreamResponse | None]:
         """The time there is, and the answer if another node has given it."""

@@ -88,7 +88,7 @@ async def test_the_node_can_add_figures_of_its_own(http: Harness) -> None:
     gauge = Gauge("floodmark_peer_queue_bytes", "x", registry=CollectorRegistry())
     gauge.set(7)
     app[CONTEXT].metrics.register(gauge)
-    assert b"floodmark_peer_queue_bytes 7.0" in app[CONTEXT].metrics.render()
+    assert b"floodmark_peer_queue_bytes 7.0" in await app[CONTEXT].metrics.render()
 
 
 async def test_a_defect_is_500_with_an_id_that_the_log_has(

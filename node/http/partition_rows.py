@@ -1,0 +1,80 @@
+"""The rows of ``/metrics`` that there are of each partition, made a few at a time.
+
+Where they are many, all who ask within a second get the same: who asks again and again costs no more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Final
+
+from node.broker import Broker, TopicInfo
+
+KEPT_S: Final = 1.0
+AT_ONCE: Final = 100
+"""Partitions that are looked at in one turn of the event loop, but for those of one topic."""
+_MARK: Final = ("floodmark_partition_high_watermark", "Offset behind the last record.")
+_START: Final = ("floodmark_partition_log_start_offset", "The first offset held.")
+_LEADER: Final = ("floodmark_partition_leader", "1 where the partition is led.")
+
+
+async def all_topics(broker: Broker, *, prefix: str = "", after: str = "") -> AsyncIterator[TopicInfo]:
+    """All topics in order of name, with a turn of the event loop for others between some of them."""
+    limit = 1
+    while page := broker.topics(prefix=prefix, after=after, limit=limit):
+        for topic in page:
+            yield topic
+        after = page[-1].name
+        largest = max(len(topic.partitions) for topic in page)
+        limit = max(1, AT_ONCE // largest)
+        await asyncio.sleep(0)
+
+
+class PartitionRows:
+    """One per application."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._making: asyncio.Task[bytes] | None = None
+        self._made = b""
+        self._made_at = float("-inf")
+        self._are_many = False
+
+    async def text(self) -> bytes:
+        """As Prometheus reads it."""
+        if time.monotonic() - self._made_at < KEPT_S:
+            return self._made
+        if self._making is None:
+            self._making = asyncio.create_task(self._make())
+            self._making.add_done_callback(self._ended)
+        # Whoever leaves does not end it for the others.
+        return await asyncio.shield(self._making)
+
+    def _ended(self, task: asyncio.Task[bytes]) -> None:
+        self._making = None
+        if not task.cancelled() and task.exception() is None and self._are_many:
+            self._made, self._made_at = task.result(), time.monotonic()
+
+    async def _make(self) -> bytes:
+        rows: dict[tuple[str, str], list[str]] = {_MARK: [], _START: [], _LEADER: []}
+        async for topic in all_topics(self._broker):
+            for info in topic.partitions:
+                # Names of topics and nodes have no character that would have to be escaped.
+                labels = f'topic="{topic.name}",partition="{info.partition}"'
+                if info.high_watermark is not None:
+                    rows[_MARK].append(f"{{{labels}}} {info.high_watermark}")
+                if info.log_start_offset is not None:
+                    rows[_START].append(f"{{{labels}}} {info.log_start_offset}")
+                if info.leader is not None:
+                    rows[_LEADER].append(f'{{{labels},node="{info.leader}"}} 1.0')
+            await asyncio.sleep(0)
+        self._are_many = len(rows[_LEADER]) > AT_ONCE
+        text: list[str] = []
+        for (name, help_text), found in rows.items():
+            text += (f"# HELP {name} {help_text}", f"# TYPE {name} gauge")
+            for begin in range(0, len(found), 10 * AT_ONCE):
+                text.append("\n".join([name + row for row in found[begin : begin + 10 * AT_ONCE]]))
+                await asyncio.sleep(0)
+        return ("\n".join(text) + "\n").encode()
