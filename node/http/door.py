@@ -24,7 +24,8 @@ from node.http.origins import Origins
 ADDED_HEADERS: Final = 4
 """What a request may gain on its way (a host, a length, ``Floodmark-Forwarded``), and one to spare."""
 _ONCE: Final = frozenset(
-    {"content-encoding", "if-offset", "last-event-id", "origin", "sec-fetch-site", "traceparent"}
+    {"content-encoding", "floodmark-topic-id", "if-offset", "last-event-id"}
+    | {"origin", "sec-fetch-site", "traceparent"}
 )
 _ONCE_BEGIN: Final = ("producer-", "record-")
 """What is read as one value. Of others that are, HTTP itself allows one only, and aiohttp refuses more."""

@@ -184,7 +184,7 @@ class Reader:
             self._todo.append(index)
 
     async def _look(self, indexes: Sequence[int]) -> None:
-        looks = [self._guarded(index, self._ask(index)) for index in indexes]
+        looks = [self._guarded(index) for index in indexes]
         answers = [await looks[0]] if len(looks) == 1 else await asyncio.gather(*looks)
         for index, found in zip(indexes, answers, strict=True):
             if isinstance(found, FloodmarkError):
@@ -213,10 +213,10 @@ class Reader:
             hold=self._hold,
         )
 
-    async def _guarded(self, index: int, asked: Awaitable[Found]) -> Found | FloodmarkError:
+    async def _guarded(self, index: int) -> Found | FloodmarkError:
         """A partition without a leader, or whose leader is too busy, is passed over for the others' sake."""
         try:
-            return await asked
+            return await self._ask(index)
         except (Unavailable, TooManyRequests) as error:
             error.fields.setdefault("partition", self.partitions[index].number)
             return error

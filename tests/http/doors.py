@@ -106,7 +106,7 @@ class Door:
         if answer.status >= 400:
             headers.pop("content-length", None)
         if "etag" in headers:
-            headers["etag"] = headers["etag"].replace(f"-{self.partition}-", "-P-", 1)
+            headers["etag"] = "of these very bytes"
         return Answer(answer.status, headers, body)
 
     async def stored(self) -> list[Record]:

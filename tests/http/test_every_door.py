@@ -102,6 +102,9 @@ QUERIES = [
     "?timeout=-1s",
     "?other=1",
     "?acks=quorum&",
+    "?topic_id=1",
+    "?topic_id=2",
+    "?topic_id=x",
 ]
 EXTRA: list[tuple[tuple[str, bytes], ...]] = [
     (("Record-Key", b"k1"),),
@@ -150,6 +153,9 @@ EXTRA: list[tuple[tuple[str, bytes], ...]] = [
     (("If-Offset", b"0"), ("If-Offset", b"1")),
     (("Expect", b"100-continue"),),
     (("Expect", b"something"),),
+    (("Floodmark-Topic-Id", b"1"),),
+    (("Floodmark-Topic-Id", b"2"),),
+    (("Floodmark-Topic-Id", b"1"), ("Floodmark-Topic-Id", b"2")),
     (("Accept", b"text/html"),),
     (("Accept", b"application/json;q=7"),),
     (("User-Agent", b"caf\xe9"),),
@@ -254,6 +260,8 @@ def every_feature() -> list[Request]:
         read("?from=0", b"application/json", ("If-None-Match", b"*")),
         read("", None, ("Last-Event-ID", b"1")),
         read("", None, ("Last-Event-ID", b"x")),
+        read("", None, ("Last-Event-ID", b"1:{p}:1")),
+        read("", None, ("Last-Event-ID", b"2:{p}:1")),
         read("", None, ("Accept", b"text/html"), ("Accept", b"application/json")),
         Request("GET", PARTITION, (HOST, ("Content-Type", b"text/plain")), b"a body that nobody asked for"),
         Request(
