@@ -10,6 +10,7 @@ from floodmark.frame import Frame
 
 from consensus.safeguards import ALL, Safeguard
 from consensus.types import GroupOptions, Message
+from storage.errors import LogCorrupt
 from storage.log import Log
 from storage.vote import VoteFile
 
@@ -54,6 +55,8 @@ class Core:
         """Messages that were not taken in, because they would have moved the term too far."""
         self.asleep = False
         """Quiescent: no clock runs."""
+        self.damage: LogCorrupt | None = None
+        """A frame that this replica could not read for a peer, and whoever runs it has not been told of."""
 
     def emit(
         self,

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple, TypeVar
 from consensus.disk_threads import DiskThreads, Done
 from consensus.host_types import Slot
 from consensus.sync_place import SyncPlace
-from storage.errors import LogFailed, OutOfRange, StorageError
+from storage.errors import LogCorrupt, LogFailed, OutOfRange, StorageError
 from storage.log import Log
+from storage.log_mending import Wound
 
 T = TypeVar("T")
 INLINE_WRITE_BYTES = 128 << 10
@@ -25,6 +26,16 @@ class Flushed(NamedTuple):
 
     durable_index: int
     seconds: float
+
+
+class Verified(NamedTuple):
+    """What one look at the disk found."""
+
+    after: int
+    """The index behind the last frame that was looked at; that of the first one where there was nothing."""
+    size: int
+    """Bytes read."""
+    damage: LogCorrupt | None = None
 
 
 class DiskWork:
@@ -100,28 +111,58 @@ class DiskWork:
             await self._guarded(slot, lambda: log.trim(before_index=min(limit, log.checkpoint_index + 1)))
         return log.base_index
 
-    async def verify(self, slot: Slot, first: int, max_bytes: int) -> int:
-        """Read applied frames back from ``first`` on; the index behind the last, ``first`` at the end.
-
-        A bad one fails the group. Nothing is cut or trimmed meanwhile.
-        """
+    async def verify(self, slot: Slot, first: int, max_bytes: int) -> Verified:
+        """Read applied frames back from the disk, from ``first`` on. Nothing is cut or trimmed meanwhile."""
         await self.idle(slot)
         log, last = slot.group.log, slot.group.applied_index
-        after = first
         if slot.removed or slot.group.failed is not None:
-            return after
+            return Verified(first, 0)
+        after, size, damage = first, 0, None
 
         def work() -> None:
-            nonlocal after
-            size = 0
-            for frame in log.frames(max(first, log.base_index), last):
-                after = frame.index + 1
-                size += frame.size
-                if size >= max_bytes:
-                    return
+            nonlocal after, size, damage
+            start = max(first, log.base_index)
+            try:
+                log.forget_cached(start, max_bytes)
+                for frame in log.stored(start, last):
+                    after = frame.index + 1
+                    size += frame.size
+                    if size >= max_bytes:
+                        return
+            except LogCorrupt as error:
+                # What is behind it is read all the same.
+                damage, after = error, max(after, error.first_bad_index) + 1
 
         await self._guarded(slot, work)
-        return after
+        return Verified(after, size, damage)
+
+    async def verify_files(self, slot: Slot) -> None:
+        """Read vote and checkpoint back; a bad copy is written anew from what is known."""
+        await self.idle(slot)
+        if slot.removed or slot.group.failed is not None:
+            return
+
+        def work() -> None:
+            slot.group.verify_vote()
+            slot.group.log.verify_checkpoint()
+
+        await self._guarded(slot, work)
+
+    async def seal(self, slot: Slot, index: int) -> bool:
+        """Have the segment that holds a frame be none that is written to; False where the group has ended."""
+        await self.idle(slot)
+        if slot.removed or slot.group.failed is not None:
+            return False
+        log = slot.group.log
+        await self._guarded(slot, lambda: log.seal(index))
+        return slot.group.failed is None
+
+    async def take_mended(self, slot: Slot, wound: Wound, path: str) -> None:
+        """Put a mended segment into its place."""
+        await self.idle(slot)
+        if not slot.removed and slot.group.failed is None:
+            log = slot.group.log
+            await self._guarded(slot, lambda: log.take_mended(wound, path))
 
     async def idle(self, slot: Slot) -> None:
         """Wait until no thread works on the group's log."""

@@ -14,6 +14,7 @@ from consensus.types import Membership, Message, StateMachine
 if TYPE_CHECKING:
     from consensus.acknowledge import Acknowledger
     from consensus.core import Core
+    from consensus.fetching import Fetching
     from consensus.prevote import Prevote
     from consensus.probation import Probation
     from consensus.quiescence import Quiescence
@@ -30,6 +31,7 @@ class Dispatcher:
         *,
         machine: StateMachine,
         acks: Acknowledger,
+        fetching: Fetching,
         prevote: Prevote,
         probation: Probation,
         quiescence: Quiescence,
@@ -39,6 +41,7 @@ class Dispatcher:
         self._core = core
         self._machine = machine
         self._acks = acks
+        self._fetching = fetching
         self._prevote = prevote
         self._probation = probation
         self._quiescence = quiescence
@@ -59,6 +62,8 @@ class Dispatcher:
             "read_index": self._read_index,
             "quiesce": self._quiesce,
             "absent": self._absent,
+            "frames_request": self._frames_request,
+            "frames": self._frames,
         }
 
     def take(self, source: str, message: Message) -> None:
@@ -113,7 +118,7 @@ class Dispatcher:
 
     def _quiesce(self, source: str, message: Message) -> None:
         # Who has a question to ask does not sleep, also when the question is as new as this message.
-        if self._reads.is_idle:
+        if self._reads.is_idle and self._fetching.is_idle:
             self._quiescence.on_quiesce(source, message.fields)
 
     def _absent(self, source: str, _message: Message) -> None:
@@ -124,6 +129,14 @@ class Dispatcher:
             self._replication.link_up(source)
         elif core.engine.leader == source:
             core.leader_heard_at = -math.inf  # Whoever asks for votes is not told that the leader lives.
+
+    def _frames_request(self, source: str, message: Message) -> None:
+        damage = self._fetching.on_request(source, message.fields)
+        if damage is not None:
+            self._core.damage = damage
+
+    def _frames(self, source: str, message: Message) -> None:
+        self._fetching.on_answer(source, message.fields, message.frames)
 
     def _install(self, source: str, message: Message) -> None:
         core = self._core

@@ -21,6 +21,7 @@ from consensus.safeguards import Safeguard as Safeguard  # noqa: PLC0414 # tests
 from consensus.types import (
     Barrier,
     ChangeRefused,
+    Fetch,
     GroupOptions,
     GroupStopped,
     Membership,
@@ -29,7 +30,7 @@ from consensus.types import (
     Proposal,
     StateMachine,
 )
-from storage.errors import LogFailed, StorageError
+from storage.errors import LogCorrupt, LogFailed, StorageError
 from storage.log import Log
 from storage.vote import VoteFile
 
@@ -164,6 +165,17 @@ class Group(GroupDisk):
         self._begin()
         return self._parts.reads.ask()
 
+    def fetch(self, first: int, last: int) -> Fetch:
+        """Ask the peers for committed frames that can not be read here. Raises ``GroupStopped``."""
+        self._check_runs()
+        self._begin()
+        return self._parts.fetching.ask(first, last)
+
+    def take_damage(self) -> LogCorrupt | None:
+        """What could not be read for a peer since the last call."""
+        damage, self._core.damage = self._core.damage, None
+        return damage
+
     def campaign(self) -> None:
         """Ask for votes now and not after a timeout, where no leader is known; the others may refuse."""
         if self.failed is None and not self._stopped and self._core.engine.leader is None:
@@ -234,6 +246,7 @@ class Group(GroupDisk):
             self._stopped = True
             self._parts.proposals.abandon("this replica was stopped")
             self._parts.reads.abandon()
+            self._parts.fetching.abandon()
 
     def take_outbox(self) -> list[tuple[str, Message]]:
         """Messages that may leave now, in order, as (node, message)."""
@@ -271,3 +284,4 @@ class Group(GroupDisk):
             self._core.engine.step_down()
             self._parts.proposals.abandon(f"this replica failed: {error}")
             self._parts.reads.abandon()
+            self._parts.fetching.abandon()

@@ -12,6 +12,10 @@ class GroupDisk(GroupView):
         """Make term and vote durable while ``needs_vote_saved``; may run in a thread. Raises StorageError."""
         self._parts.journal.save_vote()
 
+    def verify_vote(self) -> bool:
+        """Whether both copies of the stored vote are whole; else it is written anew. Raises StorageError."""
+        return self._core.vote.verify()
+
     def checkpoint(self) -> None:
         """Store where to go on after a restart, durably. Blocks on the disk."""
         self._parts.checkpoints.store()

@@ -7,6 +7,7 @@ import math
 from consensus.core import Core
 from consensus.parts import Parts
 from consensus.types import Membership, Role
+from storage.errors import LogCorrupt
 from storage.log import Log
 
 
@@ -59,7 +60,9 @@ class GroupView:
             if own < core.now:
                 own = parts.prevote.retry_at
         # The engine acts strictly after its deadlines.
-        return math.nextafter(min(own, parts.reads.deadline, parts.transfer.deadline), math.inf)
+        return math.nextafter(
+            min(own, parts.reads.deadline, parts.fetching.deadline, parts.transfer.deadline), math.inf
+        )
 
     @property
     def role(self) -> Role:
@@ -111,6 +114,11 @@ class GroupView:
     def asleep(self) -> bool:
         """Quiescent: nothing to do, and no heartbeats."""
         return self._core.asleep
+
+    @property
+    def damage(self) -> LogCorrupt | None:
+        """A frame that could not be read for a peer, and that ``take_damage`` has not handed over."""
+        return self._core.damage
 
     @property
     def may_vote(self) -> bool:

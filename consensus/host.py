@@ -25,6 +25,7 @@ from consensus.handshake import Identity
 from consensus.host_disk import HostDisk
 from consensus.host_types import HostHooks, HostOptions, Slot
 from consensus.links import PeerLinks
+from consensus.mender import Mender
 from consensus.routing import link_hooks
 from consensus.scheduler import Scheduler
 from consensus.turn import Turn
@@ -75,13 +76,15 @@ class GroupHost(HostDisk):
         options = self._options
         self._disk = DiskWork(options.io_threads, self._wake, self._hooks.on_flush)
         self._upkeep = Upkeep(self._disk, options)
+        self._mender = Mender(self._disk, self._wake, self._hooks)
         self._scheduler = Scheduler(self._run, self._clock, options.timer_grain_s, self._was_held_up)
-        self._turn = Turn(self.links, self._disk, self._upkeep, self._hooks, self._scheduler.at)
+        self._turn = Turn(self.links, self._disk, self._upkeep, self._mender, self._hooks, self._scheduler.at)
         self.address = await self.links.start(*self.address)
 
     async def stop(self) -> None:
         """Hand leaderships over, flush, checkpoint, close; a few seconds at the most."""
         self._upkeep.stop()
+        self._mender.stop()
         self.leave()
         slots = list(self._slots.values())
         await farewell(slots, self._disk, self._wake, self._options.transfer_timeout_s)

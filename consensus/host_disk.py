@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from floodmark.errors import Unavailable
 
-from consensus.disk_work import DiskWork
+from consensus.disk_work import DiskWork, Verified
 from consensus.host_types import Slot
+from consensus.mender import Mender
 from consensus.scheduler import Scheduler
-from storage.errors import StorageError
+from storage.errors import LogCorrupt, StorageError
 
 
 class HostDisk:
@@ -15,6 +16,7 @@ class HostDisk:
 
     _slots: dict[int, Slot]
     _disk: DiskWork
+    _mender: Mender
     _scheduler: Scheduler
 
     @property
@@ -31,9 +33,13 @@ class HostDisk:
         return await self._disk.trim(self._slot(group_id), before_index)
 
     def disk_failed(self, group_id: int, error: StorageError) -> None:
-        """Somebody else found that a group's log can not be read: the group is of no more use."""
+        """Somebody else found that a group's log can not be read: it is mended, or of no more use."""
         slot = self._slots.get(group_id)
-        if slot is not None:
+        if slot is None:
+            return
+        if isinstance(error, LogCorrupt) and not error.is_beyond_mending:
+            self._mender.damaged(slot, error)
+        else:
             slot.group.flush_failed(error)
             self._wake(slot)
 
@@ -44,12 +50,22 @@ class HostDisk:
             slot.group.peer_silent(leader)
             self._wake(slot)
 
-    async def verify(self, group_id: int, first: int, *, max_bytes: int) -> int:
-        """Read applied entries back from disk, from ``first`` on; the index behind the last one read.
+    async def verify(self, group_id: int, first: int, *, max_bytes: int) -> Verified:
+        """Read applied entries back from disk, from ``first`` on.
 
-        Damage fails the group. Raises ``Unavailable`` where there is no such group.
+        Damage is mended, or fails the group; this waits for it. Raises ``Unavailable`` where there is no such
+        group.
         """
-        return await self._disk.verify(self._slot(group_id), first, max_bytes)
+        slot = self._slot(group_id)
+        verified = await self._disk.verify(slot, first, max_bytes)
+        if verified.damage is not None:
+            self._mender.damaged(slot, verified.damage)
+            await self._mender.settled(slot)
+        return verified
+
+    async def verify_files(self, group_id: int) -> None:
+        """Have what lies beside a group's segments, its vote and checkpoint, be whole on the disk."""
+        await self._disk.verify_files(self._slot(group_id))
 
     def _slot(self, group_id: int) -> Slot:
         slot = self._slots.get(group_id)

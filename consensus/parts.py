@@ -12,6 +12,7 @@ from consensus.core import Core
 from consensus.dispatch import Dispatcher
 from consensus.engine import Engine
 from consensus.engine_setup import STOCK_LEADER_FALLBACK_S
+from consensus.fetching import Fetching
 from consensus.install import Installer
 from consensus.journal import Journal
 from consensus.prevote import Prevote
@@ -75,6 +76,7 @@ class Parts:
         self.replication = Replication(core, Installer(core, machine))
         self.acks = Acknowledger(core)
         self.reads = Reads(core, self.replication)
+        self.fetching = Fetching(core)
         self.probation = Probation(core, start.stage, self.acks, self.reads)
         self.prevote = Prevote(core, self.probation)
         self.proposals = Proposals(core)
@@ -86,6 +88,7 @@ class Parts:
             core,
             machine=machine,
             acks=self.acks,
+            fetching=self.fetching,
             prevote=self.prevote,
             probation=self.probation,
             quiescence=self.quiescence,
@@ -144,9 +147,10 @@ class Parts:
         self.applier.advance()
         self.transfer.look()
         self.reads.look()
+        self.fetching.look()
         self.probation.look()
         self.checkpoints.store_stage()
-        if leads:
+        if leads and self.fetching.is_idle:
             self.quiescence.look()
 
     def members_changed(self, membership: Membership) -> None:

@@ -13,6 +13,7 @@ from floodmark.frame import Frame
 
 from consensus.safeguards import Safeguard
 from consensus.wire import APPEND_FRAMES_MAX
+from storage.errors import LogCorrupt
 
 if TYPE_CHECKING:
     from consensus.core import Core
@@ -223,7 +224,11 @@ class Replication:
                 break
             if peer.probing and peer.probe_is_out and core.has(Safeguard.C2):
                 break
-            frames, size = self._collect(peer.next)
+            try:
+                frames, size = self._collect(peer.next)
+            except LogCorrupt as error:
+                core.damage = error  # It is to be mended; until then this peer gets heartbeats.
+                break
             self._send_append(name, peer, peer.next - 1, frames)
             peer.sent(frames[-1].index, size)
             went = True

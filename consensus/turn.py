@@ -10,6 +10,7 @@ import structlog
 from consensus.disk_work import DiskWork
 from consensus.host_types import HostHooks, Slot
 from consensus.links import PeerLinks, Routed
+from consensus.mender import Mender
 from consensus.upkeep import Upkeep
 
 _log = structlog.get_logger("consensus.host")
@@ -23,12 +24,14 @@ class Turn:
         links: PeerLinks,
         disk: DiskWork,
         upkeep: Upkeep,
+        mender: Mender,
         hooks: HostHooks,
         at: Callable[[Slot, float], None],
     ) -> None:
         self._links = links
         self._disk = disk
         self._upkeep = upkeep
+        self._mender = mender
         self._hooks = hooks
         self._at = at
 
@@ -84,6 +87,8 @@ class Turn:
             group.log.is_read = leader == group.node_id
             slot.leader_waiters.changed()
             self._hooks.on_leadership(group.group_id, leader, term)
+        if group.damage is not None and (damage := group.take_damage()) is not None:
+            self._mender.damaged(slot, damage)
         if group.failed is not None and not slot.failure_told:
             slot.failure_told = True
             _log.error("group_failed", group=group.group_id, reason=str(group.failed))

@@ -171,6 +171,28 @@ class Barrier:
         tell_all(callbacks, index)
 
 
+@dataclass(slots=True, eq=False)
+class Fetch:
+    """Frames asked for at the peers: the first ones of those, or None where nobody has them any more."""
+
+    frames: list[Frame] | None = None
+    done: bool = False
+    _callbacks: list[Callable[[list[Frame] | None], None]] = field(default_factory=list)
+
+    def add_done_callback(self, callback: Callable[[list[Frame] | None], None]) -> None:
+        """Call back once with them; at once when they are there already."""
+        if self.done:
+            callback(self.frames)
+        else:
+            self._callbacks.append(callback)
+
+    def resolve(self, frames: list[Frame] | None) -> None:
+        """They came, or will not."""
+        self.done, self.frames = True, frames
+        callbacks, self._callbacks = self._callbacks, []
+        tell_all(callbacks, frames)
+
+
 class StateMachine(Protocol):
     """What committed entries do. A pure function of their sequence: no clock, no randomness, no I/O."""
 
@@ -192,8 +214,8 @@ class StateMachine(Protocol):
 class Message:
     """One message between two replicas of a group.
 
-    ``kind`` and ``fields`` follow the table in wire.py; ``frames`` (only of an append) and ``state`` (only
-    of an install) travel as raw bytes behind them and are never packed again.
+    ``kind`` and ``fields`` follow the table in wire.py; ``frames`` (of an append, and of frames) and
+    ``state`` (of an install) travel as raw bytes behind them and are never packed again.
     """
 
     kind: str

@@ -118,6 +118,9 @@ SCHEMA: Final[dict[str, dict[str, Check]]] = {
     "quiesce": {"term": _term, "commit": _number, "last_index": _number, "last_term": _term},
     # The sender's replica of this group does not run (any more): its disk failed, or it was removed.
     "absent": {"term": _term},
+    # A replica can not read committed frames of its own log. The answer has the first of them, or none.
+    "frames_request": {"id": _number, "first": _number, "last": _number},
+    "frames": {"id": _number},
 }
 
 KINDS: Final = tuple(SCHEMA)
@@ -146,7 +149,7 @@ def _shape(code: int, kind: str) -> _Shape:
         tuple(SCHEMA[kind]),
         [types[check] for check in checks] if types.keys() >= set(checks) else None,
         tuple(place for place, check in enumerate(checks) if check is _term),
-        APPEND_FRAMES_MAX if kind == "append" else 0,
+        APPEND_FRAMES_MAX if kind in ("append", "frames") else 0,
         STATE_BYTES_MAX if kind == "install" else 0,
     )
 

@@ -61,6 +61,8 @@ class Builder:
             on_commit=self._on_commit,
             on_group_failed=self._on_group_failed,
             on_flush=self._on_flush,
+            on_damage=lambda _group: self.metrics.damage.inc(),
+            on_mended=lambda _group, frames: self.metrics.mended.inc(frames),
             announce=presence.announce,
             answer=presence.answer,
             on_announcement=presence.heard,

@@ -71,6 +71,8 @@ class MetadataReplica:
             raise
         self._opened = opened
         self._metadata.join(group)
+        if opened.damage is not None:
+            self._host.disk_failed(METADATA_GROUP, opened.damage)
 
     async def keep(self) -> None:
         """Open it again whenever it has failed, until cancelled."""

@@ -38,10 +38,23 @@ class NodeMetrics:
             "floodmark_replicas_failed", "Replicas that stopped because of their disk.", registry=None
         )
 
+        self.damage = Counter(
+            "floodmark_log_damage", "Times that a stored frame could not be read back.", registry=None
+        )
+        self.mended = Counter(
+            "floodmark_log_frames_mended", "Frames replaced by those of another replica.", registry=None
+        )
+
     @property
     def collectors(self) -> list[Collector]:
         """All of them."""
-        return [_FlushCollector(self.flushes), self.leader_changes, self.failed_replicas]
+        return [
+            _FlushCollector(self.flushes),
+            self.leader_changes,
+            self.failed_replicas,
+            self.damage,
+            self.mended,
+        ]
 
 
 class _FlushCollector(Collector):

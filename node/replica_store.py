@@ -27,11 +27,15 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A replica's files. ``lost``: all that it had promised is gone, so it may not vote."""
+    """A replica's files. ``lost``: all that it had promised is gone, so it may not vote.
+
+    ``damage``: a frame that can not be read, and is to be mended once the replica runs.
+    """
 
     log: Log
     vote: VoteFile
     lost: bool
+    damage: LogCorrupt | None = None
 
 
 class ReplicaStore:
@@ -70,7 +74,7 @@ class ReplicaStore:
 
         ``known``: it was made here before, so a missing one is lost. ``wiped``: it is not known here, but
         was in an earlier folder of this node. ``damage`` was met while the replica ran, perhaps where opening
-        does not look. Raises ``LogFailed``.
+        does not look: what is beyond mending is set aside. Raises ``LogFailed``.
         """
         folder = self._folder(group_id)
         self._fs.mkdir(folder)
@@ -89,7 +93,10 @@ class ReplicaStore:
             self._fs.rename(f"{folder}/{vote.NAME}", f"{folder}/{vote.NAME}.damaged")
             self._fs.sync_folder(folder)
             votes, lost = VoteFile(self._fs, folder), True
-        return Opened(self._open_log(group_id, folder, options, votes, damage), votes, lost)
+        log = self._open_log(group_id, folder, options, votes, damage)
+        if damage is None or damage.is_beyond_mending:
+            damage = log.damage
+        return Opened(log, votes, lost, damage)
 
     def settle(self, group_id: int) -> None:
         """The group itself has stored that this replica was lost."""
@@ -118,7 +125,7 @@ class ReplicaStore:
         damage: LogCorrupt | None,
     ) -> Log:
         try:
-            if damage is not None:
+            if damage is not None and damage.is_beyond_mending:
                 raise damage
             return Log.open(self._fs, folder, options)
         except LogCorrupt as error:

@@ -188,6 +188,8 @@ class Replicas:
             if self._broken.pop(group, None) is not None:
                 _log.info("replica_reopened", group=group)
             self._host.add(replica.group)
+            if (damage := there[group].damage) is not None:
+                self._host.disk_failed(group, damage)
             self._on_added(entries[group], group in new)
 
     async def _open(self, topic: TopicEntry, entry: PartitionEntry, groups: int) -> Opened | None:

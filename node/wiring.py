@@ -171,9 +171,15 @@ def build(
     app[CONTEXT].wall_ms = around.wall_ms
     app[CONTEXT].node_mark = _node_mark(settings.cluster.id, secret)
     answers = app[CONTEXT].answers
+    scrub = Scrub(
+        host=host,
+        groups=lambda: [METADATA_GROUP, *replicas.local],
+        interval_s=settings.storage.scrub_interval_s,
+    )
     for collector in [
         *builder.metrics.collectors,
         HostCollector(host, replicas.local, lambda: budget.used + passed_on.used, lambda: answers.used),
+        scrub,
     ]:
         app[CONTEXT].metrics.register(collector)
     return Parts(
@@ -192,11 +198,7 @@ def build(
             interval_s=settings.storage.retention_interval_s,
             wall_ms=around.wall_ms,
         ),
-        scrub=Scrub(
-            host=host,
-            groups=lambda: [METADATA_GROUP, *replicas.local],
-            interval_s=settings.storage.scrub_interval_s,
-        ),
+        scrub=scrub,
         spare_memory=SpareMemory(
             in_hand=lambda: budget.used + answers.used,
             served=lambda: answers.taken,

@@ -31,6 +31,8 @@ class LogCorrupt(StorageError):
         self.position = position
         self.first_bad_index = first_bad_index
         self.last_known_index = last_known_index
+        self.is_beyond_mending = False
+        """Set once it is known that no frame of another replica can be put in its place."""
 
 
 class LogFailed(StorageError):

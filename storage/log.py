@@ -15,7 +15,7 @@ from storage.discovery import finish_reset, is_without_state
 from storage.errors import OutOfRange
 from storage.failures import failure_of
 from storage.filesystem import FileSystem
-from storage.log_reading import LogReading
+from storage.log_mending import LogMending
 from storage.options import LogOptions
 from storage.quarantine import set_aside
 from storage.reader import Reader
@@ -25,7 +25,7 @@ from storage.tail import Tail
 from storage.writer import Writer
 
 
-class Log(LogReading):
+class Log(LogMending):
     """Frames by Raft index and records by offset, in segment files.
 
     ``append`` and ``truncate`` belong to one thread. ``write``, ``sync``, ``checkpoint`` and reads may run
@@ -249,6 +249,17 @@ class Log(LogReading):
         assert active.index is not None
         self._segments.save_index(active, active.index)
         checkpoints.save(self._fs, self._path, checkpoint)
+
+    def verify_checkpoint(self) -> bool:
+        """Whether both copies of the stored checkpoint are whole; else it is written anew. Raises as
+        ``checkpoint`` does."""
+        with self._io:
+            self._check_open()
+            stored = self._guarded("reading the checkpoint", checkpoints.load, self._fs, self._path)
+            if stored.is_whole:
+                return True
+            self._guarded("saving a checkpoint", self._save, self.checkpoint_index, self.checkpoint_state)
+            return False
 
     def _on_written(self, last: Frame) -> None:
         """Called by the writer, with the lock held."""

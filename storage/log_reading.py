@@ -101,6 +101,11 @@ class LogReading:
         for _ in range(first, min(last, self.written_index) + 1):
             yield self._guarded("reading", advance)
 
+    def forget_cached(self, index: int, length: int) -> None:
+        """Have the next reading of about so many bytes from a written frame on ask the disk itself."""
+        if self.base_index <= index <= self.written_index:
+            self._guarded("reading", self._reader.forget_cached, index, length)
+
     def read(self, offset: int, *, end_offset: int, max_bytes: int) -> bytes:
         """The bytes of whole written frames from the one that holds ``offset`` on, below ``end_offset``.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from storage import checkpoint as checkpoints
 from storage import segment_header, synced_mark
 from storage.discovery import good_until, is_without_state, read_header
-from storage.filesystem import FileSystem, write_all
+from storage.filesystem import File, FileSystem, write_all
 from storage.options import LogOptions
 from storage.segment_header import HEADER_BYTES
 from storage.segments import Segment, Segments
@@ -85,18 +85,34 @@ def _cut(fs: FileSystem, folder: str, name: str, size: int, options: LogOptions)
         end = file.size()
         if end == size:
             return
-        copy = fs.open(f"{folder}/{FOLDER}/{_free_name(fs, folder, name, options)}", create=True)
-        try:
-            for at in range(size, end, _COPY_BYTES):
-                write_all(copy, [file.pread(min(_COPY_BYTES, end - at), at)], at - size)
-            copy.sync()
-        finally:
-            copy.close()
-        fs.sync_folder(f"{folder}/{FOLDER}")
+        _keep(fs, folder, name, file, size, end, options)
         file.truncate(max(size, HEADER_BYTES))
         file.sync()
     finally:
         file.close()
+
+
+def keep_copy(fs: FileSystem, folder: str, name: str, options: LogOptions) -> None:
+    """Keep a file as it is now; durable on return."""
+    fs.mkdir(f"{folder}/{FOLDER}")
+    file = fs.open(f"{folder}/{name}")
+    try:
+        _keep(fs, folder, name, file, 0, file.size(), options)
+    finally:
+        file.close()
+
+
+def _keep(
+    fs: FileSystem, folder: str, name: str, file: File, start: int, end: int, options: LogOptions
+) -> None:
+    copy = fs.open(f"{folder}/{FOLDER}/{_free_name(fs, folder, name, options)}", create=True)
+    try:
+        for at in range(start, end, _COPY_BYTES):
+            write_all(copy, [file.pread(min(_COPY_BYTES, end - at), at)], at - start)
+        copy.sync()
+    finally:
+        copy.close()
+    fs.sync_folder(f"{folder}/{FOLDER}")
 
 
 def _move(fs: FileSystem, folder: str, name: str, options: LogOptions) -> None:

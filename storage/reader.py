@@ -55,6 +55,11 @@ class Reader:
                 position += frame.size
                 first += 1
 
+    def forget_cached(self, index: int, length: int) -> None:
+        """See ``Log.forget_cached``: within one segment."""
+        segment, position, _header = self.header(index)
+        self._segments.file(segment).forget_cached(position, position + length)
+
     def header_at_offset(self, offset: int) -> FrameHeader:
         """The header of the written frame that holds a record."""
         segment = self._segments.holding_offset(offset)

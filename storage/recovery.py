@@ -116,7 +116,7 @@ def _scan(recovered: Recovered, on_frame: OnFrame | None) -> None:
 def _load_active_index(recovered: Recovered, segment: Segment, position: int) -> SparseIndex:
     """The index of what stands before ``position``; what is missing there had been durable."""
     try:
-        return recovered.segments.load_active_index(segment, position)
+        return recovered.segments.load_active_index(segment, position, recovered.last_index + 1)
     except LogCorrupt as error:
         known = max(recovered.last_index, recovered.claim.last_index, last_index_seen(recovered.segments))
         error.last_known_index = max(error.last_known_index, known)

@@ -13,10 +13,13 @@ from floodmark.frame import FrameHeader
 from storage.atomic_file import read_file, replace_file
 from storage.errors import LogCorrupt
 from storage.filesystem import File, FileSystem
+from storage.holes import resume
 from storage.options import LogOptions
-from storage.scan import walk_headers
+from storage.scan import is_zero, walk_headers
 from storage.segment_header import SegmentHeader, file_name
 from storage.sparse_index import SparseIndex
+
+_NO_END = 1 << 62
 
 
 class Segment:
@@ -61,6 +64,8 @@ class Segments:
         self.options = options
         self.lock = threading.RLock()
         self.all: list[Segment] = []
+        self.damage: LogCorrupt | None = None
+        """The first bad frame that an index had to pass over."""
         self._files: OrderedDict[str, File] = OrderedDict()
         self._indexes: OrderedDict[str, SparseIndex] = OrderedDict()
 
@@ -156,22 +161,22 @@ class Segments:
         if self.fs.exists(segment.index_path):
             self.fs.unlink(segment.index_path)
 
-    def load_active_index(self, segment: Segment, upto: int) -> SparseIndex:
+    def load_active_index(self, segment: Segment, upto: int, next_index: int) -> SparseIndex:
         """The index of the last segment for its first ``upto`` bytes, of which it alone may lack some.
 
-        That frames stand there up to ``upto`` is seen in the segment: its size, with zeros ahead, does not
-        tell. Raises ``LogCorrupt``.
+        That frames stand there up to ``upto``, where ``next_index`` is to follow, is seen in the segment: its
+        size, with zeros ahead, does not tell. Raises ``LogCorrupt``.
         """
         index = self._decode_index(segment, upto)
         if index is not None:
             index.cut(upto)
             try:
-                self._take_in(segment, index, upto)
+                self._take_in(segment, index, upto, next_index)
             except LogCorrupt:
                 index = None  # Perhaps only the index is wrong: the segment itself decides.
         if index is None:
             index = self._new_index(segment)
-            self._take_in(segment, index, upto)
+            self._take_in(segment, index, upto, next_index)
         return index
 
     def cut_index(self, segment: Segment, index: SparseIndex, size: int) -> None:
@@ -233,16 +238,41 @@ class Segments:
 
     def _rebuild_index(self, segment: Segment) -> SparseIndex:
         index = self._new_index(segment)
-        self._take_in(segment, index, segment.size)
+        self._take_in(segment, index, segment.size, self._following(segment))
         self.save_index(segment, index)
         return index
 
-    def _take_in(self, segment: Segment, index: SparseIndex, upto: int) -> None:
-        """Extend an index to the first ``upto`` bytes, by walking over the headers it lacks."""
-        walk = walk_headers(self.file(segment), index.covered, upto)
-        for _position, header, max_timestamp in walk:
-            if header.index != index.last_index + 1:
-                break
-            index.add(header.index, header.first_offset, header.size, max_timestamp, header.append_time)
-        if index.covered != upto:
-            raise self.corrupt(segment, index.covered, index.last_index + 1, "no valid frame header")
+    def _following(self, segment: Segment) -> int | None:
+        """The index of the first frame behind a sealed segment."""
+        with self.lock:
+            later = [each.base_index for each in self.all if each.base_index > segment.base_index]
+        return min(later, default=None)
+
+    def _take_in(
+        self, segment: Segment, index: SparseIndex, upto: int, next_index: int | None = None
+    ) -> None:
+        """Extend an index to the first ``upto`` bytes, by walking over the headers it lacks.
+
+        Frames whose headers are bad are passed over where what stands behind them tells where they end.
+        """
+        file, offset, term = self.file(segment), 0, 0
+        while True:
+            for _position, header, max_timestamp in walk_headers(file, index.covered, upto):
+                if header.index != index.last_index + 1:
+                    break
+                index.add(header.index, header.first_offset, header.size, max_timestamp, header.append_time)
+                offset, term = header.next_offset, header.term
+            if index.covered == upto:
+                return
+            bad, position = index.last_index + 1, index.covered
+            error = self.corrupt(segment, position, bad, "no valid frame header")
+            end_index = next_index if next_index is not None else _NO_END
+            found = resume(file, position, bad, offset, term, upto, end_index)
+            if found is not None:
+                index.skip(found[1].index - 1, found[0])
+            elif next_index is not None and next_index > bad and not is_zero(file, position, upto):
+                # Zeros are no damage to frames: these were never there, as in an old copy of the file.
+                index.skip(next_index - 1, upto)
+            else:
+                raise error
+            self.damage = self.damage or error

@@ -30,6 +30,8 @@ from storage.segment_header import HEADER_BYTES as SEGMENT_HEADER_BYTES
 MAGIC: Final = b"FMX1"
 HEADER_BYTES: Final = 64
 NEVER: Final = -(1 << 63)
+ANY_TIME: Final = (1 << 63) - 1
+"""Of frames that can not be read: a search by time must not pass them over."""
 
 _PREFIX = struct.Struct("<4sI")
 _REST = struct.Struct("<QQQqqI12s")
@@ -44,6 +46,7 @@ class SparseIndex:
         "_interval",
         "_offsets",
         "_positions",
+        "_skipped",
         "_times",
         "base_index",
         "covered",
@@ -63,10 +66,18 @@ class SparseIndex:
         self._offsets = array("Q")
         self._positions = array("Q")
         self._times = array("q")
+        self._skipped = False
+
+    def skip(self, last_index: int, position: int) -> None:
+        """Frames up to ``last_index``, which end at ``position``, can not be read; the next has an entry."""
+        self.covered, self.last_index = position, last_index
+        self.max_timestamp = ANY_TIME
+        self._skipped = True
 
     def add(self, index: int, first_offset: int, size: int, max_timestamp: int, append_time: int) -> None:
         """Take in the frame that stands at ``covered``."""
-        if not self._positions or self.covered - self._positions[-1] >= self._interval:
+        if not self._positions or self._skipped or self.covered - self._positions[-1] >= self._interval:
+            self._skipped = False
             self._indexes.append(index)
             self._offsets.append(first_offset)
             self._positions.append(self.covered)

@@ -149,6 +149,28 @@ class VoteFile:
             raise self.failed from error
         self._vote = vote
 
+    def verify(self) -> bool:
+        """Whether both copies of the newest version are on the disk; else it is written anew, as a newer one.
+
+        Raises as ``save`` does.
+        """
+        if self.failed is not None:
+            raise LogClosed(f"{self._path} can not be used any more: {self.failed}")
+        start = 2 * COPY_DISTANCE * (self._vote.version % 2)
+        try:
+            self._file.forget_cached(0, FILE_BYTES)
+            copies = [decode(self._file.pread(COPY_BYTES, start + at)) for at in (0, COPY_DISTANCE)]
+            if copies == [self._vote, self._vote]:
+                return True
+            # Over the older version first: at no moment is there less than what there was.
+            vote = msgspec.structs.replace(self._vote, version=self._vote.version + 1)
+            self._write(vote)
+        except OSError as error:
+            self.failed = failure_of(error, f"verifying {self._path}")
+            raise self.failed from error
+        self._vote = vote
+        return False
+
     def _write(self, vote: Vote) -> None:
         copy = vote.encode()
         write_all(self._file, [copy, _PADDING, copy], 2 * COPY_DISTANCE * (vote.version % 2))

@@ -35,7 +35,7 @@ class Writer:
         for number, frame in enumerate(frames):
             if frame.size > room and (number > begin or self._segments.active.size > HEADER_BYTES):
                 self._flush(frames[begin:number])
-                self._roll(frame)
+                self.roll(frame.index, frame.first_offset)
                 begin, room = number, self._room()
             room -= frame.size
         self._flush(frames[begin:])
@@ -104,17 +104,17 @@ class Writer:
             self._last_term = frame.term
             self._on_written(frame)
 
-    def _roll(self, first: Frame) -> None:
-        """Seal the active segment, durably, and begin one that starts with ``first``."""
+    def roll(self, next_index: int, next_offset: int) -> None:
+        """Seal the active segment, durably, and begin one whose first frame and record these are to be."""
         segments = self._segments
         sealed = segments.active
         assert sealed.index is not None
         self._zeros.cut(segments.file(sealed), sealed.size)
         self.sync()
         segments.save_index(sealed, sealed.index)
-        header = SegmentHeader(first.index, self._last_term, first.first_offset, sealed.end_position)
+        header = SegmentHeader(next_index, self._last_term, next_offset, sealed.end_position)
         path = create_segment(segments.fs, segments.folder, header)
-        index = SparseIndex(first.index, segments.options.index_interval_bytes)
+        index = SparseIndex(next_index, segments.options.index_interval_bytes)
         with segments.lock:
             segments.seal(sealed)
             segments.all.append(Segment(header, path, HEADER_BYTES, index))

@@ -134,6 +134,10 @@ def test_damage_that_was_met_while_running_is_set_aside_when_it_is_opened_again(
     make(store, frames=20)
     damage = LogCorrupt("a bad frame", path="-", position=0, first_bad_index=12, last_known_index=21)
     opened = store.open(7, OPTIONS, known=True, wiped=False, damage=damage)
+    assert (opened.log.last_index, opened.damage) == (21, damage), "it may yet be mended"
+    close(opened)
+    damage.is_beyond_mending = True
+    opened = store.open(7, OPTIONS, known=True, wiped=False, damage=damage)
     assert opened.log.last_index < 12
     assert opened.vote.recover_until == 21
     close(opened)
