@@ -70,7 +70,7 @@ class Connection(threading.Thread):
     def _page(self, connection: socket.socket, offset: int) -> tuple[int, int]:
         """Fetch one page; where the next one begins, and the high watermark."""
         connection.sendall(
-            f"GET {self._source.path}?from={offset}&max_bytes={PAGE_BYTES} HTTP/1.1\r\nHost: bench\r\n"
+            f"GET {self._source.path}?from={offset}&max_bytes={PAGE_BYTES} HTTP/1.1\r\nHost: localhost\r\n"
             "Accept: application/vnd.floodmark.batch;v=1\r\n\r\n".encode()
         )
         view, filled, end = memoryview(self._buffer), 0, -1
