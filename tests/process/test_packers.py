@@ -10,7 +10,7 @@ import psutil
 
 from tests.support.processes import ProcessCluster
 
-HEAVY = b'{"records":[' + b",".join([b'{"value":1}'] * 5000) + b"]}"
+HEAVY = b'{"records":[' + b",".join([b'{"value":1}'] * 6000) + b"]}"
 
 
 async def _decoded(cluster: ProcessCluster) -> psutil.Process:
@@ -23,7 +23,7 @@ async def _decoded(cluster: ProcessCluster) -> psutil.Process:
             url + "/v1/topics/t/records", data=HEAVY, headers={"Content-Type": "application/json"}
         ) as answer:
             assert answer.status == 200
-            assert len((await answer.json())["records"]) == 5000
+            assert len((await answer.json())["records"]) == 6000
     (child,) = psutil.Process(cluster.children["n1"].process.pid).children()
     return child
 
