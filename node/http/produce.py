@@ -16,7 +16,6 @@ from floodmark.errors import InvalidRequest, OutcomeUnknown, SequenceReused, Una
 from floodmark.record import Record
 
 from node.broker import Acks, Appended, Partition
-from node.http import repeated
 from node.http.body import read_body
 from node.http.body_weight import is_heavy
 from node.http.context import HttpContext
@@ -25,6 +24,7 @@ from node.http.media import Media
 from node.http.packing import NOBODY, Order, Producer, of_partition, packed
 from node.http.query import OFFSET_MAX, acks_of, duration_s, number, partition_number, query_of, topic_name
 from node.http.records_in import TRACE, Reading, RecordHead, media_of, read_records
+from node.http.repeated import Repeats
 from node.http.topic_id import TOPIC_ID, TOPIC_ID_QUERY, asked_id
 from node.http.turns import Turns
 
@@ -50,6 +50,7 @@ class PartitionProduce:
     def __init__(self, context: HttpContext) -> None:
         self._context = context
         self._turns = Turns()
+        self._repeats = Repeats()
         self._head = {
             "Content-Type": "application/json",
             "Server": "floodmark",
@@ -132,7 +133,9 @@ class PartitionProduce:
                 again = await self._packed(partition, wanted, body, producer, _left(wanted, began), now_ms)
                 return await asyncio.to_thread(codec.decode, again)
 
-            before = await repeated.stored_before(partition, refusal, header.count, read_at)
+            before = await self._repeats.stored_before(
+                partition, refusal, header.count, read_at, timeout_s=_left(wanted, began)
+            )
             if before is None:
                 raise
             return before

@@ -23,17 +23,33 @@ ReadAt = Callable[[int], Awaitable[list[Record]]]
 """The request's records, as they are at a moment (milliseconds since the Unix epoch)."""
 
 
-async def stored_before(
-    partition: Partition, refusal: SequenceReused, count: int, read_at: ReadAt
-) -> Appended | None:
-    """Where the request's ``count`` records are stored, or None when those under its sequence are others.
+class Repeats:
+    """One per application. One comparison at a time, for each holds both sides' records."""
 
-    Where retention has removed those, as many are taken for the same: only their number is known any more.
-    Raises what ``fetch`` does.
-    """
-    first, behind = refusal.fields["first_offset"], refusal.fields["next_offset"]
-    if behind - first != count:
-        return None
+    def __init__(self) -> None:
+        self._one = asyncio.Semaphore(1)
+
+    async def stored_before(
+        self, partition: Partition, refusal: SequenceReused, count: int, read_at: ReadAt, *, timeout_s: float
+    ) -> Appended | None:
+        """Where the request's ``count`` records are stored, or None when those under its sequence are others.
+
+        Where retention has removed those, as many are taken for the same: only their number is known any
+        more. Raises what ``fetch`` does, and ``Unavailable`` when the time is up.
+        """
+        first, behind = refusal.fields["first_offset"], refusal.fields["next_offset"]
+        if behind - first != count:
+            return None
+        try:
+            async with asyncio.timeout(timeout_s), self._one:
+                return await _compared(partition, first, behind, read_at)
+        except TimeoutError:
+            raise Unavailable(
+                f"nothing was stored; there was no time to see what is, at offset {first}", retry_after_s=0.2
+            ) from None
+
+
+async def _compared(partition: Partition, first: int, behind: int, read_at: ReadAt) -> Appended | None:
     try:
         fetched = await partition.fetch(first, max_bytes=1)
     except OffsetBelowStart:

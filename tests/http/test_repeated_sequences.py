@@ -13,7 +13,9 @@ import pytest
 from floodmark import batch
 from floodmark.record import Record
 
+from node.broker import Fetched
 from tests.http.conftest import Answer, Harness
+from tests.http.memory_broker import MemoryPartition
 
 RECORDS = "/v1/topics/t/partitions/0/records"
 PRODUCER = {"Producer-Id": "p", "Producer-Seq": "0"}
@@ -157,3 +159,49 @@ async def test_what_retention_removed_is_known_by_its_number_of_records(http: Ha
     refused = await send(http, "n1", other, {"Content-Type": BATCH})
     assert (refused.status, refused.json["code"]) == (409, "sequence_reused")
     assert base64.b64encode(b"y") not in (await http.call("GET", RECORDS + "?from=2")).body
+
+
+async def test_one_retry_at_a_time_is_compared(http: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many come at once: each may hold many times what it sends."""
+    await http.make_topic()
+    body, headers = KINDS["json"]
+    named = {**headers, **PRODUCER}
+    assert (await send(http, "n1", body, named)).status == 200
+    await asyncio.sleep(0.002)
+    fetch, at_once, most = MemoryPartition.fetch, 0, 0
+
+    async def counted(self: MemoryPartition, *args: Any, **kwargs: Any) -> Fetched:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0.01)
+        try:
+            return await fetch(self, *args, **kwargs)
+        finally:
+            at_once -= 1
+
+    monkeypatch.setattr(MemoryPartition, "fetch", counted)
+    answers = await asyncio.gather(*(send(http, "n1", body, named) for _ in range(8)))
+    assert [answer.json["duplicate"] for answer in answers] == [True] * 8
+    assert most == 1
+
+
+async def test_a_retry_that_can_not_be_compared_in_time_is_not_stored(
+    http: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """503, retriable: neither a duplicate nor reused, as long as nobody has looked."""
+    await http.make_topic()
+    body, headers = KINDS["json"]
+    named = {**headers, **PRODUCER}
+    assert (await send(http, "n1", body, named)).status == 200
+    await asyncio.sleep(0.002)
+    never = asyncio.Event()
+
+    async def stuck(self: MemoryPartition, *args: Any, **kwargs: Any) -> Fetched:
+        await never.wait()
+        raise AssertionError
+
+    monkeypatch.setattr(MemoryPartition, "fetch", stuck)
+    answer = await http.call("POST", RECORDS + "?timeout=100ms", data=body, headers=named)
+    assert (answer.status, answer.json["code"], answer.json["retriable"]) == (503, "unavailable", True)
+    assert len(http.cluster.logs["t", 0].frames) == 1
