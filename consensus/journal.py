@@ -13,7 +13,7 @@ from typing import Final
 from floodmark.frame import Frame, FrameKind, crc_of
 
 from consensus.safeguards import Safeguard
-from consensus.types import Proposal
+from consensus.types import LogDiverged, Proposal
 from storage.log import Log
 from storage.vote import VoteFile
 
@@ -138,7 +138,8 @@ class Journal:
             return True
         if log.term_at(index) == term:
             return False
-        assert index > self._commit_index, "a committed entry is never replaced"
+        if index <= self._commit_index:
+            raise LogDiverged(index, log.term_at(index), term)
         self._truncate(index)
         return True
 

@@ -11,6 +11,7 @@ from consensus.disk_work import DiskWork
 from consensus.host_types import HostHooks, Slot
 from consensus.links import PeerLinks, Routed
 from consensus.mender import Mender
+from consensus.types import LogDiverged
 from consensus.upkeep import Upkeep
 
 _log = structlog.get_logger("consensus.host")
@@ -92,5 +93,13 @@ class Turn:
         if group.failed is not None and not slot.failure_told:
             slot.failure_told = True
             _log.error("group_failed", group=group.group_id, reason=str(group.failed))
+            if isinstance(group.failed, LogDiverged):
+                _log.error(
+                    "log_diverged",
+                    group=group.group_id,
+                    index=group.failed.index,
+                    term=group.failed.term,
+                    leaders_term=group.failed.leaders_term,
+                )
             slot.leader_waiters.changed()
             self._hooks.on_group_failed(group.group_id, group.failed)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from floodmark.frame import Frame
 
 from consensus.callbacks import tell_all
+from storage.errors import LogFailed
 
 
 class Role(enum.StrEnum):
@@ -132,6 +133,20 @@ class NotLeader(Exception):
 
 class GroupStopped(Exception):
     """This replica was stopped, or its disk failed."""
+
+
+class LogDiverged(LogFailed):
+    """A leader sends another entry than the one that is committed here: one of the two has lost data."""
+
+    def __init__(self, index: int, term: int, leaders_term: int) -> None:
+        super().__init__(
+            f"entry {index} is committed here with term {term}, and its leader has it with {leaders_term}: "
+            "a replica came back without what it had acknowledged. Compare this partition on all nodes, and "
+            "give the node that was set back an empty data folder"
+        )
+        self.index = index
+        self.term = term
+        self.leaders_term = leaders_term
 
 
 class ChangeRefused(ValueError):

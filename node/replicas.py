@@ -104,7 +104,7 @@ class Replicas:
             await self._changed.wait()
             self._changed.clear()
             wanted = dict(wanted_here(self._machine.state, self._node_id))
-            await self._close_failed()
+            await self._close_failed(wanted)
             await self._add(wanted)
             # Those that never opened too: a topic may be deleted before its disk is well.
             stale |= self.local.keys() | self._broken.keys()
@@ -136,13 +136,17 @@ class Replicas:
         except TimeoutError:
             return
 
-    async def _close_failed(self) -> None:
+    async def _close_failed(self, wanted: dict[int, tuple[TopicEntry, PartitionEntry]]) -> None:
         for group, replica in list(self.local.items()):
-            if replica.group.failed is not None:
+            error = replica.group.failed
+            if error is not None:
                 del self.local[group]
                 await self._host.remove(group)
                 replica.vote.close()
-                self._put_off(group, replica.group.failed)
+                if group in wanted:
+                    self._is_broken(*wanted[group], error)
+                else:
+                    self._put_off(group, error)
 
     def _put_off(self, group: int, error: Exception) -> None:
         self._broken[group] = error

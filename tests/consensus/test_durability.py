@@ -10,7 +10,7 @@ from floodmark.frame import FrameKind
 
 from consensus.checkpoint import State
 from consensus.safeguards import Safeguard
-from consensus.types import Message, Stored
+from consensus.types import LogDiverged, Message, Stored
 from storage.errors import LogFailed
 from storage.vote import VoteFile
 from tests.support.raft import Lone, Replicas, frame
@@ -34,6 +34,19 @@ def test_a_conflicting_entry_replaces_what_stands_there_and_after() -> None:
     lone.append((1, 0), [frame(2, 1), frame(3, 1), frame(4, 1)], term=1)
     lone.append((1, 0), [frame(2, 1), frame(3, 2, b"new")], term=2, source="c")
     assert [(f.index, f.term) for f in lone.log.frames(2, lone.log.last_index)] == [(2, 1), (3, 2)]
+
+
+def test_what_is_committed_is_never_replaced_and_the_difference_is_named() -> None:
+    """A leader that lacks it sends another entry there: this replica ends, and says which one it is."""
+    lone = Lone()
+    lone.append((1, 0), [frame(2, 1), frame(3, 1), frame(4, 1)], term=1, commit=3)
+    lone.flush()
+    lone.append((1, 0), [frame(2, 1), frame(3, 2, b"other")], term=2, source="c")
+    error = lone.group.failed
+    assert isinstance(error, LogDiverged)
+    assert (error.index, error.term, error.leaders_term) == (3, 1, 2)
+    assert "entry 3 is committed here with term 1, and its leader has it with 2" in str(error)
+    assert [f.term for f in lone.log.frames(2, lone.log.last_index)] == [1, 1, 1]
 
 
 def test_a_commit_index_covers_only_what_its_append_vouches_for() -> None:

@@ -6,14 +6,18 @@ import asyncio
 import contextlib
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
+import structlog
 from floodmark.errors import OutcomeUnknown, Unavailable
-from floodmark.frame import FrameKind
+from floodmark.frame import Frame, FrameKind
 
-from consensus.types import GroupOptions, GroupStopped, NotLeader, Proposal, Role, Stored
+from consensus.types import GroupOptions, GroupStopped, Message, NotLeader, Proposal, Role, Stored
+from consensus.wire import encode_packet
 from tests.consensus.host_nodes import HostNode, eventually, hosts, join, leader_of, put
 from tests.support.proxy import FaultProxy
+from tests.support.raft import frame
 
 NAMES = ("a", "b", "c")
 PATIENT = GroupOptions(election_timeout_min_s=2.5, election_timeout_max_s=5.0)
@@ -305,3 +309,37 @@ async def test_a_process_that_was_held_up_does_not_judge_others_by_the_clock(tmp
             time.sleep(1.2)  # noqa: ASYNC251  -- holding the event loop up is what this is about
             await writing
         assert (leader.host.group(1).role, leader.host.group(1).term) == (Role.LEADER, term)
+
+
+async def test_a_divergence_is_an_event_that_names_it(tmp_path: Path) -> None:
+    """Group, index and both terms stand in the log, and the others go on."""
+    node = HostNode("a", tmp_path)
+    await node.host.start()
+    node.open(1, frozenset("abc"))
+    node.open(2, frozenset("a"))
+
+    def hear(source: str, term: int, commit: int, *frames: Frame) -> None:
+        fields = {"term": term, "prev_index": 1, "prev_term": 0, "commit": commit, "round": 1, "attempt": 0}
+        header, *body = encode_packet([(1, Message("append", fields, list(frames)))])
+        node.host.links._context.hooks.deliver(source, memoryview(header), memoryview(b"".join(body)))
+
+    try:
+        with structlog.testing.capture_logs() as log:
+            hear("b", 7, 2, frame(2, 7))
+            await node.until(lambda: node.host.group(1).applied_index == 2)
+            hear("c", 8, 2, frame(2, 8))
+            await node.until(lambda: bool(node.failed))
+        assert [line for line in log if line["event"] == "log_diverged"] == [
+            {
+                "event": "log_diverged",
+                "log_level": "error",
+                "group": 1,
+                "index": 2,
+                "term": 7,
+                "leaders_term": 8,
+            }
+        ]
+        await node.host.wait_leader(2, deadline_s=20)
+        assert await put(node, b"x", 2) > 1
+    finally:
+        await node.host.stop()
