@@ -110,7 +110,10 @@ class Topics:
     async def get(self, request: web.Request) -> web.StreamResponse:
         """The topic, each partition as its leader sees it; another node that asks gets this one's view."""
         name = topic_name(request)
-        topic = await self._context.topic(name, asked_id(request, query_of(request, _DESCRIBE_QUERY)))
+        asked = asked_id(request, query_of(request, _DESCRIBE_QUERY))
+        if asked is not None:  # No other node is asked that could know better.
+            await self._context.broker.catch_up(timeout_s=_DESCRIBE_S)
+        topic = await self._context.topic(name, asked)
         if FORWARDED not in request.headers:
             topic = await self._context.broker.describe_topic(topic.name, timeout_s=_DESCRIBE_S)
         return web.Response(body=_document(topic), headers=_head(topic))

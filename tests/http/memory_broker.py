@@ -261,11 +261,13 @@ class MemoryBroker:
         self.budget = SharedBudget(budget_bytes, budget_bytes // 4, "this node")
         self.passed_on = SharedBudget(budget_bytes, budget_bytes, "this node")
         self.deletions = Deletions(self._id_of)
+        self.behind: dict[str, TopicInfo] | None = None
+        """The topics as this node knows them until it catches up; None: as they are."""
         self._cluster = cluster
 
     def topic(self, name: str) -> TopicInfo:
         check_name(name)
-        topic = self._cluster.topics.get(name)
+        topic = (self._cluster.topics if self.behind is None else self.behind).get(name)
         if topic is None:
             raise UnknownTopic(f"there is no topic {name}", topic=name)
         return topic
@@ -292,10 +294,11 @@ class MemoryBroker:
         return self.deletions.watch(topic, topic_id, tell)
 
     def _id_of(self, name: str) -> int | None:
-        topic = self._cluster.topics.get(name)
+        topic = (self._cluster.topics if self.behind is None else self.behind).get(name)
         return None if topic is None else topic.topic_id
 
     async def catch_up(self, *, timeout_s: float) -> None:
+        self.behind = None
         await asyncio.sleep(0)
 
     @property

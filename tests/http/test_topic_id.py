@@ -235,3 +235,40 @@ def test_a_request_that_names_no_id_means_the_topic_that_has_the_name() -> None:
     again = told(replaced, None)
     assert isinstance(again, Unavailable)
     assert (again.retriable, again.fields["topic_id"], again.fields["current_topic_id"]) == (True, 3, 5)
+
+
+@pytest.mark.parametrize(("method", "path", "headers"), [door for door in DOORS if "HEAD" not in door])
+@pytest.mark.parametrize("node_count", [2], indirect=True)
+async def test_a_node_that_is_behind_catches_up_before_it_serves_or_refuses(
+    http: Harness, method: str, path: str, headers: dict[str, str]
+) -> None:
+    """Asked for the new id it serves the new topic, for the old one it refuses; who names none and is passed
+    on, as the old one's, is to send it again. Nothing of the old topic is served, nothing stored for it."""
+    await http.make_topic()
+    await http.call("POST", ONE, json={"value": "old"})
+    behind = dict(http.cluster.topics)
+    old = await topic_id(http)
+    await http.call("DELETE", TOPIC)
+    await http.make_topic()
+    new = await topic_id(http)
+    sign = "&" if "?" in path else "?"
+    broker = http.cluster.brokers["n2"]
+    before = 0
+    for asked, expected in ((old, 404), (new, 200), (None, 503), (None, 200)):
+        if expected != 200 or asked is not None:
+            broker.behind = behind
+        where = path if asked is None else f"{path}{sign}topic_id={asked}"
+        held = {**headers, **({"If-Offset": str(before)} if "If-Offset" in headers else {})}
+        answer = await ask(http, method, where, held)
+        if path == TOPIC and (asked, expected) == (None, 503):
+            assert answer.json["topic_id"] == old, "a description is what this node knows, and says of what"
+            broker.behind = None
+            continue
+        assert answer.status == expected, (asked, answer.body)
+        assert broker.behind is None
+        if expected == 200:
+            assert answer.headers[HEADER] == str(new)
+            assert b"old" not in answer.body
+        stored = method == "POST" and expected == 200
+        assert http.cluster.logs["t", 0].next == before + stored
+        before += stored

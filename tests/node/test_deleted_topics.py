@@ -249,3 +249,28 @@ async def test_a_node_that_was_away_serves_no_topic_that_was_made_again(places: 
                     open_cases.discard(number)
     status, stored = await places.call(away, "POST", ONE, data=b'{"value": "more"}')
     assert (status, stored["first_offset"]) == (200, 1)
+
+
+async def test_delete_is_answered_once_the_other_nodes_know(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them is asked until it does; a node that did not know could store records in what is gone."""
+    topic_id = await places.make()
+    nodes = places.cluster.nodes
+    (leads,) = (node for node in nodes.values() if node.broker.metadata_leads_here)
+    asking, go_on, known = asyncio.Event(), asyncio.Event(), []
+    wait_deleted = leads.running.query.wait_deleted
+
+    async def held_up(node: str, topic: str, deleted: int) -> None:
+        asking.set()
+        await go_on.wait()
+        await wait_deleted(node, topic, deleted)
+        known.append((node, deleted))
+
+    monkeypatch.setattr(leads.running.query, "wait_deleted", held_up)
+    removing = asyncio.create_task(places.remove())
+    await asking.wait()
+    assert not removing.done()
+    go_on.set()
+    await removing
+    assert sorted(known) == [(name, topic_id) for name in sorted(nodes) if name != leads.node_id]
