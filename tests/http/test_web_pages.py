@@ -121,6 +121,25 @@ async def test_a_name_that_leads_here_is_no_name_of_ours(http: Harness) -> None:
     assert http.cluster.logs["t", 0].next == 0
 
 
+async def test_a_plain_request_by_another_name_is_refused_too(
+    http: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would go past aiohttp by a name of ours, and does not by any other."""
+    await http.make_topic()
+    for node in NODES:
+        taken = http.taken_at(node, monkeypatch)
+        for host, status in (
+            ("localhost", 200),
+            ("evil.example", 421),
+            ("127.0.0.1:1", 200),
+            ("localhost.x", 421),
+        ):
+            answer = await http.call("POST", RECORDS, node=node, data=b"v", headers={"Host": host})
+            assert answer.status == status, (node, host)
+        assert taken == [True, False, True, False]
+    assert http.cluster.logs["t", 0].next == 4
+
+
 async def test_the_name_in_the_target_counts_too(http: Harness) -> None:
     """Proxies are sent whole URLs: both names must be ours."""
     target = "http://evil.example:7070/healthz"
