@@ -105,7 +105,7 @@ async def test_a_page_decompresses_no_more_than_it_shows(
     assert len(found) == 1
     assert len(page.body) < 2 << 20  # One record that is larger than a page, in base64.
     assert len(grown) == 1
-    assert max(peaks.values()) < 40 << 20
+    assert ZEROS << 20 < max(peaks.values()) < 40 << 20  # What a batch grows to is counted.
     assert answers(http).used == answers(http, node).used == 0
     shown = await http.call("GET", f"{path}?max_bytes=8388608", node=node, headers=accept)
     assert len(shown.body) <= 8 << 20
