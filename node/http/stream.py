@@ -173,7 +173,7 @@ class _Emitter:
                 items, size = [], 0
         if items:
             await self._write(b"".join(items))
-        await asyncio.sleep(0)  # Other connections get their turn between slices.
+        await self._context.turn()
         return offset - part.first_offset
 
     async def _write(self, piece: bytes) -> None:
