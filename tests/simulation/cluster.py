@@ -34,6 +34,8 @@ class Cluster:
         self.trace = trace
         self.scheduler = Scheduler()
         self.ledger = Ledger()
+        self.mended = 0
+        """Segments that a replica has mended while it ran."""
         self.history = AppliedHistory()
         self.watch = Watch()
         self._after_step: list[Callable[[], None]] = []

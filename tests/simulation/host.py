@@ -18,6 +18,7 @@ from storage.vote import VoteFile
 from tests.simulation.clock import NodeClock
 from tests.simulation.disk import Disk
 from tests.simulation.flusher import Flusher
+from tests.simulation.mending import Mending
 from tests.simulation.scheduler import Event
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Host(abc.ABC):
         self._cluster = cluster
         self._life = 0
         self._flusher = Flusher(self, cluster)
+        self.mending = Mending(self, cluster)
         self._step: Event | None = None
         self._missed: list[Callable[[], bool | None]] = []
 
@@ -67,6 +69,7 @@ class Host(abc.ABC):
         self.log, self.vote, self.group = log, vote, group
         self.awake_since = self._cluster.scheduler.now
         self._flusher = Flusher(self, self._cluster)
+        self.mending = Mending(self, self._cluster)
 
     def _closed(self) -> None:
         """The replica runs no more; its node goes on, and so do the connections."""
@@ -163,6 +166,9 @@ class Host(abc.ABC):
         if group.failed is not None:
             self._failed(group.failed)
             return
+        damage = group.take_damage()
+        if damage is not None:
+            self.mending.damaged(damage)
         if group.needs_vote_saved or group.needs_flush:
             self._flusher.start()
         due = self.clock.virtual(group.next_deadline)

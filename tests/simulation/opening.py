@@ -11,6 +11,7 @@ import structlog.testing
 from consensus.group import Group
 from consensus.types import Membership
 from node.replica_store import ReplicaStore
+from storage.errors import LogCorrupt
 from storage.log import Log
 from storage.options import LogOptions
 from storage.vote import VoteFile
@@ -30,6 +31,7 @@ class Opened:
     log: Log
     vote: VoteFile
     group: Group
+    damage: LogCorrupt | None
 
 
 def open_replica(replica: Replica, cluster: Cluster, life: str) -> Opened:
@@ -44,7 +46,8 @@ def open_replica(replica: Replica, cluster: Cluster, life: str) -> Opened:
         loaded_indexes_max=2,
     )
     with structlog.testing.capture_logs():  # What it would tell an operator is no news here.
-        opened = store.open(GROUP_ID, options, known=replica.known, wiped=replica.wiped)
+        opened = store.open(GROUP_ID, options, known=replica.known, wiped=replica.wiped, damage=replica.found)
+    replica.found = None
     replica.known = True
     voters = cluster.first_voters
     group = Group(
@@ -61,4 +64,4 @@ def open_replica(replica: Replica, cluster: Cluster, life: str) -> Opened:
         safeguards=cluster.safeguards,
     )
     store.settle(GROUP_ID)
-    return Opened(opened.log, opened.vote, group)
+    return Opened(opened.log, opened.vote, group, opened.damage)

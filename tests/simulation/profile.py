@@ -95,8 +95,8 @@ PROFILES: tuple[Profile, ...] = (
     ),
     Profile(
         "corruption",
-        {"flip": 0.3, "wipe": 0.12, "rot": 0.8, "crash": 0.5, "isolate": 0.15, "break": 0.3},
-        extra=_USUAL | {"trim": 0.6},
+        {"flip": 0.6, "wipe": 0.12, "rot": 0.8, "crash": 0.5, "isolate": 0.15, "break": 0.3},
+        extra=_USUAL | {"trim": 0.6, "scrub": 2.0},
         duration_s=14.0,
     ),
     Profile(
@@ -170,7 +170,7 @@ PROFILES: tuple[Profile, ...] = (
         voters=(3, 5),
         learners=1,
         clock_drift=0.05,
-        extra=_USUAL | {"membership": 0.2, "trim": 0.6},
+        extra=_USUAL | {"membership": 0.2, "trim": 0.6, "scrub": 0.5},
         duration_s=14.0,
     ),
 )

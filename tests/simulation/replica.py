@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from consensus.types import Membership
-from storage.errors import StorageError
+from storage.errors import LogCorrupt, StorageError
 from storage.verify import verify_replica
 from tests.simulation.clock import NodeClock
 from tests.simulation.disk import FOLDER, Disk
@@ -42,6 +42,8 @@ class Replica(Host):
         """Entries up to here were compared with the ledger in this life."""
         self.leads_since = 0.0
         self._holdings = Holdings()
+        self.found: LogCorrupt | None = None
+        """Why the process before closed the log."""
 
     # The life of a process.
 
@@ -65,6 +67,8 @@ class Replica(Host):
         else:
             cluster.network.set_alive(self.name, True)
         cluster.inspect(self)
+        if opened.damage is not None:
+            self.mending.damaged(opened.damage)
         self.wake()
 
     def _take(self, opened: Opened) -> None:
@@ -96,6 +100,7 @@ class Replica(Host):
     def close(self, error: Exception) -> None:
         """The replica ends while its node lives: the others hear of it from itself alone."""
         assert self.group is not None
+        self.found = error if isinstance(error, LogCorrupt) else None
         self.group.stop()
         for target, message in self.group.last_words():
             self._cluster.send(self.name, target, message)

@@ -10,6 +10,7 @@ from floodmark.frame import FrameKind
 from floodmark.record import Record
 
 from consensus.types import NotLeader, NotStored, Outcome, Stored
+from storage.errors import LogCorrupt, StorageError
 from tests.simulation.ledger import Asked
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Workload:
             "transfer": self._transfer,
             "checkpoint": self._checkpoint,
             "trim": self._trim,
+            "scrub": self._scrub,
         }
         for name, action in actions.items():
             if name in profile.extra:
@@ -147,3 +149,18 @@ class Workload:
         if group is not None and not replica.paused:
             before = group.applied_index - self._rng.randint(0, 40)
             replica.guarded(lambda: group.compact(before))
+
+    def _scrub(self) -> None:
+        """All that a replica has applied is read back from its disk."""
+        replica = self._rng.choice(self._cluster.in_order())
+        group, log = replica.group, replica.log
+        if group is None or log is None or replica.paused or log.failed is not None:
+            return
+        try:
+            for _ in log.stored(log.base_index, min(group.applied_index, log.written_index)):
+                pass
+        except LogCorrupt as error:
+            replica.mending.damaged(error)
+        except StorageError as error:
+            failure = error
+            replica.guarded(lambda: group.flush_failed(failure))
