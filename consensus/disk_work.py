@@ -111,6 +111,19 @@ class DiskWork:
             await self._guarded(slot, lambda: log.trim(before_index=min(limit, log.checkpoint_index + 1)))
         return log.base_index
 
+    async def roll(self, slot: Slot, now_ms: int, roll_ms: int) -> bool:
+        """Begin a new segment when the active one began longer ago than ``roll_ms``."""
+        await self.idle(slot)
+        log, rolled = slot.group.log, False
+
+        def work() -> None:
+            nonlocal rolled
+            rolled = log.roll(now_ms=now_ms, roll_ms=roll_ms)
+
+        if not slot.removed and slot.group.failed is None:
+            await self._guarded(slot, work)
+        return rolled
+
     async def verify(self, slot: Slot, first: int, max_bytes: int) -> Verified:
         """Read applied frames back from the disk, from ``first`` on. Nothing is cut or trimmed meanwhile."""
         await self.idle(slot)

@@ -8,8 +8,8 @@
        mark          16   of the dialer (seal.py)
 ```
 
-A *beat* is (u64 number, u64 echo): each side sends one per heartbeat on its own link and echoes the highest
-number that it saw on the other's, so each knows that it is heard.
+A *beat* is (u64 number, u64 echo, i64 wall clock in milliseconds): each side sends one per heartbeat on its
+own link and echoes the highest number that it saw on the other's, so each knows that it is heard.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HEADER_BYTES_MAX: Final = 1 << 20
 BODY_BYTES_MAX: Final = 32 << 20
 
 _PREFIX = struct.Struct("<II")
-_BEAT = struct.Struct("<QQ")
+_BEAT = struct.Struct("<QQq")
 _SCRATCH_BYTES: Final = 256 << 10
 _KEPT_BYTES: Final = 4 << 20
 """A leader aims at packets of a quarter of this; what is larger is rare."""
@@ -43,15 +43,15 @@ def pack_prefix(header_bytes: int, body_bytes: int) -> bytes:
     return _PREFIX.pack(header_bytes, body_bytes)
 
 
-def pack_beat(number: int, echo: int) -> tuple[bytes, bytes]:
+def pack_beat(number: int, echo: int, wall_ms: int) -> tuple[bytes, bytes]:
     """The lengths and the body of a beat."""
-    return _PREFIX.pack(0, _BEAT.size), _BEAT.pack(number, echo)
+    return _PREFIX.pack(0, _BEAT.size), _BEAT.pack(number, echo, wall_ms)
 
 
-def unpack_beat(body: memoryview) -> tuple[int, int]:
-    """Number and echo."""
-    number, echo = _BEAT.unpack(body)
-    return number, echo
+def unpack_beat(body: memoryview) -> tuple[int, int, int]:
+    """Number, echo and wall clock."""
+    number, echo, wall_ms = _BEAT.unpack(body)
+    return number, echo, wall_ms
 
 
 class PacketReader:

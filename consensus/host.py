@@ -18,6 +18,7 @@ from floodmark.frame import FrameKind
 
 from consensus import waiting
 from consensus.absences import Absences
+from consensus.cluster_clock import ClusterClock
 from consensus.disk_work import DiskWork
 from consensus.farewell import farewell
 from consensus.group import Group
@@ -38,7 +39,8 @@ _log = structlog.get_logger("consensus.host")
 class GroupHost(HostDisk):
     """Lives on one event loop; every method is called there.
 
-    ``clock`` is the clock of the groups; ``wall_ms`` gives entries their append times, and nothing else.
+    ``clock`` is the clock of the groups; ``wall_ms`` is this node's time of day, from which ``wall`` makes
+    the one that entries get.
     """
 
     def __init__(
@@ -59,7 +61,6 @@ class GroupHost(HostDisk):
         self._hooks = hooks or HostHooks()
         self._options = options or HostOptions()
         self._clock = clock
-        self._wall_ms = wall_ms
         self._slots: dict[int, Slot] = {}
         self._absences = Absences(self._say)
         self.links = PeerLinks(
@@ -68,8 +69,12 @@ class GroupHost(HostDisk):
             self._options.links,
             server_tls=server_tls,
             client_tls=client_tls,
+            wall_ms=wall_ms,
         )
         """For metrics; ``dial`` and ``forget`` are called here by the node."""
+
+        self.wall = ClusterClock(wall_ms, self.links.peers.values)
+        """The time of day."""
 
     async def start(self) -> None:
         """Listen to peers. Groups may be added from now on."""
@@ -140,7 +145,7 @@ class GroupHost(HostDisk):
         slot = self._slots.get(group_id)
         if slot is None:
             raise GroupStopped(f"this node has no replica of group {group_id}")
-        at = append_time if append_time is not None else self._wall_ms()
+        at = append_time if append_time is not None else self.wall.now_ms()
         proposal = slot.group.propose(kind, payload, append_time=at, record_count=record_count)
         self._wake(slot)
         return proposal

@@ -32,6 +32,10 @@ class HostDisk:
         """Drop whole segments of applied entries below ``before_index``; the log's new base index."""
         return await self._disk.trim(self._slot(group_id), before_index)
 
+    async def roll(self, group_id: int, *, now_ms: int, roll_ms: int) -> bool:
+        """Begin a new segment when the active one is older than that; whether there is a new one."""
+        return await self._disk.roll(self._slot(group_id), now_ms, roll_ms)
+
     def disk_failed(self, group_id: int, error: StorageError) -> None:
         """Somebody else found that a group's log can not be read: it is mended, or of no more use."""
         slot = self._slots.get(group_id)

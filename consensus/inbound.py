@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import cast
 
@@ -212,6 +213,7 @@ class IncomingLink(asyncio.BufferedProtocol):
             if header:
                 self._context.hooks.deliver(peer.node_id, header, body)
             else:
-                peer.beat_seen, echo = unpack_beat(body)
+                peer.beat_seen, echo, peer.wall_ms = unpack_beat(body)
+                peer.wall_at = time.monotonic()
                 if peer.beat_echoed < echo <= peer.beat_sent:
                     peer.beat_echoed = echo

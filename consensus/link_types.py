@@ -6,6 +6,7 @@ import asyncio
 import enum
 import itertools
 import ssl
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -87,6 +88,9 @@ class Peer:
     """Number of the last beat that we sent."""
     beat_seen: int = 0
     """Number of the last beat that came on the peer's present connection; echoed to it."""
+    wall_ms: int | None = None
+    """What its wall clock said in that beat, and on ``time.monotonic`` when that came."""
+    wall_at: float = 0.0
     beat_echoed: int = 0
     """The highest of our numbers that the peer echoed."""
     connects: int = 0
@@ -112,6 +116,8 @@ class LinkContext:
     server_tls: ssl.SSLContext | None = None
     """For TLS on accepted connections; with client certificates required it is mutual."""
     client_tls: ssl.SSLContext | None = None
+    wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    """This node's own wall clock, as beats tell it."""
     log: ThrottledLog = field(default_factory=lambda: ThrottledLog("consensus.links"))
     epochs: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     """Numbers the connections that this process makes, rising."""

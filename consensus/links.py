@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 
 from consensus.framing import BODY_BYTES_MAX, HEADER_BYTES_MAX, pack_prefix
 from consensus.handshake import Identity
@@ -37,6 +38,7 @@ class PeerLinks:
         *,
         server_tls: ssl.SSLContext | None = None,
         client_tls: ssl.SSLContext | None = None,
+        wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._context = LinkContext(
             identity=identity,
@@ -44,6 +46,7 @@ class PeerLinks:
             hooks=hooks,
             server_tls=server_tls,
             client_tls=client_tls,
+            wall_ms=wall_ms,
         )
         self.peers: dict[str, Peer] = {}
         """Every node that is dialled or has dialled, with its counters."""

@@ -56,7 +56,7 @@ class OutgoingLink:
         if not self.up:
             return
         self.peer.beat_sent += 1
-        head, body = pack_beat(self.peer.beat_sent, self.peer.beat_seen)
+        head, body = pack_beat(self.peer.beat_sent, self.peer.beat_seen, self._context.wall_ms())
         self.send(head, (body,), len(body))
 
     def redial(self, address: tuple[str, int]) -> None:

@@ -124,7 +124,13 @@ class Controller:
             )
 
     def _hand_over(self) -> None:
-        """Transfer some leaderships to preferred leaders that have been fit for a while."""
+        """Transfer some leaderships to preferred leaders that have been fit for a while.
+
+        A node whose clock is off by more than its cluster tolerates gives all of them away, and gets none.
+        """
+        if self._host.wall.is_off:
+            self._hand_over_for_the_clock()
+            return
         now = asyncio.get_running_loop().time()
         alive = self._alive()
         fit: dict[int, float] = {}
@@ -134,6 +140,8 @@ class Controller:
             preferred = entry.replicas[0]
             if preferred == self._node_id or not is_fit(group, preferred, alive):
                 continue
+            if self._host.wall.is_off_at(preferred):
+                continue
             since = fit[entry.group_id] = self._fit_since.get(entry.group_id, now)
             if now - since < FIT_FOR_S or moved == TRANSFERS_PER_LOOK:
                 continue
@@ -141,6 +149,22 @@ class Controller:
                 moved += 1
                 _log.info("leadership_handed_to_preferred", group=entry.group_id, to=preferred)
         self._fit_since = fit
+
+    def _hand_over_for_the_clock(self) -> None:
+        groups = [self._local[entry.group_id].group for entry in self._led_here()]
+        if self._metadata.group is not None and self._metadata.leads_here:
+            groups.append(self._metadata.group)
+        alive = self._alive()
+        for group in groups:
+            others = [
+                node
+                for node in sorted(group.membership.voters - {self._node_id})
+                if is_fit(group, node, alive) and not self._host.wall.is_off_at(node)
+            ]
+            if others and self._host.transfer(group.group_id, others[group.group_id % len(others)]):
+                _log.warning(
+                    "leadership_given_away", group=group.group_id, ahead_ms=self._host.wall.ahead_ms()
+                )
 
     def _led_here(self) -> list[PartitionEntry]:
         return [

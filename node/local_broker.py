@@ -35,7 +35,7 @@ from node.remote_partition import LeaderLookup, RemotePartition
 from node.replicas import Replicas
 from node.topic_query import TopicQuery, merged
 from node.topics import Topics
-from node.views import Views, readiness
+from node.views import Views, clock_warnings, readiness
 
 HEARD_WAIT_S: Final = 1.0
 """How long DELETE waits for the other nodes to hear of it; the topic is deleted whether or not they do."""
@@ -239,7 +239,7 @@ class LocalBroker:
         refusals = self._presence.refusals
         if reasons:
             return Health(ready=False, reasons=[*reasons, *refusals])
-        return Health(ready=True, warnings=refusals)
+        return Health(ready=True, warnings=[*refusals, *clock_warnings(self._host.wall)])
 
     def node_health(self) -> NodeHealth:
         """This node alone."""

@@ -110,6 +110,11 @@ class HostCollector(Collector):
         )
         refused.add_metric([], self._host.terms_refused)
         yield refused
+        yield GaugeMetricFamily(
+            "floodmark_clock_ahead_seconds",
+            "How far this node's clock is ahead of the median of the cluster's (behind: negative).",
+            self._host.wall.ahead_ms() / 1000,
+        )
         replicas = list(self._local.values())
         for name, text, value in (
             ("replicas", "Replicas on this node.", len(replicas)),

@@ -1,13 +1,15 @@
 """Removes what topics do not want to keep any longer, while everything runs.
 
 Whole segments go, never a part of one, and only those that are committed, applied and covered by a
-checkpoint: what is removed is never needed for a restart.
+checkpoint: what is removed is never needed for a restart. The segment that is written to is closed when it
+has grown old, so that records go at most an eighth of ``retention_ms`` later than asked for, however few.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from typing import Final
 
 import structlog
 from floodmark.errors import Unavailable
@@ -16,6 +18,9 @@ from consensus.host import GroupHost
 from node.metadata.state import MetadataState, PartitionEntry, TopicEntry
 from node.partition import Replica
 from storage.errors import StorageError
+
+ROLL_PART: Final = 8
+ROLL_MIN_MS: Final = 1_000
 
 _log = structlog.get_logger(__name__)
 
@@ -56,9 +61,13 @@ class Retention:
 
     async def _trim(self, topic: TopicEntry, entry: PartitionEntry, replica: Replica) -> None:
         log, config = replica.log, topic.config
+        now_ms = self._wall_ms()
         try:
+            if config.retention_ms is not None:
+                roll_ms = max(ROLL_MIN_MS, config.retention_ms // ROLL_PART)
+                await self._host.roll(entry.group_id, now_ms=now_ms, roll_ms=roll_ms)
             wanted = log.expired_before(
-                now_ms=self._wall_ms(),
+                now_ms=now_ms,
                 retention_ms=config.retention_ms,
                 retention_bytes=config.retention_bytes,
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 
+from consensus.cluster_clock import TOLERANCE_MS, ClusterClock
 from consensus.group import Group
 from consensus.types import Role
 from node.broker import ClusterInfo, NodeInfo, PartitionInfo, TopicInfo
@@ -151,3 +152,18 @@ def readiness(
     if leaderless:
         reasons.append(f"{leaderless} of {len(local)} partitions know no leader")
     return reasons
+
+
+def clock_warnings(wall: ClusterClock) -> list[str]:
+    """What is to be said of this node's clock; nothing when it is near to the others'."""
+    if not wall.is_off:
+        return []
+    ahead_s = wall.ahead_ms() / 1000
+    direction = "ahead of" if ahead_s > 0 else "behind"
+    return [
+        (
+            f"this node's clock is {abs(ahead_s):.0f} s {direction} the median of the cluster's: it gives "
+            "its leaderships away, and records that it still takes get times within "
+            f"{TOLERANCE_MS // 1000} s of the others'; set its clock"
+        )
+    ]

@@ -168,7 +168,7 @@ def build(
         replica.appender for replica in replicas.local.values() if replica.group.is_ready_leader
     )
     app = create_app(broker, settings.limits, _origins(settings))
-    app[CONTEXT].wall_ms = around.wall_ms
+    app[CONTEXT].wall_ms = host.wall.now_ms
     app[CONTEXT].node_mark = _node_mark(settings.cluster.id, secret)
     answers = app[CONTEXT].answers
     scrub = Scrub(
@@ -196,7 +196,7 @@ def build(
             local=replicas.local,
             host=host,
             interval_s=settings.storage.retention_interval_s,
-            wall_ms=around.wall_ms,
+            wall_ms=host.wall.retention_ms,
         ),
         scrub=scrub,
         spare_memory=SpareMemory(

@@ -178,8 +178,11 @@ class Log(LogMending):
             # What it covers is about to go. Its owner should only checkpoint what is committed.
             checkpoints.remove(self._fs, self._path)
             self.checkpoint_state, self.checkpoint_index = b"", self.base_index - 1
-        # Lowered first: it must never claim what the log does not have.
-        self._mark.lower(Mark(segment.header.base_position + position, from_index - 1))
+        # Lowered first: it must never claim what the log does not have; nor what is only written so far.
+        end = segment.header.base_position + position
+        if self.durable_index < from_index:
+            end = min(end, self._writer.synced_position)
+        self._mark.lower(Mark(end, min(self.durable_index, from_index - 1)))
         self._writer.cut(segment, position, last_term)
         self._reader.forget_hints()
 
@@ -202,6 +205,24 @@ class Log(LogMending):
         return retention.expired_before(
             self._segments, now_ms=now_ms, retention_ms=retention_ms, retention_bytes=retention_bytes
         )
+
+    def roll(self, *, now_ms: int, roll_ms: int) -> bool:
+        """Begin a new segment when the active one began longer ago than ``roll_ms``, so that retention can
+        have it; whether there is a new one. Not while something is not durable: a later call will do.
+
+        Raises ``LogFailed`` or ``DiskFull``.
+        """
+        with self._io:
+            self._check_open()
+            if self.durable_index != self.written_index:
+                return False
+            before = self._segments.active
+            self._guarded("rolling", self._roll, now_ms, roll_ms)
+            return self._segments.active is not before
+
+    def _roll(self, now_ms: int, roll_ms: int) -> None:
+        if retention.is_to_roll(self._segments, now_ms=now_ms, roll_ms=roll_ms):
+            self._writer.roll(self.written_index + 1, self._written_next_offset)
 
     def reset(self, *, index: int, term: int, offset: int, state: bytes) -> None:
         """Drop everything; the log is empty after entry ``index``. Atomic, and durable on return."""

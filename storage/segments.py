@@ -135,6 +135,18 @@ class Segments:
         index = self.index(segment)
         return index.max_timestamp, index.max_append_time
 
+    def first_seen(self, segment: Segment, now_ms: int) -> int:
+        """Since when a segment is known to hold a time in the future: ``now_ms`` when nobody noted it before.
+
+        Beside a sealed segment the note outlives the process; an index that is rebuilt begins it anew.
+        """
+        index = self.index(segment)
+        if not 0 < index.first_seen <= now_ms:
+            index.first_seen = now_ms
+            if segment.index is None:
+                self.save_index(segment, index)
+        return index.first_seen
+
     def seal(self, segment: Segment) -> None:
         """Nothing is written to the active segment any more; another one takes its place."""
         with self.lock:

@@ -10,7 +10,9 @@ The file beside a segment, suffix ``.idx``; all integers are little-endian.
     32  max_timestamp    8  greatest record timestamp within them, signed
     40  max_append_time  8  greatest append time within them, signed
     48  count            4
-    52  reserved        12  zero
+    52  first_seen       8  when retention first met a time of the segment that lay in the future, 0 when
+                            it did not: milliseconds since the Unix epoch, signed
+    60  reserved         4  zero
     64  entries             count times: index 8, first_offset 8, position 8 (within the segment file),
                             max_timestamp 8 (signed, of all frames of the segment before this one)
 """
@@ -34,7 +36,7 @@ ANY_TIME: Final = (1 << 63) - 1
 """Of frames that can not be read: a search by time must not pass them over."""
 
 _PREFIX = struct.Struct("<4sI")
-_REST = struct.Struct("<QQQqqI12s")
+_REST = struct.Struct("<QQQqqIq4s")
 _ENTRY = struct.Struct("<QQQq")
 
 
@@ -50,6 +52,7 @@ class SparseIndex:
         "_times",
         "base_index",
         "covered",
+        "first_seen",
         "last_index",
         "max_append_time",
         "max_timestamp",
@@ -61,6 +64,7 @@ class SparseIndex:
         self.last_index = base_index - 1
         self.max_timestamp = NEVER
         self.max_append_time = NEVER
+        self.first_seen = 0
         self._interval = interval_bytes
         self._indexes = array("Q")
         self._offsets = array("Q")
@@ -117,7 +121,8 @@ class SparseIndex:
             self.max_timestamp,
             self.max_append_time,
             len(self._indexes),
-            bytes(12),
+            self.first_seen,
+            bytes(4),
         )
         rows = zip(self._indexes, self._offsets, self._positions, self._times, strict=True)
         body = rest + b"".join(_ENTRY.pack(*row) for row in rows)
@@ -130,7 +135,7 @@ class SparseIndex:
             return None
         if google_crc32c.value(data[8:]) != int.from_bytes(data[4:8], "little"):
             return None
-        base, covered, last_index, latest, appended, count, zeros = _REST.unpack_from(data, 8)
+        base, covered, last_index, latest, appended, count, seen, zeros = _REST.unpack_from(data, 8)
         if (
             base != base_index
             or covered > size
@@ -141,6 +146,7 @@ class SparseIndex:
         index = cls(base_index, interval_bytes)
         index.covered, index.last_index = covered, last_index
         index.max_timestamp, index.max_append_time = latest, appended
+        index.first_seen = seen
         for row in _ENTRY.iter_unpack(data[HEADER_BYTES:]):
             index._indexes.append(row[0])
             index._offsets.append(row[1])

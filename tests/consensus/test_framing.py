@@ -75,11 +75,11 @@ def test_large_packets_use_one_buffer_after_the_other_has_been_decoded():
 
 def test_a_beat_is_a_packet_without_header():
     """It carries its number and the echo."""
-    head, beat = pack_beat(7, 9)
+    head, beat = pack_beat(7, 9, -3)
     data = head + beat + Seal(KEY).mark(head, (beat,), len(beat))
     [(header, body)] = feed(PacketReader(Seal(KEY)), data, random.Random(1), 100)
     assert header == b""
-    assert unpack_beat(memoryview(body)) == (7, 9)
+    assert unpack_beat(memoryview(body)) == (7, 9, -3)
 
 
 @pytest.mark.parametrize(

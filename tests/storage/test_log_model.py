@@ -14,6 +14,7 @@ from storage.errors import LogClosed, LogFailed
 from storage.log import Log
 from storage.memory_filesystem import MemoryFileSystem
 from storage.options import LogOptions
+from storage.segment_header import HEADER_BYTES
 from tests.storage.frames import FOLDER, make_frame
 
 OPTIONS = LogOptions(
@@ -82,6 +83,13 @@ class LogMachine(RuleBasedStateMachine):
         self._follow_base(self.log.trim(before_index=before))
         assert self.base_index <= max(before, self.base_index)
 
+    @rule()
+    def roll(self) -> None:
+        """As retention by time does, in the middle of whatever goes on."""
+        settled = self.log.durable_index == self.log.written_index
+        is_filled = self.log._segments.active.size > HEADER_BYTES
+        assert self.log.roll(now_ms=10**9, roll_ms=1) is (settled and is_filled)
+
     @rule(ahead=st.integers(0, 9))
     def reset(self, ahead: int) -> None:
         self._forget_all(self.last + ahead, self.log.next_offset + ahead)
@@ -111,7 +119,7 @@ class LogMachine(RuleBasedStateMachine):
         self._reopen(written)
 
     @rule(
-        step=st.sampled_from(["write", "sync", "truncate", "checkpoint", "trim", "reset"]),
+        step=st.sampled_from(["write", "sync", "truncate", "checkpoint", "trim", "roll", "reset"]),
         after=st.integers(0, 12),
         seed=SEEDS,
         amount=st.integers(1, 20),

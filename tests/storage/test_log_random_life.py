@@ -15,6 +15,7 @@ WEIGHTS = {
     "truncate": 8,
     "checkpoint": 5,
     "trim": 4,
+    "roll": 3,
     "reset": 1,
     "next_term": 3,
     "lose_power": 4,
@@ -39,7 +40,9 @@ def _random_step(machine: LogMachine, random: Random) -> None:
         "reset": {"ahead": amount},
         "lose_power": {"seed": random.getrandbits(32)},
         "lose_power_in_the_middle": {
-            "step": random.choice(["write", "write", "sync", "truncate", "checkpoint", "trim", "reset"]),
+            "step": random.choice(
+                ["write", "write", "sync", "truncate", "checkpoint", "trim", "roll", "reset"]
+            ),
             "after": random.randint(0, 12),
             "seed": random.getrandbits(32),
             "amount": amount,

@@ -6,7 +6,7 @@ from random import Random
 
 from storage.log import Log
 from storage.memory_filesystem import MemoryFileSystem
-from tests.storage.frames import all_frames, make_frame, reopen, store
+from tests.storage.frames import all_frames, fill, make_frame, reopen, store
 
 
 def segment_bases(log: Log) -> list[int]:
@@ -79,3 +79,72 @@ def test_what_the_checkpoint_does_not_cover_stays() -> None:
     assert log.trim(before_index=100) == 2
     log.checkpoint(b"early", index=bases[1])
     assert log.trim(before_index=100) == bases[1]
+
+
+def test_a_segment_that_has_grown_old_is_closed_however_small_it_is() -> None:
+    """So that its records can go: also the last ones of a log that nobody writes to any more."""
+    fs = MemoryFileSystem()
+    log = reopen(fs)
+    frames = store(log, 3)  # Appended at 1002 to 1004.
+    assert not log.roll(now_ms=2002, roll_ms=1000)
+    assert log.roll(now_ms=2003, roll_ms=1000)
+    assert segment_bases(log) == [2, 5]
+    assert not log.roll(now_ms=10**6, roll_ms=1000), "nothing stands in the new one"
+    assert log.expired_before(now_ms=3004, retention_ms=2000, retention_bytes=None) == 2
+    assert log.expired_before(now_ms=3005, retention_ms=2000, retention_bytes=None) == 5
+    log.checkpoint(b"state")
+    assert log.trim(before_index=5) == 5
+    for at_start in (log, reopen(fs)):
+        assert (at_start.base_index, at_start.start_offset, at_start.next_offset) == (5, 3, 3)
+        assert (at_start.base_term, at_start.last_term) == (1, 1)
+    more = store(log, 2)
+    assert all_frames(log) == more
+    assert (more[0].index, more[0].first_offset) == (frames[-1].index + 1, frames[-1].next_offset)
+
+
+def test_nothing_is_rolled_while_something_waits_for_its_sync() -> None:
+    """The sync is told to those who wait for it; a roll, which syncs as well, would not be."""
+    log = reopen(MemoryFileSystem())
+    store(log, 2)
+    fill(log, 1)
+    log.write()
+    assert not log.roll(now_ms=10**6, roll_ms=1)
+    log.sync()
+    assert log.roll(now_ms=10**6, roll_ms=1)
+
+
+def test_a_time_in_the_future_counts_as_when_it_was_first_met() -> None:
+    """A clock that was ten years ahead for a moment does not end retention for as long; nor does a restart
+    begin the count anew.
+    """
+    fs = MemoryFileSystem()
+    log = reopen(fs)
+    decade = 10 * 365 * 86_400_000
+    now = 1_000_000
+    for at in (now, now + decade, now + 1):
+        frame = make_frame(log, append_time=at)
+        log.append(frame)
+        log.write()
+        log.sync()
+        log.roll(now_ms=now + decade * 2, roll_ms=1)
+    log.checkpoint(b"")
+    bases = segment_bases(log)
+
+    def expired(log: Log, now_ms: int) -> int:
+        return log.expired_before(now_ms=now_ms, retention_ms=1_000, retention_bytes=None)
+
+    assert expired(log, now + 2_000) == bases[1], "the one in the future was met just now"
+    log = reopen(fs)
+    assert expired(log, now + 2_999) == bases[1]
+    assert expired(log, now + 3_001) == bases[-1]
+
+
+def test_an_active_segment_that_begins_in_the_future_is_closed_in_time_as_well() -> None:
+    """It counts from when it was first met."""
+    log = reopen(MemoryFileSystem())
+    log.append(make_frame(log, append_time=10**12))
+    log.write()
+    log.sync()
+    assert not log.roll(now_ms=1_000_000, roll_ms=1_000)
+    assert not log.roll(now_ms=1_001_000, roll_ms=1_000)
+    assert log.roll(now_ms=1_001_001, roll_ms=1_000)
