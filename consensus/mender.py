@@ -44,7 +44,7 @@ class Mender:
             return
         group = slot.group
         _log.error(
-            "log_damaged",
+            "log_corrupt",
             group=group.group_id,
             reason=str(error),
             first_bad_index=error.first_bad_index,

@@ -13,6 +13,9 @@ from tests.support.nodes import NodeCluster, TestNode
 
 async def asleep(cluster: NodeCluster, group_id: int) -> TestNode:
     """Wait until every replica of the group sleeps; the node that leads it."""
+    here = [node.running.replicas.local for node in cluster.up]
+    if group_id != METADATA_GROUP:
+        await cluster.until(lambda: all(group_id in local for local in here), "all have a replica")
     groups = [node.running.host.group(group_id) for node in cluster.up]
     await cluster.until(lambda: all(group.asleep for group in groups), f"group {group_id} sleeps")
     return cluster[groups[0].leader or ""]
