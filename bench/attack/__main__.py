@@ -54,7 +54,9 @@ async def _attacked(cluster: LocalCluster, attack: Attack, seconds: float) -> st
                 assert made.status in (200, 201), await made.text()
         before = await nodes.leader_changes(session, urls)
         async with nodes.watched(pids) as memory, honest.clients(urls) as seen:
-            target = Target(session, urls, time.monotonic() + seconds, Counter())
+            peers = {node.name: ("127.0.0.1", node.peer_port) for node in cluster.nodes.values()}
+            secret = (cluster.folder / "secret").read_bytes().strip()
+            target = Target(session, urls, time.monotonic() + seconds, Counter(), peers, secret)
             await attack.run(target)
         changes = await nodes.leader_changes(session, urls) - before
     bad = sum(seen.bad.values())

@@ -21,6 +21,10 @@ class Target(NamedTuple):
     urls: list[str]
     until: float
     answers: Counter[str]
+    peers: Mapping[str, tuple[str, int]]
+    """Node -> host and port for other nodes."""
+    secret: bytes
+    """The cluster's, for attackers who have it."""
 
     @property
     def goes_on(self) -> bool:
