@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from floodmark import batch
+from floodmark import batch, json_text
 from floodmark.errors import InvalidBatch, InvalidRequest
 from floodmark.frame import FrameHeader
 from floodmark.record import Record
@@ -35,11 +35,15 @@ class ConsumedRecord(msgspec.Struct, frozen=True, gc=False):
     is_json: bool
     headers: dict[str, str] | None
 
-    def json(self) -> Any:
-        """The value as Python objects. Raises ``InvalidRequest`` when it is opaque bytes."""
+    def json(self, *, exact: bool = False) -> Any:
+        """The value as Python objects. Raises ``InvalidRequest`` when it is opaque bytes.
+
+        Numbers with a fraction or an exponent are floats, or ``Decimal`` where no float reaches (``1e400``);
+        with ``exact`` always ``Decimal``.
+        """
         if not self.is_json:
             raise InvalidRequest("the value of this record is bytes, not JSON")
-        return msgspec.json.decode(self.value)
+        return json_text.decode(self.value, exact=exact)
 
 
 class ReadBatch:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from floodmark import json_text
 from floodmark.errors import InvalidRequest, TooLarge
 from floodmark.limits import RECORD_HEADERS_MAX
 
@@ -26,14 +27,15 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unkn
     is_json: bool = False
     headers: dict[str, str] | None = None
 
-    def json(self) -> Any:
-        """The value as Python objects. Raises ``InvalidRequest`` when it is opaque bytes."""
+    def json(self, *, exact: bool = False) -> Any:
+        """The value as Python objects. Raises ``InvalidRequest`` when it is opaque bytes.
+
+        Numbers with a fraction or an exponent are floats, or ``Decimal`` where no float reaches (``1e400``);
+        with ``exact`` always ``Decimal``.
+        """
         if not self.is_json:
             raise InvalidRequest("the value of this record is bytes, not JSON")
-        try:
-            return msgspec.json.decode(self.value)
-        except (ValueError, RecursionError) as error:  # msgspec's own errors are ValueErrors
-            raise InvalidRequest(f"the value of this record is no JSON: {error}") from error
+        return json_text.decode(self.value, exact=exact)
 
     @property
     def size(self) -> int:

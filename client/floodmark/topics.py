@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from floodmark import json_text
 from floodmark.errors import TopicExists, UnknownTopic
 from floodmark.names import check_name
 from floodmark.pacing import Deadline
@@ -158,7 +159,7 @@ class Topics:
             method=method,
             path=f"/v1/topics/{check_name(topic)}",
             headers=Pin(topic_id).headers({} if body is None else {"Content-Type": "application/json"}),
-            body=msgspec.json.encode(body) if body is not None else None,
+            body=json_text.encode(body) if body is not None else None,
         )
         deadline = self._deadline(timeout_s)
         # Making a topic takes a while when an election is under way; one try may use all the time there is.

@@ -2,6 +2,7 @@
 
 ``bytes``, ``bytearray`` and ``memoryview`` are stored as the bytes that they are; everything else is stored
 as JSON (``str``, numbers, ``None``, lists, dicts, dataclasses, ``msgspec.Struct``, ``datetime``, ``UUID``).
+What JSON has no form for (NaN, infinities, two members that come to one name) is refused.
 A key is text (stored as UTF-8) or bytes. A timestamp is milliseconds since the Unix epoch or a ``datetime``.
 """
 
@@ -10,17 +11,14 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
-import msgspec
-
+from floodmark import json_text
 from floodmark.errors import InvalidRequest
 from floodmark.record import Record
 
 Key = str | bytes | None
 Timestamp = int | dt.datetime | None
-
-_JSON: Final = msgspec.json.Encoder()
 
 
 def now_ms() -> int:
@@ -64,10 +62,7 @@ def value_of(value: Any) -> tuple[bytes, bool]:
         return value, False
     if isinstance(value, bytearray | memoryview):
         return bytes(value), False
-    try:
-        return _JSON.encode(value), True
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidRequest(f"the value can not be written as JSON: {error}") from error
+    return json_text.encode(value), True
 
 
 def key_of(key: Key) -> bytes | None:
