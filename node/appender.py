@@ -16,6 +16,7 @@ from floodmark.frame import FrameKind
 from consensus.types import GroupStopped, NotLeader, Outcome, Proposal
 from node import outcomes
 from node.budget import ByteBudget
+from node.disk_reserve import DiskReserve
 from node.newcomers import Newcomers, ProducerLimits, ProducersHere
 from node.producers import ProducerTable, Remembered
 from node.sequences import Flying, Sequences
@@ -44,6 +45,7 @@ class Appender:
         budget: ByteBudget,
         producers: ProducerLimits,
         here: ProducersHere,
+        disk: DiskReserve,
     ) -> None:
         self._host = host
         self._group_id = group_id
@@ -56,6 +58,7 @@ class Appender:
         self.newest: Proposal | None = None
         """The last entry that was put into the queue: with its outcome that of all before it is known."""
         self._budget = budget
+        self._disk = disk
         self._queued: deque[tuple[Proposal, int]] = deque()
         """Proposals that may not be in the log yet, with their record counts."""
 
@@ -65,8 +68,8 @@ class Appender:
         """The batch's proposal; or what became, or is becoming, of its sequence before (``Sequences.find``).
 
         A duplicate is answered whatever ``expected_offset`` says, for it held when the batch was stored.
-        Raises TooManyRequests, TooManyProducers, ProducerFenced, SequenceGap, SequenceReused,
-        OffsetMismatch; ``MakingRoom``; and as the host does. All but the first two may rest on what is in
+        Raises StorageFull, TooManyRequests, TooManyProducers, ProducerFenced, SequenceGap, SequenceReused,
+        OffsetMismatch; ``MakingRoom``; and as the host does. All but the first three may rest on what is in
         flight, which may come to nothing: see ``refused``.
         """
         if header.is_idempotent:
@@ -76,6 +79,7 @@ class Appender:
                 return before
             if not self._sequences.knows(header.producer_id):
                 self._newcomers.admit(self._sequences.in_flight)
+        self._disk.check()
         self._forget_appended()
         if expected_offset is not None:
             self._check_expected(expected_offset)

@@ -18,6 +18,7 @@ from consensus.types import GroupOptions, Membership, StateMachine
 from node.appender import Appender
 from node.budget import ByteBudget
 from node.coalescer import Coalescer
+from node.disk_reserve import DiskReserve
 from node.identity import NodeIdentity
 from node.metadata.state import METADATA_GROUP, PartitionEntry
 from node.metrics import NodeMetrics
@@ -43,8 +44,9 @@ _log = structlog.get_logger(__name__)
 class Builder:
     """Makes groups, and hears what the host says of them."""
 
-    def __init__(self, settings: Settings, identity: NodeIdentity) -> None:
+    def __init__(self, settings: Settings, identity: NodeIdentity, disk: DiskReserve) -> None:
         self.settings = settings
+        self.disk = disk
         self.identity = identity
         self.metrics = NodeMetrics()
         self.flushed: dict[int, Waiters] = {}
@@ -97,7 +99,9 @@ class Builder:
             limits.producers_per_node_max,
             limits.producer_remembered_s,
         )
-        appender = Appender(host, entry.group_id, opened.log, table, budget, producers, self.producers_here)
+        appender = Appender(
+            host, entry.group_id, opened.log, table, budget, producers, self.producers_here, self.disk
+        )
         flushed = self.flushed[entry.group_id] = Waiters()
         coalescer = Coalescer(appender.append_shared)
         return Replica(group, opened.log, opened.vote, appender, coalescer, flushed)

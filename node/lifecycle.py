@@ -80,6 +80,7 @@ class Lifecycle:
         for node, address in settings.cluster.peers.items():
             if node != settings.node.id:
                 parts.host.links.dial(node, *split_address(settings.cluster.dial.get(node, address)))
+        self._spawn(parts.disk.run())
         await self._join()
         self._spawn(parts.controller.run())
         self._spawn(parts.retention.run())

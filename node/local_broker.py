@@ -24,6 +24,7 @@ from node.broker import (
 )
 from node.budget import Account, SharedBudget
 from node.deletions import Deletions
+from node.disk_reserve import DiskReserve
 from node.forget import Forgetting
 from node.health import HealthQuery
 from node.metadata.group import Metadata
@@ -59,6 +60,7 @@ class LocalBroker:
         query: TopicQuery,
         lookup: LeaderLookup,
         alive: Callable[[], frozenset[str]],
+        disk: DiskReserve,
     ) -> None:
         self.node_id = node_id
         self._host = host
@@ -71,6 +73,7 @@ class LocalBroker:
         self._query = query
         self._lookup = lookup
         self._alive = alive
+        self._disk = disk
         self._health = HealthQuery(
             node_id=node_id,
             metadata=metadata,
@@ -83,7 +86,7 @@ class LocalBroker:
         placeable = Placeable(
             node_id=node_id, metadata=metadata, presence=presence, health=self._health, alive=alive
         )
-        self._topics = Topics(metadata, placeable, self._wait_leaders)
+        self._topics = Topics(metadata, placeable, self._wait_leaders, disk)
         self._forgetting = Forgetting(
             metadata=metadata,
             placeable=placeable,
@@ -238,8 +241,10 @@ class LocalBroker:
         )
         refusals = self._presence.refusals
         if reasons:
-            return Health(ready=False, reasons=[*reasons, *refusals])
-        return Health(ready=True, warnings=[*refusals, *clock_warnings(self._host.wall)])
+            return Health(ready=False, reasons=[*reasons, *refusals], warnings=self._disk.warnings)
+        return Health(
+            ready=True, warnings=[*refusals, *clock_warnings(self._host.wall), *self._disk.warnings]
+        )
 
     def node_health(self) -> NodeHealth:
         """This node alone."""

@@ -8,6 +8,7 @@ from consensus.types import GroupStopped, NotLeader
 from storage.errors import DiskFull, LogCorrupt, OutOfRange, StorageError
 
 RETRY_AFTER_S = 0.2
+FULL_RETRY_AFTER_S = 2.0
 
 
 def unknown(reason: str) -> OutcomeUnknown:
@@ -29,7 +30,10 @@ def translated(error: NotLeader | GroupStopped | StorageError) -> FloodmarkError
         case NotLeader():
             return not_leader(error.leader)
         case DiskFull():
-            return StorageFull("the disk of the partition's leader is full")
+            return StorageFull(
+                "the disk of the partition's leader is full; nothing was stored",
+                retry_after_s=FULL_RETRY_AFTER_S,
+            )
         case OutOfRange() | LogCorrupt():
             return ServerError(f"the log can not be read: {error}")
         case _:

@@ -108,6 +108,9 @@ class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How often each partition is asked whether segments have expired."""
     scrub_interval_s: float = 3600.0
     """How long to rest between readings of all that is stored, which find damage early."""
+    disk_reserve_bytes: int = 512 << 20
+    """Free space that records are not put into: below it produces and new topics are refused. At most a
+    twentieth of the disk; 0: none."""
 
 
 class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

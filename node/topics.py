@@ -12,6 +12,7 @@ from floodmark.names import check_name
 
 from node import outcomes
 from node.broker import TopicConfig
+from node.disk_reserve import DiskReserve
 from node.metadata.commands import AlterTopic, AnyCommand, CreateTopic, DeleteTopic
 from node.metadata.group import Metadata
 from node.metadata.placement import place_in
@@ -32,10 +33,12 @@ class Topics:
         metadata: Metadata,
         placeable: Placeable,
         wait_leaders: Callable[[TopicEntry, float], Awaitable[None]],
+        disk: DiskReserve,
     ) -> None:
         self._metadata = metadata
         self._placeable = placeable
         self._wait_leaders = wait_leaders
+        self._disk = disk
 
     def find(self, name: str) -> TopicEntry:
         """Raises ``InvalidName`` or ``UnknownTopic``."""
@@ -75,6 +78,7 @@ class Topics:
                 f"use 1 to {members}",
                 nodes=members,
             )
+        self._disk.check()
         candidates = await self._placeable()
         candidates.check(factor)
         placed = place_in(

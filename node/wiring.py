@@ -17,6 +17,7 @@ from node.alive import Alive
 from node.budget import SharedBudget
 from node.builder import Builder
 from node.controller import Controller
+from node.disk_reserve import DiskReserve
 from node.formation import nodes_of
 from node.http.app import create_app
 from node.http.context import CONTEXT
@@ -59,6 +60,7 @@ class Parts:
     controller: Controller
     retention: Retention
     scrub: Scrub
+    disk: DiskReserve
     spare_memory: SpareMemory
     broker: LocalBroker
     query: TopicQuery
@@ -73,12 +75,13 @@ def build(
     settings: Settings, identity: NodeIdentity, registry: Registry, secret: bytes, around: Surroundings
 ) -> Parts:
     """All parts of a node, nothing started."""
-    builder = Builder(settings, identity)
+    data_dir = settings.node.data_dir
+    disk = DiskReserve(partial(around.fs.space, data_dir), settings.storage.disk_reserve_bytes)
+    builder = Builder(settings, identity, disk)
     node_id = identity.node_id
     executor = ThreadPoolExecutor(8, thread_name_prefix="replicas")
-    store = ReplicaStore(around.fs, settings.node.data_dir)
+    store = ReplicaStore(around.fs, data_dir)
     machine = MetadataMachine()
-    data_dir = settings.node.data_dir
     nodes = nodes_of(around.fs, data_dir, identity, registry)
     presence = Presence(
         identity,
@@ -137,6 +140,7 @@ def build(
         query=query,
         lookup=LeaderLookup(query.leader, alive),
         alive=alive,
+        disk=disk,
     )
 
     def changed() -> None:
@@ -180,6 +184,7 @@ def build(
         *builder.metrics.collectors,
         HostCollector(host, replicas.local, lambda: budget.used + passed_on.used, lambda: answers.used),
         scrub,
+        disk,
     ]:
         app[CONTEXT].metrics.register(collector)
     return Parts(
@@ -199,6 +204,7 @@ def build(
             wall_ms=host.wall.retention_ms,
         ),
         scrub=scrub,
+        disk=disk,
         spare_memory=SpareMemory(
             in_hand=lambda: budget.used + answers.used,
             served=lambda: answers.taken,

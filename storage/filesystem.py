@@ -15,7 +15,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class File(Protocol):
@@ -49,6 +49,13 @@ class File(Protocol):
         """Let go of the file; nothing becomes durable by it. A second call does nothing."""
 
 
+class Space(NamedTuple):
+    """Of the disk that a folder lies on: what this process may still use, and all there is."""
+
+    free_bytes: int
+    total_bytes: int
+
+
 class FileSystem(Protocol):
     """Files by path. Paths use ``/``."""
 
@@ -78,6 +85,9 @@ class FileSystem(Protocol):
 
     def sync_folder(self, path: str) -> None:
         """Make the names in a folder durable."""
+
+    def space(self, path: str) -> Space:
+        """What is left on the disk of a folder. May take as long as the disk does."""
 
 
 IOV_MAX = min(1024, os.sysconf("SC_IOV_MAX"))
@@ -199,3 +209,7 @@ class RealFileSystem:
             os.fsync(fd)
         finally:
             os.close(fd)
+
+    def space(self, path: str) -> Space:
+        found = os.statvfs(path)
+        return Space(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)

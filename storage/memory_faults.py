@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from random import Random
 
 OPERATIONS = frozenset(
-    {"any", "open", "read", "write", "truncate", "sync", "rename", "unlink", "mkdir", "sync_folder"}
+    {"any", "open", "read", "write", "truncate", "sync", "rename", "unlink", "mkdir", "sync_folder", "space"}
 )
 
 

@@ -19,11 +19,12 @@ import errno
 from collections.abc import Sequence
 from random import Random
 
-from storage.filesystem import File
+from storage.filesystem import File, Space
 from storage.memory_content import MemoryContent
 from storage.memory_faults import MemoryFaults, os_error
 
 _Tree = dict[str, dict[str, MemoryContent]]
+_ENDLESS = 1 << 50
 
 
 class MemoryFile:
@@ -189,6 +190,11 @@ class MemoryFileSystem(MemoryFaults):
         for change in self._journal[:last]:
             _apply(self._durable, change)
         del self._journal[:last]
+
+    def space(self, path: str) -> Space:
+        self.enter("space", path)
+        left = self.space_left_bytes
+        return Space(_ENDLESS if left is None else left, _ENDLESS)
 
     def _change(self, change: list[tuple[str, str, MemoryContent | None]]) -> None:
         _apply(self._now, change)

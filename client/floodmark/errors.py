@@ -29,7 +29,7 @@ FloodmarkError
 │   └── TooManyProducers      429  no room to remember one more idempotent producer; others are not affected
 ├── Unavailable               503  no leader, or not enough replicas; nothing was stored
 ├── OutcomeUnknown            504  it may or may not have been stored; an idempotent retry is safe
-├── StorageFull               507  the disk is full
+├── StorageFull               507  the disk of the node that leads is (nearly) full; nothing was stored
 ├── ServerError               500  a defect or a failed disk
 └── TransportError              -  no answer (client side only)
 
@@ -185,7 +185,7 @@ class OutcomeUnknown(FloodmarkError):
 
 
 class StorageFull(FloodmarkError):
-    code, status = "storage_full", 507
+    code, status, retriable = "storage_full", 507, True
 
 
 class TransportError(FloodmarkError):

@@ -26,7 +26,6 @@ from floodmark.errors import (
     SequenceGap,
     SequenceReused,
     ServerError,
-    StorageFull,
     TooLarge,
     TopicDeleted,
     TransportError,
@@ -195,7 +194,7 @@ class Lane:
 
     def _may_repeat(self, error: FloodmarkError) -> bool:
         if self._options.is_idempotent:
-            return error.retriable or isinstance(error, OutcomeUnknown | ServerError | StorageFull)
+            return error.retriable or isinstance(error, OutcomeUnknown | ServerError)
         return error.retriable and not error.fields.get("sent")
 
     def _lost_count(self, parcel: Parcel, error: FloodmarkError) -> bool:

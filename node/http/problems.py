@@ -28,7 +28,7 @@ _OF_STATUS: Final[Mapping[int, type[FloodmarkError]]] = {
     408: RequestTimeout,
     413: TooLarge,
 }
-_RETRY_LATER: Final = (429, 503)
+_RETRY_LATER: Final = (429, 503, 507)
 
 
 def document(error: FloodmarkError, request_id: str, *, status: int | None = None) -> dict[str, Any]:

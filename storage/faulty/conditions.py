@@ -31,13 +31,15 @@ _SLOT = struct.Struct("<II")
 class DiskFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One thing that is wrong with the disk.
 
-    full    nothing grows: writes behind a file's end, new files and folders fail with ENOSPC
+    full    nothing grows: writes behind a file's end, new files and folders fail with ENOSPC; like a quota,
+            it does not show in the free space
+    scarce  everything works, and no free space is told of
     error   every call of the ``operation`` fails with EIO
     short   writes take only a part of what they are given, at least one byte
     slow    every call of the ``operation`` takes ``delay_ms`` longer
     """
 
-    effect: Literal["full", "error", "short", "slow"]
+    effect: Literal["full", "scarce", "error", "short", "slow"]
     operation: Literal["write", "sync", "read"] = "write"
     delay_ms: int = 0
 

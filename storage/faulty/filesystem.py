@@ -25,7 +25,7 @@ from storage.faulty.unsynced import (
     SyncFailed,
     TreeRemoved,
 )
-from storage.filesystem import File, FileSystem, RealFileSystem
+from storage.filesystem import File, FileSystem, RealFileSystem, Space
 
 _SHORTENED_TO: Final = 3
 """A short write takes this part of the bytes: one third."""
@@ -101,6 +101,11 @@ class FaultyFileSystem:
         self._real.sync_folder(path)
         with self.lock:
             self.note(NamesSynced(upto))
+
+    def space(self, path: str) -> Space:
+        found = self._real.space(path)
+        is_scarce = any(fault.effect == "scarce" for fault in self.board.now.disk)
+        return Space(0, found.total_bytes) if is_scarce else found
 
     # For the files
 

@@ -13,12 +13,13 @@ from floodmark.record import Record
 from consensus.types import NotLeader, Proposal, Stored
 from node.appender import Appender
 from node.budget import ByteBudget
+from node.disk_reserve import DiskReserve
 from node.newcomers import ProducerLimits
 from node.producers import ProducerTable, Remembered
 from node.producers_here import ProducersLed
 from node.sequences import Flying
 from node.slices import next_offset_behind
-from storage.filesystem import RealFileSystem
+from storage.filesystem import RealFileSystem, Space
 from storage.log import Log
 from storage.options import LogOptions
 
@@ -89,7 +90,8 @@ def appender_of(
 ) -> Appender:
     """Of the queue's group."""
     budget = budget or ByteBudget(1 << 20, "test")
-    return Appender(queue, 1, queue.log, queue.table, budget, producers, here or ProducersLed())
+    disk = DiskReserve(lambda: Space(1, 1), 0)
+    return Appender(queue, 1, queue.log, queue.table, budget, producers, here or ProducersLed(), disk)
 
 
 def append(appender: Appender, body: bytes, expected: int | None = None) -> Proposal | Remembered | Flying:
