@@ -153,6 +153,8 @@ class NodeHealth:
     warnings: Sequence[str] = ()
     takes_replicas: bool = False
     """It has been ready since it started."""
+    partitions_max: int = 0
+    """So many replicas it takes; 0 where that is not known."""
     leads: int = 0
     under_replicated: int = 0
     """Of the partitions that it leads, those with a replica that is not in sync."""

@@ -14,6 +14,12 @@ import structlog
 WANTED: Final = 1 << 20
 """More than a node ever uses; some systems refuse to lift the limit without bound."""
 FEW: Final = 4096
+KEPT: Final = 16
+"""The last ones, which no file gets: for connections of those who come to help."""
+PER_REPLICA: Final = 4
+"""A replica has 3 files open, and more while its older segments are read."""
+PARTITIONS_MAX: Final = 10_000
+"""Replicas on a node whose system would allow files for more; each takes memory, too."""
 
 _log = structlog.get_logger(__name__)
 
@@ -33,3 +39,19 @@ def take_all() -> int:
             "few_file_descriptors", limit=limit, hint=f"allow at least {FEW} (ulimit -Hn, LimitNOFILE)"
         )
     return limit
+
+
+def limit() -> int:
+    """How many this process may have now."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return WANTED if soft == resource.RLIM_INFINITY else min(soft, WANTED)
+
+
+def reserve(wanted: int) -> int:
+    """How many are never used by ordinary connections: as many as wanted, or a quarter of a few."""
+    return min(wanted, limit() // 4)
+
+
+def partitions_max(*, reserved: int) -> int:
+    """How many replicas there is room for beside ``reserved`` others."""
+    return max(1, min(PARTITIONS_MAX, (limit() - reserve(reserved)) // PER_REPLICA))

@@ -33,6 +33,7 @@ class HealthQuery:
         metadata: Metadata,
         local: Mapping[int, Replica],
         own: Callable[[], Health],
+        partitions_max: int,
         is_opening: Callable[[], bool],
         query: TopicQuery,
         alive: Callable[[], Collection[str]],
@@ -41,6 +42,7 @@ class HealthQuery:
         self._metadata = metadata
         self._local = local
         self._own = own
+        self._partitions_max = partitions_max
         self._is_opening = is_opening
         self._query = query
         self._alive = alive
@@ -63,6 +65,7 @@ class HealthQuery:
             reasons=own.reasons,
             warnings=own.warnings,
             takes_replicas=self._metadata.is_current and not self._is_opening(),
+            partitions_max=self._partitions_max,
             leads=leads,
             under_replicated=len(lacking),
             under_replicated_named=lacking[:NAMED_MAX],

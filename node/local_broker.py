@@ -61,6 +61,7 @@ class LocalBroker:
         lookup: LeaderLookup,
         alive: Callable[[], frozenset[str]],
         disk: DiskReserve,
+        partitions_max: int,
     ) -> None:
         self.node_id = node_id
         self._host = host
@@ -79,6 +80,7 @@ class LocalBroker:
             metadata=metadata,
             local=replicas.local,
             own=self.health,
+            partitions_max=partitions_max,
             is_opening=lambda: replicas.opening,
             query=query,
             alive=alive,

@@ -15,10 +15,14 @@ from node.presence import Presence
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """``racks``: the nodes that take replicas, and their racks. ``lacking``: why the others do not."""
+    """``racks``: the nodes that take replicas, and their racks. ``lacking``: why the others do not.
+
+    ``limits``: how many replicas the former take.
+    """
 
     racks: dict[str, str]
     lacking: dict[str, str]
+    limits: dict[str, int]
 
     def check(self, replication_factor: int) -> None:
         """Raises ``Conflict`` where there are too few for now."""
@@ -49,8 +53,8 @@ class Placeable:
         self._presence = presence
         self._health = health
         self._alive = alive
-        self._been_ready: dict[str, str] = {}
-        """Node -> the process of it that has been ready."""
+        self._been_ready: dict[str, tuple[str, int]] = {}
+        """Node -> the process of it that has been ready, and how many replicas that takes."""
 
     async def __call__(self) -> Candidates:
         """Look now, asking those over HTTP that are not known to have been ready."""
@@ -60,7 +64,13 @@ class Placeable:
         return Candidates(
             {node: nodes[node].rack for node, why in lacking.items() if not why},
             {node: why for node, why in lacking.items() if why},
+            {node: self._limit_of(node) for node, why in lacking.items() if not why},
         )
+
+    def _limit_of(self, node: str) -> int:
+        """Of a node that does not say it, as builds before this one, it is this node's."""
+        _, limit = self._been_ready.get(node, ("", 0))
+        return limit or self._health.here().partitions_max
 
     async def _lacks(self, node: str) -> str:
         """What keeps replicas from a node; "" when nothing does."""
@@ -75,12 +85,12 @@ class Placeable:
     async def _lacks_there(self, node: str) -> str:
         said = self._presence.nodes.get(node)
         process = said.process if said is not None else ""
-        if process and self._been_ready.get(node) == process:
+        if process and self._been_ready.get(node, ("", 0))[0] == process:
             return ""
         health = await self._health.there(node)
         if health is None:
             return "does not answer"
         if not health.takes_replicas:
             return "is not ready yet"
-        self._been_ready[node] = process
+        self._been_ready[node] = process, health.partitions_max
         return ""

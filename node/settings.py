@@ -77,6 +77,8 @@ class LimitSettings(HttpLimits, frozen=True, forbid_unknown_fields=True):
     """Idempotent producers that a partition remembers; who comes anew is refused while nobody may go."""
     producers_per_node_max: int = 100_000
     """... and that all partitions led by this node remember together, at up to 0.7 KiB on each replica."""
+    partitions_per_node_max: int = 0
+    """Replicas on this node, beyond which topics are refused. 0: as many as its descriptors allow for."""
     producer_remembered_s: float = 3600.0
     """A producer is not forgotten, whatever room is wanted, until its last batch is this old."""
 

@@ -22,12 +22,16 @@ NOT_ABOVE: Final = (
     ("sweep_s", "write_stall_s", "connections are looked at that often only"),
 )
 """(one, another, why): the one is at most the other."""
+MAY_BE_ZERO: Final = frozenset({"partitions_per_node_max"})
+"""What then follows from something else."""
 
 
 def problems(limits: LimitSettings) -> Iterator[str]:
     """One line for each, naming the field."""
     for name in limits.__struct_fields__:
         value = getattr(limits, name)
+        if name in MAY_BE_ZERO and value == 0:
+            continue
         if not 0 < value < math.inf:
             yield f"limits.{name} = {value}: it must be a number above 0"
     for low, high, why in NOT_ABOVE:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from node import descriptors
 from node.settings import Settings
 from storage.faulty.conditions import Board
 from storage.faulty.filesystem import FaultyFileSystem
@@ -26,16 +27,19 @@ class Surroundings:
 
 def surroundings_of(settings: Settings) -> Surroundings:
     """The machine itself, or one that can be made to fail, for tests. Raises ``OSError``."""
+    real = RealFileSystem(descriptors_max=descriptors.limit() - descriptors.KEPT)
     folder = settings.testing.faults
     if not folder:
-        return Surroundings(RealFileSystem(), true_wall_ms)
+        return Surroundings(real, true_wall_ms)
     _log.warning(
         "testing_faults_enabled",
         folder=folder,
         hint="another process may give this node a bad disk and a wrong clock: never for production",
     )
     board = Board(folder)
-    return Surroundings(FaultyFileSystem(folder, board), lambda: true_wall_ms() + board.now.clock_offset_ms)
+    return Surroundings(
+        FaultyFileSystem(folder, board, real), lambda: true_wall_ms() + board.now.clock_offset_ms
+    )
 
 
 def true_wall_ms() -> int:

@@ -17,6 +17,7 @@ from node.metadata.commands import AlterTopic, AnyCommand, CreateTopic, DeleteTo
 from node.metadata.group import Metadata
 from node.metadata.placement import place_in
 from node.metadata.state import TopicEntry, changed_config
+from node.partition_room import PartitionRoom
 from node.placeable import Placeable
 
 T = TypeVar("T")
@@ -39,6 +40,7 @@ class Topics:
         self._placeable = placeable
         self._wait_leaders = wait_leaders
         self._disk = disk
+        self._room = PartitionRoom()
 
     def find(self, name: str) -> TopicEntry:
         """Raises ``InvalidName`` or ``UnknownTopic``."""
@@ -86,7 +88,8 @@ class Topics:
         )
         try:
             left = deadline - asyncio.get_running_loop().time()
-            topic = await self._propose(CreateTopic(name, factor, config, placed), left)
+            with self._room.held(self._metadata.state, placed, candidates.limits):
+                topic = await self._propose(CreateTopic(name, factor, config, placed), left)
         except TopicExists:
             # Another request was faster; it may have asked for the same.
             return self._same(self.find(name), partitions, factor, config), False

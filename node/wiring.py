@@ -13,6 +13,7 @@ from consensus.handshake import Identity
 from consensus.host import GroupHost
 from consensus.host_types import HostOptions
 from consensus.link_types import LinkOptions
+from node import descriptors
 from node.alive import Alive
 from node.budget import SharedBudget
 from node.builder import Builder
@@ -141,6 +142,8 @@ def build(
         lookup=LeaderLookup(query.leader, alive),
         alive=alive,
         disk=disk,
+        partitions_max=limits.partitions_per_node_max
+        or descriptors.partitions_max(reserved=limits.file_descriptors_reserve),
     )
 
     def changed() -> None:

@@ -11,6 +11,7 @@ All calls raise ``OSError`` as the operating system does. Calls on one file may 
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Sequence
@@ -124,6 +125,11 @@ class RealFile:
     def __init__(self, fd: int) -> None:
         self._fd = fd
 
+    @property
+    def descriptor(self) -> int:
+        """Its number; negative once it is closed."""
+        return self._fd
+
     def pread(self, length: int, position: int) -> bytes:
         data = os.pread(self._fd, length, position)
         if len(data) == length or not data:
@@ -164,11 +170,22 @@ class RealFile:
 
 
 class RealFileSystem:
-    """The filesystem of the operating system (POSIX)."""
+    """The filesystem of the operating system (POSIX).
+
+    No file gets a descriptor of ``descriptors_max`` or above. A new descriptor is the lowest that is free, so
+    what is above stays free for others, however many files there are.
+    """
+
+    def __init__(self, *, descriptors_max: int | None = None) -> None:
+        self._descriptors_max = descriptors_max
 
     def open(self, path: str, *, create: bool = False) -> File:
         flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
-        return RealFile(os.open(path, flags, 0o640))
+        file = RealFile(os.open(path, flags, 0o640))
+        if self._descriptors_max is not None and file.descriptor >= self._descriptors_max:
+            file.close()
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
+        return file
 
     def size(self, path: str) -> int:
         return os.stat(path).st_size

@@ -17,6 +17,7 @@ FloodmarkError
 ├── RequestTimeout            408  the request came too slowly; nothing was stored
 ├── Conflict                  409
 │   ├── TopicExists           409  with another configuration
+│   ├── TooManyPartitions     409  a node has no room for the replicas that a new topic would bring
 │   ├── SequenceGap           409  a producer's sequence skipped ahead
 │   └── SequenceReused        409  other records are stored under this sequence
 ├── OffsetBelowStart          410  retention has removed it
@@ -130,6 +131,12 @@ class Conflict(FloodmarkError):
 
 class TopicExists(Conflict):
     code = "topic_exists"
+
+
+class TooManyPartitions(Conflict):
+    """``node`` has replicas of so many ``partitions``, and takes up to ``limit``."""
+
+    code = "too_many_partitions"
 
 
 class SequenceGap(Conflict):

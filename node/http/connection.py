@@ -17,7 +17,7 @@ from aiohttp.web_server import Server
 from floodmark.errors import FloodmarkError, InvalidRequest, RequestTimeout, ServerError
 
 from node.http import problems
-from node.http.admission import Admission
+from node.http.admission import SPARE_HEAD_S, Admission, Place
 from node.http.head_errors import TooManyHeaders
 from node.http.limits import HttpLimits
 
@@ -34,7 +34,6 @@ class Connection(RequestHandler):
     __slots__ = (
         "_address",
         "_admission",
-        "_admitted",
         "_body",
         "_body_bytes",
         "_body_due",
@@ -45,10 +44,12 @@ class Connection(RequestHandler):
         "_head_since",
         "_intake",
         "_owed",
+        "_place",
         "_settings",
         "_unsent_bytes",
         "_unsent_since",
         "ends_with_it",
+        "spare_for",
     )
 
     def __init__(
@@ -70,7 +71,9 @@ class Connection(RequestHandler):
         self._owed: int | None = 0
         """Bytes that aiohttp's parser has yet to get of the request it is in; None: not known any more."""
         self._address = ""
-        self._admitted = False
+        self._place: Place | None = None
+        self.spare_for: FloodmarkError | None = None
+        """Why there is no room for this connection, which may bring one request that helps."""
         self._head_since: float | None = None
         self._body: StreamReader = EMPTY_PAYLOAD
         self._body_since = 0.0
@@ -90,22 +93,28 @@ class Connection(RequestHandler):
         """Take the connection in, or answer 503 and close it when there are too many."""
         peer = transport.get_extra_info("peername")
         self._address = str(peer[0]) if isinstance(peer, tuple) else "local"
-        refusal = self._admission.admit(self._address)
-        if refusal is not None:
+        accepted_as = transport.get_extra_info("socket")
+        descriptor = -1 if accepted_as is None else accepted_as.fileno()
+        refusal = self._admission.admit(self._address, descriptor)
+        self._place = Place.USUAL
+        if refusal is not None and self._admission.admit_spare():
+            self._place = Place.SPARE
+            self.spare_for = refusal
+        elif refusal is not None:
+            self._place = None
             self._force_close = True
             accepted = cast(asyncio.Transport, transport)  # uvloop's are of no class of asyncio.
             accepted.write(problems.raw_answer(refusal))
             accepted.close()
             return
-        self._admitted = True
         super().connection_made(transport)
         self._head_since = self._loop.time()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Give the place back, and end what was only done for this client."""
-        if self._admitted:
-            self._admitted = False
-            self._admission.release(self._address)
+        if self._place is not None:
+            self._admission.release(self._address, self._place)
+            self._place = None
         if self.ends_with_it is not None:
             self.ends_with_it.cancel()
             self.ends_with_it = None
@@ -127,6 +136,7 @@ class Connection(RequestHandler):
             and waiter is not None
             and not waiter.done()
             and not (self._paused or self._close or self._force_close)
+            and self.spare_for is None
         )
 
     def _usual(self, data: bytes) -> None:
@@ -249,10 +259,11 @@ class Connection(RequestHandler):
             transport.abort()
             return "slow_reader"
         settings = self._settings
-        if self._head_since is not None and now - self._head_since > settings.header_timeout_s:
+        limit_s = settings.header_timeout_s if self.spare_for is None else SPARE_HEAD_S
+        if self._head_since is not None and now - self._head_since > limit_s:
             if not self._request_in_progress:
                 late = RequestTimeout(f"the request's head took longer than {settings.header_timeout_s:g} s")
-                transport.write(problems.raw_answer(late))
+                transport.write(problems.raw_answer(self.spare_for or late))
                 self.force_close()
                 return "slow_head"
             self._head_since = (

@@ -15,6 +15,8 @@ from aiohttp import web
 from floodmark.errors import FloodmarkError, Forbidden, InvalidRequest, Misdirected, UnsupportedMedia
 
 from node.http import cors
+from node.http.admission import may_be_spared
+from node.http.connection import Connection
 from node.http.context import FORWARDED, HttpContext
 from node.http.head_errors import TooManyHeaders, UnknownTransferCoding
 from node.http.media import BODIES, is_form
@@ -47,15 +49,27 @@ class Door:
             started = time.perf_counter()
             try:
                 self._check(request)
+                if (crowded := _crowded(request)) is not None:
+                    return await self._at_a_spare_place(request, handler, crowded)
                 if cors.is_preflight(request) and request.headers.get("Origin") in self._origins.listed:
                     return self._closing(request, cors.preflight(request), started)
                 return await handler(request)
             except (FloodmarkError, web.HTTPException) as error:
                 refusal = self._context.refusals.answer(error, request.method, request.path, request.raw_path)
-                if isinstance(error, UnknownTransferCoding | TooManyHeaders):
+                if isinstance(error, UnknownTransferCoding | TooManyHeaders) or _crowded(request) is not None:
                     refusal.force_close()  # Where its body ends is not known.
                 return self._closing(request, refusal, started)
 
+        return answer
+
+    async def _at_a_spare_place(
+        self, request: web.BaseRequest, handler: Handler, crowded: FloodmarkError
+    ) -> web.StreamResponse:
+        """One request that helps, also of a node in somebody else's name."""
+        if not may_be_spared(request) and not self._context.is_from_node(request.headers.get(FORWARDED)):
+            raise crowded
+        answer = await handler(request)
+        answer.force_close()
         return answer
 
     def _closing(self, request: web.BaseRequest, answer: web.Response, started: float) -> web.Response:
@@ -121,6 +135,12 @@ class Door:
                 "a form of a web page is no record: send JSON, as application/json",
                 supported=[str(known) for known in BODIES],
             )
+
+
+def _crowded(request: web.BaseRequest) -> FloodmarkError | None:
+    """Why there is no room for this request's connection, if so."""
+    connection = request.protocol
+    return connection.spare_for if isinstance(connection, Connection) else None
 
 
 def _target_host(request: web.BaseRequest) -> str | None:

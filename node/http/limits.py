@@ -55,7 +55,8 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     connections_max: int = 4096
     connections_per_address_max: int = 1024
     file_descriptors_reserve: int = 256
-    """Descriptors left to segment files and peer links, whatever ``connections_max`` says."""
+    """Descriptors left to segment files and peer links, whatever ``connections_max`` says: a quarter of all
+    at most."""
 
     forward_connect_timeout_s: float = 2.0
     forward_grace_s: float = 2.0

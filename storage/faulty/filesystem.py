@@ -36,11 +36,11 @@ Operation = Literal["write", "sync", "read"]
 class FaultyFileSystem:
     """``folder`` holds the conditions and the trace, on the same filesystem as the files; see the module."""
 
-    def __init__(self, folder: str, board: Board) -> None:
+    def __init__(self, folder: str, board: Board, real: FileSystem | None = None) -> None:
         self.board = board
         self.lock = threading.Lock()
         """Held while something is noted and done, but never over a sync."""
-        self._real: FileSystem = RealFileSystem()
+        self._real: FileSystem = real or RealFileSystem()
         self._trace = Trace(folder)
         self._made = f"{folder}/made"
 

@@ -12,7 +12,8 @@ import pytest
 from floodmark import batch
 from floodmark.record import Record
 
-from node.http.admission import Admission
+from node import descriptors
+from node.http.admission import SPARE_PLACES, Admission, Place
 from node.http.limits import HttpLimits
 from tests.http.conftest import Harness, until
 
@@ -105,9 +106,41 @@ def test_the_cap_leaves_file_descriptors_to_the_log() -> None:
     assert Admission(reserve).limit < 1 << 40
     few = Admission(HttpLimits(connections_max=3, connections_per_address_max=2))
     assert [few.admit(address) is None for address in "aaabc"] == [True, True, False, True, False]
-    few.release("a")
+    few.release("a", Place.USUAL)
     assert few.admit("a") is None
     assert few.refused == 2
+    assert [few.admit_spare() for _ in range(SPARE_PLACES + 1)] == [True] * SPARE_PLACES + [False]
+    few.release("a", Place.SPARE)
+    assert few.admit_spare()
+
+
+def test_a_connection_in_the_reserve_of_descriptors_is_one_too_many() -> None:
+    """Its number says that all below it are in use, whatever for."""
+    admission = Admission(HttpLimits(file_descriptors_reserve=10))
+    first = descriptors.limit() - 10
+    assert admission.admit("a", first - 1) is None
+    assert "LimitNOFILE" in str(admission.admit("a", first))
+
+
+async def test_who_is_one_too_many_may_still_help(http: Harness) -> None:
+    """DELETE and the probes are answered, one a connection; others 503; and places come back."""
+    await http.make_topic()
+    admission = http.servers["n1"].admission
+    admission.limit = 0  # Whoever comes from now on is one too many.
+    get = b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    post = POST + b"Content-Type: application/json\r\nContent-Length: 11\r\n\r\n" + b'{"value":1}'
+    for _ in range(SPARE_PLACES):
+        for request, status in (
+            (get % b"/healthz", b"200"),
+            (get % b"/readyz", b"200"),
+            (get % b"/v1/topics", b"503"),
+            (post, b"503"),
+            (b"no HTTP at all\r\n\r\n", b"400"),
+        ):
+            assert (await http.raw(request)).split(b" ")[1] == status, request
+    delete = b"DELETE /v1/topics/t HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    assert (await http.raw(delete)).startswith(b"HTTP/1.1 204 ")
+    await until(lambda: admission.spare == 0)
 
 
 @pytest.mark.parametrize("accept", ["application/x-ndjson", "application/vnd.floodmark.batch"])

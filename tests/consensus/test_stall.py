@@ -1,0 +1,111 @@
+"""A leader whose disk does not come back from an fsync gives way, and nothing of what it took in is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+
+from floodmark.frame import FrameKind
+
+from consensus.host_types import HostOptions
+from consensus.types import Stored
+from storage.memory_filesystem import MemoryFileSystem
+from tests.consensus.host_nodes import HostNode, eventually, hosts, join, leader_of, put
+
+STALL_S = 0.4
+GROUPS = (1, 2)
+
+
+class StallingDisk(MemoryFileSystem):
+    """Its log fsyncs and votes wait while ``goes_on`` is not set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.goes_on = threading.Event()
+        self.goes_on.set()
+
+    def enter(self, operation: str, path: str) -> None:
+        """As the filesystem does, later."""
+        if operation == "sync":
+            assert self.goes_on.wait(60), "the test forgot it"
+        super().enter(operation, path)
+
+
+async def nodes_with_disks(folder: Path, *names: str) -> list[HostNode]:
+    """Each with a disk of its own, and all groups."""
+    nodes = [
+        HostNode(name, folder, fs=StallingDisk(), options=HostOptions(stall_s=STALL_S)) for name in names
+    ]
+    for node in nodes:
+        await node.host.start()
+    join(nodes)
+    for node in nodes:
+        for group_id in GROUPS:
+            node.open(group_id, frozenset(names))
+    return nodes
+
+
+async def test_a_leader_whose_fsync_stalls_gives_way_with_all_that_it_leads(tmp_path: Path) -> None:
+    """The successor has the entry that waited for that disk; an idle group on the disk moves as well."""
+    nodes = await nodes_with_disks(tmp_path, "a", "b", "c")
+    try:
+        stalled = await leader_of(nodes, 1)
+        idle = await leader_of(nodes, 2)
+        if idle is not stalled:
+            assert idle.host.transfer(2, stalled.node_id)
+            await stalled.until(lambda: stalled.host.group(2).is_ready_leader)
+        await put(stalled, b"before")
+        disk = stalled.fs
+        assert isinstance(disk, StallingDisk)
+        others = [node for node in nodes if node is not stalled]
+        disk.goes_on.clear()
+        waiting = stalled.host.propose_nowait(1, FrameKind.COMMAND, b"waits for the disk")
+        for group_id in GROUPS:
+            await eventually(lambda: any(node.host.group(group_id).is_ready_leader for node in others))  # noqa: B023
+        assert stalled.host.stalls == 1
+        assert stalled.host.stalled_s >= STALL_S
+        successor = await leader_of(others, 1)
+        await put(successor, b"after")
+        assert successor.payloads() == [b"before", b"waits for the disk", b"after"]
+        disk.goes_on.set()
+        await eventually(lambda: stalled.payloads() == successor.payloads())
+        await eventually(lambda: waiting.outcome is not None)
+        assert isinstance(waiting.outcome, Stored)
+        await eventually(lambda: stalled.host.stalled_s == 0)
+        assert [node.failed for node in nodes] == [[], [], []]
+    finally:
+        for node in nodes:
+            assert isinstance(node.fs, StallingDisk)
+            node.fs.goes_on.set()
+        await asyncio.gather(*(node.host.stop() for node in nodes))
+
+
+async def test_a_leader_that_is_needed_for_a_majority_stays(tmp_path: Path) -> None:
+    """Two replicas: the other one could not be elected without this disk, so nobody tries."""
+    nodes = await nodes_with_disks(tmp_path, "a", "b")
+    try:
+        stalled = await leader_of(nodes, 1)
+        disk = stalled.fs
+        assert isinstance(disk, StallingDisk)
+        term = stalled.host.group(1).term
+        disk.goes_on.clear()
+        waiting = stalled.host.propose_nowait(1, FrameKind.COMMAND, b"x")
+        await eventually(lambda: stalled.host.stalled_s > 2 * STALL_S)
+        disk.goes_on.set()
+        await eventually(lambda: isinstance(waiting.outcome, Stored))
+        assert (stalled.host.group(1).term, stalled.host.stalls) == (term, 1)
+    finally:
+        for node in nodes:
+            assert isinstance(node.fs, StallingDisk)
+            node.fs.goes_on.set()
+        await asyncio.gather(*(node.host.stop() for node in nodes))
+
+
+async def test_disks_that_answer_are_left_alone(tmp_path: Path) -> None:
+    """Many fsyncs, one after the other, are no long one."""
+    async with hosts(tmp_path, "a", "b", "c", options=HostOptions(stall_s=0.05)) as nodes:
+        leader = await leader_of(nodes)
+        for number in range(50):
+            await put(leader, b"%d" % number)
+        assert len(leader.payloads()) >= 50
