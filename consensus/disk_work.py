@@ -45,10 +45,19 @@ class DiskWork:
         self, threads: int, wake: Callable[[Slot], None], on_flush: Callable[[int, float], None]
     ) -> None:
         self.flushes = 0
+        self._under_way: dict[Slot, float] = {}
+        """Since when a thread is to write and fsync for a group, the oldest first."""
         self._place = SyncPlace()
         self._threads = DiskThreads(threads)
         self._wake = wake
         self._on_flush = on_flush
+
+    @property
+    def oldest_flush(self) -> tuple[float, Slot | None]:
+        """When the oldest one that has not come back was begun, and for whom. Votes count as well."""
+        for slot, begun in self._under_way.items():
+            return begun, slot
+        return 0.0, None
 
     def flush(self, slot: Slot, *, alone: bool) -> bool:
         """Write and fsync what the log has buffered, unless a thread works on it already.
@@ -72,6 +81,7 @@ class DiskWork:
                 return self._flushed(slot, None, error)
         if flushed is not None:
             return self._flushed(slot, flushed, None)
+        self._under_way[slot] = time.monotonic()
         self._begin(slot, lambda: _flush(log), lambda result, error: self._flush_ended(slot, result, error))
         return False
 
@@ -79,6 +89,7 @@ class DiskWork:
         """Save term and vote of a group that stands still for it; after what a thread does for it now."""
         if not slot.io_running:
             group = slot.group
+            self._under_way[slot] = time.monotonic()
             self._begin(slot, group.save_vote, lambda _, error: self._vote_saved(slot, error))
 
     async def checkpoint(self, slot: Slot) -> None:
@@ -223,6 +234,7 @@ class DiskWork:
         self._threads.submit(work, ended)
 
     def _flush_ended(self, slot: Slot, flushed: Flushed | None, error: BaseException | None) -> None:
+        del self._under_way[slot]
         if self._flushed(slot, flushed, error):
             self._wake(slot)
 
@@ -241,6 +253,7 @@ class DiskWork:
         return True
 
     def _vote_saved(self, slot: Slot, error: BaseException | None) -> None:
+        del self._under_way[slot]
         if error is None:
             slot.group.vote_saved()
         else:

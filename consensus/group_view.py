@@ -133,6 +133,18 @@ class GroupView:
         """On a leader: whether a member has all of its log, or the rest is on its way there."""
         return node == self.node_id or self._parts.replication.keeps_up(node)
 
+    @property
+    def others_are_enough(self) -> bool:
+        """On a leader: whether the others, connected and as far as its disk, are a majority without it."""
+        core = self._core
+        reached = max(self.log.durable_index, self.commit_index)
+        fit = [
+            node
+            for node in core.members.other_voters & core.up
+            if self.is_trusted(node) and self.match_of(node) >= reached
+        ]
+        return 2 * len(fit) > len(self.membership.voters)
+
     def is_trusted(self, node: str) -> bool:
         """On a leader: whether a member has told it that its votes and acknowledgements count."""
         return self._parts.replication.is_trusted(node)

@@ -29,6 +29,7 @@ from consensus.links import PeerLinks
 from consensus.mender import Mender
 from consensus.routing import link_hooks
 from consensus.scheduler import Scheduler
+from consensus.stall import StallWatch
 from consensus.turn import Turn
 from consensus.types import Barrier, GroupStopped, Membership, Message, NotLeader, Proposal, Stored
 from consensus.upkeep import Upkeep
@@ -81,6 +82,7 @@ class GroupHost(HostDisk):
         options = self._options
         self._disk = DiskWork(options.io_threads, self._wake, self._hooks.on_flush)
         self._upkeep = Upkeep(self._disk, options)
+        self._stall = StallWatch(self._disk, self._slots, self._wake, options.stall_s)
         self._mender = Mender(self._disk, self._wake, self._hooks)
         self._scheduler = Scheduler(self._run, self._clock, options.timer_grain_s, self._was_held_up)
         self._turn = Turn(self.links, self._disk, self._upkeep, self._mender, self._hooks, self._scheduler.at)
@@ -89,6 +91,7 @@ class GroupHost(HostDisk):
     async def stop(self) -> None:
         """Hand leaderships over, flush, checkpoint, close; a few seconds at the most."""
         self._upkeep.stop()
+        self._stall.stop()
         self._mender.stop()
         self.leave()
         slots = list(self._slots.values())

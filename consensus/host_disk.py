@@ -8,6 +8,7 @@ from consensus.disk_work import DiskWork, Verified
 from consensus.host_types import Slot
 from consensus.mender import Mender
 from consensus.scheduler import Scheduler
+from consensus.stall import StallWatch
 from storage.errors import LogCorrupt, StorageError
 
 
@@ -16,6 +17,7 @@ class HostDisk:
 
     _slots: dict[int, Slot]
     _disk: DiskWork
+    _stall: StallWatch
     _mender: Mender
     _scheduler: Scheduler
 
@@ -23,6 +25,16 @@ class HostDisk:
     def flushes(self) -> int:
         """Writes with fsync so far, of all groups."""
         return self._disk.flushes
+
+    @property
+    def stalled_s(self) -> float:
+        """How long the oldest fsync under way has not come back."""
+        return self._stall.seconds
+
+    @property
+    def stalls(self) -> int:
+        """How many fsyncs took so long that leaders gave way."""
+        return self._stall.stalls
 
     async def checkpoint(self, group_id: int) -> None:
         """Store the group's state now."""

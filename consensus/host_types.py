@@ -24,6 +24,8 @@ class HostOptions:
     """... and so does one that has not written for this long after it wrote."""
     checkpoints_per_round: int = 16
     """Checkpoints that are made in one round, a quarter of ``checkpoint_idle_s`` long."""
+    stall_s: float = 2.0
+    """An fsync that takes this long has this node's leaders give way."""
     transfer_timeout_s: float = 5.0
     """How long stopping waits for other nodes to take over."""
 

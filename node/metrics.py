@@ -115,6 +115,16 @@ class HostCollector(Collector):
             "How far this node's clock is ahead of the median of the cluster's (behind: negative).",
             self._host.wall.ahead_ms() / 1000,
         )
+        stalls = CounterMetricFamily(
+            "floodmark_disk_stalls", "Fsyncs that took so long that this node's leaders gave way."
+        )
+        stalls.add_metric([], self._host.stalls)
+        yield stalls
+        yield GaugeMetricFamily(
+            "floodmark_disk_stalled_seconds",
+            "How long the oldest fsync under way has not come back.",
+            self._host.stalled_s,
+        )
         replicas = list(self._local.values())
         for name, text, value in (
             ("replicas", "Replicas on this node.", len(replicas)),
