@@ -6,11 +6,12 @@ that two requests never see the same state.
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from typing import Protocol
+from typing import Final, Protocol
 
 from floodmark.batch import BatchHeader
-from floodmark.errors import FloodmarkError, OffsetMismatch
+from floodmark.errors import FloodmarkError, OffsetMismatch, TooManyRequests
 from floodmark.frame import FrameKind
 
 from consensus.types import GroupStopped, NotLeader, Outcome, Proposal
@@ -22,6 +23,13 @@ from node.producers import ProducerTable, Remembered
 from node.sequences import Flying, Sequences
 from storage.errors import StorageError
 from storage.log import Log
+
+WAIT_S_MAX: Final = 1.0
+"""Where the oldest batch has waited for so long, the next one would wait longer than that."""
+BUSY_BYTES: Final = 256 << 10
+"""With less under way a long wait is no overload: a pause of the disk or of this process, and soon over."""
+BATCH_COST_BYTES: Final = 4096
+"""What a batch or a request costs beside its bytes."""
 
 
 class Propose(Protocol):
@@ -61,6 +69,8 @@ class Appender:
         self._disk = disk
         self._queued: deque[tuple[Proposal, int]] = deque()
         """Proposals that may not be in the log yet, with their record counts."""
+        self._under_way: deque[tuple[float, Proposal]] = deque()
+        """Proposals whose outcome may not be known yet, and since when, the oldest first."""
 
     def append(
         self, batch: bytes, header: BatchHeader, *, term: int, expected_offset: int | None
@@ -80,6 +90,7 @@ class Appender:
             if not self._sequences.knows(header.producer_id):
                 self._newcomers.admit(self._sequences.in_flight)
         self._disk.check()
+        self.check_wait()
         self._forget_appended()
         if expected_offset is not None:
             self._check_expected(expected_offset)
@@ -98,6 +109,7 @@ class Appender:
 
         proposal.add_done_callback(done)
         self._queued.append((proposal, header.count))
+        self._under_way.append((time.monotonic(), proposal))
         self.newest = proposal
         if header.is_idempotent:
             self._sequences.add(header, proposal)
@@ -118,6 +130,28 @@ class Appender:
         if expected_offset in (None, committed):
             return None
         return _mismatch(expected_offset, committed)
+
+    def check_wait(self, *, waiting: int = 0, waiting_bytes: int = 0) -> None:
+        """Raises ``TooManyRequests`` where one batch more would wait too long behind those under way.
+
+        ``waiting``: requests on their way here that are in no batch yet. A leader that was just elected has
+        nothing under way, and one that can not commit steps down: this tells of what it can not keep up with.
+        """
+        under_way = self._under_way
+        while under_way and under_way[0][1].outcome is not None:
+            under_way.popleft()
+        if not under_way:
+            return
+        waited = time.monotonic() - under_way[0][0]
+        if waited <= WAIT_S_MAX:
+            return
+        load = self._budget.used + waiting_bytes + (len(under_way) + waiting) * BATCH_COST_BYTES
+        if load >= BUSY_BYTES:
+            raise TooManyRequests(
+                f"this partition is overloaded: what was taken in {waited:.1f} s ago is not stored yet, and "
+                f"{self._budget.used + waiting_bytes} bytes wait; nothing of this was stored, send it later",
+                retry_after_s=WAIT_S_MAX,
+            )
 
     def append_shared(self, batch: bytes, header: BatchHeader) -> Proposal:
         """A batch that this node has packed, in nobody's name. Raises classes of ``floodmark.errors``."""

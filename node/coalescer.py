@@ -108,6 +108,16 @@ class Coalescer:
         self._schedule()
         return share.answered
 
+    @property
+    def waiting(self) -> int:
+        """Requests that are in no batch yet."""
+        return len(self._waiting)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Of their records."""
+        return self._waiting_bytes
+
     def _schedule(self) -> None:
         if self._waiting_bytes >= SHARED_BYTES_MAX:
             self._send()

@@ -122,7 +122,11 @@ class LocalPartition:
             return self.produce(batch, header, acks=Acks.QUORUM, timeout_s=timeout_s)
         self._confirmed.check_leads()
         count = len(records)
-        return self.replica.coalescer.produce(
+        replica = self.replica
+        replica.appender.check_wait(
+            waiting=replica.coalescer.waiting, waiting_bytes=replica.coalescer.waiting_bytes
+        )
+        return replica.coalescer.produce(
             records,
             size,
             timeout_s=timeout_s,

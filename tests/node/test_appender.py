@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from floodmark.frame import Frame, FrameKind, crc_of
 from floodmark.record import Record
 
 from consensus.types import NotLeader, Proposal, Stored
-from node.appender import Appender
+from node.appender import BATCH_COST_BYTES, BUSY_BYTES, WAIT_S_MAX, Appender
 from node.budget import ByteBudget
 from node.disk_reserve import DiskReserve
 from node.newcomers import ProducerLimits
@@ -200,3 +201,49 @@ def test_a_batch_is_refused_for_what_is_committed_alone(queue: Queue) -> None:
     gap = refused(payload(1, sequence=2, producer_epoch=1), committed=2)
     assert isinstance(gap, SequenceGap)
     assert gap.fields["expected_sequence"] == 1
+
+
+def test_what_would_wait_too_long_is_refused_while_much_is_under_way(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the age of the oldest batch that is not stored; a little that waits is a pause, and no overload."""
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    appender = appender_of(queue)
+    large = batch.encode([Record(0, None, bytes(BUSY_BYTES))])
+    numbered = payload(sequence=0)
+    append(appender, payload())
+    first = append(appender, numbered)
+    assert isinstance(first, Proposal)
+    now += WAIT_S_MAX * 50
+    append(appender, large)
+    with pytest.raises(TooManyRequests, match="overloaded") as refused:
+        append(appender, payload())
+    assert refused.value.fields == {"retry_after_s": 1.0}
+    with pytest.raises(TooManyRequests):
+        appender.check_wait()
+    assert append(appender, numbered) == Flying(first, 1, batch.decode_header(numbered).crc)
+    queue.commit()
+    append(appender, payload())
+    now += WAIT_S_MAX
+    append(appender, large)
+    append(appender, payload())
+    now += 0.01
+    with pytest.raises(TooManyRequests):
+        append(appender, payload())
+    queue.commit()
+    append(appender, payload())
+
+
+def test_many_small_requests_that_wait_are_an_overload_too(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request counts for more than its bytes, also before it is in a batch."""
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    appender = appender_of(queue)
+    append(appender, payload())
+    now += WAIT_S_MAX * 2
+    appender.check_wait(waiting=BUSY_BYTES // BATCH_COST_BYTES - 2, waiting_bytes=100)
+    with pytest.raises(TooManyRequests):
+        appender.check_wait(waiting=BUSY_BYTES // BATCH_COST_BYTES - 1, waiting_bytes=0)
