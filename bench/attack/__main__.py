@@ -52,11 +52,14 @@ async def _attacked(cluster: LocalCluster, attack: Attack, seconds: float) -> st
         for topic in (TOPIC, honest.TOPIC):
             async with session.put(f"{urls[0]}/v1/topics/{topic}", json={"partitions": 3}) as made:
                 assert made.status in (200, 201), await made.text()
+        peers = {node.name: ("127.0.0.1", node.peer_port) for node in cluster.nodes.values()}
+        secret = (cluster.folder / "secret").read_bytes().strip()
+        target = Target(session, urls, time.monotonic(), Counter(), peers, secret)
+        if attack.prepare is not None:
+            await attack.prepare(target)
         before = await nodes.leader_changes(session, urls)
         async with nodes.watched(pids) as memory, honest.clients(urls) as seen:
-            peers = {node.name: ("127.0.0.1", node.peer_port) for node in cluster.nodes.values()}
-            secret = (cluster.folder / "secret").read_bytes().strip()
-            target = Target(session, urls, time.monotonic() + seconds, Counter(), peers, secret)
+            target = target._replace(until=time.monotonic() + seconds)
             await attack.run(target)
         changes = await nodes.leader_changes(session, urls) - before
     bad = sum(seen.bad.values())

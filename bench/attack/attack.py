@@ -66,7 +66,8 @@ class Target(NamedTuple):
 
 
 class Attack(NamedTuple):
-    """``run`` returns when the time is up."""
+    """``run`` returns when the time is up. ``prepare`` makes what it needs, before anything is measured."""
 
     name: str
     run: Callable[[Target], Awaitable[None]]
+    prepare: Callable[[Target], Awaitable[None]] | None = None

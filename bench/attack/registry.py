@@ -7,13 +7,14 @@ import itertools
 import time
 from collections.abc import Iterator
 
-from bench.attack import answers, bodies, peers
+from bench.attack import answers, bodies, overload, peers
 from bench.attack.attack import Attack, Target
 
 
 def attacks() -> Iterator[Attack]:
     """What happens when nothing happens comes first: the others are held against it."""
-    return itertools.chain([Attack("none", _nothing)], bodies.attacks(), answers.attacks(), peers.attacks())
+    kinds = (bodies, answers, peers, overload)
+    return itertools.chain([Attack("none", _nothing)], *(kind.attacks() for kind in kinds))
 
 
 async def _nothing(target: Target) -> None:
