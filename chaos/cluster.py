@@ -29,10 +29,18 @@ class ChaosCluster:
     under a name of its own, and it goes on once nobody holds it any more.
     """
 
-    def __init__(self, folder: Path, toxiproxy: ToxiproxyServer, count: int = 3) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        toxiproxy: ToxiproxyServer,
+        count: int = 3,
+        *,
+        scrub_interval_s: float | None = None,
+    ) -> None:
         self.links = Links(toxiproxy.control)
         self.machines = Machines(folder)
-        self.processes = LocalCluster(folder, count, routes=self.machines.routes(self.links.routes))
+        routes = self.machines.routes(self.links.routes, scrub_interval_s=scrub_interval_s)
+        self.processes = LocalCluster(folder, count, routes=routes)
         self._down: defaultdict[str, set[str]] = defaultdict(set)
         self._paused: defaultdict[str, set[str]] = defaultdict(set)
         self._deaths: dict[str, int] = {}
@@ -111,7 +119,12 @@ class ChaosCluster:
     @classmethod
     @contextlib.asynccontextmanager
     async def running(
-        cls, folder: Path, count: int = 3, *, binary: Path | None = None
+        cls,
+        folder: Path,
+        count: int = 3,
+        *,
+        binary: Path | None = None,
+        scrub_interval_s: float | None = None,
     ) -> AsyncIterator[Self]:
         """A cluster that is ready, and that is gone afterwards, whatever faults are still in force.
 
@@ -119,7 +132,9 @@ class ChaosCluster:
         """
         toxiproxy = await asyncio.to_thread(ToxiproxyServer, folder / "toxiproxy.log", binary=binary)
         try:
-            cluster = await asyncio.to_thread(cls, folder, toxiproxy, count)
+            cluster = await asyncio.to_thread(
+                cls, folder, toxiproxy, count, scrub_interval_s=scrub_interval_s
+            )
             try:
                 await cluster.processes.start()
                 await cluster.ready()

@@ -211,6 +211,22 @@ class Unknown(_Line, frozen=True, tag="unknown"):
     node: str = ""
 
 
+class PauseBegan(_Line, frozen=True, tag="pause_began"):
+    """From here on nobody begins to write to a partition: that nothing is stored there is no outage."""
+
+    time_ns: int
+    topic: str
+    partition: int
+
+
+class PauseEnded(_Line, frozen=True, tag="pause_ended"):
+    """It is written to again."""
+
+    time_ns: int
+    topic: str
+    partition: int
+
+
 class FaultBegan(_Line, frozen=True, tag="fault_began"):
     """A fault is put into force from here on. ``fault`` is its number in this file."""
 
@@ -243,4 +259,5 @@ class Leads(_Line, frozen=True, tag="leads"):
 
 
 End = Ok | Fail | Unknown
-Event = History | Producer | Invoke | Ok | Fail | Unknown | FaultBegan | FaultEnded | Healed | Leads
+Pause = PauseBegan | PauseEnded
+Event = History | Producer | Invoke | End | Pause | FaultBegan | FaultEnded | Healed | Leads

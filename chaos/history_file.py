@@ -25,6 +25,8 @@ from chaos.history import (
     Invoke,
     Leads,
     Ok,
+    PauseBegan,
+    PauseEnded,
     Producer,
     Result,
     Unknown,
@@ -92,6 +94,14 @@ class HistoryWriter:
     def unknown(self, op: int, error: str, *, node: str = "") -> None:
         """Nobody knows."""
         self._add(Unknown(op, self._clock_ns(), error, node))
+
+    def pause_began(self, topic: str, partition: int) -> None:
+        """Nobody writes to a partition from now on."""
+        self._add(PauseBegan(self._clock_ns(), topic, partition))
+
+    def pause_ended(self, topic: str, partition: int) -> None:
+        """It is written to again from now on."""
+        self._add(PauseEnded(self._clock_ns(), topic, partition))
 
     def fault_began(self, name: str, nodes: Sequence[str] = ()) -> int:
         """A fault is in force; returns its number."""

@@ -13,6 +13,8 @@ from chaos.history import (
     History,
     Invoke,
     Ok,
+    PauseBegan,
+    PauseEnded,
     Produce,
     Producer,
 )
@@ -30,6 +32,7 @@ class HistoryRules:
         self._faults: set[int] = set()
         self._highest_fault = 0
         self._producers: set[int] = set()
+        self._pausing: set[tuple[str, int]] = set()
 
     def take(self, event: Event) -> str | None:
         """What is wrong with this event after those before it, or None."""
@@ -63,7 +66,17 @@ class HistoryRules:
                 if event.fault not in self._faults:
                     wrong = f"fault {event.fault} ended and is not in force"
                 self._faults.discard(event.fault)
+            case PauseBegan() | PauseEnded():
+                wrong = self._pause(event)
         return wrong
+
+    def _pause(self, event: PauseBegan | PauseEnded) -> str | None:
+        place = (event.topic, event.partition)
+        begins, pauses = isinstance(event, PauseBegan), place in self._pausing
+        self._pausing ^= {place}
+        if begins is pauses:
+            return f"{event.topic}/{event.partition} {'pauses already' if pauses else 'does not pause'}"
+        return None
 
     def _invoke(self, event: Invoke) -> str | None:
         if event.op <= self._highest_op:
@@ -73,6 +86,8 @@ class HistoryRules:
         if isinstance(event.action, Produce):
             if not event.action.values:
                 return "a produce of no values"
+            if (event.action.topic, event.action.partition) in self._pausing:
+                return f"{event.action.topic}/{event.action.partition} is written to in its pause"
             unknown = {producer_of(value) for value in event.action.values} - self._producers
             if unknown:
                 return f"producer {min(unknown)} is not declared"

@@ -25,8 +25,8 @@ class Machines:
         self._boards: dict[str, Board] = {}
         self._harms: dict[str, dict[str, Conditions]] = {}
 
-    def routes(self, routes: Routes) -> Routes:
-        """The same, with a harmable disk and clock for every node."""
+    def routes(self, routes: Routes, *, scrub_interval_s: float | None = None) -> Routes:
+        """The same, with a harmable disk and clock for every node, and a scrub that rests so long."""
 
         def harmable(nodes: Sequence[LocalNode]) -> Mapping[str, Route]:
             found = routes(nodes)
@@ -35,7 +35,10 @@ class Machines:
                 # An earlier cluster in this folder may have ended in the middle of its faults.
                 board.post(Conditions())
                 self._harms[node.name] = {}
-            return {name: replace(route, faults=self._faults(name)) for name, route in found.items()}
+            return {
+                name: replace(route, faults=self._faults(name), scrub_interval_s=scrub_interval_s)
+                for name, route in found.items()
+            }
 
         return harmable
 

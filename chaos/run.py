@@ -27,6 +27,7 @@ from chaos.scenario.timeline import Timeline
 from chaos.scenario.toml_form import to_toml
 from chaos.status import Status
 from chaos.verdict import PROGRESS_S_MAX, RunResult, judge
+from chaos.workload.pauses import Pauses, plan_pauses
 from chaos.workload.recorder import Recorder, Tally
 from chaos.workload.sampler import Sampler
 from chaos.workload.site import Site
@@ -53,7 +54,12 @@ async def run_scenario(
     status = status or Status()
     with _begin(folder, scenario, seed) as history:
         status.enter(f"starting {scenario.nodes} nodes")
-        async with ChaosCluster.running(folder / CLUSTER_FOLDER, scenario.nodes, binary=binary) as cluster:
+        async with ChaosCluster.running(
+            folder / CLUSTER_FOLDER,
+            scenario.nodes,
+            binary=binary,
+            scrub_interval_s=scenario.scrub_interval_s,
+        ) as cluster:
             record = await _Run(scenario, seed, cluster, history, status).run()
     write_record(folder, record)
     status.enter("checking")
@@ -86,6 +92,8 @@ class _Run:
         """All that records are written to, with their partitions."""
         if self._race is not None:
             self._topics[RACES_TOPIC] = 1
+        self._written = self._places if self._race is None else (*self._places, self._race)
+        self._pauses = Pauses(plan_pauses(scenario, self._written, seed))
 
     async def run(self) -> RunRecord:
         """From the topics to the last node's end."""
@@ -100,6 +108,7 @@ class _Run:
             recorder,
             self._seed,
             race=self._race,
+            pauses=self._pauses,
         )
         timeline = Timeline(self._cluster, self._history, self._status)
         began_ns, began_wall_ns = time.monotonic_ns(), time.time_ns()
@@ -148,9 +157,9 @@ class _Run:
     async def _wait_progress(self, tally: Tally, healed_ns: int) -> None:
         """Until every partition has stored what was sent after healing; when one has not, as long as it may
         take, and longer."""
-        places = self._places if self._race is None else (*self._places, self._race)
         await asyncio.sleep(_HEALED_S_MIN)
-        for _ in range(int((PROGRESS_S_MAX + _PROGRESS_MARGIN_S - _HEALED_S_MIN) / _LOOK_AGAIN_S)):
-            if tally.is_stored_since(places, healed_ns):
-                return
+        looks = int((PROGRESS_S_MAX + _PROGRESS_MARGIN_S - _HEALED_S_MIN) / _LOOK_AGAIN_S)
+        while looks and not tally.is_stored_since(self._written, healed_ns):
             await asyncio.sleep(_LOOK_AGAIN_S)
+            # Nothing is stored in a pause, so it takes none of the time.
+            looks -= not any(map(self._pauses.has, self._written))

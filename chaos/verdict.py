@@ -55,14 +55,15 @@ def judge(folder: Path) -> RunResult:
     record = read_record(folder)
     data_dirs = {name: str(folder / CLUSTER_FOLDER / name) for name in record.nodes}
     replicas = {(each.topic, each.partition): frozenset(each.nodes) for each in record.replicas}
+    scenario = read_scenario(folder / SCENARIO_FILE)
     result = check(
         read_history(folder / HISTORY_FILE),
         read_final_state(RealFileSystem(), data_dirs),
-        CheckOptions(replicas=replicas, progress_s_max=PROGRESS_S_MAX),
+        CheckOptions(replicas=replicas, progress_s_max=PROGRESS_S_MAX, gap_s_max=scenario.gap_s_max),
     )
     return RunResult(
         folder=folder,
-        scenario=read_scenario(folder / SCENARIO_FILE),
+        scenario=scenario,
         seed=record.seed,
         nodes=record.nodes,
         check=result,

@@ -49,6 +49,8 @@ class Route:
     """The base URL that it tells others; by default its own."""
     dial: Mapping[str, str] = field(default_factory=dict)
     """node -> host:port to dial instead of that node's peer port."""
+    scrub_interval_s: float | None = None
+    """Between its readings of all that is stored; by default the setting's own default."""
     faults: str = ""
     """Folder by which its disk and its clock can be harmed; by default they can not."""
 
@@ -106,6 +108,8 @@ class LocalFolder:
         peers = "".join(f'{each.name} = "{LOOPBACK}:{each.peer_port}"\n' for each in nodes)
         advertise = f"advertise = {_quoted(route.advertise)}\n" if route.advertise else ""
         dial = "".join(f"{name} = {_quoted(address)}\n" for name, address in route.dial.items())
+        scrub = route.scrub_interval_s
+        storage = "" if scrub is None else f"\n[storage]\nscrub_interval_s = {scrub}\n"
         testing = f"\n[testing]\nfaults = {_quoted(route.faults)}\n" if route.faults else ""
         return (
             "# Written anew at every start of the cluster.\n"
@@ -113,7 +117,7 @@ class LocalFolder:
             f'[http]\nlisten = "{LOOPBACK}:{node.http_port}"\n{advertise}\n'
             f'[peer]\nlisten = "{LOOPBACK}:{node.peer_port}"\n\n'
             f'[cluster]\nid = "dev"\nsecret_file = {_quoted(str(self.path / "secret"))}\n\n'
-            f"[cluster.peers]\n{peers}\n[cluster.dial]\n{dial}{testing}"
+            f"[cluster.peers]\n{peers}\n[cluster.dial]\n{dial}{storage}{testing}"
         )
 
     def _make_secret(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from chaos.checker.asking import Asking
 from chaos.checker.conditional import Conditional
 from chaos.checker.final_state import ReplicaState, by_place
 from chaos.checker.freshness import Freshness
@@ -76,10 +77,12 @@ def check(
     records = Records(Places())
     placement = Placement(records, findings)
     order, metadata = Order(records, findings), Metadata(options, findings)
-    progress, gaps = Progress(options, findings), Gaps()
-    watchers: list[Watcher] = [records, placement, order, Polls(findings), Freshness(options, findings)]
+    asking = Asking()
+    progress, gaps = Progress(options, asking, findings), Gaps(options, asking, findings)
+    watchers: list[Watcher] = [asking, records, placement, order]
     conditional = Conditional(options, records, findings)
-    watchers += [Leaders(findings), metadata, conditional, progress, gaps]
+    watchers += [Polls(findings), Freshness(options, findings), Leaders(findings)]
+    watchers += [metadata, conditional, progress, gaps]
     events, operations = _watch(history, watchers)
     replicas = by_place(list(final))
     for replica in final:
@@ -92,6 +95,7 @@ def check(
     metadata.finish()
     conditional.finish(placement, replicas.keys())
     progress.finish()
+    longest_gaps = gaps.finish()
     figures = Figures(
         events=events,
         operations=operations,
@@ -103,7 +107,7 @@ def check(
         conditional_operations=conditional.operations,
     )
     return CheckResult(
-        tuple(findings.kept), dict(findings.counts), gaps.finish(), tuple(progress.recoveries), figures
+        tuple(findings.kept), dict(findings.counts), longest_gaps, tuple(progress.recoveries), figures
     )
 
 

@@ -25,5 +25,7 @@ class CheckOptions:
     """Describes are part of the linearizability check; otherwise only changes of topics are."""
     progress_s_max: float = 5.0
     """From healing to the first produce that begins after it and is stored."""
+    gap_s_max: float | None = None
+    """How long a partition may store nothing while it is asked to, whatever is in force; None: no bound."""
     search_steps_max: int = 2_000_000
     """States that the linearizability search may visit per topic."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from chaos.checker.asking import Asking
 from chaos.checker.options import CheckOptions, Place
 from chaos.checker.violation import Evidence, Findings, Kind
 from chaos.history import Event, FaultBegan, Healed, Invoke, Ok, Produce
@@ -11,30 +12,37 @@ from chaos.history import Event, FaultBegan, Healed, Invoke, Ok, Produce
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """From healing to the first produce of a partition that began after it and was stored."""
+    """From healing to the first produce of a partition that began after it and was stored.
+
+    ``idle_ns``: the part of it in which nobody asked.
+    """
 
     topic: str
     partition: int
     healed_ns: int
     stored_ns: int
+    idle_ns: int = 0
 
     @property
     def seconds(self) -> float:
-        """How long that took."""
-        return (self.stored_ns - self.healed_ns) / 1e9
+        """How long that took, pauses left out."""
+        return (self.stored_ns - self.healed_ns - self.idle_ns) / 1e9
 
 
 @dataclass(slots=True)
 class _Waiting:
     healed_ns: int
+    idle_ns: int
+    """What the partition's idle time had come to by then."""
     attempts: int = 0
 
 
 class Progress:
     """Waits, from each healing on, for every partition that was ever written to."""
 
-    def __init__(self, options: CheckOptions, findings: Findings) -> None:
+    def __init__(self, options: CheckOptions, asking: Asking, findings: Findings) -> None:
         self._max_ns = int(options.progress_s_max * 1e9)
+        self._asking = asking
         self._findings = findings
         self._written: dict[Place, None] = {}
         self._waiting: dict[Place, _Waiting] = {}
@@ -51,11 +59,15 @@ class Progress:
             self._stored(call, call.action, event)
         elif isinstance(event, Healed):
             for place in self._written:
-                self._waiting.setdefault(place, _Waiting(event.time_ns))
+                idle_ns = self._asking.idle_ns(place, event.time_ns)
+                self._waiting.setdefault(place, _Waiting(event.time_ns, idle_ns))
         elif isinstance(event, FaultBegan):
             # What had its time is judged; for the others nothing is promised any more.
-            late = {p: w for p, w in self._waiting.items() if event.time_ns - w.healed_ns > self._max_ns}
-            self._waiting = late
+            self._waiting = {
+                place: waiting
+                for place, waiting in self._waiting.items()
+                if event.time_ns - waiting.healed_ns - self._idle_ns(place, event.time_ns) > self._max_ns
+            }
             self.finish()
 
     def finish(self) -> None:
@@ -75,10 +87,10 @@ class Progress:
         waiting = self._waiting.get(place)
         if waiting is None or action.acks != "quorum" or call.time_ns < waiting.healed_ns:
             return
+        recovery = Recovery(*place, waiting.healed_ns, event.time_ns, self._idle_ns(place, event.time_ns))
         del self._waiting[place]
-        recovery = Recovery(*place, waiting.healed_ns, event.time_ns)
         self.recoveries.append(recovery)
-        if event.time_ns - waiting.healed_ns > self._max_ns:
+        if recovery.seconds * 1e9 > self._max_ns:
             first = "the first record is stored"
             self._findings.add(
                 Kind.NO_PROGRESS,
@@ -88,3 +100,7 @@ class Progress:
                 topic=place[0],
                 partition=place[1],
             )
+
+    def _idle_ns(self, place: Place, time_ns: int) -> int:
+        """Since a partition's healing."""
+        return self._asking.idle_ns(place, time_ns) - self._waiting[place].idle_ns

@@ -10,7 +10,8 @@ from chaos.matrix.rows import ROWS, Row
 from chaos.scenario.kinds import kinds
 from chaos.scenario.model import DEFAULT_TOPIC, Scenario, TimedFault, Workload
 
-_AT_S: Final = 2.5
+_AT_S: Final = 3.0
+"""Late enough for groups to sleep before, where the run pauses."""
 _CALM_END_S: Final = 0.5
 _BESIDE_AFTER_S: Final = 1.0
 _READY_S: Final = 60.0

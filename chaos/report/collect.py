@@ -17,6 +17,7 @@ from chaos.report.findings import show
 from chaos.report.latencies import Latencies
 from chaos.report.outages import OUTAGE_S_MIN, OutageMaker
 from chaos.report.outcomes import ACKNOWLEDGED, FAILED, UNKNOWN, Outcomes
+from chaos.report.pauses import PauseMaker
 from chaos.report.series import SeriesMaker
 from chaos.report.timescale import Timescale
 from chaos.run import RunResult
@@ -47,10 +48,12 @@ class Collector:
         self.bands = BandMaker(times)
         self.outages = OutageMaker(times)
         self.faults = FaultMaker(times)
+        self.pauses = PauseMaker(times)
 
     def take(self, history: Iterable[Event]) -> None:
         """Show every event to all, an operation's end with its beginning."""
-        watchers: list[_Watcher] = [self.outcomes, self.series, self.bands, self.outages, self.faults]
+        watchers: list[_Watcher] = [self.outcomes, self.series, self.bands]
+        watchers += [self.outages, self.faults, self.pauses]
         still_open: dict[int, Invoke] = {}
         for event in history:
             call: Invoke | None = None
@@ -70,6 +73,7 @@ def make_report(result: RunResult, history: Iterable[Event], scenario_toml: str)
     collector.take(history)
     leaders = collector.bands.finish()
     outages = collector.outages.finish()
+    pauses = collector.pauses.finish()
     check = result.check
     return document.Report(
         version=document.VERSION,
@@ -92,6 +96,8 @@ def make_report(result: RunResult, history: Iterable[Event], scenario_toml: str)
         outage_s_min=OUTAGE_S_MIN,
         outages=outages,
         outages_left_out=collector.outages.left_out,
+        pauses=pauses,
+        pauses_left_out=collector.pauses.left_out,
         leaders=leaders,
         leaders_left_out=collector.bands.left_out,
         series=collector.series.finish(),

@@ -37,7 +37,7 @@ class Latency(_Part, frozen=True):
 
 
 class Gap(_Part, frozen=True):
-    """A time in which nothing was stored in a partition that clients wrote to."""
+    """Nothing was stored in a partition that clients wrote to. ``seconds``: without its pauses."""
 
     topic: str
     partition: int
@@ -159,6 +159,15 @@ class Outage(_Part, frozen=True):
     to_s: float
 
 
+class Pause(_Part, frozen=True):
+    """Nobody wrote to a partition, on purpose: that nothing was stored there meanwhile is no outage."""
+
+    topic: str
+    partition: int
+    from_s: float
+    to_s: float
+
+
 class Repeat(_Part, frozen=True):
     """What makes the same cluster, load and faults again."""
 
@@ -189,6 +198,8 @@ class Report(_Part, frozen=True):
     outage_s_min: float
     outages: list[Outage]
     outages_left_out: int
+    pauses: list[Pause]
+    pauses_left_out: int
     leaders: list[Leaders]
     leaders_left_out: int
     series: Series

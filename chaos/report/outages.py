@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from chaos.checker.options import Place
-from chaos.history import Event, Invoke, Produce
+from chaos.history import Event, Invoke, PauseBegan, PauseEnded, Produce
 from chaos.report import document
 from chaos.report.outcomes import is_acknowledged
 from chaos.report.timescale import Timescale
@@ -28,16 +28,23 @@ class _Writes:
 
 
 class OutageMaker:
-    """Keeps the longest. Counts from one stored produce to the next, or to the last attempt."""
+    """Keeps the longest. Counts from one stored produce to the next, or to the last attempt.
+
+    A pause of the workload parts an outage in two: before it, and from its end on.
+    """
 
     def __init__(self, times: Timescale) -> None:
         self._times = times
         self._writes: dict[Place, _Writes] = {}
+        self._pausing: set[Place] = set()
         self._longest: list[tuple[int, int, Place]] = []
         self.left_out = 0
 
     def see(self, event: Event, call: Invoke | None) -> None:
         """Take in one event; ``call`` is what it ends."""
+        if isinstance(event, PauseBegan | PauseEnded):
+            self._pause(event)
+            return
         began = event if isinstance(event, Invoke) else call
         if began is None or not isinstance(began.action, Produce):
             return
@@ -63,6 +70,22 @@ class OutageMaker:
             )
             for length_ns, began_ns, place in found
         ]
+
+    def _pause(self, event: PauseBegan | PauseEnded) -> None:
+        place = (event.topic, event.partition)
+        all_pause = self._pausing >= self._writes.keys() - {_ANY}
+        self._pausing ^= {place}
+        if all_pause or self._pausing >= self._writes.keys() - {_ANY}:
+            self._part(_ANY, event)
+        self._part(place, event)
+
+    def _part(self, place: Place, event: PauseBegan | PauseEnded) -> None:
+        writes = self._writes.get(place)
+        if writes is None:
+            return
+        if isinstance(event, PauseBegan):
+            self._add(place, writes.stored_ns, writes.tried_ns)
+        writes.stored_ns = writes.tried_ns = event.time_ns
 
     def _add(self, place: Place, began_ns: int, ended_ns: int) -> None:
         length_ns = ended_ns - began_ns

@@ -23,6 +23,9 @@ class Workload:
     tailing_consumers     each polls every partition and goes on where it ended
     rereading_consumers   each reads every partition from the start, again and again
     racers                each appends with If-Offset, to a partition of their own, for which they all race
+    pause_s               about how long a pause is: nobody asks for anything, and groups fall asleep; 0: none
+    pause_every_s         about how often there is one
+    pause_at_faults       the share of the faults that begin while something sleeps
     topic_admins          each creates, alters, describes and deletes topics of its own, and the others'
     """
 
@@ -35,6 +38,9 @@ class Workload:
     rereading_consumers: int = 1
     racers: int = 2
     topic_admins: int = 2
+    pause_s: float = 2.5
+    pause_every_s: float = 12.0
+    pause_at_faults: float = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +68,8 @@ class Scenario:
 
     topics, partitions, replication   every topic that records are written to has this many of each
     seed                              what is random in the run comes from it; None: each run draws one
+    gap_s_max                         how long a partition that is asked to may store nothing; None: no bound
+    scrub_interval_s                  how long nodes rest before they read all that is stored again
     ready_s_max                       how long all nodes may take to get ready once all is healed
     """
 
@@ -74,5 +82,7 @@ class Scenario:
     partitions: int = 2
     replication: int = 3
     ready_s_max: float = 120.0
+    gap_s_max: float | None = None
+    scrub_interval_s: float | None = None
     workload: Workload = field(default_factory=Workload)
     faults: tuple[TimedFault, ...] = ()

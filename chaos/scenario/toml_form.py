@@ -21,6 +21,9 @@ _WORKLOAD_RANGES: Final[dict[str, tuple[float, float]]] = {
     "records_per_s": (1, 100_000),
     "record_bytes": (1, 1 << 20),
     "list_records": (1, 10_000),
+    "pause_s": (0, 60),
+    "pause_every_s": (1, 3_600),
+    "pause_at_faults": (0, 1),
 }
 _OTHER_RANGE: Final = (0, 64)
 
@@ -43,6 +46,8 @@ def parse_scenario(text: str, *, source: str = "scenario") -> Scenario:
         partitions=table.take("partitions", int, 2, low=1, high=64),
         replication=table.take("replication", int, min(3, _int(values.get("nodes", 3))), low=1, high=9),
         ready_s_max=table.take("ready_s_max", float, 120.0, low=1, high=3_600),
+        gap_s_max=table.take("gap_s_max", float, None, low=0.1, high=3_600),
+        scrub_interval_s=table.take("scrub_interval_s", float, None, low=0.1, high=86_400),
         workload=_workload(table.take("workload", dict[str, Any], {}), problems),
     )
     if scenario.replication > scenario.nodes:

@@ -35,6 +35,8 @@ async def follow(site: Site, process: str, place: Place) -> None:
     offset = 0
     try:
         async for _ in ticks(_POLL_INTERVAL_S, site.stop):
+            if site.pauses.has(place):
+                continue
             page = await _poll(site, transport, process, place, offset)
             if page is not None:
                 offset = page.next_offset
@@ -48,6 +50,8 @@ async def reread(site: Site, process: str, place: Place) -> None:
     offset, session = 0, 0
     try:
         async for _ in ticks(_POLL_INTERVAL_S, site.stop):
+            if site.pauses.has(place):
+                continue
             page = await _poll(site, transport, process, place, offset, session=session)
             if page is not None:
                 offset = page.next_offset
@@ -66,6 +70,8 @@ async def watch_tail(site: Site, process: str, place: Place) -> None:
     )
     try:
         async for _ in ticks(_TAIL_INTERVAL_S, site.stop):
+            if site.pauses.has(place):
+                continue
             op = site.recorder.begin(process, Tail(*place))
             try:
                 answer, node = await attempt(transport, request)

@@ -1,7 +1,7 @@
 """Producers: every record is a value of its own, sent once by its producer, at a steady pace.
 
-None of them waits for an answer before it sends the next record: a producer that pauses would make a gap, and
-an attempt that a fault swallowed must not keep later ones from being made.
+None of them waits for an answer before it sends the next record: an attempt that a fault swallowed must not
+keep later ones from being made. Only a pause of the whole workload (pauses.py) is one of theirs.
 """
 
 from __future__ import annotations
@@ -69,6 +69,8 @@ async def produce_idempotently(site: Site, producer: int) -> None:
         async with asyncio.TaskGroup() as group:
             async for turn in ticks(sends.interval_s, site.stop):
                 place, values = sends.next(turn)
+                if site.pauses.has(place):
+                    continue
                 actions = [Produce(*place, [value]) for value in values]
                 ops = [site.recorder.begin(process, action) for action in actions]
                 data = sends.data(place, values)
@@ -107,6 +109,8 @@ async def produce_once(site: Site, producer: int) -> None:
         async with asyncio.TaskGroup() as group:
             async for turn in ticks(sends.interval_s, site.stop):
                 place, values = sends.next(turn)
+                if site.pauses.has(place):
+                    continue
                 op = site.recorder.begin(process, Produce(*place, values))
                 group.create_task(_post(site, transport, op, place, sends.data(place, values)))
     finally:

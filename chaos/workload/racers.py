@@ -49,10 +49,9 @@ class _Racer:
         values = [value_id(self._producer, next(self._numbers)) for _ in range(count)]
         return Produce(*self._place, values, if_offset=expected)
 
-    async def run(self, process: str, transport: Rotation, produce: Produce) -> None:
-        """One attempt, and what it tells of the end."""
+    async def run(self, op: int, transport: Rotation, produce: Produce) -> None:
+        """One attempt, which was recorded as ``op``, and what it tells of the end."""
         recorder = self._site.recorder
-        op = recorder.begin(process, produce)
         try:
             answer, node = await attempt(transport, self._request(produce))
             first_offset = answer.convert(_Answer).first_offset
@@ -91,6 +90,10 @@ async def race(site: Site, number: int, producer: int) -> None:
     try:
         async with asyncio.TaskGroup() as group:
             async for _ in ticks(_INTERVAL_S, site.stop):
-                group.create_task(racer.run(process, transport, racer.next()))
+                if site.pauses.has(site.race):
+                    continue
+                produce = racer.next()
+                op = site.recorder.begin(process, produce)
+                group.create_task(racer.run(op, transport, produce))
     finally:
         await transport.close()

@@ -23,6 +23,7 @@ class Tally:
         self.longest_gap_s = 0.0
         self._began_ns: dict[Place, int] = {}
         self._stored_ns: dict[Place, int] = {}
+        self._paused_ns: dict[Place, int] = {}
         self._has_ended = False
 
     def end(self) -> None:
@@ -33,11 +34,21 @@ class Tally:
         """A produce begins: a partition's first gap is counted from its first attempt on."""
         self._stored_ns.setdefault(place, time.monotonic_ns())
 
+    def pause_began(self, place: Place) -> None:
+        """Nobody writes to it: the clock of its gap stands still."""
+        self._paused_ns[place] = time.monotonic_ns()
+
+    def pause_ended(self, place: Place) -> None:
+        """It is written to again."""
+        paused_ns = time.monotonic_ns() - self._paused_ns.pop(place)
+        if place in self._stored_ns:
+            self._stored_ns[place] += paused_ns
+
     def stored_now(self, place: Place, records: int, began_ns: int) -> None:
         """A produce was acknowledged."""
         now_ns = time.monotonic_ns()
-        self.longest_gap_s = max(self.longest_gap_s, (now_ns - self._stored_ns[place]) / 1e9)
-        self._stored_ns[place] = now_ns
+        self.longest_gap_s = max(self.longest_gap_s, self._gap_s(place))
+        self._stored_ns[place] = self._paused_ns.get(place, now_ns)
         self._began_ns[place] = max(began_ns, self._began_ns.get(place, 0))
         self.stored += records
 
@@ -49,8 +60,11 @@ class Tally:
         """For how long nothing has been stored in the partition that waits longest."""
         if self._has_ended:
             return 0.0
-        now_ns = time.monotonic_ns()
-        return max(((now_ns - then) / 1e9 for then in self._stored_ns.values()), default=0.0)
+        return max(map(self._gap_s, self._stored_ns), default=0.0)
+
+    def _gap_s(self, place: Place) -> float:
+        now_ns = self._paused_ns.get(place, time.monotonic_ns())
+        return max(0.0, (now_ns - self._stored_ns[place]) / 1e9)
 
 
 class Recorder:
@@ -60,6 +74,16 @@ class Recorder:
         self.history = history
         self.tally = Tally()
         self._produces: dict[int, tuple[Produce, int]] = {}
+
+    def pause_began(self, place: Place) -> None:
+        """Nobody writes to a partition from now on."""
+        self.history.pause_began(*place)
+        self.tally.pause_began(place)
+
+    def pause_ended(self, place: Place) -> None:
+        """It is written to again."""
+        self.history.pause_ended(*place)
+        self.tally.pause_ended(place)
 
     def begin(self, process: str, action: Action) -> int:
         """An operation begins, before anything of it is sent."""

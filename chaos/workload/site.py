@@ -14,6 +14,7 @@ from floodmark.transport import Answer, Request, Transport
 
 from chaos.checker.options import Place
 from chaos.scenario.model import Workload
+from chaos.workload.pauses import Pauses
 from chaos.workload.recorder import Recorder
 
 ATTEMPT_TIMEOUT_S: Final = 1.5
@@ -34,6 +35,7 @@ class Site:
     seed: int
     race: Place | None = None
     """Where the racers write. Everybody else writes to ``places``."""
+    pauses: Pauses = field(default_factory=Pauses)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     """Once it is set nothing new begins, and every task ends when what it has under way has ended."""
 

@@ -55,6 +55,8 @@ async def administrate(site: Site, process: str, replication: int) -> None:
     transport = site.transport(process)
     try:
         async for turn in ticks(_INTERVAL_S, site.stop):
+            if site.pauses.of_all:
+                continue
             topic = f"admin-{int(turn * _INTERVAL_S / _TOPICS_LIVE_S)}-{rng.randrange(_POOL)}"
             await _do(site, transport, process, topic, _draw(rng, topic, replication))
     finally:

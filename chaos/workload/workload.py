@@ -20,15 +20,18 @@ _DRAIN_S: Final = 20.0
 
 @contextlib.asynccontextmanager
 async def working(site: Site, sampler: Sampler, *, replication: int) -> AsyncIterator[None]:
-    """The workload runs inside, without a pause. On leaving, what is under way is waited for.
+    """The workload runs inside, with its site's pauses and no others.
 
-    A task that fails is a defect of ours and ends everything at once.
+    On leaving, what is under way is waited for. A task that fails is a defect of ours
+    and ends everything at once.
     """
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(work) for work in _works(site, replication)]
+        pausing = group.create_task(site.pauses.play(site.recorder))
         sampling = group.create_task(sampler.run(site.stop))
         yield
         site.stop.set()
+        pausing.cancel()
         async with asyncio.timeout(_DRAIN_S):
             await asyncio.gather(*tasks, sampling)
 

@@ -35,10 +35,11 @@ class RandomRun:
         self._positions = {"c1": 0, "c2": 0}
         self._sessions = {"c1": 0, "c2": 0}
         self._waiting: list[_Open] = []
+        self._pauses = False
         self._fault = 0
         self._term = 0
         actions = [self._send, self._send, self._store, self._store, self._answer, self._answer]
-        actions += [self._poll, self._poll, self._tail, self._fault_changes, self._retry]
+        actions += [self._poll, self._poll, self._tail, self._fault_changes, self._retry, self._pause]
         for _ in range(self.steps):
             self._chance.choice(actions)()
         self._recover()
@@ -49,6 +50,8 @@ class RandomRun:
 
     def _send(self) -> None:
         """Records of one producer leave in the order of their numbers, and are stored in that order."""
+        if self._pauses:
+            return
         producer = self._chance.choice((IDEMPOTENT, PLAIN))
         first = self._numbers[producer]
         self._numbers[producer] += self._chance.randrange(1, 6)
@@ -80,7 +83,7 @@ class RandomRun:
     def _retry(self) -> None:
         """An idempotent producer asks again for what it never heard of, and is told where it stands."""
         lost = [one for one in self._open if one.at is not None and one.values[0] < v(0, PLAIN)]
-        if lost:
+        if lost and not self._pauses:
             one = self._chance.choice(lost)
             self._open.remove(one)
             self.story.unknown(one.op)
@@ -104,6 +107,15 @@ class RandomRun:
     def _tail(self) -> None:
         self.story.tail(len(self.log))
 
+    def _pause(self) -> None:
+        if self._pauses:
+            self.story.pause_ended()
+        elif self._chance.random() < 0.2:
+            self.story.pause_began()
+        else:
+            return
+        self._pauses = not self._pauses
+
     def _fault_changes(self) -> None:
         if self._fault % 2:
             self.story.fault_ended(self._fault)
@@ -118,6 +130,8 @@ class RandomRun:
         if self._fault % 2:
             self.story.fault_ended(self._fault)
         self.story.healed()
+        if self._pauses:
+            self.story.pause_ended()
         self._numbers[IDEMPOTENT] += 1
         value = v(self._numbers[IDEMPOTENT] - 1)
         self.story.produce([value], at=len(self.log))

@@ -24,6 +24,8 @@ from chaos.history import (
     Leads,
     Ok,
     Page,
+    PauseBegan,
+    PauseEnded,
     Produce,
     Produced,
     Producer,
@@ -131,6 +133,14 @@ class Story:
     def fault_ended(self, fault: int) -> None:
         """It is over."""
         self.events.append(FaultEnded(self._tick(), fault))
+
+    def pause_began(self, partition: int = 0) -> None:
+        """Nobody writes any more."""
+        self.events.append(PauseBegan(self._tick(), TOPIC, partition))
+
+    def pause_ended(self, partition: int = 0) -> None:
+        """Somebody does again."""
+        self.events.append(PauseEnded(self._tick(), TOPIC, partition))
 
     def healed(self) -> None:
         """All faults are over."""

@@ -163,6 +163,85 @@ def test_a_gap_that_never_ends_lasts_until_the_last_attempt() -> None:
     assert [round(gap.seconds, 1) for gap in result.gaps] == [4.0, 4.0]
 
 
+def test_a_pause_is_no_gap_and_a_gap_beside_it_is_one() -> None:
+    """What counts is the time in which somebody asked: also in the pause, while an answer is waited for."""
+    story = told()
+    story.wait(1)
+    story.pause_began()
+    story.wait(30)
+    story.pause_ended()
+    story.wait(2)
+    story.produce(vs(3), at=3)
+    assert [round(gap.seconds, 1) for gap in story.check(*replicas(vs(0, 1, 2, 3))).gaps] == [3.0]
+    waiting = told()
+    op = waiting.invoke(Produce(TOPIC, 0, vs(3)))
+    waiting.pause_began()
+    waiting.wait(4)
+    waiting.ok(op, Produced(3))
+    waiting.wait(9)
+    waiting.pause_ended()
+    waiting.produce(vs(4), at=4)
+    assert [round(gap.seconds, 1) for gap in waiting.check(*replicas(vs(0, 1, 2, 3, 4))).gaps] == [4.0]
+
+
+def test_a_pause_of_one_partition_is_none_of_another() -> None:
+    """The gap of the one that was written to all the time counts in full."""
+    story = told()
+    story.produce(vs(3), at=0, partition=1)
+    story.pause_began(partition=1)
+    story.wait(4)
+    story.produce(vs(4), at=3)
+    story.pause_ended(partition=1)
+    story.produce(vs(5), at=1, partition=1)
+    result = story.check(*replicas(vs(0, 1, 2, 4)), *replicas(vs(3, 5), partition=1))
+    assert [(gap.partition, round(gap.seconds, 1)) for gap in result.gaps] == [(0, 4.0)]
+
+
+def test_the_time_for_progress_stands_still_in_a_pause() -> None:
+    """Healed in a pause of ten seconds: 5 s count from its end on, and no more."""
+    for seconds, expected in ((4, {}), (6, {Kind.NO_PROGRESS: 1})):
+        story = told()
+        story.pause_began()
+        story.healed()
+        story.wait(10)
+        story.pause_ended()
+        story.produce(vs(3))
+        story.wait(seconds)
+        story.produce(vs(4), at=3)
+        result = story.check(*replicas(vs(0, 1, 2, 4)))
+        assert kinds(result) == expected
+        assert [round(recovery.seconds) for recovery in result.recoveries] == [seconds]
+
+
+def test_a_new_fault_after_a_pause_judges_the_time_that_was_asked() -> None:
+    """Ten seconds since healing are no delay when nobody asked in nine of them."""
+    for waits, expected in ((1, {}), (6, {Kind.NO_PROGRESS: 1})):
+        story = told()
+        story.healed()
+        story.pause_began()
+        story.wait(9)
+        story.pause_ended()
+        story.wait(waits)
+        story.fault_began(1)
+        assert kinds(story.check(*replicas(ALL))) == expected
+
+
+def test_a_gap_is_judged_where_the_run_says_how_long_it_may_be() -> None:
+    """With the pause in it left out."""
+    story = told()
+    story.pause_began()
+    story.wait(30)
+    story.pause_ended()
+    story.wait(3)
+    story.produce(vs(3), at=3)
+    final = replicas(vs(0, 1, 2, 3))
+    assert story.check(*final).is_clean
+    assert story.check(*final, options=CheckOptions(gap_s_max=4)).is_clean
+    result = story.check(*final, options=CheckOptions(gap_s_max=2))
+    assert kinds(result) == {Kind.NO_PROGRESS: 1}
+    assert result.violations[0].summary == "nothing was stored for 3.0 s, which is more than 2 s"
+
+
 def test_holes_are_damage_and_not_a_difference() -> None:
     """What damage has taken is reported once."""
     final = replicas(ALL)

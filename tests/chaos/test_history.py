@@ -20,6 +20,8 @@ from chaos.history import (
     Leads,
     Ok,
     Page,
+    PauseBegan,
+    PauseEnded,
     Produce,
     Produced,
     Producer,
@@ -33,6 +35,7 @@ from chaos.record_value import value_id
 
 HEAD = b'{"type":"history","version":1,"time_ns":5}\n'
 PRODUCER = b'{"type":"producer","time_ns":5,"producer":0,"name":"p","idempotent":true}\n'
+PAUSE = b'{"type":"pause_began","time_ns":6,"topic":"t","partition":0}\n'
 READ = (
     b'{"type":"invoke","op":1,"time_ns":6,"process":"c","action":{"do":"tail","topic":"t","partition":0}}\n'
 )
@@ -54,6 +57,8 @@ def write_all_kinds(path: Path, first: int = 100) -> None:
         history.fault_ended(fault)
         history.healed()
         history.leads("n1", "t/0", 3)
+        history.pause_began("t", 0)
+        history.pause_ended("t", 0)
         history.ok(history.invoke("c", Tail("t", 0)), Bounds(0, 2))
 
 
@@ -63,7 +68,7 @@ def test_every_kind_of_event_is_read_as_it_was_written(tmp_path: Path) -> None:
     events = list(read_history(tmp_path / "h.jsonl"))
     assert [type(event) for event in events] == [
         *(History, Producer, Invoke, Invoke, Ok, Ok, FaultBegan, Invoke, Fail, Invoke, Unknown),
-        *(Invoke, Ok, FaultEnded, Healed, Leads, Invoke, Ok),
+        *(Invoke, Ok, FaultEnded, Healed, Leads, PauseBegan, PauseEnded, Invoke, Ok),
     ]
     assert [event.time_ns for event in events] == sorted({event.time_ns for event in events})
     assert events[2] == Invoke(1, 104, "p", Produce("t", 0, [value_id(100, 1), value_id(100, 2)]), "n1")
@@ -124,6 +129,15 @@ def test_an_existing_history_is_never_written_over(tmp_path: Path) -> None:
             "a Done is no result of a Tail",
         ),
         (HEAD + PRODUCER + PRODUCER, "producer 0 is declared twice"),
+        (HEAD + PAUSE + PAUSE, "t/0 pauses already"),
+        (HEAD + PAUSE.replace(b"began", b"ended"), "t/0 does not pause"),
+        (
+            HEAD
+            + PRODUCER
+            + PAUSE
+            + READ.replace(b'"tail"', b'"produce"').replace(b"0}}", b'0,"values":[1]}}'),
+            "line 4: t/0 is written to in its pause",
+        ),
         (HEAD + b'{"type":"fault_ended","time_ns":6,"fault":1}\n', "fault 1 ended and is not in force"),
         (
             HEAD + READ.replace(b'"tail"', b'"produce"').replace(b"0}}", b'0,"values":[1]}}'),

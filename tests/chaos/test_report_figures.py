@@ -9,7 +9,7 @@ import pytest
 
 from chaos.history import Produce, Produced
 from chaos.report.bands import BandMaker
-from chaos.report.document import Band, Fault, Gap, Latency, Leaders, Outage, Recovery
+from chaos.report.document import Band, Fault, Gap, Latency, Leaders, Outage, Pause, Recovery
 from chaos.report.latencies import Latencies
 from chaos.report.series import BUCKETS_MAX, bucket_ms
 from chaos.report.timescale import Timescale
@@ -94,6 +94,35 @@ def test_when_no_partition_stores_anything_that_is_an_outage_of_all(tmp_path: Pa
     report = report_of(run_of(story, tmp_path, *replicas([v(0)])))
     here = Outage(topic=TOPIC, partition=0, from_s=0.004, to_s=1.506)
     assert report.outages == [Outage(topic="", partition=None, from_s=0.004, to_s=1.506), here]
+
+
+def test_a_pause_is_shown_as_one_and_not_as_an_outage(tmp_path: Path) -> None:
+    """In one partition, in all; an outage that goes on after it begins anew."""
+    story = Story()
+    story.produce([v(0)], at=0)
+    story.produce([v(1)], at=0, partition=1)
+    story.pause_began()
+    story.wait(2)
+    story.pause_began(partition=1)
+    story.wait(3)
+    story.pause_ended()
+    story.pause_ended(partition=1)
+    story.produce([v(2)])
+    story.wait(1.5)
+    story.produce([v(3)], at=1)
+    story.produce([v(4)], at=1, partition=1)
+    report = report_of(run_of(story, tmp_path, *replicas([v(0), v(3)]), *replicas([v(1), v(4)], partition=1)))
+    assert report.pauses == [
+        Pause(topic=TOPIC, partition=0, from_s=0.007, to_s=5.009),
+        Pause(topic=TOPIC, partition=1, from_s=2.008, to_s=5.01),
+    ]
+    assert report.outages == [
+        Outage(topic="", partition=None, from_s=5.009, to_s=6.514),
+        Outage(topic=TOPIC, partition=0, from_s=5.009, to_s=6.514),
+        Outage(topic=TOPIC, partition=1, from_s=5.01, to_s=6.516),
+    ]
+    assert report.figures.longest_gap is not None
+    assert report.figures.longest_gap.seconds == 3.508, "two seconds before its pause, and what follows it"
 
 
 def test_bands_end_where_a_later_term_begins(tmp_path: Path) -> None:

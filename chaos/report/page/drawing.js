@@ -106,6 +106,9 @@ class Drawing {
         const colours = { ink: nodeInk(report, band.node), colour: nodeColour(report, band.node) };
         this.inside.append(drawSpan(this, band, 'band', labels, top, step - 4, colours));
       }
+      for (const pause of report.pauses.filter((each) => place(each.topic, each.partition) === group)) {
+        this.inside.append(drawSpan(this, pause, 'pause', [], top, step - 4));
+      }
       const here = (outage) => outage.partition !== null && place(outage.topic, outage.partition) === group;
       for (const outage of report.outages.filter(here)) {
         this.inside.append(drawSpan(this, outage, 'under-outage', [], top + step - 8, 6),

@@ -48,6 +48,7 @@ class Timeline {
     });
     return element('div', { class: 'legend' }, nodes, entry(mark('fault'), 'fault in force'),
       entry(mark('outage'), `nothing stored for ${this.report.outage_s_min} s or more`),
+      this.report.pauses.length ? entry(mark('pause'), 'nobody wrote') : '',
       entry(mark('refused'), 'not acknowledged'));
   }
 
