@@ -45,6 +45,8 @@ class ChaosCluster:
         self._paused: defaultdict[str, set[str]] = defaultdict(set)
         self._deaths: dict[str, int] = {}
         self._changing = asyncio.Lock()
+        self.losing_data = asyncio.Lock()
+        """Held by a fault that costs nodes their data until they are told to come back: one at a time."""
         self.view = View(self)
 
     @property

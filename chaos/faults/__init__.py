@@ -8,6 +8,7 @@ from chaos.faults.disk_at_rest import DeleteIndex, FlipBit, OldCopy, TruncateSeg
 from chaos.faults.fault import Fault, Injection
 from chaos.faults.network import Bandwidth, Bridge, Cut, DataLimit, Latency, Reset, Slice, SlowClose
 from chaos.faults.process import Kill, KillStorm, Pause, Restart, RollingRestart
+from chaos.faults.restored_copy import RestoredCopy
 
 __all__ = [
     "Aim",
@@ -31,6 +32,7 @@ __all__ = [
     "PowerLoss",
     "Reset",
     "Restart",
+    "RestoredCopy",
     "RollingRestart",
     "ShortWrites",
     "Slice",

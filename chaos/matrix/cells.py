@@ -31,6 +31,10 @@ _ALL_COPIES: Final = (
     "that nothing wrong is served then is what the cell on a majority shows"
 )
 _WIPED: Final = "every disk is empty, so this is a new cluster: nobody is left that knew another one"
+_OLD_QUORUM: Final = (
+    "old copies that are a majority need nobody else: "
+    "whoever knows better may not be heard in time, or is not there"
+)
 
 EXCLUDED: Final[dict[tuple[str, Target], str]] = {
     ("bridge", Target.MAJORITY): _A_BRIDGE_IS_ONE,
@@ -39,6 +43,8 @@ EXCLUDED: Final[dict[tuple[str, Target], str]] = {
     ("truncated-segment", Target.ALL): _ALL_COPIES,
     ("old-copy", Target.ALL): _ALL_COPIES,
     ("wiped-folder", Target.ALL): _WIPED,
+    ("restored-copy", Target.MAJORITY): _OLD_QUORUM,
+    ("restored-copy", Target.ALL): _OLD_QUORUM,
 }
 """Cells that make no sense, with the reason."""
 

@@ -96,6 +96,7 @@ _FILES: Final = (
     _damage("old-copy", "old copy", for_s=3.0),
     Row(name="deleted-index", kind="deleted index", for_s=2.0),
     Row(name="wiped-folder", kind="wiped folder", for_s=2.0),
+    Row(name="restored-copy", kind="restored copy", for_s=3.0),
 )
 _CLOCKS: Final = (
     Row(name="clock-forward", kind="clock jump", settings={"direction": "forward"}),

@@ -30,6 +30,8 @@ _TARGET_WEIGHTS: Final = {
     Target.ALL: 1,
 }
 _SINGLE: Final = (Target.ONE, Target.LEADER, Target.METADATA_LEADER)
+_OF_ONE_NODE: Final = ("bridge", "restored copy")
+"""A bridge is one node; of old copies that are a majority nobody can tell that they are old."""
 Settings = Callable[[random.Random], dict[str, Any]]
 
 
@@ -61,6 +63,7 @@ RECIPES: Final[dict[str, Settings]] = {
     "power loss": lambda rng: {"written_back": rng.random() < 0.7},
     "reset": lambda rng: {**_links(rng), "after_ms": rng.choice([0, 50, 500])},
     "restart": lambda rng: {"gently": rng.random() < 0.5},
+    "restored copy": lambda rng: {"restarts": rng.choice([0, 1])},
     "rolling restart": lambda rng: {"gently": rng.random() < 0.7},
     "short writes": lambda _rng: {},
     "slicing": lambda rng: {**_links(rng), "average_bytes": rng.choice([32, 512]), "variation_bytes": 16},
@@ -106,7 +109,7 @@ def _timeline(rng: random.Random, duration_s: float, nodes: int, kinds: list[str
 def _fault(rng: random.Random, at_s: float, for_s: float, nodes: int, kind: str) -> TimedFault:
     cls = all_kinds()[kind]
     settings = RECIPES[kind](rng) if kind in RECIPES else {}
-    targets = _SINGLE if kind == "bridge" else tuple(Target)
+    targets = _SINGLE if kind in _OF_ONE_NODE else tuple(Target)
     target = rng.choices(targets, [_TARGET_WEIGHTS[each] for each in targets])[0]
     aim = Aim(
         target=target,
