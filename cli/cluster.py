@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cli.api import Api, Document, all_topics
+from cli.api import Api, Document, all_topics, topic_path
 from cli.exits import UNAVAILABLE
 from cli.output import View, field, output_option, show
 from cli.session import Session, cluster_options, run
@@ -80,10 +80,11 @@ def leaders(session: Session, *, topic: str | None, output: str | None) -> None:
 
     async def ask() -> list[Document]:
         async with Api(session.url()) as api:
-            return leaders_of(await all_topics(api, prefix=topic or ""))
+            return leaders_of(
+                [await api.get(topic_path(topic))] if topic is not None else await all_topics(api)
+            )
 
-    rows = run(ask())
-    show({"leaders": [row for row in rows if topic in (None, row["topic"])]}, _LEADERS, output)
+    show({"leaders": run(ask())}, _LEADERS, output)
 
 
 def leaders_of(topics: list[Document]) -> list[Document]:

@@ -54,13 +54,15 @@ def consume(
     follow: bool,
     output: str | None,
 ) -> None:
-    r"""Print the records of TOPIC, up to what is stored when the command begins.
+    """Print the records of TOPIC, up to what is stored when the command begins.
 
     Values, one per line, unless -f or -o say otherwise. Each partition's records come in order of offset.
 
     \b
     -f: %t topic  %p partition  %o offset  %T event time in ms  %k key  %v value  %h headers
-        %s size of the value  %% percent  \n \t \r \0 \\ \xHH
+        %s size of the value  %% percent  \\n \\t \\r \\0 \\\\ \\xHH
+
+    On a terminal control characters of keys, values and headers are shown as \\x1b; a pipe gets every byte.
     """
     if format_ is not None and output is not None:
         if ctx.get_parameter_source("output") == ParameterSource.COMMANDLINE:

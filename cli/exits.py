@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -15,6 +14,8 @@ from typing import Any
 import click
 from floodmark import errors
 
+from cli import streams
+from cli.visible import visible
 from local.errors import FolderInUse, LocalClusterError, NotReady, OtherSize
 
 OK, ERROR, USAGE, NOT_FOUND, CONFLICT, UNAVAILABLE, VIOLATED = range(7)
@@ -46,6 +47,10 @@ _HINTS: dict[type[errors.FloodmarkError], str] = {
     errors.TransportError: "is a node running there? 'floodmark dev' starts some; --server names another",
     errors.OutcomeUnknown: "it may or may not have been stored: read the topic before sending it again",
 }
+
+
+_KEPT = "\n\t"
+"""Messages may quote what others said; only these of its control characters reach a terminal."""
 
 
 class ReaderGone(Exception):
@@ -86,7 +91,8 @@ def describe(error: BaseException) -> tuple[str, str | None]:
         case errors.FloodmarkError():
             message, hint = error.detail, _HINTS.get(type(error))
         case OSError():
-            message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            said = error.strerror or str(error)
+            message = f"{error.filename}: {said}" if error.filename else said
         case _:
             message = f"{type(error).__name__}: {error}"
             hint = "this is a defect; --debug shows where it happened"
@@ -104,21 +110,27 @@ def guard(command: Callable[[], Any], *, debug: Callable[[], bool]) -> int:
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
     except (ReaderGone, BrokenPipeError):
-        _discard_output()
+        streams.discard_output()
         return READER_GONE
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return USAGE
     except Exception as error:  # noqa: BLE001 - nothing may end a command with a traceback
         if debug():
             traceback.print_exception(error)
         message, hint = describe(error)
-        click.secho(f"error: {message}", fg="red", err=True)
+        click.secho(f"error: {visible(message, keep=_KEPT)}", fg="red", err=True)
         if hint:
-            click.echo(f"hint: {hint}", err=True)
+            click.echo(f"hint: {visible(hint, keep=_KEPT)}", err=True)
+        if isinstance(error, OSError):
+            _give_up_output()
         return exit_code_of(error)
     return result if isinstance(result, int) else OK
 
 
-def _discard_output() -> None:
-    """Point stdout at nothing, so that the flush when Python ends has nowhere to fail."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+def _give_up_output() -> None:
+    """What can not be written now can not be when Python ends either, which would complain once more."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        streams.discard_output()

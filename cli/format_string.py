@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import click
 
+from cli.visible import for_stdout
+
 _TOKEN = re.compile(r"%(.?)|\\(x[0-9a-fA-F]{2}|.?)", re.DOTALL)
 _ESCAPES = {"n": b"\n", "t": b"\t", "r": b"\r", "0": b"\0", "\\": b"\\"}
 
@@ -35,10 +37,12 @@ _FIELDS: dict[str, Callable[[Consumed], bytes]] = {
     "p": lambda record: b"%d" % record.partition,
     "o": lambda record: b"%d" % record.offset,
     "T": lambda record: b"%d" % record.timestamp_ms,
-    "k": lambda record: record.key or b"",
-    "v": lambda record: record.value,
+    "k": lambda record: for_stdout(record.key or b""),
+    "v": lambda record: for_stdout(record.value),
     "s": lambda record: b"%d" % len(record.value),
-    "h": lambda record: ",".join(f"{name}={text}" for name, text in record.headers.items()).encode(),
+    "h": lambda record: for_stdout(
+        ",".join(f"{name}={text}" for name, text in record.headers.items()).encode()
+    ),
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import click
 
+from cli import streams
 from cli.exits import ReaderGone, guard
 from cli.session import Session, cluster_options
 
@@ -71,6 +72,7 @@ def floodmark() -> None:
 
 def main() -> None:
     """Where the console script enters."""
+    streams.prepare()
     floodmark(prog_name="floodmark")
 
 

@@ -7,6 +7,7 @@ line; table and wide are for eyes, and nothing but these two may change their lo
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cli.visible import is_terminal, visible, visible_json
 from cli.yaml_text import yaml_text
 
 FORMATS = ("table", "wide", "json", "jsonl", "yaml", "name")
@@ -71,15 +73,15 @@ def show(document: Item, view: View, output: str | None) -> None:
         case None:
             return
         case "json":
-            click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+            click.echo(on_stdout(json.dumps(document, indent=2, ensure_ascii=False)))
         case "yaml":
             click.echo(yaml_text(document), nl=False)
         case "jsonl":
             for item in view.items(document):
-                click.echo(json_line(item))
+                click.echo(on_stdout(json_line(item)))
         case "name":
             for item in view.items(document):
-                click.echo(view.name(item))
+                click.echo(on_stdout(view.name(item)))
         case _:
             _show_table(view.items(document), view, wide=output == "wide")
 
@@ -87,6 +89,11 @@ def show(document: Item, view: View, output: str | None) -> None:
 def json_line(value: Any) -> str:
     """A JSON value on one line; ``msgspec.Raw`` is embedded to the letter."""
     return msgspec.json.encode(value).decode()
+
+
+def on_stdout(text: str) -> str:
+    """A JSON text, or a name, as it is printed: on a terminal without control characters."""
+    return visible_json(text) if is_terminal(sys.stdout) else text
 
 
 def cell_text(value: object) -> str:
@@ -112,7 +119,7 @@ def _show_table(items: Iterable[Item], view: View, *, wide: bool) -> None:
     for column in columns:
         table.add_column(column.title.upper(), justify="right" if column.right else "left", overflow="fold")
     for item in items:
-        table.add_row(*(Text(cell_text(column.cell(item))) for column in columns))
+        table.add_row(*(Text(visible(cell_text(column.cell(item)), keep="\n")) for column in columns))
     console = Console()
     if console.is_terminal:
         console.print(table)

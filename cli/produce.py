@@ -13,7 +13,7 @@ import click
 
 from cli.complete import complete_topics
 from cli.output import Column, output_option
-from cli.produce_input import FORMATS, Input, Shape, format_of, read_records
+from cli.produce_input import FORMATS, Input, Shape, format_of, read_records, record_input
 from cli.produce_job import Acks, Compression, Job, produce_all
 from cli.session import Session, cluster_options, run
 from cli.stream_output import StreamPrinter
@@ -93,7 +93,12 @@ def _headers(assignments: tuple[str, ...]) -> dict[str, str] | None:
     for assignment in assignments:
         if "=" not in assignment:
             raise click.BadParameter(f"{assignment!r}: write it as in -H source=web", param_hint="--header")
-    return dict(assignment.split("=", 1) for assignment in assignments) or None
+    headers = dict(assignment.split("=", 1) for assignment in assignments)
+    if len(headers) < len(assignments):
+        raise click.BadParameter(
+            "a record has a header once: one of these would be lost", param_hint="--header"
+        )
+    return headers or None
 
 
 def _inputs(
@@ -101,8 +106,11 @@ def _inputs(
 ) -> Iterator[Input]:
     """All input, in order; nothing is opened before it is its turn."""
     for number, value in enumerate(values, 1):
-        text = io.BytesIO(value.encode(errors="surrogateescape"))
-        yield from read_records(text, source=f"value {number}", format_=format_ or "jsonl", shape=shape)
+        data, source = value.encode(errors="surrogateescape"), f"value {number}"
+        if format_ == "raw":  # one record, whatever is in it, also nothing
+            yield record_input(data, where=source, is_json=False, shape=shape)
+        else:
+            yield from read_records(io.BytesIO(data), source=source, format_=format_ or "jsonl", shape=shape)
     for name in files or (() if values else ("-",)):
         source = "stdin" if name == "-" else name
         with _opened(name) as stream:

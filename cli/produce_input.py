@@ -11,17 +11,21 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, BinaryIO
+from datetime import UTC, datetime, timedelta
+from typing import BinaryIO
 
 import msgspec
 from floodmark.errors import InvalidRequest
+from floodmark.limits import BATCH_BYTES_MAX
 from floodmark.record import Record
+from floodmark.values import now_ms
 
 from cli.exits import Failure
+
+csv.field_size_limit(BATCH_BYTES_MAX)  # else a field above 128 KiB is refused
 
 FORMATS = ("raw", "json", "jsonl", "csv")
 _BY_SUFFIX = {
@@ -32,6 +36,10 @@ _BY_SUFFIX = {
     ".txt": "raw",
     ".log": "raw",
 }
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,46 +69,55 @@ def read_records(stream: BinaryIO, *, source: str, format_: str, shape: Shape) -
     """Records of a stream, one at a time; raises ``Failure`` with the line that is wrong."""
     for line, value, is_json in _READERS[format_](stream, source):
         where = f"{source}: line {line}"
-        yield Input(where, _record(value, where=where, is_json=is_json, shape=shape))
+        yield record_input(value, where=where, is_json=is_json, shape=shape)
 
 
-def _record(value: bytes, *, where: str, is_json: bool, shape: Shape) -> Record:
-    key = shape.key.encode() if shape.key is not None else None
+def record_input(value: bytes, *, where: str, is_json: bool, shape: Shape) -> Input:
+    """One record of this value; raises ``Failure`` when it lacks a field that is to be its key or time."""
+    # Bytes of an argument that are no UTF-8 are a key all the same.
+    key = shape.key.encode(errors="surrogateescape") if shape.key is not None else None
     timestamp: int | None = None
-    if is_json and (shape.key_field or shape.timestamp_field):
-        parsed = msgspec.json.decode(value)
+    if shape.key_field or shape.timestamp_field:
+        members = _members(value, where) if is_json else {}
         if shape.key_field:
-            key = _text(_field(parsed, shape.key_field, where)).encode()
+            key = _text(_field(members, shape.key_field, where)).encode()
         if shape.timestamp_field:
-            timestamp = _timestamp(_field(parsed, shape.timestamp_field, where), where)
+            timestamp = _timestamp(_text(_field(members, shape.timestamp_field, where)), where)
     if timestamp is None:
-        timestamp = int(datetime.now(UTC).timestamp() * 1000)
-    return Record(timestamp=timestamp, key=key, value=value, is_json=is_json, headers=shape.headers)
+        timestamp = now_ms()
+    return Input(where, Record(timestamp, key, value, is_json, shape.headers))
 
 
-def _field(value: Any, name: str, where: str) -> Any:
-    if not isinstance(value, dict) or value.get(name) is None:
-        raise Failure(f"{where}: there is no field {name!r}")
-    return value[name]
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _timestamp(value: Any, where: str) -> int:
+def _members(value: bytes, where: str) -> dict[str, msgspec.Raw]:
+    """The members of an object, their texts to the letter: a key must not lose a digit."""
     try:
-        return timestamp_ms(value)
+        return _MEMBERS.decode(value)
+    except ValueError:
+        raise Failure(f"{where}: it is no object, so it has no fields") from None
+
+
+def _field(members: dict[str, msgspec.Raw], name: str, where: str) -> bytes:
+    text = bytes(members.get(name) or b"null")
+    if text == b"null":
+        raise Failure(f"{where}: there is no field {name!r}")
+    return text
+
+
+def _text(member: bytes) -> str:
+    """What a string says, or the text of any other value."""
+    return msgspec.json.decode(member, type=str) if member.startswith(b'"') else member.decode()
+
+
+def _timestamp(text: str, where: str) -> int:
+    try:
+        return timestamp_ms(text)
     except ValueError as error:
         raise Failure(f"{where}: {error}") from error
 
 
-def timestamp_ms(value: Any) -> int:
+def timestamp_ms(text: str) -> int:
     """Milliseconds since the epoch of ISO 8601 text (UTC unless it says otherwise) or of a number of them."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    text = str(value)
-    if text.removeprefix("-").isdecimal():
+    if re.fullmatch(r"-?[0-9]{1,20}", text):
         return int(text)
     try:
         moment = datetime.fromisoformat(text)
@@ -108,7 +125,8 @@ def timestamp_ms(value: Any) -> int:
         raise ValueError(
             f"{text!r} is no time: use 2026-01-31T10:00:00Z or milliseconds since 1970"
         ) from None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    # Not by way of a float, which is a millisecond off now and then.
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // timedelta(milliseconds=1)
 
 
 def _raw(stream: BinaryIO, _source: str) -> Iterator[tuple[int, bytes, bool]]:
@@ -146,7 +164,9 @@ def _csv(stream: BinaryIO, source: str) -> Iterator[tuple[int, bytes, bool]]:
     rows = csv.reader(io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""), strict=True)
     try:
         names = next(rows, None)
-        for row in rows if names else ():
+        if names is not None:
+            _check_columns(names, source)
+        for row in rows:
             if not row:
                 continue
             if names is None or len(row) != len(names):
@@ -155,6 +175,23 @@ def _csv(stream: BinaryIO, source: str) -> Iterator[tuple[int, bytes, bool]]:
             yield rows.line_num, msgspec.json.encode(dict(zip(names, row, strict=True))), True
     except (csv.Error, UnicodeDecodeError) as error:
         raise Failure(f"{source}: line {rows.line_num}: {error}") from error
+
+
+def _check_columns(names: list[str], source: str) -> None:
+    """Each column becomes a member of an object: without a name of its own it would be lost."""
+    if not names:
+        raise Failure(f"{source}: line 1: it is empty, and should name the columns")
+    for number, name in enumerate(names, 1):
+        if not name:
+            raise Failure(
+                f"{source}: line 1: column {number} has no name", hint="give it one in the header line"
+            )
+        if name in names[: number - 1]:
+            first = names.index(name) + 1
+            raise Failure(
+                f"{source}: line 1: columns {first} and {number} are both named {name!r}",
+                hint="give each a name of its own: one of the values would be lost",
+            )
 
 
 _READERS: dict[str, Callable[[BinaryIO, str], Iterator[tuple[int, bytes, bool]]]] = {

@@ -62,11 +62,18 @@ async def produce_all(url: str, job: Job, *, acks: Acks, compression: Compressio
                     await _settle(job, wait=True)  # what came before a bad line is written, and counted
                 raise
             await _settle(job, wait=True)
-    finally:
-        seconds = time.monotonic() - began
-        what = "accepted (not acknowledged)" if acks == "none" else "stored"
-        noun = "record" if job.stored == 1 else "records"
-        talk(f"{job.stored:,} {noun} of {job.stored_bytes:,} bytes {what} in {seconds:.2f} s")
+    except BaseException:
+        if job.stored:
+            _tell(job, acks, began)
+        raise
+    _tell(job, acks, began)
+
+
+def _tell(job: Job, acks: Acks, began: float) -> None:
+    seconds = time.monotonic() - began
+    what = "accepted (not acknowledged)" if acks == "none" else "stored"
+    noun = "record" if job.stored == 1 else "records"
+    talk(f"{job.stored:,} {noun} of {job.stored_bytes:,} bytes {what} in {seconds:.2f} s")
 
 
 async def _send_all(producer: Producer, job: Job) -> None:

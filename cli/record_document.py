@@ -12,6 +12,7 @@ from floodmark.consumed import ConsumedRecord
 from cli.output import Column, Item
 
 _LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
+_ANY_JSON = msgspec.json.Decoder(msgspec.Raw)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -25,7 +26,7 @@ def document_of(record: ConsumedRecord) -> Item:
     }
     if record.key is not None:
         document.update(_text_or_base64("key", record.key))
-    if record.is_json:
+    if record.is_json and is_json(record.value):
         # A line break in JSON text is white space; one record must stay one line.
         document["value"] = msgspec.Raw(record.value.translate(_LINE_BREAKS))
     else:
@@ -33,6 +34,16 @@ def document_of(record: ConsumedRecord) -> Item:
     if record.headers:
         document["headers"] = record.headers
     return document
+
+
+def is_json(value: bytes) -> bool:
+    """Whether a value is the document that it claims to be; clients that make batches themselves may err."""
+    try:
+        _ANY_JSON.decode(value)
+        value.decode()
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def name_of(document: Item) -> str:

@@ -13,6 +13,7 @@ import click
 
 from cli import profile_store
 from cli.exits import Failure
+from cli.visible import visible
 
 SERVER_VAR = "FLOODMARK_SERVER"
 PROFILE_VAR = "FLOODMARK_PROFILE"
@@ -80,7 +81,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 def talk(message: str) -> None:
     """Say something to a person: on stderr, never among the data."""
-    click.echo(message, err=True)
+    click.echo(visible(message, keep="\n\t"), err=True)
 
 
 def confirm(question: str, *, yes: bool) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from types import TracebackType
+from typing import Any
 
 import msgspec
 
-from cli.output import Column, Item, cell_text, json_line
-from cli.yaml_text import yaml_text
+from cli.output import Column, Item, cell_text, json_line, on_stdout
+from cli.visible import visible
+from cli.yaml_text import yaml_of_json, yaml_text
 
 _WIDTHS = {True: 12, False: 24}
 
@@ -62,16 +64,16 @@ class StreamPrinter:
         match self._output:
             case "json":
                 before = ",\n  " if self._count else '{"records": [\n  '
-                return before + json_line(item)
+                return before + on_stdout(json_line(item))
             case "jsonl":
-                return json_line(item) + "\n"
+                return on_stdout(json_line(item)) + "\n"
             case "yaml":
-                lines = yaml_text([msgspec.json.decode(json_line(item))]).splitlines(keepends=True)
-                return ("" if self._count else "records:\n") + "".join(f"  {line}" for line in lines)
+                lines = _yaml(item).split("\n")[:-1]
+                return ("" if self._count else "records:\n") + "".join(f"  {line}\n" for line in lines)
             case "name":
                 return self._name(item) + "\n"
             case _:
-                return self._row([_one_line(cell_text(column.cell(item))) for column in self._columns])
+                return self._row([visible(cell_text(column.cell(item))) for column in self._columns])
 
     def _row(self, cells: Sequence[str]) -> str:
         padded = [
@@ -84,6 +86,12 @@ class StreamPrinter:
         sys.stdout.write(text)
 
 
-def _one_line(text: str) -> str:
-    """A record per line, and no control characters that a terminal would obey."""
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+def _yaml(item: Item) -> str:
+    try:
+        return yaml_of_json(f"[{json_line(item)}]")
+    except RecursionError:  # nodes take no such value, but one in a batch of a client's they do not look at
+        return yaml_text([{name: _as_text(member) for name, member in item.items()}])
+
+
+def _as_text(member: Any) -> Any:
+    return bytes(member).decode() if isinstance(member, msgspec.Raw) else member

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import dataclasses
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
 from floodmark.errors import FloodmarkError, InvalidRequest, TopicExists, UnknownTopic
@@ -134,7 +135,7 @@ class Topics:
         different = [field for field, value in wanted.items() if given[field] != value]
         if different:
             raise TopicExists(
-                f"topic {topic.name} exists with another {' and '.join(different)}",
+                f"topic {topic.name} exists: {', '.join(_differences(wanted, given))}",
                 topic=topic.name,
                 different=different,
             )
@@ -144,3 +145,14 @@ class Topics:
         applied = await self._metadata.propose(command, timeout_s=timeout_s)
         assert isinstance(applied, TopicEntry), "a topic's command comes to a topic or an error"
         return applied
+
+
+def _differences(wanted: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
+    """What another one is asked for, in words: ``it has 3 partitions, not 4``."""
+    for field, value in wanted.items():
+        if isinstance(value, TopicConfig):
+            yield from _differences(dataclasses.asdict(value), dataclasses.asdict(given[field]))
+        elif value != given[field]:
+            has, asked = ("none" if each is None else each for each in (given[field], value))
+            is_count = field == "partitions"
+            yield f"it has {has} {field}, not {asked}" if is_count else f"its {field} is {has}, not {asked}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 import yaml
@@ -61,6 +62,46 @@ def test_the_document_is_closed_when_reading_is_broken_off(capsys: pytest.Captur
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert len(json.loads(capsys.readouterr().out)["records"]) == 1
+
+
+_ODD = [b"1e400", b"nope", b'"\xff"', b"[" * 3000 + b"]" * 3000, b"1" * 5000, b'"\\ud800"', b""]
+
+
+@pytest.mark.parametrize("output", ["json", "jsonl", "yaml", "table", "wide", "name"])
+def test_no_value_ends_the_printing(output: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is no JSON although its producer said so is shown as bytes; numbers may be of any size."""
+    records = [ConsumedRecord(0, n, 0, 0, b"k", value, True, None) for n, value in enumerate(_ODD)]
+    text = _printed(output, records, capsys)
+    if output == "json":
+        text = text.replace("1" * 5000, "1")  # more than Python reads
+        shown = json.loads(text)["records"]
+        assert [("value" in each) for each in shown] == [True, False, False, False, True, False, False]
+    elif output == "yaml":
+        assert "    value: 1.0e+400\n" in text
+        assert f"    value: {'1' * 5000}\n" in text
+        assert [int(each["offset"]) for each in yaml.load(text, yaml.BaseLoader)["records"]] == list(
+            range(len(_ODD))
+        )
+    elif output in ("jsonl", "name"):
+        assert len(text.splitlines()) == len(_ODD)
+
+
+def test_a_terminal_gets_no_control_characters(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Text of JSON may hold DEL and the C1 codes, of which one begins escape sequences. It says the same."""
+    record = ConsumedRecord(
+        0, 0, 0, 0, "\x9b2J".encode(), '"\x7f\x9b\U000e0001"'.encode(), True, {"\x1b": "\x07"}
+    )
+    before = [_printed(output, [record], capsys) for output in ("json", "jsonl", "yaml")]
+    assert "\x9b" in before[0]
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    for output, piped in zip(("json", "jsonl", "yaml"), before, strict=True):
+        text = _printed(output, [record], capsys)
+        assert text.replace("\n", "").isprintable()
+        assert yaml.safe_load(text.replace("\\udb40\\udc01", "\\U000e0001")) == yaml.safe_load(
+            piped.replace("\x7f", "\\x7f").replace("\x9b", "\\x9b")
+        )
 
 
 def test_names_and_tables(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,47 @@
+"""Text that others have written, made fit for a terminal: control characters are shown, not obeyed.
+
+Escape sequences can move the cursor, change the title, or put words into the keyboard's buffer. What goes
+into a pipe or a file is left to the byte.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+
+def is_terminal(stream: Any) -> bool:
+    """Whether people look at what is printed there."""
+    return bool(stream is not None and stream.isatty())
+
+
+def visible(text: str, *, keep: str = "") -> str:
+    r"""The text with ``\x1b`` for what is not printable, except the characters in ``keep``."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each in keep else repr(each)[1:-1] for each in text)
+
+
+def visible_bytes(data: bytes) -> bytes:
+    """Bytes of a record: line breaks and tabs stay, what is no UTF-8 is shown as ``\\xff``."""
+    return visible(data.decode(errors="backslashreplace"), keep="\n\t").encode()
+
+
+def visible_json(text: str) -> str:
+    """A JSON or YAML text that says the same: what is not printable stands in strings only."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each in "\n\t" else _escaped(each) for each in text)
+
+
+def for_stdout(data: bytes) -> bytes:
+    """What a record holds, as it is printed: to the byte, but on a terminal."""
+    return visible_bytes(data) if is_terminal(sys.stdout) else data
+
+
+def _escaped(character: str) -> str:
+    point = ord(character)
+    if point < 0x10000:
+        return f"\\u{point:04x}"
+    point -= 0x10000
+    return f"\\u{0xD800 + (point >> 10):04x}\\u{0xDC00 + (point & 0x3FF):04x}"
