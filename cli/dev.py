@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+from floodmark.client import Client
 from floodmark.errors import FloodmarkError
 from rich.console import Console
 
@@ -28,6 +29,8 @@ from local.keeper import Keeper
 from local.restarts import Restarts
 
 _PROFILE = "dev"
+_ANSWER_S = 2.0
+"""How long a cluster that has the profile may take to show that it runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +145,7 @@ async def _serve(plan: _Plan, keeper: Keeper) -> None:
     pids = keeper.pids
     talk(f"ready: {'  '.join(f'{node.name} {node.url} (pid {pids[node.name]})' for node in plan.nodes)}")
     if plan.select_profile:
-        _select_profile(plan.nodes[0].url)
+        await _select_profile(plan.nodes)
     if plan.flights is not None:
         await load_flights([node.url for node in plan.nodes], plan.flights)
     try:
@@ -154,6 +157,18 @@ async def _serve(plan: _Plan, keeper: Keeper) -> None:
     await asyncio.Event().wait()
 
 
+async def _is_of_another(url: str, nodes: Sequence[LocalNode]) -> bool:
+    """Whether a node answers at ``url`` that is none of these."""
+    if url in [node.url for node in nodes]:
+        return False
+    try:
+        async with Client(url, timeout_s=_ANSWER_S) as client:
+            advertised = {node.http for node in await client.nodes()}
+    except FloodmarkError:
+        return False
+    return not advertised & {node.url for node in nodes}
+
+
 def _start_command() -> str:
     """What starts a node by hand in this installation."""
     called = Path(sys.argv[0])
@@ -161,11 +176,21 @@ def _start_command() -> str:
     return shlex.join([*ours, "start"])
 
 
-def _select_profile(url: str) -> None:
-    """From now on commands talk to this cluster. A file that can not be written is no reason to fail."""
+async def _select_profile(nodes: Sequence[LocalNode]) -> None:
+    """From now on commands talk to this cluster, unless they talk to another one that runs.
+
+    A file that can not be written is no reason to fail."""
+    url = nodes[0].url
     try:
         profiles = profile_store.load()
         before = profiles.current
+        known = profiles.servers.get(_PROFILE)
+        if known is not None and await _is_of_another(known, nodes):
+            talk(
+                f"profile {_PROFILE!r} stays with the cluster at {known}, which runs; "
+                f"for this one: --server {url}, or floodmark profile create NAME {url}"
+            )
+            return
         profiles.servers[_PROFILE], profiles.current = url, _PROFILE
         profile_store.save(profiles)
     except (OSError, Failure) as error:

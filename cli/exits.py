@@ -44,13 +44,20 @@ _CODES: tuple[tuple[type[Exception], int], ...] = (
 
 
 _HINTS: dict[type[errors.FloodmarkError], str] = {
-    errors.TransportError: "is a node running there? 'floodmark dev' starts some; --server names another",
     errors.OutcomeUnknown: "it may or may not have been stored: read the topic before sending it again",
 }
 
 
 _KEPT = "\n\t"
 """Messages may quote what others said; only these of its control characters reach a terminal."""
+
+
+def _hint(error: errors.FloodmarkError) -> str | None:
+    if not isinstance(error, errors.TransportError):
+        return _HINTS.get(type(error))
+    if error.fields.get("sent"):  # It took the request: somebody is there.
+        return "'floodmark cluster health' says how the cluster is"
+    return "is a node running there? 'floodmark dev' starts some; --server names another"
 
 
 class ReaderGone(Exception):
@@ -89,7 +96,7 @@ def describe(error: BaseException) -> tuple[str, str | None]:
         case LocalClusterError():
             message, hint = str(error), error.hint
         case errors.FloodmarkError():
-            message, hint = error.detail, _HINTS.get(type(error))
+            message, hint = error.detail, _hint(error)
         case OSError():
             said = error.strerror or str(error)
             message = f"{error.filename}: {said}" if error.filename else said

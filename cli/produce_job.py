@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -49,6 +50,7 @@ class Job:
 async def produce_all(url: str, job: Job, *, acks: Acks, compression: Compression) -> None:
     """Send all inputs, in order, and say how many are stored. Raises with the line that went wrong."""
     await require_topic(url, job.topic)
+    logging.getLogger("floodmark.producer").addHandler(_Told())
     began = time.monotonic()
     try:
         async with (
@@ -67,6 +69,13 @@ async def produce_all(url: str, job: Job, *, acks: Acks, compression: Compressio
             _tell(job, acks, began)
         raise
     _tell(job, acks, began)
+
+
+class _Told(logging.Handler):
+    """What the client says while it tries again is said at once."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        talk(record.getMessage())
 
 
 def _tell(job: Job, acks: Acks, began: float) -> None:

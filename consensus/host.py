@@ -147,7 +147,7 @@ class GroupHost(HostDisk):
         """Have an entry appended. Raises ``NotLeader`` or ``GroupStopped``."""
         slot = self._slots.get(group_id)
         if slot is None:
-            raise GroupStopped(f"this node has no replica of group {group_id}")
+            raise GroupStopped("this node has no replica of it any more")
         at = append_time if append_time is not None else self.wall.now_ms()
         proposal = slot.group.propose(kind, payload, append_time=at, record_count=record_count)
         self._wake(slot)
@@ -192,7 +192,7 @@ class GroupHost(HostDisk):
         """
         slot = self._slots.get(group_id)
         if slot is None:
-            raise GroupStopped(f"this node has no replica of group {group_id}")
+            raise GroupStopped("this node has no replica of it any more")
         group = slot.group
         barrier = group.barrier()
         self._wake(slot)
@@ -216,7 +216,7 @@ class GroupHost(HostDisk):
 
         value = await waiting.condition(slot.watermark_waiters, rose, timeout_s=timeout_s)
         if slot.removed:
-            raise Unavailable(f"group {group_id} has left this node")
+            raise Unavailable("the replica has left this node")
         return value if value is not None else group.high_watermark
 
     async def wait_leader(self, group_id: int, *, deadline_s: float) -> str:
@@ -231,7 +231,7 @@ class GroupHost(HostDisk):
 
         leader = await waiting.condition(slot.leader_waiters, known, timeout_s=deadline_s)
         if not leader:
-            raise Unavailable(f"group {group_id} has no leader")
+            raise Unavailable("no leader is elected")
         return leader
 
     def change_members(self, group_id: int, membership: Membership) -> Proposal:

@@ -86,7 +86,7 @@ class HostDisk:
     def _slot(self, group_id: int) -> Slot:
         slot = self._slots.get(group_id)
         if slot is None:
-            raise Unavailable(f"this node has no replica of group {group_id}")
+            raise Unavailable("this node has no replica of it any more")
         return slot
 
     def _wake(self, slot: Slot) -> None:

@@ -24,6 +24,13 @@ def not_leader(leader: str | None) -> Unavailable:
     )
 
 
+def no_leader(topic: str, number: int) -> Unavailable:
+    """Nobody leads the partition, or nobody knows; nothing was stored."""
+    return Unavailable(
+        f"partition {number} of topic {topic} has no leader at the moment", retry_after_s=RETRY_AFTER_S
+    )
+
+
 def translated(error: NotLeader | GroupStopped | StorageError) -> FloodmarkError:
     """What a user is told of an error of the rooms below."""
     match error:

@@ -10,7 +10,7 @@ from typing import Final
 
 from floodmark import batch as codec
 from floodmark.batch import BatchHeader
-from floodmark.errors import FloodmarkError, OffsetBelowStart, OffsetPastEnd
+from floodmark.errors import FloodmarkError, OffsetBelowStart, OffsetPastEnd, Unavailable
 from floodmark.frame import first_damaged
 from floodmark.record import Record
 
@@ -77,7 +77,10 @@ class LocalPartition:
 
     async def wait_leader(self, *, deadline_s: float) -> str:
         """Wait for an election to end; where this node wins it, until it can serve."""
-        return await self._host.wait_leader(self.group_id, deadline_s=deadline_s)
+        try:
+            return await self._host.wait_leader(self.group_id, deadline_s=deadline_s)
+        except Unavailable:  # in words of groups, which mean nothing to users
+            raise outcomes.no_leader(self.topic, self.number) from None
 
     def doubt_leader(self, node: str) -> None:
         """Where the group sleeps it wakes up, and elects if nobody leads."""

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Final, NoReturn
 
 from floodmark.batch import BatchHeader
-from floodmark.errors import Unavailable
 from floodmark.record import Record
 
 from node import outcomes
@@ -55,10 +54,7 @@ class LeaderLookup:
                         return leader
                     await asyncio.sleep(PAUSE_S)
         except TimeoutError:
-            raise Unavailable(
-                f"partition {entry.number} of topic {topic} has no leader at the moment",
-                retry_after_s=outcomes.RETRY_AFTER_S,
-            ) from None
+            raise outcomes.no_leader(topic, entry.number) from None
 
     async def _ask_replicas(self, topic: str, topic_id: int, entry: PartitionEntry) -> str | None:
         alive, doubted = self._alive(), self._doubted.get(entry.group_id)

@@ -78,6 +78,7 @@ class Client:
         Calls that run at the same time share batches. The record is stored at most once, whatever is repeated
         on the way. Raises ``OutcomeUnknown`` when the time is up and it may be stored.
         """
+        self._transport.home.check_new()
         within_s = self._timeout_s if timeout_s is None else timeout_s
         deadline = Deadline(within_s)
         while True:
@@ -99,6 +100,7 @@ class Client:
 
         ``async with client.producer("orders", linger_ms=5) as producer: ack = await producer.send(value)``
         """
+        self._transport.home.check_new()
         producer = Producer(topic, ProducerOptions(**options), self._transport, self.topics)
         self._producers.add(producer)
         return producer
@@ -158,6 +160,7 @@ class Client:
         topic_id: int | None = None,
     ) -> BatchReader:
         """Like ``read``, by whole batches: several times faster where records are small."""
+        self._transport.home.check_new()
         options = FetchOptions(
             start=check_start(start),
             end=end,
@@ -204,7 +207,18 @@ class Client:
 
     async def close(self) -> None:
         """Stop readers, send what producers hold, close connections. Always returns, once the producers'
-        delivery timeouts have passed at the latest."""
+        delivery timeouts have passed at the latest.
+
+        From another event loop than that of its use it has the work done there, if that one still runs; in a
+        forked child, and when that one is over, it only forgets what it has.
+        """
+        home = self._transport.home
+        home.is_closing = True
+        if not home.is_here:
+            if not home.is_forked and home.loop is not None and home.loop.is_running():
+                await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.close(), home.loop))
+            await self._transport.close()
+            return
         try:
             await asyncio.gather(*(reader.aclose() for reader in list(self._readers)), return_exceptions=True)
             closing = [producer.close() for producer in [*self._producers, *self._singles.take_all()]]

@@ -33,6 +33,7 @@ FloodmarkError
 ├── StorageFull               507  the disk of the node that leads is (nearly) full; nothing was stored
 ├── ServerError               500  a defect or a failed disk
 └── TransportError              -  no answer (client side only)
+    └── NotUsable               -  the client is closed, or belongs to another process or event loop
 
 Each class has a stable ``code``, which is never reused for another meaning; an HTTP ``status``; and
 ``retriable``: whether sending the same request again can succeed *and* can not store it twice
@@ -199,6 +200,12 @@ class TransportError(FloodmarkError):
     """No answer from any node: refused, reset or out of time. Never sent by a server."""
 
     code, status, retriable = "transport_error", 0, True
+
+
+class NotUsable(TransportError):
+    """The client, producer or reader is closed, or belongs elsewhere; nothing was sent. Client side only."""
+
+    code, retriable = "not_usable", False
 
 
 def _walk(cls: type[FloodmarkError]) -> dict[str, type[FloodmarkError]]:

@@ -13,7 +13,7 @@ from floodmark.errors import InvalidBatch, InvalidRequest, OffsetPastEnd
 from floodmark.frame import FrameKind, first_damaged, walk
 from floodmark.pacing import Backoff, Deadline
 from floodmark.pin import Pin
-from floodmark.transport import BATCH_MEDIA_TYPE, Answer, Request, Transport
+from floodmark.transport import BATCH_MEDIA_TYPE, GRACE_S, Answer, Request, Transport
 
 Start = int | dt.datetime | Literal["earliest", "latest"]
 End = int | None
@@ -162,8 +162,18 @@ def _check(answer: Answer) -> None:
 
 async def tail(transport: Transport, path: str, route: str, timeout_s: float, *, pin: Pin) -> Bounds:
     """The bounds of the partition at ``path``, confirmed by a majority."""
-    request = Request(method="GET", path=path + "/tail", route=route, headers=pin.headers({}))
-    answer = await transport.call(request, Deadline(timeout_s))
+    # The node is given less time than the connection, so that it can say why it has no answer.
+    at_most_s = min(transport.request_timeout_s, timeout_s)
+    request = Request(
+        method="GET",
+        path=path + "/tail",
+        query={"timeout": f"{max(1, round(at_most_s * 1000))}ms"},
+        route=route,
+        headers=pin.headers({}),
+    )
+    answer = await transport.call(
+        request, Deadline(timeout_s + GRACE_S), attempt_timeout_s=at_most_s + GRACE_S
+    )
     pin.learn(answer.headers)
     return answer.convert(Bounds)
 

@@ -16,6 +16,8 @@ again under the same number until it is known to be stored, and ends as unknown 
 from __future__ import annotations
 
 import asyncio
+import logging
+from typing import Final
 
 from floodmark.collector import Collector
 from floodmark.errors import (
@@ -35,6 +37,11 @@ from floodmark.pacing import Backoff
 from floodmark.parcel import Parcel
 from floodmark.produced import BatchOutcome
 
+_TELL_AFTER_S: Final = 1.0
+"""What passes within a second, as most changes of leader do, is not worth a word."""
+_log: Final = logging.getLogger("floodmark.producer")
+_log.addHandler(logging.NullHandler())  # a library says nothing unless its user listens
+
 
 class Lane:
     """Collects, sends and settles the batches of one partition."""
@@ -48,6 +55,7 @@ class Lane:
         self._window: list[Parcel] = []
         self._wake = asyncio.Event()
         self._backoff = Backoff()
+        self._is_told = False
         self.collector = Collector(
             partition,
             batch_bytes=options.batch_bytes,
@@ -164,6 +172,7 @@ class Lane:
                 kept.append(parcel)
             else:
                 self._backoff.reset()
+                self._is_told = False
                 parcel.outcome.stored(first_offset)
                 self._host.settled(parcel)
         self._window = kept
@@ -179,6 +188,7 @@ class Lane:
             delay_s = self._backoff.next_delay_s(error.retry_after_s)
             if isinstance(error, TransportError) and self._host.has_alternative():
                 delay_s = 0.0
+            self._tell(oldest, error)
             if delay_s < oldest.deadline.remaining_s:
                 await asyncio.sleep(delay_s)
             else:
@@ -191,6 +201,13 @@ class Lane:
             self._drop_oldest(error)
         for parcel in self._window:
             self._start(parcel)
+
+    def _tell(self, oldest: Parcel, error: FloodmarkError) -> None:
+        """Say once what keeps records from being stored, before their time is up and it is an error."""
+        left_s = oldest.deadline.remaining_s
+        if not self._is_told and oldest.deadline.timeout_s - left_s >= _TELL_AFTER_S:
+            self._is_told = True
+            _log.warning("%s; trying for %.0f s more", error.detail, left_s)
 
     def _may_repeat(self, error: FloodmarkError) -> bool:
         if self._options.is_idempotent:

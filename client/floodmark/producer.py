@@ -6,11 +6,12 @@ import asyncio
 import bisect
 import contextlib
 import itertools
+import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
-from floodmark.errors import FloodmarkError, TransportError
+from floodmark.errors import FloodmarkError, NotUsable, TooLarge, TransportError
 from floodmark.lane import Lane
 from floodmark.lanes import Lanes
 from floodmark.limits import BATCH_RECORDS_MAX
@@ -21,12 +22,14 @@ from floodmark.parcel import Parcel, size_of
 from floodmark.produced import Ack, AckList, BatchOutcome
 from floodmark.producer_options import ProducerOptions
 from floodmark.record import Record
-from floodmark.topics import Topics
+from floodmark.topics import Topic, Topics
 from floodmark.transport import GRACE_S, Transport
 from floodmark.values import Key, Timestamp, record_of, records_of
 
 _UNSEEN_MAX: Final = 100
 _PAUSE_BYTES: Final = 256 << 10
+_LIMIT_KNOWN_S: Final = 1.0
+"""A record above the topic's limit has the limit looked up again, at most so often."""
 
 
 class Producer:
@@ -45,6 +48,7 @@ class Producer:
         self._lanes: Lanes | None = None
         self._memory = MemoryBudget(options.memory_bytes_max)
         self._record_bytes_max = 0
+        self._limit_until = 0.0
         self._opening = asyncio.Lock()
         self._unseen: list[BatchOutcome] = []
         self._since_pause = 0
@@ -56,11 +60,12 @@ class Producer:
         From here on the producer belongs to that id: when that topic is deleted, all that is not stored ends
         with ``TopicDeleted``, also where there is a topic of the same name again.
         """
+        self._transport.home.check()
         if self._lanes is None:
             async with self._opening:
                 if self._lanes is None:
                     topic = await self._topics.describe(self.topic, timeout_s=self.options.delivery_timeout_s)
-                    self._record_bytes_max = topic.config.max_record_bytes
+                    self._learn(topic)
                     self._lanes = Lanes(
                         self.topic,
                         topic.topic_id,
@@ -83,11 +88,12 @@ class Producer:
         """Take one record in; waits only while ``memory_bytes_max`` are on their way. Await the result for
         the offset. Raises ``InvalidRequest`` or ``TooLarge`` for a record that can not be stored."""
         record = record_of(value, key, headers, timestamp)
+        self._transport.home.check()
         if self._lanes is None:
             await self.open()
         size = size_of(record.value, record.key, record.headers)
         if size > self._record_bytes_max or record.headers:
-            record.check(self._record_bytes_max)
+            await self._check_limits([record])
         if not self._memory.try_take(size):
             await self._wait_for_room(size)
         ack = Ack(*self._lane(record.key, partition, size).collector.add(record, size))
@@ -107,7 +113,7 @@ class Producer:
         """Take many records in, with little work for each. ``keys`` has one key for each value."""
         records = records_of(values, keys, timestamp)
         await self.open()
-        sizes = self._sizes(records)  # All are looked at before the first is taken in.
+        sizes = await self._sizes(records)  # All are looked at before the first is taken in.
         if keys is None or partition is not None:
             return AckList(await self._send_run(records, sizes, partition))
         runs = []
@@ -146,6 +152,7 @@ class Producer:
 
         Raises the first error that no acknowledgement has shown to anybody.
         """
+        self._transport.home.check()
         await self._settle_all()
         unseen = [outcome for outcome in self._unseen if not outcome.was_seen]
         self._unseen.clear()
@@ -158,6 +165,8 @@ class Producer:
         """Send what was taken in, for at most ``delivery_timeout_s``, and end. Never raises for records that
         were not stored: their acknowledgements do."""
         self._closed = True
+        if not self._transport.home.is_here:
+            return  # What gathers and sends lives elsewhere; here is nobody who could wait for it.
         try:
             with contextlib.suppress(TransportError):
                 await self._settle_all()
@@ -207,12 +216,28 @@ class Producer:
         self._since_pause = 0
         await asyncio.sleep(0)
 
-    def _sizes(self, records: Sequence[Record]) -> list[int]:
+    async def _sizes(self, records: Sequence[Record]) -> list[int]:
         sizes = [size_of(record.value, record.key, None) for record in records]
         if sizes and max(sizes) > self._record_bytes_max:
+            await self._check_limits(records)
+        return sizes
+
+    async def _check_limits(self, records: Sequence[Record]) -> None:
+        """Raise ``TooLarge`` by the limit that the topic has now: it may have been altered meanwhile."""
+        try:
             for record in records:
                 record.check(self._record_bytes_max)
-        return sizes
+        except TooLarge:
+            if time.monotonic() < self._limit_until:
+                raise
+            topic = await self._topics.describe(self.topic, timeout_s=self.options.delivery_timeout_s)
+            self._learn(topic)
+            for record in records:
+                record.check(self._record_bytes_max)
+
+    def _learn(self, topic: Topic) -> None:
+        self._record_bytes_max = topic.config.max_record_bytes
+        self._limit_until = time.monotonic() + _LIMIT_KNOWN_S
 
     def _room(self, size: int, partition: int | None) -> int:
         """What a batch has room for that takes a keyless record of ``size`` bytes next."""
@@ -233,7 +258,7 @@ class Producer:
         """
         try:
             if self._closed or self._lanes is None:
-                raise TransportError("this producer is closed", sent=False)
+                raise NotUsable("this producer is closed", sent=False)
             return self._lanes.find(key, partition, size)
         except FloodmarkError:
             self._memory.give(size)
@@ -241,5 +266,10 @@ class Producer:
 
     def _settled(self, parcel: Parcel) -> None:
         self._memory.give(parcel.size)
+        if isinstance(parcel.outcome.error, TooLarge):
+            self._record_bytes_max, self._limit_until = (
+                0,
+                0.0,
+            )  # The limit was lowered: ask before the next one.
         if parcel.outcome.error is not None and len(self._unseen) < _UNSEEN_MAX:
             self._unseen.append(parcel.outcome)

@@ -10,7 +10,7 @@ from typing import Final, Self
 import msgspec
 
 from floodmark.consumed import ConsumedRecord, ReadBatch
-from floodmark.errors import FloodmarkError, ServerError, TransportError
+from floodmark.errors import FloodmarkError, NotUsable, ServerError
 from floodmark.fetcher import Fetcher, FetchOptions
 from floodmark.memory import MemoryBudget
 from floodmark.pin import Pin
@@ -67,6 +67,7 @@ class BatchReader:
     async def open(self) -> None:
         """Fix where each partition is read from. Entering ``async with`` and the loop do it. Raises
         ``UnknownTopic``."""
+        self._transport.home.check()
         if self._fetchers:
             return
         partitions = [self._partition] if self._partition is not None else await self._all_partitions()
@@ -101,8 +102,11 @@ class BatchReader:
             raise
 
     async def __aiter__(self) -> AsyncGenerator[ReadBatch, None]:
-        if self._pumps or self._closed:
-            raise TransportError("a reader is iterated once; open another one", sent=False)
+        self._transport.home.check()
+        if self._closed and not self._pumps:
+            raise NotUsable("this reader is closed", sent=False)
+        if self._pumps:
+            raise NotUsable("a reader is iterated once; open another one", sent=False)
         try:
             await self.open()
             self._pumps = [asyncio.create_task(self._pump(fetcher)) for fetcher in self._fetchers]
@@ -120,12 +124,12 @@ class BatchReader:
 
     async def aclose(self) -> None:
         """Stop fetching. A loop that waits for records ends with ``TransportError``."""
-        if not self._closed:
+        if not self._closed and self._transport.home.is_here:
             self._closed = True
             for pump in self._pumps:
                 pump.cancel()
             await asyncio.gather(*self._pumps, return_exceptions=True)
-            self._arrived.put_nowait(_Fetched([], 0, TransportError("the reader was closed", sent=False)))
+            self._arrived.put_nowait(_Fetched([], 0, NotUsable("the reader was closed", sent=False)))
 
     async def __aenter__(self) -> Self:
         await self.open()

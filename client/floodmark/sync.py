@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Coroutine, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar, cast
 
 from floodmark import client as asynchronous
 from floodmark.cluster import Cluster, Node
 from floodmark.consumed import ConsumedRecord, ReadBatch
-from floodmark.errors import TransportError
+from floodmark.errors import NotUsable
 from floodmark.fetcher import Bounds
+from floodmark.home import Home
 from floodmark.produced import Ack, AckList, Produced
 from floodmark.producer import Producer as AsyncProducer
 from floodmark.reader import BatchReader
@@ -32,36 +33,57 @@ class _LoopThread:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        self._home = Home()
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._loop.run_forever, name="floodmark", daemon=True)
         self._thread.start()
 
     @property
     def is_running(self) -> bool:
-        """Whether work can be begun."""
-        return not self._loop.is_closed()
+        """Whether work can be begun. In a forked child there is no such thread."""
+        return not self._home.is_closing and not self._home.is_forked
 
     def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Begin on the loop."""
-        if not self.is_running:
+        """Begin on the loop. Raises ``NotUsable``."""
+        try:
+            self._home.check_new()
+            with self._lock:
+                self._home.check_new()
+                return asyncio.run_coroutine_threadsafe(work, self._loop)
+        except NotUsable:
             work.close()
-            raise TransportError("this client is closed", sent=False)
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+            raise
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
         """Run on the loop and wait here; an interrupt here cancels it there."""
         future = self.start(work)
         try:
             return future.result()
+        except CancelledError:
+            raise NotUsable("this client was closed meanwhile", sent=True) from None
         except BaseException:
             future.cancel()
             raise
 
     def stop(self) -> None:
-        """End the thread."""
-        self.wait(self._loop.shutdown_asyncgens())
+        """End the thread, and what is still under way in it: those who wait for that are told."""
+        with self._lock:
+            if self._home.is_closing:
+                return
+            self._home.is_closing = True
+            ended = asyncio.run_coroutine_threadsafe(_end_all(), self._loop)
+        ended.result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+async def _end_all() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.get_running_loop().shutdown_asyncgens()
 
 
 class Client:
@@ -111,7 +133,8 @@ class Client:
             while (batch := self._thread.wait(following())) is not None:
                 yield batch
         finally:
-            self._thread.wait(reader.aclose())
+            if self._thread.is_running:  # else closing the client has closed it
+                self._thread.wait(reader.aclose())
 
     def tail(self, topic: str, partition: int, **options: Any) -> Bounds:
         """What a partition holds right now."""
@@ -194,7 +217,14 @@ class Pending(Generic[T]):
         return self._ack.done()
 
     def result(self) -> T:
-        """Where it is stored, or the error."""
+        """Where it is stored, or the error; if that is known, also after the client is closed."""
+        if self._ack.done():
+            known: Any = (
+                self._ack.result()
+                if isinstance(self._ack, Ack)
+                else [ack.result() for ack in self._ack.acks()]
+            )
+            return cast(T, known)
 
         async def wait() -> Any:
             return await self._ack

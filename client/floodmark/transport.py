@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeVar
 from urllib.parse import urlencode
@@ -19,12 +20,15 @@ import yarl
 
 from floodmark.downloads import Download, Downloads, NotConnected
 from floodmark.errors import FloodmarkError, OutcomeUnknown, ServerError, TransportError
+from floodmark.home import Home
 from floodmark.nodes import LEADER_HEADER, Nodes
 from floodmark.pacing import Backoff, Deadline
 from floodmark.problems import error_of
 
 T = TypeVar("T")
 _CONNECT_TIMEOUT_S: Final = 3.0
+_FIRST_CONNECTION_S: Final = 2.0
+"""How long nodes of which none has answered yet are tried: a wrong URL is no slow cluster."""
 _LARGE_BYTES: Final = 1 << 20
 BATCH_MEDIA_TYPE: Final = "application/vnd.floodmark.batch;v=1"
 #: How much longer to wait for an answer than the node was told that it may take.
@@ -71,7 +75,8 @@ class Transport:
         self.request_timeout_s = request_timeout_s
         self._session: aiohttp.ClientSession | None = None
         self._downloads = Downloads(_USER_AGENT)
-        self._closed = False
+        self.home = Home()
+        self._was_reached = False
 
     async def call(
         self, request: Request, deadline: Deadline, *, attempt_timeout_s: float | None = None
@@ -84,6 +89,7 @@ class Transport:
         """
         backoff = Backoff()
         repeated = False
+        first = Deadline(min(_FIRST_CONNECTION_S, deadline.timeout_s))
         while True:
             try:
                 answer = await self.attempt(
@@ -100,14 +106,18 @@ class Transport:
                 if not (error.retriable or (request.repeatable and isinstance(error, OutcomeUnknown))):
                     raise
                 delay_s = backoff.next_delay_s(error.retry_after_s)
-                if isinstance(error, TransportError) and self.nodes.has_alternative():
+                is_dead = isinstance(error, TransportError)
+                if is_dead and self.nodes.has_alternative():
                     delay_s = 0.0
+                elif is_dead and not self._was_reached and not error.fields.get("sent") and first.expired:
+                    raise
                 if delay_s >= deadline.remaining_s:
                     raise
                 await asyncio.sleep(delay_s)
 
     async def attempt(self, request: Request, timeout_s: float) -> Answer:
         """Ask one node once, within ``timeout_s``. Raises errors of the tree only."""
+        self.home.check()
         url = self.nodes.pick(request.route)
         repeated = False
         answer: Answer | None = None
@@ -122,6 +132,7 @@ class Transport:
             if repeated:
                 failure.fields["repeated"] = True
             raise
+        self._was_reached = True
         leader = answer.headers.get(LEADER_HEADER)
         self.nodes.answered(url, request.route, leader)
         if answer.status < 300:
@@ -135,7 +146,7 @@ class Transport:
 
     async def _exchange(self, url: str, request: Request, timeout_s: float) -> Answer:
         target = yarl.URL(url + request.path + _query(request.query), encoded=True)
-        timeout = aiohttp.ClientTimeout(total=max(timeout_s, 0.001), sock_connect=_CONNECT_TIMEOUT_S)
+        timeout = aiohttp.ClientTimeout(total=max(timeout_s, 0.001), sock_connect=self._connect_timeout_s)
         try:
             async with self._open_session().request(
                 request.method,
@@ -147,7 +158,7 @@ class Transport:
             ) as response:
                 return Answer(response.status, response.headers, await response.read())
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise TransportError(f"no connection to {url}: {error or 'out of time'}", sent=False) from error
+            raise TransportError(f"no connection to {url}: {_reason(error)}", sent=False) from error
         except TimeoutError as error:
             raise TransportError(f"{url} did not answer within {timeout_s:.1f} s", sent=True) from error
         except (aiohttp.ClientError, OSError) as error:
@@ -155,7 +166,6 @@ class Transport:
 
     async def _exchange_lean(self, url: str, request: Request, timeout_s: float) -> Answer | None:
         """None when the answer is not as a node's: aiohttp then gets another one, and all that follow."""
-        self._check_open()
         try:
             async with asyncio.timeout(max(timeout_s, 0.001)):
                 found = await self._ask_lean(url, request.path + _query(request.query), request)
@@ -170,15 +180,16 @@ class Transport:
     async def _ask_lean(self, url: str, target: str, request: Request) -> Download | None:
         headers, body = request.headers, request.body
         if body is None:
-            return await self._downloads.get(url, target, headers, connect_timeout_s=_CONNECT_TIMEOUT_S)
-        return await self._downloads.post(url, target, headers, body, connect_timeout_s=_CONNECT_TIMEOUT_S)
+            return await self._downloads.get(url, target, headers, connect_timeout_s=self._connect_timeout_s)
+        return await self._downloads.post(
+            url, target, headers, body, connect_timeout_s=self._connect_timeout_s
+        )
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise TransportError("this client is closed", sent=False)
+    @property
+    def _connect_timeout_s(self) -> float:
+        return _CONNECT_TIMEOUT_S if self._was_reached else _FIRST_CONNECTION_S
 
     def _open_session(self) -> aiohttp.ClientSession:
-        self._check_open()
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=10),
@@ -190,12 +201,25 @@ class Transport:
         return self._session
 
     async def close(self) -> None:
-        """Close all connections; requests that are under way fail."""
-        self._closed = True
+        """Close all connections; requests that are under way fail.
+
+        Elsewhere than at home there is nothing that may be touched: a forked child shares the connections.
+        """
+        is_here = self.home.is_here
+        self.home.is_closing = self.home.is_closed = True
+        if not is_here:
+            return
         self._downloads.close()
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+
+def _reason(error: OSError | aiohttp.ClientError) -> str:
+    """In the system's words where there are some: aiohttp's tell of its own settings."""
+    cause = getattr(error, "os_error", None)
+    number = getattr(cause, "errno", None)
+    return os.strerror(number) if isinstance(number, int) and number > 0 else str(error) or "out of time"
 
 
 def _payload(body: bytes | None) -> bytes | io.BytesIO | None:

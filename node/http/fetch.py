@@ -36,6 +36,9 @@ from node.http.topic_id import TOPIC_ID, TOPIC_ID_QUERY, asked_id
 
 QUERY: Final = frozenset({"from", "max_records", "max_bytes", "wait", "follow", "verify", TOPIC_ID_QUERY})
 _RETRY_S: Final = 0.05
+_LEADER_WAIT_S: Final = 4.0
+"""How long a read waits for a leader, its own wait apart: clients give an answer five seconds, and should
+hear that there is none rather than nothing."""
 _TAIL_QUERY: Final = frozenset({"timeout", TOPIC_ID_QUERY})
 _AROUND_BYTES: Final = 160
 """Of a page of one partition, besides its records."""
@@ -99,7 +102,7 @@ class PartitionFetch:
         else:
             spec, held = str(event.next_offset), event.topic_id
         partition = await context.partition(topic, number, asked_id(request, query, held))
-        timeout_s = asked.wait_s + context.settings.produce_timeout_s
+        timeout_s = asked.wait_s + min(context.settings.produce_timeout_s, _LEADER_WAIT_S)
         deadline = time.monotonic() + timeout_s
         while True:
             if not partition.leads_here:

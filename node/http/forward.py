@@ -128,7 +128,6 @@ async def _at_the_leader(
     timeout_s: float,
     waits: bool,
 ) -> web.StreamResponse | Partition:
-    what = f"{partition.topic}/{partition.number}"
     deadline = time.monotonic() + timeout_s
     path = f"/v1/topics/{partition.topic}/partitions/{partition.number}/{rest}"
     while (left := deadline - time.monotonic()) > 0:
@@ -162,7 +161,10 @@ async def _at_the_leader(
                 return await _pass_back(context, request, answer, leader)
         finally:
             answer.release()
-    raise Unavailable(f"no leader of {what} answered in time", leader=partition.leader)
+    raise Unavailable(
+        f"no leader of partition {partition.number} of topic {partition.topic} answered in time",
+        leader=partition.leader,
+    )
 
 
 async def _leader_of(context: HttpContext, partition: Partition, deadline_s: float) -> str:

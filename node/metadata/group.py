@@ -72,7 +72,12 @@ class Metadata:
     async def wait_leader(self, *, timeout_s: float) -> str:
         """Node id of the leader. Raises ``Unavailable``."""
         self._check_joined()
-        return await self._host.wait_leader(METADATA_GROUP, deadline_s=timeout_s)
+        try:
+            return await self._host.wait_leader(METADATA_GROUP, deadline_s=timeout_s)
+        except Unavailable:
+            raise Unavailable(
+                "the cluster's metadata has no leader at the moment: a majority of the nodes is needed"
+            ) from None
 
     def doubt_leader(self, node: str) -> None:
         """A node that was asked as the leader did not serve."""
