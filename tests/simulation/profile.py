@@ -73,7 +73,7 @@ PROFILES: tuple[Profile, ...] = (
         "many restarts",
         {"crash": 2.0, "power failure": 0.3},
         flush_s=(0.001, 0.05),
-        extra=_USUAL | {"checkpoint": 4.0},
+        extra=_USUAL | {"checkpoint": 4.0, "roll": 4.0},
     ),
     Profile(
         "slow disks",
@@ -91,12 +91,12 @@ PROFILES: tuple[Profile, ...] = (
             "power failure": 0.1,
             "break": 0.3,
         },
-        extra=_USUAL,
+        extra=_USUAL | {"roll": 1.0},
     ),
     Profile(
         "corruption",
         {"flip": 0.6, "wipe": 0.12, "rot": 0.8, "crash": 0.5, "isolate": 0.15, "break": 0.3},
-        extra=_USUAL | {"trim": 0.6, "scrub": 2.0},
+        extra=_USUAL | {"trim": 0.6, "scrub": 2.0, "roll": 1.0},
         duration_s=14.0,
     ),
     Profile(
@@ -114,7 +114,7 @@ PROFILES: tuple[Profile, ...] = (
         {"isolate": 0.25, "long crash": 0.25, "break": 0.2},
         segment_bytes=1024,
         proposals_per_s=40.0,
-        extra=_USUAL | {"trim": 2.0, "checkpoint": 1.0},
+        extra=_USUAL | {"trim": 2.0, "checkpoint": 1.0, "roll": 2.0},
     ),
     Profile(
         "membership",
@@ -170,7 +170,7 @@ PROFILES: tuple[Profile, ...] = (
         voters=(3, 5),
         learners=1,
         clock_drift=0.05,
-        extra=_USUAL | {"membership": 0.2, "trim": 0.6, "scrub": 0.5},
+        extra=_USUAL | {"membership": 0.2, "trim": 0.6, "scrub": 0.5, "roll": 0.5},
         duration_s=14.0,
     ),
 )

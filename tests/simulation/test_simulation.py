@@ -42,6 +42,14 @@ def test_every_block_of_seeds_has_every_kind_of_run() -> None:
             assert {profile_of(seed).name for seed in seeds} == {profile.name for profile in PROFILES}
 
 
+def test_replicas_begin_segments_by_age() -> None:
+    """Each for itself, so that no two logs end theirs at the same entries."""
+    lines: list[str] = []
+    assert simulate(9, listener=lines).failure is None
+    begun = {line.partition("begins a segment by age at ")[2] for line in lines} - {""}
+    assert len(begun) > 1, begun
+
+
 @pytest.mark.parametrize("seed", [2, 7, 10])
 def test_one_seed_is_one_run_whatever_the_hash_seed_is(seed: int) -> None:
     """The order of sets and dictionaries of strings differs between processes; the run does not."""

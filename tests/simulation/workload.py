@@ -1,4 +1,4 @@
-"""What users and operators do meanwhile: proposals, barriers, leadership transfers, checkpoints, trims."""
+"""What users and operators do meanwhile: proposals, barriers, leadership transfers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from floodmark.frame import FrameKind
 from floodmark.record import Record
 
 from consensus.types import NotLeader, NotStored, Outcome, Stored
-from storage.errors import LogCorrupt, StorageError
+from tests.simulation.housekeeping import Housekeeping
 from tests.simulation.ledger import Asked
 
 if TYPE_CHECKING:
@@ -31,9 +31,7 @@ class Workload:
         actions = {
             "barrier": self._barrier,
             "transfer": self._transfer,
-            "checkpoint": self._checkpoint,
-            "trim": self._trim,
-            "scrub": self._scrub,
+            **Housekeeping(cluster, rng).actions,
         }
         for name, action in actions.items():
             if name in profile.extra:
@@ -136,31 +134,3 @@ class Workload:
             started = leader.group.transfer(target)
             self._cluster.note(leader.name, f"transfer to {target}: {started}")
             leader.wake()
-
-    def _checkpoint(self) -> None:
-        replica = self._rng.choice(self._cluster.in_order())
-        if replica.group is not None and not replica.paused:
-            replica.guarded(replica.group.checkpoint)
-
-    def _trim(self) -> None:
-        """Retention: on one replica alone, as clocks and restarts make it in reality."""
-        replica = self._rng.choice(self._cluster.in_order())
-        group = replica.group
-        if group is not None and not replica.paused:
-            before = group.applied_index - self._rng.randint(0, 40)
-            replica.guarded(lambda: group.compact(before))
-
-    def _scrub(self) -> None:
-        """All that a replica has applied is read back from its disk."""
-        replica = self._rng.choice(self._cluster.in_order())
-        group, log = replica.group, replica.log
-        if group is None or log is None or replica.paused or log.failed is not None:
-            return
-        try:
-            for _ in log.stored(log.base_index, min(group.applied_index, log.written_index)):
-                pass
-        except LogCorrupt as error:
-            replica.mending.damaged(error)
-        except StorageError as error:
-            failure = error
-            replica.guarded(lambda: group.flush_failed(failure))
