@@ -1,4 +1,8 @@
-"""The state machine of a simulated replica: a hash chain over all that was applied shows any slip."""
+"""The state machine of a simulated replica: a hash chain over all that was applied shows any slip.
+
+Beside the chain stands what a partition really keeps, the table of its producers: that is the same on every
+replica too, however each of them came to it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import hashlib
 
 from floodmark.frame import Frame
 
+from node.producers import ProducerTable
 from tests.simulation.violation import require
 
 
@@ -26,12 +31,13 @@ class AppliedHistory:
 
 
 class ChainMachine:
-    """Applies frames to a hash chain. Frames that the state contains already change nothing."""
+    """Applies frames to chain and table. Frames that the state contains already change nothing."""
 
     def __init__(self, node: str, history: AppliedHistory) -> None:
         self._node = node
         self._history = history
         self._chain = bytes(16)
+        self._producers = ProducerTable()
         self.applied = 0
         self._applied_here = 0
 
@@ -49,17 +55,23 @@ class ChainMachine:
             f"{frame.index} {frame.term} {int(frame.kind)} {frame.first_offset} {frame.record_count}".encode()
         )
         self._chain = hashlib.blake2b(self._chain + head + frame.payload, digest_size=16).digest()
+        self._producers.apply(frame)
         self.applied = frame.index
-        self._history.check(self._node, self.applied, self._chain)
+        self._history.check(self._node, self.applied, self._state)
 
     def snapshot(self) -> bytes:
-        """Index and chain."""
-        return self.applied.to_bytes(8, "little") + self._chain
+        """Index, chain and table."""
+        return self.applied.to_bytes(8, "little") + self._state
 
     def restore(self, state: bytes) -> None:
         """Take another replica's state, or one's own earlier one."""
         self.applied = int.from_bytes(state[:8], "little")
-        self._chain = state[8:] if state else bytes(16)
+        self._chain = state[8:24] if state else bytes(16)
+        self._producers.restore(state[24:])
         self._applied_here = 0
         if state:
-            self._history.check(self._node, self.applied, self._chain)
+            self._history.check(self._node, self.applied, self._state)
+
+    @property
+    def _state(self) -> bytes:
+        return self._chain + self._producers.snapshot()

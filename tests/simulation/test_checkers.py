@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 from floodmark.frame import Frame, FrameKind, crc_of
 
@@ -12,6 +14,7 @@ from storage.options import LogOptions
 from tests.simulation.holdings import Holdings
 from tests.simulation.ledger import Asked, Ledger
 from tests.simulation.machine import AppliedHistory, ChainMachine
+from tests.simulation.producers import Producers
 from tests.simulation.violation import Violation
 from tests.simulation.watch import View, Watch
 
@@ -200,6 +203,24 @@ def test_a_frame_applied_twice_or_left_out_is_found() -> None:
     short.apply(frames[0])
     with pytest.raises(Violation, match="applied exactly once"):
         short.apply(frames[2])
+
+
+def test_a_replica_that_remembers_other_producers_is_found() -> None:
+    """The table of producers is compared as the chain is, and goes with the state."""
+    history = AppliedHistory()
+    first, second, third = (ChainMachine(name, history) for name in ("n1", "n2", "n3"))
+    producers = Producers(Random(1))
+    batches = [producers.batch(0, b"%d" % index, 1) for index in range(9)]
+    frames = [_frame(index, batch, offset=2 * index) for index, batch in enumerate(batches, start=2)]
+    for frame in frames[:-1]:
+        first.apply(frame)
+        second.apply(frame)
+    third.restore(first.snapshot())
+    for machine in (first, third):
+        machine.apply(frames[-1])
+    second._producers.producers.popitem()
+    with pytest.raises(Violation, match="applied exactly once"):
+        second.apply(frames[-1])
 
 
 def test_a_restored_state_takes_repeated_frames_without_change() -> None:

@@ -12,7 +12,7 @@ FOUND_BY = {
     Safeguard.C2: 12,
     Safeguard.C3: 20,
     Safeguard.C4: 0,
-    Safeguard.H1: 12,
+    Safeguard.H1: 552,
     Safeguard.H2: 12,
     Safeguard.H3: 1,
 }

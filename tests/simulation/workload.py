@@ -5,13 +5,12 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from floodmark.batch import encode
 from floodmark.frame import FrameKind
-from floodmark.record import Record
 
 from consensus.types import NotLeader, NotStored, Outcome, Stored
 from tests.simulation.housekeeping import Housekeeping
 from tests.simulation.ledger import Asked
+from tests.simulation.producers import Producers
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster
@@ -24,6 +23,7 @@ class Workload:
     def __init__(self, cluster: Cluster, rng: random.Random) -> None:
         self._cluster = cluster
         self._rng = rng
+        self._producers = Producers(cluster.rng("producers"))
         self._active = True
         self.asked = self.stored = self.not_stored = self.unknown = self.barriers = 0
         profile = cluster.profile
@@ -74,7 +74,7 @@ class Workload:
         is_command = self._rng.random() < 0.1
         count = 0 if is_command else self._rng.randint(1, 5)
         now_ms = int(self._cluster.scheduler.now * 1000)
-        payload = text if is_command else encode([Record(now_ms, None, text)] * count)
+        payload = self._producers.forget(text) if is_command else self._producers.batch(now_ms, text, count)
         ledger = self._cluster.ledger
         ledger.ask(payload, Asked(number, count))
 

@@ -1,0 +1,38 @@
+"""Who the proposed batches are of: some idempotent producers, which commands make replicas forget."""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+from floodmark.batch import NO_PRODUCER, encode, producer_id_of
+from floodmark.record import Record
+
+from node.producers import forgetting
+
+_NAMES: Final = [producer_id_of(f"p{number}") for number in range(6)]
+
+
+class Producers:
+    """Numbers their batches as they are proposed, whatever becomes of them: replicas only remember."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._epoch = 0
+        self._next: dict[bytes, int] = {}
+
+    def batch(self, now_ms: int, text: bytes, count: int) -> bytes:
+        """A batch of ``count`` records, of some producer or of nobody; now and then of a later epoch."""
+        records = [Record(now_ms, None, text)] * count
+        name = self._rng.choice([NO_PRODUCER, *_NAMES])
+        if name == NO_PRODUCER:
+            return encode(records)
+        if self._rng.random() < 0.05:
+            self._epoch += 1
+        sequence = self._next.get(name, 0)
+        self._next[name] = sequence + 1
+        return encode(records, producer_id=name, producer_epoch=self._epoch, sequence=sequence)
+
+    def forget(self, text: bytes) -> bytes:
+        """A command by which some are forgotten; ``text`` makes it unlike any other one."""
+        return forgetting([*self._rng.sample(_NAMES, self._rng.randint(0, 2)), text])
