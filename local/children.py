@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from local.private import private
+
 STOP_TIMEOUT_S = 10.0
 """A node that gets SIGTERM hands over and drains within this time."""
 _LAST_LINES = 12
@@ -49,7 +51,7 @@ async def start_child(name: str, *, config: Path, log: Path) -> Child:
 
     ``-P`` keeps the current folder off the module path: a folder named ``cli`` there is not ours.
     """
-    with log.open("ab") as out:
+    with open(log, "ab", opener=private) as out:  # noqa: ASYNC230 - a local file, opened once
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "cli.main", "start", "--config", str(config), "--stop-with-stdin"),
             stdin=asyncio.subprocess.PIPE,

@@ -1,5 +1,7 @@
 """The data folder of a local cluster, and the settings of its nodes.
 
+All of it is for its owner only: the folder has mode 700.
+
 DATA/lock       held while the cluster runs
 DATA/secret     what proves to a node that another one belongs here; made once, mode 600
 DATA/n1.toml    settings of node n1, written anew at every start, because ports may change
@@ -20,6 +22,7 @@ from typing import IO
 
 from local.errors import FolderInUse, OtherSize
 from local.ports import LOOPBACK, pick_ports
+from local.private import make_private, private
 
 _LOG_BYTES_MAX = 16 << 20
 """A log above this size is put aside (one generation) when its node starts."""
@@ -68,7 +71,7 @@ class LocalFolder:
     """An open data folder: no other local cluster can use it until ``close``."""
 
     def __init__(self, path: Path) -> None:
-        path.mkdir(parents=True, exist_ok=True)
+        make_private(path)
         self.path = path.absolute()
         self._lock = self._take_lock()
 
@@ -100,7 +103,8 @@ class LocalFolder:
         self._make_secret()
         found = routes(nodes)
         for node in nodes:
-            node.config.write_text(self._settings_text(node, nodes, found[node.name]), encoding="utf-8")
+            with open(node.config, "w", encoding="utf-8", opener=private) as out:
+                out.write(self._settings_text(node, nodes, found[node.name]))
             _roll_log(node.log)
         return nodes
 

@@ -13,6 +13,7 @@ Once it is no new one, ``nodes`` are those that the cluster was formed of, and `
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import fcntl
 import json
@@ -127,8 +128,10 @@ class FolderLock:
     def __init__(self, data_dir: str) -> None:
         path = Path(data_dir, LOCK_NAME)
         try:
-            Path(data_dir).mkdir(parents=True, exist_ok=True)
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            Path(data_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
+            with contextlib.suppress(OSError):  # of a folder that is not ours, as a mounted disk may be
+                Path(data_dir).chmod(0o700)
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise IdentityProblem(f"node.data_dir {data_dir} can not be used: {error}") from error
         try:

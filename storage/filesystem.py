@@ -181,7 +181,7 @@ class RealFileSystem:
 
     def open(self, path: str, *, create: bool = False) -> File:
         flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
-        file = RealFile(os.open(path, flags, 0o640))
+        file = RealFile(os.open(path, flags, 0o600))
         if self._descriptors_max is not None and file.descriptor >= self._descriptors_max:
             file.close()
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
@@ -202,7 +202,7 @@ class RealFileSystem:
         parent = os.path.dirname(path.rstrip("/")) or "."
         self.mkdir(parent)
         try:
-            os.mkdir(path, 0o750)
+            os.mkdir(path, 0o700)
         except FileExistsError:
             return
         self.sync_folder(parent)

@@ -5,7 +5,9 @@ Nothing is changed. Works on any tree that contains replica folders (those with 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -66,19 +68,32 @@ class ReplicaReport:
 
 
 def verify(fs: FileSystem, folder: str) -> Iterator[ReplicaReport]:
-    """The replicas at and below a folder, as they are done. Raises ``OSError``."""
+    """The replicas at and below a folder, as they are done. Raises ``OSError`` for the folder itself.
+
+    Links are followed, for a replica may lie on another disk, but no folder is looked at twice.
+    """
     folder = folder.rstrip("/") or "/"
-    names = fs.listdir(folder)
+    yield from _verify(fs, folder, fs.listdir(folder), {os.path.realpath(folder)})
+
+
+def _verify(fs: FileSystem, folder: str, names: list[str], seen: set[str]) -> Iterator[ReplicaReport]:
     if any(segment_header.base_index_of(name) is not None for name in names) or vote.NAME in names:
         yield verify_replica(fs, folder)
         return
     for name in names:
         path = f"{folder.rstrip('/')}/{name}"
+        real = os.path.realpath(path)
+        if real in seen:
+            continue
         try:
-            fs.listdir(path)
-        except OSError:
-            continue  # A file, of no concern here.
-        yield from verify(fs, path)
+            inner = fs.listdir(path)
+        except (NotADirectoryError, FileNotFoundError):
+            continue  # A file, or a link to nowhere: of no concern here.
+        except OSError as error:
+            yield ReplicaReport(path, [Finding(path, 0, None, f"it can not be read: {error.strerror}")])
+            continue
+        seen.add(real)
+        yield from _verify(fs, path, inner, seen)
 
 
 def verify_replica(
@@ -86,19 +101,27 @@ def verify_replica(
 ) -> ReplicaReport:
     """One replica folder. ``on_frame`` sees every frame that passes its checksums, file by file."""
     report = ReplicaReport(folder)
-    check = _Check(fs, report, on_frame)
+    try:
+        check = _Check(fs, report, on_frame)
+    except OSError as error:
+        report.findings.append(Finding(folder, 0, None, f"its files can not be read: {error.strerror}"))
+        return report
     bases = sorted(b for b in map(segment_header.base_index_of, fs.listdir(folder)) if b is not None)
     for number, base in enumerate(bases):
         path = f"{folder}/{segment_header.file_name(base)}"
-        check.segment(path, base, is_first=number == 0, is_last=number == len(bases) - 1)
+        with check.reading(path):
+            check.segment(path, base, is_first=number == 0, is_last=number == len(bases) - 1)
     report.digest = check.digest.hexdigest()
-    if fs.exists(f"{folder}/{QUARANTINE}"):
-        report.quarantined_files = len(fs.listdir(f"{folder}/{QUARANTINE}"))
+    with check.reading(f"{folder}/{QUARANTINE}"):
+        if fs.exists(f"{folder}/{QUARANTINE}"):
+            report.quarantined_files = len(fs.listdir(f"{folder}/{QUARANTINE}"))
     if check.claim.position > check.end_position:
         what = f"the log ends at frame {report.last_index}, and was durable up to {check.claim.last_index}"
         check.bad(folder, 0, check.claim.last_index, what)
-    check.checkpoint(f"{folder}/{checkpoints.NAME}")
-    check.vote(f"{folder}/{vote.NAME}")
+    with check.reading(f"{folder}/{checkpoints.NAME}"):
+        check.checkpoint(f"{folder}/{checkpoints.NAME}")
+    with check.reading(f"{folder}/{vote.NAME}"):
+        check.vote(f"{folder}/{vote.NAME}")
     return report
 
 
@@ -114,6 +137,14 @@ class _Check:
         self.digest = hashlib.blake2b(digest_size=16)
         self.end_position = 0
         self.claim = synced_mark.load(fs, report.path)
+
+    @contextlib.contextmanager
+    def reading(self, path: str) -> Iterator[None]:
+        """What can not be read as a file, a folder or a pipe of this name or a bad disk, is a finding."""
+        try:
+            yield
+        except OSError as error:
+            self.bad(path, 0, None, f"it can not be read: {error.strerror or error}")
 
     def segment(self, path: str, base: int, *, is_first: bool, is_last: bool) -> None:
         report, size = self.report, self.fs.size(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,36 @@ def test_a_folder_without_replicas(invoke: Invoke, tmp_path: Path) -> None:
     """Exit code 3: nothing was checked, so nothing is fine. A folder that is not there is a usage error."""
     assert invoke("verify", tmp_path).exit_code == 3
     assert invoke("verify", tmp_path / "nowhere").exit_code == 2
+
+
+def test_links_are_followed_once(invoke: Invoke, data: Path, tmp_path: Path) -> None:
+    """Links in a circle end; a replica that lies elsewhere is found, and only once."""
+    elsewhere = tmp_path / "elsewhere"
+    (data / "n1" / "group").rename(elsewhere)
+    (data / "n1" / "group").symlink_to(elsewhere)
+    (data / "again").symlink_to(elsewhere)
+    for name in ("up", "round"):
+        (data / "n1" / name).symlink_to(data)
+        (data / name).symlink_to(data / "n1")
+    (data / "self").symlink_to(data / "self")
+    (data / "nowhere").symlink_to(data / "nothing")
+    result = invoke("verify", data, "-o", "jsonl")
+    assert len([line for line in result.stdout.splitlines() if json.loads(line)["records"] == 30]) == 1
+
+
+@pytest.mark.parametrize("name", ["00000000000000000099.log", "vote", "checkpoint"])
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_what_is_no_file_is_a_finding(name: str, kind: str, invoke: Invoke, data: Path) -> None:
+    """Under a name that a file should have: it is told, and does not end or hold up the check."""
+    (segment,) = (data / "n1" / "group").glob("*.log")
+    odd = segment.with_name(name if name != "00000000000000000099.log" else "9" * len(segment.stem) + ".log")
+    odd.unlink(missing_ok=True)
+    if kind == "folder":
+        odd.mkdir()
+    else:
+        os.mkfifo(odd)
+    result = invoke("verify", data, "-o", "jsonl")
+    assert result.exit_code == 1
+    assert f"damage: {odd} at byte 0: it can not be read: " in result.stderr or (
+        f"damage: {odd.parent} at byte 0: its files can not be read: " in result.stderr
+    )
