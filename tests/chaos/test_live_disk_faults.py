@@ -59,6 +59,22 @@ async def test_the_disk_below_a_leader_fails(toxiproxy_binary: Path, tmp_path: P
         assert cluster.processes.children == before
 
 
+async def test_a_leader_whose_disk_stalls_gives_way(toxiproxy_binary: Path, tmp_path: Path) -> None:
+    """Its fsyncs take far longer than anybody should wait: another one leads, and nothing is lost."""
+    async with running(tmp_path, toxiproxy_binary) as (cluster, ledger):
+        async with ledger.writing(cluster.urls):
+            await ledger.wait_acknowledged(1_000)
+            before = dict(cluster.processes.children)
+            injection = Injection(SlowSync(aim=LEADER, delay_ms=6_000), cluster)
+            async with injection, asyncio.timeout(30):
+                while await cluster.view.leader(TOPIC) in injection.nodes:  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(0.1)
+                await ledger.wait_acknowledged(500)
+            await cluster.ready()
+        await ledger.check(cluster.urls)
+        assert cluster.processes.children == before
+
+
 async def test_the_disk_below_a_leader_can_not_be_read(toxiproxy_binary: Path, tmp_path: Path) -> None:
     """The first read that meets it is told to try again; another replica leads and answers it."""
     async with running(tmp_path, toxiproxy_binary) as (cluster, ledger):

@@ -68,6 +68,17 @@ def test_errors_short_writes_and_slow_syncs(disk: Disk) -> None:
     assert time.monotonic() - began >= 0.05
 
 
+def test_a_scarce_disk_tells_of_no_room_and_works(disk: Disk) -> None:
+    """As one that others have filled up; a full one, as under a quota, tells of the room that there is."""
+    room = disk.fs.space(str(disk.data))
+    assert 0 < room.free_bytes <= room.total_bytes
+    disk.fail(DiskFault("scarce"))
+    assert disk.fs.space(str(disk.data)) == (0, room.total_bytes)
+    disk.put("a", b"0123456789")
+    disk.fail(DiskFault("full"))
+    assert disk.fs.space(str(disk.data)).free_bytes > 0
+
+
 def test_the_trace_stays_short(disk: Disk) -> None:
     """Many syncs, renames and removals: what is durable is forgotten, graves included.
 
