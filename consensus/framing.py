@@ -8,14 +8,15 @@
        mark          16   of the dialer (seal.py)
 ```
 
-A *beat* is (u64 number, u64 echo, i64 wall clock in milliseconds): each side sends one per heartbeat on its
-own link and echoes the highest number that it saw on the other's, so each knows that it is heard.
+A *beat* is (u64 number, u64 echo, i64 wall clock in milliseconds, u64 boot number of the data folder): each
+side sends one per heartbeat on its own link and echoes the highest number that it saw on the other's, so each
+knows that it is heard.
 """
 
 from __future__ import annotations
 
 import struct
-from typing import Final
+from typing import Final, NamedTuple
 
 from consensus.seal import MARK_BYTES, Seal
 
@@ -23,13 +24,22 @@ HEADER_BYTES_MAX: Final = 1 << 20
 BODY_BYTES_MAX: Final = 32 << 20
 
 _PREFIX = struct.Struct("<II")
-_BEAT = struct.Struct("<QQq")
+_BEAT = struct.Struct("<QQqQ")
 _SCRATCH_BYTES: Final = 256 << 10
 _KEPT_BYTES: Final = 4 << 20
 """A leader aims at packets of a quarter of this; what is larger is rare."""
 
 Packet = tuple[memoryview, memoryview]
 """Header and body; views that hold until more is read."""
+
+
+class Beat(NamedTuple):
+    """One per heartbeat and link; ``boot`` is 0 where the sender has no data folder."""
+
+    number: int
+    echo: int
+    wall_ms: int
+    boot: int
 
 
 class FramingError(Exception):
@@ -43,15 +53,14 @@ def pack_prefix(header_bytes: int, body_bytes: int) -> bytes:
     return _PREFIX.pack(header_bytes, body_bytes)
 
 
-def pack_beat(number: int, echo: int, wall_ms: int) -> tuple[bytes, bytes]:
+def pack_beat(beat: Beat) -> tuple[bytes, bytes]:
     """The lengths and the body of a beat."""
-    return _PREFIX.pack(0, _BEAT.size), _BEAT.pack(number, echo, wall_ms)
+    return _PREFIX.pack(0, _BEAT.size), _BEAT.pack(*beat)
 
 
-def unpack_beat(body: memoryview) -> tuple[int, int, int]:
-    """Number, echo and wall clock."""
-    number, echo, wall_ms = _BEAT.unpack(body)
-    return number, echo, wall_ms
+def unpack_beat(body: memoryview) -> Beat:
+    """The beat in a packet without header."""
+    return Beat(*_BEAT.unpack(body))
 
 
 class PacketReader:

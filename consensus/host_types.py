@@ -50,6 +50,8 @@ class HostHooks:
     announce: Callable[[str], bytes] = lambda _peer: b""
     answer: Callable[[str], bytes] = lambda _peer: b""
     on_announcement: Callable[[str, bytes], Reception] = lambda _peer, _announcement: Reception.WELCOME
+    boot: Callable[[], int] = lambda: 0
+    on_boot: Callable[[str, str, int], None] = lambda _peer, _incarnation, _number: None
 
 
 class Waiters:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import cast
 
-from consensus.framing import FramingError, Packet, PacketReader, unpack_beat
+from consensus.framing import Beat, FramingError, Packet, PacketReader, unpack_beat
 from consensus.handshake import (
     HELLO_BYTES,
     PREFIX_BYTES,
@@ -107,6 +107,8 @@ class IncomingLink(asyncio.BufferedProtocol):
         self._greeting.expect(HELLO_BYTES)
         self._reader: PacketReader | None = None
         self._peer: Peer | None = None
+        self._boot = 0
+        """What the last beat told."""
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
 
@@ -213,7 +215,14 @@ class IncomingLink(asyncio.BufferedProtocol):
             if header:
                 self._context.hooks.deliver(peer.node_id, header, body)
             else:
-                peer.beat_seen, echo, peer.wall_ms = unpack_beat(body)
-                peer.wall_at = time.monotonic()
-                if peer.beat_echoed < echo <= peer.beat_sent:
-                    peer.beat_echoed = echo
+                self._take_beat(peer, unpack_beat(body))
+
+    def _take_beat(self, peer: Peer, beat: Beat) -> None:
+        peer.beat_seen, peer.wall_ms = beat.number, beat.wall_ms
+        peer.wall_at = time.monotonic()
+        if peer.beat_echoed < beat.echo <= peer.beat_sent:
+            peer.beat_echoed = beat.echo
+        if beat.boot != self._boot:
+            self._boot = beat.boot
+            assert self.claim is not None
+            self._context.hooks.on_boot(peer.node_id, self.claim.incarnation, beat.boot)

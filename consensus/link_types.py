@@ -75,6 +75,10 @@ class LinkHooks:
     """... and to one that dials, right after ``on_announcement`` was told what that one said."""
     on_announcement: Callable[[str, bytes], Reception] = lambda _peer, _announcement: Reception.WELCOME
     """What an authenticated peer says of itself, before its first message is delivered."""
+    boot: Callable[[], int] = lambda: 0
+    """The boot number of our data folder, as beats tell it: one that is durable."""
+    on_boot: Callable[[str, str, int], None] = lambda _peer, _incarnation, _number: None
+    """A peer, its incarnation, and the boot number that its beats tell from now on."""
 
 
 @dataclass(slots=True, eq=False)

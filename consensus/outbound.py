@@ -12,7 +12,7 @@ import random
 from collections.abc import Sequence
 
 from consensus.dialed import DialedConnection
-from consensus.framing import pack_beat
+from consensus.framing import Beat, pack_beat
 from consensus.handshake import Dialing, HandshakeFailed
 from consensus.link_types import LinkContext, Peer, Reception
 from consensus.wire import Buffer
@@ -56,7 +56,9 @@ class OutgoingLink:
         if not self.up:
             return
         self.peer.beat_sent += 1
-        head, body = pack_beat(self.peer.beat_sent, self.peer.beat_seen, self._context.wall_ms())
+        context = self._context
+        beat = Beat(self.peer.beat_sent, self.peer.beat_seen, context.wall_ms(), context.hooks.boot())
+        head, body = pack_beat(beat)
         self.send(head, (body,), len(body))
 
     def redial(self, address: tuple[str, int]) -> None:

@@ -47,4 +47,6 @@ def link_hooks(
         announce=hooks.announce,
         answer=hooks.answer,
         on_announcement=hooks.on_announcement,
+        boot=hooks.boot,
+        on_boot=hooks.on_boot,
     )

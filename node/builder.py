@@ -16,6 +16,7 @@ from consensus.host import GroupHost
 from consensus.host_types import HostHooks, Waiters
 from consensus.types import GroupOptions, Membership, StateMachine
 from node.appender import Appender
+from node.boots import Boots
 from node.budget import ByteBudget
 from node.coalescer import Coalescer
 from node.disk_reserve import DiskReserve
@@ -56,7 +57,7 @@ class Builder:
         self.on_replica_failed: Callable[[int], None] = lambda _group: None
         self.producers_here = ProducersLed()
 
-    def hooks(self, presence: Presence) -> HostHooks:
+    def hooks(self, presence: Presence, boots: Boots) -> HostHooks:
         """For the host."""
         return HostHooks(
             on_leadership=self._on_leadership,
@@ -68,6 +69,8 @@ class Builder:
             announce=presence.announce,
             answer=presence.answer,
             on_announcement=presence.heard,
+            boot=lambda: presence.boot,
+            on_boot=boots.told,
         )
 
     def group(

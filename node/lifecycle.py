@@ -82,6 +82,8 @@ class Lifecycle:
                 parts.host.links.dial(node, *split_address(settings.cluster.dial.get(node, address)))
         self._spawn(parts.disk.run())
         await self._join()
+        self._spawn(parts.boots.rise())
+        self._spawn(parts.boots.keep())
         self._spawn(parts.controller.run())
         self._spawn(parts.retention.run())
         self._spawn(parts.spare_memory.run())

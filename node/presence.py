@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import threading
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -105,6 +106,7 @@ class Presence:
         """Why this folder does not go with the settings."""
         self.identity = identity
         self._keep = keep
+        self._keeping = threading.Lock()
         self._registry = registry
         self._throttled = ThrottledLog(__name__)
         self._boot = Boot(identity.boot, secrets.token_hex(4))
@@ -218,13 +220,28 @@ class Presence:
 
     def settle(self) -> None:
         """Make durable what was decided, before this node takes part. Raises ``IdentityProblem``."""
-        settled = msgspec.structs.replace(
-            self.identity, standing=self.standing, nodes=self.members, formation=self.formation
-        )
         self._is_settled = True
-        if settled != self.identity:
-            self._keep(settled)
-            self.identity = settled
+        self._change(standing=self.standing, nodes=self.members, formation=self.formation)
+
+    @property
+    def boot(self) -> int:
+        """The folder's boot number: what is told of it is durable."""
+        return self._boot.number
+
+    def raise_boot(self) -> None:
+        """Let the folder's boot number rise, first on disk and then in what is told. Any thread may call.
+
+        Raises ``IdentityProblem``: then the number before is told on.
+        """
+        self._change(boot=self._boot.number + 1)
+        self._boot = Boot(self.identity.boot, self._boot.process)
+
+    def _change(self, **fields: Any) -> None:
+        with self._keeping:
+            changed = msgspec.structs.replace(self.identity, **fields)
+            if changed != self.identity:
+                self._keep(changed)
+                self.identity = changed
 
     def formed(self, name: str) -> None:
         """The metadata say what this cluster is called; "" while they do not. Called at every change."""

@@ -14,22 +14,22 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import google_crc32c
 
 from node.identity import IdentityProblem
 from storage.atomic_file import read_file, replace_file
-from storage.filesystem import FileSystem, write_all
+from storage.filesystem import File, FileSystem, write_all
 
 FILE_NAME = "registry.log"
 FORMAT_VERSION = 1
-LINES_BEFORE_REWRITE = 4_096
+LINES_BEFORE_REWRITE = 1_024
 
 
 class Boot(NamedTuple):
-    """One start of a peer: the number of it on its folder, and a random name of the process."""
+    """One start of a peer: the highest number of its folder since, and a random name of the process."""
 
     number: int
     process: str
@@ -40,25 +40,26 @@ class Registry:
 
     ``boots``: id -> incarnation -> the last start that was met, in the order in which the folders were met.
 
-    Every change is durable on return.
+    Every change is durable on return. Any thread may make one.
     """
 
     def __init__(self, fs: FileSystem, data_dir: str) -> None:
         self.groups: set[int] = set()
         self.peers: dict[str, str] = {}
         self.boots: dict[str, dict[str, Boot]] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._fs = fs
         self._folder = data_dir
         path = f"{data_dir}/{FILE_NAME}"
         try:
             raw = read_file(fs, path) or b""
-            lines, sound = self._read(raw, path)
-            if lines > LINES_BEFORE_REWRITE or not raw:
-                sound = self._rewrite()
-            self._file = fs.open(path)
-            self._file.truncate(sound)
-            self._end = sound
+            self._lines, self._end = self._read(raw, path)
+            self._lines_max = LINES_BEFORE_REWRITE
+            if self._lines > self._lines_max or not raw:
+                self._file = self._rewritten()
+            else:
+                self._file = fs.open(path)
+                self._file.truncate(self._end)
         except OSError as error:
             raise IdentityProblem(f"{path} can not be used: {error}") from error
 
@@ -87,8 +88,18 @@ class Registry:
 
     def met_boot(self, peer: str, incarnation: str, boot: Boot) -> None:
         """A peer has shown itself in this start of its folder."""
-        if self.boots.get(peer, {}).get(incarnation) != boot:
+        known = self.boots.get(peer, {}).get(incarnation)
+        # What one process says on two connections may be heard the other way round.
+        if known is None or boot.process != known.process or boot.number > known.number:
             self._append({"boot": [peer, incarnation, *boot]})
+
+    def risen(self, numbers: Mapping[tuple[str, str], int]) -> None:
+        """What running peers tell, by id and incarnation; only what is more than is known counts."""
+        with self._lock:
+            for (peer, incarnation), number in numbers.items():
+                known = self.boots.get(peer, {}).get(incarnation)
+                if known is not None and number > known.number:
+                    self._append({"boot": [peer, incarnation, number, known.process]})
 
     def close(self) -> None:
         """Let go of the file."""
@@ -134,15 +145,21 @@ class Registry:
         line = _line(change)
         with self._lock:
             try:
+                if self._lines >= self._lines_max:
+                    # Once this has begun, nothing goes to the old file: it may be another one by now.
+                    shorter = self._rewritten()
+                    self._file.close()
+                    self._file = shorter
                 write_all(self._file, [line], self._end)
                 self._file.sync()
             except OSError as error:
                 raise IdentityProblem(f"{self._folder}/{FILE_NAME} can not be written: {error}") from error
             self._end += len(line)
+            self._lines += 1
             self._apply(change)
 
-    def _rewrite(self) -> int:
-        """Put one line per kind in the place of all that were written; returns the file's size."""
+    def _rewritten(self) -> File:
+        """Put as few lines as say it all in the place of those that were written."""
         lines = [_line({"format": FORMAT_VERSION}), _line({"created": sorted(self.groups)})]
         lines += [_line({"met": [peer, incarnation]}) for peer, incarnation in sorted(self.peers.items())]
         lines += [
@@ -152,7 +169,10 @@ class Registry:
         ]
         content = b"".join(lines)
         replace_file(self._fs, self._folder, FILE_NAME, content, durable=True)
-        return len(content)
+        file = self._fs.open(f"{self._folder}/{FILE_NAME}")
+        self._lines, self._end = len(lines), len(content)
+        self._lines_max = max(LINES_BEFORE_REWRITE, 2 * len(lines))
+        return file
 
 
 def _line(change: dict[str, Any]) -> bytes:

@@ -113,6 +113,8 @@ class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     disk_reserve_bytes: int = 512 << 20
     """Free space that records are not put into: below it produces and new topics are refused. At most a
     twentieth of the disk; 0: none."""
+    boot_interval_s: float = 60.0
+    """How often the folder's boot number rises: an old copy of the folder is known by it if it is older."""
 
 
 class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

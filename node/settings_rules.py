@@ -184,6 +184,8 @@ def _numbers(settings: Settings) -> Iterator[str]:
         yield "storage.scrub_interval_s must be above 0"
     if settings.storage.disk_reserve_bytes < 0:
         yield "storage.disk_reserve_bytes must be 0 or more"
+    if settings.storage.boot_interval_s <= 0:
+        yield "storage.boot_interval_s must be above 0"
 
 
 def _testing(settings: Settings) -> Iterator[str]:

@@ -15,6 +15,7 @@ from consensus.host_types import HostOptions
 from consensus.link_types import LinkOptions
 from node import descriptors
 from node.alive import Alive
+from node.boots import Boots
 from node.budget import SharedBudget
 from node.builder import Builder
 from node.controller import Controller
@@ -53,6 +54,7 @@ class Parts:
 
     host: GroupHost
     presence: Presence
+    boots: Boots
     metadata: Metadata
     metadata_replica: MetadataReplica
     store: ReplicaStore
@@ -91,10 +93,11 @@ def build(
         nodes=nodes,
         keep=partial(save, around.fs, data_dir),
     )
+    boots = Boots(presence, registry, executor, settings.storage.boot_interval_s)
     host = GroupHost(
         Identity(settings.cluster.id, node_id, identity.incarnation, secret),
         split_address(settings.peer.listen),
-        hooks=builder.hooks(presence),
+        hooks=builder.hooks(presence, boots),
         options=HostOptions(
             links=LinkOptions(heartbeat_s=settings.raft.heartbeat_s),
             io_threads=settings.storage.fsync_threads,
@@ -193,6 +196,7 @@ def build(
     return Parts(
         host=host,
         presence=presence,
+        boots=boots,
         metadata=metadata,
         metadata_replica=metadata_replica,
         store=store,

@@ -11,6 +11,7 @@ import pytest
 from consensus.framing import (
     BODY_BYTES_MAX,
     HEADER_BYTES_MAX,
+    Beat,
     FramingError,
     PacketReader,
     pack_beat,
@@ -74,12 +75,12 @@ def test_large_packets_use_one_buffer_after_the_other_has_been_decoded():
 
 
 def test_a_beat_is_a_packet_without_header():
-    """It carries its number and the echo."""
-    head, beat = pack_beat(7, 9, -3)
+    """It carries its number, the echo, a clock and a boot number."""
+    head, beat = pack_beat(Beat(7, 9, -3, 1 << 63))
     data = head + beat + Seal(KEY).mark(head, (beat,), len(beat))
     [(header, body)] = feed(PacketReader(Seal(KEY)), data, random.Random(1), 100)
     assert header == b""
-    assert unpack_beat(memoryview(body)) == (7, 9, -3)
+    assert unpack_beat(memoryview(body)) == Beat(7, 9, -3, 1 << 63)
 
 
 @pytest.mark.parametrize(

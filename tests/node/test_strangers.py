@@ -156,6 +156,45 @@ async def test_an_old_copy_of_a_data_folder_costs_nothing_that_was_acknowledged(
         assert frames_of(victim, "orders")[: len(bodies)] == bodies
 
 
+async def test_a_copy_of_a_running_nodes_folder_costs_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    """No start is between the copy and its use: the number that rose meanwhile tells."""
+    async with NodeCluster.running(tmp_path, **{"storage.boot_interval_s": 0.2}) as cluster:
+        await cluster.create("orders")
+        bodies = await fill(cluster, "orders", 5)
+        leader = await cluster.leader("orders")
+        victim, behind = (one for one in cluster.up if one is not leader)
+        shutil.copytree(victim.data_dir, tmp_path / "copy", ignore=shutil.ignore_patterns("*.tmp"))
+        copied = boot_of(victim)
+        witness = leader.running.registry
+        incarnation = victim.running.presence.identity.incarnation
+        await cluster.until(
+            lambda: witness.boots[victim.node_id][incarnation].number > copied, "its number rose"
+        )
+        # Acknowledged by the leader and the victim alone.
+        await behind.stop()
+        bodies += await fill(cluster, "orders", 30)
+        await victim.stop()
+        await leader.stop()
+        shutil.rmtree(victim.data_dir)
+        shutil.copytree(tmp_path / "copy", victim.data_dir)
+        boot = boot_of(victim)
+        with structlog.testing.capture_logs() as log:
+            for one in (victim, behind, leader):
+                one.start()
+            await rejoined(cluster, victim, "orders", bodies)
+        told = [line for line in log if line["event"] == "data_folder_set_back"]
+        assert len(told) == 1
+        assert told[0]["boot"] == boot + 1 <= told[0]["met"]
+        await rejoined(cluster, behind, "orders", bodies)
+        assert len(await values(await cluster.on_leader("orders"))) == len(bodies)
+        # A plain restart, after many rises, is no old copy.
+        with structlog.testing.capture_logs() as log:
+            await victim.stop()
+            victim.start()
+            await rejoined(cluster, victim, "orders", bodies)
+        assert [line["event"] for line in log if "set_back" in line["event"]] == []
+
+
 def boot_of(one: TestNode) -> int:
     """How often a folder says that it was started."""
     boot: int = json.loads((one.data_dir / "node.json").read_text())["boot"]
