@@ -322,6 +322,9 @@ class Broker(Protocol):
     def node_url(self, node_id: str) -> str | None:
         """The advertised HTTP base URL of a node, from the replicated metadata only."""
 
+    def hears(self, node_id: str) -> bool:
+        """Whether this node has heard of another one a moment ago."""
+
     def health(self) -> Health:
         """For /readyz."""
 

@@ -230,6 +230,10 @@ class LocalBroker:
         """From the replicated metadata only."""
         return self._metadata.node_url(node_id)
 
+    def hears(self, node_id: str) -> bool:
+        """As its links tell."""
+        return node_id in self._alive()
+
     def health(self) -> Health:
         """For /readyz."""
         reasons = readiness(

@@ -26,6 +26,7 @@ from node.budget import Account
 from node.http.body import check_length
 from node.http.context import FORWARDED, HttpContext
 from node.http.topic_id import TOPIC_ID
+from node.http.while_heard import WhileHeard
 
 LEADER: Final = "Floodmark-Leader"
 LEADER_URL: Final = "Floodmark-Leader-Url"
@@ -46,7 +47,8 @@ _READY_S: Final = 1.0
 """How long a request that was passed on waits for a new leader to be ready."""
 _LEADER_TELLS_S: Final = 2.0
 """How long a stream's leader has to say that the topic is deleted before the connection is broken off."""
-_NO_BODY: Final = ("GET", "HEAD", "DELETE")
+_READS: Final = ("GET", "HEAD")
+_NO_BODY: Final = (*_READS, "DELETE")
 
 
 class Upload:
@@ -213,7 +215,8 @@ async def _attempt(
     topic_id: int | None = None,
     waits: bool = False,
 ) -> aiohttp.ClientResponse | None:
-    """The leader's answer, or None to try again: nothing was sent, or it refused and no body is gone.
+    """The leader's answer, or None to try again: nothing was sent, it refused and no body is gone, or it is
+    not heard any more and was only to be read from.
 
     ``doubt`` is told of a node that does not serve: whoever took it for the leader may rely on it asleep.
     """
@@ -230,7 +233,10 @@ async def _attempt(
     account = context.uploads(request)
     upload = Upload(request, cap, account)
     try:
-        async with asyncio.timeout(timeout_s + context.settings.forward_grace_s):
+        async with (
+            asyncio.timeout(timeout_s + context.settings.forward_grace_s),
+            WhileHeard(context.broker, leader),
+        ):
             session = context.patient_session if waits else context.session
             answer = await session.request(
                 request.method,
@@ -246,6 +252,8 @@ async def _attempt(
     except (aiohttp.ClientError, TimeoutError, ConnectionError, FloodmarkError) as error:
         if upload.error is not None:
             raise upload.error from error
+        if _may_ask_another(context, request, leader, doubt):
+            return None
         raise _lost(request, leader, started=upload.started) from error
     finally:
         account.close()
@@ -255,6 +263,16 @@ async def _attempt(
             answer.release()
             return None
     return answer
+
+
+def _may_ask_another(
+    context: HttpContext, request: web.Request, leader: str, doubt: Callable[[str], None]
+) -> bool:
+    """Whether a request that got no answer does no harm twice, and not for want of time."""
+    if context.broker.hears(leader):
+        return False
+    doubt(leader)
+    return request.method in _READS
 
 
 def _lost(request: web.Request, leader: str, *, started: bool) -> FloodmarkError:
@@ -280,8 +298,9 @@ async def _pass_back(
     context: HttpContext, request: web.Request, answer: aiohttp.ClientResponse, leader: str
 ) -> web.StreamResponse:
     try:
-        return await _relay(context, request, answer, leader)
-    except aiohttp.ClientError as error:
+        async with WhileHeard(context.broker, leader):
+            return await _relay(context, request, answer, leader)
+    except (aiohttp.ClientError, TimeoutError) as error:
         raise ConnectionResetError(f"node {leader} broke off its answer") from error
 
 

@@ -29,6 +29,7 @@ from node.http.context import FORWARDED, HttpContext
 from node.http.forward import base_url
 from node.http.media import Media
 from node.http.topic_id import TOPIC_ID
+from node.http.while_heard import WhileHeard
 
 T = TypeVar("T")
 _RETRY_S: Final = 0.05
@@ -194,6 +195,7 @@ async def _asked(
     try:
         async with (
             asyncio.timeout(context.settings.forward_grace_s),
+            WhileHeard(context.broker, leader),
             context.session.request(
                 method, url, params=query, headers=headers, allow_redirects=False
             ) as answer,
@@ -224,6 +226,7 @@ async def _append_there(
     try:
         async with (
             asyncio.timeout(left + context.settings.forward_grace_s),
+            WhileHeard(context.broker, leader),
             context.session.post(
                 url, params=query, data=_upload(sending.batch), headers=headers, allow_redirects=False
             ) as answer,

@@ -21,6 +21,7 @@ from node.http import cursor
 from node.http.context import FORWARDED, HttpContext
 from node.http.forward import base_url
 from node.http.topic_id import TOPIC_ID
+from node.http.while_heard import WhileHeard
 
 _LOOK_AGAIN_S: Final = 1.0
 """When partitions without a leader, or nodes that do not answer, are tried again."""
@@ -155,6 +156,7 @@ class Watches:
                 while True:
                     async with (
                         asyncio.timeout(_ASK_S + context.settings.forward_grace_s),
+                        WhileHeard(context.broker, key.leader),
                         context.patient_session.get(
                             url, params=query, headers=headers, allow_redirects=False
                         ) as answer,

@@ -107,6 +107,8 @@ class MemoryCluster:
         self.logs: dict[tuple[str, int], MemoryLog] = {}
         self.metadata_leader = "n1"
         self.doubted: list[str] = []
+        self.silent: set[str] = set()
+        """Nodes that no other one hears."""
         self.last_topic_id = 0
         self.brokers = {node: MemoryBroker(self, node, budget_bytes) for node in self.urls}
 
@@ -374,6 +376,9 @@ class MemoryBroker:
 
     def node_url(self, node_id: str) -> str | None:
         return self._cluster.urls.get(node_id)
+
+    def hears(self, node_id: str) -> bool:
+        return node_id not in self._cluster.silent
 
     def health(self) -> Health:
         return self.healthy

@@ -241,3 +241,50 @@ async def test_a_leader_that_breaks_off_its_answer_leaves_nothing_else_in_it(
     assert received.startswith(b"HTTP/1.1 200 ")
     assert received.count(b"x") >= sent
     assert not [each for each in caplog.records if each.levelname == "ERROR"]
+
+
+async def test_a_leader_that_hangs_is_waited_for_only_while_it_is_heard(http: Harness) -> None:
+    """Its connections stay open and nothing comes. A read goes to who leads then, what was sent has an
+    unknown outcome, a stream is broken off: all of them long before their time is up."""
+    await http.make_topic()
+    taken = asyncio.Semaphore(0)
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    async def hangs(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = await reader.readuntil(b"\r\n\r\n")
+        if b"text/event-stream" in asked:
+            writer.write(head + b"3\r\n: \n\r\n")
+        taken.release()
+        await reader.read()
+        writer.close()
+
+    async def stream() -> bytes:
+        _, _, plain = http.url("", "n2").partition("//")
+        reader, writer = await asyncio.open_connection(*plain.split(":"))
+        writer.write(
+            f"GET {RECORDS} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n".encode()
+        )
+        received = await reader.read()
+        writer.close()
+        return received
+
+    server = await asyncio.start_server(hangs, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    async with server, asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        http.cluster.urls["n1"] = f"http://{host}:{port}"
+        query = "?wait=60s"
+        read = tasks.create_task(http.call("GET", RECORDS + query, node="n2"))
+        written = [
+            tasks.create_task(http.call("POST", path + "?timeout=60s", node="n2", data=data, headers=JSON))
+            for path in (RECORDS, "/v1/topics/t/records")
+            for data in (b'{"value": 1}', b'{"value": "' + b"x" * 70_000 + b'"}')
+        ]
+        followed = tasks.create_task(stream())
+        for _ in range(6):
+            await taken.acquire()
+        http.cluster.silent.add("n1")
+        http.cluster.logs["t", 0].move("n3")
+        await http.call("POST", RECORDS, node="n3", data=b'{"value": 2}', headers=JSON)
+    assert (read.result().status, [each["value"] for each in read.result().json["records"]]) == (200, [2])
+    assert {task.result().json["code"] for task in written} == {"outcome_unknown"}
+    assert followed.result().endswith(b"3\r\n: \n\r\n"), "broken off, without an end"
