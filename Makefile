@@ -5,7 +5,7 @@ SHELL := /bin/bash
 PYTHON ?=
 BIN := .venv/bin
 
-.PHONY: setup tools run test check unit simulate chaos chaos-random bench bench-memory bench-failover bench-callbacks attack bench-peers bench-growth fresh-machine clean
+.PHONY: setup tools run test check unit simulate chaos chaos-random bench bench-memory bench-failover bench-callbacks bench-compare attack bench-peers bench-growth fresh-machine clean
 
 setup: .venv/.ready
 
@@ -57,6 +57,10 @@ attack: setup ## what strangers can do, each beside honest clients; a table of w
 CALLBACKS_OPTIONS ?=
 bench-callbacks: setup ## the costliest callback of the event loop for each kind of request; about five minutes
 	@$(BIN)/python -m bench.callbacks $(CALLBACKS_OPTIONS)
+
+COMPARE_OPTIONS ?=
+bench-compare: setup ## BASE=another checkout: what requests and records cost the processors there and here; ten minutes
+	@$(BIN)/python -m bench.compare --base $(BASE) $(COMPARE_OPTIONS)
 
 PEERS_OPTIONS ?=
 bench-peers: setup ## beside NATS JetStream, Kafka, Redis Streams, etcd; about 30 minutes (PEERS_OPTIONS=--quick: four)
