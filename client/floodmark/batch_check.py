@@ -55,7 +55,7 @@ _LARGE_MAPS: Final = (0xDE, 0xDF)
 
 _BARE = msgspec.msgpack.Decoder(list[_Bare])
 _APART = msgspec.msgpack.Decoder(list[_Apart])
-_WHOLE = msgspec.msgpack.Decoder(list[Record])
+_HEADERS = msgspec.msgpack.Decoder(list[dict[str, str] | None])
 _JSON = msgspec.json.Decoder(msgspec.Raw)
 
 
@@ -68,8 +68,9 @@ def check(batch: bytes, *, record_bytes_max: int = RECORD_BYTES_MAX_DEFAULT) -> 
     packed = unpacked(batch, header)
     records = _without_headers(packed)
     if records is None:
-        _count_headers(packed)
-        _check_with_headers(packed, header, record_bytes_max)
+        apart = _headers_apart(packed)
+        _count_headers(apart)
+        _check_with_headers(apart, header, record_bytes_max)
     else:
         _check_bare(records, header, record_bytes_max)
     return header
@@ -84,9 +85,12 @@ def check_if_light(batch: bytes, *, record_bytes_max: int = RECORD_BYTES_MAX_DEF
     packed = unpacked(batch, header)
     records = _without_headers(packed)
     if records is None:
-        if is_long or _count_headers(packed) > LIGHT_HEADERS_MAX:
+        if is_long:
             return None
-        _check_with_headers(packed, header, record_bytes_max)
+        apart = _headers_apart(packed)
+        if _count_headers(apart) > LIGHT_HEADERS_MAX:
+            return None
+        _check_with_headers(apart, header, record_bytes_max)
     elif is_long and _has_json(records):
         return None
     else:
@@ -102,12 +106,15 @@ def _without_headers(packed: bytes | memoryview) -> list[_Bare] | None:
         return None
 
 
-def _count_headers(packed: bytes | memoryview) -> int:
-    """Of all records together. Raises as ``check`` does."""
+def _headers_apart(packed: bytes | memoryview) -> list[_Apart]:
     try:
-        records = _APART.decode(packed)
+        return _APART.decode(packed)
     except UNDECODABLE as error:
         raise undecodable(error) from error
+
+
+def _count_headers(records: list[_Apart]) -> int:
+    """Of all records together. Raises as ``check`` does, also where one has too many."""
     heads = bytes([memoryview(record.headers)[0] for record in records])
     total = sum(heads.count(head) * packed_heads.map_length(bytes([head])) for head in _SMALL_MAPS)
     if any(head in heads for head in _LARGE_MAPS):
@@ -123,14 +130,17 @@ def _count_headers(packed: bytes | memoryview) -> int:
     return total
 
 
-def _check_with_headers(packed: bytes | memoryview, header: BatchHeader, record_bytes_max: int) -> None:
+def _check_with_headers(records: list[_Apart], header: BatchHeader, record_bytes_max: int) -> None:
+    """Their numbers are checked already."""
+    packed = [record.headers for record in records]
     try:
-        records = _WHOLE.decode(packed)
+        headers = _HEADERS.decode(packed_heads.array(len(packed)) + b"".join(packed))
     except UNDECODABLE as error:
         raise undecodable(error) from error
     _check_times(records, header)
-    for record in records:
-        record.check(record_bytes_max)
+    if header.raw_length > record_bytes_max and _longest(records) + max(map(len, packed)) > record_bytes_max:
+        for record, its in zip(records, headers, strict=True):
+            Record(record.timestamp, record.key, record.value, headers=its).check(record_bytes_max)
     if _has_json(records):
         _check_json(records)
 
@@ -145,7 +155,7 @@ def _check_bare(records: list[_Bare], header: BatchHeader, record_bytes_max: int
         _check_json(records)
 
 
-def _check_times(records: Sequence[Record | _Bare], header: BatchHeader) -> None:
+def _check_times(records: Sequence[_Bare | _Apart], header: BatchHeader) -> None:
     times = [record.timestamp for record in records]
     if times[0] != header.first_timestamp:
         raise InvalidBatch("first_timestamp is not the first record's timestamp")
@@ -153,18 +163,18 @@ def _check_times(records: Sequence[Record | _Bare], header: BatchHeader) -> None
         raise InvalidBatch("max_timestamp is not the greatest of the records' timestamps")
 
 
-def _longest(records: list[_Bare]) -> int:
-    """No record has a larger size than this; far cheaper than to ask each."""
+def _longest(records: Sequence[_Bare | _Apart]) -> int:
+    """No record has a larger size than this, headers aside; far cheaper than to ask each."""
     return max([len(record.value) for record in records]) + max(
         [len(record.key or b"") for record in records]
     )
 
 
-def _has_json(records: Sequence[Record | _Bare]) -> bool:
+def _has_json(records: Sequence[_Bare | _Apart]) -> bool:
     return True in [record.is_json for record in records]
 
 
-def _check_json(records: Sequence[Record | _Bare]) -> None:
+def _check_json(records: Sequence[_Bare | _Apart]) -> None:
     """Readers are handed a JSON value to the letter, so a broken one must not get in."""
     for record in records:
         if record.is_json:

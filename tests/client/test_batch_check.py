@@ -43,6 +43,31 @@ def test_both_ways_say_the_same(batch_records: list[Record], codec: int, flipped
     assert outcome(check_if_light, data) == outcome(check, data)
 
 
+@given(batch_records=st.lists(records, min_size=1, max_size=6), most=st.integers(0, 120))
+def test_as_each_record_by_itself(batch_records: list[Record], most: int) -> None:
+    """Headers and sizes: what every record of the batch is asked, without asking each."""
+
+    reasons = set()
+    for record in batch_records:
+        try:
+            record.check(most)
+        except FloodmarkError as error:
+            reasons.add(error.code)
+    if not reasons and not all(is_sound(record) for record in batch_records):
+        reasons = {"invalid_batch"}
+    try:
+        check(batch.encode(batch_records), record_bytes_max=most)
+    except FloodmarkError as error:
+        assert error.code in reasons  # noqa: PT017  -- there may be none
+    else:
+        assert not reasons
+
+
+def is_sound(record: Record) -> bool:
+    """Whether what says that it is JSON is."""
+    return not record.is_json or record.value in (b"1", b"{}")
+
+
 PLAIN = Record(1, None, b"x" * 1000)
 JSON = Record(1, None, b'"' + b"x" * 1000 + b'"', is_json=True)
 RICH = Record(1, None, b"x", headers={f"h{number}": "v" for number in range(40)})
