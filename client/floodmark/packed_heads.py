@@ -1,4 +1,4 @@
-"""How long MessagePack arrays and maps claim to be, before anything is built of them."""
+"""The heads of MessagePack arrays and maps: how long they claim to be, before anything is built of them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ from __future__ import annotations
 def array_length(packed: bytes | memoryview) -> int:
     """Of the array in ``packed``; -1 for anything else."""
     return _claimed(packed, 0x90, 0xDC)
+
+
+def array(count: int) -> bytes:
+    """The head of an array of ``count`` items."""
+    if count < 16:
+        return bytes([0x90 | count])
+    return b"\xdc" + count.to_bytes(2, "big") if count < 1 << 16 else b"\xdd" + count.to_bytes(4, "big")
 
 
 def map_length(packed: bytes | memoryview) -> int:

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 from aiohttp import web
+from floodmark import packed_heads
 from floodmark.errors import FloodmarkError, Unavailable
 
 from node.http import timestamps
@@ -51,30 +52,30 @@ class Page:
         self._records_max = records_max
         self._pieces: deque[bytes] = deque()
         self._items: list[bytes] = []
-        self._items_bytes = 0
+        self._cut_at = PIECE_BYTES
         self.size = 0
         self.count = 0
         self.is_full = False
 
     def add(self, part: Slice) -> int:
         """Take in what fits of a slice. Returns the offset behind that."""
-        append_time = timestamps.text(part.append_time)
-        offset = part.first_offset
-        for record in part.records:
-            if self.count >= self._records_max:
-                break
-            item = self._encode(part.partition, offset, append_time, record)
-            size = len(item) + self._separator
-            if self.count and self.size + size > self._bytes_max:
+        encode, partition, append_time = self._encode, part.partition, timestamps.text(part.append_time)
+        offset, size, items = part.first_offset, self.size, self._items
+        room = self._bytes_max if self.count else 1 << 63  # The first record fits, however large.
+        for record in part.records[: self._records_max - self.count]:
+            item = encode(partition, offset, append_time, record)
+            after = size + len(item) + self._separator
+            if after > room:
                 self.is_full = True
                 break
-            self._items.append(item)
-            self._items_bytes += size
-            self.size += size
-            self.count += 1
+            items.append(item)
+            size, room = after, self._bytes_max
             offset += 1
-            if self._items_bytes >= PIECE_BYTES:
+            if size >= self._cut_at:
                 self._cut()
+                items, self._cut_at = self._items, size + PIECE_BYTES
+        self.size = size
+        self.count += offset - part.first_offset
         self.is_full = self.is_full or self.count >= self._records_max
         return offset
 
@@ -85,27 +86,19 @@ class Page:
         joint = b"," if self._separator else b""
         self._pieces.append(self._items[0] if len(self._items) == 1 else joint.join(self._items))
         self._items = []
-        self._items_bytes = 0
 
     def finish(self, members: dict[str, Any]) -> deque[bytes]:
         """The pieces of ``{"records": [...]}`` with the other members; this page is used up."""
         if self._items:
             self._cut()
         if self._media is Media.MSGPACK:
-            head = b"%c\xa7records%b" % (0x81 + len(members), _array(self.count))
+            head = b"%c\xa7records%b" % (0x81 + len(members), packed_heads.array(self.count))
             tail = b"".join(_MSGPACK.encode(name) + _MSGPACK.encode(value) for name, value in members.items())
         else:
             head, tail = b'{"records":[', b"]," + _JSON.encode(members)[1:] + b"\n"
         self._pieces.appendleft(head)
         self._pieces.append(tail)
         return self._pieces
-
-
-def _array(count: int) -> bytes:
-    """The head of a MessagePack array."""
-    if count < 16:
-        return bytes([0x90 | count])
-    return b"\xdc" + count.to_bytes(2, "big") if count < 1 << 16 else b"\xdd" + count.to_bytes(4, "big")
 
 
 async def read_page(context: HttpContext, reader: Reader, hold: Hold, wanted: Wanted, *, around: int) -> Page:

@@ -158,20 +158,23 @@ class _Emitter:
 
     async def emit(self, part: Slice, limit: int) -> int:
         """Write at most ``limit`` records and return how many; waits while the client is behind."""
+        encode, media, partition = self._encode, self._media, part.partition
         append_time = timestamps.text(part.append_time)
         items: list[bytes] = []
         size = 0
         offset = part.first_offset
         for record in part.records[:limit]:
-            encoded = self._encode(part.partition, offset, append_time, record)
+            encoded = encode(partition, offset, append_time, record)
             offset += 1
-            self.reader.move(part.partition, offset)
-            items.append(stream_item(self._media, encoded, self._position(part.partition, offset)))
+            position = self._position(partition, offset) if media is Media.EVENTS else ""
+            items.append(stream_item(media, encoded, position))
             size += len(items[-1])
             if size >= PIECE_BYTES:
+                self.reader.move(partition, offset)
                 await self._write(b"".join(items))
                 items, size = [], 0
         if items:
+            self.reader.move(partition, offset)
             await self._write(b"".join(items))
         await self._context.turn()
         return offset - part.first_offset
@@ -193,9 +196,9 @@ class _Emitter:
             self._hold.less(len(piece))
 
     def _position(self, partition: int, next_offset: int) -> str:
-        if self._media is not Media.EVENTS:
-            return ""
+        """What an event's id says: where its reader goes on, in all partitions or in this one."""
         if self.reader.by_cursor:
+            self.reader.move(partition, next_offset)
             return cursor.encode(self.reader.topic_id, self.reader.offsets)
         return str(EventId(self.reader.topic_id, partition, next_offset))
 
