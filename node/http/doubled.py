@@ -1,8 +1,9 @@
 """Members that a body gives twice: parsers take the last one and lose the others, so they are refused.
 
-Only within a JSON value they stay, as all of its text does. In JSON the colons are counted first: where each
-has its member, nothing is given twice, and that is told at the speed of C. Where they do not add up, and for
-MessagePack, a parser that shows every member reads the body again.
+Only within a JSON value they stay, as all of its text does. Where a body is hardly longer than what was taken
+of it, or each of its colons has its member, nothing is given twice, and that is told at the speed of C; so it
+is where MessagePack is just what an encoder makes of what was read. Else a parser that shows every member
+reads the body again.
 """
 
 from __future__ import annotations
@@ -16,8 +17,14 @@ import msgspec
 from floodmark.errors import InvalidRequest
 from floodmark.record import Record
 
+from node.http.headers_in import HeadersIn
+
+_LEAST_MEMBER_BYTES: Final = len('"key":"",')
+"""No member of a record takes fewer, whatever its value."""
 _ESCAPED_COLON: Final = b"\\u003"
 _WHITE: Final = " \t\r\n"
+_PACKED = msgspec.msgpack.Decoder()
+_PACK = msgspec.msgpack.Encoder()
 
 
 class Members(Protocol):
@@ -25,18 +32,21 @@ class Members(Protocol):
 
     key: str | None
     key_b64: bytes | None
-    headers: msgspec.Raw | msgspec.UnsetType
     timestamp: int | str | None
     partition: int | None
 
 
-def check_json(body: bytes, items: Sequence[Members], records: Sequence[Record], envelopes: int) -> None:
+def check_json(
+    body: bytes, items: Sequence[Members], records: Sequence[Record], envelopes: int, headers: HeadersIn
+) -> None:
     """Raise ``InvalidRequest`` when a JSON body, or a line of one, gives a member of a record twice.
 
     ``records`` are what became of ``items``: the body is well formed and not deep. ``envelopes``: how many
-    ``"records"`` there should be.
+    ``"records"`` there should be. ``headers`` took those of all records.
     """
-    extra = body.count(b":") - envelopes - _told_colons(items)
+    if len(body) - _least_bytes(records, envelopes) - headers.bytes < _LEAST_MEMBER_BYTES:
+        return
+    extra = body.count(b":") - envelopes - _told_colons(items) - headers.colons
     if extra:
         values = b"".join([record.value for record in records if record.is_json])
         extra -= values.count(b":")
@@ -59,18 +69,28 @@ def check_json(body: bytes, items: Sequence[Members], records: Sequence[Record],
 
 def check_msgpack(body: bytes) -> None:
     """Raise ``InvalidRequest`` when MessagePack gives a member twice, also in a value: that becomes JSON."""
+    try:
+        if _PACK.encode(_PACKED.decode(body)) == body:
+            return
+    except (msgspec.DecodeError, RecursionError, TypeError, ValueError, OverflowError):
+        pass
     msgpack.unpackb(body, object_pairs_hook=_single, strict_map_key=False)
 
 
+def _least_bytes(records: Sequence[Record], envelopes: int) -> int:
+    """No text that says these records, headers aside, is shorter: each once, nothing between its tokens."""
+    # {"records":[...]}; {"value":...} and what is between two; "key":"...",
+    total = 14 * envelopes + 11 * len(records) - 1 + sum([len(record.value) for record in records])
+    keys = [len(record.key) for record in records if record.key]
+    return total + sum(keys) + 9 * len(keys)
+
+
 def _told_colons(items: Sequence[Members]) -> int:
-    """The colons of all members that were taken: one value each, and what else there is."""
+    """The colons of all members that were taken, but headers: one value each, and what else there is."""
     count = len(items)
     keys = [item.key for item in items if item.key is not None]
     if keys:
         count += len(keys) + "".join(keys).count(":")
-    for headers in [item.headers for item in items if item.headers is not msgspec.UNSET]:
-        text = bytes(headers)
-        count += text.count(b":") + (text != b"null")
     times = [item.timestamp for item in items if item.timestamp is not None]
     if times:
         count += len(times) + sum(time.count(":") for time in times if isinstance(time, str))

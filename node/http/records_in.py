@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
-from floodmark import packed_heads
 from floodmark.errors import InvalidRequest, TooLarge
-from floodmark.limits import BATCH_HEADERS_MAX, RECORD_HEADERS_MAX
+from floodmark.limits import RECORD_HEADERS_MAX
 from floodmark.record import Record
 
 from node.http import doubled, timestamps
-from node.http.json_guard import check_text, check_value, outside_strings
+from node.http.headers_in import MALFORMED, HeadersIn
+from node.http.json_guard import check_text, check_value
 from node.http.media import Media, body_media
 from node.http.query import OFFSET_MAX, number
 
@@ -27,7 +27,6 @@ _ANY = msgspec.msgpack.Decoder()
 _TO_JSON = msgspec.json.Encoder()
 _PACKED_PER_TEXT: Final = 9
 """No value has more bytes of MessagePack than this for each byte of its JSON: a number of 64 bits has."""
-_MALFORMED: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError, OverflowError)
 
 
 class _RecordIn(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -51,8 +50,6 @@ class _Envelope(_RecordIn, forbid_unknown_fields=True, gc=False):
 _JSON = msgspec.json.Decoder(_Envelope)
 _JSON_LINE = msgspec.json.Decoder(_RecordIn)
 _MSGPACK = msgspec.msgpack.Decoder(_Envelope)
-_JSON_HEADERS = msgspec.json.Decoder(dict[str, str] | None)
-_MSGPACK_HEADERS = msgspec.msgpack.Decoder(dict[str, str] | None)
 
 
 class RecordHead(Protocol):
@@ -86,7 +83,7 @@ def read_records(head: RecordHead, media: Media, body: bytes, reading: Reading) 
 
     All objects of the body are built first, so it must not be heavy (``body_weight.py``), or counted before.
     """
-    headers = _Headers()
+    headers = HeadersIn()
     if media is Media.BYTES:
         found = [_raw_record(head, body, reading)]
     elif media is Media.MSGPACK:
@@ -101,7 +98,7 @@ def read_records(head: RecordHead, media: Media, body: bytes, reading: Reading) 
             envelope = _decode(_JSON, body)
             items, envelopes = _items(envelope), int(envelope.records is not None)
         found = [_from_json(item, headers.of_json(item.headers), reading) for item in items]
-        doubled.check_json(body, items, [item.record for item in found], envelopes)
+        doubled.check_json(body, items, [item.record for item in found], envelopes, headers)
     if not found:
         raise InvalidRequest("there is no record in the body")
     trace = head.headers.get(TRACE)
@@ -123,56 +120,17 @@ def media_of(head: RecordHead) -> Media:
     return media
 
 
-class _Headers:
-    """Decodes records' headers, and builds no more of them than one request may have."""
-
-    def __init__(self) -> None:
-        self.left = BATCH_HEADERS_MAX
-
-    def of_json(self, raw: msgspec.Raw | msgspec.UnsetType) -> dict[str, str] | None:
-        """From a JSON object."""
-        if raw is msgspec.UNSET:
-            return None
-        text = bytes(raw)
-        # As many as there are colons, unless some stand in strings.
-        return self._built(_JSON_HEADERS, raw, text.count(b":") and outside_strings(text).count(b":"))
-
-    def of_msgpack(self, raw: msgspec.Raw | msgspec.UnsetType) -> dict[str, str] | None:
-        """From a MessagePack map."""
-        if raw is msgspec.UNSET:
-            return None
-        return self._built(_MSGPACK_HEADERS, raw, max(0, packed_heads.map_length(memoryview(raw))))
-
-    def _built(self, decoder: Any, raw: msgspec.Raw, count: int) -> dict[str, str] | None:
-        if count > RECORD_HEADERS_MAX:
-            raise InvalidRequest(f"a record has {count} headers; at most {RECORD_HEADERS_MAX} are allowed")
-        self.left -= count
-        if self.left < 0:
-            raise TooLarge(
-                f"the records of one request have more than {BATCH_HEADERS_MAX} headers together: "
-                "send several smaller requests",
-                limit=BATCH_HEADERS_MAX,
-            )
-        try:
-            found: dict[str, str] | None = decoder.decode(raw)
-        except _MALFORMED as error:
-            raise InvalidRequest(f"headers are an object of strings: {error}") from error
-        if found is not None and len(found) < count:
-            raise InvalidRequest("a record gives a header twice: one of the two would be lost")
-        return found or None
-
-
 def _lines(body: bytes) -> list[_RecordIn]:
     try:
         return _JSON_LINE.decode_lines(body)
-    except _MALFORMED as error:
+    except MALFORMED as error:
         raise InvalidRequest(f"a line is no record: {error}") from error
 
 
 def _decode(decoder: Any, body: bytes) -> _Envelope:
     try:
         return decoder.decode(body)  # type: ignore[no-any-return]
-    except _MALFORMED as error:
+    except MALFORMED as error:
         raise InvalidRequest(f'the body is neither a record nor {{"records": [...]}}: {error}') from error
 
 
@@ -216,7 +174,7 @@ def _from_msgpack(item: _RecordIn, headers: dict[str, str] | None, reading: Read
         json.dumps(value, allow_nan=False)
         if msgspec.json.decode(text) != value:
             raise InvalidRequest("a value has map keys that are no strings")
-    except _MALFORMED as error:
+    except MALFORMED as error:
         raise InvalidRequest(f"a value is no MessagePack: {error}") from error
     except (TypeError, ValueError) as error:
         raise InvalidRequest(f"a value is neither binary nor what JSON can say: {error}") from error
