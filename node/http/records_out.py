@@ -9,6 +9,7 @@ does a very large value.
 from __future__ import annotations
 
 import base64
+import functools
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -61,7 +62,7 @@ def json_record(partition: int, offset: int, append_time: str | int, record: Rec
     return b'{"partition":%d,"offset":%d,"timestamp":%b,"append_time":%b,%b,%b%b}' % (
         partition,
         offset,
-        _json_time(timestamps.text(record.timestamp)),
+        _json_timestamp(record.timestamp),
         _json_time(append_time),
         key_member,
         value_member,
@@ -127,5 +128,12 @@ def stream_encoder(media: Media) -> RecordEncoder:
     return msgpack_record if media is Media.MSGPACK else json_line
 
 
+@functools.lru_cache(maxsize=4096)
+def _json_timestamp(timestamp_ms: int) -> bytes:
+    return _json_time(timestamps.text(timestamp_ms))
+
+
+@functools.lru_cache(maxsize=64)
 def _json_time(text: str | int) -> bytes:
+    """Records that were appended together have one time, and those that were made together often, too."""
     return b'"%b"' % text.encode() if isinstance(text, str) else b"%d" % text
