@@ -28,12 +28,12 @@ _PACK = msgspec.msgpack.Encoder()
 
 
 class Members(Protocol):
-    """What was parsed of one record; None where it is not there, or null."""
+    """What was parsed of one record: None where it is null, unset where it is not there."""
 
-    key: str | None
-    key_b64: bytes | None
-    timestamp: int | str | None
-    partition: int | None
+    key: str | msgspec.UnsetType | None
+    key_b64: bytes | msgspec.UnsetType | None
+    timestamp: int | str | msgspec.UnsetType | None
+    partition: int | msgspec.UnsetType | None
 
 
 def check_json(
@@ -48,10 +48,7 @@ def check_json(
         return
     extra = body.count(b":") - envelopes - _told_colons(items) - headers.colons
     if extra:
-        values = b"".join([record.value for record in records if record.is_json])
-        extra -= values.count(b":")
-        if extra and b"\\" not in body:
-            extra -= _nulls(body) - _nulls(values)
+        extra -= b"".join([record.value for record in records if record.is_json]).count(b":")
     if not extra and not (b"\\" in body and _ESCAPED_COLON in body):
         return
     text = body.decode()
@@ -87,21 +84,15 @@ def _least_bytes(records: Sequence[Record], envelopes: int) -> int:
 
 def _told_colons(items: Sequence[Members]) -> int:
     """The colons of all members that were taken, but headers: one value each, and what else there is."""
-    count = len(items)
-    keys = [item.key for item in items if item.key is not None]
-    if keys:
-        count += len(keys) + "".join(keys).count(":")
-    times = [item.timestamp for item in items if item.timestamp is not None]
+    there = [item.key for item in items if item.key is not msgspec.UNSET]
+    count = len(items) + len(there)
+    if there:
+        count += "".join([key for key in there if key is not None]).count(":")
+    times = [item.timestamp for item in items if item.timestamp is not msgspec.UNSET]
     if times:
-        count += len(times) + sum(time.count(":") for time in times if isinstance(time, str))
-    return count + sum(
-        [item.key_b64 is not None for item in items] + [item.partition is not None for item in items]
-    )
-
-
-def _nulls(text: bytes) -> int:
-    """Members that are null, where no string has a quote in it."""
-    return text.count(b'":null') + text.count(b'": null')
+        count += len(times) + sum([time.count(":") for time in times if isinstance(time, str)])
+    others = [item.key_b64 for item in items] + [item.partition for item in items]
+    return count + len(others) - others.count(msgspec.UNSET)
 
 
 class _Object(dict[str, Any]):

@@ -33,9 +33,8 @@ class HeadersIn:
             return None
         text = bytes(raw)
         colons = text.count(b":")
-        if text != b"null":
-            self.colons += colons + 1
-            self.bytes += len(',"headers":') + len(text)
+        self.colons += colons + 1
+        self.bytes += len(',"headers":') + len(text)
         # As many as there are colons, unless some stand in strings.
         if colons <= RECORD_HEADERS_MAX and colons <= self.left:
             found = _decoded(_JSON, raw)

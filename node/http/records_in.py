@@ -30,15 +30,18 @@ _PACKED_PER_TEXT: Final = 9
 
 
 class _RecordIn(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """One record of a body. In MessagePack ``value`` is any value, and a binary one is opaque bytes."""
+    """One record of a body. In MessagePack ``value`` is any value, and a binary one is opaque bytes.
+
+    A member that is null says as little as none, but it is there, and counted (``doubled``).
+    """
 
     value: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     value_b64: bytes | msgspec.UnsetType = msgspec.UNSET
-    key: str | None = None
-    key_b64: bytes | None = None
+    key: str | msgspec.UnsetType | None = msgspec.UNSET
+    key_b64: bytes | msgspec.UnsetType | None = msgspec.UNSET
     headers: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    timestamp: int | str | None = None
-    partition: int | None = None
+    timestamp: int | str | msgspec.UnsetType | None = msgspec.UNSET
+    partition: int | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class _Envelope(_RecordIn, forbid_unknown_fields=True, gc=False):
@@ -191,19 +194,26 @@ def _opaque(item: _RecordIn) -> bytes:
 def _incoming(
     item: _RecordIn, value: bytes, headers: dict[str, str] | None, reading: Reading, *, is_json: bool
 ) -> Incoming:
-    if item.key is not None and item.key_b64 is not None:
+    key, key_b64, timestamp, partition = item.key, item.key_b64, item.timestamp, item.partition
+    if key is None or key is msgspec.UNSET:
+        named = None if key_b64 is msgspec.UNSET else key_b64
+    elif key_b64 is None or key_b64 is msgspec.UNSET:
+        named = key.encode()
+    else:
         raise InvalidRequest('a record has either "key" or "key_b64"')
     record = Record(
-        reading.now_ms if item.timestamp is None else timestamps.parse(item.timestamp),
-        item.key_b64 if item.key is None else item.key.encode(),
+        reading.now_ms if timestamp is None or timestamp is msgspec.UNSET else timestamps.parse(timestamp),
+        named,
         value,
         is_json,
         headers,
     )
     record.check(reading.record_bytes_max)
-    if item.partition is not None and not 0 <= item.partition <= OFFSET_MAX:
-        raise InvalidRequest(f"{item.partition} is no partition")
-    return Incoming(record, item.partition)
+    if partition is None or partition is msgspec.UNSET:
+        return Incoming(record, None)
+    if not 0 <= partition <= OFFSET_MAX:
+        raise InvalidRequest(f"{partition} is no partition")
+    return Incoming(record, partition)
 
 
 def _raw_record(head: RecordHead, body: bytes, reading: Reading) -> Incoming:
