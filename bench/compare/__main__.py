@@ -53,11 +53,13 @@ async def compare(case: Case, targets: list[Target], turns: int, seconds: float)
 
 
 def _print(name: str, base: list[float], ours: list[float]) -> None:
-    ratios = sorted(mine / theirs for mine, theirs in zip(ours, base, strict=True))
+    # A turn that is too short for the kernel's clock shows nothing.
+    ratios = sorted(mine / theirs if theirs else 1.0 for mine, theirs in zip(ours, base, strict=True))
     low, high = ratios[len(ratios) // 4], ratios[-1 - len(ratios) // 4]
-    ratio = statistics.median(ours) / statistics.median(base)
+    middle = statistics.median(base)
+    ratio = statistics.median(ours) / middle if middle else 1.0
     print(
-        f"{name:44} {statistics.median(base):10.1f} {statistics.median(ours):10.1f} {ratio:7.3f}"
+        f"{name:44} {middle:10.1f} {statistics.median(ours):10.1f} {ratio:7.3f}"
         f"   {statistics.median(ratios):.3f} [{low:.3f} to {high:.3f}]",
         flush=True,
     )

@@ -10,7 +10,7 @@ import msgpack
 from floodmark import batch
 from floodmark.record import Record
 
-from bench.compare.work import BATCH, PATH, Target, Work, client, idempotent, idle, page, produce
+from bench.compare.work import BATCH, PATH, Target, Work, client, idempotent, page, produce
 
 VALUE: Final = bytes(index % 251 for index in range(1024))
 RAW: Final = "application/octet-stream"
@@ -57,7 +57,6 @@ async def fill(target: Target) -> None:
 
 
 CASES: Final = (
-    Case("idle, a millisecond", idle),
     Case("one caller, 1 KiB raw", produce(VALUE, RAW)),
     Case("one caller, 1 KiB JSON", produce(_ONE, JSON)),
     Case("one caller, 1 KiB raw, by a follower", produce(VALUE, RAW, follower=True)),

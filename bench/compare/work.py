@@ -43,13 +43,6 @@ Request = tuple[str, str, bytes, dict[str, str]]
 """Method, URL, body, headers."""
 
 
-async def idle(_target: Target, seconds: float) -> Done:
-    """Nothing is asked; counts milliseconds."""
-    begin = time.perf_counter()
-    await asyncio.sleep(seconds)
-    return Done(round(1000 * (time.perf_counter() - begin)))
-
-
 def produce(
     body: bytes,
     media: str,
