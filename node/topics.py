@@ -154,5 +154,7 @@ def _differences(wanted: Mapping[str, Any], given: Mapping[str, Any]) -> Iterato
             yield from _differences(dataclasses.asdict(value), dataclasses.asdict(given[field]))
         elif value != given[field]:
             has, asked = ("none" if each is None else each for each in (given[field], value))
-            is_count = field == "partitions"
-            yield f"it has {has} {field}, not {asked}" if is_count else f"its {field} is {has}, not {asked}"
+            if field == "partitions":
+                yield f"it has {has} {'partition' if has == 1 else 'partitions'}, not {asked}"
+            else:
+                yield f"its {field} is {has}, not {asked}"
