@@ -99,6 +99,6 @@ def test_the_file_is_replaced_in_one_step(
 
     monkeypatch.setattr(os, "fsync", fail)
     result = invoke("profile", "create", "b", "http://b")
-    assert (result.exit_code, result.stderr) == (1, "error: [Errno 28] No space left on device\n")
+    assert (result.exit_code, result.stderr) == (1, "error: No space left on device\n")
     assert profile_store.load() == Profiles({"a": "http://a"}, "a")
     assert [file.name for file in profile_store.path().parent.iterdir()] == ["config.toml"]
