@@ -32,6 +32,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("-d", dest="form")
     parser.add_argument("--data-binary", dest="binary")
     parser.add_argument("-o", dest="output", type=Path)
+    parser.add_argument("-D", dest="dump", choices=["-"], help="the answer's head, to stdout")
     parser.add_argument("-w", dest="write_out", default="")
     parser.add_argument("--max-time", type=float)
     for flag in ("-N", "-s", "-S", "-sS", "--fail"):
@@ -58,6 +59,13 @@ async def _run(arguments: argparse.Namespace) -> int:
             asyncio.timeout(arguments.max_time),
             aiohttp.request(method, url, data=body, headers=headers) as answer,
         ):
+            if arguments.dump:
+                head = [
+                    f"HTTP/1.1 {answer.status}",
+                    *(f"{name}: {value}" for name, value in answer.headers.items()),
+                ]
+                sys.stdout.write("\r\n".join([*head, "", ""]))
+                sys.stdout.flush()
             async for piece in answer.content.iter_any():
                 out.write(piece)
                 out.flush()
