@@ -71,6 +71,12 @@ def decode(data: bytes) -> Vote | None:
     return Vote(version, term, None if length == _NO_VOTE else name[:length].decode(), recover_until)
 
 
+def newest(data: bytes) -> Vote | None:
+    """The latest version in a whole file, or None when no copy is valid."""
+    copies = [decode(data[at : at + COPY_BYTES]) for at in range(0, FILE_BYTES, COPY_DISTANCE)]
+    return max((copy for copy in copies if copy is not None), key=lambda copy: copy.version, default=None)
+
+
 class VoteFile:
     """Term and vote of the replica in one folder.
 
@@ -90,9 +96,8 @@ class VoteFile:
             data = self._file.pread(FILE_BYTES, 0)
         except OSError as error:
             raise failure_of(error, f"opening {self._path}") from error
-        copies = [decode(data[at : at + COPY_BYTES]) for at in range(0, FILE_BYTES, COPY_DISTANCE)]
-        valid = [copy for copy in copies if copy is not None]
-        if not valid:
+        found = newest(data)
+        if found is None:
             self._file.close()
             raise LogCorrupt(
                 "no copy of the vote is valid",
@@ -101,7 +106,7 @@ class VoteFile:
                 first_bad_index=0,
                 last_known_index=0,
             )
-        self._vote = max(valid, key=lambda copy: copy.version)
+        self._vote = found
         if self._vote.term > TERM_MAX:
             self._file.close()
             raise LogFailed(

@@ -14,7 +14,7 @@ from typing import Final
 
 from storage.filesystem import FileSystem, write_all
 from storage.verify import verify
-from storage.vote import COPY_BYTES, COPY_DISTANCE, FILE_BYTES, NAME, Vote, decode
+from storage.vote import COPY_DISTANCE, FILE_BYTES, NAME, Vote, newest
 
 REPAIRED_TERM: Final = 1 << 30
 
@@ -63,8 +63,7 @@ def _newest(fs: FileSystem, path: str, last_term: int) -> Vote:
         data = file.pread(FILE_BYTES, 0)
     finally:
         file.close()
-    copies = [decode(data[at : at + COPY_BYTES]) for at in range(0, FILE_BYTES, COPY_DISTANCE)]
-    valid = [copy for copy in copies if copy is not None]
-    if not valid:
+    vote = newest(data)
+    if vote is None:
         raise NotRepairable(f"{path}: no copy of the vote is valid")
-    return max(valid, key=lambda copy: copy.version)
+    return vote
