@@ -13,25 +13,28 @@ from consensus.seal import MARK_BYTES, Seal
 from consensus.wire import Buffer
 
 _PROGRESS_BYTES = 4096
+_FULL_BYTES = 1 << 20
+"""What waits for the operating system goes in order, so small messages wait for all of it."""
 
 
 class QueueOwner(Protocol):
     """Who wants to know how full the queue is."""
 
-    def queue_full(self) -> None:
-        """More than ``queue_bytes_max`` wait."""
-
     def queue_drained(self) -> None:
-        """A quarter of that is left."""
+        """The connection is not full any more."""
 
 
 class DialedConnection(asyncio.BufferedProtocol):
-    """``welcomed`` ends the handshake, ``lost`` the connection. After the welcome nothing may come on it."""
+    """``welcomed`` ends the handshake, ``lost`` the connection. After the welcome nothing may come on it.
+
+    ``full``: what is written now waits behind some hundred kilobytes at least.
+    """
 
     def __init__(self, dialing: Dialing, options: LinkOptions, owner: QueueOwner) -> None:
         loop = asyncio.get_running_loop()
         self.welcomed: asyncio.Future[PeerClaim] = loop.create_future()
         self.lost: asyncio.Future[None] = loop.create_future()
+        self.full = False
         self._dialing = dialing
         self._options = options
         self._owner = owner
@@ -90,8 +93,7 @@ class DialedConnection(asyncio.BufferedProtocol):
         """Say hello."""
         # uvloop's transports are of no class of asyncio, so there is nothing to assert here.
         self._transport = cast(asyncio.Transport, transport)
-        limit = self._options.queue_bytes_max
-        self._transport.set_write_buffer_limits(high=limit, low=limit // 4)
+        self._transport.set_write_buffer_limits(high=_FULL_BYTES, low=_FULL_BYTES // 4)
         tune(self._transport, self._options.dead_after_s)
         self._transport.write(self._dialing.hello)
 
@@ -123,10 +125,11 @@ class DialedConnection(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         """Called by the transport."""
-        self._owner.queue_full()
+        self.full = True
 
     def resume_writing(self) -> None:
         """Called by the transport."""
+        self.full = False
         self._owner.queue_drained()
 
     def _greet(self, received: bytes) -> None:

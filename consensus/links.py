@@ -11,20 +11,13 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
-from consensus.framing import BODY_BYTES_MAX, HEADER_BYTES_MAX, pack_prefix
+from consensus.fair_queue import Routed
 from consensus.handshake import Identity
 from consensus.inbound import Listener
 from consensus.link_types import LinkContext, LinkHooks, LinkOptions, Peer
 from consensus.outbound import OutgoingLink
-from consensus.types import Message
-from consensus.wire import encode_packet, size_of
-
-_PACKET_MESSAGES_MAX = 1_024
-
-Routed = tuple[int, Message]
-"""A group's id and a message of it."""
 
 
 class PeerLinks:
@@ -106,30 +99,13 @@ class PeerLinks:
         return self._listener.unauthenticated
 
     def send(self, node_id: str, messages: Sequence[Routed]) -> None:
-        """Send messages of any number of groups, as one packet where they fit; dropped when not connected."""
-        link = self._outgoing.get(node_id)
-        if link is None:
-            return
-        for chunk in split(messages) if len(messages) > 1 else (messages,):
-            if link.up:
-                self._send_packet(link, chunk)
-            else:
-                link.peer.messages_dropped += len(chunk)
+        """Send messages of any number of groups, those of each group in their order.
 
-    def _send_packet(self, link: OutgoingLink, messages: Sequence[Routed]) -> None:
-        packed, *buffers = encode_packet(messages)
-        header, body = len(packed), sum(map(len, buffers))
-        if header <= HEADER_BYTES_MAX and body <= BODY_BYTES_MAX:
-            link.send(pack_prefix(header, body) + packed, buffers, body)
-        elif len(messages) > 1:
-            middle = len(messages) // 2
-            self._send_packet(link, messages[:middle])
-            self._send_packet(link, messages[middle:])
-        else:
-            link.peer.messages_dropped += 1
-            self._context.log.warning(
-                "message_too_large", peer=link.peer.node_id, group=messages[0][0], bytes=header + body
-            )
+        As one packet where they fit; dropped when not connected.
+        """
+        link = self._outgoing.get(node_id)
+        if link is not None:
+            link.send(messages)
 
     def _peer(self, node_id: str) -> Peer:
         peer = self.peers.get(node_id)
@@ -160,18 +136,3 @@ class PeerLinks:
                 peer.silent = True
                 self._context.hooks.peer_silent(peer.node_id)
         self._schedule_beat()
-
-
-def split(messages: Sequence[Routed]) -> Iterator[list[Routed]]:
-    """Cut into packets of bounded count and size; a message that is larger alone goes alone."""
-    chunk: list[Routed] = []
-    size = 0
-    for routed in messages:
-        more = size_of(routed[1])
-        if chunk and (len(chunk) >= _PACKET_MESSAGES_MAX or size + more > BODY_BYTES_MAX // 2):
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(routed)
-        size += more
-    if chunk:
-        yield chunk

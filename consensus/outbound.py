@@ -12,10 +12,17 @@ import random
 from collections.abc import Sequence
 
 from consensus.dialed import DialedConnection
-from consensus.framing import Beat, pack_beat
+from consensus.fair_queue import FairQueue, Routed
+from consensus.framing import BODY_BYTES_MAX, HEADER_BYTES_MAX, Beat, pack_beat, pack_prefix
 from consensus.handshake import Dialing, HandshakeFailed
 from consensus.link_types import LinkContext, Peer, Reception
-from consensus.wire import Buffer
+from consensus.wire import Buffer, encode_packet, size_of
+
+_PACKET_MESSAGES_MAX = 1_024
+_PACKET_BYTES_AIM = 256 << 10
+"""Of messages that had to wait; one alone may be larger."""
+_SMALL_BYTES = 4 << 10
+"""Messages up to this size do not wait for larger ones of other groups."""
 
 
 class OutgoingLink:
@@ -28,19 +35,69 @@ class OutgoingLink:
         """Authenticated, and the queue is within its bound: messages can be sent."""
         self._context = context
         self._connection: DialedConnection | None = None
+        self._waiting = FairQueue()
+        """Empty unless the connection is full."""
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"link to {peer.node_id}")
 
     @property
     def queue_bytes(self) -> int:
         """Bytes handed over for this peer that the operating system has not taken yet."""
-        return self._connection.queue_bytes if self._connection else 0
+        return self._waiting.size + (self._connection.queue_bytes if self._connection else 0)
 
-    def send(self, head: bytes, body: Sequence[Buffer], body_bytes: int) -> None:
-        """Send a packet: lengths and header, and a body that is not copied. Dropped unless ``up``."""
-        if not self.up or self._connection is None:
+    def send(self, messages: Sequence[Routed]) -> None:
+        """Send messages of any number of groups; dropped unless ``up``."""
+        connection = self._connection
+        if not self.up or connection is None:
+            self.peer.messages_dropped += len(messages)
+        elif not connection.full and len(messages) == 1:
+            self._write_packet(messages)
+        else:
+            self._queue(messages, connection)
+
+    def _queue(self, messages: Sequence[Routed], connection: DialedConnection) -> None:
+        """What is small goes ahead of what is not, but for that of its own group."""
+        sizes = [size_of(message) for _, message in messages]
+        if not connection.full and sum(sizes) <= _PACKET_BYTES_AIM and len(messages) <= _PACKET_MESSAGES_MAX:
+            self._write_packet(messages)
             return
-        self.peer.packets_sent += 1
-        self.peer.bytes_sent += self._connection.write(head, body, body_bytes)
+        ahead: list[Routed] = []
+        for routed, size in zip(messages, sizes, strict=True):
+            if size <= _SMALL_BYTES and routed[0] not in self._waiting:
+                ahead.append(routed)
+            else:
+                self._waiting.put(routed, size)
+        for begin in range(0, len(ahead), _PACKET_MESSAGES_MAX):
+            self._write_packet(ahead[begin : begin + _PACKET_MESSAGES_MAX])
+        self._write_waiting(connection)
+        if self.queue_bytes > self._context.options.queue_bytes_max:
+            self.peer.queue_full += 1
+            self._context.log.warning("peer_queue_full", peer=self.peer.node_id, bytes=self.queue_bytes)
+            self._set_up(up=False)
+
+    def _write_waiting(self, connection: DialedConnection) -> None:
+        while self._waiting and not connection.full:
+            self._write_packet(self._waiting.take(_PACKET_BYTES_AIM))
+
+    def _write_packet(self, messages: Sequence[Routed]) -> None:
+        packed, *buffers = encode_packet(messages)
+        header, body = len(packed), sum(map(len, buffers))
+        if header <= HEADER_BYTES_MAX and body <= BODY_BYTES_MAX:
+            self._write(pack_prefix(header, body) + packed, buffers, body)
+        elif len(messages) > 1:
+            middle = len(messages) // 2
+            self._write_packet(messages[:middle])
+            self._write_packet(messages[middle:])
+        else:
+            self.peer.messages_dropped += 1
+            self._context.log.warning(
+                "message_too_large", peer=self.peer.node_id, group=messages[0][0], bytes=header + body
+            )
+
+    def _write(self, head: bytes, body: Sequence[Buffer], body_bytes: int) -> None:
+        """Lengths and header, and a body that is not copied."""
+        if self._connection is not None:
+            self.peer.packets_sent += 1
+            self.peer.bytes_sent += self._connection.write(head, body, body_bytes)
 
     def beat(self, now: float, late: float) -> None:
         """Send a beat, and give the connection up when beats do not get through though the peer lives.
@@ -59,7 +116,7 @@ class OutgoingLink:
         context = self._context
         beat = Beat(self.peer.beat_sent, self.peer.beat_seen, context.wall_ms(), context.hooks.boot())
         head, body = pack_beat(beat)
-        self.send(head, (body,), len(body))
+        self._write(head, (body,), len(body))
 
     def redial(self, address: tuple[str, int]) -> None:
         """Use another address from now on."""
@@ -78,6 +135,9 @@ class OutgoingLink:
     async def stop(self) -> None:
         """Let what is queued leave for a moment, then close."""
         connection = self._connection
+        if connection is not None:
+            while self._waiting:
+                self._write_packet(self._waiting.take(_PACKET_BYTES_AIM))
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
@@ -102,6 +162,7 @@ class OutgoingLink:
                 self._set_up(up=True)
                 await asyncio.shield(self._connection.lost)
                 self._connection = None
+                self.peer.messages_dropped += self._waiting.clear()
                 self._set_up(up=False)
             await asyncio.sleep(self._pause_s(failures))
 
@@ -133,15 +194,12 @@ class OutgoingLink:
             raise HandshakeFailed(f"what {peer} said of itself: {reception.name.lower()}")
         return connection
 
-    def queue_full(self) -> None:
-        """More waits than may; the connection calls this."""
-        self.peer.queue_full += 1
-        self._context.log.warning("peer_queue_full", peer=self.peer.node_id, bytes=self.queue_bytes)
-        self._set_up(up=False)
-
     def queue_drained(self) -> None:
-        """Most of it has left."""
-        self._set_up(up=self._connection is not None)
+        """What waits may go on; the connection calls this."""
+        if self._connection is not None:
+            self._write_waiting(self._connection)
+            if self._waiting.size <= self._context.options.queue_bytes_max // 4:
+                self._set_up(up=True)
 
     def _set_up(self, *, up: bool) -> None:
         if self.up != up:

@@ -8,8 +8,9 @@ from collections.abc import Callable
 import structlog
 
 from consensus.disk_work import DiskWork
+from consensus.fair_queue import Routed
 from consensus.host_types import HostHooks, Slot
-from consensus.links import PeerLinks, Routed
+from consensus.links import PeerLinks
 from consensus.mender import Mender
 from consensus.types import LogDiverged
 from consensus.upkeep import Upkeep

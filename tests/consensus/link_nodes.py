@@ -7,10 +7,11 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from consensus.fair_queue import Routed
 from consensus.framing import FramingError, pack_prefix
 from consensus.handshake import CHALLENGE_BYTES, WELCOME_BYTES, Dialing, Identity
 from consensus.link_types import LinkHooks, LinkOptions, Reception
-from consensus.links import PeerLinks, Routed
+from consensus.links import PeerLinks
 from consensus.seal import Seal
 from consensus.types import Message
 from consensus.wire import WireError, decode_packet, encode_packet

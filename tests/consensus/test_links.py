@@ -185,6 +185,25 @@ async def test_the_queue_to_a_stopped_peer_is_bounded_and_recovers():
 
 
 @on_both_loops
+async def test_a_small_message_does_not_wait_for_what_another_group_has_queued():
+    """Heartbeats and questions of all groups share a link; each group's messages stay in their order."""
+    options = LinkOptions(queue_bytes_max=256 << 20, heartbeat_s=0.02, silence_s=0.2, dead_after_s=30)
+    async with proxied(options) as (a, b, proxy):
+        proxy.pause()
+        for number in range(64):
+            a.links.send("b", [bulky(number, 1 << 20)])
+            await asyncio.sleep(0)
+        a.links.send("b", [numbered(64)])
+        a.links.send("b", [bulky(65, 1 << 20), numbered(1_000, group=2), numbered(1_001, group=3)])
+        proxy.resume()
+        await b.until(lambda: len(b.received) == 68)
+        groups = [group for _, group, _ in b.received]
+        assert [message.fields["term"] for _, group, message in b.received if group == 1] == list(range(66))
+        # What the kernel and the connection had taken already goes first; the rest does not.
+        assert max(groups.index(2), groups.index(3)) < 40
+
+
+@on_both_loops
 async def test_an_unwelcome_incarnation_is_refused_on_both_sides():
     """A node whose disk was replaced is told apart from the one that was known (H5)."""
     a, b = LinkNode("a", incarnation="a-disk-2"), LinkNode("b")
