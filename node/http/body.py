@@ -12,6 +12,7 @@ from floodmark.errors import InvalidRequest, TooLarge, UnsupportedMedia
 
 from node.budget import Account
 from node.http.context import HttpContext
+from node.http.loop_share import BODY_PIECE_BYTES, BODY_SMALL_BYTES
 from node.http.media import ENCODINGS
 
 _AT_ONCE_BYTES: Final = 128 << 10
@@ -31,7 +32,10 @@ async def read_body(request: web.Request, context: HttpContext, held: ExitStack)
     content = request.content
     chunks: list[bytes] = []
     total = 0
+    number = context.bodies.number()
     while not content.at_eof():
+        if total > BODY_SMALL_BYTES:
+            await context.bodies.wait(BODY_PIECE_BYTES, number)
         chunk = await content.readany()
         total += len(chunk)
         check_length(total, cap)

@@ -22,9 +22,9 @@ _ALWAYS_LIGHT_BYTES: Final = 64 << 10
 _LIGHT_PACKED_BYTES: Final = 16 << 10
 """A byte of MessagePack can be a whole value."""
 _LIGHT_BYTES_MAX: Final = 1 << 20
-_LIGHT_OBJECTS_MAX: Final = 2_000
+_LIGHT_OBJECTS_MAX: Final = 3_000
 """Objects and arrays of a body that is decoded on the event loop: some milliseconds."""
-_LIGHT_PARTS_MAX: Final = 20_000
+_LIGHT_PARTS_MAX: Final = 30_000
 """Strings, escapes and members, counted in the same way."""
 _NO_MARKS: Final = bytes(set(range(256)) - set(b'{["\\:'))
 _TO_STEP: Final = bytes.maketrans(b"[{]}", b"\1\1\2\2")

@@ -6,6 +6,7 @@ Nothing here has a timer of its own: the server looks at all connections about o
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiohttp import web
@@ -185,7 +186,17 @@ class Connection(RequestHandler):
         self._request_in_progress = True
         self._intake = intake
         self._begin_body(str(intake.length))
-        self._read_by(intake)
+        self._read_by(intake, now=intake.may_read())
+
+    def rest_intake(self) -> None:
+        """Nothing more of the body is read until ``read_intake``."""
+        if self.transport is not None:
+            self.transport.pause_reading()
+
+    def read_intake(self, intake: Intake) -> None:
+        """Go on with this body, if it is still wanted."""
+        if self._intake is intake and self.transport is not None and not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def end_intake(self) -> None:
         """All of the body is there: what comes next is for this protocol again."""
@@ -201,13 +212,14 @@ class Connection(RequestHandler):
             self._handler_waiter.set_result(None)
         self.connection_lost(exc)
 
-    def _read_by(self, protocol: asyncio.BaseProtocol) -> None:
+    def _read_by(self, protocol: asyncio.BaseProtocol, *, now: bool = True) -> None:
         transport = self.transport
         if transport is not None and not transport.is_closing():
             # A change in the middle of reading is not seen by every event loop.
             transport.pause_reading()
             transport.set_protocol(protocol)
-            transport.resume_reading()
+            if now:
+                transport.resume_reading()
 
     def begin_express(self, work: asyncio.Future[Any]) -> None:
         """A request is served past aiohttp, which takes this connection for busy until ``end_express``."""
@@ -277,7 +289,7 @@ class Connection(RequestHandler):
         return None
 
     def _check_intake(self, intake: Intake, now: float) -> str | None:
-        if not self._is_too_slow(intake.filled, now) or self.transport is None:
+        if not self._is_too_slow(intake.filled, now) or intake.waits or self.transport is None:
             return None
         self.transport.write(problems.raw_answer(self._slow_body()))
         self.force_close()
@@ -377,8 +389,14 @@ class ConnectionServer(Server):
         self._admission = admission
         self._express = express
         self._arguments = kwargs
+        self.on_accepted: Callable[[], None] = lambda: None
 
     def __call__(self) -> RequestHandler:
+        """The protocol of a connection that the event loop has accepted."""
+        self.on_accepted()
+        return self.protocol()
+
+    def protocol(self) -> RequestHandler:
         """One accepted connection's protocol."""
         return Connection(
             self, self._settings, self._admission, self._express, loop=self._loop, **self._arguments

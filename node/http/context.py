@@ -29,6 +29,7 @@ from node.http import unpacking
 from node.http.answers import AnswerBudget, Hold
 from node.http.connection import Connection
 from node.http.limits import HttpLimits
+from node.http.loop_share import BODY_TURN_BYTES, PAGE_TURN_BYTES, LoopShare
 from node.http.metrics import HttpMetrics
 from node.http.packers import Packers
 from node.http.refusals import Refusals
@@ -56,6 +57,10 @@ class HttpContext:
     """The time of records that are sent without one."""
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server stops: long polls and streams then end by themselves."""
+    bodies: LoopShare = field(default_factory=lambda: LoopShare(BODY_TURN_BYTES))
+    """Bodies of clients and of other nodes, the oldest first."""
+    pages: LoopShare = field(default_factory=lambda: LoopShare(PAGE_TURN_BYTES))
+    """Records on their way into answers, a slice of each answer in turn."""
     packers: Packers = field(default_factory=Packers)
     """Decode large bodies where they hold nobody up."""
     refusals: Refusals = field(init=False)
@@ -64,7 +69,6 @@ class HttpContext:
     """For large batches: only so many are decompressed at a time."""
     watches: Watches = field(init=False)
     """Set by ``create_app``."""
-    _encoding: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
     _session: aiohttp.ClientSession | None = None
     _patient_session: aiohttp.ClientSession | None = None
     _patient: int = 0
@@ -258,14 +262,6 @@ class HttpContext:
         finally:
             task.cancel()
             stop.cancel()
-
-    async def turn(self) -> None:
-        """Before each slice of records: let others have the event loop, and of answers only one at a time.
-
-        A hundred pages with a slice each in one turn of the loop would hold it up as one slice of a hundred.
-        """
-        async with self._encoding:
-            await asyncio.sleep(0)
 
     def hold_for(self, request: web.Request) -> Hold:
         """What the answer to a request will hold of the memory for answers; for a with-block."""

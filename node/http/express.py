@@ -94,6 +94,7 @@ class Express:
                 connection,
                 head.content_length,
                 held,
+                context.bodies,
                 lambda body: self._serve(connection, head, partition, wanted, body, held),
                 lambda refusal: self._refuse(connection, head, partition, refusal, held),
             )

@@ -25,6 +25,7 @@ from node.broker import Partition
 from node.budget import Account
 from node.http.body import check_length
 from node.http.context import FORWARDED, HttpContext
+from node.http.loop_share import BODY_PIECE_BYTES, BODY_SMALL_BYTES, LoopShare
 from node.http.topic_id import TOPIC_ID
 from node.http.while_heard import WhileHeard
 
@@ -54,8 +55,9 @@ _NO_BODY: Final = (*_READS, "DELETE")
 class Upload:
     """A request's body on its way to another node. ``started``: the other side may have seen some of it."""
 
-    def __init__(self, request: web.Request, cap: int, account: Account) -> None:
+    def __init__(self, request: web.Request, cap: int, account: Account, bodies: LoopShare) -> None:
         self._request = request
+        self._bodies = bodies
         self._cap = cap
         self._account = account
         self.started = False
@@ -65,12 +67,16 @@ class Upload:
         """The body as it comes in, never more than ``cap`` bytes of it."""
         self.started = True
         total = 0
+        number = self._bodies.number()
+        content = self._request.content
         try:
-            async for chunk in self._request.content.iter_any():
+            while chunk := await content.readany():
                 total += len(chunk)
                 check_length(total, self._cap)
                 self._account.take(len(chunk))
                 yield chunk
+                if total > BODY_SMALL_BYTES:
+                    await self._bodies.wait(BODY_PIECE_BYTES, number)
         except (FloodmarkError, RequestPayloadError, ConnectionError) as error:
             self.error = error
             raise
@@ -231,7 +237,7 @@ async def _attempt(
     if request.content_length is not None:
         check_length(request.content_length, cap)
     account = context.uploads(request)
-    upload = Upload(request, cap, account)
+    upload = Upload(request, cap, account, context.bodies)
     try:
         async with (
             asyncio.timeout(timeout_s + context.settings.forward_grace_s),

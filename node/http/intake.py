@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from floodmark.errors import TooManyRequests
 
 from node.budget import Account
+from node.http.loop_share import BODY_SMALL_BYTES, LoopShare
 
 if TYPE_CHECKING:
     from node.http.connection import Connection
@@ -35,11 +36,14 @@ class Intake(asyncio.BufferedProtocol):
         connection: Connection,
         length: int,
         held: Account,
+        bodies: LoopShare,
         whole: Callable[[bytes], None],
         refused: Callable[[TooManyRequests], None],
     ) -> None:
         self._connection = connection
         self._held = held
+        self._bodies = bodies
+        self._number = bodies.number()
         self._whole = whole
         self._refused = refused
         self._refusal: TooManyRequests | None = None
@@ -48,11 +52,23 @@ class Intake(asyncio.BufferedProtocol):
         self._view = self._buffer.getbuffer()
         self.length = length
         self.filled = 0
+        self.waits = False
+        """For its turn to be read."""
 
     def add(self, part: memoryview) -> None:
         """Take in what came together with the head, and is counted already."""
         self._view[: len(part)] = part
         self.filled = len(part)
+
+    def may_read(self) -> bool:
+        """Whether more may be read in this turn of the loop; else the connection is told when it may."""
+        rest = self.length - self.filled
+        self.waits = rest > BODY_SMALL_BYTES and not self._bodies.ask(self._number, rest, self._go_on)
+        return not self.waits
+
+    def _go_on(self) -> None:
+        self.waits = False
+        self._connection.read_intake(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
         """No more than this body: what comes behind it is not read yet."""
@@ -75,8 +91,11 @@ class Intake(asyncio.BufferedProtocol):
                 self._whole(self._buffer.getvalue())
             else:
                 self._refused(self._refusal)
-        elif self._refusal is None and self.filled == len(self._view):
+            return
+        if self._refusal is None and self.filled == len(self._view):
             self._grow()
+        if not self.may_read():
+            self._connection.rest_intake()
 
     def _grow(self) -> None:
         first = self._view

@@ -109,7 +109,7 @@ async def read_page(context: HttpContext, reader: Reader, hold: Hold, wanted: Wa
         page = Page(wanted.media, bytes_max=granted, records_max=wanted.max_records, around=around)
         left = deadline - time.monotonic()
         try:
-            await _fill(context, page, reader, hold, granted)
+            await _fill(page, reader, hold, granted)
         except Unavailable:
             if left <= 0 or not reader.by_cursor:
                 raise
@@ -120,7 +120,7 @@ async def read_page(context: HttpContext, reader: Reader, hold: Hold, wanted: Wa
         await context.unless_draining(reader.wait(left))
 
 
-async def _fill(context: HttpContext, page: Page, reader: Reader, hold: Hold, granted: int) -> None:
+async def _fill(page: Page, reader: Reader, hold: Hold, granted: int) -> None:
     """Read from the reader's positions on until the page is full or nothing is left.
 
     What fails behind the first record ends the page: whoever goes on from there is told. Afterwards ``hold``
@@ -130,7 +130,6 @@ async def _fill(context: HttpContext, page: Page, reader: Reader, hold: Hold, gr
     counted = 0
     try:
         while not page.is_full:
-            await context.turn()
             part = await reader.next()
             if part is None:
                 break

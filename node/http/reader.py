@@ -201,6 +201,7 @@ class Reader:
                 end=end,
                 hold=self._hold,
                 large=self._context.unpacking,
+                pages=self._context.pages,
             )
             self._open.append((index, found, unpacking))
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.web_server import Server
 
+from node.http.accepting import Accepting
 from node.http.admission import Admission
 from node.http.connection import Connection, ConnectionServer
 from node.http.context import CONTEXT
@@ -28,6 +29,7 @@ class HttpServer:
         self._context = app[CONTEXT]
         self._runner = _Runner(app)
         self._sweeper: asyncio.Task[None] | None = None
+        self._accepting: Accepting | None = None
 
     @property
     def admission(self) -> Admission:
@@ -43,6 +45,11 @@ class HttpServer:
         except OSError:
             await self._runner.cleanup()
             raise
+        server = self._runner.server
+        assert isinstance(server, ConnectionServer)
+        listening = cast(asyncio.Server, site._server)  # noqa: SLF001 - aiohttp does not tell; uvloop's is alike
+        self._accepting = Accepting(server.protocol, [each.fileno() for each in listening.sockets])
+        server.on_accepted = self._accepting.one_came
         self._sweeper = asyncio.create_task(self._sweep())
         where = self._runner.addresses[0]
         return str(where[0]), int(where[1])
@@ -50,6 +57,8 @@ class HttpServer:
     async def stop(self, drain_s: float) -> None:
         """Accept nothing more, end long polls and streams, give other requests ``drain_s``, close all."""
         self._context.draining.set()
+        if self._accepting is not None:
+            self._accepting.stop()
         if self._sweeper is not None:
             self._sweeper.cancel()
             with suppress(asyncio.CancelledError):

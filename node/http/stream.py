@@ -176,7 +176,6 @@ class _Emitter:
         if items:
             self.reader.move(partition, offset)
             await self._write(b"".join(items))
-        await self._context.turn()
         return offset - part.first_offset
 
     async def _write(self, piece: bytes) -> None:

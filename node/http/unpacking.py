@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from floodmark import batch
-from floodmark.batch_slices import BatchSlices
+from floodmark.batch_slices import SLICE_BYTES, BatchSlices
 from floodmark.frame import FrameHeader, FrameKind, walk
 
 from node.http.answers import Hold
+from node.http.loop_share import LoopShare
 from node.http.records_out import Slice
 
 AT_ONCE: Final = 2
@@ -39,6 +40,7 @@ class Unpacking:
         end: int | None,
         hold: Hold,
         large: asyncio.Semaphore,
+        pages: LoopShare,
     ) -> None:
         self._frames: Iterator[tuple[FrameHeader, memoryview]] = walk(frames)
         self._partition = partition
@@ -46,6 +48,7 @@ class Unpacking:
         self._end = 1 << 63 if end is None else end
         self._hold = hold
         self._large = large
+        self._pages = pages
         self._frames_bytes = len(frames)
         self._batch_bytes = 0
         self._batch: BatchSlices | None = None
@@ -56,14 +59,18 @@ class Unpacking:
 
         Raises ``InvalidBatch``, and ``TooManyRequests`` where there is no room for what a batch grows to.
         """
+        opens = False
         while True:
             frame, opened = self._frame, self._batch
             if frame is None or opened is None:
                 if not await self._open():
                     return None
+                opens = True
                 continue
             first = max(self._position, frame.first_offset)
             last = min(frame.next_offset, self._end)
+            if first < last and not opens:
+                await self._pages.wait(SLICE_BYTES)
             taken = opened.take(first - frame.first_offset, last - frame.first_offset) if first < last else []
             if taken:
                 self._position = first + len(taken)
@@ -81,6 +88,7 @@ class Unpacking:
             grown = header.raw_length if header.codec else 0
             self._hold.more(grown + _BYTES_PER_RECORD * header.count)
             self._batch_bytes = grown + _BYTES_PER_RECORD * header.count
+            await self._pages.wait(min(header.raw_length + _BYTES_PER_RECORD * header.count, SLICE_BYTES))
             if header.raw_length <= _INLINE_BYTES:
                 self._batch = _unpacked(payload, header, frame.payload_crc)
             else:
