@@ -71,7 +71,8 @@ class Conditional:
             operations = [operation for operation in found if operation is not None]
             operations.sort(key=lambda operation: operation.began_ns)
             self.operations += len(operations)
-            outcome = search(operations, 0, step, steps_max=self._options.search_steps_max)
+            steps_max = self._options.search_steps_max
+            outcome = search(operations, 0, step, only_looks=only_looks, steps_max=steps_max)
             if outcome.verdict is not Verdict.LINEARIZABLE:
                 self._report(place, operations, outcome)
 
@@ -126,6 +127,11 @@ def step(end: int, what: Call) -> tuple[bool, int]:
     if first_offset is None:
         return True, end + len(action.values) if is_met else end
     return is_met and first_offset == end, end + len(action.values)
+
+
+def only_looks(what: Call) -> bool:
+    """Whether it tells something of the end and never moves it."""
+    return not isinstance(what.action, Produce) or isinstance(what.end, Fail)
 
 
 def _first_offset(what: Call) -> int | None:

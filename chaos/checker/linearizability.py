@@ -3,6 +3,9 @@
 The search of Wing and Gong ("Testing and Verifying Concurrent Objects", 1993) with Lowe's memory of
 configurations ("Testing for linearizability", 2017): a set of operations done together with the state they
 led to is never gone into twice. Operations whose end is not known may take effect at any time, or never.
+
+An operation that only looks happens as soon as it may: an order in which it comes later is as good with it here.
+So there is something to choose only among those that may change something.
 """
 
 from __future__ import annotations
@@ -48,10 +51,14 @@ def search(
     initial: S,
     step: Callable[[S, W], tuple[bool, S]],
     *,
+    only_looks: Callable[[W], bool] = lambda _: False,
     steps_max: int,
 ) -> Outcome[W]:
-    """Look for an order. ``step`` says whether an operation may happen in a state, and what comes of it."""
-    return _Search(operations, initial, step, steps_max).run()
+    """Look for an order. ``step`` says whether an operation may happen in a state, and what comes of it.
+
+    ``only_looks``: whether an operation changes no state, whatever it happens in.
+    """
+    return _Search(operations, initial, step, only_looks, steps_max).run()
 
 
 class _Entry:
@@ -85,6 +92,7 @@ class _Search(Generic[W, S]):
         operations: Sequence[Operation[W]],
         initial: S,
         step: Callable[[S, W], tuple[bool, S]],
+        only_looks: Callable[[W], bool],
         steps_max: int,
     ) -> None:
         self.operations = operations
@@ -92,6 +100,7 @@ class _Search(Generic[W, S]):
         self.step = step
         self.steps_max = steps_max
         self.head = _entries(operations)
+        self.looks = [only_looks(operation.what) for operation in operations]
         self.open = sum(operation.ended_ns is not None for operation in operations)
         self.done = 0
         self.path: list[tuple[_Entry, S]] = []
@@ -101,20 +110,27 @@ class _Search(Generic[W, S]):
 
     def run(self) -> Outcome[W]:
         steps = 0
-        entry = self.head.next
+        entry, changing = self.head.next, False
         while self.open:
             steps += 1
             if steps > self.steps_max:
                 return self._outcome(Verdict.GIVEN_UP, steps)
             if entry is not None and entry.is_begin:
-                entry = self.head.next if self._take(entry) else entry.next
+                if self.looks[entry.number] is not changing and self._take(entry):
+                    entry, changing = self.head.next, False
+                else:
+                    entry = entry.next
+                continue
+            if not changing:
+                entry, changing = self.head.next, True
                 continue
             # All that may come first has been tried: what ended here, or the path that led here, is wrong.
             if entry is not None and len(self.path) >= len(self.longest):
                 self.longest, self.stuck = tuple(e.number for e, _ in self.path), entry.number
-            if not self.path:
+            back = self._last_choice()
+            if back is None:
                 return self._outcome(Verdict.NOT_LINEARIZABLE, steps)
-            entry = self._take_back().next
+            entry = back.next
         self.longest, self.stuck = tuple(e.number for e, _ in self.path), None
         return self._outcome(Verdict.LINEARIZABLE, steps)
 
@@ -135,6 +151,14 @@ class _Search(Generic[W, S]):
             entry.end.unlink()
             self.open -= 1
         return True
+
+    def _last_choice(self) -> _Entry | None:
+        """Go back to before the last operation that could change something; None where there was none."""
+        while self.path:
+            entry = self._take_back()
+            if not self.looks[entry.number]:
+                return entry
+        return None
 
     def _take_back(self) -> _Entry:
         entry, self.state = self.path.pop()

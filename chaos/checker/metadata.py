@@ -55,7 +55,8 @@ class Metadata:
         self._open.clear()
         for topic, operations in sorted(self._topics.items()):
             operations.sort(key=lambda operation: operation.began_ns)
-            found = search(operations, None, _step, steps_max=self._options.search_steps_max)
+            steps_max = self._options.search_steps_max
+            found = search(operations, None, _step, only_looks=_only_looks, steps_max=steps_max)
             if found.verdict is not Verdict.LINEARIZABLE:
                 self._report(topic, operations, found)
 
@@ -80,6 +81,10 @@ class Metadata:
 
 def _step(state: State, what: _Call) -> tuple[bool, State]:
     return topic_model.step(state, what.action, what.end)
+
+
+def _only_looks(what: _Call) -> bool:
+    return isinstance(what.action, Describe)
 
 
 def _evidence(operation: Operation[_Call]) -> Evidence:
