@@ -4,8 +4,8 @@ The search of Wing and Gong ("Testing and Verifying Concurrent Objects", 1993) w
 configurations ("Testing for linearizability", 2017): a set of operations done together with the state they
 led to is never gone into twice. Operations whose end is not known may take effect at any time, or never.
 
-An operation that only looks happens as soon as it may: an order in which it comes later is as good with it here.
-So there is something to choose only among those that may change something.
+An operation that only looks happens as soon as it may: an order in which it comes later is as good with it
+here. So there is something to choose only among those that may change something.
 """
 
 from __future__ import annotations
