@@ -60,6 +60,8 @@ class Fetching:
 
     def look(self) -> None:
         """At the end of every step: ask, ask the next one, or give up."""
+        if not self._open:
+            return
         core = self._core
         for number, question in list(self._open.items()):
             if question.fetch.done:
