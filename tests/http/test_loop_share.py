@@ -141,9 +141,7 @@ async def test_bodies_that_come_at_once_are_read_in_turn_and_whole() -> None:
         for number, answer in enumerate(answers):
             (placed,) = answer.json.get("records", [answer.json])
             offset, partition = placed.get("first_offset", placed.get("offset")), placed["partition"]
-            path = (
-                f"/v1/topics/t/partitions/{partition}/records?from={offset}&max_records=1"
-            )
+            path = f"/v1/topics/t/partitions/{partition}/records?from={offset}&max_records=1"
             (found,) = (await http.call("GET", path)).json["records"]
             assert base64.b64decode(found["value_b64"]) == bodies[number]
         slow.close()
