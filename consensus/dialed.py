@@ -35,6 +35,8 @@ class DialedConnection(asyncio.BufferedProtocol):
         self.welcomed: asyncio.Future[PeerClaim] = loop.create_future()
         self.lost: asyncio.Future[None] = loop.create_future()
         self.full = False
+        self.version = 0
+        """Of the peer protocol, once ``welcomed``."""
         self._dialing = dialing
         self._options = options
         self._owner = owner
@@ -137,6 +139,7 @@ class DialedConnection(asyncio.BufferedProtocol):
         if self._answered:
             claim = self._dialing.check(received)
             self._seal = Seal(self._dialing.key)
+            self.version = self._dialing.version
             self.welcomed.set_result(claim)
             return
         self._transport.write(self._dialing.answer(received))

@@ -14,8 +14,8 @@ that one can not be reflected. Everything is of fixed length and under 1 KiB.
 
 ```
 HELLO      0  magic           4  b"FMP1"            CHALLENGE   0  magic           4
-           4  version         2                                 4  version         2
-           6  reserved        2  zero                           6  reserved        2
+           4  highest         2  version spoken                 4  highest         2
+           6  lowest          2                                 6  lowest          2
            8  cluster id     64  UTF-8, NUL-padded              8  nonce          32
           72  dialer id      64
          136  acceptor id    64                     PROOF       0  HMAC-SHA256    32
@@ -26,6 +26,12 @@ HELLO      0  magic           4  b"FMP1"            CHALLENGE   0  magic        
          288  announcement  514  2 length, then the bytes, NUL-padded
          802  nonce          32
 ```
+
+HELLO and CHALLENGE say the lowest and the highest version of the protocol that a side speaks; the highest
+that both speak is used. These two parts look the same in every version: only what comes behind them may
+differ. Both proofs cover both ranges, so nobody in the middle brings two nodes down to an older version.
+Builds before version 3 speak one version and have 0 as the lowest. Where no version is common the acceptor
+still sends its challenge before it closes, so that both logs can name both.
 
 From the secret and all of that both sides make the connection's key, with which the dialer marks its packets
 (seal.py). Nothing is encrypted: for that, links take a TLS context.
@@ -38,10 +44,9 @@ import hmac
 import secrets
 import struct
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 MAGIC: Final = b"FMP1"
-VERSION: Final = 2
 TEXT_BYTES_MAX: Final = 64
 PREFIX_BYTES: Final = 8
 
@@ -58,8 +63,23 @@ WELCOME_BYTES: Final = _WELCOME.size
 PROOF_BYTES: Final = hashlib.sha256().digest_size
 
 
+class Versions(NamedTuple):
+    """The versions of the peer protocol that a node speaks, both ends included."""
+
+    lowest: int
+    highest: int
+
+
+SPOKEN: Final = Versions(3, 3)
+"""By this build."""
+
+
 class HandshakeFailed(Exception):
     """The other side is not one of us; the text says why, for the log."""
+
+
+class NoCommonVersion(HandshakeFailed):
+    """The other side is one of us, of a build that is too old for this one or too new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +92,8 @@ class Identity:
     """Names the data folder: another one after the disk was replaced."""
     secret: bytes = field(repr=False)
     process: bytes = field(default_factory=lambda: secrets.token_bytes(16))
+    versions: Versions = SPOKEN
+    """Of the peer protocol."""
 
     def __post_init__(self) -> None:
         if not self.secret:
@@ -98,9 +120,7 @@ class Dialing:
         self._identity = identity
         self._target = target
         self.hello = _HELLO.pack(
-            MAGIC,
-            VERSION,
-            0,
+            *_prefix(identity.versions),
             _pad(identity.cluster_id),
             _pad(identity.node_id),
             _pad(target),
@@ -113,10 +133,13 @@ class Dialing:
         self._transcript = b""
         self.key = b""
         """Of this connection; known once the acceptor has proved itself."""
+        self.version = 0
+        """Of the protocol on this connection; known with the challenge, and true once the acceptor has proved
+        itself."""
 
     def answer(self, challenge: bytes) -> bytes:
-        """Our proof for the acceptor's challenge."""
-        check_prefix(challenge)
+        """Our proof for the acceptor's challenge. Raises ``NoCommonVersion``."""
+        self.version = agree(self._identity.versions, challenge)
         self._transcript = self.hello + challenge
         return _proof(self._identity.secret, b"dialer", self._transcript)
 
@@ -138,10 +161,20 @@ class Accepting:
         self._transcript = b""
         self.key = b""
         """Of this connection; known once the dialer has proved itself and ``finish`` has answered."""
+        self.version = 0
+        """Of the protocol on this connection; known with the hello, true once the dialer is proved."""
+
+    def agree(self, begin: bytes) -> None:
+        """Judge a hello by its first bytes. Raises ``NoCommonVersion``; then ``challenge`` tells ours."""
+        self.version = agree(self._identity.versions, begin)
+
+    def challenge(self) -> bytes:
+        """A challenge with a nonce of its own."""
+        return _CHALLENGE.pack(*_prefix(self._identity.versions), secrets.token_bytes(32))
 
     def greet(self, hello: bytes) -> tuple[PeerClaim, bytes]:
         """Check the dialer's hello; what it claims, and our challenge."""
-        check_prefix(hello)
+        self.agree(hello)
         _, _, _, cluster, dialer, target, process, epoch, incarnation, announcement, _ = _HELLO.unpack(hello)
         if cluster != _pad(self._identity.cluster_id):
             raise HandshakeFailed("the dialer belongs to another cluster")
@@ -150,7 +183,7 @@ class Accepting:
         node_id = _text(dialer, "node id")
         if not node_id or node_id == self._identity.node_id:
             raise HandshakeFailed("the dialer claims this node's own id, or none")
-        challenge = _CHALLENGE.pack(MAGIC, VERSION, 0, secrets.token_bytes(32))
+        challenge = self.challenge()
         self._transcript = hello + challenge
         claim = PeerClaim(
             node_id, _text(incarnation, "incarnation"), _unpack_announcement(announcement), process, epoch
@@ -171,13 +204,27 @@ class Accepting:
         return said + _proof(secret, b"acceptor", self._transcript + said)
 
 
-def check_prefix(data: bytes) -> None:
-    """Raises unless the first eight bytes are those of this protocol in this version."""
-    magic, version, reserved = _PREFIX.unpack_from(data)
-    if magic != MAGIC:
+def agree(ours: Versions, data: bytes) -> int:
+    """The version to use with a side whose part of the handshake begins with these eight bytes.
+
+    Raises ``HandshakeFailed`` for what is not this protocol, ``NoCommonVersion`` for ranges that do not meet.
+    """
+    magic, highest, lowest = _PREFIX.unpack_from(data)
+    if magic != MAGIC or lowest > highest:
         raise HandshakeFailed("this is not the peer protocol")
-    if version != VERSION or reserved:
-        raise HandshakeFailed(f"the other side speaks version {version} of the peer protocol, not {VERSION}")
+    theirs = Versions(lowest or highest, highest)
+    used = min(ours.highest, theirs.highest)
+    if used < max(ours.lowest, theirs.lowest):
+        spoken = f"version {highest}" if theirs.lowest == highest else f"versions {lowest} to {highest}"
+        raise NoCommonVersion(
+            f"the other side speaks {spoken} of the peer protocol, this node {ours.lowest} to "
+            f"{ours.highest}: start a newer Floodmark {'there' if highest < ours.lowest else 'here'}"
+        )
+    return used
+
+
+def _prefix(versions: Versions) -> tuple[bytes, int, int]:
+    return MAGIC, versions.highest, versions.lowest
 
 
 def _proof(secret: bytes, role: bytes, transcript: bytes) -> bytes:

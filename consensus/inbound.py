@@ -14,8 +14,8 @@ from consensus.handshake import (
     PROOF_BYTES,
     Accepting,
     HandshakeFailed,
+    NoCommonVersion,
     PeerClaim,
-    check_prefix,
 )
 from consensus.link_types import HandshakeBuffer, LinkContext, Peer, Reception, remote_host
 from consensus.seal import Seal
@@ -100,6 +100,8 @@ class IncomingLink(asyncio.BufferedProtocol):
     def __init__(self, listener: Listener) -> None:
         self.claim: PeerClaim | None = None
         """Who the dialer says it is; true once the link is open."""
+        self.version = 0
+        """Of the peer protocol, once the link is open."""
         self._listener = listener
         self._context = listener.context
         self._accepting = Accepting(self._context.identity)
@@ -139,6 +141,9 @@ class IncomingLink(asyncio.BufferedProtocol):
                 self._greet(self._greeting.received(nbytes))
             else:
                 self._take(self._reader.received(nbytes), nbytes)
+        except NoCommonVersion as error:
+            self._warn(str(error))
+            self._part(self._accepting.challenge())
         except HandshakeFailed as error:
             self.refuse(str(error))
         except FramingError as error:
@@ -149,8 +154,7 @@ class IncomingLink(asyncio.BufferedProtocol):
     def refuse(self, reason: str) -> None:
         """Close at once and tell the log why."""
         if self._transport is not None:
-            peer = self._peer.node_id if self._peer else remote_host(self._transport)
-            self._context.log.warning("peer_connection_refused", peer=peer, reason=reason)
+            self._warn(reason)
             self.drop()
 
     def drop(self) -> None:
@@ -158,6 +162,19 @@ class IncomingLink(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.abort()
             self._transport = None
+        self._end()
+
+    def _warn(self, reason: str) -> None:
+        assert self._transport is not None
+        peer = self._peer.node_id if self._peer else remote_host(self._transport)
+        self._context.log.warning("peer_connection_refused", peer=peer, reason=reason)
+
+    def _part(self, last: bytes) -> None:
+        """Close once the other side was sent this, from which its log can say why."""
+        assert self._transport is not None
+        self._transport.write(last)
+        self._transport.close()
+        self._transport = None
         self._end()
 
     def _is_open(self) -> bool:
@@ -171,7 +188,7 @@ class IncomingLink(asyncio.BufferedProtocol):
     def _greet(self, received: bytes) -> None:
         assert self._transport is not None
         if self.claim is None and len(received) >= PREFIX_BYTES:
-            check_prefix(received)
+            self._accepting.agree(received)
         if not self._greeting.whole:
             return
         if self.claim is None:
@@ -190,16 +207,14 @@ class IncomingLink(asyncio.BufferedProtocol):
             raise HandshakeFailed(f"what {claim.node_id} said of itself could not be kept")
         welcome = self._accepting.finish(received, hooks.answer(claim.node_id))
         if reception is Reception.REFUSED:
-            self._transport.write(welcome)
-            self._transport.close()
-            self._transport = None
-            self._end()
+            self._part(welcome)
             return
         self._listener.authenticated(self, claim)
         assert self._deadline is not None
         self._deadline.cancel()
         self._reader = PacketReader(Seal(self._accepting.key))
         self._peer = self._listener.peer(claim.node_id)
+        self.version = self._accepting.version
         self._transport.write(welcome)
         self._listener.heard(self._peer)
 

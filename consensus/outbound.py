@@ -158,7 +158,9 @@ class OutgoingLink:
             else:
                 failures = 0
                 self.peer.connects += 1
-                self._context.log.info("peer_connected", peer=self.peer.node_id)
+                self._context.log.info(
+                    "peer_connected", peer=self.peer.node_id, protocol=self._connection.version
+                )
                 self._set_up(up=True)
                 await asyncio.shield(self._connection.lost)
                 self._connection = None

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 
-from consensus.handshake import HELLO_BYTES, WELCOME_BYTES, Accepting, Dialing, HandshakeFailed, Identity
+from consensus.handshake import (
+    HELLO_BYTES,
+    PREFIX_BYTES,
+    SPOKEN,
+    WELCOME_BYTES,
+    Accepting,
+    Dialing,
+    HandshakeFailed,
+    Identity,
+    NoCommonVersion,
+    Versions,
+)
 
 
 def identity(node_id: str, **changes: object) -> Identity:
@@ -48,12 +61,62 @@ def test_a_hello_for_somebody_else_is_refused_with_its_reason(dialer, target, re
         Accepting(identity("b")).greet(Dialing(dialer, target, 1).hello)
 
 
-def test_another_version_is_refused():
-    """The version is checked before anything behind it."""
-    hello = bytearray(Dialing(identity("a"), "b", 1).hello)
-    hello[4] = 9
-    with pytest.raises(HandshakeFailed, match="version 9"):
-        Accepting(identity("b")).greet(bytes(hello))
+@pytest.mark.parametrize(
+    ("dialer", "acceptor", "used"),
+    [((3, 3), (3, 3), 3), ((3, 5), (3, 3), 3), ((3, 3), (3, 5), 3), ((3, 6), (5, 9), 6), ((4, 4), (3, 9), 4)],
+)
+def test_the_highest_version_that_both_speak_is_used(dialer, acceptor, used):
+    """Both sides come to the same one, whoever speaks more."""
+    dialing = Dialing(identity("a", versions=Versions(*dialer)), "b", 1)
+    accepting = Accepting(identity("b", versions=Versions(*acceptor)))
+    _, challenge = accepting.greet(dialing.hello)
+    dialing.check(accepting.finish(dialing.answer(challenge)))
+    assert dialing.version == accepting.version == used
+
+
+def test_ranges_that_do_not_meet_are_refused_by_both_with_both_named():
+    """The acceptor sees it in the hello, the dialer in the challenge that is sent all the same."""
+    dialing = Dialing(identity("a", versions=Versions(3, 4)), "b", 1)
+    accepting = Accepting(identity("b", versions=Versions(6, 7)))
+    with pytest.raises(NoCommonVersion, match=r"speaks versions 3 to 4 .* this node 6 to 7: start .* there"):
+        accepting.agree(dialing.hello[:PREFIX_BYTES])
+    with pytest.raises(NoCommonVersion, match=r"speaks versions 6 to 7 .* this node 3 to 4: start .* here"):
+        dialing.answer(accepting.challenge())
+
+
+def test_a_build_before_ranges_is_refused_by_name():
+    """It says version 2 and nothing more; and it refuses ours, for it wants exactly 2 and then zero."""
+    old_hello = struct.pack("<4sHH826x", b"FMP1", 2, 0)
+    with pytest.raises(NoCommonVersion, match=r"speaks version 2 .* this node 3 to 3: start .* there"):
+        Accepting(identity("b")).greet(old_hello)
+    with pytest.raises(NoCommonVersion, match="version 2 "):
+        Dialing(identity("a"), "b", 1).answer(struct.pack("<4sHH32x", b"FMP1", 2, 0))
+    for ours in (Dialing(identity("a"), "b", 1).hello, Accepting(identity("b")).challenge()):
+        assert struct.unpack_from("<4sHH", ours) == (b"FMP1", SPOKEN.highest, SPOKEN.lowest)
+        assert SPOKEN.highest != 2
+
+
+def test_a_range_that_is_none_is_not_the_protocol():
+    """The lowest version is not above the highest."""
+    with pytest.raises(HandshakeFailed, match="not the peer protocol"):
+        Accepting(identity("b")).agree(struct.pack("<4sHH", b"FMP1", 3, 4))
+
+
+@pytest.mark.parametrize("part", ["hello", "challenge", "both"])
+def test_nobody_in_the_middle_brings_two_nodes_to_an_older_version(part):
+    """The ranges are covered by the proofs: who changes one in either part ends the handshake."""
+    dialing = Dialing(identity("a", versions=Versions(3, 5)), "b", 1)
+    accepting = Accepting(identity("b", versions=Versions(3, 5)))
+    lowered = struct.pack("<HH", 3, 3)
+
+    def passed_on(data: bytes, name: str) -> bytes:
+        return data[:4] + lowered + data[PREFIX_BYTES:] if part in (name, "both") else data
+
+    _, challenge = accepting.greet(passed_on(dialing.hello, "hello"))
+    proof = dialing.answer(passed_on(challenge, "challenge"))
+    assert 3 in (dialing.version, accepting.version), "the change would have had its way"
+    with pytest.raises(HandshakeFailed, match="secret"):
+        accepting.finish(proof)
 
 
 def test_a_dialer_without_the_secret_is_refused():

@@ -16,7 +16,16 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from consensus.handshake import CHALLENGE_BYTES, Dialing, Identity
+from consensus.handshake import (
+    CHALLENGE_BYTES,
+    HELLO_BYTES,
+    PROOF_BYTES,
+    SPOKEN,
+    Accepting,
+    Dialing,
+    Identity,
+    Versions,
+)
 from consensus.link_types import LinkOptions
 from consensus.seal import MARK_BYTES, Seal
 from storage.vote import TERM_MAX
@@ -29,6 +38,7 @@ from tests.consensus.link_nodes import (
     numbered,
     raw_link,
     raw_packet,
+    running,
     sealed,
 )
 
@@ -56,9 +66,9 @@ async def target(options: LinkOptions = FAST) -> AsyncIterator[LinkNode]:
         pickle.dumps({"a": list(range(1000))}),
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
         struct.pack("<I", 0x7FFF_FFFF) + b"x" * 2000,
-        b"FMP1" + b"\xff" * 1000,
+        b"FMP1\x00\x00\xff\xff" + b"x" * 1000,
     ],
-    ids=["random", "pickle", "http", "two gigabytes", "another version"],
+    ids=["random", "pickle", "http", "two gigabytes", "a range that is none"],
 )
 async def test_foreign_bytes_are_closed_at_once_and_answered_with_nothing(garbage):
     """C5: the first eight bytes decide; nobody waits for the rest of a handshake."""
@@ -69,6 +79,76 @@ async def test_foreign_bytes_are_closed_at_once_and_answered_with_nothing(garbag
         assert await closed(reader) == b""
         writer.close()
         assert node.received == []
+
+
+@pytest.mark.parametrize("said", [(2, 0), (9, 7), (65_535, 65_535)])
+async def test_a_build_without_a_common_version_is_told_ours_and_closed_at_once(said):
+    """Its log can name both then, as ours does; it is told nothing else."""
+    structlog.reset_defaults()
+    with capture_logs() as logs:
+        async with target() as node:
+            reader, writer = await asyncio.open_connection(*node.address)
+            writer.write(struct.pack("<4sHH", b"FMP1", *said))
+            challenge = await closed(reader)
+            writer.close()
+            assert len(challenge) == CHALLENGE_BYTES
+            assert struct.unpack_from("<4sHH", challenge) == (b"FMP1", SPOKEN.highest, SPOKEN.lowest)
+            assert node.hellos == []
+    [line] = [line for line in logs if line["event"] == "peer_connection_refused"]
+    assert f"{said[0]} of the peer protocol, this node 3 to 3" in line["reason"]
+
+
+async def test_nodes_whose_versions_do_not_meet_both_say_so():
+    """The dialer hears the acceptor's range and names both; no link stands."""
+    structlog.reset_defaults()
+    with capture_logs() as logs:
+        async with target() as node:
+            newer = await LinkNode("n", versions=Versions(4, 6)).start()
+            newer.links.dial("b", *node.address)
+            async with asyncio.timeout(10):
+                while newer.links.peers["b"].connect_failures < 2:  # noqa: ASYNC110 (a counter, no event)
+                    await asyncio.sleep(0.01)
+            assert not newer.links.connected("b")
+            await newer.links.stop()
+    reasons = {line["event"]: line["reason"] for line in logs if "reason" in line}
+    assert (
+        "speaks versions 4 to 6 of the peer protocol, this node 3 to 3" in reasons["peer_connection_refused"]
+    )
+    assert "speaks version 3 of the peer protocol, this node 4 to 6" in reasons["peer_unreachable"]
+
+
+@pytest.mark.parametrize("which", ["hello", "challenge"])
+async def test_a_man_in_the_middle_who_lowers_a_range_gets_no_link(which):
+    """Two nodes that speak 3 to 5 are not brought to 3; without him they use 5."""
+    structlog.reset_defaults()
+    wide = Versions(3, 5)
+    a, b = LinkNode("a", versions=wide), LinkNode("b", versions=wide)
+    lowered = struct.pack("<4sHH", b"FMP1", 3, 3)
+
+    async def stand_between(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        back, onward = await asyncio.open_connection(*b.address)
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            hello = await reader.readexactly(HELLO_BYTES)
+            onward.write(lowered + hello[8:] if which == "hello" else hello)
+            challenge = await back.readexactly(CHALLENGE_BYTES)
+            writer.write(lowered + challenge[8:] if which == "challenge" else challenge)
+            onward.write(await reader.readexactly(PROOF_BYTES))
+            writer.write(await back.read(1))
+        writer.transport.abort()
+        onward.transport.abort()
+
+    with capture_logs() as logs:
+        async with running(a, b):
+            server = await asyncio.start_server(stand_between, "127.0.0.1", 0)
+            a.links.dial("b", *server.sockets[0].getsockname()[:2])
+            async with asyncio.timeout(10):
+                while a.links.peers["b"].connect_failures < 2:  # noqa: ASYNC110 (a counter, no event)
+                    await asyncio.sleep(0.01)
+            assert b.hellos == [], "he was taken for the dialer"
+            server.close()
+            a.links.dial("b", *b.address)
+            await a.until_up("b")
+    assert [line["protocol"] for line in logs if line["event"] == "peer_connected"] == [5]
 
 
 class Bomb:
@@ -249,8 +329,6 @@ async def test_whoever_answers_on_a_link_that_only_sends_is_cut_off():
         ended = asyncio.Event()
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            from consensus.handshake import HELLO_BYTES, PROOF_BYTES, Accepting
-
             accepting = Accepting(identity)
             _, challenge = accepting.greet(await reader.readexactly(HELLO_BYTES))
             writer.write(challenge)
