@@ -228,7 +228,14 @@ class IncomingLink(asyncio.BufferedProtocol):
                 return
             peer.packets_received += 1
             if header:
-                self._context.hooks.deliver(peer.node_id, header, body)
+                too_new = self._context.hooks.deliver(peer.node_id, header, body)
+                if too_new:
+                    peer.messages_too_new += len(too_new)
+                    self._context.log.warning(
+                        "peer_message_too_new",
+                        peer=peer.node_id,
+                        reason=f"{next(iter(too_new))}: it is left out; start a newer Floodmark here",
+                    )
             else:
                 self._take_beat(peer, unpack_beat(body))
 

@@ -7,7 +7,7 @@ import enum
 import itertools
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 from consensus.handshake import Identity
@@ -57,8 +57,11 @@ class Reception(enum.Enum):
 class LinkHooks:
     """What the owner of the links wants to know. All are called on the event loop and must not raise."""
 
-    deliver: Callable[[str, memoryview, memoryview], None]
-    """One packet of a peer: header and body, which hold only during the call. ``FramingError`` closes."""
+    deliver: Callable[[str, memoryview, memoryview], Collection[str]]
+    """One packet of a peer: header and body, which hold only during the call. ``FramingError`` closes.
+
+    What comes back are messages that were left out because this build is too old for them, in words.
+    """
     peer_up: Callable[[str], None] = lambda _peer: None
     """Messages to a peer can be sent from now on."""
     peer_down: Callable[[str], None] = lambda _peer: None
@@ -106,6 +109,8 @@ class Peer:
     messages_dropped: int = 0
     packets_refused: int = 0
     """Those that were no packets of a sound peer, or bore no true mark; each ended its connection."""
+    messages_too_new: int = 0
+    """Those that were left out because only a newer build knows their kind or fields."""
     queue_full: int = 0
     """How often the queue to this peer went over its bound."""
 

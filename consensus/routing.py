@@ -23,9 +23,10 @@ def link_hooks(
             if not slot.group.asleep:
                 wake(slot)
 
-    def deliver(peer: str, header: memoryview, body: memoryview) -> None:
+    def deliver(peer: str, header: memoryview, body: memoryview) -> list[str]:
+        too_new: list[str] = []
         try:
-            messages = decode_packet(header, body)
+            messages = decode_packet(header, body, too_new.append)
         except WireError as error:
             raise FramingError(str(error)) from error
         for group_id, message in messages:
@@ -33,6 +34,7 @@ def link_hooks(
             slot = slots.get(group_id)
             if slot is not None and slot.group.receive(peer, message):
                 wake(slot)
+        return too_new
 
     def peer_up(peer: str) -> None:
         each(lambda group: group.peer_up(peer))

@@ -6,9 +6,15 @@ one write. It has two parts, which the link frames with their lengths:
     header   MessagePack: [[group id, kind, [field, ...], number of frames, bytes of state], ...]
     body     for each message in turn: its frames (64-byte header and payload each, as on disk), its state
 
-Fields stand in the order of ``SCHEMA`` and nothing else is accepted: unknown kinds, missing or surplus
-fields, wrong types, integers outside of 0 to 2^63-1, sizes above the caps and bytes left over are a
-``WireError``, after which the link is closed. Payload bytes are never packed or copied on the way out.
+Fields stand in the order of ``SCHEMA`` and nothing else is accepted: missing fields, wrong types, integers
+outside of 0 to 2^63-1, sizes above the caps and bytes left over are a ``WireError``, after which the link is
+closed. Payload bytes are never packed or copied on the way out.
+
+A kind that is not known, or a known one with more fields, comes from a newer build. Such a message is left
+out and told to ``too_new``; the others of its packet are taken. To its group it is a message that was lost,
+which groups live with. To close the link instead would lose votes and heartbeats of all groups with it, on
+each new connection again, and nodes without links elect nobody. (What follows in the packet can be found, for
+the sizes stand beside the kind.)
 """
 
 from __future__ import annotations
@@ -188,25 +194,37 @@ def encode_packet(messages: Sequence[tuple[int, Message]]) -> list[Buffer]:
     return [packed, *body]
 
 
-def decode_packet(header: Buffer, body: Buffer) -> list[tuple[int, Message]]:
-    """What ``encode_packet`` was given: (group id, message) in order. Raises ``WireError``."""
+def _refuse(reason: str) -> None:
+    raise WireError(reason)
+
+
+def decode_packet(
+    header: Buffer, body: Buffer, too_new: Callable[[str], None] = _refuse
+) -> list[tuple[int, Message]]:
+    """What ``encode_packet`` was given: (group id, message) in order. Raises ``WireError``.
+
+    ``too_new`` is told of each message that is left out because only a newer build knows its kind or fields.
+    """
     if len(header) > PACKET_HEADER_BYTES_MAX or len(body) > PACKET_BODY_BYTES_MAX:
         raise WireError("a packet above its size cap")
     found = []
     position = 0
     view = memoryview(body)
     for item in _unpack(header):
-        group_id, message, frames, state = _message(item)
+        group_id, message, frames, state = _message(item, too_new)
         for _ in range(frames):
             frame = _frame(view, position)
-            message.frames.append(frame)
+            if message is not None:
+                message.frames.append(frame)
             position += frame.size
         if state:
             if position + state > len(view):
                 raise WireError("a state that ends before its length")
-            message.state = bytes(view[position : position + state])
+            if message is not None:
+                message.state = bytes(view[position : position + state])
             position += state
-        found.append((group_id, message))
+        if message is not None:
+            found.append((group_id, message))
     if position != len(view):
         raise WireError("bytes after the last message of a packet")
     return found
@@ -230,23 +248,38 @@ def _unpack(header: Buffer) -> list[Any]:
     return items
 
 
-def _message(item: object) -> tuple[int, Message, int, int]:
+def _message(item: object, too_new: Callable[[str], None]) -> tuple[int, Message | None, int, int]:
+    """Group, message, number of frames and bytes of state; no message where it is too new for this build."""
     if type(item) is not list or list(map(type, item)) != _ITEM_TYPES:
         raise WireError("a message that is not a list of group, kind, fields and two sizes")
     group_id, code, values, frames, state = item
-    if not (0 <= group_id <= _INTEGER_MAX and 0 <= code < len(_SHAPES)):
-        raise WireError("a message without a known group and kind")
+    if not (0 <= group_id <= _INTEGER_MAX and code >= 0):
+        raise WireError("a message without a group and kind")
+    if code >= len(_SHAPES) or len(values) > len(_SHAPES[code].names):
+        _check_sizes("a message of a newer build", frames, APPEND_FRAMES_MAX, state, STATE_BYTES_MAX)
+        if code >= len(_SHAPES):
+            too_new(f"a message of kind {code}: this build knows kinds 0 to {len(_SHAPES) - 1}")
+        else:
+            shape = _SHAPES[code]
+            too_new(
+                f"{shape.kind} (kind {code}) with {len(values)} fields: this build knows {len(shape.names)}"
+            )
+        return group_id, None, frames, state
     shape = _SHAPES[code]
     if list(map(type, values)) != shape.types or min(values) < 0 or max(values) > _INTEGER_MAX:
         _check_each(shape.kind, values)
     for place in shape.terms:
         if values[place] > TERM_MAX:
             raise WireError(f"a term of {shape.kind} is {values[place]}, above {TERM_MAX}")
-    if not 0 <= frames <= shape.frames_max:
-        raise WireError(f"{shape.kind} with a number of frames above its cap")
-    if not 0 <= state <= shape.state_max:
-        raise WireError(f"{shape.kind} with a state above its cap")
+    _check_sizes(shape.kind, frames, shape.frames_max, state, shape.state_max)
     return group_id, Message(shape.kind, dict(zip(shape.names, values, strict=True))), frames, state
+
+
+def _check_sizes(kind: str, frames: int, frames_max: int, state: int, state_max: int) -> None:
+    if not 0 <= frames <= frames_max:
+        raise WireError(f"{kind} with a number of frames above its cap")
+    if not 0 <= state <= state_max:
+        raise WireError(f"{kind} with a state above its cap")
 
 
 def _check_each(kind: str, values: list[Any]) -> None:

@@ -19,6 +19,7 @@ _PEER_COUNTERS: Final = (
     ("bytes_received", "Bytes received from the peer."),
     ("messages_dropped", "Messages that could not be sent."),
     ("packets_refused", "Packets that no sound peer sends, or that were altered on their way."),
+    ("messages_too_new", "Messages that were left out because only a newer build knows them."),
     ("connects", "Connections made to the peer."),
     ("connect_failures", "Attempts to connect that failed."),
     ("queue_full", "How often the queue to the peer went over its bound."),

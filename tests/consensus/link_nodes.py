@@ -79,13 +79,16 @@ class LinkNode:
         self._changed.set()
         return self.reception
 
-    def _deliver(self, peer: str, header: memoryview, body: memoryview) -> None:
+    def _deliver(self, peer: str, header: memoryview, body: memoryview) -> list[str]:
         self.packets += 1
+        too_new: list[str] = []
         try:
-            self.received += [(peer, group, message) for group, message in decode_packet(header, body)]
+            messages = decode_packet(header, body, too_new.append)
         except WireError as error:
             raise FramingError(str(error)) from error
+        self.received += [(peer, group, message) for group, message in messages]
         self._changed.set()
+        return too_new
 
     def _event(self, name: str, peer: str) -> None:
         self.events.append((name, peer))

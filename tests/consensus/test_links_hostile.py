@@ -12,6 +12,7 @@ import tracemalloc
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgpack
 import pytest
 import structlog
 from structlog.testing import capture_logs
@@ -28,6 +29,7 @@ from consensus.handshake import (
 )
 from consensus.link_types import LinkOptions
 from consensus.seal import MARK_BYTES, Seal
+from consensus.wire import KINDS
 from storage.vote import TERM_MAX
 from tests.consensus.link_nodes import (
     FAST,
@@ -241,6 +243,25 @@ async def test_a_packet_that_no_sound_peer_sends_closes_the_link():
         writer.close()
         assert node.received == []
         assert node.links.peers["evil"].packets_refused == 1
+
+
+async def test_a_message_of_a_newer_build_is_left_out_counted_and_logged_once():
+    """The link stands and the others of its packet arrive: an election does not suffer by it."""
+    structlog.reset_defaults()
+    with capture_logs() as logs:
+        async with target() as node:
+            _, writer, seal = await raw_link(node, "newer", epoch=1)
+            for number in range(3):
+                newer = [1, len(KINDS) + 1, ["what", "ever"], 0, 0]
+                vote = [1, KINDS.index("vote"), [number], 0, 0]
+                writer.write(sealed(seal, msgpack.packb([newer, vote]), b""))
+            await node.until(lambda: len(node.numbers("newer")) == 3)
+            assert node.numbers("newer") == [0, 1, 2]
+            assert node.links.peers["newer"].messages_too_new == 3
+            assert node.links.peers["newer"].packets_refused == 0
+            writer.close()
+    [line] = [line for line in logs if line["event"] == "peer_message_too_new"]
+    assert f"kind {len(KINDS) + 1}: this build knows kinds 0 to {len(KINDS) - 1}" in line["reason"]
 
 
 async def test_a_term_at_the_end_of_its_range_closes_the_link():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 from typing import Any
 
 import msgpack
@@ -97,6 +98,45 @@ def test_a_header_of_another_shape_is_refused(items: object) -> None:
     assert wire.KINDS[4] == "vote"
     with pytest.raises(WireError):
         decode_packet(msgpack.packb(items), b"")
+
+
+@pytest.mark.parametrize(
+    ("item", "told"),
+    [
+        ([5, len(wire.KINDS), [], 0, 0], "kind 15: this build knows kinds 0 to 14"),
+        ([5, 99, ["x", [1], None], 0, 0], "kind 99"),
+        ([5, 4, [7, "newer"], 0, 0], r"vote \(kind 4\) with 2 fields: this build knows 1"),
+    ],
+    ids=["the next kind", "any kind and fields", "a field more"],
+)
+@pytest.mark.parametrize("bulk", [False, True], ids=["bare", "with frames and state"])
+def test_a_message_of_a_newer_build_is_left_out_and_told(item: list[Any], told: str, bulk: bool) -> None:
+    """Those before and behind it in the packet arrive whole, whatever it carries."""
+    before, behind = _example("append"), _example("append")
+    before.frames, behind.frames = [frame(2, 1, b"payload")], [frame(3, 1, b"more", offset=3)]
+    header, body = _packet([(1, before)])
+    header_behind, body_behind = _packet([(2, behind)])
+    if bulk:
+        item = [*item[:3], 1, 5]
+    newer = frame(9, 1, b"of a newer build")
+    between = newer.pack_header() + newer.payload + b"state" if bulk else b""
+    items = [*msgpack.unpackb(header), item, *msgpack.unpackb(header_behind)]
+    said: list[str] = []
+    packed = msgpack.packb(items)
+    assert decode_packet(packed, body + between + body_behind, said.append) == [(1, before), (2, behind)]
+    assert len(said) == 1
+    assert re.search(told, said[0])
+    with pytest.raises(WireError, match=told):
+        decode_packet(packed, body + between + body_behind)
+
+
+@pytest.mark.parametrize(
+    "sizes", [(wire.APPEND_FRAMES_MAX + 1, 0), (0, wire.STATE_BYTES_MAX + 1), (-1, 0), (0, -1)]
+)
+def test_a_message_of_a_newer_build_has_the_caps_of_all(sizes: tuple[int, int]) -> None:
+    """What is not known may not be larger than what is."""
+    with pytest.raises(WireError, match="cap"):
+        decode_packet(msgpack.packb([[1, 99, [], *sizes]]), b"", lambda _reason: None)
 
 
 @pytest.mark.parametrize(
