@@ -23,8 +23,14 @@ class Applier:
     def __init__(self, core: Core, machine: StateMachine, proposals: Proposals, probation: Probation) -> None:
         self._core = core
         self._machine = machine
+        self._may_halt = hasattr(machine, "halted")
         self._proposals = proposals
         self._probation = probation
+
+    @property
+    def halted(self) -> bool:
+        """Whether the machine does not know what comes next: nothing is applied any more."""
+        return self._may_halt and getattr(self._machine, "halted", None) is not None
 
     @property
     def target(self) -> int:
@@ -43,6 +49,8 @@ class Applier:
             kind = frame.kind
             if kind is FrameKind.RECORDS or kind is FrameKind.COMMAND:
                 self._machine.apply(frame)
+                if self.halted:
+                    break
             core.applied_index = frame.index
             core.applied_offset = frame.next_offset
             if kind is FrameKind.MEMBERSHIP:
@@ -55,4 +63,6 @@ class Applier:
     def is_behind(self) -> bool:
         """Whether another step is due at once."""
         core = self._core
+        if self.halted:
+            return False
         return core.applied_index < core.log.durable_index and core.applied_index < core.engine.commit_index

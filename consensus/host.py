@@ -249,7 +249,7 @@ class GroupHost(HostDisk):
             self._wake(slot)
 
     def leave(self) -> None:
-        """This node is about to stop: what others hand over to it would only have to be handed on."""
+        """Let the groups here take no leadership any more: this node is about to stop, or can not serve."""
         for slot in self._slots.values():
             slot.group.leave()
 

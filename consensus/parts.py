@@ -145,6 +145,8 @@ class Parts:
             self.reads.leadership_lost()
         self._was_leader = leads
         self.applier.advance()
+        if self.applier.halted:
+            self._lead_no_more()
         self.transfer.look()
         self.reads.look()
         self.fetching.look()
@@ -152,6 +154,12 @@ class Parts:
         self.checkpoints.store_stage()
         if leads and self.fetching.is_idle:
             self.quiescence.look()
+
+    def _lead_no_more(self) -> None:
+        """Whoever can not apply what is committed would never be ready to lead, and keep others from it."""
+        self.prevote.leaving = True
+        if self.core.engine.is_leader:
+            self.core.engine.step_down()
 
     def members_changed(self, membership: Membership) -> None:
         """A membership came into force, or was rolled back to."""

@@ -26,7 +26,7 @@ class Prevote:
         self._granted: set[str] = set()
         self.retry_at = math.inf
         self.leaving = False
-        """This replica is about to stop."""
+        """This replica is about to stop, or can not apply what is committed."""
 
     @property
     def may_campaign(self) -> bool:

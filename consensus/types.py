@@ -209,7 +209,12 @@ class Fetch:
 
 
 class StateMachine(Protocol):
-    """What committed entries do. A pure function of their sequence: no clock, no randomness, no I/O."""
+    """What committed entries do. A pure function of their sequence: no clock, no randomness, no I/O.
+
+    One that may meet what it does not know has the attribute ``halted``: None, or why it takes nothing in any
+    more, not even the frame that it was just given. Its replica goes on as one that stores, acknowledges and
+    votes, and leads no more.
+    """
 
     def apply(self, frame: Frame) -> None:
         """Take in one committed RECORDS or COMMAND frame. Called once per frame, in order; never raises.

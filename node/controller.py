@@ -98,7 +98,7 @@ class Controller:
 
     def _readmit(self) -> None:
         """Bring back the members that lost their data, in every group that is led here."""
-        if not self._metadata.is_current:
+        if not self._metadata.is_current or self._metadata.halted is not None:
             return
         groups = [
             (self._local[entry.group_id].group, Membership(frozenset(entry.replicas)))
@@ -127,9 +127,14 @@ class Controller:
         """Transfer some leaderships to preferred leaders that have been fit for a while.
 
         A node whose clock is off by more than its cluster tolerates gives all of them away, and gets none.
+        So does one that applies the metadata no more, and serves nobody.
         """
+        if self._metadata.halted is not None:
+            self._host.leave()
+            self._give_away(self._metadata.halted)
+            return
         if self._host.wall.is_off:
-            self._hand_over_for_the_clock()
+            self._give_away(f"this node's clock is {self._host.wall.ahead_ms()} ms ahead")
             return
         now = asyncio.get_running_loop().time()
         alive = self._alive()
@@ -150,7 +155,7 @@ class Controller:
                 _log.info("leadership_handed_to_preferred", group=entry.group_id, to=preferred)
         self._fit_since = fit
 
-    def _hand_over_for_the_clock(self) -> None:
+    def _give_away(self, reason: str) -> None:
         groups = [self._local[entry.group_id].group for entry in self._led_here()]
         if self._metadata.group is not None and self._metadata.leads_here:
             groups.append(self._metadata.group)
@@ -162,9 +167,7 @@ class Controller:
                 if is_fit(group, node, alive) and not self._host.wall.is_off_at(node)
             ]
             if others and self._host.transfer(group.group_id, others[group.group_id % len(others)]):
-                _log.warning(
-                    "leadership_given_away", group=group.group_id, ahead_ms=self._host.wall.ahead_ms()
-                )
+                _log.warning("leadership_given_away", group=group.group_id, reason=reason)
 
     def _led_here(self) -> list[PartitionEntry]:
         return [

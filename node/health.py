@@ -64,7 +64,9 @@ class HealthQuery:
             ready=own.ready,
             reasons=own.reasons,
             warnings=own.warnings,
-            takes_replicas=self._metadata.is_current and not self._is_opening(),
+            takes_replicas=self._metadata.is_current
+            and self._metadata.halted is None
+            and not self._is_opening(),
             partitions_max=self._partitions_max,
             leads=leads,
             under_replicated=len(lacking),

@@ -126,6 +126,7 @@ class LocalBroker:
 
     def topics(self, *, prefix: str, after: str, limit: int) -> list[TopicInfo]:
         """A page of them, in order of name."""
+        self._metadata.check()
         known = self._metadata.state.topics
         names = sorted(name for name in known if name.startswith(prefix) and name > after)
         alive = self._alive()
@@ -220,10 +221,12 @@ class LocalBroker:
 
     def cluster(self) -> ClusterInfo:
         """The whole picture."""
+        self._metadata.check()
         return self._views.cluster(self._alive())
 
     def nodes(self) -> list[NodeInfo]:
         """In order of id."""
+        self._metadata.check()
         return self._views.nodes(self._alive())
 
     def node_url(self, node_id: str) -> str | None:
@@ -244,6 +247,7 @@ class LocalBroker:
             opening=self._replicas.opening,
             broken=self._replicas.broken,
             obstacles=self._presence.obstacles,
+            halted=self._metadata.halted,
         )
         refusals = self._presence.refusals
         if reasons:

@@ -16,6 +16,7 @@ import structlog
 from node import allocator, callbacks, descriptors, logs, settings_rules, settings_sources
 from node.identity import FolderLock, IdentityProblem, load_or_create, replaced, save
 from node.lifecycle import FolderSetBack, Lifecycle
+from node.metadata.levels import THIS_BUILD, Levels
 from node.registry import Registry
 from node.settings import InvalidSettings, Settings
 from node.surroundings import Surroundings, surroundings_of
@@ -49,6 +50,7 @@ async def serve(
     *,
     stop: asyncio.Event | None = None,
     on_built: Callable[[Parts], None] = lambda _parts: None,
+    levels: Levels = THIS_BUILD,
 ) -> None:
     """Run a node until ``stop`` is set (or for ever), then leave. ``on_built`` gets its parts at each start.
 
@@ -60,7 +62,7 @@ async def serve(
     lock = FolderLock(settings.node.data_dir)
     try:
         around = surroundings_of(settings)
-        while (old_copy := await _live(settings, secret, around, stop, on_built)) is not None:
+        while (old_copy := await _live(settings, secret, around, stop, on_built, levels)) is not None:
             # First the replicas, then the name that says what they are: a crash between them begins it anew.
             old_copy.store.forsake()
             save(around.fs, settings.node.data_dir, replaced(old_copy.presence.identity))
@@ -74,12 +76,13 @@ async def _live(
     around: Surroundings,
     stop: asyncio.Event,
     on_built: Callable[[Parts], None],
+    levels: Levels,
 ) -> Parts | None:
     """From start to stop; the parts where the folder showed itself as an old copy, which counts as lost."""
     fs, data_dir = around.fs, settings.node.data_dir
     identity = load_or_create(fs, data_dir, node_id=settings.node.id, cluster_id=settings.cluster.id)
     registry = Registry(fs, data_dir)
-    parts = build(settings, identity, registry, secret, around)
+    parts = build(settings, identity, registry, secret, around, levels)
     lifecycle = Lifecycle(settings, identity, parts)
     on_built(parts)
     try:

@@ -44,7 +44,8 @@ class Topics:
         self._room = PartitionRoom()
 
     def find(self, name: str) -> TopicEntry:
-        """Raises ``InvalidName`` or ``UnknownTopic``."""
+        """Raises ``InvalidName``, ``UnknownTopic``; ``Unavailable`` where that is known to be of the past."""
+        self._metadata.check()
         topic = self._metadata.state.topics.get(name)
         if topic is None:
             check_name(name)

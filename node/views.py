@@ -125,11 +125,12 @@ def readiness(
     opening: bool,
     broken: int,
     obstacles: list[str],
+    halted: str | None,
 ) -> list[str]:
     """Why this node is not ready; empty when it is."""
+    reasons = [] if halted is None else [halted]
     if metadata is None:
-        return obstacles or ["this node's replica of the metadata does not run: see the log"]
-    reasons = []
+        return [*reasons, *obstacles] or ["this node's replica of the metadata does not run: see the log"]
     if metadata.leader is None:
         reasons.append("the metadata group has no leader")
     if not current:

@@ -28,6 +28,7 @@ from node.http.server import HttpServer
 from node.identity import NodeIdentity, save
 from node.local_broker import LocalBroker
 from node.metadata.group import Metadata, initial_membership
+from node.metadata.levels import THIS_BUILD, Levels
 from node.metadata.machine import MetadataMachine
 from node.metadata.state import METADATA_GROUP
 from node.metadata_replica import MetadataReplica
@@ -75,7 +76,12 @@ class Parts:
 
 
 def build(
-    settings: Settings, identity: NodeIdentity, registry: Registry, secret: bytes, around: Surroundings
+    settings: Settings,
+    identity: NodeIdentity,
+    registry: Registry,
+    secret: bytes,
+    around: Surroundings,
+    levels: Levels = THIS_BUILD,
 ) -> Parts:
     """All parts of a node, nothing started."""
     data_dir = settings.node.data_dir
@@ -84,7 +90,7 @@ def build(
     node_id = identity.node_id
     executor = ThreadPoolExecutor(8, thread_name_prefix="replicas")
     store = ReplicaStore(around.fs, data_dir)
-    machine = MetadataMachine()
+    machine = MetadataMachine(levels)
     nodes = nodes_of(around.fs, data_dir, identity, registry)
     presence = Presence(
         identity,

@@ -1,18 +1,20 @@
 """The commands of the metadata group: everything that can happen to the cluster's description of itself.
 
-A command is MessagePack with its kind as a tag. Fields may be added with defaults; a kind is never reused for
-another meaning. Whoever proposes decides everything that needs knowledge of the moment (placement): applying
-a command needs nothing but the state.
+A command is MessagePack with its kind as a tag. Fields may be added with defaults, from a higher feature
+level on (levels.py); the type of a field never changes, and a kind is never reused for another meaning.
+Whoever proposes decides everything that needs knowledge of the moment (placement): applying a command needs
+nothing but the state.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final, cast
 
 import msgspec
 from floodmark.errors import InvalidRequest
 
 from node.broker import TopicConfig
+from node.metadata.levels import THIS_BUILD, Levels, TooNew, surplus
 
 
 class Command(msgspec.Struct, frozen=True, tag_field="kind"):
@@ -68,8 +70,17 @@ class DeleteTopic(Command, frozen=True, tag="delete_topic"):
 
 AnyCommand = RegisterNode | ForgetNode | FormCluster | CreateTopic | AlterTopic | DeleteTopic
 
+KINDS: Final[dict[str, type[Command]]] = {
+    "register_node": RegisterNode,
+    "forget_node": ForgetNode,
+    "form_cluster": FormCluster,
+    "create_topic": CreateTopic,
+    "alter_topic": AlterTopic,
+    "delete_topic": DeleteTopic,
+}
+
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(AnyCommand)
+_DECODER = msgspec.msgpack.Decoder()
 
 
 def encode(command: AnyCommand) -> bytes:
@@ -77,10 +88,24 @@ def encode(command: AnyCommand) -> bytes:
     return _ENCODER.encode(command)
 
 
-def decode(payload: bytes) -> AnyCommand:
-    """Raises ``InvalidRequest`` for a kind that this version does not know, or a damaged command."""
+def decode(payload: bytes, levels: Levels = THIS_BUILD) -> AnyCommand:
+    """Raises ``InvalidRequest`` for a damaged command, which every build rejects and skips.
+
+    Raises ``TooNew`` for a kind, a field or a topic's setting that this build does not know.
+    """
     try:
-        command: AnyCommand = _DECODER.decode(payload)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise InvalidRequest(f"an unknown metadata command: {error}") from error
+        raw = _DECODER.decode(payload)
+        kind = raw.get("kind") if isinstance(raw, dict) else None
+        if not isinstance(kind, str):
+            raise InvalidRequest("a metadata command without a kind")
+        if kind not in levels.commands:
+            raise TooNew(f"command {kind[:80]!r}")
+        command = cast(AnyCommand, msgspec.convert(raw, KINDS[kind]))
+        unknown = surplus(raw, msgspec.to_builtins(command))
+    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
+        raise InvalidRequest(f"a damaged metadata command: {error}") from error
+    if unknown is None and isinstance(command, AlterTopic):
+        unknown = next((f"changes.{name}" for name in command.changes if name not in levels.settings), None)
+    if unknown is not None:
+        raise TooNew(f"command {kind!r} with {unknown[:80]!r}")
     return command

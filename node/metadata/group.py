@@ -50,6 +50,16 @@ class Metadata:
         return self._machine.state
 
     @property
+    def halted(self) -> str | None:
+        """Why this node applies nothing any more; None while it does."""
+        return self._machine.halted
+
+    def check(self) -> None:
+        """Raises ``Unavailable`` where the state is known to be one of the past, for good."""
+        if self._machine.halted is not None:
+            raise Unavailable(f"this node does not know the cluster as it is by now: {self._machine.halted}")
+
+    @property
     def leader(self) -> str | None:
         """As far as is known."""
         return self.group.leader if self.group is not None else None
@@ -57,7 +67,7 @@ class Metadata:
     @property
     def leads_here(self) -> bool:
         """Whether changes can be made here."""
-        return self.group is not None and self.group.is_ready_leader
+        return self.group is not None and self.group.is_ready_leader and self._machine.halted is None
 
     def node_url(self, node_id: str) -> str | None:
         """The advertised HTTP base URL of a node."""
@@ -134,5 +144,6 @@ class Metadata:
             _log.info("metadata_log_trimmed", base_index=base_index)
 
     def _check_joined(self) -> None:
+        self.check()
         if self.group is None:
             raise Unavailable("this node has not joined the cluster yet: see /readyz", retry_after_s=1.0)

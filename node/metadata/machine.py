@@ -11,6 +11,7 @@ from floodmark.errors import FloodmarkError, InvalidRequest
 from floodmark.frame import Frame
 
 from node.metadata import commands, state
+from node.metadata.levels import THIS_BUILD, Levels, TooNew, surplus
 from node.metadata.state import Applied, MetadataState
 
 OUTCOMES_KEPT = 1_000
@@ -25,25 +26,40 @@ class _Snapshot(msgspec.Struct, frozen=True):
 
 
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(_Snapshot)
+_DECODER = msgspec.msgpack.Decoder()
 
 
 class MetadataMachine:
-    """A ``StateMachine``. ``on_change`` is called after each change, in the thread that steps the group."""
+    """A ``StateMachine``. ``on_change`` is called after each change, in the thread that steps the group.
+
+    It halts at what this build does not know, for good: what it has then is what was true up to there.
+    """
 
     install_at_applied = True
     """A replica that is behind is given the state alone: the commands that led to it say nothing more."""
 
-    def __init__(self) -> None:
+    def __init__(self, levels: Levels = THIS_BUILD) -> None:
         self.state = MetadataState()
+        self.halted: str | None = None
+        """Why nothing is applied any more: what a newer build has written. Else None."""
         self.on_change: Callable[[], None] = lambda: None
+        self._levels = levels
+        self._foreign: bytes | None = None
+        """A snapshot that only a newer build can read: kept as it is, for that one."""
         self._outcomes: OrderedDict[int, Applied] = OrderedDict()
 
     def apply(self, frame: Frame) -> None:
-        """Take in one committed command; those that the state contains already change nothing."""
-        if frame.index <= self.state.applied_index:
+        """Take in one committed command; those that the state contains already change nothing.
+
+        Sets ``halted``, and takes nothing in, at one that this build does not know.
+        """
+        if self.halted is not None or frame.index <= self.state.applied_index:
             return
-        outcome = self._apply(frame)
+        try:
+            outcome = self._apply(frame)
+        except TooNew as error:
+            self._halt(f"metadata entry {frame.index} is {error}, which this build does not know")
+            return
         self.state.applied_index = frame.index
         self._outcomes[frame.index] = outcome
         if len(self._outcomes) > OUTCOMES_KEPT:
@@ -53,9 +69,9 @@ class MetadataMachine:
 
     def _apply(self, frame: Frame) -> Applied:
         try:
-            command = commands.decode(frame.payload)
+            command = commands.decode(frame.payload, self._levels)
         except InvalidRequest as error:
-            # Every node of this version skips it in the same way.
+            # It is damaged: every node of every build skips it in the same way.
             _log.error("metadata command ignored", index=frame.index, reason=error.detail)
             return error
         return state.apply(self.state, command)
@@ -64,26 +80,48 @@ class MetadataMachine:
         """What the command at ``index`` came to, if it was applied here not long ago."""
         return self._outcomes.get(index)
 
+    def _halt(self, reason: str) -> None:
+        self.halted = f"{reason}: start a newer Floodmark"
+        _log.error("metadata_halted", reason=self.halted)
+
     def snapshot(self) -> bytes:
         """The whole state."""
+        if self._foreign is not None:
+            return self._foreign
         return _ENCODER.encode(_Snapshot(SNAPSHOT_VERSION, self.state))
 
     def restore(self, state: bytes) -> None:
         """Replace the state, unless it is newer: both are made of what is committed.
 
-        Raises ``ValueError`` for a snapshot of a version that is not known here.
+        Sets ``halted`` for a snapshot of which this build does not know the version or a part: it stays as it
+        is, for a newer build. Raises ``ValueError`` for one that is damaged.
         """
         restored = MetadataState()
         if state:
             try:
-                snapshot = _DECODER.decode(state)
-            except msgspec.DecodeError as error:
-                raise ValueError(f"the metadata snapshot can not be read: {error}") from error
-            if snapshot.version != SNAPSHOT_VERSION:
-                raise ValueError(f"the metadata snapshot has version {snapshot.version}: upgrade this node")
-            restored = snapshot.state
+                restored = _read(state)
+            except TooNew as error:
+                self._foreign = state
+                self._halt(f"the metadata snapshot has {error}")
+                return
         if state and restored.applied_index < self.state.applied_index:
             return
+        self._foreign = None
         self.state = restored
         self._outcomes.clear()
         self.on_change()
+
+
+def _read(snapshot: bytes) -> MetadataState:
+    try:
+        raw = _DECODER.decode(snapshot)
+        version = msgspec.convert(raw["version"], int)
+        if version > SNAPSHOT_VERSION:
+            raise TooNew(f"version {version}, and this build reads {SNAPSHOT_VERSION}")
+        read = msgspec.convert(raw, _Snapshot)
+        unknown = surplus(raw["state"], msgspec.to_builtins(read.state))
+    except (msgspec.MsgspecError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ValueError(f"the metadata snapshot can not be read: {error}") from error
+    if unknown is not None:
+        raise TooNew(f"{unknown[:80]!r}, which this build does not know")
+    return read.state

@@ -7,7 +7,8 @@ setting. Entries are immutable values; the state's dictionaries are replaced ent
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 import msgspec
 from floodmark.errors import Conflict, FloodmarkError, InvalidRequest, NotFound, TopicExists, UnknownTopic
@@ -16,6 +17,7 @@ from node.broker import TopicConfig
 from node.metadata.commands import (
     AlterTopic,
     AnyCommand,
+    Command,
     CreateTopic,
     DeleteTopic,
     ForgetNode,
@@ -85,20 +87,7 @@ nothing."""
 
 def apply(state: MetadataState, command: AnyCommand) -> Applied:
     """Change ``state`` as ``command`` says. Returns an error, and changes nothing, where it can not hold."""
-    match command:
-        case RegisterNode():
-            return _register(state, command)
-        case ForgetNode():
-            return _forget(state, command)
-        case FormCluster():
-            state.formation = state.formation or command.formation
-            return state.formation
-        case CreateTopic():
-            return _create(state, command)
-        case AlterTopic():
-            return _alter(state, command)
-        case DeleteTopic():
-            return _delete(state, command)
+    return APPLY[type(command)](state, command)
 
 
 def changed_config(config: TopicConfig, changes: dict[str, Any]) -> TopicConfig:
@@ -116,6 +105,11 @@ def changed_config(config: TopicConfig, changes: dict[str, Any]) -> TopicConfig:
         if value is not None and not lowest <= value <= CONFIG_VALUE_MAX:
             raise InvalidRequest(f"the configuration: {name} is {lowest} to {CONFIG_VALUE_MAX}, not {value}")
     return changed
+
+
+def _form(state: MetadataState, command: FormCluster) -> Applied:
+    state.formation = state.formation or command.formation
+    return state.formation
 
 
 def _register(state: MetadataState, command: RegisterNode) -> Applied:
@@ -210,3 +204,14 @@ def _same_topic(state: MetadataState, name: str, topic_id: int) -> TopicEntry | 
     if topic is None or topic.topic_id != topic_id:
         return UnknownTopic(f"there is no topic {name} (any more)", topic=name)
     return topic
+
+
+APPLY: Final[dict[type[Command], Callable[[MetadataState, Any], Applied]]] = {
+    RegisterNode: _register,
+    ForgetNode: _forget,
+    FormCluster: _form,
+    CreateTopic: _create,
+    AlterTopic: _alter,
+    DeleteTopic: _delete,
+}
+"""What each kind of command does."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 
 import msgspec
 import pytest
@@ -22,8 +23,10 @@ from node.metadata.commands import (
     FormCluster,
     RegisterNode,
 )
+from node.metadata.levels import THIS_BUILD
 from node.metadata.machine import OUTCOMES_KEPT, MetadataMachine
-from node.metadata.state import TopicEntry, changed_config
+from node.metadata.state import APPLY, CONFIG_FIELDS, TopicEntry, changed_config
+from tests.support.newer import Paint, newer_build
 
 
 def frame(index: int, payload: bytes) -> Frame:
@@ -83,7 +86,6 @@ def test_a_partition_keeps_the_incarnations_that_it_was_made_on() -> None:
         (create("b", ["n9"]), Conflict),
         (AlterTopic("b", 1, {}), UnknownTopic),
         (AlterTopic("a", 7, {}), UnknownTopic),
-        (AlterTopic("a", 1, {"colour": 1}), InvalidRequest),
         (AlterTopic("a", 1, {"retention_ms": "x"}), InvalidRequest),
         (AlterTopic("a", 1, {"segment_bytes": 0}), InvalidRequest),
         (DeleteTopic("a", 7), UnknownTopic),
@@ -111,15 +113,105 @@ def test_altering_changes_only_what_is_named() -> None:
     assert changed_config(topic.config, {"retention_ms": None}) == TopicConfig()
 
 
-def test_an_unknown_command_is_skipped_and_told_to_its_proposer() -> None:
-    """The state stays usable and the next command is applied."""
+DAMAGED = [
+    b"",
+    b"\xc1",
+    b"\x93\x01\x02\x03",
+    msgspec.msgpack.encode({"name": "a"}),
+    msgspec.msgpack.encode({"kind": 7, "name": "a"}),
+    msgspec.msgpack.encode({"kind": "delete_topic", "name": "a"}),
+    msgspec.msgpack.encode({"kind": "delete_topic", "name": "a", "topic_id": "1", "force": True}),
+    b"\x91" * 100_000,
+]
+
+
+@pytest.mark.parametrize("payload", DAMAGED, ids=lambda payload: repr(payload)[:30])
+def test_a_damaged_command_is_skipped_and_told_to_its_proposer(payload: bytes) -> None:
+    """Every build rejects it, so all go on: the state stays usable and the next command is applied."""
     machine = machine_after(register("n1"))
-    machine.apply(frame(3, msgspec.msgpack.encode({"kind": "from_the_future"})))
-    machine.apply(frame(4, b"\xc1"))
-    machine.apply(frame(5, commands.encode(create("a", ["n1"]))))
+    machine.apply(frame(3, payload))
+    machine.apply(frame(4, commands.encode(create("a", ["n1"]))))
+    assert machine.halted is None
     assert isinstance(machine.outcome(3), InvalidRequest)
-    assert isinstance(machine.outcome(4), InvalidRequest)
-    assert isinstance(machine.outcome(5), TopicEntry)
+    assert isinstance(machine.outcome(4), TopicEntry)
+
+
+def _with(command: AnyCommand, place: str, value: object) -> bytes:
+    """The command as a newer build writes it, with a member more."""
+    raw = msgspec.to_builtins(command)
+    *path, name = place.split(".")
+    inner = raw
+    for step in path:
+        inner = inner[step]
+    inner[name] = value
+    return msgspec.msgpack.encode(raw)
+
+
+@pytest.mark.parametrize(
+    ("payload", "what"),
+    [
+        (msgspec.msgpack.encode({"kind": "paint_topic", "name": "a"}), "command 'paint_topic'"),
+        (_with(DeleteTopic("a", 1), "later", None), "command 'delete_topic' with 'later'"),
+        (_with(create("b", ["n1"]), "config.colour", "red"), "command 'create_topic' with 'config.colour'"),
+        (
+            _with(AlterTopic("a", 1, {}), "changes.colour", None),
+            "command 'alter_topic' with 'changes.colour'",
+        ),
+    ],
+)
+def test_what_only_a_newer_build_knows_ends_the_applying(payload: bytes, what: str) -> None:
+    """Neither it nor anything behind it is applied; what was true up to there stays."""
+    machine = machine_after(*NODES, create("a", ["n1"]))
+    before = machine.snapshot()
+    machine.apply(frame(6, payload))
+    machine.apply(frame(7, commands.encode(DeleteTopic("a", 1))))
+    assert (
+        machine.halted
+        == f"metadata entry 6 is {what}, which this build does not know: start a newer Floodmark"
+    )
+    assert machine.snapshot() == before
+    assert machine.outcome(6) is machine.outcome(7) is None
+
+
+def _snapshot_with(place: str, value: object) -> bytes:
+    """A snapshot as a newer build writes it."""
+    raw = msgspec.msgpack.decode(machine_after(*NODES, create("a", ["n1"])).snapshot())
+    *path, name = place.split(".")
+    inner = raw
+    for step in path:
+        inner = inner[int(step) if isinstance(inner, list) else step]
+    inner[name] = value
+    return msgspec.msgpack.encode(raw)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "what"),
+    [
+        ("version", 9, "version 9, and this build reads 1"),
+        ("state.quotas", {}, "'quotas'"),
+        ("state.nodes.n1.zone", "z", "'nodes.n1.zone'"),
+        ("state.topics.a.config.colour", "red", "'topics.a.config.colour'"),
+        ("state.topics.a.partitions.0.leader_epoch", 1, "'topics.a.partitions.0.leader_epoch'"),
+    ],
+)
+def test_a_snapshot_of_a_newer_build_is_kept_for_one(place: str, value: object, what: str) -> None:
+    """It is not taken in part: this node halts, and hands on exactly what it was given."""
+    given_snapshot = _snapshot_with(place, value)
+    machine = MetadataMachine()
+    machine.restore(given_snapshot)
+    assert what in (machine.halted or "")
+    assert machine.snapshot() == given_snapshot
+    machine.apply(frame(9, commands.encode(register("n1"))))
+    assert machine.snapshot() == given_snapshot
+    assert machine.state.applied_index == 0
+
+
+def test_every_kind_of_command_has_a_level_and_does_something() -> None:
+    """The tables that are keyed by kinds and settings name the same."""
+    assert commands.KINDS.keys() == THIS_BUILD.commands.keys()
+    assert set(commands.KINDS.values()) == APPLY.keys() == set(typing.get_args(AnyCommand))
+    assert all(command.__struct_config__.tag == kind for kind, command in commands.KINDS.items())
+    assert THIS_BUILD.settings.keys() == CONFIG_FIELDS
 
 
 def test_outcomes_are_kept_for_a_while_only() -> None:
@@ -142,7 +234,16 @@ def test_changes_are_told_once_per_change() -> None:
     assert machine.state.nodes == {}
 
 
-@pytest.mark.parametrize("state", [b"junk", msgspec.msgpack.encode({"version": 9, "state": {}})])
+@pytest.mark.parametrize(
+    "state",
+    [
+        b"junk",
+        msgspec.msgpack.encode({"version": "9", "state": {}}),
+        msgspec.msgpack.encode({"version": 1}),
+        msgspec.msgpack.encode({"version": 1, "state": {"nodes": 7}}),
+        msgspec.msgpack.encode([1]),
+    ],
+)
 def test_a_snapshot_that_can_not_be_read_is_refused(state: bytes) -> None:
     """Never taken for an empty state."""
     with pytest.raises(ValueError, match="snapshot"):
@@ -190,6 +291,23 @@ def test_replicas_agree_whatever_way_they_got_there(
         for entry in topic.partitions:
             assert 1 <= len(set(entry.replicas)) == len(entry.incarnations) <= topic.replication_factor
             assert set(entry.replicas) <= whole.state.nodes.keys()
+
+
+@given(st.lists(any_command | st.builds(Paint, names), max_size=30))
+def test_an_older_build_stops_where_a_newer_one_goes_on(history: list[AnyCommand]) -> None:
+    """Its state is the newer one's as of before the first command that it does not know, never another."""
+    with newer_build() as levels:
+        payloads = [commands.encode(command) for command in history]
+        known = next((n for n, each in enumerate(history) if isinstance(each, Paint)), len(history))
+        older, newer, before = MetadataMachine(), MetadataMachine(levels), MetadataMachine(levels)
+        for index, payload in enumerate(payloads, start=2):
+            older.apply(frame(index, payload))
+            newer.apply(frame(index, payload))
+            if index < known + 2:
+                before.apply(frame(index, payload))
+        assert older.snapshot() == before.snapshot()
+        assert (older.halted is not None) == (known < len(history))
+        assert newer.halted is None
 
 
 def test_a_cluster_is_named_once() -> None:

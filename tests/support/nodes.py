@@ -9,7 +9,7 @@ import os
 import random
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +18,7 @@ import aiohttp
 from node import settings_sources
 from node.broker import Partition, TopicConfig
 from node.local_broker import LocalBroker
+from node.metadata.levels import THIS_BUILD, Levels
 from node.server import serve
 from node.settings import Settings
 from node.wiring import Parts
@@ -55,6 +56,8 @@ class TestNode:
         self.settings = settings
         self.node_id = settings.node.id
         self.data_dir = Path(settings.node.data_dir)
+        self.levels = THIS_BUILD
+        """What its build knows, from its next start on."""
         self.parts: Parts | None = None
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -82,7 +85,7 @@ class TestNode:
 
     async def _run(self) -> None:
         try:
-            await serve(self.settings, stop=self._stop, on_built=self._built)
+            await serve(self.settings, stop=self._stop, on_built=self._built, levels=self.levels)
         finally:
             self.parts = None
 
@@ -189,9 +192,13 @@ class NodeCluster:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def running(cls, folder: Path, count: int = 3, **flags: Any) -> AsyncIterator[Self]:
-        """A cluster that is ready, and stopped afterwards."""
+    async def running(
+        cls, folder: Path, count: int = 3, *, levels: Mapping[str, Levels] | None = None, **flags: Any
+    ) -> AsyncIterator[Self]:
+        """A cluster that is ready, and stopped afterwards. ``levels``: of nodes that are another build."""
         cluster = cls(folder, count, **flags)
+        for name, known in (levels or {}).items():
+            cluster[name].levels = known
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as cluster.session:
             for node in cluster.nodes.values():
                 node.start()
