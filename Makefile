@@ -5,7 +5,7 @@ SHELL := /bin/bash
 PYTHON ?=
 BIN := .venv/bin
 
-.PHONY: setup tools run test check unit simulate chaos chaos-random bench bench-memory bench-failover bench-callbacks bench-compare attack bench-peers bench-growth fresh-machine clean
+.PHONY: setup tools run test check unit simulate chaos chaos-random versions bench bench-memory bench-failover bench-callbacks bench-compare attack bench-peers bench-growth fresh-machine clean
 
 setup: .venv/.ready
 
@@ -39,6 +39,10 @@ chaos: setup ## every chaos scenario and the whole fault matrix, within CHAOS_SE
 
 chaos-random: setup ## random chaos from one seed after the other, three and five nodes, for CHAOS_SECONDS_MAX
 	@$(BIN)/floodmark chaos seeds --seconds-max $(CHAOS_SECONDS_MAX)
+
+ROUNDS ?= 3
+versions: setup ## nodes of this build beside older ones: to this build and back under load, ROUNDS times; some minutes
+	@$(BIN)/python -m pytest tests/versions --rounds $(ROUNDS)
 
 bench: setup ## speed of three nodes on this machine, client included; about four minutes
 	@$(BIN)/python -m bench.cluster

@@ -46,11 +46,15 @@ class Child:
             return "".join(f"  {self.name}: {line.rstrip()}\n" for line in deque(lines, _LAST_LINES))
 
 
-async def start_child(name: str, *, config: Path, log: Path) -> Child:
+async def start_child(name: str, *, config: Path, log: Path, code: Path | None = None) -> Child:
     """Start the node that ``config`` describes, with the Python that runs us.
 
+    ``code``: a folder with the packages of another build, which come before those that run us.
     ``-P`` keeps the current folder off the module path: a folder named ``cli`` there is not ours.
     """
+    environment = {name: text for name, text in os.environ.items() if not name.startswith(_OF_ONE_NODE)}
+    if code is not None:
+        environment["PYTHONPATH"] = str(code)
     with open(log, "ab", opener=private) as out:  # noqa: ASYNC230 - a local file, opened once
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "cli.main", "start", "--config", str(config), "--stop-with-stdin"),
@@ -58,7 +62,7 @@ async def start_child(name: str, *, config: Path, log: Path) -> Child:
             stdout=out,
             stderr=out,
             start_new_session=True,
-            env={name: text for name, text in os.environ.items() if not name.startswith(_OF_ONE_NODE)},
+            env=environment,
         )
     return Child(name, log, process)
 

@@ -35,6 +35,8 @@ class LocalCluster:
         }
         self.children: dict[str, Child] = {}
         """Those that were started and not ended by us; paused ones are among them."""
+        self.code: dict[str, Path] = {}
+        """Nodes that run another build, from the next start on: the folder with its packages."""
 
     def data_dir(self, name: str) -> Path:
         """The data folder of one node."""
@@ -44,7 +46,9 @@ class LocalCluster:
         """Start the named nodes, or all."""
         for name in names or self.nodes:
             node = self.nodes[name]
-            self.children[name] = await start_child(name, config=node.config, log=node.log)
+            self.children[name] = await start_child(
+                name, config=node.config, log=node.log, code=self.code.get(name)
+            )
 
     async def ready(self, *names: str, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Wait until the named nodes, or all, say that they are ready. Raises ``NotReady``."""

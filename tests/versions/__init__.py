@@ -1,0 +1,1 @@
+"""Builds of this repository's history beside this one."""

@@ -1,0 +1,102 @@
+"""A cluster goes from one build to the next node by node, and back, while records are written."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import floodmark
+import pytest
+
+from tests.process.ledger import Ledger
+from tests.support.processes import ProcessCluster
+from tests.versions import builds
+
+TOPIC = "numbers"
+PARTITIONS = 3
+
+
+async def logged(cluster: ProcessCluster, node: str, event: str, words: str) -> dict[str, Any]:
+    """The first line of a node's log with this event whose reason has these words, once it is there."""
+    async with asyncio.timeout(30):
+        while True:
+            for line in cluster.nodes[node].log.read_text().splitlines():
+                found: dict[str, Any] = json.loads(line) if line.startswith("{") else {}
+                if found.get("event") == event and words in found["reason"]:
+                    return found
+            await asyncio.sleep(0.1)
+
+
+async def _restart(cluster: ProcessCluster, ledger: Ledger, name: str, code: Path | None) -> None:
+    """One node goes to another build, and the cluster goes on."""
+    await cluster.stop(name)
+    await ledger.wait_acknowledged(500)
+    if code is None:
+        cluster.code.pop(name, None)
+    else:
+        cluster.code[name] = code
+    await cluster.start(name)
+    await cluster.ready(name)
+    await ledger.wait_acknowledged(500)
+
+
+async def test_a_cluster_goes_to_this_build_and_back_under_load(tmp_path: Path, rounds: int) -> None:
+    """Nothing acknowledged is lost, doubled or moved, whichever build leads and whichever follows."""
+    older = builds.code_of(builds.FIRST)
+    cluster = ProcessCluster(tmp_path / "cluster")
+    cluster.code = dict.fromkeys(cluster.nodes, older)
+    try:
+        await cluster.start()
+        await cluster.ready()
+        async with floodmark.Client(cluster.urls) as client:
+            await client.topics.create(TOPIC, partitions=PARTITIONS, replication_factor=3)
+        ledger = Ledger(TOPIC, PARTITIONS)
+        async with ledger.writing(cluster.urls):
+            await ledger.wait_acknowledged(500)
+            for _ in range(rounds):
+                for name in cluster.nodes:
+                    await _restart(cluster, ledger, name, None)
+                for name in cluster.nodes:
+                    await _restart(cluster, ledger, name, older)
+            for name in cluster.nodes:
+                await _restart(cluster, ledger, name, None)
+            await _restart(cluster, ledger, "n1", older)
+        assert not ledger.unsettled
+        await ledger.check(cluster.urls)
+    except BaseException:
+        print(cluster.logs())  # noqa: T201 - pytest shows it with the failure
+        raise
+    finally:
+        await cluster.stop()
+        cluster.close()
+
+
+@pytest.mark.parametrize("is_newer", [True, False], ids=["newer", "older"])
+async def test_builds_from_before_that_and_since_do_not_talk_and_both_logs_say_why(
+    tmp_path: Path, *, is_newer: bool
+) -> None:
+    """One node of three goes on with the other build: versions are named on both sides, two nodes go on."""
+    before = builds.code_of(builds.BEFORE)
+    cluster = ProcessCluster(tmp_path / "cluster")
+    if is_newer:
+        cluster.code = dict.fromkeys(cluster.nodes, before)
+    try:
+        await cluster.start()
+        await cluster.ready()
+        await cluster.stop("n3")
+        cluster.code = {name: before for name in cluster.nodes if (name == "n3") is not is_newer}
+        await cluster.start("n3")
+        older, newer = ("n1", "n3") if is_newer else ("n3", "n1")
+        told = await logged(cluster, newer, "peer_connection_refused", "peer protocol")
+        assert "version 2 of" in told["reason"]
+        assert "3 to 3" in told["reason"]
+        told = await logged(cluster, older, "peer_connection_refused", "peer protocol")
+        assert "version 3 of the peer protocol, not 2" in told["reason"]
+        async with floodmark.Client([cluster.nodes["n1"].url, cluster.nodes["n2"].url]) as client:
+            await client.topics.create(TOPIC, partitions=1, replication_factor=2)
+            assert (await client.produce(TOPIC, "goes on")).offset == 0
+    finally:
+        await cluster.stop()
+        cluster.close()
