@@ -1,6 +1,7 @@
 """How a command ends: the one place that turns errors into exit codes and into words.
 
 0 fine, 1 error, 2 usage, 3 not found, 4 conflict, 5 unavailable, 6 a promise was broken (chaos),
+7 stored by a newer Floodmark than this one,
 130 interrupted, 141 nobody reads the output
 """
 
@@ -18,7 +19,7 @@ from cli import streams
 from cli.visible import visible
 from local.errors import FolderInUse, LocalClusterError, NotReady, OtherSize
 
-OK, ERROR, USAGE, NOT_FOUND, CONFLICT, UNAVAILABLE, VIOLATED = range(7)
+OK, ERROR, USAGE, NOT_FOUND, CONFLICT, UNAVAILABLE, VIOLATED, TOO_NEW = range(8)
 INTERRUPTED = 128 + 2
 """What a shell reports for a process that SIGINT ended."""
 READER_GONE = 128 + 13
@@ -40,6 +41,7 @@ _CODES: tuple[tuple[type[Exception], int], ...] = (
     (errors.OutcomeUnknown, UNAVAILABLE),
     (errors.StorageFull, UNAVAILABLE),
     (errors.TransportError, UNAVAILABLE),
+    (errors.TooNew, TOO_NEW),
 )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from cli.exits import ERROR, NOT_FOUND, Failure
+from cli.exits import ERROR, NOT_FOUND, TOO_NEW, Failure
 from cli.output import Column, View, field, output_option, show
 from cli.session import debug_option, talk
 from storage.filesystem import RealFileSystem
@@ -43,7 +43,8 @@ def verify(folder: str, *, output: str | None) -> None:
     """Read every frame of every replica in and below DIR; nothing is changed. The node must not be running.
 
     Each finding is told on stderr. Exit code 1 when there is damage; what a crash may leave behind, and the
-    next start puts in order, is no damage. Replicas with the same indexes have the same digest (-o wide).
+    next start puts in order, is no damage. Exit code 7 when nothing is damaged and something needs a newer
+    Floodmark than this one. Replicas with the same indexes have the same digest (-o wide).
     """
     reports: list[ReplicaReport] = []
     with Console(stderr=True).status("checking") as status:
@@ -54,13 +55,17 @@ def verify(folder: str, *, output: str | None) -> None:
         raise Failure(f"{folder}: there is no replica in it", exit_code=NOT_FOUND)
     for report in reports:
         for finding in report.findings:
-            kind = "damage" if finding.is_damage else "note"
+            kind = "damage" if finding.is_damage else "too new" if finding.is_too_new else "note"
             talk(f"{kind}: {finding.path} at byte {finding.position}: {finding.what}")
     show({"replicas": [_document(report) for report in reports]}, _VIEW, output)
     damaged = sum(not report.is_sound for report in reports)
     if damaged:
         raise Failure(f"{damaged} of {len(reports)} replicas are damaged", exit_code=ERROR)
+    too_new = sum(report.is_too_new for report in reports)
+    if too_new:
+        what = f"{too_new} of {len(reports)} replicas need a newer Floodmark"
+        raise Failure(what, exit_code=TOO_NEW, hint="this build leaves them as they are")
 
 
 def _document(report: ReplicaReport) -> dict[str, Any]:
-    return {**dataclasses.asdict(report), "sound": report.is_sound}
+    return {**dataclasses.asdict(report), "sound": report.is_sound, "too_new": report.is_too_new}

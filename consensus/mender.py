@@ -16,7 +16,7 @@ from floodmark.frame import Frame
 from consensus.disk_work import DiskWork
 from consensus.host_types import HostHooks, Slot
 from consensus.types import GroupStopped
-from storage.errors import LogCorrupt, LogFailed, OutOfRange, StorageError
+from storage.errors import LogCorrupt, LogFailed, LogTooNew, OutOfRange, StorageError
 from storage.log import Log
 from storage.log_mending import Wound
 from storage.mending import Misfit
@@ -83,10 +83,11 @@ class Mender:
             beyond.is_beyond_mending = True
             group.flush_failed(beyond)
             self._wake(slot)
-        except GroupStopped:
-            return
-        except OutOfRange:
+        except (GroupStopped, OutOfRange):
             return  # Retention, or the leader's log, has replaced it meanwhile.
+        except LogTooNew as strange:
+            group.flush_failed(strange)
+            self._wake(slot)
         except StorageError:
             return  # The disk failed: the group has been told.
         except Exception as defect:

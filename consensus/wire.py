@@ -10,11 +10,11 @@ Fields stand in the order of ``SCHEMA`` and nothing else is accepted: missing fi
 outside of 0 to 2^63-1, sizes above the caps and bytes left over are a ``WireError``, after which the link is
 closed. Payload bytes are never packed or copied on the way out.
 
-A kind that is not known, or a known one with more fields, comes from a newer build. Such a message is left
-out and told to ``too_new``; the others of its packet are taken. To its group it is a message that was lost,
-which groups live with. To close the link instead would lose votes and heartbeats of all groups with it, on
-each new connection again, and nodes without links elect nobody. (What follows in the packet can be found, for
-the sizes stand beside the kind.)
+A kind that is not known, a known one with more fields, or a frame that this build can not read comes from a
+newer build. Such a message is left out and told to ``too_new``; the others of its packet are taken. To its
+group it is a message that was lost, which groups live with. To close the link instead would lose votes and
+heartbeats of all groups with it, on each new connection again, and nodes without links elect nobody. (What
+follows in the packet can be found, for the sizes stand beside the kind.)
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgpack
-from floodmark.errors import InvalidBatch
+from floodmark.errors import InvalidBatch, TooNew
 from floodmark.frame import HEADER_BYTES, Frame, decode_header
 
 from consensus.types import Message
@@ -203,7 +203,8 @@ def decode_packet(
 ) -> list[tuple[int, Message]]:
     """What ``encode_packet`` was given: (group id, message) in order. Raises ``WireError``.
 
-    ``too_new`` is told of each message that is left out because only a newer build knows its kind or fields.
+    ``too_new`` is told of each message that is left out because only a newer build knows its kind, its fields
+    or one of its frames.
     """
     if len(header) > PACKET_HEADER_BYTES_MAX or len(body) > PACKET_BODY_BYTES_MAX:
         raise WireError("a packet above its size cap")
@@ -212,11 +213,12 @@ def decode_packet(
     view = memoryview(body)
     for item in _unpack(header):
         group_id, message, frames, state = _message(item, too_new)
-        for _ in range(frames):
-            frame = _frame(view, position)
-            if message is not None:
-                message.frames.append(frame)
-            position += frame.size
+        sent, position, strange = _frames(view, position, frames)
+        if strange is not None and message is not None:
+            too_new(f"{message.kind} of group {group_id}: {strange}")
+            message = None
+        if message is not None:
+            message.frames = sent
         if state:
             if position + state > len(view):
                 raise WireError("a state that ends before its length")
@@ -292,8 +294,22 @@ def _check_each(kind: str, values: list[Any]) -> None:
             raise WireError(f"field {name} of {kind} is not what it must be")
 
 
-def _frame(view: memoryview, position: int) -> Frame:
-    header = decode_header(view, position)
+def _frames(view: memoryview, position: int, count: int) -> tuple[list[Frame], int, str | None]:
+    """So many frames, the position behind them, and what of them is too new for this build."""
+    found, strange = [], None
+    for _ in range(count):
+        try:
+            frame = _frame(view, position)
+        except TooNew as error:
+            frame = _frame(view, position, too_new_as_well=True)
+            strange = strange or f"frame {error.fields['index']} {error.fields['unlike']}"
+        found.append(frame)
+        position += frame.size
+    return found, position, strange
+
+
+def _frame(view: memoryview, position: int, *, too_new_as_well: bool = False) -> Frame:
+    header = decode_header(view, position, too_new_as_well=too_new_as_well)
     if header is None:
         raise WireError("no valid frame where one was announced")
     if header.term > TERM_MAX:

@@ -27,7 +27,7 @@ from node.presence import Presence
 from node.settings import Settings
 from node.settings_rules import split_address
 from node.wiring import Parts
-from storage.errors import LogFailed
+from storage.errors import LogFailed, LogTooNew
 
 HAND_OVER_S: Final = 3.0
 HAND_OVER_STUCK_S: Final = 1.0
@@ -190,6 +190,6 @@ class Lifecycle:
             return
         error = task.exception()
         if isinstance(error, Exception):
-            if not isinstance(error, OSError | LogFailed):
+            if not isinstance(error, OSError | LogFailed | LogTooNew):
                 _log.error("task_failed", exc_info=error)
             self._parts.builder.fail(error)

@@ -246,6 +246,7 @@ class LocalBroker:
             registered=self.node_id in self._metadata.state.nodes,
             opening=self._replicas.opening,
             broken=self._replicas.broken,
+            too_new=self._replicas.too_new,
             obstacles=self._presence.obstacles,
             halted=self._metadata.halted,
         )

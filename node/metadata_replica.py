@@ -17,7 +17,7 @@ from node.metadata.machine import MetadataMachine
 from node.metadata.state import METADATA_GROUP
 from node.registry import Registry
 from node.replica_store import Opened, ReplicaStore
-from storage.errors import LogCorrupt, StorageError
+from storage.errors import LogCorrupt, LogTooNew, StorageError
 from storage.options import LogOptions
 
 _OPTIONS: Final = LogOptions(segment_bytes=SEGMENT_BYTES, tail_bytes_max=SEGMENT_BYTES)
@@ -82,6 +82,9 @@ class MetadataReplica:
             self._failed.clear()
             await self._leave()
             while self._opened is None:
+                if isinstance(self._failure, LogTooNew):
+                    _log.error("metadata_failed", reason=str(self._failure))
+                    await asyncio.Event().wait()  # as long as this process runs
                 await asyncio.sleep(backoff.failed(METADATA_GROUP))
                 try:
                     await self.join(known=True, wiped=False)

@@ -122,7 +122,7 @@ class ProducerTable:
             return
         if not header.is_idempotent:
             return
-        batch = Remembered(header.sequence, frame.first_offset, frame.record_count, header.crc)
+        batch = Remembered(header.sequence, frame.first_offset, frame.offset_count, header.crc)
         known = self.producers.pop(header.producer_id, None)
         if known is None or known.epoch != header.producer_epoch:
             known = Producer(header.producer_epoch, [batch], frame.append_time)

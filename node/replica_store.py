@@ -140,6 +140,7 @@ class ReplicaStore:
             )
             # First the promise not to vote before all is back, then the cut: a crash between them loses
             # neither.
+            Log.check_repairable(self._fs, folder, options, keep_before=error.first_bad_index)
             until = max(votes.recover_until, error.last_known_index)
             votes.save(votes.term, votes.voted_for, recover_until=until)
             return Log.repair(self._fs, folder, options, keep_before=error.first_bad_index)

@@ -4,7 +4,8 @@ One task looks whenever the metadata changed. It is safe to look at any time and
 what a look did not do, the next one does.
 
 A replica whose disk failed is closed at once, so that this node asks others who leads the partition, and
-opened anew after a while, as after a restart: what was durable is there, and nothing else was promised.
+opened anew after a while, as after a restart: what was durable is there, and nothing else was promised. One
+whose files only a newer build can read stays closed as long as this process runs, and its files as they are.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from node.partition import Replica
 from node.registry import Registry
 from node.replica_store import Opened, ReplicaStore
 from node.wanted import gone, groups_here, wanted_here
-from storage.errors import LogCorrupt, StorageError
+from storage.errors import LogCorrupt, LogTooNew, StorageError
 from storage.options import LogOptions
 
 OPEN_AT_ONCE: Final = 64
@@ -117,12 +118,21 @@ class Replicas:
         """How many replicas do not run because of their disk."""
         return len(self._broken)
 
+    @property
+    def too_new(self) -> list[str]:
+        """Of those, what is said of each that only a newer build can open."""
+        return [str(error) for error in self._broken.values() if isinstance(error, LogTooNew)]
+
+    def _is_too_new(self, group: int) -> bool:
+        return isinstance(self._broken.get(group), LogTooNew)
+
     async def started(self) -> None:
-        """Until all that the metadata names now run; called once it is current."""
+        """Until all that the metadata names now, and this build can read, run; called once it is current."""
         async with self._looked:
             await self._looked.wait_for(
                 lambda: all(
-                    group in self.local for group, _ in wanted_here(self._machine.state, self._node_id)
+                    group in self.local or self._is_too_new(group)
+                    for group, _ in wanted_here(self._machine.state, self._node_id)
                 )
             )
         self.opening = False
@@ -150,7 +160,8 @@ class Replicas:
 
     def _put_off(self, group: int, error: Exception) -> None:
         self._broken[group] = error
-        self._rest(group)
+        if not isinstance(error, LogTooNew):
+            self._rest(group)
 
     def _rest(self, group: int) -> None:
         self._resting.add(group)
@@ -163,7 +174,11 @@ class Replicas:
 
     async def _add(self, wanted: dict[int, tuple[TopicEntry, PartitionEntry]]) -> None:
         """Open what is missing, in chunks."""
-        missing = [group for group in wanted if group not in self.local and group not in self._resting]
+        missing = [
+            group
+            for group in wanted
+            if group not in self.local and group not in self._resting and not self._is_too_new(group)
+        ]
         for start in range(0, len(missing), OPEN_AT_ONCE):
             chunk = missing[start : start + OPEN_AT_ONCE]
             opened = await asyncio.gather(*(self._open(*wanted[group], len(wanted)) for group in chunk))

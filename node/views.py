@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
 
 from consensus.cluster_clock import TOLERANCE_MS, ClusterClock
 from consensus.group import Group
@@ -12,6 +13,9 @@ from node.broker import ClusterInfo, NodeInfo, PartitionInfo, TopicInfo
 from node.metadata.group import Metadata
 from node.metadata.state import PartitionEntry, TopicEntry
 from node.partition import Replica
+
+TOO_NEW_NAMED_MAX: Final = 3
+"""Replicas that only a newer build can read which /readyz names; it counts the others."""
 
 
 class Views:
@@ -124,6 +128,7 @@ def readiness(
     registered: bool,
     opening: bool,
     broken: int,
+    too_new: Sequence[str],
     obstacles: list[str],
     halted: str | None,
 ) -> list[str]:
@@ -139,7 +144,10 @@ def readiness(
         reasons.append("this node is not registered in the cluster yet")
     if opening:
         reasons.append("replicas are being opened")
-    failed = broken + sum(replica.group.failed is not None for replica in local.values())
+    reasons.extend(too_new[:TOO_NEW_NAMED_MAX])
+    if len(too_new) > TOO_NEW_NAMED_MAX:
+        reasons.append(f"{len(too_new)} replicas need a newer Floodmark: see the log")
+    failed = broken - len(too_new) + sum(replica.group.failed is not None for replica in local.values())
     if failed:
         reasons.append(
             f"{failed} replicas do not run: see the log for their disk errors; they are tried again"

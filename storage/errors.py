@@ -2,6 +2,7 @@
 
 StorageError
 ├── LogCorrupt     bytes that were durable are wrong: never cut, the replica repairs itself from its peers
+├── LogTooNew      whole, and made by a newer Floodmark: no byte is changed, and nothing is repaired or mended
 ├── LogFailed      a write or fsync failed: the log is closed for good until the process opens it anew
 │   └── DiskFull   ... because there is no space left
 ├── LogClosed      used after close, or after it failed
@@ -33,6 +34,16 @@ class LogCorrupt(StorageError):
         self.last_known_index = last_known_index
         self.is_beyond_mending = False
         """Set once it is known that no frame of another replica can be put in its place."""
+
+
+class LogTooNew(StorageError):
+    """A file holds what this build does not know, with right checksums. Only a newer build can open it.
+
+    ``what`` names the thing with its path; ``unlike`` says what was met and what this build knows.
+    """
+
+    def __init__(self, what: str, unlike: str) -> None:
+        super().__init__(f"{what} {unlike}: start a newer Floodmark")
 
 
 class LogFailed(StorageError):

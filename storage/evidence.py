@@ -27,7 +27,7 @@ def had_been_durable(
 
 def _search_from(file: File, position: int, expected_index: int) -> int:
     """Behind the bad frame when its header can be believed, for its payload is no place for evidence."""
-    header = decode_header(file.pread(HEADER_BYTES, position))
+    header = decode_header(file.pread(HEADER_BYTES, position), too_new_as_well=True)
     if header is None or header.index != expected_index:
         return position + 1
     return position + header.size

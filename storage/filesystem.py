@@ -22,6 +22,10 @@ from typing import NamedTuple, Protocol
 class File(Protocol):
     """An open file, read and written at explicit positions."""
 
+    @property
+    def path(self) -> str:
+        """What it was opened as."""
+
     def pread(self, length: int, position: int) -> bytes:
         """The bytes at ``position``; fewer than ``length`` only where the file ends."""
 
@@ -120,10 +124,11 @@ def write_all(file: File, buffers: Sequence[bytes], position: int) -> int:
 class RealFile:
     """A file of the operating system."""
 
-    __slots__ = ("_fd",)
+    __slots__ = ("_fd", "path")
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, path: str) -> None:
         self._fd = fd
+        self.path = path
 
     @property
     def descriptor(self) -> int:
@@ -181,7 +186,7 @@ class RealFileSystem:
 
     def open(self, path: str, *, create: bool = False) -> File:
         flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
-        file = RealFile(os.open(path, flags, 0o600))
+        file = RealFile(os.open(path, flags, 0o600), path)
         if self._descriptors_max is not None and file.descriptor >= self._descriptors_max:
             file.close()
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)

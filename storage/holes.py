@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from floodmark.frame import HEADER_BYTES as FRAME_HEADER_BYTES
-from floodmark.frame import Frame, FrameHeader, decode_header
+from floodmark.frame import Frame, FrameHeader, unlike
 
+from storage.errors import LogTooNew
 from storage.filesystem import File
-from storage.scan import Window, find_headers, read_frame, walk_headers
+from storage.scan import Window, find_headers, header_in, read_frame, walk_headers
 from storage.segment_header import HEADER_BYTES, SegmentHeader
 
 
@@ -58,7 +59,7 @@ def _identity(frame: Frame | FrameHeader) -> tuple[int, ...]:
         frame.term,
         frame.payload_crc,
         frame.first_offset,
-        frame.record_count,
+        frame.offset_count,
         frame.append_time,
         frame.kind,
         frame.size,
@@ -66,7 +67,10 @@ def _identity(frame: Frame | FrameHeader) -> tuple[int, ...]:
 
 
 def find_holes(file: File, header: SegmentHeader, following: SegmentHeader) -> list[Hole] | None:
-    """All holes of a sealed segment; None when its bytes do not tell where one of them ends."""
+    """All holes of a sealed segment; None when its bytes do not tell where one of them ends.
+
+    Raises ``LogTooNew``: a segment that holds a frame of a newer build is not mended.
+    """
     end = following.base_position - header.base_position
     window = Window(file, end)
     position, index, offset, term = HEADER_BYTES, header.base_index, header.base_offset, header.base_term
@@ -87,7 +91,7 @@ def find_holes(file: File, header: SegmentHeader, following: SegmentHeader) -> l
 def _hole_at(
     file: File, position: int, index: int, offset: int, term: int, end: int, following: SegmentHeader
 ) -> Hole | None:
-    header = decode_header(file.pread(FRAME_HEADER_BYTES, position))
+    header = header_in(file, file.pread(FRAME_HEADER_BYTES, position))
     if header is not None and (header.index, header.first_offset) == (index, offset):
         if position + header.size > end:
             return None
@@ -128,13 +132,16 @@ def resume(
     headers lead to ``end``, that could stand there.
 
     A record may hold the image of such a frame. Then what peers send does not have the size of the hole, and
-    nothing is mended with it.
+    nothing is mended with it. Raises ``LogTooNew`` where a frame of a newer build could stand there.
     """
     for at, header in find_headers(file, position + 1, end):
         room = (at - position) // FRAME_HEADER_BYTES
         fits = index < header.index <= min(index + room, next_index - 1)
         if not fits or header.first_offset < offset or header.term < term:
             continue
+        strange = unlike(header)
+        if strange is not None:
+            raise LogTooNew(f"frame {header.index} of {file.path}", strange)
         if not isinstance(read_frame(Window(file, end), at, end), str):
             return at, header
         expected, reached = header.index, at

@@ -17,7 +17,7 @@ from storage.failures import failure_of
 from storage.filesystem import FileSystem
 from storage.log_mending import LogMending
 from storage.options import LogOptions
-from storage.quarantine import set_aside
+from storage.quarantine import check, set_aside
 from storage.reader import Reader
 from storage.recovery import Recovered, recover
 from storage.synced_mark import Mark, SyncedMark
@@ -72,12 +72,22 @@ class Log(LogMending):
         on_frame: Callable[[Frame], None] | None = None,
     ) -> Log:
         """Open the log in a folder, creating it when missing; ``on_frame`` sees each frame after the
-        checkpoint. Raises ``LogCorrupt`` (every byte stays as it is) or ``LogFailed``.
+        checkpoint. Raises ``LogCorrupt`` or ``LogTooNew`` (every byte stays as it is), or ``LogFailed``.
         """
         try:
             return cls(fs, path, options, recover(fs, path, options, on_frame))
         except OSError as error:
             raise failure_of(error, f"opening the log in {path}") from error
+
+    @classmethod
+    def check_repairable(cls, fs: FileSystem, path: str, options: LogOptions, *, keep_before: int) -> None:
+        """Before anything is done for a ``repair``: raises ``LogTooNew`` where it would move what only a
+        newer build can read, ``LogFailed``.
+        """
+        try:
+            check(fs, path, options, keep_before=keep_before)
+        except OSError as error:
+            raise failure_of(error, f"repairing the log in {path}") from error
 
     @classmethod
     def repair(
@@ -91,6 +101,7 @@ class Log(LogMending):
     ) -> Log:
         """After ``LogCorrupt``: move what stands from frame ``keep_before`` on, and anything bad before
         it, into ``quarantine/``, then open. The bytes are kept there, ``quarantine_files_max`` files at most.
+        Raises as ``check_repairable`` and ``open`` do.
         """
         try:
             set_aside(fs, path, options, keep_before=keep_before)

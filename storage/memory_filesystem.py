@@ -30,11 +30,11 @@ _ENDLESS = 1 << 50
 class MemoryFile:
     """An open file of a ``MemoryFileSystem``."""
 
-    __slots__ = ("_content", "_fs", "_generation", "_path")
+    __slots__ = ("_content", "_fs", "_generation", "path")
 
     def __init__(self, fs: MemoryFileSystem, path: str, content: MemoryContent) -> None:
         self._fs = fs
-        self._path = path
+        self.path = path
         self._content = content
         self._generation = fs.generation
 
@@ -47,7 +47,7 @@ class MemoryFile:
     def writev(self, buffers: Sequence[bytes], position: int) -> int:
         self._enter("write")
         total = sum(map(len, buffers))
-        limit = self._fs.admit(total, position, len(self._content.current), self._path)
+        limit = self._fs.admit(total, position, len(self._content.current), self.path)
         written = self._content.write(buffers, position, limit)
         self._fs.bytes_written += written
         return written
@@ -75,8 +75,8 @@ class MemoryFile:
 
     def _enter(self, operation: str) -> None:
         if self._generation != self._fs.generation:
-            raise os_error(errno.EBADF, self._path)
-        self._fs.enter(operation, self._path)
+            raise os_error(errno.EBADF, self.path)
+        self._fs.enter(operation, self.path)
 
 
 class MemoryFileSystem(MemoryFaults):

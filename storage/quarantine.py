@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Final, NamedTuple
+
 from storage import checkpoint as checkpoints
 from storage import segment_header, synced_mark
+from storage.checkpoint import Checkpoint
 from storage.discovery import good_until, is_without_state, read_header
 from storage.filesystem import File, FileSystem, write_all
 from storage.options import LogOptions
 from storage.segment_header import HEADER_BYTES
 from storage.segments import Segment, Segments
+from storage.too_new import refuse_from
 
 FOLDER = "quarantine"
 _COPY_BYTES = 1 << 20
+_NO_END: Final = 1 << 64
 
 
 def set_aside(fs: FileSystem, folder: str, options: LogOptions, *, keep_before: int) -> None:
     """Make the log in a folder end before frame ``keep_before``, or before the first bad one below it.
 
     From the newest file to the oldest, each step durable: after a crash in between the log is still
-    corrupt, and the repair can be run again.
+    corrupt, and the repair can be run again. Raises ``LogTooNew``, and then has changed nothing.
     """
     if not fs.exists(folder):
         return
+    bases, keep, size, position, checkpoint = check(fs, folder, options, keep_before=keep_before)
     fs.mkdir(f"{folder}/{FOLDER}")
-    names = fs.listdir(folder)
-    bases = sorted(base for base in map(segment_header.base_index_of, names) if base is not None)
-    keep, size, position = _standing(fs, folder, options, bases, keep_before)
-    checkpoint = checkpoints.load(fs, folder).checkpoint
-    if checkpoint is not None and checkpoint.position > position:
-        checkpoint = None
-    if bases and is_without_state(bases[0], checkpoint):
-        # Nothing is left that the first frames could go on from: whoever has them sends all anew.
-        keep, position, checkpoint = 0, 0, None
     if fs.exists(f"{folder}/{checkpoints.NAME}") and checkpoint is None:
         _move(fs, folder, checkpoints.NAME, options)
     if synced_mark.load(fs, folder).position > position:
@@ -43,6 +40,52 @@ def set_aside(fs: FileSystem, folder: str, options: LogOptions, *, keep_before: 
         base = bases[keep - 1]
         _remove_index(fs, folder, base)
         _cut(fs, folder, segment_header.file_name(base), size, options)
+
+
+class Plan(NamedTuple):
+    """What ``set_aside`` is about to do."""
+
+    bases: list[int]
+    """Of all segments."""
+    keep: int
+    """How many segments are kept ..."""
+    size: int
+    """... the last of them with so many bytes ..."""
+    position: int
+    """... up to this log position."""
+    checkpoint: Checkpoint | None
+    """The one that is kept."""
+
+
+def check(fs: FileSystem, folder: str, options: LogOptions, *, keep_before: int) -> Plan:
+    """Whether ``set_aside`` may do what it is asked for; nothing is changed.
+
+    Raises ``LogTooNew`` where a file or frame of a newer build stands among what would be moved.
+    """
+    names = fs.listdir(folder) if fs.exists(folder) else []
+    bases = sorted(base for base in map(segment_header.base_index_of, names) if base is not None)
+    keep, size, position = _standing(fs, folder, options, bases, keep_before)
+    checkpoint = checkpoints.load(fs, folder).checkpoint
+    if checkpoint is not None and checkpoint.position > position:
+        checkpoint = None
+    if bases and is_without_state(bases[0], checkpoint):
+        # Nothing is left that the first frames could go on from: whoever has them sends all anew.
+        keep, position, checkpoint = 0, 0, None
+    for base in bases[max(0, keep - 1) :]:
+        path = f"{folder}/{segment_header.file_name(base)}"
+        header = read_header(fs, path)
+        file = fs.open(path)
+        try:
+            refuse_from(
+                file,
+                file.size(),
+                base_position=_NO_END if header is None else header.base_position,
+                position=HEADER_BYTES,
+                expected_index=base,
+            )
+        finally:
+            file.close()
+    return Plan(bases, keep, size, position, checkpoint)
 
 
 def _standing(

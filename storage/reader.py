@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
 
 import google_crc32c
-from floodmark.frame import HEADER_BYTES, MAGIC, Frame, FrameHeader, decode_header
+from floodmark.frame import HEADER_BYTES, MAGIC, USUAL_BELOW, Frame, FrameHeader
 
 from storage.errors import LogCorrupt
-from storage.scan import Window, max_timestamp_in, read_frame
+from storage.filesystem import File
+from storage.scan import Window, header_in, max_timestamp_in, read_frame
 from storage.segments import Segment, Segments
 
 _WALK_BYTES: Final = 64 << 10
 _HINTS_MAX: Final = 256
-_HEADER = struct.Struct("<4sIIIQQQqI")  # The first 52 bytes of a frame header.
+_HEADER = struct.Struct("<4sIIIQQQqII")  # The first 56 bytes of a frame header.
 _T = TypeVar("_T")
 
 
@@ -78,7 +79,7 @@ class Reader:
                 frame = read_frame(window, position, end)
                 if isinstance(frame, str):
                     raise self._segments.corrupt(segment, position, index, frame)
-                if frame.record_count and max_timestamp_in(frame.payload, 0, frame) >= timestamp_ms:
+                if frame.offset_count and max_timestamp_in(frame.payload, 0, frame) >= timestamp_ms:
                     return frame.first_offset
                 index, position = index + 1, position + frame.size
         return None
@@ -107,16 +108,16 @@ class Reader:
         file, left = self._segments.file(segment), segment.size - position
         wanted = min(max(max_bytes, HEADER_BYTES), left)
         data = file.pread(wanted, position)
-        header = decode_header(data)
+        header = header_in(file, data)
         if header is None or header.index != index or header.size > left:
             raise self._segments.corrupt(segment, position, index, "no valid frame header")
-        if not header.record_count:
+        if not header.offset_count:
             return None
         if header.next_offset > end_offset:
             return b""
         if header.size > len(data):
             data = file.pread(header.size, position)
-        valid, at, next_index, next_offset = _whole_frames(data, header, end_offset)
+        valid, at, next_index, next_offset = _whole_frames(file, data, header, end_offset)
         if not valid:
             raise self._segments.corrupt(segment, position + at, next_index, "no valid frame header")
         if len(self._hints) >= _HINTS_MAX:
@@ -159,18 +160,21 @@ class Reader:
             return find()
 
 
-def _whole_frames(data: bytes, first: FrameHeader, end_offset: int) -> tuple[bool, int, int, int]:
+def _whole_frames(file: File, data: bytes, first: FrameHeader, end_offset: int) -> tuple[bool, int, int, int]:
     """How far the whole frames in ``data`` below ``end_offset`` reach, of which ``first`` is the first.
 
     Returns (whether the header behind them is not a bad one, bytes, next index, next offset). This is the
-    path of every fetch: about a microsecond for a frame, and nothing is copied but 56 bytes of header.
+    path of every fetch: about a microsecond for a frame, and nothing is copied but 56 bytes of header. Raises
+    ``LogTooNew``.
     """
     unpack, value, magic, available = _HEADER.unpack_from, google_crc32c.value, MAGIC, len(data)
     at, index, next_offset = first.size, first.index + 1, first.next_offset
     while available - at >= HEADER_BYTES:
-        found_magic, crc, length, _, found, _, offset, _, count = unpack(data, at)
+        found_magic, crc, length, _, found, _, offset, _, count, what = unpack(data, at)
         if found_magic != magic or found != index or value(data[at + 8 : at + 64]) != crc:
             return False, at, index, next_offset
+        if what >= USUAL_BELOW:
+            header_in(file, data, at)
         end = at + HEADER_BYTES + length
         if end > available or offset >= end_offset or offset + count > end_offset:
             break

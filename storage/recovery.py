@@ -4,6 +4,8 @@ A bad frame is one of two things. If it was never made durable, a crash tore it 
 durable, the disk lost it: ``LogCorrupt``, and every byte stays as it is. Evidence that log position P was
 durable: a checkpoint or the synced mark beyond P, a later segment (a segment is synced before the next one
 is made), or any valid frame header further on whose ``synced`` is above P.
+
+A frame that this build does not know is neither: ``LogTooNew``, and every byte stays as it is.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from storage.segment_header import HEADER_BYTES
 from storage.segments import Segment, Segments
 from storage.sparse_index import SparseIndex
 from storage.synced_mark import Mark
+from storage.too_new import refuse_behind
 
 OnFrame = Callable[[Frame], None]
 
@@ -50,7 +53,10 @@ class Recovered:
 
 
 def recover(fs: FileSystem, folder: str, options: LogOptions, on_frame: OnFrame | None) -> Recovered:
-    """Open the log in a folder, which is created when missing. Raises ``LogCorrupt`` or ``OSError``."""
+    """Open the log in a folder, which is created when missing.
+
+    Raises ``LogCorrupt``, ``LogTooNew`` or ``OSError``.
+    """
     fs.mkdir(folder)
     for name in fs.listdir(folder):
         if name.endswith(TEMPORARY_SUFFIX):
@@ -168,7 +174,8 @@ def _scan_segment(recovered: Recovered, segment: Segment, position: int, on_fram
 
 def _learn_synced(recovered: Recovered, segment: Segment, position: int) -> None:
     """The last good frame, at ``position`` if there is one, knew best how far all was durable before it."""
-    header = decode_header(recovered.segments.file(segment).pread(FRAME_HEADER_BYTES, position))
+    file = recovered.segments.file(segment)
+    header = decode_header(file.pread(FRAME_HEADER_BYTES, position), too_new_as_well=True)
     if header is not None and header.index == recovered.last_index:
         recovered.synced = max(recovered.synced, header.synced)
 
@@ -185,9 +192,19 @@ def _misfit(recovered: Recovered, frame: Frame) -> str | None:
 
 
 def _cut_or_refuse(recovered: Recovered, position: int, wrong: str) -> None:
-    """The frame at ``position`` of the last segment is bad: cut from there on, or raise ``LogCorrupt``."""
+    """The frame at ``position`` of the last segment is bad: cut from there on, or raise ``LogCorrupt``.
+
+    Raises ``LogTooNew`` where a frame of a newer build stands among what would be cut.
+    """
     active = recovered.segments.active
     file = recovered.segments.file(active)
+    refuse_behind(
+        file,
+        active.size,
+        base_position=active.header.base_position,
+        position=position,
+        expected_index=recovered.last_index + 1,
+    )
     if recovered.claim.position > active.header.base_position + position or had_been_durable(
         file,
         active.size,

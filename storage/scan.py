@@ -6,9 +6,10 @@ import struct
 from collections.abc import Iterator
 
 from floodmark import batch
-from floodmark.errors import InvalidBatch
+from floodmark.errors import InvalidBatch, TooNew
 from floodmark.frame import HEADER_BYTES, MAGIC, Frame, FrameHeader, decode_header
 
+from storage.errors import LogTooNew
 from storage.filesystem import File
 from storage.sparse_index import NEVER
 
@@ -22,20 +23,28 @@ def max_timestamp_in(payload: bytes, at: int, header: FrameHeader | Frame) -> in
 
     Frames without records have none that any search by time could find.
     """
-    if not header.record_count:
+    if not header.offset_count:
         return NEVER
     if len(payload) - at >= batch.HEADER_BYTES:
         return int(_TIMESTAMP.unpack_from(payload, at + _MAX_TIMESTAMP_AT)[0])
     return header.append_time
 
 
+def header_in(file: File, data: bytes, at: int = 0) -> FrameHeader | None:
+    """The frame header at ``data[at]``, read from a file; None where none stands. Raises ``LogTooNew``."""
+    try:
+        return decode_header(data, at)
+    except TooNew as error:
+        raise LogTooNew(f"frame {error.fields['index']} of {file.path}", error.fields["unlike"]) from None
+
+
 class Window:
     """A file seen through one buffer: each byte of a walk forward is read about once."""
 
-    __slots__ = ("_chunk", "_data", "_end", "_file", "_start")
+    __slots__ = ("_chunk", "_data", "_end", "_start", "file")
 
     def __init__(self, file: File, end: int, chunk_bytes: int = CHUNK_BYTES) -> None:
-        self._file = file
+        self.file = file
         self._end = end
         self._chunk = chunk_bytes
         self._start = 0
@@ -46,7 +55,7 @@ class Window:
         offset = position - self._start
         if offset < 0 or offset + length > len(self._data):
             length = min(max(length, self._chunk), max(0, self._end - position))
-            self._data = self._file.pread(length, position)
+            self._data = self.file.pread(length, position)
             self._start = position
             offset = 0
         return self._data, offset
@@ -57,24 +66,30 @@ def walk_headers(
 ) -> Iterator[tuple[int, FrameHeader, int]]:
     """(position, header, max_timestamp) of each frame; ends at ``end`` or before the first invalid header.
 
-    Payloads are stepped over; those larger than the chunk are not read.
+    Payloads are stepped over; those larger than the chunk are not read. Raises ``LogTooNew``.
     """
     window = Window(file, end, chunk_bytes)
     while position + HEADER_BYTES <= end:
         data, at = window.at(position, min(HEADER_BYTES + batch.HEADER_BYTES, end - position))
-        header = decode_header(data, at)
+        header = header_in(file, data, at)
         if header is None or position + header.size > end:
             return
         yield position, header, max_timestamp_in(data, at + HEADER_BYTES, header)
         position += header.size
 
 
-def read_frame(window: Window, position: int, end: int) -> Frame | str:
-    """The frame at ``position``, header and payload verified, or what is wrong with it."""
+def read_frame(window: Window, position: int, end: int, *, too_new_as_well: bool = False) -> Frame | str:
+    """The frame at ``position``, header and payload verified, or what is wrong with it.
+
+    Raises ``LogTooNew``, unless such a frame is wanted as well.
+    """
     if position + HEADER_BYTES > end:
         return f"only {end - position} bytes are left, too few for a frame header"
     data, at = window.at(position, HEADER_BYTES)
-    header = decode_header(data, at)
+    if too_new_as_well:
+        header = decode_header(data, at, too_new_as_well=True)
+    else:
+        header = header_in(window.file, data, at)
     if header is None:
         return "no valid frame header"
     if position + header.size > end:
@@ -97,7 +112,7 @@ def is_zero(file: File, position: int, end: int) -> bool:
 
 
 def find_headers(file: File, position: int, end: int) -> Iterator[tuple[int, FrameHeader]]:
-    """Every valid frame header at any byte from ``position`` on, whatever lies between."""
+    """Every valid frame header, too new ones as well, at any byte from ``position`` on."""
     while position + HEADER_BYTES <= end:
         data = file.pread(min(CHUNK_BYTES, end - position), position)
         if not data:
@@ -106,7 +121,7 @@ def find_headers(file: File, position: int, end: int) -> Iterator[tuple[int, Fra
         while at >= 0:
             if len(data) - at < HEADER_BYTES and position + len(data) < end:
                 break  # It continues in the next chunk, which begins with it.
-            header = decode_header(data, at)
+            header = decode_header(data, at, too_new_as_well=True)
             if header is not None:
                 yield position + at, header
             at = data.find(MAGIC, at + 1)

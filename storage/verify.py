@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from floodmark.frame import Frame
+from floodmark.frame import Frame, unlike
 
 from storage import checkpoint as checkpoints
 from storage import segment_header, synced_mark, vote
@@ -23,13 +23,15 @@ from storage.quarantine import FOLDER as QUARANTINE
 from storage.scan import Window, find_headers, is_zero, read_frame
 from storage.segment_header import HEADER_BYTES
 from storage.sparse_index import SparseIndex
+from storage.too_new import too_new_behind
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """Something bad. ``position`` counts bytes from the file's start; ``index`` is the frame's, if known.
 
-    ``is_damage`` is False for what a crash may leave behind and the next start puts in order by itself.
+    ``is_damage`` is False for what a crash may leave behind and the next start puts in order by itself, and
+    for what ``is_too_new``: whole, and only a newer build can open it.
     """
 
     path: str
@@ -37,6 +39,7 @@ class Finding:
     index: int | None
     what: str
     is_damage: bool = True
+    is_too_new: bool = False
 
 
 @dataclass(slots=True)
@@ -65,6 +68,11 @@ class ReplicaReport:
     def is_sound(self) -> bool:
         """Whether no damage was found."""
         return not any(finding.is_damage for finding in self.findings)
+
+    @property
+    def is_too_new(self) -> bool:
+        """Whether this build can not open it."""
+        return any(finding.is_too_new for finding in self.findings)
 
 
 def verify(fs: FileSystem, folder: str) -> Iterator[ReplicaReport]:
@@ -182,7 +190,7 @@ class _Check:
         """Check all of a segment; returns its size without the zeros that its log wrote ahead."""
         window, position = Window(file, size), HEADER_BYTES
         while position < size:
-            frame = read_frame(window, position, size)
+            frame = read_frame(window, position, size, too_new_as_well=True)
             if isinstance(frame, str):
                 index = self.report.last_index + 1
                 claimed = self.claim.position > base_position + position
@@ -195,12 +203,21 @@ class _Check:
                         file, size, base_position=base_position, position=position, expected_index=index
                     )
                 ):
+                    found = too_new_behind(
+                        file, size, base_position=base_position, position=position, expected_index=index
+                    )
+                    if found is not None:
+                        self.too_new(path, position, found.index, f"frame {found.index} {unlike(found)}")
+                        return size
                     what = f"{frame}: a torn write that nobody was told of; the next start cuts it"
                     self.bad(path, position, index, what, is_damage=False)
                     return size
                 self.bad(path, position, index, frame)
                 position = self.next_good(file, window, position, size)
                 continue
+            strange = unlike(frame)
+            if strange is not None:
+                self.too_new(path, position, frame.index, f"frame {frame.index} {strange}")
             self.frame(path, position, frame)
             position += frame.size
         return size
@@ -213,7 +230,7 @@ class _Check:
         elif frame.term < report.last_term:
             self.bad(path, position, frame.index, f"term {frame.term} stands behind term {report.last_term}")
         report.frames += 1
-        report.records += frame.record_count
+        report.records += frame.offset_count
         report.last_index, report.last_term = frame.index, frame.term
         report.next_offset = frame.next_offset
         self.digest.update(frame.pack_header(0))
@@ -224,7 +241,8 @@ class _Check:
     def next_good(self, file: File, window: Window, position: int, size: int) -> int:
         """Where the next frame that is valid as a whole and higher than all before begins."""
         for at, header in find_headers(file, position + 1, size):
-            if header.index > self.report.last_index and not isinstance(read_frame(window, at, size), str):
+            frame = read_frame(window, at, size, too_new_as_well=True)
+            if header.index > self.report.last_index and not isinstance(frame, str):
                 return at
         return size
 
@@ -249,6 +267,11 @@ class _Check:
         copies = range(0, vote.FILE_BYTES, vote.COPY_DISTANCE)
         if not any(vote.decode(data[at : at + vote.COPY_BYTES]) for at in copies):
             self.bad(path, 0, None, "no copy of the vote is valid")
+
+    def too_new(self, path: str, position: int, index: int | None, what: str) -> None:
+        """What a newer build has written."""
+        what = f"{what}: start a newer Floodmark"
+        self.report.findings.append(Finding(path, position, index, what, is_damage=False, is_too_new=True))
 
     def bad(self, path: str, position: int, index: int | None, what: str, *, is_damage: bool = True) -> None:
         self.report.findings.append(Finding(path, position, index, what, is_damage))

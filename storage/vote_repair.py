@@ -37,7 +37,12 @@ def repair_votes(fs: FileSystem, folder: str) -> Iterator[RepairedVote]:
 
     Raises ``NotRepairable`` and then has changed nothing, ``OSError``.
     """
-    replicas = [(report.path, report.last_term) for report in verify(fs, folder)]
+    reports = list(verify(fs, folder))
+    for report in reports:
+        if report.is_too_new:
+            strange = next(finding for finding in report.findings if finding.is_too_new)
+            raise NotRepairable(f"{strange.path}: {strange.what}")
+    replicas = [(report.path, report.last_term) for report in reports]
     found = [(path, _newest(fs, path, last_term)) for path, last_term in replicas]
     for path, vote in found:
         repaired = Vote(vote.version + 1, REPAIRED_TERM, None, vote.recover_until)

@@ -165,7 +165,7 @@ async def _records_per_frame(target: Target, newest: int) -> float:
     position, counts = 0, []
     while (header := decode_header(frames, position)) is not None:
         if header.kind is FrameKind.RECORDS:
-            counts.append(header.record_count)
+            counts.append(header.offset_count)
         position += header.size
     return sum(counts) / max(1, len(counts))
 

@@ -118,7 +118,7 @@ class _Reading:
         try:
             records = batch.decode(frame.payload)
         except FloodmarkError:
-            return [FOREIGN] * frame.record_count
+            return [FOREIGN] * frame.offset_count
         values = []
         for record in records:
             told = decode(record.value)

@@ -32,6 +32,7 @@ FloodmarkError
 ├── OutcomeUnknown            504  it may or may not have been stored; an idempotent retry is safe
 ├── StorageFull               507  the disk of the node that leads is (nearly) full; nothing was stored
 ├── ServerError               500  a defect or a failed disk
+│   └── TooNew                500  what is stored or sent needs a newer Floodmark than the one that reads it
 └── TransportError              -  no answer (client side only)
     └── NotUsable               -  the client is closed, or belongs to another process or event loop
 
@@ -182,6 +183,15 @@ class TooManyProducers(TooManyRequests):
 
 class ServerError(FloodmarkError):
     code, status = "server_error", 500
+
+
+class TooNew(ServerError):
+    """Whole, its checksums right, and made by a newer Floodmark: never damage, and never to be repaired.
+
+    ``index`` is the frame's, where it is a frame; ``unlike`` says what was met and what this build knows.
+    """
+
+    code = "too_new"
 
 
 class Unavailable(FloodmarkError):

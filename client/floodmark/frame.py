@@ -11,14 +11,20 @@ record batch; the other kinds carry no records and use up no offsets. All intege
     24  term            8  Raft term
     32  first_offset    8  offset of the first record; of the next one where there is none
     40  append_time     8  the leader's clock, milliseconds since the Unix epoch, signed
-    48  record_count    4
+    48  offset_count    4
     52  kind            1  see ``FrameKind``
-    53  reserved        3  zero
+    53  payload_type    1  0 as the kind implies; to come: 1 batch format 2, 2 Kafka RecordBatch v2, 3 control
+    54  flags           1  bits to come: 1 control, 2 transactional, 4 compacted, 8 has attributes
+    55  level           1  the feature level that a reader needs; 0 and 1: any build
     56  synced          8  log position that this replica knew durable when it wrote this frame
     64  payload
 
 ``synced`` is the only field in which replicas may differ. It tells recovery whether a bad frame had
 been made durable (then it is corruption) or not (then it is a torn write); on the wire it is zero.
+
+A header whose magic and checksum are right is a frame's, whatever it says: where this build does not know its
+kind, payload type, flags or level, it is ``TooNew``, and never damage. At every level the other fields mean
+what they mean here, so that any build can tell how long such a frame is and where it belongs.
 """
 
 from __future__ import annotations
@@ -26,21 +32,22 @@ from __future__ import annotations
 import enum
 import struct
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, cast
 
 import google_crc32c
 import msgspec
 
-from floodmark.errors import InvalidBatch
+from floodmark.errors import InvalidBatch, TooNew
 
 MAGIC: Final = b"FMF1"
 HEADER_BYTES: Final = 64
 PAYLOAD_BYTES_MAX: Final = 64 << 20
+LEVEL: Final = 1
+"""The feature level of this build: it reads frames that need this one or a lower one."""
 
-_HEADER = struct.Struct("<4sIIIQQQqIB3sQ")
+_HEADER = struct.Struct("<4sIIIQQQqIIQ")
 _PREFIX = struct.Struct("<4sI")
-_AFTER_CRC = struct.Struct("<IIQQQqIB3sQ")
-_RESERVED = bytes(3)
+_AFTER_CRC = struct.Struct("<IIQQQqIBBBBQ")
 _CRC_PIECE_BYTES: Final = 64 << 10
 
 
@@ -59,6 +66,9 @@ class FrameKind(enum.IntEnum):
 
 _KINDS: Final = tuple(FrameKind)
 """By number: to call the enumeration takes as long as all else about a header."""
+USUAL_BELOW: Final = len(_KINDS)
+"""Bytes 52 to 56 as one number (kind, payload type, flags, level) are below this in a frame of a known kind
+that says nothing else: one comparison for all four."""
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
@@ -68,15 +78,18 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     term: int
     first_offset: int
     append_time: int
-    record_count: int
+    offset_count: int
     kind: FrameKind
     payload: bytes
     payload_crc: int
+    payload_type: int = 0
+    flags: int = 0
+    level: int = 0
 
     @property
     def next_offset(self) -> int:
         """The offset that the first record after this frame gets."""
-        return self.first_offset + self.record_count
+        return self.first_offset + self.offset_count
 
     @property
     def size(self) -> int:
@@ -92,16 +105,18 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
             self.term,
             self.first_offset,
             self.append_time,
-            self.record_count,
+            self.offset_count,
             self.kind,
-            _RESERVED,
+            self.payload_type,
+            self.flags,
+            self.level,
             synced,
         )
         return _PREFIX.pack(MAGIC, google_crc32c.value(rest)) + rest
 
 
 class FrameHeader(msgspec.Struct, frozen=True, gc=False):
-    """The fields before the payload."""
+    """The fields before the payload. ``kind`` is a bare number where this build does not know it."""
 
     payload_length: int
     payload_crc: int
@@ -109,9 +124,12 @@ class FrameHeader(msgspec.Struct, frozen=True, gc=False):
     term: int
     first_offset: int
     append_time: int
-    record_count: int
+    offset_count: int
     kind: FrameKind
     synced: int
+    payload_type: int = 0
+    flags: int = 0
+    level: int = 0
 
     @property
     def size(self) -> int:
@@ -121,7 +139,7 @@ class FrameHeader(msgspec.Struct, frozen=True, gc=False):
     @property
     def next_offset(self) -> int:
         """The offset that the first record after this frame gets."""
-        return self.first_offset + self.record_count
+        return self.first_offset + self.offset_count
 
     def with_payload(self, payload: bytes) -> Frame:
         """The whole frame; raises ``InvalidBatch`` when the payload fails its checksum or length."""
@@ -132,11 +150,27 @@ class FrameHeader(msgspec.Struct, frozen=True, gc=False):
             self.term,
             self.first_offset,
             self.append_time,
-            self.record_count,
+            self.offset_count,
             self.kind,
             payload,
             self.payload_crc,
+            self.payload_type,
+            self.flags,
+            self.level,
         )
+
+
+def unlike(frame: Frame | FrameHeader) -> str | None:
+    """What of a frame this build does not know, and what it knows; None when it knows all."""
+    if frame.level > LEVEL:
+        return f"needs feature level {frame.level}, this build knows {LEVEL}"
+    if frame.kind >= len(_KINDS):
+        return f"is of kind {int(frame.kind)}, this build knows 0 to {len(_KINDS) - 1}"
+    if frame.payload_type:
+        return f"has payload type {frame.payload_type}, this build knows 0"
+    if frame.flags:
+        return f"has flags {frame.flags:#04x}, this build knows none"
+    return None
 
 
 def crc_of(payload: bytes) -> int:
@@ -144,24 +178,41 @@ def crc_of(payload: bytes) -> int:
     return int(google_crc32c.value(payload))
 
 
-def decode_header(data: bytes | bytearray | memoryview, position: int = 0) -> FrameHeader | None:
-    """The frame header at ``position``, or None where no valid one stands (or too few bytes)."""
+def decode_header(
+    data: bytes | bytearray | memoryview, position: int = 0, *, too_new_as_well: bool = False
+) -> FrameHeader | None:
+    """The frame header at ``position``, or None where no valid one stands (or too few bytes).
+
+    Raises ``TooNew``, unless such a header is wanted as well: then ask ``unlike`` about it.
+    """
     if len(data) - position < HEADER_BYTES:
         return None
-    (magic, crc, length, payload_crc, index, term, offset, time, count, kind, zero, synced) = (
-        _HEADER.unpack_from(data, position)
+    (magic, crc, length, payload_crc, index, term, offset, time, count, what, synced) = _HEADER.unpack_from(
+        data, position
     )
-    if magic != MAGIC or length > PAYLOAD_BYTES_MAX or zero != _RESERVED or kind >= len(_KINDS):
+    if magic != MAGIC or (length > PAYLOAD_BYTES_MAX and what < USUAL_BELOW):
         return None
     if google_crc32c.value(bytes(data[position + 8 : position + HEADER_BYTES])) != crc:
         return None
-    return FrameHeader(length, payload_crc, index, term, offset, time, count, _KINDS[kind], synced)
+    if what < USUAL_BELOW:
+        return FrameHeader(length, payload_crc, index, term, offset, time, count, _KINDS[what], synced)
+    number, payload_type, flags, level = what & 0xFF, what >> 8 & 0xFF, what >> 16 & 0xFF, what >> 24
+    kind = _KINDS[number] if number < len(_KINDS) else cast(FrameKind, number)
+    header = FrameHeader(
+        length, payload_crc, index, term, offset, time, count, kind, synced, payload_type, flags, level
+    )
+    strange = unlike(header)
+    if strange is None:
+        return header if length <= PAYLOAD_BYTES_MAX else None
+    if too_new_as_well:
+        return header
+    raise TooNew(f"frame {index} {strange}: start a newer Floodmark", index=index, unlike=strange)
 
 
 def iterate(data: bytes | bytearray) -> Iterator[Frame]:
     """The whole frames in ``data``; a partial one at the end is left out.
 
-    Raises ``InvalidBatch`` on a header or payload that fails its checksum.
+    Raises ``InvalidBatch`` on a header or payload that fails its checksum, ``TooNew``.
     """
     for header, payload in walk(data):
         yield header.with_payload(bytes(payload))
@@ -171,7 +222,7 @@ def walk(data: bytes | bytearray) -> Iterator[tuple[FrameHeader, memoryview]]:
     """Like ``iterate``, without a copy: headers, and views of the payloads, whose checksum is *not* verified.
 
     For those who decode the record batches in them: ``batch.decode`` verifies it beside the batch's own.
-    Raises ``InvalidBatch`` on a header that fails its checksum.
+    Raises ``InvalidBatch`` on a header that fails its checksum, ``TooNew``.
     """
     view, position = memoryview(data), 0
     while len(data) - position >= HEADER_BYTES:
@@ -188,7 +239,7 @@ def walk(data: bytes | bytearray) -> Iterator[tuple[FrameHeader, memoryview]]:
 def first_damaged(data: bytes | bytearray) -> FrameHeader | None:
     """The first of the whole frames in ``data`` whose payload fails its checksum.
 
-    Raises ``InvalidBatch`` on a header that fails its own.
+    Raises ``InvalidBatch`` on a header that fails its own, ``TooNew``.
     """
     for header, payload in walk(data):
         crc = 0

@@ -138,16 +138,16 @@ class FaultyFileSystem:
 class FaultyFile:
     """An open file of a ``FaultyFileSystem``."""
 
-    __slots__ = ("_fs", "_inode", "_path", "_real")
+    __slots__ = ("_fs", "_inode", "_real", "path")
 
     def __init__(self, fs: FaultyFileSystem, path: str, real: File) -> None:
         self._fs = fs
-        self._path = path
+        self.path = path
         self._real = real
         self._inode = os.stat(path).st_ino
 
     def pread(self, length: int, position: int) -> bytes:
-        self._fs.meet("read", self._path)
+        self._fs.meet("read", self.path)
         return self._real.pread(length, position)
 
     def writev(self, buffers: Sequence[bytes], position: int) -> int:
@@ -155,7 +155,7 @@ class FaultyFile:
         total = sum(map(len, buffers))
         with fs.lock:
             size = self._real.size()
-            fs.meet("write", self._path, grows=position + total > size)
+            fs.meet("write", self.path, grows=position + total > size)
             if fs.writes_are_short and total > 1:
                 total = max(1, total // _SHORTENED_TO)
                 buffers = [b"".join(buffers)[:total]]
@@ -166,7 +166,7 @@ class FaultyFile:
         fs = self._fs
         with fs.lock:
             before = self._real.size()
-            fs.meet("write", self._path, grows=size > before)
+            fs.meet("write", self.path, grows=size > before)
             if size != before:
                 self._change(min(size, before), max(size, before), before)
             self._real.truncate(size)
@@ -176,7 +176,7 @@ class FaultyFile:
         with fs.lock:
             upto, size = fs.next_number() - 1, self._real.size()
         try:
-            fs.meet("sync", self._path)
+            fs.meet("sync", self.path)
             self._real.sync()
         except OSError:
             with fs.lock:

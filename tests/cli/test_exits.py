@@ -22,6 +22,7 @@ from tests.cli.conftest import Invoke
         (errors.TransportError("x"), 5),
         (errors.InvalidRequest("x"), 1),
         (errors.ServerError("x"), 1),
+        (errors.TooNew("x"), 7),
         (Failure("x", exit_code=4), 4),
         (FolderInUse("x"), 4),
         (OtherSize("x", hint="y"), 4),

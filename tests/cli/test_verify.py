@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 from floodmark import batch
-from floodmark.frame import Frame, FrameKind, crc_of
+from floodmark.frame import Frame, FrameKind, crc_of, decode_header
 from floodmark.record import Record
+from msgspec.structs import replace
 
 from storage.filesystem import RealFileSystem
 from storage.log import Log
 from storage.options import LogOptions
+from storage.vote import VoteFile
 from tests.cli.conftest import Invoke
 
 
@@ -31,7 +33,7 @@ def data(tmp_path: Path) -> Path:
                 term=1,
                 first_offset=number * 10,
                 append_time=1,
-                record_count=10,
+                offset_count=10,
                 kind=FrameKind.RECORDS,
                 payload=payload,
                 payload_crc=crc_of(payload),
@@ -68,6 +70,33 @@ def test_a_flipped_bit_is_named(invoke: Invoke, data: Path) -> None:
     assert f"damage: {segment} at byte " in result.stderr
     assert result.stderr.endswith("error: 1 of 1 replicas are damaged\n")
     assert json.loads(result.stdout)["sound"] is False
+
+
+def test_what_needs_a_newer_build_is_no_damage(invoke: Invoke, data: Path) -> None:
+    """An exit code and a word of its own; repairing votes leaves the folder alone."""
+    (segment,) = (data / "n1" / "group").glob("*.log")
+    content = bytearray(segment.read_bytes())
+    header = decode_header(content, 64)
+    assert header is not None
+    size = header.size
+    content[64 + size : 64 + 2 * size] = bytes(size)
+    frame = header.with_payload(bytes(content[128 : 64 + size]))
+    frame = replace(frame, index=3, first_offset=10, level=2)
+    content[64 + size : 64 + 2 * size] = frame.pack_header() + frame.payload
+    segment.write_bytes(content)
+    VoteFile(RealFileSystem(), str(segment.parent)).close()
+    before = {path: path.read_bytes() for path in segment.parent.iterdir()}
+    result = invoke("verify", data, "-o", "jsonl")
+    assert result.exit_code == 7
+    reason = "frame 3 needs feature level 2, this build knows 1: start a newer Floodmark"
+    assert result.stderr.startswith(f"too new: {segment} at byte {64 + size}: {reason}\n")
+    assert "error: 1 of 1 replicas need a newer Floodmark" in result.stderr
+    replica = json.loads(result.stdout)
+    assert (replica["sound"], replica["too_new"], replica["frames"]) == (True, True, 3)
+    result = invoke("repair-votes", data)
+    assert result.exit_code == 1
+    assert f"{reason}; nothing was changed" in result.stderr
+    assert {path: path.read_bytes() for path in segment.parent.iterdir()} == before
 
 
 def test_a_folder_without_replicas(invoke: Invoke, tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
-from floodmark.errors import InvalidBatch
+from floodmark.errors import InvalidBatch, TooNew
 from floodmark.frame import (
     HEADER_BYTES,
     PAYLOAD_BYTES_MAX,
@@ -11,11 +13,14 @@ from floodmark.frame import (
     FrameKind,
     crc_of,
     decode_header,
+    first_damaged,
     iterate,
+    unlike,
     walk,
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 U64 = st.integers(0, 2**64 - 1)
 
@@ -34,6 +39,7 @@ def make(payload: bytes = b"hello", index: int = 2, first_offset: int = 7, count
     kind=st.sampled_from(FrameKind),
     payload=st.binary(max_size=100),
     synced=U64,
+    level=st.sampled_from((0, 1)),
     before=st.binary(max_size=10),
 )
 def test_what_goes_in_comes_out(
@@ -45,10 +51,11 @@ def test_what_goes_in_comes_out(
     kind: FrameKind,
     payload: bytes,
     synced: int,
+    level: int,
     before: bytes,
 ) -> None:
     """Every field survives, at any position of a buffer."""
-    frame = Frame(index, term, offset, time, count, kind, payload, crc_of(payload))
+    frame = Frame(index, term, offset, time, count, kind, payload, crc_of(payload), level=level)
     data = before + frame.pack_header(synced) + payload
     header = decode_header(data, len(before))
     assert header is not None
@@ -111,3 +118,58 @@ def test_a_payload_of_another_length_is_refused() -> None:
     for payload in (b"hell", b"hellp", b"hello!"):
         with pytest.raises(InvalidBatch):
             header.with_payload(payload)
+
+
+BYTE = st.integers(0, 255)
+
+
+@given(kind=BYTE, payload_type=BYTE, flags=BYTE, level=BYTE, index=U64, synced=U64)
+def test_what_this_build_does_not_know_is_too_new_and_never_damage(
+    kind: int, payload_type: int, flags: int, level: int, index: int, synced: int
+) -> None:
+    """Any kind, payload type, flags and level, with right checksums: known, or ``TooNew``, and never None."""
+    frame = Frame(
+        index, 4, 7, 1000, 3, cast(FrameKind, kind), b"hello", crc_of(b"hello"), payload_type, flags, level
+    )
+    data = frame.pack_header(synced) + b"hello"
+    header = decode_header(data, too_new_as_well=True)
+    assert header is not None
+    assert (header.with_payload(b"hello"), header.synced) == (frame, synced)
+    is_known = kind <= 3 and not payload_type and not flags and level <= 1
+    assert (unlike(header) is None) is (unlike(frame) is None) is is_known
+    if is_known:
+        assert decode_header(data) == header
+        return
+    for read in (decode_header, iterate, walk, first_damaged):
+        with pytest.raises(TooNew) as caught:
+            list(read(data) or ())  # type: ignore[operator]
+        assert str(caught.value) == f"frame {index} {unlike(header)}: start a newer Floodmark"
+
+
+@pytest.mark.parametrize(
+    ("other", "unlike_what"),
+    [
+        ({"level": 3}, "needs feature level 3, this build knows 1"),
+        ({"kind": 4}, "is of kind 4, this build knows 0 to 3"),
+        ({"payload_type": 2}, "has payload type 2, this build knows 0"),
+        ({"flags": 4}, "has flags 0x04, this build knows none"),
+        ({"kind": 4, "payload_type": 2, "level": 2}, "needs feature level 2, this build knows 1"),
+    ],
+)
+def test_too_new_says_what_was_met_and_what_is_known(other: dict[str, int], unlike_what: str) -> None:
+    """The level first: it says most."""
+    with pytest.raises(TooNew, match=f"^frame 2 {unlike_what}: start a newer Floodmark$"):
+        decode_header(replace(make(), **other).pack_header())
+
+
+def test_a_newer_build_may_have_longer_payloads() -> None:
+    """A length above this build's cap is no header of its own level, and too new at another one."""
+    for level, expected in ((1, None), (2, TooNew)):
+        packed = bytearray(replace(make(), level=level).pack_header())
+        packed[8:12] = (PAYLOAD_BYTES_MAX + 1).to_bytes(4, "little")
+        packed[4:8] = crc_of(bytes(packed[8:])).to_bytes(4, "little")
+        if expected is None:
+            assert decode_header(packed) is None
+        else:
+            with pytest.raises(expected):
+                decode_header(packed)

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgpack
 import pytest
 import structlog
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from consensus.handshake import (
@@ -29,6 +30,7 @@ from consensus.handshake import (
 )
 from consensus.link_types import LinkOptions
 from consensus.seal import MARK_BYTES, Seal
+from consensus.types import Message
 from consensus.wire import KINDS
 from storage.vote import TERM_MAX
 from tests.consensus.link_nodes import (
@@ -43,6 +45,7 @@ from tests.consensus.link_nodes import (
     running,
     sealed,
 )
+from tests.support.raft import frame
 
 
 @contextlib.asynccontextmanager
@@ -262,6 +265,23 @@ async def test_a_message_of_a_newer_build_is_left_out_counted_and_logged_once():
             writer.close()
     [line] = [line for line in logs if line["event"] == "peer_message_too_new"]
     assert f"kind {len(KINDS) + 1}: this build knows kinds 0 to {len(KINDS) - 1}" in line["reason"]
+
+
+async def test_an_append_with_a_frame_of_a_newer_build_is_left_out_and_named():
+    """Who sent it, what it needs and what this build knows; nothing of it is taken, and the link stands."""
+    structlog.reset_defaults()
+    with capture_logs() as logs:
+        async with target() as node:
+            _, writer, seal = await raw_link(node, "newer", epoch=1)
+            fields = {"term": 1, "prev_index": 1, "prev_term": 1, "commit": 1, "round": 1, "attempt": 1}
+            append = Message("append", fields, [replace(frame(2, 1, b"payload"), level=3)])
+            writer.write(raw_packet(seal, (1, append), numbered(7)))
+            await node.until(lambda: node.numbers("newer") == [7])
+            assert [message.kind for _, _, message in node.received] == ["vote"]
+            writer.close()
+    [line] = [line for line in logs if line["event"] == "peer_message_too_new"]
+    assert line["peer"] == "newer"
+    assert "frame 2 needs feature level 3, this build knows 1" in line["reason"]
 
 
 async def test_a_term_at_the_end_of_its_range_closes_the_link():

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgpack
 import pytest
+from msgspec.structs import replace
 
 from consensus import wire
 from consensus.types import Message
@@ -70,6 +71,22 @@ def test_a_frame_of_a_term_above_the_range_is_refused() -> None:
     message.frames = [frame(2, TERM_MAX + 1, b"payload")]
     with pytest.raises(WireError, match="above 2147483647"):
         decode_packet(*_packet([(1, message)]))
+
+
+@pytest.mark.parametrize("strange", [{"level": 3}, {"kind": 4}, {"payload_type": 1}, {"flags": 1}])
+def test_a_message_with_a_frame_of_a_newer_build_is_left_out_by_name(strange: dict[str, Any]) -> None:
+    """What it is, and what this build knows; the others of the packet are taken."""
+    message = _example("append")
+    message.frames = [frame(2, 1, b"payload"), replace(frame(3, 1, b"new"), **strange)]
+    sound = _example("append")
+    sound.frames = [frame(2, 1, b"payload")]
+    told: list[str] = []
+    packet = _packet([(1, sound), (7, message), (2, sound)])
+    assert decode_packet(*packet, told.append) == [(1, sound), (2, sound)]
+    (reason,) = told
+    assert re.match("append of group 7: frame 3 .*, this build knows ", reason)
+    with pytest.raises(WireError, match="frame 3 "):
+        decode_packet(*packet)
 
 
 @pytest.mark.parametrize(

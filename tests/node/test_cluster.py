@@ -34,7 +34,7 @@ async def values(partition: Partition) -> list[bytes]:
     while True:
         fetched = await partition.fetch(offset, max_bytes=1 << 20)
         for one in frame.iterate(fetched.frames):
-            if one.record_count:
+            if one.offset_count:
                 found += [record.value for record in batch.decode(one.payload)]
         if fetched.next_offset == offset:
             return found
@@ -112,7 +112,7 @@ def frames_of(node: TestNode, topic: str) -> list[bytes]:
     return [
         one.payload
         for one in log.frames(log.base_index, log.last_index)
-        if one.record_count and one.next_offset <= end
+        if one.offset_count and one.next_offset <= end
     ]
 
 

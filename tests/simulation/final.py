@@ -74,7 +74,7 @@ def _read_on(cluster: Cluster, replica: Replica, data: bytes, offset: int) -> in
     for frame in iterate(data):
         if frame != cluster.ledger.committed.get(frame.index):
             raise Violation("consumers read what was committed", f"{replica.name} served {brief(frame)}")
-        if frame.record_count and frame.first_offset != offset:
+        if frame.offset_count and frame.first_offset != offset:
             raise Violation("consumers skip no offset", f"{replica.name} at {offset}: {brief(frame)}")
         offset = frame.next_offset
     return offset

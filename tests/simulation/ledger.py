@@ -80,9 +80,9 @@ class Ledger:
         require(asked is not None, "only what was proposed", lambda: f"{node} committed {brief(frame)}")
         assert asked is not None
         require(
-            asked.record_count == frame.record_count,
+            asked.record_count == frame.offset_count,
             "record counts are kept",
-            lambda: f"#{asked.number} has {asked.record_count} records, not {frame.record_count}",
+            lambda: f"#{asked.number} has {asked.record_count} records, not {frame.offset_count}",
         )
         require(
             frame.payload not in self._where,
@@ -143,5 +143,5 @@ def brief(frame: Frame) -> str:
     """One entry in a few words."""
     return (
         f"entry {frame.index} term {frame.term} {FrameKind(frame.kind).name.lower()} "
-        f"offset {frame.first_offset}+{frame.record_count} crc {frame.payload_crc:08x}"
+        f"offset {frame.first_offset}+{frame.offset_count} crc {frame.payload_crc:08x}"
     )

@@ -52,7 +52,7 @@ class ChainMachine:
         if frame.index <= self.applied:
             return
         head = (
-            f"{frame.index} {frame.term} {int(frame.kind)} {frame.first_offset} {frame.record_count}".encode()
+            f"{frame.index} {frame.term} {int(frame.kind)} {frame.first_offset} {frame.offset_count}".encode()
         )
         self._chain = hashlib.blake2b(self._chain + head + frame.payload, digest_size=16).digest()
         self._producers.apply(frame)

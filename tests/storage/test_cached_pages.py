@@ -20,7 +20,7 @@ def forgotten(monkeypatch: pytest.MonkeyPatch) -> Ranges:
     """Path, start and end of all that was let go."""
     found: Ranges = []
     monkeypatch.setattr(
-        MemoryFile, "forget_cached", lambda file, start, end: found.append((file._path, start, end))
+        MemoryFile, "forget_cached", lambda file, start, end: found.append((file.path, start, end))
     )
     return found
 

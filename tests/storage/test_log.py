@@ -59,7 +59,7 @@ def test_a_log_on_a_real_disk_comes_back_as_it_was(tmp_path: Path) -> None:
     while offset < log.next_offset:
         got += list(iterate(log.read(offset, end_offset=log.next_offset, max_bytes=5000)))
         offset = got[-1].next_offset
-    assert [f for f in got if f.record_count] == [f for f in frames if f.record_count]
+    assert [f for f in got if f.offset_count] == [f for f in frames if f.offset_count]
     log.close()
 
 

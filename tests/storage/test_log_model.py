@@ -175,7 +175,7 @@ class LogMachine(RuleBasedStateMachine):
     def reads_by_offset_agree(self) -> None:
         log = self.log
         for frame in self.frames[::5]:
-            if not frame.record_count:
+            if not frame.offset_count:
                 continue
             offset = frame.next_offset - 1
             assert log.index_at_offset(offset) == frame.index

@@ -1,0 +1,162 @@
+"""A replica whose log holds what only a newer build can read stays closed; all else goes on without it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog.testing
+from floodmark.frame import HEADER_BYTES, Frame, FrameKind, crc_of
+from msgspec.structs import replace
+
+from tests.support.damage import frames_in, group_of, hit, segments_of
+from tests.support.nodes import NodeCluster, TestNode
+
+COUNT = 20
+
+
+async def produce(cluster: NodeCluster, url: str, topic: str, count: int = COUNT) -> None:
+    """Records one by one."""
+    path = f"{url}/v1/topics/{topic}/partitions/0/records"
+    for n in range(count):
+        async with cluster.session.post(path, json={"records": [{"value": n}]}) as answer:
+            assert answer.status == 200, await answer.text()
+
+
+async def read(cluster: NodeCluster, url: str, topic: str) -> list[int]:
+    """All records."""
+    async with cluster.session.get(f"{url}/v1/topics/{topic}/partitions/0/records") as answer:
+        assert answer.status == 200, await answer.text()
+        return [record["value"] for record in (await answer.json())["records"]]
+
+
+async def reasons(cluster: NodeCluster, node: TestNode) -> list[str]:
+    """What /readyz says."""
+    async with cluster.session.get(f"{node.url}/readyz") as answer:
+        found: list[str] = json.loads(await answer.text()).get("reasons", [])
+        return found
+
+
+def make_strange(node: TestNode, group_id: int, index: int, **strange: Any) -> Path:
+    """Let a frame of a stopped node be of a newer build, checksums and all; its segment."""
+    for path in segments_of(node, group_id):
+        for position, header in frames_in(path):
+            if header.index == index:
+                with path.open("r+b") as file:
+                    file.seek(position + HEADER_BYTES)
+                    frame = header.with_payload(file.read(header.payload_length))
+                    file.seek(position)
+                    file.write(replace(frame, **strange).pack_header(header.synced))
+                return path
+    raise AssertionError(f"{node.node_id} has no frame {index}")
+
+
+def add_strange(node: TestNode, group_id: int) -> tuple[Path, int]:
+    """Put such a frame behind the last one of a stopped node; its segment and index."""
+    path = segments_of(node, group_id)[-1]
+    position, last = frames_in(path)[-1]
+    payload = b"what a newer build writes"
+    frame = Frame(
+        last.index + 1,
+        last.term,
+        last.next_offset,
+        last.append_time,
+        1,
+        FrameKind.RECORDS,
+        payload,
+        crc_of(payload),
+        level=3,
+    )
+    with path.open("r+b") as file:
+        file.seek(position + last.size)
+        file.write(frame.pack_header() + payload)
+    return path, frame.index
+
+
+def contents(node: TestNode, group_id: int) -> dict[str, bytes]:
+    """Every file of a replica."""
+    folder = node.data_dir / "groups" / str(group_id)
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("where", ["middle", "end"])
+async def test_a_too_new_replica_stays_closed_and_the_others_serve(tmp_path: Path, where: str) -> None:
+    """Its bytes stay as they are, /readyz and the log name the frame, the node's other replicas run."""
+    async with NodeCluster.running(tmp_path) as cluster:
+        await cluster.create("orders")
+        await cluster.create("others")
+        await produce(cluster, (await cluster.leader("orders")).url, "orders")
+        await produce(cluster, (await cluster.leader("others")).url, "others")
+        group_id, other = group_of(cluster, "orders"), group_of(cluster, "others")
+        node = cluster["n2"]
+        log = node.running.host.group(group_id).log
+        last = cluster.up[0].running.host.group(group_id).log.last_index
+        await cluster.until(lambda: log.durable_index >= last, "all is there")
+        await node.stop()
+        if where == "middle":
+            index = last // 2
+            # Behind the checkpoint, as after a crash: what lies before it is not read at a start.
+            (node.data_dir / "groups" / str(group_id) / "checkpoint").unlink()
+            path = make_strange(node, group_id, index, level=3)
+        else:
+            path, index = add_strange(node, group_id)
+        before = contents(node, group_id)
+        with structlog.testing.capture_logs() as logs:
+            node.start()
+            await cluster.until(
+                lambda: node.parts is not None and node.running.replicas.too_new, "it says that it is too new"
+            )
+        reason = f"frame {index} of {path} needs feature level 3, this build knows 1: start a newer Floodmark"
+        assert [
+            (entry["topic"], entry["reason"]) for entry in logs if entry["event"] == "replica_failed"
+        ] == [("orders", reason)]
+        await cluster.until(lambda: not node.running.replicas.opening, "the others run")
+        assert node.running.replicas.too_new == [reason]
+        assert reason in await reasons(cluster, node)
+        assert group_id not in node.running.replicas.local
+        assert other in node.running.replicas.local
+        await cluster.ready("n1", "n3")
+        await produce(cluster, cluster["n1"].url, "orders", 3)
+        for each in cluster.up:
+            assert await read(cluster, each.url, "orders") == [*range(COUNT), *range(3)]
+            assert await read(cluster, each.url, "others") == list(range(COUNT))
+        assert contents(node, group_id) == before
+        await node.stop()
+        assert contents(node, group_id) == before
+
+
+@pytest.mark.parametrize("is_damaged", [False, True], ids=["sound", "with damage before it"])
+async def test_one_met_by_the_scrub_ends_the_replica_and_nothing_is_mended(
+    tmp_path: Path, is_damaged: bool
+) -> None:
+    """It lies before the checkpoint, where a start does not look. The replica is not opened again."""
+    async with NodeCluster.running(tmp_path) as cluster:
+        await cluster.create("orders", segment_bytes=4096)
+        await produce(cluster, (await cluster.leader("orders")).url, "orders", 60)
+        group_id = group_of(cluster, "orders")
+        node = cluster["n3"]
+        await node.stop()
+        if is_damaged:
+            hit(node, group_id, 5)
+        path = make_strange(node, group_id, 8, kind=4)
+        assert len(segments_of(node, group_id)) > 2
+        before = {name: data for name, data in contents(node, group_id).items() if name.endswith(".log")}
+        node.start()
+        await cluster.until(
+            lambda: node.parts is not None and node.running.replicas.too_new, "the scrub has met it"
+        )
+        assert node.running.scrub.damage_found == is_damaged
+        (reason,) = node.running.replicas.too_new
+        assert reason == f"frame 8 of {path} is of kind 4, this build knows 0 to 3: start a newer Floodmark"
+        assert reason in await reasons(cluster, node)
+        node.running.replicas.look_again()
+        await produce(cluster, cluster["n1"].url, "orders", 2)
+        assert group_id not in node.running.replicas.local
+        after = contents(node, group_id)
+        assert {name: data for name, data in after.items() if name.endswith(".log")} == before
+        assert not [name for name in after if "quarantine" in name or name.endswith("lost")]
+        await cluster["n1"].running.broker.delete_topic("orders", timeout_s=10)
+        await cluster.until(lambda: not Path(path).exists(), "a deleted topic's replica goes all the same")
+        await cluster.until(lambda: not node.running.replicas.too_new, "nothing is too new")

@@ -1,0 +1,238 @@
+"""What only a newer build can read is refused by name, and not one byte of the folder changes."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from floodmark.frame import Frame
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from storage import checkpoint as checkpoints
+from storage import synced_mark
+from storage.errors import LogCorrupt, LogTooNew
+from storage.filesystem import FileSystem, write_all
+from storage.log import Log
+from storage.memory_filesystem import MemoryFileSystem
+from storage.verify import Finding, verify_replica
+from tests.storage.frames import FOLDER, SMALL, last_segment, make_frame, reopen, store
+
+STRANGE: list[dict[str, Any]] = [{"level": 3}, {"kind": 4}, {"payload_type": 1}, {"flags": 2}]
+
+
+def contents(fs: FileSystem, folder: str = FOLDER) -> dict[str, bytes]:
+    """Every file of the replica, those in quarantine too."""
+    found = {}
+    for name in fs.listdir(folder):
+        path = f"{folder}/{name}"
+        if name == "quarantine":
+            found |= contents(fs, path)
+            continue
+        file = fs.open(path)
+        found[path] = file.pread(file.size(), 0)
+        file.close()
+    return found
+
+
+def at_end(fs: MemoryFileSystem, *frames: bytes) -> None:
+    """Write bytes behind the last segment's."""
+    path = last_segment(fs)
+    file = fs.open(path)
+    write_all(file, frames, file.size())
+    file.sync()
+    file.close()
+
+
+def packed(frame: Frame, synced: int = 0) -> bytes:
+    """As it lies in a segment."""
+    return frame.pack_header(synced) + frame.payload
+
+
+def life(count: int = 12, size: int = 40) -> tuple[MemoryFileSystem, Frame]:
+    """A closed log, and a frame that would come next."""
+    fs = MemoryFileSystem()
+    log = reopen(fs)
+    store(log, count, size=size)
+    following = make_frame(log)
+    log.close()
+    return fs, following
+
+
+def refused(fs: MemoryFileSystem, match: str) -> None:
+    """Opening and repairing are refused by name, and change nothing."""
+    before = contents(fs)
+    with pytest.raises(LogTooNew, match=match):
+        reopen(fs)
+    with pytest.raises(LogTooNew, match=match):
+        Log.repair(fs, FOLDER, SMALL, keep_before=2)
+    assert contents(fs) == before
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+def test_a_frame_at_the_end_is_not_cut(strange: dict[str, Any]) -> None:
+    """It is the last one; a start took such for a torn write."""
+    fs, following = life()
+    at_end(fs, packed(replace(following, **strange)))
+    refused(fs, f"^frame 14 of {last_segment(fs)} .* this build knows .*: start a newer Floodmark$")
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+def test_a_frame_in_the_middle_is_no_corruption(strange: dict[str, Any]) -> None:
+    """Known frames, synced ones too, stand behind it: nothing is moved aside."""
+    fs, following = life()
+    first = replace(following, **strange)
+    at_end(fs, packed(first), packed(make_frame(first), synced=1 << 10))
+    refused(fs, "^frame 14 of ")
+
+
+def test_a_torn_frame_of_a_newer_build_is_not_cut_either() -> None:
+    """Its header alone says it; and so where a bad frame stands before it."""
+    fs, following = life()
+    strange = replace(following, level=2)
+    at_end(fs, packed(strange)[:-10])
+    refused(fs, "^frame 14 of ")
+    fs, following = life()
+    behind = replace(make_frame(following), level=2)
+    at_end(fs, packed(following)[:-1] + b"?", packed(behind))
+    refused(fs, "^frame 15 of ")
+
+
+def test_a_sealed_segment_with_damage_is_not_moved_where_newer_frames_stand_behind() -> None:
+    """The damage alone would be set aside, and what stands behind it with it."""
+    fs, following = life(200)
+    segments = [name for name in fs.listdir(FOLDER) if name.endswith(".log")]
+    assert len(segments) > 2
+    at_end(fs, packed(replace(following, level=2)))
+    fs.flip_bit(f"{FOLDER}/{segments[0]}", 64 + 70)
+    before = contents(fs)
+    with pytest.raises(LogCorrupt) as caught:
+        reopen(fs)
+    for repair in (Log.check_repairable, Log.repair):
+        with pytest.raises(LogTooNew, match=f"^frame {following.index} of "):
+            repair(fs, FOLDER, SMALL, keep_before=caught.value.first_bad_index)  # type: ignore[operator]
+    assert contents(fs) == before
+
+
+def below_checkpoint() -> tuple[MemoryFileSystem, int]:
+    """A log that opens, for the frame of a newer build in it lies before the checkpoint; and its index."""
+    fs = MemoryFileSystem()
+    log = reopen(fs)
+    store(log, 20)
+    middle = log.frame(11)
+    segment, position, _header = log._reader.header(11)
+    path = segment.path
+    store(log, 200)
+    log.checkpoint(b"state")
+    log.close()
+    file = fs.open(path)
+    write_all(file, [replace(middle, level=2).pack_header()], position)
+    file.sync()
+    file.close()
+    for name in fs.listdir(FOLDER):
+        if name.endswith(".idx"):
+            fs.unlink(f"{FOLDER}/{name}")
+    return fs, 11
+
+
+def test_whoever_reads_one_is_told_so() -> None:
+    """By index, by offset, by time, in bulk, by what would mend; an index made anew passes nothing over."""
+    fs, index = below_checkpoint()
+    log = reopen(fs)
+    before = contents(fs)
+    for read in (
+        lambda: log.frame(index),
+        lambda: list(log.frames(index - 2, index + 2)),
+        lambda: log.read(index - 4, end_offset=100, max_bytes=1 << 20),
+        lambda: log.read(index - 2, end_offset=100, max_bytes=1 << 20),
+        lambda: log.index_at_offset(index - 2),
+        lambda: log.offset_at_time(1),
+        lambda: log.wound(index),
+    ):
+        with pytest.raises(LogTooNew, match=f"^frame {index} of {FOLDER}/.* needs feature level 2"):
+            read()
+    assert log.damage is None
+    assert contents(fs) == before
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+def test_a_read_in_bulk_hands_none_out(strange: dict[str, Any]) -> None:
+    """Between frames that any build can read, in a segment whose index is in memory."""
+    fs = MemoryFileSystem()
+    log = reopen(fs)
+    store(log, 20)
+    segment, position, header = log._reader.header(11)
+    assert log.read(0, end_offset=9, max_bytes=1 << 20)
+    file = fs.open(segment.path)
+    write_all(file, [replace(log.frame(11), **strange).pack_header(header.synced)], position)
+    with pytest.raises(LogTooNew, match=r"^frame 11 of "):
+        log.read(0, end_offset=20, max_bytes=1 << 20)
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+def test_verify_calls_it_too_new_and_goes_on(strange: dict[str, Any]) -> None:
+    """What stands behind it is checked as well, and counted; nothing is damage."""
+    fs, following = life()
+    first = replace(following, **strange)
+    at_end(fs, packed(first), packed(make_frame(first)))
+    report = verify_replica(fs, FOLDER)
+    (finding,) = report.findings
+    assert (finding.index, finding.is_damage, finding.is_too_new) == (14, False, True)
+    assert finding.what.endswith(": start a newer Floodmark")
+    assert (report.is_sound, report.is_too_new, report.last_index) == (True, True, 15)
+
+
+def test_verify_tells_a_torn_one_from_a_torn_write() -> None:
+    """A start would not cut it, and nobody is told that it would."""
+    fs, following = life()
+    at_end(fs, packed(replace(following, level=2))[:-10])
+    (finding,) = verify_replica(fs, FOLDER).findings
+    assert isinstance(finding, Finding)
+    assert finding.is_too_new
+    assert "torn" not in finding.what
+
+
+def test_an_image_in_a_record_is_no_frame() -> None:
+    """A torn record that holds headers of a newer build which could not stand there is cut as ever."""
+    fs, following = life()
+    image = replace(following, index=3, level=2).pack_header()
+    far = replace(following, index=1000, level=2).pack_header()
+    later = following.pack_header(0)[:20] + b"torn" + image + far
+    at_end(fs, later)
+    log = reopen(fs)
+    assert log.last_index == 13
+    log.close()
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_a_log_with_one_strange_frame_anywhere_opens_nowhere(seed: int) -> None:
+    """Any place behind the checkpoint, any unknown byte, whether the mark is there or not."""
+    rng = random.Random(seed)
+    fs = MemoryFileSystem()
+    log = reopen(fs)
+    store(log, rng.randint(1, 30), size=rng.choice((10, 300)))
+    if rng.random() < 0.5:
+        log.checkpoint(b"x")
+    frame = make_frame(log)
+    log.close()
+    strange = {rng.choice(("payload_type", "flags")): rng.randint(1, 255)}
+    if rng.random() < 0.3:
+        strange = rng.choice(({"level": rng.randint(2, 255)}, {"kind": rng.randint(4, 255)}))
+    frame = replace(frame, **strange)
+    tail = packed(frame)
+    for _ in range(rng.randint(0, 3)):
+        frame = make_frame(frame)
+        tail += packed(frame, synced=rng.choice((0, 100)))
+    if rng.random() < 0.3:
+        tail = tail[: max(64, len(tail) - rng.randint(0, 80))]
+    at_end(fs, tail)
+    if rng.random() < 0.3:
+        fs.unlink(f"{FOLDER}/{synced_mark.NAME}")
+    if rng.random() < 0.3 and fs.exists(f"{FOLDER}/{checkpoints.NAME}"):
+        fs.unlink(f"{FOLDER}/{checkpoints.NAME}")
+    before = contents(fs)
+    with pytest.raises(LogTooNew):
+        reopen(fs)
+    assert contents(fs) == before, seed
