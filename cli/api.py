@@ -36,7 +36,7 @@ class Api:
         return (await self._ask(Request(method="GET", path=path, query=query))).convert(Document)
 
     async def change(self, method: str, path: str, body: Document | None = None) -> tuple[int, Document]:
-        """PUT, PATCH or DELETE: the status, and the document if the answer has one."""
+        """PUT, PATCH, POST or DELETE: the status, and the document if the answer has one."""
         request = Request(
             method=method,
             path=path,

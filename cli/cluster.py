@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import click
 
 from cli.api import Api, Document, all_topics, topic_path
-from cli.exits import UNAVAILABLE
+from cli.exits import UNAVAILABLE, USAGE, Failure
 from cli.output import View, field, output_option, show
-from cli.session import Session, cluster_options, run
+from cli.session import Session, cluster_options, run, talk
+
+_FEATURES_PATH: Final = "/v1/cluster/features"
 
 _STATUS = View(
     columns=(
@@ -30,6 +34,25 @@ _HEALTH = View(
     items=lambda document: [document],
 )
 
+_FEATURES = View(
+    columns=(
+        field("Node", "node_id"),
+        field("Knows levels", "levels"),
+        field("Cluster is at", "level", right=True),
+        field("Can be raised to", "can_finalize", right=True),
+    ),
+    name=lambda node: str(node["node_id"]),
+    items=lambda document: [
+        {
+            **node,
+            "levels": f"{node['lowest']} to {node['highest']}",
+            "level": document["level"],
+            "can_finalize": document["can_finalize"],
+        }
+        for node in document["nodes"]
+    ],
+)
+
 _LEADERS = View(
     columns=(
         field("Topic"),
@@ -47,7 +70,7 @@ _LEADERS = View(
 
 @click.group()
 def cluster() -> None:
-    """Show the state of the cluster."""
+    """Show the state of the cluster, or raise its feature level."""
 
 
 @cluster.command("status")
@@ -85,6 +108,49 @@ def leaders(session: Session, *, topic: str | None, output: str | None) -> None:
             )
 
     show({"leaders": run(ask())}, _LEADERS, output)
+
+
+@cluster.command("features")
+@output_option()
+@cluster_options
+@click.pass_obj
+def features(session: Session, *, output: str | None) -> None:
+    """Show the feature level of the cluster, and which ones each node knows."""
+    show(run(_ask(session, _FEATURES_PATH)), _FEATURES, output)
+
+
+@cluster.command("upgrade")
+@click.option(
+    "--finalize",
+    is_flag=False,
+    flag_value="highest",
+    required=True,
+    metavar="[LEVEL]",
+    help="Raise the feature level, for good: to LEVEL, or to the highest that every node knows.",
+)
+@output_option(default=None)
+@cluster_options
+@click.pass_obj
+def upgrade(session: Session, *, finalize: str, output: str | None) -> None:
+    """Let the cluster use what a newer Floodmark can do, once every node runs it.
+
+    Nodes of an older build can not take part any more then.
+    """
+    if finalize != "highest" and not finalize.isdecimal():
+        raise Failure(f"{finalize!r} is no feature level", exit_code=USAGE, hint="it is a number, as in 2")
+
+    async def change() -> tuple[int, Document]:
+        async with Api(session.url()) as api:
+            before = await api.get(_FEATURES_PATH)
+            level = int(finalize) if finalize != "highest" else before["can_finalize"] or before["level"]
+            return before["level"], (await api.change("POST", _FEATURES_PATH, {"level": level}))[1]
+
+    before, document = run(change())
+    if document["level"] == before:
+        talk(f"the cluster is at feature level {before}, as before")
+    else:
+        talk(f"the cluster is at feature level {document['level']} from now on; it was at {before}")
+    show(document, _FEATURES, output)
 
 
 def leaders_of(topics: list[Document]) -> list[Document]:

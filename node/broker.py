@@ -176,6 +176,27 @@ class ClusterHealth:
     """Those that answered."""
 
 
+@dataclass(frozen=True, slots=True)
+class NodeLevels:
+    """The feature levels that a registered node's build knows, both ends included."""
+
+    node_id: str
+    lowest: int
+    highest: int
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What the cluster has agreed to use. The same on every node."""
+
+    level: int
+    """The feature level that is finalized."""
+    can_finalize: int | None
+    """The highest level above it that every node of the cluster knows, if there is one."""
+    nodes: Sequence[NodeLevels]
+    """In order of id."""
+
+
 class Partition(Protocol):
     """One partition of a topic, from this node's point of view.
 
@@ -338,6 +359,15 @@ class Broker(Protocol):
         """Strike a node off that is none of the cluster's own; only where ``metadata_leads_here``.
 
         Raises NotFound, Conflict (it belongs here, is connected, or is needed), Unavailable, OutcomeUnknown.
+        """
+
+    async def features(self, *, timeout_s: float) -> Features:
+        """As of after the call began. Raises Unavailable."""
+
+    async def raise_level(self, level: int, *, timeout_s: float) -> Features:
+        """Raise the feature level, for good; only where ``metadata_leads_here``. The present one is fine.
+
+        Raises Conflict (it would be lowered, or a node does not know it), Unavailable, OutcomeUnknown.
         """
 
     def uploads(self, address: str, *, from_node: bool) -> Account:

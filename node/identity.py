@@ -55,6 +55,8 @@ class NodeIdentity(msgspec.Struct, frozen=True):
     formation: str = ""
     boot: int = 0
     """How often a node has started on this folder, this time included; 0 by builds that did not count."""
+    level: int = 1
+    """The cluster's feature level, as far as this node has learnt it from the metadata."""
 
 
 def load_or_create(fs: FileSystem, data_dir: str, *, node_id: str, cluster_id: str) -> NodeIdentity:

@@ -14,6 +14,7 @@ from consensus.host import GroupHost
 from node.broker import (
     ClusterHealth,
     ClusterInfo,
+    Features,
     Health,
     NodeHealth,
     NodeInfo,
@@ -25,6 +26,7 @@ from node.broker import (
 from node.budget import Account, SharedBudget
 from node.deletions import Deletions
 from node.disk_reserve import DiskReserve
+from node.features import FeatureLevel
 from node.forget import Forgetting
 from node.health import HealthQuery
 from node.metadata.group import Metadata
@@ -95,6 +97,7 @@ class LocalBroker:
             describe=partial(self.describe_topic, timeout_s=DESCRIBE_S),
             alive=alive,
         )
+        self._level = FeatureLevel(metadata)
         self._partitions: dict[int, Partition] = {}
         self._deletions = Deletions(self._topics.id_of)
 
@@ -268,6 +271,14 @@ class LocalBroker:
     async def forget_node(self, node_id: str, *, timeout_s: float) -> None:
         """Strike a node off."""
         await self._forgetting.forget(node_id, timeout_s=timeout_s)
+
+    async def features(self, *, timeout_s: float) -> Features:
+        """The feature level, and who knows which."""
+        return await self._level.show(timeout_s=timeout_s)
+
+    async def raise_level(self, level: int, *, timeout_s: float) -> Features:
+        """Raise the feature level."""
+        return await self._level.finalize(level, timeout_s=timeout_s)
 
     def uploads(self, address: str, *, from_node: bool) -> Account:
         """Of the budget of clients, or of that of the other nodes, which all count as one."""

@@ -25,6 +25,7 @@ from node import formation
 from node.formation import Standpoint
 from node.identity import IdentityProblem, NodeIdentity, Standing
 from node.metadata.commands import RegisterNode
+from node.metadata.levels import THIS_BUILD, Levels
 from node.metadata.state import MetadataState
 from node.registry import Boot, Registry
 
@@ -54,10 +55,14 @@ class Announcement(msgspec.Struct, frozen=True, array_like=True):
     process: str = ""
     answer: int = NO_ANSWER
     """To what you have just said: 0 for fine, REFUSED, or the number of a later start of your folder."""
+    levels: tuple[int, int] = (1, 1)
+    """The lowest and the highest feature level that its build knows."""
+    level: int = 1
+    """The feature level of the cluster, as far as the node knows."""
 
     def registration(self) -> RegisterNode:
         """The command that makes this known to the cluster."""
-        return RegisterNode(self.node_id, self.http, self.peer, self.incarnation, self.rack)
+        return RegisterNode(self.node_id, self.http, self.peer, self.incarnation, self.rack, self.levels)
 
     def standpoint(self) -> Standpoint:
         """What it holds of a cluster. Raises ``ValueError`` for words that are not known here."""
@@ -90,6 +95,7 @@ class Presence:
         initial_nodes: list[str],
         nodes: tuple[str, ...] = (),
         keep: Callable[[NodeIdentity], None],
+        levels: Levels = THIS_BUILD,
     ) -> None:
         self.on_change: Callable[[], None] = lambda: None
         self.on_set_back: Callable[[], None] = lambda: None
@@ -105,6 +111,7 @@ class Presence:
         self.misplaced = formation.misplaced(nodes, initial_nodes) if nodes else None
         """Why this folder does not go with the settings."""
         self.identity = identity
+        self.levels = levels
         self._keep = keep
         self._keeping = threading.Lock()
         self._registry = registry
@@ -120,7 +127,8 @@ class Presence:
     def introduce(self, *, http: str, peer: str, rack: str) -> None:
         """This node's own addresses; to be called before any link stands."""
         me = self.identity
-        self.nodes[me.node_id] = Announcement(me.node_id, http, peer, me.incarnation, rack, "")
+        known = (self.levels.lowest, self.levels.highest)
+        self.nodes[me.node_id] = Announcement(me.node_id, http, peer, me.incarnation, rack, "", levels=known)
 
     def announce(self, peer: str) -> bytes:
         """What this node says to ``peer``, which it dials."""
@@ -151,6 +159,8 @@ class Presence:
         peer = said.node_id
         met = self._registry.peers.get(peer, "")
         reason = formation.refusal(self._standpoint(), other, expected=self.members, met=met)
+        if reason is None:
+            reason = self._level_refusal(said)
         if reason is None and said.answer == REFUSED:
             reason = f"{peer} refuses this node: its log says why"
         if reason is not None:
@@ -190,10 +200,32 @@ class Presence:
             )
             self.standing = Standing.WIPED
         self._decide()
-        lasting = msgspec.structs.replace(said, known_as="", answer=NO_ANSWER)
+        lasting = msgspec.structs.replace(said, known_as="", answer=NO_ANSWER, level=1)
         if self.nodes.get(peer) != lasting:
             self.nodes[peer] = lasting
             self.on_change()
+
+    def _level_refusal(self, said: Announcement) -> str | None:
+        """Why one of the two nodes is of a build that can not work in the cluster as it is by now."""
+        lowest, highest = said.levels
+        if not lowest <= self.level <= highest:
+            return _other_build(said.node_id, lowest, highest, self.level, "there")
+        if not self.levels.knows(said.level):
+            return _other_build("this node", self.levels.lowest, self.levels.highest, said.level, "here")
+        return None
+
+    @property
+    def level(self) -> int:
+        """The cluster's feature level, as far as this folder knows."""
+        return self.identity.level
+
+    def is_at(self, level: int) -> None:
+        """The metadata say which feature level the cluster is at. Called at every change."""
+        if level > self.level:
+            try:
+                self._change(level=level)
+            except IdentityProblem as error:
+                _log.error("feature_level_not_kept", level=level, reason=str(error))
 
     @property
     def unheard(self) -> list[str]:
@@ -273,6 +305,7 @@ class Presence:
             boot=self._boot.number,
             process=self._boot.process,
             answer=answer,
+            level=self.level,
         )
         raw = _ENCODER.encode(said)
         if len(raw) > ANNOUNCEMENT_BYTES_MAX:
@@ -321,11 +354,16 @@ class Presence:
             self.answered.set()
 
 
+def _other_build(who: str, lowest: int, highest: int, level: int, where: str) -> str:
+    return (
+        f"{who} knows feature levels {lowest} to {highest}, and the cluster is at {level}: start "
+        f"{'a newer' if highest < level else 'an older'} Floodmark {where}"
+    )
+
+
 def _is_registered(state: MetadataState, command: RegisterNode) -> bool:
     entry = state.nodes.get(command.node_id)
-    return entry is not None and (entry.http, entry.peer, entry.incarnation, entry.rack) == (
-        command.http,
-        command.peer,
-        command.incarnation,
-        command.rack,
+    return entry is not None and (
+        (entry.http, entry.peer, entry.incarnation, entry.rack, entry.levels)
+        == (command.http, command.peer, command.incarnation, command.rack, command.levels)
     )

@@ -98,6 +98,7 @@ def build(
         initial_nodes=settings.initial_nodes,
         nodes=nodes,
         keep=partial(save, around.fs, data_dir),
+        levels=levels,
     )
     boots = Boots(presence, registry, executor, settings.storage.boot_interval_s)
     host = GroupHost(
@@ -157,6 +158,7 @@ def build(
 
     def changed() -> None:
         presence.formed(machine.state.formation)
+        presence.is_at(machine.state.level)
         replicas.look_again()
         broker.metadata_changed()
 

@@ -70,6 +70,8 @@ def _routes(context: HttpContext, produce: PartitionProduce) -> list[web.RouteDe
         web.get("/v1/topics", topics.list),
         web.get("/v1/cluster", cluster.cluster),
         web.get("/v1/cluster/health", cluster.health),
+        web.get("/v1/cluster/features", cluster.features),
+        web.post("/v1/cluster/features", cluster.raise_level),
         web.get("/v1/nodes", cluster.nodes),
         web.delete("/v1/nodes/{node}", cluster.forget),
         web.get("/healthz", cluster.healthz),

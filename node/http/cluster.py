@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
 from aiohttp import web
-from floodmark.errors import InvalidName
+from floodmark.errors import InvalidName, InvalidRequest
 
 from node.http import openapi
+from node.http.body import read_body
 from node.http.context import HttpContext
 from node.http.forward import is_forwarded, to_metadata_leader
+from node.http.json_guard import check_text
 from node.http.produce import timeout_of
 from node.http.query import query_of
 
@@ -22,6 +25,13 @@ _METRICS: Final = {
     "Cache-Control": "no-store",
     "Server": "floodmark",
 }
+
+
+class _Level(msgspec.Struct, forbid_unknown_fields=True):
+    level: int
+
+
+_LEVEL = msgspec.json.Decoder(_Level)
 _ENCODER = msgspec.json.Encoder()
 _NO_QUERY: Final[frozenset[str]] = frozenset()
 _TIMEOUT: Final = frozenset({"timeout"})
@@ -85,6 +95,30 @@ class Cluster:
                 return answer
         await self._context.broker.forget_node(node, timeout_s=timeout_s)
         return web.Response(status=204, headers={"Server": "floodmark"})
+
+    async def features(self, request: web.Request) -> web.StreamResponse:
+        """The feature level that the cluster has agreed on, and which ones each node knows."""
+        timeout_s = timeout_of(query_of(request, _TIMEOUT).get("timeout"), self._context)
+        return _answer(await self._context.broker.features(timeout_s=timeout_s))
+
+    async def raise_level(self, request: web.Request) -> web.StreamResponse:
+        """Raise it, for good."""
+        timeout_s = timeout_of(query_of(request, _TIMEOUT).get("timeout"), self._context)
+        if not self._context.broker.metadata_leads_here:
+            path = "/v1/cluster/features"
+            answer = await to_metadata_leader(self._context, request, path, timeout_s=timeout_s)
+            if answer is not None:
+                return answer
+        with ExitStack() as held:
+            body = await read_body(request, self._context, held)
+        check_text(body)
+        try:
+            wanted = _LEVEL.decode(body)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise InvalidRequest(
+                f'the body is not what is expected here, {{"level": 2}} for example: {error}'
+            ) from error
+        return _answer(await self._context.broker.raise_level(wanted.level, timeout_s=timeout_s))
 
     async def healthz(self, _request: web.Request) -> web.StreamResponse:
         """Alive: this process answers."""

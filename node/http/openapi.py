@@ -60,6 +60,10 @@ def document(settings: HttpLimits) -> dict[str, Any]:
             "/openapi.json": {"get": _operation("This document")},
             "/v1/cluster": {"get": _operation("The cluster")},
             "/v1/cluster/health": {"get": _operation("What all nodes say is wrong")},
+            "/v1/cluster/features": {
+                "get": _operation("The feature level, and which ones each node knows", [timeout]),
+                "post": _operation("Raise the feature level, for good", [timeout], body=_level_body()),
+            },
             "/v1/nodes": {"get": _operation("The nodes")},
             "/v1/nodes/{node}": {
                 "delete": _operation(
@@ -212,4 +216,10 @@ def _topic_body() -> dict[str, Any]:
 
 def _changes_body() -> dict[str, Any]:
     schema = {**_OBJECT, "properties": {"config": _config()}, "required": ["config"]}
+    return {"required": True, "content": {str(Media.JSON): {"schema": schema}}}
+
+
+def _level_body() -> dict[str, Any]:
+    level = {"type": "integer", "minimum": 1, "maximum": 1_000_000}
+    schema = {**_OBJECT, "properties": {"level": level}, "required": ["level"]}
     return {"required": True, "content": {str(Media.JSON): {"schema": schema}}}

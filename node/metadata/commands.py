@@ -8,6 +8,7 @@ nothing but the state.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from typing import Any, Final, cast
 
 import msgspec
@@ -29,6 +30,8 @@ class RegisterNode(Command, frozen=True, tag="register_node"):
     peer: str
     incarnation: str
     rack: str = ""
+    levels: tuple[int, int] = (1, 1)
+    """The lowest and the highest feature level that its build knows."""
 
 
 class ForgetNode(Command, frozen=True, tag="forget_node"):
@@ -42,6 +45,12 @@ class FormCluster(Command, frozen=True, tag="form_cluster"):
     """The name of this formation of the cluster, drawn at random; the first one stays."""
 
     formation: str
+
+
+class RaiseLevel(Command, frozen=True, tag="raise_level"):
+    """The cluster's feature level, for good: every node knows it."""
+
+    level: int
 
 
 class CreateTopic(Command, frozen=True, tag="create_topic"):
@@ -68,24 +77,45 @@ class DeleteTopic(Command, frozen=True, tag="delete_topic"):
     topic_id: int
 
 
-AnyCommand = RegisterNode | ForgetNode | FormCluster | CreateTopic | AlterTopic | DeleteTopic
+AnyCommand = RegisterNode | ForgetNode | FormCluster | RaiseLevel | CreateTopic | AlterTopic | DeleteTopic
 
 KINDS: Final[dict[str, type[Command]]] = {
     "register_node": RegisterNode,
     "forget_node": ForgetNode,
     "form_cluster": FormCluster,
+    "raise_level": RaiseLevel,
     "create_topic": CreateTopic,
     "alter_topic": AlterTopic,
     "delete_topic": DeleteTopic,
 }
 
+_DEFAULTS: Final = TopicConfig()
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder()
 
 
-def encode(command: AnyCommand) -> bytes:
-    """The payload of a COMMAND frame."""
+def encode(command: AnyCommand, *, later_settings: Collection[str] = ()) -> bytes:
+    """The payload of a COMMAND frame; settings of a later level, which have their defaults, are left out."""
+    if later_settings and isinstance(command, CreateTopic):
+        raw = msgspec.to_builtins(command)
+        for name in later_settings:
+            raw["config"].pop(name, None)
+        return _ENCODER.encode(raw)
     return _ENCODER.encode(command)
+
+
+def needs(command: AnyCommand, levels: Levels = THIS_BUILD) -> Iterator[tuple[int, str]]:
+    """The feature levels that a command needs, each with what needs it."""
+    kind = str(command.__struct_config__.tag)
+    yield levels.commands[kind], f"command {kind}"
+    used: Collection[str] = ()
+    if isinstance(command, CreateTopic):
+        used = [name for name in levels.settings if getattr(command.config, name) != getattr(_DEFAULTS, name)]
+    elif isinstance(command, AlterTopic):
+        used = command.changes
+    for name in used:
+        if name in levels.settings:
+            yield levels.settings[name], f"setting {name}"
 
 
 def decode(payload: bytes, levels: Levels = THIS_BUILD) -> AnyCommand:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import structlog
-from floodmark.errors import FloodmarkError, Unavailable
+from floodmark.errors import Conflict, FloodmarkError, Unavailable
 from floodmark.frame import FrameKind
 
 from consensus.group import Group
@@ -14,6 +14,7 @@ from consensus.types import GroupStopped, Membership, NotLeader
 from node import outcomes
 from node.metadata import commands
 from node.metadata.commands import AnyCommand
+from node.metadata.levels import Levels
 from node.metadata.machine import MetadataMachine
 from node.metadata.state import METADATA_GROUP, Applied, MetadataState
 
@@ -69,6 +70,11 @@ class Metadata:
         """Whether changes can be made here."""
         return self.group is not None and self.group.is_ready_leader and self._machine.halted is None
 
+    @property
+    def levels(self) -> Levels:
+        """The feature levels that this build knows."""
+        return self._machine.levels
+
     def node_url(self, node_id: str) -> str | None:
         """The advertised HTTP base URL of a node."""
         entry = self.state.nodes.get(node_id)
@@ -122,13 +128,20 @@ class Metadata:
     async def propose(self, command: AnyCommand, *, timeout_s: float) -> Applied:
         """What the command came to; an error that it came to is raised.
 
-        Raises Unavailable (not stored), OutcomeUnknown.
+        Raises Conflict (it needs a higher feature level), Unavailable (not stored), OutcomeUnknown.
         """
         if not self.leads_here:
             raise outcomes.not_leader(self.leader)
-        stored = await self._host.propose(
-            METADATA_GROUP, FrameKind.COMMAND, commands.encode(command), deadline_s=timeout_s
-        )
+        level = self.state.level
+        for needed, what in commands.needs(command, self.levels):
+            if needed > level:
+                raise Conflict(
+                    f"{what} needs feature level {needed}; the cluster is at {level}: once every node runs a "
+                    f"build that knows it, raise it with `floodmark cluster upgrade --finalize {needed}`",
+                    level=level,
+                )
+        payload = commands.encode(command, later_settings=self.levels.later_settings(level))
+        stored = await self._host.propose(METADATA_GROUP, FrameKind.COMMAND, payload, deadline_s=timeout_s)
         applied = self._machine.outcome(stored.index)
         if isinstance(applied, FloodmarkError):
             raise applied

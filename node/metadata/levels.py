@@ -32,11 +32,16 @@ class Levels:
         """Whether this build can work in a cluster of this level."""
         return self.lowest <= level <= self.highest
 
+    def later_settings(self, level: int) -> list[str]:
+        """The settings that a cluster of this level does not have yet."""
+        return [name for name, needed in self.settings.items() if needed > level]
+
 
 THIS_BUILD: Final = Levels(
     lowest=1,
     highest=1,
     commands={
+        "raise_level": 1,
         "register_node": 1,
         "forget_node": 1,
         "form_cluster": 1,

@@ -11,6 +11,7 @@ from floodmark.errors import FloodmarkError, InvalidRequest
 from floodmark.frame import Frame
 
 from node.metadata import commands, state
+from node.metadata.commands import RaiseLevel
 from node.metadata.levels import THIS_BUILD, Levels, TooNew, surplus
 from node.metadata.state import Applied, MetadataState
 
@@ -43,7 +44,8 @@ class MetadataMachine:
         self.halted: str | None = None
         """Why nothing is applied any more: what a newer build has written. Else None."""
         self.on_change: Callable[[], None] = lambda: None
-        self._levels = levels
+        self.levels = levels
+        """What this build knows."""
         self._foreign: bytes | None = None
         """A snapshot that only a newer build can read: kept as it is, for that one."""
         self._outcomes: OrderedDict[int, Applied] = OrderedDict()
@@ -69,11 +71,17 @@ class MetadataMachine:
 
     def _apply(self, frame: Frame) -> Applied:
         try:
-            command = commands.decode(frame.payload, self._levels)
+            command = commands.decode(frame.payload, self.levels)
         except InvalidRequest as error:
             # It is damaged: every node of every build skips it in the same way.
             _log.error("metadata command ignored", index=frame.index, reason=error.detail)
             return error
+        if (
+            isinstance(command, RaiseLevel)
+            and not self.levels.knows(command.level)
+            and state.level_refusal(self.state, command.level) is None
+        ):
+            raise TooNew(f"command 'raise_level' to level {command.level}")
         return state.apply(self.state, command)
 
     def outcome(self, index: int) -> Applied | None:
@@ -88,7 +96,15 @@ class MetadataMachine:
         """The whole state."""
         if self._foreign is not None:
             return self._foreign
-        return _ENCODER.encode(_Snapshot(SNAPSHOT_VERSION, self.state))
+        snapshot = _Snapshot(SNAPSHOT_VERSION, self.state)
+        later = self.levels.later_settings(self.state.level)
+        if not later:
+            return _ENCODER.encode(snapshot)
+        raw = msgspec.to_builtins(snapshot)
+        for topic in raw["state"]["topics"].values():
+            for name in later:
+                topic["config"].pop(name, None)
+        return _ENCODER.encode(raw)
 
     def restore(self, state: bytes) -> None:
         """Replace the state, unless it is newer: both are made of what is committed.
@@ -99,7 +115,7 @@ class MetadataMachine:
         restored = MetadataState()
         if state:
             try:
-                restored = _read(state)
+                restored = _read(state, self.levels)
             except TooNew as error:
                 self._foreign = state
                 self._halt(f"the metadata snapshot has {error}")
@@ -112,7 +128,7 @@ class MetadataMachine:
         self.on_change()
 
 
-def _read(snapshot: bytes) -> MetadataState:
+def _read(snapshot: bytes, levels: Levels) -> MetadataState:
     try:
         raw = _DECODER.decode(snapshot)
         version = msgspec.convert(raw["version"], int)
@@ -122,6 +138,9 @@ def _read(snapshot: bytes) -> MetadataState:
         unknown = surplus(raw["state"], msgspec.to_builtins(read.state))
     except (msgspec.MsgspecError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise ValueError(f"the metadata snapshot can not be read: {error}") from error
+    if not levels.knows(read.state.level):
+        known = f"{levels.lowest} to {levels.highest}"
+        raise TooNew(f"feature level {read.state.level}, and this build knows {known}")
     if unknown is not None:
         raise TooNew(f"{unknown[:80]!r}, which this build does not know")
     return read.state

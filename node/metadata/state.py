@@ -22,6 +22,7 @@ from node.metadata.commands import (
     DeleteTopic,
     ForgetNode,
     FormCluster,
+    RaiseLevel,
     RegisterNode,
 )
 
@@ -39,6 +40,13 @@ class NodeEntry(msgspec.Struct, frozen=True):
     peer: str
     incarnation: str
     rack: str = ""
+    levels: tuple[int, int] = (1, 1)
+    """The lowest and the highest feature level that its build knows, as it said when it was last met."""
+
+    def knows(self, level: int) -> bool:
+        """Whether it can work in a cluster of this feature level."""
+        lowest, highest = self.levels
+        return lowest <= level <= highest
 
 
 class PartitionEntry(msgspec.Struct, frozen=True):
@@ -78,11 +86,13 @@ class MetadataState(msgspec.Struct):
     topics: dict[str, TopicEntry] = {}
     formation: str = ""
     """This cluster's own name, which no other one has; empty until its first leader has given it."""
+    level: int = 1
+    """The feature level (levels.py). Builds before levels wrote none, and what they wrote is of level 1."""
 
 
-Applied = NodeEntry | TopicEntry | str | FloodmarkError
-"""What a command came to: the entry that it made, changed or removed, the formation's name; or why it changed
-nothing."""
+Applied = NodeEntry | TopicEntry | str | int | FloodmarkError
+"""What a command came to: the entry that it made, changed or removed, the formation's name, the feature
+level; or why it changed nothing."""
 
 
 def apply(state: MetadataState, command: AnyCommand) -> Applied:
@@ -112,8 +122,38 @@ def _form(state: MetadataState, command: FormCluster) -> Applied:
     return state.formation
 
 
+def level_refusal(state: MetadataState, level: int) -> FloodmarkError | None:
+    """Why the cluster can not be of this feature level; None where it can, or is already."""
+    if level < state.level:
+        return Conflict(
+            f"the cluster is at feature level {state.level}, which is never lowered: what was written since "
+            f"then needs it",
+            level=state.level,
+        )
+    for _, entry in sorted(state.nodes.items()):
+        if level > state.level and not entry.knows(level):
+            lowest, highest = entry.levels
+            return Conflict(
+                f"{entry.node_id} knows feature levels {lowest} to {highest}, not {level}: start a Floodmark "
+                f"there that does, and wait until it is ready",
+                node=entry.node_id,
+                level=state.level,
+            )
+    return None
+
+
+def _raise_level(state: MetadataState, command: RaiseLevel) -> Applied:
+    refused = level_refusal(state, command.level)
+    if refused is not None:
+        return refused
+    state.level = command.level
+    return state.level
+
+
 def _register(state: MetadataState, command: RegisterNode) -> Applied:
-    entry = NodeEntry(command.node_id, command.http, command.peer, command.incarnation, command.rack)
+    entry = NodeEntry(
+        command.node_id, command.http, command.peer, command.incarnation, command.rack, command.levels
+    )
     state.nodes[entry.node_id] = entry
     return entry
 
@@ -210,6 +250,7 @@ APPLY: Final[dict[type[Command], Callable[[MetadataState, Any], Applied]]] = {
     RegisterNode: _register,
     ForgetNode: _forget,
     FormCluster: _form,
+    RaiseLevel: _raise_level,
     CreateTopic: _create,
     AlterTopic: _alter,
     DeleteTopic: _delete,

@@ -38,10 +38,12 @@ from node.broker import (
     Bounds,
     ClusterHealth,
     ClusterInfo,
+    Features,
     Fetched,
     Health,
     NodeHealth,
     NodeInfo,
+    NodeLevels,
     PartitionInfo,
     TopicConfig,
     TopicInfo,
@@ -110,6 +112,9 @@ class MemoryCluster:
         self.silent: set[str] = set()
         """Nodes that no other one hears."""
         self.last_topic_id = 0
+        self.level = 1
+        self.levels: dict[str, tuple[int, int]] = {}
+        """The feature levels that nodes know, where these are others than 1 alone."""
         self.brokers = {node: MemoryBroker(self, node, budget_bytes) for node in self.urls}
 
 
@@ -391,6 +396,23 @@ class MemoryBroker:
         nodes = [broker.node_health() for broker in self._cluster.brokers.values()]
         reasons = [reason for node in nodes for reason in node.reasons]
         return ClusterHealth(not reasons, self.node_id, reasons, nodes)
+
+    async def features(self, *, timeout_s: float) -> Features:
+        known = self._cluster.levels
+        nodes = [NodeLevels(name, *known.get(name, (1, 1))) for name in sorted(self._cluster.urls)]
+        highest = min(node.highest for node in nodes)
+        return Features(
+            level=self._cluster.level,
+            can_finalize=highest if highest > self._cluster.level else None,
+            nodes=nodes,
+        )
+
+    async def raise_level(self, level: int, *, timeout_s: float) -> Features:
+        features = await self.features(timeout_s=timeout_s)
+        if not features.level <= level <= max(features.level, features.can_finalize or 0):
+            raise Conflict(f"not {level}", level=features.level)
+        self._cluster.level = level
+        return await self.features(timeout_s=timeout_s)
 
     async def forget_node(self, node_id: str, *, timeout_s: float) -> None:
         if node_id in self._cluster.urls:

@@ -57,6 +57,22 @@ async def test_the_cluster_and_its_nodes_are_shown(http: Harness) -> None:
     assert f"curl -X PUT {http.url('')}/v1/topics/orders".encode() in (await http.call("GET", "/")).body
 
 
+@pytest.mark.parametrize("node_count", [3])
+async def test_the_feature_level_is_shown_and_raised_at_every_node(http: Harness) -> None:
+    """The metadata's leader raises it, whoever is asked; what is no level is 400 at each of them."""
+    path = "/v1/cluster/features"
+    for number, node in enumerate(("n1", "n2", "n3"), start=2):
+        http.cluster.levels = dict.fromkeys(http.cluster.urls, (1, number))
+        assert (await http.call("GET", path, node=node)).json["can_finalize"] == number
+        raised = await http.call("POST", path, node=node, json={"level": number})
+        assert (raised.status, raised.json["level"], raised.json["can_finalize"]) == (200, number, None)
+        assert {(await http.call("GET", path, node=each)).body for each in http.cluster.urls} == {raised.body}
+        lowered = await http.call("POST", path, node=node, json={"level": 1})
+        assert (lowered.status, lowered.json["code"], lowered.json["level"]) == (409, "conflict", number)
+        for body in (b"", b"[]", b"{}", b'{"level": "2"}', b'{"level": 2, "now": true}', b"\xff"):
+            assert (await http.call("POST", path, node=node, data=body)).status == 400
+
+
 async def test_metrics_count_by_route_and_never_by_what_clients_send(http: Harness) -> None:
     """Templates, known methods and status classes; partitions from the broker; more can be registered."""
     await http.make_topic(partitions=2)

@@ -21,9 +21,10 @@ from node.metadata.commands import (
     DeleteTopic,
     ForgetNode,
     FormCluster,
+    RaiseLevel,
     RegisterNode,
 )
-from node.metadata.levels import THIS_BUILD
+from node.metadata.levels import THIS_BUILD, Levels
 from node.metadata.machine import OUTCOMES_KEPT, MetadataMachine
 from node.metadata.state import APPLY, CONFIG_FIELDS, TopicEntry, changed_config
 from tests.support.newer import Paint, newer_build
@@ -34,17 +35,20 @@ def frame(index: int, payload: bytes) -> Frame:
     return Frame(index, 1, 0, 0, 0, FrameKind.COMMAND, payload, crc_of(payload))
 
 
-def machine_after(*given_commands: AnyCommand) -> MetadataMachine:
+UP_TO_3 = dataclasses.replace(THIS_BUILD, highest=3)
+
+
+def machine_after(*given_commands: AnyCommand, levels: Levels = THIS_BUILD) -> MetadataMachine:
     """A machine that has applied these, from index 2 on."""
-    machine = MetadataMachine()
+    machine = MetadataMachine(levels)
     for index, command in enumerate(given_commands, start=2):
         machine.apply(frame(index, commands.encode(command)))
     return machine
 
 
-def register(node: str, incarnation: str = "i1") -> RegisterNode:
+def register(node: str, incarnation: str = "i1", levels: tuple[int, int] = (1, 1)) -> RegisterNode:
     """A node on loopback."""
-    return RegisterNode(node, f"http://{node}", f"{node}:1", incarnation)
+    return RegisterNode(node, f"http://{node}", f"{node}:1", incarnation, levels=levels)
 
 
 def create(name: str, *assignments: list[str]) -> CreateTopic:
@@ -253,7 +257,8 @@ def test_a_snapshot_that_can_not_be_read_is_refused(state: bytes) -> None:
 names = st.sampled_from(["a", "b", "c"])
 nodes = st.sampled_from(["n1", "n2", "n3", "n4"])
 any_command = st.one_of(
-    st.builds(register, nodes, st.sampled_from(["i1", "i2"])),
+    st.builds(register, nodes, st.sampled_from(["i1", "i2"]), st.sampled_from([(1, 1), (1, 3), (2, 3)])),
+    st.builds(RaiseLevel, st.integers(0, 3)),
     st.builds(
         lambda name, rows: CreateTopic(name, 2, TopicConfig(), rows),
         names,
@@ -276,10 +281,10 @@ def test_replicas_agree_whatever_way_they_got_there(
     history: list[AnyCommand], cut: int, overlap: int
 ) -> None:
     """A node that starts from a snapshot and sees some commands again equals one that applied them all."""
-    whole = machine_after(*history)
+    whole = machine_after(*history, levels=UP_TO_3)
     cut = min(cut, len(history))
-    later = MetadataMachine()
-    later.restore(machine_after(*history[:cut]).snapshot())
+    later = MetadataMachine(UP_TO_3)
+    later.restore(machine_after(*history[:cut], levels=UP_TO_3).snapshot())
     start = max(0, cut - overlap)
     for index, command in enumerate(history[start:], start=start + 2):
         later.apply(frame(index, commands.encode(command)))
@@ -296,18 +301,97 @@ def test_replicas_agree_whatever_way_they_got_there(
 @given(st.lists(any_command | st.builds(Paint, names), max_size=30))
 def test_an_older_build_stops_where_a_newer_one_goes_on(history: list[AnyCommand]) -> None:
     """Its state is the newer one's as of before the first command that it does not know, never another."""
-    with newer_build() as levels:
+    with newer_build() as build:
         payloads = [commands.encode(command) for command in history]
-        known = next((n for n, each in enumerate(history) if isinstance(each, Paint)), len(history))
-        older, newer, before = MetadataMachine(), MetadataMachine(levels), MetadataMachine(levels)
-        for index, payload in enumerate(payloads, start=2):
+        levels = dataclasses.replace(build, highest=4)
+        older, newer = MetadataMachine(), MetadataMachine(levels)
+        before = newer.snapshot()
+        for index, (payload, command) in enumerate(zip(payloads, history, strict=True), start=2):
             older.apply(frame(index, payload))
             newer.apply(frame(index, payload))
-            if index < known + 2:
-                before.apply(frame(index, payload))
-        assert older.snapshot() == before.snapshot()
-        assert (older.halted is not None) == (known < len(history))
+            if isinstance(command, Paint) or newer.state.level > 1:
+                assert older.halted is not None
+            if older.halted is None:
+                before = newer.snapshot()
+        assert older.snapshot() == before
         assert newer.halted is None
+
+
+def test_the_feature_level_rises_to_what_every_node_knows_and_never_falls() -> None:
+    """Who does not know it is named; the present one is fine."""
+    machine = machine_after(register("n1", levels=(1, 3)), register("n2", levels=(1, 2)), levels=UP_TO_3)
+
+    def outcome(index: int, level: int) -> object:
+        machine.apply(frame(index, commands.encode(RaiseLevel(level))))
+        return machine.outcome(index)
+
+    assert outcome(4, 1) == 1
+    refused = outcome(5, 3)
+    assert isinstance(refused, Conflict)
+    assert "n2 knows feature levels 1 to 2, not 3" in refused.detail
+    assert (outcome(6, 2), machine.state.level) == (2, 2)
+    machine.apply(frame(7, commands.encode(register("n2", levels=(3, 4)))))
+    assert outcome(8, 2) == 2, "nothing is changed, whoever does not know it"
+    refused = outcome(9, 1)
+    assert isinstance(refused, Conflict)
+    assert "never lowered" in refused.detail
+    assert machine.state.level == 2
+
+
+def test_an_older_build_stops_where_the_level_is_raised_above_what_it_knows() -> None:
+    """At the command, and at a snapshot from behind it; not where the level can not be raised anyway."""
+    nodes_of_another_build = [register("n1", levels=(1, 2))]
+    older = machine_after(
+        *nodes_of_another_build, RaiseLevel(3), register("n2", levels=(1, 2)), RaiseLevel(2)
+    )
+    newer = machine_after(*nodes_of_another_build, RaiseLevel(2), levels=UP_TO_3)
+    assert isinstance(older.outcome(3), Conflict)
+    assert older.halted == (
+        "metadata entry 5 is command 'raise_level' to level 2, which this build does not know: "
+        "start a newer Floodmark"
+    )
+    machine = MetadataMachine()
+    machine.restore(newer.snapshot())
+    assert machine.halted == (
+        "the metadata snapshot has feature level 2, and this build knows 1 to 1: start a newer Floodmark"
+    )
+    assert machine.snapshot() == newer.snapshot()
+
+
+def test_a_snapshot_without_a_level_is_of_level_1() -> None:
+    """As builds before levels wrote it, without what nodes know either."""
+    raw = msgspec.msgpack.decode(machine_after(*NODES).snapshot())
+    del raw["state"]["level"]
+    for node in raw["state"]["nodes"].values():
+        del node["levels"]
+    machine = MetadataMachine()
+    machine.restore(msgspec.msgpack.encode(raw))
+    assert (machine.state.level, machine.state.nodes["n1"].levels) == (1, (1, 1))
+
+
+def test_a_setting_of_a_later_level_is_not_written_down_before() -> None:
+    """Older builds read what is written until the level is raised: neither commands nor snapshots name it."""
+    later = dataclasses.replace(
+        THIS_BUILD, highest=2, settings={**THIS_BUILD.settings, "segment_bytes": 2, "retention_ms": 2}
+    )
+    without = later.later_settings(1)
+    assert without == ["retention_ms", "segment_bytes"]
+    payload = commands.encode(create("a", ["n1"]), later_settings=without)
+    assert set(msgspec.msgpack.decode(payload)["config"]) == {"retention_bytes", "max_record_bytes"}
+    assert commands.decode(payload) == create("a", ["n1"])
+    machine = machine_after(register("n1", levels=(1, 2)), create("a", ["n1"]), levels=later)
+
+    def stored() -> set[str]:
+        return set(msgspec.msgpack.decode(machine.snapshot())["state"]["topics"]["a"]["config"])
+
+    assert stored() == {"retention_bytes", "max_record_bytes"}
+    machine.apply(frame(4, commands.encode(RaiseLevel(2))))
+    assert stored() == CONFIG_FIELDS
+    assert dict.fromkeys(needed for needed, _ in commands.needs(create("a", ["n1"]), later)) == {1: None}
+    altered = AlterTopic("a", 1, {"retention_ms": None})
+    assert (2, "setting retention_ms") in commands.needs(altered, later)
+    with_segments = CreateTopic("b", 1, TopicConfig(segment_bytes=5_000), [["n1"]])
+    assert (2, "setting segment_bytes") in commands.needs(with_segments, later)
 
 
 def test_a_cluster_is_named_once() -> None:

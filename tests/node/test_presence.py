@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
+import json
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from consensus.link_types import Reception
 from node.formation import nodes_of
 from node.identity import NodeIdentity, Standing, load_or_create, save
 from node.metadata.commands import RegisterNode
+from node.metadata.levels import THIS_BUILD, Levels
 from node.metadata.state import MetadataState, apply
 from node.presence import Presence
 from node.registry import Registry
@@ -24,7 +27,9 @@ NODES = ["n1", "n2", "n3"]
 class Member:
     """One node's part in the handshakes, over a real folder."""
 
-    def __init__(self, folder: Path, node_id: str, nodes: list[str] = NODES) -> None:
+    def __init__(
+        self, folder: Path, node_id: str, nodes: list[str] = NODES, levels: Levels = THIS_BUILD
+    ) -> None:
         self.folder = str(folder)
         self.identity: NodeIdentity = load_or_create(FS, self.folder, node_id=node_id, cluster_id="c")
         self.registry = Registry(FS, self.folder)
@@ -35,6 +40,7 @@ class Member:
             initial_nodes=nodes,
             nodes=nodes_of(FS, self.folder, self.identity, self.registry),
             keep=partial(save, FS, self.folder),
+            levels=levels,
         )
         self.presence.on_set_back = self._set_back
         self.presence.on_change = self._changed
@@ -46,10 +52,12 @@ class Member:
     def _set_back(self) -> None:
         self.set_back += 1
 
-    def restarted(self, nodes: list[str] = NODES, *, folder: Path | None = None) -> Member:
-        """Another process on the same folder, or on another one."""
+    def restarted(
+        self, nodes: list[str] = NODES, *, folder: Path | None = None, levels: Levels = THIS_BUILD
+    ) -> Member:
+        """Another process on the same folder, or on another one; perhaps of another build."""
         self.registry.close()
-        return Member(folder or Path(self.folder), self.identity.node_id, nodes)
+        return Member(folder or Path(self.folder), self.identity.node_id, nodes, levels)
 
 
 def dial(one: Member, other: Member) -> tuple[Reception, Reception | None]:
@@ -150,3 +158,55 @@ def test_an_announcement_that_is_not_understood_is_ignored(tmp_path: Path, raw: 
     assert n1.presence.heard("n3", n2.presence.announce("n1")) is Reception.REFUSED
     assert list(n1.presence.nodes) == ["n1"]
     assert n1.registry.peers == {}
+
+
+LATER = dataclasses.replace(THIS_BUILD, highest=3)
+
+
+def test_a_node_that_does_not_know_the_clusters_level_is_refused_and_both_say_so(tmp_path: Path) -> None:
+    """Whoever dials: one side names the node, the other says that it is itself, and each says what to do."""
+    n1, n2, n3 = (Member(tmp_path / name, name, levels=LATER) for name in NODES)
+    for one, other in ((n1, n2), (n1, n3), (n2, n3)):
+        meet(one, other)
+    for member in (n1, n2, n3):
+        member.presence.settle()
+        assert member.presence.refusals == []
+    n1.presence.is_at(2)
+    old = n3.restarted()
+    there = "n3 knows feature levels 1 to 1, and the cluster is at 2: start a newer Floodmark there"
+    here = "this node knows feature levels 1 to 1, and the cluster is at 2: start a newer Floodmark here"
+    assert dial(old, n1) == (Reception.REFUSED, Reception.REFUSED)
+    assert (n1.presence.refusals, old.presence.refusals) == ([there], [here])
+    n1, old = n1.restarted(levels=LATER), old.restarted()
+    assert dial(n1, old) == (Reception.REFUSED, Reception.REFUSED)
+    assert (n1.presence.refusals, old.presence.refusals) == ([there], [here])
+    # n2 does not know of the new level yet, and n3 none that it could not work with there.
+    assert dial(old, n2) == (Reception.WELCOME, Reception.WELCOME)
+    newer = old.restarted(levels=LATER)
+    assert dial(newer, n1) == (Reception.WELCOME, Reception.WELCOME)
+
+
+def test_a_build_that_begins_above_the_clusters_level_is_refused(tmp_path: Path) -> None:
+    """It has left out what the cluster still uses."""
+    n1, n2 = (
+        Member(tmp_path / "n1", "n1", ["n1", "n2"]),
+        Member(tmp_path / "n2", "n2", ["n1", "n2"], dataclasses.replace(THIS_BUILD, lowest=2, highest=3)),
+    )
+    assert dial(n2, n1)[0] is Reception.REFUSED
+    assert n1.presence.refusals == [
+        "n2 knows feature levels 2 to 3, and the cluster is at 1: start an older Floodmark there"
+    ]
+
+
+def test_the_feature_level_is_known_from_the_start_on(tmp_path: Path) -> None:
+    """It stands in the folder, so nobody is let in before the metadata are read; it never falls."""
+    member = Member(tmp_path, "n1", ["n1"], LATER)
+    assert member.presence.level == 1
+    member.presence.is_at(2)
+    member.presence.is_at(1)
+    assert member.restarted(["n1"]).presence.level == 2
+    path = tmp_path / "node.json"
+    document = json.loads(path.read_text())
+    del document["level"]
+    path.write_text(json.dumps(document))
+    assert member.restarted(["n1"]).presence.level == 1, "as builds before levels left it"

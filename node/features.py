@@ -1,0 +1,61 @@
+"""The cluster's feature level: what nodes know, what is finalized, and raising it."""
+
+from __future__ import annotations
+
+import structlog
+from floodmark.errors import Conflict, InvalidRequest
+
+from node import outcomes
+from node.broker import Features, NodeLevels
+from node.metadata.commands import RaiseLevel
+from node.metadata.group import Metadata
+from node.metadata.state import level_refusal
+
+LEVEL_MAX = 1_000_000
+
+_log = structlog.get_logger(__name__)
+
+
+class FeatureLevel:
+    """Shows it on any node, raises it on the metadata group's leader only."""
+
+    def __init__(self, metadata: Metadata) -> None:
+        self._metadata = metadata
+
+    async def show(self, *, timeout_s: float) -> Features:
+        """As of after the call began, whichever node is asked. Raises ``Unavailable``."""
+        await self._metadata.catch_up(timeout_s=timeout_s)
+        return self._features()
+
+    async def finalize(self, level: int, *, timeout_s: float) -> Features:
+        """Raises Conflict, InvalidRequest, Unavailable, OutcomeUnknown."""
+        if not 1 <= level <= LEVEL_MAX:
+            raise InvalidRequest(f"a feature level is 1 to {LEVEL_MAX}, not {level}")
+        if not self._metadata.leads_here:
+            raise outcomes.not_leader(self._metadata.leader)
+        if level != self._metadata.state.level:
+            missing = self._unregistered()
+            if level > self._metadata.state.level and missing:
+                raise Conflict(
+                    f"nobody knows yet which feature levels {', '.join(missing)} can work with: start all "
+                    "nodes, and wait until they are ready",
+                    node=missing[0],
+                    level=self._metadata.state.level,
+                )
+            await self._metadata.propose(RaiseLevel(level), timeout_s=timeout_s)
+            _log.info("feature_level_raised", level=level)
+        else:
+            await self._metadata.confirm_lead(timeout_s=timeout_s)
+        return self._features()
+
+    def _unregistered(self) -> list[str]:
+        return sorted(self._metadata.membership.members - self._metadata.state.nodes.keys())
+
+    def _features(self) -> Features:
+        state = self._metadata.state
+        nodes = [NodeLevels(entry.node_id, *entry.levels) for _, entry in sorted(state.nodes.items())]
+        highest = min((node.highest for node in nodes), default=state.level)
+        possible = (
+            highest > state.level and not self._unregistered() and level_refusal(state, highest) is None
+        )
+        return Features(level=state.level, can_finalize=highest if possible else None, nodes=nodes)

@@ -1,0 +1,161 @@
+"""The cluster's feature level over whole nodes of two builds: shown, raised, and held to."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from floodmark.errors import Conflict
+
+from cli.main import floodmark
+from node.metadata.levels import THIS_BUILD, Levels
+from tests.support.newer import Paint, newer_build
+from tests.support.nodes import NodeCluster, TestNode
+
+PATH = "/v1/cluster/features"
+
+
+async def _call(cluster: NodeCluster, node: TestNode, method: str, body: Any = None) -> tuple[int, Any]:
+    async with cluster.session.request(method, node.url + PATH, json=body) as answer:
+        return answer.status, await answer.json()
+
+
+async def _alike(cluster: NodeCluster) -> Any:
+    """What every node says, which is the same."""
+    said = [await _call(cluster, node, "GET") for node in cluster.up]
+    assert all(each == said[0] for each in said), said
+    assert said[0][0] == 200, said[0]
+    return said[0][1]
+
+
+async def _command(node: TestNode, *args: str) -> Result:
+    """A command of the command line that asks a node."""
+    return await asyncio.to_thread(
+        CliRunner().invoke, floodmark, ["cluster", *args, "--server", node.url], prog_name="floodmark"
+    )
+
+
+def _leader(cluster: NodeCluster) -> TestNode:
+    (found,) = [node for node in cluster.up if node.running.metadata.leads_here]
+    return found
+
+
+async def _again(cluster: NodeCluster, name: str, levels: Levels) -> None:
+    """Restart a node as another build."""
+    await cluster[name].stop()
+    cluster[name].levels = levels
+    cluster[name].start()
+
+
+async def test_a_cluster_is_upgraded_node_by_node_and_then_for_good(tmp_path: Path) -> None:
+    """A rolling upgrade as an operator makes it, what is refused on the way, and a node that falls back."""
+    with newer_build() as newer:
+        async with NodeCluster.running(tmp_path, levels={"n1": newer, "n2": newer}) as cluster:
+            assert await _alike(cluster) == {
+                "level": 1,
+                "can_finalize": None,
+                "nodes": [
+                    {"node_id": "n1", "lowest": 1, "highest": 2},
+                    {"node_id": "n2", "lowest": 1, "highest": 2},
+                    {"node_id": "n3", "lowest": 1, "highest": 1},
+                ],
+            }
+            for node in cluster.up:
+                status, problem = await _call(cluster, node, "POST", {"level": 2})
+                assert (status, problem["code"], problem["node"]) == (409, "conflict", "n3")
+                assert "n3 knows feature levels 1 to 1, not 2" in problem["detail"]
+                assert await _call(cluster, node, "POST", {"level": 1}) == (200, await _alike(cluster))
+
+            # What needs the later level is not proposed before.
+            cluster["n1"].running.host.transfer(0, "n1")
+            metadata = _leader(cluster).running.metadata
+            if metadata.levels is newer:
+                with pytest.raises(Conflict, match="paint_topic needs feature level 2; the cluster is at 1"):
+                    await metadata.propose(Paint("t"), timeout_s=5)
+
+            await _again(cluster, "n3", newer)
+            await cluster.ready()
+            await cluster.until(
+                lambda: all(node.running.metadata.state.nodes["n3"].levels == (1, 2) for node in cluster.up),
+                "n3 is registered with what it knows",
+            )
+            assert (await _alike(cluster))["can_finalize"] == 2
+            follower = next(node for node in cluster.up if node is not _leader(cluster))
+            status, answer = await _call(cluster, follower, "POST", {"level": 2})
+            assert (status, answer["level"], answer["can_finalize"]) == (200, 2, None)
+            assert await _alike(cluster) == answer
+            for node in cluster.up:
+                assert await _call(cluster, node, "POST", {"level": 2}) == (200, answer)
+                status, problem = await _call(cluster, node, "POST", {"level": 1})
+                assert (status, problem["level"]) == (409, 2)
+                assert "never lowered" in problem["detail"]
+            assert await _leader(cluster).running.metadata.propose(Paint("t"), timeout_s=5) == "painted t"
+
+            # An older build on one of the folders: the others name it, and it says so itself.
+            await _again(cluster, "n3", THIS_BUILD)
+            old = cluster["n3"]
+            here = (
+                "this node knows feature levels 1 to 1, and the cluster is at 2: start a newer Floodmark here"
+            )
+            there = "n3 knows feature levels 1 to 1, and the cluster is at 2: start a newer Floodmark there"
+            await cluster.until(
+                lambda: old.parts is not None and here in old.broker.health().reasons, "n3 says so itself"
+            )
+            await cluster.until(
+                lambda: all(there in cluster[name].broker.health().warnings for name in ("n1", "n2")),
+                "the others say so",
+            )
+            assert not old.broker.health().ready
+            await cluster.ready("n1", "n2")
+            assert (await _call(cluster, old, "GET"))[0] == 503
+            await _again(cluster, "n3", newer)
+            await cluster.ready()
+            assert await _alike(cluster) == answer
+
+
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        (None, "level"),
+        ({}, "level"),
+        ({"level": "2"}, "int"),
+        ({"level": 2, "force": True}, "force"),
+        ({"level": 0}, "1 to 1000000"),
+        ({"level": 1 << 70}, ""),
+    ],
+)
+async def test_what_is_no_level_is_refused(tmp_path: Path, body: Any, what: str) -> None:
+    """400, with what is wrong."""
+    async with NodeCluster.running(tmp_path, 1) as cluster:
+        status, problem = await _call(cluster, cluster["n1"], "POST", body)
+        assert (status, problem["code"]) == (400, "invalid_request")
+        assert what in problem["detail"]
+
+
+async def test_the_command_line_shows_and_raises_the_level(tmp_path: Path) -> None:
+    """A table and documents; to the highest that all know unless one is named; conflicts end with 4."""
+    with newer_build() as newer:
+        names = {"n1": newer, "n2": newer, "n3": newer}
+        async with NodeCluster.running(tmp_path, levels=names) as cluster:
+            node = cluster["n2"]
+            shown = await _command(node, "features")
+            assert shown.exit_code == 0, shown.output
+            # The nodes of this process log to the same stdout.
+            rows = [line.split() for line in shown.stdout.splitlines() if line.startswith("n")]
+            assert rows == [[name, "1", "to", "2", "1", "2"] for name in names]
+            refused = await _command(node, "upgrade", "--finalize", "3")
+            assert refused.exit_code == 4
+            assert "n1 knows feature levels 1 to 2, not 3" in refused.stderr
+            assert (await _command(node, "upgrade", "--finalize", "two")).exit_code == 2
+            assert (await _command(node, "upgrade")).exit_code == 2
+            raised = await _command(node, "upgrade", "--finalize", "-o", "json")
+            assert "is at feature level 2 from now on; it was at 1" in raised.stderr
+            begin = raised.stdout.index("{\n")
+            assert json.JSONDecoder().raw_decode(raised.stdout, begin)[0]["level"] == 2
+            again = await _command(node, "upgrade", "--finalize")
+            assert (again.exit_code, "at feature level 2, as before" in again.stderr) == (0, True)
+            assert (await _command(node, "upgrade", "--finalize", "1")).exit_code == 4
