@@ -295,6 +295,12 @@ class Broker(Protocol):
         The topic is there when this is called.
         """
 
+    def check_current(self) -> None:
+        """Raises Unavailable where what this node knows of topics and nodes is of the past, and stays so.
+
+        The HTTP room calls it before it shows them; those who ask for one topic hear it anyway.
+        """
+
     async def catch_up(self, *, timeout_s: float) -> None:
         """Wait until this node knows every topic change that was acknowledged before the call.
 

@@ -129,7 +129,6 @@ class LocalBroker:
 
     def topics(self, *, prefix: str, after: str, limit: int) -> list[TopicInfo]:
         """A page of them, in order of name."""
-        self._metadata.check()
         known = self._metadata.state.topics
         names = sorted(name for name in known if name.startswith(prefix) and name > after)
         alive = self._alive()
@@ -166,6 +165,10 @@ class LocalBroker:
         """What was kept of partitions may be of the past; who waits on a topic that is gone is told."""
         self._partitions.clear()
         self._deletions.look()
+
+    def check_current(self) -> None:
+        """Where this node has stopped applying the metadata."""
+        self._metadata.check()
 
     async def catch_up(self, *, timeout_s: float) -> None:
         """A barrier on the metadata group."""
@@ -224,12 +227,10 @@ class LocalBroker:
 
     def cluster(self) -> ClusterInfo:
         """The whole picture."""
-        self._metadata.check()
         return self._views.cluster(self._alive())
 
     def nodes(self) -> list[NodeInfo]:
         """In order of id."""
-        self._metadata.check()
         return self._views.nodes(self._alive())
 
     def node_url(self, node_id: str) -> str | None:

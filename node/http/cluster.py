@@ -65,11 +65,13 @@ class Cluster:
     async def cluster(self, request: web.Request) -> web.StreamResponse:
         """The whole picture."""
         query_of(request, _NO_QUERY)
+        self._context.broker.check_current()
         return _answer(self._context.broker.cluster())
 
     async def nodes(self, request: web.Request) -> web.StreamResponse:
         """The nodes, in order of id."""
         query_of(request, _NO_QUERY)
+        self._context.broker.check_current()
         return _answer({"nodes": self._context.broker.nodes()})
 
     async def health(self, request: web.Request) -> web.StreamResponse:

@@ -147,6 +147,7 @@ class Topics:
             if text:
                 check_name(text if text.strip(".") else f"{text}a")
         limit = capped(query, "limit", default=_PAGE, cap=_PAGE_MAX)
+        self._context.broker.check_current()
         found: list[bytes] = []
         async for topic in all_topics(self._context.broker, prefix=prefix, after=after):
             found.append(_ENCODER.encode(_members(topic)))

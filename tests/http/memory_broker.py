@@ -304,6 +304,9 @@ class MemoryBroker:
         topic = (self._cluster.topics if self.behind is None else self.behind).get(name)
         return None if topic is None else topic.topic_id
 
+    def check_current(self) -> None:
+        return
+
     async def catch_up(self, *, timeout_s: float) -> None:
         self.behind = None
         await asyncio.sleep(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from floodmark.errors import Conflict
 
 from cli.main import floodmark
 from node.metadata.levels import THIS_BUILD, Levels
-from tests.support.newer import Paint, newer_build
+from tests.support.newer import Paint, lead_metadata, newer_build
 from tests.support.nodes import NodeCluster, TestNode
 
 PATH = "/v1/cluster/features"
@@ -71,11 +72,9 @@ async def test_a_cluster_is_upgraded_node_by_node_and_then_for_good(tmp_path: Pa
                 assert await _call(cluster, node, "POST", {"level": 1}) == (200, await _alike(cluster))
 
             # What needs the later level is not proposed before.
-            cluster["n1"].running.host.transfer(0, "n1")
-            metadata = _leader(cluster).running.metadata
-            if metadata.levels is newer:
-                with pytest.raises(Conflict, match="paint_topic needs feature level 2; the cluster is at 1"):
-                    await metadata.propose(Paint("t"), timeout_s=5)
+            metadata = (await lead_metadata(cluster, "n1", "n2")).running.metadata
+            with pytest.raises(Conflict, match="paint_topic needs feature level 2; the cluster is at 1"):
+                await metadata.propose(Paint("t"), timeout_s=5)
 
             await _again(cluster, "n3", newer)
             await cluster.ready()
@@ -115,6 +114,31 @@ async def test_a_cluster_is_upgraded_node_by_node_and_then_for_good(tmp_path: Pa
             await _again(cluster, "n3", newer)
             await cluster.ready()
             assert await _alike(cluster) == answer
+
+
+async def test_a_node_without_a_vote_says_and_does_the_same(tmp_path: Path) -> None:
+    """The sixth node only learns the metadata; a setting of the later level waits for it at every node."""
+    later = dataclasses.replace(THIS_BUILD, highest=2, settings={**THIS_BUILD.settings, "retention_bytes": 2})
+    names = [f"n{number}" for number in range(1, 7)]
+    async with NodeCluster.running(tmp_path, 6, levels=dict.fromkeys(names, later)) as cluster:
+        learner = cluster["n6"]
+        config = {"config": {"retention_bytes": 1_000_000}}
+
+        async def make(node: TestNode) -> tuple[int, Any]:
+            url = f"{node.url}/v1/topics/t-{node.node_id}"
+            async with cluster.session.put(url, json=config) as answer:
+                return answer.status, await answer.json()
+
+        for node in (learner, _leader(cluster)):
+            status, problem = await make(node)
+            assert (status, problem["code"], problem["level"]) == (409, "conflict", 1)
+            assert "setting retention_bytes needs feature level 2; the cluster is at 1" in problem["detail"]
+        await cluster.create("plain", replicas=6)
+        assert (await _alike(cluster))["can_finalize"] == 2
+        status, answer = await _call(cluster, learner, "POST", {"level": 2})
+        assert (status, answer["level"]) == (200, 2)
+        assert await _alike(cluster) == answer
+        assert (await make(learner))[0] == 201
 
 
 @pytest.mark.parametrize(

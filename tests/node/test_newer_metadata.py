@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from consensus.types import Role
 from node.metadata import commands
 from node.metadata.state import METADATA_GROUP
-from tests.support.newer import Paint, newer_build
+from tests.support.newer import Paint, lead_metadata, newer_build
 from tests.support.nodes import NodeCluster, TestNode
 
 PAINTED = "painted t"
@@ -21,23 +21,6 @@ PAINTED = "painted t"
 async def _ask(cluster: NodeCluster, node: TestNode, path: str) -> tuple[int, Any]:
     async with cluster.session.get(f"{node.url}{path}") as answer:
         return answer.status, await answer.json()
-
-
-async def _lead_metadata(cluster: NodeCluster, *names: str) -> TestNode:
-    """One of the named nodes leads the metadata, by handing the leadership over where it does not."""
-
-    def led() -> TestNode | None:
-        for node in cluster.up:
-            if node.running.metadata.leads_here:
-                if node.node_id in names:
-                    return node
-                node.running.host.transfer(METADATA_GROUP, names[0])
-        return None
-
-    await cluster.until(led, f"one of {names} leads the metadata")
-    found = led()
-    assert found is not None
-    return found
 
 
 async def test_an_older_node_stops_at_a_newer_command_and_the_others_go_on(tmp_path: Path) -> None:
@@ -50,7 +33,7 @@ async def test_an_older_node_stops_at_a_newer_command_and_the_others_go_on(tmp_p
             newer, old = (cluster["n1"], cluster["n2"]), cluster["n3"]
             await cluster.create("t", partitions=6)
             await cluster.leader("t")
-            leader = await _lead_metadata(cluster, "n1", "n2")
+            leader = await lead_metadata(cluster, "n1", "n2")
 
             # As a defect of the newer build would have it: nobody asked for a level.
             stored = await leader.running.host.propose(
@@ -70,6 +53,8 @@ async def test_an_older_node_stops_at_a_newer_command_and_the_others_go_on(tmp_p
                 status, problem = await _ask(cluster, old, path)
                 assert (status, problem["code"]) == (503, "unavailable"), path
                 assert reason in problem["detail"]
+            async with cluster.session.get(f"{old.url}/metrics") as answer:
+                assert answer.status == 200, "whoever watches it does not lose it now"
             await cluster.until(lambda: not old.groups_led(), "it leads no partition any more")
             assert (await _ask(cluster, newer[0], "/v1/topics/t"))[0] == 200
 

@@ -12,7 +12,8 @@ import pytest
 from node.metadata import commands, state
 from node.metadata.commands import Command
 from node.metadata.levels import THIS_BUILD, Levels
-from node.metadata.state import Applied, MetadataState
+from node.metadata.state import METADATA_GROUP, Applied, MetadataState
+from tests.support.nodes import NodeCluster, TestNode
 
 
 class Paint(Command, frozen=True, tag="paint_topic"):
@@ -40,3 +41,20 @@ def newer_build() -> Iterator[Levels]:
             highest=THIS_BUILD.highest + 1,
             commands={**THIS_BUILD.commands, "paint_topic": THIS_BUILD.highest + 1},
         )
+
+
+async def lead_metadata(cluster: NodeCluster, *names: str) -> TestNode:
+    """One of the named nodes leads the metadata, by handing the leadership over where it does not."""
+
+    def led() -> TestNode | None:
+        for node in cluster.up:
+            if node.running.metadata.leads_here:
+                if node.node_id in names:
+                    return node
+                node.running.host.transfer(METADATA_GROUP, names[0])
+        return None
+
+    await cluster.until(led, f"one of {names} leads the metadata")
+    found = led()
+    assert found is not None
+    return found
