@@ -14,6 +14,7 @@ import msgpack
 from consensus.membership import from_lists
 from consensus.probation import Stage
 from consensus.types import Membership
+from storage.errors import LogTooNew
 
 VERSION: Final = 1
 
@@ -39,8 +40,11 @@ class State:
 
 
 def decode(data: bytes) -> State:
-    """Back from ``encode``. Raises ``ValueError``."""
+    """Back from ``encode``. Raises ``LogTooNew``, ``ValueError``."""
     value = msgpack.unpackb(data)
+    if isinstance(value, list) and value and isinstance(value[0], int) and value[0] > VERSION:
+        unlike = f"has version {value[0]}, this build knows {VERSION}"
+        raise LogTooNew("the group's state in a checkpoint", unlike)
     if not isinstance(value, list) or len(value) != 7 or value[0] != VERSION:
         raise ValueError(f"a checkpoint that is not of version {VERSION}")
     _, commit, applied, offset, members, stage, machine = value

@@ -43,6 +43,10 @@ class Standing(enum.StrEnum):
     WIPED = "wiped"
 
 
+class _Format(msgspec.Struct, frozen=True):
+    format_version: int
+
+
 class NodeIdentity(msgspec.Struct, frozen=True):
     """What ``node.json`` holds."""
 
@@ -69,16 +73,17 @@ def load_or_create(fs: FileSystem, data_dir: str, *, node_id: str, cluster_id: s
     if raw is None:
         return _create(fs, data_dir, node_id=node_id, cluster_id=cluster_id)
     try:
+        # First alone: what a newer format says of the rest may be nothing that this build can read.
+        found = msgspec.json.decode(raw, type=_Format).format_version
+        if found > FORMAT_VERSION:
+            unlike = f"has format {found}, this build knows {FORMAT_VERSION}"
+            raise IdentityProblem(f"{data_dir}/{FILE_NAME} {unlike}: start a newer Floodmark")
         identity = msgspec.json.decode(raw, type=NodeIdentity)
     except msgspec.DecodeError as error:
         raise IdentityProblem(
             f"{data_dir}/{FILE_NAME} is damaged ({error}). Restore it, or move the whole folder away (not "
             "the file alone); the node then fetches everything from its peers"
         ) from error
-    if identity.format_version != FORMAT_VERSION:
-        raise IdentityProblem(
-            f"{data_dir} has format {identity.format_version}, this version reads {FORMAT_VERSION}: upgrade"
-        )
     if identity.node_id != node_id:
         raise IdentityProblem(
             f"{data_dir} belongs to node {identity.node_id}, not to {node_id}: "

@@ -17,6 +17,8 @@ from floodmark.batch import BatchHeader, decode_header
 from floodmark.errors import FloodmarkError
 from floodmark.frame import Frame, FrameKind
 
+from storage.errors import LogTooNew
+
 BATCHES_REMEMBERED: Final = 5
 
 _log = structlog.get_logger(__name__)
@@ -70,6 +72,10 @@ class _Snapshot(msgspec.Struct, frozen=True):
     time: int = 0
 
 
+class _Version(msgspec.Struct, frozen=True):
+    version: int
+
+
 class _Command(msgspec.Struct, frozen=True):
     """What an entry of kind COMMAND in a partition's log says."""
 
@@ -77,10 +83,10 @@ class _Command(msgspec.Struct, frozen=True):
 
 
 _VERSION: Final = 2
-_VERSIONS: Final = (1, _VERSION)
 """Version 1 knows no checksums and no times, and is else the same."""
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(_Snapshot)
+_ONLY_VERSION = msgspec.msgpack.Decoder(_Version)
 _COMMAND = msgspec.msgpack.Decoder(_Command)
 
 
@@ -149,16 +155,19 @@ class ProducerTable:
         )
 
     def restore(self, state: bytes) -> None:
-        """Replace the table. Raises ``ValueError`` for what is no snapshot of a known version."""
+        """Replace the table. Raises ``ValueError`` for what is no snapshot, ``LogTooNew``."""
         if not state:
             self.producers, self.last_index, self.forgotten, self.time = {}, 0, 0, 0
             return
         try:
+            # First alone: what a newer version says of the rest may be nothing that this build can read.
+            version = _ONLY_VERSION.decode(state).version
+            if version > _VERSION:
+                unlike = f"has version {version}, this build knows {_VERSION}"
+                raise LogTooNew("the producer table in a checkpoint", unlike)
             snapshot = _DECODER.decode(state)
         except msgspec.DecodeError as error:
             raise ValueError(f"the producer table can not be read: {error}") from error
-        if snapshot.version not in _VERSIONS:
-            raise ValueError(f"the producer table has version {snapshot.version}: upgrade this node")
         self.producers = snapshot.producers
         self.last_index = snapshot.last_index
         self.forgotten = snapshot.forgotten

@@ -7,7 +7,8 @@ been started more often than the folder itself knows, or has been replaced since
 
 ``registry.log`` has one line per change: the CRC32C of the rest as eight hex digits, a space, a JSON object,
 a line feed; the first one names the format. A torn last line is cut; any other damaged line stops the node,
-since forgetting is what the file is against.
+since forgetting is what the file is against. A line with the right checksum that says what this build does
+not know was written by a newer one: the node does not start, and the file stays as it is.
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ class Boot(NamedTuple):
 
     number: int
     process: str
+
+
+class _TooNew(Exception):
+    """A sound line of a newer build."""
 
 
 class Registry:
@@ -118,8 +123,10 @@ class Registry:
                     self.boots.setdefault(value[0], {})[value[1]] = Boot(value[2], value[3])
                 case "format" if value == FORMAT_VERSION:
                     pass
+                case "format":
+                    raise _TooNew(f"has format {value}, this build knows {FORMAT_VERSION}")
                 case _:
-                    raise ValueError(f"unknown change {name}")
+                    raise _TooNew(f"has a change {name!r}, which this build does not know")
 
     def _read(self, raw: bytes, path: str) -> tuple[int, int]:
         """Take in all sound lines; how many there are, and how many bytes they have."""
@@ -130,6 +137,8 @@ class Registry:
                 break
             try:
                 self._apply(_parse(raw[position:end]))
+            except _TooNew as error:
+                raise IdentityProblem(f"{path} {error} (byte {position}): start a newer Floodmark") from None
             except ValueError as error:
                 if end == len(raw) - 1:
                     break

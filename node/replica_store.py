@@ -17,6 +17,7 @@ from storage.errors import LogCorrupt
 from storage.filesystem import FileSystem
 from storage.log import Log
 from storage.options import LogOptions
+from storage.quarantine import check_files
 from storage.vote import VoteFile
 
 DELETED_SUFFIX: Final = ".deleted"
@@ -74,7 +75,8 @@ class ReplicaStore:
 
         ``known``: it was made here before, so a missing one is lost. ``wiped``: it is not known here, but
         was in an earlier folder of this node. ``damage`` was met while the replica ran, perhaps where opening
-        does not look: what is beyond mending is set aside. Raises ``LogFailed``.
+        does not look: what is beyond mending is set aside. Raises ``LogFailed``, and ``LogTooNew`` with all
+        files as they are.
         """
         folder = self._folder(group_id)
         self._fs.mkdir(folder)
@@ -82,18 +84,24 @@ class ReplicaStore:
         marker = f"{folder}/{LOST_MARKER}"
         lost = self._fs.exists(marker) or (not whole and (known or wiped))
         if lost:
+            check_files(self._fs, folder)
             self._mark_lost(folder)
             _log.error("replica_lost", group=group_id, hint="it rejoins without a vote and fetches all")
         try:
             votes = VoteFile(self._fs, folder)
         except LogCorrupt as error:
             # Without its vote this replica could vote twice in one term.
+            check_files(self._fs, folder)
             _log.error("vote_corrupt", group=group_id, reason=str(error))
             self._mark_lost(folder)
             self._fs.rename(f"{folder}/{vote.NAME}", f"{folder}/{vote.NAME}.damaged")
             self._fs.sync_folder(folder)
             votes, lost = VoteFile(self._fs, folder), True
-        log = self._open_log(group_id, folder, options, votes, damage)
+        try:
+            log = self._open_log(group_id, folder, options, votes, damage)
+        except BaseException:
+            votes.close()
+            raise
         if damage is None or damage.is_beyond_mending:
             damage = log.damage
         return Opened(log, votes, lost, damage)

@@ -185,7 +185,7 @@ class Replicas:
             there = {group: files for group, files in zip(chunk, opened, strict=True) if files is not None}
             new = there.keys() - self._registry.groups
             try:
-                await self._begin({group: wanted[group][1] for group in there}, there, new, len(wanted))
+                await self._begin(wanted, there, new)
             except (StorageError, IdentityProblem, OSError) as error:
                 # The disk failed under the registry, or under one of them: none of the rest was begun.
                 for group in there.keys() - self.local.keys():
@@ -194,10 +194,19 @@ class Replicas:
                     self._is_broken(*wanted[group], error)
 
     async def _begin(
-        self, entries: dict[int, PartitionEntry], there: dict[int, Opened], new: set[int], groups: int
+        self, wanted: dict[int, tuple[TopicEntry, PartitionEntry]], there: dict[int, Opened], new: set[int]
     ) -> None:
-        # A group that was lost stores that itself when it is made; only then may it count as known.
-        replicas = {group: self._make(entries[group], files, groups) for group, files in there.items()}
+        replicas: dict[int, Replica] = {}
+        for group, files in list(there.items()):
+            try:
+                # A group that was lost stores that itself when it is made; only then may it count as known.
+                replicas[group] = self._make(wanted[group][1], files, len(wanted))
+            except LogTooNew as error:
+                files.log.close()
+                files.vote.close()
+                self._is_broken(*wanted[group], error)
+                del there[group]
+        new &= there.keys()
         if new:
             await self._in_thread(self._registry.created, new)
         for group, replica in replicas.items():
@@ -209,7 +218,7 @@ class Replicas:
             self._host.add(replica.group)
             if (damage := there[group].damage) is not None:
                 self._host.disk_failed(group, damage)
-            self._on_added(entries[group], group in new)
+            self._on_added(wanted[group][1], group in new)
 
     async def _open(self, topic: TopicEntry, entry: PartitionEntry, groups: int) -> Opened | None:
         options = LogOptions(segment_bytes=topic.config.segment_bytes, tail_bytes_max=tail_bytes(groups))

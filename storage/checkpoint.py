@@ -7,7 +7,8 @@ little-endian.
      0  magic       4  "FMC1"
      4  crc32c      4  of bytes 8 to the end of ``state``
      8  resetting   1  1 while a reset is under way: what lies below ``position`` is not part of the log
-     9  reserved    7  zero
+     9  version     1  of the format: 0; a greater one is too new for this build
+    10  reserved    6  zero
     16  position    8  log position just behind the frame ``index``
     24  index       8  the last frame that ``state`` covers
     32  term        8  its term
@@ -25,6 +26,7 @@ import google_crc32c
 import msgspec
 
 from storage.atomic_file import read_file, replace_file
+from storage.errors import LogTooNew
 from storage.filesystem import FileSystem
 
 NAME: Final = "checkpoint"
@@ -66,6 +68,24 @@ class Stored(NamedTuple):
     """False when a copy is damaged. A file that is not there is whole."""
 
 
+def unlike(data: bytes) -> str | None:
+    """What of a whole copy this build does not know, and what it knows; None when it knows all.
+
+    Where copies, checksum and length stand is the same in every version.
+    """
+    for at in (0, len(data) // 2):
+        if len(data) - at < HEADER_BYTES or data[at : at + 4] != MAGIC:
+            continue
+        _magic, crc, resetting, zeros, *_, length = _HEADER.unpack_from(data, at)
+        if google_crc32c.value(data[at + 8 : at + HEADER_BYTES + length]) != crc:
+            continue
+        if zeros[0]:
+            return f"has version {zeros[0]}, this build knows 0"
+        if resetting > 1 or any(zeros):
+            return "uses reserved bits, this build knows none of them"
+    return None
+
+
 def decode(data: bytes) -> Stored:
     """What the content of a file means."""
     copies = [_decode_copy(data, at) for at in (0, len(data) // 2)]
@@ -88,10 +108,15 @@ def load(fs: FileSystem, folder: str) -> Stored:
     """What is stored in a folder.
 
     Without a checkpoint a log that still has its first frame is scanned from there, and the owner's state
-    starts out empty: the frames lead to it. A log that was trimmed can not be opened.
+    starts out empty: the frames lead to it. A log that was trimmed can not be opened. Raises ``LogTooNew``.
     """
     data = read_file(fs, f"{folder}/{NAME}")
-    return Stored(None, is_whole=True) if data is None else decode(data)
+    if data is None:
+        return Stored(None, is_whole=True)
+    stored = decode(data)
+    if not stored.is_whole and (strange := unlike(data)) is not None:
+        raise LogTooNew(f"{folder}/{NAME}", strange)
+    return stored
 
 
 def save(fs: FileSystem, folder: str, checkpoint: Checkpoint) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from storage import checkpoint as checkpoints
 from storage import segment_header
 from storage.checkpoint import Checkpoint
-from storage.errors import LogCorrupt
+from storage.errors import LogCorrupt, LogTooNew
 from storage.filesystem import FileSystem, write_all
 from storage.scan import Window, find_headers, read_frame
 from storage.segment_header import HEADER_BYTES, SegmentHeader
@@ -45,7 +45,9 @@ def finish_reset(fs: FileSystem, folder: str, decided: Checkpoint) -> Checkpoint
 
 
 def discover(segments: Segments, claim: Mark) -> None:
-    """Fill ``segments`` from its folder; an empty folder becomes a new log. Raises ``LogCorrupt``.
+    """Fill ``segments`` from its folder; an empty folder becomes a new log.
+
+    Raises ``LogCorrupt``, ``LogTooNew``.
 
     ``claim`` is how far checkpoint or mark say that the log was durable.
     """
@@ -93,12 +95,16 @@ def discover(segments: Segments, claim: Mark) -> None:
 
 
 def read_header(fs: FileSystem, path: str) -> SegmentHeader | None:
-    """The header of a segment file, or None when it is damaged."""
+    """The header of a segment file, or None when it is damaged. Raises ``LogTooNew``."""
     file = fs.open(path)
     try:
-        return segment_header.decode(file.pread(HEADER_BYTES, 0))
+        data = file.pread(HEADER_BYTES, 0)
     finally:
         file.close()
+    header = segment_header.decode(data)
+    if header is None and (strange := segment_header.unlike(data)) is not None:
+        raise LogTooNew(f"the header of {path}", strange)
+    return header
 
 
 def _check_chain(segments: Segments, claim: Mark) -> None:

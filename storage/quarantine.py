@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from storage import checkpoint as checkpoints
-from storage import segment_header, synced_mark
+from storage import segment_header, synced_mark, vote
+from storage.atomic_file import read_file
 from storage.checkpoint import Checkpoint
 from storage.discovery import good_until, is_without_state, read_header
+from storage.errors import LogTooNew
 from storage.filesystem import File, FileSystem, write_all
 from storage.options import LogOptions
 from storage.segment_header import HEADER_BYTES
@@ -57,11 +59,25 @@ class Plan(NamedTuple):
     """The one that is kept."""
 
 
+def check_files(fs: FileSystem, folder: str) -> None:
+    """Raise ``LogTooNew`` where a file of a replica is of a newer build; its frames are not looked at."""
+    checkpoints.load(fs, folder)
+    synced_mark.load(fs, folder)
+    data = read_file(fs, f"{folder}/{vote.NAME}") or b""
+    strange = vote.unlike(data)
+    if strange is not None:
+        raise LogTooNew(f"{folder}/{vote.NAME}", strange)
+    for name in fs.listdir(folder) if fs.exists(folder) else ():
+        if segment_header.base_index_of(name) is not None:
+            read_header(fs, f"{folder}/{name}")
+
+
 def check(fs: FileSystem, folder: str, options: LogOptions, *, keep_before: int) -> Plan:
     """Whether ``set_aside`` may do what it is asked for; nothing is changed.
 
     Raises ``LogTooNew`` where a file or frame of a newer build stands among what would be moved.
     """
+    check_files(fs, folder)
     names = fs.listdir(folder) if fs.exists(folder) else []
     bases = sorted(base for base in map(segment_header.base_index_of, names) if base is not None)
     keep, size, position = _standing(fs, folder, options, bases, keep_before)

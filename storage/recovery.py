@@ -62,9 +62,9 @@ def recover(fs: FileSystem, folder: str, options: LogOptions, on_frame: OnFrame 
         if name.endswith(TEMPORARY_SUFFIX):
             fs.unlink(f"{folder}/{name}")
     checkpoint, checkpoint_is_whole = checkpoints.load(fs, folder)
+    claim = synced_mark.load(fs, folder)
     if checkpoint is not None and checkpoint.resetting:
         checkpoint = finish_reset(fs, folder, checkpoint)
-    claim = synced_mark.load(fs, folder)
     if checkpoint is not None and checkpoint.position > claim.position:
         claim = Mark(checkpoint.position, checkpoint.index)
     segments = Segments(fs, folder, options)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from floodmark import batch
 from floodmark.errors import InvalidBatch, TooNew
-from floodmark.frame import HEADER_BYTES, MAGIC, Frame, FrameHeader, decode_header
+from floodmark.frame import HEADER_BYTES, MAGIC, Frame, FrameHeader, decode_header, unlike
 
 from storage.errors import LogTooNew
 from storage.filesystem import File
@@ -96,9 +96,12 @@ def read_frame(window: Window, position: int, end: int, *, too_new_as_well: bool
         return f"frame {header.index} has {header.size} bytes and only {end - position} are left"
     data, at = window.at(position, header.size)
     try:
-        return header.with_payload(data[at + HEADER_BYTES : at + header.size])
+        frame = header.with_payload(data[at + HEADER_BYTES : at + header.size])
     except InvalidBatch:
         return f"the payload of frame {header.index} fails its CRC32C"
+    if not too_new_as_well and (strange := unlike(frame)) is not None:
+        raise LogTooNew(f"frame {frame.index} of {window.file.path}", strange)
+    return frame
 
 
 def is_zero(file: File, position: int, end: int) -> bool:

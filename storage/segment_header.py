@@ -2,7 +2,7 @@
 
      0  magic          4  "FMS1"
      4  crc32c         4  of bytes 8 to 64
-     8  version        4  of the format: 1
+     8  version        4  of the format: 1; a greater one is too new for this build
     12  reserved       4  zero
     16  base_index     8  Raft index of the first frame; the file is named after it
     24  base_term      8  term of the entry just before
@@ -57,6 +57,20 @@ def decode(data: bytes) -> SegmentHeader | None:
     if google_crc32c.value(data[8:HEADER_BYTES]) != crc:
         return None
     return SegmentHeader(index, term, offset, position)
+
+
+def unlike(data: bytes) -> str | None:
+    """What of a whole header this build does not know, and what it knows; None when it knows all."""
+    if len(data) < HEADER_BYTES or data[:4] != MAGIC:
+        return None
+    _magic, crc, version, zero, *_, zeros = _HEADER.unpack_from(data)
+    if google_crc32c.value(data[8:HEADER_BYTES]) != crc:
+        return None
+    if version != VERSION:
+        return f"has version {version}, this build knows {VERSION}"
+    if zero or any(zeros):
+        return "uses reserved bytes, this build knows none of them"
+    return None
 
 
 def file_name(base_index: int) -> str:

@@ -6,7 +6,7 @@ process at once, and a loss of power some seconds later. It may be old or missin
 much: before the log is cut, the mark is lowered durably. Two copies of 32 bytes lie at bytes 0 and 512,
 written in turn; all integers are little-endian.
 
-     0  magic     4  "FMD1"
+     0  magic     4  "FMD1"; its last character is the format's version
      4  crc32c    4  of bytes 8 to 32
      8  version   8  counts the writes
     16  position  8  log position up to which all was durable
@@ -20,7 +20,9 @@ from typing import Final, NamedTuple
 
 import google_crc32c
 
+from storage import magic
 from storage.atomic_file import read_file
+from storage.errors import LogTooNew
 from storage.filesystem import FileSystem, write_all
 
 NAME: Final = "synced"
@@ -73,8 +75,13 @@ class SyncedMark:
 
 
 def load(fs: FileSystem, folder: str) -> Mark:
-    """The newest valid copy; position 0 when there is none."""
-    copies = _copies(read_file(fs, f"{folder}/{NAME}") or b"")
+    """The newest valid copy; position 0 when there is none. Raises ``LogTooNew``."""
+    data = read_file(fs, f"{folder}/{NAME}") or b""
+    for at in (0, COPY_DISTANCE):
+        strange = magic.unlike(MAGIC, data[at : at + COPY_BYTES])
+        if strange is not None:
+            raise LogTooNew(f"{folder}/{NAME}", strange)
+    copies = _copies(data)
     return max(copies, default=(0, Mark(0, 0)))[1]
 
 
@@ -92,7 +99,7 @@ def _copies(data: bytes) -> list[tuple[int, Mark]]:
         copy = data[at : at + COPY_BYTES]
         if len(copy) < COPY_BYTES:
             continue
-        magic, crc, version, position, index = _COPY.unpack(copy)
-        if magic == MAGIC and google_crc32c.value(copy[8:]) == crc:
+        found_magic, crc, version, position, index = _COPY.unpack(copy)
+        if found_magic == MAGIC and google_crc32c.value(copy[8:]) == crc:
             found.append((version, Mark(position, index)))
     return found

@@ -11,7 +11,7 @@ from floodmark.frame import HEADER_BYTES, FrameHeader, unlike
 
 from storage.errors import LogTooNew
 from storage.filesystem import File
-from storage.scan import find_headers, walk_headers
+from storage.scan import Window, find_headers, read_frame
 
 
 def too_new_behind(
@@ -44,6 +44,7 @@ def refuse_behind(file: File, end: int, *, base_position: int, position: int, ex
 
 def refuse_from(file: File, end: int, *, base_position: int, position: int, expected_index: int) -> None:
     """Raise ``LogTooNew`` where any frame from ``position`` on, sound ones first, is too new."""
-    for at, header, _latest in walk_headers(file, position, end):
-        position, expected_index = at + header.size, header.index + 1
+    window = Window(file, end)
+    while position < end and not isinstance(frame := read_frame(window, position, end), str):
+        position, expected_index = position + frame.size, frame.index + 1
     refuse_behind(file, end, base_position=base_position, position=position, expected_index=expected_index)

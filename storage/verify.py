@@ -17,12 +17,14 @@ from storage import checkpoint as checkpoints
 from storage import segment_header, synced_mark, vote
 from storage.atomic_file import read_file
 from storage.discovery import is_without_state, read_header
+from storage.errors import LogTooNew
 from storage.evidence import had_been_durable
 from storage.filesystem import File, FileSystem
 from storage.quarantine import FOLDER as QUARANTINE
 from storage.scan import Window, find_headers, is_zero, read_frame
 from storage.segment_header import HEADER_BYTES
 from storage.sparse_index import SparseIndex
+from storage.synced_mark import Mark
 from storage.too_new import too_new_behind
 
 
@@ -119,11 +121,13 @@ def verify_replica(
         path = f"{folder}/{segment_header.file_name(base)}"
         with check.reading(path):
             check.segment(path, base, is_first=number == 0, is_last=number == len(bases) - 1)
+        if check.is_blind:
+            break
     report.digest = check.digest.hexdigest()
     with check.reading(f"{folder}/{QUARANTINE}"):
         if fs.exists(f"{folder}/{QUARANTINE}"):
             report.quarantined_files = len(fs.listdir(f"{folder}/{QUARANTINE}"))
-    if check.claim.position > check.end_position:
+    if check.claim.position > check.end_position and not check.is_blind:
         what = f"the log ends at frame {report.last_index}, and was durable up to {check.claim.last_index}"
         check.bad(folder, 0, check.claim.last_index, what)
     with check.reading(f"{folder}/{checkpoints.NAME}"):
@@ -144,20 +148,30 @@ class _Check:
         self.on_frame = on_frame
         self.digest = hashlib.blake2b(digest_size=16)
         self.end_position = 0
-        self.claim = synced_mark.load(fs, report.path)
+        self.is_blind = False
+        """Whether a segment is of a newer build: what comes behind it can not be judged."""
+        self.claim = Mark(0, 0)
+        with self.reading(f"{report.path}/{synced_mark.NAME}"):
+            self.claim = synced_mark.load(fs, report.path)
 
     @contextlib.contextmanager
     def reading(self, path: str) -> Iterator[None]:
         """What can not be read as a file, a folder or a pipe of this name or a bad disk, is a finding."""
         try:
             yield
+        except LogTooNew as error:
+            self.report.findings.append(Finding(path, 0, None, str(error), is_damage=False, is_too_new=True))
         except OSError as error:
             self.bad(path, 0, None, f"it can not be read: {error.strerror or error}")
 
     def segment(self, path: str, base: int, *, is_first: bool, is_last: bool) -> None:
         report, size = self.report, self.fs.size(path)
         report.segments += 1
-        header = read_header(self.fs, path)
+        try:
+            header = read_header(self.fs, path)
+        except LogTooNew:
+            self.is_blind = True
+            raise
         if header is None or header.base_index != base:
             torn = is_last and size <= HEADER_BYTES and not is_first
             self.bad(path, 0, base, "the segment header is damaged", is_damage=not torn)
@@ -248,13 +262,13 @@ class _Check:
 
     def checkpoint(self, path: str) -> None:
         found, is_whole = checkpoints.load(self.fs, self.report.path)
-        if is_without_state(self.report.base_index, found):
+        if is_without_state(self.report.base_index, found) and not self.is_blind:
             what = "there is no valid checkpoint that the trimmed log goes on from"
             self.bad(path, 0, self.report.base_index, what)
         elif not is_whole:
             rest = "scans the whole log" if found is None else "mends it from its other copy"
             self.bad(path, 0, None, f"the checkpoint is damaged; the next start {rest}", is_damage=False)
-        if found is None:
+        if found is None or self.is_blind:
             return
         self.report.checkpoint_index = found.index
         if found.index > self.report.last_index and not found.resetting:
@@ -264,6 +278,9 @@ class _Check:
         data = read_file(self.fs, path)
         if data is None:
             return
+        strange = vote.unlike(data)
+        if strange is not None:
+            raise LogTooNew(path, strange)
         copies = range(0, vote.FILE_BYTES, vote.COPY_DISTANCE)
         if not any(vote.decode(data[at : at + vote.COPY_BYTES]) for at in copies):
             self.bad(path, 0, None, "no copy of the vote is valid")

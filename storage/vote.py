@@ -4,7 +4,7 @@ Version v of the vote is written twice, 4096 bytes apart, at byte 8192 * (v % 2)
 write leaves the version before, and one damaged sector leaves the other copy. Each copy is 512 bytes;
 all integers are little-endian.
 
-     0  magic           4  "FMV1"
+     0  magic           4  "FMV1"; its last character is the format's version
      4  crc32c          4  of bytes 8 to 512
      8  version         8  counts the saves
     16  term            8
@@ -21,8 +21,9 @@ from typing import Final
 import google_crc32c
 import msgspec
 
+from storage import magic
 from storage.atomic_file import replace_file
-from storage.errors import LogClosed, LogCorrupt, LogFailed, StorageError
+from storage.errors import LogClosed, LogCorrupt, LogFailed, LogTooNew, StorageError
 from storage.failures import failure_of
 from storage.filesystem import FileSystem, write_all
 
@@ -65,10 +66,16 @@ def decode(data: bytes) -> Vote | None:
     """One copy, or None when it is damaged or was never written."""
     if len(data) < COPY_BYTES:
         return None
-    magic, crc, version, term, recover_until, length, name = _COPY.unpack_from(data)
-    if magic != MAGIC or google_crc32c.value(data[8:COPY_BYTES]) != crc:
+    found, crc, version, term, recover_until, length, name = _COPY.unpack_from(data)
+    if found != MAGIC or google_crc32c.value(data[8:COPY_BYTES]) != crc:
         return None
     return Vote(version, term, None if length == _NO_VOTE else name[:length].decode(), recover_until)
+
+
+def unlike(data: bytes) -> str | None:
+    """What of a whole file this build does not know, and what it knows; None when it knows all."""
+    copies = (data[at : at + COPY_BYTES] for at in range(0, FILE_BYTES, COPY_DISTANCE))
+    return next(filter(None, (magic.unlike(MAGIC, copy) for copy in copies)), None)
 
 
 def newest(data: bytes) -> Vote | None:
@@ -82,6 +89,7 @@ class VoteFile:
 
     A missing file is a fresh replica: term 0, no vote. The file appears atomically, so one without any
     valid copy was damaged: ``LogCorrupt``, for a replica that read it as empty could vote twice in a term.
+    One with a copy of a newer version is ``LogTooNew``.
     """
 
     def __init__(self, fs: FileSystem, folder: str) -> None:
@@ -96,6 +104,10 @@ class VoteFile:
             data = self._file.pread(FILE_BYTES, 0)
         except OSError as error:
             raise failure_of(error, f"opening {self._path}") from error
+        strange = unlike(data)
+        if strange is not None:
+            self._file.close()
+            raise LogTooNew(self._path, strange)
         found = newest(data)
         if found is None:
             self._file.close()

@@ -3,7 +3,7 @@
 A batch is made once, by the producer, and never encoded again: its checksum is end to end.
 All integers are little-endian.
 
-     0  magic            4  "FMB1"
+     0  magic            4  "FMB1"; its last character is the format's version
      4  length           4  bytes of the whole batch, these 72 included
      8  crc32c           4  of bytes 12 to the end
     12  codec            1  0 none, 1 zstd
@@ -30,7 +30,7 @@ import google_crc32c
 import msgspec
 
 from floodmark import compression, packed_heads
-from floodmark.errors import InvalidBatch, TooLarge
+from floodmark.errors import InvalidBatch, TooLarge, TooNew
 from floodmark.limits import (
     BATCH_BYTES_MAX,
     BATCH_HEADERS_MAX,
@@ -150,14 +150,48 @@ def decode_header(batch: bytes | memoryview) -> BatchHeader:
     return BatchHeader(length, codec, count, raw_length, first, latest, name, epoch, sequence, crc)
 
 
+def unlike(batch: bytes | memoryview) -> str | None:
+    """What a batch says that this build does not know, and what it knows; None when it knows all.
+
+    Its checksum is not looked at. What is no record batch of any version is None too.
+    """
+    magic = bytes(batch[:4])
+    if len(batch) < HEADER_BYTES or magic[:3] != MAGIC[:3] or not b"1" <= magic[3:] <= b"9":
+        return None
+    if magic != MAGIC:
+        return f"has format {magic.decode()}, this build knows FMB1"
+    if batch[12] not in _CODECS:
+        return f"has codec {batch[12]}, this build knows 0 and 1"
+    if any(batch[13:16]) or any(batch[60:64]):
+        return "uses reserved bytes, this build knows none of them"
+    return None
+
+
+def decode_stored_header(batch: bytes | memoryview) -> BatchHeader:
+    """As ``decode_header``, of a batch that a node has stored.
+
+    Raises ``TooNew`` where the checksum is right and the rest says what this build does not know; else
+    ``InvalidBatch``. From format 2 on the checksum is of the magic too: a flipped bit makes no newer format.
+    """
+    try:
+        return decode_header(batch)
+    except InvalidBatch:
+        strange = unlike(batch)
+        magic = b"" if batch[:4] == MAGIC else bytes(batch[:4])
+        crc = google_crc32c.extend(google_crc32c.value(magic), bytes(batch[_CRC_FROM:]))
+        if strange is not None and crc == int.from_bytes(batch[8:_CRC_FROM], "little"):
+            raise TooNew(f"a record batch {strange}: start a newer Floodmark", unlike=strange) from None
+        raise
+
+
 def decode(batch: bytes | memoryview, *, frame_crc: int | None = None) -> list[Record]:
-    """The records of a batch, its checksum and count verified. Raises ``InvalidBatch``.
+    """The records of a stored batch, its checksum and count verified. Raises ``InvalidBatch``, ``TooNew``.
 
     ``frame_crc`` is what the frame around it says of all its bytes. Nothing of the records refers to the
     buffer that ``batch`` may be a view of.
     """
     try:
-        return _DECODER.decode(unpacked(batch, decode_header(batch), frame_crc))
+        return _DECODER.decode(unpacked(batch, decode_stored_header(batch), frame_crc))
     except UNDECODABLE as error:
         raise undecodable(error) from error
 

@@ -37,6 +37,7 @@ from typing import Final, cast
 import google_crc32c
 import msgspec
 
+from floodmark import batch
 from floodmark.errors import InvalidBatch, TooNew
 
 MAGIC: Final = b"FMF1"
@@ -161,7 +162,10 @@ class FrameHeader(msgspec.Struct, frozen=True, gc=False):
 
 
 def unlike(frame: Frame | FrameHeader) -> str | None:
-    """What of a frame this build does not know, and what it knows; None when it knows all."""
+    """What of a frame this build does not know, and what it knows; None when it knows all.
+
+    Of a whole frame the batch in it counts too: its payload must have passed its checksum.
+    """
     if frame.level > LEVEL:
         return f"needs feature level {frame.level}, this build knows {LEVEL}"
     if frame.kind >= len(_KINDS):
@@ -170,6 +174,9 @@ def unlike(frame: Frame | FrameHeader) -> str | None:
         return f"has payload type {frame.payload_type}, this build knows 0"
     if frame.flags:
         return f"has flags {frame.flags:#04x}, this build knows none"
+    if isinstance(frame, Frame) and frame.kind is FrameKind.RECORDS:
+        strange = batch.unlike(frame.payload)
+        return None if strange is None else f"holds a record batch that {strange}"
     return None
 
 

@@ -57,7 +57,8 @@ class Unpacking:
     async def next(self) -> Slice | None:
         """The next slice; None behind the last one.
 
-        Raises ``InvalidBatch``, and ``TooManyRequests`` where there is no room for what a batch grows to.
+        Raises ``InvalidBatch``, ``TooNew``, and ``TooManyRequests`` where there is no room for what a batch
+        grows to.
         """
         opens = False
         while True:
@@ -84,7 +85,7 @@ class Unpacking:
                 continue
             if frame.first_offset >= self._end:
                 return False
-            header = batch.decode_header(payload)
+            header = batch.decode_stored_header(payload)
             grown = header.raw_length if header.codec else 0
             self._hold.more(grown + _BYTES_PER_RECORD * header.count)
             self._batch_bytes = grown + _BYTES_PER_RECORD * header.count

@@ -10,8 +10,10 @@ import msgspec
 import pytest
 import zstandard
 from floodmark import batch
-from floodmark.batch_check import check
-from floodmark.errors import InvalidBatch, InvalidRequest, TooLarge
+from floodmark.batch_check import check, check_if_light
+from floodmark.errors import InvalidBatch, InvalidRequest, TooLarge, TooNew
+from floodmark.frame import Frame, FrameKind, crc_of
+from floodmark.frame import unlike as frame_unlike
 from floodmark.limits import BATCH_RAW_BYTES_MAX, BATCH_RECORDS_MAX
 from floodmark.record import Record
 from hypothesis import given
@@ -290,3 +292,40 @@ def test_a_batch_in_a_view_of_any_size_is_checked_to_its_last_byte() -> None:
             with pytest.raises(InvalidBatch):
                 batch.decode(memoryview(data)[6:])
             data[position] ^= 1
+
+
+def _strange(position: int, value: int) -> bytes:
+    """A batch of a newer build, its checksum right."""
+    data = bytearray(batch.encode([Record(1, None, b"x")]))
+    data[position] = value
+    magic = b"" if data[:4] == batch.MAGIC else bytes(data[:4])
+    crc = google_crc32c.extend(google_crc32c.value(magic), bytes(data[12:]))
+    data[8:12] = crc.to_bytes(4, "little")
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("position", "value", "unlike"),
+    [
+        (3, ord("2"), "has format FMB2, this build knows FMB1"),
+        (12, 2, "has codec 2, this build knows 0 and 1"),
+        (13, 1, "uses reserved bytes, this build knows none of them"),
+        (60, 1, "uses reserved bytes, this build knows none of them"),
+    ],
+)
+def test_a_stored_batch_of_a_newer_build_is_too_new_and_a_sent_one_is_invalid(
+    position: int, value: int, unlike: str
+) -> None:
+    """Whoever sends one is told what is wrong with it; whoever reads one, that it is not damaged."""
+    data = _strange(position, value)
+    for refuse in (batch.decode_header, check, check_if_light):
+        with pytest.raises(InvalidBatch):
+            refuse(data)
+    for read in (batch.decode, batch.decode_stored_header):
+        with pytest.raises(TooNew, match=f"^a record batch {unlike}: start a newer Floodmark$"):
+            read(data)
+    for bit in range(8):
+        with pytest.raises(InvalidBatch):
+            batch.decode(data[:-1] + bytes([data[-1] ^ 1 << bit]))
+    frame = Frame(2, 1, 0, 0, 1, FrameKind.RECORDS, data, crc_of(data))
+    assert frame_unlike(frame) == f"holds a record batch that {unlike}"

@@ -124,3 +124,39 @@ def test_a_long_registry_is_rewritten_short(tmp_path: Path, monkeypatch: pytest.
     again = Registry(FS, str(tmp_path))
     assert (again.groups, again.peers) == ({1, 3}, {"n2": "old"})
     assert len((tmp_path / "registry.log").read_bytes().splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "unlike"),
+    [
+        ({"format": 2}, "has format 2, this build knows 1"),
+        ({"barred": [7]}, "has a change 'barred', which this build does not know"),
+    ],
+)
+@pytest.mark.parametrize("is_last", [False, True])
+def test_a_registry_of_a_newer_build_is_not_cut(
+    tmp_path: Path, change: dict[str, object], unlike: str, is_last: bool
+) -> None:
+    """Its last line too, which is no torn one: its checksum is right. The node does not start."""
+    filled(tmp_path).close()
+    file = tmp_path / "registry.log"
+    content = file.read_bytes() + registry_module._line(change)
+    if not is_last:
+        content += registry_module._line({"created": [9]})
+    file.write_bytes(content)
+    with pytest.raises(IdentityProblem, match=f"{file} {unlike} .*: start a newer Floodmark$"):
+        Registry(FS, str(tmp_path))
+    assert file.read_bytes() == content
+
+
+def test_an_identity_of_a_newer_build_is_not_damaged(tmp_path: Path) -> None:
+    """Whatever else it says: nobody is told to restore it, and it stays as it is."""
+    load(tmp_path)
+    file = tmp_path / "node.json"
+    for content in (b'{"format_version": 2}', b'{"format_version": 2, "standing": "retired", "node_id": 5}'):
+        file.write_bytes(content)
+        with pytest.raises(
+            IdentityProblem, match=r"has format 2, this build knows 1: start a newer Floodmark$"
+        ):
+            load(tmp_path)
+        assert file.read_bytes() == content

@@ -6,11 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import pytest
 import structlog.testing
 from floodmark.frame import HEADER_BYTES, Frame, FrameKind, crc_of
 from msgspec.structs import replace
 
+from consensus.checkpoint import VERSION
+from storage import checkpoint as checkpoints
+from storage.filesystem import RealFileSystem
 from tests.support.damage import frames_in, group_of, hit, segments_of
 from tests.support.nodes import NodeCluster, TestNode
 
@@ -160,3 +164,32 @@ async def test_one_met_by_the_scrub_ends_the_replica_and_nothing_is_mended(
         await cluster["n1"].running.broker.delete_topic("orders", timeout_s=10)
         await cluster.until(lambda: not Path(path).exists(), "a deleted topic's replica goes all the same")
         await cluster.until(lambda: not node.running.replicas.too_new, "nothing is too new")
+
+
+async def test_a_checkpoint_with_a_state_of_a_newer_build_stops_that_replica_alone(tmp_path: Path) -> None:
+    """It is found when the replica is put together; those that are opened with it run."""
+    async with NodeCluster.running(tmp_path) as cluster:
+        await cluster.create("orders")
+        await cluster.create("others")
+        await produce(cluster, (await cluster.leader("orders")).url, "orders")
+        group_id, other = group_of(cluster, "orders"), group_of(cluster, "others")
+        node = cluster["n2"]
+        await node.stop()
+        fs, folder = RealFileSystem(), str(node.data_dir / "groups" / str(group_id))
+        stored = checkpoints.load(fs, folder).checkpoint
+        assert stored is not None
+        state = msgpack.packb([VERSION + 1, *msgpack.unpackb(stored.state)[1:], "more"])
+        checkpoints.save(fs, folder, replace(stored, state=state))
+        before = contents(node, group_id)
+        before.pop(f"{folder}/synced")  # The log itself was opened: the mark notes that.
+        node.start()
+        await cluster.until(
+            lambda: node.parts is not None and not node.running.replicas.opening, "the others run"
+        )
+        (reason,) = node.running.replicas.too_new
+        assert reason.endswith("has version 2, this build knows 1: start a newer Floodmark")
+        assert reason in await reasons(cluster, node)
+        assert group_id not in node.running.replicas.local
+        assert other in node.running.replicas.local
+        after = contents(node, group_id)
+        assert {name: data for name, data in after.items() if not name.endswith("/synced")} == before

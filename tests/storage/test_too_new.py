@@ -5,12 +5,16 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import google_crc32c
 import pytest
-from floodmark.frame import Frame
+from floodmark import batch
+from floodmark.frame import Frame, crc_of
+from floodmark.record import Record
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from node.replica_store import ReplicaStore
 from storage import checkpoint as checkpoints
 from storage import synced_mark
 from storage.errors import LogCorrupt, LogTooNew
@@ -18,6 +22,7 @@ from storage.filesystem import FileSystem, write_all
 from storage.log import Log
 from storage.memory_filesystem import MemoryFileSystem
 from storage.verify import Finding, verify_replica
+from storage.vote import VoteFile
 from tests.storage.frames import FOLDER, SMALL, last_segment, make_frame, reopen, store
 
 STRANGE: list[dict[str, Any]] = [{"level": 3}, {"kind": 4}, {"payload_type": 1}, {"flags": 2}]
@@ -236,3 +241,148 @@ def test_a_log_with_one_strange_frame_anywhere_opens_nowhere(seed: int) -> None:
     with pytest.raises(LogTooNew):
         reopen(fs)
     assert contents(fs) == before, seed
+
+
+def rewritten(fs: MemoryFileSystem, name: str, *changes: tuple[int, bytes], crc: tuple[int, ...]) -> None:
+    """Change bytes of a file; ``crc`` has the beginning and end of each part with a checksum."""
+    path = f"{FOLDER}/{name}"
+    data = bytearray(fs.content(path))
+    for position, value in changes:
+        data[position : position + len(value)] = value
+    for at, end in zip(crc[::2], crc[1::2], strict=True):
+        magic = b"" if data[at + 3 : at + 4] == b"1" else bytes(data[at : at + 4])
+        value = google_crc32c.extend(google_crc32c.value(magic), bytes(data[at + 8 : end]))
+        data[at + 4 : at + 8] = value.to_bytes(4, "little")
+    fs.set_content(path, bytes(data))
+
+
+def whole() -> MemoryFileSystem:
+    """A closed replica with all its files, of more than one segment, trimmed."""
+    fs = MemoryFileSystem()
+    VoteFile(fs, FOLDER).close()
+    log = reopen(fs)
+    store(log, 200)
+    log.checkpoint(b"state")
+    log.trim(before_index=60)
+    store(log, 3)
+    log.close()
+    return fs
+
+
+def strange_file(fs: MemoryFileSystem, what: str) -> None:
+    """Make one file of the replica one of a newer build."""
+    half = fs.size(f"{FOLDER}/checkpoint") // 2 if fs.exists(f"{FOLDER}/checkpoint") else 0
+    segments = [name for name in fs.listdir(FOLDER) if name.endswith(".log")]
+    state = 56 + 5
+    match what:
+        case "first segment":
+            rewritten(fs, segments[0], (8, b"\2"), crc=(0, 64))
+        case "last segment":
+            rewritten(fs, segments[-1], (8, b"\2"), crc=(0, 64))
+        case "segment's reserved bytes":
+            rewritten(fs, segments[1], (50, b"\1"), crc=(0, 64))
+        case "checkpoint":
+            rewritten(fs, "checkpoint", (9, b"\1"), (half + 9, b"\1"), crc=(0, state, half, half + state))
+        case "one copy of the checkpoint":
+            rewritten(fs, "checkpoint", (half + 12, b"\1"), crc=(half, half + state))
+        case "checkpoint's flags":
+            rewritten(fs, "checkpoint", (8, b"\4"), (half + 8, b"\4"), crc=(0, state, half, half + state))
+        case "vote":
+            rewritten(fs, "vote", (3, b"2"), (4099, b"2"), crc=(0, 512, 4096, 4608))
+        case "mark":
+            rewritten(fs, "synced", (3, b"2"), (515, b"2"), crc=(0, 32, 512, 544))
+
+
+FILES = [
+    "first segment",
+    "last segment",
+    "segment's reserved bytes",
+    "checkpoint",
+    "one copy of the checkpoint",
+    "checkpoint's flags",
+    "vote",
+    "mark",
+]
+
+
+@pytest.mark.parametrize("what", FILES)
+@pytest.mark.parametrize("damaged", [False, True], ids=["sound", "damaged too"])
+def test_a_file_of_a_newer_build_keeps_the_replica_closed(what: str, damaged: bool) -> None:
+    """Whatever file it is, and whatever else is bad or missing: no vote is given up, nothing is set aside."""
+    fs = whole()
+    if damaged and what != "vote":
+        fs.set_content(f"{FOLDER}/vote", bytes(fs.size(f"{FOLDER}/vote")))
+    elif damaged:
+        for name in ("checkpoint", "synced"):
+            fs.unlink(f"{FOLDER}/{name}")
+    strange_file(fs, what)
+    before = contents(fs)
+    store_of = ReplicaStore(fs, FOLDER.rpartition("/groups/")[0])
+    for damage in (None, _beyond_mending()):
+        with pytest.raises(LogTooNew, match=f"^.*{FOLDER}.*: start a newer Floodmark$") as caught:
+            store_of.open(7, SMALL, known=True, wiped=False, damage=damage)
+        assert "this build knows" in str(caught.value)
+        assert contents(fs) == before
+    report = verify_replica(fs, FOLDER)
+    found = [finding for finding in report.findings if finding.is_too_new]
+    assert [finding.what for finding in found] == [str(caught.value)]
+    assert report.is_sound or damaged
+    assert contents(fs) == before
+
+
+@pytest.mark.parametrize("what", FILES)
+def test_a_missing_vote_does_not_make_such_a_replica_lost(what: str) -> None:
+    """It would start without a vote, and with a vote file of this build."""
+    fs = whole()
+    strange_file(fs, what)
+    if what == "vote":
+        for name in [name for name in fs.listdir(FOLDER) if name.endswith(".log")]:
+            fs.unlink(f"{FOLDER}/{name}")
+    else:
+        fs.unlink(f"{FOLDER}/vote")
+    before = contents(fs)
+    with pytest.raises(LogTooNew):
+        ReplicaStore(fs, FOLDER.rpartition("/groups/")[0]).open(7, SMALL, known=True, wiped=False)
+    assert contents(fs) == before
+
+
+@pytest.mark.parametrize("copy", [8192, 12288])
+def test_an_older_vote_does_not_stand_in_for_one_of_a_newer_build(copy: int) -> None:
+    """The copies of the version before are whole, and one of the newest is enough to tell."""
+    fs = MemoryFileSystem()
+    votes = VoteFile(fs, FOLDER)
+    votes.save(5, "n2")
+    votes.close()
+    rewritten(fs, "vote", (copy + 3, b"2"), crc=(copy, copy + 512))
+    before = contents(fs)
+    with pytest.raises(LogTooNew, match="vote has format FMV2, this build knows FMV1"):
+        VoteFile(fs, FOLDER)
+    assert contents(fs) == before
+
+
+def _beyond_mending() -> LogCorrupt:
+    error = LogCorrupt("bad", path="", position=0, first_bad_index=70, last_known_index=100)
+    error.is_beyond_mending = True
+    return error
+
+
+@pytest.mark.parametrize(("name", "at", "end"), [("vote", 0, 512), ("synced", 0, 32)])
+def test_a_flipped_bit_in_a_magic_makes_no_newer_version(name: str, at: int, end: int) -> None:
+    """The other copy counts, as ever."""
+    for bit in range(8):
+        fs = whole()
+        fs.flip_bit(f"{FOLDER}/{name}", at + 3, bit)
+        VoteFile(fs, FOLDER).close()
+        reopen(fs).close()
+
+
+def test_a_batch_of_a_newer_build_in_a_known_frame_is_too_new() -> None:
+    """A frame that a newer build did not label: its payload's checksum is right, so it is no damage."""
+    fs, following = life()
+    payload = bytearray(batch.encode([Record(1, None, b"x")]))
+    payload[12] = 7
+    strange = replace(following, payload=bytes(payload), payload_crc=crc_of(bytes(payload)))
+    at_end(fs, packed(strange))
+    refused(fs, r"^frame 14 of .* holds a record batch that has codec 7, this build knows 0 and 1")
+    (finding,) = verify_replica(fs, FOLDER).findings
+    assert finding.is_too_new
