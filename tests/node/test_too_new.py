@@ -9,11 +9,14 @@ from typing import Any
 import msgpack
 import pytest
 import structlog.testing
-from floodmark.frame import HEADER_BYTES, Frame, FrameKind, crc_of
+from floodmark.frame import HEADER_BYTES, LEVEL, Frame, FrameKind, crc_of
 from msgspec.structs import replace
 
 from consensus.checkpoint import VERSION
+from node.metadata.levels import THIS_BUILD
+from node.metadata.state import METADATA_GROUP
 from storage import checkpoint as checkpoints
+from storage.errors import LogTooNew
 from storage.filesystem import RealFileSystem
 from tests.support.damage import frames_in, group_of, hit, segments_of
 from tests.support.nodes import NodeCluster, TestNode
@@ -193,3 +196,28 @@ async def test_a_checkpoint_with_a_state_of_a_newer_build_stops_that_replica_alo
         assert other in node.running.replicas.local
         after = contents(node, group_id)
         assert {name: data for name, data in after.items() if not name.endswith("/synced")} == before
+
+
+async def test_a_node_whose_metadata_is_too_new_does_not_start(tmp_path: Path) -> None:
+    """It knows nothing of the cluster then. Its folder stays as it is, and the other nodes go on."""
+    async with NodeCluster.running(tmp_path) as cluster:
+        node = cluster["n3"]
+        await node.stop()
+        path, index = add_strange(node, METADATA_GROUP)
+        before = contents(node, METADATA_GROUP)
+        node.start()
+        reason = (
+            f"^frame {index} of {path} needs feature level 3, this build knows 1: start a newer Floodmark$"
+        )
+        await cluster.until(lambda: node.parts is not None, "it has begun")
+        await cluster.until(lambda: node.parts is None, "it has ended")
+        with pytest.raises(LogTooNew, match=reason):
+            await node.stop()
+        assert contents(node, METADATA_GROUP) == before
+        await cluster.create("orders", replicas=2)
+        await produce(cluster, (await cluster.leader("orders")).url, "orders", 1)
+
+
+def test_a_build_has_one_feature_level() -> None:
+    """What it can agree on with others is what it can read on its disk."""
+    assert THIS_BUILD.highest == LEVEL
