@@ -106,26 +106,34 @@ class HostCollector(Collector):
             for node, peer in links.peers.items():
                 family.add_metric([node], getattr(peer, name))
             yield family
-        refused = CounterMetricFamily(
-            "floodmark_peer_terms_refused", "Messages that would have moved a term further than elections do."
-        )
-        refused.add_metric([], self._host.terms_refused)
-        yield refused
-        yield GaugeMetricFamily(
-            "floodmark_clock_ahead_seconds",
-            "How far this node's clock is ahead of the median of the cluster's (behind: negative).",
-            self._host.wall.ahead_ms() / 1000,
-        )
-        stalls = CounterMetricFamily(
-            "floodmark_disk_stalls", "Fsyncs that took so long that this node's leaders gave way."
-        )
-        stalls.add_metric([], self._host.stalls)
-        yield stalls
-        yield GaugeMetricFamily(
-            "floodmark_disk_stalled_seconds",
-            "How long the oldest fsync under way has not come back.",
-            self._host.stalled_s,
-        )
+        host = self._host
+        for kind, name, text, value in (
+            (
+                CounterMetricFamily,
+                "peer_terms_refused",
+                "Messages that would have moved a term further than elections do.",
+                host.terms_refused,
+            ),
+            (
+                GaugeMetricFamily,
+                "clock_ahead_seconds",
+                "How far this node's clock is ahead of the median of the cluster's (behind: negative).",
+                host.wall.ahead_ms() / 1000,
+            ),
+            (
+                CounterMetricFamily,
+                "disk_stalls",
+                "Fsyncs that took so long that this node's leaders gave way.",
+                host.stalls,
+            ),
+            (
+                GaugeMetricFamily,
+                "disk_stalled_seconds",
+                "How long the oldest fsync under way has not come back.",
+                host.stalled_s,
+            ),
+        ):
+            yield kind(f"floodmark_{name}", text, value)
         replicas = list(self._local.values())
         for name, text, value in (
             ("replicas", "Replicas on this node.", len(replicas)),

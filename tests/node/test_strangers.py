@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,30 @@ async def test_a_fourth_node_changes_nothing(tmp_path: Path) -> None:
             assert {name for part in info.partitions for name in part.replicas} == {"n1", "n2", "n3"}
 
 
+async def set_back(
+    cluster: NodeCluster, copy: Path, roles: tuple[TestNode, TestNode, TestNode], bodies: list[bytes]
+) -> tuple[int, list[MutableMapping[str, Any]]]:
+    """A victim gets a copy of its folder that lacks what it and the leader alone have acknowledged since.
+
+    Adds that to ``bodies``. Returns, when all have all, the boot number of the copy and what was said of it.
+    """
+    leader, victim, behind = roles
+    await behind.stop()
+    bodies += await fill(cluster, "orders", 30)
+    await victim.stop()
+    await leader.stop()
+    shutil.rmtree(victim.data_dir)
+    shutil.copytree(copy, victim.data_dir)
+    boot = boot_of(victim)
+    with structlog.testing.capture_logs() as log:
+        for one in (victim, behind, leader):
+            one.start()
+        await rejoined(cluster, victim, "orders", bodies)
+    await rejoined(cluster, behind, "orders", bodies)
+    assert len(await values(await cluster.on_leader("orders"))) == len(bodies)
+    return boot, [line for line in log if line["event"] == "data_folder_set_back"]
+
+
 async def test_an_old_copy_of_a_data_folder_costs_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     """Back on it a node votes for nobody who lacks what it had acknowledged, and fetches all anew."""
     async with NodeCluster.running(tmp_path) as cluster:
@@ -134,22 +158,8 @@ async def test_an_old_copy_of_a_data_folder_costs_nothing_that_was_acknowledged(
         shutil.copytree(victim.data_dir, tmp_path / "copy")
         victim.start()
         await cluster.ready()
-        # Acknowledged by the leader and the victim alone.
-        await behind.stop()
-        bodies += await fill(cluster, "orders", 30)
-        await victim.stop()
-        await leader.stop()
-        shutil.rmtree(victim.data_dir)
-        shutil.copytree(tmp_path / "copy", victim.data_dir)
-        boot = boot_of(victim)
-        with structlog.testing.capture_logs() as log:
-            for one in (victim, behind, leader):
-                one.start()
-            await rejoined(cluster, victim, "orders", bodies)
-        told = [line for line in log if line["event"] == "data_folder_set_back"]
+        boot, told = await set_back(cluster, tmp_path / "copy", (leader, victim, behind), bodies)
         assert [(line["boot"], line["met"]) for line in told] == [(boot + 1, boot + 1)]
-        await rejoined(cluster, behind, "orders", bodies)
-        assert len(await values(await cluster.on_leader("orders"))) == len(bodies)
         # It counts in full again, whoever else goes.
         await leader.stop()
         await produce(await cluster.on_leader("orders"), payload([b"more"]))
@@ -170,23 +180,9 @@ async def test_a_copy_of_a_running_nodes_folder_costs_nothing_that_was_acknowled
         await cluster.until(
             lambda: witness.boots[victim.node_id][incarnation].number > copied, "its number rose"
         )
-        # Acknowledged by the leader and the victim alone.
-        await behind.stop()
-        bodies += await fill(cluster, "orders", 30)
-        await victim.stop()
-        await leader.stop()
-        shutil.rmtree(victim.data_dir)
-        shutil.copytree(tmp_path / "copy", victim.data_dir)
-        boot = boot_of(victim)
-        with structlog.testing.capture_logs() as log:
-            for one in (victim, behind, leader):
-                one.start()
-            await rejoined(cluster, victim, "orders", bodies)
-        told = [line for line in log if line["event"] == "data_folder_set_back"]
+        boot, told = await set_back(cluster, tmp_path / "copy", (leader, victim, behind), bodies)
         assert len(told) == 1
         assert told[0]["boot"] == boot + 1 <= told[0]["met"]
-        await rejoined(cluster, behind, "orders", bodies)
-        assert len(await values(await cluster.on_leader("orders"))) == len(bodies)
         # A plain restart, after many rises, is no old copy.
         with structlog.testing.capture_logs() as log:
             await victim.stop()
