@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 from pathlib import Path
-from typing import Any
 
 import floodmark
 import pytest
@@ -13,33 +10,10 @@ import pytest
 from tests.process.ledger import Ledger
 from tests.support.processes import ProcessCluster
 from tests.versions import builds
+from tests.versions.rolling import logged, restart
 
 TOPIC = "numbers"
 PARTITIONS = 3
-
-
-async def logged(cluster: ProcessCluster, node: str, event: str, words: str) -> dict[str, Any]:
-    """The first line of a node's log with this event whose reason has these words, once it is there."""
-    async with asyncio.timeout(30):
-        while True:
-            for line in cluster.nodes[node].log.read_text().splitlines():
-                found: dict[str, Any] = json.loads(line) if line.startswith("{") else {}
-                if found.get("event") == event and words in found["reason"]:
-                    return found
-            await asyncio.sleep(0.1)
-
-
-async def _restart(cluster: ProcessCluster, ledger: Ledger, name: str, code: Path | None) -> None:
-    """One node goes to another build, and the cluster goes on."""
-    await cluster.stop(name)
-    await ledger.wait_acknowledged(500)
-    if code is None:
-        cluster.code.pop(name, None)
-    else:
-        cluster.code[name] = code
-    await cluster.start(name)
-    await cluster.ready(name)
-    await ledger.wait_acknowledged(500)
 
 
 async def test_a_cluster_goes_to_this_build_and_back_under_load(tmp_path: Path, rounds: int) -> None:
@@ -57,12 +31,12 @@ async def test_a_cluster_goes_to_this_build_and_back_under_load(tmp_path: Path, 
             await ledger.wait_acknowledged(500)
             for _ in range(rounds):
                 for name in cluster.nodes:
-                    await _restart(cluster, ledger, name, None)
+                    await restart(cluster, ledger, name, None)
                 for name in cluster.nodes:
-                    await _restart(cluster, ledger, name, older)
+                    await restart(cluster, ledger, name, older)
             for name in cluster.nodes:
-                await _restart(cluster, ledger, name, None)
-            await _restart(cluster, ledger, "n1", older)
+                await restart(cluster, ledger, name, None)
+            await restart(cluster, ledger, "n1", older)
         assert not ledger.unsettled
         await ledger.check(cluster.urls)
     except BaseException:
