@@ -14,7 +14,15 @@ from chaos.workload.outcome import had_no_effect
 from chaos.workload.recorder import Recorder
 from chaos.workload.sampler import Lead, LogTail, metadata_lead
 
-OPEN = {"error", "not_usable", "outcome_unknown", "server_error", "storage_full", "transport_error"}
+OPEN = {
+    "error",
+    "not_usable",
+    "outcome_unknown",
+    "server_error",
+    "storage_full",
+    "too_new",
+    "transport_error",
+}
 """After these it may or may not have been done."""
 
 

@@ -92,6 +92,13 @@ class TestNode:
     def _built(self, parts: Parts) -> None:
         self.parts = parts
 
+    async def ended(self) -> None:
+        """Wait until it leaves by itself; raises what made it."""
+        task, self._task = self._task, None
+        assert task is not None, "it was started"
+        async with asyncio.timeout(30):
+            await task
+
     async def stop(self) -> None:
         """Leave in an orderly way; raises what made the node fail."""
         self._stop.set()
