@@ -101,7 +101,13 @@ class Kafka(Servers):
             path = self.folder / f"n{number + 1}.properties"
             folder = self.node_folder(number)
             path.write_text(properties(number, folder=folder, ports=ports, controller_ports=controllers))
-            formatting = ["kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--config", str(path)]
+            formatting = [
+                "kafka.tools.StorageTool",
+                "format",
+                f"--cluster-id={cluster}",  # it may begin with a dash
+                "--config",
+                str(path),
+            ]
             processes.run([*java, *formatting], seconds=60, cwd=self.folder)
             self.run(f"n{number + 1}", [*java, "kafka.Kafka", str(path)])
         self.addresses = [f"{LOOPBACK}:{port}" for port in ports]
