@@ -44,29 +44,33 @@ class LoopShare:
 
         If not, ``go_on`` is called in the turn in which it may, also if nobody waits for that any more.
         """
-        if not self._is_due:
-            self._is_due = True
-            asyncio.get_running_loop().call_soon(self._next_turn)
-        if self._waiting or self._taken >= self._limit:
-            heapq.heappush(self._waiting, (number, size, go_on))
-            return False
-        self._taken += size
-        return True
+        if self._has_room(size):
+            return True
+        heapq.heappush(self._waiting, (number, size, go_on))
+        return False
 
     async def wait(self, size: int, number: int | None = None) -> None:
         """Until a piece of about ``size`` bytes may be done."""
-        if not self._waiting and self._is_due and self._taken < self._limit:
-            self._taken += size
+        if self._has_room(size):
             return
         may: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        place = self.number() if number is None else number
 
         def go_on() -> None:
             if not may.done():
                 may.set_result(None)
 
-        if not self.ask(place, size, go_on):
-            await may
+        heapq.heappush(self._waiting, (self.number() if number is None else number, size, go_on))
+        await may
+
+    def _has_room(self, size: int) -> bool:
+        """Take the room that this turn has left, if nobody waits for it."""
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._next_turn)
+        if self._waiting or self._taken >= self._limit:
+            return False
+        self._taken += size
+        return True
 
     def _next_turn(self) -> None:
         self._taken = 0

@@ -104,7 +104,7 @@ async def test_reads_that_find_nothing_wait_for_no_turn() -> None:
     try:
         pages = http.servers["n1"].app[CONTEXT].pages
         # A share that is taken for good: whoever asks for a turn would wait for ever.
-        pages.ask = lambda *_: False  # type: ignore[method-assign]
+        pages._has_room = lambda _: False  # type: ignore[method-assign]
         async with asyncio.timeout(20):
             for path in ("partitions/0/records?from=latest&wait=10ms", "records?from=latest&wait=10ms"):
                 answer = await http.call("GET", f"/v1/topics/t/{path}")
