@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import random
 import signal
 from collections.abc import Iterable
 from pathlib import Path
 
 from local.children import Child, start_child, stop_children
+from local.errors import NotReady
 from local.folder import LocalFolder, LocalNode, Routes, direct
+from local.ports import PortBlock
 from local.readiness import READY_TIMEOUT_S, wait_ready
 
-_PORTS = range(20_000, 32_000)
-"""Below the range that the kernel takes outgoing ports from."""
 _LAST_LINES = 15
 
 
@@ -26,11 +25,14 @@ class LocalCluster:
     def __init__(self, folder: Path, count: int = 3, *, routes: Routes = direct) -> None:
         self.folder = folder
         self._lock = LocalFolder(folder)
-        first = random.SystemRandom().choice(_PORTS)
+        self._ports = PortBlock()
         self.nodes: dict[str, LocalNode] = {
             node.name: node
             for node in self._lock.write_settings(
-                count, http_port=first, peer_port=first + 1_000, routes=routes
+                count,
+                http_port=self._ports.first,
+                peer_port=self._ports.first + PortBlock.count // 2,
+                routes=routes,
             )
         }
         self.children: dict[str, Child] = {}
@@ -51,8 +53,14 @@ class LocalCluster:
             )
 
     async def ready(self, *names: str, timeout_s: float = READY_TIMEOUT_S) -> None:
-        """Wait until the named nodes, or all, say that they are ready. Raises ``NotReady``."""
-        await wait_ready([self.nodes[name] for name in names or self.nodes], timeout_s=timeout_s)
+        """Wait until the named nodes, or all, say that they are ready. Raises ``NotReady``, also at once
+        when one of them ends by itself meanwhile."""
+        wanted = names or tuple(self.nodes)
+        await wait_ready(
+            [self.nodes[name] for name in wanted],
+            timeout_s=timeout_s,
+            look=lambda: self._must_run(wanted),
+        )
 
     async def kill(self, *names: str) -> None:
         """SIGKILL, to all of them before any is waited for."""
@@ -75,8 +83,9 @@ class LocalCluster:
         return {name: child.process.returncode for name, child in gone.items()}
 
     def close(self) -> None:
-        """Release the folder."""
+        """Release the folder and the ports."""
         self._lock.close()
+        self._ports.close()
 
     def logs(self) -> str:
         """The last lines of every node, for the report of what went wrong."""
@@ -88,6 +97,15 @@ class LocalCluster:
             for name, node in self.nodes.items()
             if node.log.exists()
         )
+
+    def _must_run(self, names: Iterable[str]) -> None:
+        """Those that we ended ourselves are not among the children, and may be started again."""
+        for child in (self.children[name] for name in names if name in self.children):
+            if not child.runs:
+                raise NotReady(
+                    f"{child.name} ended with {child.process.returncode} before it was ready;"
+                    f" its last lines:\n{child.last_lines()}"
+                )
 
     def _signal(self, number: signal.Signals, names: Iterable[str]) -> None:
         for name in names:

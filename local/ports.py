@@ -2,13 +2,57 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import random
 import socket
+import tempfile
 from collections.abc import Collection
+from pathlib import Path
+from typing import Final, Self
 
 from local.errors import NoFreePorts
 
 LOOPBACK = "127.0.0.1"
 _PORT_MAX = 65_535
+_BLOCK_PORTS: Final = 50
+_BLOCKS: Final = range(20_000, 31_000, _BLOCK_PORTS)
+"""Below the range that the kernel takes outgoing ports from, to the last port of the last block."""
+
+
+class PortBlock:
+    """Ports from ``first`` on that no other block holds on this machine, until ``close`` or our end.
+
+    A port that nobody listens on is not free for that: the node that has it may be down for a while.
+    """
+
+    count: Final = _BLOCK_PORTS
+
+    def __init__(self) -> None:
+        """A random one. Raises ``NoFreePorts``."""
+        folder = Path(tempfile.gettempdir()) / f"floodmark-ports-{os.getuid()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        for first in random.SystemRandom().sample(_BLOCKS, len(_BLOCKS)):
+            descriptor = os.open(folder / str(first), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                continue
+            self.first = first
+            self._lock = descriptor
+            return
+        raise NoFreePorts(f"all ports from {_BLOCKS.start} to {_BLOCKS.stop - 1} are held by local clusters")
+
+    def close(self) -> None:
+        """Let others have them."""
+        os.close(self._lock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def pick_ports(count: int, *, first: int, besides: Collection[int] = ()) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import aiohttp
 
@@ -11,17 +11,25 @@ from local.errors import NotReady
 from local.folder import LocalNode
 
 READY_TIMEOUT_S = 120.0
-"""Long enough for a cold machine with much data to look at; a node that dies is noticed at once."""
+"""Long enough for a cold machine with much data to look at."""
 _ASK_AGAIN_S = 0.1
 
 
-async def wait_ready(nodes: Sequence[LocalNode], *, timeout_s: float = READY_TIMEOUT_S) -> None:
-    """Return when every node says that it is ready. Raises ``NotReady`` with what the last one lacked."""
+async def wait_ready(
+    nodes: Sequence[LocalNode],
+    *,
+    timeout_s: float = READY_TIMEOUT_S,
+    look: Callable[[], None] = lambda: None,
+) -> None:
+    """Return when every node says that it is ready. Raises ``NotReady`` with what the last one lacked.
+
+    ``look`` is called after every question in vain, to raise when there is nothing to wait for any more.
+    """
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
         try:
             async with asyncio.timeout(timeout_s):
                 for node in nodes:
-                    await _wait_ready(session, node)
+                    await _wait_ready(session, node, look)
         except TimeoutError as error:
             lacking = [f"{node.name}: {await _ask(session, node)}" for node in nodes]
             raise NotReady(
@@ -30,8 +38,9 @@ async def wait_ready(nodes: Sequence[LocalNode], *, timeout_s: float = READY_TIM
             ) from error
 
 
-async def _wait_ready(session: aiohttp.ClientSession, node: LocalNode) -> None:
+async def _wait_ready(session: aiohttp.ClientSession, node: LocalNode, look: Callable[[], None]) -> None:
     while await _ask(session, node) is not None:  # noqa: ASYNC110 - another process can not set an event
+        look()
         await asyncio.sleep(_ASK_AGAIN_S)
 
 
