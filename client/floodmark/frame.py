@@ -1,23 +1,25 @@
 """The frame: how one Raft entry lies in a segment file, travels to followers and reaches consumers.
 
 A segment is a sequence of frames; a fetch answers a slice of one. Frames of kind RECORDS carry one
-record batch; the other kinds carry no records and use up no offsets. All integers are little-endian.
+record batch. A frame of kind GAP stands for a run of entries of one term that compaction removed, and takes up
+their indexes and offsets; the other kinds carry no records and use up no offsets. All integers are
+little-endian.
 
      0  magic           4  "FMF1"
      4  header_crc      4  CRC32C of bytes 8 to 64
      8  payload_length  4
     12  payload_crc     4  CRC32C of the payload
-    16  index           8  Raft index
+    16  index           8  Raft index; of a gap that of the first removed entry
     24  term            8  Raft term
     32  first_offset    8  offset of the first record; of the next one where there is none
-    40  append_time     8  the leader's clock, milliseconds since the Unix epoch, signed
+    40  append_time     8  the leader's clock, milliseconds since the Unix epoch, signed; of a gap's last entry
     48  offset_count    4
     52  kind            1  see ``FrameKind``
     53  payload_type    1  0 as the kind implies; to come: 1 batch format 2, 2 Kafka RecordBatch v2, 3 control
     54  flags           1  bits to come: 1 control, 2 transactional, 4 compacted, 8 has attributes
     55  level           1  the feature level that a reader needs; 0 and 1: any build
     56  synced          8  log position that this replica knew durable when it wrote this frame
-    64  payload
+    64  payload            of a gap: how many entries it stands for (8), at least 1
 
 ``synced`` is the only field in which replicas may differ. It tells recovery whether a bad frame had
 been made durable (then it is corruption) or not (then it is a torn write); on the wire it is zero.
@@ -45,10 +47,19 @@ HEADER_BYTES: Final = 64
 PAYLOAD_BYTES_MAX: Final = 64 << 20
 LEVEL: Final = 1
 """The feature level of this build: it reads frames that need this one or a lower one."""
+GAP_LEVEL: Final = 2
+"""The feature level of gaps."""
+GAP_PAYLOAD_BYTES: Final = 8
+GAP_BYTES: Final = HEADER_BYTES + GAP_PAYLOAD_BYTES
+"""A whole gap. Whoever looks at single headers reads so much: only a whole gap tells where it ends."""
+GAP_OFFSETS_MAX: Final = (1 << 32) - 1
+"""Offsets that one gap can take up; a longer run of removed entries becomes several."""
 
 _HEADER = struct.Struct("<4sIIIQQQqIIQ")
 _PREFIX = struct.Struct("<4sI")
 _AFTER_CRC = struct.Struct("<IIQQQqIBBBBQ")
+_ENTRIES = struct.Struct("<Q")
+_ENTRIES_MAX: Final = 1 << 62
 _CRC_PIECE_BYTES: Final = 64 << 10
 
 
@@ -63,13 +74,15 @@ class FrameKind(enum.IntEnum):
     """The group's members from here on."""
     COMMAND = 3
     """A command of the metadata state machine."""
+    GAP = 4
+    """Stands for a run of entries that compaction removed. What it stands for is committed, always."""
 
 
 _KINDS: Final = tuple(FrameKind)
 """By number: to call the enumeration takes as long as all else about a header."""
-USUAL_BELOW: Final = len(_KINDS)
+USUAL_BELOW: Final = int(FrameKind.GAP)
 """Bytes 52 to 56 as one number (kind, payload type, flags, level) are below this in a frame of a known kind
-that says nothing else: one comparison for all four."""
+that says nothing else and stands for one entry: one comparison for all of that."""
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
@@ -91,6 +104,13 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     def next_offset(self) -> int:
         """The offset that the first record after this frame gets."""
         return self.first_offset + self.offset_count
+
+    @property
+    def last_index(self) -> int:
+        """Index of the last entry that it stands for: its own, unless it is a gap."""
+        if self.kind is not FrameKind.GAP:
+            return self.index
+        return self.index + int(_ENTRIES.unpack(self.payload)[0]) - 1
 
     @property
     def size(self) -> int:
@@ -131,6 +151,13 @@ class FrameHeader(msgspec.Struct, frozen=True, gc=False):
     payload_type: int = 0
     flags: int = 0
     level: int = 0
+    entries: int = 1
+    """How many it stands for; 0 of a gap whose payload did not stand behind the header, or was damaged."""
+
+    @property
+    def last_index(self) -> int:
+        """Index of the last entry that it stands for."""
+        return self.index + self.entries - 1
 
     @property
     def size(self) -> int:
@@ -146,6 +173,8 @@ class FrameHeader(msgspec.Struct, frozen=True, gc=False):
         """The whole frame; raises ``InvalidBatch`` when the payload fails its checksum or length."""
         if len(payload) != self.payload_length or google_crc32c.value(payload) != self.payload_crc:
             raise InvalidBatch(f"the payload of frame {self.index} fails its CRC32C")
+        if self.kind is FrameKind.GAP and not _entries_in(payload):
+            raise InvalidBatch(f"frame {self.index} is a gap that stands for nothing")
         return Frame(
             self.index,
             self.term,
@@ -161,12 +190,52 @@ class FrameHeader(msgspec.Struct, frozen=True, gc=False):
         )
 
 
+def gap(
+    index: int, term: int, first_offset: int, append_time: int, *, entries: int, offset_count: int
+) -> Frame:
+    """What stands for ``entries`` entries of one term from ``index`` on, and ``offset_count`` offsets."""
+    assert 0 < entries <= _ENTRIES_MAX, "a gap stands for something"
+    payload = _ENTRIES.pack(entries)
+    return Frame(
+        index,
+        term,
+        first_offset,
+        append_time,
+        offset_count,
+        FrameKind.GAP,
+        payload,
+        crc_of(payload),
+        level=GAP_LEVEL,
+    )
+
+
+def part_of_gap(whole: Frame, index: int, last_index: int, first_offset: int, next_offset: int) -> Frame:
+    """The part of a gap that stands for entries ``index`` to ``last_index``, which have these offsets."""
+    return gap(
+        index,
+        whole.term,
+        first_offset,
+        whole.append_time,
+        entries=last_index - index + 1,
+        offset_count=next_offset - first_offset,
+    )
+
+
+def _entries_in(payload: bytes | bytearray | memoryview) -> int:
+    """What the payload of a gap says; 0 where it says nothing that could be."""
+    if len(payload) != GAP_PAYLOAD_BYTES:
+        return 0
+    entries = int(_ENTRIES.unpack(payload)[0])
+    return entries if entries <= _ENTRIES_MAX else 0
+
+
 def unlike(frame: Frame | FrameHeader) -> str | None:
     """What of a frame this build does not know, and what it knows; None when it knows all.
 
     Of a whole frame the batch in it counts too: its payload must have passed its checksum.
     """
-    if frame.level > LEVEL:
+    is_gap = frame.kind is FrameKind.GAP
+    if frame.level > (max(LEVEL, GAP_LEVEL) if is_gap else LEVEL):
         return f"needs feature level {frame.level}, this build knows {LEVEL}"
     if frame.kind >= len(_KINDS):
         return f"is of kind {int(frame.kind)}, this build knows 0 to {len(_KINDS) - 1}"
@@ -174,6 +243,8 @@ def unlike(frame: Frame | FrameHeader) -> str | None:
         return f"has payload type {frame.payload_type}, this build knows 0"
     if frame.flags:
         return f"has flags {frame.flags:#04x}, this build knows none"
+    if is_gap and frame.size != GAP_BYTES:
+        return f"is a gap of {frame.size} bytes, this build knows those of {GAP_BYTES}"
     if isinstance(frame, Frame) and frame.kind is FrameKind.RECORDS:
         strange = batch.unlike(frame.payload)
         return None if strange is None else f"holds a record batch that {strange}"
@@ -188,7 +259,8 @@ def crc_of(payload: bytes) -> int:
 def decode_header(
     data: bytes | bytearray | memoryview, position: int = 0, *, too_new_as_well: bool = False
 ) -> FrameHeader | None:
-    """The frame header at ``position``, or None where no valid one stands (or too few bytes).
+    """The frame header at ``position``, or None where no valid one stands (or too few bytes). How many entries
+    a gap stands for is only known where all of it is there.
 
     Raises ``TooNew``, unless such a header is wanted as well: then ask ``unlike`` about it.
     """
@@ -205,8 +277,24 @@ def decode_header(
         return FrameHeader(length, payload_crc, index, term, offset, time, count, _KINDS[what], synced)
     number, payload_type, flags, level = what & 0xFF, what >> 8 & 0xFF, what >> 16 & 0xFF, what >> 24
     kind = _KINDS[number] if number < len(_KINDS) else cast(FrameKind, number)
+    entries = 1
+    if kind is FrameKind.GAP:
+        payload = bytes(data[position + HEADER_BYTES : position + GAP_BYTES])
+        entries = _entries_in(payload) if google_crc32c.value(payload) == payload_crc else 0
     header = FrameHeader(
-        length, payload_crc, index, term, offset, time, count, kind, synced, payload_type, flags, level
+        length,
+        payload_crc,
+        index,
+        term,
+        offset,
+        time,
+        count,
+        kind,
+        synced,
+        payload_type,
+        flags,
+        level,
+        entries,
     )
     strange = unlike(header)
     if strange is None:

@@ -14,7 +14,9 @@ from floodmark.frame import (
     crc_of,
     decode_header,
     first_damaged,
+    gap,
     iterate,
+    part_of_gap,
     unlike,
     walk,
 )
@@ -36,7 +38,7 @@ def make(payload: bytes = b"hello", index: int = 2, first_offset: int = 7, count
     offset=st.integers(0, 2**62),
     time=st.integers(-(2**63), 2**63 - 1),
     count=st.integers(0, 2**32 - 1),
-    kind=st.sampled_from(FrameKind),
+    kind=st.sampled_from([kind for kind in FrameKind if kind is not FrameKind.GAP]),
     payload=st.binary(max_size=100),
     synced=U64,
     level=st.sampled_from((0, 1)),
@@ -150,10 +152,10 @@ def test_what_this_build_does_not_know_is_too_new_and_never_damage(
     ("other", "unlike_what"),
     [
         ({"level": 3}, "needs feature level 3, this build knows 1"),
-        ({"kind": 4}, "is of kind 4, this build knows 0 to 3"),
+        ({"kind": 5}, "is of kind 5, this build knows 0 to 4"),
         ({"payload_type": 2}, "has payload type 2, this build knows 0"),
         ({"flags": 4}, "has flags 0x04, this build knows none"),
-        ({"kind": 4, "payload_type": 2, "level": 2}, "needs feature level 2, this build knows 1"),
+        ({"kind": 5, "payload_type": 2, "level": 2}, "needs feature level 2, this build knows 1"),
     ],
 )
 def test_too_new_says_what_was_met_and_what_is_known(other: dict[str, int], unlike_what: str) -> None:
@@ -173,3 +175,57 @@ def test_a_newer_build_may_have_longer_payloads() -> None:
         else:
             with pytest.raises(expected):
                 decode_header(packed)
+
+
+@given(
+    index=st.integers(0, 2**40),
+    offset=st.integers(0, 2**40),
+    entries=st.integers(1, 2**40),
+    count=st.integers(0, 2**32 - 1),
+    behind=st.binary(max_size=100),
+)
+def test_a_gap_tells_how_many_entries_it_stands_for(
+    index: int, offset: int, entries: int, count: int, behind: bytes
+) -> None:
+    """As a frame, and as a header where all of it is there; of a part of it nobody believes a number."""
+    one = gap(index, 4, offset, 1000, entries=entries, offset_count=count)
+    data = one.pack_header(7) + one.payload
+    assert one.last_index == index + entries - 1
+    assert list(iterate(data + behind[:60])) == [one]
+    header = decode_header(data + behind)
+    assert header is not None
+    assert (header.last_index, header.next_offset, header.synced) == (one.last_index, one.next_offset, 7)
+    assert header.with_payload(one.payload) == one
+    for length in range(HEADER_BYTES, len(data)):
+        cut = decode_header(data[:length])
+        assert cut is not None
+        assert cut.entries == 0
+        assert list(iterate(data[:length])) == []
+
+
+def test_a_gap_that_stands_for_nothing_is_none() -> None:
+    """Damaged, or by no entries at all. One that says more than that is of a newer build."""
+    one = gap(5, 4, 7, 1000, entries=3, offset_count=3)
+    for payload in (bytes(8), b"\xff" * 8):
+        none = replace(one, payload=payload, payload_crc=crc_of(payload))
+        header = decode_header(none.pack_header() + payload)
+        assert header is not None
+        assert header.entries == 0
+        with pytest.raises(InvalidBatch):
+            list(iterate(none.pack_header() + payload))
+    flipped = bytes([one.payload[0] ^ 1]) + one.payload[1:]
+    header = decode_header(one.pack_header() + flipped)
+    assert header is not None
+    assert header.entries == 0
+    for strange in (b"", one.payload + b"more"):
+        other = replace(one, payload=strange, payload_crc=crc_of(strange))
+        with pytest.raises(TooNew, match="is a gap of"):
+            decode_header(other.pack_header() + strange)
+
+
+def test_a_part_of_a_gap_ends_where_it_is_told_to() -> None:
+    """What a follower lacks of one, or what a hole in a segment needs."""
+    whole = gap(10, 4, 100, 1000, entries=10, offset_count=50)
+    part = part_of_gap(whole, 13, 17, 120, 140)
+    assert (part.index, part.last_index, part.first_offset, part.next_offset) == (13, 17, 120, 140)
+    assert (part.term, part.append_time, part.kind, part.level) == (4, 1000, FrameKind.GAP, 2)

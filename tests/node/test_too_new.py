@@ -147,7 +147,7 @@ async def test_one_met_by_the_scrub_ends_the_replica_and_nothing_is_mended(
         await node.stop()
         if is_damaged:
             hit(node, group_id, 5)
-        path = make_strange(node, group_id, 8, kind=4)
+        path = make_strange(node, group_id, 8, kind=5)
         assert len(segments_of(node, group_id)) > 2
         before = {name: data for name, data in contents(node, group_id).items() if name.endswith(".log")}
         node.start()
@@ -156,7 +156,7 @@ async def test_one_met_by_the_scrub_ends_the_replica_and_nothing_is_mended(
         )
         assert node.running.scrub.damage_found == is_damaged
         (reason,) = node.running.replicas.too_new
-        assert reason == f"frame 8 of {path} is of kind 4, this build knows 0 to 3: start a newer Floodmark"
+        assert reason == f"frame 8 of {path} is of kind 5, this build knows 0 to 4: start a newer Floodmark"
         assert reason in await reasons(cluster, node)
         node.running.replicas.look_again()
         await produce(cluster, cluster["n1"].url, "orders", 2)
