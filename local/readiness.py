@@ -39,7 +39,7 @@ async def wait_ready(
 
 
 async def _wait_ready(session: aiohttp.ClientSession, node: LocalNode, look: Callable[[], None]) -> None:
-    while await _ask(session, node) is not None:  # noqa: ASYNC110 - another process can not set an event
+    while await _ask(session, node) is not None:
         look()
         await asyncio.sleep(_ASK_AGAIN_S)
 

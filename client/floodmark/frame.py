@@ -1,8 +1,8 @@
 """The frame: how one Raft entry lies in a segment file, travels to followers and reaches consumers.
 
 A segment is a sequence of frames; a fetch answers a slice of one. Frames of kind RECORDS carry one
-record batch. A frame of kind GAP stands for a run of entries of one term that compaction removed, and takes up
-their indexes and offsets; the other kinds carry no records and use up no offsets. All integers are
+record batch. A frame of kind GAP stands for a run of entries of one term that compaction removed, and takes
+up their indexes and offsets; the other kinds carry no records and use up no offsets. All integers are
 little-endian.
 
      0  magic           4  "FMF1"
@@ -12,7 +12,7 @@ little-endian.
     16  index           8  Raft index; of a gap that of the first removed entry
     24  term            8  Raft term
     32  first_offset    8  offset of the first record; of the next one where there is none
-    40  append_time     8  the leader's clock, milliseconds since the Unix epoch, signed; of a gap's last entry
+    40  append_time     8  the leader's clock, ms since the Unix epoch, signed; of a gap its last entry's
     48  offset_count    4
     52  kind            1  see ``FrameKind``
     53  payload_type    1  0 as the kind implies; to come: 1 batch format 2, 2 Kafka RecordBatch v2, 3 control
@@ -234,8 +234,7 @@ def unlike(frame: Frame | FrameHeader) -> str | None:
 
     Of a whole frame the batch in it counts too: its payload must have passed its checksum.
     """
-    is_gap = frame.kind is FrameKind.GAP
-    if frame.level > (max(LEVEL, GAP_LEVEL) if is_gap else LEVEL):
+    if frame.level > (max(LEVEL, GAP_LEVEL) if frame.kind is FrameKind.GAP else LEVEL):
         return f"needs feature level {frame.level}, this build knows {LEVEL}"
     if frame.kind >= len(_KINDS):
         return f"is of kind {int(frame.kind)}, this build knows 0 to {len(_KINDS) - 1}"
@@ -243,7 +242,11 @@ def unlike(frame: Frame | FrameHeader) -> str | None:
         return f"has payload type {frame.payload_type}, this build knows 0"
     if frame.flags:
         return f"has flags {frame.flags:#04x}, this build knows none"
-    if is_gap and frame.size != GAP_BYTES:
+    return _unlike_payload(frame)
+
+
+def _unlike_payload(frame: Frame | FrameHeader) -> str | None:
+    if frame.kind is FrameKind.GAP and frame.size != GAP_BYTES:
         return f"is a gap of {frame.size} bytes, this build knows those of {GAP_BYTES}"
     if isinstance(frame, Frame) and frame.kind is FrameKind.RECORDS:
         strange = batch.unlike(frame.payload)
@@ -259,8 +262,8 @@ def crc_of(payload: bytes) -> int:
 def decode_header(
     data: bytes | bytearray | memoryview, position: int = 0, *, too_new_as_well: bool = False
 ) -> FrameHeader | None:
-    """The frame header at ``position``, or None where no valid one stands (or too few bytes). How many entries
-    a gap stands for is only known where all of it is there.
+    """The frame header at ``position``, or None where no valid one stands (or too few bytes). How many
+    entries a gap stands for is only known where all of it is there.
 
     Raises ``TooNew``, unless such a header is wanted as well: then ask ``unlike`` about it.
     """
