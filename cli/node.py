@@ -13,6 +13,7 @@ from cli.session import Session, cluster_options, run, talk
 NODES = View(
     columns=(
         field("Node", "node_id"),
+        field("Number", right=True),
         field("Alive"),
         field("HTTP", "http"),
         field("Peer", wide=True),

@@ -22,6 +22,7 @@ def _config(key: str) -> Callable[[Document], object]:
 _TOPICS = View(
     columns=(
         field("Name", "topic"),
+        field("Id", wide=True),
         Column("Partitions", lambda topic: len(topic["partitions"]), right=True),
         field("Replicas", "replication_factor", right=True),
         Column("Retention ms", _config("retention_ms"), right=True),
@@ -41,6 +42,7 @@ _PARTITIONS = View(
         field("In sync"),
         field("Log start", "log_start_offset", right=True),
         field("High watermark", right=True),
+        field("Leader epoch", right=True, wide=True),
         field("Term", right=True, wide=True),
     ),
     name=lambda partition: str(partition["partition"]),
@@ -160,7 +162,7 @@ def describe(session: Session, name: str, *, output: str | None) -> None:
         config = "  ".join(
             f"{key}={'none' if value is None else value}" for key, value in document["config"].items()
         )
-        talk(f"{name}: {document['replication_factor']} replicas  {config}")
+        talk(f"{name}: {document['replication_factor']} replicas  id={document.get('id')}  {config}")
     show(document, _PARTITIONS, output)
 
 

@@ -60,6 +60,8 @@ class TopicInfo:
     replication_factor: int
     config: TopicConfig
     partitions: Sequence[PartitionInfo]
+    uuid: str | None = None
+    """None for a moment in a cluster that is just being formed."""
 
 
 class TopicLimits(NamedTuple):
@@ -81,6 +83,8 @@ class NodeInfo:
     incarnation: str
     leads: int
     replicas: int
+    number: int | None = None
+    """An int32 above 0 that no other node ever has; None for one that is none of the cluster's own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from consensus.group import Group
 from consensus.types import Role
 from node.broker import ClusterInfo, NodeInfo, PartitionInfo, TopicInfo
 from node.metadata.group import Metadata
+from node.metadata.numbers import node_number, topic_uuid
 from node.metadata.state import PartitionEntry, TopicEntry
 from node.partition import Replica
 
@@ -42,6 +43,7 @@ class Views:
             replication_factor=entry.replication_factor,
             config=entry.config,
             partitions=[self.partition(partition, alive) for partition in entry.partitions],
+            uuid=topic_uuid(self._metadata.state, entry.topic_id),
         )
 
     def partition(self, entry: PartitionEntry, alive: Collection[str]) -> PartitionInfo:
@@ -78,6 +80,7 @@ class Views:
                 incarnation=entry.incarnation,
                 leads=leads[entry.node_id],
                 replicas=replicas[entry.node_id],
+                number=node_number(self._metadata.membership.members, entry.node_id),
             )
             for _, entry in sorted(state.nodes.items())
         ]

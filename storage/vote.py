@@ -152,10 +152,16 @@ class VoteFile:
         """Durable on return; nothing is written when nothing changes.
 
         Raises ``LogFailed`` or ``DiskFull``; what is on disk is then unknown, and all further saves are
-        refused with ``LogClosed``.
+        refused with ``LogClosed``. A term above ``TERM_MAX`` is refused before anything is written.
         """
         if self.failed is not None:
             raise LogClosed(f"{self._path} can not be used any more: {self.failed}")
+        if term > TERM_MAX:
+            self.failed = LogFailed(
+                f"{self._path}: term {term} is above {TERM_MAX}, the last one that there is. "
+                "See 'floodmark repair-votes --help'"
+            )
+            raise self.failed
         if (term, voted_for, recover_until) == (self.term, self.voted_for, self.recover_until):
             return
         vote = Vote(self._vote.version + 1, term, voted_for, recover_until)

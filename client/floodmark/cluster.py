@@ -15,6 +15,8 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     incarnation: str = ""
     leads: int = 0
     replicas: int = 0
+    number: int | None = None
+    """An int32 above 0, never another node's. None where nodes of an older build answer."""
 
 
 class Cluster(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,6 +27,8 @@ class Partition(msgspec.Struct, frozen=True, kw_only=True):
     high_watermark: int | None = None
     log_start_offset: int | None = None
     term: int | None = None
+    leader_epoch: int | None = None
+    """The term of ``leader``: it grows with each change of leader. None where none is known."""
 
 
 class TopicConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +49,8 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
     replication_factor: int
     config: TopicConfig
     partitions: list[Partition]
+    id: str | None = None
+    """The topic's UUID. None where nodes of an older build answer."""
 
 
 class Topics:

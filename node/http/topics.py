@@ -11,7 +11,7 @@ from floodmark.errors import InvalidRequest, UnknownTopic
 from floodmark.limits import BATCH_BYTES_MAX, PARTITIONS_MAX
 from floodmark.names import check_name
 
-from node.broker import TopicConfig, TopicInfo
+from node.broker import PartitionInfo, TopicConfig, TopicInfo
 from node.http.body import read_body
 from node.http.context import FORWARDED, HttpContext
 from node.http.forward import to_metadata_leader
@@ -205,9 +205,24 @@ def _members(topic: TopicInfo) -> dict[str, Any]:
     return {
         "topic": topic.name,
         "topic_id": topic.topic_id,
+        "id": topic.uuid,
         "replication_factor": topic.replication_factor,
         "config": _config(topic.config),
-        "partitions": topic.partitions,
+        "partitions": [_partition(info) for info in topic.partitions],
+    }
+
+
+def _partition(info: PartitionInfo) -> dict[str, Any]:
+    return {
+        "partition": info.partition,
+        "leader": info.leader,
+        "replicas": info.replicas,
+        "in_sync": info.in_sync,
+        "high_watermark": info.high_watermark,
+        "log_start_offset": info.log_start_offset,
+        "term": info.term,
+        # The term of that leader: while there is none, the term may be of elections that nobody wins.
+        "leader_epoch": None if info.leader is None else info.term,
     }
 
 

@@ -27,6 +27,8 @@ from node.metadata.commands import (
 )
 
 METADATA_GROUP = 0
+COORDINATOR_GROUPS_FROM = 1 << 62
+"""Partitions' groups are numbered from 1 on and stay below; coordinators' stand from here on, below 2^63."""
 SEGMENT_BYTES_MIN = 4_096
 CONFIG_VALUE_MAX = (1 << 63) - 1
 CONFIG_FIELDS = frozenset(field.name for field in dataclasses.fields(TopicConfig))
@@ -201,6 +203,8 @@ def _create(state: MetadataState, command: CreateTopic) -> Applied:
             return InvalidRequest(f"{replicas} is no placement of {command.replication_factor} replicas")
         if not state.nodes.keys() >= set(replicas):
             return Conflict(f"the placement {replicas} names a node that the cluster does not know")
+    if state.next_group_id + len(command.assignments) > COORDINATOR_GROUPS_FROM:
+        return Conflict("there are no numbers left for the groups of partitions")
     partitions = tuple(
         PartitionEntry(
             number,

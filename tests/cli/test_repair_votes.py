@@ -9,17 +9,15 @@ from pathlib import Path
 from storage.filesystem import RealFileSystem
 from storage.log import Log
 from storage.options import LogOptions
-from storage.vote import VoteFile
 from storage.vote_repair import REPAIRED_TERM
 from tests.cli.conftest import Invoke
+from tests.support.votes import write_vote
 
 
 def _data(tmp_path: Path) -> Path:
     folder = str(tmp_path / "n1" / "groups" / "1")
     Log.open(RealFileSystem(), folder, LogOptions()).close()
-    votes = VoteFile(RealFileSystem(), folder)
-    votes.save(1 << 62, None)
-    votes.close()
+    write_vote(RealFileSystem(), folder, 1 << 62, None)
     return tmp_path / "n1"
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from storage.errors import DiskFull, LogClosed, LogCorrupt, LogFailed
 from storage.memory_filesystem import MemoryFileSystem
-from storage.vote import COPY_BYTES, COPY_DISTANCE, Vote, VoteFile, decode
+from storage.vote import COPY_BYTES, COPY_DISTANCE, TERM_MAX, Vote, VoteFile, decode
 
 FOLDER = "/data/groups/7"
 PATH = f"{FOLDER}/vote"
@@ -161,3 +161,15 @@ def test_a_changed_byte_anywhere_makes_a_copy_none() -> None:
     for at in range(COPY_BYTES):
         assert decode(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]) is None
     assert decode(data[:-1]) is None
+
+
+def test_a_term_beyond_the_last_one_is_refused_and_nothing_is_written() -> None:
+    """Terms are leader epochs, which have 31 bits: the file stays as it was, and takes nothing any more."""
+    fs = MemoryFileSystem()
+    vote = VoteFile(fs, FOLDER)
+    vote.save(TERM_MAX, "n1")
+    with pytest.raises(LogFailed, match="the last one that there is"):
+        vote.save(TERM_MAX + 1, None)
+    with pytest.raises(LogClosed):
+        vote.save(TERM_MAX, "n2")
+    assert (VoteFile(fs, FOLDER).term, VoteFile(fs, FOLDER).voted_for) == (TERM_MAX, "n1")

@@ -11,6 +11,7 @@ from storage.options import LogOptions
 from storage.vote import FILE_BYTES, TERM_MAX, Vote, VoteFile
 from storage.vote_repair import REPAIRED_TERM, NotRepairable, repair_votes
 from tests.support.raft import frame
+from tests.support.votes import write_vote
 
 
 def _replica(fs: MemoryFileSystem, folder: str, *, log_term: int, vote_term: int) -> None:
@@ -19,9 +20,7 @@ def _replica(fs: MemoryFileSystem, folder: str, *, log_term: int, vote_term: int
     log.write()
     log.sync()
     log.close()
-    votes = VoteFile(fs, folder)
-    votes.save(vote_term, "n2", recover_until=7)
-    votes.close()
+    write_vote(fs, folder, vote_term, "n2", 7)
 
 
 def test_all_replicas_get_one_term_and_no_vote() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import floodmark
 import pytest
 
@@ -14,6 +16,19 @@ from tests.versions.rolling import logged, restart
 
 TOPIC = "numbers"
 PARTITIONS = 3
+
+
+async def _numbers(cluster: ProcessCluster, names: list[str]) -> Any:
+    """The nodes' numbers and the topic's UUID, as these nodes of this build say alike."""
+    said = []
+    async with aiohttp.ClientSession() as session:
+        for name in names:
+            async with session.get(cluster.nodes[name].url + "/v1/nodes") as answer:
+                numbers = {node["node_id"]: node["number"] for node in (await answer.json())["nodes"]}
+            async with session.get(f"{cluster.nodes[name].url}/v1/topics/{TOPIC}") as answer:
+                said.append((numbers, (await answer.json())["id"]))
+    assert all(each == said[0] for each in said), said
+    return said[0]
 
 
 async def test_a_cluster_goes_to_this_build_and_back_under_load(tmp_path: Path, rounds: int) -> None:
@@ -36,7 +51,9 @@ async def test_a_cluster_goes_to_this_build_and_back_under_load(tmp_path: Path, 
                     await restart(cluster, ledger, name, older)
             for name in cluster.nodes:
                 await restart(cluster, ledger, name, None)
+            shown = await _numbers(cluster, ["n1", "n2", "n3"])
             await restart(cluster, ledger, "n1", older)
+            assert await _numbers(cluster, ["n2", "n3"]) == shown
         assert not ledger.unsettled
         await ledger.check(cluster.urls)
     except BaseException:
