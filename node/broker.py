@@ -380,6 +380,18 @@ class Broker(Protocol):
         Raises Conflict (it would be lowered, or a node does not know it), Unavailable, OutcomeUnknown.
         """
 
+    async def new_producer(self, *, timeout_s: float) -> tuple[int, int]:
+        """An id above 0 that no producer has had, and its first epoch; only where ``metadata_leads_here``.
+
+        Raises Conflict (level, needed_level: numbered producers need a later one), Unavailable.
+        """
+
+    async def next_epoch(self, producer_id: int, epoch: int, *, timeout_s: float) -> tuple[int, int]:
+        """What the producer goes on with behind this epoch; only where ``metadata_leads_here``.
+
+        A new id where it has no epoch any more. Raises NotFound (the id was given to nobody) besides.
+        """
+
     def uploads(self, address: str, *, from_node: bool) -> Account:
         """What one request from ``address`` may hold of the bytes of bodies that this node has under way.
 

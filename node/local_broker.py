@@ -34,6 +34,7 @@ from node.metadata.state import PartitionEntry, TopicEntry
 from node.partition import LocalPartition
 from node.placeable import Placeable
 from node.presence import Presence
+from node.producer_ids import ProducerIds
 from node.remote_partition import LeaderLookup, RemotePartition
 from node.replicas import Replicas
 from node.topic_query import TopicQuery, merged
@@ -98,6 +99,7 @@ class LocalBroker:
             alive=alive,
         )
         self._level = FeatureLevel(metadata)
+        self._producer_ids = ProducerIds(metadata)
         self._partitions: dict[int, Partition] = {}
         self._deletions = Deletions(self._topics.id_of)
 
@@ -280,6 +282,14 @@ class LocalBroker:
     async def raise_level(self, level: int, *, timeout_s: float) -> Features:
         """Raise the feature level."""
         return await self._level.finalize(level, timeout_s=timeout_s)
+
+    async def new_producer(self, *, timeout_s: float) -> tuple[int, int]:
+        """Of this node's block."""
+        return await self._producer_ids.next(timeout_s=timeout_s), 0
+
+    async def next_epoch(self, producer_id: int, epoch: int, *, timeout_s: float) -> tuple[int, int]:
+        """The next number, where there is one."""
+        return await self._producer_ids.following(producer_id, epoch, timeout_s=timeout_s)
 
     def uploads(self, address: str, *, from_node: bool) -> Account:
         """Of the budget of clients, or of that of the other nodes, which all count as one."""

@@ -28,3 +28,9 @@ NAME_LENGTH_MAX = 249
 
 PARTITIONS_MAX = 1_000
 """Partitions of one topic."""
+
+PRODUCER_ID_MAX = (1 << 63) - 1
+"""The ids of numbered producers begin at 1."""
+
+PRODUCER_EPOCH_MAX = (1 << 15) - 1
+"""The last epoch of a numbered producer; behind it there is another id."""

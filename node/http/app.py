@@ -19,6 +19,7 @@ from node.http.middleware import outermost
 from node.http.origins import Origins
 from node.http.produce import PartitionProduce
 from node.http.produce_topic import TopicProduce
+from node.http.producers import Producers
 from node.http.topics import Topics
 from node.http.wait_topic import TopicWait
 from node.http.watches import Watches
@@ -68,6 +69,7 @@ def _routes(context: HttpContext, produce: PartitionProduce) -> list[web.RouteDe
         web.patch(topic, topics.patch),
         web.delete(topic, topics.delete),
         web.get("/v1/topics", topics.list),
+        web.post("/v1/producers", Producers(context).post),
         web.get("/v1/cluster", cluster.cluster),
         web.get("/v1/cluster/health", cluster.health),
         web.get("/v1/cluster/features", cluster.features),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from floodmark.limits import PRODUCER_EPOCH_MAX, PRODUCER_ID_MAX
+
 from node.http.limits import HttpLimits
 from node.http.media import ANSWERS, BODIES, Media
 
@@ -82,6 +84,11 @@ def document(settings: HttpLimits) -> dict[str, Any]:
                     "Change its configuration", [topic, timeout, *pinned], body=_changes_body()
                 ),
                 "delete": _operation("Delete it and its data", [topic, timeout, *pinned], status="204"),
+            },
+            "/v1/producers": {
+                "post": _operation(
+                    "An id for a producer, or its next epoch", [timeout], body=_producer_body()
+                )
             },
             topic_records: {
                 "get": _operation(
@@ -217,6 +224,19 @@ def _topic_body() -> dict[str, Any]:
 def _changes_body() -> dict[str, Any]:
     schema = {**_OBJECT, "properties": {"config": _config()}, "required": ["config"]}
     return {"required": True, "content": {str(Media.JSON): {"schema": schema}}}
+
+
+def _producer_body() -> dict[str, Any]:
+    schema = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "producer_id": {"type": "integer", "minimum": 1, "maximum": PRODUCER_ID_MAX},
+            "producer_epoch": {"type": "integer", "minimum": 0, "maximum": PRODUCER_EPOCH_MAX},
+        },
+        "dependentRequired": {"producer_id": ["producer_epoch"], "producer_epoch": ["producer_id"]},
+    }
+    return {"content": {str(Media.JSON): {"schema": schema}}}
 
 
 def _level_body() -> dict[str, Any]:

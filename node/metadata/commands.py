@@ -77,7 +77,22 @@ class DeleteTopic(Command, frozen=True, tag="delete_topic"):
     topic_id: int
 
 
-AnyCommand = RegisterNode | ForgetNode | FormCluster | RaiseLevel | CreateTopic | AlterTopic | DeleteTopic
+class AllocateProducerIds(Command, frozen=True, tag="allocate_producer_ids"):
+    """The next ids for producers go to whoever proposed this, and never to anybody else."""
+
+    count: int
+
+
+AnyCommand = (
+    RegisterNode
+    | ForgetNode
+    | FormCluster
+    | RaiseLevel
+    | CreateTopic
+    | AlterTopic
+    | DeleteTopic
+    | AllocateProducerIds
+)
 
 KINDS: Final[dict[str, type[Command]]] = {
     "register_node": RegisterNode,
@@ -87,6 +102,7 @@ KINDS: Final[dict[str, type[Command]]] = {
     "create_topic": CreateTopic,
     "alter_topic": AlterTopic,
     "delete_topic": DeleteTopic,
+    "allocate_producer_ids": AllocateProducerIds,
 }
 
 _DEFAULTS: Final = TopicConfig()

@@ -13,7 +13,7 @@ meaning then never changes; another meaning is another name.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 
@@ -27,6 +27,8 @@ class Levels:
     """Each kind of command, and the level from which on it may be proposed."""
     settings: Mapping[str, int]
     """Likewise each setting of a topic; below that level it has its default, which is not written down."""
+    members: Mapping[str, int] = field(default_factory=dict)
+    """Likewise members of the state itself that are not of level 1."""
 
     def knows(self, level: int) -> bool:
         """Whether this build can work in a cluster of this level."""
@@ -36,6 +38,13 @@ class Levels:
         """The settings that a cluster of this level does not have yet."""
         return [name for name, needed in self.settings.items() if needed > level]
 
+    def later_members(self, level: int) -> list[str]:
+        """The members of the state that a cluster of this level does not have yet."""
+        return [name for name, needed in self.members.items() if needed > level]
+
+
+NUMBERED_PRODUCERS: Final = 2
+"""The level of numbers for producers."""
 
 THIS_BUILD: Final = Levels(
     lowest=1,
@@ -48,12 +57,16 @@ THIS_BUILD: Final = Levels(
         "create_topic": 1,
         "alter_topic": 1,
         "delete_topic": 1,
+        "allocate_producer_ids": NUMBERED_PRODUCERS,
     },
     settings={
         "retention_ms": 1,
         "retention_bytes": 1,
         "max_record_bytes": 1,
         "segment_bytes": 1,
+    },
+    members={
+        "next_producer_id": NUMBERED_PRODUCERS,
     },
 )
 

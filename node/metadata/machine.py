@@ -98,9 +98,12 @@ class MetadataMachine:
             return self._foreign
         snapshot = _Snapshot(SNAPSHOT_VERSION, self.state)
         later = self.levels.later_settings(self.state.level)
-        if not later:
+        members = self.levels.later_members(self.state.level)
+        if not later and not members:
             return _ENCODER.encode(snapshot)
         raw = msgspec.to_builtins(snapshot)
+        for name in members:
+            del raw["state"][name]
         for topic in raw["state"]["topics"].values():
             for name in later:
                 topic["config"].pop(name, None)

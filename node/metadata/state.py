@@ -15,6 +15,7 @@ from floodmark.errors import Conflict, FloodmarkError, InvalidRequest, NotFound,
 
 from node.broker import TopicConfig
 from node.metadata.commands import (
+    AllocateProducerIds,
     AlterTopic,
     AnyCommand,
     Command,
@@ -25,10 +26,14 @@ from node.metadata.commands import (
     RaiseLevel,
     RegisterNode,
 )
+from node.metadata.levels import NUMBERED_PRODUCERS
 
 METADATA_GROUP = 0
 COORDINATOR_GROUPS_FROM = 1 << 62
 """Partitions' groups are numbered from 1 on and stay below; coordinators' stand from here on, below 2^63."""
+PRODUCER_ID_END = 1 << 63
+PRODUCER_IDS_MAX = 1_000_000
+"""In one block."""
 SEGMENT_BYTES_MIN = 4_096
 CONFIG_VALUE_MAX = (1 << 63) - 1
 CONFIG_FIELDS = frozenset(field.name for field in dataclasses.fields(TopicConfig))
@@ -90,11 +95,13 @@ class MetadataState(msgspec.Struct):
     """This cluster's own name, which no other one has; empty until its first leader has given it."""
     level: int = 1
     """The feature level (levels.py). Builds before levels wrote none, and what they wrote is of level 1."""
+    next_producer_id: int = 1
+    """The first number that no producer was given. Of level 2: written down from there on."""
 
 
 Applied = NodeEntry | TopicEntry | str | int | FloodmarkError
 """What a command came to: the entry that it made, changed or removed, the formation's name, the feature
-level; or why it changed nothing."""
+level, the first of the ids; or why it changed nothing."""
 
 
 def apply(state: MetadataState, command: AnyCommand) -> Applied:
@@ -243,6 +250,18 @@ def _delete(state: MetadataState, command: DeleteTopic) -> Applied:
     return topic
 
 
+def _allocate_producer_ids(state: MetadataState, command: AllocateProducerIds) -> Applied:
+    if state.level < NUMBERED_PRODUCERS:  # It could not be written down.
+        return Conflict(f"numbered producers need feature level {NUMBERED_PRODUCERS}", level=state.level)
+    if not 1 <= command.count <= PRODUCER_IDS_MAX:
+        return InvalidRequest(f"a block has 1 to {PRODUCER_IDS_MAX} producer ids, not {command.count}")
+    first = state.next_producer_id
+    if first + command.count > PRODUCER_ID_END:
+        return Conflict("all producer ids are given out")
+    state.next_producer_id += command.count
+    return first
+
+
 def _same_topic(state: MetadataState, name: str, topic_id: int) -> TopicEntry | FloodmarkError:
     topic = state.topics.get(name)
     if topic is None or topic.topic_id != topic_id:
@@ -258,5 +277,6 @@ APPLY: Final[dict[type[Command], Callable[[MetadataState, Any], Applied]]] = {
     CreateTopic: _create,
     AlterTopic: _alter,
     DeleteTopic: _delete,
+    AllocateProducerIds: _allocate_producer_ids,
 }
 """What each kind of command does."""

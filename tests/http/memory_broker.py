@@ -29,6 +29,7 @@ from floodmark.errors import (
     UnknownPartition,
     UnknownTopic,
 )
+from floodmark.limits import PRODUCER_EPOCH_MAX
 from floodmark.names import check_name
 from floodmark.record import Record
 
@@ -112,6 +113,7 @@ class MemoryCluster:
         self.silent: set[str] = set()
         """Nodes that no other one hears."""
         self.last_topic_id = 0
+        self.last_producer_id = 0
         self.level = 1
         self.levels: dict[str, tuple[int, int]] = {}
         """The feature levels that nodes know, where these are others than 1 alone."""
@@ -421,6 +423,21 @@ class MemoryBroker:
         if node_id in self._cluster.urls:
             raise Conflict(f"{node_id} is one of the nodes", node=node_id)
         raise NotFound(f"the cluster knows no node {node_id}", node=node_id)
+
+    async def new_producer(self, *, timeout_s: float) -> tuple[int, int]:
+        if self._cluster.level < 2:
+            raise Conflict("numbered producers need feature level 2", level=1, needed_level=2)
+        self._cluster.last_producer_id += 1
+        return self._cluster.last_producer_id, 0
+
+    async def next_epoch(self, producer_id: int, epoch: int, *, timeout_s: float) -> tuple[int, int]:
+        if self._cluster.level < 2:
+            raise Conflict("numbered producers need feature level 2", level=1, needed_level=2)
+        if producer_id > self._cluster.last_producer_id:
+            raise NotFound("no such producer")
+        if epoch == PRODUCER_EPOCH_MAX:
+            return await self.new_producer(timeout_s=timeout_s)
+        return producer_id, epoch + 1
 
     def uploads(self, address: str, *, from_node: bool) -> Account:
         return (self.passed_on if from_node else self.budget).account(address)

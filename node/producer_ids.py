@@ -1,0 +1,91 @@
+"""Numbers for producers: each is given out once, by the metadata's leader, from a block of its own.
+
+A block is a command in the metadata's log, so that no two leaders ever have the same one; what is left of it
+when a process ends is never used. An id's epochs need no command: a partition's table holds the greatest
+epoch that it has met, and refuses all below it, so whoever moves on is in force where it writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from floodmark.errors import Conflict, NotFound, OutcomeUnknown, Unavailable
+from floodmark.limits import PRODUCER_EPOCH_MAX
+
+from node import outcomes
+from node.metadata.commands import AllocateProducerIds
+from node.metadata.group import Metadata
+from node.metadata.levels import NUMBERED_PRODUCERS
+
+BLOCK: Final = 1_000
+ALLOCATE_S: Final = 5.0
+
+
+class ProducerIds:
+    """Works on the metadata group's leader only."""
+
+    def __init__(self, metadata: Metadata) -> None:
+        self._metadata = metadata
+        self._next = self._end = 0
+        self._allocating: asyncio.Task[None] | None = None
+
+    async def next(self, *, timeout_s: float) -> int:
+        """An id that nobody was given before. Raises Conflict (feature level), Unavailable."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    self._check()
+                    if self._next < self._end:
+                        self._next += 1
+                        return self._next - 1
+                    if self._allocating is None:
+                        self._allocating = asyncio.create_task(self._allocate())
+                        self._allocating.add_done_callback(self._allocated)
+                    # All who ask meanwhile wait for one block; who leaves does not end it for the others.
+                    await asyncio.shield(self._allocating)
+        except (TimeoutError, OutcomeUnknown) as error:
+            raise Unavailable(
+                "no block of producer ids could be had in time, and none was given out: ask again",
+                retry_after_s=outcomes.RETRY_AFTER_S,
+            ) from error
+
+    async def following(self, producer_id: int, epoch: int, *, timeout_s: float) -> tuple[int, int]:
+        """The id and epoch behind these: the next epoch, or a new id where there is none any more.
+
+        Raises NotFound for an id that was never given out; and as ``next`` does.
+        """
+        self._check()
+        if producer_id >= self._metadata.state.next_producer_id:
+            await self._metadata.confirm_lead(timeout_s=timeout_s)
+        if producer_id >= self._metadata.state.next_producer_id:
+            raise NotFound(
+                f"no producer was ever given the id {producer_id}: ask for one without naming an id",
+                producer_id=producer_id,
+            )
+        if epoch < PRODUCER_EPOCH_MAX:
+            return producer_id, epoch + 1
+        return await self.next(timeout_s=timeout_s), 0
+
+    def _check(self) -> None:
+        if not self._metadata.leads_here:
+            raise outcomes.not_leader(self._metadata.leader)
+        level = self._metadata.state.level
+        if level < NUMBERED_PRODUCERS:
+            raise Conflict(
+                f"numbered producers need feature level {NUMBERED_PRODUCERS}, and the cluster is at {level}: "
+                f"once every node runs a build that knows it, raise it with `floodmark cluster upgrade "
+                f"--finalize {NUMBERED_PRODUCERS}`; until then use Producer-Id with a name",
+                level=level,
+                needed_level=NUMBERED_PRODUCERS,
+            )
+
+    async def _allocate(self) -> None:
+        first = await self._metadata.propose(AllocateProducerIds(BLOCK), timeout_s=ALLOCATE_S)
+        assert isinstance(first, int), "a block begins with a number"
+        self._next, self._end = first, first + BLOCK
+
+    def _allocated(self, task: asyncio.Task[None]) -> None:
+        self._allocating = None
+        if not task.cancelled():
+            task.exception()  # Whoever waits for it is told; maybe nobody does any more.
