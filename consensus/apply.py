@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from floodmark.frame import FrameKind
 
+from consensus.large_state import LargeMachine
 from consensus.types import StateMachine
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ FRAMES_PER_STEP_MAX: Final = 2048
 class Applier:
     """Moves the applied index, and with it the high watermark, towards the commit index."""
 
-    def __init__(self, core: Core, machine: StateMachine, proposals: Proposals, probation: Probation) -> None:
+    def __init__(
+        self, core: Core, machine: StateMachine | LargeMachine, proposals: Proposals, probation: Probation
+    ) -> None:
         self._core = core
         self._machine = machine
         self._may_halt = hasattr(machine, "halted")

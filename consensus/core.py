@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 from floodmark.frame import Frame
 
+from consensus.jobs import Job
 from consensus.safeguards import ALL, Safeguard
 from consensus.types import GroupOptions, Message
 from storage.errors import LogCorrupt
@@ -44,6 +46,8 @@ class Core:
         self._missing = ALL - safeguards
         self.now = 0.0
         self.outbox: list[tuple[str, Message]] = []
+        self.jobs: list[Job] = []
+        """What is to be done in a thread and was not handed out yet."""
         self.up: set[str] = set()
         """Nodes that a link to stands."""
         self.applied_index = log.base_index - 1
@@ -68,6 +72,17 @@ class Core:
     ) -> None:
         """Put one message into the outbox."""
         self.outbox.append((node, Message(kind, fields, frames if frames is not None else [], state)))
+
+    def work(
+        self,
+        work: Callable[[], Any],
+        done: Callable[[Any], None],
+        *,
+        exclusive: bool = False,
+        failed: Callable[[BaseException], None] | None = None,
+    ) -> None:
+        """Have something done in a thread; see ``Job``."""
+        self.jobs.append(Job(work, done, exclusive, failed))
 
     def has(self, safeguard: Safeguard) -> bool:
         """Whether a safeguard is in place: always, but for tests."""

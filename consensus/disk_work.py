@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
+from consensus.disk_jobs import DiskJobs, settle
 from consensus.disk_threads import DiskThreads, Done
 from consensus.host_types import Slot
 from consensus.sync_place import SyncPlace
@@ -38,7 +39,7 @@ class Verified(NamedTuple):
     damage: LogCorrupt | None = None
 
 
-class DiskWork:
+class DiskWork(DiskJobs):
     """The threads, and who of the groups uses one."""
 
     def __init__(
@@ -93,7 +94,13 @@ class DiskWork:
             self._begin(slot, group.save_vote, lambda _, error: self._vote_saved(slot, error))
 
     async def checkpoint(self, slot: Slot) -> None:
-        """Store the group's state, and let the next start scan from there."""
+        """Store the group's state, and let the next start scan from there. Of a machine that keeps its state
+        in files, a new file."""
+        if slot.group.is_large:
+            self.begin_checkpoint(slot)
+            while slot.group.checkpoint_under_way and not slot.removed and slot.group.failed is None:
+                await self._job_done(slot)
+            return
         await self.idle(slot)
         if slot.removed or slot.group.failed is not None:
             return
@@ -113,9 +120,13 @@ class DiskWork:
         await self._guarded(slot, work)
 
     async def trim(self, slot: Slot, before_index: int) -> int:
-        """Drop old segments below ``before_index`` of what is applied; the new base index."""
+        """Drop old segments below ``before_index`` of what is applied; the new base index.
+
+        Of a machine that keeps its state in files, below what the last one covers: none is written for it.
+        """
         limit = min(before_index, slot.group.applied_index + 1)
-        await self.checkpoint(slot)
+        if not slot.group.is_large:
+            await self.checkpoint(slot)
         await self.idle(slot)
         log = slot.group.log
         if not slot.removed and slot.group.failed is None:
@@ -198,7 +209,7 @@ class DiskWork:
     async def run(self, work: Callable[[], T]) -> T:
         """Anything else that may block."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._threads.submit(work, lambda result, error: _settle(future, result, error))
+        self._threads.submit(work, lambda result, error: settle(future, result, error))
         return await future
 
     def stop(self) -> None:
@@ -209,7 +220,7 @@ class DiskWork:
         future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
 
         def done(result: object, error: BaseException | None) -> None:
-            _settle(future, result, error)
+            settle(future, result, error)
             self._wake(slot)
 
         self._begin(slot, work, done)
@@ -263,15 +274,6 @@ class DiskWork:
 
 def _failure(error: BaseException) -> StorageError:
     return error if isinstance(error, StorageError) else LogFailed(f"a defect while writing: {error!r}")
-
-
-def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(result)
-    else:
-        future.set_exception(error)
 
 
 def _flush(log: Log) -> Flushed:

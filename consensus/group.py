@@ -15,9 +15,11 @@ from floodmark.frame import FrameKind
 from consensus import membership as members
 from consensus.group_disk import GroupDisk
 from consensus.journal import Pending
+from consensus.large_state import LargeMachine
 from consensus.parts import Parts
 from consensus.safeguards import ALL
 from consensus.safeguards import Safeguard as Safeguard  # noqa: PLC0414 # tests take it from here
+from consensus.state_files import StateFiles
 from consensus.types import (
     Barrier,
     ChangeRefused,
@@ -39,7 +41,8 @@ class Group(GroupDisk):
     """See docs/ARCHITECTURE.md for the contract.
 
     ``voting=False`` says that this replica's data, votes included, is gone. ``safeguards`` is for tests,
-    which take single ones away; see safeguards.py.
+    which take single ones away; see safeguards.py. ``files`` are those of a machine that keeps its state in
+    files (large_state.py), which has been loaded from them.
     """
 
     def __init__(
@@ -49,13 +52,14 @@ class Group(GroupDisk):
         node_id: str,
         log: Log,
         vote: VoteFile,
-        machine: StateMachine,
+        machine: StateMachine | LargeMachine,
         membership: Membership,
         clock: Callable[[], float],
         random: Random,
         options: GroupOptions,
         voting: bool = True,
         safeguards: frozenset[Safeguard] = ALL,
+        files: StateFiles | None = None,
     ) -> None:
         self.group_id = group_id
         self.node_id = node_id
@@ -77,6 +81,7 @@ class Group(GroupDisk):
             options=options,
             voting=voting,
             safeguards=safeguards,
+            files=files,
         )
         self._core = self._parts.core
         self._granted_after: float | None = None

@@ -123,6 +123,7 @@ class GroupHost(HostDisk):
         self._absences.ended(group_id, slot.group.last_words(), remember=slot.group.failed is not None)
         slot.watermark_waiters.changed()
         slot.leader_waiters.changed()
+        await self._disk.jobs_done(slot)
         await self._disk.idle(slot)
         await self._disk.run(slot.group.log.close)
 

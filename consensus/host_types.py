@@ -94,11 +94,14 @@ class Slot:
     applied: int = 0
     io_running: bool = False
     """A thread works on the group's log."""
+    jobs: int = 0
+    """Those of the group that are in threads, or wait for one."""
     removed: bool = False
     failure_told: bool = False
     dirty_since: float = 0.0
     """When the last flush ended."""
     size_at_checkpoint: int = 0
+    on_job_done: list[Callable[[], None]] = field(default_factory=list)
     on_io_done: list[Callable[[], None]] = field(default_factory=list)
     watermark_waiters: Waiters = field(default_factory=Waiters)
     leader_waiters: Waiters = field(default_factory=Waiters)

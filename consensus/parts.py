@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 from consensus.acknowledge import Acknowledger
 from consensus.apply import Applier
@@ -15,6 +15,8 @@ from consensus.engine_setup import STOCK_LEADER_FALLBACK_S
 from consensus.fetching import Fetching
 from consensus.install import Installer
 from consensus.journal import Journal
+from consensus.large_checkpoints import LargeCheckpoints
+from consensus.large_state import LargeMachine, is_large
 from consensus.prevote import Prevote
 from consensus.probation import Probation
 from consensus.proposals import Proposals
@@ -23,6 +25,7 @@ from consensus.reads import Reads
 from consensus.replication import Replication
 from consensus.restart import restored
 from consensus.safeguards import Safeguard
+from consensus.state_files import StateFiles
 from consensus.transfer import Transfer
 from consensus.types import GroupOptions, Membership, Message, StateMachine
 from storage.log import Log
@@ -43,19 +46,21 @@ class Parts:
         node_id: str,
         log: Log,
         vote: VoteFile,
-        machine: StateMachine,
+        machine: StateMachine | LargeMachine,
         membership: Membership,
         now: float,
         random: Random,
         options: GroupOptions,
         voting: bool,
         safeguards: frozenset[Safeguard],
+        files: StateFiles | None,
     ) -> None:
         core = self.core = Core(
             node_id=node_id, log=log, vote=vote, options=options, random=random, safeguards=safeguards
         )
         self.begin(now)
-        start = restored(core, membership, machine, voting=voting, on_change=self.members_changed)
+        small = None if is_large(machine) else cast(StateMachine, machine)
+        start = restored(core, membership, small, voting=voting, on_change=self.members_changed, files=files)
         journal = self.journal = Journal(
             log,
             vote,
@@ -73,7 +78,7 @@ class Parts:
             random=random,
             leader_fallback_s=fallback,
         )
-        self.replication = Replication(core, Installer(core, machine))
+        self.replication = Replication(core, Installer(core, cast(StateMachine, machine)))
         self.acks = Acknowledger(core)
         self.reads = Reads(core, self.replication)
         self.fetching = Fetching(core)
@@ -82,11 +87,19 @@ class Parts:
         self.proposals = Proposals(core)
         self.transfer = Transfer(core, self.replication)
         self.quiescence = Quiescence(core, self.replication)
-        self.checkpoints = Checkpoints(core, machine, self.probation)
+        self.large: LargeCheckpoints | None = None
+        """Where the machine keeps its state in files."""
+        self.checkpoints: Checkpoints | LargeCheckpoints
+        if small is None:
+            assert is_large(machine)
+            assert files is not None, "a machine that keeps its state in files was loaded from them"
+            self.large = self.checkpoints = LargeCheckpoints(core, machine, files, self.probation, start)
+        else:
+            self.checkpoints = Checkpoints(core, small, self.probation)
         self.applier = Applier(core, machine, self.proposals, self.probation)
         self.dispatcher = Dispatcher(
             core,
-            machine=machine,
+            machine=cast(StateMachine, machine),
             acks=self.acks,
             fetching=self.fetching,
             prevote=self.prevote,

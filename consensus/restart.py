@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from floodmark.frame import FrameKind
@@ -13,24 +14,34 @@ from consensus.membership import Members
 from consensus.probation import LOST_UNTIL, Stage
 from consensus.safeguards import Safeguard
 from consensus.types import Membership, StateMachine
+from storage.discovery import FIRST_HEADER
 from storage.errors import LogCorrupt
+from storage.log import Log
 
 if TYPE_CHECKING:
     from consensus.core import Core
+    from consensus.state_files import StateFiles
 
 
 def restored(
     core: Core,
     membership: Membership,
-    machine: StateMachine,
+    machine: StateMachine | None,
     *,
     voting: bool,
     on_change: Callable[[Membership], None],
+    files: StateFiles | None,
 ) -> State:
-    """Set members, applied index and machine; ``membership`` counts only where nothing is stored."""
+    """Set members, applied index and machine; ``membership`` counts only where nothing is stored.
+
+    A machine that keeps its state in files has been loaded by ``files`` already, and is not needed here.
+    """
     log = core.log
     before_base = log.base_index - 1
-    if log.checkpoint_state:
+    if machine is None:
+        assert files is not None
+        state = _of_file(log, membership, files)
+    elif log.checkpoint_state:
         state = checkpoint.decode(log.checkpoint_state)
         if state.applied < before_base:
             _refuse_without_state(core, machine)
@@ -50,6 +61,19 @@ def restored(
             members.appended(frame)
     members.on_change = on_change
     return State(commit, core.applied_index, core.applied_offset, stage=_stage(core, state, voting=voting))
+
+
+def _of_file(log: Log, membership: Membership, files: StateFiles) -> State:
+    """Where the machine stands: at the state file's frame, or before the first frame of a whole log."""
+    before_base = log.base_index - 1
+    state = State(before_base, before_base, log.start_offset, [(before_base, membership)])
+    if log.checkpoint_state:
+        stored = checkpoint.decode(log.checkpoint_state)
+        if stored.reference == files.reference:
+            return stored
+        state = replace(state, stage=stored.stage)
+    assert log.base_index == FIRST_HEADER.base_index, "what was trimmed stands in a file that was loaded"
+    return state
 
 
 def _stage(core: Core, state: State, *, voting: bool) -> Stage:

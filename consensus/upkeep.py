@@ -36,11 +36,22 @@ class Upkeep:
                 : self._options.checkpoints_per_round
             ]:
                 del self._dirty[slot]
-                await self._disk.checkpoint(slot)
+                if slot.group.is_large:
+                    self._disk.begin_checkpoint(slot)
+                else:
+                    await self._disk.checkpoint(slot)
+            for slot in [slot for slot in self._dirty if slot.group.is_large and self._rests(slot)]:
+                # Not worth a new file: the log leads from the last one to here.
+                del self._dirty[slot]
             if not self._dirty:
                 self._someone.clear()
 
     def _is_due(self, slot: Slot) -> bool:
+        group, options = slot.group, self._options
+        if group.is_large:
+            return group.checkpoint_is_due(rests=self._rests(slot), bytes_max=options.checkpoint_bytes)
         written = slot.group.log.size_bytes - slot.size_at_checkpoint
-        rests = time.monotonic() - slot.dirty_since >= self._options.checkpoint_idle_s
-        return rests or written >= self._options.checkpoint_bytes
+        return self._rests(slot) or written >= options.checkpoint_bytes
+
+    def _rests(self, slot: Slot) -> bool:
+        return time.monotonic() - slot.dirty_since >= self._options.checkpoint_idle_s

@@ -41,6 +41,7 @@ class Log(LogMending):
         self._io = threading.RLock()
         self.failed = None
         self._closed = False
+        self._checkpoint_position = 0
         self.is_read = True
         """Whether what is written will be read soon, as at a leader: else it does not stay cached."""
         self._take_over(recovered)
@@ -61,6 +62,8 @@ class Log(LogMending):
         self.checkpoint_state = checkpoint.state if checkpoint else b""
         self.checkpoint_index = checkpoint.index if checkpoint else self.base_index - 1
         """The last frame that ``checkpoint_state`` covers; base_index - 1 when there is no checkpoint."""
+        first = self._segments.first.header.base_position
+        self._checkpoint_position = checkpoint.position if checkpoint else first
 
     @classmethod
     def open(
@@ -262,7 +265,7 @@ class Log(LogMending):
                 raise OutOfRange(
                     f"a checkpoint at {index}: durable are {self.base_index} to {self.durable_index}"
                 )
-            self._guarded("saving a checkpoint", self._save, index, state)
+            self._checkpoint_position = self._guarded("saving a checkpoint", self._save, index, state)
             self.checkpoint_state, self.checkpoint_index = state, index
 
     def _checkpoint_at(self, index: int, state: bytes) -> Checkpoint:
@@ -275,12 +278,18 @@ class Log(LogMending):
         end = segment.header.base_position + position + frame.size
         return Checkpoint(end, index, frame.term, frame.next_offset, state)
 
-    def _save(self, index: int, state: bytes) -> None:
+    def _save(self, index: int, state: bytes) -> int:
         checkpoint = self._checkpoint_at(index, state)
         active = self._segments.active
         assert active.index is not None
         self._segments.save_index(active, active.index)
         checkpoints.save(self._fs, self._path, checkpoint)
+        return checkpoint.position
+
+    @property
+    def bytes_since_checkpoint(self) -> int:
+        """Bytes of the log behind the last frame that the checkpoint covers."""
+        return self._segments.active.end_position - self._checkpoint_position
 
     def verify_checkpoint(self) -> bool:
         """Whether both copies of the stored checkpoint are whole; else it is written anew. Raises as

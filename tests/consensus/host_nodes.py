@@ -16,6 +16,8 @@ from consensus.group import Group
 from consensus.handshake import Identity
 from consensus.host import GroupHost
 from consensus.host_types import HostHooks, HostOptions
+from consensus.keyed_state import KeyedState
+from consensus.state_files import StateFiles
 from consensus.types import GroupOptions, Membership, Role
 from storage.filesystem import FileSystem, RealFileSystem
 from storage.log import Log
@@ -71,9 +73,10 @@ class HostNode:
         voters: frozenset[str],
         options: GroupOptions = FAST,
         log_options: LogOptions = LogOptions(),  # noqa: B008 (frozen)
+        machine: KeyedState | None = None,
     ) -> Group:
-        """Open a replica's files and add it."""
-        return self.add(group_id, voters, self.files(group_id, log_options), options)
+        """Open a replica's files and add it; ``machine`` in place of one that remembers what it saw."""
+        return self.add(group_id, voters, self.files(group_id, log_options), options, machine=machine)
 
     def files(
         self,
@@ -91,15 +94,22 @@ class HostNode:
         voters: frozenset[str],
         files: tuple[Log, VoteFile],
         options: GroupOptions = FAST,
+        machine: KeyedState | None = None,
     ) -> Group:
         """Add a replica whose files are open."""
-        machine = self.machines[group_id] = ListMachine()
+        state_files = None
+        if machine is None:
+            self.machines[group_id] = ListMachine()
+        else:
+            state_files = StateFiles(self.fs, files[0].path)
+            state_files.load(files[0], machine)
         group = Group(
             group_id=group_id,
             node_id=self.node_id,
             log=files[0],
             vote=files[1],
-            machine=machine,
+            machine=self.machines[group_id] if machine is None else machine,
+            files=state_files,
             membership=Membership(voters),
             clock=time.monotonic,
             random=random.Random(),

@@ -190,7 +190,9 @@ async def test_a_checkpoint_with_a_state_of_a_newer_build_stops_that_replica_alo
             lambda: node.parts is not None and not node.running.replicas.opening, "the others run"
         )
         (reason,) = node.running.replicas.too_new
-        assert reason.endswith("has version 2, this build knows 1: start a newer Floodmark")
+        assert reason.endswith(
+            f"has version {VERSION + 1}, this build knows {VERSION}: start a newer Floodmark"
+        )
         assert reason in await reasons(cluster, node)
         assert group_id not in node.running.replicas.local
         assert other in node.running.replicas.local

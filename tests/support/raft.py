@@ -13,9 +13,13 @@ from typing import Any
 from floodmark.frame import Frame, FrameKind, crc_of
 
 from consensus.group import Group
+from consensus.jobs import Job
+from consensus.keyed_state import KeyedState
+from consensus.large_state import is_large
 from consensus.safeguards import ALL, Safeguard
+from consensus.state_files import StateFiles
 from consensus.types import GroupOptions, Membership, Message, Proposal, Role
-from storage.errors import LogFailed
+from storage.errors import LogFailed, StorageError
 from storage.log import Log
 from storage.memory_filesystem import MemoryFileSystem
 from storage.options import LogOptions
@@ -63,6 +67,7 @@ class Node:
         self._clock = clock
         self._log_options = log_options or LogOptions()
         self._lives = 0
+        self._jobs: deque[Job] = deque()
 
     def open_log(self) -> Log:
         return Log.open(self.fs, "g", self._log_options)
@@ -74,11 +79,14 @@ class Node:
         options: GroupOptions = OPTIONS,
         safeguards: frozenset[Safeguard] = ALL,
         voting: bool = True,
-        machine: Machine | None = None,
+        machine: Machine | KeyedState | None = None,
     ) -> Group:
         self._lives += 1
-        self.machine = machine or Machine()
+        self.machine: Any = Machine() if machine is None else machine
         self.log = self.open_log()
+        self.files = StateFiles(self.fs, "g") if is_large(self.machine) else None
+        if self.files is not None:
+            self.files.load(self.log, self.machine)
         self.vote = VoteFile(self.fs, "g")
         self.group = Group(
             group_id=1,
@@ -92,8 +100,23 @@ class Node:
             options=options,
             voting=voting,
             safeguards=safeguards,
+            files=self.files,
         )
         return self.group
+
+    def run_job(self) -> bool:
+        """Do one of the things that the host does in threads; whether there was any."""
+        self._jobs += self.group.take_jobs()
+        if not self._jobs:
+            return False
+        job = self._jobs.popleft()
+        result, error = None, None
+        try:
+            result = job.work()
+        except (OSError, StorageError) as raised:
+            error = raised
+        self.group.job_done(job, result, error)
+        return True
 
     def save_vote(self) -> bool:
         """What the host does in a thread before anything leaves; whether there was anything to do."""
@@ -111,6 +134,7 @@ class Node:
     def crash(self) -> None:
         """Lose power: what was not synced is gone."""
         self.group.stop()
+        self._jobs.clear()
         self.fs.crash(random.Random(0))
         self.fs.restart()
 
@@ -228,7 +252,7 @@ class Replicas:
         without: Safeguard | None = None,
         options: GroupOptions = OPTIONS,
         log_options: LogOptions | None = None,
-        machines: Callable[[], Machine] = Machine,
+        machines: Callable[[], Machine | KeyedState] = Machine,
     ) -> None:
         self.now = 0.0
         self.options = options
@@ -237,6 +261,7 @@ class Replicas:
         self.up: set[str] = set()
         self.cut: set[tuple[str, str]] = set()
         self.flushing = True
+        self.jobs_run = True
         self.hop_s = HOP_S
         self.sent: list[tuple[str, str, Message]] = []
         self._machines = machines
@@ -359,6 +384,8 @@ class Replicas:
                     self._queue.append((name, target, message))
             if self.flushing and node.group.needs_flush:
                 node.flush()
+                moved = True
+            if self.jobs_run and node.run_job():
                 moved = True
         while self._queue:
             source, target, message = self._queue.popleft()

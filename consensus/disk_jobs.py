@@ -1,0 +1,70 @@
+"""What groups want to have done in threads beside their log's writes: the files of a large state."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from consensus.disk_threads import DiskThreads, Done
+from consensus.host_types import Slot
+from consensus.jobs import Job
+
+
+class DiskJobs:
+    """A part of ``DiskWork``, which fills the attributes."""
+
+    _threads: DiskThreads
+    _wake: Callable[[Slot], None]
+    idle: Callable[[Slot], Any]
+    _begin: Callable[[Slot, Callable[[], object], Done], None]
+
+    def begin_checkpoint(self, slot: Slot) -> None:
+        """Have a machine that keeps its state in files begin a new one."""
+        if not slot.removed and slot.group.begin_checkpoint():
+            self.start_jobs(slot)
+
+    def start_jobs(self, slot: Slot) -> None:
+        """Run what the group wants to have done; called after whatever may have made it want something."""
+        for job in slot.group.take_jobs():
+            slot.jobs += 1
+            if job.exclusive:
+                asyncio.get_running_loop().create_task(self._run_alone(slot, job))
+            else:
+                self._threads.submit(job.work, partial(self._job_ended, slot, job))
+
+    async def _run_alone(self, slot: Slot, job: Job) -> None:
+        await self.idle(slot)
+        self._begin(slot, job.work, partial(self._job_ended, slot, job))
+
+    def _job_ended(self, slot: Slot, job: Job, result: object, error: BaseException | None) -> None:
+        slot.jobs -= 1
+        slot.group.job_done(job, result, error)
+        self.start_jobs(slot)
+        if job.exclusive or slot.group.failed is not None:
+            self._wake(slot)
+        waiting, slot.on_job_done = slot.on_job_done, []
+        for callback in waiting:
+            callback()
+
+    async def jobs_done(self, slot: Slot) -> None:
+        """Wait until no thread works for the group; one that has stopped wants nothing more."""
+        while slot.jobs:
+            await self._job_done(slot)
+
+    async def _job_done(self, slot: Slot) -> None:
+        """Until one more has ended."""
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        slot.on_job_done.append(partial(settle, ended, None, None))
+        await ended
+
+
+def settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    """Hand on what came of a work, where somebody still waits for it."""
+    if future.done():
+        return
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(error)

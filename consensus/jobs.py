@@ -1,0 +1,22 @@
+"""What a group wants to have done in a thread, one bounded piece at a time; the group goes on meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """The host runs ``work`` in any thread, then hands what came of it to ``Group.job_done``.
+
+    An ``exclusive`` one works on the group's log: nothing else does meanwhile.
+    """
+
+    work: Callable[[], Any]
+    done: Callable[[Any], None]
+    """Takes the result, on the thread of the group. Not called where the group has ended."""
+    exclusive: bool = False
+    failed: Callable[[BaseException], None] | None = None
+    """Takes the error. Without it the replica has failed: its disk is of no use."""

@@ -1,0 +1,174 @@
+"""Checkpoints of a machine that keeps its state in files (large_state.py): a new file now and then, written
+beside everything else, and a checkpoint that names it.
+
+The checkpoint's index is the file's: the next start loads the file, and what is committed behind it is
+applied again. So nothing that the file does not cover is ever trimmed from the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from consensus.checkpoint import Reference, State
+from consensus.large_state import LargeMachine, View
+from consensus.probation import Stage
+from storage.errors import OutOfRange
+from storage.state_file import Header, StateWriter
+
+if TYPE_CHECKING:
+    from consensus.core import Core
+    from consensus.probation import Probation
+    from consensus.state_files import StateFiles
+
+PIECE_BYTES: Final = 256 << 10
+"""What is taken from the machine, and written, at a time."""
+SYNC_BYTES: Final = 4 << 20
+"""Written between two syncs: the disk of the other groups' logs is not to be given all at once."""
+REST_SHARE: Final = 4
+"""A group that rests gets a file only once its log has grown by this part of the state."""
+
+
+class LargeCheckpoints:
+    """In place of ``Checkpoints``."""
+
+    def __init__(
+        self, core: Core, machine: LargeMachine, files: StateFiles, probation: Probation, start: State
+    ) -> None:
+        self._core = core
+        self._machine = machine
+        self._files = files
+        self._probation = probation
+        self._stored_stage = Stage.SOUND
+        self.stored = replace(start, reference=files.reference, memberships=core.members.history[:1])
+        """What the last checkpoint says, or would say where there is none: all but the stage."""
+        self._writing: _Writing | None = None
+        self._naming = False
+        """A checkpoint with another file is on its way to the disk."""
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a file is being written."""
+        return self._writing is not None or self._naming
+
+    def is_due(self, *, rests: bool, bytes_max: int) -> bool:
+        """Whether a new file is worth its cost: bounded by what the log has grown since the last one."""
+        if self._core.applied_index <= self.stored.applied:
+            return False
+        length = 0 if self.stored.reference is None else self.stored.reference.length
+        grown = self._core.log.bytes_since_checkpoint
+        return grown >= (length // REST_SHARE if rests else max(length, bytes_max))
+
+    def begin(self) -> bool:
+        """Begin to write the state as it is now; whether there is anything to write."""
+        core = self._core
+        if self.under_way or core.applied_index <= self.stored.applied:
+            return False
+        index = core.applied_index
+        header = Header(core.random.getrandbits(63), index, core.log.term_at(index), core.applied_offset)
+        state = State(index, index, core.applied_offset, core.members.history[:1])
+        writing = self._writing = _Writing(header, state, self._machine.freeze())
+        core.work(lambda: self._files.create(header), lambda file: self._created(writing, file))
+        return True
+
+    def _created(self, writing: _Writing, file: StateWriter) -> None:
+        writing.file = file
+        self._go_on(writing)
+
+    def _go_on(self, writing: _Writing) -> None:
+        """The next piece, or the end."""
+        core, files, file = self._core, self._files, writing.file
+        assert file is not None
+        if writing is not self._writing:
+            core.work(lambda: files.discard(file), lambda _: None)
+            return
+        piece = writing.piece()
+        if piece:
+            core.work(lambda: _write(file, piece), lambda _: self._go_on(writing))
+        else:
+            writing.view.close()
+            core.work(lambda: files.keep(file, writing.header), lambda named: self._name(writing, named))
+
+    def _name(self, writing: _Writing, reference: Reference) -> None:
+        """The file is durable: have the checkpoint name it."""
+        core = self._core
+        if writing is not self._writing:
+            core.work(self._files.sweep, lambda _: None)
+            return
+        self._writing, self._naming = None, True
+        state = replace(writing.state, stage=self._probation.stage, reference=reference)
+
+        def work() -> bool:
+            try:
+                core.log.checkpoint(state.encode(), index=state.applied)
+            except OutOfRange:
+                # The leader replaced the log meanwhile, and stored a newer state with it.
+                return False
+            return True
+
+        core.work(work, lambda is_stored: self._named(state, is_stored=is_stored), exclusive=True)
+
+    def _named(self, state: State, *, is_stored: bool) -> None:
+        self._naming = False
+        if is_stored:
+            self.stored, self._files.reference = state, state.reference
+        self._core.work(self._files.sweep, lambda _: None)
+        self.store_stage()
+
+    def abandon(self) -> None:
+        """The machine has another state now."""
+        self._writing = None
+
+    def replaced(self, state: State) -> None:
+        """The log was started over, with this in its checkpoint."""
+        self.stored, self._files.reference = state, state.reference
+        self._stored_stage = state.stage
+
+    def store(self) -> None:
+        """Store the stage, with the file that there is. Durable on return."""
+        state = replace(self.stored, stage=self._probation.stage)
+        self._core.log.checkpoint(state.encode(), index=state.applied)
+
+    def state(self) -> bytes:
+        """What ``store`` stores."""
+        return replace(self.stored, stage=self._probation.stage).encode()
+
+    def store_stage(self) -> None:
+        """See ``Checkpoints``. It waits for a checkpoint that is on its way: that names the newer file, and
+        every stage may be stored late."""
+        if self._probation.stage is not self._stored_stage and not self._naming:
+            self.store()
+            self._stored_stage = self._probation.stage
+
+    def compact(self, before_index: int | None) -> int:
+        """Drop whole segments of what the state file covers, below ``before_index``."""
+        limit = self.stored.applied + 1
+        return self._core.log.trim(before_index=limit if before_index is None else min(limit, before_index))
+
+
+class _Writing:
+    """One file in the making."""
+
+    def __init__(self, header: Header, state: State, view: View) -> None:
+        self.header = header
+        self.state = state
+        self.view = view
+        self.file: StateWriter | None = None
+        self._blocks: Iterator[bytes] = view.blocks()
+
+    def piece(self) -> list[bytes]:
+        """The next blocks; none at the end."""
+        taken: list[bytes] = []
+        size = 0
+        while size < PIECE_BYTES and (block := next(self._blocks, None)) is not None:
+            taken.append(block)
+            size += len(block)
+        return taken
+
+
+def _write(file: StateWriter, blocks: list[bytes]) -> None:
+    for block in blocks:
+        file.append(block)
+    if file.unsynced >= SYNC_BYTES:
+        file.sync()

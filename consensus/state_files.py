@@ -1,0 +1,132 @@
+"""The state files in one replica's folder. Everything here waits for the disk: for threads.
+
+A file is written under a temporary name, synced, renamed, its folder synced; only then may a checkpoint name
+it, and only once one does is the file before removed. So whatever stands here and is not named by the
+checkpoint is of no use: ``load`` removes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import google_crc32c
+import structlog
+
+from consensus import checkpoint
+from consensus.checkpoint import Reference
+from consensus.large_state import LargeMachine
+from storage.atomic_file import TEMPORARY_SUFFIX
+from storage.discovery import FIRST_HEADER
+from storage.errors import LogCorrupt
+from storage.failures import failure_of
+from storage.filesystem import FileSystem
+from storage.log import Log
+from storage.state_file import (
+    SUFFIX,
+    BadState,
+    Header,
+    StateWriter,
+    decode_header,
+    file_name,
+    read_blocks,
+)
+
+_WRITING: Final = f"{SUFFIX[1:]}{TEMPORARY_SUFFIX}"
+"""A log that is opened removes what is called like this."""
+
+_log = structlog.get_logger("consensus.state_files")
+
+
+class StateFiles:
+    """One replica's. ``load`` comes first."""
+
+    def __init__(self, fs: FileSystem, folder: str) -> None:
+        self._fs = fs
+        self._folder = folder
+        self.reference: Reference | None = None
+        """The file that the stored checkpoint names, from which the machine was loaded; None where there is
+        none, and the machine begins empty."""
+
+    def load(self, log: Log, machine: LargeMachine) -> None:
+        """Give the machine the state that the log's checkpoint names, and remove all other files.
+
+        Where the file can not be read, and the log has all its frames, the machine begins empty and the log
+        leads to the state. Raises ``LogCorrupt`` (beyond mending) where it has not, ``LogTooNew``,
+        ``LogFailed``.
+        """
+        state = checkpoint.decode(log.checkpoint_state) if log.checkpoint_state else None
+        reference = None if state is None else state.reference
+        try:
+            if reference is not None and self._load(reference, log, machine):
+                self.reference = reference
+            self.sweep()
+        except OSError as error:
+            raise failure_of(error, f"loading the state in {self._folder}") from error
+
+    def _load(self, reference: Reference, log: Log, machine: LargeMachine) -> bool:
+        loader = machine.loader()
+        try:
+            self.read(reference.name, reference, loader.feed)
+        except (BadState, ValueError, FileNotFoundError) as error:
+            path = f"{self._folder}/{reference.name}"
+            if log.base_index > FIRST_HEADER.base_index:
+                corrupt = LogCorrupt(
+                    f"the state that the log goes on from can not be read: {error}",
+                    path=path,
+                    position=0,
+                    first_bad_index=log.base_index,
+                    last_known_index=log.last_index,
+                )
+                corrupt.is_beyond_mending = True
+                raise corrupt from error
+            _log.error("state_corrupt", path=path, reason=str(error), hint="the log leads to it once more")
+            return False
+        machine.adopt(loader, reference.index)
+        return True
+
+    def read(self, name: str, expected: Reference, feed: Callable[[memoryview], None]) -> None:
+        """Read a whole file. Raises ``BadState`` when it is not the one that is expected, ``LogTooNew``."""
+        file = self._fs.open(f"{self._folder}/{name}")
+        try:
+            size = file.size()
+            if size != expected.length:
+                raise BadState(f"it has {size} bytes, not {expected.length}")
+            crc = 0
+            for position, raw, blocks in read_blocks(file, size):
+                if position == 0:
+                    header = decode_header(raw, file.path)
+                    if (header.id, header.index) != (expected.id, expected.index):
+                        raise BadState("it is another file")
+                crc = google_crc32c.extend(crc, raw)
+                for block in blocks:
+                    feed(block)
+            if crc != expected.crc:
+                raise BadState("its checksum is not the one that the checkpoint tells")
+        finally:
+            file.close()
+
+    def create(self, header: Header) -> StateWriter:
+        """Begin to write a file; at most one at a time."""
+        return StateWriter(self._fs, f"{self._folder}/{_WRITING}", header)
+
+    def keep(self, writer: StateWriter, header: Header) -> Reference:
+        """Make what was written durable under its name; no checkpoint names it yet."""
+        writer.sync()
+        writer.close()
+        name = file_name(header.index)
+        self._fs.rename(f"{self._folder}/{_WRITING}", f"{self._folder}/{name}")
+        self._fs.sync_folder(self._folder)
+        return Reference(name, header.id, header.index, writer.length, writer.crc)
+
+    def discard(self, writer: StateWriter) -> None:
+        """What was being written is not wanted any more."""
+        writer.close()
+        self._fs.unlink(f"{self._folder}/{_WRITING}")
+
+    def sweep(self) -> None:
+        """Remove the files that the checkpoint does not name."""
+        kept = None if self.reference is None else self.reference.name
+        for name in self._fs.listdir(self._folder):
+            if name.endswith(SUFFIX) and name != kept:
+                self._fs.unlink(f"{self._folder}/{name}")
