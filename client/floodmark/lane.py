@@ -8,6 +8,7 @@ stored again, in order (go back N).
 A batch that is given up leaves a hole in the numbers, and the rest is numbered anew: from the hole on when no
 request of theirs can still be on its way, else under the next epoch, which shuts such a request out: once a
 batch of the next epoch is stored, none of the one before ever will be, so order is kept without an answer.
+The epoch is the whole producer's: the other lanes take it up too, each when nothing of its own is under way.
 
 A batch that may be stored under its number is never sent under another one, whatever a node answers: it goes
 again under the same number until it is known to be stored, and ends as unknown when its time is up.
@@ -33,6 +34,7 @@ from floodmark.errors import (
     TransportError,
 )
 from floodmark.lane_options import LaneHost, LaneOptions
+from floodmark.numbering import Epoch, Numbering
 from floodmark.pacing import Backoff
 from floodmark.parcel import Parcel
 from floodmark.produced import BatchOutcome
@@ -46,12 +48,13 @@ _log.addHandler(logging.NullHandler())  # a library says nothing unless its user
 class Lane:
     """Collects, sends and settles the batches of one partition."""
 
-    def __init__(self, partition: int, options: LaneOptions, host: LaneHost) -> None:
+    def __init__(self, partition: int, options: LaneOptions, numbering: Numbering, host: LaneHost) -> None:
         self.fatal: FloodmarkError | None = None
         self._options = options
         self._host = host
-        self._epoch = options.epoch
-        self._sequence = 0
+        self._numbering = numbering
+        self._epoch = numbering.current
+        self._sequence = self._ordinal = 0
         self._window: list[Parcel] = []
         self._wake = asyncio.Event()
         self._backoff = Backoff()
@@ -117,10 +120,12 @@ class Lane:
         few batches of a producer: one whose answer was lost must not be forgotten before it is sent again.
         """
         while all(parcel.error is None for parcel in self._window):
-            oldest = self._window[0].sequence if self._window else self._sequence
-            if len(self._window) >= self._options.in_flight_max:
-                return
-            if self._options.is_idempotent and self._sequence - oldest >= self._options.in_flight_max:
+            if self._epoch is not self._numbering.current:
+                if self._window:
+                    return
+                self._epoch, self._sequence, self._ordinal = self._numbering.current, 0, 0
+            oldest = self._window[0].ordinal if self._window else self._ordinal
+            if max(len(self._window), self._ordinal - oldest) >= self._options.in_flight_max:
                 return
             parcel = self.collector.take(is_first=not self._window)
             if parcel is None:
@@ -131,7 +136,6 @@ class Lane:
 
     def _number(self, parcel: Parcel) -> bool:
         """Give a parcel its place in the order, and its bytes; one that can not leave is settled."""
-        options = self._options
         if self.fatal is None and parcel.deadline.expired:
             self._give_up(parcel, TransportError("its turn did not come in time", sent=False))
         elif self.fatal is not None:
@@ -139,15 +143,13 @@ class Lane:
         else:
             try:
                 parcel.encode(
-                    codec=options.codec,
-                    producer_id=options.producer_id,
-                    epoch=self._epoch if options.is_idempotent else 0,
-                    sequence=self._sequence if options.is_idempotent else 0,
+                    self._epoch, codec=self._options.codec, sequence=self._sequence, ordinal=self._ordinal
                 )
             except (InvalidRequest, TooLarge) as error:
                 self._give_up(parcel, error)
             else:
-                self._sequence += 1
+                self._sequence = self._epoch.following(self._sequence)
+                self._ordinal += 1
                 return True
         return False
 
@@ -210,19 +212,28 @@ class Lane:
             _log.warning("%s; trying for %.0f s more", error.detail, left_s)
 
     def _may_repeat(self, error: FloodmarkError) -> bool:
-        if self._options.is_idempotent:
+        if self._epoch.is_idempotent:
             return error.retriable or isinstance(error, OutcomeUnknown | ServerError)
         return error.retriable and not error.fields.get("sent")
 
     def _lost_count(self, parcel: Parcel, error: FloodmarkError) -> bool:
-        return self._options.owns_epoch and _misses_earlier(parcel, error)
+        return self._numbering.owns_epoch and self._misses_earlier(parcel, error)
 
     def _is_disputed(self, parcel: Parcel, error: FloodmarkError) -> bool:
         """Whether what is missing by this answer was acknowledged by a majority and the parcel may be stored.
 
         The next answer may come from who has both; under a new number the parcel could be stored twice.
         """
-        return self._options.is_durable and parcel.maybe_stored and _misses_earlier(parcel, error)
+        return self._options.is_durable and parcel.maybe_stored and self._misses_earlier(parcel, error)
+
+    def _misses_earlier(self, parcel: Parcel, error: FloodmarkError) -> bool:
+        """Whether a node says that batches before this one are not stored, of which all were acknowledged."""
+        expected = error.fields.get("expected_sequence")
+        return (
+            isinstance(error, SequenceGap)
+            and isinstance(expected, int)
+            and self._epoch.is_before(expected, parcel.sequence)
+        )
 
     def _drop_oldest(self, error: FloodmarkError) -> None:
         oldest = self._window.pop(0)
@@ -231,33 +242,35 @@ class Lane:
             # Its numbers mean nothing in a topic that has the name later, and order ends here.
             self.fatal = error
             self._fail_all(error)
-        if not self._options.is_idempotent:
+        if not self._epoch.is_idempotent:
             return
         is_open = oldest.maybe_stored or any(parcel.maybe_stored for parcel in self._window)
         if isinstance(error, ProducerFenced | SequenceReused):
             # Another instance goes by this name: in a later epoch, or in the same one.
             self.fatal = error
-        elif is_open and not self._options.owns_epoch:
+        elif is_open and not self._numbering.owns_epoch:
             self.fatal = OutcomeUnknown(
                 f"a batch of this producer may or may not be stored, so its order can not be kept any more; "
-                f"open it again with a higher epoch than {self._epoch}"
+                f"open it again with a higher epoch than {self._epoch.number}"
             )
         if self.fatal is not None:
             self._fail_all(self.fatal)
         elif is_open:
             self._begin_epoch(error)
+        elif self._epoch is not self._numbering.current:
+            self._number_anew(self._numbering.current)
         else:
-            self._number_anew(epoch=self._epoch, sequence=oldest.sequence)
+            self._number_anew(self._epoch, sequence=oldest.sequence, ordinal=oldest.ordinal)
 
     def _begin_epoch(self, error: FloodmarkError) -> None:
         """Number anew what is certainly not stored; the rest ends as unknown."""
         for parcel in [parcel for parcel in self._window if parcel.maybe_stored]:
             self._window.remove(parcel)
             self._give_up(parcel, error)
-        self._number_anew(epoch=self._epoch + 1, sequence=0)
+        self._number_anew(self._numbering.move_on(self._epoch))
 
-    def _number_anew(self, *, epoch: int, sequence: int) -> None:
-        self._epoch, self._sequence = epoch, sequence
+    def _number_anew(self, epoch: Epoch, *, sequence: int = 0, ordinal: int = 0) -> None:
+        self._epoch, self._sequence, self._ordinal = epoch, sequence, ordinal
         for parcel in self._window:
             self._number(parcel)
         self._window = [parcel for parcel in self._window if not parcel.outcome.is_settled]
@@ -271,9 +284,3 @@ class Lane:
     def _give_up(self, parcel: Parcel, error: FloodmarkError) -> None:
         parcel.give_up(error)
         self._host.settled(parcel)
-
-
-def _misses_earlier(parcel: Parcel, error: FloodmarkError) -> bool:
-    """Whether a node says that batches before this one are not stored, of which all were acknowledged."""
-    expected = error.fields.get("expected_sequence")
-    return isinstance(error, SequenceGap) and isinstance(expected, int) and expected < parcel.sequence

@@ -6,28 +6,20 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from floodmark.batch import CODEC_NONE, NO_PRODUCER
+from floodmark.batch import CODEC_NONE
 from floodmark.parcel import Parcel
 
 
 class LaneOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What all lanes of a producer share. ``owns_epoch``: the epoch may be raised without asking anybody.
-    ``is_durable``: what is acknowledged is on disk on a majority, and so never lost again."""
+    """What all lanes of a producer share. ``is_durable``: what is acknowledged is on disk on a majority, and
+    so never lost again."""
 
     linger_s: float
     batch_bytes: int
     codec: int = CODEC_NONE
-    producer_id: bytes = NO_PRODUCER
-    epoch: int = 0
-    owns_epoch: bool = True
     is_durable: bool = True
     in_flight_max: int = 1
     delivery_timeout_s: float = 30.0
-
-    @property
-    def is_idempotent(self) -> bool:
-        """Whether batches are numbered, so that one that is sent twice is stored once."""
-        return self.producer_id != NO_PRODUCER
 
 
 class LaneHost(msgspec.Struct, frozen=True):

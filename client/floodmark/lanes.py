@@ -11,6 +11,7 @@ import msgspec
 from floodmark.errors import TopicDeleted, UnknownPartition
 from floodmark.lane import Lane
 from floodmark.lane_options import LaneHost, LaneOptions
+from floodmark.numbering import Numbering
 from floodmark.parcel import Parcel
 from floodmark.partitioner import partition_for
 from floodmark.pin import Pin
@@ -32,6 +33,7 @@ class Lanes:
         topic_id: int,
         partitions: int,
         options: LaneOptions,
+        numbering: Numbering,
         *,
         acks: Acks,
         transport: Transport,
@@ -42,6 +44,7 @@ class Lanes:
         self._gone: TopicDeleted | None = None
         self._partitions = partitions
         self._options = options
+        self._numbering = numbering
         self._acks = acks
         self._transport = transport
         self._settled = settled
@@ -97,7 +100,7 @@ class Lanes:
             if not 0 <= partition < self._partitions:
                 raise UnknownPartition(f"topic {self._topic!r} has partitions 0 to {self._partitions - 1}")
             host = LaneHost(self._attempt(partition), self._settled, self._transport.nodes.has_alternative)
-            lane = self._lanes[partition] = Lane(partition, self._options, host)
+            lane = self._lanes[partition] = Lane(partition, self._options, self._numbering, host)
         if lane.fatal is not None:
             raise lane.fatal
         return lane
@@ -122,7 +125,7 @@ class Lanes:
                 headers=self._headers,
                 body=parcel.data,
                 route=route,
-                is_lean=self._options.is_idempotent and len(parcel.data) <= _SMALL_BYTES_MAX,
+                is_lean=self._numbering.current.is_idempotent and len(parcel.data) <= _SMALL_BYTES_MAX,
             )
             try:
                 answer = await self._transport.attempt(request, timeout_s + GRACE_S)

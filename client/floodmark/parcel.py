@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from floodmark import batch
 from floodmark.errors import FloodmarkError, OutcomeUnknown, ServerError, TopicDeleted, TransportError
+from floodmark.numbering import Epoch
 from floodmark.pacing import Deadline
 from floodmark.produced import BatchOutcome
 from floodmark.record import Record
@@ -26,7 +27,7 @@ def size_of(value: bytes, key: bytes | None, headers: Mapping[str, str] | None) 
 
 
 class Parcel:
-    """The records of one batch and what is known about them."""
+    """The records of one batch and what is known about them. ``ordinal`` counts the batches of its epoch."""
 
     __slots__ = (
         "attempt",
@@ -34,6 +35,7 @@ class Parcel:
         "deadline",
         "error",
         "maybe_stored",
+        "ordinal",
         "outcome",
         "records",
         "sequence",
@@ -47,22 +49,26 @@ class Parcel:
         self.outcome = BatchOutcome(partition)
         self.deadline = Deadline(timeout_s)
         self.data = b""
-        self.sequence = -1
+        self.sequence = self.ordinal = -1
         self.maybe_stored = False
         self.was_first = False
         self.attempt: asyncio.Task[int] | None = None
         self.error: FloodmarkError | None = None
 
-    def encode(self, *, codec: int, producer_id: bytes, epoch: int, sequence: int) -> None:
+    def encode(self, epoch: Epoch, *, codec: int, sequence: int, ordinal: int) -> None:
         """Make the bytes, for the first time or numbered anew. Raises ``InvalidBatch``, ``TooLarge``."""
         if self.data:
-            self.data = batch.restamp(self.data, producer_epoch=epoch, sequence=sequence)
+            self.data = batch.restamp(self.data, producer_epoch=epoch.number, sequence=sequence)
         else:
             self.data = batch.encode(
-                self.records, codec=codec, producer_id=producer_id, producer_epoch=epoch, sequence=sequence
+                self.records,
+                codec=codec,
+                producer_id=epoch.producer_id,
+                producer_epoch=epoch.number,
+                sequence=sequence,
             )
             self.records = []  # The bytes are enough from here on.
-        self.sequence = sequence
+        self.sequence, self.ordinal = sequence, ordinal
 
     def conclude(self) -> int | None:
         """Take in how the attempt ended: the first offset if stored, else None, and ``error`` is set."""

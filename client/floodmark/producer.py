@@ -71,6 +71,7 @@ class Producer:
                         topic.topic_id,
                         len(topic.partitions),
                         self.options.for_lanes(),
+                        self.options.numbering(),
                         acks=self.options.acks,
                         transport=self._transport,
                         settled=self._settled,

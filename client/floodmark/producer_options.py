@@ -7,10 +7,11 @@ from typing import Final, Literal
 
 import msgspec
 
-from floodmark.batch import CODEC_NONE, CODEC_ZSTD, NO_PRODUCER, producer_id_of
+from floodmark.batch import CODEC_NONE, CODEC_ZSTD, producer_id_of
 from floodmark.errors import InvalidRequest
 from floodmark.lane_options import LaneOptions
 from floodmark.limits import BATCH_BYTES_MAX
+from floodmark.numbering import Numbering
 
 Acks = Literal["quorum", "leader", "none"]
 Compression = Literal["none", "zstd"]
@@ -63,15 +64,19 @@ class ProducerOptions(msgspec.Struct, frozen=True, kw_only=True):
             raise InvalidRequest("a named producer is idempotent")
 
     def for_lanes(self) -> LaneOptions:
-        """What the lanes need to know, with the identity of one producer."""
+        """What the lanes need to know."""
         return LaneOptions(
             linger_s=self.linger_ms / 1000,
             batch_bytes=self.batch_bytes,
             codec=_CODECS[self.compression],
-            producer_id=producer_id_of(self.name or uuid.uuid4().hex) if self.idempotent else NO_PRODUCER,
-            epoch=self.epoch or 0,
-            owns_epoch=self.name is None,
             is_durable=self.acks == "quorum",
             in_flight_max=self.in_flight_max if self.idempotent else 1,
             delivery_timeout_s=self.delivery_timeout_s,
         )
+
+    def numbering(self) -> Numbering:
+        """The identity of one producer."""
+        if not self.idempotent:
+            return Numbering()
+        name = self.name or uuid.uuid4().hex
+        return Numbering(producer_id_of(name), self.epoch or 0, owns_epoch=self.name is None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from floodmark import Client
+from floodmark import Client, pacing
 
 from node.http.app import create_app
 from node.http.limits import HttpLimits
@@ -62,3 +62,10 @@ async def client(front: Front) -> AsyncIterator[Client]:
     """A client that reaches the first node through the front."""
     async with Client(front.url) as client:
         yield client
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Back-off in fractions of a millisecond, so that many retries fit into a test."""
+    monkeypatch.setattr(pacing, "_FIRST_DELAY_S", 0.0001)
+    monkeypatch.setattr(pacing, "_LONGEST_DELAY_S", 0.0005)

@@ -11,6 +11,7 @@ from floodmark import batch, collector, pacing
 from floodmark.errors import TooLarge, TransportError, Unavailable
 from floodmark.lane import Lane
 from floodmark.lane_options import LaneHost, LaneOptions
+from floodmark.numbering import Numbering
 from floodmark.parcel import Parcel
 from floodmark.produced import Ack
 from floodmark.record import Record
@@ -59,10 +60,9 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def lane_to(partition: Partition, linger_s: float = 0.0) -> Lane:
     """A lane whose batches are full with ten records."""
-    options = LaneOptions(
-        linger_s=linger_s, batch_bytes=BATCH_BYTES, producer_id=batch.producer_id_of("p"), in_flight_max=4
-    )
-    return Lane(0, options, LaneHost(partition.send, lambda _: None, lambda: False))
+    options = LaneOptions(linger_s=linger_s, batch_bytes=BATCH_BYTES, in_flight_max=4)
+    numbering = Numbering(batch.producer_id_of("p"))
+    return Lane(0, options, numbering, LaneHost(partition.send, lambda _: None, lambda: False))
 
 
 def sender(lane: Lane) -> Callable[[int], list[Ack]]:

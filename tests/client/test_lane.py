@@ -5,123 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable, Callable
-from typing import Any
 
 import pytest
-from floodmark import batch, pacing
-from floodmark.batch_check import check
+from floodmark import batch
 from floodmark.errors import (
-    Conflict,
     FloodmarkError,
     OutcomeUnknown,
     ProducerFenced,
     SequenceGap,
     TooLarge,
-    TooManyRequests,
     TransportError,
-    Unavailable,
 )
 from floodmark.lane import Lane
-from floodmark.lane_options import LaneHost, LaneOptions
 from floodmark.parcel import Parcel
 from floodmark.produced import Ack
 from floodmark.record import Record
 
-REMEMBERED = 5
-NAME = batch.producer_id_of("p")
-
-
-class Ledger:
-    """What a leader does with an idempotent producer's batches, and all that it has stored."""
-
-    def __init__(self) -> None:
-        self.epoch = 0
-        self.expected = 0
-        self.values: list[int] = []
-        self.offsets: dict[tuple[int, int], int] = {}
-
-    def take(self, data: bytes) -> int:
-        """Store one batch and answer its first offset."""
-        header = check(data)
-        if header.producer_epoch < self.epoch:
-            raise ProducerFenced("a newer epoch exists", current_epoch=self.epoch)
-        expected = self.expected if header.producer_epoch == self.epoch else 0
-        if header.sequence > expected:
-            raise SequenceGap("skipped ahead", expected_sequence=expected)
-        place = (header.producer_epoch, header.sequence)
-        if header.sequence < expected - REMEMBERED:
-            raise Conflict("stored, and where is forgotten")
-        if header.sequence < expected:
-            return self.offsets[place]
-        self.epoch, self.expected = header.producer_epoch, expected + 1
-        self.offsets[place] = len(self.values)
-        self.values += [int(record.value) for record in batch.decode(data)]
-        return self.offsets[place]
-
-
-class Network:
-    """Between a lane and the ledger: every request meets a fate that the seed decides."""
-
-    def __init__(self, ledger: Ledger, seed: int, trouble: float) -> None:
-        self.ledger = ledger
-        self.random = random.Random(seed)
-        self.trouble = trouble
-        self.strays: set[asyncio.Task[None]] = set()
-
-    async def send(self, parcel: Parcel) -> int:
-        """One attempt."""
-        data = parcel.data
-        await self._linger(3)
-        if any(int(record.value) % 97 == 13 for record in batch.decode(data)):
-            raise TooLarge("the topic does not want this one")
-        if self.random.random() >= self.trouble:
-            return self.ledger.take(data)
-        if self.random.random() < 0.2:
-            self._lie(data)
-        match self.random.randrange(7):
-            case 0:
-                raise TransportError("refused", sent=False)
-            case 1:
-                raise Unavailable("no leader")
-            case 2:
-                raise TooManyRequests("full", retry_after_s=0.001)
-            case 3:
-                raise TransportError("the request was lost", sent=True)
-            case 4:
-                raise OutcomeUnknown("the leader went away")
-            case 5:
-                self.ledger.take(data)
-                raise TransportError("the answer was lost", sent=True)
-            case _:
-                stray = asyncio.create_task(self._deliver_late(data))
-                self.strays.add(stray)
-                stray.add_done_callback(self.strays.discard)
-                raise TransportError("the request is late", sent=True)
-
-    def _lie(self, data: bytes) -> None:
-        """Answer from an old state, or as a proxy does that knows nothing of what became of the request."""
-        if self.random.random() < 0.5:
-            expected = self.random.randrange(batch.decode_header(data).sequence + 1)
-            raise SequenceGap("skipped ahead", expected_sequence=expected)
-        self.ledger.take(data)
-        raise Unavailable("the connection to the node broke", sent=True)
-
-    async def _deliver_late(self, data: bytes) -> None:
-        await self._linger(60)
-        with contextlib.suppress(FloodmarkError):
-            self.ledger.take(data)
-
-    async def _linger(self, rounds: int) -> None:
-        for _ in range(self.random.randrange(rounds)):
-            await asyncio.sleep(0)
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Back-off in fractions of a millisecond, so that many retries fit into a test."""
-    monkeypatch.setattr(pacing, "_FIRST_DELAY_S", 0.0001)
-    monkeypatch.setattr(pacing, "_LONGEST_DELAY_S", 0.0005)
+from tests.client.partitions import Ledger, Network, judge, lane_to, write
 
 
 def lane_of(network: Network, *, delivery_timeout_s: float, owns_epoch: bool = True) -> Lane:
@@ -133,46 +33,6 @@ def lane_of(network: Network, *, delivery_timeout_s: float, owns_epoch: bool = T
         delivery_timeout_s=delivery_timeout_s,
         owns_epoch=owns_epoch,
     )
-
-
-def lane_to(send: Callable[[Parcel], Awaitable[int]], *, batch_bytes: int = 40, **options: Any) -> Lane:
-    """A lane that sends by ``send``, one record per batch if that says nothing else."""
-    wanted = LaneOptions(linger_s=0, batch_bytes=batch_bytes, producer_id=NAME, **options)
-    return Lane(0, wanted, LaneHost(send, lambda _: None, lambda: False))
-
-
-async def write(lane: Lane, count: int, rnd: random.Random) -> dict[int, Ack | FloodmarkError]:
-    """Send ``count`` numbers with pauses, and wait until all are settled."""
-    acks: dict[int, Ack | FloodmarkError] = {}
-    for number in range(count):
-        if lane.fatal is not None:
-            break
-        value = b"%d" % number
-        acks[number] = Ack(*lane.collector.add(Record(0, None, value), len(value) + 32))
-        if rnd.random() < 0.2:
-            await asyncio.sleep(0)
-    lane.collector.ripen()
-    for outcome in lane.pending():
-        await outcome.wait()
-    return acks
-
-
-def judge(ledger: Ledger, acks: dict[int, Ack | FloodmarkError]) -> tuple[int, int]:
-    """Nothing is stored twice or out of order; what is acknowledged is there, what has failed is not."""
-    assert ledger.values == sorted(set(ledger.values))
-    stored = unknown = 0
-    for number, ack in acks.items():
-        assert isinstance(ack, Ack)
-        try:
-            place = ack.result()
-        except OutcomeUnknown:
-            unknown += 1
-        except FloodmarkError:
-            assert number not in ledger.values
-        else:
-            assert ledger.values[place.offset] == number
-            stored += 1
-    return stored, unknown
 
 
 @pytest.mark.parametrize("seed", range(25))
@@ -241,9 +101,8 @@ async def test_stopping_a_lane_settles_everything(impatient: None) -> None:
         await never.wait()
         return 0
 
-    options = LaneOptions(linger_s=0, batch_bytes=40, producer_id=NAME, in_flight_max=2)
     settled: list[Parcel] = []
-    lane = Lane(0, options, LaneHost(send, settled.append, lambda: False))
+    lane = lane_to(send, settled=settled.append, in_flight_max=2)
     acks = [Ack(*lane.collector.add(Record(0, None, b"12345678"), 40)) for _ in range(5)]
     await under_way.acquire()
     await under_way.acquire()
@@ -271,8 +130,7 @@ async def test_a_batch_that_may_be_stored_is_not_sent_under_another_number(impat
         late.append(parcel.data)
         raise TransportError("the request is late", sent=True)
 
-    options = LaneOptions(linger_s=0, batch_bytes=40, producer_id=NAME, in_flight_max=2)
-    lane = Lane(0, options, LaneHost(send, lambda _: None, lambda: False))
+    lane = lane_to(send, in_flight_max=2)
     acks: dict[int, Ack | FloodmarkError] = {
         number: Ack(*lane.collector.add(Record(0, None, b"%08d" % number), 40)) for number in range(3)
     }
@@ -378,8 +236,7 @@ async def test_a_batch_whose_answers_are_lost_is_not_left_behind(impatient: None
             raise TransportError("the answer was lost", sent=True)
         return offset
 
-    options = LaneOptions(linger_s=0, batch_bytes=40, producer_id=NAME, in_flight_max=4)
-    lane = Lane(0, options, LaneHost(send, lambda _: None, lambda: False))
+    lane = lane_to(send, in_flight_max=4)
     acks = [Ack(*lane.collector.add(Record(0, None, b"%08d" % number), 40)) for number in range(30)]
     assert [(await ack).offset for ack in acks] == list(range(30))
     await lane.stop()

@@ -1,0 +1,166 @@
+"""Partitions in memory behind a network that loses, delays, repeats and reorders, and lanes to them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from floodmark import batch
+from floodmark.batch_check import check
+from floodmark.errors import (
+    Conflict,
+    FloodmarkError,
+    OutcomeUnknown,
+    ProducerFenced,
+    SequenceGap,
+    TooLarge,
+    TooManyRequests,
+    TransportError,
+    Unavailable,
+)
+from floodmark.lane import Lane
+from floodmark.lane_options import LaneHost, LaneOptions
+from floodmark.numbering import Numbering
+from floodmark.parcel import Parcel
+from floodmark.produced import Ack
+from floodmark.record import Record
+
+REMEMBERED = 5
+NAME = batch.producer_id_of("p")
+
+
+class Ledger:
+    """What a leader does with an idempotent producer's batches, and all that it has stored."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self.expected = 0
+        self.values: list[int] = []
+        self.offsets: dict[tuple[int, int], int] = {}
+
+    def take(self, data: bytes) -> int:
+        """Store one batch and answer its first offset."""
+        header = check(data)
+        if header.producer_epoch < self.epoch:
+            raise ProducerFenced("a newer epoch exists", current_epoch=self.epoch)
+        expected = self.expected if header.producer_epoch == self.epoch else 0
+        if header.sequence > expected:
+            raise SequenceGap("skipped ahead", expected_sequence=expected)
+        place = (header.producer_epoch, header.sequence)
+        if header.sequence < expected - REMEMBERED:
+            raise Conflict("stored, and where is forgotten")
+        if header.sequence < expected:
+            return self.offsets[place]
+        self.epoch, self.expected = header.producer_epoch, expected + 1
+        self.offsets[place] = len(self.values)
+        self.values += [int(record.value) for record in batch.decode(data)]
+        return self.offsets[place]
+
+
+class Network:
+    """Between a lane and the ledger: every request meets a fate that the seed decides."""
+
+    def __init__(self, ledger: Ledger, seed: int, trouble: float) -> None:
+        self.ledger = ledger
+        self.random = random.Random(seed)
+        self.trouble = trouble
+        self.strays: set[asyncio.Task[None]] = set()
+
+    async def send(self, parcel: Parcel) -> int:
+        """One attempt."""
+        data = parcel.data
+        await self._linger(3)
+        if any(int(record.value) % 97 == 13 for record in batch.decode(data)):
+            raise TooLarge("the topic does not want this one")
+        if self.random.random() >= self.trouble:
+            return self.ledger.take(data)
+        if self.random.random() < 0.2:
+            self._lie(data)
+        match self.random.randrange(7):
+            case 0:
+                raise TransportError("refused", sent=False)
+            case 1:
+                raise Unavailable("no leader")
+            case 2:
+                raise TooManyRequests("full", retry_after_s=0.001)
+            case 3:
+                raise TransportError("the request was lost", sent=True)
+            case 4:
+                raise OutcomeUnknown("the leader went away")
+            case 5:
+                self.ledger.take(data)
+                raise TransportError("the answer was lost", sent=True)
+            case _:
+                stray = asyncio.create_task(self._deliver_late(data))
+                self.strays.add(stray)
+                stray.add_done_callback(self.strays.discard)
+                raise TransportError("the request is late", sent=True)
+
+    def _lie(self, data: bytes) -> None:
+        """Answer from an old state, or as a proxy does that knows nothing of what became of the request."""
+        if self.random.random() < 0.5:
+            expected = self.random.randrange(batch.decode_header(data).sequence + 1)
+            raise SequenceGap("skipped ahead", expected_sequence=expected)
+        self.ledger.take(data)
+        raise Unavailable("the connection to the node broke", sent=True)
+
+    async def _deliver_late(self, data: bytes) -> None:
+        await self._linger(60)
+        with contextlib.suppress(FloodmarkError):
+            self.ledger.take(data)
+
+    async def _linger(self, rounds: int) -> None:
+        for _ in range(self.random.randrange(rounds)):
+            await asyncio.sleep(0)
+
+
+def lane_to(
+    send: Callable[[Parcel], Awaitable[int]],
+    *,
+    numbering: Numbering | None = None,
+    owns_epoch: bool = True,
+    batch_bytes: int = 40,
+    settled: Callable[[Parcel], None] = lambda _: None,
+    **options: Any,
+) -> Lane:
+    """A lane that sends by ``send``, one record per batch if that says nothing else."""
+    wanted = LaneOptions(linger_s=0, batch_bytes=batch_bytes, **options)
+    numbering = numbering or Numbering(NAME, owns_epoch=owns_epoch)
+    return Lane(0, wanted, numbering, LaneHost(send, settled, lambda: False))
+
+
+async def write(lane: Lane, count: int, rnd: random.Random) -> dict[int, Ack | FloodmarkError]:
+    """Send ``count`` numbers with pauses, and wait until all are settled."""
+    acks: dict[int, Ack | FloodmarkError] = {}
+    for number in range(count):
+        if lane.fatal is not None:
+            break
+        value = b"%d" % number
+        acks[number] = Ack(*lane.collector.add(Record(0, None, value), len(value) + 32))
+        if rnd.random() < 0.2:
+            await asyncio.sleep(0)
+    lane.collector.ripen()
+    for outcome in lane.pending():
+        await outcome.wait()
+    return acks
+
+
+def judge(ledger: Ledger, acks: dict[int, Ack | FloodmarkError]) -> tuple[int, int]:
+    """Nothing is stored twice or out of order; what is acknowledged is there, what has failed is not."""
+    assert ledger.values == sorted(set(ledger.values))
+    stored = unknown = 0
+    for number, ack in acks.items():
+        assert isinstance(ack, Ack)
+        try:
+            place = ack.result()
+        except OutcomeUnknown:
+            unknown += 1
+        except FloodmarkError:
+            assert number not in ledger.values
+        else:
+            assert ledger.values[place.offset] == number
+            stored += 1
+    return stored, unknown
