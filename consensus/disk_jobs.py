@@ -15,8 +15,11 @@ from consensus.jobs import Job
 class DiskJobs:
     """A part of ``DiskWork``, which fills the attributes."""
 
-    _threads: DiskThreads
+    _bulk: DiskThreads
+    """Threads of their own: however large the states are, the writes of logs do not wait for them."""
     _wake: Callable[[Slot], None]
+    _alone: set[asyncio.Task[None]]
+    """Those that wait until the log is free."""
     idle: Callable[[Slot], Any]
     _begin: Callable[[Slot, Callable[[], object], Done], None]
 
@@ -30,9 +33,11 @@ class DiskJobs:
         for job in slot.group.take_jobs():
             slot.jobs += 1
             if job.exclusive:
-                asyncio.get_running_loop().create_task(self._run_alone(slot, job))
+                task = asyncio.get_running_loop().create_task(self._run_alone(slot, job))
+                self._alone.add(task)
+                task.add_done_callback(self._alone.discard)
             else:
-                self._threads.submit(job.work, partial(self._job_ended, slot, job))
+                self._bulk.submit(job.work, partial(self._job_ended, slot, job))
 
     async def _run_alone(self, slot: Slot, job: Job) -> None:
         await self.idle(slot)
@@ -40,9 +45,9 @@ class DiskJobs:
 
     def _job_ended(self, slot: Slot, job: Job, result: object, error: BaseException | None) -> None:
         slot.jobs -= 1
-        slot.group.job_done(job, result, error)
+        is_due = slot.group.job_done(job, result, error)
         self.start_jobs(slot)
-        if job.exclusive or slot.group.failed is not None:
+        if is_due:
             self._wake(slot)
         waiting, slot.on_job_done = slot.on_job_done, []
         for callback in waiting:

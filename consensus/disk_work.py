@@ -20,6 +20,7 @@ from storage.log_mending import Wound
 
 T = TypeVar("T")
 INLINE_WRITE_BYTES = 128 << 10
+BULK_THREADS = 2
 
 
 class Flushed(NamedTuple):
@@ -50,6 +51,8 @@ class DiskWork(DiskJobs):
         """Since when a thread is to write and fsync for a group, the oldest first."""
         self._place = SyncPlace()
         self._threads = DiskThreads(threads)
+        self._bulk = DiskThreads(BULK_THREADS)
+        self._alone = set()
         self._wake = wake
         self._on_flush = on_flush
 
@@ -215,6 +218,7 @@ class DiskWork(DiskJobs):
     def stop(self) -> None:
         """Once all groups are idle."""
         self._threads.stop()
+        self._bulk.stop()
 
     async def _guarded(self, slot: Slot, work: Callable[[], object]) -> None:
         future: asyncio.Future[object] = asyncio.get_running_loop().create_future()

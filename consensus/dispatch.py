@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from consensus.quiescence import Quiescence
     from consensus.reads import Reads
     from consensus.replication import Replication
+    from consensus.state_receiving import StateReceiver
+    from consensus.state_sending import StateSender
 
 
 class Dispatcher:
@@ -29,7 +31,9 @@ class Dispatcher:
         self,
         core: Core,
         *,
-        machine: StateMachine,
+        machine: StateMachine | None,
+        sender: StateSender | None,
+        receiver: StateReceiver | None,
         acks: Acknowledger,
         fetching: Fetching,
         prevote: Prevote,
@@ -40,6 +44,8 @@ class Dispatcher:
     ) -> None:
         self._core = core
         self._machine = machine
+        self._sender = sender
+        self._receiver = receiver
         self._acks = acks
         self._fetching = fetching
         self._prevote = prevote
@@ -64,6 +70,9 @@ class Dispatcher:
             "absent": self._absent,
             "frames_request": self._frames_request,
             "frames": self._frames,
+            "state_offer": self._state_offer,
+            "state_wanted": self._state_wanted,
+            "state_chunk": self._state_chunk,
         }
 
     def take(self, source: str, message: Message) -> None:
@@ -138,8 +147,22 @@ class Dispatcher:
     def _frames(self, source: str, message: Message) -> None:
         self._fetching.on_answer(source, message.fields, message.frames)
 
+    def _state_offer(self, source: str, message: Message) -> None:
+        if self._receiver is not None:
+            self._receiver.on_offer(source, message.fields)
+
+    def _state_wanted(self, source: str, message: Message) -> None:
+        if self._sender is not None:
+            self._sender.on_wanted(source, message.fields)
+
+    def _state_chunk(self, source: str, message: Message) -> None:
+        if self._receiver is not None:
+            self._receiver.on_chunk(source, message.fields, message.state)
+
     def _install(self, source: str, message: Message) -> None:
         core = self._core
+        if self._machine is None:
+            return  # Its state does not come like this.
         contact = self._admission.install(source, message)
         if contact is None:
             return
@@ -163,6 +186,7 @@ class Dispatcher:
         index, offset = fields["index"], fields["offset"]
         membership = Membership(frozenset(fields["voters"]), frozenset(fields["learners"]))
         state = State(index, index, offset, [(index, membership)], self._probation.stage, machine_state)
+        assert self._machine is not None
         self._machine.restore(machine_state)
         core.log.reset(index=index, term=fields["entry_term"], offset=offset, state=state.encode())
         core.applied_index = index

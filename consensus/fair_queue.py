@@ -21,7 +21,7 @@ class FairQueue:
     __slots__ = ("_groups", "size")
 
     def __init__(self) -> None:
-        self._groups: OrderedDict[int, deque[tuple[Message, int]]] = OrderedDict()
+        self._groups: OrderedDict[int, deque[tuple[Routed, int]]] = OrderedDict()
         self.size = 0
 
     def __bool__(self) -> bool:
@@ -33,7 +33,9 @@ class FairQueue:
     def put(self, routed: Routed, size: int) -> None:
         """Behind all that waits of its group."""
         group_id, message = routed
-        self._groups.setdefault(group_id, deque()).append((message, size))
+        # A state file is one more group: entries and heartbeats of its own group do not wait behind it.
+        lane = ~group_id if message.kind == "state_chunk" else group_id
+        self._groups.setdefault(lane, deque()).append((routed, size))
         self.size += size
 
     def take(self, size: int) -> list[Routed]:
@@ -41,13 +43,13 @@ class FairQueue:
         taken: list[Routed] = []
         count = 0
         while self._groups and count < size:
-            group_id, messages = next(iter(self._groups.items()))
-            message, bytes_ = messages.popleft()
+            lane, messages = next(iter(self._groups.items()))
+            routed, bytes_ = messages.popleft()
             if messages:
-                self._groups.move_to_end(group_id)
+                self._groups.move_to_end(lane)
             else:
-                del self._groups[group_id]
-            taken.append((group_id, message))
+                del self._groups[lane]
+            taken.append(routed)
             count += bytes_
         self.size -= count
         return taken

@@ -220,11 +220,11 @@ class Group(GroupDisk):
         """Take in what is queued, look at the deadlines, resolve what is decided, fill the outbox.
 
         Ends early where the term or vote changes, and does nothing until that is saved: whatever a replica
-        says or writes after it depends on it (C4).
+        says or writes after it depends on it (C4). Nor does it while the log is replaced.
         """
         parts = self._parts
         journal = parts.journal
-        if journal.vote_is_unsaved and self.failed is None and not self._stopped:
+        if parts.stands_still and self.failed is None and not self._stopped:
             return
         inbox, self._inbox = self._inbox, []
         if self.failed is not None or self._stopped or (self._core.asleep and not inbox):

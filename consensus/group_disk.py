@@ -42,6 +42,7 @@ class GroupDisk(GroupView):
         large = self._parts.large
         if large is None or self.failed is not None or self._stopped:
             return False
+        self._parts.begin(self._clock())
         return large.begin()
 
     @property
@@ -54,6 +55,7 @@ class GroupDisk(GroupView):
         """Whether a new state file is worth its cost, of a group that rests, or whose log has grown by
         ``bytes_max`` or the size of the state."""
         large = self._parts.large
+        self._parts.begin(self._clock())
         return large is not None and large.is_due(rests=rests, bytes_max=bytes_max)
 
     def compact(self, before_index: int | None = None) -> int:
@@ -68,10 +70,10 @@ class GroupDisk(GroupView):
         jobs, self._core.jobs = self._core.jobs, []
         return jobs
 
-    def job_done(self, job: Job, result: object, error: BaseException | None) -> None:
-        """A job has ended; more may be waiting now."""
+    def job_done(self, job: Job, result: object, error: BaseException | None) -> bool:
+        """A job has ended; more may be waiting now. Whether a step is due, or something to be said."""
         if self.failed is not None or self._stopped:
-            return
+            return False
         self._parts.begin(self._clock())
         if error is None:
             job.done(result)
@@ -81,3 +83,4 @@ class GroupDisk(GroupView):
             self._fail(failure_of(error, "writing the state"))
         else:
             self._fail(error if isinstance(error, StorageError) else LogFailed(f"a defect: {error!r}"))
+        return job.exclusive or self.failed is not None or bool(self._core.outbox)

@@ -27,7 +27,7 @@ class GroupView:
         """Whether the log holds entries that are not durable yet, and may be written."""
         return (
             self.failed is None
-            and not self._parts.journal.vote_is_unsaved
+            and not self._parts.stands_still
             and self.log.durable_index < self.log.last_index
         )
 
@@ -39,15 +39,13 @@ class GroupView:
     @property
     def needs_disk(self) -> bool:
         """Whether ``needs_vote_saved`` or ``needs_flush`` is so."""
-        return self.failed is None and (
-            self._parts.journal.vote_is_unsaved or self.log.durable_index < self.log.last_index
-        )
+        return self.needs_vote_saved or self.needs_flush
 
     @property
     def next_deadline(self) -> float:
         """When a step is due though nothing arrives; inf while asleep."""
         core, parts = self._core, self._parts
-        if self.failed is not None or self._stopped or core.asleep or parts.journal.vote_is_unsaved:
+        if self.failed is not None or self._stopped or core.asleep or parts.stands_still:
             return math.inf
         if parts.applier.is_behind:
             return core.now

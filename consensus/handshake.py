@@ -70,8 +70,8 @@ class Versions(NamedTuple):
     highest: int
 
 
-SPOKEN: Final = Versions(3, 3)
-"""By this build."""
+SPOKEN: Final = Versions(3, 4)
+"""By this build. Version 4 has the messages that bring large states to followers (wire.py)."""
 
 
 class HandshakeFailed(Exception):

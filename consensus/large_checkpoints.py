@@ -7,9 +7,11 @@ applied again. So nothing that the file does not cover is ever trimmed from the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
+
+import structlog
 
 from consensus.checkpoint import Reference, State
 from consensus.large_state import LargeMachine, View
@@ -29,6 +31,8 @@ SYNC_BYTES: Final = 4 << 20
 REST_SHARE: Final = 4
 """A group that rests gets a file only once its log has grown by this part of the state."""
 
+_log = structlog.get_logger("consensus.large_checkpoints")
+
 
 class LargeCheckpoints:
     """In place of ``Checkpoints``."""
@@ -46,6 +50,10 @@ class LargeCheckpoints:
         self._writing: _Writing | None = None
         self._naming = False
         """A checkpoint with another file is on its way to the disk."""
+        self._is_damaged = False
+        self._is_replaced = False
+        self.is_held: Callable[[], bool] = lambda: False
+        """Whether the file that the checkpoint names has to stay: a follower is getting it."""
 
     @property
     def under_way(self) -> bool:
@@ -54,7 +62,7 @@ class LargeCheckpoints:
 
     def is_due(self, *, rests: bool, bytes_max: int) -> bool:
         """Whether a new file is worth its cost: bounded by what the log has grown since the last one."""
-        if self._core.applied_index <= self.stored.applied:
+        if self.is_held() or self._core.applied_index <= self.stored.applied:
             return False
         length = 0 if self.stored.reference is None else self.stored.reference.length
         grown = self._core.log.bytes_since_checkpoint
@@ -63,7 +71,9 @@ class LargeCheckpoints:
     def begin(self) -> bool:
         """Begin to write the state as it is now; whether there is anything to write."""
         core = self._core
-        if self.under_way or core.applied_index <= self.stored.applied:
+        if self.under_way or self._is_replaced or self.is_held():
+            return False
+        if core.applied_index <= self.stored.applied and not self._is_damaged:
             return False
         index = core.applied_index
         header = Header(core.random.getrandbits(63), index, core.log.term_at(index), core.applied_offset)
@@ -94,7 +104,7 @@ class LargeCheckpoints:
         """The file is durable: have the checkpoint name it."""
         core = self._core
         if writing is not self._writing:
-            core.work(self._files.sweep, lambda _: None)
+            self._remove(reference)
             return
         self._writing, self._naming = None, True
         state = replace(writing.state, stage=self._probation.stage, reference=reference)
@@ -111,19 +121,34 @@ class LargeCheckpoints:
 
     def _named(self, state: State, *, is_stored: bool) -> None:
         self._naming = False
+        new = obsolete = state.reference
+        assert new is not None
         if is_stored:
-            self.stored, self._files.reference = state, state.reference
-        self._core.work(self._files.sweep, lambda _: None)
+            obsolete, self.stored, self._is_damaged = self.stored.reference, state, False
+        # Never by what else stands in the folder: a file that is received may just have got its name.
+        if obsolete is not None and not (is_stored and obsolete.name == new.name):
+            self._remove(obsolete)
         self.store_stage()
 
-    def abandon(self) -> None:
-        """The machine has another state now."""
-        self._writing = None
+    def _remove(self, reference: Reference) -> None:
+        self._core.work(lambda: self._files.remove(reference.name), lambda _: None)
+
+    def distrust(self, reference: Reference, reason: str) -> None:
+        """The file that the checkpoint names can not be read: write another one at once."""
+        if reference != self.stored.reference or self._is_damaged:
+            return
+        _log.error("state_corrupt", file=reference.name, reason=reason, hint="a new one is written")
+        self._is_damaged = True
+        self.begin()
+
+    def replacing(self) -> None:
+        """The log is about to be started over, and the machine to get another state."""
+        self._writing, self._is_replaced = None, True
 
     def replaced(self, state: State) -> None:
         """The log was started over, with this in its checkpoint."""
-        self.stored, self._files.reference = state, state.reference
-        self._stored_stage = state.stage
+        self.stored, self._stored_stage = state, state.stage
+        self._is_damaged = self._is_replaced = False
 
     def store(self) -> None:
         """Store the stage, with the file that there is. Durable on return."""
@@ -137,7 +162,9 @@ class LargeCheckpoints:
     def store_stage(self) -> None:
         """See ``Checkpoints``. It waits for a checkpoint that is on its way: that names the newer file, and
         every stage may be stored late."""
-        if self._probation.stage is not self._stored_stage and not self._naming:
+        if self._naming or self._is_replaced:
+            return
+        if self._probation.stage is not self._stored_stage:
             self.store()
             self._stored_stage = self._probation.stage
 

@@ -16,7 +16,7 @@ from consensus.fair_queue import FairQueue, Routed
 from consensus.framing import BODY_BYTES_MAX, HEADER_BYTES_MAX, Beat, pack_beat, pack_prefix
 from consensus.handshake import Dialing, HandshakeFailed
 from consensus.link_types import LinkContext, Peer, Reception
-from consensus.wire import Buffer, encode_packet, size_of
+from consensus.wire import NEWEST_VERSION, SINCE, Buffer, encode_packet, size_of
 
 _PACKET_MESSAGES_MAX = 1_024
 _PACKET_BYTES_AIM = 256 << 10
@@ -49,10 +49,21 @@ class OutgoingLink:
         connection = self._connection
         if not self.up or connection is None:
             self.peer.messages_dropped += len(messages)
-        elif not connection.full and len(messages) == 1:
+            return
+        if connection.version < NEWEST_VERSION:
+            messages = self._known_to(connection.version, messages)
+        if not messages:
+            return
+        if not connection.full and len(messages) == 1:
             self._write_packet(messages)
         else:
             self._queue(messages, connection)
+
+    def _known_to(self, version: int, messages: Sequence[Routed]) -> Sequence[Routed]:
+        """Without those that a peer of this version of the protocol does not know."""
+        known = [routed for routed in messages if SINCE.get(routed[1].kind, 0) <= version]
+        self.peer.messages_dropped += len(messages) - len(known)
+        return known
 
     def _queue(self, messages: Sequence[Routed], connection: DialedConnection) -> None:
         """What is small goes ahead of what is not, but for that of its own group."""

@@ -26,6 +26,8 @@ from consensus.replication import Replication
 from consensus.restart import restored
 from consensus.safeguards import Safeguard
 from consensus.state_files import StateFiles
+from consensus.state_receiving import StateReceiver
+from consensus.state_sending import StateSender
 from consensus.transfer import Transfer
 from consensus.types import GroupOptions, Membership, Message, StateMachine
 from storage.log import Log
@@ -78,7 +80,11 @@ class Parts:
             random=random,
             leader_fallback_s=fallback,
         )
-        self.replication = Replication(core, Installer(core, cast(StateMachine, machine)))
+        sender: StateSender | None = None
+        if small is None:
+            assert files is not None, "a machine that keeps its state in files was loaded from them"
+            sender = StateSender(core, files)
+        self.replication = Replication(core, sender or Installer(core, cast(StateMachine, machine)))
         self.acks = Acknowledger(core)
         self.reads = Reads(core, self.replication)
         self.fetching = Fetching(core)
@@ -89,17 +95,23 @@ class Parts:
         self.quiescence = Quiescence(core, self.replication)
         self.large: LargeCheckpoints | None = None
         """Where the machine keeps its state in files."""
+        self.receiver: StateReceiver | None = None
         self.checkpoints: Checkpoints | LargeCheckpoints
         if small is None:
             assert is_large(machine)
-            assert files is not None, "a machine that keeps its state in files was loaded from them"
+            assert sender is not None
+            assert files is not None
             self.large = self.checkpoints = LargeCheckpoints(core, machine, files, self.probation, start)
+            sender.attach(self.large)
+            self.receiver = StateReceiver(core, machine, files, self.large, self.probation, self.acks)
         else:
             self.checkpoints = Checkpoints(core, small, self.probation)
         self.applier = Applier(core, machine, self.proposals, self.probation)
         self.dispatcher = Dispatcher(
             core,
-            machine=cast(StateMachine, machine),
+            machine=small,
+            sender=sender,
+            receiver=self.receiver,
             acks=self.acks,
             fetching=self.fetching,
             prevote=self.prevote,
@@ -131,6 +143,11 @@ class Parts:
         return not decides and self.replication.expects(source, message.fields)
 
     @property
+    def stands_still(self) -> bool:
+        """Whether nothing may be taken in, said or written: the vote is being saved, or the log replaced."""
+        return self.journal.vote_is_unsaved or (self.receiver is not None and self.receiver.installing)
+
+    @property
     def flush_decides(self) -> bool:
         """Whether there is something to do, now that more is durable here."""
         core = self.core
@@ -158,6 +175,8 @@ class Parts:
             self.reads.leadership_lost()
         self._was_leader = leads
         self.applier.advance()
+        if self.receiver is not None:
+            self.receiver.look()
         if self.applier.halted:
             self._lead_no_more()
         self.transfer.look()

@@ -18,6 +18,7 @@ from storage.errors import LogCorrupt
 if TYPE_CHECKING:
     from consensus.core import Core
     from consensus.install import Installer
+    from consensus.state_sending import StateSender
 
 APPENDS_PER_STEP_MAX: Final = 4
 """Messages with entries to one follower in one step; acknowledgements bring the next ones."""
@@ -82,7 +83,7 @@ class Peer:
 class Replication:
     """All peers of one leader. Idle on a replica that does not lead."""
 
-    def __init__(self, core: Core, installer: Installer) -> None:
+    def __init__(self, core: Core, installer: Installer | StateSender) -> None:
         self._core = core
         self._installer = installer
         self._term = -1

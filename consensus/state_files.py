@@ -7,30 +7,21 @@ checkpoint is of no use: ``load`` removes it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
-import google_crc32c
 import structlog
 
-from consensus import checkpoint
+from consensus import checkpoint, state_incoming
 from consensus.checkpoint import Reference
 from consensus.large_state import LargeMachine
+from consensus.state_incoming import Incoming, Outgoing
 from storage.atomic_file import TEMPORARY_SUFFIX
 from storage.discovery import FIRST_HEADER
 from storage.errors import LogCorrupt
 from storage.failures import failure_of
 from storage.filesystem import FileSystem
 from storage.log import Log
-from storage.state_file import (
-    SUFFIX,
-    BadState,
-    Header,
-    StateWriter,
-    decode_header,
-    file_name,
-    read_blocks,
-)
+from storage.state_file import SUFFIX, BadState, Header, StateWriter, file_name
 
 _WRITING: Final = f"{SUFFIX[1:]}{TEMPORARY_SUFFIX}"
 """A log that is opened removes what is called like this."""
@@ -47,6 +38,8 @@ class StateFiles:
         self.reference: Reference | None = None
         """The file that the stored checkpoint names, from which the machine was loaded; None where there is
         none, and the machine begins empty."""
+        self.incoming_index: int | None = None
+        """The frame of the file that is being received, or was when the process before ended."""
 
     def load(self, log: Log, machine: LargeMachine) -> None:
         """Give the machine the state that the log's checkpoint names, and remove all other files.
@@ -60,14 +53,18 @@ class StateFiles:
         try:
             if reference is not None and self._load(reference, log, machine):
                 self.reference = reference
-            self.sweep()
+            self._sweep(1 if self.reference is None else self.reference.index)
         except OSError as error:
             raise failure_of(error, f"loading the state in {self._folder}") from error
 
     def _load(self, reference: Reference, log: Log, machine: LargeMachine) -> bool:
         loader = machine.loader()
         try:
-            self.read(reference.name, reference, loader.feed)
+            file = self._fs.open(f"{self._folder}/{reference.name}")
+            try:
+                state_incoming.read(file, reference, loader.feed)
+            finally:
+                file.close()
         except (BadState, ValueError, FileNotFoundError) as error:
             path = f"{self._folder}/{reference.name}"
             if log.base_index > FIRST_HEADER.base_index:
@@ -84,27 +81,6 @@ class StateFiles:
             return False
         machine.adopt(loader, reference.index)
         return True
-
-    def read(self, name: str, expected: Reference, feed: Callable[[memoryview], None]) -> None:
-        """Read a whole file. Raises ``BadState`` when it is not the one that is expected, ``LogTooNew``."""
-        file = self._fs.open(f"{self._folder}/{name}")
-        try:
-            size = file.size()
-            if size != expected.length:
-                raise BadState(f"it has {size} bytes, not {expected.length}")
-            crc = 0
-            for position, raw, blocks in read_blocks(file, size):
-                if position == 0:
-                    header = decode_header(raw, file.path)
-                    if (header.id, header.index) != (expected.id, expected.index):
-                        raise BadState("it is another file")
-                crc = google_crc32c.extend(crc, raw)
-                for block in blocks:
-                    feed(block)
-            if crc != expected.crc:
-                raise BadState("its checksum is not the one that the checkpoint tells")
-        finally:
-            file.close()
 
     def create(self, header: Header) -> StateWriter:
         """Begin to write a file; at most one at a time."""
@@ -124,9 +100,37 @@ class StateFiles:
         writer.close()
         self._fs.unlink(f"{self._folder}/{_WRITING}")
 
-    def sweep(self) -> None:
-        """Remove the files that the checkpoint does not name."""
+    def remove(self, name: str) -> None:
+        """Remove a file that no checkpoint names any more; fine when there is none."""
+        if self._fs.exists(f"{self._folder}/{name}"):
+            self._fs.unlink(f"{self._folder}/{name}")
+
+    def outgoing(self, reference: Reference) -> Outgoing:
+        """A file to send."""
+        return Outgoing(self._fs, f"{self._folder}/{reference.name}", reference)
+
+    def incoming(self, reference: Reference) -> Incoming:
+        """A file to receive, in place of any other one."""
+        self.incoming_index = reference.index
+        return Incoming(self._fs, self._folder, reference)
+
+    def take(self, reference: Reference) -> None:
+        """What was received is whole: give it its name, durably. No checkpoint names it yet."""
+        self._fs.rename(f"{self._folder}/{state_incoming.NAME}", f"{self._folder}/{reference.name}")
+        self._fs.sync_folder(self._folder)
+
+    def remove_incoming(self) -> None:
+        """What was received is not needed any more."""
+        self.remove(state_incoming.NAME)
+
+    def _sweep(self, covered: int) -> None:
+        """Remove the files that the checkpoint does not name, and what it covers of one on its way."""
         kept = None if self.reference is None else self.reference.name
         for name in self._fs.listdir(self._folder):
             if name.endswith(SUFFIX) and name != kept:
                 self._fs.unlink(f"{self._folder}/{name}")
+        incoming = state_incoming.header_of(self._fs, self._folder)
+        if incoming is not None and incoming.index > covered:
+            self.incoming_index = incoming.index
+        else:
+            self.remove_incoming()

@@ -41,6 +41,8 @@ APPEND_FRAMES_MAX: Final = 8192
 """Frames in one append."""
 STATE_BYTES_MAX: Final = 30 << 20
 """A machine's state in one install."""
+CHUNK_BYTES_MAX: Final = 2 << 20
+"""Of a state file in one message: a block has at most the half."""
 MEMBERS_MAX: Final = 64
 """Voters, or learners, of one group."""
 NODE_ID_CHARACTERS_MAX: Final = 249
@@ -127,9 +129,30 @@ SCHEMA: Final[dict[str, dict[str, Check]]] = {
     # A replica can not read committed frames of its own log. The answer has the first of them, or none.
     "frames_request": {"id": _number, "first": _number, "last": _number},
     "frames": {"id": _number},
+    # A follower's log ends before the leader's begins, and the state is large: the leader would send the file
+    # of it, which has so many bytes and this checksum. In place of an install.
+    "state_offer": {
+        "term": _term,
+        "index": _number,
+        "entry_term": _term,
+        "offset": _number,
+        "voters": _names,
+        "learners": _names,
+        "id": _number,
+        "length": _number,
+        "crc": _number,
+    },
+    # The answer, and after it how far the file is durable there; ``again``: what follows is to be sent anew.
+    "state_wanted": {"term": _term, "id": _number, "position": _number, "again": _flag},
+    # Whole blocks of the file, as its state; at position 0 its header before them.
+    "state_chunk": {"term": _term, "id": _number, "position": _number},
 }
 
 KINDS: Final = tuple(SCHEMA)
+NEWEST_VERSION: Final = 4
+"""The version of the peer protocol that has all kinds."""
+SINCE: Final = dict.fromkeys(("state_offer", "state_wanted", "state_chunk"), NEWEST_VERSION)
+"""Kinds that the first version has not, and the one that has them: no older build is sent them."""
 
 
 class _Shape(NamedTuple):
@@ -156,7 +179,7 @@ def _shape(code: int, kind: str) -> _Shape:
         [types[check] for check in checks] if types.keys() >= set(checks) else None,
         tuple(place for place, check in enumerate(checks) if check is _term),
         APPEND_FRAMES_MAX if kind in ("append", "frames") else 0,
-        STATE_BYTES_MAX if kind == "install" else 0,
+        {"install": STATE_BYTES_MAX, "state_chunk": CHUNK_BYTES_MAX}.get(kind, 0),
     )
 
 

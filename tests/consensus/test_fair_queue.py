@@ -25,6 +25,17 @@ def test_groups_take_turns_and_each_keeps_its_order():
     assert (queue.size, bool(queue)) == (0, False)
 
 
+def test_a_state_file_waits_as_one_more_group():
+    """What else its group has to say neither waits behind it nor has to come after it."""
+    queue = FairQueue()
+    for number in range(3):
+        queue.put((1, Message("state_chunk", {"position": number})), 10)
+    assert 1 not in queue
+    queue.put((1, message(7)), 10)
+    taken = [(group, message.kind) for group, message in queue.take(40)]
+    assert taken == [(1, "state_chunk"), (1, "vote"), (1, "state_chunk"), (1, "state_chunk")]
+
+
 def test_a_taking_is_bounded_and_brings_at_least_one():
     """One that is larger than what was asked for comes alone."""
     queue = FairQueue()

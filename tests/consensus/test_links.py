@@ -6,7 +6,9 @@ import asyncio
 
 import pytest
 
+from consensus.handshake import Versions
 from consensus.link_types import LinkOptions, Reception
+from consensus.types import Message
 from tests.consensus.link_nodes import (
     FAST,
     LinkNode,
@@ -201,6 +203,24 @@ async def test_a_small_message_does_not_wait_for_what_another_group_has_queued()
         assert [message.fields["term"] for _, group, message in b.received if group == 1] == list(range(66))
         # What the kernel and the connection had taken already goes first; the rest does not.
         assert max(groups.index(2), groups.index(3)) < 40
+
+
+@on_both_loops
+async def test_a_peer_is_sent_no_kind_that_its_version_does_not_have():
+    """What is of a later version of the protocol stays here; all else of its packet leaves."""
+    for highest in (3, 4):
+        a, b = LinkNode("a"), LinkNode("b", versions=Versions(3, highest))
+        chunk = Message("state_chunk", {"term": 1, "id": 2, "position": 0}, state=b"blocks")
+        known = highest == 4
+        async with running(a, b):
+            a.links.dial("b", *b.address)
+            await a.until_up("b")
+            a.links.send("b", [(1, chunk)])
+            a.links.send("b", [numbered(1), (1, chunk), numbered(2)])
+            await b.until(lambda b=b, known=known: len(b.received) >= 2 + 2 * known)
+            kinds = sorted(message.kind for _, _, message in b.received)
+            assert kinds == ["state_chunk", "state_chunk", "vote", "vote"][0 if known else 2 :]
+            assert a.links.peers["b"].messages_dropped == (0 if known else 2)
 
 
 @on_both_loops

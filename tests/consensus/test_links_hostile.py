@@ -47,6 +47,8 @@ from tests.consensus.link_nodes import (
 )
 from tests.support.raft import frame
 
+_RANGE = f"{SPOKEN.lowest} to {SPOKEN.highest}"
+
 
 @contextlib.asynccontextmanager
 async def target(options: LinkOptions = FAST) -> AsyncIterator[LinkNode]:
@@ -100,7 +102,7 @@ async def test_a_build_without_a_common_version_is_told_ours_and_closed_at_once(
             assert struct.unpack_from("<4sHH", challenge) == (b"FMP1", SPOKEN.highest, SPOKEN.lowest)
             assert node.hellos == []
     [line] = [line for line in logs if line["event"] == "peer_connection_refused"]
-    assert f"{said[0]} of the peer protocol, this node 3 to 3" in line["reason"]
+    assert f"{said[0]} of the peer protocol, this node {_RANGE}" in line["reason"]
 
 
 async def test_nodes_whose_versions_do_not_meet_both_say_so():
@@ -108,7 +110,7 @@ async def test_nodes_whose_versions_do_not_meet_both_say_so():
     structlog.reset_defaults()
     with capture_logs() as logs:
         async with target() as node:
-            newer = await LinkNode("n", versions=Versions(4, 6)).start()
+            newer = await LinkNode("n", versions=Versions(7, 9)).start()
             newer.links.dial("b", *node.address)
             async with asyncio.timeout(10):
                 while newer.links.peers["b"].connect_failures < 2:  # noqa: ASYNC110 (a counter, no event)
@@ -116,10 +118,9 @@ async def test_nodes_whose_versions_do_not_meet_both_say_so():
             assert not newer.links.connected("b")
             await newer.links.stop()
     reasons = {line["event"]: line["reason"] for line in logs if "reason" in line}
-    assert (
-        "speaks versions 4 to 6 of the peer protocol, this node 3 to 3" in reasons["peer_connection_refused"]
-    )
-    assert "speaks version 3 of the peer protocol, this node 4 to 6" in reasons["peer_unreachable"]
+    refused, unreachable = reasons["peer_connection_refused"], reasons["peer_unreachable"]
+    assert f"speaks versions 7 to 9 of the peer protocol, this node {_RANGE}" in refused
+    assert f"speaks versions {_RANGE} of the peer protocol, this node 7 to 9" in unreachable
 
 
 @pytest.mark.parametrize("which", ["hello", "challenge"])

@@ -19,7 +19,7 @@ from consensus.large_state import is_large
 from consensus.safeguards import ALL, Safeguard
 from consensus.state_files import StateFiles
 from consensus.types import GroupOptions, Membership, Message, Proposal, Role
-from storage.errors import LogFailed, StorageError
+from storage.errors import LogFailed
 from storage.log import Log
 from storage.memory_filesystem import MemoryFileSystem
 from storage.options import LogOptions
@@ -113,7 +113,7 @@ class Node:
         result, error = None, None
         try:
             result = job.work()
-        except (OSError, StorageError) as raised:
+        except Exception as raised:  # noqa: BLE001 - as a thread does
             error = raised
         self.group.job_done(job, result, error)
         return True

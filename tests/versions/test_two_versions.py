@@ -9,6 +9,7 @@ import aiohttp
 import floodmark
 import pytest
 
+from consensus.handshake import SPOKEN
 from tests.process.ledger import Ledger
 from tests.support.processes import ProcessCluster
 from tests.versions import builds
@@ -82,9 +83,9 @@ async def test_builds_from_before_that_and_since_do_not_talk_and_both_logs_say_w
         older, newer = ("n1", "n3") if is_newer else ("n3", "n1")
         told = await logged(cluster, newer, "peer_connection_refused", "peer protocol")
         assert "version 2 of" in told["reason"]
-        assert "3 to 3" in told["reason"]
+        assert f"{SPOKEN.lowest} to {SPOKEN.highest}" in told["reason"]
         told = await logged(cluster, older, "peer_connection_refused", "peer protocol")
-        assert "version 3 of the peer protocol, not 2" in told["reason"]
+        assert f"version {SPOKEN.highest} of the peer protocol, not 2" in told["reason"]
         async with floodmark.Client([cluster.nodes["n1"].url, cluster.nodes["n2"].url]) as client:
             await client.topics.create(TOPIC, partitions=1, replication_factor=2)
             assert (await client.produce(TOPIC, "goes on")).offset == 0
