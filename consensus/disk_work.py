@@ -111,7 +111,7 @@ class DiskWork(DiskJobs):
         if log.checkpoint_index >= group.applied_index:
             return
         state, index = group.checkpoint_state(), group.applied_index
-        slot.size_at_checkpoint = log.size_bytes
+        slot.position_at_checkpoint = log.end_position
 
         def work() -> None:
             try:

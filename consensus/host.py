@@ -107,7 +107,7 @@ class GroupHost(HostDisk):
         assert group.group_id not in self._slots, "a group is added once"
         slot = Slot(group, deadline=math.inf, timer_at=math.inf)
         slot.applied = group.applied_index
-        slot.size_at_checkpoint = group.log.size_bytes
+        slot.position_at_checkpoint = group.log.end_position
         self._slots[group.group_id] = slot
         self._absences.is_back(group.group_id)
         for peer in self.links.peers:

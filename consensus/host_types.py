@@ -100,7 +100,7 @@ class Slot:
     failure_told: bool = False
     dirty_since: float = 0.0
     """When the last flush ended."""
-    size_at_checkpoint: int = 0
+    position_at_checkpoint: int = 0
     on_job_done: list[Callable[[], None]] = field(default_factory=list)
     on_io_done: list[Callable[[], None]] = field(default_factory=list)
     watermark_waiters: Waiters = field(default_factory=Waiters)

@@ -17,9 +17,9 @@ from consensus.disk_work import DiskWork
 from consensus.host_types import HostHooks, Slot
 from consensus.types import GroupStopped
 from storage.errors import LogCorrupt, LogFailed, LogTooNew, OutOfRange, StorageError
+from storage.holes import Misfit
 from storage.log import Log
 from storage.log_mending import Wound
-from storage.mending import Misfit
 
 MEND_BYTES_MAX: Final = 64 << 20
 """Bad bytes in one segment that are fetched again: they are in memory meanwhile. More is set aside."""

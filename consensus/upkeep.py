@@ -50,7 +50,7 @@ class Upkeep:
         group, options = slot.group, self._options
         if group.is_large:
             return group.checkpoint_is_due(rests=self._rests(slot), bytes_max=options.checkpoint_bytes)
-        written = slot.group.log.size_bytes - slot.size_at_checkpoint
+        written = slot.group.log.end_position - slot.position_at_checkpoint
         return self._rests(slot) or written >= options.checkpoint_bytes
 
     def _rests(self, slot: Slot) -> bool:

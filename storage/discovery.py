@@ -87,6 +87,7 @@ def discover(segments: Segments, claim: Mark) -> None:
             )
         path = create_segment(fs, folder, FIRST_HEADER)
         segments.all.append(Segment(FIRST_HEADER, path, HEADER_BYTES))
+    segments.count()
     _check_chain(segments, claim)
     if torn is not None and torn != segments.active.path:
         # Frames are written only once the header is durable: whoever made this file did not get so far.
@@ -108,12 +109,15 @@ def read_header(fs: FileSystem, path: str) -> SegmentHeader | None:
 
 
 def _check_chain(segments: Segments, claim: Mark) -> None:
-    """Every sealed segment has the size that its successor says; what was durable is there."""
+    """Every sealed segment has the size that its successor, or of a compacted one its own header, says; what
+    was durable is there.
+    """
     for segment, following in zip(segments.all, segments.all[1:], strict=False):
-        expected = following.header.base_position - segment.header.base_position
-        if segment.size != expected:
+        expected = segment.header.size_before(following.header)
+        if segment.size != expected or not segment.header.leads_to(following.header):
             end = min(segment.size, max(expected, HEADER_BYTES))
-            detail = f"a sealed segment has {segment.size} bytes, the next one says {expected}"
+            who = "its header says" if segment.header.is_compacted else "the next one says"
+            detail = f"a sealed segment has {segment.size} bytes, {who} {expected}"
             raise _misses(segments, segment, end, detail, claim)
     active = segments.active
     if claim.position > active.end_position:
@@ -139,11 +143,13 @@ def good_until(
     """Where the good frames of a segment end: (position in the file, index of the first that is missing)."""
     window = Window(segments.file(segment), end)
     position, index = HEADER_BYTES, segment.base_index
-    while position < end and index != before_index:
+    while position < end:
         frame = read_frame(window, position, end)
         if isinstance(frame, str) or frame.index != index:
             break
-        position, index = position + frame.size, index + 1
+        if before_index is not None and frame.last_index >= before_index:
+            break
+        position, index = position + frame.size, frame.last_index + 1
     return position, index
 
 
@@ -160,6 +166,8 @@ def last_index_seen(segments: Segments) -> int:
     for position, header in find_headers(segments.file(active), HEADER_BYTES, active.size):
         # A record may hold the image of a frame. None can have a higher index than there is room for
         # frames before it, and believing more would keep this replica from ever voting again.
-        if header.index <= active.base_index + (position - HEADER_BYTES) // HEADER_BYTES:
-            last = max(last, header.index)
+        # Where gaps may stand nothing is known of room, and to believe less could let it vote too early.
+        room = (position - HEADER_BYTES) // HEADER_BYTES
+        if active.header.may_hold_gaps or header.index <= active.base_index + room:
+            last = max(last, header.last_index)
     return last

@@ -9,18 +9,19 @@ from storage.scan import find_headers
 
 
 def had_been_durable(
-    file: File, size: int, *, base_position: int, position: int, expected_index: int
+    file: File, size: int, *, base_position: int, position: int, expected_index: int, gaps: bool
 ) -> bool:
     """Whether any frame behind the bad one at ``position`` of the last segment says that it was synced.
 
     Frame headers carry the log position that was durable when they were written. ``expected_index`` is
-    the index that the bad frame should have.
+    the index that the bad frame should have; ``gaps`` whether it could be that of a gap.
     """
     bad = base_position + position
     for at, header in find_headers(file, _search_from(file, position, expected_index), size):
         room = (at - position) // HEADER_BYTES
         # A record may hold the image of a frame; what could not be true of a frame here is no evidence.
-        if bad < header.synced <= base_position + at and header.index <= expected_index + room:
+        fits = gaps or header.index <= expected_index + room
+        if bad < header.synced <= base_position + at and fits:
             return True
     return False
 

@@ -15,7 +15,7 @@ from storage.discovery import finish_reset, is_without_state
 from storage.errors import OutOfRange
 from storage.failures import failure_of
 from storage.filesystem import FileSystem
-from storage.log_mending import LogMending
+from storage.log_compacting import LogCompacting
 from storage.options import LogOptions
 from storage.quarantine import check, set_aside
 from storage.reader import Reader
@@ -25,7 +25,7 @@ from storage.tail import Tail
 from storage.writer import Writer
 
 
-class Log(LogMending):
+class Log(LogCompacting):
     """Frames by Raft index and records by offset, in segment files.
 
     ``append`` and ``truncate`` belong to one thread. ``write``, ``sync``, ``checkpoint`` and reads may run
@@ -120,7 +120,11 @@ class Log(LogMending):
         assert frame.term >= self.last_term, f"term {frame.term} behind {self.last_term}"
         with self._lock:
             self._tail.append(frame)
-            self.last_index, self.last_term, self.next_offset = frame.index, frame.term, frame.next_offset
+            self.last_index, self.last_term, self.next_offset = (
+                frame.last_index,
+                frame.term,
+                frame.next_offset,
+            )
 
     def write(self) -> int:
         """Hand the buffered frames to the operating system; returns ``written_index``.
@@ -138,6 +142,8 @@ class Log(LogMending):
     def fits_in_segment(self, limit: int) -> bool:
         """Whether ``write`` would hand over at most ``limit`` bytes, all to the active segment: no fsync."""
         with self._lock:
+            if self._tail.has_gaps:
+                return False  # The first one begins a segment.
             size = self._tail.bytes_from(self.written_index + 1, limit)
         return size <= limit and self._segments.active.size + size <= self._options.segment_bytes
 
@@ -164,7 +170,8 @@ class Log(LogMending):
     def truncate(self, from_index: int) -> None:
         """Remove ``from_index`` and all frames after it; durable on return. Waits for a running write.
 
-        Raises ``OutOfRange`` below the first frame, and below the checkpoint of a log that was trimmed.
+        Raises ``OutOfRange`` below the first frame, below the checkpoint of a log that was trimmed, and where
+        it would cut a gap in two, or a segment that was compacted: what is removed had been committed.
         """
         if from_index < self.base_index:
             raise OutOfRange(f"frame {from_index} is before the first one, {self.base_index}")
@@ -176,7 +183,10 @@ class Log(LogMending):
             self._check_open()
             if from_index > self.last_index:
                 return
-            offset, term = self.frame(from_index).first_offset, self.term_at(from_index - 1)
+            frame = self.frame(from_index)
+            if frame.index != from_index or self._segments.holding_index(from_index).header.is_compacted:
+                raise OutOfRange(f"frame {from_index} was compacted: it is committed")
+            offset, term = frame.first_offset, self.term_at(from_index - 1)
             if from_index <= self.written_index:
                 self._guarded("truncating", self._cut, from_index, term)
             with self._lock:
@@ -265,8 +275,9 @@ class Log(LogMending):
                 raise OutOfRange(
                     f"a checkpoint at {index}: durable are {self.base_index} to {self.durable_index}"
                 )
-            self._checkpoint_position = self._guarded("saving a checkpoint", self._save, index, state)
-            self.checkpoint_state, self.checkpoint_index = state, index
+            saved = self._guarded("saving a checkpoint", self._save, index, state)
+            self._checkpoint_position, self.checkpoint_index = saved.position, saved.index
+            self.checkpoint_state = state
 
     def _checkpoint_at(self, index: int, state: bytes) -> Checkpoint:
         if index < self.base_index:
@@ -275,16 +286,16 @@ class Log(LogMending):
                 header.base_position, header.base_index - 1, header.base_term, header.base_offset, state
             )
         segment, position, frame = self._reader.header(index)
-        end = segment.header.base_position + position + frame.size
-        return Checkpoint(end, index, frame.term, frame.next_offset, state)
+        end = segment.log_position(position + frame.size)
+        return Checkpoint(end, frame.last_index, frame.term, frame.next_offset, state)
 
-    def _save(self, index: int, state: bytes) -> int:
+    def _save(self, index: int, state: bytes) -> Checkpoint:
         checkpoint = self._checkpoint_at(index, state)
         active = self._segments.active
         assert active.index is not None
         self._segments.save_index(active, active.index)
         checkpoints.save(self._fs, self._path, checkpoint)
-        return checkpoint.position
+        return checkpoint
 
     @property
     def bytes_since_checkpoint(self) -> int:
@@ -304,8 +315,8 @@ class Log(LogMending):
 
     def _on_written(self, last: Frame) -> None:
         """Called by the writer, with the lock held."""
-        self.written_index, self._written_next_offset = last.index, last.next_offset
-        self._tail.evict(last.index)
+        self.written_index, self._written_next_offset = last.last_index, last.next_offset
+        self._tail.evict(self.written_index)
 
     def close(self) -> None:
         """Let go of all files. What was not written and synced is not saved by this."""

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from floodmark.frame import Frame
 
+from storage.discovery import read_header
 from storage.errors import LogCorrupt, OutOfRange
 from storage.filesystem import FileSystem
 from storage.holes import Hole, find_holes
@@ -26,6 +27,8 @@ class Wound(NamedTuple):
     segment: Segment
     following: SegmentHeader
     holes: list[Hole]
+    swaps: int
+    """Of the segment when they were found."""
 
 
 class LogMending(LogReading):
@@ -60,19 +63,28 @@ class LogMending(LogReading):
 
         Raises ``LogCorrupt`` where the rest of the segment does not tell what stood there; ``OutOfRange``.
         """
-        segment, following = self._sealed(index)
-        file = self._fs.open(segment.path)
-        try:
-            holes = find_holes(file, segment.header, following)
-        finally:
-            file.close()
-        if holes is None:
-            raise self._segments.corrupt(segment, 0, index, "what stood in it can not be told any more")
-        return Wound(segment, following, holes)
+        while True:
+            with self._lock:
+                segment, following = self._sealed(index)
+                swaps, header = segment.swaps, segment.header
+                file = self._fs.open(segment.path)
+            try:
+                holes = find_holes(file, header, following)
+            finally:
+                file.close()
+            if holes is not None:
+                return Wound(segment, following, holes, swaps)
+            if segment.swaps == swaps:
+                what = "what stood in it can not be told any more"
+                raise self._segments.corrupt(segment, 0, index, what)
 
     def prepare_mended(self, wound: Wound, frames: Mapping[int, Frame]) -> str:
-        """Write the segment with these frames in its holes beside it. Raises ``Misfit``, ``OSError``."""
-        return write_mended(self._fs, self._path, self._options, *wound, frames)
+        """Write the segment with these frames in its holes beside it. Raises ``Misfit``, ``OSError``.
+
+        Each frame stands under the index from which on it is used: see ``mending.by_index``.
+        """
+        segment, following, holes, _swaps = wound
+        return write_mended(self._fs, self._path, self._options, segment, following, holes, frames)
 
     def take_mended(self, wound: Wound, path: str) -> None:
         """Put what ``prepare_mended`` wrote into the segment's place; durable on return.
@@ -80,27 +92,30 @@ class LogMending(LogReading):
         Raises ``OutOfRange`` when the segment has gone, or is written to again.
         """
         with self._io:
-            self._check_open()
-            segment = wound.segment
-            if not self._is_there(wound):
-                with suppress(OSError):
-                    self._fs.unlink(path)
-                raise OutOfRange(f"the segment {segment.path} was cut or removed meanwhile")
-            self._guarded("mending", self._replace, segment, path)
+            self._take(wound.segment, wound.following, wound.swaps, path)
+
+    def _take(self, segment: Segment, following: SegmentHeader, swaps: int, path: str) -> None:
+        """Put a file into a segment's place, unless that is not what it was; with ``_io`` held."""
+        self._check_open()
+        if not self._is_there(segment, following) or segment.swaps != swaps:
+            with suppress(OSError):
+                self._fs.unlink(path)
+            raise OutOfRange(f"the segment {segment.path} was cut, removed or replaced meanwhile")
+        self._guarded("replacing a segment of", self._replace, segment, path)
 
     def _replace(self, segment: Segment, path: str) -> None:
+        header, size = read_header(self._fs, path), self._fs.size(path)
+        assert header is not None, "it was read back whole"
         # Made anew when somebody asks: it may have been made of damaged frames.
         self._segments.remove_index(segment)
         self._fs.rename(path, segment.path)
+        self._segments.swap(segment, header, size)
         self._fs.sync_folder(self._path)
-        with self._lock:
-            self._segments.forget(segment)
-            segment.latest = None
         self._reader.forget_hints()
 
-    def _is_there(self, wound: Wound) -> bool:
+    def _is_there(self, segment: Segment, following: SegmentHeader) -> bool:
         try:
-            return self._sealed(wound.segment.base_index) == (wound.segment, wound.following)
+            return self._sealed(segment.base_index) == (segment, following)
         except OutOfRange:
             return False
 

@@ -54,14 +54,21 @@ class LogReading:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes in segment files."""
+        """Bytes in segment files: what they take up, whatever compaction removed from them."""
         with self._lock:
-            return self._segments.active.end_position - self._segments.first.header.base_position
+            return self._segments.size_bytes
+
+    @property
+    def end_position(self) -> int:
+        """Log position behind the last written frame: it only grows, but for what is cut."""
+        return self._segments.active.end_position
 
     def frame(self, index: int) -> Frame:
-        """One frame, from memory or verified from disk. Raises ``OutOfRange`` or ``LogCorrupt``."""
+        """The frame that holds an entry, from memory or verified from disk: a gap may begin before it. Raises
+        ``OutOfRange`` or ``LogCorrupt``.
+        """
         self._check_holds(index, index)
-        frame = self._tail.get(index)
+        frame = self._tail.get(index) or self._tail.gap_over(index)
         return frame if frame is not None else self._guarded("reading", self._one, index)
 
     def term_at(self, index: int) -> int:
@@ -69,37 +76,44 @@ class LogReading:
         if index == self.base_index - 1:
             return self.base_term
         self._check_holds(index, index)
-        frame = self._tail.get(index)
+        frame = self._tail.get(index) or self._tail.gap_over(index)
         if frame is not None:
             return frame.term
         return self._guarded("reading", lambda: self._reader.header(index)[2].term)
 
     def frames(self, first: int, last: int) -> Iterator[Frame]:
-        """Frames first to last, both included, read as they are asked for: bounded memory."""
+        """The frames that hold entries first to last, read as they are asked for: bounded memory.
+
+        The first may be a gap that begins before, the last one that ends behind.
+        """
         if first > last:
             return
         self._check_holds(first, last)
         while first <= last:
-            frame = self._tail.get(first)
+            frame = self._tail.get(first) or self._tail.gap_over(first)
             if frame is not None:
                 yield frame
-                first += 1
+                first = frame.last_index + 1
                 continue
             # Whatever is not in memory was written before it was let go of: the disk has it.
             upto = max(first, min(last, self._tail.first - 1))
             advance = self._reader.frames(first, upto).__next__
-            for _ in range(first, upto + 1):
-                yield self._guarded("reading", advance)
-            first = upto + 1
+            while first <= upto:
+                frame = self._guarded("reading", advance)
+                yield frame
+                first = frame.last_index + 1
 
     def stored(self, first: int, last: int) -> Iterator[Frame]:
         """Like ``frames``, of written ones, and read from the disk though they may be in memory too."""
         if first > last:
             return
         self._check_holds(first, min(last, self.last_index))
-        advance = self._reader.frames(first, min(last, self.written_index)).__next__
-        for _ in range(first, min(last, self.written_index) + 1):
-            yield self._guarded("reading", advance)
+        last = min(last, self.written_index)
+        advance = self._reader.frames(first, last).__next__
+        while first <= last:
+            frame = self._guarded("reading", advance)
+            yield frame
+            first = frame.last_index + 1
 
     def forget_cached(self, index: int, length: int) -> None:
         """Have the next reading of about so many bytes from a written frame on ask the disk itself."""
@@ -109,9 +123,9 @@ class LogReading:
     def read(self, offset: int, *, end_offset: int, max_bytes: int) -> bytes:
         """The bytes of whole written frames from the one that holds ``offset`` on, below ``end_offset``.
 
-        At most ``max_bytes``, but at least one frame; empty when there is none yet. The first frame is of
-        kind RECORDS. Headers are verified, payloads are not: their checksum is for the consumer. Raises
-        ``OutOfRange`` outside of start_offset .. next_offset.
+        At most ``max_bytes``, but at least one frame; empty when there is none yet. The first frame is one
+        that takes up offsets: with records, or a gap. Headers are verified, payloads are not: their checksum
+        is for the consumer. Raises ``OutOfRange`` outside of start_offset .. next_offset.
         """
         self._check_open()
         if not self.start_offset <= offset <= self.next_offset:
@@ -124,7 +138,7 @@ class LogReading:
         )
 
     def index_at_offset(self, offset: int) -> int:
-        """The index of the frame that holds a record. Raises ``OutOfRange``."""
+        """The index of the frame that holds an offset: with records, or a gap. Raises ``OutOfRange``."""
         self._check_open()
         if not self.start_offset <= offset < self.next_offset:
             raise OutOfRange(f"offset {offset}: this log holds {self.start_offset} to {self.next_offset}")
@@ -141,7 +155,7 @@ class LogReading:
         if found is not None:
             return found
         for index in range(self.written_index + 1, self.last_index + 1):
-            frame = self._tail.get(index)
+            frame = self._tail.get(index)  # None within a gap, which has no time either.
             if frame is None or frame.kind is not FrameKind.RECORDS:
                 continue
             if max_timestamp_in(frame.payload, 0, frame) >= timestamp_ms:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from msgspec.structs import replace
+
 from storage import checkpoint as checkpoints
 from storage import segment_header, synced_mark, vote
-from storage.atomic_file import read_file
+from storage.atomic_file import TEMPORARY_SUFFIX, read_file
 from storage.checkpoint import Checkpoint
 from storage.discovery import good_until, is_without_state, read_header
 from storage.errors import LogTooNew
 from storage.filesystem import File, FileSystem, write_all
 from storage.options import LogOptions
-from storage.segment_header import HEADER_BYTES
+from storage.segment_header import HEADER_BYTES, SegmentHeader
 from storage.segments import Segment, Segments
+from storage.synced_mark import Mark
 from storage.too_new import refuse_from
 
 FOLDER = "quarantine"
@@ -29,11 +32,11 @@ def set_aside(fs: FileSystem, folder: str, options: LogOptions, *, keep_before: 
     """
     if not fs.exists(folder):
         return
-    bases, keep, size, position, checkpoint = check(fs, folder, options, keep_before=keep_before)
+    bases, keep, size, end, checkpoint = check(fs, folder, options, keep_before=keep_before)
     fs.mkdir(f"{folder}/{FOLDER}")
     if fs.exists(f"{folder}/{checkpoints.NAME}") and checkpoint is None:
         _move(fs, folder, checkpoints.NAME, options)
-    if synced_mark.load(fs, folder).position > position:
+    if end.is_before(synced_mark.load(fs, folder)):
         synced_mark.remove(fs, folder)
     for base in reversed(bases[keep:]):
         _remove_index(fs, folder, base)
@@ -44,6 +47,19 @@ def set_aside(fs: FileSystem, folder: str, options: LogOptions, *, keep_before: 
         _cut(fs, folder, segment_header.file_name(base), size, options)
 
 
+class _End(NamedTuple):
+    """Where a log ends."""
+
+    position: int
+    """In the whole log ..."""
+    missing: int
+    """... before this entry; 0 where nothing is left."""
+
+    def is_before(self, mark: Mark) -> bool:
+        """Whether something that was durable is missing. Positions within a compacted segment do not tell."""
+        return mark.position > self.position or 0 < self.missing <= mark.last_index
+
+
 class Plan(NamedTuple):
     """What ``set_aside`` is about to do."""
 
@@ -52,9 +68,8 @@ class Plan(NamedTuple):
     keep: int
     """How many segments are kept ..."""
     size: int
-    """... the last of them with so many bytes ..."""
-    position: int
-    """... up to this log position."""
+    """... the last of them with so many bytes."""
+    end: _End
     checkpoint: Checkpoint | None
     """The one that is kept."""
 
@@ -80,13 +95,13 @@ def check(fs: FileSystem, folder: str, options: LogOptions, *, keep_before: int)
     check_files(fs, folder)
     names = fs.listdir(folder) if fs.exists(folder) else []
     bases = sorted(base for base in map(segment_header.base_index_of, names) if base is not None)
-    keep, size, position = _standing(fs, folder, options, bases, keep_before)
+    keep, size, end = _standing(fs, folder, options, bases, keep_before)
     checkpoint = checkpoints.load(fs, folder).checkpoint
-    if checkpoint is not None and checkpoint.position > position:
+    if checkpoint is not None and end.is_before(Mark(checkpoint.position, checkpoint.index)):
         checkpoint = None
     if bases and is_without_state(bases[0], checkpoint):
         # Nothing is left that the first frames could go on from: whoever has them sends all anew.
-        keep, position, checkpoint = 0, 0, None
+        keep, end, checkpoint = 0, _End(0, 0), None
     for base in bases[max(0, keep - 1) :]:
         path = f"{folder}/{segment_header.file_name(base)}"
         header = read_header(fs, path)
@@ -95,21 +110,23 @@ def check(fs: FileSystem, folder: str, options: LogOptions, *, keep_before: int)
             refuse_from(
                 file,
                 file.size(),
-                base_position=_NO_END if header is None else header.base_position,
+                # In a compacted segment frames stand before where they were written.
+                base_position=_NO_END if header is None or header.is_compacted else header.base_position,
                 position=HEADER_BYTES,
                 expected_index=base,
+                gaps=header is not None and header.may_hold_gaps,
             )
         finally:
             file.close()
-    return Plan(bases, keep, size, position, checkpoint)
+    return Plan(bases, keep, size, end, checkpoint)
 
 
 def _standing(
     fs: FileSystem, folder: str, options: LogOptions, bases: list[int], keep_before: int
-) -> tuple[int, int, int]:
-    """(segments to keep, size of the last of them, log position where the log is to end)."""
+) -> tuple[int, int, _End]:
+    """(segments to keep, size of the last of them, where the log is to end)."""
     segments = Segments(fs, folder, options)
-    size = position = 0
+    size = position = index = 0
     try:
         for number, base in enumerate(bases):
             path = segments.path_of(base)
@@ -120,35 +137,63 @@ def _standing(
                 or not fits
                 or (number and (base > keep_before or header.base_position != position))
             ):
-                return number, size, position
+                return number, size, _End(position, index)
             whole = fs.size(path)
             segment = Segment(header, path, whole)
             segments.all.append(segment)
             following = bases[number + 1] if number + 1 < len(bases) else None
             if following is not None and following <= keep_before:
                 after = read_header(fs, segments.path_of(following))
-                if after is not None and after.base_position == header.base_position + whole:
-                    size, position = whole, after.base_position
+                if after is not None and _is_whole(header, whole, after):
+                    size, position, index = whole, after.base_position, after.base_index
                     continue
-            size, _index = good_until(segments, segment, whole, keep_before)
-            return number + 1, size, header.base_position + size
-        return len(bases), size, position
+            kept, missing = good_until(segments, segment, whole, keep_before)
+            if header.is_compacted and kept == HEADER_BYTES:
+                return number, size, _End(position, index)  # None can go on in it.
+            segment.size = size = kept
+            index = missing
+            return number + 1, size, _End(segment.end_position, index)
+        return len(bases), size, _End(position, index)
     finally:
         segments.close()
 
 
+def _is_whole(header: SegmentHeader, size: int, following: SegmentHeader) -> bool:
+    return header.leads_to(following) and header.size_before(following) == size
+
+
 def _cut(fs: FileSystem, folder: str, name: str, size: int, options: LogOptions) -> None:
     """Copy what stands behind ``size`` into quarantine, durably, and then truncate."""
+    header = read_header(fs, f"{folder}/{name}")
     file = fs.open(f"{folder}/{name}")
     try:
         end = file.size()
         if end == size:
             return
         _keep(fs, folder, name, file, size, end, options)
+        if header is not None and header.is_compacted:
+            _shorten(fs, folder, name, file, replace(header, file_bytes=size))
+            return
         file.truncate(max(size, HEADER_BYTES))
         file.sync()
     finally:
         file.close()
+
+
+def _shorten(fs: FileSystem, folder: str, name: str, file: File, header: SegmentHeader) -> None:
+    """Replace a compacted segment by its first bytes: its header says how many there are."""
+    path = f"{folder}/{name}"
+    copy = fs.open(path + TEMPORARY_SUFFIX, create=True)
+    try:
+        copy.truncate(0)
+        write_all(copy, [header.encode()], 0)
+        for at in range(HEADER_BYTES, header.file_bytes, _COPY_BYTES):
+            write_all(copy, [file.pread(min(_COPY_BYTES, header.file_bytes - at), at)], at)
+        copy.sync()
+    finally:
+        copy.close()
+    fs.rename(path + TEMPORARY_SUFFIX, path)
+    fs.sync_folder(folder)
 
 
 def keep_copy(fs: FileSystem, folder: str, name: str, options: LogOptions) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
 
 import google_crc32c
-from floodmark.frame import HEADER_BYTES, MAGIC, USUAL_BELOW, Frame, FrameHeader
+from floodmark.frame import GAP_BYTES, HEADER_BYTES, MAGIC, USUAL_BELOW, Frame, FrameHeader
 
 from storage.errors import LogCorrupt
 from storage.filesystem import File
@@ -21,7 +21,11 @@ _T = TypeVar("_T")
 
 
 class Reader:
-    """Finds and reads frames in segment files. Any number of threads may read at once."""
+    """Finds and reads frames in segment files. Any number of threads may read at once.
+
+    The file of a segment may be replaced by a compacted or mended one between two reads of it. What was found
+    in the one is not where it was in the other: then it is looked for anew.
+    """
 
     def __init__(self, segments: Segments) -> None:
         self._segments = segments
@@ -34,27 +38,34 @@ class Reader:
         self._hints.clear()
 
     def header(self, index: int) -> tuple[Segment, int, FrameHeader]:
-        """Where a written frame stands: its segment, the position in its file, its header."""
+        """Where the written frame that holds an entry stands: its segment, the position in its file, its
+        header.
+        """
         segment = self._segments.holding_index(index)
         return self._with_good_index(segment, lambda: self._find_index(segment, index))
 
     def frames(self, first: int, last: int) -> Iterator[Frame]:
-        """Written frames from first to last, both included, checksums verified; about 1 MiB in memory."""
+        """The written frames that hold entries first to last, checksums verified; about 1 MiB in memory."""
         while first <= last:
-            segment, position, _header = self.header(first)
-            end = segment.size
+            segment = self._segments.holding_index(first)
+            swaps = segment.swaps
+            _segment, position, header = self.header(first)
+            file, end = self._segments.view(segment)
             # One frame is asked for most often: then nothing behind it is read.
-            window = Window(self._segments.file(segment), end, _WALK_BYTES if first == last else 1 << 20)
+            window = Window(file, end, _WALK_BYTES if first == last else 1 << 20)
+            expected = header.index
             while first <= last and position < end:
                 frame = read_frame(window, position, end)
-                if isinstance(frame, str):
-                    raise self._segments.corrupt(segment, position, first, frame)
-                if frame.index != first:
-                    detail = f"frame {frame.index} stands where frame {first} should"
-                    raise self._segments.corrupt(segment, position, first, detail)
-                yield frame
-                position += frame.size
-                first += 1
+                if not isinstance(frame, str) and frame.index == expected:
+                    yield frame
+                    position += frame.size
+                    first = expected = frame.last_index + 1
+                    continue
+                if segment.swaps != swaps:
+                    break
+                if not isinstance(frame, str):
+                    frame = f"frame {frame.index} stands where frame {first} should"
+                raise self._segments.corrupt(segment, position, first, frame)
 
     def forget_cached(self, index: int, length: int) -> None:
         """See ``Log.forget_cached``: within one segment."""
@@ -69,24 +80,33 @@ class Reader:
     def offset_at_time(self, timestamp_ms: int) -> int | None:
         """First offset of the first written frame with records as late as this; None when there is none."""
         for segment in list(self._segments.all):
-            if self._segments.latest(segment)[0] < timestamp_ms:
-                continue
-            index, position = self._segments.index(segment).at_time(timestamp_ms)
-            end = segment.size
-            window = Window(self._segments.file(segment), end, _WALK_BYTES)
-            while position < end:
-                # Times stand in payloads: a damaged one must not decide where a reader begins.
-                frame = read_frame(window, position, end)
-                if isinstance(frame, str):
-                    raise self._segments.corrupt(segment, position, index, frame)
-                if frame.offset_count and max_timestamp_in(frame.payload, 0, frame) >= timestamp_ms:
-                    return frame.first_offset
-                index, position = index + 1, position + frame.size
+            found = self._steadily(segment, lambda segment=segment: self._find_time(segment, timestamp_ms))  # type: ignore[misc]
+            if found is not None:
+                return found
+        return None
+
+    def _find_time(self, segment: Segment, timestamp_ms: int) -> int | None:
+        if self._segments.latest(segment)[0] < timestamp_ms:
+            return None
+        index, position = self._segments.index(segment).at_time(timestamp_ms)
+        file, end = self._segments.view(segment)
+        window = Window(file, end, _WALK_BYTES)
+        while position < end:
+            # Times stand in payloads: a damaged one must not decide where a reader begins.
+            frame = read_frame(window, position, end)
+            if isinstance(frame, str):
+                raise self._segments.corrupt(segment, position, index, frame)
+            if frame.offset_count and max_timestamp_in(frame.payload, 0, frame) >= timestamp_ms:
+                return frame.first_offset
+            index, position = frame.last_index + 1, position + frame.size
         return None
 
     def read(self, offset: int, *, end_offset: int, max_bytes: int) -> bytes:
-        """See ``Log.read``; ``offset`` is that of a written record."""
+        """See ``Log.read``; ``offset`` is one that a written frame takes up."""
         segment = self._segments.holding_offset(offset)
+        return self._steadily(segment, lambda: self._read_in(segment, offset, end_offset, max_bytes))
+
+    def _read_in(self, segment: Segment, offset: int, end_offset: int, max_bytes: int) -> bytes:
         hint = self._hints.get(offset)
         if hint is not None and hint[0] == segment.path:
             try:
@@ -103,10 +123,11 @@ class Reader:
     ) -> bytes | None:
         """Frames from the one at ``position`` on, with one ``pread`` unless the first is a large one.
 
-        None when that one has no records, as a hint may have it.
+        None when that one takes up no offsets, as a hint may have it.
         """
-        file, left = self._segments.file(segment), segment.size - position
-        wanted = min(max(max_bytes, HEADER_BYTES), left)
+        file, end = self._segments.view(segment)
+        left = end - position
+        wanted = min(max(max_bytes, GAP_BYTES), left)
         data = file.pread(wanted, position)
         header = header_in(file, data)
         if header is None or header.index != index or header.size > left:
@@ -132,9 +153,9 @@ class Reader:
         for at, header, _latest in self._segments.headers(segment, position, chunk_bytes=_WALK_BYTES):
             if header.index != expected:
                 break
-            if header.index == index:
+            if header.index <= index <= header.last_index:
                 return segment, at, header
-            position, expected = at + header.size, expected + 1
+            position, expected = at + header.size, header.last_index + 1
         raise self._segments.corrupt(segment, position, expected, "no valid frame header")
 
     def _find_offset(self, segment: Segment, offset: int) -> tuple[int, FrameHeader]:
@@ -146,18 +167,32 @@ class Reader:
                 break
             if header.first_offset <= offset < header.next_offset:
                 return at, header
-            position, expected = at + header.size, expected + 1
+            position, expected = at + header.size, header.last_index + 1
         raise self._segments.corrupt(segment, position, expected, "no valid frame header")
 
     def _with_good_index(self, segment: Segment, find: Callable[[], _T]) -> _T:
         """Run a look-up; when it fails in a sealed segment, rebuild the index and try once more."""
-        try:
-            return find()
-        except LogCorrupt:
-            if segment.index is not None:
-                raise
-            self._segments.rebuild_index(segment)
-            return find()
+
+        def look() -> _T:
+            try:
+                return find()
+            except LogCorrupt:
+                if segment.index is not None:
+                    raise
+                self._segments.rebuild_index(segment)
+                return find()
+
+        return self._steadily(segment, look)
+
+    def _steadily(self, segment: Segment, find: Callable[[], _T]) -> _T:
+        """Look in the file of a segment, and anew when another one took its place meanwhile."""
+        while True:
+            swaps = segment.swaps
+            try:
+                return find()
+            except LogCorrupt:
+                if segment.swaps == swaps:
+                    raise
 
 
 def _whole_frames(file: File, data: bytes, first: FrameHeader, end_offset: int) -> tuple[bool, int, int, int]:
@@ -168,15 +203,18 @@ def _whole_frames(file: File, data: bytes, first: FrameHeader, end_offset: int) 
     ``LogTooNew``.
     """
     unpack, value, magic, available = _HEADER.unpack_from, google_crc32c.value, MAGIC, len(data)
-    at, index, next_offset = first.size, first.index + 1, first.next_offset
+    at, index, next_offset = first.size, first.last_index + 1, first.next_offset
     while available - at >= HEADER_BYTES:
         found_magic, crc, length, _, found, _, offset, _, count, what = unpack(data, at)
         if found_magic != magic or found != index or value(data[at + 8 : at + 64]) != crc:
             return False, at, index, next_offset
+        end, last = at + HEADER_BYTES + length, index
         if what >= USUAL_BELOW:
-            header_in(file, data, at)
-        end = at + HEADER_BYTES + length
+            header = header_in(file, data, at)
+            if header is None and end <= available:
+                return False, at, index, next_offset
+            last = index if header is None else header.last_index
         if end > available or offset >= end_offset or offset + count > end_offset:
             break
-        at, index, next_offset = end, index + 1, offset + count
+        at, index, next_offset = end, last + 1, offset + count
     return True, at, index, next_offset

@@ -12,20 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from floodmark.frame import HEADER_BYTES as FRAME_HEADER_BYTES
-from floodmark.frame import Frame, decode_header
+from floodmark.frame import GAP_BYTES, Frame, decode_header
 
 from storage import checkpoint as checkpoints
 from storage import synced_mark
 from storage.atomic_file import TEMPORARY_SUFFIX
 from storage.checkpoint import Checkpoint
-from storage.discovery import discover, finish_reset, is_without_state, last_index_seen
+from storage.discovery import create_segment, discover, finish_reset, is_without_state, last_index_seen
 from storage.errors import LogCorrupt
 from storage.evidence import had_been_durable
 from storage.filesystem import FileSystem, write_all
 from storage.options import LogOptions
 from storage.scan import CHUNK_BYTES, Window, max_timestamp_in, read_frame
-from storage.segment_header import HEADER_BYTES
+from storage.segment_header import HEADER_BYTES, SegmentHeader
 from storage.segments import Segment, Segments
 from storage.sparse_index import SparseIndex
 from storage.synced_mark import Mark
@@ -74,6 +73,7 @@ def recover(fs: FileSystem, folder: str, options: LogOptions, on_frame: OnFrame 
         recovered = Recovered(segments, checkpoint, claim)
         _scan(recovered, on_frame)
         _write_back(recovered)
+        _begin_behind_compacted(recovered)
         if checkpoint is not None and not checkpoint_is_whole:
             checkpoints.save(fs, folder, checkpoint)
     except BaseException:
@@ -103,7 +103,11 @@ def _scan(recovered: Recovered, on_frame: OnFrame | None) -> None:
     todo = [s for s in segments.all if s is segments.active or s.end_position > start]
     for number, segment in enumerate(todo):
         header = segment.header
-        position = max(HEADER_BYTES, start - header.base_position)
+        if checkpoint is not None and header.is_compacted and start > header.base_position:
+            # Frames do not stand where they did when the checkpoint was made. No gap begins above it.
+            position = _position_behind(recovered, segment, checkpoint.index)
+        else:
+            position = max(HEADER_BYTES, start - header.base_position)
         if number == 0 and checkpoint is not None and position > HEADER_BYTES:
             recovered.continue_from(checkpoint.index, checkpoint.term, checkpoint.offset)
         elif number == 0:
@@ -117,6 +121,37 @@ def _scan(recovered: Recovered, on_frame: OnFrame | None) -> None:
         if segment is segments.active:
             segment.index = _load_active_index(recovered, segment, position)
         _scan_segment(recovered, segment, position, on_frame)
+
+
+def _position_behind(recovered: Recovered, segment: Segment, index: int) -> int:
+    """Where the frames of a compacted segment behind entry ``index`` begin; ``LogCorrupt``."""
+    position, expected = HEADER_BYTES, segment.base_index
+    for at, header, _latest in recovered.segments.headers(segment, HEADER_BYTES, chunk_bytes=CHUNK_BYTES):
+        if header.index != expected or header.index > index:
+            break
+        position, expected = at + header.size, header.last_index + 1
+    if expected <= index and position < segment.size:
+        recovered.last_index = expected - 1
+        raise _refusal(recovered, segment, position, "no valid frame header, in a compacted segment")
+    return position
+
+
+def _begin_behind_compacted(recovered: Recovered) -> None:
+    """A repair may have left a compacted segment as the last one: positions behind it go on at its logical
+    end, so what is written next needs a segment of its own.
+    """
+    segments, last = recovered.segments, recovered.segments.active
+    if not last.header.is_compacted:
+        return
+    header = SegmentHeader(
+        recovered.last_index + 1, recovered.last_term, recovered.next_offset, last.end_position
+    )
+    path = create_segment(segments.fs, segments.folder, header)
+    index = SparseIndex(header.base_index, segments.options.index_interval_bytes)
+    with segments.lock:
+        segments.seal(last)
+        segments.all.append(Segment(header, path, HEADER_BYTES, index))
+        segments.count()
 
 
 def _load_active_index(recovered: Recovered, segment: Segment, position: int) -> SparseIndex:
@@ -140,7 +175,7 @@ def _write_back(recovered: Recovered) -> None:
     file = segments.file(active)
     proved = recovered.synced - active.header.base_position
     start = proved if proved >= HEADER_BYTES else 0
-    if start >= active.size:
+    if start >= active.size or active.header.is_compacted:
         return
     for position in range(start, active.size, CHUNK_BYTES):
         write_all(file, [file.pread(min(CHUNK_BYTES, active.size - position), position)], position)
@@ -163,8 +198,10 @@ def _scan_segment(recovered: Recovered, segment: Segment, position: int, on_fram
             return
         if segment.index is not None:
             latest = max_timestamp_in(frame.payload, 0, frame)
-            segment.index.add(frame.index, frame.first_offset, frame.size, latest, frame.append_time)
-        recovered.continue_from(frame.index, frame.term, frame.next_offset)
+            segment.index.add(
+                frame.index, frame.first_offset, frame.size, latest, frame.append_time, frame.last_index
+            )
+        recovered.continue_from(frame.last_index, frame.term, frame.next_offset)
         if on_frame is not None:
             on_frame(frame)
         before = position
@@ -175,8 +212,8 @@ def _scan_segment(recovered: Recovered, segment: Segment, position: int, on_fram
 def _learn_synced(recovered: Recovered, segment: Segment, position: int) -> None:
     """The last good frame, at ``position`` if there is one, knew best how far all was durable before it."""
     file = recovered.segments.file(segment)
-    header = decode_header(file.pread(FRAME_HEADER_BYTES, position), too_new_as_well=True)
-    if header is not None and header.index == recovered.last_index:
+    header = decode_header(file.pread(GAP_BYTES, position), too_new_as_well=True)
+    if header is not None and header.last_index == recovered.last_index:
         recovered.synced = max(recovered.synced, header.synced)
 
 
@@ -198,19 +235,27 @@ def _cut_or_refuse(recovered: Recovered, position: int, wrong: str) -> None:
     """
     active = recovered.segments.active
     file = recovered.segments.file(active)
+    gaps = active.header.may_hold_gaps
     refuse_behind(
         file,
         active.size,
         base_position=active.header.base_position,
         position=position,
         expected_index=recovered.last_index + 1,
+        gaps=gaps,
     )
-    if recovered.claim.position > active.header.base_position + position or had_been_durable(
-        file,
-        active.size,
-        base_position=active.header.base_position,
-        position=position,
-        expected_index=recovered.last_index + 1,
+    claimed = recovered.claim.position > active.header.base_position + position
+    if (
+        claimed
+        or active.header.is_compacted
+        or had_been_durable(
+            file,
+            active.size,
+            base_position=active.header.base_position,
+            position=position,
+            expected_index=recovered.last_index + 1,
+            gaps=gaps,
+        )
     ):
         raise _refusal(recovered, active, position, f"{wrong}, and it had been durable")
     file.truncate(position)

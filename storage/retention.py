@@ -18,6 +18,7 @@ def take_oldest(segments: Segments, before_index: int) -> list[Segment]:
     while len(segments.all) > 1 and segments.all[1].base_index <= before_index:
         taken.append(segments.all.pop(0))
         segments.forget(taken[-1])
+    segments.count()
     return taken
 
 
@@ -39,10 +40,11 @@ def expired_before(
     By time a segment goes when its newest append is older than ``retention_ms`` (the leader's clock, not
     the records' own times: those are the producers', and may lie anywhere). One that lies in the future
     counts as appended when this replica first met it: else a clock that was once wrong would end retention
-    until that date comes. By size the oldest go while the rest still has ``retention_bytes``.
+    until that date comes. By size the oldest go while the rest still has ``retention_bytes``: bytes of files,
+    so that what compaction has freed lets the log reach further back.
     """
     everything = segments.all[:]
-    total = everything[-1].end_position - everything[0].header.base_position
+    total = sum(segment.size for segment in everything)
     for segment in everything[:-1]:
         by_size = retention_bytes is not None and total - segment.size >= retention_bytes
         by_time = retention_ms is not None and _appended(segments, segment, now_ms) < now_ms - retention_ms

@@ -7,7 +7,16 @@ from collections.abc import Iterator
 
 from floodmark import batch
 from floodmark.errors import InvalidBatch, TooNew
-from floodmark.frame import HEADER_BYTES, MAGIC, Frame, FrameHeader, decode_header, unlike
+from floodmark.frame import (
+    GAP_BYTES,
+    HEADER_BYTES,
+    MAGIC,
+    Frame,
+    FrameHeader,
+    FrameKind,
+    decode_header,
+    unlike,
+)
 
 from storage.errors import LogTooNew
 from storage.filesystem import File
@@ -23,7 +32,7 @@ def max_timestamp_in(payload: bytes, at: int, header: FrameHeader | Frame) -> in
 
     Frames without records have none that any search by time could find.
     """
-    if not header.offset_count:
+    if not header.offset_count or header.kind is not FrameKind.RECORDS:
         return NEVER
     if len(payload) - at >= batch.HEADER_BYTES:
         return int(_TIMESTAMP.unpack_from(payload, at + _MAX_TIMESTAMP_AT)[0])
@@ -31,11 +40,16 @@ def max_timestamp_in(payload: bytes, at: int, header: FrameHeader | Frame) -> in
 
 
 def header_in(file: File, data: bytes, at: int = 0) -> FrameHeader | None:
-    """The frame header at ``data[at]``, read from a file; None where none stands. Raises ``LogTooNew``."""
+    """The frame header at ``data[at]``, read from a file; None where none stands. Raises ``LogTooNew``.
+
+    ``GAP_BYTES`` must be there where the file has so many: a gap whose payload is damaged has no header that
+    could say where it ends.
+    """
     try:
-        return decode_header(data, at)
+        header = decode_header(data, at)
     except TooNew as error:
         raise LogTooNew(f"frame {error.fields['index']} of {file.path}", error.fields["unlike"]) from None
+    return header if header is None or header.entries else None
 
 
 class Window:
@@ -85,7 +99,7 @@ def read_frame(window: Window, position: int, end: int, *, too_new_as_well: bool
     """
     if position + HEADER_BYTES > end:
         return f"only {end - position} bytes are left, too few for a frame header"
-    data, at = window.at(position, HEADER_BYTES)
+    data, at = window.at(position, min(GAP_BYTES, end - position))
     if too_new_as_well:
         header = decode_header(data, at, too_new_as_well=True)
     else:
@@ -122,7 +136,7 @@ def find_headers(file: File, position: int, end: int) -> Iterator[tuple[int, Fra
             return
         at = data.find(MAGIC)
         while at >= 0:
-            if len(data) - at < HEADER_BYTES and position + len(data) < end:
+            if len(data) - at < GAP_BYTES and position + len(data) < end:
                 break  # It continues in the next chunk, which begins with it.
             header = decode_header(data, at, too_new_as_well=True)
             if header is not None:

@@ -19,8 +19,6 @@ from storage.scan import is_zero, walk_headers
 from storage.segment_header import SegmentHeader, file_name
 from storage.sparse_index import SparseIndex
 
-_NO_END = 1 << 62
-
 
 class Segment:
     """One segment file. ``size`` counts the bytes of its header and of whole, written frames.
@@ -29,7 +27,7 @@ class Segment:
     open once it was used.
     """
 
-    __slots__ = ("base_index", "file", "header", "index", "latest", "path", "size")
+    __slots__ = ("base_index", "file", "header", "index", "latest", "path", "size", "swaps")
 
     def __init__(self, header: SegmentHeader, path: str, size: int, index: SparseIndex | None = None) -> None:
         self.header = header
@@ -41,6 +39,8 @@ class Segment:
         self.file: File | None = None
         self.latest: tuple[int, int] | None = None
         """Greatest (record timestamp, append time) of a sealed segment, once its index was loaded."""
+        self.swaps = 0
+        """How often another file took its place: what was found before in it may stand elsewhere now."""
 
     @property
     def index_path(self) -> str:
@@ -50,7 +50,13 @@ class Segment:
     @property
     def end_position(self) -> int:
         """Log position behind the last frame."""
-        return self.header.base_position + self.size
+        return self.header.base_position + (self.header.logical_bytes or self.size)
+
+    def log_position(self, position: int) -> int:
+        """Of what stands at a position of the file. In a compacted segment it only says: within."""
+        if position == self.size:
+            return self.end_position
+        return min(self.header.base_position + position, self.end_position)
 
 
 class Segments:
@@ -66,6 +72,8 @@ class Segments:
         self.all: list[Segment] = []
         self.damage: LogCorrupt | None = None
         """The first bad frame that an index had to pass over."""
+        self.sealed_bytes = 0
+        """Of the files of all segments but the active one."""
         self._files: OrderedDict[str, File] = OrderedDict()
         self._indexes: OrderedDict[str, SparseIndex] = OrderedDict()
 
@@ -78,6 +86,16 @@ class Segments:
     def active(self) -> Segment:
         """The segment that is written to."""
         return self.all[-1]
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all files: what the log takes up, whatever was removed from it."""
+        return self.sealed_bytes + self.all[-1].size
+
+    def count(self) -> None:
+        """Count the bytes of sealed segments anew: there are others now, or other files."""
+        with self.lock:
+            self.sealed_bytes = sum(segment.size for segment in self.all[:-1])
 
     def path_of(self, base_index: int) -> str:
         """The path of a segment file."""
@@ -110,19 +128,37 @@ class Segments:
                 self._files.popitem(last=False)
             return file
 
+    def view(self, segment: Segment) -> tuple[File, int]:
+        """The file of a segment and its size, of one moment: another file may take its place meanwhile."""
+        if segment.index is not None:
+            return self.file(segment), segment.size
+        with self.lock:
+            return self.file(segment), segment.size
+
+    def swap(self, segment: Segment, header: SegmentHeader, size: int) -> None:
+        """Another file has taken the place of a sealed segment's."""
+        with self.lock:
+            self.forget(segment)
+            segment.header, segment.size, segment.latest = header, size, None
+            segment.swaps += 1
+            self.count()
+
     def index(self, segment: Segment) -> SparseIndex:
         """The sparse index of a segment, loaded or rebuilt when it is not in memory."""
         with self.lock:
             index = segment.index or self._indexes.get(segment.path)
             if index is not None:
                 return index
+            swaps = segment.swaps
         # Without the lock, for this may read a whole segment; two threads at once do no harm.
         index = self._load_index(segment) or self._rebuild_index(segment)
-        self._keep_index(segment, index)
+        self._keep_index(segment, index, swaps)
         return index
 
-    def _keep_index(self, segment: Segment, index: SparseIndex) -> None:
+    def _keep_index(self, segment: Segment, index: SparseIndex, swaps: int) -> None:
         with self.lock:
+            if segment.swaps != swaps:
+                return
             segment.latest = (index.max_timestamp, index.max_append_time)
             self._indexes[segment.path] = index
             while len(self._indexes) > self.options.loaded_indexes_max:
@@ -200,7 +236,8 @@ class Segments:
 
     def rebuild_index(self, segment: Segment) -> None:
         """Replace the index of a sealed segment. Raises ``LogCorrupt`` when the segment itself is bad."""
-        self._keep_index(segment, self._rebuild_index(segment))
+        swaps = segment.swaps
+        self._keep_index(segment, self._rebuild_index(segment), swaps)
 
     def close(self) -> None:
         """Close all files."""
@@ -218,7 +255,8 @@ class Segments:
         self, segment: Segment, position: int, *, chunk_bytes: int
     ) -> Iterator[tuple[int, FrameHeader, int]]:
         """Walk the written frames of a segment from a position in its file; see ``walk_headers``."""
-        return walk_headers(self.file(segment), position, segment.size, chunk_bytes=chunk_bytes)
+        file, size = self.view(segment)
+        return walk_headers(file, position, size, chunk_bytes=chunk_bytes)
 
     def corrupt(self, segment: Segment, position: int, index: int, detail: str) -> LogCorrupt:
         """The error for a written frame that can not be read back."""
@@ -245,13 +283,16 @@ class Segments:
         )
 
     def _load_index(self, segment: Segment) -> SparseIndex | None:
-        index = self._decode_index(segment, segment.size)
-        return index if index is not None and index.covered == segment.size else None
+        size = segment.size
+        index = self._decode_index(segment, size)
+        return index if index is not None and index.covered == size else None
 
     def _rebuild_index(self, segment: Segment) -> SparseIndex:
-        index = self._new_index(segment)
-        self._take_in(segment, index, segment.size, self._following(segment))
-        self.save_index(segment, index)
+        index, swaps = self._new_index(segment), segment.swaps
+        file, size = self.view(segment)
+        self._take_in(segment, index, size, self._following(segment), file=file)
+        if segment.swaps == swaps:
+            self.save_index(segment, index)
         return index
 
     def _following(self, segment: Segment) -> int | None:
@@ -261,25 +302,40 @@ class Segments:
         return min(later, default=None)
 
     def _take_in(
-        self, segment: Segment, index: SparseIndex, upto: int, next_index: int | None = None
+        self,
+        segment: Segment,
+        index: SparseIndex,
+        upto: int,
+        next_index: int | None = None,
+        *,
+        file: File | None = None,
     ) -> None:
         """Extend an index to the first ``upto`` bytes, by walking over the headers it lacks.
 
         Frames whose headers are bad are passed over where what stands behind them tells where they end.
         """
-        file, offset, term = self.file(segment), 0, 0
+        file = file or self.file(segment)
+        offset = term = 0
         while True:
             for _position, header, max_timestamp in walk_headers(file, index.covered, upto):
                 if header.index != index.last_index + 1:
                     break
-                index.add(header.index, header.first_offset, header.size, max_timestamp, header.append_time)
+                index.add(
+                    header.index,
+                    header.first_offset,
+                    header.size,
+                    max_timestamp,
+                    header.append_time,
+                    header.last_index,
+                )
                 offset, term = header.next_offset, header.term
             if index.covered == upto:
                 return
             bad, position = index.last_index + 1, index.covered
             error = self.corrupt(segment, position, bad, "no valid frame header")
-            end_index = next_index if next_index is not None else _NO_END
-            found = resume(file, position, bad, offset, term, upto, end_index)
+            found = resume(
+                file, position, bad, offset, term, upto, next_index, gaps=segment.header.may_hold_gaps
+            )
             if found is not None:
                 index.skip(found[1].index - 1, found[0])
             elif next_index is not None and next_index > bad and not is_zero(file, position, upto):

@@ -78,8 +78,16 @@ class SparseIndex:
         self.max_timestamp = ANY_TIME
         self._skipped = True
 
-    def add(self, index: int, first_offset: int, size: int, max_timestamp: int, append_time: int) -> None:
-        """Take in the frame that stands at ``covered``."""
+    def add(
+        self,
+        index: int,
+        first_offset: int,
+        size: int,
+        max_timestamp: int,
+        append_time: int,
+        last_index: int | None = None,
+    ) -> None:
+        """Take in the frame that stands at ``covered``; of a gap ``last_index`` is not its own."""
         if not self._positions or self._skipped or self.covered - self._positions[-1] >= self._interval:
             self._skipped = False
             self._indexes.append(index)
@@ -87,12 +95,12 @@ class SparseIndex:
             self._positions.append(self.covered)
             self._times.append(self.max_timestamp)
         self.covered += size
-        self.last_index = index
+        self.last_index = index if last_index is None else last_index
         self.max_timestamp = max(self.max_timestamp, max_timestamp)
         self.max_append_time = max(self.max_append_time, append_time)
 
     def at_index(self, index: int) -> tuple[int, int]:
-        """(index, position) of the last entry at or before a frame."""
+        """(index, position) of the last entry at or before the frame that holds an index."""
         return self._entry(bisect_right(self._indexes, index) - 1)
 
     def at_offset(self, offset: int) -> tuple[int, int]:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from floodmark.frame import Frame, unlike
+from floodmark.frame import Frame, FrameKind, unlike
 
 from storage import checkpoint as checkpoints
 from storage import segment_header, synced_mark, vote
@@ -22,7 +22,7 @@ from storage.evidence import had_been_durable
 from storage.filesystem import File, FileSystem
 from storage.quarantine import FOLDER as QUARANTINE
 from storage.scan import Window, find_headers, is_zero, read_frame
-from storage.segment_header import HEADER_BYTES
+from storage.segment_header import HEADER_BYTES, SegmentHeader
 from storage.sparse_index import SparseIndex
 from storage.synced_mark import Mark
 from storage.too_new import too_new_behind
@@ -189,20 +189,35 @@ class _Check:
         base_position = self.end_position if header is None else header.base_position
         file = self.fs.open(path)
         try:
-            size = self.frames(path, file, size, base_position, is_last=is_last)
+            size = self.frames(path, file, size, base_position, header, is_last=is_last)
         finally:
             file.close()
         report.size_bytes += size
         if header is not None:
-            self.end_position = header.base_position + size
+            if header.is_compacted and size != header.file_bytes:
+                what = f"a compacted segment has {size} bytes, its header says {header.file_bytes}"
+                self.bad(path, size, None, what)
+            self.end_position = header.base_position + (header.logical_bytes or size)
         data = read_file(self.fs, path.removesuffix(".log") + ".idx")
         if data is not None and not SparseIndex.decode(data, base_index=base, size=size, interval_bytes=64):
             what = "the index is damaged; it will be rebuilt"
             self.bad(path.removesuffix(".log") + ".idx", 0, None, what, is_damage=False)
 
-    def frames(self, path: str, file: File, size: int, base_position: int, *, is_last: bool) -> int:
+    def frames(
+        self,
+        path: str,
+        file: File,
+        size: int,
+        base_position: int,
+        header: SegmentHeader | None,
+        *,
+        is_last: bool,
+    ) -> int:
         """Check all of a segment; returns its size without the zeros that its log wrote ahead."""
         window, position = Window(file, size), HEADER_BYTES
+        gaps = header is not None and header.may_hold_gaps
+        if header is not None and header.is_compacted:
+            is_last = False  # All of it was durable.
         while position < size:
             frame = read_frame(window, position, size, too_new_as_well=True)
             if isinstance(frame, str):
@@ -214,11 +229,21 @@ class _Check:
                     is_last
                     and not claimed
                     and not had_been_durable(
-                        file, size, base_position=base_position, position=position, expected_index=index
+                        file,
+                        size,
+                        base_position=base_position,
+                        position=position,
+                        expected_index=index,
+                        gaps=gaps,
                     )
                 ):
                     found = too_new_behind(
-                        file, size, base_position=base_position, position=position, expected_index=index
+                        file,
+                        size,
+                        base_position=base_position,
+                        position=position,
+                        expected_index=index,
+                        gaps=gaps,
                     )
                     if found is not None:
                         self.too_new(path, position, found.index, f"frame {found.index} {unlike(found)}")
@@ -244,8 +269,8 @@ class _Check:
         elif frame.term < report.last_term:
             self.bad(path, position, frame.index, f"term {frame.term} stands behind term {report.last_term}")
         report.frames += 1
-        report.records += frame.offset_count
-        report.last_index, report.last_term = frame.index, frame.term
+        report.records += 0 if frame.kind is FrameKind.GAP else frame.offset_count
+        report.last_index, report.last_term = frame.last_index, frame.term
         report.next_offset = frame.next_offset
         self.digest.update(frame.pack_header(0))
         self.digest.update(frame.payload)

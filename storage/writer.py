@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from floodmark.frame import Frame
+from floodmark.frame import Frame, FrameKind
+from msgspec.structs import replace
 
+from storage.atomic_file import replace_file
 from storage.cached_pages import CachedPages
 from storage.discovery import create_segment
 from storage.filesystem import write_all
 from storage.scan import max_timestamp_in
-from storage.segment_header import HEADER_BYTES, SegmentHeader
+from storage.segment_header import GAPS, HEADER_BYTES, SegmentHeader
 from storage.segments import Segment, Segments
 from storage.sparse_index import SparseIndex
 from storage.zeros_ahead import ZerosAhead
@@ -33,9 +35,12 @@ class Writer:
         """Hand frames to the operating system; ``on_written(last)`` is called as they get there."""
         begin, room = 0, self._room()
         for number, frame in enumerate(frames):
-            if frame.size > room and (number > begin or self._segments.active.size > HEADER_BYTES):
+            is_gap = frame.kind is FrameKind.GAP
+            is_full = frame.size > room and (number > begin or self._segments.active.size > HEADER_BYTES)
+            # Where gaps may stand the header says so, before the first one does.
+            if is_full or (is_gap and not self._segments.active.header.may_hold_gaps):
                 self._flush(frames[begin:number])
-                self.roll(frame.index, frame.first_offset)
+                self.roll(frame.index, frame.first_offset, flags=GAPS if is_gap else 0)
                 begin, room = number, self._room()
             room -= frame.size
         self._flush(frames[begin:])
@@ -64,6 +69,7 @@ class Writer:
             with segments.lock:
                 segments.all.pop()
                 segments.forget(gone)
+                segments.count()
         index = segments.index(segment)
         # The stored index must not outlive what it describes: other frames will take their place.
         segments.remove_index(segment)
@@ -99,24 +105,43 @@ class Writer:
         with self._segments.lock:
             for frame in frames:
                 latest = max_timestamp_in(frame.payload, 0, frame)
-                index.add(frame.index, frame.first_offset, frame.size, latest, frame.append_time)
+                index.add(
+                    frame.index, frame.first_offset, frame.size, latest, frame.append_time, frame.last_index
+                )
             active.size = end
             self._last_term = frame.term
             self._on_written(frame)
 
-    def roll(self, next_index: int, next_offset: int) -> None:
+    def roll(self, next_index: int, next_offset: int, *, flags: int = 0) -> None:
         """Seal the active segment, durably, and begin one whose first frame and record these are to be."""
         segments = self._segments
         sealed = segments.active
         assert sealed.index is not None
+        if sealed.size == HEADER_BYTES:
+            self._begin_anew(sealed, flags)
+            return
         self._zeros.cut(segments.file(sealed), sealed.size)
         self.sync()
         segments.save_index(sealed, sealed.index)
-        header = SegmentHeader(next_index, self._last_term, next_offset, sealed.end_position)
+        header = SegmentHeader(next_index, self._last_term, next_offset, sealed.end_position, flags=flags)
         path = create_segment(segments.fs, segments.folder, header)
         index = SparseIndex(next_index, segments.options.index_interval_bytes)
         with segments.lock:
             segments.seal(sealed)
             segments.all.append(Segment(header, path, HEADER_BYTES, index))
+            segments.count()
         self._cached.begin(HEADER_BYTES)
         self.synced_position = segments.active.end_position
+
+    def _begin_anew(self, empty: Segment, flags: int) -> None:
+        """Give the active segment, which is empty, another header: at any moment one of both is there."""
+        segments = self._segments
+        header = replace(empty.header, flags=flags)
+        name = empty.path.rpartition("/")[2]
+        replace_file(segments.fs, segments.folder, name, header.encode(), durable=True)
+        with segments.lock:
+            if empty.file is not None:
+                empty.file.close()
+            segments.forget(empty)
+            empty.file, empty.header = None, header
+        self._zeros.forget()

@@ -110,7 +110,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
         """Index of the last entry that it stands for: its own, unless it is a gap."""
         if self.kind is not FrameKind.GAP:
             return self.index
-        return self.index + int(_ENTRIES.unpack(self.payload)[0]) - 1
+        return self.index + max(1, _entries_in(self.payload)) - 1
 
     @property
     def size(self) -> int:
@@ -173,7 +173,7 @@ class FrameHeader(msgspec.Struct, frozen=True, gc=False):
         """The whole frame; raises ``InvalidBatch`` when the payload fails its checksum or length."""
         if len(payload) != self.payload_length or google_crc32c.value(payload) != self.payload_crc:
             raise InvalidBatch(f"the payload of frame {self.index} fails its CRC32C")
-        if self.kind is FrameKind.GAP and not _entries_in(payload):
+        if self.kind is FrameKind.GAP and len(payload) == GAP_PAYLOAD_BYTES and not _entries_in(payload):
             raise InvalidBatch(f"frame {self.index} is a gap that stands for nothing")
         return Frame(
             self.index,

@@ -8,9 +8,8 @@ from floodmark.frame import Frame
 
 from consensus.types import GroupStopped
 from storage.errors import LogCorrupt, LogFailed, OutOfRange, StorageError
-from storage.holes import Hole
+from storage.holes import Hole, Misfit
 from storage.log_mending import Wound
-from storage.mending import Misfit
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster

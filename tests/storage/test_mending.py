@@ -9,9 +9,9 @@ import pytest
 from floodmark.frame import Frame
 
 from storage.errors import LogCorrupt, LogFailed
+from storage.holes import Misfit
 from storage.log import Log
 from storage.memory_filesystem import MemoryFileSystem
-from storage.mending import Misfit
 from tests.storage.frames import FOLDER, all_frames, reopen, store
 
 FRAME = 104

@@ -25,7 +25,7 @@ from storage.verify import Finding, verify_replica
 from storage.vote import VoteFile
 from tests.storage.frames import FOLDER, SMALL, last_segment, make_frame, reopen, store
 
-STRANGE: list[dict[str, Any]] = [{"level": 3}, {"kind": 4}, {"payload_type": 1}, {"flags": 2}]
+STRANGE: list[dict[str, Any]] = [{"level": 3}, {"kind": 5}, {"payload_type": 1}, {"flags": 2}]
 
 
 def contents(fs: FileSystem, folder: str = FOLDER) -> dict[str, bytes]:
@@ -276,9 +276,9 @@ def strange_file(fs: MemoryFileSystem, what: str) -> None:
     state = 56 + 5
     match what:
         case "first segment":
-            rewritten(fs, segments[0], (8, b"\2"), crc=(0, 64))
+            rewritten(fs, segments[0], (8, b"\3"), crc=(0, 64))
         case "last segment":
-            rewritten(fs, segments[-1], (8, b"\2"), crc=(0, 64))
+            rewritten(fs, segments[-1], (8, b"\3"), crc=(0, 64))
         case "segment's reserved bytes":
             rewritten(fs, segments[1], (50, b"\1"), crc=(0, 64))
         case "checkpoint":
