@@ -98,11 +98,7 @@ def _text_writer(topic: str, format_: str | None) -> Write:
 
     def write(records: Sequence[ConsumedRecord]) -> None:
         sys.stdout.buffer.writelines(
-            line(
-                Consumed(
-                    topic, one.partition, one.offset, one.timestamp, one.key, one.value, one.headers or {}
-                )
-            )
+            line(Consumed(topic, one.partition, one.offset, one.timestamp, one.key, one.value, one.headers))
             for one in records
         )
         sys.stdout.buffer.flush()

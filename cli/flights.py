@@ -65,7 +65,7 @@ class Comparison:
         """A comparison that has seen nothing yet."""
         expected: defaultdict[bytes, list[bytes]] = defaultdict(list)
         for record in records:
-            expected[record.key or b""].append(record.value)
+            expected[record.key or b""].append(record.value or b"")
         return cls(dict(expected))
 
     def see(self, key: bytes | None, value: bytes, *, where: str) -> None:

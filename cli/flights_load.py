@@ -52,7 +52,9 @@ async def _produce(client: Client, records: list[Record]) -> None:
         bar = progress.add_task("producing", total=len(records))
         async with client.producer(TOPIC) as producer:
             for record in records:
-                await producer.send(msgspec.Raw(record.value), key=record.key, timestamp=record.timestamp)
+                await producer.send(
+                    msgspec.Raw(record.value or b""), key=record.key, timestamp=record.timestamp
+                )
                 progress.advance(bar)
     _say("produced", len(records), time.monotonic() - began)
 
@@ -63,9 +65,9 @@ async def _read_back(client: Client, records: list[Record], what: str) -> Compar
     with _progress() as progress:
         bar = progress.add_task(what, total=len(records))
         async for batch in client.read_batches(TOPIC):
-            for offset, record in enumerate(batch.records, batch.first_offset):
+            for offset, record in zip(batch.offsets, batch.records, strict=True):
                 where = f"partition {batch.partition}, offset {offset}"
-                comparison.see(record.key, record.value, where=where)
+                comparison.see(record.key, record.value or b"", where=where)
             progress.update(bar, completed=comparison.count)
     if comparison.count:
         _say("read back", comparison.count + comparison.others, time.monotonic() - began)

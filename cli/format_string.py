@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import click
+from floodmark.headers import Headers
 
 from cli.visible import for_stdout
 
@@ -26,24 +27,26 @@ class Consumed:
     topic: str
     partition: int
     offset: int
-    timestamp_ms: int
+    timestamp_ms: int | None
     key: bytes | None
-    value: bytes
-    headers: dict[str, str]
+    value: bytes | None
+    headers: Headers
 
 
 _FIELDS: dict[str, Callable[[Consumed], bytes]] = {
     "t": lambda record: record.topic.encode(),
     "p": lambda record: b"%d" % record.partition,
     "o": lambda record: b"%d" % record.offset,
-    "T": lambda record: b"%d" % record.timestamp_ms,
+    "T": lambda record: b"%d" % (-1 if record.timestamp_ms is None else record.timestamp_ms),
     "k": lambda record: for_stdout(record.key or b""),
-    "v": lambda record: for_stdout(record.value),
-    "s": lambda record: b"%d" % len(record.value),
-    "h": lambda record: for_stdout(
-        ",".join(f"{name}={text}" for name, text in record.headers.items()).encode()
-    ),
+    "v": lambda record: for_stdout(record.value or b""),
+    "s": lambda record: b"%d" % (-1 if record.value is None else len(record.value)),
+    "h": lambda record: for_stdout(b",".join(_assigned(*pair) for pair in record.headers.pairs)),
 }
+
+
+def _assigned(name: str, value: bytes | None) -> bytes:
+    return name.encode() + b"=" + (b"NULL" if value is None else value)
 
 
 def compile_format(text: str) -> Callable[[Consumed], bytes]:

@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 import msgspec
 from floodmark.errors import InvalidRequest
+from floodmark.headers import pairs_of
 from floodmark.limits import BATCH_BYTES_MAX
 from floodmark.record import Record
 from floodmark.values import now_ms
@@ -85,7 +86,8 @@ def record_input(value: bytes, *, where: str, is_json: bool, shape: Shape) -> In
             timestamp = _timestamp(_text(_field(members, shape.timestamp_field, where)), where)
     if timestamp is None:
         timestamp = now_ms()
-    return Input(where, Record(timestamp, key, value, is_json, shape.headers))
+    pairs = pairs_of(shape.headers) if shape.headers else None
+    return Input(where, Record(timestamp, key, value, is_json, pairs))
 
 
 def _members(value: bytes, where: str) -> dict[str, msgspec.Raw]:

@@ -15,6 +15,8 @@ from floodmark.client import Client
 from floodmark.errors import FloodmarkError
 from floodmark.produced import Ack, Produced
 from floodmark.producer import Producer
+from floodmark.record import Record
+from floodmark.values import TOMBSTONE, Tombstone
 
 from cli.api import require_topic
 from cli.exits import Failure
@@ -42,7 +44,7 @@ class Job:
     def settle(self, one: Input, produced: Produced) -> None:
         """A record is stored."""
         self.stored += 1
-        self.stored_bytes += len(one.record.value)
+        self.stored_bytes += len(one.record.value or b"")
         if self.printer:
             self.printer.write({"partition": produced.partition, "offset": produced.offset})
 
@@ -94,12 +96,18 @@ async def _send_all(producer: Producer, job: Job) -> None:
         await _settle(job, wait=pump.is_dry)
 
 
+def _value(record: Record) -> bytes | msgspec.Raw | Tombstone:
+    if record.value is None:
+        return TOMBSTONE
+    # Raw hands JSON text through to the letter.
+    return msgspec.Raw(record.value) if record.is_json else record.value
+
+
 async def _send(producer: Producer, one: Input, job: Job) -> Ack:
     record = one.record
     try:
         return await producer.send(
-            # Raw hands JSON text through to the letter.
-            msgspec.Raw(record.value) if record.is_json else record.value,
+            _value(record),
             key=record.key,
             partition=job.partition,
             headers=record.headers,

@@ -21,18 +21,23 @@ def document_of(record: ConsumedRecord) -> Item:
     document: dict[str, Any] = {
         "partition": record.partition,
         "offset": record.offset,
-        "timestamp": time_text(record.timestamp),
+        "timestamp": None if record.timestamp is None else time_text(record.timestamp),
         "append_time": time_text(record.append_time),
     }
     if record.key is not None:
         document.update(_text_or_base64("key", record.key))
-    if record.is_json and is_json(record.value):
+    if record.value is None:
+        document["tombstone"] = True
+    elif record.is_json and is_json(record.value):
         # A line break in JSON text is white space; one record must stay one line.
         document["value"] = msgspec.Raw(record.value.translate(_LINE_BREAKS))
     else:
         document["value_b64"] = base64.b64encode(record.value).decode()
-    if record.headers:
-        document["headers"] = record.headers
+    headers = record.headers
+    if headers and headers.is_plain:
+        document["headers"] = dict(headers)
+    elif headers:
+        document["headers_list"] = [[name, _shown(value)] for name, value in headers.pairs]
     return document
 
 
@@ -67,7 +72,16 @@ def _text_or_base64(name: str, data: bytes) -> dict[str, str]:
         return {f"{name}_b64": base64.b64encode(data).decode()}
 
 
+def _shown(value: bytes | None) -> str | dict[str, str] | None:
+    try:
+        return None if value is None else value.decode()
+    except UnicodeDecodeError:
+        return {"b64": base64.b64encode(value or b"").decode()}
+
+
 def _value_text(document: Item) -> str:
+    if document.get("tombstone"):
+        return "(tombstone)"
     if "value" in document:
         return bytes(document["value"]).decode()
     raw = base64.b64decode(document["value_b64"])
@@ -79,7 +93,7 @@ COLUMNS = (
     Column("Offset", lambda item: item["offset"], right=True),
     Column("Timestamp", lambda item: item["timestamp"]),
     Column("Append time", lambda item: item["append_time"], wide=True),
-    Column("Headers", lambda item: item.get("headers"), wide=True),
+    Column("Headers", lambda item: item.get("headers", item.get("headers_list")), wide=True),
     Column("Key", lambda item: item.get("key", item.get("key_b64"))),
     Column("Value", _value_text),
 )

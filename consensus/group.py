@@ -11,6 +11,7 @@ from collections.abc import Callable
 from random import Random
 
 from floodmark.frame import FrameKind
+from floodmark.frame_records import IMPLIED, PayloadForm
 
 from consensus import membership as members
 from consensus.group_disk import GroupDisk
@@ -91,7 +92,13 @@ class Group(GroupDisk):
     # Inputs.
 
     def propose(
-        self, kind: FrameKind, payload: bytes, *, append_time: int, record_count: int = 0
+        self,
+        kind: FrameKind,
+        payload: bytes,
+        *,
+        append_time: int,
+        record_count: int = 0,
+        form: PayloadForm = IMPLIED,
     ) -> Proposal:
         """Have an entry appended in the next step. Raises ``NotLeader``, ``GroupStopped``."""
         core = self._core
@@ -100,7 +107,7 @@ class Group(GroupDisk):
             raise NotLeader(core.transfer_target or core.engine.leader)
         self._begin()
         proposal = Proposal()
-        self._parts.proposals.add(Pending(kind, payload, append_time, record_count, proposal))
+        self._parts.proposals.add(Pending(kind, payload, append_time, record_count, proposal, form))
         return proposal
 
     def propose_membership(self, membership: Membership) -> Proposal:

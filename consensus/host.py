@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 import structlog
 from floodmark.errors import Unavailable
 from floodmark.frame import FrameKind
+from floodmark.frame_records import IMPLIED, PayloadForm
 
 from consensus import waiting
 from consensus.absences import Absences
@@ -144,13 +145,14 @@ class GroupHost(HostDisk):
         *,
         record_count: int = 0,
         append_time: int | None = None,
+        form: PayloadForm = IMPLIED,
     ) -> Proposal:
         """Have an entry appended. Raises ``NotLeader`` or ``GroupStopped``."""
         slot = self._slots.get(group_id)
         if slot is None:
             raise GroupStopped("this node has no replica of it any more")
         at = append_time if append_time is not None else self.wall.now_ms()
-        proposal = slot.group.propose(kind, payload, append_time=at, record_count=record_count)
+        proposal = slot.group.propose(kind, payload, append_time=at, record_count=record_count, form=form)
         self._wake(slot)
         return proposal
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from floodmark.frame import Frame, FrameKind, crc_of
+from floodmark.frame_records import IMPLIED, PayloadForm
 
 from consensus.safeguards import Safeguard
 from consensus.types import LogDiverged, Proposal
@@ -27,16 +28,23 @@ Term = tuple[None, int, int]
 class Pending:
     """A proposal on its way into the log; the engine passes it around and does not look inside."""
 
-    __slots__ = ("append_time", "kind", "payload", "proposal", "record_count")
+    __slots__ = ("append_time", "form", "kind", "payload", "proposal", "record_count")
 
     def __init__(
-        self, kind: FrameKind, payload: bytes, append_time: int, record_count: int, proposal: Proposal
+        self,
+        kind: FrameKind,
+        payload: bytes,
+        append_time: int,
+        record_count: int,
+        proposal: Proposal,
+        form: PayloadForm = IMPLIED,
     ) -> None:
         self.kind = kind
         self.payload = payload
         self.append_time = append_time
         self.record_count = record_count
         self.proposal = proposal
+        self.form = form
 
 
 class Journal:
@@ -129,6 +137,7 @@ class Journal:
             pending.kind,
             pending.payload,
             crc_of(pending.payload),
+            *pending.form,
         )
 
     def _is_news(self, index: int, term: int) -> bool:

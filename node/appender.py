@@ -13,6 +13,7 @@ from typing import Final, Protocol
 from floodmark.batch import BatchHeader
 from floodmark.errors import FloodmarkError, OffsetMismatch, TooManyRequests
 from floodmark.frame import FrameKind
+from floodmark.frame_records import IMPLIED, PayloadForm, form_of
 
 from consensus.types import GroupStopped, NotLeader, Outcome, Proposal
 from node import outcomes
@@ -36,7 +37,13 @@ class Propose(Protocol):
     """What the appender needs of the group host."""
 
     def propose_nowait(
-        self, group_id: int, kind: FrameKind, payload: bytes, *, record_count: int = 0
+        self,
+        group_id: int,
+        kind: FrameKind,
+        payload: bytes,
+        *,
+        record_count: int = 0,
+        form: PayloadForm = IMPLIED,
     ) -> Proposal:
         """Queue an entry at this node's group. Raises ``NotLeader`` or ``GroupStopped``."""
 
@@ -98,7 +105,11 @@ class Appender:
         self._budget.take(size)
         try:
             proposal = self._host.propose_nowait(
-                self._group_id, FrameKind.RECORDS, batch, record_count=header.count
+                self._group_id,
+                FrameKind.RECORDS,
+                batch,
+                record_count=header.count,
+                form=form_of(header),
             )
         except BaseException:
             self._budget.give(size)

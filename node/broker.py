@@ -236,7 +236,8 @@ class Partition(Protocol):
     ) -> Appended:
         """Append one checked batch; only where ``leads_here``.
 
-        Raises Unavailable (not stored), OutcomeUnknown, TooManyRequests, TooManyProducers, ProducerFenced
+        Raises FeatureLevelNeeded (of the batch's format), Unavailable (not stored), OutcomeUnknown,
+        TooManyRequests, TooManyProducers, ProducerFenced
         (current_epoch), SequenceGap (expected_sequence), SequenceReused (first_offset, next_offset: of the
         records that are stored under it), OffsetMismatch (next_offset), StorageFull.
         """
@@ -277,6 +278,10 @@ class Broker(Protocol):
 
     def topic(self, name: str) -> TopicInfo:
         """Raises UnknownTopic, InvalidName."""
+
+    @property
+    def batch_format(self) -> int:
+        """The highest format of record batches that the cluster's feature level takes, as known here."""
 
     def topic_limits(self, name: str) -> TopicLimits:
         """Raises UnknownTopic, InvalidName."""

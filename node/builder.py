@@ -16,6 +16,7 @@ from consensus.host import GroupHost
 from consensus.host_types import HostHooks, Waiters
 from consensus.types import GroupOptions, Membership, StateMachine
 from node.appender import Appender
+from node.batch_format import BatchFormat
 from node.boots import Boots
 from node.budget import ByteBudget
 from node.coalescer import Coalescer
@@ -56,6 +57,8 @@ class Builder:
         self.on_metadata_commit: Callable[[], None] = lambda: None
         self.on_replica_failed: Callable[[int], None] = lambda _group: None
         self.producers_here = ProducersLed()
+        self.batch_format: BatchFormat
+        """Set before the first replica is made."""
 
     def hooks(self, presence: Presence, boots: Boots) -> HostHooks:
         """For the host."""
@@ -106,8 +109,8 @@ class Builder:
             host, entry.group_id, opened.log, table, budget, producers, self.producers_here, self.disk
         )
         flushed = self.flushed[entry.group_id] = Waiters()
-        coalescer = Coalescer(appender.append_shared)
-        return Replica(group, opened.log, opened.vote, appender, coalescer, flushed)
+        coalescer = Coalescer(appender.append_shared, lambda: self.batch_format.highest)
+        return Replica(group, opened.log, opened.vote, appender, coalescer, flushed, self.batch_format)
 
     def campaign_early(self, host: GroupHost, group_id: int, preferred: str, *, new: bool) -> None:
         """No election timeout is needed where no leader can be: the preferred one asks at once.

@@ -82,8 +82,9 @@ class _Share:
 class Coalescer:
     """One per local replica, used only while it leads; or per partition that is led elsewhere."""
 
-    def __init__(self, append: Append) -> None:
+    def __init__(self, append: Append, batch_format: Callable[[], int]) -> None:
         self._append = append
+        self._batch_format = batch_format
         self._waiting: list[_Share] = []
         self._waiting_bytes = 0
         self._under_way: Pending | None = None
@@ -148,7 +149,7 @@ class Coalescer:
             return
         records = [record for share in shares for record in share.records]
         try:
-            batch = codec.encode(records)
+            batch = codec.encode(records, format=self._batch_format())
             pending = self._append(batch, codec.decode_header(batch))
         except FloodmarkError as error:
             for share in shares:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from floodmark.errors import UnknownPartition
 
 from consensus.host import GroupHost
+from node.batch_format import BatchFormat
 from node.broker import (
     ClusterHealth,
     ClusterInfo,
@@ -65,6 +66,7 @@ class LocalBroker:
         alive: Callable[[], frozenset[str]],
         disk: DiskReserve,
         partitions_max: int,
+        batch_format: BatchFormat,
     ) -> None:
         self.node_id = node_id
         self._host = host
@@ -100,12 +102,18 @@ class LocalBroker:
         )
         self._level = FeatureLevel(metadata)
         self._producer_ids = ProducerIds(metadata)
+        self._format = batch_format
         self._partitions: dict[int, Partition] = {}
         self._deletions = Deletions(self._topics.id_of)
 
     def topic(self, name: str) -> TopicInfo:
         """One topic."""
         return self._views.topic(self._topics.find(name), self._alive())
+
+    @property
+    def batch_format(self) -> int:
+        """As known here; it only ever rises."""
+        return self._format.highest
 
     def topic_limits(self, name: str) -> TopicLimits:
         """From the replicated metadata alone."""

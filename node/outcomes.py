@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from floodmark.errors import FloodmarkError, OutcomeUnknown, ServerError, StorageFull, Unavailable
+from floodmark.errors import (
+    FeatureLevelNeeded,
+    FloodmarkError,
+    OutcomeUnknown,
+    ServerError,
+    StorageFull,
+    Unavailable,
+)
 
 from consensus.types import GroupStopped, NotLeader
 from storage.errors import DiskFull, LogCorrupt, OutOfRange, StorageError
@@ -47,3 +54,13 @@ def translated(error: NotLeader | GroupStopped | StorageError) -> FloodmarkError
             return Unavailable(
                 f"this replica does not serve at the moment: {error}", retry_after_s=RETRY_AFTER_S
             )
+
+
+def needs_level(what: str, needed: int, level: int) -> FeatureLevelNeeded:
+    """The refusal of what a cluster of this feature level does not have yet."""
+    return FeatureLevelNeeded(
+        f"{what} needs feature level {needed}; the cluster is at {level}: once every node runs a build that "
+        f"knows it, raise it with `floodmark cluster upgrade --finalize {needed}`",
+        level=level,
+        needs=needed,
+    )

@@ -21,6 +21,7 @@ from consensus.host_types import Waiters
 from consensus.types import Proposal
 from node import outcomes
 from node.appender import Appender
+from node.batch_format import BatchFormat
 from node.broker import Acks, Appended, Bounds, Fetched, Unreadable
 from node.coalescer import SHARE_BYTES_MAX, Coalescer
 from node.confirmed import REFUSALS, Confirmed
@@ -49,6 +50,7 @@ class Replica:
     coalescer: Coalescer
     flushed: Waiters
     """Told after every fsync of the log."""
+    batch_format: BatchFormat
 
 
 class LocalPartition:
@@ -62,6 +64,7 @@ class LocalPartition:
         self.replica = replica
         self._group = replica.group
         self._log = replica.log
+        self._format = replica.batch_format
         self._host = host
         self._confirmed = Confirmed(host, entry.group_id, replica.group, replica.appender)
 
@@ -98,6 +101,8 @@ class LocalPartition:
         """See ``node.broker.Partition``."""
         confirmed = self._confirmed
         confirmed.check_leads()
+        if header.format > self._format.highest:
+            await self._format.check(header)
         try:
             placed = confirmed.admit(batch, header, expected_offset=expected_offset)
         except REFUSALS:
@@ -120,7 +125,7 @@ class LocalPartition:
         """See ``node.broker.Partition``."""
         if size > SHARE_BYTES_MAX:
             # Large enough for a batch of its own, and if it can not be one, only this request fails.
-            batch = codec.encode(records)
+            batch = codec.encode(records, format=self._format.highest)
             header = codec.decode_header(batch)
             return self.produce(batch, header, acks=Acks.QUORUM, timeout_s=timeout_s)
         self._confirmed.check_leads()

@@ -13,9 +13,10 @@ from typing import Final
 
 import msgspec
 import structlog
-from floodmark.batch import BatchHeader, decode_header
+from floodmark.batch import BatchHeader
 from floodmark.errors import FloodmarkError
 from floodmark.frame import Frame, FrameKind
+from floodmark.frame_records import has_records, header_in
 
 from storage.errors import LogTooNew
 
@@ -110,7 +111,7 @@ class ProducerTable:
         """Take in one committed frame; those that the state contains already change nothing."""
         if frame.index <= self.last_index:
             return
-        if frame.kind is FrameKind.RECORDS:
+        if has_records(frame):
             self._remember(frame)
         elif frame.kind is FrameKind.COMMAND:
             self._forget(frame)
@@ -121,7 +122,7 @@ class ProducerTable:
 
     def _remember(self, frame: Frame) -> None:
         try:
-            header = decode_header(frame.payload)
+            header = header_in(frame, frame.payload)
         except FloodmarkError as error:
             # Only a defect lets such a frame in; all replicas skip it in the same way.
             _log.error("a committed frame holds no record batch", index=frame.index, reason=error.detail)

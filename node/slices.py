@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from floodmark import batch, frame
+from floodmark import frame
 from floodmark.errors import InvalidBatch
+from floodmark.frame_records import records_in, time_of
 
 _LENGTH: Final = slice(8, 12)
 
@@ -28,8 +29,12 @@ def offset_reaching(item: frame.Frame, timestamp_ms: int) -> int:
     The frame's first offset where its batch can not be read: whoever reads on finds out.
     """
     try:
-        records = batch.decode(item.payload)
+        records = records_in(item, item.payload)
     except InvalidBatch:
         return item.first_offset
-    reaching = (number for number, record in enumerate(records) if record.timestamp >= timestamp_ms)
+    reaching = (
+        number
+        for number, record in enumerate(records)
+        if record is not None and time_of(record, item.append_time) >= timestamp_ms
+    )
     return item.first_offset + next(reaching, 0)

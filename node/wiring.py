@@ -15,6 +15,7 @@ from consensus.host_types import HostOptions
 from consensus.link_types import LinkOptions
 from node import descriptors
 from node.alive import Alive
+from node.batch_format import BatchFormat
 from node.boots import Boots
 from node.budget import SharedBudget
 from node.builder import Builder
@@ -115,6 +116,7 @@ def build(
     )
     alive = Alive(node_id, host)
     metadata = Metadata(host, machine, initial_membership(settings.initial_nodes))
+    batch_format = builder.batch_format = BatchFormat(metadata)
     replicas = Replicas(
         node_id=node_id,
         incarnation=identity.incarnation,
@@ -154,6 +156,7 @@ def build(
         disk=disk,
         partitions_max=limits.partitions_per_node_max
         or descriptors.partitions_max(reserved=limits.file_descriptors_reserve),
+        batch_format=batch_format,
     )
 
     def changed() -> None:

@@ -14,6 +14,7 @@ from floodmark.frame import (
     Frame,
     FrameHeader,
     FrameKind,
+    PayloadType,
     decode_header,
     unlike,
 )
@@ -23,6 +24,7 @@ from storage.filesystem import File
 from storage.sparse_index import NEVER
 
 CHUNK_BYTES = 1 << 20
+_FLAGS_AT = 14
 _MAX_TIMESTAMP_AT = 32
 _TIMESTAMP = struct.Struct("<q")
 
@@ -30,13 +32,18 @@ _TIMESTAMP = struct.Struct("<q")
 def max_timestamp_in(payload: bytes, at: int, header: FrameHeader | Frame) -> int:
     """The greatest record timestamp of a frame whose payload begins at ``payload[at]``.
 
-    Frames without records have none that any search by time could find.
+    Frames without records have none that any search by time could find. A record without a timestamp is found
+    by its append time.
     """
-    if not header.offset_count or header.kind is not FrameKind.RECORDS:
+    has_none = header.kind is not FrameKind.RECORDS or header.payload_type == PayloadType.CONTROL
+    if has_none or not header.offset_count:
         return NEVER
-    if len(payload) - at >= batch.HEADER_BYTES:
-        return int(_TIMESTAMP.unpack_from(payload, at + _MAX_TIMESTAMP_AT)[0])
-    return header.append_time
+    if len(payload) - at < batch.HEADER_BYTES:
+        return header.append_time
+    latest = int(_TIMESTAMP.unpack_from(payload, at + _MAX_TIMESTAMP_AT)[0])
+    if header.payload_type and payload[at + _FLAGS_AT] & batch.BatchFlag.UNTIMED:
+        return max(latest, header.append_time)
+    return latest
 
 
 def header_in(file: File, data: bytes, at: int = 0) -> FrameHeader | None:

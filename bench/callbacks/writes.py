@@ -59,7 +59,7 @@ def cases() -> Iterator[Case]:
 
 
 def _batches() -> Iterator[Case]:
-    rich = Record(1, b"k", b"[1,[2,[3]]]", is_json=True, headers={f"h{number}": "v" for number in range(20)})
+    rich = Record(1, b"k", b"[1,[2,[3]]]", is_json=True, pairs={f"h{number}": "v" for number in range(20)})
     yield from _at_both(
         "zstd batch, 100,000 records of 20 headers", _repeated(rich, BATCH_RECORDS_MAX), _BATCH
     )

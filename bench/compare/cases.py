@@ -43,7 +43,7 @@ _LINES: Final = [json.dumps(order).encode() for order in _ORDERS]
 _ONE: Final = b'{"value":"' + b"x" * 1024 + b'"}'
 _TIME: Final = 1_700_000_000_000
 _PLAIN: Final = [Record(_TIME, None, VALUE)] * 1000
-_HEADED: Final = [Record(_TIME, None, VALUE, headers={"trace": "a1b2c3", "source": "shop"})] * 960
+_HEADED: Final = [Record(_TIME, None, VALUE, pairs={"trace": "a1b2c3", "source": "shop"})] * 960
 _TEXTS: Final = [Record(_TIME, None, b'{"text":"%b"}' % (b"x" * 900), is_json=True)] * 500
 
 

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from floodmark import batch
 from floodmark.errors import FloodmarkError
-from floodmark.frame import Frame, FrameKind
+from floodmark.frame import Frame
+from floodmark.frame_records import has_records, records_in
 
 from chaos.checker.options import Place
 from chaos.record_value import FOREIGN, decode
@@ -110,18 +110,21 @@ class _Reading:
         state.frames.extend([0] * (frame.index - state.last_index - 1))
         state.values.extend([MISSING] * (frame.first_offset - state.next_offset))
         state.frames.append(_fingerprint(frame))
-        if frame.kind is FrameKind.RECORDS:
+        if has_records(frame):
             state.values.extend(self._values(frame))
 
     def _values(self, frame: Frame) -> list[int]:
         state = self.state
         try:
-            records = batch.decode(frame.payload)
+            records = records_in(frame, frame.payload)
         except FloodmarkError:
             return [FOREIGN] * frame.offset_count
         values = []
         for record in records:
-            told = decode(record.value)
+            if record is None:
+                values.append(MISSING)
+                continue
+            told = decode(record.value or b"")
             if told is not None and not state.topic:
                 state.topic, state.partition = told.topic, told.partition
             astray = told is None or (told.topic, told.partition) != (state.topic, state.partition)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
-from floodmark import batch
 from floodmark.errors import FloodmarkError
-from floodmark.frame import FrameKind, iterate
+from floodmark.frame import iterate
+from floodmark.frame_records import has_records, records_in
 from floodmark.transport import BATCH_MEDIA_TYPE, Answer, Request, Transport
 
 from chaos.checker.options import Place
@@ -126,15 +126,17 @@ def _page(answer: Answer, place: Place, offset: int) -> Page:
     next_offset = int(answer.headers["Log-Next-Offset"])
     runs: list[Run] = []
     for frame in iterate(answer.body):
-        if frame.kind is not FrameKind.RECORDS or frame.next_offset <= offset:
+        if not has_records(frame) or frame.next_offset <= offset:
             continue
         skip = max(0, offset - frame.first_offset)
-        values = [_value(record.value, place) for record in batch.decode(frame.payload)[skip:]]
-        first = frame.first_offset + skip
-        if runs and runs[-1].first_offset + len(runs[-1].values) == first:
-            runs[-1].values.extend(values)
-        else:
-            runs.append(Run(first, values))
+        for at, record in enumerate(records_in(frame, frame.payload)[skip:], frame.first_offset + skip):
+            if record is None:
+                continue
+            value = _value(record.value or b"", place)
+            if runs and runs[-1].first_offset + len(runs[-1].values) == at:
+                runs[-1].values.append(value)
+            else:
+                runs.append(Run(at, [value]))
     return Page(runs, next_offset, int(answer.headers["Log-High-Watermark"]))
 
 

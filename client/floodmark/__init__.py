@@ -22,13 +22,16 @@ if TYPE_CHECKING:
     from floodmark.cluster import Cluster, Node
     from floodmark.consumed import ConsumedRecord, ReadBatch
     from floodmark.fetcher import Bounds
+    from floodmark.headers import Headers
     from floodmark.produced import Ack, AckList, Produced
     from floodmark.producer import Producer
     from floodmark.producer_options import ProducerOptions
     from floodmark.reader import BatchReader, RecordReader
     from floodmark.topics import Partition, Topic, TopicConfig
+    from floodmark.values import TOMBSTONE
 
 __all__ = [
+    "TOMBSTONE",
     "Ack",
     "AckList",
     "BatchReader",
@@ -37,6 +40,7 @@ __all__ = [
     "Cluster",
     "ConsumedRecord",
     "FloodmarkError",
+    "Headers",
     "Node",
     "Partition",
     "Produced",
@@ -50,6 +54,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "TOMBSTONE": "values",
     "Ack": "produced",
     "AckList": "produced",
     "BatchReader": "reader",
@@ -57,6 +62,7 @@ _HOMES = {
     "Client": "client",
     "Cluster": "cluster",
     "ConsumedRecord": "consumed",
+    "Headers": "headers",
     "Node": "cluster",
     "Partition": "topics",
     "Produced": "produced",

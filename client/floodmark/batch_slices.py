@@ -9,42 +9,41 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from itertools import accumulate
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
-from floodmark import packed_heads
-from floodmark.errors import InvalidBatch
+from floodmark import batch, packed_heads
+from floodmark.batch_header import BatchHeader
 from floodmark.record import Record
 
 SLICE_RECORDS: Final = 500
 SLICE_BYTES: Final = 64 << 10
 
-T = TypeVar("T")
-
 _BOUNDS = msgspec.msgpack.Decoder(list[msgspec.Raw])
-_RECORDS = msgspec.msgpack.Decoder(list[Record])
 
 
 class BatchSlices:
-    """Over what ``batch.unpacked`` gave. Raises ``InvalidBatch`` when made and by ``take``."""
+    """Over what ``batch.unpacked`` gave of the batch. Raises ``InvalidBatch``, ``TooNew``."""
 
-    def __init__(self, raw: bytes | memoryview) -> None:
+    def __init__(self, raw: bytes | memoryview, header: BatchHeader) -> None:
         self._raw = raw
-        self._small: list[Record] | None = None
+        self._header = header
+        self._small: list[Record | None] | None = None
         self._bounds = array("Q")
         """Where each record begins, and where the last one ends. Not needed of a batch that is one slice."""
         count = packed_heads.array_length(raw)
         if count <= SLICE_RECORDS and len(raw) <= SLICE_BYTES:
-            self._small = _decoded(_RECORDS, raw)
+            self._small = batch.decode_records(raw, header)
         else:
-            lengths = [len(packed) for packed in _decoded(_BOUNDS, raw)]
+            lengths = [len(packed) for packed in _bounds(raw)]
             self._bounds.extend(accumulate(lengths, initial=len(raw) - sum(lengths)))
 
-    def take(self, first: int, last: int) -> list[Record]:
+    def take(self, first: int, last: int) -> list[Record | None]:
         """The records from number ``first`` on and before ``last``: a slice of them, at least one.
 
         A slice has at most ``SLICE_RECORDS``, and as many as fit into ``SLICE_BYTES``; empty behind the last.
+        None stands for one that was removed.
         """
         if self._small is not None:
             return self._small[first:last]
@@ -55,11 +54,11 @@ class BatchSlices:
         fitting = bisect_right(bounds, bounds[first] + SLICE_BYTES, first, last + 1) - 1
         last = max(first + 1, fitting)
         packed = memoryview(self._raw)[bounds[first] : bounds[last]]
-        return _decoded(_RECORDS, packed_heads.array(last - first) + bytes(packed))
+        return batch.decode_records(packed_heads.array(last - first) + bytes(packed), self._header)
 
 
-def _decoded(decoder: msgspec.msgpack.Decoder[T], raw: bytes | memoryview) -> T:
+def _bounds(raw: bytes | memoryview) -> list[msgspec.Raw]:
     try:
-        return decoder.decode(raw)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise InvalidBatch(f"the records of the batch can not be decoded: {error}") from error
+        return _BOUNDS.decode(raw)
+    except batch.UNDECODABLE as error:
+        raise batch.undecodable(error) from error

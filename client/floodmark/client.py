@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -13,6 +13,7 @@ import msgspec
 from floodmark.cluster import Cluster, Node
 from floodmark.errors import TopicDeleted
 from floodmark.fetcher import Bounds, End, FetchOptions, Start, check_start, tail
+from floodmark.headers import HeadersLike
 from floodmark.names import check_name
 from floodmark.pacing import Deadline
 from floodmark.pin import Pin
@@ -68,7 +69,7 @@ class Client:
         *,
         key: Key = None,
         partition: int | None = None,
-        headers: Mapping[str, str] | None = None,
+        headers: HeadersLike | None = None,
         timestamp: Timestamp = None,
         acks: Acks = "quorum",
         timeout_s: float | None = None,

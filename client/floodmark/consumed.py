@@ -2,48 +2,61 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
-from floodmark import batch, json_text
-from floodmark.errors import InvalidBatch, InvalidRequest
+from floodmark.errors import InvalidBatch
 from floodmark.frame import FrameHeader
-from floodmark.record import Record
-
-_NOTHING: Final = memoryview(b"")
+from floodmark.frame_records import records_in
+from floodmark.headers import Headers
+from floodmark.record import Record, headers_of, json_of, key_text_of
 
 
 class ConsumedRecord(msgspec.Struct, frozen=True, gc=False):
     """One record as it was read.
 
-    partition, offset  its place: offsets have no gaps, and a place never changes its record
-    timestamp          event time, as the producer said; milliseconds since the Unix epoch
+    partition, offset  its place: offsets rise and may have gaps, and a place never changes its record
+    timestamp          event time, as the producer said; milliseconds since the Unix epoch; None if it did not
     append_time        when the leader took it in; milliseconds since the Unix epoch
     key                bytes or None
-    value              bytes; of a JSON value, its text to the letter
+    value              bytes; of a JSON value, its text to the letter; None of a tombstone
     is_json            whether ``json()`` can be called
-    headers            names and values, or None
+    pairs              headers: names and values in order, or None
     """
 
     partition: int
     offset: int
-    timestamp: int
+    timestamp: int | None
     append_time: int
     key: bytes | None
-    value: bytes
+    value: bytes | None
     is_json: bool
-    headers: dict[str, str] | None
+    pairs: list[tuple[str, bytes | None]] | dict[str, str] | None
+
+    @property
+    def headers(self) -> Headers:
+        """The headers, by name."""
+        return headers_of(self.pairs)
+
+    @property
+    def key_text(self) -> str | None:
+        """The key as text. Raises ``InvalidRequest`` when it is no UTF-8."""
+        return key_text_of(self.key)
+
+    @property
+    def tombstone(self) -> bool:
+        """Whether this says that the key has no value any more."""
+        return self.value is None
 
     def json(self, *, exact: bool = False) -> Any:
-        """The value as Python objects. Raises ``InvalidRequest`` when it is opaque bytes.
+        """The value as Python objects. Raises ``InvalidRequest`` when it is opaque bytes, or a tombstone.
 
         Numbers with a fraction or an exponent are floats, or ``Decimal`` where no float reaches (``1e400``);
         with ``exact`` always ``Decimal``.
         """
-        if not self.is_json:
-            raise InvalidRequest("the value of this record is bytes, not JSON")
-        return json_text.decode(self.value, exact=exact)
+        return json_of(self.value, self.is_json, exact=exact)
 
 
 class ReadBatch:
@@ -53,10 +66,11 @@ class ReadBatch:
     """
 
     __slots__ = (
-        "_data",
+        "_end",
+        "_frame",
+        "_payload",
+        "_places",
         "_records",
-        "_skip",
-        "append_time",
         "first_offset",
         "next_offset",
         "partition",
@@ -66,33 +80,52 @@ class ReadBatch:
         self, partition: int, frame: FrameHeader, payload: memoryview, *, start: int, end: int | None
     ) -> None:
         self.partition = partition
-        self.append_time = frame.append_time
         self.first_offset = max(frame.first_offset, start)
         self.next_offset = frame.next_offset if end is None else min(frame.next_offset, end)
-        self._skip = self.first_offset - frame.first_offset
-        self._data = payload
-        self._records: list[Record] | None = None
+        self._frame = frame
+        self._payload: memoryview | None = payload
+        self._records: list[Record] = []
+        self._places: Sequence[int] = ()
+
+    @property
+    def append_time(self) -> int:
+        """When the leader took them in; milliseconds since the Unix epoch."""
+        return self._frame.append_time
 
     def __len__(self) -> int:
+        """How many offsets they take up: as many as there are records, unless some were removed."""
         return self.next_offset - self.first_offset
 
     @property
     def records(self) -> list[Record]:
-        """The records as the producer made them, in order of offset. Raises ``InvalidBatch``."""
-        if self._records is None:
-            records = batch.decode(self._data)
-            if len(records) < self._skip + len(self):
-                raise InvalidBatch(
-                    f"the batch at offset {self.first_offset} lacks records that its frame counts"
-                )
-            self._data = _NOTHING
-            self._records = (
-                records if len(records) == len(self) else records[self._skip : self._skip + len(self)]
-            )
+        """The records as the producer made them, in order of offset. Raises ``InvalidBatch``, ``TooNew``."""
+        if self._payload is not None:
+            self._open(self._payload)
         return self._records
 
+    @property
+    def offsets(self) -> Sequence[int]:
+        """The offset of each of ``records``. Raises as that does."""
+        if self._payload is not None:
+            self._open(self._payload)
+        return self._places
+
+    def _open(self, payload: memoryview) -> None:
+        skip = self.first_offset - self._frame.first_offset
+        found = records_in(self._frame, payload)
+        if len(found) < skip + len(self):
+            raise InvalidBatch(f"the batch at offset {self.first_offset} lacks records that its frame counts")
+        if len(found) > len(self):
+            found = found[skip : skip + len(self)]
+        places: Sequence[int] = range(self.first_offset, self.next_offset)
+        if None in found:
+            places = [place for place, record in zip(places, found, strict=True) if record is not None]
+        self._records = [record for record in found if record is not None] if None in found else found  # type: ignore[assignment]
+        self._places = places
+        self._payload = None
+
     def consumed(self) -> list[ConsumedRecord]:
-        """The records with their places. Raises ``InvalidBatch``."""
+        """The records with their places. Raises ``InvalidBatch``, ``TooNew``."""
         partition, append_time = self.partition, self.append_time
         return [
             ConsumedRecord(
@@ -103,7 +136,7 @@ class ReadBatch:
                 record.key,
                 record.value,
                 record.is_json,
-                record.headers,
+                record.pairs,
             )
-            for offset, record in enumerate(self.records, self.first_offset)
+            for offset, record in zip(self.offsets, self.records, strict=True)
         ]

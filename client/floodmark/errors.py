@@ -16,6 +16,7 @@ FloodmarkError
 ├── NotAcceptable             406  none of the offered media types
 ├── RequestTimeout            408  the request came too slowly; nothing was stored
 ├── Conflict                  409
+│   ├── FeatureLevelNeeded    409  the cluster must be raised to a higher feature level first
 │   ├── TopicExists           409  with another configuration
 │   ├── TooManyPartitions     409  a node has no room for the replicas that a new topic would bring
 │   ├── SequenceGap           409  a producer's sequence skipped ahead
@@ -129,6 +130,12 @@ class RequestTimeout(FloodmarkError):
 
 class Conflict(FloodmarkError):
     code, status = "conflict", 409
+
+
+class FeatureLevelNeeded(Conflict):
+    """``needs``: the feature level; ``level``: the one that the cluster has."""
+
+    code = "feature_level_needed"
 
 
 class TopicExists(Conflict):

@@ -10,7 +10,8 @@ import msgspec
 
 from floodmark.consumed import ReadBatch
 from floodmark.errors import InvalidBatch, InvalidRequest, OffsetPastEnd
-from floodmark.frame import FrameKind, first_damaged, walk
+from floodmark.frame import first_damaged, walk
+from floodmark.frame_records import has_records
 from floodmark.pacing import Backoff, Deadline
 from floodmark.pin import Pin
 from floodmark.transport import BATCH_MEDIA_TYPE, GRACE_S, Answer, Request, Transport
@@ -147,9 +148,7 @@ class Fetcher:
         return [
             ReadBatch(self._partition, frame, payload, start=start, end=end)
             for frame, payload in walk(answer.body)
-            if frame.kind == FrameKind.RECORDS
-            and frame.next_offset > start
-            and (end is None or frame.first_offset < end)
+            if has_records(frame) and frame.next_offset > start and (end is None or frame.first_offset < end)
         ]
 
 

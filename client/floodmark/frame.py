@@ -15,11 +15,12 @@ little-endian.
     40  append_time     8  the leader's clock, ms since the Unix epoch, signed; of a gap its last entry's
     48  offset_count    4
     52  kind            1  see ``FrameKind``
-    53  payload_type    1  0 as the kind implies; to come: 1 batch format 2, 2 Kafka RecordBatch v2, 3 control
-    54  flags           1  bits to come: 1 control, 2 transactional, 4 compacted, 8 has attributes
+    53  payload_type    1  see ``PayloadType``; 0 as the kind implies
+    54  flags           1  see ``FrameFlag``
     55  level           1  the feature level that a reader needs; 0 and 1: any build
     56  synced          8  log position that this replica knew durable when it wrote this frame
-    64  payload            of a gap: how many entries it stands for (8), at least 1
+    64  payload            of a gap: how many entries it stands for (8), at least 1; where the flag says so,
+                           attributes at its end (``frame_attributes.py``)
 
 ``synced`` is the only field in which replicas may differ. It tells recovery whether a bad frame had
 been made durable (then it is corruption) or not (then it is a torn write); on the wire it is zero.
@@ -45,7 +46,7 @@ from floodmark.errors import InvalidBatch, TooNew
 MAGIC: Final = b"FMF1"
 HEADER_BYTES: Final = 64
 PAYLOAD_BYTES_MAX: Final = 64 << 20
-LEVEL: Final = 1
+LEVEL: Final = 2
 """The feature level of this build: it reads frames that need this one or a lower one."""
 GAP_LEVEL: Final = 2
 """The feature level of gaps."""
@@ -78,11 +79,39 @@ class FrameKind(enum.IntEnum):
     """Stands for a run of entries that compaction removed. What it stands for is committed, always."""
 
 
+class PayloadType(enum.IntEnum):
+    """What the payload of a RECORDS frame is made of. Of other kinds it is 0."""
+
+    IMPLIED = 0
+    """Of RECORDS: a record batch of format 1."""
+    BATCH_2 = 1
+    """A record batch of format 2."""
+    KAFKA_2 = 2
+    """A RecordBatch of Kafka's format 2, as its producer sent it, but for the offset."""
+    CONTROL = 3
+    """The end of a producer's transaction (``control.py``). It takes up one offset and holds no record."""
+
+
+class FrameFlag(enum.IntFlag):
+    """What else a frame says of its payload."""
+
+    CONTROL = 1
+    """It is a control frame."""
+    TRANSACTIONAL = 2
+    """Its records belong to a transaction."""
+    COMPACTED = 4
+    """Some of its records were removed, on this replica."""
+    ATTRIBUTES = 8
+    """The payload ends with attributes that the leader set."""
+
+
 _KINDS: Final = tuple(FrameKind)
 """By number: to call the enumeration takes as long as all else about a header."""
 USUAL_BELOW: Final = int(FrameKind.GAP)
 """Bytes 52 to 56 as one number (kind, payload type, flags, level) are below this in a frame of a known kind
 that says nothing else and stands for one entry: one comparison for all of that."""
+_TYPES: Final = (PayloadType.IMPLIED, PayloadType.BATCH_2, PayloadType.CONTROL)
+_FLAGS: Final = int(FrameFlag.CONTROL | FrameFlag.TRANSACTIONAL | FrameFlag.COMPACTED | FrameFlag.ATTRIBUTES)
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
@@ -238,17 +267,21 @@ def unlike(frame: Frame | FrameHeader) -> str | None:
         return f"needs feature level {frame.level}, this build knows {LEVEL}"
     if frame.kind >= len(_KINDS):
         return f"is of kind {int(frame.kind)}, this build knows 0 to {len(_KINDS) - 1}"
-    if frame.payload_type:
-        return f"has payload type {frame.payload_type}, this build knows 0"
-    if frame.flags:
-        return f"has flags {frame.flags:#04x}, this build knows none"
+    if frame.payload_type and (frame.kind is not FrameKind.RECORDS or frame.payload_type not in _TYPES):
+        return f"has payload type {frame.payload_type}, this build knows 0, and of records 1 and 3"
+    if frame.flags & ~_FLAGS:
+        return f"has flags {frame.flags:#04x}, this build knows {_FLAGS:#04x}"
     return _unlike_payload(frame)
 
 
 def _unlike_payload(frame: Frame | FrameHeader) -> str | None:
     if frame.kind is FrameKind.GAP and frame.size != GAP_BYTES:
         return f"is a gap of {frame.size} bytes, this build knows those of {GAP_BYTES}"
-    if isinstance(frame, Frame) and frame.kind is FrameKind.RECORDS:
+    if (
+        isinstance(frame, Frame)
+        and frame.kind is FrameKind.RECORDS
+        and frame.payload_type != PayloadType.CONTROL
+    ):
         strange = batch.unlike(frame.payload)
         return None if strange is None else f"holds a record batch that {strange}"
     return None
@@ -300,9 +333,9 @@ def decode_header(
         entries,
     )
     strange = unlike(header)
-    if strange is None:
-        return header if length <= PAYLOAD_BYTES_MAX else None
-    if too_new_as_well:
+    if strange is None and length > PAYLOAD_BYTES_MAX:
+        return None
+    if strange is None or too_new_as_well:
         return header
     raise TooNew(f"frame {index} {strange}: start a newer Floodmark", index=index, unlike=strange)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 
 from floodmark import batch
 from floodmark.errors import FloodmarkError, OutcomeUnknown, ServerError, TopicDeleted, TransportError
@@ -16,13 +15,14 @@ _RECORD_OVERHEAD = 32
 _HEADER_OVERHEAD = 10
 
 
-def size_of(value: bytes, key: bytes | None, headers: Mapping[str, str] | None) -> int:
+def size_of(record: Record) -> int:
     """No less than what a record takes in a batch before compression."""
-    size = len(value) + _RECORD_OVERHEAD
+    value, key = record.value, record.key
+    size = (len(value) if value else 0) + _RECORD_OVERHEAD
     if key:
         size += len(key)
-    if headers:
-        size += sum(len(n.encode()) + len(t.encode()) + _HEADER_OVERHEAD for n, t in headers.items())
+    if record.pairs:
+        size = record.size + _RECORD_OVERHEAD + len(record.pairs) * _HEADER_OVERHEAD
     return size
 
 

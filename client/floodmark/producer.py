@@ -7,11 +7,12 @@ import bisect
 import contextlib
 import itertools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
 from floodmark.errors import FloodmarkError, NotUsable, TooLarge, TransportError
+from floodmark.headers import HeadersLike
 from floodmark.lane import Lane
 from floodmark.lanes import Lanes
 from floodmark.limits import BATCH_RECORDS_MAX
@@ -83,7 +84,7 @@ class Producer:
         *,
         key: Key = None,
         partition: int | None = None,
-        headers: Mapping[str, str] | None = None,
+        headers: HeadersLike | None = None,
         timestamp: Timestamp = None,
     ) -> Ack:
         """Take one record in; waits only while ``memory_bytes_max`` are on their way. Await the result for
@@ -92,8 +93,8 @@ class Producer:
         self._transport.home.check()
         if self._lanes is None:
             await self.open()
-        size = size_of(record.value, record.key, record.headers)
-        if size > self._record_bytes_max or record.headers:
+        size = size_of(record)
+        if size > self._record_bytes_max or record.pairs:
             await self._check_limits([record])
         if not self._memory.try_take(size):
             await self._wait_for_room(size)
@@ -218,7 +219,7 @@ class Producer:
         await asyncio.sleep(0)
 
     async def _sizes(self, records: Sequence[Record]) -> list[int]:
-        sizes = [size_of(record.value, record.key, None) for record in records]
+        sizes = [size_of(record) for record in records]
         if sizes and max(sizes) > self._record_bytes_max:
             await self._check_limits(records)
         return sizes

@@ -28,7 +28,7 @@ from floodmark.errors import TransportError
 
 #: Below the range from which the operating system takes the ports of outgoing connections. Ports that are
 #: taken are passed over.
-_PORTS: Final = range(20_000, 32_000)
+_PORTS: Final = range(20_000, 31_000)
 _STOP_TIMEOUT_S: Final = 20.0
 _URL: Final = re.compile(r"https?://\S+")
 

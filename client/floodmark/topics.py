@@ -51,6 +51,8 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
     partitions: list[Partition]
     id: str | None = None
     """The topic's UUID. None where nodes of an older build answer."""
+    batch_format: int = 1
+    """The highest format of record batches that the cluster takes."""
 
 
 class Topics:

@@ -2,7 +2,8 @@
 
 ``bytes``, ``bytearray`` and ``memoryview`` are stored as the bytes that they are; everything else is stored
 as JSON (``str``, numbers, ``None``, lists, dicts, dataclasses, ``msgspec.Struct``, ``datetime``, ``UUID``).
-What JSON has no form for (NaN, infinities, two members that come to one name) is refused.
+What JSON has no form for (NaN, infinities, two members that come to one name) is refused. ``TOMBSTONE`` is no
+value at all: it says that its key has none any more. (``None`` is a value, JSON's null.)
 A key is text (stored as UTF-8) or bytes. A timestamp is milliseconds since the Unix epoch or a ``datetime``.
 """
 
@@ -10,15 +11,27 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any, Final
 
 from floodmark import json_text
 from floodmark.errors import InvalidRequest
+from floodmark.headers import HeadersLike, pairs_of
 from floodmark.record import Record
 
 Key = str | bytes | None
 Timestamp = int | dt.datetime | None
+
+
+class Tombstone(Enum):
+    """The type of ``TOMBSTONE``."""
+
+    TOMBSTONE = "tombstone"
+
+
+TOMBSTONE: Final = Tombstone.TOMBSTONE
+"""Instead of a value: the key of this record has none any more."""
 
 
 def now_ms() -> int:
@@ -29,7 +42,7 @@ def now_ms() -> int:
 def record_of(
     value: Any,
     key: Key = None,
-    headers: Mapping[str, str] | None = None,
+    headers: HeadersLike | None = None,
     timestamp: Timestamp = None,
 ) -> Record:
     """The record to store. Raises ``InvalidRequest`` for what can not be stored."""
@@ -39,7 +52,7 @@ def record_of(
         None if key is None else key_of(key),
         data,
         is_json,
-        _headers(headers) if headers else None,
+        pairs_of(headers) if headers else None,
     )
 
 
@@ -56,8 +69,10 @@ def records_of(values: Sequence[Any], keys: Sequence[Key] | None, timestamp: Tim
     return [Record(time_ms, key_of(key), *value_of(value)) for value, key in zip(values, keys, strict=True)]
 
 
-def value_of(value: Any) -> tuple[bytes, bool]:
-    """The bytes of a value, and whether they are the text of a JSON document."""
+def value_of(value: Any) -> tuple[bytes | None, bool]:
+    """The bytes of a value (None: a tombstone), and whether they are the text of a JSON document."""
+    if value is TOMBSTONE:
+        return None, False
     if isinstance(value, bytes):
         return value, False
     if isinstance(value, bytearray | memoryview):
@@ -85,14 +100,6 @@ def timestamp_of(timestamp: Timestamp) -> int:
     if isinstance(timestamp, int) and -(1 << 63) <= timestamp < 1 << 63:
         return timestamp
     raise InvalidRequest("a timestamp is milliseconds since the Unix epoch, or a datetime")
-
-
-def _headers(headers: Mapping[str, str]) -> dict[str, str]:
-    if not all(isinstance(name, str) and isinstance(text, str) for name, text in headers.items()):
-        raise InvalidRequest("names and values of headers are text")
-    for name, text in headers.items():
-        _utf8(name + text)
-    return dict(headers)
 
 
 def _utf8(text: str) -> bytes:

@@ -7,7 +7,7 @@ import hmac
 import itertools
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import aiohttp
 from aiohttp import web
 from floodmark.errors import (
+    FeatureLevelNeeded,
     OutcomeUnknown,
     TooManyRequests,
     TopicDeleted,
@@ -188,6 +189,20 @@ class HttpContext:
             current = self._current_id(name)
             raise deleted(name, asked_id, None) if current is None else never_was(name, asked_id, current)
         return ask()
+
+    async def once_level_known(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """What it comes to, asked again where the cluster was raised to a higher feature level meanwhile.
+
+        ``FeatureLevelNeeded`` says that nothing was stored; it is raised once that is certain.
+        """
+        known = self.broker.batch_format
+        try:
+            return await ask()
+        except FeatureLevelNeeded:
+            await self.broker.catch_up(timeout_s=_CATCH_UP_S)
+            if self.broker.batch_format == known:
+                raise
+            return await ask()
 
     def _is_current(self, name: str, topic_id: int) -> bool:
         """Whether the topic has this id. False when it has none or a lower one: this node may be behind.

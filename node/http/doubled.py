@@ -30,6 +30,9 @@ _PACK = msgspec.msgpack.Encoder()
 class Members(Protocol):
     """What was parsed of one record: None where it is null, unset where it is not there."""
 
+    value: msgspec.Raw | msgspec.UnsetType
+    value_b64: bytes | msgspec.UnsetType
+    tombstone: bool | msgspec.UnsetType | None
     key: str | msgspec.UnsetType | None
     key_b64: bytes | msgspec.UnsetType | None
     timestamp: int | str | msgspec.UnsetType | None
@@ -48,7 +51,7 @@ def check_json(
         return
     extra = body.count(b":") - envelopes - _told_colons(items) - headers.colons
     if extra:
-        extra -= b"".join([record.value for record in records if record.is_json]).count(b":")
+        extra -= b"".join([record.value or b"" for record in records if record.is_json]).count(b":")
     if not extra and not (b"\\" in body and _ESCAPED_COLON in body):
         return
     text = body.decode()
@@ -77,13 +80,13 @@ def check_msgpack(body: bytes) -> None:
 def _least_bytes(records: Sequence[Record], envelopes: int) -> int:
     """No text that says these records, headers aside, is shorter: each once, nothing between its tokens."""
     # {"records":[...]}; {"value":...} and what is between two; "key":"...",
-    total = 14 * envelopes + 11 * len(records) - 1 + sum([len(record.value) for record in records])
+    total = 14 * envelopes + 11 * len(records) - 1 + sum([len(record.value or b"") for record in records])
     keys = [len(record.key) for record in records if record.key]
     return total + sum(keys) + 9 * len(keys)
 
 
 def _told_colons(items: Sequence[Members]) -> int:
-    """The colons of all members that were taken, but headers: one value each, and what else there is."""
+    """The colons of all members that were taken, but headers: a value or a mark each, and the others."""
     there = [item.key for item in items if item.key is not msgspec.UNSET]
     count = len(items) + len(there)
     if there:
@@ -91,7 +94,10 @@ def _told_colons(items: Sequence[Members]) -> int:
     times = [item.timestamp for item in items if item.timestamp is not msgspec.UNSET]
     if times:
         count += len(times) + sum([time.count(":") for time in times if isinstance(time, str)])
-    others = [item.key_b64 for item in items] + [item.partition for item in items]
+    others: list[Any] = [item.key_b64 for item in items] + [item.partition for item in items]
+    marks = [item for item in items if item.tombstone is not msgspec.UNSET]
+    # Of a tombstone it stands for the value, and any other has both.
+    others += [item.value if item.value_b64 is msgspec.UNSET else item.value_b64 for item in marks]
     return count + len(others) - others.count(msgspec.UNSET)
 
 

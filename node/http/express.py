@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from aiohttp import web
 from aiohttp.helpers import rfc822_formatted_time
 from floodmark import batch as codec
-from floodmark.errors import FloodmarkError
+from floodmark.errors import FeatureLevelNeeded, FloodmarkError
 
 from node.broker import Acks, Appended, Partition
 from node.budget import Account
@@ -116,6 +116,8 @@ class Express:
         work: asyncio.Future[Appended | Elsewhere]
         try:
             work = asyncio.ensure_future(self._store(head, partition, wanted, body))
+        except FeatureLevelNeeded:
+            work = asyncio.ensure_future(self._store_once_known(head, partition, wanted, body))
         except Exception as error:  # noqa: BLE001  -- answered like what fails later
             work = _failed(error)
         self._answer_when_done(connection, head, partition, work, held, started)
@@ -160,9 +162,15 @@ class Express:
         if partition.leads_here or not _may_share(head):
             return self._produce.store(partition, wanted, body)
         if is_heavy(wanted.media, body):
-            return self._share_packed(partition, wanted, body)
+            return self._context.once_level_known(lambda: self._share_packed(partition, wanted, body))
         records = self._produce.records(wanted.head, wanted.media, body, partition)
         return self._sharing.produce(partition, records, len(body))
+
+    async def _store_once_known(
+        self, head: PlainHead, partition: Partition, wanted: Wanted, body: bytes
+    ) -> Appended | Elsewhere:
+        storing = self._context.once_level_known(lambda: self._store(head, partition, wanted, body))
+        return cast(Appended | Elsewhere, await storing)
 
     async def _share_packed(self, partition: Partition, wanted: Wanted, body: bytes) -> Elsewhere:
         """Many records in few bytes, which have a batch of their own."""

@@ -57,7 +57,7 @@ def pack(order: Order, body: bytes) -> Packed:
 
     A record batch is checked only; it is stored as it is.
     """
-    limit = order.reading.record_bytes_max
+    limit, version = order.reading.record_bytes_max, order.reading.batch_format
     if order.media is Media.BATCH:
         check(body, record_bytes_max=limit)
         return Packed((), {})
@@ -66,16 +66,20 @@ def pack(order: Order, body: bytes) -> Packed:
     found = read_records(head, order.media, body, order.reading)
     if order.partition is not None:
         records = of_partition(found, order.partition)
-        return Packed((), {order.partition: packed(records, order.producer)})
+        return Packed((), {order.partition: packed(records, order.producer, version)})
     places = places_of(found, order.partitions, lambda: order.keyless)
-    batches = {number: packed(records, NOBODY) for number, records in shares_of(found, places).items()}
+    batches = {
+        number: packed(records, NOBODY, version) for number, records in shares_of(found, places).items()
+    }
     return Packed(places, batches)
 
 
-def packed(records: Sequence[Record], producer: Producer) -> bytes:
+def packed(records: Sequence[Record], producer: Producer, batch_format: int) -> bytes:
     """One batch of ``records``."""
     name, epoch, sequence = producer
-    return codec.encode(records, producer_id=name, producer_epoch=epoch, sequence=sequence)
+    return codec.encode(
+        records, producer_id=name, producer_epoch=epoch, sequence=sequence, format=batch_format
+    )
 
 
 def of_partition(found: Sequence[Incoming], number: int) -> list[Record]:

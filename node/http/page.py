@@ -62,7 +62,11 @@ class Page:
         encode, partition, append_time = self._encode, part.partition, timestamps.text(part.append_time)
         offset, size, items = part.first_offset, self.size, self._items
         room = self._bytes_max if self.count else 1 << 63  # The first record fits, however large.
+        count = 0
         for record in part.records[: self._records_max - self.count]:
+            if record is None:  # It was removed.
+                offset += 1
+                continue
             item = encode(partition, offset, append_time, record)
             after = size + len(item) + self._separator
             if after > room:
@@ -71,11 +75,12 @@ class Page:
             items.append(item)
             size, room = after, self._bytes_max
             offset += 1
+            count += 1
             if size >= self._cut_at:
                 self._cut()
                 items, self._cut_at = self._items, size + PIECE_BYTES
         self.size = size
-        self.count += offset - part.first_offset
+        self.count += count
         self.is_full = self.is_full or self.count >= self._records_max
         return offset
 

@@ -74,7 +74,8 @@ class PartitionProduce:
         with ExitStack() as held:
             body = await read_body(request, context, held)
             try:
-                appended = await self.store(partition, wanted, body)
+                storing = self._context.once_level_known(lambda: self.store(partition, wanted, body))
+                appended = await storing
             except (Unavailable, OutcomeUnknown) as error:
                 raise context.reason(error, partition) from error
         headers = {**self._head, TOPIC_ID: str(partition.topic_id)}
@@ -91,7 +92,7 @@ class PartitionProduce:
         if is_plain(wanted) and not is_heavy(media, body):
             records = self.records(wanted.head, media, body, partition)
             return partition.produce_records(records, size=len(body), timeout_s=wanted.timeout_s)
-        return self._store_packed(partition, wanted, body)
+        return self._context.once_level_known(lambda: self._store_packed(partition, wanted, body))
 
     def _store_batch(self, partition: Partition, wanted: Wanted, batch: bytes) -> Awaitable[Appended]:
         if not _is_anonymous(wanted.head):
@@ -131,7 +132,7 @@ class PartitionProduce:
 
             async def read_at(now_ms: int) -> list[Record]:
                 again = await self._packed(partition, wanted, body, producer, _left(wanted, began), now_ms)
-                return await asyncio.to_thread(codec.decode, again)
+                return await asyncio.to_thread(_decoded, again)
 
             before = await self._repeats.stored_before(
                 partition, refusal, header.count, read_at, timeout_s=_left(wanted, began)
@@ -150,7 +151,8 @@ class PartitionProduce:
         now_ms: int | None = None,
     ) -> bytes:
         if not is_heavy(wanted.media, body):
-            return packed(self.records(wanted.head, wanted.media, body, partition, now_ms=now_ms), producer)
+            records = self.records(wanted.head, wanted.media, body, partition, now_ms=now_ms)
+            return packed(records, producer, self._context.broker.batch_format)
         order = self.order(wanted, partition, producer, now_ms=now_ms)
         result = await self._context.packers.pack(order, body, timeout_s=timeout_s)
         return result.batches[partition.number]
@@ -193,10 +195,16 @@ class PartitionProduce:
 
     def _reading(self, partition: Partition, now_ms: int | None = None) -> Reading:
         now_ms = self._context.wall_ms() if now_ms is None else now_ms
-        return Reading(now_ms, self._record_bytes_max(partition))
+        broker = self._context.broker
+        return Reading(now_ms, self._record_bytes_max(partition), broker.batch_format)
 
     def _record_bytes_max(self, partition: Partition) -> int:
         return self._context.broker.topic_limits(partition.topic).max_record_bytes
+
+
+def _decoded(batch: bytes) -> list[Record]:
+    """Of a batch that was just made, from which nothing was removed."""
+    return [record for record in codec.decode(batch) if record is not None]
 
 
 def is_plain(wanted: Wanted) -> bool:

@@ -63,12 +63,21 @@ class TopicProduce:
             body = await read_body(request, context, held)
             if wanted.media is Media.BATCH:
                 places, sendings = await self._untouched(name, body, wanted, limits)
-            elif is_heavy(media, body):
-                places, sendings = await self._packed_elsewhere(body, wanted, limits)
             else:
-                places, sendings = self._shared_out(body, wanted, limits)
+                places, sendings = await context.once_level_known(lambda: self._divided(body, wanted, limits))
             outcomes = await self._send(name, limits.topic_id, sendings)
         return await answer(context, places, outcomes, {**HEAD, TOPIC_ID: str(limits.topic_id)})
+
+    async def _divided(
+        self, body: bytes, wanted: Wanted, limits: TopicLimits
+    ) -> tuple[Sequence[int], Sendings]:
+        if is_heavy(wanted.media, body):
+            return await self._packed_elsewhere(body, wanted, limits)
+        return self._shared_out(body, wanted, limits)
+
+    def _reading(self, limits: TopicLimits) -> Reading:
+        context = self._context
+        return Reading(context.wall_ms(), limits.max_record_bytes, context.broker.batch_format)
 
     async def _untouched(
         self, name: str, body: bytes, wanted: Wanted, limits: TopicLimits
@@ -94,7 +103,7 @@ class TopicProduce:
     async def _packed(self, body: bytes, wanted: Wanted, limits: TopicLimits) -> Packed:
         order = Order(
             wanted.media,
-            Reading(self._context.wall_ms(), limits.max_record_bytes),
+            self._reading(limits),
             traceparent=wanted.head.headers.get(TRACE),
             partitions=limits.partitions,
             keyless=next(self._turn) % limits.partitions,
@@ -103,14 +112,15 @@ class TopicProduce:
 
     def _shared_out(self, body: bytes, wanted: Wanted, limits: TopicLimits) -> tuple[Sequence[int], Sendings]:
         """The partition of every record in the order sent, and what goes to each partition."""
-        reading = Reading(self._context.wall_ms(), limits.max_record_bytes)
+        reading = self._reading(limits)
         found = read_records(wanted.head, wanted.media, body, reading)
         places = places_of(found, limits.partitions, lambda: next(self._turn) % limits.partitions)
         shares = shares_of(found, places)
         if is_plain(wanted) and len(body) <= _SMALL_BYTES_MAX:
             return places, {number: Small(records, wanted.timeout_s) for number, records in shares.items()}
         return places, {
-            number: _sending(packed(records, NOBODY), wanted) for number, records in shares.items()
+            number: _sending(packed(records, NOBODY, reading.batch_format), wanted)
+            for number, records in shares.items()
         }
 
     async def _send(self, topic: str, topic_id: int, sendings: Sendings) -> dict[int, Outcome]:

@@ -50,7 +50,7 @@ class Sending(msgspec.Struct, frozen=True):
         """At the leader."""
         return partition.produce(self.batch, self.header, acks=self.acks, timeout_s=timeout_s)
 
-    def alone(self) -> Sending:
+    def alone(self, _batch_format: int) -> Sending:
         """To travel to the leader."""
         return self
 
@@ -66,9 +66,9 @@ class Small(msgspec.Struct, frozen=True):
         size = sum(record.size for record in self.records)
         return partition.produce_records(self.records, size=size, timeout_s=timeout_s)
 
-    def alone(self) -> Sending:
+    def alone(self, _batch_format: int) -> Sending:
         """To travel to the leader."""
-        batch = codec.encode(self.records)
+        batch = codec.encode(self.records, format=_batch_format)
         return Sending(batch, codec.decode_header(batch), Acks.QUORUM, self.timeout_s)
 
 
@@ -114,7 +114,9 @@ async def _append(
                 return await sending.store(partition, left), context.broker.node_id
             leader = await partition.wait_leader(deadline_s=left)
             if leader != context.broker.node_id:
-                return await _append_there(context, partition, sending.alone(), leader, left), leader
+                return await _append_there(
+                    context, partition, sending.alone(context.broker.batch_format), leader, left
+                ), leader
         except Unavailable:  # Nothing was stored: the next leader may do it.
             if time.monotonic() + _RETRY_S >= deadline:
                 raise

@@ -14,10 +14,12 @@ from floodmark.limits import RECORD_HEADERS_MAX
 from floodmark.record import Record
 
 from node.http import doubled, timestamps
-from node.http.headers_in import MALFORMED, HeadersIn
+from node.http.headers_in import MALFORMED, HeadersIn, Pairs
 from node.http.json_guard import check_text, check_value
 from node.http.media import Media, body_media
 from node.http.query import OFFSET_MAX, number
+from node.metadata.levels import BATCH_FORMAT_2
+from node.outcomes import needs_level
 
 TRACE: Final = "traceparent"
 """A request's trace becomes a header of its records."""
@@ -39,7 +41,9 @@ class _RecordIn(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     value_b64: bytes | msgspec.UnsetType = msgspec.UNSET
     key: str | msgspec.UnsetType | None = msgspec.UNSET
     key_b64: bytes | msgspec.UnsetType | None = msgspec.UNSET
+    tombstone: bool | msgspec.UnsetType | None = msgspec.UNSET
     headers: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    headers_list: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     timestamp: int | str | msgspec.UnsetType | None = msgspec.UNSET
     partition: int | msgspec.UnsetType | None = msgspec.UNSET
 
@@ -79,6 +83,8 @@ class Reading(NamedTuple):
 
     now_ms: int
     record_bytes_max: int
+    batch_format: int = 1
+    """The highest that the cluster's feature level takes."""
 
 
 def read_records(head: RecordHead, media: Media, body: bytes, reading: Reading) -> list[Incoming]:
@@ -91,7 +97,10 @@ def read_records(head: RecordHead, media: Media, body: bytes, reading: Reading) 
         found = [_raw_record(head, body, reading)]
     elif media is Media.MSGPACK:
         items = _items(_decode(_MSGPACK, body))
-        found = [_from_msgpack(item, headers.of_msgpack(item.headers), reading) for item in items]
+        found = [
+            _from_msgpack(item, headers.of_msgpack(item.headers, item.headers_list), reading)
+            for item in items
+        ]
         doubled.check_msgpack(body)
     else:
         check_text(body)
@@ -100,7 +109,9 @@ def read_records(head: RecordHead, media: Media, body: bytes, reading: Reading) 
         else:
             envelope = _decode(_JSON, body)
             items, envelopes = _items(envelope), int(envelope.records is not None)
-        found = [_from_json(item, headers.of_json(item.headers), reading) for item in items]
+        found = [
+            _from_json(item, headers.of_json(item.headers, item.headers_list), reading) for item in items
+        ]
         doubled.check_json(body, items, [item.record for item in found], envelopes, headers)
     if not found:
         raise InvalidRequest("there is no record in the body")
@@ -145,7 +156,9 @@ def _items(envelope: _Envelope) -> list[_RecordIn]:
     return envelope.records
 
 
-def _from_json(item: _RecordIn, headers: dict[str, str] | None, reading: Reading) -> Incoming:
+def _from_json(item: _RecordIn, headers: Pairs | None, reading: Reading) -> Incoming:
+    if item.tombstone is True:
+        return _tombstone(item, headers, reading)
     if item.value is msgspec.UNSET:
         return _incoming(item, _opaque(item), headers, reading, is_json=False)
     if item.value_b64 is not msgspec.UNSET:
@@ -156,7 +169,9 @@ def _from_json(item: _RecordIn, headers: dict[str, str] | None, reading: Reading
     return _incoming(item, value, headers, reading, is_json=True)
 
 
-def _from_msgpack(item: _RecordIn, headers: dict[str, str] | None, reading: Reading) -> Incoming:
+def _from_msgpack(item: _RecordIn, headers: Pairs | None, reading: Reading) -> Incoming:
+    if item.tombstone is True:
+        return _tombstone(item, headers, reading)
     if item.value is msgspec.UNSET:
         return _incoming(item, _opaque(item), headers, reading, is_json=False)
     packed = memoryview(item.value)
@@ -185,14 +200,22 @@ def _from_msgpack(item: _RecordIn, headers: dict[str, str] | None, reading: Read
     return _incoming(item, text, headers, reading, is_json=True)
 
 
+def _tombstone(item: _RecordIn, headers: Pairs | None, reading: Reading) -> Incoming:
+    if item.value is not msgspec.UNSET or item.value_b64 is not msgspec.UNSET:
+        raise InvalidRequest("a tombstone has no value: leave one of the two out")
+    return _incoming(item, None, headers, reading, is_json=False)
+
+
 def _opaque(item: _RecordIn) -> bytes:
     if item.value_b64 is msgspec.UNSET:
-        raise InvalidRequest('a record needs a "value" (any JSON) or a "value_b64" (bytes)')
+        raise InvalidRequest(
+            'a record needs a "value" (any JSON), a "value_b64" (bytes), or "tombstone": true (none)'
+        )
     return item.value_b64
 
 
 def _incoming(
-    item: _RecordIn, value: bytes, headers: dict[str, str] | None, reading: Reading, *, is_json: bool
+    item: _RecordIn, value: bytes | None, headers: Pairs | None, reading: Reading, *, is_json: bool
 ) -> Incoming:
     key, key_b64, timestamp, partition = item.key, item.key_b64, item.timestamp, item.partition
     if key is None or key is msgspec.UNSET:
@@ -209,6 +232,8 @@ def _incoming(
         headers,
     )
     record.check(reading.record_bytes_max)
+    if reading.batch_format == 1:
+        check_format_1(record)
     if partition is None or partition is msgspec.UNSET:
         return Incoming(record, None)
     if not 0 <= partition <= OFFSET_MAX:
@@ -236,16 +261,28 @@ def _raw_record(head: RecordHead, body: bytes, reading: Reading) -> Incoming:
         _record_headers(head.raw_headers),
     )
     record.check(reading.record_bytes_max)
+    if reading.batch_format == 1:
+        check_format_1(record)
     wanted = None if partition is None else number(partition, "Record-Partition", highest=OFFSET_MAX)
     return Incoming(record, wanted)
 
 
-def _record_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str] | None:
-    found: dict[str, str] = {}
+def check_format_1(record: Record) -> None:
+    """Raise ``FeatureLevelNeeded`` for what a batch of format 1 can not hold."""
+    if record.value is None:
+        raise needs_level("a tombstone", BATCH_FORMAT_2, BATCH_FORMAT_2 - 1)
+    if record.pairs and not record.headers.is_plain:
+        what = "a header that comes twice, or whose value is null or no text,"
+        raise needs_level(what, BATCH_FORMAT_2, BATCH_FORMAT_2 - 1)
+
+
+def _record_headers(raw: Iterable[tuple[bytes, bytes]]) -> Pairs | None:
+    found: Pairs = []
     for name, value in raw:
         if name[:14].lower() == _HEADER_PREFIX:
             try:
-                found[name[14:].decode().lower()] = value.decode()
+                value.decode()
+                found.append((name[14:].decode().lower(), value))
             except UnicodeDecodeError as error:
                 raise InvalidRequest("a Record-Header-... is not UTF-8") from error
     return found or None
@@ -267,10 +304,10 @@ def _traced(found: list[Incoming], trace: str, headers_left: int, reading: Readi
 
 
 def _has_no_room(record: Record, largest: int) -> bool:
-    headers = record.headers or {}
-    return TRACE in headers or len(headers) >= RECORD_HEADERS_MAX or record.size > largest
+    pairs = record.headers.pairs
+    return len(pairs) >= RECORD_HEADERS_MAX or record.size > largest or TRACE in [name for name, _ in pairs]
 
 
 def _with_trace(item: Incoming, trace: str) -> Incoming:
-    headers = {**(item.record.headers or {}), TRACE: trace}
-    return Incoming(msgspec.structs.replace(item.record, headers=headers), item.partition)
+    pairs = [*item.record.headers.pairs, (TRACE, trace.encode())]
+    return Incoming(msgspec.structs.replace(item.record, pairs=pairs), item.partition)

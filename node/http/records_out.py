@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from floodmark.headers import Headers
 from floodmark.record import Record
 
 from node.http import timestamps
@@ -29,12 +30,12 @@ takes a tenth of a second and 40 MiB."""
 
 
 class Slice(NamedTuple):
-    """Consecutive records of one partition that were appended together."""
+    """Consecutive records of one partition that were appended together; None where one was removed."""
 
     partition: int
     first_offset: int
     append_time: int
-    records: list[Record]
+    records: list[Record | None]
 
     @property
     def next_offset(self) -> int:
@@ -55,10 +56,13 @@ def json_record(partition: int, offset: int, append_time: str | int, record: Rec
             key_member = b'"key":' + _JSON.encode(key.decode())
         except UnicodeDecodeError:
             key_member = b'"key_b64":"%b"' % base64.b64encode(key)
-    if record.is_json and is_json(record.value):
-        value_member = b'"value":' + record.value
+    value = record.value
+    if value is None:
+        value_member = b'"tombstone":true'
+    elif record.is_json and is_json(value):
+        value_member = b'"value":' + value
     else:
-        value_member = b'"value_b64":"%b"' % base64.b64encode(record.value)
+        value_member = b'"value_b64":"%b"' % base64.b64encode(value)
     return b'{"partition":%d,"offset":%d,"timestamp":%b,"append_time":%b,%b,%b%b}' % (
         partition,
         offset,
@@ -66,8 +70,30 @@ def json_record(partition: int, offset: int, append_time: str | int, record: Rec
         _json_time(append_time),
         key_member,
         value_member,
-        b',"headers":' + _JSON.encode(record.headers) if record.headers else b"",
+        _json_headers(record.headers) if record.pairs else b"",
     )
+
+
+def _json_headers(headers: Headers) -> bytes:
+    """An object where one says all of it, else a list of names and values."""
+    if headers.is_plain:
+        return b',"headers":' + _JSON.encode(dict(headers))
+    pairs = [(name, _shown(value)) for name, value in headers.pairs]
+    return b',"headers_list":' + _JSON.encode(pairs)
+
+
+def _shown(value: bytes | None) -> str | dict[str, str] | None:
+    try:
+        return None if value is None else value.decode()
+    except UnicodeDecodeError:
+        return {"b64": base64.b64encode(value or b"").decode()}
+
+
+def _text_or_bytes(value: bytes | None) -> str | bytes | None:
+    try:
+        return None if value is None else value.decode()
+    except UnicodeDecodeError:
+        return value
 
 
 def json_line(partition: int, offset: int, append_time: str | int, record: Record) -> bytes:
@@ -83,26 +109,33 @@ def msgpack_record(partition: int, offset: int, append_time: str | int, record: 
     shown: dict[str, Any] = {
         "partition": partition,
         "offset": offset,
-        "timestamp": timestamps.text(record.timestamp),
+        "timestamp": None if record.timestamp is None else timestamps.text(record.timestamp),
         "append_time": append_time,
     }
     try:
         shown["key"] = None if record.key is None else record.key.decode()
     except UnicodeDecodeError:
         shown["key"] = record.key
-    if record.headers:
-        shown["headers"] = record.headers
-    if not record.is_json or not is_json(record.value):
-        return _MSGPACK.encode({**shown, "value": record.value})
-    if len(record.value) > _NATIVE_BYTES_MAX:
-        return _MSGPACK.encode({**shown, "value_json": record.value.decode()})
+    if record.pairs:
+        headers = record.headers
+        if headers.is_plain:
+            shown["headers"] = dict(headers)
+        else:
+            shown["headers_list"] = [(name, _text_or_bytes(value)) for name, value in headers.pairs]
+    text = record.value
+    if text is None:
+        return _MSGPACK.encode({**shown, "tombstone": True})
+    if not record.is_json or not is_json(text):
+        return _MSGPACK.encode({**shown, "value": text})
+    if len(text) > _NATIVE_BYTES_MAX:
+        return _MSGPACK.encode({**shown, "value_json": text.decode()})
     try:
-        value = msgspec.json.decode(record.value)
-        if is_exact(record.value, value):
+        value = msgspec.json.decode(text)
+        if is_exact(text, value):
             return _MSGPACK.encode({**shown, "value": value})
     except (ValueError, RecursionError, OverflowError):
         pass
-    return _MSGPACK.encode({**shown, "value_json": record.value.decode()})
+    return _MSGPACK.encode({**shown, "value_json": text.decode()})
 
 
 def stream_item(media: Media, encoded: bytes, position: str) -> bytes:
@@ -129,8 +162,8 @@ def stream_encoder(media: Media) -> RecordEncoder:
 
 
 @functools.lru_cache(maxsize=4096)
-def _json_timestamp(timestamp_ms: int) -> bytes:
-    return _json_time(timestamps.text(timestamp_ms))
+def _json_timestamp(timestamp_ms: int | None) -> bytes:
+    return b"null" if timestamp_ms is None else _json_time(timestamps.text(timestamp_ms))
 
 
 @functools.lru_cache(maxsize=64)

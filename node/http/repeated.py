@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from floodmark import batch
 from floodmark.errors import InvalidBatch, OffsetBelowStart, SequenceReused, Unavailable
 from floodmark.frame import walk
+from floodmark.frame_records import records_in
 from floodmark.record import Record
 
 from node.broker import Appended, Partition
@@ -79,9 +79,9 @@ def _stored(frames: bytes, first: int, count: int) -> list[Record]:
     """The records of the batch that begins at offset ``first`` or before it, from there on."""
     frame, payload = next(walk(frames))
     begin = first - frame.first_offset
-    return batch.decode(payload, frame_crc=frame.payload_crc)[begin : begin + count]
+    return [record for record in records_in(frame, payload)[begin : begin + count] if record is not None]
 
 
 def _without_additions(record: Record) -> tuple[object, ...]:
-    headers = {name: value for name, value in (record.headers or {}).items() if name != TRACE}
+    headers = [pair for pair in record.headers.pairs if pair[0] != TRACE]
     return record.key, record.value, record.is_json, headers

@@ -60,7 +60,7 @@ class _Way:
         self._topic = partition.topic
         self._topic_id = partition.topic_id
         self._number = partition.number
-        self._coalescer = Coalescer(self._begin)
+        self._coalescer = Coalescer(self._begin, lambda: context.broker.batch_format)
         self._last = Elsewhere(Appended(-1, -1, -1), "")
         self._travelling: set[asyncio.Task[Elsewhere | FloodmarkError]] = set()
         """Kept, because the loop alone does not keep its tasks."""

@@ -163,9 +163,14 @@ class _Emitter:
         items: list[bytes] = []
         size = 0
         offset = part.first_offset
+        count = 0
         for record in part.records[:limit]:
+            if record is None:  # It was removed.
+                offset += 1
+                continue
             encoded = encode(partition, offset, append_time, record)
             offset += 1
+            count += 1
             position = self._position(partition, offset) if media is Media.EVENTS else ""
             items.append(stream_item(media, encoded, position))
             size += len(items[-1])
@@ -176,7 +181,8 @@ class _Emitter:
         if items:
             self.reader.move(partition, offset)
             await self._write(b"".join(items))
-        return offset - part.first_offset
+        self.reader.move(partition, offset)
+        return count
 
     async def _write(self, piece: bytes) -> None:
         """Write a piece, which is counted while it waits for the client, and nothing else after a moment."""

@@ -105,7 +105,11 @@ class Topics:
             timeout_s=timeout_s,
         )
         headers = {**_head(topic), "Location": f"/v1/topics/{name}"}
-        return web.Response(status=201 if created else 200, body=_document(topic), headers=headers)
+        return web.Response(
+            status=201 if created else 200,
+            body=_document(topic, self._context.broker.batch_format),
+            headers=headers,
+        )
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """The topic, each partition as its leader sees it; another node that asks gets this one's view."""
@@ -116,7 +120,7 @@ class Topics:
         topic = await self._context.topic(name, asked)
         if FORWARDED not in request.headers:
             topic = await self._context.broker.describe_topic(topic.name, timeout_s=_DESCRIBE_S)
-        return web.Response(body=_document(topic), headers=_head(topic))
+        return web.Response(body=_document(topic, self._context.broker.batch_format), headers=_head(topic))
 
     async def patch(self, request: web.Request) -> web.StreamResponse:
         """Change some of the configuration; null takes a limit away."""
@@ -127,7 +131,7 @@ class Topics:
         changes = _decode(_CHANGES, await self._body(request)).config.given()
         await self._check_id(request)
         topic = await self._context.broker.alter_topic(name, changes, timeout_s=timeout_s)
-        return web.Response(body=_document(topic), headers=_head(topic))
+        return web.Response(body=_document(topic, self._context.broker.batch_format), headers=_head(topic))
 
     async def delete(self, request: web.Request) -> web.StreamResponse:
         """Remove the topic and its data everywhere."""
@@ -150,7 +154,7 @@ class Topics:
         self._context.broker.check_current()
         found: list[bytes] = []
         async for topic in all_topics(self._context.broker, prefix=prefix, after=after):
-            found.append(_ENCODER.encode(_members(topic)))
+            found.append(_ENCODER.encode(_members(topic, self._context.broker.batch_format)))
             if len(found) == limit:
                 break
         return web.Response(body=b'{"topics":[' + b",".join(found) + b"]}\n", headers=_JSON)
@@ -201,13 +205,14 @@ def _head(topic: TopicInfo) -> dict[str, str]:
     return {**_JSON, TOPIC_ID: str(topic.topic_id)}
 
 
-def _members(topic: TopicInfo) -> dict[str, Any]:
+def _members(topic: TopicInfo, batch_format: int) -> dict[str, Any]:
     return {
         "topic": topic.name,
         "topic_id": topic.topic_id,
         "id": topic.uuid,
         "replication_factor": topic.replication_factor,
         "config": _config(topic.config),
+        "batch_format": batch_format,
         "partitions": [_partition(info) for info in topic.partitions],
     }
 
@@ -226,5 +231,5 @@ def _partition(info: PartitionInfo) -> dict[str, Any]:
     }
 
 
-def _document(topic: TopicInfo) -> bytes:
-    return _ENCODER.encode(_members(topic)) + b"\n"
+def _document(topic: TopicInfo, batch_format: int) -> bytes:
+    return _ENCODER.encode(_members(topic, batch_format)) + b"\n"

@@ -12,7 +12,9 @@ from typing import Final
 
 from floodmark import batch
 from floodmark.batch_slices import SLICE_BYTES, BatchSlices
-from floodmark.frame import FrameHeader, FrameKind, walk
+from floodmark.frame import FrameHeader, walk
+from floodmark.frame_attributes import split
+from floodmark.frame_records import has_records, header_in
 
 from node.http.answers import Hold
 from node.http.loop_share import LoopShare
@@ -81,20 +83,20 @@ class Unpacking:
     async def _open(self) -> bool:
         """Go to the next batch that has records of these; False when there is none."""
         for frame, payload in self._frames:
-            if frame.kind != FrameKind.RECORDS or frame.next_offset <= self._position:
+            if not has_records(frame) or frame.next_offset <= self._position:
                 continue
             if frame.first_offset >= self._end:
                 return False
-            header = batch.decode_stored_header(payload)
+            header = header_in(frame, payload)
             grown = header.raw_length if header.codec else 0
             self._hold.more(grown + _BYTES_PER_RECORD * header.count)
             self._batch_bytes = grown + _BYTES_PER_RECORD * header.count
             await self._pages.wait(min(header.raw_length + _BYTES_PER_RECORD * header.count, SLICE_BYTES))
             if header.raw_length <= _INLINE_BYTES:
-                self._batch = _unpacked(payload, header, frame.payload_crc)
+                self._batch = _unpacked(frame, payload, header)
             else:
                 async with self._large:
-                    self._batch = await asyncio.to_thread(_unpacked, payload, header, frame.payload_crc)
+                    self._batch = await asyncio.to_thread(_unpacked, frame, payload, header)
             self._frame = frame
             return True
         return False
@@ -112,5 +114,6 @@ class Unpacking:
         self._frames_bytes = 0
 
 
-def _unpacked(payload: memoryview, header: batch.BatchHeader, crc: int) -> BatchSlices:
-    return BatchSlices(batch.unpacked(payload, header, crc))
+def _unpacked(frame: FrameHeader, payload: memoryview, header: batch.BatchHeader) -> BatchSlices:
+    made, behind = split(frame, payload)
+    return BatchSlices(batch.unpacked(made, header, frame.payload_crc, behind), header)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import structlog
-from floodmark.errors import Conflict, FloodmarkError, Unavailable
+from floodmark.errors import FloodmarkError, Unavailable
 from floodmark.frame import FrameKind
 
 from consensus.group import Group
@@ -128,18 +128,14 @@ class Metadata:
     async def propose(self, command: AnyCommand, *, timeout_s: float) -> Applied:
         """What the command came to; an error that it came to is raised.
 
-        Raises Conflict (it needs a higher feature level), Unavailable (not stored), OutcomeUnknown.
+        Raises FeatureLevelNeeded, Unavailable (not stored), OutcomeUnknown.
         """
         if not self.leads_here:
             raise outcomes.not_leader(self.leader)
         level = self.state.level
         for needed, what in commands.needs(command, self.levels):
             if needed > level:
-                raise Conflict(
-                    f"{what} needs feature level {needed}; the cluster is at {level}: once every node runs a "
-                    f"build that knows it, raise it with `floodmark cluster upgrade --finalize {needed}`",
-                    level=level,
-                )
+                raise outcomes.needs_level(what, needed, level)
         payload = commands.encode(command, later_settings=self.levels.later_settings(level))
         stored = await self._host.propose(METADATA_GROUP, FrameKind.COMMAND, payload, deadline_s=timeout_s)
         applied = self._machine.outcome(stored.index)

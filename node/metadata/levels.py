@@ -46,9 +46,12 @@ class Levels:
 NUMBERED_PRODUCERS: Final = 2
 """The level of numbers for producers."""
 
+BATCH_FORMAT_2: Final = 2
+"""The level from which on record batches of format 2 are taken and written."""
+
 THIS_BUILD: Final = Levels(
     lowest=1,
-    highest=1,
+    highest=2,
     commands={
         "raise_level": 1,
         "register_node": 1,

@@ -81,7 +81,7 @@ def test_what_needs_a_newer_build_is_no_damage(invoke: Invoke, data: Path) -> No
     size = header.size
     content[64 + size : 64 + 2 * size] = bytes(size)
     frame = header.with_payload(bytes(content[128 : 64 + size]))
-    frame = replace(frame, index=3, first_offset=10, level=2)
+    frame = replace(frame, index=3, first_offset=10, level=3)
     content[64 + size : 64 + 2 * size] = frame.pack_header() + frame.payload
     segment.write_bytes(content)
     VoteFile(RealFileSystem(), str(segment.parent)).close()

@@ -220,12 +220,12 @@ def test_the_cap_on_one_record_counts_key_value_and_headers() -> None:
     """A record of exactly the limit passes; one byte more does not, wherever the byte is."""
     passes = [
         Record(0, b"k" * 10, b"v" * 90),
-        Record(0, None, b"v" * 98, is_json=False, headers={"a": "b"}),
+        Record(0, None, b"v" * 98, is_json=False, pairs={"a": "b"}),
         Record(0, b"", b"v" * 100),
     ]
     fails = [
         Record(0, b"k" * 11, b"v" * 90),
-        Record(0, None, b"v" * 98, is_json=False, headers={"a": "ü"}),
+        Record(0, None, b"v" * 98, is_json=False, pairs={"a": "ü"}),
         Record(0, b"k", b"v" * 100),
     ]
     check(batch.encode(passes), record_bytes_max=100)
@@ -244,7 +244,7 @@ def test_the_longest_key_and_value_may_stand_in_different_records() -> None:
 def test_a_record_has_a_bounded_number_of_headers() -> None:
     """64 headers pass and 65 do not."""
     for count, passes in ((64, True), (65, False)):
-        data = batch.encode([Record(0, None, b"", is_json=False, headers={str(n): "" for n in range(count)})])
+        data = batch.encode([Record(0, None, b"", is_json=False, pairs={str(n): "" for n in range(count)})])
         if passes:
             check(data)
         else:
@@ -298,8 +298,8 @@ def _strange(position: int, value: int) -> bytes:
     """A batch of a newer build, its checksum right."""
     data = bytearray(batch.encode([Record(1, None, b"x")]))
     data[position] = value
-    magic = b"" if data[:4] == batch.MAGIC else bytes(data[:4])
-    crc = google_crc32c.extend(google_crc32c.value(magic), bytes(data[12:]))
+    covered = bytes(data[12:]) if data[:4] == batch.MAGIC else bytes(data[:4] + data[12:72])
+    crc = google_crc32c.value(covered)
     data[8:12] = crc.to_bytes(4, "little")
     return bytes(data)
 
@@ -307,7 +307,7 @@ def _strange(position: int, value: int) -> bytes:
 @pytest.mark.parametrize(
     ("position", "value", "unlike"),
     [
-        (3, ord("2"), "has format FMB2, this build knows FMB1"),
+        (3, ord("3"), "has format FMB3, this build knows FMB1 and FMB2"),
         (12, 2, "has codec 2, this build knows 0 and 1"),
         (13, 1, "uses reserved bytes, this build knows none of them"),
         (60, 1, "uses reserved bytes, this build knows none of them"),
@@ -326,6 +326,6 @@ def test_a_stored_batch_of_a_newer_build_is_too_new_and_a_sent_one_is_invalid(
             read(data)
     for bit in range(8):
         with pytest.raises(InvalidBatch):
-            batch.decode(data[:-1] + bytes([data[-1] ^ 1 << bit]))
+            batch.decode(data[:40] + bytes([data[40] ^ 1 << bit]) + data[41:])
     frame = Frame(2, 1, 0, 0, 1, FrameKind.RECORDS, data, crc_of(data))
     assert frame_unlike(frame) == f"holds a record batch that {unlike}"

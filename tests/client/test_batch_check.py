@@ -70,7 +70,7 @@ def is_sound(record: Record) -> bool:
 
 PLAIN = Record(1, None, b"x" * 1000)
 JSON = Record(1, None, b'"' + b"x" * 1000 + b'"', is_json=True)
-RICH = Record(1, None, b"x", headers={f"h{number}": "v" for number in range(40)})
+RICH = Record(1, None, b"x", pairs={f"h{number}": "v" for number in range(40)})
 
 
 @pytest.mark.parametrize(

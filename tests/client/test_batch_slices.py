@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from floodmark import batch
 from floodmark.batch_slices import SLICE_BYTES, SLICE_RECORDS, BatchSlices
 from floodmark.errors import InvalidBatch
 from floodmark.record import Record
@@ -12,19 +13,21 @@ from hypothesis import strategies as st
 
 sizes = st.lists(st.sampled_from([0, 1, 200, 30_000, SLICE_BYTES, 2 * SLICE_BYTES]), min_size=1, max_size=12)
 PACK = msgspec.msgpack.Encoder()
+HEADER = batch.decode_header(batch.encode([Record(0, None, b"")]))
+"""Only its format matters."""
 
 
 @given(sizes=sizes, repeated=st.sampled_from([1, 90]), data=st.data())
 def test_slices_are_the_records(sizes: list[int], repeated: int, data: st.DataObject) -> None:
     """From any record on, up to any."""
     records = [
-        Record(number, None, bytes(size), headers={"a": "b"} if number % 3 == 0 else None)
+        Record(number, None, bytes(size), pairs={"a": "b"} if number % 3 == 0 else None)
         for number, size in enumerate(sizes * repeated)
     ]
-    slices = BatchSlices(PACK.encode(records))
+    slices = BatchSlices(PACK.encode(records), HEADER)
     begin = data.draw(st.integers(0, len(records)))
     end = data.draw(st.integers(begin, len(records) + 1))
-    found: list[Record] = []
+    found: list[Record | None] = []
     while taken := slices.take(begin + len(found), end):
         assert len(taken) <= SLICE_RECORDS
         assert len(taken) == 1 or sum(len(PACK.encode(record)) for record in taken) <= SLICE_BYTES
@@ -37,6 +40,6 @@ def test_what_is_no_record_is_refused(count: int) -> None:
     """When the batch is looked at, or when the record is."""
     packed = PACK.encode([*[Record(1, None, b"")] * (count - 1), [1, None, "text"]])
     with pytest.raises(InvalidBatch, match="can not be decoded"):
-        BatchSlices(packed).take(count - 1, count)
+        BatchSlices(packed, HEADER).take(count - 1, count)
     with pytest.raises(InvalidBatch, match="can not be decoded"):
-        BatchSlices(packed[:-1])
+        BatchSlices(packed[:-1], HEADER)

@@ -137,7 +137,7 @@ def test_what_this_build_does_not_know_is_too_new_and_never_damage(
     header = decode_header(data, too_new_as_well=True)
     assert header is not None
     assert (header.with_payload(b"hello"), header.synced) == (frame, synced)
-    is_known = kind <= 3 and not payload_type and not flags and level <= 1
+    is_known = kind <= 3 and payload_type in ((0, 1, 3) if kind == 1 else (0,)) and flags < 16 and level <= 2
     assert (unlike(header) is None) is (unlike(frame) is None) is is_known
     if is_known:
         assert decode_header(data) == header
@@ -151,11 +151,15 @@ def test_what_this_build_does_not_know_is_too_new_and_never_damage(
 @pytest.mark.parametrize(
     ("other", "unlike_what"),
     [
-        ({"level": 3}, "needs feature level 3, this build knows 1"),
-        ({"kind": 5}, "is of kind 5, this build knows 0 to 4"),
-        ({"payload_type": 2}, "has payload type 2, this build knows 0"),
-        ({"flags": 4}, "has flags 0x04, this build knows none"),
-        ({"kind": 5, "payload_type": 2, "level": 2}, "needs feature level 2, this build knows 1"),
+        ({"level": 3}, "needs feature level 3, this build knows 2"),
+        ({"kind": 9}, "is of kind 9, this build knows 0 to 4"),
+        ({"payload_type": 9}, "has payload type 9, this build knows 0, and of records 1 and 3"),
+        (
+            {"kind": FrameKind.COMMAND, "payload_type": 1},
+            "has payload type 1, this build knows 0, and of records 1 and 3",
+        ),
+        ({"flags": 0x40}, "has flags 0x40, this build knows 0x0f"),
+        ({"kind": 9, "payload_type": 9, "level": 3}, "needs feature level 3, this build knows 2"),
     ],
 )
 def test_too_new_says_what_was_met_and_what_is_known(other: dict[str, int], unlike_what: str) -> None:
@@ -166,7 +170,7 @@ def test_too_new_says_what_was_met_and_what_is_known(other: dict[str, int], unli
 
 def test_a_newer_build_may_have_longer_payloads() -> None:
     """A length above this build's cap is no header of its own level, and too new at another one."""
-    for level, expected in ((1, None), (2, TooNew)):
+    for level, expected in ((1, None), (3, TooNew)):
         packed = bytearray(replace(make(), level=level).pack_header())
         packed[8:12] = (PAYLOAD_BYTES_MAX + 1).to_bytes(4, "little")
         packed[4:8] = crc_of(bytes(packed[8:])).to_bytes(4, "little")

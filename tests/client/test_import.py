@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from enum import Enum
 
 import floodmark
 
@@ -21,5 +22,6 @@ def test_codecs_come_without_an_event_loop_or_network() -> None:
 def test_every_public_name_is_there() -> None:
     """All of ``__all__`` can be had, and nothing that does not exist."""
     for name in floodmark.__all__:
-        assert getattr(floodmark, name).__name__ == name
+        found = getattr(floodmark, name)
+        assert (found.name if isinstance(found, Enum) else found.__name__) == name
     assert not hasattr(floodmark, "nothing")

@@ -282,7 +282,7 @@ async def test_an_append_with_a_frame_of_a_newer_build_is_left_out_and_named():
             writer.close()
     [line] = [line for line in logs if line["event"] == "peer_message_too_new"]
     assert line["peer"] == "newer"
-    assert "frame 2 needs feature level 3, this build knows 1" in line["reason"]
+    assert "frame 2 needs feature level 3, this build knows 2" in line["reason"]
 
 
 async def test_a_term_at_the_end_of_its_range_closes_the_link():

@@ -52,6 +52,7 @@ from node.broker import (
 )
 from node.budget import Account, SharedBudget
 from node.deletions import Deletions
+from node.metadata.levels import BATCH_FORMAT_2
 from node.slices import offset_reaching
 
 
@@ -123,12 +124,15 @@ class MemoryCluster:
 class MemoryPartition:
     """See ``node.broker.Partition``."""
 
-    def __init__(self, node_id: str, topic: TopicInfo, number: int, log: MemoryLog) -> None:
+    def __init__(
+        self, node_id: str, topic: TopicInfo, number: int, log: MemoryLog, batch_format: int
+    ) -> None:
         self.topic = topic.name
         self.topic_id = topic.topic_id
         self.number = number
         self._node_id = node_id
         self._log = log
+        self._batch_format = batch_format
 
     @property
     def leader(self) -> str | None:
@@ -185,7 +189,7 @@ class MemoryPartition:
         return Appended(first, log.next, log.next)
 
     async def produce_records(self, records: Sequence[Record], *, size: int, timeout_s: float) -> Appended:
-        batch = codec.encode(records)
+        batch = codec.encode(records, format=self._batch_format)
         return await self.produce(batch, codec.decode_header(batch), acks=Acks.QUORUM, timeout_s=timeout_s)
 
     def _earlier(self, header: BatchHeader) -> tuple[int, int, int, int] | None:
@@ -281,6 +285,10 @@ class MemoryBroker:
             raise UnknownTopic(f"there is no topic {name}", topic=name)
         return topic
 
+    @property
+    def batch_format(self) -> int:
+        return 2 if self._cluster.level >= BATCH_FORMAT_2 else 1
+
     def topic_limits(self, name: str) -> TopicLimits:
         topic = self.topic(name)
         return TopicLimits(len(topic.partitions), topic.config.max_record_bytes, topic.topic_id)
@@ -297,7 +305,7 @@ class MemoryBroker:
         log = self._cluster.logs.get((topic, number))
         if log is None:
             raise UnknownPartition(f"{topic} has no partition {number}", topic=topic)
-        return MemoryPartition(self.node_id, known, number, log)
+        return MemoryPartition(self.node_id, known, number, log, self.batch_format)
 
     def when_deleted(self, topic: str, topic_id: int, tell: Callable[[], None]) -> Callable[[], None]:
         return self.deletions.watch(topic, topic_id, tell)

@@ -70,7 +70,7 @@ BODIES = [
     msgspec.msgpack.encode({"key": "k", "value": {"a": [1, 2.5, None]}, "timestamp": T}),
     msgspec.msgpack.encode({"records": [{"value": b"\x00\xff", "timestamp": T}]}),
     msgspec.msgpack.encode({"value": float("nan")}),
-    batch.encode([Record(T, b"\xff", b"v", headers={"a": "b"}), Record(T, None, b"[1]", is_json=True)]),
+    batch.encode([Record(T, b"\xff", b"v", pairs={"a": "b"}), Record(T, None, b"[1]", is_json=True)]),
     batch.encode(
         [Record(T, b"k", b"v")], producer_id=batch.producer_id_of("own"), producer_epoch=0, sequence=0
     ),

@@ -140,7 +140,7 @@ OVER = BATCH_HEADERS_MAX // RECORD_HEADERS_MAX + 1
 def with_headers(media: str, headers: dict[str, str], count: int) -> bytes:
     """A body of so many records with these headers each."""
     if media == BATCH:
-        return raw_batch(Record(0, None, b"1", is_json=True, headers=headers), count)
+        return raw_batch(Record(0, None, b"1", is_json=True, pairs=headers), count)
     if media == JSON:
         return msgspec.json.encode({"records": [{"value": 1, "headers": headers}] * count})
     if media == NDJSON:

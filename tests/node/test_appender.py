@@ -9,6 +9,7 @@ import pytest
 from floodmark import batch
 from floodmark.errors import FloodmarkError, OffsetMismatch, ProducerFenced, SequenceGap, TooManyRequests
 from floodmark.frame import Frame, FrameKind, crc_of
+from floodmark.frame_records import IMPLIED, PayloadForm
 from floodmark.record import Record
 
 from consensus.types import NotLeader, Proposal, Stored
@@ -36,7 +37,13 @@ class Queue:
         self.leads = True
 
     def propose_nowait(
-        self, group_id: int, kind: FrameKind, payload: bytes, *, record_count: int = 0
+        self,
+        group_id: int,
+        kind: FrameKind,
+        payload: bytes,
+        *,
+        record_count: int = 0,
+        form: PayloadForm = IMPLIED,
     ) -> Proposal:
         """Queue an entry."""
         if not self.leads:

@@ -53,7 +53,7 @@ async def arrival(partition: Partition) -> None:
 async def test_requests_of_one_moment_share_a_batch_and_get_their_own_offsets() -> None:
     """What arrives together is one batch, in the order of arrival."""
     partition = Partition()
-    coalescer = Coalescer(partition.append)
+    coalescer = Coalescer(partition.append, lambda: 1)
     first, second, third = send(coalescer, b"a"), send(coalescer, b"b", b"c"), send(coalescer, b"d")
     await arrival(partition)
     assert partition.batches == [[b"a", b"b", b"c", b"d"]]
@@ -64,7 +64,7 @@ async def test_requests_of_one_moment_share_a_batch_and_get_their_own_offsets() 
 async def test_what_arrives_while_a_batch_is_on_its_way_leaves_when_that_is_stored() -> None:
     """The commit of one batch sends the next, without waiting for the timer."""
     partition = Partition()
-    coalescer = Coalescer(partition.append)
+    coalescer = Coalescer(partition.append, lambda: 1)
     first = send(coalescer, b"a")
     await arrival(partition)
     second, third = send(coalescer, b"b"), send(coalescer, b"c")
@@ -81,7 +81,7 @@ async def test_what_arrives_while_a_batch_is_on_its_way_leaves_when_that_is_stor
 async def test_callers_that_come_back_are_taken_along_by_the_next_batch() -> None:
     """Those who were answered and those who waited share a batch, which leaves when all are there."""
     partition = Partition()
-    coalescer = Coalescer(partition.append)
+    coalescer = Coalescer(partition.append, lambda: 1)
     first, second = send(coalescer, b"a"), send(coalescer, b"b")
     await arrival(partition)
     waiting = send(coalescer, b"c")
@@ -98,7 +98,7 @@ async def test_callers_that_come_back_are_taken_along_by_the_next_batch() -> Non
 async def test_after_waiting_in_vain_the_next_ones_leave_at_once() -> None:
     """Callers that do not come back hold others up once, and not again for a while."""
     partition = Partition()
-    coalescer = Coalescer(partition.append)
+    coalescer = Coalescer(partition.append, lambda: 1)
     requests = [send(coalescer, b"a") for _ in range(8)]
     await arrival(partition)
     requests.append(send(coalescer, b"b"))
@@ -115,7 +115,7 @@ async def test_after_waiting_in_vain_the_next_ones_leave_at_once() -> None:
 async def test_a_request_whose_time_is_up_says_whether_it_left() -> None:
     """One that still waits is not stored and never will be; of one that left nobody knows."""
     partition = Partition()
-    coalescer = Coalescer(partition.append)
+    coalescer = Coalescer(partition.append, lambda: 1)
     records = [Record(1, None, b"x")]
     left = coalescer.produce(records, 10, timeout_s=0.001, answer=int)
     await arrival(partition)
@@ -132,7 +132,7 @@ async def test_a_request_whose_time_is_up_says_whether_it_left() -> None:
 async def test_nobody_waits_for_long_behind_a_batch_that_is_not_stored() -> None:
     """A batch that hangs, as after a lost leadership, does not hold back the next one."""
     partition = Partition()
-    coalescer = Coalescer(partition.append)
+    coalescer = Coalescer(partition.append, lambda: 1)
     stuck = send(coalescer, b"a")
     await arrival(partition)
     later = send(coalescer, b"b")
@@ -145,7 +145,7 @@ async def test_nobody_waits_for_long_behind_a_batch_that_is_not_stored() -> None
 async def test_a_batch_that_is_full_leaves_at_once() -> None:
     """Bytes that wait are bounded, whatever is on its way."""
     partition = Partition()
-    coalescer = Coalescer(partition.append)
+    coalescer = Coalescer(partition.append, lambda: 1)
     first = send(coalescer, b"a")
     await arrival(partition)
     second = send(coalescer, b"b", size=SHARED_BYTES_MAX)
@@ -159,7 +159,7 @@ async def test_a_batch_that_is_full_leaves_at_once() -> None:
 async def test_a_refusal_reaches_everyone_who_shares_and_no_one_else() -> None:
     """Nothing of the batch is stored; the next one is a new attempt."""
     partition = Partition()
-    coalescer = Coalescer(partition.append)
+    coalescer = Coalescer(partition.append, lambda: 1)
     partition.refuses = TooManyRequests("full")
     first, second = send(coalescer, b"a"), send(coalescer, b"b")
     for request in (first, second):
@@ -181,7 +181,7 @@ async def test_an_outcome_is_that_of_all_who_share(
 ) -> None:
     """Not stored is not stored, unknown is unknown, for each of them."""
     partition = Partition()
-    coalescer = Coalescer(partition.append)
+    coalescer = Coalescer(partition.append, lambda: 1)
     first, second = send(coalescer, b"a"), send(coalescer, b"b")
     await arrival(partition)
     partition.proposals[0].resolve(outcome)

@@ -309,7 +309,7 @@ def test_an_older_build_stops_where_a_newer_one_goes_on(history: list[AnyCommand
         for index, (payload, command) in enumerate(zip(payloads, history, strict=True), start=2):
             older.apply(frame(index, payload))
             newer.apply(frame(index, payload))
-            if isinstance(command, Paint) or newer.state.level > 1:
+            if isinstance(command, Paint) or newer.state.level > THIS_BUILD.highest:
                 assert older.halted is not None
             if older.halted is None:
                 before = newer.snapshot()
@@ -340,20 +340,20 @@ def test_the_feature_level_rises_to_what_every_node_knows_and_never_falls() -> N
 
 def test_an_older_build_stops_where_the_level_is_raised_above_what_it_knows() -> None:
     """At the command, and at a snapshot from behind it; not where the level can not be raised anyway."""
-    nodes_of_another_build = [register("n1", levels=(1, 2))]
+    nodes_of_another_build = [register("n1", levels=(1, 3))]
     older = machine_after(
-        *nodes_of_another_build, RaiseLevel(3), register("n2", levels=(1, 2)), RaiseLevel(2)
+        *nodes_of_another_build, RaiseLevel(4), register("n2", levels=(1, 3)), RaiseLevel(3)
     )
-    newer = machine_after(*nodes_of_another_build, RaiseLevel(2), levels=UP_TO_3)
+    newer = machine_after(*nodes_of_another_build, RaiseLevel(3), levels=UP_TO_3)
     assert isinstance(older.outcome(3), Conflict)
     assert older.halted == (
-        "metadata entry 5 is command 'raise_level' to level 2, which this build does not know: "
+        "metadata entry 5 is command 'raise_level' to level 3, which this build does not know: "
         "start a newer Floodmark"
     )
     machine = MetadataMachine()
     machine.restore(newer.snapshot())
     assert machine.halted == (
-        "the metadata snapshot has feature level 2, and this build knows 1 to 1: start a newer Floodmark"
+        "the metadata snapshot has feature level 3, and this build knows 1 to 2: start a newer Floodmark"
     )
     assert machine.snapshot() == newer.snapshot()
 

@@ -171,10 +171,10 @@ def test_a_node_that_does_not_know_the_clusters_level_is_refused_and_both_say_so
     for member in (n1, n2, n3):
         member.presence.settle()
         assert member.presence.refusals == []
-    n1.presence.is_at(2)
+    n1.presence.is_at(3)
     old = n3.restarted()
-    there = "n3 knows feature levels 1 to 1, and the cluster is at 2: start a newer Floodmark there"
-    here = "this node knows feature levels 1 to 1, and the cluster is at 2: start a newer Floodmark here"
+    there = "n3 knows feature levels 1 to 2, and the cluster is at 3: start a newer Floodmark there"
+    here = "this node knows feature levels 1 to 2, and the cluster is at 3: start a newer Floodmark here"
     assert dial(old, n1) == (Reception.REFUSED, Reception.REFUSED)
     assert (n1.presence.refusals, old.presence.refusals) == ([there], [here])
     n1, old = n1.restarted(levels=LATER), old.restarted()

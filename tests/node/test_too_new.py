@@ -115,7 +115,7 @@ async def test_a_too_new_replica_stays_closed_and_the_others_serve(tmp_path: Pat
             await cluster.until(
                 lambda: node.parts is not None and node.running.replicas.too_new, "it says that it is too new"
             )
-        reason = f"frame {index} of {path} needs feature level 3, this build knows 1: start a newer Floodmark"
+        reason = f"frame {index} of {path} needs feature level 3, this build knows 2: start a newer Floodmark"
         assert [
             (entry["topic"], entry["reason"]) for entry in logs if entry["event"] == "replica_failed"
         ] == [("orders", reason)]
@@ -147,7 +147,7 @@ async def test_one_met_by_the_scrub_ends_the_replica_and_nothing_is_mended(
         await node.stop()
         if is_damaged:
             hit(node, group_id, 5)
-        path = make_strange(node, group_id, 8, kind=5)
+        path = make_strange(node, group_id, 8, kind=9)
         assert len(segments_of(node, group_id)) > 2
         before = {name: data for name, data in contents(node, group_id).items() if name.endswith(".log")}
         node.start()
@@ -156,7 +156,7 @@ async def test_one_met_by_the_scrub_ends_the_replica_and_nothing_is_mended(
         )
         assert node.running.scrub.damage_found == is_damaged
         (reason,) = node.running.replicas.too_new
-        assert reason == f"frame 8 of {path} is of kind 5, this build knows 0 to 4: start a newer Floodmark"
+        assert reason == f"frame 8 of {path} is of kind 9, this build knows 0 to 4: start a newer Floodmark"
         assert reason in await reasons(cluster, node)
         node.running.replicas.look_again()
         await produce(cluster, cluster["n1"].url, "orders", 2)
@@ -209,7 +209,7 @@ async def test_a_node_whose_metadata_is_too_new_does_not_start(tmp_path: Path) -
         before = contents(node, METADATA_GROUP)
         node.start()
         reason = (
-            f"^frame {index} of {path} needs feature level 3, this build knows 1: start a newer Floodmark$"
+            f"^frame {index} of {path} needs feature level 3, this build knows 2: start a newer Floodmark$"
         )
         with pytest.raises(LogTooNew, match=reason):
             await node.ended()

@@ -1,0 +1,34 @@
+"""The format of record batches that the cluster takes: what its feature level says."""
+
+from __future__ import annotations
+
+from floodmark.batch import BatchHeader
+
+from node import outcomes
+from node.metadata.group import Metadata
+from node.metadata.levels import BATCH_FORMAT_2
+
+CATCH_UP_S = 5.0
+
+
+class BatchFormat:
+    """As this node knows it. It only ever rises."""
+
+    def __init__(self, metadata: Metadata) -> None:
+        self._metadata = metadata
+
+    @property
+    def highest(self) -> int:
+        """The highest format that may be written; lower ones may be, too."""
+        return 2 if self._metadata.state.level >= BATCH_FORMAT_2 else 1
+
+    async def check(self, header: BatchHeader) -> None:
+        """Raise ``FeatureLevelNeeded`` for a batch of a higher format, once it is certain that it is one.
+
+        Raises ``Unavailable`` where that can not be found out.
+        """
+        if header.format > self.highest:
+            await self._metadata.catch_up(timeout_s=CATCH_UP_S)
+            if header.format > self.highest:
+                what = f"a record batch of format {header.format}"
+                raise outcomes.needs_level(what, BATCH_FORMAT_2, self._metadata.state.level)
