@@ -20,7 +20,7 @@ from node import outcomes
 from node.budget import ByteBudget
 from node.disk_reserve import DiskReserve
 from node.newcomers import Newcomers, ProducerLimits, ProducersHere
-from node.producers import ProducerTable, Remembered
+from node.producers import ProducerTable, Remembered, key_of
 from node.sequences import Flying, Sequences
 from storage.errors import StorageError
 from storage.log import Log
@@ -94,7 +94,7 @@ class Appender:
             before = self._sequences.find(header)
             if before is not None:
                 return before
-            if not self._sequences.knows(header.producer_id):
+            if not self._sequences.knows(key_of(header)):
                 self._newcomers.admit(self._sequences.in_flight)
         self._disk.check()
         self.check_wait()

@@ -5,6 +5,9 @@ has applied its log knows every batch that any leader acknowledged. For each pro
 last sequence, and where the last few batches went and what they held, so that a retry is answered with its
 original offsets and other records under the same sequence are refused. A producer is forgotten when an entry
 of the log says so: ``newcomers.py`` decides about that.
+
+Named producers' sequences count batches, numbered ones' records (``floodmark.sequence``). An entry tells its
+kind by the length of its key: 16 bytes that stand for a name, or a number's 8.
 """
 
 from __future__ import annotations
@@ -13,10 +16,11 @@ from typing import Final
 
 import msgspec
 import structlog
-from floodmark.batch import BatchHeader
+from floodmark.batch import BatchHeader, ProducerKind
 from floodmark.errors import FloodmarkError
 from floodmark.frame import Frame, FrameKind
 from floodmark.frame_records import has_records, header_in
+from floodmark.sequence import covers, following
 
 from storage.errors import LogTooNew
 
@@ -28,7 +32,8 @@ _log = structlog.get_logger(__name__)
 class Remembered(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Where one batch of a producer went.
 
-    ``crc`` is the checksum in its header. A table that was stored before checksums were remembered has None.
+    ``crc`` is the checksum of its records (of all of a batch of format 1). A table that was stored before
+    checksums were remembered has None.
     """
 
     sequence: int
@@ -37,8 +42,9 @@ class Remembered(msgspec.Struct, frozen=True, array_like=True, gc=False):
     crc: int | None = None
 
     def is_of(self, header: BatchHeader) -> bool:
-        """Whether it is the batch with this header, as far as can be told."""
-        return self.count == header.count and self.crc in (None, header.crc)
+        """Whether it is the batch with this header, of the same epoch, as far as can be told."""
+        mine = (self.sequence, self.count)
+        return mine == (header.sequence, header.count) and self.crc in (None, header.records_crc)
 
 
 class Producer(msgspec.Struct, array_like=True):
@@ -52,15 +58,14 @@ class Producer(msgspec.Struct, array_like=True):
     recent: list[Remembered]
     time: int = 0
 
-    @property
-    def last_sequence(self) -> int:
-        """Sequence of the last committed batch."""
-        return self.recent[-1].sequence
+    def next_sequence(self, kind: ProducerKind) -> int:
+        """What the batch behind the last committed one bears."""
+        return following(kind, self.recent[-1].sequence, self.recent[-1].count)
 
-    def find(self, sequence: int) -> Remembered | None:
-        """The batch with this sequence, while it is remembered."""
+    def find(self, kind: ProducerKind, sequence: int) -> Remembered | None:
+        """The batch that takes up this sequence, while it is remembered."""
         for batch in reversed(self.recent):
-            if batch.sequence == sequence:
+            if covers(kind, batch.sequence, batch.count, sequence):
                 return batch
         return None
 
@@ -83,12 +88,24 @@ class _Command(msgspec.Struct, frozen=True):
     forget: list[bytes]
 
 
-_VERSION: Final = 2
-"""Version 1 knows no checksums and no times, and is else the same."""
+NUMBER_BYTES: Final = 8
+"""The length of a numbered producer's key; a named one's has twice as many."""
+_VERSION: Final = 3
+_VERSION_NAMED: Final = 2
+"""What is written while no producer has a number: builds before them read that.
+
+Version 1 knows no checksums and no times, and is else the same."""
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(_Snapshot)
 _ONLY_VERSION = msgspec.msgpack.Decoder(_Version)
 _COMMAND = msgspec.msgpack.Decoder(_Command)
+
+
+def key_of(header: BatchHeader) -> bytes:
+    """Under which key the table has the batch's producer: no name has that of a number."""
+    if header.producer_kind is ProducerKind.NUMBERED:
+        return header.producer_id[:NUMBER_BYTES]
+    return header.producer_id
 
 
 def forgetting(names: list[bytes]) -> bytes:
@@ -129,15 +146,16 @@ class ProducerTable:
             return
         if not header.is_idempotent:
             return
-        batch = Remembered(header.sequence, frame.first_offset, frame.offset_count, header.crc)
-        known = self.producers.pop(header.producer_id, None)
+        batch = Remembered(header.sequence, frame.first_offset, frame.offset_count, header.records_crc)
+        key = key_of(header)
+        known = self.producers.pop(key, None)
         if known is None or known.epoch != header.producer_epoch:
             known = Producer(header.producer_epoch, [batch], frame.append_time)
         else:
             known.recent.append(batch)
             del known.recent[:-BATCHES_REMEMBERED]
             known.time = frame.append_time
-        self.producers[header.producer_id] = known
+        self.producers[key] = known
 
     def _forget(self, frame: Frame) -> None:
         try:
@@ -151,9 +169,9 @@ class ProducerTable:
 
     def snapshot(self) -> bytes:
         """The whole table."""
-        return _ENCODER.encode(
-            _Snapshot(_VERSION, self.last_index, self.forgotten, self.producers, self.time)
-        )
+        numbered = any(len(key) == NUMBER_BYTES for key in self.producers)
+        version = _VERSION if numbered else _VERSION_NAMED
+        return _ENCODER.encode(_Snapshot(version, self.last_index, self.forgotten, self.producers, self.time))
 
     def restore(self, state: bytes) -> None:
         """Replace the table. Raises ``ValueError`` for what is no snapshot, ``LogTooNew``."""

@@ -6,14 +6,16 @@ yet lie over it; they are this leader's own affair and go when its term ends.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from floodmark.batch import BatchHeader
 from floodmark.errors import ProducerFenced, SequenceGap, SequenceReused
+from floodmark.sequence import covers, following, is_before
 
 from consensus.types import Outcome, Proposal, Stored
-from node.producers import BATCHES_REMEMBERED, ProducerTable, Remembered
+from node.producers import BATCHES_REMEMBERED, ProducerTable, Remembered, key_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,22 +23,23 @@ class Flying:
     """One batch between proposal and apply."""
 
     proposal: Proposal
+    sequence: int
     count: int
     crc: int
 
     def is_of(self, header: BatchHeader) -> bool:
-        """Whether it is the batch with this header."""
-        return (self.count, self.crc) == (header.count, header.crc)
+        """Whether it is the batch with this header, of the same epoch."""
+        return (self.sequence, self.count, self.crc) == (header.sequence, header.count, header.records_crc)
 
 
 class InFlight:
-    """The batches of one producer between proposal and apply, by sequence. All are of one epoch."""
+    """The batches of one producer between proposal and apply, in their order. All are of one epoch."""
 
     __slots__ = ("batches", "epoch")
 
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
-        self.batches: dict[int, Flying] = {}
+        self.batches: deque[Flying] = deque()
 
 
 class Sequences:
@@ -68,9 +71,9 @@ class Sequences:
         Raises ``ProducerFenced`` (current_epoch), ``SequenceGap`` (expected_sequence), ``SequenceReused``
         (first_offset and next_offset of what has the sequence).
         """
-        flying = self._in_flight.get(header.producer_id)
+        flying = self._in_flight.get(key_of(header))
         if flying is not None:
-            self._settle(header.producer_id, flying)
+            self._settle(key_of(header), flying)
         epoch, expected = self._position(header)
         if header.producer_epoch < epoch:
             raise ProducerFenced(
@@ -78,21 +81,24 @@ class Sequences:
                 "another instance took over",
                 current_epoch=epoch,
             )
-        if header.producer_epoch > epoch:
-            expected = 0
+        if header.producer_epoch > epoch or expected is None:
+            # Of this epoch there is nothing yet, so nothing comes before its beginning.
+            if header.sequence == 0:
+                return None
+            raise self._gap(header, epoch, 0)
         if header.sequence == expected:
             return None
-        if header.sequence > expected:
+        if is_before(header.producer_kind, expected, header.sequence):
             raise self._gap(header, epoch, expected)
         return self._earlier(header, expected)
 
     def add(self, header: BatchHeader, proposal: Proposal) -> None:
         """``find`` returned None and this is the batch's proposal."""
-        flying = self._in_flight.get(header.producer_id)
+        name, term = key_of(header), self._term
+        flying = self._in_flight.get(name)
         if flying is None or flying.epoch != header.producer_epoch:
-            flying = self._in_flight[header.producer_id] = InFlight(header.producer_epoch)
-        flying.batches[header.sequence] = Flying(proposal, header.count, header.crc)
-        name, term = header.producer_id, self._term
+            flying = self._in_flight[name] = InFlight(header.producer_epoch)
+        flying.batches.append(Flying(proposal, header.sequence, header.count, header.records_crc))
 
         def done(outcome: Outcome) -> None:
             if term != self._term or self._in_flight.get(name) is not flying:
@@ -107,26 +113,27 @@ class Sequences:
 
     def _settle(self, name: bytes, flying: InFlight) -> None:
         """Take out what the table has by now, in order."""
-        for sequence, batch in list(flying.batches.items()):
-            proposal = batch.proposal
+        while flying.batches:
+            proposal = flying.batches[0].proposal
             if proposal.outcome is None or proposal.index > self._table.last_index:
                 break
-            del flying.batches[sequence]
+            flying.batches.popleft()
         if not flying.batches and self._in_flight.get(name) is flying:
             del self._in_flight[name]
 
-    def _position(self, header: BatchHeader) -> tuple[int, int]:
-        """The producer's epoch, and the sequence that comes next in it."""
-        flying = self._in_flight.get(header.producer_id)
+    def _position(self, header: BatchHeader) -> tuple[int, int | None]:
+        """The producer's epoch, and the sequence that comes next in it; None for one that is not known."""
+        flying = self._in_flight.get(key_of(header))
         if flying is not None:
-            return flying.epoch, next(reversed(flying.batches)) + 1
-        known = self._table.producers.get(header.producer_id)
+            last = flying.batches[-1]
+            return flying.epoch, following(header.producer_kind, last.sequence, last.count)
+        known = self._table.producers.get(key_of(header))
         if known is not None:
-            return known.epoch, known.last_sequence + 1
-        return header.producer_epoch, 0
+            return known.epoch, known.next_sequence(header.producer_kind)
+        return header.producer_epoch, None
 
     def _gap(self, header: BatchHeader, epoch: int, expected: int) -> SequenceGap:
-        if not self.knows(header.producer_id) and self._table.forgotten:
+        if not self.knows(key_of(header)) and self._table.forgotten:
             return SequenceGap(
                 "this partition does not remember the producer (any more): it was silent for long, and "
                 "others needed the room; begin a new epoch at sequence 0",
@@ -140,15 +147,16 @@ class Sequences:
         )
 
     def _earlier(self, header: BatchHeader, expected: int) -> Remembered | Flying:
-        flying = self._in_flight.get(header.producer_id)
-        if flying is not None and header.sequence in flying.batches:
-            first = flying.batches[header.sequence]
-            if first.is_of(header):
-                return first
-            raise _reused(header, first.proposal.first_offset, first.count)
-        known = self._table.producers.get(header.producer_id)
+        kind = header.producer_kind
+        flying = self._in_flight.get(key_of(header))
+        for first in flying.batches if flying is not None else ():
+            if covers(kind, first.sequence, first.count, header.sequence):
+                if first.is_of(header):
+                    return first
+                raise _reused(header, first.proposal.first_offset, first.count)
+        known = self._table.producers.get(key_of(header))
         if known is not None and known.epoch == header.producer_epoch:
-            remembered = known.find(header.sequence)
+            remembered = known.find(kind, header.sequence)
             if remembered is not None:
                 if remembered.is_of(header):
                     return remembered

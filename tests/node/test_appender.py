@@ -134,7 +134,7 @@ def test_a_duplicate_is_answered_whatever_offset_it_expects(queue: Queue) -> Non
     first = append(appender, body, 0)
     assert isinstance(first, Proposal)
     crc = batch.decode_header(body).crc
-    assert append(appender, body, 0) == Flying(first, 2, crc)
+    assert append(appender, body, 0) == Flying(first, 0, 2, crc)
     queue.commit()
     assert append(appender, body, 0) == Remembered(0, 0, 2, crc)
 
@@ -229,7 +229,7 @@ def test_what_would_wait_too_long_is_refused_while_much_is_under_way(
     assert refused.value.fields == {"retry_after_s": 1.0}
     with pytest.raises(TooManyRequests):
         appender.check_wait()
-    assert append(appender, numbered) == Flying(first, 1, batch.decode_header(numbered).crc)
+    assert append(appender, numbered) == Flying(first, 0, 1, batch.decode_header(numbered).crc)
     queue.commit()
     append(appender, payload())
     now += WAIT_S_MAX

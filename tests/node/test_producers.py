@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 from floodmark import batch
-from floodmark.batch import BatchHeader
+from floodmark.batch import BatchHeader, ProducerKind
 from floodmark.errors import ProducerFenced, SequenceGap, SequenceReused
 from floodmark.frame import Frame, FrameKind, crc_of
 from floodmark.record import Record
@@ -50,10 +50,10 @@ def test_the_last_batches_are_remembered_with_their_offsets() -> None:
     for sequence in range(8):
         table.apply(frame(2 + sequence, payload(sequence, count=3), offset=sequence * 3, count=3))
     producer = table.producers[batch.producer_id_of("p")]
-    assert producer.last_sequence == 7
+    assert producer.next_sequence(ProducerKind.NAMED) == 8
     assert len(producer.recent) == BATCHES_REMEMBERED
-    assert producer.find(7) == remembered(7, 21, count=3)
-    assert producer.find(1) is None
+    assert producer.find(ProducerKind.NAMED, 7) == remembered(7, 21, count=3)
+    assert producer.find(ProducerKind.NAMED, 1) is None
 
 
 def test_producers_are_forgotten_when_the_log_says_so() -> None:
@@ -101,7 +101,7 @@ def test_a_table_that_can_not_be_read_is_refused() -> None:
     with pytest.raises(ValueError, match="producer table"):
         ProducerTable().restore(b"junk")
     with pytest.raises(
-        LogTooNew, match=r"producer table .* has version 9, this build knows 2: start a newer"
+        LogTooNew, match=r"producer table .* has version 9, this build knows 3: start a newer"
     ):
         ProducerTable().restore(msgspec.msgpack.encode({"version": 9, "tables": 3}))
 
@@ -138,7 +138,7 @@ def test_a_duplicate_of_a_batch_in_flight_shares_its_proposal() -> None:
     first = Proposal(index=2, term=1, first_offset=0)
     assert sequences.find(header(0)) is None
     sequences.add(header(0), first)
-    assert sequences.find(header(0)) == Flying(first, 1, header(0).crc)
+    assert sequences.find(header(0)) == Flying(first, 0, 1, header(0).crc)
     assert sequences.find(header(1)) is None
     with pytest.raises(SequenceGap):
         sequences.find(header(2))
@@ -155,7 +155,7 @@ def test_an_outcome_before_the_apply_leaves_no_window() -> None:
     first = Proposal(index=2, term=1, first_offset=0)
     sequences.add(header(0), first)
     first.resolve(Stored(2, 1, 0))
-    assert sequences.find(header(0)) == Flying(first, 1, header(0).crc)
+    assert sequences.find(header(0)) == Flying(first, 0, 1, header(0).crc)
     table.apply(frame(2, payload(0)))
     assert sequences.find(header(0)) == remembered(0, 0)
 

@@ -18,6 +18,7 @@ from tests.simulation.network import Network
 from tests.simulation.operator import Operator
 from tests.simulation.profile import AGAIN_WITHIN_S, Profile
 from tests.simulation.replica import Replica
+from tests.simulation.retrying import Retrying
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.trace import Trace
 from tests.simulation.watch import Watch
@@ -71,6 +72,7 @@ class Cluster:
         for replica in self.in_order():
             replica.start()
         self.workload = Workload(self, self.rng("workload"))
+        self.retrying = Retrying(self, self.rng("retrying"))
         self.operator = Operator(self, self.rng("operator"))
 
     def rng(self, purpose: str) -> random.Random:

@@ -96,6 +96,11 @@ class Ledger:
         )
         self._where[frame.payload] = frame.index
 
+    def where(self, payload: bytes) -> int | None:
+        """The first offset of what is committed of a proposal."""
+        index = self._where.get(payload)
+        return None if index is None else self.committed[index].first_offset
+
     def answer_stored(self, payload: bytes, stored: Stored) -> None:
         """A proposer was told where its entry is."""
         number = self._asked[payload].number

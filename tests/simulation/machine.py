@@ -11,6 +11,7 @@ import hashlib
 from floodmark.frame import Frame
 
 from node.producers import ProducerTable
+from node.sequences import Sequences
 from tests.simulation.violation import require
 
 
@@ -38,6 +39,8 @@ class ChainMachine:
         self._history = history
         self._chain = bytes(16)
         self._producers = ProducerTable()
+        self.sequences = Sequences(self._producers)
+        """What a leader admits, over the table."""
         self.applied = 0
         self._applied_here = 0
 

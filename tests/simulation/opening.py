@@ -31,6 +31,7 @@ class Opened:
     log: Log
     vote: VoteFile
     group: Group
+    machine: ChainMachine
     damage: LogCorrupt | None
 
 
@@ -50,12 +51,13 @@ def open_replica(replica: Replica, cluster: Cluster, life: str) -> Opened:
     replica.found = None
     replica.known = True
     voters = cluster.first_voters
+    machine = ChainMachine(replica.name, cluster.history)
     group = Group(
         group_id=GROUP_ID,
         node_id=replica.name,
         log=opened.log,
         vote=opened.vote,
-        machine=ChainMachine(replica.name, cluster.history),
+        machine=machine,
         membership=Membership(voters, frozenset(cluster.names) - voters),
         clock=replica.clock,
         random=random.Random(f"{cluster.seed} {life}"),
@@ -64,4 +66,4 @@ def open_replica(replica: Replica, cluster: Cluster, life: str) -> Opened:
         safeguards=cluster.safeguards,
     )
     store.settle(GROUP_ID)
-    return Opened(opened.log, opened.vote, group, opened.damage)
+    return Opened(opened.log, opened.vote, group, machine, opened.damage)

@@ -11,6 +11,7 @@ from tests.simulation.clock import NodeClock
 from tests.simulation.disk import FOLDER, Disk
 from tests.simulation.holdings import Holdings
 from tests.simulation.host import Host
+from tests.simulation.machine import ChainMachine
 from tests.simulation.opening import Opened, open_replica
 from tests.simulation.violation import require
 from tests.simulation.watch import View
@@ -42,6 +43,8 @@ class Replica(Host):
         """Entries up to here were compared with the ledger in this life."""
         self.leads_since = 0.0
         self._holdings = Holdings()
+        self.machine: ChainMachine | None = None
+        """Of the last process."""
         self.found: LogCorrupt | None = None
         """Why the process before closed the log."""
 
@@ -74,6 +77,7 @@ class Replica(Host):
     def _take(self, opened: Opened) -> None:
         log = opened.log
         self._begin(log, opened.vote, opened.group)
+        self.machine = opened.machine
         self.checked = 0
         self.last_view = self.last_membership = None
         if self.damaged:

@@ -26,6 +26,10 @@ class Result:
     virtual_s: float
     cpu_s: float
     stored: int
+    repeated: int
+    """Batches that idempotent producers sent again."""
+    wrapped: int
+    """Batches behind which the sequences of their producer went on at 0."""
     faults: int
     leaders: int
     rule: str | None
@@ -53,9 +57,11 @@ def simulate(
         cluster.scheduler.run(profile.duration_s)
         nemesis.stop()
         cluster.workload.stop()
+        cluster.retrying.stop()
         cluster.operator.stop()
         Healing(cluster, cluster.rng("healing")).run()
         check_everything(cluster)
+        cluster.retrying.check()
     except Violation as violation:
         rule, failure = violation.rule, str(violation)
     except Exception as error:  # noqa: BLE001 - whatever the code under test raises is a finding.
@@ -69,6 +75,8 @@ def simulate(
         virtual_s=cluster.scheduler.now if cluster else 0.0,
         cpu_s=time.process_time() - began,
         stored=cluster.workload.stored if cluster else 0,
+        repeated=cluster.retrying.repeated if cluster else 0,
+        wrapped=cluster.retrying.wrapped if cluster else 0,
         faults=sum(nemesis.struck.values()) if nemesis else 0,
         leaders=len(cluster.watch.leader_of) if cluster else 0,
         rule=rule,

@@ -42,6 +42,13 @@ def test_every_block_of_seeds_has_every_kind_of_run() -> None:
             assert {profile_of(seed).name for seed in seeds} == {profile.name for profile in PROFILES}
 
 
+def test_producers_do_retry_and_their_sequences_wrap_around() -> None:
+    """The runs above are about something."""
+    results = [simulate(seed) for seed in (0, 1, 2, 13)]
+    assert sum(result.repeated for result in results) >= 50
+    assert sum(result.wrapped for result in results) >= 1
+
+
 def test_replicas_begin_segments_by_age() -> None:
     """Each for itself, so that no two logs end theirs at the same entries."""
     lines: list[str] = []

@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+from floodmark.batch import decode_header
 from floodmark.frame import FrameKind
+from floodmark.frame_records import IMPLIED, form_of
 
 from consensus.types import NotLeader, NotStored, Outcome, Stored
 from tests.simulation.housekeeping import Housekeeping
@@ -83,7 +85,8 @@ class Workload:
 
         kind = FrameKind.COMMAND if is_command else FrameKind.RECORDS
         try:
-            proposal = group.propose(kind, payload, append_time=now_ms, record_count=count)
+            form = IMPLIED if is_command else form_of(decode_header(payload))
+            proposal = group.propose(kind, payload, append_time=now_ms, record_count=count, form=form)
         except NotLeader:
             ledger.answer_not_stored(payload)
             return
