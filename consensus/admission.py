@@ -6,7 +6,10 @@ answers count only from members. Whatever fails a check is dropped: messages may
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
+
+from floodmark.frame import Frame, FrameKind
 
 from consensus.safeguards import Safeguard
 from consensus.throttle import ThrottledLog
@@ -45,17 +48,19 @@ class Admission:
         fields = message.fields
         if not self._is_of_leader(source, fields) or not _is_sound(message):
             return None
-        commit = fields["commit"]
+        commit, frames = fields["commit"], message.frames
         if self._core.has(Safeguard.C1B):
             # Beyond what this append vouches for, the log may hold another leader's entries.
-            commit = min(commit, fields["prev_index"] + len(message.frames))
+            commit = min(commit, frames[-1].last_index if frames else fields["prev_index"])
+        # A leader that has just begun may not know yet what else its gaps prove.
+        commit = max(commit, proved_by_gaps(frames))
         return {
             "type": "append_entries",
             "term": fields["term"],
             "prevLogIdx": fields["prev_index"],
             "prevLogTerm": fields["prev_term"],
             "commit_index": commit,
-            "entries": [(frame, frame.index, frame.term) for frame in message.frames],
+            "entries": [(frame, frame.last_index, frame.term) for frame in frames],
         }
 
     def install(self, source: str, message: Message) -> dict[str, Any] | None:
@@ -98,18 +103,32 @@ class Admission:
         return True
 
 
+def proved_by_gaps(frames: Iterable[Frame]) -> int:
+    """Up to which index all is committed, if these are in the log: only such entries are ever removed."""
+    return max((frame.last_index for frame in frames if frame.kind is FrameKind.GAP), default=0)
+
+
 def _is_sound(message: Message) -> bool:
-    """Entries that follow each other, from the predecessor on, in terms up to the leader's."""
+    """Entries that follow each other, from the predecessor on, in terms up to the leader's.
+
+    The first may be a gap that stands for the predecessor too: a leader sends it whole.
+    """
     fields = message.fields
     index, term = fields["prev_index"], fields["prev_term"]
     if index < 1 or term > fields["term"]:
         return False
     offset: int | None = None
     for frame in message.frames:
-        index += 1
-        if frame.index != index or not term <= frame.term <= fields["term"]:
+        if offset is None and _reaches_over(frame, index):
+            if frame.term != term:
+                return False
+        elif frame.index != index + 1 or not term <= frame.term <= fields["term"]:
             return False
         if offset is not None and frame.first_offset != offset:
             return False
-        term, offset = frame.term, frame.next_offset
+        index, term, offset = frame.last_index, frame.term, frame.next_offset
     return True
+
+
+def _reaches_over(frame: Frame, index: int) -> bool:
+    return frame.kind is FrameKind.GAP and frame.index <= index < frame.last_index

@@ -54,7 +54,8 @@ class Applier:
                 self._machine.apply(frame)
                 if self.halted:
                     break
-            core.applied_index = frame.index
+            # A gap moves it on over all that it stands for, and is nothing to the machine.
+            core.applied_index = frame.last_index
             core.applied_offset = frame.next_offset
             if kind is FrameKind.MEMBERSHIP:
                 core.members.committed(frame.index)

@@ -163,7 +163,7 @@ class DiskWork(DiskJobs):
             try:
                 log.forget_cached(start, max_bytes)
                 for frame in log.stored(start, last):
-                    after = frame.index + 1
+                    after = frame.last_index + 1
                     size += frame.size
                     if size >= max_bytes:
                         return

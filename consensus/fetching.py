@@ -11,7 +11,7 @@ import itertools
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from floodmark.frame import Frame
+from floodmark.frame import Frame, FrameKind
 
 from consensus.types import Fetch
 from consensus.wire import APPEND_FRAMES_MAX
@@ -89,12 +89,7 @@ class Fetching:
         question = self._open.get(fields["id"])
         if question is None or source not in self._core.members.others:
             return
-        expected = range(question.first, question.first + len(frames))
-        if (
-            frames
-            and [frame.index for frame in frames] == list(expected)
-            and frames[-1].index <= question.last
-        ):
+        if _answers(frames, question.first, question.last):
             del self._open[fields["id"]]
             question.fetch.resolve(frames)
             return
@@ -132,6 +127,21 @@ class Fetching:
         questions, self._open = self._open, {}
         for question in questions.values():
             question.fetch.resolve(None)
+
+
+def _answers(frames: list[Frame], first: int, last: int) -> bool:
+    """Whether these are the frames that hold entries from ``first`` on, up to ``last`` or not as far: without
+    a hole between them, and the first and the last may be gaps that reach beyond.
+    """
+    expected = first
+    for frame in frames:
+        begins = frame.index == expected
+        if expected == first and frame.kind is FrameKind.GAP:
+            begins = frame.index <= first <= frame.last_index
+        if not begins or expected > last:
+            return False
+        expected = frame.last_index + 1
+    return bool(frames)
 
 
 class _Question:

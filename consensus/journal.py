@@ -7,10 +7,11 @@ comes in, and never at or below the commit index.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 from typing import Final
 
-from floodmark.frame import Frame, FrameKind, crc_of
+from floodmark.frame import Frame, FrameKind, crc_of, part_of_gap
 from floodmark.frame_records import IMPLIED, PayloadForm
 
 from consensus.safeguards import Safeguard
@@ -105,11 +106,15 @@ class Journal:
         return found
 
     def add(self, command: object, index: int, term: int) -> None:
-        """Append one entry: a proposal or a no-op of this leader, or a frame from the leader."""
+        """Append one entry: a proposal or a no-op of this leader, or a frame from the leader.
+
+        ``index`` is the last one that it stands for.
+        """
         if isinstance(command, Frame):
-            if not self._is_news(index, term):
+            news = self._news(command) if command.kind is FrameKind.GAP else command
+            if news is None or (news is command and not self._is_news(command.index, term)):
                 return
-            frame = command
+            frame = news
         elif isinstance(command, Pending):
             frame = self._framed(command, index, term)
             command.proposal.index = index
@@ -119,9 +124,10 @@ class Journal:
             assert command == NO_OP, "the engine appends nothing else by itself"
             no_op = Pending(FrameKind.NOOP, b"", self._last_append_time, 0, Proposal())
             frame = self._framed(no_op, index, term)
-        assert index == frame.index == self.log.last_index + 1, "entries are appended without a gap"
+        assert index == frame.last_index, "an entry is appended under its own index"
+        assert frame.index == self.log.last_index + 1, "entries are appended without a hole between them"
         assert frame.term == term >= self.log.last_term, "terms rise along the log"
-        assert frame.first_offset == self.log.next_offset, "offsets have no gap"
+        assert frame.first_offset == self.log.next_offset, "offsets go on where they ended"
         self._last_append_time = frame.append_time
         self.log.append(frame)
         if frame.kind is FrameKind.MEMBERSHIP:
@@ -151,6 +157,23 @@ class Journal:
             raise LogDiverged(index, log.term_at(index), term)
         self._truncate(index)
         return True
+
+    def _news(self, gap: Frame) -> Frame | None:
+        """What a gap from the leader brings that is not here yet: the gap, a part of it, or nothing.
+
+        It may begin before what this log lacks: what is here needs no gap. Its entries are of one term, so
+        all that is here of them in that term matches; what is not is removed, as with any other entry.
+        """
+        log = self.log
+        first, last = max(gap.index, log.base_index), min(gap.last_index, log.last_index)
+        if first <= last and log.term_at(last) != gap.term:
+            here = range(first, last + 1)
+            self._is_news(here[bisect_left(here, 1, key=lambda i: int(log.term_at(i) != gap.term))], gap.term)
+        index, offset = log.last_index + 1, log.next_offset
+        if gap.last_index < index:
+            return None
+        assert gap.first_offset <= offset <= gap.next_offset, "a gap begins at or before what this log lacks"
+        return gap if gap.index == index else part_of_gap(gap, index, gap.last_index, offset, gap.next_offset)
 
     def _truncate(self, index: int) -> None:
         self.log.truncate(index)

@@ -20,6 +20,7 @@ from storage.errors import LogCorrupt, LogFailed, LogTooNew, OutOfRange, Storage
 from storage.holes import Misfit
 from storage.log import Log
 from storage.log_mending import Wound
+from storage.mending import by_index
 
 MEND_BYTES_MAX: Final = 64 << 20
 """Bad bytes in one segment that are fetched again: they are in memory meanwhile. More is set aside."""
@@ -130,8 +131,8 @@ class Mender:
                 if slot.removed or slot.group.failed is not None:
                     raise GroupStopped("this replica does not run any more")
                 raise self._beyond(slot, first, "no other replica has it")
-            frames |= {frame.index: frame for frame in found}
-            first = found[-1].index + 1
+            frames |= by_index(found, first)
+            first = found[-1].last_index + 1
 
     async def _prepare(self, slot: Slot, wound: Wound, frames: dict[int, Frame]) -> str:
         try:

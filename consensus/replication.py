@@ -231,7 +231,7 @@ class Replication:
                 core.damage = error  # It is to be mended; until then this peer gets heartbeats.
                 break
             self._send_append(name, peer, peer.next - 1, frames)
-            peer.sent(frames[-1].index, size)
+            peer.sent(frames[-1].last_index, size)
             went = True
         return went
 
@@ -241,12 +241,12 @@ class Replication:
             # Nearly always there is one new entry, and the walk over several costs three times as much.
             frame = log.frame(first)
             return [frame], frame.size
-        last = min(log.last_index, first + APPEND_FRAMES_MAX - 1)
         size_max = min(self._core.options.append_bytes_max, APPEND_BYTES_AIM)
         frames: list[Frame] = []
         size = 0
-        for frame in log.frames(first, last):
-            if frames and size + frame.size > size_max:
+        # The first may be a gap that begins before: it goes whole, and the follower takes what it lacks.
+        for frame in log.frames(first, log.last_index):
+            if frames and (size + frame.size > size_max or len(frames) == APPEND_FRAMES_MAX):
                 break
             frames.append(frame)
             size += frame.size

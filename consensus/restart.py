@@ -59,6 +59,8 @@ def restored(
     for frame in log.frames(core.applied_index + 1, log.last_index):
         if frame.kind is FrameKind.MEMBERSHIP:
             members.appended(frame)
+        elif frame.kind is FrameKind.GAP:
+            commit = max(commit, frame.last_index)
     members.on_change = on_change
     return State(commit, core.applied_index, core.applied_offset, stage=_stage(core, state, voting=voting))
 

@@ -263,7 +263,7 @@ def unlike(frame: Frame | FrameHeader) -> str | None:
 
     Of a whole frame the batch in it counts too: its payload must have passed its checksum.
     """
-    if frame.level > (max(LEVEL, GAP_LEVEL) if frame.kind is FrameKind.GAP else LEVEL):
+    if frame.level > LEVEL:
         return f"needs feature level {frame.level}, this build knows {LEVEL}"
     if frame.kind >= len(_KINDS):
         return f"is of kind {int(frame.kind)}, this build knows 0 to {len(_KINDS) - 1}"

@@ -407,31 +407,40 @@ def test_a_file_that_is_swapped_under_a_reader_is_read_on() -> None:
     assert problem(rest, frames[rest[0].index - 2 :]) is None
 
 
-def test_a_look_up_that_meets_the_new_file_with_the_old_index_is_made_again() -> None:
-    """The index was read, then the segment was compacted, then its file is read: nothing is damaged."""
-    _fs, log, frames = life()
+@pytest.mark.parametrize("step", range(4))
+@pytest.mark.parametrize("what", ["frame", "frames", "read", "time", "offset"])
+def test_a_look_up_that_meets_the_new_file_half_way_is_made_again(what: str, step: int) -> None:
+    """A place was found, then the segment was compacted, then its file is read: nothing is damaged."""
+    fs, log, frames = life()
     log.close()
-    for step in range(6):
-        log = reopen(_fs)
-        segments, compacted = log._segments, False
-        real = segments.view
+    log = reopen(fs)
+    segments = log._segments
+    segments.index(segments.first)
+    real, views = segments.view, 0
 
-        def view(segment: Segment, calls: list[int] = [step]) -> tuple[File, int]:  # noqa: B006
-            nonlocal compacted
-            calls[0] -= 1
-            if calls[0] < 0 and not compacted:
-                compacted = True
-                compact(log, 2, lambda frame: frame.index % (9 - step) < 3)  # noqa: B023
-            return real(segment)  # noqa: B023
+    def view(segment: Segment) -> tuple[File, int]:
+        nonlocal views
+        views += 1
+        if views == step + 1:
+            segments.view = real  # type: ignore[method-assign]
+            assert compact(log, 2, lambda frame: frame.index % 7 != 3)
+        return real(segment)
 
-        segments.view = view  # type: ignore[method-assign]
-        assert log.frame(20).index <= 20 <= log.frame(20).last_index
+    segments.view = view  # type: ignore[method-assign]
+    wanted = frames[23]
+    if what == "frame":
+        assert log.frame(wanted.index) == wanted
+    elif what == "frames":
         found = list(log.frames(2, 33))
-        assert problem(found, [frame for frame in frames if frame.index <= found[-1].last_index]) is None
-        assert log.read(frames[20].first_offset, end_offset=log.next_offset, max_bytes=900)
-        assert compacted
-        assert log.damage is None
-        log.close()
+        assert problem(found, frames[: found[-1].last_index - 1]) is None
+    elif what == "read":
+        assert next(iterate(log.read(wanted.first_offset, end_offset=150, max_bytes=900))) == wanted
+    elif what == "time":
+        assert log.offset_at_time(wanted.append_time) == wanted.first_offset
+    else:
+        assert log.index_at_offset(wanted.first_offset) == wanted.index
+    assert log.damage is None
+    assert step or views == 1
 
 
 @pytest.mark.parametrize("place", [10, 70])
