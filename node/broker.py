@@ -388,7 +388,7 @@ class Broker(Protocol):
     async def new_producer(self, *, timeout_s: float) -> tuple[int, int]:
         """An id above 0 that no producer has had, and its first epoch; only where ``metadata_leads_here``.
 
-        Raises Conflict (level, needed_level: numbered producers need a later one), Unavailable.
+        Raises FeatureLevelNeeded, Unavailable.
         """
 
     async def next_epoch(self, producer_id: int, epoch: int, *, timeout_s: float) -> tuple[int, int]:

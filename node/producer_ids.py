@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from floodmark.errors import Conflict, NotFound, OutcomeUnknown, Unavailable
+from floodmark.errors import NotFound, OutcomeUnknown, Unavailable
 from floodmark.limits import PRODUCER_EPOCH_MAX
 
 from node import outcomes
@@ -31,11 +31,11 @@ class ProducerIds:
         self._allocating: asyncio.Task[None] | None = None
 
     async def next(self, *, timeout_s: float) -> int:
-        """An id that nobody was given before. Raises Conflict (feature level), Unavailable."""
+        """An id that nobody was given before. Raises FeatureLevelNeeded, Unavailable."""
         try:
             async with asyncio.timeout(timeout_s):
                 while True:
-                    self._check()
+                    await self._check(timeout_s)
                     if self._next < self._end:
                         self._next += 1
                         return self._next - 1
@@ -55,7 +55,7 @@ class ProducerIds:
 
         Raises NotFound for an id that was never given out; and as ``next`` does.
         """
-        self._check()
+        await self._check(timeout_s)
         if producer_id >= self._metadata.state.next_producer_id:
             await self._metadata.confirm_lead(timeout_s=timeout_s)
         if producer_id >= self._metadata.state.next_producer_id:
@@ -67,18 +67,15 @@ class ProducerIds:
             return producer_id, epoch + 1
         return await self.next(timeout_s=timeout_s), 0
 
-    def _check(self) -> None:
+    async def _check(self, timeout_s: float) -> None:
+        """Raise where this node can not give out anything; that the level is too low once that is certain."""
         if not self._metadata.leads_here:
             raise outcomes.not_leader(self._metadata.leader)
+        if self._metadata.state.level < NUMBERED_PRODUCERS:
+            await self._metadata.confirm_lead(timeout_s=timeout_s)
         level = self._metadata.state.level
         if level < NUMBERED_PRODUCERS:
-            raise Conflict(
-                f"numbered producers need feature level {NUMBERED_PRODUCERS}, and the cluster is at {level}: "
-                f"once every node runs a build that knows it, raise it with `floodmark cluster upgrade "
-                f"--finalize {NUMBERED_PRODUCERS}`; until then use Producer-Id with a name",
-                level=level,
-                needed_level=NUMBERED_PRODUCERS,
-            )
+            raise outcomes.needs_level("a numbered producer", NUMBERED_PRODUCERS, level)
 
     async def _allocate(self) -> None:
         first = await self._metadata.propose(AllocateProducerIds(BLOCK), timeout_s=ALLOCATE_S)

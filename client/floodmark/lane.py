@@ -24,6 +24,7 @@ from floodmark.collector import Collector
 from floodmark.errors import (
     FloodmarkError,
     InvalidRequest,
+    NotUsable,
     OutcomeUnknown,
     ProducerFenced,
     SequenceGap,
@@ -148,7 +149,7 @@ class Lane:
             except (InvalidRequest, TooLarge) as error:
                 self._give_up(parcel, error)
             else:
-                self._sequence = self._epoch.following(self._sequence)
+                self._sequence = self._epoch.following(self._sequence, parcel.count)
                 self._ordinal += 1
                 return True
         return False
@@ -267,7 +268,13 @@ class Lane:
         for parcel in [parcel for parcel in self._window if parcel.maybe_stored]:
             self._window.remove(parcel)
             self._give_up(parcel, error)
-        self._number_anew(self._numbering.move_on(self._epoch))
+        try:
+            epoch = self._numbering.move_on(self._epoch)
+        except NotUsable as used_up:
+            self.fatal = used_up
+            self._fail_all(used_up)
+        else:
+            self._number_anew(epoch)
 
     def _number_anew(self, epoch: Epoch, *, sequence: int = 0, ordinal: int = 0) -> None:
         self._epoch, self._sequence, self._ordinal = epoch, sequence, ordinal

@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import msgspec
 
-from floodmark.batch import NO_PRODUCER
+from floodmark import sequence as counting
+from floodmark.batch import NO_PRODUCER, ProducerKind
+from floodmark.errors import NotUsable
+from floodmark.limits import PRODUCER_EPOCH_MAX
 
 
 class Epoch(msgspec.Struct, frozen=True):
-    """One stretch of numbering: in each partition its batches count from 0 on."""
+    """One stretch of numbering: in each partition its sequences begin with 0.
 
-    producer_id: bytes
-    number: int
+    ``format`` is that of its batches; NUMBERED needs format 2.
+    """
+
+    producer_id: bytes = NO_PRODUCER
+    number: int = 0
+    kind: ProducerKind = ProducerKind.NONE
+    format: int = 1
 
     @property
     def is_idempotent(self) -> bool:
         """Whether batches are numbered, so that one that is sent twice is stored once."""
-        return self.producer_id != NO_PRODUCER
+        return self.kind is not ProducerKind.NONE
 
-    def following(self, sequence: int) -> int:
-        """The sequence behind a batch's."""
-        return sequence + 1 if self.is_idempotent else 0
+    def following(self, sequence: int, count: int) -> int:
+        """The sequence behind that of a batch of ``count`` records."""
+        return counting.following(self.kind, sequence, count) if self.is_idempotent else 0
 
     def is_before(self, sequence: int, other: int) -> bool:
         """Whether a sequence comes before another one."""
-        return sequence < other
+        return counting.is_before(self.kind, sequence, other)
 
 
 class Numbering:
@@ -34,12 +42,21 @@ class Numbering:
     is under way in an earlier epoch: a partition never sees two epochs of a producer mixed.
     """
 
-    def __init__(self, producer_id: bytes = NO_PRODUCER, epoch: int = 0, *, owns_epoch: bool = True) -> None:
-        self.current = Epoch(producer_id, epoch)
+    def __init__(self, epoch: Epoch, *, owns_epoch: bool = True) -> None:
+        self.current = epoch
         self.owns_epoch = owns_epoch
 
     def move_on(self, seen: Epoch) -> Epoch:
-        """The epoch that follows ``seen``: another lane may have begun it."""
+        """The epoch that follows ``seen``: another lane may have begun it.
+
+        Raises ``NotUsable`` behind the last one. To go on under another id would be easy and wrong: what is
+        late of an epoch is shut out by a later one of its own id only.
+        """
         if self.current is seen:
-            self.current = Epoch(seen.producer_id, seen.number + 1)
+            if seen.kind is ProducerKind.NUMBERED and seen.number >= PRODUCER_EPOCH_MAX:
+                raise NotUsable(
+                    f"this producer has used all of its {PRODUCER_EPOCH_MAX + 1} epochs: open another one",
+                    sent=False,
+                )
+            self.current = msgspec.structs.replace(seen, number=seen.number + 1)
         return self.current

@@ -31,6 +31,7 @@ class Parcel:
 
     __slots__ = (
         "attempt",
+        "count",
         "data",
         "deadline",
         "error",
@@ -45,6 +46,8 @@ class Parcel:
 
     def __init__(self, partition: int, timeout_s: float) -> None:
         self.records: list[Record] = []
+        self.count = 0
+        """How many records there are, once they are bytes."""
         self.size = 0
         self.outcome = BatchOutcome(partition)
         self.deadline = Deadline(timeout_s)
@@ -60,12 +63,15 @@ class Parcel:
         if self.data:
             self.data = batch.restamp(self.data, producer_epoch=epoch.number, sequence=sequence)
         else:
+            self.count = len(self.records)
             self.data = batch.encode(
                 self.records,
                 codec=codec,
                 producer_id=epoch.producer_id,
                 producer_epoch=epoch.number,
                 sequence=sequence,
+                format=epoch.format,
+                producer_kind=epoch.kind,
             )
             self.records = []  # The bytes are enough from here on.
         self.sequence, self.ordinal = sequence, ordinal

@@ -21,6 +21,7 @@ from floodmark.names import check_name
 from floodmark.pacing import Deadline
 from floodmark.parcel import Parcel, size_of
 from floodmark.produced import Ack, AckList, BatchOutcome
+from floodmark.producer_ids import new_producer_id
 from floodmark.producer_options import ProducerOptions
 from floodmark.record import Record
 from floodmark.topics import Topic, Topics
@@ -67,12 +68,13 @@ class Producer:
                 if self._lanes is None:
                     topic = await self._topics.describe(self.topic, timeout_s=self.options.delivery_timeout_s)
                     self._learn(topic)
+                    numbering = await self.options.numbering(min(topic.batch_format, 2), self._new_id)
                     self._lanes = Lanes(
                         self.topic,
                         topic.topic_id,
                         len(topic.partitions),
                         self.options.for_lanes(),
-                        self.options.numbering(),
+                        numbering,
                         acks=self.options.acks,
                         transport=self._transport,
                         settled=self._settled,
@@ -198,6 +200,9 @@ class Producer:
     def is_idle(self) -> bool:
         """Whether everything that was taken in is settled."""
         return self._memory.used == 0
+
+    async def _new_id(self) -> int:
+        return await new_producer_id(self._transport, timeout_s=self.options.delivery_timeout_s)
 
     async def _settle_all(self) -> None:
         # Batches have deadlines of their own; this one is for the case that a lane does not keep to them.

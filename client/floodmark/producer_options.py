@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Awaitable, Callable
 from typing import Final, Literal
 
 import msgspec
 
-from floodmark.batch import CODEC_NONE, CODEC_ZSTD, producer_id_of
+from floodmark.batch import CODEC_NONE, CODEC_ZSTD, ProducerKind, numbered_id_of, producer_id_of
 from floodmark.errors import InvalidRequest
 from floodmark.lane_options import LaneOptions
 from floodmark.limits import BATCH_BYTES_MAX
-from floodmark.numbering import Numbering
+from floodmark.numbering import Epoch, Numbering
 
 Acks = Literal["quorum", "leader", "none"]
 Compression = Literal["none", "zstd"]
@@ -28,7 +29,8 @@ class ProducerOptions(msgspec.Struct, frozen=True, kw_only=True):
     compression         "zstd" or "none"
     idempotent          number the batches: kept in order, stored once however often they are sent
     name, epoch         who this producer is across restarts; each start needs a higher epoch, which fences
-                        the one before. Without them the name is random and the epoch looks after itself
+                        the one before. Without them the cluster gives it a number, or at feature level 1
+                        its name is random, and the epoch looks after itself
     acks                "quorum": on disk on a majority; "leader": on the leader's disk; "none": taken in
     memory_bytes_max    records that are accepted and not settled; beyond this, ``send`` waits
     delivery_timeout_s  a record is settled, one way or the other, within this time
@@ -74,9 +76,17 @@ class ProducerOptions(msgspec.Struct, frozen=True, kw_only=True):
             delivery_timeout_s=self.delivery_timeout_s,
         )
 
-    def numbering(self) -> Numbering:
-        """The identity of one producer."""
+    async def numbering(self, batch_format: int, new_id: Callable[[], Awaitable[int]]) -> Numbering:
+        """The identity of one producer, in a cluster that takes batches of this format.
+
+        ``new_id`` is asked for a number where there are such. Raises what it does.
+        """
         if not self.idempotent:
-            return Numbering()
-        name = self.name or uuid.uuid4().hex
-        return Numbering(producer_id_of(name), self.epoch or 0, owns_epoch=self.name is None)
+            return Numbering(Epoch(format=batch_format))
+        if self.name is None and batch_format > 1:
+            number = await new_id()
+            epoch = Epoch(numbered_id_of(number), 0, ProducerKind.NUMBERED, batch_format)
+            return Numbering(epoch)
+        name = producer_id_of(self.name or uuid.uuid4().hex)
+        epoch = Epoch(name, self.epoch or 0, ProducerKind.NAMED, batch_format)
+        return Numbering(epoch, owns_epoch=self.name is None)

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from floodmark import batch
+from floodmark.batch import ProducerKind
 from floodmark.batch_check import check
 from floodmark.errors import (
     Conflict,
@@ -23,13 +24,16 @@ from floodmark.errors import (
 )
 from floodmark.lane import Lane
 from floodmark.lane_options import LaneHost, LaneOptions
-from floodmark.numbering import Numbering
+from floodmark.numbering import Epoch, Numbering
 from floodmark.parcel import Parcel
 from floodmark.produced import Ack
 from floodmark.record import Record
 
 REMEMBERED = 5
-NAME = batch.producer_id_of("p")
+NAMED = Epoch(batch.producer_id_of("p"), 0, ProducerKind.NAMED)
+NUMBERED = Epoch(batch.numbered_id_of(17), 0, ProducerKind.NUMBERED, 2)
+ROUND = 1 << 31
+"""Sequences of a numbered producer begin anew there."""
 
 
 class Ledger:
@@ -40,23 +44,29 @@ class Ledger:
         self.expected = 0
         self.values: list[int] = []
         self.offsets: dict[tuple[int, int], int] = {}
+        self.recent: list[tuple[int, int]] = []
+        """Epoch and sequence of the last batches, of whatever producer."""
 
     def take(self, data: bytes) -> int:
         """Store one batch and answer its first offset."""
         header = check(data)
         if header.producer_epoch < self.epoch:
             raise ProducerFenced("a newer epoch exists", current_epoch=self.epoch)
-        expected = self.expected if header.producer_epoch == self.epoch else 0
-        if header.sequence > expected:
-            raise SequenceGap("skipped ahead", expected_sequence=expected)
+        is_new = header.producer_epoch > self.epoch
+        expected = 0 if is_new else self.expected
         place = (header.producer_epoch, header.sequence)
-        if header.sequence < expected - REMEMBERED:
+        if header.sequence != expected:
+            if place in self.offsets and place in self.recent:
+                return self.offsets[place]
+            ahead = header.sequence - expected
+            if is_new or (ahead % ROUND < ROUND // 2 if header.format == 2 else ahead > 0):
+                raise SequenceGap("skipped ahead", expected_sequence=expected)
             raise Conflict("stored, and where is forgotten")
-        if header.sequence < expected:
-            return self.offsets[place]
-        self.epoch, self.expected = header.producer_epoch, expected + 1
+        step = header.count if header.format == 2 else 1
+        self.epoch, self.expected = header.producer_epoch, (expected + step) % ROUND
         self.offsets[place] = len(self.values)
-        self.values += [int(record.value) for record in batch.decode(data)]
+        self.recent = [*self.recent, place][-REMEMBERED:]
+        self.values += [int(record.value or b"") for record in batch.decode(data) if record is not None]
         return self.offsets[place]
 
 
@@ -128,7 +138,7 @@ def lane_to(
 ) -> Lane:
     """A lane that sends by ``send``, one record per batch if that says nothing else."""
     wanted = LaneOptions(linger_s=0, batch_bytes=batch_bytes, **options)
-    numbering = numbering or Numbering(NAME, owns_epoch=owns_epoch)
+    numbering = numbering or Numbering(NAMED, owns_epoch=owns_epoch)
     return Lane(0, wanted, numbering, LaneHost(send, settled, lambda: False))
 
 

@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 import pytest
 from floodmark import batch, collector, pacing
+from floodmark.batch import ProducerKind
 from floodmark.errors import TooLarge, TransportError, Unavailable
 from floodmark.lane import Lane
 from floodmark.lane_options import LaneHost, LaneOptions
-from floodmark.numbering import Numbering
+from floodmark.numbering import Epoch, Numbering
 from floodmark.parcel import Parcel
 from floodmark.produced import Ack
 from floodmark.record import Record
@@ -61,7 +62,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 def lane_to(partition: Partition, linger_s: float = 0.0) -> Lane:
     """A lane whose batches are full with ten records."""
     options = LaneOptions(linger_s=linger_s, batch_bytes=BATCH_BYTES, in_flight_max=4)
-    numbering = Numbering(batch.producer_id_of("p"))
+    numbering = Numbering(Epoch(batch.producer_id_of("p"), 0, ProducerKind.NAMED))
     return Lane(0, options, numbering, LaneHost(partition.send, lambda _: None, lambda: False))
 
 

@@ -17,30 +17,41 @@ from floodmark.errors import (
     TransportError,
 )
 from floodmark.lane import Lane
+from floodmark.numbering import Epoch, Numbering
 from floodmark.parcel import Parcel
 from floodmark.produced import Ack
 from floodmark.record import Record
 
-from tests.client.partitions import Ledger, Network, judge, lane_to, write
+from tests.client.partitions import NAMED, NUMBERED, ROUND, Ledger, Network, judge, lane_to, write
 
 
-def lane_of(network: Network, *, delivery_timeout_s: float, owns_epoch: bool = True) -> Lane:
+def lane_of(
+    network: Network, *, delivery_timeout_s: float, owns_epoch: bool = True, epoch: Epoch = NAMED
+) -> Lane:
     """A lane that sends into the network, two to four records per batch."""
     return lane_to(
         network.send,
+        numbering=Numbering(epoch, owns_epoch=owns_epoch),
         batch_bytes=100,
         in_flight_max=4,
         delivery_timeout_s=delivery_timeout_s,
-        owns_epoch=owns_epoch,
     )
 
 
+@pytest.mark.parametrize("epoch", [NAMED, NUMBERED], ids=["named", "numbered"])
 @pytest.mark.parametrize("seed", range(25))
-async def test_with_time_enough_everything_arrives_once_and_in_order(seed: int, impatient: None) -> None:
-    """Whatever is lost, late or repeated: all but what is refused is acknowledged, in order, once."""
+async def test_with_time_enough_everything_arrives_once_and_in_order(
+    seed: int, epoch: Epoch, impatient: None
+) -> None:
+    """Whatever is lost, late or repeated: all but what is refused is acknowledged, in order, once.
+
+    A numbered producer's sequences wrap around half way.
+    """
     ledger = Ledger()
     network = Network(ledger, seed, trouble=0.3)
-    lane = lane_of(network, delivery_timeout_s=60)
+    lane = lane_of(network, delivery_timeout_s=60, epoch=epoch)
+    if epoch is NUMBERED:
+        ledger.expected = lane._sequence = ROUND - 150
     acks = await write(lane, 300, random.Random(seed))
     await asyncio.gather(*network.strays)
     await lane.stop()
@@ -49,15 +60,21 @@ async def test_with_time_enough_everything_arrives_once_and_in_order(seed: int, 
     assert stored >= 250
 
 
-@pytest.mark.parametrize("owns_epoch", [True, False])
+@pytest.mark.parametrize(
+    ("epoch", "owns_epoch"),
+    [(NAMED, True), (NAMED, False), (NUMBERED, True)],
+    ids=["random", "named", "numbered"],
+)
 @pytest.mark.parametrize("seed", range(25))
 async def test_when_time_runs_out_nothing_is_claimed_that_is_not_so(
-    seed: int, owns_epoch: bool, impatient: None
+    seed: int, epoch: Epoch, owns_epoch: bool, impatient: None
 ) -> None:
     """With deadlines too short for the trouble, what is given up is reported rightly; order is kept."""
     ledger = Ledger()
     network = Network(ledger, seed, trouble=0.7)
-    lane = lane_of(network, delivery_timeout_s=0.004, owns_epoch=owns_epoch)
+    lane = lane_of(network, delivery_timeout_s=0.004, owns_epoch=owns_epoch, epoch=epoch)
+    if epoch is NUMBERED:
+        ledger.expected = lane._sequence = ROUND - 20
     acks = await write(lane, 200, random.Random(seed))
     await asyncio.gather(*network.strays)
     await lane.stop()

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import random
 
+import msgspec
 import pytest
 from aiohttp import web
 from floodmark import Client, batch
-from floodmark.errors import FloodmarkError, OutcomeUnknown, TooLarge, TransportError
+from floodmark.errors import FloodmarkError, NotUsable, OutcomeUnknown, TooLarge, TransportError
 from floodmark.lane import Lane
-from floodmark.numbering import Numbering
+from floodmark.limits import PRODUCER_EPOCH_MAX
+from floodmark.numbering import Epoch, Numbering
 from floodmark.parcel import Parcel
 from floodmark.produced import Ack
 from floodmark.record import Record
 
 from tests.client.front import Front, no_trouble
-from tests.client.partitions import NAME, Ledger, Network, judge, lane_to, write
+from tests.client.partitions import NAMED, NUMBERED, Ledger, Network, judge, lane_to, write
 
 
 def _send(lane: Lane, number: int) -> Ack:
@@ -50,14 +52,15 @@ class Taking:
         return self.ledger.take(parcel.data)
 
 
+@pytest.mark.parametrize("epoch", [NAMED, NUMBERED], ids=["named", "numbered"])
 @pytest.mark.parametrize("delivery_timeout_s", [60, 0.004], ids=["patient", "hasty"])
 @pytest.mark.parametrize("seed", range(25))
 async def test_lanes_in_trouble_move_on_together_and_end_in_one_epoch(
-    seed: int, delivery_timeout_s: float, impatient: None
+    seed: int, delivery_timeout_s: float, epoch: Epoch, impatient: None
 ) -> None:
     """Order, no doubles, nothing claimed that is not so, in each of four partitions; and then one epoch."""
     print(f"seed {seed}")  # noqa: T201 - pytest shows it with a failure
-    numbering = Numbering(NAME)
+    numbering = Numbering(epoch)
     ledgers = [Ledger() for _ in range(4)]
     networks = [Network(ledger, 4 * seed + n, trouble=0.5) for n, ledger in enumerate(ledgers)]
     options = {"batch_bytes": 100, "in_flight_max": 4, "delivery_timeout_s": delivery_timeout_s}
@@ -81,7 +84,7 @@ async def test_lanes_in_trouble_move_on_together_and_end_in_one_epoch(
 
 async def test_a_lane_takes_the_next_epoch_up_when_nothing_of_its_own_is_under_way(impatient: None) -> None:
     """What is under way keeps its numbers, what comes meanwhile waits and begins the epoch at 0."""
-    numbering = Numbering(NAME)
+    numbering = Numbering(NAMED)
     one, other = Taking(), Taking()
     first = lane_to(one.send, numbering=numbering, in_flight_max=1, is_durable=False, delivery_timeout_s=0.05)
     second = lane_to(other.send, numbering=numbering, in_flight_max=4)
@@ -107,9 +110,28 @@ async def test_a_lane_takes_the_next_epoch_up_when_nothing_of_its_own_is_under_w
     await second.stop()
 
 
+async def test_behind_its_last_epoch_a_numbered_producer_ends(impatient: None) -> None:
+    """Another id would not shut out what is late of this one, so the user is to open another producer."""
+    numbering = Numbering(msgspec.structs.replace(NUMBERED, number=PRODUCER_EPOCH_MAX - 1))
+    taking = Taking()
+    lane = lane_to(taking.send, numbering=numbering, in_flight_max=1, delivery_timeout_s=0.05)
+    for _ in range(2):
+        taking.error = TransportError("the request is late", sent=True)
+        with pytest.raises(OutcomeUnknown):
+            await _send(lane, 0)
+        taking.error = None
+        if lane.fatal is None:
+            await _send(lane, 1)
+            assert taking.numbers[-1] == (PRODUCER_EPOCH_MAX, 0)
+    assert isinstance(lane.fatal, NotUsable)
+    assert "open another one" in lane.fatal.detail
+    assert numbering.current.number == PRODUCER_EPOCH_MAX
+    await lane.stop()
+
+
 async def test_behind_a_refused_batch_the_rest_goes_under_the_epoch_of_all(impatient: None) -> None:
     """The producer has moved on while a lane's batches were under way: a hole is a place to follow it."""
-    numbering = Numbering(NAME)
+    numbering = Numbering(NAMED)
     taking = Taking()
     lane = lane_to(taking.send, numbering=numbering, in_flight_max=3)
     taking.gate.clear()

@@ -32,7 +32,9 @@ from floodmark.errors import (
 from floodmark.limits import PRODUCER_EPOCH_MAX
 from floodmark.names import check_name
 from floodmark.record import Record
+from floodmark.sequence import following
 
+from node import outcomes
 from node.broker import (
     Acks,
     Appended,
@@ -52,7 +54,7 @@ from node.broker import (
 )
 from node.budget import Account, SharedBudget
 from node.deletions import Deletions
-from node.metadata.levels import BATCH_FORMAT_2
+from node.metadata.levels import BATCH_FORMAT_2, NUMBERED_PRODUCERS
 from node.slices import offset_reaching
 
 
@@ -165,7 +167,7 @@ class MemoryPartition:
         log = self._log
         earlier = self._earlier(header)
         if earlier is not None:
-            if earlier[2:] != (header.count, header.crc):
+            if earlier[2:] != (header.count, header.records_crc):
                 raise SequenceReused(
                     "sequence is used", first_offset=earlier[1], next_offset=earlier[1] + earlier[2]
                 )
@@ -198,15 +200,20 @@ class MemoryPartition:
         epoch, batches = self._log.producers.get(header.producer_id, (header.producer_epoch, []))
         if header.producer_epoch < epoch:
             raise ProducerFenced(f"epoch {epoch} took over", current_epoch=epoch)
-        expected = batches[-1][0] + 1 if batches and header.producer_epoch == epoch else 0
-        if header.sequence > expected:
+        kind, expected = header.producer_kind, 0
+        if batches and header.producer_epoch == epoch:
+            expected = following(kind, batches[-1][0], batches[-1][2])
+        if header.sequence == expected:
+            return None
+        known = next((item for item in batches if item[0] == header.sequence), None)
+        if known is None or header.producer_epoch > epoch:
             raise SequenceGap(f"sequence {expected} is next", expected_sequence=expected, current_epoch=epoch)
-        return next((item for item in batches if item[0] == header.sequence < expected), None)
+        return known
 
     def _remember(self, header: BatchHeader, first: int) -> None:
         epoch, batches = self._log.producers.get(header.producer_id, (header.producer_epoch, []))
         kept = batches if epoch == header.producer_epoch else []
-        kept = [*kept, (header.sequence, first, header.count, header.crc)][-5:]
+        kept = [*kept, (header.sequence, first, header.count, header.records_crc)][-5:]
         self._log.producers[header.producer_id] = header.producer_epoch, kept
 
     async def wait_records(self, offset: int, *, wait_s: float) -> bool:
@@ -433,14 +440,14 @@ class MemoryBroker:
         raise NotFound(f"the cluster knows no node {node_id}", node=node_id)
 
     async def new_producer(self, *, timeout_s: float) -> tuple[int, int]:
-        if self._cluster.level < 2:
-            raise Conflict("numbered producers need feature level 2", level=1, needed_level=2)
+        if self._cluster.level < NUMBERED_PRODUCERS:
+            raise outcomes.needs_level("a numbered producer", NUMBERED_PRODUCERS, self._cluster.level)
         self._cluster.last_producer_id += 1
         return self._cluster.last_producer_id, 0
 
     async def next_epoch(self, producer_id: int, epoch: int, *, timeout_s: float) -> tuple[int, int]:
-        if self._cluster.level < 2:
-            raise Conflict("numbered producers need feature level 2", level=1, needed_level=2)
+        if self._cluster.level < NUMBERED_PRODUCERS:
+            raise outcomes.needs_level("a numbered producer", NUMBERED_PRODUCERS, self._cluster.level)
         if producer_id > self._cluster.last_producer_id:
             raise NotFound("no such producer")
         if epoch == PRODUCER_EPOCH_MAX:

@@ -58,7 +58,11 @@ async def test_no_id_is_given_twice_whoever_leads_and_whatever_restarts(tmp_path
     async with NodeCluster.running(tmp_path, levels=dict.fromkeys(("n1", "n2", "n3"), LEVELS)) as cluster:
         for node in cluster.up:
             status, refusal = await _post(cluster, node)
-            assert (status, refusal["code"], refusal["needed_level"]) == (409, "conflict", NUMBERED_PRODUCERS)
+            assert (status, refusal["code"], refusal["needs"]) == (
+                409,
+                "feature_level_needed",
+                NUMBERED_PRODUCERS,
+            )
             assert "`floodmark cluster upgrade --finalize 2`" in refusal["detail"]
             assert (await _post(cluster, node, {"producer_id": 1, "producer_epoch": 0}))[0] == 409
         await _raise(cluster)
