@@ -32,6 +32,7 @@ SEEDS ?= 1000
 SECONDS_MAX ?= 3600
 simulate: setup ## random clusters from SEEDS seeds on all cores, for at most SECONDS_MAX
 	@scripts/simulate --seeds $(SEEDS) --seconds $(SECONDS_MAX)
+	@scripts/simulate --first 1000000 --seeds $$(($(SEEDS) / 5)) --seconds $(SECONDS_MAX)
 
 CHAOS_SECONDS_MAX ?= 3600
 chaos: setup ## every chaos scenario and the whole fault matrix, within CHAOS_SECONDS_MAX; one table at the end

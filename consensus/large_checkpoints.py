@@ -24,9 +24,7 @@ if TYPE_CHECKING:
     from consensus.probation import Probation
     from consensus.state_files import StateFiles
 
-PIECE_BYTES: Final = 256 << 10
-"""What is taken from the machine, and written, at a time."""
-SYNC_BYTES: Final = 4 << 20
+CHUNKS_PER_SYNC: Final = 16
 """Written between two syncs: the disk of the other groups' logs is not to be given all at once."""
 REST_SHARE: Final = 4
 """A group that rests gets a file only once its log has grown by this part of the state."""
@@ -93,9 +91,10 @@ class LargeCheckpoints:
         if writing is not self._writing:
             core.work(lambda: files.discard(file), lambda _: None)
             return
-        piece = writing.piece()
+        size = core.options.state_chunk_bytes
+        piece = writing.piece(size)
         if piece:
-            core.work(lambda: _write(file, piece), lambda _: self._go_on(writing))
+            core.work(lambda: _write(file, piece, CHUNKS_PER_SYNC * size), lambda _: self._go_on(writing))
         else:
             writing.view.close()
             core.work(lambda: files.keep(file, writing.header), lambda named: self._name(writing, named))
@@ -184,18 +183,18 @@ class _Writing:
         self.file: StateWriter | None = None
         self._blocks: Iterator[bytes] = view.blocks()
 
-    def piece(self) -> list[bytes]:
+    def piece(self, size_min: int) -> list[bytes]:
         """The next blocks; none at the end."""
         taken: list[bytes] = []
         size = 0
-        while size < PIECE_BYTES and (block := next(self._blocks, None)) is not None:
+        while size < size_min and (block := next(self._blocks, None)) is not None:
             taken.append(block)
             size += len(block)
         return taken
 
 
-def _write(file: StateWriter, blocks: list[bytes]) -> None:
+def _write(file: StateWriter, blocks: list[bytes], sync_bytes: int) -> None:
     for block in blocks:
         file.append(block)
-    if file.unsynced >= SYNC_BYTES:
+    if file.unsynced >= sync_bytes:
         file.sync()

@@ -44,9 +44,9 @@ class StateFiles:
     def load(self, log: Log, machine: LargeMachine) -> None:
         """Give the machine the state that the log's checkpoint names, and remove all other files.
 
-        Where the file can not be read, and the log has all its frames, the machine begins empty and the log
-        leads to the state. Raises ``LogCorrupt`` (beyond mending) where it has not, ``LogTooNew``,
-        ``LogFailed``.
+        Where the file can not be read, and all frames of the log can, from its very first one on, the machine
+        begins empty and the log leads to the state. Else raises ``LogCorrupt``, beyond mending. Raises
+        ``LogTooNew``, ``LogFailed``.
         """
         state = checkpoint.decode(log.checkpoint_state) if log.checkpoint_state else None
         reference = None if state is None else state.reference
@@ -72,11 +72,12 @@ class StateFiles:
                     f"the state that the log goes on from can not be read: {error}",
                     path=path,
                     position=0,
-                    first_bad_index=log.base_index,
+                    first_bad_index=log.base_index - 1,
                     last_known_index=log.last_index,
                 )
                 corrupt.is_beyond_mending = True
                 raise corrupt from error
+            _check_that_frames_are_there(log)
             _log.error("state_corrupt", path=path, reason=str(error), hint="the log leads to it once more")
             return False
         machine.adopt(loader, reference.index)
@@ -105,9 +106,9 @@ class StateFiles:
         if self._fs.exists(f"{self._folder}/{name}"):
             self._fs.unlink(f"{self._folder}/{name}")
 
-    def outgoing(self, reference: Reference) -> Outgoing:
-        """A file to send."""
-        return Outgoing(self._fs, f"{self._folder}/{reference.name}", reference)
+    def outgoing(self, reference: Reference, chunk_bytes: int) -> Outgoing:
+        """A file to send, so many bytes at a time."""
+        return Outgoing(self._fs, f"{self._folder}/{reference.name}", reference, chunk_bytes)
 
     def incoming(self, reference: Reference) -> Incoming:
         """A file to receive, in place of any other one."""
@@ -134,3 +135,13 @@ class StateFiles:
             self.incoming_index = incoming.index
         else:
             self.remove_incoming()
+
+
+def _check_that_frames_are_there(log: Log) -> None:
+    """A start passes over what is bad below the checkpoint; nobody mends it while nothing is applied."""
+    try:
+        for _ in log.frames(log.base_index, log.last_index):
+            pass
+    except LogCorrupt as error:
+        error.is_beyond_mending = True
+        raise

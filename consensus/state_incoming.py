@@ -112,8 +112,9 @@ class Incoming:
 class Outgoing:
     """One that is sent. It may be read to its end though its name is gone."""
 
-    def __init__(self, fs: FileSystem, path: str, reference: Reference) -> None:
+    def __init__(self, fs: FileSystem, path: str, reference: Reference, chunk_bytes: int) -> None:
         self._fs = fs
+        self._chunk_bytes = chunk_bytes
         self._path = path
         self._reference = reference
         self._file: File | None = None
@@ -122,7 +123,7 @@ class Outgoing:
         """The chunk that begins there. Raises ``BadState`` where it is damaged, ``OSError``."""
         if self._file is None:
             self._file = self._fs.open(self._path)
-        raw = read_chunk(self._file, position, self._reference.length)
+        raw = read_chunk(self._file, position, self._reference.length, self._chunk_bytes)
         if not raw:
             raise BadState(f"it ends at byte {position} of {self._reference.length}, or is damaged there")
         check(raw, position, self._reference.id)

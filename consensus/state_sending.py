@@ -29,8 +29,6 @@ GIVE_UP_S: Final = 30.0
 """For one that does not get on for this long nothing is held back any more; it is still offered a file."""
 STARTS_MAX: Final = 5
 """... and so for one that begins again and again: it can not make use of this file."""
-WINDOW_BYTES: Final = 1 << 20
-"""Sent, and not known to be on the follower's disk."""
 
 
 class StateSender:
@@ -117,11 +115,11 @@ class StateSender:
         if sending.reading or sending.acked is None or not self._leads():
             return
         start, length = sending.sent, sending.reference.length
-        if start >= length or start - sending.acked >= WINDOW_BYTES:
+        if start >= length or start - sending.acked >= self._core.options.state_window_bytes:
             return
         sending.reading = True
         if sending.file is None:
-            sending.file = self._files.outgoing(sending.reference)
+            sending.file = self._files.outgoing(sending.reference, self._core.options.state_chunk_bytes)
         file = sending.file
         self._core.work(
             lambda: file.read(start),

@@ -62,6 +62,10 @@ class GroupOptions:
     """Entries in one append message; above the largest record batch."""
     unacknowledged_bytes_max: int = 32 << 20
     """Entries sent to one follower and not acknowledged; beyond it the leader waits."""
+    state_chunk_bytes: int = 256 << 10
+    """Of a large state: made and written, or read and sent, at a time; one block at least."""
+    state_window_bytes: int = 1 << 20
+    """Of a large state: sent to one follower and not acknowledged."""
     quiesce_after_s: float = 1.0
     """A leader with nothing to do for this long stops its heartbeats until something happens; inf: never."""
 

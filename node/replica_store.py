@@ -7,11 +7,13 @@ replica was here before and its data is gone; it stands until the group has stor
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
 
+from consensus.large_state import LargeMachine
+from consensus.state_files import StateFiles
 from storage import segment_header, vote
 from storage.errors import LogCorrupt
 from storage.filesystem import FileSystem
@@ -37,6 +39,8 @@ class Opened:
     vote: VoteFile
     lost: bool
     damage: LogCorrupt | None = None
+    files: StateFiles | None = None
+    """Those of a machine that keeps its state in files; it was loaded from them."""
 
 
 class ReplicaStore:
@@ -70,14 +74,37 @@ class ReplicaStore:
         known: bool,
         wiped: bool,
         damage: LogCorrupt | None = None,
+        machine: LargeMachine | None = None,
     ) -> Opened:
-        """Open one replica, making it where it is not there.
+        """Open one replica, making it where it is not there. ``machine``, which keeps its state in files, is
+        loaded from them.
 
         ``known``: it was made here before, so a missing one is lost. ``wiped``: it is not known here, but
         was in an earlier folder of this node. ``damage`` was met while the replica ran, perhaps where opening
         does not look: what is beyond mending is set aside. Raises ``LogFailed``, and ``LogTooNew`` with all
         files as they are.
         """
+        opened = self._open(group_id, options, known=known, wiped=wiped, damage=damage)
+        if machine is None:
+            return opened
+        files = StateFiles(self._fs, self._folder(group_id))
+        try:
+            files.load(opened.log, machine)
+        except LogCorrupt as error:
+            # A log without the state that it goes on from is of no use: it is set aside like a damaged one.
+            opened.log.close()
+            opened.vote.close()
+            opened = self._open(group_id, options, known=known, wiped=wiped, damage=error)
+            files.load(opened.log, machine)
+        except BaseException:
+            opened.log.close()
+            opened.vote.close()
+            raise
+        return replace(opened, files=files)
+
+    def _open(
+        self, group_id: int, options: LogOptions, *, known: bool, wiped: bool, damage: LogCorrupt | None
+    ) -> Opened:
         folder = self._folder(group_id)
         self._fs.mkdir(folder)
         whole = self._has_segments(folder) and self._fs.exists(f"{folder}/{vote.NAME}")

@@ -25,7 +25,8 @@ _NO_END: Final = 1 << 64
 
 
 def set_aside(fs: FileSystem, folder: str, options: LogOptions, *, keep_before: int) -> None:
-    """Make the log in a folder end before frame ``keep_before``, or before the first bad one below it.
+    """Make the log in a folder end before frame ``keep_before``, or before the first bad one below it. Where
+    that is before its first frame nothing is kept, not what the first frame goes on from either.
 
     From the newest file to the oldest, each step durable: after a crash in between the log is still
     corrupt, and the repair can be run again. Raises ``LogTooNew``, and then has changed nothing.
@@ -95,7 +96,9 @@ def check(fs: FileSystem, folder: str, options: LogOptions, *, keep_before: int)
     check_files(fs, folder)
     names = fs.listdir(folder) if fs.exists(folder) else []
     bases = sorted(base for base in map(segment_header.base_index_of, names) if base is not None)
-    keep, size, end = _standing(fs, folder, options, bases, keep_before)
+    keep, size, end = 0, 0, _End(0, 0)
+    if bases and keep_before >= bases[0]:
+        keep, size, end = _standing(fs, folder, options, bases, keep_before)
     checkpoint = checkpoints.load(fs, folder).checkpoint
     if checkpoint is not None and end.is_before(Mark(checkpoint.position, checkpoint.index)):
         checkpoint = None

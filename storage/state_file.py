@@ -36,7 +36,7 @@ PREFIX_BYTES: Final = 8
 BLOCK_BYTES_MAX: Final = 1 << 20
 """Of the machine's bytes in one block."""
 READ_BYTES: Final = 256 << 10
-"""What is read at a time; a block alone may be larger."""
+"""What is read at a time where nobody says otherwise; a block alone may be larger."""
 ID_MAX: Final = (1 << 63) - 1
 
 _HEADER = struct.Struct("<4sIII QQQQ 16s")
@@ -157,13 +157,12 @@ def _end_of(view: memoryview, at: int) -> int | None:
     return at + PREFIX_BYTES + length if 0 < length <= BLOCK_BYTES_MAX else None
 
 
-def read_chunk(file: File, position: int, end: int) -> bytes:
-    """Whole blocks from ``position`` on (and the header before them), about ``READ_BYTES``, at least one.
+def read_chunk(file: File, position: int, end: int, size: int = READ_BYTES) -> bytes:
+    """Whole blocks from ``position`` on (and the header before them), at most ``size`` bytes or one block.
 
     Without one where the file ends, or no length of a block stands. Nothing is checked but lengths.
     """
     start = HEADER_BYTES if position == 0 else 0
-    size = READ_BYTES
     while True:
         raw = file.pread(min(size, end - position), position)
         view, whole = memoryview(raw), start

@@ -24,6 +24,7 @@ from storage.quarantine import FOLDER as QUARANTINE
 from storage.scan import Window, find_headers, is_zero, read_frame
 from storage.segment_header import HEADER_BYTES, SegmentHeader
 from storage.sparse_index import SparseIndex
+from storage.state_file import SUFFIX, BadState, read_blocks
 from storage.synced_mark import Mark
 from storage.too_new import too_new_behind
 
@@ -132,6 +133,10 @@ def verify_replica(
         check.bad(folder, 0, check.claim.last_index, what)
     with check.reading(f"{folder}/{checkpoints.NAME}"):
         check.checkpoint(f"{folder}/{checkpoints.NAME}")
+    for name in fs.listdir(folder):
+        if name.endswith(SUFFIX):
+            with check.reading(f"{folder}/{name}"):
+                check.state(f"{folder}/{name}")
     with check.reading(f"{folder}/{vote.NAME}"):
         check.vote(f"{folder}/{vote.NAME}")
     return report
@@ -298,6 +303,16 @@ class _Check:
         self.report.checkpoint_index = found.index
         if found.index > self.report.last_index and not found.resetting:
             self.bad(path, 0, found.index, f"the log ends at frame {self.report.last_index}, before it")
+
+    def state(self, path: str) -> None:
+        file = self.fs.open(path)
+        try:
+            for _ in read_blocks(file, file.size()):
+                pass
+        except BadState as error:
+            self.bad(path, 0, None, f"the state of the machine is damaged: {error}")
+        finally:
+            file.close()
 
     def vote(self, path: str) -> None:
         data = read_file(self.fs, path)

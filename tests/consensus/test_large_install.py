@@ -9,8 +9,7 @@ import pytest
 from consensus import state_sending
 from consensus.keyed_state import KeyedState, command
 from consensus.state_incoming import NAME
-from consensus.types import Message, Stored
-from storage import state_file
+from consensus.types import GroupOptions, Message, Stored
 from storage.options import LogOptions
 from storage.state_file import SUFFIX
 from tests.support.raft import Replicas
@@ -18,11 +17,8 @@ from tests.support.raft import Replicas
 SMALL = LogOptions(segment_bytes=4096)
 
 
-@pytest.fixture(autouse=True)
-def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some forty chunks for a file of twenty kilobytes."""
-    monkeypatch.setattr(state_file, "READ_BYTES", 600)
-    monkeypatch.setattr(state_sending, "WINDOW_BYTES", 2000)
+OPTIONS = GroupOptions(quiesce_after_s=1e9, state_chunk_bytes=600, state_window_bytes=2000)
+"""Some thirty chunks for a file of fifteen kilobytes."""
 
 
 def _machine() -> KeyedState:
@@ -34,7 +30,7 @@ class Behind:
 
     def __init__(self, seed: int = 1) -> None:
         self.rng = random.Random(seed)
-        self.replicas = Replicas(log_options=SMALL, machines=_machine)
+        self.replicas = Replicas(log_options=SMALL, machines=_machine, options=OPTIONS)
         self.replicas.start()
         self.replicas.elect()
         self.write(20)
@@ -167,7 +163,7 @@ def test_a_break_costs_what_was_under_way_and_no_more(who: str, *, power_loss: b
             # The other one must not lead: it has another file.
             replicas.stop(other)
             replicas.start(name)
-            replicas.nodes[other].start(replicas.membership, machine=_machine())
+            replicas.nodes[other].start(replicas.membership, machine=_machine(), options=OPTIONS)
             replicas.group(other).leave()
             replicas.up.add(other)
             for each in "abc":

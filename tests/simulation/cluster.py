@@ -47,6 +47,7 @@ class Cluster:
         self.encodes = rng.random() < 0.6
         """Whether messages go through the real wire codec; the other runs are faster."""
         self._duplicates = self.rng("duplicates")
+        self._losses = self.rng("losses")
         self.network: Network[Message] = Network(
             self.names,
             self.scheduler,
@@ -111,6 +112,9 @@ class Cluster:
 
     def send(self, source: str, target: str, message: Message) -> None:
         """Put one message of a replica's outbox on its link."""
+        lose = self.profile.lose
+        if lose and message.kind.startswith("state_") and self._losses.random() < lose:
+            return
         if target in self.replicas:
             self.network.send(source, target, through_wire(message) if self.encodes else copied(message))
 
@@ -138,9 +142,14 @@ class Cluster:
     def _again(self, message: Message) -> float | None:
         """When answers come a second time, in the runs where they do."""
         chance = self.profile.duplicate
-        if not chance or message.kind not in ("ack", "vote") or self._duplicates.random() >= chance:
+        if not chance or not _comes_again(message.kind) or self._duplicates.random() >= chance:
             return None
         return self._duplicates.choice((0.0, self._duplicates.uniform(0.0, AGAIN_WITHIN_S)))
 
     def _notify(self, source: str, target: str, up: bool) -> None:
         self.replicas[source].link(target, up)
+
+
+def _comes_again(kind: str) -> bool:
+    """Messages that may come a second time: answers, and those that bring a large state."""
+    return kind in ("ack", "vote") or kind.startswith("state_")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from floodmark.errors import InvalidBatch
 from floodmark.frame import FrameKind, iterate
 
+from consensus import state_incoming
 from storage.errors import LogCorrupt
+from tests.simulation.disk import FOLDER
 from tests.simulation.ledger import VIRTUAL_FIRST_INDEX, brief
-from tests.simulation.machine import AppliedHistory, ChainMachine
+from tests.simulation.machine import AppliedHistory, ChainMachine, LargeMachine
 from tests.simulation.violation import Violation, require
 
 if TYPE_CHECKING:
@@ -21,20 +24,39 @@ READ_BYTES = 3000
 def check_everything(cluster: Cluster) -> None:
     """Raise a ``Violation`` when a replica's log, reads or state differ from the ledger."""
     expected = AppliedHistory()
-    reference = ChainMachine("the ledger", expected)
+    reference: ChainMachine | LargeMachine = ChainMachine("the ledger", expected)
+    if cluster.profile.large:
+        reference = LargeMachine("the ledger", expected, lambda _: None)
     for index in range(VIRTUAL_FIRST_INDEX + 1, cluster.ledger.highest + 1):
         frame = cluster.ledger.committed[index]
         if frame.kind in (FrameKind.RECORDS, FrameKind.COMMAND):
             reference.apply(frame)
-            cluster.history.check("the ledger", index, reference.snapshot()[8:])
+            cluster.history.check("the ledger", index, reference.state)
     for replica in cluster.in_order():
         if replica.group is not None:
             try:
                 _log_holds_what_was_committed(cluster, replica)
                 _reads_give_the_same_bytes(cluster, replica)
-            except LogCorrupt:
+            except (LogCorrupt, InvalidBatch):
                 # Damage that nobody has read yet is found by whoever reads it, and never served.
                 require(replica.damaged, "no corruption by itself", replica.name)
+    if cluster.profile.large:
+        for replica in cluster.in_order():
+            _nothing_is_left_over(replica)
+
+
+def _nothing_is_left_over(replica: Replica) -> None:
+    """Of the files of a large state one is there after a start, or one and what is on its way."""
+    if replica.running:
+        replica.crash(power_loss=False)
+    replica.start()
+    if replica.group is None:
+        return  # Its disk was damaged.
+    files = replica.group._parts.large._files  # type: ignore[union-attr]
+    found = {name for name in replica.disk.fs.listdir(FOLDER) if "state" in name}
+    expected = set() if files.reference is None else {files.reference.name}
+    expected |= set() if files.incoming_index is None else {state_incoming.NAME}
+    require(found == expected, "no file is left over", lambda: f"{replica.name} has {found}, not {expected}")
 
 
 def _log_holds_what_was_committed(cluster: Cluster, replica: Replica) -> None:

@@ -27,14 +27,15 @@ class Flusher:
     def __init__(self, replica: Host, cluster: Cluster) -> None:
         self._replica = replica
         self._cluster = cluster
-        self._busy = False
+        self.busy = False
+        """Something works on the log."""
 
     def start(self) -> None:
         """Begin to save the vote, else to flush, unless either is under way."""
         replica = self._replica
         assert replica.group is not None
-        if not self._busy:
-            self._busy = True
+        if not self.busy:
+            self.busy = True
             if replica.group.needs_vote_saved:
                 replica.later(replica.disk.duration(), self._save_vote)
             else:
@@ -67,13 +68,15 @@ class Flusher:
 
     def _tell_vote(self) -> None:
         assert self._replica.group is not None
-        self._busy = False
+        self.busy = False
         self._replica.group.vote_saved()
+        self._replica.jobs.start()
         self._replica.wake()
 
     def _tell(self, durable: int) -> None:
         assert self._replica.group is not None
-        self._busy = False
+        self.busy = False
+        self._replica.jobs.start()
         if self._replica.group.flushed(durable):
             self._replica.wake()
 

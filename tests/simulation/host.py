@@ -18,6 +18,7 @@ from storage.vote import VoteFile
 from tests.simulation.clock import NodeClock
 from tests.simulation.disk import Disk
 from tests.simulation.flusher import Flusher
+from tests.simulation.jobs import Jobs
 from tests.simulation.mending import Mending
 from tests.simulation.scheduler import Event
 
@@ -43,7 +44,8 @@ class Host(abc.ABC):
         self._paused_at = 0.0
         self._cluster = cluster
         self._life = 0
-        self._flusher = Flusher(self, cluster)
+        self.flusher = Flusher(self, cluster)
+        self.jobs = Jobs(self)
         self.mending = Mending(self, cluster)
         self._step: Event | None = None
         self._missed: list[Callable[[], bool | None]] = []
@@ -68,7 +70,8 @@ class Host(abc.ABC):
     def _begin(self, log: Log, vote: VoteFile, group: Group) -> None:
         self.log, self.vote, self.group = log, vote, group
         self.awake_since = self._cluster.scheduler.now
-        self._flusher = Flusher(self, self._cluster)
+        self.flusher = Flusher(self, self._cluster)
+        self.jobs = Jobs(self)
         self.mending = Mending(self, self._cluster)
 
     def _closed(self) -> None:
@@ -169,8 +172,9 @@ class Host(abc.ABC):
         damage = group.take_damage()
         if damage is not None:
             self.mending.damaged(damage)
+        self.jobs.start()
         if group.needs_vote_saved or group.needs_flush:
-            self._flusher.start()
+            self.flusher.start()
         due = self.clock.virtual(group.next_deadline)
         if due < float("inf"):
             self._step_at(max(due, self._cluster.scheduler.now + STEP_S))

@@ -31,7 +31,8 @@ class Housekeeping:
         """Store the state, and let the next start scan from there."""
         replica = self._rng.choice(self._cluster.in_order())
         if replica.group is not None and not replica.paused:
-            replica.guarded(replica.group.checkpoint)
+            large = replica.group.is_large
+            replica.guarded(replica.group.begin_checkpoint if large else replica.group.checkpoint)
 
     def trim(self) -> None:
         """Retention: on one replica alone, as clocks and restarts make it in reality."""

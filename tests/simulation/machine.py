@@ -7,9 +7,14 @@ replica too, however each of them came to it.
 from __future__ import annotations
 
 import hashlib
+import zlib
+from collections.abc import Callable
 
-from floodmark.frame import Frame
+import msgpack
+from floodmark.frame import Frame, FrameKind
+from msgspec.structs import replace
 
+from consensus.keyed_state import KeyedLoader, KeyedState, command
 from node.producers import ProducerTable
 from node.sequences import Sequences
 from tests.simulation.violation import require
@@ -60,11 +65,11 @@ class ChainMachine:
         self._chain = hashlib.blake2b(self._chain + head + frame.payload, digest_size=16).digest()
         self._producers.apply(frame)
         self.applied = frame.index
-        self._history.check(self._node, self.applied, self._state)
+        self._history.check(self._node, self.applied, self.state)
 
     def snapshot(self) -> bytes:
         """Index, chain and table."""
-        return self.applied.to_bytes(8, "little") + self._state
+        return self.applied.to_bytes(8, "little") + self.state
 
     def restore(self, state: bytes) -> None:
         """Take another replica's state, or one's own earlier one."""
@@ -73,8 +78,48 @@ class ChainMachine:
         self._producers.restore(state[24:])
         self._applied_here = 0
         if state:
-            self._history.check(self._node, self.applied, self._state)
+            self._history.check(self._node, self.applied, self.state)
 
     @property
-    def _state(self) -> bytes:
+    def state(self) -> bytes:
+        """What every replica has after the same entry."""
         return self._chain + self._producers.snapshot()
+
+
+class LargeMachine(KeyedState):
+    """A keyed state, set and removed by all that is applied; one of its keys is the hash chain.
+
+    Its pages come in the same order in every process, so that a run does not depend on the hash seed.
+    """
+
+    def __init__(self, node: str, history: AppliedHistory, told: Callable[[str], None]) -> None:
+        super().__init__(block_bytes=250, hash_=zlib.crc32)
+        self._node = node
+        self._history = history
+        self._told = told
+
+    def apply(self, frame: Frame) -> None:
+        """What a file of the state covers is never given again, nor is anything given twice."""
+        require(
+            frame.index > self.applied,
+            "applied exactly once, in order",
+            lambda: f"{self._node} was given entry {frame.index} after {self.applied}",
+        )
+        head = f"{frame.index} {frame.term} {int(frame.kind)} {frame.first_offset}".encode()
+        chain = hashlib.blake2b((self.get(b"chain") or b"") + head + frame.payload).digest()
+        pairs = [(b"chain", chain), (b"%d" % (chain[0] % 80), frame.payload)]
+        pairs += [(b"%d" % (chain[1] % 80), None)] if chain[2] < 100 else []
+        super().apply(replace(frame, kind=FrameKind.COMMAND, payload=command(pairs)))
+        self._history.check(self._node, frame.index, self.state)
+
+    def adopt(self, loader: KeyedLoader, index: int) -> Callable[[], None]:
+        """A state of a file: that of this disk, or one that came from a leader."""
+        forget = super().adopt(loader, index)
+        self._history.check(self._node, index, self.state)
+        self._told(f"takes in the state after {index}")
+        return forget
+
+    @property
+    def state(self) -> bytes:
+        """All that is in it."""
+        return hashlib.blake2b(msgpack.packb(sorted(self.items())), digest_size=16).digest()

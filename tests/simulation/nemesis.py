@@ -36,6 +36,7 @@ class Nemesis:
             "flip": self._flip,
             "rot": self._rot,
             "wipe": self._wipe,
+            "state rot": self._state_rot,
         }
         for name, rate in cluster.profile.faults.items():
             self._next(name, rate)
@@ -137,6 +138,19 @@ class Nemesis:
             replica.damaged = True
         if replica.running and self._rng.random() < 0.7:
             self._crash_for(replica, 0.02, 1.0)
+
+    def _state_rot(self) -> None:
+        """The file of a large state goes bad, on a minority's disks at a time: it may have to come anew."""
+        replica = self._any()
+        if not self._cluster.may_damage(replica):
+            return
+        rot = Rot(replica.disk.fs, self._rng)
+        where = rot.state()
+        if where is not None:
+            replica.note(f"bits go bad: {where}")
+            replica.damaged = True
+            if replica.running and self._rng.random() < 0.5:
+                self._crash_for(replica, 0.02, 1.0)
 
     def _wipe(self) -> None:
         """A disk is replaced by an empty one, on at most a minority's disks at a time."""

@@ -17,7 +17,7 @@ from storage.options import LogOptions
 from storage.vote import VoteFile
 from tests.simulation.codec import GROUP_ID
 from tests.simulation.disk import DATA
-from tests.simulation.machine import ChainMachine
+from tests.simulation.machine import ChainMachine, LargeMachine
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster
@@ -31,7 +31,7 @@ class Opened:
     log: Log
     vote: VoteFile
     group: Group
-    machine: ChainMachine
+    machine: ChainMachine | LargeMachine
     damage: LogCorrupt | None
 
 
@@ -46,18 +46,22 @@ def open_replica(replica: Replica, cluster: Cluster, life: str) -> Opened:
         open_files_max=3,
         loaded_indexes_max=2,
     )
+    large = LargeMachine(replica.name, cluster.history, replica.note) if profile.large else None
     with structlog.testing.capture_logs():  # What it would tell an operator is no news here.
-        opened = store.open(GROUP_ID, options, known=replica.known, wiped=replica.wiped, damage=replica.found)
+        opened = store.open(
+            GROUP_ID, options, known=replica.known, wiped=replica.wiped, damage=replica.found, machine=large
+        )
     replica.found = None
     replica.known = True
     voters = cluster.first_voters
-    machine = ChainMachine(replica.name, cluster.history)
+    machine = ChainMachine(replica.name, cluster.history) if large is None else large
     group = Group(
         group_id=GROUP_ID,
         node_id=replica.name,
         log=opened.log,
         vote=opened.vote,
         machine=machine,
+        files=opened.files,
         membership=Membership(voters, frozenset(cluster.names) - voters),
         clock=replica.clock,
         random=random.Random(f"{cluster.seed} {life}"),

@@ -34,6 +34,10 @@ class Profile:
     clock_drift: float = 0.0
     duplicate: float = 0.0
     """Chance that an acknowledgement or a vote that was handed over is handed over again, perhaps late."""
+    lose: float = 0.0
+    """Chance that a message which brings a large state is lost, though its link stands."""
+    large: bool = False
+    """Whether the machine keeps its state in files."""
     extra: dict[str, float] = field(default_factory=dict)
     """How often the workload's rarer operations come, per virtual second."""
 
@@ -43,6 +47,8 @@ class Profile:
             append_bytes_max=self.append_bytes_max,
             unacknowledged_bytes_max=self.unacknowledged_bytes_max,
             quiesce_after_s=self.quiesce_after_s,
+            state_chunk_bytes=600,
+            state_window_bytes=2400,
         )
 
     def network_options(self) -> NetworkOptions:
@@ -176,9 +182,72 @@ PROFILES: tuple[Profile, ...] = (
 )
 
 
+LARGE_FROM = 1_000_000
+"""Seeds from here on stand for runs of a machine that keeps its state in files."""
+_LARGE = {"barrier": 2.0, "transfer": 0.15, "checkpoint": 4.0, "trim": 4.0, "roll": 1.0}
+
+LARGE_PROFILES: tuple[Profile, ...] = (
+    Profile(
+        "large state, crashes",
+        {"crash": 0.8, "long crash": 0.6, "power failure": 0.15, "isolate": 0.2, "break": 0.4, "pause": 0.1},
+        large=True,
+        segment_bytes=1024,
+        proposals_per_s=40.0,
+        extra=_LARGE,
+    ),
+    Profile(
+        "large state, bad network",
+        {"break": 2.0, "isolate": 0.4, "stall": 0.5, "slow link": 0.3, "cut one way": 0.2, "long crash": 0.2},
+        large=True,
+        lose=0.05,
+        duplicate=0.1,
+        segment_bytes=1024,
+        proposals_per_s=40.0,
+        extra=_LARGE | {"transfer": 1.0},
+    ),
+    Profile(
+        "large state, slow and failing disks",
+        {
+            "write error": 0.3,
+            "sync error": 0.3,
+            "disk full": 0.2,
+            "slow disk": 0.3,
+            "long crash": 0.6,
+            "power failure": 0.1,
+            "isolate": 0.2,
+        },
+        large=True,
+        flush_s=(0.001, 0.05),
+        segment_bytes=1024,
+        proposals_per_s=40.0,
+        extra=_LARGE,
+    ),
+    Profile(
+        "large state, corruption",
+        {"flip": 0.4, "wipe": 0.2, "rot": 0.6, "state rot": 1.0, "crash": 0.5, "isolate": 0.15, "break": 0.3},
+        large=True,
+        segment_bytes=1024,
+        proposals_per_s=30.0,
+        extra=_LARGE | {"scrub": 1.0},
+        duration_s=14.0,
+    ),
+    Profile(
+        "large state, membership",
+        {"crash": 0.3, "isolate": 0.2, "break": 0.4, "stall": 0.2, "wipe": 0.1, "long crash": 0.1},
+        large=True,
+        voters=(2, 3, 3, 4),
+        learners=1,
+        segment_bytes=1024,
+        extra=_LARGE | {"membership": 1.0},
+        duration_s=14.0,
+    ),
+)
+
+
 def profile_of(seed: int) -> Profile:
     """The kind of run that a seed stands for: each kind comes equally often."""
-    return PROFILES[seed % len(PROFILES)]
+    profiles = PROFILES if seed < LARGE_FROM else LARGE_PROFILES
+    return profiles[seed % len(profiles)]
 
 
 def voters_of(profile: Profile, rng: random.Random) -> int:

@@ -11,7 +11,7 @@ from tests.simulation.clock import NodeClock
 from tests.simulation.disk import FOLDER, Disk
 from tests.simulation.holdings import Holdings
 from tests.simulation.host import Host
-from tests.simulation.machine import ChainMachine
+from tests.simulation.machine import ChainMachine, LargeMachine
 from tests.simulation.opening import Opened, open_replica
 from tests.simulation.violation import require
 from tests.simulation.watch import View
@@ -43,7 +43,7 @@ class Replica(Host):
         """Entries up to here were compared with the ledger in this life."""
         self.leads_since = 0.0
         self._holdings = Holdings()
-        self.machine: ChainMachine | None = None
+        self.machine: ChainMachine | LargeMachine | None = None
         """Of the last process."""
         self.found: LogCorrupt | None = None
         """Why the process before closed the log."""

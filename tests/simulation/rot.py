@@ -10,6 +10,7 @@ import random
 
 from storage import checkpoint, segment_header, synced_mark, vote
 from storage.memory_filesystem import MemoryFileSystem
+from storage.state_file import SUFFIX
 from tests.simulation.disk import FOLDER
 
 CHECKPOINT = f"{FOLDER}/{checkpoint.NAME}"
@@ -28,6 +29,12 @@ class Rot:
         names = self._fs.listdir(FOLDER) if self._fs.exists(FOLDER) else []
         indexes = [name for name in names if name.endswith(".idx")]
         return self._part(f"{FOLDER}/{self._rng.choice(indexes)}") if indexes else None
+
+    def state(self) -> str | None:
+        """Any part of a file of a large state."""
+        names = self._fs.listdir(FOLDER) if self._fs.exists(FOLDER) else []
+        files = [name for name in names if name.endswith(SUFFIX)]
+        return self._part(f"{FOLDER}/{self._rng.choice(files)}") if files else None
 
     def mark(self) -> str | None:
         """The synced mark: what it alone tells of is never damaged here."""

@@ -1,4 +1,5 @@
-"""Two hundred and ten random clusters, each from one seed, through faults, healing and a last look.
+"""Two hundred and ten random clusters, each from one seed, through faults, healing and a last look, and
+thirty of a machine that keeps its state in files.
 
 ``FLOODMARK_SEED=n`` runs that seed alone. A failure prints the seed, the last events and the command that
 replays it.
@@ -12,10 +13,11 @@ import sys
 
 import pytest
 
-from tests.simulation.profile import PROFILES, profile_of
+from tests.simulation.profile import LARGE_FROM, LARGE_PROFILES, PROFILES, profile_of
 from tests.simulation.run import simulate
 
 SEEDS = 210
+LARGE_SEEDS = 30
 BLOCK = 15
 """Seeds per test: as many as there are kinds of runs, so that each test has one of each kind."""
 
@@ -49,6 +51,19 @@ def test_producers_do_retry_and_their_sequences_wrap_around() -> None:
     assert sum(result.wrapped for result in results) >= 1
 
 
+@pytest.mark.parametrize("first", range(LARGE_FROM, LARGE_FROM + LARGE_SEEDS, len(LARGE_PROFILES)))
+def test_replicas_with_large_states_have_what_the_log_leads_to(first: int) -> None:
+    """After each entry, whether it was applied, loaded from the own disk, or came from a leader as a file."""
+    received = 0
+    for seed in range(first, first + len(LARGE_PROFILES)):
+        lines: list[str] = []
+        result = simulate(seed, listener=lines)
+        assert result.failure is None, result.failure
+        assert result.stored > 0, result
+        received += sum(" gets state_chunk " in line for line in lines)
+    assert received > 0
+
+
 def test_replicas_begin_segments_by_age() -> None:
     """Each for itself, so that no two logs end theirs at the same entries."""
     lines: list[str] = []
@@ -57,7 +72,7 @@ def test_replicas_begin_segments_by_age() -> None:
     assert len(begun) > 1, begun
 
 
-@pytest.mark.parametrize("seed", [2, 7, 10])
+@pytest.mark.parametrize("seed", [2, 7, 10, LARGE_FROM + 1])
 def test_one_seed_is_one_run_whatever_the_hash_seed_is(seed: int) -> None:
     """The order of sets and dictionaries of strings differs between processes; the run does not."""
     digests = {

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from storage.log import Log
 from storage.memory_filesystem import MemoryFileSystem
+from storage.options import LogOptions
+from storage.state_file import Header, StateWriter
 from storage.verify import verify, verify_replica
 from storage.vote import VoteFile
 from tests.storage.frames import FOLDER, damage_checkpoint, fill, last_segment, reopen, store
@@ -92,3 +95,19 @@ def test_several_replicas_are_found_below_any_folder() -> None:
     fs.open("/data/node.json", create=True)
     assert [report.path for report in verify(fs, "/data/")] == ["/data/groups/3", "/data/groups/5"]
     assert [report.path for report in verify(fs, "/data/groups/3")] == ["/data/groups/3"]
+
+
+def test_a_damaged_state_file_is_named() -> None:
+    """The offline check reads all of its blocks; a newer one is too new, and no damage."""
+    fs = MemoryFileSystem()
+    log = Log.open(fs, "g", LogOptions())
+    log.close()
+    writer = StateWriter(fs, "g/00000000000000000009.state", Header(1, 9, 1, 0))
+    writer.append(b"a block")
+    writer.sync()
+    writer.close()
+    assert verify_replica(fs, "g").findings == []
+    fs.flip_bit("g/00000000000000000009.state", 75)
+    [finding] = verify_replica(fs, "g").findings
+    assert finding.is_damage
+    assert "the state of the machine is damaged: the block at byte 64" in finding.what
