@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 
 from floodmark import batch
@@ -13,20 +12,16 @@ from floodmark.frame import (
     MAGIC,
     Frame,
     FrameHeader,
-    FrameKind,
-    PayloadType,
     decode_header,
     unlike,
 )
+from floodmark.frame_records import has_records, max_time_in
 
 from storage.errors import LogTooNew
 from storage.filesystem import File
 from storage.sparse_index import NEVER
 
 CHUNK_BYTES = 1 << 20
-_FLAGS_AT = 14
-_MAX_TIMESTAMP_AT = 32
-_TIMESTAMP = struct.Struct("<q")
 
 
 def max_timestamp_in(payload: bytes, at: int, header: FrameHeader | Frame) -> int:
@@ -35,15 +30,9 @@ def max_timestamp_in(payload: bytes, at: int, header: FrameHeader | Frame) -> in
     Frames without records have none that any search by time could find. A record without a timestamp is found
     by its append time.
     """
-    has_none = header.kind is not FrameKind.RECORDS or header.payload_type == PayloadType.CONTROL
-    if has_none or not header.offset_count:
+    if not has_records(header) or not header.offset_count:
         return NEVER
-    if len(payload) - at < batch.HEADER_BYTES:
-        return header.append_time
-    latest = int(_TIMESTAMP.unpack_from(payload, at + _MAX_TIMESTAMP_AT)[0])
-    if header.payload_type and payload[at + _FLAGS_AT] & batch.BatchFlag.UNTIMED:
-        return max(latest, header.append_time)
-    return latest
+    return max_time_in(header, payload, at)
 
 
 def header_in(file: File, data: bytes, at: int = 0) -> FrameHeader | None:

@@ -94,12 +94,13 @@ class BatchHeader(msgspec.Struct, frozen=True, gc=False):
     """What identifies the records: of format 2 their checksum, of format 1 the one of all."""
     producer_kind: ProducerKind = ProducerKind.NONE
     format: int = 1
+    """Of a Kafka record batch ``kafka_header.FORMAT``; its ``codec`` is one of Kafka's numbers then."""
     flags: int = 0
 
     @property
     def is_idempotent(self) -> bool:
         """Whether a producer's identity, epoch and sequence are given."""
-        return self.producer_id != NO_PRODUCER
+        return self.producer_kind is not ProducerKind.NONE
 
     @property
     def producer_number(self) -> int | None:

@@ -40,7 +40,7 @@ from typing import Final, cast
 import google_crc32c
 import msgspec
 
-from floodmark import batch
+from floodmark import batch, kafka_header
 from floodmark.errors import InvalidBatch, TooNew
 
 MAGIC: Final = b"FMF1"
@@ -87,7 +87,7 @@ class PayloadType(enum.IntEnum):
     BATCH_2 = 1
     """A record batch of format 2."""
     KAFKA_2 = 2
-    """A RecordBatch of Kafka's format 2, as its producer sent it, but for the offset."""
+    """A RecordBatch of Kafka's format 2, as its producer sent it (``kafka_header.py``)."""
     CONTROL = 3
     """The end of a producer's transaction (``control.py``). It takes up one offset and holds no record."""
 
@@ -110,7 +110,7 @@ _KINDS: Final = tuple(FrameKind)
 USUAL_BELOW: Final = int(FrameKind.GAP)
 """Bytes 52 to 56 as one number (kind, payload type, flags, level) are below this in a frame of a known kind
 that says nothing else and stands for one entry: one comparison for all of that."""
-_TYPES: Final = (PayloadType.IMPLIED, PayloadType.BATCH_2, PayloadType.CONTROL)
+_TYPES: Final = tuple(PayloadType)
 _FLAGS: Final = int(FrameFlag.CONTROL | FrameFlag.TRANSACTIONAL | FrameFlag.COMPACTED | FrameFlag.ATTRIBUTES)
 
 
@@ -268,7 +268,7 @@ def unlike(frame: Frame | FrameHeader) -> str | None:
     if frame.kind >= len(_KINDS):
         return f"is of kind {int(frame.kind)}, this build knows 0 to {len(_KINDS) - 1}"
     if frame.payload_type and (frame.kind is not FrameKind.RECORDS or frame.payload_type not in _TYPES):
-        return f"has payload type {frame.payload_type}, this build knows 0, and of records 1 and 3"
+        return f"has payload type {frame.payload_type}, this build knows 0, and of records 1 to 3"
     if frame.flags & ~_FLAGS:
         return f"has flags {frame.flags:#04x}, this build knows {_FLAGS:#04x}"
     return _unlike_payload(frame)
@@ -282,7 +282,8 @@ def _unlike_payload(frame: Frame | FrameHeader) -> str | None:
         and frame.kind is FrameKind.RECORDS
         and frame.payload_type != PayloadType.CONTROL
     ):
-        strange = batch.unlike(frame.payload)
+        is_kafka = frame.payload_type == PayloadType.KAFKA_2
+        strange = kafka_header.unlike(frame.payload) if is_kafka else batch.unlike(frame.payload)
         return None if strange is None else f"holds a record batch that {strange}"
     return None
 

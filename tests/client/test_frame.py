@@ -153,10 +153,10 @@ def test_what_this_build_does_not_know_is_too_new_and_never_damage(
     [
         ({"level": 3}, "needs feature level 3, this build knows 2"),
         ({"kind": 9}, "is of kind 9, this build knows 0 to 4"),
-        ({"payload_type": 9}, "has payload type 9, this build knows 0, and of records 1 and 3"),
+        ({"payload_type": 9}, "has payload type 9, this build knows 0, and of records 1 to 3"),
         (
             {"kind": FrameKind.COMMAND, "payload_type": 1},
-            "has payload type 1, this build knows 0, and of records 1 and 3",
+            "has payload type 1, this build knows 0, and of records 1 to 3",
         ),
         ({"flags": 0x40}, "has flags 0x40, this build knows 0x0f"),
         ({"kind": 9, "payload_type": 9, "level": 3}, "needs feature level 3, this build knows 2"),
