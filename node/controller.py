@@ -18,7 +18,7 @@ from floodmark.errors import FloodmarkError
 from consensus.group import Group
 from consensus.host import GroupHost
 from consensus.types import ChangeRefused, GroupStopped, Membership, NotLeader
-from node.metadata.commands import FormCluster
+from node.metadata.commands import FormCluster, RaiseLevel
 from node.metadata.group import Metadata
 from node.metadata.state import PartitionEntry
 from node.partition import Replica
@@ -29,6 +29,8 @@ FIT_FOR_S: Final = 3.0
 """How long the preferred leader must have been alive and in sync before it is handed the leadership."""
 TRANSFERS_PER_LOOK: Final = 4
 REGISTER_DEADLINE_S: Final = 2.0
+FORM_WAIT_S: Final = 10.0
+"""For how long a new cluster's nodes are waited for, all of which had met before it could elect a leader."""
 CAUGHT_UP_ENTRIES: Final = 64
 
 _log = structlog.get_logger(__name__)
@@ -55,6 +57,8 @@ class Controller:
         self._alive = alive
         self._nudged = asyncio.Event()
         self._fit_since: dict[int, float] = {}
+        self._forming_since: float | None = None
+        """When this leader first found the cluster without a name."""
 
     def nudge(self) -> None:
         """Something is to be registered: look now."""
@@ -75,9 +79,8 @@ class Controller:
 
     async def _register(self) -> None:
         if not self._metadata.leads_here:
+            self._forming_since = None
             return
-        if not self._metadata.state.formation:
-            await self._form()
         for command in self._presence.unregistered(self._metadata.state):
             if command.node_id not in self._metadata.membership.members:
                 continue
@@ -87,14 +90,32 @@ class Controller:
                 _log.warning("registration_failed", registering=command.node_id, reason=error.detail)
                 return
             _log.info("node_registered", registered=command.node_id, http=command.http)
+        if not self._metadata.state.formation:
+            await self._form()
 
     async def _form(self) -> None:
-        """Give this cluster the name by which its data are told from all others'."""
-        command = FormCluster(secrets.token_hex(8))
+        """Give this cluster the name by which its data are told from all others'.
+
+        A cluster begins at the highest feature level that all its nodes know. The name comes last, so that a
+        cluster with a name has its first level, whoever led meanwhile. One that had topics before there were
+        names stays where it is, for its operator may want to go back.
+        """
+        state = self._metadata.state
+        now = asyncio.get_running_loop().time()
+        if self._forming_since is None:
+            self._forming_since = now
+        is_whole = state.nodes.keys() >= self._metadata.membership.members
+        if not is_whole and now - self._forming_since < FORM_WAIT_S:
+            return
+        highest = min((entry.levels[1] for entry in state.nodes.values()), default=state.level)
         try:
-            await self._metadata.propose(command, timeout_s=REGISTER_DEADLINE_S)
+            if is_whole and state.next_topic_id == 1 and highest > state.level:
+                await self._metadata.propose(RaiseLevel(highest), timeout_s=REGISTER_DEADLINE_S)
+            await self._metadata.propose(FormCluster(secrets.token_hex(8)), timeout_s=REGISTER_DEADLINE_S)
         except FloodmarkError as error:
             _log.warning("formation_not_named", reason=error.detail)
+        else:
+            _log.info("cluster_formed", formation=state.formation, level=self._metadata.state.level)
 
     def _readmit(self) -> None:
         """Bring back the members that lost their data, in every group that is led here."""

@@ -258,6 +258,7 @@ class LocalBroker:
             self._replicas.local,
             current=self._metadata.is_current,
             registered=self.node_id in self._metadata.state.nodes,
+            formed=bool(self._metadata.state.formation),
             opening=self._replicas.opening,
             broken=self._replicas.broken,
             too_new=self._replicas.too_new,

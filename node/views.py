@@ -129,6 +129,7 @@ def readiness(
     *,
     current: bool,
     registered: bool,
+    formed: bool,
     opening: bool,
     broken: int,
     too_new: Sequence[str],
@@ -145,11 +146,11 @@ def readiness(
         reasons.append("what the cluster agreed on before this node started is being fetched")
     if not registered:
         reasons.append("this node is not registered in the cluster yet")
+    if not formed:
+        reasons.append("the cluster has no name yet: its metadata leader gives it one in a moment")
     if opening:
         reasons.append("replicas are being opened")
-    reasons.extend(too_new[:TOO_NEW_NAMED_MAX])
-    if len(too_new) > TOO_NEW_NAMED_MAX:
-        reasons.append(f"{len(too_new)} replicas need a newer Floodmark: see the log")
+    reasons.extend(_named(too_new))
     failed = broken - len(too_new) + sum(replica.group.failed is not None for replica in local.values())
     if failed:
         reasons.append(
@@ -164,6 +165,12 @@ def readiness(
     if leaderless:
         reasons.append(f"{leaderless} of {len(local)} partitions know no leader")
     return reasons
+
+
+def _named(too_new: Sequence[str]) -> list[str]:
+    if len(too_new) <= TOO_NEW_NAMED_MAX:
+        return list(too_new)
+    return [*too_new[:TOO_NEW_NAMED_MAX], f"{len(too_new)} replicas need a newer Floodmark: see the log"]
 
 
 def clock_warnings(wall: ClusterClock) -> list[str]:

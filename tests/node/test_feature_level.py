@@ -57,8 +57,8 @@ async def test_a_cluster_is_upgraded_node_by_node_and_then_for_good(tmp_path: Pa
     with newer_build() as newer:
         async with NodeCluster.running(tmp_path, levels={"n1": newer, "n2": newer}) as cluster:
             assert await _alike(cluster) == {
-                "level": 1,
-                "can_finalize": 2,
+                "level": 2,
+                "can_finalize": None,
                 "nodes": [
                     {"node_id": "n1", "lowest": 1, "highest": 3},
                     {"node_id": "n2", "lowest": 1, "highest": 3},
@@ -69,11 +69,11 @@ async def test_a_cluster_is_upgraded_node_by_node_and_then_for_good(tmp_path: Pa
                 status, problem = await _call(cluster, node, "POST", {"level": 3})
                 assert (status, problem["code"], problem["node"]) == (409, "conflict", "n3")
                 assert "n3 knows feature levels 1 to 2, not 3" in problem["detail"]
-                assert await _call(cluster, node, "POST", {"level": 1}) == (200, await _alike(cluster))
+                assert await _call(cluster, node, "POST", {"level": 2}) == (200, await _alike(cluster))
 
             # What needs the later level is not proposed before.
             metadata = (await lead_metadata(cluster, "n1", "n2")).running.metadata
-            with pytest.raises(Conflict, match="paint_topic needs feature level 3; the cluster is at 1"):
+            with pytest.raises(Conflict, match="paint_topic needs feature level 3; the cluster is at 2"):
                 await metadata.propose(Paint("t"), timeout_s=5)
 
             await _again(cluster, "n3", newer)
@@ -120,7 +120,7 @@ async def test_a_node_without_a_vote_says_and_does_the_same(tmp_path: Path) -> N
     """The sixth node only learns the metadata; a setting of the later level waits for it at every node."""
     later = dataclasses.replace(THIS_BUILD, highest=3, settings={**THIS_BUILD.settings, "retention_bytes": 3})
     names = [f"n{number}" for number in range(1, 7)]
-    async with NodeCluster.running(tmp_path, 6, levels=dict.fromkeys(names, later)) as cluster:
+    async with NodeCluster.running(tmp_path, 6, levels=dict.fromkeys(names, later), formed_at=1) as cluster:
         learner = cluster["n6"]
         config = {"config": {"retention_bytes": 1_000_000}}
 
@@ -164,7 +164,7 @@ async def test_the_command_line_shows_and_raises_the_level(tmp_path: Path) -> No
     """A table and documents; to the highest that all know unless one is named; conflicts end with 4."""
     with newer_build() as newer:
         names = {"n1": newer, "n2": newer, "n3": newer}
-        async with NodeCluster.running(tmp_path, levels=names) as cluster:
+        async with NodeCluster.running(tmp_path, levels=names, formed_at=1) as cluster:
             node = cluster["n2"]
             shown = await _command(node, "features")
             assert shown.exit_code == 0, shown.output
@@ -183,3 +183,38 @@ async def test_the_command_line_shows_and_raises_the_level(tmp_path: Path) -> No
             again = await _command(node, "upgrade", "--finalize")
             assert (again.exit_code, "at feature level 3, as before" in again.stderr) == (0, True)
             assert (await _command(node, "upgrade", "--finalize", "1")).exit_code == 4
+
+
+@pytest.mark.parametrize("count", [1, 3, 6])
+async def test_a_new_cluster_begins_at_the_highest_level_that_all_its_nodes_know(
+    tmp_path: Path, count: int
+) -> None:
+    """It is there once the nodes are ready. An older node among the first ones keeps it down."""
+    names = [f"n{number}" for number in range(1, count + 1)]
+    async with NodeCluster.running(tmp_path / "new", count) as cluster:
+        assert (await _alike(cluster))["level"] == THIS_BUILD.highest
+    older = dataclasses.replace(THIS_BUILD, highest=1)
+    async with NodeCluster.running(tmp_path / "mixed", count, levels={names[-1]: older}) as cluster:
+        assert (await _alike(cluster))["level"] == 1
+        formation = cluster["n1"].running.metadata.state.formation
+        await cluster.create("t")
+        await _again(cluster, names[-1], THIS_BUILD)
+        await cluster.ready()
+        await cluster.until(
+            lambda: cluster["n1"].running.metadata.state.nodes[names[-1]].levels == (1, THIS_BUILD.highest),
+            "it is registered with what it knows",
+        )
+        told = await _alike(cluster)
+        assert (told["level"], told["can_finalize"]) == (1, THIS_BUILD.highest), "its operator decides now"
+        assert cluster["n1"].running.metadata.state.formation == formation
+
+
+async def test_a_cluster_from_before_there_were_names_stays_at_its_level(tmp_path: Path) -> None:
+    """Its operator may want to go back to the build before."""
+    async with NodeCluster.running(tmp_path, formed_at=1) as cluster:
+        await cluster.create("t", replicas=1)
+        for node in cluster.up:
+            node.running.metadata.state.formation = ""
+        leader = _leader(cluster)
+        await cluster.until(lambda: leader.running.metadata.state.formation, "named again")
+        assert (await _alike(cluster))["level"] == 1

@@ -55,7 +55,7 @@ def _blocks(cluster: NodeCluster) -> int:
 
 async def test_no_id_is_given_twice_whoever_leads_and_whatever_restarts(tmp_path: Path) -> None:
     """A call costs a block only where there is none left, however many call at once."""
-    async with NodeCluster.running(tmp_path, levels=dict.fromkeys(("n1", "n2", "n3"), LEVELS)) as cluster:
+    async with NodeCluster.running(tmp_path, formed_at=1) as cluster:
         for node in cluster.up:
             status, refusal = await _post(cluster, node)
             assert (status, refusal["code"], refusal["needs"]) == (
@@ -93,7 +93,7 @@ async def test_the_next_epoch_is_told_at_every_node_and_the_last_one_leads_to_a_
     tmp_path: Path,
 ) -> None:
     """What was never given out is 404; what is no id or epoch is 400, and says what is wrong."""
-    async with NodeCluster.running(tmp_path, levels=dict.fromkeys(("n1", "n2", "n3"), LEVELS)) as cluster:
+    async with NodeCluster.running(tmp_path, formed_at=1) as cluster:
         await _raise(cluster)
         (number,) = await _ids(cluster, 1)
         for node in cluster.up:
@@ -126,7 +126,7 @@ async def test_the_next_epoch_is_told_at_every_node_and_the_last_one_leads_to_a_
 
 async def test_calls_that_wait_share_one_block_and_a_lost_one_is_not_used(tmp_path: Path) -> None:
     """The answer to a block's command is lost: nobody gets its numbers, and all who ask again get others."""
-    async with NodeCluster.running(tmp_path, 1, levels={"n1": LEVELS}) as cluster:
+    async with NodeCluster.running(tmp_path, 1, formed_at=1) as cluster:
         await _raise(cluster)
         host: GroupHost = cluster["n1"].running.host
         before = cluster["n1"].running.metadata.state.applied_index

@@ -158,8 +158,10 @@ async def test_a_deposed_leader_of_the_metadata_says_nothing_of_topics_by_its_ol
     """Not that one is there, as wanted or otherwise, nor that there is none."""
     async with NodeCluster.running(tmp_path) as cluster:
 
-        async def put(node: TestNode, method: str, topic: str, body: str = "{}") -> tuple[int, Any]:
-            url = f"{node.url}/v1/topics/{topic}?timeout=300ms"
+        async def put(
+            node: TestNode, method: str, topic: str, body: str = "{}", timeout: str = "300ms"
+        ) -> tuple[int, Any]:
+            url = f"{node.url}/v1/topics/{topic}?timeout={timeout}"
             async with cluster.session.request(method, url, data=body) as answer:
                 return answer.status, await answer.json(content_type=None)
 
@@ -179,7 +181,7 @@ async def test_a_deposed_leader_of_the_metadata_says_nothing_of_topics_by_its_ol
             state.heal()
             host = state.old.running.host
             await cluster.until(lambda: not host.group(state.group_id).is_ready_leader, "it knows")
-        assert (await put(state.old, "DELETE", "gone"))[0] == 404
+        assert (await put(state.old, "DELETE", "gone", timeout="10s"))[0] == 404
 
 
 async def test_of_two_conditional_appends_at_once_one_wins(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import random
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -154,6 +155,21 @@ class NodeCluster:
             states = {node.node_id: node.broker.health() for node in self.up}
             raise AssertionError(f"not within {deadline_s} s: {what}; {states}") from None
 
+    async def _start(self, builds: Mapping[str, Levels]) -> None:
+        for name, node in self.nodes.items():
+            node.levels = builds[name]
+            node.start()
+        await self.ready()
+        await self.until(
+            lambda: all(
+                node.broker.hears(name)
+                and node.running.metadata.state.nodes[name].levels == (build.lowest, build.highest)
+                for node in self.up
+                for name, build in builds.items()
+            ),
+            "all nodes hear each other, and are registered as what they are",
+        )
+
     async def ready(self, *names: str) -> None:
         """Wait until the named nodes, or all that run, are ready."""
         wanted = [self.nodes[name] for name in names] if names else list(self.nodes.values())
@@ -200,17 +216,28 @@ class NodeCluster:
     @classmethod
     @contextlib.asynccontextmanager
     async def running(
-        cls, folder: Path, count: int = 3, *, levels: Mapping[str, Levels] | None = None, **flags: Any
+        cls,
+        folder: Path,
+        count: int = 3,
+        *,
+        levels: Mapping[str, Levels] | None = None,
+        formed_at: int | None = None,
+        **flags: Any,
     ) -> AsyncIterator[Self]:
-        """A cluster that is ready, and stopped afterwards. ``levels``: of nodes that are another build."""
+        """A cluster that is ready, and stopped afterwards. ``levels``: of nodes that are another build.
+
+        ``formed_at``: the feature level that it begins at, if not the highest that all nodes know.
+        """
         cluster = cls(folder, count, **flags)
-        for name, known in (levels or {}).items():
-            cluster[name].levels = known
+        known = {name: (levels or {}).get(name, THIS_BUILD) for name in cluster.nodes}
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as cluster.session:
-            for node in cluster.nodes.values():
-                node.start()
             try:
-                await cluster.ready()
+                if formed_at is not None:
+                    await cluster._start(
+                        {name: replace(build, highest=formed_at) for name, build in known.items()}
+                    )
+                    await asyncio.gather(*(node.stop() for node in cluster.nodes.values()))
+                await cluster._start(known)
                 yield cluster
             finally:
                 results = await asyncio.gather(

@@ -1,7 +1,7 @@
 """Makes whatever Python starts with this folder on its path a build that is newer than this one.
 
-It knows one more feature level, and one more command of the metadata, which it writes as soon as the cluster
-is raised to that level.
+It knows one more feature level, one more command of the metadata, and frames of that level, all of which it
+writes as soon as the cluster is raised to it.
 """
 
 from __future__ import annotations
@@ -9,15 +9,18 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from floodmark import frame, frame_records
+
 from node.metadata import levels
 
 LEVEL = levels.THIS_BUILD.highest + 1
+frame.LEVEL = LEVEL  # type: ignore[misc]
 # Before anything that takes it over is imported.
 levels.THIS_BUILD = dataclasses.replace(  # type: ignore[misc]
     levels.THIS_BUILD, highest=LEVEL, commands={**levels.THIS_BUILD.commands, "paint_topic": LEVEL}
 )
 
-from node import features  # noqa: E402
+from node import appender, batch_format, features  # noqa: E402
 from node.metadata import commands, state  # noqa: E402
 
 
@@ -40,6 +43,17 @@ class _NewerFeatureLevel(features.FeatureLevel):
         return found
 
 
+class _NewerFormat(batch_format.BatchFormat):
+    def __init__(self, metadata: Any) -> None:
+        super().__init__(metadata)
+        appender.form_of = self._form_of
+
+    def _form_of(self, header: Any) -> frame_records.PayloadForm:
+        form = frame_records.form_of(header)
+        return form._replace(level=LEVEL) if self._metadata.state.level >= LEVEL else form
+
+
 commands.KINDS["paint_topic"] = Paint
 state.APPLY[Paint] = _paint
 features.FeatureLevel = _NewerFeatureLevel  # type: ignore[misc]
+batch_format.BatchFormat = _NewerFormat  # type: ignore[misc]
