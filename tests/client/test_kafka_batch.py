@@ -310,7 +310,7 @@ def _zeros(size: int) -> bytes:
 
 
 def _gzip_that_claims(raw: bytes, size: int) -> bytes:
-    made = gzip.compress(raw)
+    made = gzip.compress(raw, mtime=0)
     return made[:-4] + struct.pack("<I", size & 0xFFFFFFFF)
 
 
@@ -329,14 +329,14 @@ def _without_size(raw: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("number", "body"),
     [
-        (1, gzip.compress(_zeros(BATCH_RAW_BYTES_MAX + 1))),
-        (1, gzip.compress(_zeros(10 * BATCH_RAW_BYTES_MAX))),
+        (1, gzip.compress(_zeros(BATCH_RAW_BYTES_MAX + 1), mtime=0)),
+        (1, gzip.compress(_zeros(10 * BATCH_RAW_BYTES_MAX), mtime=0)),
         (1, _gzip_that_claims(_zeros(4 * BATCH_RAW_BYTES_MAX), 0)),
         (1, _gzip_that_claims(_zeros(4 * BATCH_RAW_BYTES_MAX), 1_000)),
         (1, _gzip_that_claims(b"x", BATCH_RAW_BYTES_MAX)),
-        (1, gzip.compress(b"") + gzip.compress(_zeros(1_000))),
-        (1, gzip.compress(b"x" * 100)[:-1]),
-        (1, gzip.compress(b"x") + b"more"),
+        (1, gzip.compress(b"", mtime=0) + gzip.compress(_zeros(1_000), mtime=0)),
+        (1, gzip.compress(b"x" * 100, mtime=0)[:-1]),
+        (1, gzip.compress(b"x", mtime=0) + b"more"),
         (1, zlib.compress(b"x" * 100)),
         (1, b""),
         (1, b"\x1f\x8b"),

@@ -11,10 +11,14 @@ import floodmark
 from floodmark.record import Record
 
 
-async def contents(client: floodmark.Client, topic: str, partition: int) -> dict[str, Any]:
-    """Number of records and a SHA-256 of them all, in order."""
+async def contents(
+    client: floodmark.Client, topic: str, partition: int, before: int | None = None
+) -> dict[str, Any]:
+    """Number of records and a SHA-256 of them, in order; of all, or of those before an offset."""
     digest, count = hashlib.sha256(), 0
     async for record in client.read(topic, partition):
+        if record.offset == before:
+            break
         digest.update(_line(record))
         count += 1
     return {"records": count, "sha256": digest.hexdigest()}
@@ -22,7 +26,7 @@ async def contents(client: floodmark.Client, topic: str, partition: int) -> dict
 
 def _line(record: Record) -> bytes:
     key = None if record.key is None else base64.b64encode(record.key).decode()
-    value = base64.b64encode(record.value).decode()
+    value = None if record.value is None else base64.b64encode(record.value).decode()
     headers = dict(record.headers or {})
     fields = [record.offset, record.timestamp, key, value, record.is_json, headers]
     return json.dumps(fields, sort_keys=True).encode() + b"\n"

@@ -1,4 +1,4 @@
-"""Makes the archives of ``folders-0.1.0/``: ``python -m tests.compat.make_folders FOLDER``.
+"""Makes the archives of ``folders-.../``: ``python -m tests.compat.make_folders FOLDER``.
 
 Run by hand in a checkout of a build whose data folders later builds have to open. Each archive is the data of
 a cluster with sealed segments, checkpoints, an idempotent producer and a topic that was deleted. The last
