@@ -267,7 +267,7 @@ class Partition(Protocol):
     async def tail(self, *, timeout_s: float) -> Bounds:
         """The bounds, with leadership confirmed by a majority after the call began."""
 
-    def offset_at_time(self, timestamp_ms: int) -> int:
+    async def offset_at_time(self, timestamp_ms: int) -> int:
         """The offset of the first record with a timestamp of at least this; high watermark if none."""
 
 

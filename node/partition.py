@@ -210,16 +210,25 @@ class LocalPartition:
         await self._host.barrier(self.group_id, deadline_s=timeout_s)
         return self.bounds()
 
-    def offset_at_time(self, timestamp_ms: int) -> int:
+    async def offset_at_time(self, timestamp_ms: int) -> int:
         """The high watermark when nothing as late is committed."""
-        high_watermark = self._group.high_watermark
         try:
+            return await asyncio.to_thread(self._offset_at_time, timestamp_ms, self._group.high_watermark)
+        except StorageError as error:
+            raise self._unreadable(error) from error
+
+    def _offset_at_time(self, timestamp_ms: int, high_watermark: int) -> int:
+        while True:
             first = self._log.offset_at_time(timestamp_ms)
             if first >= high_watermark:
                 return high_watermark
-            return offset_reaching(self._log.frame(self._log.index_at_offset(first)), timestamp_ms)
-        except StorageError as error:
-            raise self._unreadable(error) from error
+            try:
+                item = self._log.frame(self._log.index_at_offset(first))
+            except OutOfRange:
+                if first >= self._log.start_offset:
+                    raise
+                continue  # Retention came between.
+            return offset_reaching(item, timestamp_ms)
 
     def _unreadable(self, error: StorageError) -> FloodmarkError:
         """A replica that can not read what it has gives way to another one, and is opened anew."""

@@ -137,7 +137,7 @@ class RemotePartition:
         """Raises ``Unavailable``."""
         self._refuse()
 
-    def offset_at_time(self, timestamp_ms: int) -> int:  # noqa: ARG002
+    async def offset_at_time(self, timestamp_ms: int) -> int:  # noqa: ARG002
         """Raises ``Unavailable``."""
         self._refuse()
 

@@ -134,7 +134,7 @@ class PartitionFetch:
         self, request: web.Request, partition: Partition, spec: str, asked: Asked
     ) -> web.StreamResponse:
         """At the leader."""
-        start = positions.resolve(spec, partition)
+        start = await positions.resolve(spec, partition)
         if asked.is_stream:
             return await self._stream(request, partition, start, asked)
         with self._context.hold_for(request) as hold:

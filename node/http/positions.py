@@ -37,12 +37,12 @@ def is_offset(spec: str) -> bool:
     return spec[0].isdigit()
 
 
-def resolve(spec: str, partition: Partition) -> int:
+async def resolve(spec: str, partition: Partition) -> int:
     """The offset that ``spec`` (checked) means right now, where the partition is led."""
     if is_offset(spec):
         return int(spec)
     if spec[0] == "@":
-        return partition.offset_at_time(int(spec[1:]))
+        return await partition.offset_at_time(int(spec[1:]))
     bounds = partition.bounds()
     if spec == "earliest":
         return bounds.log_start_offset

@@ -140,7 +140,7 @@ async def _read(
 ) -> Found:
     partition = context.current(partition)
     if partition.leads_here:
-        start = positions.resolve(spec, partition)
+        start = await positions.resolve(spec, partition)
         found = Found(start, await partition.fetch(start, max_bytes=max_bytes, verify=True))
         hold.more(len(found.fetched.frames))
         return found
@@ -167,7 +167,7 @@ async def resolve(context: HttpContext, partition: Partition, spec: str) -> int:
 async def _resolve(context: HttpContext, partition: Partition, spec: str) -> int:
     partition = context.current(partition)
     if partition.leads_here:
-        return positions.resolve(spec, partition)
+        return await positions.resolve(spec, partition)
     leader = await _leader(context, partition, 1.0)
     query = {"from": spec, "max_bytes": "1"}
     async with _asked(context, partition, leader, "HEAD", query) as answer:

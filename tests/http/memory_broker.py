@@ -253,7 +253,7 @@ class MemoryPartition:
         self._check_leads()
         return self.bounds()
 
-    def offset_at_time(self, timestamp_ms: int) -> int:
+    async def offset_at_time(self, timestamp_ms: int) -> int:
         for item in self._log.frames:
             header = frame_batch_header(item)
             if header.max_timestamp >= timestamp_ms:

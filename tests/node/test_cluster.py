@@ -57,7 +57,7 @@ async def test_a_topic_is_made_written_and_read(tmp_path: Path) -> None:
             assert await partition.produce_records([Record(50, None, b"d")], size=1, timeout_s=10) == (
                 Appended(3, 4, 4)
             )
-            assert [partition.offset_at_time(at) for at in (0, 1, 50, 51)] == [0, 3, 3, 4]
+            assert [await partition.offset_at_time(at) for at in (0, 1, 50, 51)] == [0, 3, 3, 4]
         preferred = {
             entry.group_id: entry.replicas[0]
             for entry in cluster["n1"].running.metadata.state.topics["orders"].partitions
