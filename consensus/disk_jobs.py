@@ -7,9 +7,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import structlog
+
 from consensus.disk_threads import DiskThreads, Done
 from consensus.host_types import Slot
 from consensus.jobs import Job
+
+_log = structlog.get_logger("consensus.host")
 
 
 class DiskJobs:
@@ -45,7 +49,12 @@ class DiskJobs:
 
     def _job_ended(self, slot: Slot, job: Job, result: object, error: BaseException | None) -> None:
         slot.jobs -= 1
-        is_due = slot.group.job_done(job, result, error)
+        try:
+            is_due = slot.group.job_done(job, result, error)
+        # A defect: the group has failed itself, and the others must go on.
+        except Exception:  # noqa: BLE001
+            _log.exception("group_defect", group=slot.group.group_id)
+            is_due = True
         self.start_jobs(slot)
         if is_due:
             self._wake(slot)

@@ -185,6 +185,16 @@ class DiskWork(DiskJobs):
             slot.group.log.verify_checkpoint()
 
         await self._guarded(slot, work)
+        if slot.group.is_large:
+            await self._verify_state(slot)
+
+    async def _verify_state(self, slot: Slot) -> None:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._bulk.submit(slot.group.verify_state, lambda found, error: settle(future, found, error))
+        found = await future
+        if found is not None and not slot.removed:
+            slot.group.distrust_state(*found)
+            self.start_jobs(slot)
 
     async def seal(self, slot: Slot, index: int) -> bool:
         """Have the segment that holds a frame be none that is written to; False where the group has ended."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from consensus.checkpoint import Reference
 from consensus.group_view import GroupView
 from consensus.jobs import Job
 from storage.errors import LogFailed, StorageError
@@ -45,6 +46,18 @@ class GroupDisk(GroupView):
         self._parts.begin(self._clock())
         return large.begin()
 
+    def verify_state(self) -> tuple[Reference, str] | None:
+        """Which state file can not be read back, and why; None where it can. In a thread."""
+        large = self._parts.large
+        return None if large is None else large.verify()
+
+    def distrust_state(self, reference: Reference, reason: str) -> None:
+        """Have a state file that can not be read replaced by one of what is in memory."""
+        large = self._parts.large
+        if large is not None and self.failed is None and not self._stopped:
+            self._parts.begin(self._clock())
+            large.distrust(reference, reason)
+
     @property
     def checkpoint_under_way(self) -> bool:
         """Whether ``begin_checkpoint`` has not ended."""
@@ -75,6 +88,16 @@ class GroupDisk(GroupView):
         if self.failed is not None or self._stopped:
             return False
         self._parts.begin(self._clock())
+        try:
+            self._take_in(job, result, error)
+        except StorageError as failure:
+            self._fail(failure)
+        except BaseException:
+            self._fail(LogFailed("an unexpected error behind a job"))
+            raise
+        return job.exclusive or self.failed is not None or bool(self._core.outbox)
+
+    def _take_in(self, job: Job, result: object, error: BaseException | None) -> None:
         if error is None:
             job.done(result)
         elif job.failed is not None:
@@ -83,4 +106,3 @@ class GroupDisk(GroupView):
             self._fail(failure_of(error, "writing the state"))
         else:
             self._fail(error if isinstance(error, StorageError) else LogFailed(f"a defect: {error!r}"))
-        return job.exclusive or self.failed is not None or bool(self._core.outbox)

@@ -143,6 +143,10 @@ class KeyedLoader:
             raise ValueError("a block that is no list of keys and values")
         _take(self.pages, pairs)
 
+    def forget(self) -> None:
+        """See ``Loader``."""
+        self.pages.forget()
+
 
 def _pairs(data: bytes | memoryview) -> list[Any] | None:
     """Keys and values in turn; None for bytes of another form."""

@@ -17,7 +17,7 @@ from consensus.checkpoint import Reference, State
 from consensus.large_state import LargeMachine, View
 from consensus.probation import Stage
 from storage.errors import OutOfRange
-from storage.state_file import Header, StateWriter
+from storage.state_file import BadState, Header, StateWriter
 
 if TYPE_CHECKING:
     from consensus.core import Core
@@ -60,6 +60,8 @@ class LargeCheckpoints:
 
     def is_due(self, *, rests: bool, bytes_max: int) -> bool:
         """Whether a new file is worth its cost: bounded by what the log has grown since the last one."""
+        if self._is_damaged:
+            return True
         if self.is_held() or self._core.applied_index <= self.stored.applied:
             return False
         length = 0 if self.stored.reference is None else self.stored.reference.length
@@ -69,9 +71,9 @@ class LargeCheckpoints:
     def begin(self) -> bool:
         """Begin to write the state as it is now; whether there is anything to write."""
         core = self._core
-        if self.under_way or self._is_replaced or self.is_held():
+        if self.under_way or self._is_replaced:
             return False
-        if core.applied_index <= self.stored.applied and not self._is_damaged:
+        if not self._is_damaged and (self.is_held() or core.applied_index <= self.stored.applied):
             return False
         index = core.applied_index
         header = Header(core.random.getrandbits(63), index, core.log.term_at(index), core.applied_offset)
@@ -131,6 +133,16 @@ class LargeCheckpoints:
 
     def _remove(self, reference: Reference) -> None:
         self._core.work(lambda: self._files.remove(reference.name), lambda _: None)
+
+    def verify(self) -> tuple[Reference, str] | None:
+        """The file that the checkpoint names and what is wrong with it, or None. In a thread."""
+        reference = self.stored.reference
+        if reference is not None:
+            try:
+                self._files.verify(reference)
+            except (BadState, OSError) as error:
+                return reference, str(error)
+        return None
 
     def distrust(self, reference: Reference, reason: str) -> None:
         """The file that the checkpoint names can not be read: write another one at once."""

@@ -36,6 +36,9 @@ class Loader(Protocol):
         """The next block; holds only during the call. In any thread. Raises ``ValueError`` for what no
         machine has written."""
 
+    def forget(self) -> None:
+        """It is not wanted. In a thread, for that may take long; so others must be let run meanwhile."""
+
 
 class LargeMachine(Protocol):
     """The contract. ``apply`` is that of ``StateMachine``."""

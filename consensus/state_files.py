@@ -83,6 +83,15 @@ class StateFiles:
         machine.adopt(loader, reference.index)
         return True
 
+    def verify(self, reference: Reference) -> None:
+        """Read a whole file. Raises ``BadState``, ``OSError``."""
+        file = self._fs.open(f"{self._folder}/{reference.name}")
+        try:
+            file.forget_cached(0, reference.length)
+            state_incoming.read(file, reference, lambda _: None)
+        finally:
+            file.close()
+
     def create(self, header: Header) -> StateWriter:
         """Begin to write a file; at most one at a time."""
         return StateWriter(self._fs, f"{self._folder}/{_WRITING}", header)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from consensus.checkpoint import Reference, State
 from consensus.install import is_needed
-from consensus.large_state import LargeMachine
+from consensus.large_state import LargeMachine, Loader
 from consensus.types import Membership
 from storage.state_file import file_name
 
@@ -131,10 +131,11 @@ class StateReceiver:
         self._tell(again=False)
         self._go_on()
 
-    def _loaded(self, loader: object, *, is_whole: bool) -> None:
+    def _loaded(self, loader: Loader, *, is_whole: bool) -> None:
         core, offer = self._core, self._offer
         assert offer is not None
         if not is_whole or not is_needed(core, offer):
+            core.work(loader.forget, lambda _: None)
             self._give_up()
             return
         index, offset = offer["index"], offer["offset"]

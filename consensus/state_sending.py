@@ -15,7 +15,6 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from consensus.checkpoint import Reference
-from storage.state_file import BadState
 
 if TYPE_CHECKING:
     from consensus.core import Core
@@ -124,7 +123,7 @@ class StateSender:
         self._core.work(
             lambda: file.read(start),
             lambda raw: self._read(name, sending, start, raw),
-            failed=lambda error: self._unreadable(name, sending, error),
+            failed=lambda error: self._unreadable(name, sending, str(error)),
         )
 
     def _read(self, name: str, sending: _Sending, start: int, raw: bytes) -> None:
@@ -139,13 +138,11 @@ class StateSender:
             sending.sent = start + len(raw)
         self._pump(name, sending)
 
-    def _unreadable(self, name: str, sending: _Sending, error: BaseException) -> None:
+    def _unreadable(self, name: str, sending: _Sending, reason: str) -> None:
         """The file is of no use to anybody: another one is written, of what is in memory."""
-        if not isinstance(error, (OSError, BadState)):
-            raise error
         if self._sendings.get(name) is sending:
             del self._sendings[name]
-        self._checkpoints.distrust(sending.reference, str(error))
+        self._checkpoints.distrust(sending.reference, reason)
 
     def _leads(self) -> bool:
         """Whether this replica leads, and still in the same term."""

@@ -72,3 +72,27 @@ async def test_a_group_is_removed_while_its_file_is_written(tmp_path):
         await leader_of(nodes)
         await put(node, command([(b"more", b"x")]))
         assert len(machine) == 3001
+
+
+async def test_a_file_that_went_bad_at_rest_is_found_and_replaced(tmp_path):
+    """By whoever reads what is stored; the replica goes on meanwhile, and restarts from the new file."""
+    async with hosts(tmp_path, "a", groups=0) as [node]:
+        group = node.open(1, frozenset("a"), machine=KeyedState())
+        await leader_of([node])
+        await _fill(node, 20, bytes(100))
+        await node.host.checkpoint(1)
+        await node.host.verify_files(1)
+        [name] = _names(tmp_path)
+        path = tmp_path / "a" / "1" / name
+        good = path.read_bytes()
+        path.write_bytes(good[:300] + bytes([good[300] ^ 1]) + good[301:])
+        await node.host.verify_files(1)
+        await eventually(lambda: not group.checkpoint_under_way)
+        assert _names(tmp_path) == [name]
+        found = path.read_bytes()
+        assert len(found) == len(good)
+        assert found[:64] != good[:64], "it has another id"
+        await node.host.remove(1)
+        machine = KeyedState()
+        node.open(1, frozenset("a"), machine=machine)
+        assert len(machine) == 200
