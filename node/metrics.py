@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from prometheus_client import Counter
@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from consensus.host import GroupHost
+from node.metadata.group import Metadata
 from node.partition import Replica
 from node.tally import Tally
 
@@ -67,6 +68,31 @@ class _FlushCollector(Collector):
         family = HistogramMetricFamily("floodmark_log_flush_seconds", "A write and fsync of one log.")
         self._flushes.tell(family, ())
         return [family]
+
+
+class LevelCollector(Collector):
+    """The cluster's feature level as this node knows it, and what it met that only a newer build knows."""
+
+    def __init__(self, metadata: Metadata, too_new: Callable[[], Sequence[str]]) -> None:
+        self._metadata = metadata
+        self._too_new = too_new
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing in advance."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """Three gauges without labels."""
+        for name, text, value in (
+            ("feature_level", "The cluster's feature level.", self._metadata.state.level),
+            (
+                "metadata_halted",
+                "1 where this node met metadata that only a newer build knows, and stopped there.",
+                int(self._metadata.halted is not None),
+            ),
+            ("replicas_too_new", "Replicas that only a newer build can open.", len(self._too_new())),
+        ):
+            yield GaugeMetricFamily(f"floodmark_{name}", text, value)
 
 
 class HostCollector(Collector):

@@ -33,7 +33,7 @@ from node.metadata.levels import THIS_BUILD, Levels
 from node.metadata.machine import MetadataMachine
 from node.metadata.state import METADATA_GROUP
 from node.metadata_replica import MetadataReplica
-from node.metrics import HostCollector
+from node.metrics import HostCollector, LevelCollector
 from node.presence import Presence
 from node.registry import Registry
 from node.remote_partition import LeaderLookup
@@ -200,6 +200,7 @@ def build(
     for collector in [
         *builder.metrics.collectors,
         HostCollector(host, replicas.local, lambda: budget.used + passed_on.used, lambda: answers.used),
+        LevelCollector(metadata, lambda: replicas.too_new),
         scrub,
         disk,
     ]:

@@ -55,6 +55,7 @@ async def test_an_older_node_stops_at_a_newer_command_and_the_others_go_on(tmp_p
                 assert reason in problem["detail"]
             async with cluster.session.get(f"{old.url}/metrics") as answer:
                 assert answer.status == 200, "whoever watches it does not lose it now"
+                assert "floodmark_metadata_halted 1.0" in await answer.text()
             await cluster.until(lambda: not old.groups_led(), "it leads no partition any more")
             assert (await _ask(cluster, newer[0], "/v1/topics/t"))[0] == 200
 

@@ -122,6 +122,10 @@ async def test_a_too_new_replica_stays_closed_and_the_others_serve(tmp_path: Pat
         await cluster.until(lambda: not node.running.replicas.opening, "the others run")
         assert node.running.replicas.too_new == [reason]
         assert reason in await reasons(cluster, node)
+        async with cluster.session.get(f"{node.url}/metrics") as answer:
+            told = await answer.text()
+        assert "floodmark_replicas_too_new 1.0" in told
+        assert f"floodmark_feature_level {LEVEL}.0" in told
         assert group_id not in node.running.replicas.local
         assert other in node.running.replicas.local
         await cluster.ready("n1", "n3")
