@@ -12,9 +12,9 @@ from typing import Final
 import google_crc32c
 
 from consensus.checkpoint import Reference
+from storage import state_file
 from storage.filesystem import File, FileSystem, write_all
 from storage.state_file import (
-    HEADER_BYTES,
     BadState,
     Header,
     check,
@@ -134,13 +134,7 @@ def header_of(fs: FileSystem, folder: str) -> Header | None:
     """Of what was being received when the process before ended; None where there is none that is whole."""
     if not fs.exists(f"{folder}/{NAME}"):
         return None
-    file = fs.open(f"{folder}/{NAME}")
-    try:
-        return decode_header(file.pread(HEADER_BYTES, 0), file.path)
-    except BadState:
-        return None
-    finally:
-        file.close()
+    return state_file.header_of(fs, f"{folder}/{NAME}")
 
 
 _COPY_BYTES = 1 << 20

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from msgspec.structs import replace
 
 from storage import checkpoint as checkpoints
-from storage import segment_header, synced_mark, vote
+from storage import segment_header, state_file, synced_mark, vote
 from storage.atomic_file import TEMPORARY_SUFFIX, read_file
 from storage.checkpoint import Checkpoint
 from storage.discovery import good_until, is_without_state, read_header
@@ -86,6 +86,8 @@ def check_files(fs: FileSystem, folder: str) -> None:
     for name in fs.listdir(folder) if fs.exists(folder) else ():
         if segment_header.base_index_of(name) is not None:
             read_header(fs, f"{folder}/{name}")
+        elif name.endswith(state_file.SUFFIX):
+            state_file.header_of(fs, f"{folder}/{name}")
 
 
 def check(fs: FileSystem, folder: str, options: LogOptions, *, keep_before: int) -> Plan:

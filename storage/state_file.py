@@ -79,6 +79,17 @@ def decode_header(data: bytes, what: str) -> Header:
     return Header(*fields)
 
 
+def header_of(fs: FileSystem, path: str) -> Header | None:
+    """The header of a file that is there; None where it is damaged. Raises ``LogTooNew``, ``OSError``."""
+    file = fs.open(path)
+    try:
+        return decode_header(file.pread(HEADER_BYTES, 0), path)
+    except BadState:
+        return None
+    finally:
+        file.close()
+
+
 def file_name(index: int) -> str:
     """Of the file whose state covers all frames up to ``index``."""
     return f"{index:020d}{SUFFIX}"

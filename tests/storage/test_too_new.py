@@ -21,6 +21,7 @@ from storage.errors import LogCorrupt, LogTooNew
 from storage.filesystem import FileSystem, write_all
 from storage.log import Log
 from storage.memory_filesystem import MemoryFileSystem
+from storage.state_file import Header
 from storage.verify import Finding, verify_replica
 from storage.vote import VoteFile
 from tests.storage.frames import FOLDER, SMALL, last_segment, make_frame, reopen, store
@@ -385,4 +386,19 @@ def test_a_batch_of_a_newer_build_in_a_known_frame_is_too_new() -> None:
     at_end(fs, packed(strange))
     refused(fs, r"^frame 14 of .* holds a record batch that has codec 7, this build knows 0 and 1")
     (finding,) = verify_replica(fs, FOLDER).findings
+    assert finding.is_too_new
+
+
+def test_a_state_file_of_a_newer_build_keeps_its_replica_from_being_set_aside() -> None:
+    """And so does the log that goes on from it: neither is moved, cut or removed."""
+    fs, _ = life()
+    good = Header(1, 9, 1, 0).encode()
+    rest = (2).to_bytes(4, "little") + good[12:]
+    newer = good[:4] + google_crc32c.value(rest).to_bytes(4, "little") + rest
+    fs.set_content(f"{FOLDER}/00000000000000000009.state", newer)
+    before = contents(fs)
+    with pytest.raises(LogTooNew, match=r"00000000000000000009.state has version 2, this build knows"):
+        Log.repair(fs, FOLDER, SMALL, keep_before=0)
+    assert contents(fs) == before
+    [finding] = verify_replica(fs, FOLDER).findings
     assert finding.is_too_new
