@@ -34,9 +34,10 @@ def document_of(record: ConsumedRecord) -> Item:
     else:
         document["value_b64"] = base64.b64encode(record.value).decode()
     headers = record.headers
-    if headers and headers.is_plain:
-        document["headers"] = dict(headers)
-    elif headers:
+    texts = headers.as_texts()
+    if texts:
+        document["headers"] = texts
+    elif texts is None:
         document["headers_list"] = [[name, _shown(value)] for name, value in headers.pairs]
     return document
 

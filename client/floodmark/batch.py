@@ -39,6 +39,7 @@ from floodmark.batch_header import (
     unlike,
 )
 from floodmark.errors import InvalidBatch, TooLarge, TooNew
+from floodmark.headers import texts_of
 from floodmark.limits import (
     BATCH_BYTES_MAX,
     BATCH_HEADERS_MAX,
@@ -160,21 +161,17 @@ def _as_format_1(records: Sequence[Record | None]) -> Sequence[Record | None]:
         raise InvalidBatch("a batch of format 1 holds no removed record") from None
     if None in [record.value for record in there]:
         raise InvalidBatch("a record has no value: tombstones need feature level 2 of the cluster")
-    return [
-        msgspec.structs.replace(record, pairs=_as_map(record))
-        if record.pairs and not isinstance(record.pairs, dict)
-        else record
-        for record in there
-    ]
+    return [_with_map(record) for record in there]
 
 
-def _as_map(record: Record) -> dict[str, str]:
-    headers = record.headers
-    if not headers.is_plain:
-        raise InvalidBatch(
-            "a header comes twice, or its value is no text: that needs feature level 2 of the cluster"
-        )
-    return {name: str(value) for name, value in headers.items()}
+def _with_map(record: Record) -> Record:
+    pairs = record.pairs
+    if not pairs or isinstance(pairs, dict):
+        return record
+    texts = texts_of(pairs)
+    if texts is None:
+        raise InvalidBatch(f"{record.beyond_format_1()} needs feature level 2 of the cluster")
+    return Record(record.timestamp, record.key, record.value, record.is_json, texts)
 
 
 def _as_format_2(records: Sequence[Record | None]) -> Sequence[Record | None]:
@@ -191,7 +188,10 @@ def _as_format_2(records: Sequence[Record | None]) -> Sequence[Record | None]:
 
 def _times(records: Sequence[Record | None]) -> tuple[int, int, int]:
     """The first timestamp and the greatest one, and the flags that say what is missing."""
-    times = [None if record is None else record.timestamp for record in records]
+    try:
+        times = [record.timestamp for record in records]  # type: ignore[union-attr]
+    except AttributeError:
+        times = [None if record is None else record.timestamp for record in records]
     first = times[0]
     if None not in times:
         known = cast(list[int], times)

@@ -67,14 +67,11 @@ class Headers(Mapping[str, "str | None"]):
     @property
     def is_plain(self) -> bool:
         """Whether a mapping from names to texts says all of it: each name once, each value text."""
-        try:
-            for _, value in self.pairs:
-                if value is None:
-                    return False
-                value.decode()
-        except UnicodeDecodeError:
-            return False
-        return len(self.pairs) == len(self)
+        return self.as_texts() is not None
+
+    def as_texts(self) -> dict[str, str] | None:
+        """Names to texts, in order; None where that would not say all of it."""
+        return texts_of(self.pairs)
 
 
 NO_HEADERS: Final = Headers()
@@ -89,6 +86,20 @@ def pairs_of(headers: HeadersLike) -> list[tuple[str, bytes | None]] | None:
         return [(_name(name), _value(name, value)) for name, value in given] or None
     except (TypeError, ValueError) as error:
         raise InvalidRequest("headers are a mapping, or a list of pairs of a name and a value") from error
+
+
+def texts_of(pairs: Pairs | dict[str, str]) -> dict[str, str] | None:
+    """What a record has as ``pairs``, as a mapping from names to texts, in order.
+
+    None where that would not say all of it: a name comes twice, or a value is null or no text.
+    """
+    if isinstance(pairs, dict):
+        return pairs
+    try:
+        found = {name: value.decode() for name, value in pairs}  # type: ignore[union-attr]
+    except (AttributeError, UnicodeDecodeError):
+        return None
+    return found if len(found) == len(pairs) else None
 
 
 def _name(name: object) -> str:

@@ -8,7 +8,7 @@ import msgspec
 
 from floodmark import json_text
 from floodmark.errors import InvalidRequest, TooLarge
-from floodmark.headers import NO_HEADERS, Headers
+from floodmark.headers import NO_HEADERS, Headers, texts_of
 from floodmark.limits import RECORD_HEADERS_MAX
 
 
@@ -63,6 +63,16 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unkn
         elif pairs:
             total += sum([len(name.encode()) + len(value or b"") for name, value in pairs])
         return total
+
+    def beyond_format_1(self) -> str | None:
+        """What of it a batch of format 1 can not hold; None when that can hold all."""
+        if self.value is None:
+            return "a tombstone"
+        if self.timestamp is None:
+            return "a record without a timestamp"
+        if self.pairs and texts_of(self.pairs) is None:
+            return "a header that comes twice, or whose value is null or no text,"
+        return None
 
     def check(self, record_bytes_max: int) -> None:
         """Raise ``InvalidRequest`` or ``TooLarge`` when this record is above a limit."""

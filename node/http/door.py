@@ -31,6 +31,8 @@ _ONCE: Final = frozenset(
 )
 _ONCE_BEGIN: Final = ("producer-", "record-")
 """What is read as one value. Of others that are, HTTP itself allows one only, and aiohttp refuses more."""
+_AGAIN_BEGIN: Final = "record-header-"
+"""These may come again, as headers of a record may."""
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -178,9 +180,13 @@ def _check_repeated(headers: tuple[tuple[bytes, bytes], ...]) -> None:
     seen: set[str] = set()
     for raw_name, _ in headers:
         name = raw_name.decode().lower()
-        if name in seen and (name in _ONCE or name.startswith(_ONCE_BEGIN)):
+        if name in seen and _is_once(name):
             raise InvalidRequest(f"the header {raw_name.decode()} is given twice")
         seen.add(name)
+
+
+def _is_once(name: str) -> bool:
+    return name in _ONCE or (name.startswith(_ONCE_BEGIN) and not name.startswith(_AGAIN_BEGIN))
 
 
 DOOR: Final = web.AppKey("floodmark_door", Door)

@@ -163,7 +163,7 @@ class Express:
             return self._produce.store(partition, wanted, body)
         if is_heavy(wanted.media, body):
             return self._context.once_level_known(lambda: self._share_packed(partition, wanted, body))
-        records = self._produce.records(wanted.head, wanted.media, body, partition)
+        records = self._produce.records(wanted, body, partition)
         return self._sharing.produce(partition, records, len(body))
 
     async def _store_once_known(

@@ -291,8 +291,9 @@ def _lost(request: web.Request, leader: str, *, started: bool) -> FloodmarkError
 
 
 def _passed_on(context: HttpContext, request: web.Request) -> CIMultiDict[str]:
+    # In one spelling: of two that differ in that alone aiohttp's client would send the last one only.
     headers = CIMultiDict(
-        (name, value)
+        (lower, value)
         for name, value in request.headers.items()
         if (lower := name.lower()) not in _NOT_PASSED_ON and not lower.startswith(_FROM_BROWSERS)
     )

@@ -19,6 +19,8 @@ from node.http.json_guard import outside_strings
 MALFORMED = (msgspec.DecodeError, RecursionError, UnicodeDecodeError, OverflowError)
 """What decoders raise for a body that is not well formed."""
 Pairs = list[tuple[str, bytes | None]]
+GivenHeaders = Pairs | dict[str, str] | None
+"""As a record has them: at feature level 1 an object stays what it is."""
 
 
 class _Bytes(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -36,7 +38,8 @@ _MSGPACK_LIST = msgspec.msgpack.Decoder(list[tuple[str, Any]] | None)
 class HeadersIn:
     """Of one request. Raises ``InvalidRequest``, ``TooLarge``."""
 
-    def __init__(self) -> None:
+    def __init__(self, batch_format: int) -> None:
+        self._form = _pairs if batch_format > 1 else _as_it_is
         self.left = BATCH_HEADERS_MAX
         self.colons = 0
         """In what was taken, that before each object or list of headers included."""
@@ -45,7 +48,7 @@ class HeadersIn:
 
     def of_json(
         self, raw: msgspec.Raw | msgspec.UnsetType, listed: msgspec.Raw | msgspec.UnsetType
-    ) -> Pairs | None:
+    ) -> GivenHeaders:
         """From a JSON object, or from a list."""
         if listed is not msgspec.UNSET:
             return self._of_json_list(raw, listed)
@@ -60,7 +63,7 @@ class HeadersIn:
             found = _decoded(_JSON, raw)
             if len(found or ()) == colons:
                 self.left -= colons
-                return _pairs(found)
+                return self._form(found)
         return self._built(_JSON, raw, outside_strings(text).count(b":"))
 
     def _of_json_list(self, raw: msgspec.Raw | msgspec.UnsetType, listed: msgspec.Raw) -> Pairs | None:
@@ -82,7 +85,7 @@ class HeadersIn:
 
     def of_msgpack(
         self, raw: msgspec.Raw | msgspec.UnsetType, listed: msgspec.Raw | msgspec.UnsetType
-    ) -> Pairs | None:
+    ) -> GivenHeaders:
         """From a MessagePack map, or from a list."""
         if listed is not msgspec.UNSET:
             _only_one(raw)
@@ -93,12 +96,12 @@ class HeadersIn:
             return None
         return self._built(_MSGPACK, raw, max(0, packed_heads.map_length(memoryview(raw))))
 
-    def _built(self, decoder: Any, raw: msgspec.Raw, count: int) -> Pairs | None:
+    def _built(self, decoder: Any, raw: msgspec.Raw, count: int) -> GivenHeaders:
         self._take(count)
         found = _decoded(decoder, raw)
         if found is not None and len(found) < count:
             raise InvalidRequest("a record gives a header twice: use headers_list for names that come again")
-        return _pairs(found)
+        return self._form(found)
 
     def _take(self, count: int) -> None:
         if count > RECORD_HEADERS_MAX:
@@ -119,6 +122,10 @@ def _only_one(raw: msgspec.Raw | msgspec.UnsetType) -> None:
 
 def _pairs(found: dict[str, str] | None) -> Pairs | None:
     return [(name, text.encode()) for name, text in found.items()] if found else None
+
+
+def _as_it_is(found: dict[str, str] | None) -> dict[str, str] | None:
+    return found or None
 
 
 def _bytes(value: Any) -> bytes | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from floodmark.limits import PRODUCER_EPOCH_MAX, PRODUCER_ID_MAX
+from floodmark.limits import PRODUCER_EPOCH_MAX, PRODUCER_ID_MAX, RECORD_HEADERS_MAX
 
 from node.http.limits import HttpLimits
 from node.http.media import ANSWERS, BODIES, Media
@@ -41,7 +41,14 @@ def document(settings: HttpLimits) -> dict[str, Any]:
         _header("Producer-Seq", {"type": "integer", "minimum": 0}),
         _header("If-Offset", {"type": "integer", "minimum": 0}),
     ]
-    key = _header("Record-Key", _TEXT)
+    raw = [
+        _header("Record-Key", _TEXT),
+        _header("Record-Tombstone", {"type": "string", "enum": ["true", "false"]}),
+    ]
+    mode = _query(
+        "mode",
+        {"type": "string", "enum": ["copy"], "description": "The body is what was read: the same records"},
+    )
     records = _records_body()
     topic_records = "/v1/topics/{topic}/records"
     partition_records = "/v1/topics/{topic}/partitions/{partition}/records"
@@ -95,7 +102,10 @@ def document(settings: HttpLimits) -> dict[str, Any]:
                     "Read all partitions", [topic, _query("cursor", _TEXT), *read], answer=shown
                 ),
                 "post": _operation(
-                    "Produce, routed by key", [topic, acks, timeout, key, *pinned], body=records, mixed=True
+                    "Produce, routed by key",
+                    [topic, acks, timeout, mode, *raw, *pinned],
+                    body=records,
+                    mixed=True,
                 ),
             },
             "/v1/topics/{topic}/wait": {
@@ -108,7 +118,7 @@ def document(settings: HttpLimits) -> dict[str, Any]:
                 "get": _operation("Read a partition", [topic, partition, *read], answer=ANSWERS),
                 "post": _operation(
                     "Produce one atomic batch",
-                    [topic, partition, acks, timeout, *producer, key, *pinned],
+                    [topic, partition, acks, timeout, mode, *producer, *raw, *pinned],
                     body=records,
                 ),
             },
@@ -167,17 +177,55 @@ def _problem() -> dict[str, Any]:
 
 
 def _record() -> dict[str, Any]:
+    encoded = {"type": "string", "contentEncoding": "base64"}
+    name_and_value = {
+        "type": "array",
+        "prefixItems": [
+            _TEXT,
+            {
+                "anyOf": [
+                    _TEXT,
+                    {"type": "null"},
+                    {
+                        "type": "object",
+                        "additionalProperties": False,
+                        "properties": {"b64": encoded},
+                        "required": ["b64"],
+                    },
+                ]
+            },
+        ],
+        "items": False,
+        "minItems": 2,
+    }
     return {
         "type": "object",
         "additionalProperties": False,
         "properties": {
             "key": _TEXT,
+            "key_b64": encoded,
             "value": {},
+            "value_b64": encoded,
+            "tombstone": {
+                "type": "boolean",
+                "description": "True: there is no value. From feature level 2 on",
+            },
             "headers": {"type": "object", "additionalProperties": _TEXT},
+            "headers_list": {
+                "type": "array",
+                "maxItems": RECORD_HEADERS_MAX,
+                "items": name_and_value,
+                "description": "Names that come again, null and bytes need feature level 2",
+            },
             "timestamp": {"type": "integer", "minimum": 0, "maximum": 253_402_300_799_999},
             "partition": {"type": "integer", "minimum": 0},
         },
-        "required": ["value"],
+        "oneOf": [
+            {"required": ["value"]},
+            {"required": ["value_b64"]},
+            {"required": ["tombstone"], "properties": {"tombstone": {"const": True}}},
+        ],
+        "not": {"anyOf": [{"required": ["key", "key_b64"]}, {"required": ["headers", "headers_list"]}]},
     }
 
 

@@ -65,7 +65,7 @@ def pack(order: Order, body: bytes) -> Packed:
     head = _Head({} if order.traceparent is None else {TRACE: order.traceparent})
     found = read_records(head, order.media, body, order.reading)
     if order.partition is not None:
-        records = of_partition(found, order.partition)
+        records = of_partition(found, order.partition, order.reading)
         return Packed((), {order.partition: packed(records, order.producer, version)})
     places = places_of(found, order.partitions, lambda: order.keyless)
     batches = {
@@ -82,9 +82,12 @@ def packed(records: Sequence[Record], producer: Producer, batch_format: int) -> 
     )
 
 
-def of_partition(found: Sequence[Incoming], number: int) -> list[Record]:
-    """The records, which all go to one partition. Raises ``InvalidRequest`` when one asks for another."""
-    for item in found:
+def of_partition(found: Sequence[Incoming], number: int, reading: Reading) -> list[Record]:
+    """The records, which all go to one partition. Raises ``InvalidRequest`` when one asks for another.
+
+    What was read tells which partition it was read from, and asks for none.
+    """
+    for item in () if reading.copies else found:
         if item.partition is not None and item.partition != number:
             raise InvalidRequest(f"a record asks for partition {item.partition}, the path for {number}")
     return [item.record for item in found]

@@ -22,13 +22,23 @@ from node.http.context import HttpContext
 from node.http.forward import LEADER, to_partition_leader
 from node.http.media import Media
 from node.http.packing import NOBODY, Order, Producer, of_partition, packed
-from node.http.query import OFFSET_MAX, acks_of, duration_s, number, partition_number, query_of, topic_name
-from node.http.records_in import TRACE, Reading, RecordHead, media_of, read_records
+from node.http.query import (
+    OFFSET_MAX,
+    acks_of,
+    duration_s,
+    is_copy,
+    number,
+    partition_number,
+    query_of,
+    topic_name,
+)
+from node.http.raw_value import RecordHead, check_head
+from node.http.records_in import TRACE, Reading, media_of, read_records
 from node.http.repeated import Repeats
 from node.http.topic_id import TOPIC_ID, TOPIC_ID_QUERY, asked_id
 from node.http.turns import Turns
 
-QUERY: Final = frozenset({"acks", "timeout", TOPIC_ID_QUERY})
+QUERY: Final = frozenset({"acks", "timeout", "mode", TOPIC_ID_QUERY})
 PRODUCER_HEADERS: Final = ("Producer-Id", "Producer-Epoch", "Producer-Seq")
 _EPOCH_MAX: Final = (1 << 32) - 1
 T = TypeVar("T")
@@ -42,6 +52,7 @@ class Wanted(NamedTuple):
     acks: Acks
     timeout_s: float
     expected_offset: int | None = None
+    copies: bool = False
 
 
 class PartitionProduce:
@@ -64,8 +75,11 @@ class PartitionProduce:
         query = query_of(request, QUERY)
         partition = await context.partition(topic, number, asked_id(request, query))
         timeout_s = timeout_of(query.get("timeout"), context)
-        media = media_of(request)
-        wanted = Wanted(request, media, acks_of(query), timeout_s, expected_offset(request))
+        copies = is_copy(query)
+        media = media_of(request, copies=copies)
+        wanted = Wanted(request, media, acks_of(query), timeout_s, expected_offset(request), copies)
+        if media is Media.BYTES and context.broker.batch_format == 1:
+            await context.once_level_known(lambda: self._check_head(request))
         if not partition.leads_here:
             answer = await to_partition_leader(context, request, partition, "records", timeout_s=timeout_s)
             if isinstance(answer, web.StreamResponse):
@@ -81,6 +95,10 @@ class PartitionProduce:
         headers = {**self._head, TOPIC_ID: str(partition.topic_id)}
         return web.Response(body=document(partition.number, appended), headers=headers)
 
+    async def _check_head(self, head: RecordHead) -> None:
+        """At every node: one of an earlier build that leads would take no notice of such headers."""
+        check_head(head, self._context.broker.batch_format)
+
     def store(self, partition: Partition, wanted: Wanted, body: bytes) -> Awaitable[Appended]:
         """Begin to store the records of ``body``, which this node leads the partition of.
 
@@ -90,7 +108,7 @@ class PartitionProduce:
         if media is Media.BATCH:
             return self._store_batch(partition, wanted, body)
         if is_plain(wanted) and not is_heavy(media, body):
-            records = self.records(wanted.head, media, body, partition)
+            records = self.records(wanted, body, partition)
             return partition.produce_records(records, size=len(body), timeout_s=wanted.timeout_s)
         return self._context.once_level_known(lambda: self._store_packed(partition, wanted, body))
 
@@ -107,7 +125,7 @@ class PartitionProduce:
     async def _store_checked_elsewhere(self, partition: Partition, wanted: Wanted, batch: bytes) -> Appended:
         began = time.monotonic()
         header = codec.decode_header(batch)
-        order = Order(wanted.media, self._reading(partition))
+        order = Order(wanted.media, self._reading(partition, wanted))
         checking = self._context.packers.pack(order, batch, timeout_s=wanted.timeout_s)
         await self._in_turn(partition, header.producer_id, checking)
         return await _append(partition, wanted, batch, header, _left(wanted, began))
@@ -148,12 +166,12 @@ class PartitionProduce:
         body: bytes,
         producer: Producer,
         timeout_s: float,
-        now_ms: int | None = None,
+        again_at_ms: int | None = None,
     ) -> bytes:
         if not is_heavy(wanted.media, body):
-            records = self.records(wanted.head, wanted.media, body, partition, now_ms=now_ms)
+            records = self.records(wanted, body, partition, again_at_ms=again_at_ms)
             return packed(records, producer, self._context.broker.batch_format)
-        order = self.order(wanted, partition, producer, now_ms=now_ms)
+        order = self.order(wanted, partition, producer, again_at_ms=again_at_ms)
         result = await self._context.packers.pack(order, body, timeout_s=timeout_s)
         return result.batches[partition.number]
 
@@ -164,17 +182,14 @@ class PartitionProduce:
         return await self._turns.take(_name(partition, producer_id), work)
 
     def records(
-        self,
-        head: RecordHead,
-        media: Media,
-        body: bytes,
-        partition: Partition,
-        *,
-        now_ms: int | None = None,
+        self, wanted: Wanted, body: bytes, partition: Partition, *, again_at_ms: int | None = None
     ) -> list[Record]:
-        """The records of a light body that is no batch, as they are now. Raises what it is refused for."""
-        found = read_records(head, media, body, self._reading(partition, now_ms))
-        return of_partition(found, partition.number)
+        """The records of a light body that is no batch, as they are now. Raises what it is refused for.
+
+        ``again_at_ms``: as the body says them itself, at another time, and without the request's trace.
+        """
+        reading = self._reading(partition, wanted, again_at_ms)
+        return of_partition(read_records(wanted.head, wanted.media, body, reading), partition.number, reading)
 
     def order(
         self,
@@ -182,21 +197,26 @@ class PartitionProduce:
         partition: Partition,
         producer: Producer = NOBODY,
         *,
-        now_ms: int | None = None,
+        again_at_ms: int | None = None,
     ) -> Order:
         """To have a heavy body decoded elsewhere."""
         return Order(
             wanted.media,
-            self._reading(partition, now_ms),
+            self._reading(partition, wanted, again_at_ms),
             traceparent=wanted.head.headers.get(TRACE),
             partition=partition.number,
             producer=producer,
         )
 
-    def _reading(self, partition: Partition, now_ms: int | None = None) -> Reading:
-        now_ms = self._context.wall_ms() if now_ms is None else now_ms
-        broker = self._context.broker
-        return Reading(now_ms, self._record_bytes_max(partition), broker.batch_format)
+    def _reading(self, partition: Partition, wanted: Wanted, again_at_ms: int | None = None) -> Reading:
+        context = self._context
+        return Reading(
+            context.wall_ms() if again_at_ms is None else again_at_ms,
+            self._record_bytes_max(partition),
+            context.broker.batch_format,
+            wanted.copies,
+            again_at_ms is None,
+        )
 
     def _record_bytes_max(self, partition: Partition) -> int:
         return self._context.broker.topic_limits(partition.topic).max_record_bytes

@@ -25,7 +25,7 @@ from node.http.forward import is_forwarded, not_here
 from node.http.media import Media
 from node.http.packing import NOBODY, Order, Packed, packed, places_of, shares_of
 from node.http.produce import PRODUCER_HEADERS, QUERY, Wanted, is_plain, timeout_of
-from node.http.query import acks_of, query_of, topic_name
+from node.http.query import acks_of, is_copy, query_of, topic_name
 from node.http.reach import Sending, Small, append
 from node.http.records_in import TRACE, Reading, media_of, read_records
 from node.http.topic_id import TOPIC_ID, asked_id
@@ -57,8 +57,9 @@ class TopicProduce:
         query = query_of(request, QUERY)
         limits = await context.topic_limits(name, asked_id(request, query))
         timeout_s = timeout_of(query.get("timeout"), context)
-        media = media_of(request)
-        wanted = Wanted(request, media, acks_of(query), timeout_s)
+        copies = is_copy(query)
+        media = media_of(request, copies=copies)
+        wanted = Wanted(request, media, acks_of(query), timeout_s, copies=copies)
         with ExitStack() as held:
             body = await read_body(request, context, held)
             if wanted.media is Media.BATCH:
@@ -75,9 +76,9 @@ class TopicProduce:
             return await self._packed_elsewhere(body, wanted, limits)
         return self._shared_out(body, wanted, limits)
 
-    def _reading(self, limits: TopicLimits) -> Reading:
+    def _reading(self, limits: TopicLimits, wanted: Wanted) -> Reading:
         context = self._context
-        return Reading(context.wall_ms(), limits.max_record_bytes, context.broker.batch_format)
+        return Reading(context.wall_ms(), limits.max_record_bytes, context.broker.batch_format, wanted.copies)
 
     async def _untouched(
         self, name: str, body: bytes, wanted: Wanted, limits: TopicLimits
@@ -103,7 +104,7 @@ class TopicProduce:
     async def _packed(self, body: bytes, wanted: Wanted, limits: TopicLimits) -> Packed:
         order = Order(
             wanted.media,
-            self._reading(limits),
+            self._reading(limits, wanted),
             traceparent=wanted.head.headers.get(TRACE),
             partitions=limits.partitions,
             keyless=next(self._turn) % limits.partitions,
@@ -112,7 +113,7 @@ class TopicProduce:
 
     def _shared_out(self, body: bytes, wanted: Wanted, limits: TopicLimits) -> tuple[Sequence[int], Sendings]:
         """The partition of every record in the order sent, and what goes to each partition."""
-        reading = self._reading(limits)
+        reading = self._reading(limits, wanted)
         found = read_records(wanted.head, wanted.media, body, reading)
         places = places_of(found, limits.partitions, lambda: next(self._turn) % limits.partitions)
         shares = shares_of(found, places)

@@ -84,6 +84,14 @@ def flag(query: Mapping[str, str], name: str) -> bool:
     return text == "true"
 
 
+def is_copy(query: Mapping[str, str]) -> bool:
+    """``mode=copy``: the body is what was read, and is to become the same records."""
+    text = query.get("mode")
+    if text is not None and text != "copy":
+        raise InvalidRequest(f"mode is copy, not {text[:100]!r}")
+    return text is not None
+
+
 def acks_of(query: Mapping[str, str]) -> Acks:
     """When to answer a produce."""
     text = query.get("acks")

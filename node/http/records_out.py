@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from floodmark.headers import Headers
-from floodmark.record import Record
+from floodmark.headers import texts_of
+from floodmark.record import Record, headers_of
 
 from node.http import timestamps
 from node.http.exact import is_exact
@@ -70,16 +70,18 @@ def json_record(partition: int, offset: int, append_time: str | int, record: Rec
         _json_time(append_time),
         key_member,
         value_member,
-        _json_headers(record.headers) if record.pairs else b"",
+        _json_headers(record.pairs) if record.pairs else b"",
     )
 
 
-def _json_headers(headers: Headers) -> bytes:
+def _json_headers(pairs: list[tuple[str, bytes | None]] | dict[str, str]) -> bytes:
     """An object where one says all of it, else a list of names and values."""
-    if headers.is_plain:
-        return b',"headers":' + _JSON.encode(dict(headers))
-    pairs = [(name, _shown(value)) for name, value in headers.pairs]
-    return b',"headers_list":' + _JSON.encode(pairs)
+    texts = texts_of(pairs)
+    if texts is not None:
+        return b',"headers":' + _JSON.encode(texts)
+    return b',"headers_list":' + _JSON.encode(
+        [(name, _shown(value)) for name, value in headers_of(pairs).pairs]
+    )
 
 
 def _shown(value: bytes | None) -> str | dict[str, str] | None:
@@ -117,11 +119,11 @@ def msgpack_record(partition: int, offset: int, append_time: str | int, record: 
     except UnicodeDecodeError:
         shown["key"] = record.key
     if record.pairs:
-        headers = record.headers
-        if headers.is_plain:
-            shown["headers"] = dict(headers)
+        texts = texts_of(record.pairs)
+        if texts is not None:
+            shown["headers"] = texts
         else:
-            shown["headers_list"] = [(name, _text_or_bytes(value)) for name, value in headers.pairs]
+            shown["headers_list"] = [(name, _text_or_bytes(value)) for name, value in record.headers.pairs]
     text = record.value
     if text is None:
         return _MSGPACK.encode({**shown, "tombstone": True})

@@ -123,10 +123,13 @@ class Door:
 def untimed(frames: bytes) -> list[Record]:
     """The records of whole frames, without the times that nodes gave."""
     return [
-        record if record.timestamp < GIVEN_BEFORE else msgspec.structs.replace(record, timestamp=0)
+        record
+        if record.timestamp is None or record.timestamp < GIVEN_BEFORE
+        else msgspec.structs.replace(record, timestamp=0)
         for frame, payload in walk(frames)
         if frame.kind is FrameKind.RECORDS
         for record in batch.decode(payload)
+        if record is not None
     ]
 
 

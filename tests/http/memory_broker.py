@@ -127,7 +127,7 @@ class MemoryPartition:
     """See ``node.broker.Partition``."""
 
     def __init__(
-        self, node_id: str, topic: TopicInfo, number: int, log: MemoryLog, batch_format: int
+        self, node_id: str, topic: TopicInfo, number: int, log: MemoryLog, batch_format: Callable[[], int]
     ) -> None:
         self.topic = topic.name
         self.topic_id = topic.topic_id
@@ -191,7 +191,7 @@ class MemoryPartition:
         return Appended(first, log.next, log.next)
 
     async def produce_records(self, records: Sequence[Record], *, size: int, timeout_s: float) -> Appended:
-        batch = codec.encode(records, format=self._batch_format)
+        batch = codec.encode(records, format=self._batch_format())
         return await self.produce(batch, codec.decode_header(batch), acks=Acks.QUORUM, timeout_s=timeout_s)
 
     def _earlier(self, header: BatchHeader) -> tuple[int, int, int, int] | None:
@@ -283,6 +283,8 @@ class MemoryBroker:
         self.deletions = Deletions(self._id_of)
         self.behind: dict[str, TopicInfo] | None = None
         """The topics as this node knows them until it catches up; None: as they are."""
+        self.level_behind: int | None = None
+        """Likewise the feature level."""
         self._cluster = cluster
 
     def topic(self, name: str) -> TopicInfo:
@@ -294,7 +296,8 @@ class MemoryBroker:
 
     @property
     def batch_format(self) -> int:
-        return 2 if self._cluster.level >= BATCH_FORMAT_2 else 1
+        level = self._cluster.level if self.level_behind is None else self.level_behind
+        return 2 if level >= BATCH_FORMAT_2 else 1
 
     def topic_limits(self, name: str) -> TopicLimits:
         topic = self.topic(name)
@@ -312,7 +315,7 @@ class MemoryBroker:
         log = self._cluster.logs.get((topic, number))
         if log is None:
             raise UnknownPartition(f"{topic} has no partition {number}", topic=topic)
-        return MemoryPartition(self.node_id, known, number, log, self.batch_format)
+        return MemoryPartition(self.node_id, known, number, log, lambda: self.batch_format)
 
     def when_deleted(self, topic: str, topic_id: int, tell: Callable[[], None]) -> Callable[[], None]:
         return self.deletions.watch(topic, topic_id, tell)
@@ -325,7 +328,7 @@ class MemoryBroker:
         return
 
     async def catch_up(self, *, timeout_s: float) -> None:
-        self.behind = None
+        self.behind = self.level_behind = None
         await asyncio.sleep(0)
 
     @property

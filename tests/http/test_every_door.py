@@ -79,6 +79,28 @@ BODIES = [
 RIGHT = [(MEDIA[0], BODIES[1]), (MEDIA[1], BODIES[2]), (MEDIA[9], BODIES[4]), (MEDIA[11], BODIES[10])]
 RIGHT += [(MEDIA[13], BODIES[8]), (MEDIA[15], BODIES[13]), (MEDIA[8], BODIES[1]), (MEDIA[13], BODIES[0])]
 """Bodies that are what they are said to be."""
+MODEL = [
+    b'{"key":"k","tombstone":true,"timestamp":%d}' % T,
+    b'{"records":[{"key_b64":"/w==","tombstone":true,"timestamp":%d,"headers":{"a":"b"}}]}' % T,
+    b'{"key":"k","tombstone":true,"value":1}\n',
+    b'{"value":1,"tombstone":false,"headers_list":[["a","1"],["a",{"b64":"/w=="}],["b",null]],"timestamp":%d}'
+    % T,
+    b'{"value":1,"headers_list":[["a"]]}',
+    b'{"partition":9,"offset":4,"timestamp":null,"append_time":"2026-01-31T10:00:00.000Z","key":null,"value":1}'
+    b'\n{"partition":9,"offset":5,"timestamp":%d,"append_time":7,"key":"k","tombstone":true}\n' % T,
+    b'{"records":[{"partition":0,"offset":0,"timestamp":%d,"append_time":"2026-01-31T10:00:00.000Z",'
+    b'"key":null,"value":1}],"next_offset":1,"log_start_offset":0,"high_watermark":1}' % T,
+    b'{"value":1}\n{"error":{"status":503}}\n',
+    msgspec.msgpack.encode({"key": b"\xff", "tombstone": True, "timestamp": T}),
+    msgspec.msgpack.encode({"value_json": "1e400", "headers_list": [("a", b"\xff")], "timestamp": T}),
+    batch.encode(
+        [Record(T, b"k", None), Record(None, None, b"v", pairs=[("a", None), ("a", b"\xff")])], format=2
+    ),
+]
+"""What needs feature level 2, what was read, and what is nearly so."""
+BODIES += MODEL
+RIGHT += [(MEDIA[1], MODEL[0]), (MEDIA[1], MODEL[1]), (MEDIA[9], MODEL[3]), (MEDIA[11], MODEL[8])]
+RIGHT += [(MEDIA[11], MODEL[9]), (MEDIA[15], MODEL[10])]
 PLACED = b'{"value":1,"partition":{p},"timestamp":%d}' % T
 """In JSON only: as the bytes of a value it would be another one at each door."""
 CODINGS = [b"gzip", b"GZIP", b"deflate", b"identity", b"", b"br", b"gzip, gzip"]
@@ -105,6 +127,11 @@ QUERIES = [
     "?topic_id=1",
     "?topic_id=2",
     "?topic_id=x",
+    "?mode=copy",
+    "?mode=copy&acks=leader",
+    "?mode=",
+    "?mode=move",
+    "?mode=copy&mode=copy",
 ]
 EXTRA: list[tuple[tuple[str, bytes], ...]] = [
     (("Record-Key", b"k1"),),
@@ -127,6 +154,11 @@ EXTRA: list[tuple[tuple[str, bytes], ...]] = [
     (("Record-Header-City", b"Gen\xe8ve"),),
     (("RECORD-HEADER-a_b.c", b"1"), ("record-header-d", b"")),
     (("Record-Header-A", b"1"), ("record-header-a", b"2")),
+    (("Record-Header-B", b"1"), ("Record-Header-A", b""), ("Record-Header-B", b"1")),
+    (("Record-Tombstone", b"true"), ("Record-Key", b"k")),
+    (("Record-Tombstone", b"false"),),
+    (("Record-Tombstone", b"maybe"),),
+    (("Record-Tombstone", b"true"), ("Record-Tombstone", b"true")),
     tuple((f"Record-Header-{number}", b"x") for number in range(64)),
     tuple((f"Record-Header-{number}", b"x") for number in range(65)),
     tuple((f"Record-Header-{number}", b"x") for number in range(100)),
@@ -244,6 +276,8 @@ def every_feature() -> list[Request]:
     requests.append(post(None, gzip.compress(BODIES[1], mtime=0), *twice))
     requests += [post(path=PARTITION + query) for query in QUERIES]
     requests += [post(raw, b"v", *extra) for extra in EXTRA]
+    requests += [post(raw, b"", *extra) for extra in EXTRA if extra[0][0].startswith("Record-")]
+    requests += [post(media, body, path=PARTITION + "?mode=copy") for body in BODIES for media in _EXACT]
     requests += [post(None, PLACED, *extra, path=ALL) for extra in EXTRA]
     requests += [post(None, PLACED, *extra) for extra in EXTRA[::3]]
     requests += [read(query, b"application/json") for query in READS]
@@ -310,10 +344,10 @@ def random_request(source: random.Random) -> Request:
     return post(media, body, *extra, path=path + query)
 
 
-@pytest.fixture
-async def every_door(tmp_path: Path) -> AsyncIterator[list[Door]]:
-    """Nine of them, over three real nodes."""
-    async with NodeCluster.running(tmp_path) as cluster:
+@pytest.fixture(params=[1, 2])
+async def every_door(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[list[Door]]:
+    """Nine of them, over three real nodes, in a cluster of each feature level."""
+    async with NodeCluster.running(tmp_path, formed_at=request.param) as cluster:
         yield await doors(cluster)
 
 

@@ -26,12 +26,13 @@ DESCRIPTION = openapi.document(SETTINGS)
 schema = schemathesis.openapi.from_dict(DESCRIPTION)
 
 
-@pytest.fixture(scope="module")
-def base_url() -> Iterator[str]:
-    """A server in a thread of its own, since the generated calls block."""
+@pytest.fixture(scope="module", params=[1, 2])
+def base_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A server in a thread of its own, since the generated calls block; of each feature level."""
     loop = asyncio.new_event_loop()
     started = threading.Event()
     cluster = MemoryCluster()
+    cluster.level = request.param
 
     async def start() -> HttpServer:
         server = HttpServer(create_app(cluster.brokers["n1"], SETTINGS))
