@@ -42,6 +42,10 @@ class Healing:
         for replica in cluster.in_order():
             replica.disk.heal()
             replica.resume()
+            if replica.older:
+                replica.older = False
+                if replica.running:
+                    replica.crash(power_loss=False)
             replica.start()
         self._leave_one_out()
         cluster.note("cluster", f"is healed, absent: {self._absent}")

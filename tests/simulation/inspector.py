@@ -36,6 +36,11 @@ class Inspector:
         # While the vote is on its way to the disk, the new term binds nobody and nobody hears of it.
         waits = group.needs_vote_saved
         is_leader = group.role == Role.LEADER and not waits
+        require(
+            not (is_leader and getattr(replica.machine, "halted", None)),
+            "who can not apply what is committed does not lead",
+            lambda: f"{replica.name} leads in term {group.term}",
+        )
         commit = group.commit_index
         view = View(
             vote.term if waits else group.term,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable
+from typing import Final
 
 import msgpack
 from floodmark.frame import Frame, FrameKind
@@ -36,12 +37,24 @@ class AppliedHistory:
         )
 
 
-class ChainMachine:
-    """Applies frames to chain and table. Frames that the state contains already change nothing."""
+NEWER: Final = b"newer:"
+"""How a command begins that older builds do not know."""
 
-    def __init__(self, node: str, history: AppliedHistory) -> None:
+
+class ChainMachine:
+    """Applies frames to chain and table. Frames that the state contains already change nothing.
+
+    That of an older build halts at a command that only a newer one knows, or at a state that one is part of,
+    which it stores again as it came.
+    """
+
+    def __init__(self, node: str, history: AppliedHistory, *, older: bool = False) -> None:
         self._node = node
         self._history = history
+        self._older = older
+        self.halted: str | None = None
+        self._has_newer = False
+        self._foreign: bytes | None = None
         self._chain = bytes(16)
         self._producers = ProducerTable()
         self.sequences = Sequences(self._producers)
@@ -56,26 +69,41 @@ class ChainMachine:
             "applied exactly once, in order",
             lambda: f"{self._node} was given entry {frame.index} after {self._applied_here}",
         )
+        require(self.halted is None, "who halted applies nothing", lambda: f"{self._node} at {frame.index}")
         self._applied_here = frame.index
         if frame.index <= self.applied:
             return
+        is_newer = frame.kind is FrameKind.COMMAND and frame.payload.startswith(NEWER)
+        if is_newer and self._older:
+            self.halted = f"entry {frame.index} is of a newer build"
+            return
+        self._has_newer = self._has_newer or is_newer
         head = (
             f"{frame.index} {frame.term} {int(frame.kind)} {frame.first_offset} {frame.offset_count}".encode()
         )
         self._chain = hashlib.blake2b(self._chain + head + frame.payload, digest_size=16).digest()
-        self._producers.apply(frame)
+        if not is_newer:
+            self._producers.apply(frame)
         self.applied = frame.index
         self._history.check(self._node, self.applied, self.state)
 
     def snapshot(self) -> bytes:
-        """Index, chain and table."""
-        return self.applied.to_bytes(8, "little") + self.state
+        """Index, whether newer commands are part of it, chain and table."""
+        if self._foreign is not None:
+            return self._foreign
+        return self.applied.to_bytes(8, "little") + bytes([self._has_newer]) + self.state
 
     def restore(self, state: bytes) -> None:
         """Take another replica's state, or one's own earlier one."""
+        self._has_newer = state[8:9] == b"\x01"
+        if self._has_newer and self._older:
+            self.halted = "the state is of a newer build"
+            self._foreign = state
+            return
+        self._foreign = None
         self.applied = int.from_bytes(state[:8], "little")
-        self._chain = state[8:24] if state else bytes(16)
-        self._producers.restore(state[24:])
+        self._chain = state[9:25] if state else bytes(16)
+        self._producers.restore(state[25:])
         self._applied_here = 0
         if state:
             self._history.check(self._node, self.applied, self.state)

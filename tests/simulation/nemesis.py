@@ -37,6 +37,7 @@ class Nemesis:
             "rot": self._rot,
             "wipe": self._wipe,
             "state rot": self._state_rot,
+            "other build": self._other_build,
         }
         for name, rate in cluster.profile.faults.items():
             self._next(name, rate)
@@ -66,6 +67,14 @@ class Nemesis:
 
     def _crash(self) -> None:
         self._crash_for(self._any(), 0.02, 2.0)
+
+    def _other_build(self) -> None:
+        """A node goes to a newer build, or back to the one before."""
+        replica = self._any()
+        if replica.running:
+            self._crash_for(replica, 0.05, 0.5)
+        replica.older = not replica.older
+        replica.note(f"goes to {'an older' if replica.older else 'a newer'} build")
 
     def _long_crash(self) -> None:
         self._crash_for(self._any(), 2.0, 6.0)

@@ -54,7 +54,11 @@ def open_replica(replica: Replica, cluster: Cluster, life: str) -> Opened:
     replica.found = None
     replica.known = True
     voters = cluster.first_voters
-    machine = ChainMachine(replica.name, cluster.history) if large is None else large
+    machine: ChainMachine | LargeMachine
+    if large is None:
+        machine = ChainMachine(replica.name, cluster.history, older=replica.older)
+    else:
+        machine = large
     group = Group(
         group_id=GROUP_ID,
         node_id=replica.name,

@@ -36,6 +36,8 @@ class Profile:
     """Chance that an acknowledgement or a vote that was handed over is handed over again, perhaps late."""
     lose: float = 0.0
     """Chance that a message which brings a large state is lost, though its link stands."""
+    newer_commands: float = 0.0
+    """Chance that a command of a leader of a newer build is one that older builds do not know."""
     large: bool = False
     """Whether the machine keeps its state in files."""
     extra: dict[str, float] = field(default_factory=dict)
@@ -151,6 +153,20 @@ PROFILES: tuple[Profile, ...] = (
         voters=(1,),
         duration_s=6.0,
         extra=_USUAL,
+    ),
+    Profile(
+        "older builds",
+        {
+            "other build": 0.7,
+            "crash": 0.2,
+            "isolate": 0.15,
+            "break": 0.4,
+            "stall": 0.2,
+            "power failure": 0.05,
+        },
+        segment_bytes=1024,
+        newer_commands=0.3,
+        extra=_USUAL | {"trim": 1.0, "checkpoint": 1.0, "roll": 1.0},
     ),
     Profile(
         "everything",

@@ -37,6 +37,8 @@ class Replica(Host):
         self.known = False
         """The node has made this replica before."""
         self.why_down = "not started"
+        self.older = False
+        """Its build does not know what newer ones write; from its next start on."""
         self.last_view: View | None = None
         self.last_membership: Membership | None = None
         self.checked = 0

@@ -1,4 +1,4 @@
-"""Two hundred and ten random clusters, each from one seed, through faults, healing and a last look, and
+"""Two hundred and twenty-four random clusters, each from one seed, through faults, healing and a last look, and
 thirty of a machine that keeps its state in files.
 
 ``FLOODMARK_SEED=n`` runs that seed alone. A failure prints the seed, the last events and the command that
@@ -16,9 +16,9 @@ import pytest
 from tests.simulation.profile import LARGE_FROM, LARGE_PROFILES, PROFILES, profile_of
 from tests.simulation.run import simulate
 
-SEEDS = 210
+SEEDS = 224
 LARGE_SEEDS = 30
-BLOCK = 15
+BLOCK = 16
 """Seeds per test: as many as there are kinds of runs, so that each test has one of each kind."""
 
 

@@ -12,6 +12,7 @@ from floodmark.frame_records import IMPLIED, form_of
 from consensus.types import NotLeader, NotStored, Outcome, Stored
 from tests.simulation.housekeeping import Housekeeping
 from tests.simulation.ledger import Asked
+from tests.simulation.machine import NEWER
 from tests.simulation.producers import Producers
 
 if TYPE_CHECKING:
@@ -76,7 +77,13 @@ class Workload:
         is_command = self._rng.random() < 0.1
         count = 0 if is_command else self._rng.randint(1, 5)
         now_ms = int(self._cluster.scheduler.now * 1000)
-        payload = self._producers.forget(text) if is_command else self._producers.batch(now_ms, text, count)
+        newer = self._cluster.profile.newer_commands
+        if is_command and newer and not replica.older and self._rng.random() < newer:
+            payload = NEWER + text
+        else:
+            payload = (
+                self._producers.forget(text) if is_command else self._producers.batch(now_ms, text, count)
+            )
         ledger = self._cluster.ledger
         ledger.ask(payload, Asked(number, count))
 
