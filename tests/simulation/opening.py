@@ -54,11 +54,7 @@ def open_replica(replica: Replica, cluster: Cluster, life: str) -> Opened:
     replica.found = None
     replica.known = True
     voters = cluster.first_voters
-    machine: ChainMachine | LargeMachine
-    if large is None:
-        machine = ChainMachine(replica.name, cluster.history, older=replica.older)
-    else:
-        machine = large
+    machine = large or ChainMachine(replica.name, cluster.history, older=replica.older)
     group = Group(
         group_id=GROUP_ID,
         node_id=replica.name,

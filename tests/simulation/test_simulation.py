@@ -1,5 +1,5 @@
-"""Two hundred and twenty-four random clusters, each from one seed, through faults, healing and a last look, and
-thirty of a machine that keeps its state in files.
+"""Two hundred and twenty-four random clusters, each from one seed, through faults, healing and a last look,
+and thirty of a machine that keeps its state in files.
 
 ``FLOODMARK_SEED=n`` runs that seed alone. A failure prints the seed, the last events and the command that
 replays it.
