@@ -54,7 +54,8 @@ def open_replica(replica: Replica, cluster: Cluster, life: str) -> Opened:
     replica.found = None
     replica.known = True
     voters = cluster.first_voters
-    machine = large or ChainMachine(replica.name, cluster.history, older=replica.older)
+    chain = ChainMachine(replica.name, cluster.history, older=replica.older)
+    machine: ChainMachine | LargeMachine = chain if large is None else large
     group = Group(
         group_id=GROUP_ID,
         node_id=replica.name,
