@@ -5,7 +5,7 @@ SHELL := /bin/bash
 PYTHON ?=
 BIN := .venv/bin
 
-.PHONY: setup tools run test check unit simulate chaos chaos-random versions bench bench-memory bench-failover bench-callbacks bench-compare attack bench-peers bench-growth fresh-machine clean
+.PHONY: setup tools run test check unit simulate chaos chaos-random versions large-state bench bench-large-state bench-memory bench-failover bench-callbacks bench-compare attack bench-peers bench-growth fresh-machine clean
 
 setup: .venv/.ready
 
@@ -45,12 +45,20 @@ ROUNDS ?= 3
 versions: setup ## nodes of this build beside older ones: to this build and back under load, ROUNDS times; some minutes
 	@$(BIN)/python -m pytest tests/versions --rounds $(ROUNDS)
 
+LARGE_STATE_OPTIONS ?=
+large-state: setup ## nodes killed in the middle of checkpoints and installs of a state of 200 MB; some twelve minutes
+	@$(BIN)/python -m tests.process.large_state $(LARGE_STATE_OPTIONS)
+
 bench: setup ## speed of three nodes on this machine, client included; about four minutes
 	@$(BIN)/python -m bench.cluster
 	@$(BIN)/python -m bench.raw_fetch
 
 bench-memory: setup ## what nodes need of memory while 10 GB go through them; some minutes, 15 GB of disk
 	@$(BIN)/python -m bench.node_memory
+
+LARGE_BENCH_OPTIONS ?=
+bench-large-state: setup ## what a checkpoint and an install of 200 MB take, and what other writes see of it; about two minutes
+	@$(BIN)/python -m bench.large_state $(LARGE_BENCH_OPTIONS)
 
 bench-failover: setup ## how long nobody can write: 30 leaders killed, 15 stopped, 10 majorities paused; about eight minutes
 	@$(BIN)/python -m bench.failover

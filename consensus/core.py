@@ -79,10 +79,11 @@ class Core:
         done: Callable[[Any], None],
         *,
         exclusive: bool = False,
+        leisurely: bool = False,
         failed: Callable[[BaseException], None] | None = None,
     ) -> None:
         """Have something done in a thread; see ``Job``."""
-        self.jobs.append(Job(work, done, exclusive, failed))
+        self.jobs.append(Job(work, done, exclusive, leisurely, failed))
 
     def has(self, safeguard: Safeguard) -> bool:
         """Whether a safeguard is in place: always, but for tests."""

@@ -41,7 +41,10 @@ class DiskJobs:
                 self._alone.add(task)
                 task.add_done_callback(self._alone.discard)
             else:
-                self._bulk.submit(job.work, partial(self._job_ended, slot, job))
+                ended = partial(self._job_ended, slot, job)
+                if job.leisurely:
+                    ended = partial(_later, asyncio.get_running_loop().time(), ended)
+                self._bulk.submit(job.work, ended)
 
     async def _run_alone(self, slot: Slot, job: Job) -> None:
         await self.idle(slot)
@@ -72,6 +75,12 @@ class DiskJobs:
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         slot.on_job_done.append(partial(settle, ended, None, None))
         await ended
+
+
+def _later(begun: float, ended: Done, result: Any, error: BaseException | None) -> None:
+    """Tell it once as much time has passed again as has since."""
+    loop = asyncio.get_running_loop()
+    loop.call_later(loop.time() - begun, ended, result, error)
 
 
 def settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:

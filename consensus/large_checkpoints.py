@@ -96,7 +96,11 @@ class LargeCheckpoints:
         size = core.options.state_chunk_bytes
         piece = writing.piece(size)
         if piece:
-            core.work(lambda: _write(file, piece, CHUNKS_PER_SYNC * size), lambda _: self._go_on(writing))
+            core.work(
+                lambda: _write(file, piece, CHUNKS_PER_SYNC * size),
+                lambda _: self._go_on(writing),
+                leisurely=True,
+            )
         else:
             writing.view.close()
             core.work(lambda: files.keep(file, writing.header), lambda named: self._name(writing, named))

@@ -173,7 +173,8 @@ class _Sending:
     def heard(self, position: int, now: float, *, again: bool) -> None:
         """The follower is at ``position``, and expects what comes next from there if ``again``."""
         self.heard_at = now
-        if position != self._furthest:
+        # One that has all of it makes a state of it, which may take its time.
+        if position != self._furthest or position == self.reference.length:
             self.starts += position < self._furthest
             self._furthest = position
             self.progress_at = now

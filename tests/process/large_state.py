@@ -189,8 +189,7 @@ async def scenario(
             await rounds.run(kind, rng)
             await ledger.check(cluster, seed)
             done += 1
-            if kinds is None:
-                print(f"round {done}: {kind}, {time.monotonic() - began:.1f} s, all equal", flush=True)  # noqa: T201
+            print(f"round {done}: {kind}, {time.monotonic() - began:.1f} s, all equal", flush=True)  # noqa: T201
         return rounds.killed
 
 
@@ -199,6 +198,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--megabytes", type=int, default=200, help="size of the state (default 200)")
     parser.add_argument("--seconds", type=float, default=600.0, help="begin no round after this long")
+    parser.add_argument("--kinds", nargs="*", choices=KINDS, help="only such rounds, in this order")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}: {arguments.megabytes} MB", flush=True)  # noqa: T201
@@ -208,6 +208,7 @@ def main() -> None:
                 Path(folder),
                 megabytes=arguments.megabytes,
                 seed=arguments.seed,
+                kinds=arguments.kinds,
                 seconds=arguments.seconds,
             )
         )
