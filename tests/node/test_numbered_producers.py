@@ -51,7 +51,7 @@ async def _number(cluster: NodeCluster) -> int:
 
 async def test_what_a_batch_of_a_number_comes_to_is_the_same_at_every_node(tmp_path: Path) -> None:
     """At the leader, a follower and a node without a replica; also once the table was in a checkpoint."""
-    async with NodeCluster.running(tmp_path, 4) as cluster:
+    async with NodeCluster.running(tmp_path, 4, formed_at=1) as cluster:
         await cluster.create("orders", replicas=3)
         for node in cluster.up:
             status, problem = await _post(cluster, node, _batch(1, 0))
