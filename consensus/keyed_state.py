@@ -54,6 +54,15 @@ class KeyedState:
     def __len__(self) -> int:
         return len(self._pages)
 
+    def __bool__(self) -> bool:
+        """An empty machine is one too."""
+        return True
+
+    def forget(self) -> None:
+        """Give the memory back little by little, in a thread, once nothing is asked any more: to drop a
+        million entries at once would hold up the event loop."""
+        self._pages.forget()
+
     @property
     def size(self) -> int:
         """Bytes of all keys and values."""

@@ -5,6 +5,9 @@ Such a machine has ``large_state = True`` and never gives its state as one piece
 it returns yields the state as it was at that moment, block by block, while frames go on being applied. It
 takes a state in through a loader, which is fed blocks in any thread, and is then put into its place at once.
 
+Checkpoints that name a file, and the messages that bring one to a follower, are of feature level 2: whoever
+makes such a machine sees to it that the cluster has it. (Peers of an older protocol are sent none of them.)
+
 Every call of the machine is made on the thread of its group; none may take longer than some milliseconds.
 """
 

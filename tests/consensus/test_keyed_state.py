@@ -126,6 +126,16 @@ def test_blocks_stay_within_their_bound() -> None:
         command([(b"k", bytes(PAIR_BYTES_MAX))])
 
 
+def test_an_empty_machine_is_a_machine() -> None:
+    """Whoever asks whether there is one is not misled by what is in it; and a forgotten one holds nothing."""
+    state = KeyedState()
+    assert state
+    assert len(state) == 0
+    state.apply(frame(2, 1, command([(b"k", b"v")])))
+    state.forget()
+    assert list(state.items()) == []
+
+
 def test_a_block_of_another_form_is_refused() -> None:
     """It would be a file of another machine."""
     with pytest.raises(ValueError, match="no list of keys"):
