@@ -1,4 +1,5 @@
-"""What the client costs: the codecs alone and, with ``--url``, a producer and readers against running nodes.
+"""What the client costs: the codecs alone, also that of Kafka's batches, and, with ``--url``, a producer and
+readers against running nodes.
 
 python -m bench.client [--url http://localhost:7070] [--records 200000]
 """
@@ -7,16 +8,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import statistics
 import time
 import uuid
 from collections.abc import Callable
 
 import floodmark
-from floodmark import batch
+from floodmark import batch, kafka_batch, kafka_check
 from floodmark.batch_check import check
 from floodmark.partitioner import murmur2
 from floodmark.record import Record
+
+from tests.support import kafka_batches
 
 _ROUNDS = 15
 
@@ -36,6 +40,26 @@ def codec(value_bytes: int, count: int) -> None:
         seconds = _median(work)
         rate = count * value_bytes / seconds / 1e6
         print(f"  {name:12} {value_bytes:5} B  {seconds / count * 1e9:7.0f} ns/record  {rate:8.0f} MB/s")
+
+
+def kafka(value_bytes: int) -> None:
+    """Reading and checking a Kafka batch of 1 MiB with each codec, and reading one of format 2 beside it."""
+    count = (1 << 20) // value_bytes
+    value = bytes(index % 251 for index in range(value_bytes))
+    records = [Record(1_700_000_000_000 + n, b"key-%d" % (n % 50), value) for n in range(count)]
+    ours = {codec: batch.encode(records, codec=codec, format=2) for codec in batch.CODECS}
+    theirs = {codec: kafka_batches.encode(records, codec=codec) for codec in ("none", "gzip", "zstd")}
+    works: dict[str, Callable[[], object]] = {
+        "format 2": lambda: batch.decode(ours[batch.CODEC_NONE]),
+        "format 2 zstd": lambda: batch.decode(ours[batch.CODEC_ZSTD]),
+    }
+    for codec, data in theirs.items():
+        works[f"Kafka {codec}"] = functools.partial(kafka_batch.decode, data)
+        works[f"Kafka {codec}, check"] = functools.partial(kafka_check.check, data)
+    for name, work in works.items():
+        seconds = _median(work)
+        rate = count * value_bytes / seconds / 1e6
+        print(f"  {name:18} {value_bytes:5} B  {seconds / count * 1e9:7.0f} ns/record  {rate:8.0f} MB/s")
 
 
 def _median(work: Callable[[], object]) -> float:
@@ -95,6 +119,9 @@ def main() -> None:
     print(f"codecs, median of {_ROUNDS}")
     for value_bytes, count in ((100, 5_000), (1024, 1_000)):
         codec(value_bytes, count)
+    print("of 1 MiB")
+    for value_bytes in (100, 1024):
+        kafka(value_bytes)
     seconds = _median(lambda: murmur2(b"a-little-bit-long-string"))
     print(f"  murmur2         24 B  {seconds * 1e9:7.0f} ns/key")
     if arguments.url:

@@ -19,6 +19,8 @@ from floodmark.record import Record
 
 SLICE_RECORDS: Final = 500
 SLICE_BYTES: Final = 64 << 10
+SLICE_HEADERS: Final = 2_000
+"""Of a slice that has more the rest is left for the next one: to show a header takes some microseconds."""
 
 _BOUNDS = msgspec.msgpack.Decoder(list[msgspec.Raw])
 
@@ -30,6 +32,7 @@ class BatchSlices:
         self._raw = raw
         self._header = header
         self._small: list[Record | None] | None = None
+        self._records = SLICE_RECORDS
         self._bounds = array("Q")
         """Where each record begins, and where the last one ends. Not needed of a batch that is one slice."""
         count = packed_heads.array_length(raw)
@@ -46,15 +49,30 @@ class BatchSlices:
         None stands for one that was removed.
         """
         if self._small is not None:
-            return self._small[first:last]
+            return self._shortened(self._small[first:last])
         bounds = self._bounds
-        last = min(last, len(bounds) - 1, first + SLICE_RECORDS)
+        last = min(last, len(bounds) - 1, first + self._records)
         if first >= last:
             return []
         fitting = bisect_right(bounds, bounds[first] + SLICE_BYTES, first, last + 1) - 1
         last = max(first + 1, fitting)
         packed = memoryview(self._raw)[bounds[first] : bounds[last]]
-        return batch.decode_records(packed_heads.array(last - first) + bytes(packed), self._header)
+        found = batch.decode_records(packed_heads.array(last - first) + bytes(packed), self._header)
+        return self._shortened(found)
+
+    def _shortened(self, found: list[Record | None]) -> list[Record | None]:
+        fitting = records_of_few_headers(found)
+        if fitting < len(found):
+            self._records = fitting  # The next slices, too: what is cut off is decoded twice.
+        return found[:fitting]
+
+
+def records_of_few_headers(found: list[Record | None]) -> int:
+    """How many of these records have ``SLICE_HEADERS`` together, at least one."""
+    counts = [len(record.pairs) if record is not None and record.pairs else 0 for record in found]
+    if sum(counts) <= SLICE_HEADERS:
+        return len(found)
+    return max(1, bisect_right(list(accumulate(counts)), SLICE_HEADERS))
 
 
 def _bounds(raw: bytes | memoryview) -> list[msgspec.Raw]:

@@ -12,7 +12,7 @@ from typing import Final
 import google_crc32c
 
 from floodmark import kafka_compression
-from floodmark.batch_slices import SLICE_BYTES, SLICE_RECORDS
+from floodmark.batch_slices import SLICE_BYTES, SLICE_RECORDS, records_of_few_headers
 from floodmark.errors import InvalidBatch
 from floodmark.kafka_header import CRC_FROM, HEADER_BYTES, KafkaHeader, decode_stored_header
 from floodmark.kafka_records import VARINT_BYTES, VARLONG_BYTES, decode_records, number_at
@@ -65,6 +65,7 @@ class KafkaSlices:
     def __init__(self, raw: bytes | memoryview, header: KafkaHeader) -> None:
         self._raw = raw
         self._header = header
+        self._records = SLICE_RECORDS
         self._places: Sequence[int] = ()
         """The place in the batch of each record that there is."""
         self._bounds = array("I", [0])
@@ -108,7 +109,7 @@ class KafkaSlices:
     def take(self, first: int, last: int) -> list[Record | None]:
         """See ``BatchSlices.take``."""
         places, bounds = self._places, self._bounds
-        last = min(last, self._header.positions, first + SLICE_RECORDS)
+        last = min(last, self._header.positions, first + self._records)
         if first >= last:
             return []
         begin, end = bisect_left(places, first), bisect_left(places, last)
@@ -117,4 +118,8 @@ class KafkaSlices:
             end = max(begin + 1, fitting)
             last = places[end]
         packed = bytes(self._raw[bounds[begin] : bounds[end]])
-        return decode_records(packed, self._header, end - begin, first, last)
+        found = decode_records(packed, self._header, end - begin, first, last)
+        fitting = records_of_few_headers(found)
+        if fitting < len(found):
+            self._records = fitting  # The next slices, too: what is cut off is decoded twice.
+        return found[:fitting]

@@ -8,7 +8,7 @@ from floodmark import batch
 from floodmark.batch_slices import SLICE_BYTES, SLICE_RECORDS, BatchSlices
 from floodmark.errors import InvalidBatch
 from floodmark.record import Record
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 sizes = st.lists(st.sampled_from([0, 1, 200, 30_000, SLICE_BYTES, 2 * SLICE_BYTES]), min_size=1, max_size=12)
@@ -17,6 +17,7 @@ HEADER = batch.decode_header(batch.encode([Record(0, None, b"")]))
 """Only its format matters."""
 
 
+@settings(deadline=None)
 @given(sizes=sizes, repeated=st.sampled_from([1, 90]), data=st.data())
 def test_slices_are_the_records(sizes: list[int], repeated: int, data: st.DataObject) -> None:
     """From any record on, up to any."""

@@ -11,9 +11,10 @@ from typing import Any
 import google_crc32c
 import pytest
 import zstandard
-from floodmark import kafka_batch, kafka_header
+from floodmark import batch, kafka_batch, kafka_header
 from floodmark.batch import BatchFlag, ProducerKind, numbered_id_of
 from floodmark.batch_header import NO_PRODUCER, NO_TIMESTAMP
+from floodmark.batch_slices import BatchSlices
 from floodmark.errors import FloodmarkError, InvalidBatch, InvalidRequest, TooLarge, TooNew
 from floodmark.kafka_batch import KafkaSlices, decode, unpacked
 from floodmark.kafka_check import check, check_if_light
@@ -26,7 +27,7 @@ from floodmark.limits import (
     RECORD_HEADERS_MAX,
 )
 from floodmark.record import Record
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.kafka_batches import CODECS, encode, one_record, resealed, sealed, varint
@@ -53,6 +54,7 @@ def by_slices(data: bytes, first: int = 0, **frame: int) -> list[Record | None]:
     return found
 
 
+@settings(print_blob=True, deadline=None)
 @given(content=st.lists(records | st.none(), min_size=1, max_size=20), codec=codecs, data=st.data())
 def test_what_goes_in_comes_out(content: list[Record | None], codec: str, data: st.DataObject) -> None:
     """At its place, whatever stands around it, and from any place on."""
@@ -83,6 +85,25 @@ def test_a_long_batch_comes_in_slices_of_bounded_size() -> None:
             assert taken == content[at : at + len(taken)]
             at += len(taken)
         assert decode(data) == content
+
+
+def test_a_slice_has_few_headers() -> None:
+    """Each takes long to be shown; what is left out comes in the next slices, which are no longer."""
+    content: list[Record | None] = [Record(n, None, b"", pairs=[("h", b"")] * 64) for n in range(300)]
+    many: list[Record | None] = [Record(n, None, b"", pairs=[("h", b"")] * 5_000) for n in range(3)]
+    for records, most in ((content, 31), (many, 1)):
+        data, ours = encode(records), batch.encode(records, format=2)
+        header, head = decode_stored_header(data), batch.decode_header(ours)
+        for slices in (
+            KafkaSlices(unpacked(data, header), header),
+            BatchSlices(batch.unpacked(ours, head), head),
+        ):
+            at = 0
+            while at < len(records):
+                taken = slices.take(at, len(records))
+                assert 1 <= len(taken) <= most
+                assert taken == records[at : at + len(taken)]
+                at += len(taken)
 
 
 def test_a_header_of_ours_says_the_same() -> None:
@@ -386,6 +407,7 @@ def test_many_records_are_read_in_one_go() -> None:
     assert check(data).count == BATCH_RECORDS_MAX
 
 
+@settings(print_blob=True, deadline=None)
 @given(data=st.binary(max_size=120), codec=codecs, reseals=st.booleans())
 def test_bytes_that_are_no_batch_are_refused_in_words(data: bytes, codec: str, *, reseals: bool) -> None:
     """Never anything but an error of ours."""
@@ -397,6 +419,7 @@ def test_bytes_that_are_no_batch_are_refused_in_words(data: bytes, codec: str, *
                 read(tried)
 
 
+@settings(print_blob=True, deadline=None)
 @given(
     content=st.lists(records | st.none(), min_size=1, max_size=4),
     codec=codecs,
