@@ -49,8 +49,14 @@ _COLUMNS = (
     "--timestamp-field", metavar="NAME", help="Take the event time from this field: ISO 8601 or milliseconds."
 )
 @click.option(
-    "-H", "--header", "headers", multiple=True, metavar="NAME=VALUE", help="Header of every record."
+    "-H",
+    "--header",
+    "headers",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Header of every record; a name may come again.",
 )
+@click.option("--tombstone", is_flag=True, help="Write that KEY has no value any more, instead of a value.")
 @click.option("-p", "--partition", type=click.IntRange(min=0), help="Partition, instead of the key's.")
 @click.option("--acks", type=click.Choice(["quorum", "leader", "none"]), default="quorum", show_default=True)
 @click.option("--compression", type=click.Choice(["none", "zstd"]), default="none", show_default=True)
@@ -75,10 +81,15 @@ def produce(
     \b
     floodmark produce orders '{"id": 1}' -k customer-7
     floodmark produce orders --format csv --key-field customer -f orders.csv
+    floodmark produce orders -k customer-7 --tombstone
     tail -f app.log | floodmark produce logs --format raw
     """
     shape = Shape(given["key"], given["key_field"], given["timestamp_field"], _headers(given["headers"]))
-    inputs = _inputs(given["values"], given["files"], given["format_"], shape)
+    if given["tombstone"]:
+        _check_tombstone(given)
+        inputs = iter([record_input(None, where="--tombstone", is_json=False, shape=shape)])
+    else:
+        inputs = _inputs(given["values"], given["files"], given["format_"], shape)
     with contextlib.ExitStack() as stack:
         printer = stack.enter_context(StreamPrinter(output, _COLUMNS, _name)) if output else None
         job = Job(topic, inputs, given["partition"], printer)
@@ -89,16 +100,27 @@ def _name(item: dict[str, Any]) -> str:
     return f"{item['partition']}/{item['offset']}"
 
 
-def _headers(assignments: tuple[str, ...]) -> dict[str, str] | None:
+def _headers(assignments: tuple[str, ...]) -> list[tuple[str, str]]:
     for assignment in assignments:
         if "=" not in assignment:
             raise click.BadParameter(f"{assignment!r}: write it as in -H source=web", param_hint="--header")
-    headers = dict(assignment.split("=", 1) for assignment in assignments)
-    if len(headers) < len(assignments):
-        raise click.BadParameter(
-            "a record has a header once: one of these would be lost", param_hint="--header"
-        )
-    return headers or None
+    return [(name, value) for name, _, value in (each.partition("=") for each in assignments)]
+
+
+def _check_tombstone(given: dict[str, Any]) -> None:
+    """It has no value, so nothing may say where to take one from; and without a key it says nothing."""
+    if given["key"] is None:
+        raise click.UsageError("--tombstone says of a key that it has no value any more: give it with --key")
+    beside = {
+        "VALUE": given["values"],
+        "--file": given["files"],
+        "--format": given["format_"],
+        "--key-field": given["key_field"],
+        "--timestamp-field": given["timestamp_field"],
+    }
+    for name, said in beside.items():
+        if said:
+            raise click.UsageError(f"--tombstone is in place of a value: leave {name} out")
 
 
 def _inputs(

@@ -12,7 +12,7 @@ import csv
 import io
 import itertools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import BinaryIO
@@ -50,7 +50,7 @@ class Shape:
     key: str | None = None
     key_field: str | None = None
     timestamp_field: str | None = None
-    headers: dict[str, str] | None = None
+    headers: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +73,16 @@ def read_records(stream: BinaryIO, *, source: str, format_: str, shape: Shape) -
         yield record_input(value, where=where, is_json=is_json, shape=shape)
 
 
-def record_input(value: bytes, *, where: str, is_json: bool, shape: Shape) -> Input:
-    """One record of this value; raises ``Failure`` when it lacks a field that is to be its key or time."""
+def record_input(value: bytes | None, *, where: str, is_json: bool, shape: Shape) -> Input:
+    """One record of this value, or a tombstone.
+
+    Raises ``Failure`` when it lacks a field that is to be its key or time.
+    """
     # Bytes of an argument that are no UTF-8 are a key all the same.
     key = shape.key.encode(errors="surrogateescape") if shape.key is not None else None
     timestamp: int | None = None
     if shape.key_field or shape.timestamp_field:
-        members = _members(value, where) if is_json else {}
+        members = _members(value, where) if is_json and value is not None else {}
         if shape.key_field:
             key = _text(_field(members, shape.key_field, where)).encode()
         if shape.timestamp_field:

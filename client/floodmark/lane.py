@@ -144,7 +144,11 @@ class Lane:
         else:
             try:
                 parcel.encode(
-                    self._epoch, codec=self._options.codec, sequence=self._sequence, ordinal=self._ordinal
+                    self._epoch,
+                    batch_format=self._numbering.batch_format,
+                    codec=self._options.codec,
+                    sequence=self._sequence,
+                    ordinal=self._ordinal,
                 )
             except (InvalidRequest, TooLarge) as error:
                 self._give_up(parcel, error)

@@ -11,15 +11,11 @@ from floodmark.limits import PRODUCER_EPOCH_MAX
 
 
 class Epoch(msgspec.Struct, frozen=True):
-    """One stretch of numbering: in each partition its sequences begin with 0.
-
-    ``format`` is that of its batches; NUMBERED needs format 2.
-    """
+    """One stretch of numbering: in each partition its sequences begin with 0."""
 
     producer_id: bytes = NO_PRODUCER
     number: int = 0
     kind: ProducerKind = ProducerKind.NONE
-    format: int = 1
 
     @property
     def is_idempotent(self) -> bool:
@@ -42,9 +38,11 @@ class Numbering:
     is under way in an earlier epoch: a partition never sees two epochs of a producer mixed.
     """
 
-    def __init__(self, epoch: Epoch, *, owns_epoch: bool = True) -> None:
+    def __init__(self, epoch: Epoch, *, owns_epoch: bool = True, batch_format: int = 1) -> None:
         self.current = epoch
         self.owns_epoch = owns_epoch
+        self.batch_format = 2 if epoch.kind is ProducerKind.NUMBERED else batch_format
+        """Of the batches that are made from now on; the cluster may come to take a later one."""
 
     def move_on(self, seen: Epoch) -> Epoch:
         """The epoch that follows ``seen``: another lane may have begun it.

@@ -58,7 +58,7 @@ class Parcel:
         self.attempt: asyncio.Task[int] | None = None
         self.error: FloodmarkError | None = None
 
-    def encode(self, epoch: Epoch, *, codec: int, sequence: int, ordinal: int) -> None:
+    def encode(self, epoch: Epoch, *, batch_format: int, codec: int, sequence: int, ordinal: int) -> None:
         """Make the bytes, for the first time or numbered anew. Raises ``InvalidBatch``, ``TooLarge``."""
         if self.data:
             self.data = batch.restamp(self.data, producer_epoch=epoch.number, sequence=sequence)
@@ -70,7 +70,7 @@ class Parcel:
                 producer_id=epoch.producer_id,
                 producer_epoch=epoch.number,
                 sequence=sequence,
-                format=epoch.format,
+                format=batch_format,
                 producer_kind=epoch.kind,
             )
             self.records = []  # The bytes are enough from here on.

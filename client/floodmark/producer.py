@@ -12,12 +12,14 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from floodmark.errors import FloodmarkError, NotUsable, TooLarge, TransportError
+from floodmark.feature_level import BATCH_FORMAT_2, feature_level, needs_format_2
 from floodmark.headers import HeadersLike
 from floodmark.lane import Lane
 from floodmark.lanes import Lanes
 from floodmark.limits import BATCH_RECORDS_MAX
 from floodmark.memory import MemoryBudget
 from floodmark.names import check_name
+from floodmark.numbering import Epoch, Numbering
 from floodmark.pacing import Deadline
 from floodmark.parcel import Parcel, size_of
 from floodmark.produced import Ack, AckList, BatchOutcome
@@ -48,6 +50,7 @@ class Producer:
         self._transport = transport
         self._topics = topics
         self._lanes: Lanes | None = None
+        self._numbering = Numbering(Epoch())
         self._memory = MemoryBudget(options.memory_bytes_max)
         self._record_bytes_max = 0
         self._limit_until = 0.0
@@ -68,13 +71,13 @@ class Producer:
                 if self._lanes is None:
                     topic = await self._topics.describe(self.topic, timeout_s=self.options.delivery_timeout_s)
                     self._learn(topic)
-                    numbering = await self.options.numbering(min(topic.batch_format, 2), self._new_id)
+                    self._numbering = await self.options.numbering(min(topic.batch_format, 2), self._new_id)
                     self._lanes = Lanes(
                         self.topic,
                         topic.topic_id,
                         len(topic.partitions),
                         self.options.for_lanes(),
-                        numbering,
+                        self._numbering,
                         acks=self.options.acks,
                         transport=self._transport,
                         settled=self._settled,
@@ -90,13 +93,16 @@ class Producer:
         timestamp: Timestamp = None,
     ) -> Ack:
         """Take one record in; waits only while ``memory_bytes_max`` are on their way. Await the result for
-        the offset. Raises ``InvalidRequest`` or ``TooLarge`` for a record that can not be stored."""
+        the offset. ``TOMBSTONE`` as ``value`` says that the key has none any more.
+
+        Raises ``InvalidRequest``, ``TooLarge`` or ``FeatureLevelNeeded`` for a record that can not be stored.
+        """
         record = record_of(value, key, headers, timestamp)
         self._transport.home.check()
         if self._lanes is None:
             await self.open()
         size = size_of(record)
-        if size > self._record_bytes_max or record.pairs:
+        if size > self._record_bytes_max or record.pairs or record.value is None:
             await self._check_limits([record])
         if not self._memory.try_take(size):
             await self._wait_for_room(size)
@@ -225,12 +231,18 @@ class Producer:
 
     async def _sizes(self, records: Sequence[Record]) -> list[int]:
         sizes = [size_of(record) for record in records]
-        if sizes and max(sizes) > self._record_bytes_max:
+        has_tombstones = self._numbering.batch_format == 1 and None in [record.value for record in records]
+        if has_tombstones or (sizes and max(sizes) > self._record_bytes_max):
             await self._check_limits(records)
         return sizes
 
     async def _check_limits(self, records: Sequence[Record]) -> None:
-        """Raise ``TooLarge`` by the limit that the topic has now: it may have been altered meanwhile."""
+        """Raise ``TooLarge`` by the limit that the topic has now: it may have been altered meanwhile.
+
+        Raises ``FeatureLevelNeeded`` likewise: of a batch all records would fail for one.
+        """
+        if self._numbering.batch_format == 1:
+            await self._check_format(records)
         try:
             for record in records:
                 record.check(self._record_bytes_max)
@@ -241,6 +253,15 @@ class Producer:
             self._learn(topic)
             for record in records:
                 record.check(self._record_bytes_max)
+
+    async def _check_format(self, records: Sequence[Record]) -> None:
+        found = (record.beyond_format_1() for record in records)
+        what = next((each for each in found if each is not None), None)
+        if what is not None:
+            level = await feature_level(self._transport, timeout_s=self.options.delivery_timeout_s)
+            if level < BATCH_FORMAT_2:
+                raise needs_format_2(what, level)
+            self._numbering.batch_format = 2
 
     def _learn(self, topic: Topic) -> None:
         self._record_bytes_max = topic.config.max_record_bytes

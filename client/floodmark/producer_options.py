@@ -82,11 +82,10 @@ class ProducerOptions(msgspec.Struct, frozen=True, kw_only=True):
         ``new_id`` is asked for a number where there are such. Raises what it does.
         """
         if not self.idempotent:
-            return Numbering(Epoch(format=batch_format))
+            return Numbering(Epoch(), batch_format=batch_format)
         if self.name is None and batch_format > 1:
             number = await new_id()
-            epoch = Epoch(numbered_id_of(number), 0, ProducerKind.NUMBERED, batch_format)
-            return Numbering(epoch)
+            return Numbering(Epoch(numbered_id_of(number), 0, ProducerKind.NUMBERED))
         name = producer_id_of(self.name or uuid.uuid4().hex)
-        epoch = Epoch(name, self.epoch or 0, ProducerKind.NAMED, batch_format)
-        return Numbering(epoch, owns_epoch=self.name is None)
+        epoch = Epoch(name, self.epoch or 0, ProducerKind.NAMED)
+        return Numbering(epoch, owns_epoch=self.name is None, batch_format=batch_format)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 import pytest
+from floodmark.headers import Headers
 
 from cli.format_string import Consumed, compile_format
 
-_RECORD = Consumed("flights", 3, 41, 1357035300000, b"UA", b"\xff{}", {"a": "1", "b": "2"})
+_RECORD = Consumed("flights", 3, 41, 1357035300000, b"UA", b"\xff{}", Headers([("a", b"1"), ("b", b"2")]))
 
 
 @pytest.mark.parametrize(
@@ -26,8 +27,15 @@ def test_fields_and_escapes(text: str, expected: bytes) -> None:
 
 def test_a_record_without_key_and_headers() -> None:
     """What is absent prints as nothing."""
-    record = Consumed("t", 0, 0, 0, None, b"", {})
+    record = Consumed("t", 0, 0, 0, None, b"", Headers())
     assert compile_format("[%k|%h|%s]")(record) == b"[||0]"
+
+
+def test_a_tombstone_and_headers_that_are_no_text() -> None:
+    """As in kcat: no value, -1 for its size and for a time that is none; each header as often as it comes."""
+    headers = Headers([("a", b"1"), ("b", None), ("a", b"\xff")])
+    record = Consumed("t", 0, 0, None, b"k", None, headers)
+    assert compile_format("[%k|%v|%s|%T|%h]")(record) == b"[k||-1|-1|a=1,b=NULL,a=\xff]"
 
 
 @pytest.mark.parametrize("text", ["%x", "%", "\\q", "\\", "\\x1"])

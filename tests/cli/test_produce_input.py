@@ -64,7 +64,7 @@ def test_bad_input_is_reported_with_its_line(text: bytes, format_: str, says: st
 
 def test_key_and_time_come_from_fields() -> None:
     """Numbers become their JSON text as keys; times without a zone are UTC."""
-    shape = Shape(key_field="id", timestamp_field="at", headers={"h": "v"})
+    shape = Shape(key_field="id", timestamp_field="at", headers=[("h", "v")])
     (one,) = read_records(
         io.BytesIO(b'{"id":7,"at":"2013-01-01T10:15:00"}'), source="in", format_="jsonl", shape=shape
     )

@@ -31,7 +31,7 @@ from floodmark.record import Record
 
 REMEMBERED = 5
 NAMED = Epoch(batch.producer_id_of("p"), 0, ProducerKind.NAMED)
-NUMBERED = Epoch(batch.numbered_id_of(17), 0, ProducerKind.NUMBERED, 2)
+NUMBERED = Epoch(batch.numbered_id_of(17), 0, ProducerKind.NUMBERED)
 ROUND = 1 << 31
 """Sequences of a numbered producer begin anew there."""
 
