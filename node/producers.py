@@ -113,6 +113,11 @@ def forgetting(names: list[bytes]) -> bytes:
     return _ENCODER.encode(_Command(names))
 
 
+def forgotten_by(frame: Frame) -> list[bytes]:
+    """The keys that an entry of kind COMMAND drops. Raises ``ValueError`` for what is none of a partition."""
+    return _COMMAND.decode(frame.payload).forget
+
+
 class ProducerTable:
     """A ``StateMachine``. ``producers`` is ordered: the longest silent one comes first."""
 
@@ -159,8 +164,8 @@ class ProducerTable:
 
     def _forget(self, frame: Frame) -> None:
         try:
-            names = _COMMAND.decode(frame.payload).forget
-        except msgspec.DecodeError as error:
+            names = forgotten_by(frame)
+        except ValueError as error:
             _log.error("a committed command is none", index=frame.index, reason=str(error))
             return
         for name in names:

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from floodmark.errors import InvalidBatch, OffsetBelowStart, SequenceReused, Unavailable
-from floodmark.frame import walk
+from floodmark.frame import FrameKind, walk
 from floodmark.frame_records import records_in
 from floodmark.record import Record
 
@@ -34,8 +34,8 @@ class Repeats:
     ) -> Appended | None:
         """Where the request's ``count`` records are stored, or None when those under its sequence are others.
 
-        Where retention has removed those, as many are taken for the same: only their number is known any
-        more. Raises what ``fetch`` does, and ``Unavailable`` when the time is up.
+        Where retention or compaction has removed those, as many are taken for the same: only their number is
+        known any more. Raises what ``fetch`` does, and ``Unavailable`` when the time is up.
         """
         first, behind = refusal.fields["first_offset"], refusal.fields["next_offset"]
         if behind - first != count:
@@ -98,5 +98,7 @@ def _stored(frames: bytes, first: int, count: int) -> list[Record | None]:
     """What there is of the batch that begins at offset ``first`` or before it, from there on; None of what
     was removed, which is known by its number only."""
     frame, payload = next(walk(frames))
+    if frame.kind is FrameKind.GAP:
+        return [None] * count
     begin = first - frame.first_offset
     return records_in(frame, payload)[begin : begin + count]

@@ -11,9 +11,11 @@ from typing import Any
 import msgspec
 import pytest
 from floodmark import batch
+from floodmark.frame import gap
 from floodmark.record import Record
 
 from node.broker import Fetched
+from node.http.repeated import _are_same
 from tests.http.conftest import Answer, Harness
 from tests.http.memory_broker import MemoryPartition
 
@@ -205,3 +207,10 @@ async def test_a_retry_that_can_not_be_compared_in_time_is_not_stored(
     answer = await http.call("POST", RECORDS + "?timeout=100ms", data=body, headers=named)
     assert (answer.status, answer.json["code"], answer.json["retriable"]) == (503, "unavailable", True)
     assert len(http.cluster.logs["t", 0].frames) == 1
+
+
+def test_a_retry_of_what_compaction_removed_is_taken_for_the_same() -> None:
+    """As with retention: only the number of the records is known any more."""
+    record = Record(5, b"k", b"x")
+    one = gap(7, 1, 3, 1000, entries=4, offset_count=9)
+    assert _are_same(one.pack_header() + one.payload, 5, [record] * 2, [record] * 2)

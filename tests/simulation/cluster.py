@@ -16,7 +16,7 @@ from tests.simulation.ledger import Ledger
 from tests.simulation.machine import AppliedHistory
 from tests.simulation.network import Network
 from tests.simulation.operator import Operator
-from tests.simulation.profile import AGAIN_WITHIN_S, Profile
+from tests.simulation.profile import AGAIN_WITHIN_S, PROFILES, Profile
 from tests.simulation.replica import Replica
 from tests.simulation.retrying import Retrying
 from tests.simulation.scheduler import Scheduler
@@ -37,6 +37,13 @@ class Cluster:
         self.ledger = Ledger()
         self.mended = 0
         """Segments that a replica has mended while it ran."""
+        self.compacts = not profile.large and (seed // len(PROFILES)) % 2 == 1
+        """Whether replicas compact their logs in this run."""
+        self.removed: dict[int, int] = {}
+        """Entries that compaction may have removed on some replica, and up to where the producers' table may
+        then be another one: the end of their segment there."""
+        self.compacted = 0
+        """Segments that a replica has compacted."""
         self.history = AppliedHistory()
         self.watch = Watch()
         self._after_step: list[Callable[[], None]] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from floodmark.errors import InvalidBatch
-from floodmark.frame import FrameKind, iterate
+from floodmark.frame import Frame, FrameKind, iterate
 
 from consensus import state_incoming
 from storage.errors import LogCorrupt
@@ -24,7 +24,9 @@ READ_BYTES = 3000
 def check_everything(cluster: Cluster) -> None:
     """Raise a ``Violation`` when a replica's log, reads or state differ from the ledger."""
     expected = AppliedHistory()
-    reference: ChainMachine | LargeMachine = ChainMachine("the ledger", expected)
+    reference: ChainMachine | LargeMachine = ChainMachine(
+        "the ledger", expected, cluster.ledger.committed, {}
+    )
     if cluster.profile.large:
         reference = LargeMachine("the ledger", expected, lambda _: None)
     for index in range(VIRTUAL_FIRST_INDEX + 1, cluster.ledger.highest + 1):
@@ -65,17 +67,25 @@ def _log_holds_what_was_committed(cluster: Cluster, replica: Replica) -> None:
     assert group is not None
     expected = log.base_index
     for frame in log.frames(log.base_index, group.commit_index):
+        _is_committed(cluster, replica, frame)
         require(
-            frame == cluster.ledger.committed[expected],
+            frame.index == expected,
             "committed logs agree",
             f"{replica.name} holds another entry {expected}",
         )
-        expected += 1
+        expected = frame.last_index + 1
     require(
         expected == group.commit_index + 1 or group.commit_index < log.base_index,
         "what is committed is in the log",
         lambda: f"{replica.name} lists entries up to {expected - 1} of {group.commit_index}",
     )
+
+
+def _is_committed(cluster: Cluster, replica: Replica, frame: Frame) -> None:
+    if frame.kind is FrameKind.GAP:
+        cluster.ledger.gap(replica.name, frame, cluster.removed)
+    elif frame != cluster.ledger.committed.get(frame.index):
+        raise Violation("committed logs agree", f"{replica.name} holds {brief(frame)}")
 
 
 def _reads_give_the_same_bytes(cluster: Cluster, replica: Replica) -> None:
@@ -94,8 +104,7 @@ def _reads_give_the_same_bytes(cluster: Cluster, replica: Replica) -> None:
 def _read_on(cluster: Cluster, replica: Replica, data: bytes, offset: int) -> int:
     """Check one answer that begins at ``offset``; returns where the next one begins."""
     for frame in iterate(data):
-        if frame != cluster.ledger.committed.get(frame.index):
-            raise Violation("consumers read what was committed", f"{replica.name} served {brief(frame)}")
+        _is_committed(cluster, replica, frame)
         if frame.offset_count and frame.first_offset != offset:
             raise Violation("consumers skip no offset", f"{replica.name} at {offset}: {brief(frame)}")
         offset = frame.next_offset

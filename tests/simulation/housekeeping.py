@@ -6,10 +6,18 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from storage.errors import LogCorrupt, StorageError
+from floodmark.frame import Frame
+
+from node.kept_entries import entries_to_keep
+from storage.errors import LogCorrupt, OutOfRange, StorageError
+from storage.log import Log
+from storage.log_compacting import Compacted
+from tests.simulation.machine import NEWER
+from tests.support.compaction import bases, compactable, some
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster
+    from tests.simulation.replica import Replica
 
 
 class Housekeeping:
@@ -19,6 +27,7 @@ class Housekeeping:
         self._cluster = cluster
         self._rng = rng
         self._rolling = cluster.rng("rolling")
+        self._compacting = cluster.rng("compacting")
         self.actions: dict[str, Callable[[], None]] = {
             "checkpoint": self.checkpoint,
             "trim": self.trim,
@@ -55,6 +64,65 @@ class Housekeeping:
                 self._cluster.note(replica.name, f"begins a segment by age at {log.last_index + 1}")
 
         replica.guarded(begin)
+
+    def compact(self) -> None:
+        """One sealed segment of one replica loses entries, by the rule and at random. The copy is made at one
+        moment and put into its place at another.
+        """
+        replica = self._compacting.choice(self._cluster.in_order())
+        group, log = replica.group, replica.log
+        if group is None or log is None or replica.paused or log.failed is not None:
+            return
+        if self._compacting.random() < 0.5:
+            replica.guarded(group.checkpoint)
+            if replica.log is not log:
+                return
+        choice = compactable(log)
+        if not choice:
+            return
+        index = self._compacting.choice(choice)
+        try:
+            prepared = self._prepare(log, index)
+        except LogCorrupt as error:
+            replica.mending.damaged(error)
+        except (OutOfRange, OSError, StorageError):
+            return  # A disk that fails now fails whoever writes to it next as well.
+        else:
+            if prepared is not None:
+                replica.later(replica.disk.duration(), lambda: self._take(replica, prepared))
+
+    def _prepare(self, log: Log, index: int) -> Compacted | None:
+        end = next((base for base in bases(log) if base > index), log.last_index + 1) - 1
+        share = self._compacting.choice((0.0, 0.3, 0.7))
+        # The table knows nothing of commands of newer builds; they stay like any other command.
+        frames = list(log.stored(index, end))
+        newer = {frame.index for frame in frames if frame.payload.startswith(NEWER)}
+        kept = newer | entries_to_keep(frame for frame in frames if frame.index not in newer)
+        lucky = some(self._compacting, share)
+
+        def keep(frame: Frame) -> bool:
+            stays = lucky(frame) or frame.index in kept
+            if not stays:
+                removed = self._cluster.removed
+                removed[frame.index] = max(removed.get(frame.index, 0), end)
+            return stays
+
+        return log.prepare_compacted(index, keep)
+
+    def _take(self, replica: Replica, prepared: Compacted) -> None:
+        log = replica.log
+        if log is None or log.failed is not None:
+            return
+
+        def take() -> None:
+            try:
+                log.take_compacted(prepared)
+            except OutOfRange:
+                return
+            self._cluster.compacted += 1
+            self._cluster.note(replica.name, f"has compacted the segment of {prepared.segment.base_index}")
+
+        replica.guarded(take)
 
     def scrub(self) -> None:
         """All that a replica has applied is read back from its disk."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from floodmark.frame import FrameKind
+
 from consensus.types import Role
 from storage.errors import LogCorrupt
 from tests.simulation.ledger import VIRTUAL_FIRST_INDEX, brief
@@ -76,16 +78,26 @@ class Inspector:
             lambda: f"{replica.name} has commit index {commit} and entries up to {log.last_index}",
         )
         first = max(replica.checked + 1, log.base_index, VIRTUAL_FIRST_INDEX + 1)
-        for index in range(first, commit + 1):
+        index = first
+        while index <= commit:
             try:
                 frame = log.frame(index)
             except LogCorrupt:
                 # It was checked when it was written; what reads find damaged later is not served.
                 require(replica.damaged, "no corruption by itself", replica.name)
+                index += 1
                 continue
-            if ledger.commit(replica.name, frame):
+            if frame.kind is FrameKind.GAP:
+                ledger.gap(replica.name, frame, self._cluster.removed)
+                require(
+                    frame.last_index <= commit,
+                    "a gap is committed",
+                    lambda: f"{replica.name} has {brief(frame)} with commit index {commit}",  # noqa: B023
+                )
+            elif ledger.commit(replica.name, frame):
                 self._cluster.note(replica.name, f"commits {brief(frame)}")
                 self._durable(replica, index, frame.term)
+            index = frame.last_index + 1
         replica.checked = max(replica.checked, commit)
 
     def _durable(self, replica: Replica, index: int, term: int) -> None:

@@ -6,6 +6,7 @@ every other replica, every answer and every later report against it.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 from floodmark.frame import Frame, FrameKind
@@ -74,6 +75,22 @@ class Ledger:
         self.committed[frame.index] = frame
         self.highest = frame.index
         return True
+
+    def gap(self, node: str, frame: Frame, removed: Container[int]) -> None:
+        """``node`` holds a gap, of entries that are committed, that were removed somewhere, of one term."""
+        for index in range(frame.index, frame.last_index + 1):
+            known = self.committed.get(index)
+            require(
+                known is not None and known.term == frame.term and index in removed,
+                "a gap stands for what was removed",
+                lambda index=index: f"{node} has {brief(frame)} over entry {index}",  # type: ignore[misc]
+            )
+        first, last = self.committed[frame.index], self.committed[frame.last_index]
+        require(
+            (frame.first_offset, frame.next_offset) == (first.first_offset, last.next_offset),
+            "a gap takes up the offsets of what it stands for",
+            lambda: f"{node} has {brief(frame)} over {brief(first)} to {brief(last)}",
+        )
 
     def _commit_proposal(self, node: str, frame: Frame) -> None:
         asked = self._asked.get(frame.payload)
@@ -146,7 +163,8 @@ class Ledger:
 
 def brief(frame: Frame) -> str:
     """One entry in a few words."""
+    to = f" to {frame.last_index}" if frame.last_index > frame.index else ""
     return (
-        f"entry {frame.index} term {frame.term} {FrameKind(frame.kind).name.lower()} "
+        f"entry {frame.index}{to} term {frame.term} {FrameKind(frame.kind).name.lower()} "
         f"offset {frame.first_offset}+{frame.offset_count} crc {frame.payload_crc:08x}"
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgpack
@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from consensus.keyed_state import KeyedLoader, KeyedState, command
 from node.producers import ProducerTable
 from node.sequences import Sequences
+from tests.simulation.ledger import VIRTUAL_FIRST_INDEX
 from tests.simulation.violation import require
 
 
@@ -46,11 +47,25 @@ class ChainMachine:
 
     That of an older build halts at a command that only a newer one knows, or at a state that one is part of,
     which it stores again as it came.
+
+    Of entries that compaction has removed a machine hears nothing. The chain takes them in as they were
+    ``committed``, if they may have been ``removed``; the table has to come out the same without them, behind
+    the segment that they were removed from.
     """
 
-    def __init__(self, node: str, history: AppliedHistory, *, older: bool = False) -> None:
+    def __init__(
+        self,
+        node: str,
+        history: AppliedHistory,
+        committed: Mapping[int, Frame],
+        removed: Mapping[int, int],
+        *,
+        older: bool = False,
+    ) -> None:
         self._node = node
         self._history = history
+        self._committed = committed
+        self._removed = removed
         self._older = older
         self.halted: str | None = None
         self._has_newer = False
@@ -61,6 +76,8 @@ class ChainMachine:
         """What a leader admits, over the table."""
         self.applied = 0
         self._applied_here = 0
+        self._uncertain_until = 0
+        """Up to here the table may be another one than others': something was removed."""
 
     def apply(self, frame: Frame) -> None:
         """Extend the chain; within one life and one state, an index comes once."""
@@ -68,6 +85,9 @@ class ChainMachine:
             frame.index > self._applied_here,
             "applied exactly once, in order",
             lambda: f"{self._node} was given entry {frame.index} after {self._applied_here}",
+        )
+        require(
+            frame.kind is not FrameKind.GAP, "a gap is nothing to a machine", lambda: f"entry {frame.index}"
         )
         require(self.halted is None, "who halted applies nothing", lambda: f"{self._node} at {frame.index}")
         self._applied_here = frame.index
@@ -78,20 +98,46 @@ class ChainMachine:
             self.halted = f"entry {frame.index} is of a newer build"
             return
         self._has_newer = self._has_newer or is_newer
+        self._pass_over(frame.index)
+        self._extend(frame)
+        if not is_newer:
+            self._producers.apply(frame)
+        self.applied = frame.index
+        self._check()
+
+    def _pass_over(self, index: int) -> None:
+        """What stands between the last entry and this one, and should have been applied, was removed."""
+        for missing in range(max(self.applied, VIRTUAL_FIRST_INDEX) + 1, index):
+            # What commits in this very step is not known yet, and was removed by nobody.
+            frame = self._committed.get(missing)
+            if frame is not None and frame.kind in (FrameKind.RECORDS, FrameKind.COMMAND):
+                require(
+                    missing in self._removed,
+                    "applied exactly once, in order",
+                    lambda missing=missing: f"{self._node} was not given entry {missing}",  # type: ignore[misc]
+                )
+                self._extend(frame)
+                self._uncertain_until = max(self._uncertain_until, self._removed[missing])
+
+    def _extend(self, frame: Frame) -> None:
         head = (
             f"{frame.index} {frame.term} {int(frame.kind)} {frame.first_offset} {frame.offset_count}".encode()
         )
         self._chain = hashlib.blake2b(self._chain + head + frame.payload, digest_size=16).digest()
-        if not is_newer:
-            self._producers.apply(frame)
-        self.applied = frame.index
-        self._history.check(self._node, self.applied, self.state)
+
+    def _check(self) -> None:
+        """The last entry of a segment that a machine takes in always stays, so behind it all is certain."""
+        if self.applied > self._uncertain_until:
+            self._history.check(self._node, self.applied, self.state)
 
     def snapshot(self) -> bytes:
-        """Index, whether newer commands are part of it, chain and table."""
+        """Index, whether newer commands are part of it, up to where the table may be another one, chain and
+        table.
+        """
         if self._foreign is not None:
             return self._foreign
-        return self.applied.to_bytes(8, "little") + bytes([self._has_newer]) + self.state
+        uncertain_until = self._uncertain_until.to_bytes(8, "little")
+        return self.applied.to_bytes(8, "little") + bytes([self._has_newer]) + uncertain_until + self.state
 
     def restore(self, state: bytes) -> None:
         """Take another replica's state, or one's own earlier one."""
@@ -102,15 +148,16 @@ class ChainMachine:
             return
         self._foreign = None
         self.applied = int.from_bytes(state[:8], "little")
-        self._chain = state[9:25] if state else bytes(16)
-        self._producers.restore(state[25:])
+        self._uncertain_until = int.from_bytes(state[9:17], "little")
+        self._chain = state[17:33] if state else bytes(16)
+        self._producers.restore(state[33:])
         self._applied_here = 0
         if state:
-            self._history.check(self._node, self.applied, self.state)
+            self._check()
 
     @property
     def state(self) -> bytes:
-        """What every replica has after the same entry."""
+        """What every replica has after the same entry, but where the table may be another one."""
         return self._chain + self._producers.snapshot()
 
 

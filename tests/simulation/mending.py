@@ -10,6 +10,7 @@ from consensus.types import GroupStopped
 from storage.errors import LogCorrupt, LogFailed, OutOfRange, StorageError
 from storage.holes import Hole, Misfit
 from storage.log_mending import Wound
+from storage.mending import by_index
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster
@@ -44,7 +45,8 @@ class Mending:
             if wound.holes and wound.holes[-1].last > group.applied_index:
                 self._beyond(error)
                 return
-            self._fetch(wound, list(wound.holes), {})
+            first = wound.holes[0].first if wound.holes else 0
+            self._fetch(wound, list(wound.holes), first, {})
         except LogCorrupt as beyond:
             self._beyond(beyond)
         except OutOfRange:
@@ -52,15 +54,16 @@ class Mending:
         except StorageError as failure:
             self._fail(failure)
 
-    def _fetch(self, wound: Wound, todo: list[Hole], frames: dict[int, Frame]) -> None:
+    def _fetch(self, wound: Wound, todo: list[Hole], first: int, frames: dict[int, Frame]) -> None:
+        """Ask for what the first hole lacks from ``first`` on, then for the next one."""
         group = self._replica.group
         assert group is not None
-        while todo and todo[0].last in frames:
+        while todo and first > todo[0].last:
             todo.pop(0)
+            first = todo[0].first if todo else 0
         if not todo:
             self._replica.later(self._replica.disk.duration(), lambda: self._take(wound, frames))
             return
-        first = next(index for index in range(todo[0].first, todo[0].last + 1) if index not in frames)
 
         def came(found: list[Frame] | None) -> None:
             if found is None:
@@ -69,8 +72,8 @@ class Mending:
                 )
                 self._replica.later(0.0, lambda: self._beyond(error))
                 return
-            frames.update({frame.index: frame for frame in found})
-            self._replica.later(0.0, lambda: self._fetch(wound, todo, frames))
+            frames.update(by_index(found, first))
+            self._replica.later(0.0, lambda: self._fetch(wound, todo, found[-1].last_index + 1, frames))
 
         try:
             group.fetch(first, todo[0].last).add_done_callback(came)

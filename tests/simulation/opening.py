@@ -54,8 +54,13 @@ def open_replica(replica: Replica, cluster: Cluster, life: str) -> Opened:
     replica.found = None
     replica.known = True
     voters = cluster.first_voters
-    chain = ChainMachine(replica.name, cluster.history, older=replica.older)
-    machine: ChainMachine | LargeMachine = chain if large is None else large
+    machine: ChainMachine | LargeMachine
+    if large is None:
+        machine = ChainMachine(
+            replica.name, cluster.history, cluster.ledger.committed, cluster.removed, older=replica.older
+        )
+    else:
+        machine = large
     group = Group(
         group_id=GROUP_ID,
         node_id=replica.name,

@@ -40,6 +40,8 @@ class Profile:
     """Chance that a command of a leader of a newer build is one that older builds do not know."""
     large: bool = False
     """Whether the machine keeps its state in files."""
+    compactions_per_s: float = 4.0
+    """In every second run of a kind."""
     extra: dict[str, float] = field(default_factory=dict)
     """How often the workload's rarer operations come, per virtual second."""
 

@@ -30,6 +30,8 @@ class Result:
     """Batches that idempotent producers sent again."""
     wrapped: int
     """Batches behind which the sequences of their producer went on at 0."""
+    compacted: int
+    """Segments that replicas have compacted."""
     faults: int
     leaders: int
     rule: str | None
@@ -77,6 +79,7 @@ def simulate(
         stored=cluster.workload.stored if cluster else 0,
         repeated=cluster.retrying.repeated if cluster else 0,
         wrapped=cluster.retrying.wrapped if cluster else 0,
+        compacted=cluster.compacted if cluster else 0,
         faults=sum(nemesis.struck.values()) if nemesis else 0,
         leaders=len(cluster.watch.leader_of) if cluster else 0,
         rule=rule,

@@ -30,29 +30,33 @@ class Workload:
         self._active = True
         self.asked = self.stored = self.not_stored = self.unknown = self.barriers = 0
         profile = cluster.profile
+        housekeeping = Housekeeping(cluster, rng)
         self._repeat(profile.proposals_per_s, self._burst)
         actions = {
             "barrier": self._barrier,
             "transfer": self._transfer,
-            **Housekeeping(cluster, rng).actions,
+            **housekeeping.actions,
         }
         for name, action in actions.items():
             if name in profile.extra:
                 self._repeat(profile.extra[name], action)
+        if cluster.compacts:
+            self._repeat(profile.compactions_per_s, housekeeping.compact, cluster.rng("compactions"))
 
     def stop(self) -> None:
         """Propose nothing more by itself."""
         self._active = False
 
-    def _repeat(self, rate: float, action: object) -> None:
+    def _repeat(self, rate: float, action: object, rng: random.Random | None = None) -> None:
         assert callable(action)
+        rng = rng or self._rng
 
         def again() -> None:
             if self._active:
                 action()
-                self._repeat(rate, action)
+                self._repeat(rate, action, rng)
 
-        self._cluster.scheduler.after(self._rng.expovariate(rate), again)
+        self._cluster.scheduler.after(rng.expovariate(rate), again)
 
     def _leader(self) -> Replica | None:
         leaders = self._cluster.leaders()

@@ -37,6 +37,11 @@ def compact(log: Log, index: int, keep: Callable[[Frame], bool] = nothing) -> bo
     return True
 
 
+def bases(log: Log) -> list[int]:
+    """The first entries of all segments."""
+    return [segment.base_index for segment in log._segments.all]
+
+
 def compactable(log: Log) -> list[int]:
     """The first entries of the segments that may be compacted."""
     segments = log._segments.all
