@@ -81,7 +81,7 @@ def check(
     progress, gaps = Progress(options, asking, findings), Gaps(options, asking, findings)
     watchers: list[Watcher] = [asking, records, placement, order]
     conditional = Conditional(options, records, findings)
-    watchers += [Polls(findings), Freshness(options, findings), Leaders(findings)]
+    watchers += [Polls(options, findings), Freshness(options, findings), Leaders(findings)]
     watchers += [metadata, conditional, progress, gaps]
     events, operations = _watch(history, watchers)
     replicas = by_place(list(final))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from floodmark.errors import FloodmarkError
-from floodmark.frame import Frame
+from floodmark.frame import Frame, FrameKind
 from floodmark.frame_records import has_records, records_in
 
 from chaos.checker.options import Place
@@ -24,14 +24,19 @@ from storage.verify import Finding, verify_replica
 
 METADATA_GROUP: Final = 0
 MISSING: Final = -2
-"""Stands for a value that damage has taken from a replica."""
+"""Stands for a value that damage or compaction has taken from a replica."""
+UNKNOWN: Final = -1
+"""Stands for the first offset of an entry that was taken."""
 
 
 @dataclass(slots=True)
 class ReplicaState:
-    """One replica. Offsets of ``values`` count from ``start_offset``; ``frames`` from ``base_index``.
+    """One replica. Offsets of ``values`` count from ``start_offset``; entries of all else from
+    ``base_index``.
 
-    ``frames`` holds one fingerprint for each frame, its payload included; holes are MISSING and 0.
+    ``frames`` holds one fingerprint for each frame, its payload included, ``terms`` and ``firsts`` the term
+    and first offset. Where damage has left something out, or compaction, there are holes: MISSING, 0 and
+    UNKNOWN. Of what was removed the terms are known.
     """
 
     node: str
@@ -43,6 +48,8 @@ class ReplicaState:
     frames: array[int] = field(default_factory=lambda: array("Q"))
     digest: str = ""
     findings: tuple[Finding, ...] = ()
+    terms: array[int] = field(default_factory=lambda: array("Q"))
+    firsts: array[int] = field(default_factory=lambda: array("q"))
 
     @property
     def next_offset(self) -> int:
@@ -51,7 +58,7 @@ class ReplicaState:
 
     @property
     def last_index(self) -> int:
-        """The index of the last frame."""
+        """The index of the last entry."""
         return self.base_index + len(self.frames) - 1
 
     def value_at(self, offset: int) -> int | None:
@@ -107,11 +114,22 @@ class _Reading:
         # What damage has left out is filled up; what stands twice is a finding and nothing to compare.
         if frame.index <= state.last_index or frame.first_offset < state.next_offset:
             return
-        state.frames.extend([0] * (frame.index - state.last_index - 1))
+        self._skip(frame.index - state.last_index - 1, 0)
         state.values.extend([MISSING] * (frame.first_offset - state.next_offset))
-        state.frames.append(_fingerprint(frame))
+        is_gap = frame.kind is FrameKind.GAP
+        state.frames.append(0 if is_gap else _fingerprint(frame))
+        state.terms.append(frame.term)
+        state.firsts.append(frame.first_offset)
+        self._skip(frame.last_index - frame.index, frame.term)
         if has_records(frame):
             state.values.extend(self._values(frame))
+        else:
+            state.values.extend([MISSING] * frame.offset_count)
+
+    def _skip(self, entries: int, term: int) -> None:
+        self.state.frames.extend([0] * entries)
+        self.state.terms.extend([term] * entries)
+        self.state.firsts.extend([UNKNOWN] * entries)
 
     def _values(self, frame: Frame) -> list[int]:
         state = self.state

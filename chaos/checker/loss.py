@@ -63,7 +63,8 @@ class Loss:
         partitions: dict[int, _Partition] = defaultdict(_Partition)
         for value, packed in self._records.acknowledged.items():
             number, offset = self._places.unpack(packed)
-            if offset < self._trimmed_before(self._places.all[number]):
+            place = self._places.all[number]
+            if offset < self._trimmed_before(place) or offset in self._options.removable.get(place, ()):
                 continue
             if self._stands(packed, value) or self._is_moved(value):
                 partitions[number].survived(offset)

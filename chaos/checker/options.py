@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 
 Place = tuple[str, int]
@@ -18,6 +18,9 @@ class CheckOptions:
     out is held by whoever has it."""
     trimmed_topics: frozenset[str] = frozenset()
     """Topics with retention: what lies before the highest log start of the replicas is not missed."""
+    removable: Mapping[Place, Container[int]] = field(default_factory=dict)
+    """Offsets of records that compaction may have removed: readers need not be shown those, and no replica
+    has to hold them. Everything else that is missing is lost."""
     reads_are_confirmed: bool = False
     """Polls show all that any tail or read had shown before they began. Otherwise only tails do, and a poll
     shows what its own process was shown: a leader that was deposed unawares may answer an older end."""

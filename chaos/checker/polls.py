@@ -1,7 +1,8 @@
-"""A consumer's polls go on where the one before ended: no offset twice, none left out."""
+"""A consumer's polls go on where the one before ended: no offset twice, none left out but removed ones."""
 
 from __future__ import annotations
 
+from chaos.checker.options import CheckOptions
 from chaos.checker.violation import Evidence, Findings, Kind
 from chaos.history import Event, Invoke, Ok, Page, Read
 
@@ -9,7 +10,8 @@ from chaos.history import Event, Invoke, Ok, Page, Read
 class Polls:
     """Follows every session: the polls of one process in one partition, until it seeks."""
 
-    def __init__(self, findings: Findings) -> None:
+    def __init__(self, options: CheckOptions, findings: Findings) -> None:
+        self._options = options
         self._findings = findings
         self._next: dict[tuple[str, int, str, int], Evidence] = {}
 
@@ -34,7 +36,8 @@ class Polls:
         self._next[session] = end
 
     def _compare(self, action: Read, expected: int, offset: int, evidence: tuple[Evidence, Evidence]) -> None:
-        if offset == expected:
+        removable = self._options.removable.get((action.topic, action.partition), ())
+        if offset == expected or (offset > expected and all(o in removable for o in range(expected, offset))):
             return
         if offset > expected:
             kind, summary = Kind.SKIPPED_OFFSETS, f"offsets {expected} to {offset - 1} were skipped"

@@ -6,7 +6,7 @@ from array import array
 from collections import Counter
 from collections.abc import Mapping
 
-from chaos.checker.final_state import MISSING, ReplicaState
+from chaos.checker.final_state import MISSING, UNKNOWN, ReplicaState
 from chaos.checker.options import CheckOptions, Place
 from chaos.checker.violation import Evidence, Findings, Kind
 from chaos.record_value import name_of
@@ -71,6 +71,14 @@ def _differences(replica: ReplicaState, model: ReplicaState, *, is_trimmed: bool
     )
     if index is not None:
         found.append(Evidence(f"frame {index} is not the same", node=replica.node))
+    # Where one of both was compacted there are no frames to compare; what was removed has its place still.
+    for what, mine, theirs, hole in (
+        ("term", replica.terms, model.terms, _NO_FRAME),
+        ("first offset", replica.firsts, model.firsts, UNKNOWN),
+    ):
+        index = _first_difference(mine, replica.base_index, theirs, model.base_index, hole=hole)
+        if index is not None:
+            found.append(Evidence(f"entry {index} has another {what}", node=replica.node))
     if replica.next_offset != model.next_offset:
         for one in (replica, model):
             what = f"{one.node} ends before offset {one.next_offset}"

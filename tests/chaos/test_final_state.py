@@ -9,11 +9,15 @@ from floodmark.frame import Frame, FrameKind, crc_of
 from floodmark.record import Record
 
 from chaos.checker.final_state import MISSING, by_place, read_final_state
+from chaos.checker.options import CheckOptions
+from chaos.checker.replicas import check_replicas
+from chaos.checker.violation import Findings, Kind
 from chaos.record_value import FOREIGN, encode, value_id
 from storage.log import Log
 from storage.memory_filesystem import MemoryFileSystem
 from storage.options import LogOptions
 from tests.storage.frames import last_segment
+from tests.support.compaction import compact, compactable
 
 OPTIONS = LogOptions(segment_bytes=4096, index_interval_bytes=256, tail_bytes_max=2048)
 V = [value_id(1, number) for number in range(200)]
@@ -102,3 +106,39 @@ def test_reading_changes_nothing() -> None:
     before = {name: fs.content(f"/a/groups/7/{name}") for name in fs.listdir("/a/groups/7")}
     read_final_state(fs, {"n1": "/a"})
     assert before == {name: fs.content(f"/a/groups/7/{name}") for name in fs.listdir("/a/groups/7")}
+
+
+def test_a_compacted_replica_is_equal_to_one_that_is_not() -> None:
+    """Where one has a gap, index, term and offsets are compared; a real difference is found all the same."""
+    sides = {}
+    for node in ("a", "b", "c"):
+        fs = MemoryFileSystem()
+        log = Log.open(fs, f"/{node}/groups/7", OPTIONS)
+        append(log, [])
+        for at in range(0, 100, 2):
+            values = [V[at] if (node, at) != ("c", 90) else V[199], V[at + 1]]
+            append(log, [encode(value, "orders", 0, size_bytes=60) for value in values])
+        log.write()
+        log.sync()
+        log.checkpoint(b"")
+        if node == "a":
+            log.seal(log.last_index)
+            assert [compact(log, index, lambda each: each.index % 4 == 0) for index in compactable(log)]
+        log.close()
+        (sides[node],) = read_final_state(fs, {node: f"/{node}"})
+    assert sides["a"].digest != sides["b"].digest
+    assert sides["a"].frames.count(0) > 20
+    assert (sides["a"].next_offset, sides["a"].last_index) == (sides["b"].next_offset, sides["b"].last_index)
+    place = ("orders", 0)
+    same, differs = Findings(), Findings()
+    check_replicas({place: [sides["a"], sides["b"]]}, CheckOptions(), same)
+    assert same.counts == {}
+    for other in ("a", "b"):
+        check_replicas({place: [sides[other], sides["c"]]}, CheckOptions(), differs)
+    assert differs.counts == {Kind.REPLICAS_DIFFER: 2}
+    for column, value in (("terms", 9), ("firsts", 5)):
+        getattr(sides["b"], column)[10] = value
+        found = Findings()
+        check_replicas({place: [sides["a"], sides["b"]]}, CheckOptions(), found)
+        assert found.counts == {Kind.REPLICAS_DIFFER: 1}, column
+        sides["b"].terms[10], sides["b"].firsts[10] = sides["b"].terms[11], -1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chaos.checker.check import TopicDeleted
+from chaos.checker.final_state import MISSING
 from chaos.checker.options import CheckOptions
 from chaos.checker.violation import Kind
 from chaos.history import Delete, Produce, Produced
@@ -229,3 +230,15 @@ def test_one_offset_that_was_acknowledged_twice() -> None:
         Kind.OUT_OF_ORDER: 1,
         Kind.VALUE_AT_TWO_OFFSETS: 1,
     }
+
+
+def test_what_compaction_may_remove_is_told_and_everything_else_that_is_missing_is_lost() -> None:
+    """Offsets rise and may have gaps: readers skip what was removed, and replicas do without it."""
+    story = told()
+    story.read(0, (0, vs(0)), (3, vs(3, 4, 5)))
+    final = replicas([v(0), MISSING, MISSING, v(3), v(4), v(5)])
+    removable = CheckOptions(removable={(TOPIC, 0): {1, 2}})
+    assert story.check(*final, options=removable).is_clean
+    too_little = CheckOptions(removable={(TOPIC, 0): {2}})
+    assert kinds(story.check(*final, options=too_little)) == {Kind.LOST_MIDDLE: 1, Kind.SKIPPED_OFFSETS: 1}
+    assert kinds(story.check(*final)) == {Kind.LOST_MIDDLE: 2, Kind.SKIPPED_OFFSETS: 1}

@@ -17,6 +17,7 @@ from storage.log import Log
 from storage.options import LogOptions
 from storage.vote import VoteFile
 from tests.cli.conftest import Invoke
+from tests.support.compaction import compact
 
 
 @pytest.fixture
@@ -136,3 +137,30 @@ def test_what_is_no_file_is_a_finding(name: str, kind: str, invoke: Invoke, data
     assert f"damage: {odd} at byte 0: it can not be read: " in result.stderr or (
         f"damage: {odd.parent} at byte 0: its files can not be read: " in result.stderr
     )
+
+
+def test_replicas_of_a_group_are_compared_where_that_is_asked_for(invoke: Invoke, tmp_path: Path) -> None:
+    """One of them was compacted, and is equal; one has another record, and is told."""
+    for node, odd in (("n1", b"x"), ("n2", b"x"), ("n3", b"y")):
+        log = Log.open(RealFileSystem(), str(tmp_path / node / "groups" / "7"), LogOptions())
+        for number in range(6):
+            value = odd if number == 4 else b"%d" % number
+            payload = batch.encode([Record(timestamp=1, key=None, value=value)])
+            log.append(Frame(number + 2, 1, number, 1, 1, FrameKind.RECORDS, payload, crc_of(payload)))
+        log.write()
+        log.sync()
+        if node == "n2":
+            log.checkpoint(b"")
+            log.seal(log.last_index)
+            assert compact(log, 2, lambda frame: frame.index > 4)
+        log.close()
+    assert invoke("verify", tmp_path).exit_code == 0
+    result = invoke("verify", tmp_path, "--compare", "-o", "json")
+    assert result.exit_code == 1
+    assert [replica["gaps"] for replica in json.loads(result.stdout)["replicas"]] == [0, 1, 0]
+    assert result.stderr.splitlines()[0] == (
+        f"difference: {tmp_path}/n3/groups/7 and {tmp_path}/n1/groups/7: entry 6 is another one"
+    )
+    assert "1 pairs of replicas differ" in result.stderr
+    for name in ("n1", "n3"):
+        assert invoke("verify", tmp_path / name, "--compare").exit_code == 0

@@ -8,6 +8,7 @@ from random import Random
 import pytest
 from floodmark.frame import Frame, FrameKind, gap, iterate
 
+from storage.compare import differences
 from storage.errors import LogCorrupt, LogFailed, LogTooNew, OutOfRange
 from storage.filesystem import File
 from storage.holes import Misfit
@@ -585,3 +586,56 @@ def test_too_new_is_a_flag_that_is_not_known() -> None:
     with pytest.raises(LogTooNew, match="has flags 0x03, this build knows 0x01"):
         reopen(fs)
     assert nothing(_frames[0]) is False
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_replicas_are_compared_by_their_places_where_one_was_compacted(seed: int) -> None:
+    """Equal however each was compacted; one other record, term or offset anywhere is found."""
+    rng = Random(seed)
+    sides = []
+    changed = rng.randint(20, 100)
+    for what in ("same", "same", "record", "term", "offset"):
+        fs = MemoryFileSystem()
+        log = reopen(fs)
+        for index in range(2, 130):
+            term = 1 + (index > 60)
+            time = 1000 + index + (7 if what == "record" and index == changed else 0)
+            if what == "term" and index > changed:
+                term += 1
+            count = 2 if what == "offset" and index == changed else 1
+            log.append(batch_frame(log, [time] * count, term=term, append_time=index))
+        log.write()
+        log.sync()
+        log.checkpoint(b"")
+        for index in compactable(log):
+            if what == "same" and rng.random() < 0.8:
+                compact(log, index, some(rng, 0.5))
+        log.close()
+        sides.append(fs)
+    assert differences(_Both(sides[0], sides[1]), "/a", "/b") == []
+    original = MemoryFileSystem()
+    log = reopen(original)
+    for index in range(2, 130):
+        log.append(batch_frame(log, [1000 + index], term=1 + (index > 60), append_time=index))
+    log.write()
+    log.close()
+    for fs in sides[2:]:
+        assert differences(_Both(original, fs), "/a", "/b")
+        assert differences(_Both(fs, original), "/a", "/b")
+    for fs in sides[3:]:
+        assert differences(_Both(sides[0], fs), "/a", "/b"), "terms and offsets are compared over gaps too"
+
+
+class _Both(MemoryFileSystem):
+    """Two disks as folders of one."""
+
+    def __init__(self, a: MemoryFileSystem, b: MemoryFileSystem) -> None:
+        super().__init__()
+        self._sides = {"/a": a, "/b": b}
+
+    def listdir(self, path: str) -> list[str]:
+        return self._sides[path].listdir(FOLDER)
+
+    def open(self, path: str, *, create: bool = False) -> File:
+        side, _, name = path.rpartition("/")
+        return self._sides[side].open(f"{FOLDER}/{name}", create=create)
