@@ -89,7 +89,7 @@ def test_what_needs_a_newer_build_is_no_damage(invoke: Invoke, data: Path) -> No
     before = {path: path.read_bytes() for path in segment.parent.iterdir()}
     result = invoke("verify", data, "-o", "jsonl")
     assert result.exit_code == 7
-    reason = "frame 3 needs feature level 2, this build knows 1: start a newer Floodmark"
+    reason = "frame 3 needs feature level 3, this build knows 2: start a newer Floodmark"
     assert result.stderr.startswith(f"too new: {segment} at byte {64 + size}: {reason}\n")
     assert "error: 1 of 1 replicas need a newer Floodmark" in result.stderr
     replica = json.loads(result.stdout)
