@@ -275,7 +275,7 @@ def unlike(frame: Frame | FrameHeader) -> str | None:
 
 
 def _unlike_payload(frame: Frame | FrameHeader) -> str | None:
-    if frame.kind is FrameKind.GAP and frame.size != GAP_BYTES:
+    if frame.kind == FrameKind.GAP and frame.size != GAP_BYTES:
         return f"is a gap of {frame.size} bytes, this build knows those of {GAP_BYTES}"
     if (
         isinstance(frame, Frame)
