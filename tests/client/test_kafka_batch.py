@@ -330,6 +330,9 @@ def _zeros(size: int) -> bytes:
     return bytes(size)
 
 
+GOOD = one_record(Record(1, None, b"value"), 0, 1)
+
+
 def _gzip_that_claims(raw: bytes, size: int) -> bytes:
     made = gzip.compress(raw, mtime=0)
     return made[:-4] + struct.pack("<I", size & 0xFFFFFFFF)
@@ -358,6 +361,8 @@ def _without_size(raw: bytes) -> bytes:
         (1, gzip.compress(b"", mtime=0) + gzip.compress(_zeros(1_000), mtime=0)),
         (1, gzip.compress(b"x" * 100, mtime=0)[:-1]),
         (1, gzip.compress(b"x", mtime=0) + b"more"),
+        (1, gzip.compress(GOOD) * 2),
+        (1, gzip.compress(GOOD)[:-8] + struct.pack("<I", len(GOOD))),
         (1, zlib.compress(b"x" * 100)),
         (1, b""),
         (1, b"\x1f\x8b"),
