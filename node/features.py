@@ -7,7 +7,7 @@ from floodmark.errors import Conflict, InvalidRequest
 
 from node import outcomes
 from node.broker import Features, NodeLevels
-from node.metadata.commands import RaiseLevel
+from node.metadata.commands import RaiseLevel, RegisterNode
 from node.metadata.group import Metadata
 from node.metadata.state import level_refusal
 
@@ -42,11 +42,25 @@ class FeatureLevel:
                     node=missing[0],
                     level=self._metadata.state.level,
                 )
+            if level > self._metadata.state.level:
+                await self._register_again(timeout_s)
             await self._metadata.propose(RaiseLevel(level), timeout_s=timeout_s)
             _log.info("feature_level_raised", level=level)
         else:
             await self._metadata.confirm_lead(timeout_s=timeout_s)
         return self._features()
+
+    async def _register_again(self, timeout_s: float) -> None:
+        """Have every replica know what each node knows before it judges by that.
+
+        A build from before levels left them out of what it kept, and a later one on its folder went on from
+        there: it would refuse what the others take, and be at another level for good.
+        """
+        for _, entry in sorted(self._metadata.state.nodes.items()):
+            known = RegisterNode(
+                entry.node_id, entry.http, entry.peer, entry.incarnation, entry.rack, entry.levels
+            )
+            await self._metadata.propose(known, timeout_s=timeout_s)
 
     def _unregistered(self) -> list[str]:
         return sorted(self._metadata.membership.members - self._metadata.state.nodes.keys())

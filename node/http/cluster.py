@@ -101,6 +101,12 @@ class Cluster:
     async def features(self, request: web.Request) -> web.StreamResponse:
         """The feature level that the cluster has agreed on, and which ones each node knows."""
         timeout_s = timeout_of(query_of(request, _TIMEOUT).get("timeout"), self._context)
+        if not self._context.broker.metadata_leads_here:
+            # What nodes know the leader has from themselves; others may have it from a build that lost it.
+            path = "/v1/cluster/features"
+            answer = await to_metadata_leader(self._context, request, path, timeout_s=timeout_s)
+            if answer is not None:
+                return answer
         return _answer(await self._context.broker.features(timeout_s=timeout_s))
 
     async def raise_level(self, request: web.Request) -> web.StreamResponse:

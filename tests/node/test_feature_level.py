@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 from floodmark.errors import Conflict
@@ -218,3 +219,21 @@ async def test_a_cluster_from_before_there_were_names_stays_at_its_level(tmp_pat
         leader = _leader(cluster)
         await cluster.until(lambda: leader.running.metadata.state.formation, "named again")
         assert (await _alike(cluster))["level"] == 1
+
+
+async def test_a_node_that_lost_what_others_know_is_raised_with_them(tmp_path: Path) -> None:
+    """A build from before levels left them out of its checkpoint, and this build goes on from that."""
+    async with NodeCluster.running(tmp_path, formed_at=1) as cluster:
+        lost = next(node for node in cluster.up if node is not _leader(cluster))
+        known = lost.running.metadata.state.nodes
+        for name, entry in list(known.items()):
+            known[name] = msgspec.structs.replace(entry, levels=(1, 1))
+        status, said = await _call(cluster, lost, "GET")
+        assert (status, said["can_finalize"]) == (200, THIS_BUILD.highest)
+        status, raised = await _call(cluster, lost, "POST", {"level": THIS_BUILD.highest})
+        assert (status, raised["level"]) == (200, THIS_BUILD.highest)
+        for node in cluster.up:
+            await node.broker.catch_up(timeout_s=10)
+            state = node.running.metadata.state
+            assert state.level == THIS_BUILD.highest, node.node_id
+            assert {entry.levels for entry in state.nodes.values()} == {(1, THIS_BUILD.highest)}

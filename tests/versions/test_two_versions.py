@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,52 @@ async def test_a_cluster_goes_to_this_build_and_back_under_load(tmp_path: Path, 
             assert await _numbers(cluster, ["n2", "n3"]) == shown
         assert not ledger.unsettled
         await ledger.check(cluster.urls)
+    except BaseException:
+        print(cluster.logs())  # noqa: T201 - pytest shows it with the failure
+        raise
+    finally:
+        await cluster.stop()
+        cluster.close()
+
+
+async def _raise(cluster: ProcessCluster, name: str) -> None:
+    """To the highest level, as soon as the cluster says that all nodes know it."""
+    async with aiohttp.ClientSession(cluster.nodes[name].url) as session, asyncio.timeout(30):
+        while True:
+            async with session.get("/v1/cluster/features") as answer:
+                level = (await answer.json())["can_finalize"]
+            if level is not None:
+                break
+            await asyncio.sleep(0.1)  # The word of the node that came last is on its way.
+        async with session.post("/v1/cluster/features", json={"level": level}) as answer:
+            assert answer.status == 200, await answer.text()
+
+
+async def test_an_upgraded_cluster_is_finalized_under_load(tmp_path: Path) -> None:
+    """A producer that was open before goes on as it began, and one that comes then goes by a number. Nothing
+    of either is lost or doubled, also when every node is restarted from its checkpoints."""
+    older = builds.code_of(builds.FIRST)
+    cluster = ProcessCluster(tmp_path / "cluster")
+    cluster.code = dict.fromkeys(cluster.nodes, older)
+    before, behind = Ledger(TOPIC, PARTITIONS), Ledger("numbered", PARTITIONS)
+    try:
+        await cluster.start()
+        await cluster.ready()
+        async with floodmark.Client(cluster.urls) as client:
+            for ledger in (before, behind):
+                await client.topics.create(ledger.topic, partitions=PARTITIONS, replication_factor=3)
+        async with before.writing(cluster.urls):
+            await before.wait_acknowledged(500)
+            for name in cluster.nodes:
+                await restart(cluster, before, name, None)
+            await _raise(cluster, "n2")
+            async with behind.writing(cluster.urls):
+                await behind.wait_acknowledged(500)
+                for name in cluster.nodes:
+                    await restart(cluster, behind, name, None)
+        for ledger in (before, behind):
+            assert not ledger.unsettled
+            await ledger.check(cluster.urls)
     except BaseException:
         print(cluster.logs())  # noqa: T201 - pytest shows it with the failure
         raise
