@@ -10,7 +10,7 @@ from floodmark import frame as frames_module
 from floodmark.frame import Frame, FrameKind, gap
 
 from consensus.group import Group
-from consensus.types import LogDiverged, Message
+from consensus.types import GroupOptions, LogDiverged, Message
 from consensus.wire import decode_packet, encode_packet
 from storage.options import LogOptions
 from tests.support.compaction import compact, compactable, nothing, problem, some
@@ -198,13 +198,17 @@ def test_a_follower_catches_up_over_the_gaps_of_its_leader(seed: int) -> None:
 
 def test_a_long_gap_is_one_message() -> None:
     """However many entries it stands for: no walk over them anywhere."""
-    replicas = Replicas("abc")
+    # The gap is the last frame of its message: what comes behind it is too large for the same one.
+    replicas = Replicas(
+        "abc", options=GroupOptions(quiesce_after_s=1e9, append_bytes_max=400, unacknowledged_bytes_max=1500)
+    )
     for name in "ab":
         log = replicas.nodes[name].open_log()
         for each in [
             *records(2, 3),
             run_of(4, 10**9, offset=2),
-            *records(10**9 + 1, 10**9 + 3, offset=10**9 - 1),
+            frame(10**9 + 1, 1, b"x" * 390, offset=10**9 - 1, records=1),
+            *records(10**9 + 2, 10**9 + 4, offset=10**9),
         ]:
             log.append(each)
         log.write()
