@@ -306,8 +306,8 @@ def test_a_chunk_that_does_not_fit_is_not_written() -> None:
     chunk = behind.chunks()[-1]
     altered = bytearray(chunk.state)
     altered[20] ^= 1
-    receiver = node.group._parts.receiver
-    position = receiver._queued
+    node.group.step()
+    position = node.group._parts.receiver._queued
     for source, fields, state in (
         (leader, chunk.fields | {"position": position, "id": 5}, chunk.state),
         (leader, chunk.fields | {"position": position}, bytes(altered)),
@@ -317,7 +317,10 @@ def test_a_chunk_that_does_not_fit_is_not_written() -> None:
         (leader, chunk.fields | {"position": position, "term": 0}, chunk.state),
     ):
         node.group.receive(source, Message("state_chunk", dict(fields), state=state))
+        node.group.step()
+    replicas.sent.clear()
     behind.until_level()
+    assert sum(len(chunk.state) for chunk in behind.chunks()) < 0.8 * behind.length, "it went on where it was"
 
 
 def test_a_follower_that_is_behind_a_little_gets_the_log() -> None:
@@ -332,3 +335,24 @@ def test_a_follower_that_is_behind_a_little_gets_the_log() -> None:
     replicas.start("c")
     behind.until_level()
     assert behind.chunks() == []
+
+
+def test_a_follower_that_begins_again_and_again_holds_nothing_back() -> None:
+    """It can not make use of the file; the leader's log must not grow for it."""
+    behind = Behind()
+    replicas = behind.replicas
+    leader = replicas.leader()
+    replicas.start("c")
+    behind.until_received(0.1)
+    first = len(behind.chunks()[0].state)
+    replicas.isolate("c")
+    wanted = next(message for _, _, message in replicas.sent if message.kind == "state_wanted").fields
+    behind.write(100)
+    for time in range(state_sending.STARTS_MAX):
+        assert not leader.checkpoint_is_due(rests=True, bytes_max=1), f"begun {time} times"
+        for position in (first, 0):
+            leader.receive("c", Message("state_wanted", wanted | {"position": position, "again": True}))
+            leader.step()
+    assert leader.checkpoint_is_due(rests=True, bytes_max=1)
+    replicas.heal()
+    behind.until_level()
