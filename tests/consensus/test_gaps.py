@@ -198,14 +198,14 @@ def test_a_follower_catches_up_over_the_gaps_of_its_leader(seed: int) -> None:
 
 def test_a_long_gap_is_one_message() -> None:
     """However many entries it stands for: no walk over them anywhere."""
-    # The gap is the last frame of its message: what comes behind it is too large for the same one.
+    # The gap is a message of its own, sent before the ones around it are acknowledged: those are large.
     replicas = Replicas(
         "abc", options=GroupOptions(quiesce_after_s=1e9, append_bytes_max=400, unacknowledged_bytes_max=1500)
     )
     for name in "ab":
         log = replicas.nodes[name].open_log()
         for each in [
-            *records(2, 3),
+            *(frame(index, 1, b"x" * 390, offset=index - 2, records=1) for index in (2, 3)),
             run_of(4, 10**9, offset=2),
             frame(10**9 + 1, 1, b"x" * 390, offset=10**9 - 1, records=1),
             *records(10**9 + 2, 10**9 + 4, offset=10**9),
