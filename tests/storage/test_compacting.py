@@ -11,7 +11,7 @@ from floodmark.frame import Frame, FrameKind, gap, iterate
 from storage.compare import differences
 from storage.errors import LogCorrupt, LogFailed, LogTooNew, OutOfRange
 from storage.filesystem import File
-from storage.holes import Misfit
+from storage.holes import Hole, Misfit
 from storage.log import Log
 from storage.memory_filesystem import MemoryFileSystem
 from storage.mending import by_index
@@ -639,3 +639,31 @@ class _Both(MemoryFileSystem):
     def open(self, path: str, *, create: bool = False) -> File:
         side, _, name = path.rpartition("/")
         return self._sides[side].open(f"{FOLDER}/{name}", create=create)
+
+
+def test_a_start_finds_its_place_in_a_segment_that_changed_since_the_checkpoint() -> None:
+    """By the index, for frames do not stand where they did when it was made."""
+    fs, log, frames = life()
+    log.close()
+    fs.unlink(f"{FOLDER}/checkpoint")
+    log = reopen(fs)
+    log.checkpoint(b"half way", index=20)
+    log.checkpoint_index = log.last_index  # As if it had covered the segment: the file says 20.
+    assert compact(log, 2, lambda frame: frame.index == 21)
+    log.close()
+    seen: list[Frame] = []
+    log = Log.open(fs, FOLDER, SMALL, on_frame=seen.append)
+    assert (log.checkpoint_index, seen[0]) == (20, frames[19])
+    assert problem(seen, frames[19:]) is None
+
+
+def test_a_gap_fills_no_hole_whose_end_is_not_certain() -> None:
+    """What seems to stand behind it may be the image of a frame in a record, and no size can tell."""
+    one = gap(4, 1, 2, 9, entries=5, offset_count=5)
+    for is_certain in (True, False):
+        hole = Hole(64, 500, 4, 8, None, 2, 7, (1, 1), is_certain)
+        if is_certain:
+            assert hole.fitted({4: one}) == [one]
+            continue
+        with pytest.raises(Misfit, match="another size"):
+            hole.fitted({4: one})
