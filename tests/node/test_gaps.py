@@ -15,7 +15,7 @@ from floodmark.frame_records import has_records, records_in
 
 from storage.log import Log
 from tests.support.compaction import compact, compactable
-from tests.support.damage import group_of
+from tests.support.damage import group_of, hit
 from tests.support.nodes import NodeCluster, TestNode
 
 COUNT = 120
@@ -182,3 +182,27 @@ async def test_where_nothing_is_left_a_page_moves_on_and_a_long_poll_waits_at_th
             assert (await following).offset == COUNT
             assert lag.high_watermark == COUNT + 1
             await reader.aclose()
+
+
+@pytest.mark.parametrize("in_header", [False, True], ids=["payload", "header"])
+async def test_a_damaged_gap_is_mended_from_a_peer_while_it_is_read(tmp_path: Path, in_header: bool) -> None:
+    """Through the real host: readers see the same records, and the segment is whole again."""
+    async with NodeCluster.running(tmp_path) as cluster:
+        leader, left = await compacted(cluster, "t")
+        group_id = group_of(cluster, "t")
+        log = log_of(leader, group_id)
+        first = next(iter(log.stored(log.base_index, log.last_index)))
+        assert (first.kind, first.index) == (FrameKind.GAP, 2)
+        for node in cluster.up:
+            # What a peer still has in memory it would send whole: as good, and not what this is about.
+            tail = log_of(node, group_id)._tail
+            tail._bytes_max = 0
+            tail.evict(log.written_index)
+        hit(leader, group_id, first.index, in_header=in_header)
+        base = f"{leader.url}/v1/topics/t/partitions/0/records?max_records=4"
+        assert await pages(cluster, base, "earliest") == left
+        folder = leader.data_dir / "groups" / str(group_id)
+        await cluster.until((folder / "quarantine").is_dir, "the old segment is kept")
+        assert await pages(cluster, base, "earliest") == left
+        log = log_of(leader, group_id)
+        assert [n for each in log.stored(log.base_index, log.last_index) for n in _numbers(each)] == left
