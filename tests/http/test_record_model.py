@@ -297,3 +297,14 @@ def test_headers_that_are_plain_are_texts_each_name_once() -> None:
     assert Headers([]).as_texts() == {}
     for pairs in ([("a", b"1"), ("a", b"1")], [("a", None)], [("a", b"\xff")]):
         assert Headers(pairs).as_texts() is None
+
+
+async def test_no_node_passes_on_what_an_earlier_build_would_take_for_bytes(http: Harness) -> None:
+    """Its leader would take no notice of the header, and store an empty value: whoever is asked refuses."""
+    await http.make_topic()
+    http.cluster.logs["t", 0].move(None)
+    for headers, body, _ in RAW:
+        both = [*headers.items()] if isinstance(headers, dict) else headers
+        for node in http.servers:
+            answer = await http.call("POST", RECORDS + "?timeout=50ms", node=node, data=body, headers=both)
+            assert (answer.status, answer.json["code"]) == (409, "feature_level_needed"), answer
