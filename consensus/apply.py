@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from floodmark.frame import FrameKind
 
-from consensus.large_state import LargeMachine
+from consensus.large_state import LargeMachine, is_large
 from consensus.types import StateMachine
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 FRAMES_PER_STEP_MAX: Final = 2048
 """Others wait meanwhile; after a restart or a long absence there may be many."""
+LARGE_BYTES_PER_STEP_MAX: Final = 256 << 10
+"""... and to a large state, whose commands may each set hundreds of keys: what takes a few milliseconds."""
 
 
 class Applier:
@@ -27,6 +30,7 @@ class Applier:
         self._core = core
         self._machine = machine
         self._may_halt = hasattr(machine, "halted")
+        self._bytes_max = LARGE_BYTES_PER_STEP_MAX if is_large(machine) else math.inf
         self._proposals = proposals
         self._probation = probation
 
@@ -48,7 +52,9 @@ class Applier:
         core = self._core
         applied = core.applied_index
         target = min(self.target, applied + FRAMES_PER_STEP_MAX)
+        size = 0
         for frame in core.log.frames(applied + 1, target):
+            size += frame.size
             kind = frame.kind
             if kind is FrameKind.RECORDS or kind is FrameKind.COMMAND:
                 self._machine.apply(frame)
@@ -60,6 +66,8 @@ class Applier:
             if kind is FrameKind.MEMBERSHIP:
                 core.members.committed(frame.index)
                 self._probation.look()
+            if size >= self._bytes_max:
+                break
         self._proposals.settle(core.applied_index)
         return True
 
