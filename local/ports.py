@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import random
 import socket
-import tempfile
+import sys
 from collections.abc import Collection
-from pathlib import Path
 from typing import Final, Self
 
 from local.errors import NoFreePorts
@@ -23,30 +20,30 @@ _BLOCKS: Final = range(20_000, 31_000, _BLOCK_PORTS)
 class PortBlock:
     """Ports from ``first`` on that no other block holds on this machine, until ``close`` or our end.
 
-    A port that nobody listens on is not free for that: the node that has it may be down for a while.
+    A port that nobody listens on is not free for that: the node that has it may be down for a while. What is
+    held is a name of a socket (Linux's abstract ones, which leave no file); elsewhere chance has to do.
     """
 
     count: Final = _BLOCK_PORTS
 
     def __init__(self) -> None:
         """A random one. Raises ``NoFreePorts``."""
-        folder = Path(tempfile.gettempdir()) / f"floodmark-ports-{os.getuid()}"
-        folder.mkdir(mode=0o700, exist_ok=True)
         for first in random.SystemRandom().sample(_BLOCKS, len(_BLOCKS)):
-            descriptor = os.open(folder / str(first), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            holder = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(descriptor)
+                if sys.platform == "linux":
+                    holder.bind(f"\0floodmark-ports-{first}")
+            except OSError:
+                holder.close()
                 continue
             self.first = first
-            self._lock = descriptor
+            self._holder = holder
             return
         raise NoFreePorts(f"all ports from {_BLOCKS.start} to {_BLOCKS.stop - 1} are held by local clusters")
 
     def close(self) -> None:
         """Let others have them."""
-        os.close(self._lock)
+        self._holder.close()
 
     def __enter__(self) -> Self:
         return self

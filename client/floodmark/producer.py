@@ -207,7 +207,7 @@ class Producer:
         """Whether everything that was taken in is settled."""
         return self._memory.used == 0
 
-    async def _new_id(self) -> int:
+    async def _new_id(self) -> int | None:
         return await new_producer_id(self._transport, timeout_s=self.options.delivery_timeout_s)
 
     async def _settle_all(self) -> None:

@@ -29,8 +29,8 @@ class ProducerOptions(msgspec.Struct, frozen=True, kw_only=True):
     compression         "zstd" or "none"
     idempotent          number the batches: kept in order, stored once however often they are sent
     name, epoch         who this producer is across restarts; each start needs a higher epoch, which fences
-                        the one before. Without them the cluster gives it a number, or at feature level 1
-                        its name is random, and the epoch looks after itself
+                        the one before. Without them the cluster gives it a number, or where there is none
+                        to be had its name is random, and the epoch looks after itself
     acks                "quorum": on disk on a majority; "leader": on the leader's disk; "none": taken in
     memory_bytes_max    records that are accepted and not settled; beyond this, ``send`` waits
     delivery_timeout_s  a record is settled, one way or the other, within this time
@@ -76,16 +76,18 @@ class ProducerOptions(msgspec.Struct, frozen=True, kw_only=True):
             delivery_timeout_s=self.delivery_timeout_s,
         )
 
-    async def numbering(self, batch_format: int, new_id: Callable[[], Awaitable[int]]) -> Numbering:
+    async def numbering(self, batch_format: int, new_id: Callable[[], Awaitable[int | None]]) -> Numbering:
         """The identity of one producer, in a cluster that takes batches of this format.
 
-        ``new_id`` is asked for a number where there are such. Raises what it does.
+        ``new_id`` is asked for a number where there are such. Where it has none a random name does as well:
+        what it takes to store records does not wait for the metadata. Raises what ``new_id`` does.
         """
         if not self.idempotent:
             return Numbering(Epoch(), batch_format=batch_format)
         if self.name is None and batch_format > 1:
             number = await new_id()
-            return Numbering(Epoch(numbered_id_of(number), 0, ProducerKind.NUMBERED))
+            if number is not None:
+                return Numbering(Epoch(numbered_id_of(number), 0, ProducerKind.NUMBERED))
         name = producer_id_of(self.name or uuid.uuid4().hex)
         epoch = Epoch(name, self.epoch or 0, ProducerKind.NAMED)
         return Numbering(epoch, owns_epoch=self.name is None, batch_format=batch_format)

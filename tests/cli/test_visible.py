@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
+from floodmark.headers import Headers
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +17,7 @@ from cli import exits
 from cli.format_string import Consumed, compile_format
 from cli.visible import visible, visible_bytes, visible_json
 
-_RECORD = Consumed("t", 0, 0, 0, b"k\x1b[2J", b"v\x1b]0;x\x07\xff\xc2\x9b\n\tw", {"h\x1b": "\r"})
+_RECORD = Consumed("t", 0, 0, 0, b"k\x1b[2J", b"v\x1b]0;x\x07\xff\xc2\x9b\n\tw", Headers([("h\x1b", b"\r")]))
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from aiohttp import web
 from floodmark import Client, batch
@@ -53,6 +51,33 @@ async def test_a_producer_has_one_number_and_a_sequence_for_each_partition(
     async with client.producer(topic, linger_ms=0) as other:
         await (await other.send("x"))
     assert sent[-1].producer_number not in (None, number)
+
+
+@pytest.mark.parametrize("trouble", ["unavailable", "broken off"])
+async def test_without_numbers_a_random_name_does(
+    client: Client, topic: str, front: Front, nodes: MemoryCluster, trouble: str
+) -> None:
+    """Whoever stores records does not need the metadata's leader; nothing is stored twice all the same."""
+    nodes.level = NUMBERED_PRODUCERS
+    sent: list[BatchHeader] = []
+
+    async def refuse(request: web.Request, body: bytes) -> web.StreamResponse | None:
+        if request.path == "/v1/producers":
+            if trouble == "broken off":
+                return await break_off(request)
+            return web.json_response({"code": "unavailable", "detail": "no leader"}, status=503)
+        if request.method == "POST" and request.path.endswith("/records"):
+            sent.append(batch.decode_header(body))
+            return await break_off(request) if len(sent) % 2 else None
+        return None
+
+    front.trouble = refuse
+    async with client.producer(topic, linger_ms=0, delivery_timeout_s=4) as producer:
+        for value in (b"a", b"b", b"c"):
+            await (await producer.send(value, partition=0))
+    assert {(header.producer_kind, header.format) for header in sent} == {(ProducerKind.NAMED, 2)}
+    assert len({header.producer_id for header in sent}) == 1
+    assert await _values(client, topic, 0) == [b"a", b"b", b"c"]
 
 
 async def test_lost_answers_store_nothing_twice(
@@ -150,25 +175,3 @@ async def test_one_that_is_open_when_the_level_is_raised_goes_on_as_it_began(
     ]
     front.trouble = no_trouble
     assert await _values(client, topic, 0) == [b'"a"', b'"b"']
-
-
-async def test_without_a_number_a_producer_does_not_open(
-    front: Front, topic: str, sent: list[BatchHeader]
-) -> None:
-    """The error is the cluster's, within the time that there is; the next send asks again."""
-    look = front.trouble
-
-    async def refuse(request: web.Request, body: bytes) -> web.StreamResponse | None:
-        await look(request, body)
-        return web.Response(status=503) if request.path == "/v1/producers" else None
-
-    async with Client(front.url) as client:
-        producer = client.producer(topic, delivery_timeout_s=0.3)
-        front.trouble = refuse
-        async with asyncio.timeout(5):
-            with pytest.raises(Exception, match="503"):
-                await producer.send("a", partition=0)
-        front.trouble = look
-        assert (await (await producer.send("a", partition=0))).offset == 0
-        await producer.close()
-    assert [header.sequence for header in sent] == [0]

@@ -43,7 +43,7 @@ def test_views_of_a_map_that_changes_are_exact() -> None:
             view, expected, blocks = state.freeze(), dict(model), []
             parts = view.blocks()
         elif view is not None:
-            for _ in range(rng.randint(0, 2)):
+            for _ in range(rng.randint(0, 20)):
                 block = next(parts, None)
                 if block is not None:
                     blocks.append(block)
@@ -55,13 +55,13 @@ def test_views_of_a_map_that_changes_are_exact() -> None:
                 assert loaded.size == sum(len(k) + len(v) for k, v in expected.items()), f"seed {seed}"
                 view = None
                 break
-            if view is not None and rng.random() < 0.01:
+            if view is not None and rng.random() < 0.002:
                 view.close()  # Given up half way.
                 view = None
     assert dict(state.items()) == model, f"seed {seed}"
     assert len(state) == len(model)
     assert all(state.get(key) == model.get(key) for key in (b"%d" % n for n in range(1500)))
-    assert views > 10, f"seed {seed}"
+    assert views > 3, f"seed {seed}"
 
 
 def test_no_step_works_on_more_than_a_page() -> None:
