@@ -80,10 +80,17 @@ class Healing:
                     cluster.network.cut_for_good(name, other)
 
     def _close_one_asleep(self) -> None:
-        """Once nobody says anything any more, and before the first probe."""
+        """Once nobody says anything any more, and before the first probe. Who was removed never sleeps."""
         cluster = self._cluster
-        groups = [replica.group for replica in cluster.in_order() if replica.group is not None]
         leaders = cluster.leaders()
+        members = [
+            name for each in leaders if each.group is not None for name in each.group.membership.members
+        ]
+        groups = [
+            replica.group
+            for replica in cluster.in_order()
+            if replica.group is not None and replica.name in members
+        ]
         if len(leaders) != 1 or not all(group.asleep for group in groups):
             cluster.scheduler.after(POLL_S, self._close_one_asleep)
             return
