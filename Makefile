@@ -72,7 +72,7 @@ bench-callbacks: setup ## the costliest callback of the event loop for each kind
 	@$(BIN)/python -m bench.callbacks $(CALLBACKS_OPTIONS)
 
 COMPARE_OPTIONS ?=
-bench-compare: setup ## BASE=another checkout: what requests and records cost the processors there and here; ten minutes
+bench-compare: setup ## BASE=another checkout: what requests and records cost the processors there and here; twenty minutes
 	@$(BIN)/python -m bench.compare --base $(BASE) $(COMPARE_OPTIONS)
 
 PEERS_OPTIONS ?=
