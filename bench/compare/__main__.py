@@ -2,8 +2,8 @@
 
 Three nodes of each run at once on one machine, and three more of the other one. All get the same work in
 turns of a second or two, so that whatever else the machine does hits all. What is compared is processor time
-per request or record, of all nodes and of the client. How far the other checkout is from itself says what means
-nothing: worse is what is above 5 percent and above that.
+per request or record, of all nodes and of the client. How far the other checkout is from itself says what
+means nothing: worse is what is above 5 percent and above that.
 """
 
 from __future__ import annotations
