@@ -175,9 +175,12 @@ class Replica(Host):
         return self._holdings.has(index, term, votes=self._votes)
 
     def look_at_disk(self) -> None:
-        """Note what became durable."""
+        """Note what became durable; what went bad and nobody has read yet is for the replica to find."""
         if self.log is not None and self.log.failed is None:
-            self._holdings.look(self.log, votes=self._votes)
+            try:
+                self._holdings.look(self.log, votes=self._votes)
+            except LogCorrupt:
+                require(self.damaged, "no corruption by itself", self.name)
 
     @property
     def _votes(self) -> bool:
