@@ -35,6 +35,8 @@ class Packers:
         self._places = asyncio.Semaphore(PROCESSES_MAX)
         self._idle: list[Packer] = []
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._ending: set[asyncio.Task[None]] = set()
+        """Of processes that had nothing to do. Never cancelled, or one might be left."""
 
     @property
     def idle(self) -> list[int]:
@@ -68,7 +70,7 @@ class Packers:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         idle, self._idle = self._idle, []
-        await asyncio.gather(*(packer.end() for packer in idle))
+        await asyncio.gather(*(packer.end() for packer in idle), *self._ending)
 
     async def _work(self, order: Order, body: bytes) -> Packed:
         try:
@@ -108,7 +110,9 @@ class Packers:
 
     def _retire(self, packer: Packer) -> None:
         self._idle.remove(packer)
-        self._spawn(packer.end())
+        task = asyncio.create_task(packer.end())
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
 
     def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)

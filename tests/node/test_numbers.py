@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,22 @@ async def _get(cluster: NodeCluster, node: TestNode, path: str) -> Any:
 
 
 async def _told(cluster: NodeCluster) -> tuple[dict[str, int | None], dict[str, str], dict[str, int]]:
-    """Numbers of nodes, UUIDs of topics and leader epochs, as all nodes and routes say alike."""
+    """Numbers of nodes, UUIDs of topics and leader epochs, as all nodes and routes say alike.
+
+    Leaders change while this asks one node after the other: epochs are alike once they do not any more.
+    """
+    async with asyncio.timeout(30):
+        while True:
+            said = await _said(cluster)
+            assert all(each[:2] == said[0][:2] for each in said), said
+            if all(each == said[0] for each in said):
+                return said[0]
+            await asyncio.sleep(0.05)
+
+
+async def _said(
+    cluster: NodeCluster,
+) -> list[tuple[dict[str, int | None], dict[str, str], dict[str, int]]]:
     said = []
     for node in cluster.up:
         numbers = {
@@ -43,8 +59,7 @@ async def _told(cluster: NodeCluster) -> tuple[dict[str, int | None], dict[str, 
                 assert row["leader_epoch"] == (None if row["leader"] is None else row["term"])
                 epochs[f"{name}/{row['partition']}"] = row["leader_epoch"]
         said.append((numbers, listed, epochs))
-    assert all(each == said[0] for each in said), said
-    return said[0]
+    return said
 
 
 async def test_numbers_and_uuids_are_alike_everywhere_and_outlive_restarts_and_namesakes(

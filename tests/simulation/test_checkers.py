@@ -193,7 +193,7 @@ def test_a_leader_without_a_majority_of_votes_is_found() -> None:
 def test_a_frame_applied_twice_or_left_out_is_found() -> None:
     """The chain notices a repetition at once and an omission at the next entry."""
     history = AppliedHistory()
-    good, again, short = (ChainMachine(name, history) for name in ("n1", "n2", "n3"))
+    good, again, short = (ChainMachine(name, history, {}, {}) for name in ("n1", "n2", "n3"))
     frames = [_frame(index, b"%d" % index, offset=2 * index) for index in (2, 3, 4)]
     for frame in frames:
         good.apply(frame)
@@ -208,7 +208,7 @@ def test_a_frame_applied_twice_or_left_out_is_found() -> None:
 def test_a_replica_that_remembers_other_producers_is_found() -> None:
     """The table of producers is compared as the chain is, and goes with the state."""
     history = AppliedHistory()
-    first, second, third = (ChainMachine(name, history) for name in ("n1", "n2", "n3"))
+    first, second, third = (ChainMachine(name, history, {}, {}) for name in ("n1", "n2", "n3"))
     producers = Producers(Random(1))
     batches = [producers.batch(0, b"%d" % index, 1) for index in range(9)]
     frames = [_frame(index, batch, offset=2 * index) for index, batch in enumerate(batches, start=2)]
@@ -226,7 +226,7 @@ def test_a_replica_that_remembers_other_producers_is_found() -> None:
 def test_a_restored_state_takes_repeated_frames_without_change() -> None:
     """What the state contains may come again after a restart."""
     history = AppliedHistory()
-    first, second = ChainMachine("n1", history), ChainMachine("n2", history)
+    first, second = ChainMachine("n1", history, {}, {}), ChainMachine("n2", history, {}, {})
     frames = [_frame(index, b"%d" % index, offset=2 * index) for index in (2, 3, 4)]
     for frame in frames:
         first.apply(frame)

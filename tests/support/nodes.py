@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
+from floodmark.errors import Conflict
 
 from node import settings_sources
 from node.broker import Partition, TopicConfig
@@ -164,6 +165,7 @@ class NodeCluster:
             lambda: all(
                 node.broker.hears(name)
                 and node.running.metadata.state.nodes[name].levels == (build.lowest, build.highest)
+                and node.running.metadata.state.nodes[name].http == self.nodes[name].url
                 for node in self.up
                 for name, build in builds.items()
             ),
@@ -182,13 +184,21 @@ class NodeCluster:
         """Make a topic where topics are made."""
         node = self.up[0]
         leader = await node.broker.wait_metadata_leader(timeout_s=10)
-        await self[leader].broker.create_topic(
-            topic,
-            partitions=partitions,
-            replication_factor=replicas,
-            config=TopicConfig(**config),
-            timeout_s=10,
-        )
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    await self[leader].broker.create_topic(
+                        topic,
+                        partitions=partitions,
+                        replication_factor=replicas,
+                        config=TopicConfig(**config),
+                        timeout_s=10,
+                    )
+                    break
+                except Conflict as error:  # A node did not answer in time.
+                    if "Try again" not in error.detail:
+                        raise
+                await asyncio.sleep(0.1)
         for node in self.up:
             await node.broker.catch_up(timeout_s=10)
 
