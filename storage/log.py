@@ -62,6 +62,8 @@ class Log(LogCompacting):
         self.checkpoint_state = checkpoint.state if checkpoint else b""
         self.checkpoint_index = checkpoint.index if checkpoint else self.base_index - 1
         """The last frame that ``checkpoint_state`` covers; base_index - 1 when there is no checkpoint."""
+        self._stored = checkpoint
+        """The last one; None where there is none."""
         first = self._segments.first.header.base_position
         self._checkpoint_position = checkpoint.position if checkpoint else first
 
@@ -202,6 +204,7 @@ class Log(LogCompacting):
             # What it covers is about to go. Its owner should only checkpoint what is committed.
             checkpoints.remove(self._fs, self._path)
             self.checkpoint_state, self.checkpoint_index = b"", self.base_index - 1
+            self._stored = None
         # Lowered first: it must never claim what the log does not have; nor what is only written so far.
         end = segment.header.base_position + position
         if self.durable_index < from_index:
@@ -277,6 +280,7 @@ class Log(LogCompacting):
                 )
             saved = self._guarded("saving a checkpoint", self._save, index, state)
             self._checkpoint_position, self.checkpoint_index = saved.position, saved.index
+            self._stored = saved
             self.checkpoint_state = state
 
     def _checkpoint_at(self, index: int, state: bytes) -> Checkpoint:
@@ -285,6 +289,11 @@ class Log(LogCompacting):
             return Checkpoint(
                 header.base_position, header.base_index - 1, header.base_term, header.base_offset, state
             )
+        stored = self._stored
+        if stored is not None and stored.index == index:
+            # Another state at the same place: a start that stores what it found must not need the frame
+            # there, which may have gone bad since.
+            return Checkpoint(stored.position, index, stored.term, stored.offset, state)
         segment, position, frame = self._reader.header(index)
         end = segment.log_position(position + frame.size)
         return Checkpoint(end, frame.last_index, frame.term, frame.next_offset, state)

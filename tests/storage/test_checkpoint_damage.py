@@ -8,6 +8,7 @@ from random import Random
 import pytest
 
 from storage.errors import LogCorrupt, LogFailed, OutOfRange
+from storage.filesystem import write_all
 from storage.log import Log
 from storage.memory_filesystem import MemoryFileSystem
 from storage.verify import verify_replica
@@ -132,3 +133,24 @@ def test_a_reset_that_is_interrupted_has_happened_or_has_not(after: int) -> None
         assert (log.base_index, log.last_index, log.next_offset) == (501, 500, 900)
     else:
         assert (log.checkpoint_state, all_frames(log)) == (b"state", frames)
+
+
+def test_a_checkpoint_at_the_same_place_does_not_need_the_frame_there() -> None:
+    """It has gone bad since: a replica that stores what it finds at its start would never open else."""
+    fs = MemoryFileSystem()
+    log = reopen(fs)
+    store(log, 5)
+    log.checkpoint(b"first")
+    segment, position, _header = log._reader.header(log.last_index)
+    log.close()
+    file = fs.open(segment.path)
+    write_all(file, [bytes(64)], position)
+    file.sync()
+    file.close()
+    log = reopen(fs)
+    log.checkpoint(b"second")
+    log.close()
+    log = reopen(fs)
+    assert log.checkpoint_state == b"second"
+    with pytest.raises(LogCorrupt):
+        log.frame(log.last_index)
