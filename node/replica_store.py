@@ -178,7 +178,17 @@ class ReplicaStore:
             Log.check_repairable(self._fs, folder, options, keep_before=error.first_bad_index)
             until = max(votes.recover_until, error.last_known_index)
             votes.save(votes.term, votes.voted_for, recover_until=until)
-            return Log.repair(self._fs, folder, options, keep_before=error.first_bad_index)
+            return self._repaired(folder, options, error)
+
+    def _repaired(self, folder: str, options: LogOptions, damage: LogCorrupt) -> Log:
+        """What is set aside may have hidden damage before it: then that is where the log is good to."""
+        while True:
+            try:
+                return Log.repair(self._fs, folder, options, keep_before=damage.first_bad_index)
+            except LogCorrupt as before:
+                if before.first_bad_index >= damage.first_bad_index:
+                    raise
+                damage = before
 
     def _mark_lost(self, folder: str) -> None:
         self._fs.open(f"{folder}/{LOST_MARKER}", create=True).close()
