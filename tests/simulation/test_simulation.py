@@ -93,6 +93,6 @@ def test_one_seed_is_one_run_whatever_the_hash_seed_is(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", [3431, 3751])
 def test_a_replica_with_two_damages_opens_again(seed: int) -> None:
-    """Seeds that found one for ever closed: damage before what was set aside, or at its checkpoint's frame."""
+    """Seeds that found one for ever closed: damage before what was set aside, or where its checkpoint is."""
     result = simulate(seed)
     assert result.failure is None, result.failure
