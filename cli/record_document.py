@@ -38,7 +38,7 @@ def document_of(record: ConsumedRecord) -> Item:
     if texts:
         document["headers"] = texts
     elif texts is None:
-        document["headers_list"] = [[name, _shown(value)] for name, value in headers.pairs]
+        document["headers_list"] = headers.listed()
     return document
 
 
@@ -71,13 +71,6 @@ def _text_or_base64(name: str, data: bytes) -> dict[str, str]:
         return {name: data.decode()}
     except UnicodeDecodeError:
         return {f"{name}_b64": base64.b64encode(data).decode()}
-
-
-def _shown(value: bytes | None) -> str | dict[str, str] | None:
-    try:
-        return None if value is None else value.decode()
-    except UnicodeDecodeError:
-        return {"b64": base64.b64encode(value or b"").decode()}
 
 
 def _value_text(document: Item) -> str:

@@ -20,7 +20,7 @@ from consensus.host import GroupHost
 from consensus.types import ChangeRefused, GroupStopped, Membership, NotLeader
 from node.metadata.commands import FormCluster, RaiseLevel
 from node.metadata.group import Metadata
-from node.metadata.state import PartitionEntry
+from node.metadata.state import PartitionEntry, highest_level
 from node.partition import Replica
 from node.presence import Presence
 
@@ -107,7 +107,7 @@ class Controller:
         is_whole = state.nodes.keys() >= self._metadata.membership.members
         if not is_whole and now - self._forming_since < FORM_WAIT_S:
             return
-        highest = min((entry.levels[1] for entry in state.nodes.values()), default=state.level)
+        highest = highest_level(state)
         try:
             if is_whole and state.next_topic_id == 1 and highest > state.level:
                 await self._metadata.propose(RaiseLevel(highest), timeout_s=REGISTER_DEADLINE_S)

@@ -9,7 +9,7 @@ from node import outcomes
 from node.broker import Features, NodeLevels
 from node.metadata.commands import RaiseLevel, RegisterNode
 from node.metadata.group import Metadata
-from node.metadata.state import level_refusal
+from node.metadata.state import highest_level, level_refusal
 
 LEVEL_MAX = 1_000_000
 
@@ -68,7 +68,7 @@ class FeatureLevel:
     def _features(self) -> Features:
         state = self._metadata.state
         nodes = [NodeLevels(entry.node_id, *entry.levels) for _, entry in sorted(state.nodes.items())]
-        highest = min((node.highest for node in nodes), default=state.level)
+        highest = highest_level(state)
         possible = (
             highest > state.level and not self._unregistered() and level_refusal(state, highest) is None
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, TypeAlias, TypeVar
 
@@ -55,7 +56,7 @@ class Headers(Mapping[str, "str | None"]):
             return list(self.pairs) == list(other.pairs)
         if isinstance(other, Mapping):
             return len(self.pairs) == len(other) and {**other} == {
-                name: _lenient(value) for name, value in self.pairs
+                name: text_or_bytes(value) for name, value in self.pairs
             }
         return NotImplemented
 
@@ -63,6 +64,17 @@ class Headers(Mapping[str, "str | None"]):
 
     def __repr__(self) -> str:
         return f"Headers({list(self.pairs)!r})"
+
+    def listed(self) -> list[list[str | dict[str, str] | None]]:
+        """``headers_list`` in JSON: pairs in order; a value that is no text is ``{"b64": ...}``."""
+        found: list[list[str | dict[str, str] | None]] = []
+        for name, value in self.pairs:
+            shown = text_or_bytes(value)
+            if isinstance(shown, bytes):
+                found.append([name, {"b64": base64.b64encode(shown).decode()}])
+            else:
+                found.append([name, shown])
+        return found
 
     @property
     def is_plain(self) -> bool:
@@ -131,7 +143,8 @@ def _text(name: str, value: bytes | None) -> str | None:
         raise InvalidRequest(f"the value of header {name!r} is no text: ``pairs`` has its bytes") from error
 
 
-def _lenient(value: bytes | None) -> str | bytes | None:
+def text_or_bytes(value: bytes | None) -> str | bytes | None:
+    """A header's value as text, or as the bytes that it is where it is none."""
     try:
         return None if value is None else value.decode()
     except UnicodeDecodeError:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from floodmark.headers import texts_of
+from floodmark.headers import text_or_bytes, texts_of
 from floodmark.record import Record, headers_of
 
 from node.http import timestamps
@@ -79,23 +79,7 @@ def _json_headers(pairs: list[tuple[str, bytes | None]] | dict[str, str]) -> byt
     texts = texts_of(pairs)
     if texts is not None:
         return b',"headers":' + _JSON.encode(texts)
-    return b',"headers_list":' + _JSON.encode(
-        [(name, _shown(value)) for name, value in headers_of(pairs).pairs]
-    )
-
-
-def _shown(value: bytes | None) -> str | dict[str, str] | None:
-    try:
-        return None if value is None else value.decode()
-    except UnicodeDecodeError:
-        return {"b64": base64.b64encode(value or b"").decode()}
-
-
-def _text_or_bytes(value: bytes | None) -> str | bytes | None:
-    try:
-        return None if value is None else value.decode()
-    except UnicodeDecodeError:
-        return value
+    return b',"headers_list":' + _JSON.encode(headers_of(pairs).listed())
 
 
 def json_line(partition: int, offset: int, append_time: str | int, record: Record) -> bytes:
@@ -123,7 +107,7 @@ def msgpack_record(partition: int, offset: int, append_time: str | int, record: 
         if texts is not None:
             shown["headers"] = texts
         else:
-            shown["headers_list"] = [(name, _text_or_bytes(value)) for name, value in record.headers.pairs]
+            shown["headers_list"] = [(name, text_or_bytes(value)) for name, value in record.headers.pairs]
     text = record.value
     if text is None:
         return _MSGPACK.encode({**shown, "tombstone": True})

@@ -131,6 +131,11 @@ def _form(state: MetadataState, command: FormCluster) -> Applied:
     return state.formation
 
 
+def highest_level(state: MetadataState) -> int:
+    """The highest feature level that every registered node knows."""
+    return min((entry.levels[1] for entry in state.nodes.values()), default=state.level)
+
+
 def level_refusal(state: MetadataState, level: int) -> FloodmarkError | None:
     """Why the cluster can not be of this feature level; None where it can, or is already."""
     if level < state.level:
