@@ -21,14 +21,19 @@ _GZIP: Final = 16 + zlib.MAX_WBITS
 
 
 async def read_body(request: web.Request, context: HttpContext, held: ExitStack) -> bytes:
-    """The whole body. Its bytes are counted as they come, and until ``held`` is closed.
+    """The whole body, decoded. Its bytes are counted as they come, and until ``held`` is closed.
 
     Raises TooLarge, TooManyRequests, UnsupportedMedia, InvalidRequest, RequestTimeout.
     """
+    account = held.enter_context(context.uploads(request))
+    return await decode(request, await read_raw(request, context, account), context, account)
+
+
+async def read_raw(request: web.Request, context: HttpContext, account: Account) -> bytes:
+    """The whole body as it comes. Raises TooLarge, TooManyRequests, RequestTimeout."""
     cap = context.settings.body_bytes_max
     if request.content_length is not None:
         check_length(request.content_length, cap)
-    account = held.enter_context(context.uploads(request))
     content = request.content
     chunks: list[bytes] = []
     total = 0
@@ -41,7 +46,11 @@ async def read_body(request: web.Request, context: HttpContext, held: ExitStack)
         check_length(total, cap)
         account.take(len(chunk))
         chunks.append(chunk)
-    body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def decode(request: web.Request, body: bytes, context: HttpContext, account: Account) -> bytes:
+    """A body that came encoded. Raises TooLarge, TooManyRequests, UnsupportedMedia, InvalidRequest."""
     encoding = request.headers.get("Content-Encoding")
     if encoding is None:
         return body

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from aiohttp import web
 from aiohttp.helpers import rfc822_formatted_time
 from floodmark import batch as codec
-from floodmark.errors import FeatureLevelNeeded, FloodmarkError
+from floodmark.errors import FeatureLevelNeeded, FloodmarkError, TopicDeleted, Unavailable
 
 from node.broker import Acks, Appended, Partition
 from node.budget import Account
@@ -26,6 +26,7 @@ from node.http.forward import LEADER, LEADER_URL
 from node.http.intake import Intake
 from node.http.media import Media
 from node.http.origins import Origins
+from node.http.packing import NOBODY
 from node.http.plain_head import PlainHead, PlainHeads
 from node.http.produce import PartitionProduce, Wanted, document, timeout_of
 from node.http.reach import Sending, append
@@ -113,6 +114,7 @@ class Express:
     ) -> None:
         """By callbacks: a task would cost as much as all that it waits for."""
         started = time.perf_counter()
+        led = partition.leads_here
         work: asyncio.Future[Appended | Elsewhere]
         try:
             work = asyncio.ensure_future(self._store(head, partition, wanted, body))
@@ -120,7 +122,13 @@ class Express:
             work = asyncio.ensure_future(self._store_once_known(head, partition, wanted, body))
         except Exception as error:  # noqa: BLE001  -- answered like what fails later
             work = _failed(error)
-        self._answer_when_done(connection, head, partition, work, held, started)
+
+        def ask_next() -> Awaitable[Appended | Elsewhere] | None:
+            if not led or head.forwarded is not None or self._context.current(partition).leads_here:
+                return None
+            return self._store_at_next(partition, wanted, body, started)
+
+        self._answer_when_done(connection, head, partition, work, held, started, ask_next)
 
     def _answer_when_done(
         self,
@@ -130,16 +138,28 @@ class Express:
         work: asyncio.Future[Appended | Elsewhere],
         held: Account,
         started: float,
+        ask_next: Callable[[], Awaitable[Appended | Elsewhere] | None] = lambda: None,
     ) -> None:
+        """``ask_next``: stores at the next leader what this node surely did not store."""
 
         def ended(work: asyncio.Future[Appended | Elsewhere]) -> None:
-            held.close()
             if work.cancelled():
+                held.close()
                 connection.end_express(None)
-            else:
-                status, answer = self._answer(head, partition, work)
-                connection.end_express(answer)
-                self._context.metrics.observe(_ROUTE, "POST", status, time.perf_counter() - started)
+                return
+            if isinstance(work.exception(), Unavailable):
+                try:
+                    storing = ask_next()
+                except TopicDeleted:
+                    storing = None  # The answer says so.
+                if storing is not None:
+                    again = asyncio.ensure_future(storing)
+                    self._answer_when_done(connection, head, partition, again, held, started)
+                    return
+            held.close()
+            status, answer = self._answer(head, partition, work)
+            connection.end_express(answer)
+            self._context.metrics.observe(_ROUTE, "POST", status, time.perf_counter() - started)
 
         connection.begin_express(work)
         work.add_done_callback(ended)
@@ -172,14 +192,25 @@ class Express:
         storing = self._context.once_level_known(lambda: self._store(head, partition, wanted, body))
         return cast(Appended | Elsewhere, await storing)
 
+    async def _store_at_next(
+        self, partition: Partition, wanted: Wanted, body: bytes, started: float
+    ) -> Appended | Elsewhere:
+        """This node led when the request came, and does not any more; nothing was stored."""
+        context = self._context
+        left = wanted.timeout_s - (time.perf_counter() - started)
+        batch = body
+        if wanted.media is not Media.BATCH:
+            batch = await context.once_level_known(
+                lambda: self._produce.batch_of(partition, wanted, body, NOBODY, left)
+            )
+        sending = Sending(batch, codec.decode_header(batch), wanted.acks, left)
+        return Elsewhere(*await append(context, partition, sending))
+
     async def _share_packed(self, partition: Partition, wanted: Wanted, body: bytes) -> Elsewhere:
         """Many records in few bytes, which have a batch of their own."""
-        context = self._context
-        order = self._produce.order(wanted, partition)
-        packed = await context.packers.pack(order, body, timeout_s=wanted.timeout_s)
-        batch = packed.batches[partition.number]
+        batch = await self._produce.batch_of(partition, wanted, body, NOBODY, wanted.timeout_s)
         sending = Sending(batch, codec.decode_header(batch), wanted.acks, wanted.timeout_s)
-        return Elsewhere(*await append(context, partition, sending))
+        return Elsewhere(*await append(self._context, partition, sending))
 
     def _answer(
         self, head: PlainHead, partition: Partition, work: asyncio.Future[Appended | Elsewhere]

@@ -8,6 +8,7 @@ request is never passed on twice, whoever sends the header.
 from __future__ import annotations
 
 import asyncio
+import io
 import re
 import time
 from collections.abc import AsyncIterator, Callable
@@ -44,6 +45,7 @@ _NOT_PASSED_BACK: Final = frozenset(
 )
 _RETRY_S: Final = 0.05
 _SMALL_BYTES: Final = 64 << 10
+_WHOLE_BYTES: Final = 256 << 10
 _READY_S: Final = 1.0
 """How long a request that was passed on waits for a new leader to be ready."""
 _LEADER_TELLS_S: Final = 2.0
@@ -82,6 +84,11 @@ class Upload:
             raise
 
 
+def in_pieces(body: bytes) -> bytes | io.BytesIO:
+    """Large bodies go out in pieces, so that the event loop is not held up."""
+    return body if len(body) <= _WHOLE_BYTES else io.BytesIO(body)
+
+
 def is_forwarded(request: web.Request) -> bool:
     """Whether another node has passed this request on."""
     return FORWARDED in request.headers
@@ -108,12 +115,14 @@ async def to_partition_leader(
     *,
     timeout_s: float,
     waits: bool = False,
+    body: bytes | None = None,
 ) -> web.StreamResponse | Partition:
     """Serve ``request`` from the partition's leader; waits for one to be elected within ``timeout_s``.
 
     When this node has become the leader meanwhile, the partition, which the caller then serves. The request
-    belongs to its topic from here on. ``waits``: it is a long poll or a stream. Raises ``TopicDeleted`` as
-    soon as this node knows.
+    belongs to its topic from here on. ``waits``: it is a long poll or a stream. ``body``: all of it as it
+    came, where it was read already; with it the next leader is asked when one refuses. Raises
+    ``TopicDeleted`` as soon as this node knows.
     """
     what = f"{partition.topic}/{partition.number}"
     if is_forwarded(request):
@@ -124,7 +133,9 @@ async def to_partition_leader(
                 return partition
         raise not_here(partition.leader, what)
     with context.patience() if waits else nullcontext():
-        return await _at_the_leader(context, request, partition, rest, timeout_s=timeout_s, waits=waits)
+        return await _at_the_leader(
+            context, request, partition, rest, timeout_s=timeout_s, waits=waits, body=body
+        )
 
 
 async def _at_the_leader(
@@ -135,6 +146,7 @@ async def _at_the_leader(
     *,
     timeout_s: float,
     waits: bool,
+    body: bytes | None,
 ) -> web.StreamResponse | Partition:
     deadline = time.monotonic() + timeout_s
     path = f"/v1/topics/{partition.topic}/partitions/{partition.number}/{rest}"
@@ -156,6 +168,7 @@ async def _at_the_leader(
                     timeout_s=left,
                     topic_id=partition.topic_id,
                     waits=waits,
+                    body=body,
                 )
             if answer is None:
                 await asyncio.sleep(_RETRY_S)
@@ -220,6 +233,7 @@ async def _attempt(
     timeout_s: float,
     topic_id: int | None = None,
     waits: bool = False,
+    body: bytes | None = None,
 ) -> aiohttp.ClientResponse | None:
     """The leader's answer, or None to try again: nothing was sent, it refused and no body is gone, or it is
     not heard any more and was only to be read from.
@@ -229,10 +243,8 @@ async def _attempt(
     base = base_url(context, leader)
     query = request.rel_url.raw_query_string
     url = URL(f"{base}{path}?{query}" if query else base + path, encoded=True)
-    headers = _passed_on(context, request)
-    if topic_id is not None:
-        headers[TOPIC_ID] = str(topic_id)
-    has_body = request.can_read_body
+    headers = _passed_on(context, request, topic_id)
+    streams = body is None and request.can_read_body
     cap = context.settings.body_bytes_max
     if request.content_length is not None:
         check_length(request.content_length, cap)
@@ -248,7 +260,7 @@ async def _attempt(
                 request.method,
                 url,
                 headers=headers,
-                data=upload.chunks() if has_body else None,
+                data=upload.chunks() if streams else None if body is None else in_pieces(body),
                 allow_redirects=False,
             )
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
@@ -260,12 +272,12 @@ async def _attempt(
             raise upload.error from error
         if _may_ask_another(context, request, leader, doubt):
             return None
-        raise _lost(request, leader, started=upload.started) from error
+        raise _lost(request, leader, started=upload.started or body is not None) from error
     finally:
         account.close()
     if answer.status == Unavailable.status:
         doubt(leader)
-        if not has_body:
+        if not streams:
             answer.release()
             return None
     return answer
@@ -290,7 +302,7 @@ def _lost(request: web.Request, leader: str, *, started: bool) -> FloodmarkError
     return Unavailable(f"node {leader} did not take the request", leader=leader)
 
 
-def _passed_on(context: HttpContext, request: web.Request) -> CIMultiDict[str]:
+def _passed_on(context: HttpContext, request: web.Request, topic_id: int | None) -> CIMultiDict[str]:
     # In one spelling: of two that differ in that alone aiohttp's client would send the last one only.
     headers = CIMultiDict(
         (lower, value)
@@ -298,6 +310,8 @@ def _passed_on(context: HttpContext, request: web.Request) -> CIMultiDict[str]:
         if (lower := name.lower()) not in _NOT_PASSED_ON and not lower.startswith(_FROM_BROWSERS)
     )
     headers[FORWARDED] = context.node_mark
+    if topic_id is not None:
+        headers[TOPIC_ID] = str(topic_id)
     return headers
 
 

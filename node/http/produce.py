@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable
-from contextlib import ExitStack
 from typing import Final, NamedTuple, TypeVar
 
 from aiohttp import web
@@ -16,10 +15,10 @@ from floodmark.errors import InvalidRequest, OutcomeUnknown, SequenceReused, Una
 from floodmark.record import Record
 
 from node.broker import Acks, Appended, Partition
-from node.http.body import read_body
+from node.http.body import decode, read_raw
 from node.http.body_weight import is_heavy
 from node.http.context import HttpContext
-from node.http.forward import LEADER, to_partition_leader
+from node.http.forward import LEADER, is_forwarded, to_partition_leader
 from node.http.media import Media
 from node.http.packing import NOBODY, Order, Producer, of_partition, packed
 from node.http.query import (
@@ -40,6 +39,8 @@ from node.http.turns import Turns
 
 QUERY: Final = frozenset({"acks", "timeout", "mode", TOPIC_ID_QUERY})
 PRODUCER_HEADERS: Final = ("Producer-Id", "Producer-Epoch", "Producer-Seq")
+_KEPT_BYTES: Final = 64 << 10
+"""A larger body streams on to the leader, and can not be sent twice."""
 _EPOCH_MAX: Final = (1 << 32) - 1
 T = TypeVar("T")
 
@@ -53,6 +54,14 @@ class Wanted(NamedTuple):
     timeout_s: float
     expected_offset: int | None = None
     copies: bool = False
+
+
+class _LeadsNoMore(Exception):
+    """This node led the partition when a request came, and does not any more."""
+
+    def __init__(self, reason: Unavailable) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
 
 
 class PartitionProduce:
@@ -80,20 +89,45 @@ class PartitionProduce:
         wanted = Wanted(request, media, acks_of(query), timeout_s, expected_offset(request), copies)
         if media is Media.BYTES and context.broker.batch_format == 1:
             await context.once_level_known(lambda: self._check_head(request))
-        if not partition.leads_here:
-            answer = await to_partition_leader(context, request, partition, "records", timeout_s=timeout_s)
-            if isinstance(answer, web.StreamResponse):
-                return answer
-            partition = answer
-        with ExitStack() as held:
-            body = await read_body(request, context, held)
-            try:
-                storing = self._context.once_level_known(lambda: self.store(partition, wanted, body))
-                appended = await storing
-            except (Unavailable, OutcomeUnknown) as error:
-                raise context.reason(error, partition) from error
+        with context.uploads(request) as account:
+            raw = await read_raw(request, context, account) if _is_small(request) else None
+            body: bytes | None = None
+            deadline = time.monotonic() + timeout_s
+            while True:
+                left = max(0.0, deadline - time.monotonic())
+                if not partition.leads_here:
+                    answer = await to_partition_leader(
+                        context, request, partition, "records", timeout_s=left, body=raw
+                    )
+                    if isinstance(answer, web.StreamResponse):
+                        return answer
+                    partition = answer
+                if body is None:
+                    raw = raw if raw is not None else await read_raw(request, context, account)
+                    body = await decode(request, raw, context, account)
+                    deadline = time.monotonic() + left
+                left = max(0.0, deadline - time.monotonic())
+                try:
+                    appended = await self._stored_here(partition, wanted._replace(timeout_s=left), body)
+                    break
+                except _LeadsNoMore as error:
+                    partition = context.current(partition)
+                    if is_forwarded(request):
+                        raise error.reason from error
         headers = {**self._head, TOPIC_ID: str(partition.topic_id)}
         return web.Response(body=document(partition.number, appended), headers=headers)
+
+    async def _stored_here(self, partition: Partition, wanted: Wanted, body: bytes) -> Appended:
+        """Raises ``_LeadsNoMore`` where the next leader may be asked: nothing was stored."""
+        context = self._context
+        try:
+            return await context.once_level_known(lambda: self.store(partition, wanted, body))
+        except OutcomeUnknown as error:
+            raise context.reason(error, partition) from error
+        except Unavailable as error:
+            if context.current(partition).leads_here:
+                raise
+            raise _LeadsNoMore(error) from error
 
     async def _check_head(self, head: RecordHead) -> None:
         """At every node: one of an earlier build that leads would take no notice of such headers."""
@@ -141,7 +175,7 @@ class PartitionProduce:
         """A batch of its own for what is none yet, perhaps in a producer's name."""
         began = time.monotonic()
         producer = _producer(wanted.head)
-        packing = self._packed(partition, wanted, body, producer, wanted.timeout_s)
+        packing = self.batch_of(partition, wanted, body, producer, wanted.timeout_s)
         batch = await self._in_turn(partition, producer[0], packing)
         header = codec.decode_header(batch)
         try:
@@ -149,7 +183,7 @@ class PartitionProduce:
         except SequenceReused as refusal:
 
             async def read_at(now_ms: int) -> list[Record]:
-                again = await self._packed(partition, wanted, body, producer, _left(wanted, began), now_ms)
+                again = await self.batch_of(partition, wanted, body, producer, _left(wanted, began), now_ms)
                 return await asyncio.to_thread(_decoded, again)
 
             before = await self._repeats.stored_before(
@@ -159,7 +193,7 @@ class PartitionProduce:
                 raise
             return before
 
-    async def _packed(
+    async def batch_of(
         self,
         partition: Partition,
         wanted: Wanted,
@@ -168,10 +202,11 @@ class PartitionProduce:
         timeout_s: float,
         again_at_ms: int | None = None,
     ) -> bytes:
+        """One for all records of a body that is none yet; a heavy one is packed where it holds nobody up."""
         if not is_heavy(wanted.media, body):
             records = self.records(wanted, body, partition, again_at_ms=again_at_ms)
             return packed(records, producer, self._context.broker.batch_format)
-        order = self.order(wanted, partition, producer, again_at_ms=again_at_ms)
+        order = self._order(wanted, partition, producer, again_at_ms=again_at_ms)
         result = await self._context.packers.pack(order, body, timeout_s=timeout_s)
         return result.batches[partition.number]
 
@@ -191,7 +226,7 @@ class PartitionProduce:
         reading = self._reading(partition, wanted, again_at_ms)
         return of_partition(read_records(wanted.head, wanted.media, body, reading), partition.number, reading)
 
-    def order(
+    def _order(
         self,
         wanted: Wanted,
         partition: Partition,
@@ -220,6 +255,12 @@ class PartitionProduce:
 
     def _record_bytes_max(self, partition: Partition) -> int:
         return self._context.broker.topic_limits(partition.topic).max_record_bytes
+
+
+def _is_small(request: web.Request) -> bool:
+    """Whether the body is read before anything else: then every node that comes to lead can be asked."""
+    length = request.content_length
+    return length is not None and length <= _KEPT_BYTES
 
 
 def _decoded(batch: bytes) -> list[Record]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
@@ -26,14 +25,13 @@ from node.broker import Acks, Appended, Bounds, Fetched, Partition, Unreadable
 from node.http import positions
 from node.http.answers import Hold
 from node.http.context import FORWARDED, HttpContext
-from node.http.forward import base_url
+from node.http.forward import base_url, in_pieces
 from node.http.media import Media
 from node.http.topic_id import TOPIC_ID
 from node.http.while_heard import WhileHeard
 
 T = TypeVar("T")
 _RETRY_S: Final = 0.05
-_WHOLE_BYTES: Final = 256 << 10
 _STANDARD: Final = frozenset({"type", "title", "status", "detail", "code", "retriable", "request_id"})
 _APPENDED = msgspec.json.Decoder()
 
@@ -230,7 +228,7 @@ async def _append_there(
             asyncio.timeout(left + context.settings.forward_grace_s),
             WhileHeard(context.broker, leader),
             context.session.post(
-                url, params=query, data=_upload(sending.batch), headers=headers, allow_redirects=False
+                url, params=query, data=in_pieces(sending.batch), headers=headers, allow_redirects=False
             ) as answer,
         ):
             body = await answer.read()
@@ -244,11 +242,6 @@ async def _append_there(
         raise error_of(answer.status, body)
     found: dict[str, Any] = _APPENDED.decode(body)
     return Appended(found["first_offset"], found["next_offset"], found["high_watermark"])
-
-
-def _upload(batch: bytes) -> bytes | io.BytesIO:
-    """Large ones go out in pieces, so that the event loop is not held up."""
-    return batch if len(batch) <= _WHOLE_BYTES else io.BytesIO(batch)
 
 
 def error_of(status: int, body: bytes) -> FloodmarkError:
