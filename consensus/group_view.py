@@ -83,6 +83,17 @@ class GroupView:
         return self._core.members.current
 
     @property
+    def may_change_members(self) -> bool:
+        """Whether this replica leads, an entry of its term is committed, and so is the last change."""
+        core = self._core
+        return (
+            self.is_ready_leader
+            and core.transfer_target is None
+            and core.members.changed_at <= core.engine.commit_index
+            and not self._parts.proposals.membership_is_queued
+        )
+
+    @property
     def commit_index(self) -> int:
         """The last entry that is known committed."""
         return self._core.engine.commit_index

@@ -1,15 +1,16 @@
 """What keeps the cluster in shape by itself, a small step at a time.
 
 On the metadata leader: nodes that have announced themselves are registered. On the leader of each group: the
-leadership goes to the preferred replica when that has been fit for a while, and a member that lost its data
-is taken in again (it stops being a voter, catches up as a learner, and is made a voter anew).
+leadership goes to the preferred replica when that has been fit for a while, and the members become those
+that the metadata wants, in the order of consensus/member_steps.py: replicas move, and one that lost its data
+is taken in again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -17,6 +18,7 @@ from floodmark.errors import FloodmarkError
 
 from consensus.group import Group
 from consensus.host import GroupHost
+from consensus.member_steps import HandOver, next_step
 from consensus.types import ChangeRefused, GroupStopped, Membership, NotLeader
 from node.metadata.commands import FormCluster, RaiseLevel
 from node.metadata.group import Metadata
@@ -31,7 +33,6 @@ TRANSFERS_PER_LOOK: Final = 4
 REGISTER_DEADLINE_S: Final = 2.0
 FORM_WAIT_S: Final = 10.0
 """For how long a new cluster's nodes are waited for, all of which had met before it could elect a leader."""
-CAUGHT_UP_ENTRIES: Final = 64
 
 _log = structlog.get_logger(__name__)
 
@@ -61,14 +62,14 @@ class Controller:
         """When this leader first found the cluster without a name."""
 
     def nudge(self) -> None:
-        """Something is to be registered: look now."""
+        """Something is to be registered, or a step is done: look now."""
         self._nudged.set()
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
         while True:
             await self._register()
-            self._readmit()
+            self._change_members()
             self._hand_over()
             self._nudged.clear()
             try:
@@ -117,31 +118,37 @@ class Controller:
         else:
             _log.info("cluster_formed", formation=state.formation, level=self._metadata.state.level)
 
-    def _readmit(self) -> None:
-        """Bring back the members that lost their data, in every group that is led here."""
+    def _change_members(self) -> None:
+        """Take the next step towards the wanted members, in every group that is led here."""
         if not self._metadata.is_current or self._metadata.halted is not None:
             return
-        groups = [
-            (self._local[entry.group_id].group, Membership(frozenset(entry.replicas)))
-            for entry in self._led_here()
-        ]
+        alive = self._alive()
+        for entry in self._led_here():
+            wanted = Membership(frozenset(entry.replicas))
+            self._take_step(self._local[entry.group_id].group, wanted, alive, preferred=entry.replicas)
         if self._metadata.group is not None:
-            groups.append((self._metadata.group, self._metadata.membership))
-        for group, wanted in groups:
-            if not group.is_ready_leader:
-                continue
-            change = next_membership(group, wanted)
-            if change is None:
-                continue
+            self._take_step(self._metadata.group, self._metadata.membership, alive)
+
+    def _take_step(
+        self, group: Group, wanted: Membership, alive: Collection[str], preferred: Sequence[str] = ()
+    ) -> None:
+        step = next_step(group, wanted, alive=alive, preferred=preferred)
+        if isinstance(step, HandOver):
+            heirs = (node for node in step.to if not self._host.wall.is_off_at(node))
+            heir = next(heirs, step.to[0])
+            if self._host.transfer(group.group_id, heir):
+                _log.info("leadership_handed_over_to_leave", group=group.group_id, to=heir)
+        elif step is not None:
             try:
-                self._host.change_members(group.group_id, change)
+                proposal = self._host.change_members(group.group_id, step)
             except (ChangeRefused, NotLeader, GroupStopped):
-                continue
+                return
+            proposal.add_done_callback(lambda _: self.nudge())
             _log.info(
                 "membership_change",
                 group=group.group_id,
-                voters=sorted(change.voters),
-                learners=sorted(change.learners),
+                voters=sorted(step.voters),
+                learners=sorted(step.learners),
             )
 
     def _hand_over(self) -> None:
@@ -207,24 +214,3 @@ def is_fit(group: Group, node: str, alive: Collection[str]) -> bool:
         and group.is_trusted(node)
         and group.match_of(node) >= group.commit_index
     )
-
-
-def next_membership(group: Group, wanted: Membership) -> Membership | None:
-    """The next step from the group's members towards ``wanted``; None when there is nothing to do now.
-
-    Who should be no member goes, who should be one comes as a learner. A voter that has lost its data is made
-    a learner; a learner that should be a voter becomes one when it has caught up and its acknowledgements may
-    count.
-    """
-    now = group.membership
-    for node in sorted(now.members - wanted.members - {group.node_id}):
-        return Membership(now.voters - {node}, now.learners - {node})
-    if coming := wanted.members - now.members:
-        return Membership(now.voters, now.learners | coming)
-    for node in sorted(now.voters):
-        if node != group.node_id and group.has_lost(node) and len(now.voters) > 1:
-            return Membership(now.voters - {node}, now.learners | {node})
-    for node in sorted(now.learners & wanted.voters):
-        if group.is_trusted(node) and group.match_of(node) >= group.commit_index - CAUGHT_UP_ENTRIES:
-            return Membership(now.voters | {node}, now.learners - {node})
-    return None
