@@ -7,23 +7,9 @@ from urllib.parse import quote
 import click
 
 from cli.api import Api, Document
+from cli.node_view import NODES
 from cli.output import View, field, output_option, show
 from cli.session import Session, cluster_options, run, talk
-
-NODES = View(
-    columns=(
-        field("Node", "node_id"),
-        field("Number", right=True),
-        field("Alive"),
-        field("HTTP", "http"),
-        field("Peer", wide=True),
-        field("Leads", right=True),
-        field("Replicas", right=True),
-        field("Incarnation", wide=True),
-    ),
-    name=lambda node: str(node["node_id"]),
-    items=lambda document: document["nodes"],
-)
 
 
 @click.group()
@@ -36,7 +22,10 @@ def node() -> None:
 @cluster_options
 @click.pass_obj
 def list_(session: Session, *, output: str | None) -> None:
-    """List all nodes, as the one asked sees them."""
+    """List all nodes, as each says itself: state, leaders, replicas, disk, version, rack.
+
+    The same at every node. One that does not answer is shown with what is known of it.
+    """
 
     async def ask() -> Document:
         async with Api(session.url()) as api:

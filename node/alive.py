@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Collection
+
 from consensus.host import GroupHost
 
 
@@ -20,3 +23,10 @@ class Alive:
             if not peer.silent and self._links.connected(node)
         ]
         return frozenset([self._node_id, *there])
+
+    def heard_ms_ago(self, met: Collection[str]) -> dict[str, int]:
+        """How long ago each of the nodes that were ``met`` was heard last."""
+        now = asyncio.get_running_loop().time()
+        return {
+            node: int((now - peer.heard_at) * 1000) for node, peer in self._links.peers.items() if node in met
+        }

@@ -6,7 +6,7 @@ Every method raises classes of ``floodmark.errors`` only; their fields become me
 from __future__ import annotations
 
 import enum
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -85,6 +85,44 @@ class NodeInfo:
     replicas: int
     number: int | None = None
     """An int32 above 0 that no other node ever has; None for one that is none of the cluster's own."""
+
+
+class NodeState(enum.StrEnum):
+    """What a node is doing, by its own word."""
+
+    READY = "ready"
+    NOT_READY = "not_ready"
+    """It answers, and says why."""
+    STOPPING = "stopping"
+    SILENT = "silent"
+    """It does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedNode:
+    """One node, as all nodes say together. None: only the node itself could say it, and it is silent."""
+
+    node_id: str
+    http: str
+    peer: str
+    alive: bool
+    """Whether it answered just now."""
+    incarnation: str
+    leads: int
+    replicas: int
+    """That are placed on it."""
+    number: int | None
+    state: NodeState
+    reasons: Sequence[str]
+    """Why it is not ready."""
+    rack: str
+    version: str | None
+    data_bytes: int | None
+    """Of its replicas' segment files."""
+    disk_free_bytes: int | None
+    disk_total_bytes: int | None
+    last_seen_ms: int | None
+    """Unix milliseconds by the cluster's clock, when any node heard it last; None: not since they started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +204,16 @@ class NodeHealth:
     """Some of them, as topic/partition."""
     unreachable: Sequence[str] = ()
     """Nodes of the cluster that this one has no connection to."""
+    stopping: bool = False
+    version: str | None = None
+    """Of the build; None from builds that do not say it, as the next three."""
+    data_bytes: int | None = None
+    """Of segment files."""
+    disk_free_bytes: int | None = None
+    """On the data folder's disk; None before it was first looked at, too."""
+    disk_total_bytes: int | None = None
+    heard_ms_ago: Mapping[str, int] = field(default_factory=dict)
+    """The nodes that it has met since it started, and how long ago each was heard last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,8 +400,8 @@ class Broker(Protocol):
     def cluster(self) -> ClusterInfo:
         """The whole picture."""
 
-    def nodes(self) -> list[NodeInfo]:
-        """In order of id."""
+    async def list_nodes(self) -> list[ListedNode]:
+        """In order of id, asked now: the same whoever is asked."""
 
     def node_url(self, node_id: str) -> str | None:
         """The advertised HTTP base URL of a node, from the replicated metadata only."""

@@ -38,6 +38,8 @@ class DiskReserve(Collector):
         self.kept_bytes = reserve_bytes
         """The reserve on this disk."""
         self.free_bytes = 0
+        self.total_bytes = 0
+        """0 until the first look, as the one before."""
         self.is_short = False
         self.refused = 0
 
@@ -53,7 +55,7 @@ class DiskReserve(Collector):
 
     def take(self, space: Space) -> None:
         """What the disk has now."""
-        self.free_bytes = space.free_bytes
+        self.free_bytes, self.total_bytes = space.free_bytes, space.total_bytes
         self.kept_bytes = min(self._wanted, int(space.total_bytes * PART_MAX))
         is_short = self.free_bytes < self.kept_bytes
         if is_short != self.is_short:

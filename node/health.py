@@ -10,6 +10,8 @@ import msgspec
 from floodmark.errors import Unavailable
 
 from node.broker import ClusterHealth, Health, NodeHealth
+from node.build_version import build_version
+from node.disk_reserve import DiskReserve
 from node.metadata.group import Metadata
 from node.partition import Replica
 from node.topic_query import TopicQuery
@@ -37,6 +39,8 @@ class HealthQuery:
         is_opening: Callable[[], bool],
         query: TopicQuery,
         alive: Callable[[], Collection[str]],
+        disk: DiskReserve,
+        heard_ms_ago: Callable[[], Mapping[str, int]],
     ) -> None:
         self._node_id = node_id
         self._metadata = metadata
@@ -46,6 +50,9 @@ class HealthQuery:
         self._is_opening = is_opening
         self._query = query
         self._alive = alive
+        self._disk = disk
+        self._heard_ms_ago = heard_ms_ago
+        self._version = build_version()
 
     def here(self) -> NodeHealth:
         """This node alone: what it says of itself and of the partitions that it leads."""
@@ -72,6 +79,11 @@ class HealthQuery:
             under_replicated=len(lacking),
             under_replicated_named=lacking[:NAMED_MAX],
             unreachable=sorted(self._metadata.membership.members - set(alive)),
+            version=self._version,
+            data_bytes=sum(replica.log.size_bytes for replica in self._local.values()),
+            disk_free_bytes=self._disk.free_bytes if self._disk.total_bytes else None,
+            disk_total_bytes=self._disk.total_bytes or None,
+            heard_ms_ago=self._heard_ms_ago(),
         )
 
     async def there(self, node: str) -> NodeHealth | None:
@@ -89,11 +101,7 @@ class HealthQuery:
             return ClusterHealth(
                 healthy=False, node_id=self._node_id, reasons=[_not_ready(here)], nodes=[here]
             )
-        answering = asyncio.gather(*(self.there(node) for node in self._others()))
-        is_confirmed = await self._is_confirmed()
-        answers = await answering
-        nodes = {answer.node_id: answer for answer in answers if answer is not None}
-        nodes[self._node_id] = self.here()
+        nodes, is_confirmed = await self.everybody()
         known = sorted({*self._others(), self._node_id})
         reasons = list(self._reasons([node for node in known if node not in nodes], nodes))
         if not is_confirmed:
@@ -104,6 +112,14 @@ class HealthQuery:
             reasons=reasons,
             nodes=[nodes[node] for node in sorted(nodes)],
         )
+
+    async def everybody(self) -> tuple[dict[str, NodeHealth], bool]:
+        """What each node that answers says of itself; whether this node's metadata are up to date."""
+        answering = asyncio.gather(*(self.there(node) for node in self._others()))
+        is_confirmed = await self._is_confirmed()
+        nodes = {answer.node_id: answer for answer in await answering if answer is not None}
+        nodes[self._node_id] = self.here()
+        return nodes, is_confirmed
 
     def _others(self) -> set[str]:
         return {*self._metadata.membership.members, *self._metadata.state.nodes} - {self._node_id}

@@ -11,14 +11,15 @@ from typing import Any, Final
 from floodmark.errors import UnknownPartition
 
 from consensus.host import GroupHost
+from node.alive import Alive
 from node.batch_format import BatchFormat
 from node.broker import (
     ClusterHealth,
     ClusterInfo,
     Features,
     Health,
+    ListedNode,
     NodeHealth,
-    NodeInfo,
     Partition,
     TopicConfig,
     TopicInfo,
@@ -32,6 +33,7 @@ from node.forget import Forgetting
 from node.health import HealthQuery
 from node.metadata.group import Metadata
 from node.metadata.state import PartitionEntry, TopicEntry
+from node.node_list import NodeList
 from node.partition import LocalPartition
 from node.placeable import Placeable
 from node.presence import Presence
@@ -63,7 +65,7 @@ class LocalBroker:
         passed_on: SharedBudget,
         query: TopicQuery,
         lookup: LeaderLookup,
-        alive: Callable[[], frozenset[str]],
+        alive: Alive,
         disk: DiskReserve,
         partitions_max: int,
         batch_format: BatchFormat,
@@ -89,7 +91,10 @@ class LocalBroker:
             is_opening=lambda: replicas.opening,
             query=query,
             alive=alive,
+            disk=disk,
+            heard_ms_ago=lambda: alive.heard_ms_ago(presence.nodes),
         )
+        self._node_list = NodeList(metadata, self._health, host.wall.now_ms)
         placeable = Placeable(
             node_id=node_id, metadata=metadata, presence=presence, health=self._health, alive=alive
         )
@@ -239,9 +244,9 @@ class LocalBroker:
         """The whole picture."""
         return self._views.cluster(self._alive())
 
-    def nodes(self) -> list[NodeInfo]:
+    async def list_nodes(self) -> list[ListedNode]:
         """In order of id."""
-        return self._views.nodes(self._alive())
+        return await self._node_list.show()
 
     def node_url(self, node_id: str) -> str | None:
         """From the replicated metadata only."""

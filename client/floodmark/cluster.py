@@ -17,6 +17,19 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     replicas: int = 0
     number: int | None = None
     """An int32 above 0, never another node's. None where nodes of an older build answer."""
+    state: str = ""
+    """ready, not_ready, stopping or silent. "" where a node of an older build answers, or one alone."""
+    reasons: list[str] = []
+    """Why it is not ready."""
+    rack: str = ""
+    version: str | None = None
+    """None where the node did not say it, as the next three."""
+    data_bytes: int | None = None
+    """Of its replicas' segment files."""
+    disk_free_bytes: int | None = None
+    disk_total_bytes: int | None = None
+    last_seen_ms: int | None = None
+    """Unix milliseconds by the cluster's clock, when any node heard it last; None: not since they started."""
 
 
 class Cluster(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ import msgspec
 from aiohttp import web
 from floodmark.errors import InvalidName, InvalidRequest
 
+from node.broker import ListedNode, NodeState
 from node.http import openapi
 from node.http.body import read_body
 from node.http.context import HttpContext
@@ -36,6 +37,7 @@ _ENCODER = msgspec.json.Encoder()
 _NO_QUERY: Final[frozenset[str]] = frozenset()
 _TIMEOUT: Final = frozenset({"timeout"})
 _NODE_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_STOPPING: Final = "this node is stopping"
 _WORDS: Final = """\
 Floodmark, node {node}: a replicated event log you can curl. Any node answers any request.
 
@@ -69,10 +71,14 @@ class Cluster:
         return _answer(self._context.broker.cluster())
 
     async def nodes(self, request: web.Request) -> web.StreamResponse:
-        """The nodes, in order of id."""
+        """The nodes, in order of id, each as it says itself."""
         query_of(request, _NO_QUERY)
-        self._context.broker.check_current()
-        return _answer({"nodes": self._context.broker.nodes()})
+        broker = self._context.broker
+        broker.check_current()
+        nodes = await broker.list_nodes()
+        if self._context.draining.is_set():
+            nodes = [_stopping(node) if node.node_id == broker.node_id else node for node in nodes]
+        return _answer({"nodes": nodes})
 
     async def health(self, request: web.Request) -> web.StreamResponse:
         """What all nodes say together; another node that asks hears of this one alone."""
@@ -80,7 +86,8 @@ class Cluster:
         if is_forwarded(request):
             health = self._context.broker.node_health()
             if self._context.draining.is_set():
-                health = replace(health, ready=False, reasons=[*health.reasons, "this node is stopping"])
+                reasons = [*health.reasons, _STOPPING]
+                health = replace(health, ready=False, stopping=True, reasons=reasons)
             return _answer(health)
         return _answer(await self._context.broker.cluster_health())
 
@@ -137,7 +144,7 @@ class Cluster:
         health = self._context.broker.health()
         reasons = list(health.reasons)
         if self._context.draining.is_set():
-            reasons.append("this node is stopping")
+            reasons.append(_STOPPING)
         ready = health.ready and not self._context.draining.is_set()
         answer = {"ready": ready, "reasons": reasons, "warnings": health.warnings}
         return _answer(answer, status=200 if ready else 503)
@@ -149,6 +156,10 @@ class Cluster:
     async def openapi(self, _request: web.Request) -> web.StreamResponse:
         """This API, described for programs."""
         return web.Response(body=self._openapi, headers=_JSON)
+
+
+def _stopping(node: ListedNode) -> ListedNode:
+    return replace(node, state=NodeState.STOPPING, reasons=[*node.reasons, _STOPPING])
 
 
 def _answer(content: Any, *, status: int = 200) -> web.Response:

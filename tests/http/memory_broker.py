@@ -7,6 +7,7 @@ idempotent producers, conditional appends, errors with their fields. Tests move 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -44,9 +45,11 @@ from node.broker import (
     Features,
     Fetched,
     Health,
+    ListedNode,
     NodeHealth,
     NodeInfo,
     NodeLevels,
+    NodeState,
     PartitionInfo,
     TopicConfig,
     TopicInfo,
@@ -388,14 +391,30 @@ class MemoryBroker:
             self.node_id,
             cluster.metadata_leader,
             list(cluster.urls),
-            self.nodes(),
+            self._nodes(),
             len(cluster.topics),
             len(cluster.logs),
             sum(log.leader is None for log in cluster.logs.values()),
             0,
         )
 
-    def nodes(self) -> list[NodeInfo]:
+    async def list_nodes(self) -> list[ListedNode]:
+        return [
+            ListedNode(
+                **dataclasses.asdict(node),
+                state=NodeState.READY,
+                reasons=[],
+                rack="",
+                version=None,
+                data_bytes=None,
+                disk_free_bytes=None,
+                disk_total_bytes=None,
+                last_seen_ms=None,
+            )
+            for node in self._nodes()
+        ]
+
+    def _nodes(self) -> list[NodeInfo]:
         logs = self._cluster.logs.values()
         return [
             NodeInfo(node, url, "", True, "1", sum(log.leader == node for log in logs), len(logs))
