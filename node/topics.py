@@ -17,7 +17,8 @@ from node.disk_reserve import DiskReserve
 from node.metadata.commands import AlterTopic, AnyCommand, CreateTopic, DeleteTopic
 from node.metadata.group import Metadata
 from node.metadata.placement import place_in
-from node.metadata.state import TopicEntry, changed_config
+from node.metadata.state import TopicEntry
+from node.metadata.topic_config import changed_config
 from node.partition_room import PartitionRoom
 from node.placeable import Placeable
 

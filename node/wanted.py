@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from node.metadata.moves import holders
 from node.metadata.state import MetadataState, PartitionEntry, TopicEntry
 
 
@@ -13,7 +14,7 @@ def wanted_here(
     """The groups that should have a replica on this node."""
     for topic in state.topics.values():
         for entry in topic.partitions:
-            if node_id in entry.replicas:
+            if node_id in holders(entry, state.moves.get(entry.group_id)):
                 yield entry.group_id, (topic, entry)
 
 

@@ -83,6 +83,44 @@ class AllocateProducerIds(Command, frozen=True, tag="allocate_producer_ids"):
     count: int
 
 
+class Reassignment(msgspec.Struct, frozen=True):
+    """Where one partition's replicas are to be; it says from what state on, and means no other one."""
+
+    group_id: int
+    expected: list[str]
+    """The replicas that it has."""
+    replicas: list[str]
+    """Those that it is to have, the preferred leader first."""
+    move: int = 0
+    """The number of the move that is under way; 0 for none."""
+
+
+class MoveReplicas(Command, frozen=True, tag="move_replicas"):
+    """Replicas go to other nodes: all of these, or none when the state is another one by now."""
+
+    moves: list[Reassignment]
+    reason: str = ""
+
+
+class StartMoves(Command, frozen=True, tag="start_moves"):
+    """Group id -> number of a queued move whose turn it is."""
+
+    moves: dict[int, int]
+
+
+class FinishMoves(Command, frozen=True, tag="finish_moves"):
+    """Group id -> number of a move whose target the group's members are by now."""
+
+    moves: dict[int, int]
+
+
+class CancelMoves(Command, frozen=True, tag="cancel_moves"):
+    """Group id -> number of a move that is undone."""
+
+    moves: dict[int, int]
+    reason: str = ""
+
+
 AnyCommand = (
     RegisterNode
     | ForgetNode
@@ -92,6 +130,10 @@ AnyCommand = (
     | AlterTopic
     | DeleteTopic
     | AllocateProducerIds
+    | MoveReplicas
+    | StartMoves
+    | FinishMoves
+    | CancelMoves
 )
 
 KINDS: Final[dict[str, type[Command]]] = {
@@ -103,6 +145,10 @@ KINDS: Final[dict[str, type[Command]]] = {
     "alter_topic": AlterTopic,
     "delete_topic": DeleteTopic,
     "allocate_producer_ids": AllocateProducerIds,
+    "move_replicas": MoveReplicas,
+    "start_moves": StartMoves,
+    "finish_moves": FinishMoves,
+    "cancel_moves": CancelMoves,
 }
 
 _DEFAULTS: Final = TopicConfig()

@@ -49,9 +49,12 @@ NUMBERED_PRODUCERS: Final = 2
 BATCH_FORMAT_2: Final = 2
 """The level from which on record batches of format 2 are taken and written."""
 
+MEMBERSHIP: Final = 3
+"""The level from which on replicas move, and nodes come and go."""
+
 THIS_BUILD: Final = Levels(
     lowest=1,
-    highest=2,
+    highest=3,
     commands={
         "raise_level": 1,
         "register_node": 1,
@@ -61,6 +64,10 @@ THIS_BUILD: Final = Levels(
         "alter_topic": 1,
         "delete_topic": 1,
         "allocate_producer_ids": NUMBERED_PRODUCERS,
+        "move_replicas": MEMBERSHIP,
+        "start_moves": MEMBERSHIP,
+        "finish_moves": MEMBERSHIP,
+        "cancel_moves": MEMBERSHIP,
     },
     settings={
         "retention_ms": 1,
@@ -70,6 +77,8 @@ THIS_BUILD: Final = Levels(
     },
     members={
         "next_producer_id": NUMBERED_PRODUCERS,
+        "moves": MEMBERSHIP,
+        "next_move": MEMBERSHIP,
     },
 )
 

@@ -6,7 +6,6 @@ setting. Entries are immutable values; the state's dictionaries are replaced ent
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -18,15 +17,21 @@ from node.metadata.commands import (
     AllocateProducerIds,
     AlterTopic,
     AnyCommand,
+    CancelMoves,
     Command,
     CreateTopic,
     DeleteTopic,
+    FinishMoves,
     ForgetNode,
     FormCluster,
+    MoveReplicas,
     RaiseLevel,
     RegisterNode,
+    StartMoves,
 )
 from node.metadata.levels import NUMBERED_PRODUCERS
+from node.metadata.moves import Move, cancel_moves, finish_moves, move_replicas, start_moves, without_moves
+from node.metadata.topic_config import changed_config
 
 METADATA_GROUP = 0
 COORDINATOR_GROUPS_FROM = 1 << 62
@@ -34,9 +39,6 @@ COORDINATOR_GROUPS_FROM = 1 << 62
 PRODUCER_ID_END = 1 << 63
 PRODUCER_IDS_MAX = 1_000_000
 """In one block."""
-SEGMENT_BYTES_MIN = 4_096
-CONFIG_VALUE_MAX = (1 << 63) - 1
-CONFIG_FIELDS = frozenset(field.name for field in dataclasses.fields(TopicConfig))
 
 
 class NodeEntry(msgspec.Struct, frozen=True):
@@ -97,33 +99,20 @@ class MetadataState(msgspec.Struct):
     """The feature level (levels.py). Builds before levels wrote none, and what they wrote is of level 1."""
     next_producer_id: int = 1
     """The first number that no producer was given. Of level 2: written down from there on."""
+    moves: dict[int, Move] = {}
+    """Partitions on their way to other nodes, by group id. Of level 3."""
+    next_move: int = 1
+    """The first number that no move was given. Of level 3."""
 
 
 Applied = NodeEntry | TopicEntry | str | int | FloodmarkError
 """What a command came to: the entry that it made, changed or removed, the formation's name, the feature
-level, the first of the ids; or why it changed nothing."""
+level, the first of the ids, how many moves; or why it changed nothing."""
 
 
 def apply(state: MetadataState, command: AnyCommand) -> Applied:
     """Change ``state`` as ``command`` says. Returns an error, and changes nothing, where it can not hold."""
     return APPLY[type(command)](state, command)
-
-
-def changed_config(config: TopicConfig, changes: dict[str, Any]) -> TopicConfig:
-    """``config`` with some fields changed. Raises ``InvalidRequest`` for unknown fields or wrong types."""
-    unknown = sorted(set(changes) - CONFIG_FIELDS)
-    if unknown:
-        raise InvalidRequest(f"unknown configuration {', '.join(unknown)}; {sorted(CONFIG_FIELDS)} are known")
-    try:
-        changed: TopicConfig = msgspec.convert({**dataclasses.asdict(config), **changes}, TopicConfig)
-    except msgspec.ValidationError as error:
-        raise InvalidRequest(f"the configuration: {error}") from error
-    for name in CONFIG_FIELDS:
-        value = getattr(changed, name)
-        lowest = SEGMENT_BYTES_MIN if name == "segment_bytes" else 1
-        if value is not None and not lowest <= value <= CONFIG_VALUE_MAX:
-            raise InvalidRequest(f"the configuration: {name} is {lowest} to {CONFIG_VALUE_MAX}, not {value}")
-    return changed
 
 
 def _form(state: MetadataState, command: FormCluster) -> Applied:
@@ -176,6 +165,10 @@ def _forget(state: MetadataState, command: ForgetNode) -> Applied:
     gone = state.nodes.get(command.node_id)
     if gone is None:
         return NotFound(f"the cluster knows no node {command.node_id}", node=command.node_id)
+    if any(gone.node_id in (*move.replicas, *move.leaving) for move in state.moves.values()):
+        return Conflict(
+            f"replicas are on their way to {command.node_id}: cancel that first", node=gone.node_id
+        )
     topics = {name: _without(state, topic, command) for name, topic in state.topics.items()}
     if not all(entry.replicas for topic in topics.values() for entry in topic.partitions):
         return Conflict(f"{command.node_id} has the only replica of a partition", node=command.node_id)
@@ -252,6 +245,7 @@ def _delete(state: MetadataState, command: DeleteTopic) -> Applied:
     topic = _same_topic(state, command.name, command.topic_id)
     if not isinstance(topic, FloodmarkError):
         del state.topics[topic.name]
+        without_moves(state, [entry.group_id for entry in topic.partitions])
     return topic
 
 
@@ -283,5 +277,9 @@ APPLY: Final[dict[type[Command], Callable[[MetadataState, Any], Applied]]] = {
     AlterTopic: _alter,
     DeleteTopic: _delete,
     AllocateProducerIds: _allocate_producer_ids,
+    MoveReplicas: move_replicas,
+    StartMoves: start_moves,
+    FinishMoves: finish_moves,
+    CancelMoves: cancel_moves,
 }
 """What each kind of command does."""

@@ -275,14 +275,14 @@ async def test_an_append_with_a_frame_of_a_newer_build_is_left_out_and_named():
         async with target() as node:
             _, writer, seal = await raw_link(node, "newer", epoch=1)
             fields = {"term": 1, "prev_index": 1, "prev_term": 1, "commit": 1, "round": 1, "attempt": 1}
-            append = Message("append", fields, [replace(frame(2, 1, b"payload"), level=3)])
+            append = Message("append", fields, [replace(frame(2, 1, b"payload"), level=4)])
             writer.write(raw_packet(seal, (1, append), numbered(7)))
             await node.until(lambda: node.numbers("newer") == [7])
             assert [message.kind for _, _, message in node.received] == ["vote"]
             writer.close()
     [line] = [line for line in logs if line["event"] == "peer_message_too_new"]
     assert line["peer"] == "newer"
-    assert "frame 2 needs feature level 3, this build knows 2" in line["reason"]
+    assert "frame 2 needs feature level 4, this build knows 3" in line["reason"]
 
 
 async def test_a_term_at_the_end_of_its_range_closes_the_link():

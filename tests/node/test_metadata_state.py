@@ -26,7 +26,8 @@ from node.metadata.commands import (
 )
 from node.metadata.levels import THIS_BUILD, Levels
 from node.metadata.machine import OUTCOMES_KEPT, MetadataMachine
-from node.metadata.state import APPLY, CONFIG_FIELDS, TopicEntry, changed_config
+from node.metadata.state import APPLY, TopicEntry
+from node.metadata.topic_config import CONFIG_FIELDS, changed_config
 from tests.support.newer import Paint, newer_build
 
 
@@ -35,7 +36,7 @@ def frame(index: int, payload: bytes) -> Frame:
     return Frame(index, 1, 0, 0, 0, FrameKind.COMMAND, payload, crc_of(payload))
 
 
-UP_TO_3 = dataclasses.replace(THIS_BUILD, highest=3)
+UP_TO_4 = dataclasses.replace(THIS_BUILD, highest=4)
 
 
 def machine_after(*given_commands: AnyCommand, levels: Levels = THIS_BUILD) -> MetadataMachine:
@@ -257,8 +258,8 @@ def test_a_snapshot_that_can_not_be_read_is_refused(state: bytes) -> None:
 names = st.sampled_from(["a", "b", "c"])
 nodes = st.sampled_from(["n1", "n2", "n3", "n4"])
 any_command = st.one_of(
-    st.builds(register, nodes, st.sampled_from(["i1", "i2"]), st.sampled_from([(1, 1), (1, 3), (2, 3)])),
-    st.builds(RaiseLevel, st.integers(0, 3)),
+    st.builds(register, nodes, st.sampled_from(["i1", "i2"]), st.sampled_from([(1, 1), (1, 4), (2, 4)])),
+    st.builds(RaiseLevel, st.integers(0, 4)),
     st.builds(
         lambda name, rows: CreateTopic(name, 2, TopicConfig(), rows),
         names,
@@ -281,10 +282,10 @@ def test_replicas_agree_whatever_way_they_got_there(
     history: list[AnyCommand], cut: int, overlap: int
 ) -> None:
     """A node that starts from a snapshot and sees some commands again equals one that applied them all."""
-    whole = machine_after(*history, levels=UP_TO_3)
+    whole = machine_after(*history, levels=UP_TO_4)
     cut = min(cut, len(history))
-    later = MetadataMachine(UP_TO_3)
-    later.restore(machine_after(*history[:cut], levels=UP_TO_3).snapshot())
+    later = MetadataMachine(UP_TO_4)
+    later.restore(machine_after(*history[:cut], levels=UP_TO_4).snapshot())
     start = max(0, cut - overlap)
     for index, command in enumerate(history[start:], start=start + 2):
         later.apply(frame(index, commands.encode(command)))
@@ -303,7 +304,7 @@ def test_an_older_build_stops_where_a_newer_one_goes_on(history: list[AnyCommand
     """Its state is the newer one's as of before the first command that it does not know, never another."""
     with newer_build() as build:
         payloads = [commands.encode(command) for command in history]
-        levels = dataclasses.replace(build, highest=4)
+        levels = dataclasses.replace(build, highest=5)
         older, newer = MetadataMachine(), MetadataMachine(levels)
         before = newer.snapshot()
         for index, (payload, command) in enumerate(zip(payloads, history, strict=True), start=2):
@@ -319,7 +320,7 @@ def test_an_older_build_stops_where_a_newer_one_goes_on(history: list[AnyCommand
 
 def test_the_feature_level_rises_to_what_every_node_knows_and_never_falls() -> None:
     """Who does not know it is named; the present one is fine."""
-    machine = machine_after(register("n1", levels=(1, 3)), register("n2", levels=(1, 2)), levels=UP_TO_3)
+    machine = machine_after(register("n1", levels=(1, 3)), register("n2", levels=(1, 2)), levels=UP_TO_4)
 
     def outcome(index: int, level: int) -> object:
         machine.apply(frame(index, commands.encode(RaiseLevel(level))))
@@ -340,20 +341,20 @@ def test_the_feature_level_rises_to_what_every_node_knows_and_never_falls() -> N
 
 def test_an_older_build_stops_where_the_level_is_raised_above_what_it_knows() -> None:
     """At the command, and at a snapshot from behind it; not where the level can not be raised anyway."""
-    nodes_of_another_build = [register("n1", levels=(1, 3))]
+    nodes_of_another_build = [register("n1", levels=(1, 4))]
     older = machine_after(
-        *nodes_of_another_build, RaiseLevel(4), register("n2", levels=(1, 3)), RaiseLevel(3)
+        *nodes_of_another_build, RaiseLevel(5), register("n2", levels=(1, 4)), RaiseLevel(4)
     )
-    newer = machine_after(*nodes_of_another_build, RaiseLevel(3), levels=UP_TO_3)
+    newer = machine_after(*nodes_of_another_build, RaiseLevel(4), levels=UP_TO_4)
     assert isinstance(older.outcome(3), Conflict)
     assert older.halted == (
-        "metadata entry 5 is command 'raise_level' to level 3, which this build does not know: "
+        "metadata entry 5 is command 'raise_level' to level 4, which this build does not know: "
         "start a newer Floodmark"
     )
     machine = MetadataMachine()
     machine.restore(newer.snapshot())
     assert machine.halted == (
-        "the metadata snapshot has feature level 3, and this build knows 1 to 2: start a newer Floodmark"
+        "the metadata snapshot has feature level 4, and this build knows 1 to 3: start a newer Floodmark"
     )
     assert machine.snapshot() == newer.snapshot()
 

@@ -160,7 +160,7 @@ def test_an_announcement_that_is_not_understood_is_ignored(tmp_path: Path, raw: 
     assert n1.registry.peers == {}
 
 
-LATER = dataclasses.replace(THIS_BUILD, highest=3)
+LATER = dataclasses.replace(THIS_BUILD, highest=4)
 
 
 def test_a_node_that_does_not_know_the_clusters_level_is_refused_and_both_say_so(tmp_path: Path) -> None:
@@ -171,10 +171,10 @@ def test_a_node_that_does_not_know_the_clusters_level_is_refused_and_both_say_so
     for member in (n1, n2, n3):
         member.presence.settle()
         assert member.presence.refusals == []
-    n1.presence.is_at(3)
+    n1.presence.is_at(4)
     old = n3.restarted()
-    there = "n3 knows feature levels 1 to 2, and the cluster is at 3: start a newer Floodmark there"
-    here = "this node knows feature levels 1 to 2, and the cluster is at 3: start a newer Floodmark here"
+    there = "n3 knows feature levels 1 to 3, and the cluster is at 4: start a newer Floodmark there"
+    here = "this node knows feature levels 1 to 3, and the cluster is at 4: start a newer Floodmark here"
     assert dial(old, n1) == (Reception.REFUSED, Reception.REFUSED)
     assert (n1.presence.refusals, old.presence.refusals) == ([there], [here])
     n1, old = n1.restarted(levels=LATER), old.restarted()

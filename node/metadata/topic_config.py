@@ -1,0 +1,32 @@
+"""A topic's configuration: its fields, and what may stand in them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import msgspec
+from floodmark.errors import InvalidRequest
+
+from node.broker import TopicConfig
+
+SEGMENT_BYTES_MIN = 4_096
+CONFIG_VALUE_MAX = (1 << 63) - 1
+CONFIG_FIELDS = frozenset(field.name for field in dataclasses.fields(TopicConfig))
+
+
+def changed_config(config: TopicConfig, changes: dict[str, Any]) -> TopicConfig:
+    """``config`` with some fields changed. Raises ``InvalidRequest`` for unknown fields or wrong types."""
+    unknown = sorted(set(changes) - CONFIG_FIELDS)
+    if unknown:
+        raise InvalidRequest(f"unknown configuration {', '.join(unknown)}; {sorted(CONFIG_FIELDS)} are known")
+    try:
+        changed: TopicConfig = msgspec.convert({**dataclasses.asdict(config), **changes}, TopicConfig)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"the configuration: {error}") from error
+    for name in CONFIG_FIELDS:
+        value = getattr(changed, name)
+        lowest = SEGMENT_BYTES_MIN if name == "segment_bytes" else 1
+        if value is not None and not lowest <= value <= CONFIG_VALUE_MAX:
+            raise InvalidRequest(f"the configuration: {name} is {lowest} to {CONFIG_VALUE_MAX}, not {value}")
+    return changed
