@@ -1,4 +1,4 @@
-"""``floodmark topic``: create, list, describe, alter and delete."""
+"""``floodmark topic``: create, list, describe, alter, move and delete."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from cli import topic_moves
 from cli.api import Api, Document, all_topics, topic_path
 from cli.complete import complete_topics
 from cli.exits import USAGE, Failure
@@ -91,7 +92,7 @@ def _config_of(
 
 @click.group()
 def topic() -> None:
-    """Make, show, change and delete topics."""
+    """Make, show, change, move and delete topics."""
 
 
 @topic.command("create")
@@ -196,6 +197,9 @@ def delete(session: Session, names: tuple[str, ...], *, yes: bool, output: str |
         talk(f"deleted topic {name}")
         show({"topic": name}, _DELETED, output)
 
+
+topic.add_command(topic_moves.move)
+topic.add_command(topic_moves.moves)
 
 _DELETED = View(columns=(field("Name", "topic"),), name=_TOPICS.name, items=lambda document: [document])
 

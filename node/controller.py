@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 import structlog
@@ -18,15 +18,17 @@ from floodmark.errors import FloodmarkError
 
 from consensus.group import Group
 from consensus.host import GroupHost
-from consensus.member_steps import HandOver, next_step
-from consensus.types import ChangeRefused, GroupStopped, Membership, NotLeader
+from node.members import MemberSteps
 from node.metadata.commands import FormCluster, RaiseLevel
 from node.metadata.group import Metadata
-from node.metadata.state import PartitionEntry, highest_level
+from node.metadata.moves import wanted
+from node.metadata.state import highest_level
 from node.partition import Replica
 from node.presence import Presence
 
 LOOK_S: Final = 1.0
+MOVING_LOOK_S: Final = 0.1
+"""While replicas move: nobody tells when one has caught up."""
 FIT_FOR_S: Final = 3.0
 """How long the preferred leader must have been alive and in sync before it is handed the leadership."""
 TRANSFERS_PER_LOOK: Final = 4
@@ -53,10 +55,12 @@ class Controller:
         self._node_id = node_id
         self._host = host
         self._metadata = metadata
-        self._local = local
         self._presence = presence
         self._alive = alive
         self._nudged = asyncio.Event()
+        self._members = MemberSteps(
+            host=host, metadata=metadata, local=local, alive=alive, again=self._nudged.set
+        )
         self._fit_since: dict[int, float] = {}
         self._forming_since: float | None = None
         """When this leader first found the cluster without a name."""
@@ -68,12 +72,12 @@ class Controller:
     async def run(self) -> None:
         """Look again and again, until cancelled."""
         while True:
-            await self._register()
-            self._change_members()
-            self._hand_over()
             self._nudged.clear()
+            await self._register()
+            await self._members.look()
+            self._hand_over()
             try:
-                async with asyncio.timeout(LOOK_S):
+                async with asyncio.timeout(MOVING_LOOK_S if self._metadata.state.moves else LOOK_S):
                     await self._nudged.wait()
             except TimeoutError:
                 continue
@@ -118,39 +122,6 @@ class Controller:
         else:
             _log.info("cluster_formed", formation=state.formation, level=self._metadata.state.level)
 
-    def _change_members(self) -> None:
-        """Take the next step towards the wanted members, in every group that is led here."""
-        if not self._metadata.is_current or self._metadata.halted is not None:
-            return
-        alive = self._alive()
-        for entry in self._led_here():
-            wanted = Membership(frozenset(entry.replicas))
-            self._take_step(self._local[entry.group_id].group, wanted, alive, preferred=entry.replicas)
-        if self._metadata.group is not None:
-            self._take_step(self._metadata.group, self._metadata.membership, alive)
-
-    def _take_step(
-        self, group: Group, wanted: Membership, alive: Collection[str], preferred: Sequence[str] = ()
-    ) -> None:
-        step = next_step(group, wanted, alive=alive, preferred=preferred)
-        if isinstance(step, HandOver):
-            heirs = (node for node in step.to if not self._host.wall.is_off_at(node))
-            heir = next(heirs, step.to[0])
-            if self._host.transfer(group.group_id, heir):
-                _log.info("leadership_handed_over_to_leave", group=group.group_id, to=heir)
-        elif step is not None:
-            try:
-                proposal = self._host.change_members(group.group_id, step)
-            except (ChangeRefused, NotLeader, GroupStopped):
-                return
-            proposal.add_done_callback(lambda _: self.nudge())
-            _log.info(
-                "membership_change",
-                group=group.group_id,
-                voters=sorted(step.voters),
-                learners=sorted(step.learners),
-            )
-
     def _hand_over(self) -> None:
         """Transfer some leaderships to preferred leaders that have been fit for a while.
 
@@ -168,9 +139,8 @@ class Controller:
         alive = self._alive()
         fit: dict[int, float] = {}
         moved = 0
-        for entry in self._led_here():
-            group = self._local[entry.group_id].group
-            preferred = entry.replicas[0]
+        for entry, group in self._members.led_here():
+            preferred = wanted(entry, self._metadata.state.moves.get(entry.group_id))[0]
             if preferred == self._node_id or not is_fit(group, preferred, alive):
                 continue
             if self._host.wall.is_off_at(preferred):
@@ -184,7 +154,7 @@ class Controller:
         self._fit_since = fit
 
     def _give_away(self, reason: str) -> None:
-        groups = [self._local[entry.group_id].group for entry in self._led_here()]
+        groups = [group for _, group in self._members.led_here()]
         if self._metadata.group is not None and self._metadata.leads_here:
             groups.append(self._metadata.group)
         alive = self._alive()
@@ -196,14 +166,6 @@ class Controller:
             ]
             if others and self._host.transfer(group.group_id, others[group.group_id % len(others)]):
                 _log.warning("leadership_given_away", group=group.group_id, reason=reason)
-
-    def _led_here(self) -> list[PartitionEntry]:
-        return [
-            entry
-            for topic in self._metadata.state.topics.values()
-            for entry in topic.partitions
-            if entry.group_id in self._local and self._local[entry.group_id].group.is_ready_leader
-        ]
 
 
 def is_fit(group: Group, node: str, alive: Collection[str]) -> bool:

@@ -15,7 +15,7 @@ from node.disk_reserve import DiskReserve
 from node.metadata.group import Metadata
 from node.partition import Replica
 from node.topic_query import TopicQuery
-from node.views import in_sync
+from node.views import lacks_replicas
 
 PATH: Final = "/v1/cluster/health"
 CONFIRMED_WITHIN_S: Final = 2.0
@@ -58,13 +58,14 @@ class HealthQuery:
         """This node alone: what it says of itself and of the partitions that it leads."""
         own, alive = self._own(), self._alive()
         leads, lacking = 0, []
+        moves = self._metadata.state.moves
         for topic in self._metadata.state.topics.values():
             for entry in topic.partitions:
                 replica = self._local.get(entry.group_id)
                 if replica is None or not replica.group.is_ready_leader:
                     continue
                 leads += 1
-                if not all(in_sync(replica.group, node, alive) for node in entry.replicas):
+                if lacks_replicas(replica.group, entry, moves.get(entry.group_id), alive):
                     lacking.append(f"{topic.name}/{entry.number}")
         return NodeHealth(
             node_id=self._node_id,

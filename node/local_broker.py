@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -19,6 +19,8 @@ from node.broker import (
     Features,
     Health,
     ListedNode,
+    MoveInfo,
+    MoveWanted,
     NodeHealth,
     Partition,
     TopicConfig,
@@ -32,17 +34,23 @@ from node.features import FeatureLevel
 from node.forget import Forgetting
 from node.health import HealthQuery
 from node.metadata.group import Metadata
+from node.metadata.moves import holders, wanted
 from node.metadata.state import PartitionEntry, TopicEntry
+from node.moves_shown import MovesShown
+from node.moving import Moving
 from node.node_list import NodeList
-from node.partition import LocalPartition
+from node.partition import LocalPartition, Replica
+from node.partition_room import PartitionRoom
 from node.placeable import Placeable
 from node.presence import Presence
 from node.producer_ids import ProducerIds
+from node.reassign import Reassign
 from node.remote_partition import LeaderLookup, RemotePartition
 from node.replicas import Replicas
 from node.topic_query import TopicQuery, merged
 from node.topics import Topics
 from node.views import Views, clock_warnings, readiness
+from node.wanted import in_transit
 
 HEARD_WAIT_S: Final = 1.0
 """How long DELETE waits for the other nodes to hear of it; the topic is deleted whether or not they do."""
@@ -98,7 +106,12 @@ class LocalBroker:
         placeable = Placeable(
             node_id=node_id, metadata=metadata, presence=presence, health=self._health, alive=alive
         )
-        self._topics = Topics(metadata, placeable, self._wait_leaders, disk)
+        room = PartitionRoom()
+        self._topics = Topics(metadata, placeable, self._wait_leaders, disk, room)
+        self._moves = MovesShown(node_id=node_id, metadata=metadata, local=replicas.local, query=query)
+        self._reassign = Reassign(metadata=metadata, placeable=placeable, room=room)
+        self.moving = Moving(metadata=metadata, shown=self._moves, alive=alive)
+        """What the leader of the metadata does for moves under way; a task of its own runs it."""
         self._forgetting = Forgetting(
             metadata=metadata,
             placeable=placeable,
@@ -166,20 +179,31 @@ class LocalBroker:
 
     def _partition(self, topic: TopicEntry, entry: PartitionEntry) -> Partition:
         found = self._partitions.get(entry.group_id)
-        replica = self._replicas.local.get(entry.group_id)
+        replica = self._serving(entry)
         if isinstance(found, LocalPartition) and found.replica is replica:
             return found
         if replica is not None:
             found = LocalPartition(topic, entry, replica, self._host)
         elif not isinstance(found, RemotePartition):
-            found = RemotePartition(topic, entry, self._lookup)
+            nodes = holders(entry, self._metadata.state.moves.get(entry.group_id))
+            found = RemotePartition(topic, entry, nodes, self._lookup)
         self._partitions[entry.group_id] = found
         return found
+
+    def _serving(self, entry: PartitionEntry) -> Replica | None:
+        """The replica here. One that is on its way to or from this node may know of no leader: others do."""
+        replica = self._replicas.local.get(entry.group_id)
+        if replica is None or replica.group.leader is not None:
+            return replica
+        move = self._metadata.state.moves.get(entry.group_id)
+        settled = self.node_id in entry.replicas and self.node_id in wanted(entry, move)
+        return replica if settled else None
 
     def metadata_changed(self) -> None:
         """What was kept of partitions may be of the past; who waits on a topic that is gone is told."""
         self._partitions.clear()
         self._deletions.look()
+        self.moving.look_again()
 
     def check_current(self) -> None:
         """Where this node has stopped applying the metadata."""
@@ -260,7 +284,7 @@ class LocalBroker:
         """For /readyz."""
         reasons = readiness(
             self._metadata.group,
-            self._replicas.local,
+            self._settled(),
             current=self._metadata.is_current,
             registered=self.node_id in self._metadata.state.nodes,
             formed=bool(self._metadata.state.formation),
@@ -277,6 +301,11 @@ class LocalBroker:
             ready=True, warnings=[*refusals, *clock_warnings(self._host.wall), *self._disk.warnings]
         )
 
+    def _settled(self) -> dict[int, Replica]:
+        """The replicas here without those that are coming or leaving."""
+        passing = in_transit(self._metadata.state, self.node_id)
+        return {group: replica for group, replica in self._replicas.local.items() if group not in passing}
+
     def node_health(self) -> NodeHealth:
         """This node alone."""
         return self._health.here()
@@ -288,6 +317,22 @@ class LocalBroker:
     async def forget_node(self, node_id: str, *, timeout_s: float) -> None:
         """Strike a node off."""
         await self._forgetting.forget(node_id, timeout_s=timeout_s)
+
+    def moves_led_here(self) -> list[MoveInfo]:
+        """As this node sees them."""
+        return self._moves.led_here()
+
+    async def moves(self, *, timeout_s: float) -> list[MoveInfo]:
+        """All of them, asked now."""
+        await self._metadata.catch_up(timeout_s=timeout_s)
+        return await self._moves.everywhere(self._alive())
+
+    async def move(self, wanted: Sequence[MoveWanted], *, timeout_s: float) -> list[MoveInfo]:
+        """Have replicas go to other nodes."""
+        await self._reassign.move(wanted, timeout_s=timeout_s)
+        meant = {(item.topic, item.partition) for item in wanted}
+        infos = await self._moves.everywhere(self._alive())
+        return [info for info in infos if (info.topic, info.partition) in meant]
 
     async def features(self, *, timeout_s: float) -> Features:
         """The feature level, and who knows which."""

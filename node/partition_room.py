@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from floodmark.errors import TooManyPartitions
 
+from node.metadata.moves import all_holders, partitions_of
 from node.metadata.state import MetadataState
 
 
@@ -32,7 +33,9 @@ class PartitionRoom:
         """
         wanted = Counter(node for replicas in placed for node in replicas)
         there = Counter(
-            node for topic in state.topics.values() for entry in topic.partitions for node in entry.replicas
+            node
+            for _, entry in partitions_of(state)
+            for node in all_holders(entry, state.moves.get(entry.group_id))
         )
         for node, count in sorted(wanted.items()):
             used, limit = there[node] + self._coming[node], limits[node]

@@ -42,12 +42,14 @@ class LeaderLookup:
         self._known.pop(group_id, None)
         self._doubted[group_id] = node
 
-    async def find(self, topic: str, topic_id: int, entry: PartitionEntry, *, deadline_s: float) -> str:
-        """Ask until a leader is known. Raises ``Unavailable``."""
+    async def find(
+        self, topic: str, topic_id: int, entry: PartitionEntry, nodes: Sequence[str], *, deadline_s: float
+    ) -> str:
+        """Ask ``nodes`` until a leader is known. Raises ``Unavailable``."""
         try:
             async with asyncio.timeout(deadline_s):
                 while True:
-                    leader = await self._ask_replicas(topic, topic_id, entry)
+                    leader = await self._ask_replicas(topic, topic_id, entry, nodes)
                     if leader is not None:
                         until = asyncio.get_running_loop().time() + REMEMBERED_S
                         self._known[entry.group_id] = (leader, until)
@@ -56,27 +58,35 @@ class LeaderLookup:
         except TimeoutError:
             raise outcomes.no_leader(topic, entry.number) from None
 
-    async def _ask_replicas(self, topic: str, topic_id: int, entry: PartitionEntry) -> str | None:
+    async def _ask_replicas(
+        self, topic: str, topic_id: int, entry: PartitionEntry, nodes: Sequence[str]
+    ) -> str | None:
         alive, doubted = self._alive(), self._doubted.get(entry.group_id)
         second_best = None
-        for node in entry.replicas:
+        for node in nodes:
             if node in alive:
                 leader = await self._ask(node, topic, topic_id, entry.number)
-                if leader in entry.replicas and leader != doubted:
+                if leader in nodes and leader != doubted:
                     self._doubted.pop(entry.group_id, None)
                     return leader
                 second_best = leader or second_best
-        return second_best if second_best in entry.replicas else None
+        return second_best if second_best in nodes else None
 
 
 class RemotePartition:
-    """Implements ``node.broker.Partition`` as far as one can without a replica: it says who leads."""
+    """Implements ``node.broker.Partition`` as far as one can without a replica: it says who leads.
 
-    def __init__(self, topic: TopicEntry, entry: PartitionEntry, lookup: LeaderLookup) -> None:
+    ``nodes`` have one, as far as the metadata tell.
+    """
+
+    def __init__(
+        self, topic: TopicEntry, entry: PartitionEntry, nodes: Sequence[str], lookup: LeaderLookup
+    ) -> None:
         self.topic = topic.name
         self.topic_id = topic.topic_id
         self.number = entry.number
         self._entry = entry
+        self._nodes = nodes
         self._lookup = lookup
 
     @property
@@ -93,7 +103,9 @@ class RemotePartition:
         """Ask the replicas."""
         if (leader := self.leader) is not None:
             return leader
-        return await self._lookup.find(self.topic, self.topic_id, self._entry, deadline_s=deadline_s)
+        return await self._lookup.find(
+            self.topic, self.topic_id, self._entry, self._nodes, deadline_s=deadline_s
+        )
 
     def doubt_leader(self, node: str) -> None:
         """Ask anew, and others first."""

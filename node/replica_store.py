@@ -73,6 +73,7 @@ class ReplicaStore:
         *,
         known: bool,
         wiped: bool,
+        comes: bool = False,
         damage: LogCorrupt | None = None,
         machine: LargeMachine | None = None,
     ) -> Opened:
@@ -80,11 +81,12 @@ class ReplicaStore:
         loaded from them.
 
         ``known``: it was made here before, so a missing one is lost. ``wiped``: it is not known here, but
-        was in an earlier folder of this node. ``damage`` was met while the replica ran, perhaps where opening
+        was in an earlier folder of this node. ``comes``: the others give it to this node, so it begins as a
+        lost one does, and nothing is lost. ``damage`` was met while the replica ran, perhaps where opening
         does not look: what is beyond mending is set aside. Raises ``LogFailed``, and ``LogTooNew`` with all
         files as they are.
         """
-        opened = self._open(group_id, options, known=known, wiped=wiped, damage=damage)
+        opened = self._open(group_id, options, known=known, wiped=wiped, damage=damage, comes=comes)
         if machine is None:
             return opened
         files = StateFiles(self._fs, self._folder(group_id))
@@ -103,7 +105,14 @@ class ReplicaStore:
         return replace(opened, files=files)
 
     def _open(
-        self, group_id: int, options: LogOptions, *, known: bool, wiped: bool, damage: LogCorrupt | None
+        self,
+        group_id: int,
+        options: LogOptions,
+        *,
+        known: bool,
+        wiped: bool,
+        damage: LogCorrupt | None,
+        comes: bool = False,
     ) -> Opened:
         folder = self._folder(group_id)
         self._fs.mkdir(folder)
@@ -113,7 +122,10 @@ class ReplicaStore:
         if lost:
             check_files(self._fs, folder)
             self._mark_lost(folder)
-            _log.error("replica_lost", group=group_id, hint="it rejoins without a vote and fetches all")
+            if comes and not known:
+                _log.info("replica_comes", group=group_id)
+            else:
+                _log.error("replica_lost", group=group_id, hint="it rejoins without a vote and fetches all")
         try:
             votes = VoteFile(self._fs, folder)
         except LogCorrupt as error:

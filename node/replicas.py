@@ -226,7 +226,8 @@ class Replicas:
         wiped = entry.incarnation_of(self._node_id) != self._incarnation
         before = self._broken.get(entry.group_id)
         damage = before if isinstance(before, LogCorrupt) else None
-        work = partial(self._store.open, known=known, wiped=wiped, damage=damage)
+        comes = self._node_id not in entry.replicas
+        work = partial(self._store.open, known=known, wiped=wiped, damage=damage, comes=comes)
         try:
             return await self._in_thread(work, entry.group_id, options)
         except (StorageError, OSError) as error:

@@ -37,12 +37,13 @@ class Topics:
         placeable: Placeable,
         wait_leaders: Callable[[TopicEntry, float], Awaitable[None]],
         disk: DiskReserve,
+        room: PartitionRoom,
     ) -> None:
         self._metadata = metadata
         self._placeable = placeable
         self._wait_leaders = wait_leaders
         self._disk = disk
-        self._room = PartitionRoom()
+        self._room = room
 
     def find(self, name: str) -> TopicEntry:
         """Raises ``InvalidName``, ``UnknownTopic``; ``Unavailable`` where that is known to be of the past."""

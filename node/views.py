@@ -11,6 +11,7 @@ from consensus.group import Group
 from consensus.types import Role
 from node.broker import ClusterInfo, NodeInfo, PartitionInfo, TopicInfo
 from node.metadata.group import Metadata
+from node.metadata.moves import Move, holders, wanted
 from node.metadata.numbers import node_number, topic_uuid
 from node.metadata.state import PartitionEntry, TopicEntry
 from node.partition import Replica
@@ -49,16 +50,17 @@ class Views:
     def partition(self, entry: PartitionEntry, alive: Collection[str]) -> PartitionInfo:
         """One partition. Offsets that a follower knows are lower bounds of the leader's."""
         replica = self._local.get(entry.group_id)
+        replicas = holders(entry, self._metadata.state.moves.get(entry.group_id))
         if replica is None:
-            return PartitionInfo(entry.number, None, entry.replicas, [], None, None, None)
+            return PartitionInfo(entry.number, None, replicas, [], None, None, None)
         group = replica.group
         leader = group.leader
         known = leader is not None
         return PartitionInfo(
             partition=entry.number,
             leader=leader,
-            replicas=entry.replicas,
-            in_sync=[node for node in entry.replicas if in_sync(group, node, alive)],
+            replicas=replicas,
+            in_sync=[node for node in replicas if in_sync(group, node, alive)],
             high_watermark=group.high_watermark if known else None,
             log_start_offset=replica.log.start_offset if known else None,
             term=group.term,
@@ -96,7 +98,7 @@ class Views:
                     continue
                 group = self._local[entry.group_id].group
                 leaderless += group.leader is None
-                under_replicated += not all(in_sync(group, node, alive) for node in entry.replicas)
+                under_replicated += lacks_replicas(group, entry, state.moves.get(entry.group_id), alive)
         return ClusterInfo(
             cluster_id=self._cluster_id,
             node_id=self._node_id,
@@ -121,6 +123,13 @@ def in_sync(group: Group, node: str, alive: Collection[str]) -> bool:
     if group.role is not Role.LEADER:
         return group.leader is not None
     return group.keeps_up(node)
+
+
+def lacks_replicas(group: Group, entry: PartitionEntry, move: Move | None, alive: Collection[str]) -> bool:
+    """Whether fewer replicas are in sync than there should be; who is coming makes up for who is leaving."""
+    those = holders(entry, move)
+    count = sum(in_sync(group, node, alive) for node in those)
+    return count < min(len(entry.replicas), len(wanted(entry, move)))
 
 
 def readiness(

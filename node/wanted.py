@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from node.metadata.moves import holders
+from node.metadata.moves import holders, partitions_of, wanted
 from node.metadata.state import MetadataState, PartitionEntry, TopicEntry
 
 
@@ -24,10 +24,23 @@ def groups_here(state: MetadataState, node_id: str, among: Iterable[int]) -> lis
     return [group for group in among if group in here]
 
 
-def gone(stale: set[int], wanted: Iterable[int], state: MetadataState) -> set[int]:
+def in_transit(state: MetadataState, node_id: str) -> set[int]:
+    """The groups whose replica on this node is only coming, or leaving: nothing depends on it."""
+    if not state.moves:
+        return set()
+    return {
+        entry.group_id
+        for _, entry in partitions_of(state)
+        if (move := state.moves.get(entry.group_id)) is not None
+        and node_id in holders(entry, move)
+        and not (node_id in entry.replicas and node_id in wanted(entry, move))
+    }
+
+
+def gone(stale: set[int], here: Iterable[int], state: MetadataState) -> set[int]:
     """Those of ``stale`` that have been deleted.
 
     After a restart the metadata is at first as old as its snapshot: a group that it has not made yet is no
     deleted one.
     """
-    return {group for group in stale.difference(wanted) if 0 < group < state.next_group_id}
+    return {group for group in stale.difference(here) if 0 < group < state.next_group_id}

@@ -20,6 +20,7 @@ from node.http.origins import Origins
 from node.http.produce import PartitionProduce
 from node.http.produce_topic import TopicProduce
 from node.http.producers import Producers
+from node.http.reassignments import Reassignments
 from node.http.topics import Topics
 from node.http.wait_topic import TopicWait
 from node.http.watches import Watches
@@ -52,7 +53,7 @@ def create_app(broker: Broker, settings: HttpLimits, origins: Origins | None = N
 def _routes(context: HttpContext, produce: PartitionProduce) -> list[web.RouteDef]:
     produce_topic = TopicProduce(context)
     fetch, fetch_topic = PartitionFetch(context), TopicFetch(context)
-    topics, cluster = Topics(context), Cluster(context)
+    topics, cluster, moves = Topics(context), Cluster(context), Reassignments(context)
     topic = "/v1/topics/{topic}"
     partition = topic + "/partitions/{partition}"
 
@@ -74,6 +75,8 @@ def _routes(context: HttpContext, produce: PartitionProduce) -> list[web.RouteDe
         web.get("/v1/cluster/health", cluster.health),
         web.get("/v1/cluster/features", cluster.features),
         web.post("/v1/cluster/features", cluster.raise_level),
+        web.get("/v1/reassignments", moves.get),
+        web.post("/v1/reassignments", moves.post),
         web.get("/v1/nodes", cluster.nodes),
         web.delete("/v1/nodes/{node}", cluster.forget),
         web.get("/healthz", cluster.healthz),

@@ -73,6 +73,12 @@ def document(settings: HttpLimits) -> dict[str, Any]:
                 "get": _operation("The feature level, and which ones each node knows", [timeout]),
                 "post": _operation("Raise the feature level, for good", [timeout], body=_level_body()),
             },
+            "/v1/reassignments": {
+                "get": _operation("Replicas on their way to other nodes", [timeout]),
+                "post": _operation(
+                    "Have replicas go to other nodes", [timeout], body=_reassignments_body(), status="202"
+                ),
+            },
             "/v1/nodes": {"get": _operation("The nodes")},
             "/v1/nodes/{node}": {
                 "delete": _operation(
@@ -290,4 +296,26 @@ def _producer_body() -> dict[str, Any]:
 def _level_body() -> dict[str, Any]:
     level = {"type": "integer", "minimum": 1, "maximum": 1_000_000}
     schema = {**_OBJECT, "properties": {"level": level}, "required": ["level"]}
+    return {"required": True, "content": {str(Media.JSON): {"schema": schema}}}
+
+
+def _reassignments_body() -> dict[str, Any]:
+    one = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "topic": _TEXT,
+            "partition": {"type": "integer", "minimum": 0},
+            "replicas": {
+                "type": ["array", "null"],
+                "minItems": 1,
+                "maxItems": 100,
+                "items": _TEXT,
+                "description": "Node ids, the preferred leader first; null undoes what is under way",
+            },
+        },
+        "required": ["topic", "partition", "replicas"],
+    }
+    many = {"type": "array", "minItems": 1, "maxItems": 10_000, "items": one}
+    schema = {**_OBJECT, "properties": {"reassignments": many}, "required": ["reassignments"]}
     return {"required": True, "content": {str(Media.JSON): {"schema": schema}}}

@@ -46,6 +46,13 @@ def holders(entry: PartitionEntry, move: Move | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*entry.replicas, *move.replicas, *move.leaving)))
 
 
+def all_holders(entry: PartitionEntry, move: Move | None) -> tuple[str, ...]:
+    """The holders, now or once a queued move has begun: what room they need."""
+    if move is None:
+        return entry.replicas
+    return tuple(dict.fromkeys((*entry.replicas, *move.replicas, *move.leaving)))
+
+
 def partitions_of(state: MetadataState) -> Iterator[tuple[TopicEntry, PartitionEntry]]:
     """All of them, each with its topic."""
     for topic in state.topics.values():

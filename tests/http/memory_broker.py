@@ -46,6 +46,8 @@ from node.broker import (
     Fetched,
     Health,
     ListedNode,
+    MoveInfo,
+    MoveWanted,
     NodeHealth,
     NodeInfo,
     NodeLevels,
@@ -57,7 +59,7 @@ from node.broker import (
 )
 from node.budget import Account, SharedBudget
 from node.deletions import Deletions
-from node.metadata.levels import BATCH_FORMAT_2, NUMBERED_PRODUCERS
+from node.metadata.levels import BATCH_FORMAT_2, MEMBERSHIP, NUMBERED_PRODUCERS
 from node.slices import offset_reaching
 
 
@@ -123,6 +125,7 @@ class MemoryCluster:
         self.level = 1
         self.levels: dict[str, tuple[int, int]] = {}
         """The feature levels that nodes know, where these are others than 1 alone."""
+        self.moves: list[MoveInfo] = []
         self.brokers = {node: MemoryBroker(self, node, budget_bytes) for node in self.urls}
 
 
@@ -438,6 +441,35 @@ class MemoryBroker:
         nodes = [broker.node_health() for broker in self._cluster.brokers.values()]
         reasons = [reason for node in nodes for reason in node.reasons]
         return ClusterHealth(not reasons, self.node_id, reasons, nodes)
+
+    def moves_led_here(self) -> list[MoveInfo]:
+        return [
+            info
+            for info in self._cluster.moves
+            if self._cluster.logs[info.topic, info.partition].leader == self.node_id
+        ]
+
+    async def moves(self, *, timeout_s: float) -> list[MoveInfo]:
+        return self._cluster.moves
+
+    async def move(self, wanted: Sequence[MoveWanted], *, timeout_s: float) -> list[MoveInfo]:
+        if self._cluster.level < MEMBERSHIP:
+            raise outcomes.needs_level("a move of replicas", MEMBERSHIP, self._cluster.level)
+        rows = {(info.topic, info.partition): info for info in self._cluster.moves}
+        for item in wanted:
+            topic = self.topic(item.topic)
+            self.partition(item.topic, item.partition)
+            rows.pop((item.topic, item.partition), None)
+            if item.replicas is None:
+                continue
+            has = topic.partitions[item.partition].replicas
+            if unknown := [node for node in item.replicas if node not in self._cluster.urls]:
+                raise NotFound(f"the cluster knows no node {unknown[0]}", node=unknown[0])
+            rows[item.topic, item.partition] = MoveInfo(
+                item.topic, item.partition, 1, True, "asked for", has, item.replicas, [], []
+            )
+        self._cluster.moves = list(rows.values())
+        return [rows[key] for key in rows if key in {(item.topic, item.partition) for item in wanted}]
 
     async def features(self, *, timeout_s: float) -> Features:
         known = self._cluster.levels

@@ -1,0 +1,98 @@
+"""Has the members of every group that is led here become those that the metadata wants, a step at a time.
+
+Whoever is no holder of a partition any more deletes its data, so a leader that knows only an old target could
+take somebody for a voter who has nothing. A step is therefore taken only right after this node has caught up
+with the metadata, and towards what they say then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Final
+
+import structlog
+from floodmark.errors import FloodmarkError
+
+from consensus.group import Group
+from consensus.host import GroupHost
+from consensus.member_steps import HandOver, next_step
+from consensus.types import ChangeRefused, GroupStopped, Membership, NotLeader
+from node.metadata.group import Metadata
+from node.metadata.moves import wanted
+from node.metadata.state import PartitionEntry
+from node.partition import Replica
+
+CATCH_UP_S: Final = 2.0
+
+_log = structlog.get_logger(__name__)
+
+
+class MemberSteps:
+    """``again`` is called when a step is done, and the next one may be due."""
+
+    def __init__(
+        self,
+        *,
+        host: GroupHost,
+        metadata: Metadata,
+        local: Mapping[int, Replica],
+        alive: Callable[[], Collection[str]],
+        again: Callable[[], None],
+    ) -> None:
+        self._host = host
+        self._metadata = metadata
+        self._local = local
+        self._alive = alive
+        self._again = again
+
+    async def look(self) -> None:
+        """Take the steps that are due in the groups led here."""
+        metadata = self._metadata
+        if not metadata.is_current or metadata.halted is not None:
+            return
+        alive = self._alive()
+        if metadata.group is not None:
+            self._take(metadata.group, next_step(metadata.group, metadata.membership, alive=alive))
+        if next(self._due(alive), None) is None:
+            return
+        try:
+            await metadata.catch_up(timeout_s=CATCH_UP_S)
+        except FloodmarkError:
+            return
+        for group, step in self._due(self._alive()):
+            self._take(group, step)
+
+    def led_here(self) -> Iterator[tuple[PartitionEntry, Group]]:
+        """The partitions that this node leads."""
+        for topic in self._metadata.state.topics.values():
+            for entry in topic.partitions:
+                replica = self._local.get(entry.group_id)
+                if replica is not None and replica.group.is_ready_leader:
+                    yield entry, replica.group
+
+    def _due(self, alive: Collection[str]) -> Iterator[tuple[Group, Membership | HandOver]]:
+        moves = self._metadata.state.moves
+        for entry, group in list(self.led_here()):
+            target = wanted(entry, moves.get(entry.group_id))
+            step = next_step(group, Membership(frozenset(target)), alive=alive, preferred=target)
+            if step is not None:
+                yield group, step
+
+    def _take(self, group: Group, step: Membership | HandOver | None) -> None:
+        if isinstance(step, HandOver):
+            heirs = (node for node in step.to if not self._host.wall.is_off_at(node))
+            heir = next(heirs, step.to[0])
+            if self._host.transfer(group.group_id, heir):
+                _log.info("leadership_handed_over_to_leave", group=group.group_id, to=heir)
+        elif step is not None:
+            try:
+                proposal = self._host.change_members(group.group_id, step)
+            except (ChangeRefused, NotLeader, GroupStopped):
+                return
+            proposal.add_done_callback(lambda _: self._again())
+            _log.info(
+                "membership_change",
+                group=group.group_id,
+                voters=sorted(step.voters),
+                learners=sorted(step.learners),
+            )

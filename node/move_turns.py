@@ -1,0 +1,45 @@
+"""Which of the queued moves begin: a bounded number at once, in all and to each node, the oldest first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from typing import Final
+
+from node.metadata.moves import Move, partitions_of
+from node.metadata.state import MetadataState
+
+MOVES_AT_ONCE: Final = 32
+MOVES_TO_NODE: Final = 8
+"""Replicas that come to one node at once."""
+
+
+def moves_due(state: MetadataState, alive: Collection[str]) -> dict[int, int]:
+    """Group id -> number of the moves whose turn it is, of which all that come are there to come."""
+    queued: list[tuple[int, int, list[str]]] = []
+    busy = Counter[str]()
+    under_way = 0
+    if all(move.started for move in state.moves.values()):
+        return {}
+    for _, entry in partitions_of(state):
+        move = state.moves.get(entry.group_id)
+        if move is None:
+            continue
+        adding = _adding(entry.replicas, move)
+        if move.started:
+            under_way += 1
+            busy.update(adding)
+        elif all(node in alive for node in adding):
+            queued.append((move.number, entry.group_id, adding))
+    due: dict[int, int] = {}
+    for number, group, adding in sorted(queued):
+        if under_way + len(due) >= MOVES_AT_ONCE:
+            break
+        if all(busy[node] < MOVES_TO_NODE for node in adding):
+            busy.update(adding)
+            due[group] = number
+    return due
+
+
+def _adding(replicas: Collection[str], move: Move) -> list[str]:
+    return [node for node in move.replicas if node not in replicas]
