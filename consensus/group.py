@@ -14,6 +14,7 @@ from floodmark.frame import FrameKind
 from floodmark.frame_records import IMPLIED, PayloadForm
 
 from consensus import membership as members
+from consensus.catch_up import CatchUp
 from consensus.group_disk import GroupDisk
 from consensus.journal import Pending
 from consensus.large_state import LargeMachine
@@ -41,9 +42,8 @@ from storage.vote import VoteFile
 class Group(GroupDisk):
     """See docs/ARCHITECTURE.md for the contract.
 
-    ``voting=False`` says that this replica's data, votes included, is gone. ``safeguards`` is for tests,
-    which take single ones away; see safeguards.py. ``files`` are those of a machine that keeps its state in
-    files (large_state.py), which has been loaded from them.
+    ``voting=False``: this replica's data, votes included, is gone. ``safeguards``: tests take some away.
+    ``files``: of a machine that keeps its state there. ``catch_up``: the node's, of all its groups.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class Group(GroupDisk):
         voting: bool = True,
         safeguards: frozenset[Safeguard] = ALL,
         files: StateFiles | None = None,
+        catch_up: CatchUp | None = None,
     ) -> None:
         self.group_id = group_id
         self.node_id = node_id
@@ -83,6 +84,7 @@ class Group(GroupDisk):
             voting=voting,
             safeguards=safeguards,
             files=files,
+            catch_up=catch_up,
         )
         self._core = self._parts.core
         self._granted_after: float | None = None
@@ -269,10 +271,7 @@ class Group(GroupDisk):
         return outbox
 
     def last_words(self) -> list[tuple[str, Message]]:
-        """What the others are to be told of a replica that was stopped, or has failed: that it is absent.
-
-        No link tells them, for its node lives, and those that sleep would rely on it for ever.
-        """
+        """What the others, who may sleep, are told of a replica that ended: no link does, its node lives."""
         message = Message("absent", {"term": self._core.vote.term})
         return [(node, message) for node in sorted(self._core.members.others)]
 

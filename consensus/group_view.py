@@ -52,7 +52,7 @@ class GroupView:
         engine = core.engine
         own = math.inf
         if engine.is_leader:
-            own = engine.heartbeat_due
+            own = min(engine.heartbeat_due, parts.replication.deadline)
         elif parts.prevote.may_campaign:
             own = engine.election_deadline
             if own < core.now:

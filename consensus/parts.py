@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from consensus.acknowledge import Acknowledger
 from consensus.apply import Applier
+from consensus.catch_up import CatchUp, Turns
 from consensus.checkpoints import Checkpoints
 from consensus.core import Core
 from consensus.dispatch import Dispatcher
@@ -56,6 +57,7 @@ class Parts:
         voting: bool,
         safeguards: frozenset[Safeguard],
         files: StateFiles | None,
+        catch_up: CatchUp | None,
     ) -> None:
         core = self.core = Core(
             node_id=node_id, log=log, vote=vote, options=options, random=random, safeguards=safeguards
@@ -80,11 +82,12 @@ class Parts:
             random=random,
             leader_fallback_s=fallback,
         )
+        turns = Turns(core, catch_up or CatchUp())
         sender: StateSender | None = None
         if small is None:
             assert files is not None, "a machine that keeps its state in files was loaded from them"
-            sender = StateSender(core, files)
-        self.replication = Replication(core, sender or Installer(core, cast(StateMachine, machine)))
+            sender = StateSender(core, files, turns)
+        self.replication = Replication(core, sender or Installer(core, cast(StateMachine, machine)), turns)
         self.acks = Acknowledger(core)
         self.reads = Reads(core, self.replication)
         self.fetching = Fetching(core)

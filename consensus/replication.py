@@ -1,16 +1,19 @@
 """A leader's side of replication: what each follower has, what is under way to it, and what it gets next.
 
 Entries go out in the step that appends them, ahead of the leader's own fsync, several messages deep, up to a
-bound on bytes that are not acknowledged. A follower whose position is not known gets one message at a time.
+bound on bytes that are not acknowledged. A follower whose position is not known gets one message at a time,
+a learner that is behind as many as the node's limit allows (catch_up.py).
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from floodmark.frame import Frame
 
+from consensus.catch_up import Turns
 from consensus.safeguards import Safeguard
 from consensus.wire import APPEND_FRAMES_MAX
 from storage.errors import LogCorrupt
@@ -83,9 +86,12 @@ class Peer:
 class Replication:
     """All peers of one leader. Idle on a replica that does not lead."""
 
-    def __init__(self, core: Core, installer: Installer | StateSender) -> None:
+    def __init__(self, core: Core, installer: Installer | StateSender, turns: Turns) -> None:
         self._core = core
         self._installer = installer
+        self._turns = turns
+        self._pushed = 0
+        """What comes behind this entry is new: it leaves for all who have everything before."""
         self._term = -1
         self.peers: dict[str, Peer] = {}
         self.round = 0
@@ -104,9 +110,16 @@ class Replication:
     def push(self) -> None:
         """New entries, or room for more: send without waiting for the next heartbeat."""
         last = self._core.log.last_index
+        self._turns.look()
         for name, peer in self.peers.items():
             if peer.next <= last and name in self._core.up:
                 self._send_entries(name, peer)
+        self._pushed = last
+
+    @property
+    def deadline(self) -> float:
+        """When somebody may be sent to who had to wait."""
+        return self._turns.deadline if self._core.engine.is_leader else math.inf
 
     def members_changed(self) -> None:
         """Begin with new members, forget those that left."""
@@ -211,6 +224,8 @@ class Replication:
         self._term = core.engine.term
         self.round = 0
         self.peers = {name: Peer(core.engine.noop_index, core.now) for name in core.members.others}
+        self._pushed = core.engine.noop_index - 1
+        self._turns.begin()
         self._installer.begin()
 
     def _send_entries(self, name: str, peer: Peer) -> bool:
@@ -225,23 +240,30 @@ class Replication:
                 break
             if peer.probing and peer.probe_is_out and core.has(Safeguard.C2):
                 break
+            waits = peer.next <= self._pushed and (
+                peer.trusted is False or name in core.members.current.learners
+            )
+            if waits and not self._turns.have_come(name):
+                break
             try:
-                frames, size = self._collect(peer.next)
+                frames, size = self._collect(peer.next, takes_turns=waits)
             except LogCorrupt as error:
                 core.damage = error  # It is to be mended; until then this peer gets heartbeats.
                 break
             self._send_append(name, peer, peer.next - 1, frames)
             peer.sent(frames[-1].last_index, size)
+            self._turns.sent(name, size)
             went = True
         return went
 
-    def _collect(self, first: int) -> tuple[list[Frame], int]:
+    def _collect(self, first: int, *, takes_turns: bool) -> tuple[list[Frame], int]:
         log = self._core.log
         if first == log.last_index:
             # Nearly always there is one new entry, and the walk over several costs three times as much.
             frame = log.frame(first)
             return [frame], frame.size
-        size_max = min(self._core.options.append_bytes_max, APPEND_BYTES_AIM)
+        aim = self._turns.message_bytes if takes_turns else APPEND_BYTES_AIM
+        size_max = min(self._core.options.append_bytes_max, aim)
         frames: list[Frame] = []
         size = 0
         # The first may be a gap that begins before: it goes whole, and the follower takes what it lacks.

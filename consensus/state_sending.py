@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
+from consensus.catch_up import Turns
 from consensus.checkpoint import Reference
 
 if TYPE_CHECKING:
@@ -33,9 +34,10 @@ STARTS_MAX: Final = 5
 class StateSender:
     """In place of ``Installer``."""
 
-    def __init__(self, core: Core, files: StateFiles) -> None:
+    def __init__(self, core: Core, files: StateFiles, turns: Turns) -> None:
         self._core = core
         self._files = files
+        self._turns = turns
         self._checkpoints: LargeCheckpoints
         self._term = -1
         self._sendings: dict[str, _Sending] = {}
@@ -96,6 +98,7 @@ class StateSender:
                 "crc": reference.crc,
             }
             core.emit(name, "state_offer", fields)
+        self._pump(name, sending)  # It may have had to wait.
         return False
 
     def on_wanted(self, source: str, fields: dict[str, Any]) -> None:
@@ -116,6 +119,8 @@ class StateSender:
         start, length = sending.sent, sending.reference.length
         if start >= length or start - sending.acked >= self._core.options.state_window_bytes:
             return
+        if name in self._core.members.current.learners and not self._turns.have_come(name):
+            return
         sending.reading = True
         if sending.file is None:
             sending.file = self._files.outgoing(sending.reference, self._core.options.state_chunk_bytes)
@@ -135,6 +140,7 @@ class StateSender:
         if sending.acked is not None and sending.sent == start:
             fields = {"term": core.engine.term, "id": sending.reference.id, "position": start}
             core.emit(name, "state_chunk", fields, state=raw)
+            self._turns.sent(name, len(raw))
             sending.sent = start + len(raw)
         self._pump(name, sending)
 

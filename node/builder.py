@@ -11,6 +11,7 @@ from typing import Final
 
 import structlog
 
+from consensus.catch_up import CatchUp
 from consensus.group import Group
 from consensus.host import GroupHost
 from consensus.host_types import HostHooks, Waiters
@@ -50,7 +51,9 @@ class Builder:
         self.settings = settings
         self.disk = disk
         self.identity = identity
-        self.metrics = NodeMetrics()
+        self.catch_up = CatchUp(settings.limits.catch_up_bytes_per_s)
+        """What all groups here send to replicas that are behind."""
+        self.metrics = NodeMetrics(self.catch_up)
         self.flushed: dict[int, Waiters] = {}
         self.failure: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self.leadership_changed = asyncio.Event()
@@ -91,6 +94,7 @@ class Builder:
             random=random.Random(),
             options=scaled(self.settings.raft.options(), groups),
             voting=not opened.lost,
+            catch_up=self.catch_up,
         )
 
     def replica(self, host: GroupHost, entry: PartitionEntry, opened: Opened, groups: int) -> Replica:

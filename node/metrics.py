@@ -9,6 +9,7 @@ from prometheus_client import Counter
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from consensus.catch_up import CatchUp
 from consensus.host import GroupHost
 from node.metadata.group import Metadata
 from node.partition import Replica
@@ -30,7 +31,8 @@ _PEER_COUNTERS: Final = (
 class NodeMetrics:
     """What is counted as it happens; ``collectors`` are to be registered."""
 
-    def __init__(self) -> None:
+    def __init__(self, catch_up: CatchUp) -> None:
+        self._catch_up = catch_up
         self.flushes = Tally(_BUCKETS)
         """Seconds of every write and fsync."""
         self.leader_changes = Counter(
@@ -56,6 +58,7 @@ class NodeMetrics:
             self.failed_replicas,
             self.damage,
             self.mended,
+            _CatchUpCollector(self._catch_up),
         ]
 
 
@@ -68,6 +71,16 @@ class _FlushCollector(Collector):
         family = HistogramMetricFamily("floodmark_log_flush_seconds", "A write and fsync of one log.")
         self._flushes.tell(family, ())
         return [family]
+
+
+class _CatchUpCollector(Collector):
+    def __init__(self, catch_up: CatchUp) -> None:
+        self._catch_up = catch_up
+
+    def collect(self) -> Iterable[Metric]:
+        """One counter without labels."""
+        text = "Bytes sent to replicas that were behind and did not vote."
+        yield CounterMetricFamily("floodmark_catch_up_bytes", text, self._catch_up.sent_bytes)
 
 
 class LevelCollector(Collector):

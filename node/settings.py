@@ -79,6 +79,9 @@ class LimitSettings(HttpLimits, frozen=True, forbid_unknown_fields=True):
     """... and that all partitions led by this node remember together, at up to 0.7 KiB on each replica."""
     partitions_per_node_max: int = 0
     """Replicas on this node, beyond which topics are refused. 0: as many as its descriptors allow for."""
+    catch_up_bytes_per_s: int = 64 << 20
+    """What this node sends a second to replicas that are behind and do not vote, those of all partitions
+    together: new ones, and such as lost their data. 0: as much as it can."""
     producer_remembered_s: float = 3600.0
     """A producer is not forgotten, whatever room is wanted, until its last batch is this old."""
 

@@ -22,8 +22,9 @@ NOT_ABOVE: Final = (
     ("sweep_s", "write_stall_s", "connections are looked at that often only"),
 )
 """(one, another, why): the one is at most the other."""
-MAY_BE_ZERO: Final = frozenset({"partitions_per_node_max"})
-"""What then follows from something else."""
+MAY_BE_ZERO: Final = frozenset({"partitions_per_node_max", "catch_up_bytes_per_s"})
+"""What then follows from something else, or has no limit."""
+CATCH_UP_MIN: Final = 64 << 10
 
 
 def problems(limits: LimitSettings) -> Iterator[str]:
@@ -37,6 +38,11 @@ def problems(limits: LimitSettings) -> Iterator[str]:
     for low, high, why in NOT_ABOVE:
         if getattr(limits, low) > getattr(limits, high):
             yield f"limits.{low} must be at most limits.{high} ({getattr(limits, high)}): {why}"
+    if 0 < limits.catch_up_bytes_per_s < CATCH_UP_MIN:
+        yield (
+            f"limits.catch_up_bytes_per_s = {limits.catch_up_bytes_per_s}: use at least {CATCH_UP_MIN}, or "
+            "replicas never catch up; 0 is no limit"
+        )
     if limits.inflight_partition_bytes < BATCH_BYTES_MAX:
         yield (
             f"limits.inflight_partition_bytes: one record batch has up to {BATCH_BYTES_MAX} bytes; "

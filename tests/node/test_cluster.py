@@ -150,9 +150,22 @@ async def test_a_node_whose_disk_was_wiped_is_taken_in_again(tmp_path: Path) -> 
         shutil.rmtree(victim.data_dir)
         victim.start()
         await rejoined(cluster, victim, "orders", bodies)
+        # What it lacked came within the limit for those whose vote does not count.
+        assert await _caught_up_bytes(cluster) >= sum(map(len, bodies))
         await cluster["n2"].stop()
         partition = await cluster.on_leader("orders")
         assert (await produce(partition, payload([b"more"]))).first_offset == len(bodies)
+
+
+async def _caught_up_bytes(cluster: NodeCluster) -> float:
+    total = 0.0
+    for node in cluster.nodes.values():
+        async with cluster.session.get(f"{node.url}/metrics") as answer:
+            lines = (await answer.text()).splitlines()
+        total += sum(
+            float(line.split()[1]) for line in lines if line.startswith("floodmark_catch_up_bytes_total")
+        )
+    return total
 
 
 async def test_a_replica_whose_folder_was_deleted_is_taken_in_again(tmp_path: Path) -> None:

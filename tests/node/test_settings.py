@@ -113,6 +113,8 @@ def test_all_problems_are_told_at_once_each_with_its_field() -> None:
         ({"limits.sweep_s": 20.0}, "limits.sweep_s must be at most limits.header_timeout_s"),
         ({"limits.fetch_bytes_max": 1000}, "limits.fetch_bytes must be at most limits.fetch_bytes_max"),
         ({"limits.responses_bytes_max": 1 << 20}, "limits.fetch_bytes_max must be at most"),
+        ({"limits.catch_up_bytes_per_s": 1000}, "limits.catch_up_bytes_per_s = 1000: use at least 65536"),
+        ({"limits.catch_up_bytes_per_s": -1}, "limits.catch_up_bytes_per_s"),
         ({"limits.inflight_partition_bytes": 1}, "limits.inflight_partition_bytes: one record batch"),
         ({"storage.fsync_threads": 0}, "storage.fsync_threads"),
         ({"log.level": "loud"}, "log.level"),

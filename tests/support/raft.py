@@ -12,6 +12,7 @@ from typing import Any
 
 from floodmark.frame import Frame, FrameKind, crc_of
 
+from consensus.catch_up import CatchUp
 from consensus.group import Group
 from consensus.jobs import Job
 from consensus.keyed_state import KeyedState
@@ -80,6 +81,7 @@ class Node:
         safeguards: frozenset[Safeguard] = ALL,
         voting: bool = True,
         machine: Machine | KeyedState | None = None,
+        catch_up: CatchUp | None = None,
     ) -> Group:
         self._lives += 1
         self.machine: Any = Machine() if machine is None else machine
@@ -101,6 +103,7 @@ class Node:
             voting=voting,
             safeguards=safeguards,
             files=self.files,
+            catch_up=catch_up,
         )
         return self.group
 
