@@ -121,6 +121,9 @@ class Lifecycle:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(ANSWERS_WITHIN_S):
                     await presence.answered.wait()
+        if presence.outdated is not None:
+            _log.error("data_folder_outdated", reason=presence.outdated)
+            await asyncio.Event().wait()  # as long as this process runs
         presence.settle()
 
     def _set_back(self) -> None:
@@ -130,6 +133,7 @@ class Lifecycle:
 
     async def _become_ready(self) -> None:
         await self._parts.metadata.become_current()
+        self._parts.replicas.metadata_are_current()
         await self._parts.replicas.started()
         self._spawn(self._parts.scrub.run())
 

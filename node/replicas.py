@@ -90,12 +90,21 @@ class Replicas:
         self._broken: dict[int, Exception] = {}
         """Those that were closed because they failed, and why; until they are open again."""
         self._resting: set[int] = set()
+        self._knows_all = False
         self._changed = asyncio.Event()
         self._changed.set()
         self._looked = asyncio.Condition()
 
     def look_again(self) -> None:
         """The metadata changed."""
+        self._changed.set()
+
+    def metadata_are_current(self) -> None:
+        """They have all that was agreed on before this node started: what they do not want here may go.
+
+        Until then they may be older than a replica that has come here since.
+        """
+        self._knows_all = True
         self._changed.set()
 
     async def run(self, present: set[int]) -> None:
@@ -109,7 +118,8 @@ class Replicas:
             await self._add(wanted)
             # Those that never opened too: a topic may be deleted before its disk is well.
             stale |= self.local.keys() | self._broken.keys()
-            stale -= await self._remove(gone(stale - self._resting, wanted, self._machine.state))
+            if self._knows_all:
+                stale -= await self._remove(gone(stale - self._resting, wanted, self._machine.state))
             async with self._looked:
                 self._looked.notify_all()
 
