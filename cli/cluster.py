@@ -19,6 +19,7 @@ _STATUS = View(
         field("Asked", "node_id"),
         field("Metadata leader"),
         field("Metadata voters", wide=True),
+        field("Epoch", "cluster_epoch", right=True, wide=True),
         field("Topics", right=True),
         field("Partitions", right=True),
         field("Leaderless", "leaderless_partitions", right=True),

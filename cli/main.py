@@ -21,6 +21,7 @@ _COMMANDS = {
     "node": "cli.node",
     "produce": "cli.produce",
     "profile": "cli.profile",
+    "recover": "cli.recover",
     "repair-votes": "cli.repair_votes",
     "start": "cli.start",
     "topic": "cli.topic",

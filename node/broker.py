@@ -126,6 +126,19 @@ class ListedNode:
 
 
 @dataclass(frozen=True, slots=True)
+class RecoveryInfo:
+    """A recovery from the loss of a majority. ``at_ms``: when it was decided, Unix milliseconds."""
+
+    cluster_epoch: int
+    at_ms: int
+    lost_nodes: Sequence[str]
+    recovered_partitions: int
+    """Partitions that had lost their majority: the last records of each may be missing."""
+    emptied_partitions: int
+    """Partitions of which nothing was left."""
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterInfo:
     """The cluster as this node sees it."""
 
@@ -138,6 +151,9 @@ class ClusterInfo:
     partitions: int
     leaderless_partitions: int
     under_replicated_partitions: int
+    cluster_epoch: int = 0
+    """How often it was recovered: nodes with data of an earlier epoch are refused."""
+    recoveries: Sequence[RecoveryInfo] = ()
 
 
 @dataclass(frozen=True, slots=True)

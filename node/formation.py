@@ -36,6 +36,11 @@ class Standpoint:
     """As many of the nodes' names as there was room for, for people."""
     formation: str = ""
     """Empty until the metadata leader's word has come."""
+    epoch: int = 0
+    recovery: str = ""
+    """How often the cluster was recovered from the loss of a majority, and the name of the last time."""
+    is_fresh: bool = False
+    """Whether its folder is of no epoch yet, and will take over that of the nodes that it meets."""
 
     @property
     def holds_data(self) -> bool:

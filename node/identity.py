@@ -9,6 +9,9 @@ member   a first folder of its node: whatever it has not seen, it has never had
 wiped    some peer has known this node with another folder: replicas from that time start without a vote
 
 Once it is no new one, ``nodes`` are those that the cluster was formed of, and ``formation`` is its name.
+
+``epoch`` counts the recoveries of the cluster from the loss of a majority (node/recovery), ``recovery`` is
+the name of the last one. A folder with either is of format 2: earlier builds would forget them.
 """
 
 from __future__ import annotations
@@ -26,7 +29,8 @@ import msgspec
 from storage.atomic_file import read_file, replace_file
 from storage.filesystem import FileSystem
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_WITHOUT_EPOCH = 1
 FILE_NAME = "node.json"
 LOCK_NAME = "lock"
 
@@ -61,29 +65,55 @@ class NodeIdentity(msgspec.Struct, frozen=True):
     """How often a node has started on this folder, this time included; 0 by builds that did not count."""
     level: int = 1
     """The cluster's feature level, as far as this node has learnt it from the metadata."""
+    epoch: int = 0
+    recovery: str = ""
+    recovering: str = ""
+    """The name of a recovery that was begun on this folder and is not done: until then no node starts."""
 
 
 def load_or_create(fs: FileSystem, data_dir: str, *, node_id: str, cluster_id: str) -> NodeIdentity:
     """The folder's identity, with the next boot number; durable on return. Raises ``IdentityProblem``."""
     try:
         fs.mkdir(data_dir)
+    except OSError as error:
+        raise IdentityProblem(f"node.data_dir {data_dir} can not be used: {error}") from error
+    identity = load(fs, data_dir)
+    if identity is None:
+        return _create(fs, data_dir, node_id=node_id, cluster_id=cluster_id)
+    _check_owner(identity, data_dir, node_id=node_id, cluster_id=cluster_id)
+    if identity.recovering:
+        raise IdentityProblem(
+            f"a recovery of {data_dir} was begun and is not done: run 'floodmark recover apply' with its "
+            "plan once more"
+        )
+    identity = msgspec.structs.replace(identity, boot=identity.boot + 1)
+    save(fs, data_dir, identity)
+    return identity
+
+
+def load(fs: FileSystem, data_dir: str) -> NodeIdentity | None:
+    """What a folder says; None where it has no such file. Raises ``IdentityProblem``."""
+    try:
         raw = read_file(fs, f"{data_dir}/{FILE_NAME}")
     except OSError as error:
         raise IdentityProblem(f"node.data_dir {data_dir} can not be used: {error}") from error
     if raw is None:
-        return _create(fs, data_dir, node_id=node_id, cluster_id=cluster_id)
+        return None
     try:
         # First alone: what a newer format says of the rest may be nothing that this build can read.
         found = msgspec.json.decode(raw, type=_Format).format_version
         if found > FORMAT_VERSION:
             unlike = f"has format {found}, this build knows {FORMAT_VERSION}"
             raise IdentityProblem(f"{data_dir}/{FILE_NAME} {unlike}: start a newer Floodmark")
-        identity = msgspec.json.decode(raw, type=NodeIdentity)
+        return msgspec.json.decode(raw, type=NodeIdentity)
     except msgspec.DecodeError as error:
         raise IdentityProblem(
             f"{data_dir}/{FILE_NAME} is damaged ({error}). Restore it, or move the whole folder away (not "
             "the file alone); the node then fetches everything from its peers"
         ) from error
+
+
+def _check_owner(identity: NodeIdentity, data_dir: str, *, node_id: str, cluster_id: str) -> None:
     if identity.node_id != node_id:
         raise IdentityProblem(
             f"{data_dir} belongs to node {identity.node_id}, not to {node_id}: "
@@ -94,9 +124,6 @@ def load_or_create(fs: FileSystem, data_dir: str, *, node_id: str, cluster_id: s
             f"{data_dir} belongs to cluster {identity.cluster_id}, not to {cluster_id}: "
             "correct cluster.id or node.data_dir"
         )
-    identity = msgspec.structs.replace(identity, boot=identity.boot + 1)
-    save(fs, data_dir, identity)
-    return identity
 
 
 def replaced(identity: NodeIdentity) -> NodeIdentity:
@@ -111,7 +138,7 @@ def _create(fs: FileSystem, data_dir: str, *, node_id: str, cluster_id: str) -> 
             f"{data_dir} holds {' and '.join(left)} but no {FILE_NAME}: its owner is not known. Restore it, "
             "or move the whole folder away; the node then fetches everything from its peers"
         )
-    identity = NodeIdentity(FORMAT_VERSION, node_id, cluster_id, _incarnation(), boot=1)
+    identity = NodeIdentity(_WITHOUT_EPOCH, node_id, cluster_id, _incarnation(), boot=1)
     save(fs, data_dir, identity)
     return identity
 
@@ -122,7 +149,13 @@ def _incarnation() -> str:
 
 def save(fs: FileSystem, data_dir: str, identity: NodeIdentity) -> None:
     """Durable on return. Raises ``IdentityProblem``."""
-    text = json.dumps(msgspec.to_builtins(identity), indent=1) + "\n"
+    fields = msgspec.to_builtins(identity)
+    has_epoch = bool(identity.epoch or identity.recovering)
+    fields["format_version"] = FORMAT_VERSION if has_epoch else _WITHOUT_EPOCH
+    if not has_epoch:
+        for name in ("epoch", "recovery", "recovering"):
+            del fields[name]
+    text = json.dumps(fields, indent=1) + "\n"
     try:
         replace_file(fs, data_dir, FILE_NAME, text.encode(), durable=True)
     except OSError as error:

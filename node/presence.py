@@ -21,7 +21,8 @@ import structlog
 from consensus.handshake import ANNOUNCEMENT_BYTES_MAX
 from consensus.link_types import Reception
 from consensus.throttle import ThrottledLog
-from node import formation
+from node import epochs, formation
+from node.epochs import OF_NO_EPOCH
 from node.formation import Standpoint
 from node.identity import IdentityProblem, NodeIdentity, Standing
 from node.metadata.commands import RegisterNode
@@ -59,6 +60,9 @@ class Announcement(msgspec.Struct, frozen=True, array_like=True):
     """The lowest and the highest feature level that its build knows."""
     level: int = 1
     """The feature level of the cluster, as far as the node knows."""
+    epoch: int = 0
+    """The cluster's epoch; ``OF_NO_EPOCH`` of a folder that is to take over that of others."""
+    recovery: str = ""
 
     def registration(self) -> RegisterNode:
         """The command that makes this known to the cluster."""
@@ -73,6 +77,9 @@ class Announcement(msgspec.Struct, frozen=True, array_like=True):
             self.nodes_digest,
             self.names,
             self.formation,
+            self.epoch,
+            self.recovery,
+            self.epoch == OF_NO_EPOCH,
         )
 
 
@@ -110,6 +117,9 @@ class Presence:
         self.members = nodes or tuple(initial_nodes)
         self.misplaced = formation.misplaced(nodes, initial_nodes) if nodes else None
         """Why this folder does not go with the settings."""
+        self.outdated: str | None = None
+        """Why this folder, which a recovery of the cluster left out, may take part in nothing."""
+        self.epoch, self.recovery = identity.epoch, identity.recovery
         self.identity = identity
         self.levels = levels
         self._keep = keep
@@ -158,7 +168,10 @@ class Presence:
     def _receive(self, said: Announcement, other: Standpoint) -> Reception:
         peer = said.node_id
         met = self._registry.peers.get(peer, "")
-        reason = formation.refusal(self._standpoint(), other, expected=self.members, met=met)
+        me = self._standpoint()
+        reason = formation.refusal(me, other, expected=self.members, met=met)
+        if reason is None:
+            reason = self._epoch_refusal(me, other)
         if reason is None:
             reason = self._level_refusal(said)
         if reason is None and said.answer == REFUSED:
@@ -192,6 +205,8 @@ class Presence:
             self._unanswered.discard(peer)
         if self.standing is not Standing.MEMBER:
             self.formation = self.formation or said.formation
+        if self._is_fresh and said.epoch > self.epoch:
+            self.epoch, self.recovery = said.epoch, said.recovery
         if self.standing is Standing.NEW and said.known_as not in ("", self.identity.incarnation):
             _log.error(
                 "data_folder_replaced",
@@ -200,10 +215,16 @@ class Presence:
             )
             self.standing = Standing.WIPED
         self._decide()
-        lasting = msgspec.structs.replace(said, known_as="", answer=NO_ANSWER, level=1)
+        lasting = msgspec.structs.replace(said, known_as="", answer=NO_ANSWER, level=1, epoch=0, recovery="")
         if self.nodes.get(peer) != lasting:
             self.nodes[peer] = lasting
             self.on_change()
+
+    def _epoch_refusal(self, mine: Standpoint, other: Standpoint) -> str | None:
+        reason = epochs.refusal(mine, other)
+        if reason is not None and other.epoch > mine.epoch and not self._is_settled:
+            self.outdated = reason
+        return reason
 
     def _level_refusal(self, said: Announcement) -> str | None:
         """Why one of the two nodes is of a build that can not work in the cluster as it is by now."""
@@ -227,6 +248,20 @@ class Presence:
             except IdentityProblem as error:
                 _log.error("feature_level_not_kept", level=level, reason=str(error))
 
+    def recovered(self, epoch: int, recovery: str) -> None:
+        """The metadata say which epoch the cluster is in. Called at every change."""
+        if epoch > self.epoch:
+            self.epoch, self.recovery = epoch, recovery
+            try:
+                self._change(epoch=epoch, recovery=recovery)
+            except IdentityProblem as error:
+                _log.error("cluster_epoch_not_kept", epoch=epoch, reason=str(error))
+
+    @property
+    def _is_fresh(self) -> bool:
+        """Whether this folder holds nothing yet that would be of an epoch."""
+        return self.identity.standing is Standing.NEW
+
     @property
     def unheard(self) -> list[str]:
         """Initial nodes that a new folder still has to hear before it may vote."""
@@ -237,6 +272,8 @@ class Presence:
         """Why this node does not take part yet; empty once it may."""
         if self.misplaced is not None:
             return [self.misplaced]
+        if self.outdated is not None:
+            return [self.outdated]
         if self.standing is Standing.NEW:
             return [f"a new data folder: waiting to hear from {', '.join(self.unheard)}"]
         if not self._is_settled:
@@ -253,7 +290,13 @@ class Presence:
     def settle(self) -> None:
         """Make durable what was decided, before this node takes part. Raises ``IdentityProblem``."""
         self._is_settled = True
-        self._change(standing=self.standing, nodes=self.members, formation=self.formation)
+        self._change(
+            standing=self.standing,
+            nodes=self.members,
+            formation=self.formation,
+            epoch=self.epoch,
+            recovery=self.recovery,
+        )
 
     @property
     def boot(self) -> int:
@@ -306,6 +349,8 @@ class Presence:
             process=self._boot.process,
             answer=answer,
             level=self.level,
+            epoch=OF_NO_EPOCH if self._is_fresh else self.epoch,
+            recovery=self.recovery,
         )
         raw = _ENCODER.encode(said)
         if len(raw) > ANNOUNCEMENT_BYTES_MAX:
@@ -320,6 +365,9 @@ class Presence:
             formation.digest(self.members),
             formation.named(self.members),
             self.formation,
+            self.epoch,
+            self.recovery,
+            self._is_fresh,
         )
 
     def _refuse(self, peer: str, reason: str) -> None:

@@ -9,11 +9,11 @@ from typing import Final
 from consensus.cluster_clock import TOLERANCE_MS, ClusterClock
 from consensus.group import Group
 from consensus.types import Role
-from node.broker import ClusterInfo, NodeInfo, PartitionInfo, TopicInfo
+from node.broker import ClusterInfo, NodeInfo, PartitionInfo, RecoveryInfo, TopicInfo
 from node.metadata.group import Metadata
 from node.metadata.moves import Move, holders, wanted
 from node.metadata.numbers import node_number, topic_uuid
-from node.metadata.state import PartitionEntry, TopicEntry
+from node.metadata.state import METADATA_GROUP, PartitionEntry, TopicEntry
 from node.partition import Replica
 
 TOO_NEW_NAMED_MAX: Final = 3
@@ -109,6 +109,17 @@ class Views:
             partitions=total,
             leaderless_partitions=leaderless,
             under_replicated_partitions=under_replicated,
+            cluster_epoch=state.cluster_epoch,
+            recoveries=[
+                RecoveryInfo(
+                    cluster_epoch=each.epoch,
+                    at_ms=each.at_ms,
+                    lost_nodes=each.lost,
+                    recovered_partitions=len(each.chosen.keys() - {METADATA_GROUP, *each.emptied}),
+                    emptied_partitions=len(each.emptied),
+                )
+                for each in state.recoveries
+            ],
         )
 
 

@@ -162,6 +162,7 @@ def build(
     def changed() -> None:
         presence.formed(machine.state.formation)
         presence.is_at(machine.state.level)
+        presence.recovered(machine.state.cluster_epoch, machine.state.recovery)
         replicas.look_again()
         broker.metadata_changed()
 

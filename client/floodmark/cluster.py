@@ -32,6 +32,19 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     """Unix milliseconds by the cluster's clock, when any node heard it last; None: not since they started."""
 
 
+class Recovery(msgspec.Struct, frozen=True, kw_only=True):
+    """A recovery from the loss of a majority of the nodes."""
+
+    cluster_epoch: int
+    at_ms: int
+    """When it was decided, Unix milliseconds."""
+    lost_nodes: list[str] = []
+    recovered_partitions: int = 0
+    """Partitions that had lost their majority: the last records of each may be missing."""
+    emptied_partitions: int = 0
+    """Partitions of which nothing was left."""
+
+
 class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     """The whole picture."""
 
@@ -44,3 +57,6 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     partitions: int = 0
     leaderless_partitions: int = 0
     under_replicated_partitions: int = 0
+    cluster_epoch: int = 0
+    """How often it was recovered: nodes with data of an earlier epoch are refused."""
+    recoveries: list[Recovery] = []

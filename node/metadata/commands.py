@@ -121,6 +121,27 @@ class CancelMoves(Command, frozen=True, tag="cancel_moves"):
     reason: str = ""
 
 
+class RecordRecovery(Command, frozen=True, tag="record_recovery"):
+    """The cluster was recovered from the loss of a majority: written by ``floodmark recover`` alone, into the
+    log of a stopped node, where it also raises the feature level to its own.
+    """
+
+    epoch: int
+    """The cluster's epoch from here on."""
+    name: str
+    """Drawn at random: two recoveries to the same epoch are told apart by it."""
+    at_ms: int
+    """When it was decided, in milliseconds since 1970."""
+    lost: list[str]
+    """The nodes that are no part of the cluster any more."""
+    replicas: dict[int, list[str]]
+    """Group id -> who has a replica now, of all partitions that had one on a node that is lost."""
+    chosen: dict[int, str]
+    """Group id -> whose log was chosen, of the groups that had lost their majority."""
+    emptied: list[int]
+    """Groups of the partitions none of whose replicas is left: they begin anew."""
+
+
 AnyCommand = (
     RegisterNode
     | ForgetNode
@@ -134,6 +155,7 @@ AnyCommand = (
     | StartMoves
     | FinishMoves
     | CancelMoves
+    | RecordRecovery
 )
 
 KINDS: Final[dict[str, type[Command]]] = {
@@ -149,6 +171,7 @@ KINDS: Final[dict[str, type[Command]]] = {
     "start_moves": StartMoves,
     "finish_moves": FinishMoves,
     "cancel_moves": CancelMoves,
+    "record_recovery": RecordRecovery,
 }
 
 _DEFAULTS: Final = TopicConfig()

@@ -68,6 +68,7 @@ THIS_BUILD: Final = Levels(
         "start_moves": MEMBERSHIP,
         "finish_moves": MEMBERSHIP,
         "cancel_moves": MEMBERSHIP,
+        "record_recovery": MEMBERSHIP,
     },
     settings={
         "retention_ms": 1,
@@ -79,6 +80,7 @@ THIS_BUILD: Final = Levels(
         "next_producer_id": NUMBERED_PRODUCERS,
         "moves": MEMBERSHIP,
         "next_move": MEMBERSHIP,
+        "recoveries": MEMBERSHIP,
     },
 )
 

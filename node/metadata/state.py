@@ -26,11 +26,13 @@ from node.metadata.commands import (
     FormCluster,
     MoveReplicas,
     RaiseLevel,
+    RecordRecovery,
     RegisterNode,
     StartMoves,
 )
 from node.metadata.levels import NUMBERED_PRODUCERS
 from node.metadata.moves import Move, cancel_moves, finish_moves, move_replicas, start_moves, without_moves
+from node.metadata.recoveries import Recovery, record_recovery
 from node.metadata.topic_config import changed_config
 
 METADATA_GROUP = 0
@@ -103,6 +105,18 @@ class MetadataState(msgspec.Struct):
     """Partitions on their way to other nodes, by group id. Of level 3."""
     next_move: int = 1
     """The first number that no move was given. Of level 3."""
+    recoveries: tuple[Recovery, ...] = ()
+    """From the loss of a majority, the last one last. Of level 3."""
+
+    @property
+    def cluster_epoch(self) -> int:
+        """How often the cluster was recovered: nodes of an earlier epoch are refused."""
+        return self.recoveries[-1].epoch if self.recoveries else 0
+
+    @property
+    def recovery(self) -> str:
+        """The name of the last recovery; "" when there was none."""
+        return self.recoveries[-1].name if self.recoveries else ""
 
 
 Applied = NodeEntry | TopicEntry | str | int | FloodmarkError
@@ -281,5 +295,6 @@ APPLY: Final[dict[type[Command], Callable[[MetadataState, Any], Applied]]] = {
     StartMoves: start_moves,
     FinishMoves: finish_moves,
     CancelMoves: cancel_moves,
+    RecordRecovery: record_recovery,
 }
 """What each kind of command does."""

@@ -153,10 +153,10 @@ def test_an_identity_of_a_newer_build_is_not_damaged(tmp_path: Path) -> None:
     """Whatever else it says: nobody is told to restore it, and it stays as it is."""
     load(tmp_path)
     file = tmp_path / "node.json"
-    for content in (b'{"format_version": 2}', b'{"format_version": 2, "standing": "retired", "node_id": 5}'):
+    for content in (b'{"format_version": 3}', b'{"format_version": 3, "standing": "retired", "node_id": 5}'):
         file.write_bytes(content)
         with pytest.raises(
-            IdentityProblem, match=r"has format 2, this build knows 1: start a newer Floodmark$"
+            IdentityProblem, match=r"has format 3, this build knows 2: start a newer Floodmark$"
         ):
             load(tmp_path)
         assert file.read_bytes() == content

@@ -1,0 +1,178 @@
+"""``floodmark recover``: go on with what is left when a majority of the nodes is lost for good."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+from rich.console import Console
+
+from cli.exits import CONFLICT, ERROR, Failure
+from cli.output import Column, Item, View, field, output_option, show
+from cli.session import debug_option, talk
+from local.private import private
+from node.identity import IdentityProblem
+from node.recovery import offline
+from node.recovery.errors import NotRecoverable
+from storage.errors import StorageError
+
+_FILE = click.Path(dir_okay=False)
+_FOLDER = click.Path(exists=True, file_okay=False)
+
+
+def _held(group: Item) -> str:
+    """What each node has of a group, a line for each."""
+    return "\n".join(map(_replica, group["replicas"])) or "-"
+
+
+def _replica(replica: Item) -> str:
+    if not replica["usable"]:
+        return f"{replica['node']}: of no use"
+    offsets = f"{replica['start_offset']}..{replica['next_offset']}"
+    marks = [
+        text
+        for is_so, text in ((not replica["may_vote"], "had lost data"), (replica["damage"], "damaged"))
+        if is_so
+    ]
+    marked = f" ({', '.join(marks)})" if marks else ""
+    return f"{replica['node']}: term {replica['term']}, index {replica['index']}, offsets {offsets}{marked}"
+
+
+_PLAN = View(
+    columns=(
+        field("Topic"),
+        field("Partition", right=True),
+        Column("What there is", _held),
+        Column("Goes on from", lambda group: group["chosen"]),
+        field("Loss"),
+        Column("What may be lost", lambda group: group["text"]),
+        field("Group", right=True, wide=True),
+        field("Others", wide=True),
+    ),
+    name=lambda group: str(group["group"]),
+    items=lambda document: document["groups"],
+)
+_SURVEYED = View(columns=(field("File"),), name=lambda item: str(item["file"]), items=lambda item: [item])
+_APPLIED = View(
+    columns=(field("Folder"), field("Written")),
+    name=lambda item: str(item["folder"]),
+    items=lambda document: document["folders"],
+)
+
+
+@click.group()
+def recover() -> None:
+    """Go on with what is left when a majority of the nodes is lost for good.
+
+    Only when their disks are really gone: what was acknowledged and is only on them is lost by this. Stop
+    all nodes that are left, make a survey of each one's data folder and a plan of all surveys, read what it
+    says is lost, and write it into each of the folders. docs/OPERATIONS.md has the steps.
+    """
+
+
+@recover.command("survey")
+@click.argument("folder", metavar="DATA_DIR", type=_FOLDER)
+@click.option(
+    "--to", "path", metavar="FILE", type=_FILE, required=True, help="Where the survey goes; - is stdout."
+)
+@output_option(default=None)
+@debug_option
+def survey(folder: str, *, path: str, output: str | None) -> None:
+    """Read a stopped node's data folder, and write what it holds into a small file. Nothing else is changed.
+
+    The file holds indexes, offsets and the cluster's description, no records. Every frame is read, as by
+    'floodmark verify'.
+    """
+    with _told(), Console(stderr=True).status("reading") as status:
+        content = offline.survey(folder, status.update)
+    if path == "-":
+        click.echo(content, nl=False)
+    else:
+        _write(path, content)
+    talk(f"surveyed {folder} into {'stdout' if path == '-' else path}: nothing was changed")
+    show({"file": path}, _SURVEYED, output)
+
+
+@recover.command("plan")
+@click.argument(
+    "sources", metavar="SURVEY_OR_DATA_DIR...", nargs=-1, required=True, type=click.Path(exists=True)
+)
+@click.option("--to", "path", metavar="FILE", type=_FILE, help="Keep the plan in this file.")
+@output_option()
+@debug_option
+def plan(sources: tuple[str, ...], *, path: str | None, output: str | None) -> None:
+    """Show what the nodes that are left have, what each partition would go on from, and what may be lost.
+
+    Give the surveys, or the data folders, of ALL nodes that are left: those that are not given count as lost
+    for good, and are refused from then on. Nothing is changed; --to writes the plan into a file, for
+    'floodmark recover apply'.
+    """
+    with _told(), Console(stderr=True).status("reading") as status:
+        content, document = offline.plan(sources, status.update)
+    show(document, _PLAN, output)
+    talk(f"left: {', '.join(document['nodes'])}; lost for good: {', '.join(document['lost'])}")
+    if document["untouched"]:
+        talk(f"{document['untouched']} partitions had no replica on a lost node, and stay as they are")
+    if path is None:
+        talk("nothing was changed; --to FILE keeps this plan")
+        return
+    _write(path, content)
+    talk(f"the plan is in {path}; nothing was changed. Next: 'floodmark recover apply {path} DATA_DIR --yes'")
+
+
+@recover.command("apply")
+@click.argument("plan_file", metavar="PLAN", type=click.File("rb"))
+@click.argument("folders", metavar="DATA_DIR...", nargs=-1, required=True, type=_FOLDER)
+@click.option("--yes", is_flag=True, help="Really write; there is no way back.")
+@output_option(default=None)
+@debug_option
+def apply(plan_file: BinaryIO, folders: tuple[str, ...], *, yes: bool, output: str | None) -> None:
+    """Write a plan into the data folders that it was made for. Without --yes only see whether that can be.
+
+    PLAN is its file, - is stdin. Do it on every node of the plan before any is started. When it was
+    interrupted, run it again: until it is done no node starts on the folder. A folder in which all is written
+    already stays as it is.
+    """
+    with _told():
+        made = offline.read_plan(plan_file.read(), plan_file.name)
+        pending = [folder for folder in folders if offline.check(made, folder)]
+    for folder in folders:
+        if folder not in pending:
+            talk(f"{folder}: all is written already")
+    if pending and not yes:
+        raise Failure(
+            f"{', '.join(pending)}: nothing was written",
+            exit_code=CONFLICT,
+            hint=f"--yes does it; {', '.join(made.lost)} are refused from then on, whatever they have",
+        )
+    for folder in pending:
+        with _told(), Console(stderr=True).status("writing") as status:
+            for step in offline.apply(made, folder):
+                status.update(f"{folder}: {step}")
+        talk(f"{folder}: recovered to cluster epoch {made.epoch}")
+    show({"folders": [{"folder": f, "written": f in pending} for f in folders]}, _APPLIED, output)
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """What can not be done, in words."""
+    try:
+        yield
+    except NotRecoverable as error:
+        raise Failure(str(error), exit_code=CONFLICT) from error
+    except (IdentityProblem, StorageError) as error:
+        raise Failure(str(error), exit_code=ERROR) from error
+
+
+def _write(path: str, content: bytes) -> None:
+    """Durable, and for nobody else to read: it tells about the cluster."""
+    temporary = Path(f"{path}.tmp")
+    with open(temporary, "wb", opener=private) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -1,0 +1,188 @@
+"""Writes a plan into one node's data folder: the last step of a recovery, on each machine by itself.
+
+The order makes it safe to be cut short anywhere, and to be run again: first ``node.json`` says that a
+recovery was begun, and from then on no node starts on the folder; then each group is written, and whatever is
+there of an earlier try is replaced; last ``node.json`` names the new epoch. A folder that the plan names and
+that was not written is of the old epoch, so the others refuse its node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from floodmark.frame import Frame, FrameKind, crc_of
+from msgspec.structs import replace
+
+from consensus import checkpoint as group_state
+from consensus import membership
+from consensus.probation import Stage
+from consensus.types import Membership
+from node.identity import NodeIdentity, save
+from node.metadata import commands
+from node.metadata.recoveries import OFFSETS_PER_EPOCH
+from node.metadata.state import METADATA_GROUP
+from node.recovery.errors import NotRecoverable
+from node.recovery.plan import Plan, PlannedGroup
+from node.recovery.survey import of_member
+from node.replica_store import LOST_MARKER
+from storage.errors import LogCorrupt
+from storage.filesystem import FileSystem
+from storage.log import Log
+from storage.options import LogOptions
+from storage.vote import NAME as VOTE
+from storage.vote import VoteFile
+
+EMPTIED_INDEX: Final = 2
+"""Where a log begins anew: above the end of one that never had anything, so that none goes on from it."""
+
+
+def check(fs: FileSystem, data_dir: str, plan: Plan) -> NodeIdentity | None:
+    """Whose folder it is; None where all of the plan is written already. Nothing is changed.
+
+    Raises ``NotRecoverable``, ``IdentityProblem``.
+    """
+    identity = of_member(fs, data_dir)
+    node, planned = identity.node_id, plan.nodes.get(identity.node_id)
+    if (identity.cluster_id, identity.formation) != (plan.cluster_id, plan.formation):
+        raise NotRecoverable(f"{data_dir} belongs to another cluster than the plan")
+    if (identity.epoch, identity.recovery) == (plan.epoch, plan.name):
+        return None
+    if identity.recovering not in ("", plan.name):
+        raise NotRecoverable(f"another recovery of {data_dir} was begun: finish it with its own plan")
+    if planned is None or identity.incarnation != planned.incarnation:
+        raise NotRecoverable(
+            f"the plan was made without {data_dir}, the folder of {node}: keep it elsewhere, and start "
+            f"{node} with an empty one; or make a new plan, with it, if nothing was written by this one yet"
+        )
+    if (identity.epoch, identity.recovery) != (plan.epoch - 1, plan.recovery):
+        raise NotRecoverable(
+            f"{data_dir} is of cluster epoch {identity.epoch}, and the plan leads from {plan.epoch - 1} to "
+            f"{plan.epoch}: it was recovered by another plan meanwhile"
+        )
+    if not identity.recovering and identity.boot != planned.boot:
+        raise NotRecoverable(
+            f"{node} has been started since the plan was made: stop it, and make a new survey and a new plan"
+        )
+    return identity
+
+
+def apply(fs: FileSystem, data_dir: str, plan: Plan) -> Iterator[str]:
+    """Write what the plan says of this folder; tells each step when it is done and durable.
+
+    Raises ``NotRecoverable``, ``IdentityProblem``, ``StorageError``, ``OSError``.
+    """
+    identity = check(fs, data_dir, plan)
+    if identity is None:
+        yield "all of it is written already"
+        return
+    save(fs, data_dir, replace(identity, recovering=plan.name))
+    groups = f"{data_dir}/groups"
+    fs.mkdir(groups)
+    for group in plan.groups:
+        folder = f"{groups}/{group.group_id}"
+        if group.chosen == identity.node_id:
+            if group.is_emptied:
+                _begin_anew(fs, folder, group, plan)
+            else:
+                _go_on(fs, folder, group, plan)
+            yield f"group {group.group_id}: goes on from here"
+        elif identity.node_id in group.others:
+            _set_lost(fs, folder, lost=True)
+            yield f"group {group.group_id}: will be fetched from {group.chosen}"
+    fs.sync_folder(groups)
+    save(fs, data_dir, replace(identity, epoch=plan.epoch, recovery=plan.name, recovering=""))
+
+
+def _go_on(fs: FileSystem, folder: str, group: PlannedGroup, plan: Plan) -> None:
+    """The chosen replica gets the group's new members, and a vote to elect itself with."""
+    options = LogOptions(segment_bytes=group.segment_bytes)
+    if group.is_damaged:
+        log = Log.repair(fs, folder, options, keep_before=group.last_index + 1)
+    else:
+        log = Log.open(fs, folder, options)
+    try:
+        if log.last_index < group.last_index or log.term_at(group.last_index) != group.last_term:
+            raise NotRecoverable(
+                f"{folder} ends at entry {log.last_index} of term {log.last_term}, and the plan was made for "
+                f"{group.last_index} of term {group.last_term}: make a new survey and a new plan"
+            )
+        if log.last_index > group.last_index:
+            # Of an earlier try, and perhaps not all of it.
+            log.truncate(group.last_index + 1)
+        _make_sound(log)
+        _append(log, group, plan)
+    finally:
+        log.close()
+    _may_elect(fs, folder, group)
+
+
+def _begin_anew(fs: FileSystem, folder: str, group: PlannedGroup, plan: Plan) -> None:
+    """A log without records. The plan was made where there was nothing, so what stands here is of no use."""
+    fs.remove_tree(folder)
+    log = Log.open(fs, folder, LogOptions(segment_bytes=group.segment_bytes))
+    try:
+        log.reset(index=EMPTIED_INDEX, term=1, offset=plan.epoch * OFFSETS_PER_EPOCH, state=b"")
+        _append(log, group, plan)
+    finally:
+        log.close()
+    _may_elect(fs, folder, group)
+
+
+def _append(log: Log, group: PlannedGroup, plan: Plan) -> None:
+    """The entries of the recovery, durable on return; they are committed once the chosen replica leads."""
+    members = Membership(frozenset({group.chosen}), frozenset(group.others))
+    entries = [(FrameKind.MEMBERSHIP, membership.encode(members), 0)]
+    if group.group_id == METADATA_GROUP:
+        entries.append((FrameKind.COMMAND, commands.encode(plan.command), plan.command.at_ms))
+    for kind, payload, at_ms in entries:
+        log.append(
+            Frame(log.last_index + 1, group.term, log.next_offset, at_ms, 0, kind, payload, crc_of(payload))
+        )
+    log.write()
+    log.sync()
+
+
+def _make_sound(log: Log) -> None:
+    """Nobody is left who could give back what this replica may have lost: it votes with what it has."""
+    if not log.checkpoint_state:
+        return
+    state = group_state.decode(log.checkpoint_state)
+    if state.stage is not Stage.SOUND:
+        sound = group_state.State(
+            state.commit,
+            state.applied,
+            state.offset,
+            state.memberships,
+            Stage.SOUND,
+            state.machine,
+            state.reference,
+        )
+        log.checkpoint(sound.encode(), index=log.checkpoint_index)
+
+
+def _may_elect(fs: FileSystem, folder: str, group: PlannedGroup) -> None:
+    """No vote in the term of the recovery, and none that waits for what is lost."""
+    try:
+        votes = VoteFile(fs, folder)
+    except LogCorrupt:
+        fs.rename(f"{folder}/{VOTE}", f"{folder}/{VOTE}.damaged")
+        fs.sync_folder(folder)
+        votes = VoteFile(fs, folder)
+    try:
+        votes.save(group.term, None, recover_until=0)
+    finally:
+        votes.close()
+    _set_lost(fs, folder, lost=False)
+
+
+def _set_lost(fs: FileSystem, folder: str, *, lost: bool) -> None:
+    """Whether the replica has no vote, and its acknowledgements do not count, when it is opened next."""
+    marker = f"{folder}/{LOST_MARKER}"
+    if lost:
+        fs.mkdir(folder)
+        fs.open(marker, create=True).close()
+        fs.sync_folder(folder)
+    elif fs.exists(marker):
+        fs.unlink(marker)
+        fs.sync_folder(folder)

@@ -1,0 +1,5 @@
+"""Why a recovery does not go on."""
+
+
+class NotRecoverable(Exception):
+    """The text says why, and what to do. Nothing was changed by whoever raised it."""

@@ -1,0 +1,299 @@
+"""Which log each group goes on from: the second step of a recovery, made of surveys alone.
+
+Of the folders that are left, the replica with the highest (term, index) of its last entry is chosen, as in an
+election: whatever any of them knows to be committed is in its log. It alone becomes the group's voter; the
+other ones that are left are learners, and count as lost until they have all that it has, so that nobody else
+can be elected before. They become voters again by themselves (``controller.py``). So it is done with every
+group that had a replica on a node that is lost, whether a majority of it is left or not: then the chosen
+replica has all that was acknowledged, and no group's members name nodes that never return.
+
+A partition none of whose replicas is left keeps its number and begins anew, empty: its producers go on, and
+its topic's other partitions are of use. Its offsets go on far above all that it can have had, so no offset
+comes to mean another record, and a reader that asks for an old one is told that it is gone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from node.metadata.commands import RecordRecovery
+from node.metadata.levels import THIS_BUILD, Levels
+from node.metadata.machine import MetadataMachine
+from node.metadata.moves import holders as holders_of
+from node.metadata.state import METADATA_GROUP, MetadataState
+from node.recovery.errors import NotRecoverable
+from node.recovery.replica_survey import ReplicaSurvey
+from node.recovery.survey import Survey
+from storage.vote import TERM_MAX
+
+PLAN_VERSION: Final = 1
+
+
+class PlannedNode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A folder as the plan was made for it; in another state it is refused."""
+
+    incarnation: str
+    boot: int
+
+
+class PlannedGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What becomes of one group that had a replica on a lost node."""
+
+    group_id: int
+    chosen: str
+    """The node whose replica the group goes on from, or begins anew on."""
+    others: tuple[str, ...]
+    """The nodes that fetch it from there."""
+    term: int
+    """The term of the entries that are written: above all that any of its replicas has met."""
+    last_index: int
+    last_term: int
+    """The last entry that is kept."""
+    segment_bytes: int
+    is_damaged: bool
+    """Whether something bad stands behind that entry, and is set aside."""
+    is_emptied: bool
+    """Whether none of its replicas is left."""
+
+
+class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A recovery: what is written on which node. Each node's folder needs nothing else."""
+
+    plan_version: int
+    name: str
+    cluster_id: str
+    formation: str
+    epoch: int
+    """The cluster's epoch from then on; before it was one less, and ``recovery`` the name of that one."""
+    recovery: str
+    nodes: dict[str, PlannedNode]
+    lost: tuple[str, ...]
+    groups: tuple[PlannedGroup, ...]
+    """The metadata's among them."""
+    command: RecordRecovery
+    """What the metadata keep of it."""
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """A plan with what led to it, for people."""
+
+    plan: Plan
+    state: MetadataState
+    """Before the recovery: whose partitions these are."""
+    majorities: frozenset[int]
+    """Groups of which enough is left: their chosen replica has all that was acknowledged."""
+
+
+def decide(
+    surveys: Sequence[Survey], *, name: str, at_ms: int, segment_bytes: int, levels: Levels = THIS_BUILD
+) -> Decision:
+    """The plan for the folders that are left; all others count as lost for good.
+
+    ``segment_bytes``: of the metadata's log. Raises ``NotRecoverable``.
+    """
+    _check_one_cluster(surveys)
+    found = {survey.node_id: survey.by_group() for survey in surveys}
+    state, metadata = _metadata(surveys, found, levels)
+    _check_known(found, state)
+    members = _members(metadata, surveys)
+    strangers = sorted(found.keys() - state.nodes.keys() - members)
+    if strangers:
+        raise NotRecoverable(
+            f"{strangers[0]} is none of the cluster's nodes (any more): leave its folder out"
+        )
+    lost = sorted((state.nodes.keys() | members) - found.keys())
+    if not lost:
+        raise NotRecoverable("no node is missing: nothing has to be recovered. Start the nodes")
+    groups = [_group(METADATA_GROUP, sorted(found), found, segment_bytes)]
+    initial = {METADATA_GROUP: tuple(sorted(members))}
+    replicas: dict[int, list[str]] = {}
+    load = Counter(
+        node for topic in state.topics.values() for entry in topic.partitions for node in entry.replicas
+    )
+    for topic in state.topics.values():
+        for entry in topic.partitions:
+            holders = holders_of(entry, state.moves.get(entry.group_id))
+            if found.keys() >= set(holders):
+                continue
+            initial[entry.group_id] = entry.replicas
+            left = [node for node in holders if node in found]
+            if not any(_usable(found, node, entry.group_id) for node in left):
+                _check_nothing_in_the_way(found, left, entry.group_id)
+                left = left or [min(found, key=lambda node: (load[node], node))]
+                load[left[0]] += 1
+            group = _group(entry.group_id, left, found, topic.config.segment_bytes)
+            groups.append(group)
+            replicas[entry.group_id] = left
+    majorities = frozenset(
+        group.group_id for group in groups if _has_majority(group, found, initial[group.group_id])
+    )
+    if len(majorities) == len(groups):
+        raise NotRecoverable(
+            f"every group has a majority without {', '.join(lost)}: nothing has to be recovered. Start the "
+            "nodes whose folders these are; what is missing is replaced while they run"
+        )
+    first = surveys[0]
+    command = RecordRecovery(
+        epoch=first.epoch + 1,
+        name=name,
+        at_ms=at_ms,
+        lost=lost,
+        replicas=replicas,
+        chosen={group.group_id: group.chosen for group in groups if group.group_id not in majorities},
+        emptied=[group.group_id for group in groups if group.is_emptied],
+    )
+    plan = Plan(
+        PLAN_VERSION,
+        name,
+        first.cluster_id,
+        first.formation,
+        first.epoch + 1,
+        first.recovery,
+        {survey.node_id: PlannedNode(survey.incarnation, survey.boot) for survey in surveys},
+        tuple(lost),
+        tuple(groups),
+        command,
+    )
+    return Decision(plan, state, majorities)
+
+
+def _check_one_cluster(surveys: Sequence[Survey]) -> None:
+    if not surveys:
+        raise NotRecoverable("no folder is given")
+    first = surveys[0]
+    for survey in surveys[1:]:
+        for what in ("cluster_id", "formation", "epoch", "recovery"):
+            mine, other = getattr(first, what), getattr(survey, what)
+            if mine != other:
+                raise NotRecoverable(
+                    f"{first.node_id} and {survey.node_id} are not of one cluster, or not as of one time: "
+                    f"{what} is {mine!r} and {other!r}. Leave out what does not belong to it"
+                )
+    twice = [node for node, count in Counter(survey.node_id for survey in surveys).items() if count > 1]
+    if twice:
+        raise NotRecoverable(f"{twice[0]} is given twice: give only its newest folder")
+    for survey in surveys:
+        for replica in survey.replicas:
+            if not replica.is_usable and "start a newer Floodmark" in replica.damage:
+                raise NotRecoverable(f"{survey.node_id}: {replica.damage}")
+
+
+def _metadata(
+    surveys: Sequence[Survey], found: Mapping[str, Mapping[int, ReplicaSurvey]], levels: Levels
+) -> tuple[MetadataState, ReplicaSurvey]:
+    """The cluster's description, as the best of the replicas has it."""
+    best = _best(METADATA_GROUP, sorted(found), found)
+    if best is None:
+        problems = "; ".join(f"{survey.node_id}: {survey.metadata_problem}" for survey in surveys)
+        raise NotRecoverable(f"nothing tells what the cluster's topics are ({problems}). Give another folder")
+    survey = next(survey for survey in surveys if survey.node_id == best)
+    if not survey.metadata:
+        raise NotRecoverable(
+            f"{best} has the newest metadata, and they can not be used: {survey.metadata_problem}"
+        )
+    machine = MetadataMachine(levels)
+    machine.restore(survey.metadata)
+    if machine.halted is not None:
+        raise NotRecoverable(f"{best}: {machine.halted}")
+    if not machine.state.nodes:
+        raise NotRecoverable(
+            f"the metadata of {best} know of no node: it was stopped before its cluster formed"
+        )
+    return machine.state, found[best][METADATA_GROUP]
+
+
+def _check_known(found: Mapping[str, Mapping[int, ReplicaSurvey]], state: MetadataState) -> None:
+    for node, replicas in sorted(found.items()):
+        newer = max(replicas, default=0)
+        if newer >= state.next_group_id:
+            raise NotRecoverable(
+                f"{node} has a replica of group {newer}, of which the metadata know nothing: they are older "
+                "than what they describe. Give the folder of a node that has newer ones"
+            )
+
+
+def _members(metadata: ReplicaSurvey, surveys: Sequence[Survey]) -> set[str]:
+    """All members of the metadata's group by its newest membership."""
+    if metadata.memberships:
+        voters, learners = metadata.memberships[-1]
+        return {*voters, *learners}
+    return set(surveys[0].nodes)
+
+
+def _usable(
+    found: Mapping[str, Mapping[int, ReplicaSurvey]], node: str, group_id: int
+) -> ReplicaSurvey | None:
+    replica = found[node].get(group_id)
+    return replica if replica is not None and replica.is_usable else None
+
+
+def _best(
+    group_id: int, nodes: Collection[str], found: Mapping[str, Mapping[int, ReplicaSurvey]]
+) -> str | None:
+    """Whose log ends with the highest (term, index); of equal ones the first that has lost nothing."""
+    ranks = {
+        node: (replica.last_term, replica.last_index, replica.may_vote)
+        for node in nodes
+        if (replica := _usable(found, node, group_id)) is not None
+    }
+    return max(ranks, key=lambda node: ranks[node], default=None)
+
+
+def _group(
+    group_id: int,
+    nodes: Sequence[str],
+    found: Mapping[str, Mapping[int, ReplicaSurvey]],
+    segment_bytes: int,
+) -> PlannedGroup:
+    best = _best(group_id, nodes, found)
+    chosen = best or nodes[0]
+    replica = found[chosen].get(group_id) if best is not None else None
+    met = [each.term for node in found if (each := found[node].get(group_id)) is not None]
+    term = max(met, default=0) + 1
+    if term > TERM_MAX:
+        raise NotRecoverable(f"group {group_id} has met term {term - 1}: run 'floodmark repair-votes' first")
+    return PlannedGroup(
+        group_id,
+        chosen,
+        tuple(node for node in nodes if node != chosen),
+        max(term, 2),
+        replica.last_index if replica is not None else 0,
+        replica.last_term if replica is not None else 0,
+        segment_bytes,
+        replica is not None and bool(replica.damage),
+        best is None,
+    )
+
+
+def _has_majority(
+    group: PlannedGroup, found: Mapping[str, Mapping[int, ReplicaSurvey]], initial: Collection[str]
+) -> bool:
+    """Whether those that are left, and have all that they acknowledged, are enough to elect a leader."""
+    replica = found[group.chosen].get(group.group_id)
+    if group.is_emptied or replica is None:
+        return False
+    sound = {
+        node
+        for node in (group.chosen, *group.others)
+        if (each := _usable(found, node, group.group_id)) is not None and each.may_vote
+    }
+    memberships = replica.memberships or ((tuple(initial), ()),)
+    return all(len(sound & set(voters)) > len(voters) // 2 for voters, _ in memberships)
+
+
+def _check_nothing_in_the_way(
+    found: Mapping[str, Mapping[int, ReplicaSurvey]], left: Sequence[str], group_id: int
+) -> None:
+    """A partition is not begun anew over what may be of use to somebody."""
+    for node in left:
+        replica = found[node].get(group_id)
+        if replica is not None:
+            raise NotRecoverable(
+                f"{node} has the only replica of group {group_id} that is left, and it can not be used: "
+                f"{replica.damage}. Restore it, or move groups/{group_id} of its data folder elsewhere: then "
+                "the partition begins anew, empty. Make a new survey afterwards"
+            )

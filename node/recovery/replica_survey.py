@@ -1,0 +1,220 @@
+"""What one replica's folder holds, up to where it is whole."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from floodmark.frame import Frame, FrameKind
+
+from consensus import checkpoint as group_state
+from consensus import membership as members
+from consensus.checkpoint import State
+from consensus.probation import Stage
+from consensus.types import Membership
+from node.metadata.levels import Levels
+from node.metadata.machine import MetadataMachine
+from node.replica_store import LOST_MARKER
+from storage import checkpoint, segment_header, vote
+from storage.atomic_file import read_file
+from storage.errors import LogTooNew
+from storage.filesystem import FileSystem
+from storage.verify import ReplicaReport, verify_replica
+
+Members = tuple[tuple[str, ...], tuple[str, ...]]
+"""Voters and learners, sorted."""
+
+FIRST_INDEX: Final = 2
+"""Of a log from which nothing was trimmed."""
+
+
+class ReplicaSurvey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One replica. Indexes and offsets are those of the part that is whole, from its beginning on."""
+
+    group_id: int
+    last_index: int
+    last_term: int
+    start_offset: int
+    next_offset: int
+    size_bytes: int
+    term: int
+    """The greatest that it has met: above ``last_term`` where it has nothing of a later leader."""
+    committed: int
+    """What it knows to be committed, an index; there may be more."""
+    may_vote: bool
+    """Whether it has all that it ever acknowledged."""
+    memberships: tuple[Members, ...]
+    """The newest committed one that it knows, and those behind it. Empty: the one that it was made with."""
+    damage: str = ""
+    """What is bad behind ``last_index``; empty where nothing is."""
+    is_usable: bool = True
+    """Whether the group can go on from it; else only the damage is of interest."""
+
+
+class MetadataLook:
+    """Makes the state of the metadata from their replica: all of its log counts, committed or not."""
+
+    def __init__(self, levels: Levels) -> None:
+        self._machine = MetadataMachine(levels)
+        self.snapshot = b""
+        self.problem = "there is no replica of the metadata in this folder"
+
+    def begin(self, state: State | None) -> None:
+        """From the state that the checkpoint has."""
+        self._machine.restore(state.machine if state is not None else b"")
+
+    def take(self, frame: Frame) -> None:
+        """The next frame behind it."""
+        self._machine.apply(frame)
+
+    def end(self, problem: str) -> None:
+        """All was seen; ``problem`` is why it is of no use."""
+        self.problem = problem or self._machine.halted or ""
+        if not self.problem:
+            self.snapshot = self._machine.snapshot()
+
+
+class _Reader:
+    """Sees the frames of one replica, and follows them until one is missing or out of place."""
+
+    def __init__(self, state: State | None, metadata: MetadataLook | None) -> None:
+        self._applied = 0 if state is None else state.applied
+        self._metadata = metadata
+        self.history: list[Members] = [] if state is None else [_lists(state.memberships[0][1])]
+        self.committed = 0 if state is None else min(state.commit, state.applied)
+        self.last: Frame | None = None
+        self.is_broken = False
+
+    def see(self, frame: Frame) -> None:
+        last = self.last
+        if last is not None and frame.index != last.last_index + 1:
+            self.is_broken = True
+        if self.is_broken:
+            return
+        self.last = msgspec.structs.replace(
+            frame, payload=frame.payload if frame.kind is FrameKind.GAP else b""
+        )
+        if frame.kind is FrameKind.GAP:
+            self.committed = max(self.committed, frame.last_index)
+        if frame.index <= self._applied:
+            return
+        if frame.kind is FrameKind.MEMBERSHIP:
+            self.history.append(_lists(members.decode(frame.payload)))
+        elif frame.kind is FrameKind.COMMAND and self._metadata is not None:
+            self._metadata.take(frame)
+
+
+def look_at(
+    fs: FileSystem, folder: str, group_id: int, metadata: MetadataLook | None
+) -> ReplicaSurvey | None:
+    """Read all of a replica; None where the folder holds none. Raises ``OSError``."""
+    try:
+        stored = checkpoint.load(fs, folder).checkpoint
+        state = group_state.decode(stored.state) if stored is not None and stored.state else None
+        if metadata is not None:
+            metadata.begin(state)
+    except (LogTooNew, ValueError) as error:
+        return _unusable(fs, folder, group_id, str(error), metadata)
+    if stored is not None and stored.resetting:
+        return _starting_over(fs, folder, group_id, stored, state, metadata)
+    if not any(segment_header.base_index_of(name) is not None for name in fs.listdir(folder)):
+        return None
+    reader = _Reader(state, metadata)
+    report = verify_replica(fs, folder, on_frame=reader.see)
+    problem = _problem(report, state, is_metadata=metadata is not None)
+    if metadata is not None:
+        metadata.end(problem)
+    if problem:
+        return _unusable(fs, folder, group_id, problem, None)
+    promised = vote.newest(read_file(fs, f"{folder}/{vote.NAME}") or b"")
+    is_sound = report.is_sound and not fs.exists(f"{folder}/{LOST_MARKER}")
+    stage = Stage.SOUND if state is None else state.stage
+    last = reader.last
+    return ReplicaSurvey(
+        group_id,
+        report.last_index if last is None else last.last_index,
+        report.last_term if last is None else last.term,
+        report.start_offset,
+        report.next_offset if last is None else last.next_offset,
+        report.size_bytes,
+        max(promised.term if promised is not None else 0, report.last_term),
+        reader.committed,
+        is_sound and promised is not None and not promised.recover_until and stage is Stage.SOUND,
+        tuple(reader.history),
+        _damage(report),
+    )
+
+
+def _starting_over(
+    fs: FileSystem,
+    folder: str,
+    group_id: int,
+    decided: checkpoint.Checkpoint,
+    state: State | None,
+    metadata: MetadataLook | None,
+) -> ReplicaSurvey:
+    """A replica that was given another's state, and was stopped before its old log was gone: its next start
+    carries that through. It votes again once it has been told that it may.
+    """
+    if metadata is not None:
+        metadata.end("")
+    reader = _Reader(state, None)
+    promised = vote.newest(read_file(fs, f"{folder}/{vote.NAME}") or b"")
+    return ReplicaSurvey(
+        group_id,
+        decided.index,
+        decided.term,
+        decided.offset,
+        decided.offset,
+        0,
+        max(promised.term if promised is not None else 0, decided.term),
+        reader.committed,
+        may_vote=False,
+        memberships=tuple(reader.history),
+    )
+
+
+def _problem(report: ReplicaReport, state: State | None, *, is_metadata: bool) -> str:
+    """Why the group can not go on from this replica; empty where it can."""
+    if report.is_too_new:
+        return next(finding.what for finding in report.findings if finding.is_too_new)
+    bad = _first_bad(report)
+    if bad is None:
+        return ""
+    covered = 0 if state is None else state.applied
+    # Without its checkpoint nothing tells what the first frame of a trimmed log goes on from, nor what the
+    # commands before led to.
+    if (report.base_index > FIRST_INDEX or is_metadata) and bad <= covered:
+        return _damage(report)
+    return "" if bad > report.base_index else _damage(report)
+
+
+def _first_bad(report: ReplicaReport) -> int | None:
+    """The first bad frame's index; 0 for damage that no frame bounds. The vote's is of no concern."""
+    found = [
+        finding.index or 0
+        for finding in report.findings
+        if finding.is_damage and not finding.path.endswith(f"/{vote.NAME}")
+    ]
+    return min(found, default=None)
+
+
+def _damage(report: ReplicaReport) -> str:
+    found = [finding for finding in report.findings if finding.is_damage]
+    return "; ".join(f"{finding.path} at byte {finding.position}: {finding.what}" for finding in found[:3])
+
+
+def _unusable(
+    fs: FileSystem, folder: str, group_id: int, problem: str, metadata: MetadataLook | None
+) -> ReplicaSurvey:
+    if metadata is not None:
+        metadata.end(problem)
+    promised = vote.newest(read_file(fs, f"{folder}/{vote.NAME}") or b"")
+    term = promised.term if promised is not None else 0
+    return ReplicaSurvey(
+        group_id, 0, 0, 0, 0, 0, term, 0, may_vote=False, memberships=(), damage=problem, is_usable=False
+    )
+
+
+def _lists(membership: Membership) -> Members:
+    return tuple(sorted(membership.voters)), tuple(sorted(membership.learners))

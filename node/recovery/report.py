@@ -1,0 +1,97 @@
+"""What is told of a plan before anything is done: what each node has, and what may be lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from node.metadata.recoveries import OFFSETS_PER_EPOCH
+from node.metadata.state import METADATA_GROUP
+from node.recovery.plan import Decision, PlannedGroup
+from node.recovery.replica_survey import ReplicaSurvey
+from node.recovery.survey import Survey
+
+Document = dict[str, Any]
+
+
+def report(surveys: Sequence[Survey], decision: Decision) -> Document:
+    """``groups`` are those that had a replica on a lost node, the metadata's first; others are untouched.
+
+    ``loss`` is one of none, possible, certain, all.
+    """
+    plan, found = decision.plan, {survey.node_id: survey.by_group() for survey in surveys}
+    names: dict[int, tuple[str, int | None]] = {METADATA_GROUP: ("(metadata)", None)}
+    for entry in decision.state.topics.values():
+        names |= {partition.group_id: (entry.name, partition.number) for partition in entry.partitions}
+    rows = []
+    for group in plan.groups:
+        replicas = {
+            node: replicas[group.group_id] for node, replicas in found.items() if group.group_id in replicas
+        }
+        loss, text = _loss(group, replicas, plan.epoch, is_whole=group.group_id in decision.majorities)
+        topic, partition = names[group.group_id]
+        rows.append(
+            {
+                "topic": topic,
+                "partition": partition,
+                "group": group.group_id,
+                "replicas": [_replica(node, replica) for node, replica in sorted(replicas.items())],
+                "chosen": group.chosen,
+                "others": list(group.others),
+                "loss": loss,
+                "text": text,
+            }
+        )
+    return {
+        "recovery": plan.name,
+        "cluster_epoch": plan.epoch,
+        "nodes": sorted(plan.nodes),
+        "lost": list(plan.lost),
+        "groups": rows,
+        "untouched": len(names) - len(rows),
+    }
+
+
+def _replica(node: str, replica: ReplicaSurvey) -> Document:
+    if not replica.is_usable:
+        return {"node": node, "usable": False, "damage": replica.damage}
+    return {
+        "node": node,
+        "usable": True,
+        "term": replica.last_term,
+        "index": replica.last_index,
+        "start_offset": replica.start_offset,
+        "next_offset": replica.next_offset,
+        "bytes": replica.size_bytes,
+        "may_vote": replica.may_vote,
+        "damage": replica.damage or None,
+    }
+
+
+def _loss(
+    group: PlannedGroup, replicas: dict[str, ReplicaSurvey], epoch: int, *, is_whole: bool
+) -> tuple[str, str]:
+    if group.is_emptied:
+        begins = epoch * OFFSETS_PER_EPOCH
+        return (
+            "all",
+            f"no replica is left, all of its records are lost: it begins anew, empty, at offset {begins}",
+        )
+    best = replicas[group.chosen]
+    known = max(replica.committed for replica in replicas.values())
+    if known > best.last_index:
+        return "certain", f"entries up to {known} were acknowledged, and no folder has them" + _damage(best)
+    if is_whole:
+        return "none", "a majority is left: all that was acknowledged is there"
+    if group.group_id == METADATA_GROUP:
+        text = "changes to topics and settings that were acknowledged last may be lost"
+    else:
+        text = f"what was acknowledged from offset {best.next_offset} on, if there was anything, is lost"
+    met = max(replica.term for replica in replicas.values())
+    if met > best.last_term:
+        text += f" (term {met} has begun, and there is nothing of it)"
+    return "possible", text + _damage(best)
+
+
+def _damage(replica: ReplicaSurvey) -> str:
+    return f"; damaged, what stands behind is set aside: {replica.damage}" if replica.damage else ""

@@ -1,0 +1,173 @@
+"""A majority of the nodes is lost for good: real folders, recovered as an operator does it, and started."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner, Result
+
+from cli.main import floodmark
+from node.identity import Standing
+from node.metadata.levels import MEMBERSHIP
+from node.metadata.recoveries import OFFSETS_PER_EPOCH
+from tests.node.test_cluster import payload, produce, values
+from tests.support.nodes import NodeCluster, TestNode
+
+
+def run(*args: object) -> Result:
+    """A command of the command line, in this thread."""
+    return CliRunner().invoke(floodmark, ["recover", *map(str, args)], prog_name="floodmark")
+
+
+async def recover(folder: Path, *survivors: TestNode) -> dict[str, Any]:
+    """Each on a machine of its own: surveys, a plan of them, the plan on each. What was told before."""
+
+    def work() -> dict[str, Any]:
+        surveys = [folder / f"{node.node_id}.survey" for node in survivors]
+        for node, file in zip(survivors, surveys, strict=True):
+            done = run("survey", node.data_dir, "--to", file)
+            assert done.exit_code == 0, done.stderr
+        plan = folder / "plan.json"
+        made = run("plan", *surveys, "--to", plan, "-o", "json")
+        assert made.exit_code == 0, made.stderr
+        for node in survivors:
+            done = run("apply", plan, node.data_dir, "--yes")
+            assert done.exit_code == 0, done.stderr
+        return json.loads(made.stdout)
+
+    return await asyncio.to_thread(work)
+
+
+async def stop(*nodes: TestNode) -> None:
+    """All at once."""
+    await asyncio.gather(*(node.stop() for node in nodes))
+
+
+async def fill(cluster: NodeCluster, topic: str, partitions: int) -> list[list[bytes]]:
+    """Ten records for each partition, one by one; what they are."""
+    written = []
+    for number in range(partitions):
+        partition = await cluster.on_leader(topic, number)
+        bodies = [f"{topic}/{number}/{count}".encode() for count in range(10)]
+        for body in bodies:
+            await produce(partition, payload([body]))
+        written.append(bodies)
+    return written
+
+
+async def test_one_node_of_three_is_left(tmp_path: Path) -> None:
+    """All that it had is there and can be added to; what it never had is said before. Its old fellows are
+    refused by it, take part in nothing, and come back as voters with empty folders.
+    """
+    async with NodeCluster.running(tmp_path) as cluster:
+        n1, n2, n3 = cluster.nodes.values()
+        await cluster.create("orders", partitions=2)
+        await cluster.create("solo", partitions=3, replicas=1)
+        kept = await fill(cluster, "orders", 2)
+        alone = await fill(cluster, "solo", 3)
+        solo = n1.running.metadata.state.topics["solo"].partitions
+        await stop(n1, n2, n3)
+        n2.data_dir.rename(tmp_path / "old n2")
+        shutil.rmtree(n3.data_dir)
+
+        told = await recover(tmp_path, n1)
+        assert (told["cluster_epoch"], told["nodes"], told["lost"]) == (1, ["n1"], ["n2", "n3"])
+        losses = {(group["topic"], group["partition"]): group["loss"] for group in told["groups"]}
+        mine = [entry.number for entry in solo if entry.replicas == ("n1",)]
+        assert len(mine) == 1
+        assert losses == {
+            ("(metadata)", None): "possible",
+            ("orders", 0): "possible",
+            ("orders", 1): "possible",
+            **{("solo", number): "all" for number in range(3) if number not in mine},
+        }
+
+        n1.start()
+        await cluster.ready("n1")
+        state = n1.running.metadata.state
+        assert (state.level, state.cluster_epoch, [*state.nodes]) == (MEMBERSHIP, 1, ["n1"])
+        assert state.recoveries[0].lost == ("n2", "n3")
+        assert set(state.recoveries[0].chosen.values()) == {"n1"}
+        for number in range(2):
+            partition = await cluster.on_leader("orders", number)
+            assert await values(partition) == kept[number]
+            assert (await produce(partition, payload([b"on"]))).first_offset == 10
+        for number in range(3):
+            partition = await cluster.on_leader("solo", number)
+            assert await values(partition) == (alone[number] if number in mine else [])
+            first = (await produce(partition, payload([b"on"]))).first_offset
+            assert first == (10 if number in mine else OFFSETS_PER_EPOCH)
+
+        shutil.copytree(tmp_path / "old n2", n2.data_dir)
+        n2.start()
+        await cluster.until(
+            lambda: n1.running.presence.refusals and n2.parts and n2.running.presence.outdated, "refusals"
+        )
+        assert "n2 holds data from before this cluster was recovered" in n1.running.presence.refusals[0]
+        obstacle = n2.broker.health().reasons[0]
+        assert "the cluster was recovered without this data folder (cluster epoch 1 at n1" in obstacle
+        assert n2.running.metadata.group is None
+        await n2.stop()
+        shutil.rmtree(n2.data_dir)
+
+        n2.start()
+        n3.start()
+        await cluster.ready()
+        await cluster.until(
+            lambda: n1.running.metadata.group.membership.voters == {"n1", "n2", "n3"}, "they vote again"
+        )
+        assert {node.running.presence.identity.epoch for node in cluster.up} == {1}
+        assert n2.running.presence.standing is Standing.WIPED
+
+
+async def test_two_nodes_of_five_are_left_with_unequal_logs(tmp_path: Path) -> None:
+    """Each partition goes on from the one that has more of it; the other one fetches that, and both vote."""
+    async with NodeCluster.running(tmp_path, 5) as cluster:
+        *gone, n4, n5 = cluster.nodes.values()
+        await cluster.create("wide", replicas=5)
+        await cluster.create("pairs", partitions=10, replicas=2)
+        pairs = await fill(cluster, "pairs", 10)
+        placed = n4.running.metadata.state.topics["pairs"].partitions
+        first = await fill(cluster, "wide", 1)
+        await n5.stop()
+        second = await fill(cluster, "wide", 1)
+        await stop(*gone, n4)
+        for node in gone:
+            shutil.rmtree(node.data_dir)
+
+        told = await recover(tmp_path, n4, n5)
+        groups = {(group["topic"], group["partition"]): group for group in told["groups"]}
+        wide = groups["wide", 0]
+        assert (wide["chosen"], wide["others"], wide["loss"]) == ("n4", ["n5"], "possible")
+        assert [each["next_offset"] for each in wide["replicas"]] == [20, 10]
+        survivors = {"n4", "n5"}
+        for entry in placed:
+            left = survivors.intersection(entry.replicas)
+            group = groups.get(("pairs", entry.number))
+            assert (group is None) == (left == survivors), entry
+            if group is not None:
+                assert group["loss"] == ("possible" if left else "all"), entry
+        assert {group["loss"] for group in told["groups"]} == {"possible", "all"}
+
+        n4.start()
+        n5.start()
+        await cluster.ready("n4", "n5")
+        assert await values(await cluster.on_leader("wide")) == first[0] + second[0]
+        for entry in placed:
+            found = await values(await cluster.on_leader("pairs", entry.number))
+            assert found == (pairs[entry.number] if survivors.intersection(entry.replicas) else []), entry
+        group_id = wide["group"]
+        await cluster.until(
+            lambda: all(
+                node.running.replicas.local[group_id].group.membership.voters == survivors
+                and node.running.replicas.local[group_id].group.may_vote
+                for node in (n4, n5)
+            ),
+            "both vote",
+        )
+        await fill(cluster, "wide", 1)
+        assert n5.running.replicas.local[group_id].log.next_offset == 30
