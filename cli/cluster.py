@@ -7,6 +7,7 @@ from typing import Final
 import click
 
 from cli.api import Api, Document, all_topics, topic_path
+from cli.cluster_roll import roll
 from cli.exits import UNAVAILABLE, USAGE, Failure
 from cli.output import View, field, output_option, show
 from cli.session import Session, cluster_options, run, talk
@@ -71,7 +72,10 @@ _LEADERS = View(
 
 @click.group()
 def cluster() -> None:
-    """Show the state of the cluster, or raise its feature level."""
+    """Show the state of the cluster, restart its nodes in turn, or raise its feature level."""
+
+
+cluster.add_command(roll)
 
 
 @cluster.command("status")

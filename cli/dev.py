@@ -24,6 +24,7 @@ from cli.flights_load import load_flights
 from cli.session import debug_option, run, talk
 from cli.terminal import own_terminal
 from local.children import STOP_TIMEOUT_S
+from local.control import Control
 from local.folder import LocalFolder, LocalNode
 from local.keeper import Keeper
 from local.restarts import Restarts
@@ -123,7 +124,8 @@ async def _run_cluster(plan: _Plan, path: Path) -> None:
     try:
         talk(f"starting {len(plan.nodes)} nodes; data and logs in {path}")
         await keeper.start()
-        tasks += [asyncio.create_task(work) for work in (stop.wait(), keeper.keep(), _serve(plan, keeper))]
+        serving = _serve(plan, keeper, path)
+        tasks += [asyncio.create_task(work) for work in (stop.wait(), keeper.keep(), serving)]
         ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         if stop.is_set():
             talk("stopping ...")
@@ -138,7 +140,7 @@ async def _run_cluster(plan: _Plan, path: Path) -> None:
     talk("stopped")
 
 
-async def _serve(plan: _Plan, keeper: Keeper) -> None:
+async def _serve(plan: _Plan, keeper: Keeper, path: Path) -> None:
     """All that happens while the nodes run."""
     with Console(stderr=True).status("waiting until all nodes are ready"):
         await keeper.wait_ready()
@@ -153,8 +155,9 @@ async def _serve(plan: _Plan, keeper: Keeper) -> None:
     except FloodmarkError as error:  # Nodes may come and go from now on.
         talk(f"no overview: {error.detail}")
     click.echo(kill_lines(plan.nodes, keeper.pids, plan.restarts))
-    talk("Ctrl-C stops the cluster")
-    await asyncio.Event().wait()
+    async with Control(path, keeper, {node.name: node.url for node in plan.nodes}).serving():
+        talk("Ctrl-C stops the cluster")
+        await asyncio.Event().wait()
 
 
 async def _is_of_another(url: str, nodes: Sequence[LocalNode]) -> bool:

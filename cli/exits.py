@@ -17,7 +17,7 @@ from floodmark import errors
 
 from cli import streams
 from cli.visible import visible
-from local.errors import FolderInUse, LocalClusterError, NotReady, OtherSize
+from local.errors import FolderInUse, LocalClusterError, NotHealthy, NotReady, OtherSize
 
 OK, ERROR, USAGE, NOT_FOUND, CONFLICT, UNAVAILABLE, VIOLATED, TOO_NEW = range(8)
 INTERRUPTED = 128 + 2
@@ -29,6 +29,7 @@ _CODES: tuple[tuple[type[Exception], int], ...] = (
     (FolderInUse, CONFLICT),
     (OtherSize, CONFLICT),
     (NotReady, UNAVAILABLE),
+    (NotHealthy, UNAVAILABLE),
     (errors.NotFound, NOT_FOUND),
     (errors.OffsetBelowStart, NOT_FOUND),
     (errors.OffsetPastEnd, NOT_FOUND),

@@ -5,7 +5,9 @@ LocalClusterError
 ├── OtherSize        the folder holds a cluster of another number of nodes
 ├── NoFreePorts      too few ports from the wanted one on
 ├── NotReady         nodes do not serve in time
-└── NodesEnded       nodes ended by themselves
+├── NodesEnded       nodes ended by themselves
+├── NotHealthy       not all partitions have all their replicas in sync, or something else is wrong
+└── NoKeeper         no local cluster runs on the folder, or it does not do what it is asked for
 """
 
 from __future__ import annotations
@@ -37,3 +39,11 @@ class NotReady(LocalClusterError):
 
 class NodesEnded(LocalClusterError):
     """Nodes ended by themselves, and are not started again; the text says how."""
+
+
+class NotHealthy(LocalClusterError):
+    """Something is wrong with the cluster that has to be right first; the text says what."""
+
+
+class NoKeeper(LocalClusterError):
+    """Who runs the local cluster of a folder is not there, or can not do what it is asked for."""

@@ -3,6 +3,7 @@
 All of it is for its owner only: the folder has mode 700.
 
 DATA/lock       held while the cluster runs
+DATA/control    a socket on which whoever runs the cluster takes requests (control.py)
 DATA/secret     what proves to a node that another one belongs here; made once, mode 600
 DATA/n1.toml    settings of node n1, written anew at every start, because ports may change
 DATA/n1.log     what node n1 said

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from local.children import Child, start_child, stop_children
-from local.errors import NodesEnded, NotReady
+from local.errors import NodesEnded, NoKeeper, NotReady
 from local.folder import LocalNode
 from local.ports import is_free
 from local.readiness import wait_ready
@@ -35,6 +35,10 @@ class Keeper:
         self._by_hand = by_hand
         self._children: dict[str, Child] = {}
         self._were_ready = False
+        self._asked: dict[str, asyncio.Future[Child]] = {}
+        """Nodes that are stopped to be started again at once: who waits for the new process."""
+        self.started: dict[str, int] = {}
+        """How often each node was started."""
 
     @property
     def pids(self) -> dict[str, int]:
@@ -62,6 +66,19 @@ class Keeper:
             await asyncio.gather(*keeping, return_exceptions=True)
         raise NodesEnded(f"no node is left: {'; '.join(ends)}")
 
+    async def restart(self, name: str) -> Child:
+        """Stop a node that runs and start it again at once; its new process. Only while ``keep`` runs.
+
+        Raises ``NoKeeper`` when it does not run now, or can not be started again.
+        """
+        child = self._children[name]
+        if not child.runs or name in self._asked:
+            raise NoKeeper(f"{name} does not run now")
+        started: asyncio.Future[Child] = asyncio.get_running_loop().create_future()
+        self._asked[name] = started
+        await stop_children([child])
+        return await started
+
     async def stop(self) -> list[Child]:
         """Stop all that run; those that had to be killed."""
         return await stop_children(list(self._children.values()))
@@ -69,6 +86,7 @@ class Keeper:
     async def _start(self, node: LocalNode) -> Child:
         child = await start_child(node.name, config=node.config, log=node.log)
         self._children[node.name] = child
+        self.started[node.name] = self.started.get(node.name, 0) + 1
         return child
 
     async def _keep(self, node: LocalNode) -> str:
@@ -78,6 +96,10 @@ class Keeper:
             child = self._children[node.name]
             code = await child.process.wait()
             ended = f"{node.name} {_how(code)}"
+            if (asked := self._asked.pop(node.name, None)) is not None:
+                self._tell(f"{ended}, as it was asked to")
+                vain_starts = 0 if await self._starts_as_asked(node, asked) else 1
+                continue
             if not self._were_ready:
                 self._tell_last_lines(child)
                 raise NodesEnded(f"{ended} before the cluster was ready")
@@ -93,10 +115,22 @@ class Keeper:
                 return ended
             vain_starts = 0 if await self._gets_ready(node) else vain_starts + 1
 
+    async def _starts_as_asked(self, node: LocalNode, asked: asyncio.Future[Child]) -> bool:
+        """At once, whatever ``Restarts`` says; False when it ends before it is ready."""
+        try:
+            child = await self._start(node)
+        except BaseException:
+            asked.set_exception(NoKeeper(f"{node.name} can not be started again"))
+            raise
+        asked.set_result(child)
+        return await self._runs_ready(node, child)
+
     async def _gets_ready(self, node: LocalNode) -> bool:
         """Start it and wait until it is ready; False when it ends before that."""
+        return await self._runs_ready(node, await self._start(node))
+
+    async def _runs_ready(self, node: LocalNode, child: Child) -> bool:
         began = time.monotonic()
-        child = await self._start(node)
         self._tell(f"{node.name} is started again (pid {child.process.pid})")
         ended = asyncio.create_task(child.process.wait())
         ready = asyncio.create_task(self._patiently_ready(node))

@@ -11,6 +11,7 @@ from cli.main import floodmark
 from cli.output import FORMATS
 
 _PRINT_NO_DATA = {
+    "floodmark cluster roll",  # says what becomes of the nodes
     "floodmark dev",  # talks to a person and stays
     "floodmark start",  # logs and stays
     "floodmark completion",  # prints a shell script
