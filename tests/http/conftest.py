@@ -23,7 +23,7 @@ from tests.http.memory_broker import MemoryBroker, MemoryCluster
 
 async def until(condition: Callable[[], bool]) -> None:
     """Return once it holds; fail after a while."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110  -- what is waited for happens inside of the server
             await asyncio.sleep(0.005)
 

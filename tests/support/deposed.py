@@ -65,9 +65,10 @@ async def _unheard(old: TestNode, others: list[TestNode], group_id: int) -> Asyn
     group = old.running.host.group(group_id)
     frozen = group._clock()
     group._clock = lambda: frozen
+    pairs = [pair for other in others for pair in ((old, other), (other, old))]
     async with contextlib.AsyncExitStack() as stack:
         proxies = []
-        for source, target in [pair for other in others for pair in ((old, other), (other, old))]:
+        for source, target in pairs:
             proxy = await FaultProxy(split_address(target.settings.peer.listen)).start()
             stack.push_async_callback(proxy.stop)
             proxy.pause()
@@ -77,6 +78,11 @@ async def _unheard(old: TestNode, others: list[TestNode], group_id: int) -> Asyn
             yield proxies
         finally:
             _heal(old, group_id, proxies)
+            for source, target in pairs:  # The proxies end, and whoever dialled them goes on.
+                if source.parts is not None:
+                    source.running.host.links.dial(
+                        target.node_id, *split_address(target.settings.peer.listen)
+                    )
 
 
 def _heal(old: TestNode, group_id: int, proxies: list[FaultProxy]) -> None:
