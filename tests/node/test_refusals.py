@@ -80,8 +80,8 @@ PRODUCES: dict[str, tuple[str, bytes, dict[str, str]]] = {
 
 
 async def test_a_deposed_leader_that_does_not_know_it_refuses_nothing(tmp_path: Path) -> None:
-    """Produces end with the retriable error of those that find no leader; those with time left, and reads, wait
-    and are answered by its successor."""
+    """Produces end with the retriable error of those that find no leader; reads, and those with time left,
+    wait and are answered by its successor."""
     async with NodeCluster.running(tmp_path, count=4) as cluster:
         await cluster.create("orders", replicas=3)
         first = await cluster.leader("orders")
@@ -132,8 +132,8 @@ def _has_ended(proposal: Proposal | None) -> bool:
 
 
 async def test_an_append_that_comes_to_nothing_lets_nobody_else_fail(tmp_path: Path) -> None:
-    """A's and B's conditional appends meet at a deposed leader, where neither wins: both go on to its successor,
-    and whoever is told that the other one did is told so by that."""
+    """A's and B's conditional appends meet at a deposed leader, where neither wins: both go on to its
+    successor, and whoever is told that the other one did is told so by that."""
     async with NodeCluster.running(tmp_path) as cluster:
         await cluster.create("orders")
         await store(cluster, await cluster.leader("orders"), payload(b"0"), payload(b"1"))
