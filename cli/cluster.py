@@ -6,6 +6,7 @@ from typing import Final
 
 import click
 
+from cli import rebalance as rebalancing
 from cli.api import Api, Document, all_topics, topic_path
 from cli.cluster_roll import roll
 from cli.exits import UNAVAILABLE, USAGE, Failure
@@ -156,6 +157,9 @@ def upgrade(session: Session, *, finalize: str, output: str | None) -> None:
     else:
         talk(f"the cluster is at feature level {document['level']} from now on; it was at {before}")
     show(document, _FEATURES, output)
+
+
+cluster.add_command(rebalancing.rebalance)
 
 
 def leaders_of(topics: list[Document]) -> list[Document]:

@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import click
 
+from cli import drains
 from cli.api import Api, Document
 from cli.node_view import NODES
 from cli.output import View, field, output_option, show
@@ -14,7 +15,7 @@ from cli.session import Session, cluster_options, run, talk
 
 @click.group()
 def node() -> None:
-    """Show the nodes of the cluster, or forget one."""
+    """Show the nodes of the cluster, drain one, or forget one."""
 
 
 @node.command("list")
@@ -54,5 +55,7 @@ def forget(session: Session, name: str, *, output: str | None) -> None:
     talk(f"forgot node {name}")
     show({"node_id": name}, _FORGOTTEN, output)
 
+
+node.add_command(drains.drain)
 
 _FORGOTTEN = View(columns=(field("Node", "node_id"),), name=NODES.name, items=lambda document: [document])

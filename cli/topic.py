@@ -169,17 +169,38 @@ def describe(session: Session, name: str, *, output: str | None) -> None:
 
 @topic.command("alter")
 @click.argument("name", shell_complete=complete_topics)
+@click.option(
+    "-p", "--partitions", type=click.IntRange(min=1), help="Have so many; keys go to other ones then."
+)
+@click.option(
+    "-r", "--replication-factor", type=click.IntRange(min=1), help="Have so many copies, moved as needed."
+)
 @_config_options
 @output_option(default=None)
 @cluster_options
 @click.pass_obj
-def alter(session: Session, /, name: str, *, output: str | None, **config: Any) -> None:
-    """Change a topic's settings; those that are not named stay."""
-    changes = _config_of(**config)
-    if not changes:
+def alter(
+    session: Session,
+    /,
+    name: str,
+    *,
+    partitions: int | None,
+    replication_factor: int | None,
+    output: str | None,
+    **config: Any,
+) -> None:
+    """Change a topic's settings (those not named stay), its number of copies, or that of its partitions."""
+    settings = _config_of(**config)
+    changes = {"config": settings, "partitions": partitions, "replication_factor": replication_factor}
+    given = {key: value for key, value in changes.items() if value}
+    if not given:
         raise Failure("nothing to change", exit_code=USAGE, hint="name a setting, as in --retention 7d")
-    _, document = run(_change(session, "PATCH", name, {"config": changes}))
-    talk(f"changed topic {name}: {', '.join(changes)}")
+    if len(given) > 1:
+        raise Failure("one at a time: settings, --partitions or --replication-factor", exit_code=USAGE)
+    _, document = run(_change(session, "PATCH", name, given))
+    talk(f"changed topic {name}: {', '.join(settings or given)}")
+    if warning := document.get("warning"):
+        talk(f"note: {warning}")
     show(document, _TOPICS, output)
 
 

@@ -287,6 +287,51 @@ class MoveWanted:
 
 
 @dataclass(frozen=True, slots=True)
+class DrainInfo:
+    """A node whose replicas go elsewhere: how many it has still, preferred leaders among them."""
+
+    node_id: str
+    draining: bool
+    replicas: int
+    preferred: int
+    moving: int
+    """Those that are on their way now; the others wait for their turn."""
+    done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedMove:
+    """What a rebalance has one partition do. ``bytes`` is about what the new replicas have to fetch."""
+
+    topic: str
+    partition: int
+    replicas: Sequence[str]
+    target: Sequence[str]
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeShare:
+    """A node's replicas and preferred leaderships, now and after a rebalance."""
+
+    node_id: str
+    replicas: int
+    replicas_then: int
+    preferred: int
+    preferred_then: int
+
+
+@dataclass(frozen=True, slots=True)
+class RebalanceInfo:
+    """Whether a rebalance goes on, and what is still to be moved, or would be."""
+
+    rebalancing: bool
+    bytes: int
+    nodes: Sequence[NodeShare]
+    moves: Sequence[PlannedMove]
+
+
+@dataclass(frozen=True, slots=True)
 class NodeLevels:
     """The feature levels that a registered node's build knows, both ends included."""
 
@@ -452,6 +497,19 @@ class Broker(Protocol):
     async def alter_topic(self, name: str, changes: dict[str, Any], *, timeout_s: float) -> TopicInfo:
         """Change some of the configuration."""
 
+    async def change_replication_factor(self, name: str, factor: int, *, timeout_s: float) -> TopicInfo:
+        """Have more replicas of each partition, or fewer; moves bring them there by and by.
+
+        Only where ``metadata_leads_here``, as the next one. Raises FeatureLevelNeeded, InvalidRequest,
+        Conflict (too few nodes are there), UnknownTopic, Unavailable, OutcomeUnknown.
+        """
+
+    async def add_partitions(self, name: str, partitions: int, *, timeout_s: float) -> tuple[TopicInfo, bool]:
+        """Have so many partitions, and whether they are more than before: then keys go to others.
+
+        Raises as the one before, and as ``create_topic``.
+        """
+
     async def delete_topic(self, name: str, *, timeout_s: float) -> None:
         """Remove the topic and its data on every node."""
 
@@ -498,6 +556,30 @@ class Broker(Protocol):
         InvalidRequest, Conflict (a node can take no replicas, or somebody else moved them meanwhile),
         TooManyPartitions, Unavailable, OutcomeUnknown.
         """
+
+    async def drain(self, node_id: str, *, timeout_s: float) -> DrainInfo:
+        """Have all replicas and leaderships of a node go elsewhere; only where ``metadata_leads_here``.
+
+        Raises FeatureLevelNeeded, NotFound, Conflict (they have no place to go), Unavailable, OutcomeUnknown.
+        """
+
+    async def undrain(self, node_id: str, *, timeout_s: float) -> DrainInfo:
+        """Undo it; likewise."""
+
+    async def drain_of(self, node_id: str, *, timeout_s: float) -> DrainInfo:
+        """How far it is; as of after the call began. Raises NotFound, Unavailable."""
+
+    def sizes_led_here(self) -> dict[int, int]:
+        """Bytes of the partitions that this node leads, by group id."""
+
+    async def rebalance(self, *, begin: bool, timeout_s: float) -> RebalanceInfo:
+        """Even out replicas and leaders, or end and undo that; only where ``metadata_leads_here``.
+
+        Raises FeatureLevelNeeded, Unavailable, OutcomeUnknown.
+        """
+
+    async def rebalance_plan(self, *, timeout_s: float) -> RebalanceInfo:
+        """What it would do, and whether it goes on; as of after the call began. Raises Unavailable."""
 
     async def features(self, *, timeout_s: float) -> Features:
         """As of after the call began. Raises Unavailable."""

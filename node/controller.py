@@ -140,7 +140,9 @@ class Controller:
         fit: dict[int, float] = {}
         moved = 0
         for entry, group in self._members.led_here():
-            preferred = wanted(entry, self._metadata.state.moves.get(entry.group_id))[0]
+            state = self._metadata.state
+            best = wanted(entry, state.moves.get(entry.group_id))
+            preferred = next((node for node in best if node not in state.draining), best[0])
             if preferred == self._node_id or not is_fit(group, preferred, alive):
                 continue
             if self._host.wall.is_off_at(preferred):

@@ -86,6 +86,7 @@ class Lifecycle:
         self._spawn(parts.boots.keep())
         self._spawn(parts.controller.run())
         self._spawn(parts.broker.moving.run())
+        self._spawn(parts.broker.reshaping.run())
         self._spawn(parts.retention.run())
         self._spawn(parts.spare_memory.run())
         self._spawn(self._keep_metadata_short())

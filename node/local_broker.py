@@ -16,6 +16,7 @@ from node.batch_format import BatchFormat
 from node.broker import (
     ClusterHealth,
     ClusterInfo,
+    DrainInfo,
     Features,
     Health,
     ListedNode,
@@ -23,6 +24,7 @@ from node.broker import (
     MoveWanted,
     NodeHealth,
     Partition,
+    RebalanceInfo,
     TopicConfig,
     TopicInfo,
     TopicLimits,
@@ -47,6 +49,9 @@ from node.producer_ids import ProducerIds
 from node.reassign import Reassign
 from node.remote_partition import LeaderLookup, RemotePartition
 from node.replicas import Replicas
+from node.reshaping import Reshaping
+from node.shaping import Shaping
+from node.sizes import Sizes
 from node.topic_query import TopicQuery, merged
 from node.topics import Topics
 from node.views import Views, clock_warnings, readiness
@@ -77,6 +82,7 @@ class LocalBroker:
         disk: DiskReserve,
         partitions_max: int,
         batch_format: BatchFormat,
+        evacuate_after_s: float,
     ) -> None:
         self.node_id = node_id
         self._host = host
@@ -110,6 +116,16 @@ class LocalBroker:
         self._topics = Topics(metadata, placeable, self._wait_leaders, disk, room)
         self._moves = MovesShown(node_id=node_id, metadata=metadata, local=replicas.local, query=query)
         self._reassign = Reassign(metadata=metadata, placeable=placeable, room=room)
+        self._sizes = Sizes(node_id=node_id, local=replicas.local, query=query, alive=alive)
+        self.reshaping = Reshaping(
+            metadata=metadata,
+            health=self._health,
+            alive=alive,
+            sizes=self._sizes.everywhere,
+            evacuate_after_s=evacuate_after_s,
+        )
+        """A task of its own, as the next one."""
+        self._shaping = Shaping(metadata=metadata, nodes=self.reshaping.nodes, sizes=self._sizes.everywhere)
         self.moving = Moving(metadata=metadata, shown=self._moves, alive=alive)
         """What the leader of the metadata does for moves under way; a task of its own runs it."""
         self._forgetting = Forgetting(
@@ -250,6 +266,16 @@ class LocalBroker:
         topic = await self._topics.alter(name, changes, timeout_s=timeout_s)
         return self._views.topic(topic, self._alive())
 
+    async def change_replication_factor(self, name: str, factor: int, *, timeout_s: float) -> TopicInfo:
+        """Have more replicas, or fewer."""
+        topic = await self._topics.change_replication_factor(name, factor, timeout_s=timeout_s)
+        return self._views.topic(topic, self._alive())
+
+    async def add_partitions(self, name: str, partitions: int, *, timeout_s: float) -> tuple[TopicInfo, bool]:
+        """Have more partitions."""
+        topic, added = await self._topics.add_partitions(name, partitions, timeout_s=timeout_s)
+        return self._views.topic(topic, self._alive()), added
+
     async def delete_topic(self, name: str, *, timeout_s: float) -> None:
         """Remove a topic, and give all nodes that are there the time to hear of it.
 
@@ -333,6 +359,30 @@ class LocalBroker:
         meant = {(item.topic, item.partition) for item in wanted}
         infos = await self._moves.everywhere(self._alive())
         return [info for info in infos if (info.topic, info.partition) in meant]
+
+    async def drain(self, node_id: str, *, timeout_s: float) -> DrainInfo:
+        """Begin to have all replicas and leaderships of a node go elsewhere."""
+        return await self._shaping.drain(node_id, timeout_s=timeout_s)
+
+    async def undrain(self, node_id: str, *, timeout_s: float) -> DrainInfo:
+        """Undo it."""
+        return await self._shaping.undrain(node_id, timeout_s=timeout_s)
+
+    async def drain_of(self, node_id: str, *, timeout_s: float) -> DrainInfo:
+        """How far it is."""
+        return await self._shaping.drain_of(node_id, timeout_s=timeout_s)
+
+    def sizes_led_here(self) -> dict[int, int]:
+        """Of the partitions that this node leads."""
+        return self._sizes.led_here()
+
+    async def rebalance(self, *, begin: bool, timeout_s: float) -> RebalanceInfo:
+        """Even out replicas and leaders, or end and undo that."""
+        return await self._shaping.rebalance(begin=begin, timeout_s=timeout_s)
+
+    async def rebalance_plan(self, *, timeout_s: float) -> RebalanceInfo:
+        """What it would do."""
+        return await self._shaping.rebalance_plan(timeout_s=timeout_s)
 
     async def features(self, *, timeout_s: float) -> Features:
         """The feature level, and who knows which."""

@@ -78,6 +78,8 @@ class Placeable:
             return "is none of the cluster's nodes"
         if node not in self._metadata.state.nodes:
             return "has not joined"
+        if node in self._metadata.state.draining:
+            return "is being drained"
         if node == self._node_id:
             return "" if self._health.here().takes_replicas else "is not ready yet"
         return await self._lacks_there(node) if node in self._alive() else "does not answer"

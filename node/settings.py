@@ -62,6 +62,9 @@ class ClusterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The initial nodes, this one included: node id -> host:port of its peer port."""
     dial: dict[str, str] = {}
     """Other addresses to dial peers by (a proxy, a tunnel): node id -> host:port."""
+    evacuate_after_s: float = 0.0
+    """How long a node is silent before its replicas are made anew on others. 0: never, for whoever repairs a
+    machine within the hour does not want all of its data copied."""
 
 
 class LimitSettings(HttpLimits, frozen=True, forbid_unknown_fields=True):

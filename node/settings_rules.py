@@ -140,6 +140,8 @@ def _cluster(settings: Settings) -> Iterator[str]:
     cluster = settings.cluster
     if not cluster.id or len(cluster.id) > 64:
         yield "cluster.id: 1 to 64 characters, the same on every node"
+    if not 0 <= cluster.evacuate_after_s < math.inf:
+        yield f"cluster.evacuate_after_s = {cluster.evacuate_after_s}: it is 0, which is never, or above"
     if not cluster.peers:
         yield 'cluster.peers is empty: list the initial nodes, this one included, as in n1 = "127.0.0.1:7170"'
     elif settings.node.id and settings.node.id not in cluster.peers:

@@ -14,7 +14,14 @@ from floodmark.names import check_name
 from node import outcomes
 from node.broker import TopicConfig
 from node.disk_reserve import DiskReserve
-from node.metadata.commands import AlterTopic, AnyCommand, CreateTopic, DeleteTopic
+from node.metadata.commands import (
+    AddPartitions,
+    AlterTopic,
+    AnyCommand,
+    ChangeReplicationFactor,
+    CreateTopic,
+    DeleteTopic,
+)
 from node.metadata.group import Metadata
 from node.metadata.placement import place_in
 from node.metadata.state import TopicEntry
@@ -111,6 +118,54 @@ class Topics:
 
         topic = await self._confirmed(judge, timeout_s)
         return await self._propose(AlterTopic(name, topic.topic_id, changes), timeout_s)
+
+    async def change_replication_factor(self, name: str, factor: int, *, timeout_s: float) -> TopicEntry:
+        """Have so many replicas of each partition; the moves for it are planned from that."""
+        topic = await self._confirmed(lambda: self.find(name), timeout_s)
+        state = self._metadata.state
+        there = len(state.nodes.keys() - state.draining.keys())
+        if not 1 <= factor <= there:
+            raise InvalidRequest(
+                f"replication_factor {factor} is not possible: the cluster has {there} nodes for replicas; "
+                f"use 1 to {there}",
+                nodes=there,
+            )
+        if factor > topic.replication_factor:
+            (await self._placeable()).check(factor)
+        command = ChangeReplicationFactor(name, topic.topic_id, factor)
+        return await self._propose(command, timeout_s)
+
+    async def add_partitions(
+        self, name: str, partitions: int, *, timeout_s: float
+    ) -> tuple[TopicEntry, bool]:
+        """The topic with so many, and whether they are more than before."""
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        await self._metadata.confirm_lead(timeout_s=timeout_s)
+        topic = self.find(name)
+        count = len(topic.partitions)
+        if not count <= partitions <= PARTITIONS_MAX:
+            raise InvalidRequest(
+                f"topic {name} has {count} partitions and can have {count} to {PARTITIONS_MAX}, not "
+                f"{partitions}: partitions are never taken away",
+                topic=name,
+                partitions=count,
+            )
+        if partitions == count:
+            return topic, False
+        self._disk.check()
+        factor = topic.replication_factor
+        candidates = await self._placeable()
+        candidates.check(factor)
+        placed = place_in(
+            self._metadata.state, candidates.racks, partitions=partitions - count, replication_factor=factor
+        )
+        left = deadline - asyncio.get_running_loop().time()
+        with self._room.held(self._metadata.state, placed, candidates.limits):
+            command = AddPartitions(name, topic.topic_id, count, placed)
+            topic = await self._propose(command, left)
+        left = deadline - asyncio.get_running_loop().time()
+        await self._wait_leaders(topic, min(left, LEADERS_WAIT_S))
+        return topic, True
 
     async def delete(self, name: str, *, timeout_s: float) -> TopicEntry:
         """Remove the topic; what it was."""

@@ -157,6 +157,7 @@ def build(
         partitions_max=limits.partitions_per_node_max
         or descriptors.partitions_max(reserved=limits.file_descriptors_reserve),
         batch_format=batch_format,
+        evacuate_after_s=settings.cluster.evacuate_after_s,
     )
 
     def changed() -> None:

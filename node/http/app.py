@@ -21,6 +21,7 @@ from node.http.produce import PartitionProduce
 from node.http.produce_topic import TopicProduce
 from node.http.producers import Producers
 from node.http.reassignments import Reassignments
+from node.http.shaping import Shaping
 from node.http.topics import Topics
 from node.http.wait_topic import TopicWait
 from node.http.watches import Watches
@@ -54,6 +55,7 @@ def _routes(context: HttpContext, produce: PartitionProduce) -> list[web.RouteDe
     produce_topic = TopicProduce(context)
     fetch, fetch_topic = PartitionFetch(context), TopicFetch(context)
     topics, cluster, moves = Topics(context), Cluster(context), Reassignments(context)
+    shaping = Shaping(context)
     topic = "/v1/topics/{topic}"
     partition = topic + "/partitions/{partition}"
 
@@ -79,6 +81,12 @@ def _routes(context: HttpContext, produce: PartitionProduce) -> list[web.RouteDe
         web.post("/v1/reassignments", moves.post),
         web.get("/v1/nodes", cluster.nodes),
         web.delete("/v1/nodes/{node}", cluster.forget),
+        web.get("/v1/nodes/{node}/drain", shaping.drain_of),
+        web.post("/v1/nodes/{node}/drain", shaping.drain),
+        web.delete("/v1/nodes/{node}/drain", shaping.undrain),
+        web.get("/v1/cluster/rebalance", shaping.plan),
+        web.post("/v1/cluster/rebalance", shaping.rebalance),
+        web.delete("/v1/cluster/rebalance", shaping.cancel),
         web.get("/healthz", cluster.healthz),
         web.get("/readyz", cluster.readyz),
         web.get("/metrics", cluster.metrics),

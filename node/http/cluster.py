@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
 from aiohttp import web
-from floodmark.errors import InvalidName, InvalidRequest
+from floodmark.errors import InvalidRequest
 
 from node.broker import ListedNode, NodeState
 from node.http import openapi
@@ -18,7 +17,7 @@ from node.http.context import HttpContext
 from node.http.forward import is_forwarded, to_metadata_leader
 from node.http.json_guard import check_text
 from node.http.produce import timeout_of
-from node.http.query import query_of
+from node.http.query import node_id, query_of
 
 _JSON: Final = {"Content-Type": "application/json", "Cache-Control": "no-store", "Server": "floodmark"}
 _METRICS: Final = {
@@ -36,7 +35,6 @@ _LEVEL = msgspec.json.Decoder(_Level)
 _ENCODER = msgspec.json.Encoder()
 _NO_QUERY: Final[frozenset[str]] = frozenset()
 _TIMEOUT: Final = frozenset({"timeout"})
-_NODE_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _STOPPING: Final = "this node is stopping"
 _WORDS: Final = """\
 Floodmark, node {node}: a replicated event log you can curl. Any node answers any request.
@@ -93,9 +91,7 @@ class Cluster:
 
     async def forget(self, request: web.Request) -> web.StreamResponse:
         """Strike off a node that is none of the cluster's own."""
-        node = request.match_info["node"]
-        if _NODE_ID.fullmatch(node) is None:
-            raise InvalidName(f"{node[:80]!r} is no node id: 1 to 64 of A-Z a-z 0-9 . _ -")
+        node = node_id(request)
         timeout_s = timeout_of(query_of(request, _TIMEOUT).get("timeout"), self._context)
         if not self._context.broker.metadata_leads_here:
             path = f"/v1/nodes/{node}"

@@ -21,6 +21,7 @@ def document(settings: HttpLimits) -> dict[str, Any]:
     """The OpenAPI 3.1 document."""
     topic = _path("topic", {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,249}$"})
     partition = _path("partition", {"type": "integer", "minimum": 0, "maximum": 999})
+    node = _path("node", {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"})
     timeout = _query("timeout", _TIMEOUT)
     topic_id = {"type": "integer", "minimum": 0}
     pinned = [_header("Floodmark-Topic-Id", topic_id), _query("topic_id", topic_id)]
@@ -83,9 +84,19 @@ def document(settings: HttpLimits) -> dict[str, Any]:
             "/v1/nodes/{node}": {
                 "delete": _operation(
                     "Forget a node that is none of the cluster's own",
-                    [_path("node", {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"}), timeout],
+                    [node, timeout],
                     status="204",
                 )
+            },
+            "/v1/nodes/{node}/drain": {
+                "get": _operation("How far a drain is", [node, timeout]),
+                "post": _operation("Have a node's replicas go elsewhere", [node, timeout], status="202"),
+                "delete": _operation("Undo that", [node, timeout], status="202"),
+            },
+            "/v1/cluster/rebalance": {
+                "get": _operation("What a rebalance moves, or would", [timeout]),
+                "post": _operation("Even out replicas and leaders", [timeout], status="202"),
+                "delete": _operation("End that, and undo what is on its way", [timeout], status="202"),
             },
             "/v1/topics": {"get": _operation("Topics in order of name", listing)},
             "/v1/topics/{topic}": {
@@ -94,7 +105,9 @@ def document(settings: HttpLimits) -> dict[str, Any]:
                     "Make a topic", [topic, timeout, *pinned], body=_topic_body(), status="201"
                 ),
                 "patch": _operation(
-                    "Change its configuration", [topic, timeout, *pinned], body=_changes_body()
+                    "Change its configuration, or how many there are of something",
+                    [topic, timeout, *pinned],
+                    body=_changes_body(),
                 ),
                 "delete": _operation("Delete it and its data", [topic, timeout, *pinned], status="204"),
             },
@@ -276,7 +289,12 @@ def _topic_body() -> dict[str, Any]:
 
 
 def _changes_body() -> dict[str, Any]:
-    schema = {**_OBJECT, "properties": {"config": _config()}, "required": ["config"]}
+    properties = {
+        "config": _config(),
+        "partitions": {"type": "integer", "minimum": 1, "maximum": 1000},
+        "replication_factor": {"type": "integer", "minimum": 1},
+    }
+    schema = {**_OBJECT, "properties": properties, "minProperties": 1, "maxProperties": 1}
     return {"required": True, "content": {str(Media.JSON): {"schema": schema}}}
 
 

@@ -29,6 +29,10 @@ _PAGE: Final = 100
 _PAGE_MAX: Final = 1_000
 _JSON: Final = {"Content-Type": "application/json", "Cache-Control": "no-store", "Server": "floodmark"}
 _ENCODER = msgspec.json.Encoder()
+KEYS_MOVE: Final = (
+    "with more partitions many keys go to other ones: records that a key had before stay where they are, "
+    "so its order holds only for those from now on"
+)
 _Limit = int | None | msgspec.UnsetType
 
 
@@ -59,7 +63,9 @@ class _Wanted(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Changes(msgspec.Struct, forbid_unknown_fields=True):
-    config: _Config
+    config: _Config | None = None
+    partitions: int | None = None
+    replication_factor: int | None = None
 
 
 _WANTED = msgspec.json.Decoder(_Wanted)
@@ -123,15 +129,32 @@ class Topics:
         return web.Response(body=_document(topic, self._context.broker.batch_format), headers=_head(topic))
 
     async def patch(self, request: web.Request) -> web.StreamResponse:
-        """Change some of the configuration; null takes a limit away."""
+        """Change some of the configuration (null takes a limit away), or how many there are of something."""
         name = topic_name(request)
         timeout_s, answer = await self._begin(request, f"/v1/topics/{name}")
         if answer is not None:
             return answer
-        changes = _decode(_CHANGES, await self._body(request)).config.given()
+        changes = _decode(_CHANGES, await self._body(request))
+        given = [field for field in changes.__struct_fields__ if getattr(changes, field) is not None]
+        if len(given) != 1:
+            raise InvalidRequest(
+                "change one thing at a time: config, partitions or replication_factor, not "
+                f"{' and '.join(given) or 'none'}"
+            )
+        config = changes.config.given() if changes.config is not None else {}
         await self._check_id(request)
-        topic = await self._context.broker.alter_topic(name, changes, timeout_s=timeout_s)
-        return web.Response(body=_document(topic, self._context.broker.batch_format), headers=_head(topic))
+        broker, added = self._context.broker, False
+        if changes.partitions is not None:
+            topic, added = await broker.add_partitions(name, changes.partitions, timeout_s=timeout_s)
+        elif changes.replication_factor is not None:
+            factor = changes.replication_factor
+            topic = await broker.change_replication_factor(name, factor, timeout_s=timeout_s)
+        else:
+            topic = await broker.alter_topic(name, config, timeout_s=timeout_s)
+        members = _members(topic, broker.batch_format)
+        if added:
+            members["warning"] = KEYS_MOVE
+        return web.Response(body=_ENCODER.encode(members) + b"\n", headers=_head(topic))
 
     async def delete(self, request: web.Request) -> web.StreamResponse:
         """Remove the topic and its data everywhere."""

@@ -142,6 +142,43 @@ class RecordRecovery(Command, frozen=True, tag="record_recovery"):
     """Groups of the partitions none of whose replicas is left: they begin anew."""
 
 
+class DrainNode(Command, frozen=True, tag="drain_node"):
+    """A node gets no more replicas and leaderships, and those that it has go elsewhere."""
+
+    node_id: str
+
+
+class UndrainNode(Command, frozen=True, tag="undrain_node"):
+    """It is a node like the others again; what was on its way from there stays there."""
+
+    node_id: str
+
+
+class ChangeReplicationFactor(Command, frozen=True, tag="change_replication_factor"):
+    """How many replicas each partition of a topic is to have; moves bring them there."""
+
+    name: str
+    topic_id: int
+    replication_factor: int
+
+
+class AddPartitions(Command, frozen=True, tag="add_partitions"):
+    """More partitions for a topic that has ``partitions`` now, placed as in ``CreateTopic``."""
+
+    name: str
+    topic_id: int
+    partitions: int
+    assignments: list[list[str]]
+
+
+class Rebalance(Command, frozen=True, tag="rebalance"):
+    """Even out what is on the nodes. Without ``begin`` it ends: one that is over has its ``number``."""
+
+    begin: bool
+    number: int = 0
+    """0 stands for whichever there is, whose moves are undone."""
+
+
 AnyCommand = (
     RegisterNode
     | ForgetNode
@@ -156,6 +193,11 @@ AnyCommand = (
     | FinishMoves
     | CancelMoves
     | RecordRecovery
+    | DrainNode
+    | UndrainNode
+    | ChangeReplicationFactor
+    | AddPartitions
+    | Rebalance
 )
 
 KINDS: Final[dict[str, type[Command]]] = {
@@ -172,6 +214,11 @@ KINDS: Final[dict[str, type[Command]]] = {
     "finish_moves": FinishMoves,
     "cancel_moves": CancelMoves,
     "record_recovery": RecordRecovery,
+    "drain_node": DrainNode,
+    "undrain_node": UndrainNode,
+    "change_replication_factor": ChangeReplicationFactor,
+    "add_partitions": AddPartitions,
+    "rebalance": Rebalance,
 }
 
 _DEFAULTS: Final = TopicConfig()

@@ -69,6 +69,11 @@ THIS_BUILD: Final = Levels(
         "finish_moves": MEMBERSHIP,
         "cancel_moves": MEMBERSHIP,
         "record_recovery": MEMBERSHIP,
+        "drain_node": MEMBERSHIP,
+        "undrain_node": MEMBERSHIP,
+        "change_replication_factor": MEMBERSHIP,
+        "add_partitions": MEMBERSHIP,
+        "rebalance": MEMBERSHIP,
     },
     settings={
         "retention_ms": 1,
@@ -81,6 +86,8 @@ THIS_BUILD: Final = Levels(
         "moves": MEMBERSHIP,
         "next_move": MEMBERSHIP,
         "recoveries": MEMBERSHIP,
+        "draining": MEMBERSHIP,
+        "rebalancing": MEMBERSHIP,
     },
 )
 

@@ -39,6 +39,11 @@ def wanted(entry: PartitionEntry, move: Move | None) -> tuple[str, ...]:
     return move.replicas if move is not None and move.started else entry.replicas
 
 
+def targets_of(entry: PartitionEntry, move: Move | None) -> tuple[str, ...]:
+    """Where the replicas will be once all that is queued is done, the preferred leader first."""
+    return move.replicas if move is not None else entry.replicas
+
+
 def holders(entry: PartitionEntry, move: Move | None) -> tuple[str, ...]:
     """The nodes that have, or are to have, a replica: nobody else keeps any data of the partition."""
     if move is None or not move.started:
@@ -174,6 +179,7 @@ def _replace(state: MetadataState, topic: TopicEntry, replicas: Mapping[int, tup
 
     Whoever came has no incarnation there: what is not whole on its disk when it opens next was lost.
     """
+    now = state.topics[topic.name]
     partitions = tuple(
         msgspec.structs.replace(
             entry,
@@ -182,6 +188,6 @@ def _replace(state: MetadataState, topic: TopicEntry, replicas: Mapping[int, tup
         )
         if entry.number in replicas
         else entry
-        for entry in topic.partitions
+        for entry in now.partitions
     )
-    state.topics[topic.name] = msgspec.structs.replace(topic, partitions=partitions)
+    state.topics[topic.name] = msgspec.structs.replace(now, partitions=partitions)

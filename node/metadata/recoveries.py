@@ -58,6 +58,7 @@ def record_recovery(state: MetadataState, command: RecordRecovery) -> int | Floo
     )
     for node in command.lost:
         state.nodes.pop(node, None)
+        state.draining.pop(node, None)
     lost = set(command.lost)
     for group, move in list(state.moves.items()):
         # Whoever had a part in it and is left has a replica from now on; others are moved anew.

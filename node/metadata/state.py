@@ -10,37 +10,41 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
-from floodmark.errors import Conflict, FloodmarkError, InvalidRequest, NotFound, TopicExists, UnknownTopic
+from floodmark.errors import Conflict, FloodmarkError, InvalidRequest, TopicExists, UnknownTopic
 
 from node.broker import TopicConfig
 from node.metadata.commands import (
+    AddPartitions,
     AllocateProducerIds,
     AlterTopic,
     AnyCommand,
     CancelMoves,
+    ChangeReplicationFactor,
     Command,
     CreateTopic,
     DeleteTopic,
+    DrainNode,
     FinishMoves,
     ForgetNode,
     FormCluster,
     MoveReplicas,
     RaiseLevel,
+    Rebalance,
     RecordRecovery,
     RegisterNode,
     StartMoves,
+    UndrainNode,
 )
-from node.metadata.levels import NUMBERED_PRODUCERS
+from node.metadata.forget import forget
 from node.metadata.moves import Move, cancel_moves, finish_moves, move_replicas, start_moves, without_moves
+from node.metadata.producer_blocks import allocate_producer_ids
 from node.metadata.recoveries import Recovery, record_recovery
+from node.metadata.shape import change_replication_factor, drain_node, rebalance, undrain_node
 from node.metadata.topic_config import changed_config
 
 METADATA_GROUP = 0
 COORDINATOR_GROUPS_FROM = 1 << 62
 """Partitions' groups are numbered from 1 on and stay below; coordinators' stand from here on, below 2^63."""
-PRODUCER_ID_END = 1 << 63
-PRODUCER_IDS_MAX = 1_000_000
-"""In one block."""
 
 
 class NodeEntry(msgspec.Struct, frozen=True):
@@ -107,6 +111,11 @@ class MetadataState(msgspec.Struct):
     """The first number that no move was given. Of level 3."""
     recoveries: tuple[Recovery, ...] = ()
     """From the loss of a majority, the last one last. Of level 3."""
+
+    draining: dict[str, int] = {}
+    """Nodes that get no replicas, and lose those that they have; since which index. Of level 3."""
+    rebalancing: int = 0
+    """The number of the rebalance that goes on; 0 for none. Of level 3."""
 
     @property
     def cluster_epoch(self) -> int:
@@ -175,71 +184,61 @@ def _register(state: MetadataState, command: RegisterNode) -> Applied:
     return entry
 
 
-def _forget(state: MetadataState, command: ForgetNode) -> Applied:
-    gone = state.nodes.get(command.node_id)
-    if gone is None:
-        return NotFound(f"the cluster knows no node {command.node_id}", node=command.node_id)
-    if any(gone.node_id in (*move.replicas, *move.leaving) for move in state.moves.values()):
-        return Conflict(
-            f"replicas are on their way to {command.node_id}: cancel that first", node=gone.node_id
-        )
-    topics = {name: _without(state, topic, command) for name, topic in state.topics.items()}
-    if not all(entry.replicas for topic in topics.values() for entry in topic.partitions):
-        return Conflict(f"{command.node_id} has the only replica of a partition", node=command.node_id)
-    state.topics.update(topics)
-    del state.nodes[command.node_id]
-    return gone
-
-
-def _without(state: MetadataState, topic: TopicEntry, command: ForgetNode) -> TopicEntry:
-    """The topic without the node; what a replacement holds before it has fetched all counts as lost."""
-    gone = command.node_id
-
-    def changed(entry: PartitionEntry) -> PartitionEntry:
-        if gone not in entry.replicas:
-            return entry
-        kept = {node: entry.incarnation_of(node) for node in entry.replicas if node != gone}
-        other = command.replacements.get(entry.group_id, "")
-        if other in state.nodes and other != gone:
-            kept.setdefault(other, "")
-        return msgspec.structs.replace(entry, replicas=tuple(kept), incarnations=tuple(kept.values()))
-
-    partitions = tuple(changed(entry) for entry in topic.partitions)
-    if partitions == topic.partitions:
-        return topic
-    factor = max(len(entry.replicas) for entry in partitions)
-    return msgspec.structs.replace(topic, partitions=partitions, replication_factor=factor)
-
-
 def _create(state: MetadataState, command: CreateTopic) -> Applied:
     existing = state.topics.get(command.name)
     if existing is not None:
         return TopicExists(f"there is a topic {command.name} already", topic=command.name)
     if not command.assignments:
         return InvalidRequest("a topic has at least one partition")
-    for replicas in command.assignments:
-        if len(replicas) != command.replication_factor or len(set(replicas)) != len(replicas):
-            return InvalidRequest(f"{replicas} is no placement of {command.replication_factor} replicas")
-        if not state.nodes.keys() >= set(replicas):
-            return Conflict(f"the placement {replicas} names a node that the cluster does not know")
-    if state.next_group_id + len(command.assignments) > COORDINATOR_GROUPS_FROM:
-        return Conflict("there are no numbers left for the groups of partitions")
-    partitions = tuple(
-        PartitionEntry(
-            number,
-            state.next_group_id + number,
-            tuple(replicas),
-            tuple(state.nodes[node].incarnation for node in replicas),
-        )
-        for number, replicas in enumerate(command.assignments)
-    )
+    partitions = placed(state, command.assignments, command.replication_factor)
+    if isinstance(partitions, FloodmarkError):
+        return partitions
     topic = TopicEntry(
         command.name, state.next_topic_id, command.replication_factor, command.config, partitions
     )
     state.next_topic_id += 1
-    state.next_group_id += len(partitions)
     state.topics[topic.name] = topic
     return topic
+
+
+def placed(
+    state: MetadataState, assignments: list[list[str]], factor: int, *, from_number: int = 0
+) -> tuple[PartitionEntry, ...] | FloodmarkError:
+    """New partitions, which have their groups' numbers from now on."""
+    for replicas in assignments:
+        if len(replicas) != factor or len(set(replicas)) != len(replicas):
+            return InvalidRequest(f"{replicas} is no placement of {factor} replicas")
+        if not state.nodes.keys() >= set(replicas):
+            return Conflict(f"the placement {replicas} names a node that the cluster does not know")
+    if state.next_group_id + len(assignments) > COORDINATOR_GROUPS_FROM:
+        return Conflict("there are no numbers left for the groups of partitions")
+    made = tuple(
+        PartitionEntry(
+            from_number + number,
+            state.next_group_id + number,
+            tuple(replicas),
+            tuple(state.nodes[node].incarnation for node in replicas),
+        )
+        for number, replicas in enumerate(assignments)
+    )
+    state.next_group_id += len(made)
+    return made
+
+
+def _add_partitions(state: MetadataState, command: AddPartitions) -> Applied:
+    topic = _same_topic(state, command.name, command.topic_id)
+    if isinstance(topic, FloodmarkError):
+        return topic
+    if len(topic.partitions) != command.partitions:
+        return Conflict(f"topic {command.name} has {len(topic.partitions)} partitions by now")
+    if not command.assignments:
+        return InvalidRequest("no partitions are to be added")
+    made = placed(state, command.assignments, topic.replication_factor, from_number=len(topic.partitions))
+    if isinstance(made, FloodmarkError):
+        return made
+    changed = msgspec.structs.replace(topic, partitions=(*topic.partitions, *made))
+    state.topics[topic.name] = changed
+    return changed
 
 
 def _alter(state: MetadataState, command: AlterTopic) -> Applied:
@@ -263,18 +262,6 @@ def _delete(state: MetadataState, command: DeleteTopic) -> Applied:
     return topic
 
 
-def _allocate_producer_ids(state: MetadataState, command: AllocateProducerIds) -> Applied:
-    if state.level < NUMBERED_PRODUCERS:  # It could not be written down.
-        return Conflict(f"numbered producers need feature level {NUMBERED_PRODUCERS}", level=state.level)
-    if not 1 <= command.count <= PRODUCER_IDS_MAX:
-        return InvalidRequest(f"a block has 1 to {PRODUCER_IDS_MAX} producer ids, not {command.count}")
-    first = state.next_producer_id
-    if first + command.count > PRODUCER_ID_END:
-        return Conflict("all producer ids are given out")
-    state.next_producer_id += command.count
-    return first
-
-
 def _same_topic(state: MetadataState, name: str, topic_id: int) -> TopicEntry | FloodmarkError:
     topic = state.topics.get(name)
     if topic is None or topic.topic_id != topic_id:
@@ -284,17 +271,22 @@ def _same_topic(state: MetadataState, name: str, topic_id: int) -> TopicEntry | 
 
 APPLY: Final[dict[type[Command], Callable[[MetadataState, Any], Applied]]] = {
     RegisterNode: _register,
-    ForgetNode: _forget,
+    ForgetNode: forget,
     FormCluster: _form,
     RaiseLevel: _raise_level,
     CreateTopic: _create,
     AlterTopic: _alter,
     DeleteTopic: _delete,
-    AllocateProducerIds: _allocate_producer_ids,
+    AllocateProducerIds: allocate_producer_ids,
     MoveReplicas: move_replicas,
     StartMoves: start_moves,
     FinishMoves: finish_moves,
     CancelMoves: cancel_moves,
     RecordRecovery: record_recovery,
+    DrainNode: drain_node,
+    UndrainNode: undrain_node,
+    ChangeReplicationFactor: change_replication_factor,
+    AddPartitions: _add_partitions,
+    Rebalance: rebalance,
 }
 """What each kind of command does."""

@@ -30,7 +30,7 @@ from floodmark.errors import (
     UnknownPartition,
     UnknownTopic,
 )
-from floodmark.limits import PRODUCER_EPOCH_MAX
+from floodmark.limits import PARTITIONS_MAX, PRODUCER_EPOCH_MAX
 from floodmark.names import check_name
 from floodmark.record import Record
 from floodmark.sequence import following
@@ -42,6 +42,7 @@ from node.broker import (
     Bounds,
     ClusterHealth,
     ClusterInfo,
+    DrainInfo,
     Features,
     Fetched,
     Health,
@@ -53,6 +54,7 @@ from node.broker import (
     NodeLevels,
     NodeState,
     PartitionInfo,
+    RebalanceInfo,
     TopicConfig,
     TopicInfo,
     TopicLimits,
@@ -126,6 +128,8 @@ class MemoryCluster:
         self.levels: dict[str, tuple[int, int]] = {}
         """The feature levels that nodes know, where these are others than 1 alone."""
         self.moves: list[MoveInfo] = []
+        self.draining: set[str] = set()
+        self.rebalancing = False
         self.brokers = {node: MemoryBroker(self, node, budget_bytes) for node in self.urls}
 
 
@@ -379,6 +383,32 @@ class MemoryBroker:
         self._cluster.topics[name] = changed
         return changed
 
+    async def change_replication_factor(self, name: str, factor: int, *, timeout_s: float) -> TopicInfo:
+        topic = self.topic(name)
+        self._check_level("command change_replication_factor")
+        if not 1 <= factor <= len(self._cluster.urls):
+            raise InvalidRequest(f"{factor} replicas need as many nodes; there are {len(self._cluster.urls)}")
+        changed = dataclasses.replace(topic, replication_factor=factor)
+        self._cluster.topics[name] = changed
+        return changed
+
+    async def add_partitions(self, name: str, partitions: int, *, timeout_s: float) -> tuple[TopicInfo, bool]:
+        topic = self.topic(name)
+        count = len(topic.partitions)
+        if not count <= partitions <= PARTITIONS_MAX:
+            raise InvalidRequest(f"topic {name} has {count} partitions, and never fewer")
+        if partitions == count:
+            return topic, False
+        self._check_level("command add_partitions")
+        infos = list(topic.partitions)
+        for number in range(count, partitions):
+            self._cluster.logs[name, number] = MemoryLog(self.node_id)
+            nodes = list(self._cluster.urls)
+            infos.append(PartitionInfo(number, self.node_id, nodes, nodes, 0, 0, 1))
+        changed = dataclasses.replace(topic, partitions=infos)
+        self._cluster.topics[name] = changed
+        return changed, True
+
     async def delete_topic(self, name: str, *, timeout_s: float) -> None:
         topic = self.topic(name)
         del self._cluster.topics[name]
@@ -453,8 +483,7 @@ class MemoryBroker:
         return self._cluster.moves
 
     async def move(self, wanted: Sequence[MoveWanted], *, timeout_s: float) -> list[MoveInfo]:
-        if self._cluster.level < MEMBERSHIP:
-            raise outcomes.needs_level("a move of replicas", MEMBERSHIP, self._cluster.level)
+        self._check_level("a move of replicas")
         rows = {(info.topic, info.partition): info for info in self._cluster.moves}
         for item in wanted:
             topic = self.topic(item.topic)
@@ -470,6 +499,46 @@ class MemoryBroker:
             )
         self._cluster.moves = list(rows.values())
         return [rows[key] for key in rows if key in {(item.topic, item.partition) for item in wanted}]
+
+    async def drain(self, node_id: str, *, timeout_s: float) -> DrainInfo:
+        self._check_level("command drain_node")
+        self._check_node(node_id)
+        self._cluster.draining.add(node_id)
+        return await self.drain_of(node_id, timeout_s=timeout_s)
+
+    async def undrain(self, node_id: str, *, timeout_s: float) -> DrainInfo:
+        self._check_node(node_id)
+        self._cluster.draining.discard(node_id)
+        return await self.drain_of(node_id, timeout_s=timeout_s)
+
+    async def drain_of(self, node_id: str, *, timeout_s: float) -> DrainInfo:
+        self._check_node(node_id)
+        draining = node_id in self._cluster.draining
+        held = 0 if draining else len(self._cluster.logs)
+        return DrainInfo(node_id, draining, held, 0, 0, draining)
+
+    def sizes_led_here(self) -> dict[int, int]:
+        return {
+            number: log.next
+            for number, log in enumerate(self._cluster.logs.values(), 1)
+            if log.leader == self.node_id
+        }
+
+    async def rebalance(self, *, begin: bool, timeout_s: float) -> RebalanceInfo:
+        self._check_level("command rebalance")
+        self._cluster.rebalancing = begin
+        return await self.rebalance_plan(timeout_s=timeout_s)
+
+    async def rebalance_plan(self, *, timeout_s: float) -> RebalanceInfo:
+        return RebalanceInfo(self._cluster.rebalancing, 0, [], [])
+
+    def _check_level(self, what: str) -> None:
+        if self._cluster.level < MEMBERSHIP:
+            raise outcomes.needs_level(what, MEMBERSHIP, self._cluster.level)
+
+    def _check_node(self, node_id: str) -> None:
+        if node_id not in self._cluster.urls:
+            raise NotFound(f"the cluster knows no node {node_id}", node=node_id)
 
     async def features(self, *, timeout_s: float) -> Features:
         known = self._cluster.levels

@@ -159,6 +159,12 @@ def test_a_queued_move_is_forgotten_and_another_order_needs_none() -> None:
     assert cluster.move() is None
     assert cluster.entry().replicas == ("n3", "n1", "n2")
     assert cluster.entry().incarnations == ("i-n3", "i-n1", "i-n2")
+    both = [
+        Reassignment(1, ["n3", "n1", "n2"], ["n1", "n2", "n3"]),
+        Reassignment(2, ["n2", "n3", "n1"], ["n3", "n1", "n2"]),
+    ]
+    assert cluster.do(MoveReplicas(both)) == 2
+    assert (cluster.entry(1).replicas[0], cluster.entry(2).replicas[0]) == ("n1", "n3")
 
 
 @pytest.mark.parametrize(

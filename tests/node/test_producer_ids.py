@@ -17,7 +17,8 @@ from node.metadata import commands
 from node.metadata.commands import AllocateProducerIds, AnyCommand, RaiseLevel, RegisterNode
 from node.metadata.levels import NUMBERED_PRODUCERS, THIS_BUILD
 from node.metadata.machine import MetadataMachine
-from node.metadata.state import METADATA_GROUP, PRODUCER_ID_END, PRODUCER_IDS_MAX
+from node.metadata.producer_blocks import PRODUCER_ID_END, PRODUCER_IDS_MAX
+from node.metadata.state import METADATA_GROUP
 from node.producer_ids import BLOCK
 from tests.support.newer import lead_metadata
 from tests.support.nodes import NodeCluster, TestNode

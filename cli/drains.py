@@ -1,0 +1,97 @@
+"""``floodmark node drain``: a node whose replicas and leaderships all go elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Final
+from urllib.parse import quote
+
+import click
+
+from cli.api import Api, Document
+from cli.exits import CONFLICT, Failure
+from cli.output import View, field, output_option, show
+from cli.session import Session, cluster_options, run, talk
+
+LOOK_S: Final = 1.0
+
+DRAIN = View(
+    columns=(
+        field("Node", "node_id"),
+        field("Draining"),
+        field("Replicas", right=True),
+        field("Moving", right=True),
+        field("Preferred", right=True, wide=True),
+        field("Done"),
+    ),
+    name=lambda drain: str(drain["node_id"]),
+    items=lambda document: [document],
+)
+
+
+@click.command("drain")
+@click.argument("name", metavar="NODE")
+@click.option("--undo", is_flag=True, help="Let it have replicas again; what is on its way goes back.")
+@click.option("--status", is_flag=True, help="Only show how far it is.")
+@click.option("--no-wait", is_flag=True, help="Do not stay until it is done.")
+@output_option(default=None)
+@cluster_options
+@click.pass_obj
+def drain(
+    session: Session, name: str, *, undo: bool, status: bool, no_wait: bool, output: str | None
+) -> None:
+    """Move all replicas and leaderships away from a node, while they are written and read.
+
+    Stays until it is done, and tells how far it is. Ctrl-C ends the waiting, and the drain goes on; the same
+    command waits again. The node takes no replicas until --undo.
+    """
+    document = run(_drain(session.url(), name, undo=undo, status=status, stay=not no_wait))
+    show(document, DRAIN, output)
+
+
+async def _drain(url: str, name: str, *, undo: bool, status: bool, stay: bool) -> Document:
+    path = f"/v1/nodes/{quote(name, safe='')}/drain"
+    async with Api(url) as api:
+        if status:
+            document = await api.get(path)
+            talk(_state(document))
+            return document
+        if undo:
+            _, document = await api.change("DELETE", path)
+            talk(f"{name} is not drained; it has {document['replicas']} replicas")
+            return document
+        _, document = await api.change("POST", path)
+        talk(_state(document))
+        return await _stay(api, path, document) if stay else document
+
+
+async def _stay(api: Api, path: str, begun: Document) -> Document:
+    """Until it is done; tells of every change, and how long the rest may take at the pace so far."""
+    started, told = time.monotonic(), begun["replicas"]
+    document = begun
+    while not document["done"]:
+        await asyncio.sleep(LOOK_S)
+        document = await api.get(path)
+        if not document["draining"]:
+            raise Failure(f"the drain of {document['node_id']} was undone meanwhile", exit_code=CONFLICT)
+        if document["replicas"] != told:
+            told = document["replicas"]
+            left = estimate_s(begun["replicas"], told, time.monotonic() - started)
+            talk(_state(document) + (f"; about {left:.0f} s left" if left else ""))
+    return document
+
+
+def estimate_s(at_first: int, left: int, seconds: float) -> float:
+    """How long the rest takes at the pace so far; 0 where there is none yet."""
+    done = at_first - left
+    return seconds / done * left if done > 0 else 0.0
+
+
+def _state(drain: Document) -> str:
+    node = drain["node_id"]
+    if not drain["draining"]:
+        return f"{node} is not drained; it has {drain['replicas']} replicas"
+    if drain["done"]:
+        return f"{node} is drained: it has no replicas, and gets none"
+    return f"{node} is being drained: {drain['replicas']} replicas left, {drain['moving']} of them moving"

@@ -1,0 +1,79 @@
+"""``floodmark cluster rebalance``: equally many replicas and leaders on all nodes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import click
+
+from cli.api import Api, Document
+from cli.exits import USAGE, Failure
+from cli.node_view import size_text
+from cli.output import Column, View, field, output_option, show
+from cli.session import Session, cluster_options, run, talk
+
+PATH: Final = "/v1/cluster/rebalance"
+LOOK_S: Final = 1.0
+
+_MOVES = View(
+    columns=(
+        field("Topic"),
+        field("Partition", right=True),
+        field("From", "replicas"),
+        field("To", "target"),
+        Column("Bytes", lambda move: size_text(move["bytes"]), right=True),
+    ),
+    name=lambda move: f"{move['topic']}/{move['partition']}",
+    items=lambda document: document["moves"],
+)
+
+
+@click.command("rebalance")
+@click.option("--dry-run", is_flag=True, help="Only show what would move.")
+@click.option("--cancel", is_flag=True, help="End it; what it has begun goes back.")
+@click.option("--no-wait", is_flag=True, help="Do not stay until it is done.")
+@output_option(default=None)
+@cluster_options
+@click.pass_obj
+def rebalance(session: Session, *, dry_run: bool, cancel: bool, no_wait: bool, output: str | None) -> None:
+    """Move replicas and leaderships until all nodes have equally many, by as few bytes as that takes.
+
+    Stays until it is done; Ctrl-C ends the waiting, and the rebalance goes on. Drained nodes take no part.
+    """
+    if dry_run and cancel:
+        raise Failure("--dry-run or --cancel", exit_code=USAGE)
+    document = run(_rebalance(session.url(), dry_run=dry_run, cancel=cancel, stay=not no_wait))
+    show(document, _MOVES, output or ("table" if dry_run else None))
+
+
+async def _rebalance(url: str, *, dry_run: bool, cancel: bool, stay: bool) -> Document:
+    async with Api(url) as api:
+        if dry_run:
+            document = await api.get(PATH)
+            talk(_plan(document, "would move"))
+            return document
+        _, document = await api.change("DELETE" if cancel else "POST", PATH)
+        if cancel:
+            talk("the rebalance is ended")
+            return document
+        talk(_plan(document, "to move"))
+        told = len(document["moves"])
+        while stay and document["rebalancing"]:
+            await asyncio.sleep(LOOK_S)
+            document = await api.get(PATH)
+            if len(document["moves"]) != told:
+                told = len(document["moves"])
+                talk(_plan(document, "to move"))
+        if stay:
+            talk("the rebalance has ended")
+        return document
+
+
+def _plan(document: Document, what: str) -> str:
+    moves = document["moves"]
+    replicas = sum(1 for move in moves if set(move["replicas"]) != set(move["target"]))
+    return (
+        f"{replicas} partitions {what}, about {size_text(document['bytes'])}; "
+        f"{len(moves) - replicas} are led by another one of their nodes"
+    )

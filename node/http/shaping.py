@@ -1,0 +1,83 @@
+"""Nodes that are drained, and clusters that are evened out: begin, end, and how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+from node.broker import Broker
+from node.http.context import HttpContext
+from node.http.forward import is_forwarded, to_metadata_leader
+from node.http.produce import timeout_of
+from node.http.query import node_id, query_of
+
+REBALANCE: Final = "/v1/cluster/rebalance"
+_TIMEOUT: Final = frozenset({"timeout"})
+_JSON: Final = {"Content-Type": "application/json", "Cache-Control": "no-store", "Server": "floodmark"}
+_ENCODER = msgspec.json.Encoder()
+
+
+class Shaping:
+    """The handlers."""
+
+    def __init__(self, context: HttpContext) -> None:
+        self._context = context
+
+    async def drain(self, request: web.Request) -> web.StreamResponse:
+        """202: from now on its replicas go elsewhere."""
+        node = node_id(request)
+        path = f"/v1/nodes/{node}/drain"
+        return await self._change(request, path, lambda broker, s: broker.drain(node, timeout_s=s))
+
+    async def undrain(self, request: web.Request) -> web.StreamResponse:
+        """202: what is on its way from there goes back."""
+        node = node_id(request)
+        path = f"/v1/nodes/{node}/drain"
+        return await self._change(request, path, lambda broker, s: broker.undrain(node, timeout_s=s))
+
+    async def drain_of(self, request: web.Request) -> web.StreamResponse:
+        """How far it is."""
+        node = node_id(request)
+        timeout_s = self._timeout_of(request)
+        return _answer(await self._context.broker.drain_of(node, timeout_s=timeout_s))
+
+    async def rebalance(self, request: web.Request) -> web.StreamResponse:
+        """202: it goes on until the nodes are even."""
+        return await self._change(
+            request, REBALANCE, lambda broker, s: broker.rebalance(begin=True, timeout_s=s)
+        )
+
+    async def cancel(self, request: web.Request) -> web.StreamResponse:
+        """202: it ends, and what it has begun goes back."""
+        return await self._change(
+            request, REBALANCE, lambda broker, s: broker.rebalance(begin=False, timeout_s=s)
+        )
+
+    async def plan(self, request: web.Request) -> web.StreamResponse:
+        """What it moves, or would; another node that asks hears how large are the partitions led here."""
+        timeout_s = self._timeout_of(request)
+        broker = self._context.broker
+        if is_forwarded(request):
+            return _answer({"sizes": {str(group): size for group, size in broker.sizes_led_here().items()}})
+        return _answer(await broker.rebalance_plan(timeout_s=timeout_s))
+
+    def _timeout_of(self, request: web.Request) -> float:
+        return timeout_of(query_of(request, _TIMEOUT).get("timeout"), self._context)
+
+    async def _change(
+        self, request: web.Request, path: str, change: Callable[[Broker, float], Awaitable[Any]]
+    ) -> web.StreamResponse:
+        """On the metadata's leader, here or elsewhere."""
+        timeout_s = self._timeout_of(request)
+        if not self._context.broker.metadata_leads_here:
+            answer = await to_metadata_leader(self._context, request, path, timeout_s=timeout_s)
+            if answer is not None:
+                return answer
+        return _answer(await change(self._context.broker, timeout_s), status=202)
+
+
+def _answer(content: Any, *, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=_ENCODER.encode(content) + b"\n", headers=_JSON)

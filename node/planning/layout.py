@@ -1,0 +1,64 @@
+"""Where all replicas are to be, as a plan goes on: it begins with the targets of the moves that there are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from node.metadata.commands import Reassignment
+from node.metadata.moves import Move, targets_of
+from node.metadata.state import MetadataState, PartitionEntry, TopicEntry
+
+
+@dataclass(slots=True)
+class Part:
+    """One partition. ``target``: where its replicas go by this plan, the preferred leader first."""
+
+    topic: TopicEntry
+    entry: PartitionEntry
+    move: Move | None
+    target: tuple[str, ...]
+
+    @property
+    def before(self) -> tuple[str, ...]:
+        """Where they go without it."""
+        return targets_of(self.entry, self.move)
+
+    def reassignment(self) -> Reassignment:
+        """The change, from the state that the plan was made of."""
+        number = self.move.number if self.move is not None else 0
+        return Reassignment(self.entry.group_id, list(self.entry.replicas), list(self.target), number)
+
+
+class Layout:
+    """All partitions in order of group id, and how many replicas and leaders each node is to have."""
+
+    def __init__(self, state: MetadataState) -> None:
+        self.parts = sorted(_parts(state), key=lambda part: part.entry.group_id)
+        self.load = Counter[str]()
+        self.leads = Counter[str]()
+        for part in self.parts:
+            self._count(part, 1)
+
+    def put(self, part: Part, target: tuple[str, ...]) -> None:
+        """Plan other replicas for a partition."""
+        self._count(part, -1)
+        part.target = target
+        self._count(part, 1)
+
+    def changed(self) -> list[Part]:
+        """The partitions that this plan has go elsewhere, or be led by another."""
+        return [part for part in self.parts if part.target != part.before]
+
+    def _count(self, part: Part, by: int) -> None:
+        for node in part.target:
+            self.load[node] += by
+        self.leads[part.target[0]] += by
+
+
+def _parts(state: MetadataState) -> Iterator[Part]:
+    for topic in state.topics.values():
+        for entry in topic.partitions:
+            move = state.moves.get(entry.group_id)
+            yield Part(topic, entry, move, targets_of(entry, move))

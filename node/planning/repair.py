@@ -1,0 +1,83 @@
+"""Replicas that are where they should not be, or too few, or too many: drains, dead nodes, other factors."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+
+from node.planning.layout import Layout, Part
+
+
+def repair(
+    layout: Layout,
+    racks: Mapping[str, str],
+    *,
+    leave: Collection[str],
+    all_racks: Mapping[str, str],
+    limit: int,
+) -> None:
+    """Plan for partitions that have replicas on nodes of ``leave``, or not as many as their topic wants.
+
+    ``racks``: the nodes that take replicas, and their racks; ``all_racks`` of all nodes. At most ``limit``
+    partitions. Where nobody takes a replica it stays where it is.
+    """
+    for part in layout.parts:
+        if limit <= 0:
+            return
+        target = _repaired(layout, part, racks, leave, all_racks)
+        if target != part.target:
+            layout.put(part, target)
+            limit -= 1
+
+
+def _repaired(
+    layout: Layout,
+    part: Part,
+    racks: Mapping[str, str],
+    leave: Collection[str],
+    all_racks: Mapping[str, str],
+) -> tuple[str, ...]:
+    factor = part.topic.replication_factor
+    stay = [node for node in part.target if node not in leave]
+    if len(stay) == len(part.target) == factor:
+        return part.target
+    used = Counter(all_racks.get(node, "") for node in stay)
+    while len(stay) > factor:
+        worst = max(
+            stay,
+            key=lambda node: (
+                node not in part.entry.replicas,
+                used[all_racks.get(node, "")],
+                layout.load[node],
+                node != stay[0],
+                node,
+            ),
+        )
+        stay.remove(worst)
+        used[all_racks.get(worst, "")] -= 1
+    coming: list[str] = []
+    while len(stay) + len(coming) < factor:
+        free = [node for node in racks if node not in stay and node not in coming and node not in leave]
+        if not free:
+            break
+        # Who holds its data still, of a move that is changed, needs nothing.
+        best = min(
+            free,
+            key=lambda node: (
+                used[racks[node]],
+                node not in part.entry.replicas,
+                layout.load[node],
+                layout.leads[node],
+                node,
+            ),
+        )
+        coming.append(best)
+        used[racks[best]] += 1
+    # What finds no other place stays where it is.
+    kept = [node for node in part.target if node in leave][: factor - len(stay) - len(coming)]
+    if part.target[0] in stay:
+        new = (*stay, *coming, *kept)
+        return part.target if set(new) == set(part.target) else new
+    chosen = [*stay, *coming] or kept
+    leader = min(chosen, key=lambda node: (layout.leads[node], node))
+    return (leader, *(node for node in (*stay, *coming, *kept) if node != leader))

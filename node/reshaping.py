@@ -1,0 +1,142 @@
+"""On the metadata's leader: plans the moves that bring the cluster to what it is to be, a part at a time.
+
+What is to be (drains, factors, a rebalance) stands in the metadata; the plan follows from that and from who
+is there now, so nothing of it is kept, and another leader goes on with the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection
+from typing import Final
+
+import structlog
+from floodmark.errors import FloodmarkError
+
+from node.broker import NodeHealth
+from node.health import HealthQuery
+from node.metadata.commands import AnyCommand, CancelMoves, Rebalance
+from node.metadata.group import Metadata
+from node.metadata.levels import MEMBERSHIP
+from node.metadata.moves import all_holders, partitions_of
+from node.planning.plan import Nodes, is_wanted, next_moves
+
+LOOK_S: Final = 0.5
+PROPOSE_S: Final = 2.0
+DISK_FULL: Final = 0.85
+"""Nothing moves to a node that uses more than this part of its disk."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Reshaping:
+    """One task per node. ``evacuate_after_s``: how long a node is dead until it is done without; 0: never."""
+
+    def __init__(
+        self,
+        *,
+        metadata: Metadata,
+        health: HealthQuery,
+        alive: Callable[[], Collection[str]],
+        sizes: Callable[[], Awaitable[dict[int, int]]],
+        evacuate_after_s: float,
+    ) -> None:
+        self._metadata = metadata
+        self._health = health
+        self._alive = alive
+        self._sizes = sizes
+        self._evacuate_after_s = evacuate_after_s
+        self._silent_since: dict[str, float] = {}
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            if not self._metadata.leads_here or self._metadata.state.level < MEMBERSHIP:
+                self._silent_since.clear()
+                continue
+            try:
+                await self._look()
+            except FloodmarkError as error:
+                _log.warning("moves_not_planned", reason=error.detail)
+
+    async def nodes(self) -> Nodes:
+        """Who takes replicas, who is dead, and how large the partitions are; asks every node."""
+        said, _ = await self._health.everybody()
+        state = self._metadata.state
+        held = Counter(
+            node
+            for _, entry in partitions_of(state)
+            for node in all_holders(entry, state.moves.get(entry.group_id))
+        )
+        takes = [
+            node
+            for node, own in said.items()
+            if own.takes_replicas
+            and not own.stopping
+            and not is_full(own)
+            and (not own.partitions_max or held[node] < own.partitions_max)
+        ]
+        return Nodes(takes, self._dead(), await self._sizes() if state.rebalancing else {})
+
+    async def _look(self) -> None:
+        state = self._metadata.state
+        dead = self._dead()
+        if any(move.started for move in state.moves.values()):
+            await self._undo_to_full_disks()
+        if not is_wanted(state, dead):
+            return
+        nodes = await self.nodes()
+        if not self._metadata.leads_here:
+            return
+        planned = next_moves(state, nodes)
+        for command in planned:
+            await self._propose(command)
+            _log.info("moves_planned", count=len(command.moves), reason=command.reason)
+        all_said = set(self._alive()) & state.nodes.keys() <= {*nodes.takes, *state.draining}
+        if not planned and not state.moves and state.rebalancing and all_said:
+            await self._propose(Rebalance(begin=False, number=state.rebalancing))
+            _log.info("rebalanced")
+
+    def _dead(self) -> set[str]:
+        """Those that were silent for so long that they are done without; as this leader has seen it."""
+        now, alive = asyncio.get_running_loop().time(), self._alive()
+        for node in self._metadata.state.nodes:
+            if node in alive:
+                self._silent_since.pop(node, None)
+            else:
+                self._silent_since.setdefault(node, now)
+        if not self._evacuate_after_s:
+            return set()
+        return {
+            node
+            for node, since in self._silent_since.items()
+            if now - since >= self._evacuate_after_s and node in self._metadata.state.nodes
+        }
+
+    async def _undo_to_full_disks(self) -> None:
+        """A replica that fills the disk of the node that it comes to does not come."""
+        said, _ = await self._health.everybody()
+        full = {node for node, own in said.items() if is_full(own)}
+        state = self._metadata.state
+        undone = {
+            entry.group_id: move.number
+            for _, entry in partitions_of(state)
+            if (move := state.moves.get(entry.group_id)) is not None
+            and move.started
+            and full.intersection(move.replicas).difference(entry.replicas)
+        }
+        if undone:
+            _log.warning("moves_undone", count=len(undone), reason=f"the disks of {sorted(full)} are full")
+            await self._propose(CancelMoves(undone, "disk full"))
+
+    async def _propose(self, command: AnyCommand) -> None:
+        await self._metadata.propose(command, timeout_s=PROPOSE_S)
+
+
+def is_full(own: NodeHealth) -> bool:
+    """Whether nothing more is to come to this disk, or nobody knows."""
+    if not own.disk_total_bytes or own.disk_free_bytes is None:
+        return own.disk_total_bytes is None
+    return own.disk_free_bytes < own.disk_total_bytes * (1 - DISK_FULL)
