@@ -5,7 +5,7 @@ SHELL := /bin/bash
 PYTHON ?=
 BIN := .venv/bin
 
-.PHONY: setup tools run test check unit simulate chaos chaos-random versions large-state bench bench-large-state bench-memory bench-failover bench-callbacks bench-compare attack bench-peers bench-growth fresh-machine clean
+.PHONY: setup tools run test check unit simulate chaos chaos-random versions large-state bench bench-large-state bench-memory bench-failover bench-rolling bench-scale bench-callbacks bench-compare attack bench-peers bench-growth fresh-machine clean
 
 setup: .venv/.ready
 
@@ -62,6 +62,14 @@ bench-large-state: setup ## what a checkpoint and an install of 200 MB take, and
 
 bench-failover: setup ## how long nobody can write: 30 leaders killed, 15 stopped, 10 majorities paused; about eight minutes
 	@$(BIN)/python -m bench.failover
+
+ROLLING_OPTIONS ?=
+bench-rolling: setup ## every node restarted in turn under 20 MB/s: nothing lost, no request fails, the longest gap; two minutes
+	@$(BIN)/python -m bench.rolling $(ROLLING_OPTIONS)
+
+SCALE_OPTIONS ?=
+bench-scale: setup ## 1,000 partitions x 3: making, idling, memory, a kill -9, a restart, 100 clients; three minutes
+	@$(BIN)/python -m bench.scale $(SCALE_OPTIONS)
 
 ATTACK_OPTIONS ?=
 attack: setup ## what strangers can do, each beside honest clients; a table of what those saw; some minutes

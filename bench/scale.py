@@ -1,0 +1,174 @@
+"""Many partitions on few nodes: ``python -m bench.scale``, about three minutes.
+
+Three node processes hold a replica each of 1,000 partitions. Printed, each beside its goal: how long it takes
+to make them; what the nodes use of a core and of memory when nobody writes; what 100 connections get through
+that write to all partitions; how long after a kill -9 of one node all partitions have leaders again, and how
+long that node needs until it is ready; both without load and while the 100 write to partitions that the
+others lead. All nodes and the clients share this machine's cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import floodmark
+
+from bench.console import not_quiet, to_stderr
+from bench.growth.load import RECORD_MEDIA, Answers, Target, connected, posts
+from bench.growth.table import rows_of
+from bench.idle import QUIET_S, Nodes
+from bench.machine import measure, percentile
+from bench.node_memory import resident
+from bench.payload import payload
+
+TOPIC = "many"
+_IDLE_S = 10.0
+_RECORD_BYTES = 1024
+_LEAD_IN_S = 2.0
+"""Load before a node is killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure. ``goal``: it is at most this, if there is a goal."""
+
+    what: str
+    value: float
+    unit: str
+    goal: float | None = None
+
+    @property
+    def cells(self) -> list[str]:
+        """As they stand in the table."""
+        if self.goal is None:
+            return [self.what, f"{self.value:,.1f} {self.unit}", ""]
+        met = "met" if self.value <= self.goal else "MISSED"
+        return [self.what, f"{self.value:,.1f} {self.unit}", f"{self.goal:,g} {self.unit}: {met}"]
+
+
+class Scale:
+    """The measurements, one after the other, on nodes that run."""
+
+    def __init__(self, nodes: Nodes, partitions: int, connections: int, seconds: float) -> None:
+        self._nodes = nodes
+        self._partitions = partitions
+        self._connections = connections
+        self._seconds = seconds
+        self.rows: list[Row] = []
+
+    async def run(self) -> None:
+        """All of them."""
+        await self._make()
+        self._memory("right after that")
+        await self._idle()
+        await self._produce()
+        self._memory("after that")
+        await self._lose_one("")
+        await self._lose_one(f", {self._connections} writing to the others", under_load=True)
+
+    def _note(self, what: str, value: float, unit: str, goal: float | None = None) -> None:
+        self.rows.append(Row(what, value, unit, goal))
+        to_stderr("  ".join(self.rows[-1].cells))
+
+    async def _make(self) -> None:
+        urls = [node.url for node in self._nodes.nodes]
+        async with floodmark.Client(urls, timeout_s=120, request_timeout_s=120) as client:
+            began = time.perf_counter()
+            await client.topics.create(TOPIC, partitions=self._partitions, replication_factor=3)
+            await self._nodes.wait_led(self._partitions)
+            self._note("to make them, until all have leaders", time.perf_counter() - began, "s", 60)
+
+    def _memory(self, when: str) -> None:
+        found = [resident(child.process.pid)[0] for child in self._nodes.children.values()]
+        self._note(f"memory of the largest node {when}", max(found), "MB")
+
+    async def _idle(self) -> None:
+        await asyncio.sleep(QUIET_S)
+        before, began = self._nodes.processor_s(), time.perf_counter()
+        await asyncio.sleep(_IDLE_S)
+        used = (self._nodes.processor_s() - before) / (time.perf_counter() - began)
+        self._note("idle, all nodes together", used * 100, "% of a core", 10)
+
+    async def _produce(self) -> None:
+        targets = await self._targets()
+        before = self._nodes.processor_s()
+        answers = await self._load(targets, self._seconds)
+        used = self._nodes.processor_s() - before
+        what = f"{self._connections} connections, 1 KiB records to all partitions"
+        self._note(what, answers.operations / answers.seconds, "requests/s")
+        self._note("... refused", answers.refused, "requests", 0)
+        for name, fraction in (("p50", 0.5), ("p99", 0.99)):
+            self._note(f"... {name}", percentile(answers.latencies_s, fraction) * 1e3, "ms")
+        self._note("... processor of all nodes", used / answers.operations * 1e6, "us a request")
+
+    async def _lose_one(self, how: str, *, under_load: bool = False) -> None:
+        """kill -9 of a node, and its next start."""
+        await self._nodes.wait_led(self._partitions)
+        gone = self._nodes.nodes[-1]
+        targets = await self._targets(besides=[gone.name])
+        load = asyncio.create_task(self._load(targets, self._seconds * 3)) if under_load else None
+        await asyncio.sleep(_LEAD_IN_S if under_load else 0)
+        await self._nodes.kill(gone.name)
+        led_s = await self._nodes.wait_led(self._partitions)
+        self._note(f"kill -9 of a node, until all are led again{how}", led_s, "s", 5)
+        self._note(f"that node again, until ready{how}", await self._nodes.start([gone]), "s", 10)
+        if load is not None:
+            answers = await load
+            self._note("... requests/s meanwhile", answers.operations / answers.seconds, "requests/s")
+
+    async def _targets(self, besides: Collection[str] = ()) -> list[Target]:
+        """Where the partitions are led now, but for those that some nodes lead."""
+        async with floodmark.Client([node.url for node in self._nodes.nodes]) as client:
+            ports = {node.node_id: urlsplit(node.http).port or 0 for node in await client.nodes()}
+            return [
+                Target(ports[str(each.leader)], TOPIC, each.partition)
+                for each in (await client.topics.describe(TOPIC)).partitions
+                if each.leader not in besides
+            ]
+
+    async def _load(self, targets: list[Target], seconds: float) -> Answers:
+        asking = posts(targets, payload(_RECORD_BYTES), RECORD_MEDIA, self._connections)
+        async with connected(asking) as load:
+            return await load.run(seconds)
+
+
+async def run(partitions: int, connections: int, seconds: float) -> list[Row]:
+    """On new nodes, which are gone at the end."""
+    with tempfile.TemporaryDirectory(prefix="floodmark-scale-") as folder:
+        nodes = Nodes(Path(folder))
+        try:
+            await nodes.start(nodes.nodes)
+            scale = Scale(nodes, partitions, connections, seconds)
+            await scale.run()
+        finally:
+            for name in list(nodes.children):
+                await nodes.kill(name)
+    return scale.rows
+
+
+def main() -> int:
+    """Measure and print; 1 when a goal is missed."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
+    parser.add_argument("--partitions", type=int, default=1000)
+    parser.add_argument("--connections", type=int, default=100)
+    parser.add_argument("--seconds", type=float, default=10.0, help="of load")
+    arguments = parser.parse_args()
+    print(measure())
+    if note := not_quiet():
+        print(note)
+    rows = asyncio.run(run(arguments.partitions, arguments.connections, arguments.seconds))
+    heading = f"{arguments.partitions:,} partitions x 3 on three nodes"
+    print(rows_of([heading, "", "goal, at most"], [row.cells for row in rows]))
+    return 1 if any(row.goal is not None and row.value > row.goal for row in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
