@@ -18,11 +18,16 @@ from consensus.host import GroupHost
 from consensus.member_steps import HandOver, next_step
 from consensus.types import ChangeRefused, GroupStopped, Membership, NotLeader
 from node.metadata.group import Metadata
+from node.metadata.levels import MEMBERSHIP
 from node.metadata.moves import wanted
 from node.metadata.state import PartitionEntry
 from node.partition import Replica
+from node.planning.voters import metadata_voters
+from node.silence import Silence
 
 CATCH_UP_S: Final = 2.0
+VOTER_SILENT_S: Final = 30.0
+"""A voter of the metadata that is silent for so long is replaced, where somebody else can vote."""
 
 _log = structlog.get_logger(__name__)
 
@@ -44,6 +49,7 @@ class MemberSteps:
         self._local = local
         self._alive = alive
         self._again = again
+        self._silence = Silence(alive)
 
     async def look(self) -> None:
         """Take the steps that are due in the groups led here."""
@@ -52,7 +58,8 @@ class MemberSteps:
             return
         alive = self._alive()
         if metadata.group is not None:
-            self._take(metadata.group, next_step(metadata.group, metadata.membership, alive=alive))
+            target = self._metadata_members(metadata.group, alive)
+            self._take(metadata.group, next_step(metadata.group, target, alive=alive))
         if next(self._due(alive), None) is None:
             return
         try:
@@ -61,6 +68,19 @@ class MemberSteps:
             return
         for group, step in self._due(self._alive()):
             self._take(group, step)
+
+    def _metadata_members(self, group: Group, alive: Collection[str]) -> Membership:
+        """Who should be a member of the metadata's group, and vote in it."""
+        state, fixed = self._metadata.state, self._metadata.membership
+        silent = self._silence.longer_than(VOTER_SILENT_S, fixed.members)
+        if state.level < MEMBERSHIP:
+            return fixed
+        racks = {
+            node: state.nodes[node].rack if node in state.nodes else "" for node in sorted(fixed.members)
+        }
+        now = group.membership.voters
+        voters = metadata_voters(racks, now, unfit={*silent, *state.draining}, alive=alive)
+        return Membership(voters, fixed.members - voters)
 
     def led_here(self) -> Iterator[tuple[PartitionEntry, Group]]:
         """The partitions that this node leads."""

@@ -7,6 +7,7 @@ is there now, so nothing of it is kept, and another leader goes on with the same
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final
@@ -21,6 +22,7 @@ from node.metadata.group import Metadata
 from node.metadata.levels import MEMBERSHIP
 from node.metadata.moves import all_holders, partitions_of
 from node.planning.plan import Nodes, is_wanted, next_moves
+from node.silence import Silence
 
 LOOK_S: Final = 0.5
 PROPOSE_S: Final = 2.0
@@ -47,14 +49,14 @@ class Reshaping:
         self._alive = alive
         self._sizes = sizes
         self._evacuate_after_s = evacuate_after_s
-        self._silent_since: dict[str, float] = {}
+        self._silence = Silence(alive)
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_S)
+            self._dead()  # Whoever leads next knows it already.
             if not self._metadata.leads_here or self._metadata.state.level < MEMBERSHIP:
-                self._silent_since.clear()
                 continue
             try:
                 await self._look()
@@ -100,20 +102,9 @@ class Reshaping:
             _log.info("rebalanced")
 
     def _dead(self) -> set[str]:
-        """Those that were silent for so long that they are done without; as this leader has seen it."""
-        now, alive = asyncio.get_running_loop().time(), self._alive()
-        for node in self._metadata.state.nodes:
-            if node in alive:
-                self._silent_since.pop(node, None)
-            else:
-                self._silent_since.setdefault(node, now)
-        if not self._evacuate_after_s:
-            return set()
-        return {
-            node
-            for node, since in self._silent_since.items()
-            if now - since >= self._evacuate_after_s and node in self._metadata.state.nodes
-        }
+        """Those that were silent for so long that they are done without."""
+        seconds = self._evacuate_after_s or math.inf
+        return self._silence.longer_than(seconds, self._metadata.state.nodes)
 
     async def _undo_to_full_disks(self) -> None:
         """A replica that fills the disk of the node that it comes to does not come."""

@@ -17,8 +17,8 @@ from node.metadata.commands import AnyCommand
 from node.metadata.levels import Levels
 from node.metadata.machine import MetadataMachine
 from node.metadata.state import METADATA_GROUP, Applied, MetadataState
+from node.planning.voters import VOTERS_MAX
 
-VOTERS_MAX = 5
 CATCH_UP_S = 5.0
 RETRY_S = 0.1
 SEGMENT_BYTES = 1 << 20
