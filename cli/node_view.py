@@ -25,6 +25,11 @@ def _free(node: Item) -> str | None:
     return f"{size_text(free)} ({100 * free // total}%)" if free is not None and total else None
 
 
+def _state(node: Item) -> str | None:
+    state = node.get("state")
+    return f"{state}, draining" if state and node.get("draining") else state
+
+
 def _last_seen(node: Item) -> object:
     """By the word of all nodes; one that answers is there now."""
     if node.get("alive"):
@@ -36,7 +41,7 @@ def _last_seen(node: Item) -> object:
 NODES: Final = View(
     columns=(
         field("Node", "node_id"),
-        field("State"),
+        Column("State", _state),
         field("Leads", right=True),
         field("Replicas", right=True),
         Column("Data", lambda node: size_text(node.get("data_bytes")), right=True),

@@ -115,6 +115,8 @@ class ListedNode:
     state: NodeState
     reasons: Sequence[str]
     """Why it is not ready."""
+    draining: bool
+    """Its replicas are on their way to other nodes, or gone, and it gets none."""
     rack: str
     version: str | None
     data_bytes: int | None

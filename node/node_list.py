@@ -49,6 +49,7 @@ class NodeList:
             number=node_number(self._metadata.membership.members, node),
             state=_state(own),
             reasons=own.reasons,
+            draining=node in self._metadata.state.draining,
             rack=entry.rack,
             version=own.version,
             data_bytes=own.data_bytes,

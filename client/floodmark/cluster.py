@@ -21,6 +21,8 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     """ready, not_ready, stopping or silent. "" where a node of an older build answers, or one alone."""
     reasons: list[str] = []
     """Why it is not ready."""
+    draining: bool = False
+    """Its replicas are on their way to other nodes, or gone, and it gets none."""
     rack: str = ""
     version: str | None = None
     """None where the node did not say it, as the next three."""

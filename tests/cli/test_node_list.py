@@ -56,6 +56,12 @@ def test_a_node_that_is_away_has_dashes_and_when_it_was_heard(capsys: pytest.Cap
     ]
 
 
+def test_a_node_that_is_drained_says_so_beside_its_state(capsys: pytest.CaptureFixture[str]) -> None:
+    """It may be silent as well."""
+    rows = [each | {"draining": True} for each in (_THERE, _GONE)]
+    assert [row[1:3] for row in _cells(rows, capsys)] == [["ready,", "draining"], ["silent,", "draining"]]
+
+
 def test_a_node_of_an_older_build_may_say_less(capsys: pytest.CaptureFixture[str]) -> None:
     """It answers with what nodes were listed with before."""
     old = {name: _THERE[name] for name in ("node_id", "http", "peer", "alive", "leads", "replicas")}

@@ -437,6 +437,7 @@ class MemoryBroker:
                 **dataclasses.asdict(node),
                 state=NodeState.READY,
                 reasons=[],
+                draining=False,
                 rack="",
                 version=None,
                 data_bytes=None,

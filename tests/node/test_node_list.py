@@ -84,6 +84,20 @@ async def test_a_node_that_is_away_is_listed_with_what_is_known(tmp_path: Path) 
             assert answer["n1"]["state"] == answer["n2"]["state"] == "ready"
 
 
+async def test_a_node_that_is_drained_is_listed_so_until_that_is_undone(tmp_path: Path) -> None:
+    """At every node, whoever was asked to drain it."""
+    async with NodeCluster.running(tmp_path, 4) as cluster:
+        await cluster.create("orders", partitions=2)
+        await listed(cluster, lambda nodes: not any(row["draining"] for row in nodes.values()))
+        leader = await cluster["n1"].broker.wait_metadata_leader(timeout_s=10)
+        await cluster[leader].broker.drain("n4", timeout_s=10)
+        await listed(
+            cluster, lambda nodes: [row["draining"] for row in nodes.values()] == [False] * 3 + [True]
+        )
+        await cluster[leader].broker.undrain("n4", timeout_s=10)
+        await listed(cluster, lambda nodes: not any(row["draining"] for row in nodes.values()))
+
+
 async def test_a_node_that_stops_or_is_not_ready_says_so_everywhere(tmp_path: Path) -> None:
     """Also where it is asked itself."""
     async with NodeCluster.running(tmp_path) as cluster:
