@@ -51,6 +51,9 @@ TEXT_BYTES_MAX: Final = 64
 PREFIX_BYTES: Final = 8
 
 ANNOUNCEMENT_BYTES_MAX: Final = 512
+WHOEVER: Final = "?"
+"""In place of the acceptor's id: a dialer that knows an address and no name yet. It hears who is there, and
+the connection ends with the welcome."""
 
 _PREFIX = struct.Struct("<4sHH")
 _HELLO = struct.Struct("<4sHH64s64s64s16sQ64s514s32s")
@@ -111,6 +114,8 @@ class PeerClaim:
     announcement: bytes
     process: bytes = b""
     epoch: int = 0
+    is_probe: bool = False
+    """It dialled ``WHOEVER``."""
 
 
 class Dialing:
@@ -178,15 +183,24 @@ class Accepting:
         _, _, _, cluster, dialer, target, process, epoch, incarnation, announcement, _ = _HELLO.unpack(hello)
         if cluster != _pad(self._identity.cluster_id):
             raise HandshakeFailed("the dialer belongs to another cluster")
-        if target != _pad(self._identity.node_id):
+        is_probe = target == _pad(WHOEVER)
+        if not is_probe and target != _pad(self._identity.node_id):
             raise HandshakeFailed("the dialer wants another node than this one; check the peer addresses")
+        if process == self._identity.process:
+            raise HandshakeFailed("the dialer is this node itself")
         node_id = _text(dialer, "node id")
-        if not node_id or node_id == self._identity.node_id:
+        # One that asks who is here hears that its id is taken.
+        if not node_id or (node_id == self._identity.node_id and not is_probe):
             raise HandshakeFailed("the dialer claims this node's own id, or none")
         challenge = self.challenge()
         self._transcript = hello + challenge
         claim = PeerClaim(
-            node_id, _text(incarnation, "incarnation"), _unpack_announcement(announcement), process, epoch
+            node_id,
+            _text(incarnation, "incarnation"),
+            _unpack_announcement(announcement),
+            process,
+            epoch,
+            is_probe,
         )
         return claim, challenge
 

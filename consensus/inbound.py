@@ -206,7 +206,7 @@ class IncomingLink(asyncio.BufferedProtocol):
         if reception is Reception.UNKEPT:
             raise HandshakeFailed(f"what {claim.node_id} said of itself could not be kept")
         welcome = self._accepting.finish(received, hooks.answer(claim.node_id))
-        if reception is Reception.REFUSED:
+        if claim.is_probe or reception is not Reception.WELCOME:
             self._part(welcome)
             return
         self._listener.authenticated(self, claim)

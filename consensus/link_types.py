@@ -51,6 +51,8 @@ class Reception(enum.Enum):
     """It can not be kept now: the connection is given up, and made again like any that fails."""
     REFUSED = enum.auto()
     """The peer has no place here: it hears what we say of ourselves, so that it can tell why, and no more."""
+    WAITS = enum.auto()
+    """The same, but one of both sides is about to have a place: the connection is made again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable, Sequence
 
 from consensus.fair_queue import Routed
-from consensus.handshake import Identity
+from consensus.handshake import WHOEVER, Identity
 from consensus.inbound import Listener
 from consensus.link_types import LinkContext, LinkHooks, LinkOptions, Peer
-from consensus.outbound import OutgoingLink
+from consensus.outbound import Address, OutgoingLink, welcomed_at
 
 
 class PeerLinks:
@@ -69,12 +69,25 @@ class PeerLinks:
         for link in self._outgoing.values():
             link.sever()
 
-    def dial(self, node_id: str, host: str, port: int) -> None:
-        """Keep a connection to this node at this address, in place of another address."""
+    def dial(self, node_id: str, host: str, port: int, *, also: Sequence[Address] = ()) -> None:
+        """Keep a connection to this node at this address, in place of another address.
+
+        ``also``: where it is looked for when it can not be reached there.
+        """
+        addresses = [(host, port), *also]
         if (link := self._outgoing.get(node_id)) is not None:
-            link.redial((host, port))
+            link.redial(addresses)
         else:
-            self._outgoing[node_id] = OutgoingLink(self._context, self._peer(node_id), (host, port))
+            self._outgoing[node_id] = OutgoingLink(self._context, self._peer(node_id), addresses)
+
+    async def probe(self, host: str, port: int) -> bytes:
+        """What whoever answers at this address says of itself, proved. No connection stays.
+
+        Raises ``OSError`` (timeouts are) and ``HandshakeFailed``.
+        """
+        connection, claim = await welcomed_at(self._context, (host, port), WHOEVER, _Nobody())
+        connection.abort()
+        return claim.announcement
 
     async def forget(self, node_id: str) -> None:
         """Close the links from and to a node that is no longer part of the cluster."""
@@ -136,3 +149,10 @@ class PeerLinks:
                 peer.silent = True
                 self._context.hooks.peer_silent(peer.node_id)
         self._schedule_beat()
+
+
+class _Nobody:
+    """Sends nothing, and so waits for nothing."""
+
+    def queue_drained(self) -> None:
+        """Never called: nothing is queued."""

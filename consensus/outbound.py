@@ -11,10 +11,10 @@ import contextlib
 import random
 from collections.abc import Sequence
 
-from consensus.dialed import DialedConnection
+from consensus.dialed import DialedConnection, QueueOwner
 from consensus.fair_queue import FairQueue, Routed
 from consensus.framing import BODY_BYTES_MAX, HEADER_BYTES_MAX, Beat, pack_beat, pack_prefix
-from consensus.handshake import Dialing, HandshakeFailed
+from consensus.handshake import Dialing, HandshakeFailed, PeerClaim
 from consensus.link_types import LinkContext, Peer, Reception
 from consensus.wire import NEWEST_VERSION, SINCE, Buffer, encode_packet, size_of
 
@@ -24,17 +24,23 @@ _PACKET_BYTES_AIM = 256 << 10
 _SMALL_BYTES = 4 << 10
 """Messages up to this size do not wait for larger ones of other groups."""
 
+Address = tuple[str, int]
+"""Host and port."""
+
 
 class OutgoingLink:
     """Dials, authenticates, sends, notices when nothing gets through, and dials again."""
 
-    def __init__(self, context: LinkContext, peer: Peer, address: tuple[str, int]) -> None:
+    def __init__(self, context: LinkContext, peer: Peer, addresses: Sequence[Address]) -> None:
         self.peer = peer
-        self.address = address
+        self.addresses = tuple(addresses)
+        """Where it may be: the first one, and after a failure the next."""
         self.up = False
         """Authenticated, and the queue is within its bound: messages can be sent."""
         self._context = context
         self._connection: DialedConnection | None = None
+        self._failures = 0
+        self._used: Address | None = None
         self._waiting = FairQueue()
         """Empty unless the connection is full."""
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"link to {peer.node_id}")
@@ -129,12 +135,14 @@ class OutgoingLink:
         head, body = pack_beat(beat)
         self._write(head, (body,), len(body))
 
-    def redial(self, address: tuple[str, int]) -> None:
-        """Use another address from now on."""
-        if address != self.address:
-            self.address = address
-            if self._connection is not None:
-                self._connection.abort()
+    def redial(self, addresses: Sequence[Address]) -> None:
+        """Use other addresses from now on. Where the first is another one, it is dialled."""
+        before, self.addresses = self.addresses[0], tuple(addresses)
+        if self.addresses[0] == before:
+            return
+        self._failures = 0
+        if self._connection is not None and self._used != self.addresses[0]:
+            self._connection.abort()
 
     def sever(self) -> None:
         """Close at once; what is queued does not leave."""
@@ -157,17 +165,16 @@ class OutgoingLink:
         self._set_up(up=False)
 
     async def _run(self) -> None:
-        failures = 0
         while True:
             try:
                 self._connection = await self._dial()
             except (OSError, HandshakeFailed) as error:
-                failures += 1
+                self._failures += 1
                 self.peer.connect_failures += 1
                 reason = str(error) or type(error).__name__
                 self._context.log.warning("peer_unreachable", peer=self.peer.node_id, reason=reason)
             else:
-                failures = 0
+                self._failures = 0
                 self.peer.connects += 1
                 self._context.log.info(
                     "peer_connected", peer=self.peer.node_id, protocol=self._connection.version
@@ -177,27 +184,17 @@ class OutgoingLink:
                 self._connection = None
                 self.peer.messages_dropped += self._waiting.clear()
                 self._set_up(up=False)
-            await asyncio.sleep(self._pause_s(failures))
+            await asyncio.sleep(self._pause_s())
 
-    def _pause_s(self, failures: int) -> float:
+    def _pause_s(self) -> float:
         options = self._context.options
-        ceiling = min(options.reconnect_max_s, options.reconnect_min_s * 2.0 ** min(failures, 10))
+        ceiling = min(options.reconnect_max_s, options.reconnect_min_s * 2.0 ** min(self._failures, 10))
         return random.uniform(ceiling / 2, ceiling)
 
     async def _dial(self) -> DialedConnection:
         context, peer = self._context, self.peer.node_id
-        dialing = Dialing(context.identity, peer, next(context.epochs), context.hooks.announce(peer))
-        host, port = self.address
-        async with asyncio.timeout(context.options.connect_timeout_s):
-            _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: DialedConnection(dialing, context.options, self), host, port, ssl=context.client_tls
-            )
-        try:
-            async with asyncio.timeout(context.options.handshake_timeout_s):
-                claim = await connection.welcomed
-        except BaseException:
-            connection.abort()
-            raise
+        self._used = self.addresses[self._failures % len(self.addresses)]
+        connection, claim = await welcomed_at(context, self._used, peer, self)
         if not context.hooks.on_hello(peer, claim.incarnation):
             connection.abort()
             raise HandshakeFailed(f"incarnation {claim.incarnation} of {peer} is not welcome")
@@ -219,3 +216,24 @@ class OutgoingLink:
             self.up = up
             hooks = self._context.hooks
             (hooks.peer_up if up else hooks.peer_down)(self.peer.node_id)
+
+
+async def welcomed_at(
+    context: LinkContext, address: Address, target: str, owner: QueueOwner
+) -> tuple[DialedConnection, PeerClaim]:
+    """Dial and prove ourselves; the connection, and what the other side says of itself.
+
+    Raises ``OSError`` (timeouts are) and ``HandshakeFailed``.
+    """
+    dialing = Dialing(context.identity, target, next(context.epochs), context.hooks.announce(target))
+    host, port = address
+    async with asyncio.timeout(context.options.connect_timeout_s):
+        _, connection = await asyncio.get_running_loop().create_connection(
+            lambda: DialedConnection(dialing, context.options, owner), host, port, ssl=context.client_tls
+        )
+    try:
+        async with asyncio.timeout(context.options.handshake_timeout_s):
+            return connection, await connection.welcomed
+    except BaseException:
+        connection.abort()
+        raise
