@@ -28,6 +28,12 @@ _ORPHAN_TIMEOUT_S = 12.0
 @click.option("--http", metavar="HOST:PORT", help="http.listen: where users are served.")
 @click.option("--peer", metavar="HOST:PORT", help="peer.listen: where the other nodes connect to.")
 @click.option("--peers", metavar="ID=HOST:PORT,...", help="cluster.peers: the initial nodes.")
+@click.option(
+    "--join",
+    metavar="HOST:PORT",
+    multiple=True,
+    help="cluster.join: peer port of a node of the cluster to join with an empty folder; may be repeated.",
+)
 @click.option("--secret-file", metavar="FILE", help="cluster.secret_file: holds the shared secret.")
 @click.option("--log-format", type=click.Choice(["auto", "console", "json"]), help="log.format")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="log.level")
@@ -58,6 +64,7 @@ def _settings_of(flags: dict[str, Any]) -> dict[str, Any]:
         "http.listen": flags["http"],
         "peer.listen": flags["peer"],
         "cluster.peers": flags["peers"],
+        "cluster.join": list(flags["join"]) or None,
         "cluster.secret_file": flags["secret_file"],
         "log.format": flags["log_format"],
         "log.level": flags["log_level"],

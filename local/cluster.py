@@ -40,6 +40,17 @@ class LocalCluster:
         self.code: dict[str, Path] = {}
         """Nodes that run another build, from the next start on: the folder with its packages."""
 
+    def add(self, name: str) -> LocalNode:
+        """The settings of a further node, which joins the others when it is started."""
+        number = len(self.nodes)
+        node = self.nodes[name] = self._lock.write_newcomer(
+            name,
+            list(self.nodes.values()),
+            http_port=self._ports.first + number,
+            peer_port=self._ports.first + PortBlock.count // 2 + number,
+        )
+        return node
+
     def data_dir(self, name: str) -> Path:
         """The data folder of one node."""
         return self.folder / name

@@ -109,9 +109,31 @@ class LocalFolder:
             _roll_log(node.log)
         return nodes
 
-    def _settings_text(self, node: LocalNode, nodes: Sequence[LocalNode], route: Route) -> str:
+    def write_newcomer(
+        self,
+        name: str,
+        seeds: Sequence[LocalNode],
+        *,
+        http_port: int,
+        peer_port: int,
+        route: Route | None = None,
+    ) -> LocalNode:
+        """Choose ports and write the settings of a further node, which joins those that are there."""
+        taken = [port for seed in seeds for port in (seed.http_port, seed.peer_port)]
+        (http,) = pick_ports(1, first=http_port, besides=taken)
+        (peer,) = pick_ports(1, first=peer_port, besides=[*taken, http])
+        node = LocalNode(name, http, peer, self.path / f"{name}.toml", self.path / f"{name}.log")
+        with open(node.config, "w", encoding="utf-8", opener=private) as out:
+            out.write(self._settings_text(node, [], route or Route(), seeds=seeds))
+        return node
+
+    def _settings_text(
+        self, node: LocalNode, nodes: Sequence[LocalNode], route: Route, *, seeds: Sequence[LocalNode] = ()
+    ) -> str:
         peers = "".join(f'{each.name} = "{LOOPBACK}:{each.peer_port}"\n' for each in nodes)
         advertise = f"advertise = {_quoted(route.advertise)}\n" if route.advertise else ""
+        addresses = ", ".join(_quoted(f"{LOOPBACK}:{seed.peer_port}") for seed in seeds)
+        join = f"join = [{addresses}]\n" if seeds else ""
         dial = "".join(f"{name} = {_quoted(address)}\n" for name, address in route.dial.items())
         scrub = route.scrub_interval_s
         storage = "" if scrub is None else f"\n[storage]\nscrub_interval_s = {scrub}\n"
@@ -121,7 +143,7 @@ class LocalFolder:
             f"[node]\nid = {_quoted(node.name)}\ndata_dir = {_quoted(str(self.path / node.name))}\n\n"
             f'[http]\nlisten = "{LOOPBACK}:{node.http_port}"\n{advertise}\n'
             f'[peer]\nlisten = "{LOOPBACK}:{node.peer_port}"\n\n'
-            f'[cluster]\nid = "dev"\nsecret_file = {_quoted(str(self.path / "secret"))}\n\n'
+            f'[cluster]\nid = "dev"\nsecret_file = {_quoted(str(self.path / "secret"))}\n{join}\n'
             f"[cluster.peers]\n{peers}\n[cluster.dial]\n{dial}{storage}{testing}"
         )
 

@@ -39,12 +39,12 @@ class Boots:
 
     async def rise(self) -> None:
         """For as long as this node runs; a disk that takes nothing now may do so later."""
-        if len(self._presence.members) == 1:
-            return  # There is nobody to tell.
         loop = asyncio.get_running_loop()
         fails = False
         while True:
             await asyncio.sleep(self._interval_s)
+            if len(self._presence.members) == 1:
+                continue  # There is nobody to tell.
             try:
                 await loop.run_in_executor(self._executor, self._presence.raise_boot)
                 fails = False

@@ -14,12 +14,12 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 import structlog
-from floodmark.errors import FloodmarkError
+from floodmark.errors import Conflict, FloodmarkError
 
 from consensus.group import Group
 from consensus.host import GroupHost
 from node.members import MemberSteps
-from node.metadata.commands import FormCluster, RaiseLevel
+from node.metadata.commands import FormCluster, JoinNode, RaiseLevel
 from node.metadata.group import Metadata
 from node.metadata.moves import wanted
 from node.metadata.state import highest_level
@@ -87,14 +87,18 @@ class Controller:
             self._forming_since = None
             return
         for command in self._presence.unregistered(self._metadata.state):
-            if command.node_id not in self._metadata.membership.members:
+            joins = isinstance(command, JoinNode)
+            if not joins and command.node_id not in self._metadata.membership.members:
                 continue
             try:
                 await self._metadata.propose(command, timeout_s=REGISTER_DEADLINE_S)
             except FloodmarkError as error:
                 _log.warning("registration_failed", registering=command.node_id, reason=error.detail)
+                if isinstance(error, Conflict):
+                    continue  # That one is not wanted; others may be.
                 return
-            _log.info("node_registered", registered=command.node_id, http=command.http)
+            event = "node_joined" if joins else "node_registered"
+            _log.info(event, registered=command.node_id, http=command.http)
         if not self._metadata.state.formation:
             await self._form()
 

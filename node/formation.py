@@ -1,8 +1,9 @@
-"""Which nodes are one cluster, and who is refused: two nodes compare what they hold before they say more.
+"""Which nodes form a cluster, and who is refused: two nodes compare what they hold before they say more.
 
 A cluster is *formed* when the empty folders of all its initial nodes have met: from then on each folder
 names those nodes, and soon the formation too, a random name that the metadata leader gives once and for ever.
 A node that holds data of one formation takes part in no other, and nothing forms around one that holds data.
+These are the rules of clusters below feature level 3; from there on those of ``belonging.py`` hold.
 """
 
 from __future__ import annotations
@@ -41,6 +42,10 @@ class Standpoint:
     """How often the cluster was recovered from the loss of a majority, and the name of the last time."""
     is_fresh: bool = False
     """Whether its folder is of no epoch yet, and will take over that of the nodes that it meets."""
+    level: int = 1
+    """The cluster's feature level, as far as the node knows."""
+    joins: bool = False
+    """Whether it came, with an empty folder, to join a cluster that is there."""
 
     @property
     def holds_data(self) -> bool:
@@ -57,7 +62,7 @@ def refusal(mine: Standpoint, other: Standpoint, *, expected: Collection[str], m
     if mine.holds_data and other.node_id not in expected:
         return (
             f"{other.node_id} is none of the nodes that this cluster was formed of ({mine.names}), and nodes "
-            f"can not be added yet: stop it, or give it the node.id of one that it replaces"
+            f"are added from feature level 3 on: stop it, or give it the node.id of one that it replaces"
         )
     if mine.nodes_digest != other.nodes_digest:
         return _other_nodes(mine, other)
@@ -96,7 +101,7 @@ def _other_nodes(mine: Standpoint, other: Standpoint) -> str:
     if mine.holds_data:
         return (
             f"cluster.peers of {other.node_id} names {other.names}, and this cluster was formed of "
-            f"{mine.names}: correct cluster.peers there; nodes can not be added or removed yet"
+            f"{mine.names}: correct cluster.peers there; nodes are added and removed from feature level 3 on"
         )
     return (
         f"cluster.peers of {other.node_id} names {other.names}, and that of this node {mine.names}: "
@@ -110,8 +115,8 @@ def misplaced(nodes: Collection[str], configured: Collection[str]) -> str | None
         return None
     return (
         f"this data folder belongs to a cluster formed of {named(nodes)}, and cluster.peers names "
-        f"{named(configured)}: this node takes part in nothing. Put cluster.peers back as it was; nodes can "
-        f"not be added or removed by this setting"
+        f"{named(configured)}: this node takes part in nothing. Put cluster.peers back as it was; nodes are "
+        f"not added or removed by this setting, and at all from feature level 3 on"
     )
 
 

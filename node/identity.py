@@ -8,7 +8,8 @@ new      made, and not every initial peer has been asked yet whether it knew thi
 member   a first folder of its node: whatever it has not seen, it has never had
 wiped    some peer has known this node with another folder: replicas from that time start without a vote
 
-Once it is no new one, ``nodes`` are those that the cluster was formed of, and ``formation`` is its name.
+Once it is no new one, ``nodes`` are those that the cluster was formed of, and ``formation`` is its name. Who
+belongs to it by now is in the metadata, and in ``addresses`` for the next start.
 
 ``epoch`` counts the recoveries of the cluster from the loss of a majority (node/recovery), ``recovery`` is
 the name of the last one. A folder with either is of format 2: earlier builds would forget them.
@@ -69,6 +70,10 @@ class NodeIdentity(msgspec.Struct, frozen=True):
     recovery: str = ""
     recovering: str = ""
     """The name of a recovery that was begun on this folder and is not done: until then no node starts."""
+    joined: bool = False
+    """It came to a cluster that was there: ``nodes`` are those that it had met by then."""
+    addresses: dict[str, str] = {}
+    """From feature level 3 on: the cluster's nodes and their peer ports, as last learnt from the metadata."""
 
 
 def load_or_create(fs: FileSystem, data_dir: str, *, node_id: str, cluster_id: str) -> NodeIdentity:

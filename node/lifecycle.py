@@ -77,9 +77,8 @@ class Lifecycle:
         await parts.host.start()
         self._host_runs = True
         _log.info("listening", http=url, peer=settings.peer.listen, incarnation=self._identity.incarnation)
-        for node, address in settings.cluster.peers.items():
-            if node != settings.node.id:
-                parts.host.links.dial(node, *split_address(settings.cluster.dial.get(node, address)))
+        parts.neighbours.start()
+        self._spawn(parts.seeds.run())
         self._spawn(parts.disk.run())
         await self._join()
         self._spawn(parts.boots.rise())
@@ -96,15 +95,15 @@ class Lifecycle:
         parts = self._parts
         await self._settle(parts.presence)
         standing = parts.presence.standing
+        parts.metadata.first = parts.presence.first_membership
         loop = asyncio.get_running_loop()
         present = await loop.run_in_executor(parts.executor, parts.store.sweep)
         known = METADATA_GROUP in parts.registry.groups
         await parts.metadata_replica.join(known=known, wiped=standing is Standing.WIPED)
         self._spawn(parts.metadata_replica.keep())
-        if not known:
-            parts.builder.campaign_early(
-                parts.host, METADATA_GROUP, self._settings.initial_nodes[0], new=True
-            )
+        if not known and not parts.presence.identity.joined:
+            preferred = min(parts.presence.roster.formed_of)
+            parts.builder.campaign_early(parts.host, METADATA_GROUP, preferred, new=True)
         self._spawn(self._become_ready())
         self._spawn(parts.replicas.run(present))
 
@@ -114,7 +113,10 @@ class Lifecycle:
             _log.error("data_folder_misplaced", reason=presence.misplaced)
             await asyncio.Event().wait()  # as long as this process runs
         if not presence.decided.is_set():
-            _log.info("new_data_folder", waiting_for=presence.unheard)
+            if presence.joining.is_newcomer:
+                _log.info("joining_a_cluster", seeds=self._settings.cluster.join)
+            else:
+                _log.info("new_data_folder", waiting_for=presence.unheard)
             await presence.decided.wait()
         elif not presence.answered.is_set():
             # Whoever knows this folder in a later state says so before anything is promised to anybody. Nodes

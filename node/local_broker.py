@@ -320,6 +320,8 @@ class LocalBroker:
             obstacles=self._presence.obstacles,
             halted=self._metadata.halted,
         )
+        if self._presence.removed is not None:
+            reasons = [self._presence.removed]
         refusals = self._presence.refusals
         if reasons:
             return Health(ready=False, reasons=[*reasons, *refusals], warnings=self._disk.warnings)

@@ -60,7 +60,7 @@ class MetadataReplica:
         work = partial(self._store.open, METADATA_GROUP, _OPTIONS, known=known, wiped=wiped, damage=damage)
         opened = await asyncio.get_running_loop().run_in_executor(self._executor, work)
         try:
-            group = self._builder.group(METADATA_GROUP, opened, self._machine, self._metadata.membership)
+            group = self._builder.group(METADATA_GROUP, opened, self._machine, self._metadata.first)
             # If it was lost, the group has stored that by now; only then may it count as known, or take part.
             if not known:
                 self._registry.created([METADATA_GROUP])

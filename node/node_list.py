@@ -46,7 +46,7 @@ class NodeList:
             incarnation=entry.incarnation,
             leads=own.leads,
             replicas=replicas,
-            number=node_number(self._metadata.membership.members, node),
+            number=node_number(self._metadata.membership.members, node, self._metadata.state.node_numbers),
             state=_state(own),
             reasons=own.reasons,
             draining=node in self._metadata.state.draining,

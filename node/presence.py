@@ -3,95 +3,43 @@
 The metadata leader registers nodes from their announcements, so that a node is found before anybody knows its
 address. A node learns from its peers whether they have known it with another data folder before, or have seen
 its folder in a later state than it is in. And whoever is of another cluster, or of none that this node may be
-in, is refused on both sides (``formation.py``).
+in, is refused on both sides (``belonging.py``).
 """
 
 from __future__ import annotations
 
 import asyncio
-import secrets
-import threading
-import time
 from collections.abc import Callable
-from typing import Any, Final
 
 import msgspec
 import structlog
 
-from consensus.handshake import ANNOUNCEMENT_BYTES_MAX
 from consensus.link_types import Reception
 from consensus.throttle import ThrottledLog
-from node import epochs, formation
+from consensus.types import Membership
+from node import announcement, belonging, epochs, formation
+from node.announcement import Announcement, Answer
+from node.belonging import Known, Refusal
 from node.epochs import OF_NO_EPOCH
 from node.formation import Standpoint
 from node.identity import IdentityProblem, NodeIdentity, Standing
+from node.joining import Joining
+from node.kept_identity import KeptIdentity
 from node.metadata.commands import RegisterNode
-from node.metadata.levels import THIS_BUILD, Levels
+from node.metadata.levels import MEMBERSHIP, THIS_BUILD, Levels
 from node.metadata.state import MetadataState
+from node.refused import Refused
 from node.registry import Boot, Registry
-
-REFUSAL_SHOWN_S: Final = 60.0
-"""For how long /readyz names a node that was refused and came no more."""
-REFUSALS_MAX: Final = 64
-NO_ANSWER: Final = -1
-REFUSED: Final = -2
+from node.roster import Roster
 
 _log = structlog.get_logger(__name__)
-
-
-class Announcement(msgspec.Struct, frozen=True, array_like=True):
-    """What travels in the handshake of a link. ``known_as``: the incarnation you were first met under."""
-
-    node_id: str
-    http: str
-    peer: str
-    incarnation: str
-    rack: str
-    known_as: str
-    standing: str = ""
-    formation: str = ""
-    nodes_digest: str = ""
-    names: str = ""
-    boot: int = 0
-    process: str = ""
-    answer: int = NO_ANSWER
-    """To what you have just said: 0 for fine, REFUSED, or the number of a later start of your folder."""
-    levels: tuple[int, int] = (1, 1)
-    """The lowest and the highest feature level that its build knows."""
-    level: int = 1
-    """The feature level of the cluster, as far as the node knows."""
-    epoch: int = 0
-    """The cluster's epoch; ``OF_NO_EPOCH`` of a folder that is to take over that of others."""
-    recovery: str = ""
-
-    def registration(self) -> RegisterNode:
-        """The command that makes this known to the cluster."""
-        return RegisterNode(self.node_id, self.http, self.peer, self.incarnation, self.rack, self.levels)
-
-    def standpoint(self) -> Standpoint:
-        """What it holds of a cluster. Raises ``ValueError`` for words that are not known here."""
-        return Standpoint(
-            self.node_id,
-            Standing(self.standing),
-            self.incarnation,
-            self.nodes_digest,
-            self.names,
-            self.formation,
-            self.epoch,
-            self.recovery,
-            self.epoch == OF_NO_EPOCH,
-        )
-
-
-_ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(Announcement)
 
 
 class Presence:
     """The announcements of all nodes that were met since the start, this one's included.
 
     ``nodes``: those that this folder's cluster was formed of; empty for a folder that holds no data. ``keep``
-    makes the folder's identity durable.
+    makes the folder's identity durable. ``joins``: an empty folder comes to a cluster that is there.
     """
 
     def __init__(
@@ -103,34 +51,39 @@ class Presence:
         nodes: tuple[str, ...] = (),
         keep: Callable[[NodeIdentity], None],
         levels: Levels = THIS_BUILD,
+        joins: bool = False,
     ) -> None:
         self.on_change: Callable[[], None] = lambda: None
         self.on_set_back: Callable[[], None] = lambda: None
         """This folder is an old copy: what it promised since then is forgotten here. Called once."""
+        self.is_connected: Callable[[str], bool] = lambda _node: False
+        """Whether a node that was met is there now."""
+        self.leader: Callable[[], str] = lambda: ""
+        """Who leads the metadata, as far as is known."""
         self.nodes: dict[str, Announcement] = {}
         self.decided = asyncio.Event()
-        """Whether this folder is a first one or a replacement is known."""
+        """Whether this folder is a first one or a replacement is known, and that it has a place here."""
         self.answered = asyncio.Event()
         """All other nodes of the cluster have said that this folder is as new as they know it."""
         self.standing = identity.standing
         self.formation = identity.formation
-        self.members = nodes or tuple(initial_nodes)
-        self.misplaced = formation.misplaced(nodes, initial_nodes) if nodes else None
+        self.joining = Joining(is_newcomer=joins and identity.standing is Standing.NEW)
+        self.roster = Roster(identity, nodes or tuple(initial_nodes))
+        is_listed = bool(nodes) and identity.level < MEMBERSHIP
+        self.misplaced = formation.misplaced(nodes, initial_nodes) if is_listed else None
         """Why this folder does not go with the settings."""
         self.outdated: str | None = None
         """Why this folder, which a recovery of the cluster left out, may take part in nothing."""
         self.epoch, self.recovery = identity.epoch, identity.recovery
-        self.identity = identity
         self.levels = levels
-        self._keep = keep
-        self._keeping = threading.Lock()
+        self._kept = KeptIdentity(identity, keep)
         self._registry = registry
         self._throttled = ThrottledLog(__name__)
-        self._boot = Boot(identity.boot, secrets.token_hex(4))
         self._unheard = set(self.members) - {identity.node_id}
         self._unanswered = set(self._unheard)
         self._answers: dict[str, int] = {}
-        self._refusals: dict[str, tuple[float, str]] = {}
+        self._refused = Refused()
+        self._removed_by = ""
         self._is_set_back = self._is_settled = False
         self._decide()
 
@@ -142,17 +95,27 @@ class Presence:
 
     def announce(self, peer: str) -> bytes:
         """What this node says to ``peer``, which it dials."""
-        return self._announcement(peer, NO_ANSWER)
+        return self._announcement(peer, Answer.NONE)
 
     def answer(self, peer: str) -> bytes:
         """What it says to one that dials, and was heard just now."""
-        return self._announcement(peer, self._answers.pop(peer, REFUSED))
+        return self._announcement(peer, self._answers.pop(peer, Answer.REFUSED))
+
+    def probed(self, address: str, raw: bytes) -> None:
+        """What the node at a seed's address says of itself."""
+        try:
+            peer = announcement.decode(raw).node_id
+        except msgspec.DecodeError:
+            self.joining.failed(address, "what it says of itself is not understood")
+            return
+        self.joining.heard(address)
+        self.heard(peer, raw)
 
     def heard(self, peer: str, raw: bytes) -> Reception:
         """What an authenticated peer says of itself."""
-        self._answers[peer] = REFUSED  # before anything else is known
+        self._answers[peer] = Answer.REFUSED  # before anything else is known
         try:
-            said = _DECODER.decode(raw)
+            said = announcement.decode(raw)
             other = said.standpoint()
         except (msgspec.DecodeError, ValueError) as error:
             self._throttled.warning("announcement_not_understood", peer=peer, reason=str(error))
@@ -162,23 +125,17 @@ class Presence:
             return Reception.REFUSED
         reception = self._receive(said, other)
         if reception is Reception.WELCOME:
-            self._answers[peer] = 0
+            self._answers[peer] = Answer.FINE
         return reception
 
     def _receive(self, said: Announcement, other: Standpoint) -> Reception:
         peer = said.node_id
-        met = self._registry.peers.get(peer, "")
-        me = self._standpoint()
-        reason = formation.refusal(me, other, expected=self.members, met=met)
-        if reason is None:
-            reason = self._epoch_refusal(me, other)
-        if reason is None:
-            reason = self._level_refusal(said)
-        if reason is None and said.answer == REFUSED:
-            reason = f"{peer} refuses this node: its log says why"
-        if reason is not None:
-            self._refuse(peer, reason)
-            return Reception.REFUSED
+        refusal = self._refusal(said, other)
+        if refusal is None and said.answer == Answer.WAITS:
+            refusal = Refusal(f"{peer} has asked for this node to be registered", Answer.WAITS)
+        if refusal is not None:
+            self._answers[peer] = refusal.answer
+            return self._turned_away(said, refusal)
         if said.answer > 0:
             self._set_back(peer, said.answer)
             return Reception.REFUSED
@@ -197,12 +154,42 @@ class Presence:
         self._accept(said)
         return Reception.WELCOME
 
+    def _turned_away(self, said: Announcement, refusal: Refusal) -> Reception:
+        if refusal.answer is Answer.WAITS:
+            if self.joining.is_newcomer:
+                self.formation = self.formation or said.formation
+            # Seeds may be of two clusters: a newcomer asks those of one for a place, once it has chosen it.
+            is_ours = self.formation != "" and self.formation == said.formation
+            if self.joining.waits(said, refusal.reason, is_ours=is_ours):
+                self.on_change()
+            return Reception.WAITS
+        if said.answer == Answer.REMOVED and self.formation in ("", said.formation):
+            self._removed_by = said.node_id
+            self.on_change()
+        self._refuse(said.node_id, refusal.reason)
+        return Reception.REFUSED
+
+    def _refusal(self, said: Announcement, other: Standpoint) -> Refusal | None:
+        peer = said.node_id
+        met = self.nodes.get(peer)
+        is_other = met is not None and met.incarnation != said.incarnation and self.is_connected(peer)
+        known = Known(self.roster.expected, self._registry.peers.get(peer, ""), self.roster.removed, is_other)
+        me = self._standpoint()
+        if refusal := belonging.refusal(me, other, known, said.answer):
+            return refusal
+        reason = self._epoch_refusal(me, other) or self._level_refusal(said)
+        if reason is None and said.answer == Answer.REFUSED:
+            reason = f"{peer} refuses this node: its log says why"
+        return None if reason is None else Refusal(reason)
+
     def _accept(self, said: Announcement) -> None:
         peer = said.node_id
-        self._refusals.pop(peer, None)
+        self._refused.forgive(peer)
+        self.joining.heard(peer)
         self._unheard.discard(peer)
-        if said.answer == 0:
+        if said.answer == Answer.FINE:
             self._unanswered.discard(peer)
+            self.joining.has_place = True
         if self.standing is not Standing.MEMBER:
             self.formation = self.formation or said.formation
         if self._is_fresh and said.epoch > self.epoch:
@@ -214,10 +201,13 @@ class Presence:
                 hint="this node has had another folder: it fetches all anew, and has no vote before",
             )
             self.standing = Standing.WIPED
+        lasting = said.lasting()
+        changed = self.nodes.get(peer) != lasting
+        if said.leader != self.identity.node_id and self.joining.leader_is(said.leader, said.leader_peer):
+            changed = True
+        self.nodes[peer] = lasting
         self._decide()
-        lasting = msgspec.structs.replace(said, known_as="", answer=NO_ANSWER, level=1, epoch=0, recovery="")
-        if self.nodes.get(peer) != lasting:
-            self.nodes[peer] = lasting
+        if changed:
             self.on_change()
 
     def _epoch_refusal(self, mine: Standpoint, other: Standpoint) -> str | None:
@@ -236,26 +226,25 @@ class Presence:
         return None
 
     @property
+    def identity(self) -> NodeIdentity:
+        """What the folder says of itself, durably."""
+        return self._kept.identity
+
+    @property
     def level(self) -> int:
         """The cluster's feature level, as far as this folder knows."""
         return self.identity.level
 
-    def is_at(self, level: int) -> None:
-        """The metadata say which feature level the cluster is at. Called at every change."""
-        if level > self.level:
-            try:
-                self._change(level=level)
-            except IdentityProblem as error:
-                _log.error("feature_level_not_kept", level=level, reason=str(error))
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The cluster's nodes, as far as is known here."""
+        return self.roster.members
 
     def recovered(self, epoch: int, recovery: str) -> None:
         """The metadata say which epoch the cluster is in. Called at every change."""
         if epoch > self.epoch:
             self.epoch, self.recovery = epoch, recovery
-            try:
-                self._change(epoch=epoch, recovery=recovery)
-            except IdentityProblem as error:
-                _log.error("cluster_epoch_not_kept", epoch=epoch, reason=str(error))
+            self._kept.try_change("cluster_epoch_not_kept", epoch=epoch, recovery=recovery)
 
     @property
     def _is_fresh(self) -> bool:
@@ -268,13 +257,20 @@ class Presence:
         return sorted(self._unheard)
 
     @property
+    def removed(self) -> str | None:
+        """Why this node has no place in its cluster any more; None while it has one."""
+        if self._removed_by or self.identity.node_id in self.roster.removed:
+            return belonging.removed_here(self.identity.node_id, self._removed_by)
+        return None
+
+    @property
     def obstacles(self) -> list[str]:
-        """Why this node does not take part yet; empty once it may."""
-        if self.misplaced is not None:
-            return [self.misplaced]
-        if self.outdated is not None:
-            return [self.outdated]
+        """Why this node does not take part yet, or any more; empty while it may."""
+        if lasting := self.removed or self.misplaced or self.outdated:
+            return [lasting]
         if self.standing is Standing.NEW:
+            if self.joining.is_newcomer:
+                return [str(self.joining)]
             return [f"a new data folder: waiting to hear from {', '.join(self.unheard)}"]
         if not self._is_settled:
             others = ", ".join(sorted(self._unanswered))
@@ -284,39 +280,45 @@ class Presence:
     @property
     def refusals(self) -> list[str]:
         """Why nodes were refused lately, or refused this one."""
-        since = time.monotonic() - REFUSAL_SHOWN_S
-        return [reason for _, (at, reason) in sorted(self._refusals.items()) if at > since]
+        return self._refused.reasons
+
+    @property
+    def first_membership(self) -> Membership:
+        """Of the metadata group, before its log says anything. Known once this folder is settled."""
+        return self.roster.first_membership(self.identity)
 
     def settle(self) -> None:
         """Make durable what was decided, before this node takes part. Raises ``IdentityProblem``."""
         self._is_settled = True
-        self._change(
+        if self.joining.is_newcomer and self.identity.standing is Standing.NEW:
+            self.roster.joined_with(tuple(sorted(self.nodes)))
+        joined = self.identity.joined or self.joining.is_newcomer
+        self._kept.change(
             standing=self.standing,
-            nodes=self.members,
+            nodes=self.roster.formed_of,
             formation=self.formation,
             epoch=self.epoch,
             recovery=self.recovery,
+            joined=joined,
+            level=max(self.level, MEMBERSHIP) if joined else self.level,
         )
 
     @property
     def boot(self) -> int:
         """The folder's boot number: what is told of it is durable."""
-        return self._boot.number
+        return self._kept.boot.number
 
     def raise_boot(self) -> None:
         """Let the folder's boot number rise, first on disk and then in what is told. Any thread may call.
 
         Raises ``IdentityProblem``: then the number before is told on.
         """
-        self._change(boot=self._boot.number + 1)
-        self._boot = Boot(self.identity.boot, self._boot.process)
+        self._kept.raise_boot()
 
-    def _change(self, **fields: Any) -> None:
-        with self._keeping:
-            changed = msgspec.structs.replace(self.identity, **fields)
-            if changed != self.identity:
-                self._keep(changed)
-                self.identity = changed
+    def is_at(self, level: int) -> None:
+        """The metadata say which feature level the cluster is at. Called at every change."""
+        if level > self.level:
+            self._kept.try_change("feature_level_not_kept", level=level)
 
     def formed(self, name: str) -> None:
         """The metadata say what this cluster is called; "" while they do not. Called at every change."""
@@ -331,52 +333,67 @@ class Presence:
         except IdentityProblem as error:
             _log.error("formation_not_kept", reason=str(error))
 
+    def members_are(self, state: MetadataState) -> None:
+        """The metadata say who belongs to the cluster. Called at every change."""
+        self.roster.told(state)
+        self.joining.registered(state.nodes)
+        for node in self.roster.removed.keys() & self.nodes.keys() - {self.identity.node_id}:
+            del self.nodes[node]
+        self._kept.try_change("members_not_kept", addresses=self.roster.addresses)
+
     def unregistered(self, state: MetadataState) -> list[RegisterNode]:
         """What the cluster does not know yet of the nodes that were met."""
-        commands = [said.registration() for _, said in sorted(self.nodes.items())]
-        return [command for command in commands if not _is_registered(state, command)]
+        lost = self.roster.lost
+        commands = [
+            said.joining() if node in lost else said.registration()
+            for node, said in sorted(self.nodes.items())
+        ]
+        joining = [said.joining() for _, said in sorted(self.joining.asking.items())]
+        return [*(command for command in commands if not _is_registered(state, command)), *joining]
 
     def _announcement(self, peer: str, answer: int) -> bytes:
         me = self._standpoint()
+        leader = "" if answer == Answer.NONE else self.leader()
         said = msgspec.structs.replace(
             self.nodes[self.identity.node_id],
-            known_as=self._registry.peers.get(peer, ""),
+            known_as=self._registry.peers.get(peer) or self.roster.incarnations.get(peer, ""),
             standing=str(me.standing),
             formation=me.formation,
             nodes_digest=me.nodes_digest,
             names=me.names,
-            boot=self._boot.number,
-            process=self._boot.process,
+            boot=self._kept.boot.number,
+            process=self._kept.boot.process,
             answer=answer,
             level=self.level,
             epoch=OF_NO_EPOCH if self._is_fresh else self.epoch,
             recovery=self.recovery,
+            joins=me.joins,
+            leader=leader,
+            leader_peer=self.roster.addresses.get(leader, ""),
         )
-        raw = _ENCODER.encode(said)
-        if len(raw) > ANNOUNCEMENT_BYTES_MAX:
-            raw = _ENCODER.encode(msgspec.structs.replace(said, names=f"{len(self.members)} nodes"))
-        return raw
+        return announcement.encode(said, len(self.members))
 
     def _standpoint(self) -> Standpoint:
+        # Builds that know the list of the first nodes only compare it with their own.
+        listed = self.roster.formed_of if self.level < MEMBERSHIP else self.members
         return Standpoint(
             self.identity.node_id,
             self.standing,
             self.identity.incarnation,
-            formation.digest(self.members),
-            formation.named(self.members),
+            formation.digest(listed),
+            formation.named(listed),
             self.formation,
             self.epoch,
             self.recovery,
             self._is_fresh,
+            self.level,
+            self.joining.is_newcomer and self.standing is Standing.NEW,
         )
 
     def _refuse(self, peer: str, reason: str) -> None:
-        self._throttled.error("node_refused", peer=peer, reason=reason)
-        self._refusals.pop(peer, None)
-        self._refusals[peer] = (time.monotonic(), reason)
-        if len(self._refusals) > REFUSALS_MAX:
-            del self._refusals[next(iter(self._refusals))]
-        if self.standing is Standing.NEW and peer in self.members:
+        self._refused.add(peer, reason)
+        self.joining.heard(peer)
+        if self.standing is Standing.NEW and peer in self.members and peer != self.identity.node_id:
             self._unheard.add(peer)
 
     def _set_back(self, peer: str, met: int) -> None:
@@ -386,7 +403,7 @@ class Presence:
         _log.error(
             "data_folder_set_back",
             known_by=peer,
-            boot=self._boot.number,
+            boot=self.boot,
             met=met,
             hint="this folder is an old copy, without what this node has promised since: it counts as lost. "
             "All is fetched anew, and there is no vote before",
@@ -394,7 +411,8 @@ class Presence:
         self.on_set_back()
 
     def _decide(self) -> None:
-        if self.standing is Standing.NEW and not self._unheard:
+        has_place = self.joining.has_place if self.joining.is_newcomer else not self._unheard
+        if self.standing is Standing.NEW and has_place:
             self.standing = Standing.MEMBER
         if self.standing is not Standing.NEW:
             self.decided.set()

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import structlog
 
 from node import allocator, callbacks, descriptors, logs, settings_rules, settings_sources
-from node.identity import FolderLock, IdentityProblem, load_or_create, replaced, save
+from node.identity import FolderLock, IdentityProblem, Standing, load_or_create, replaced, save
 from node.lifecycle import FolderSetBack, Lifecycle
 from node.metadata.levels import THIS_BUILD, Levels
 from node.registry import Registry
@@ -81,6 +81,8 @@ async def _live(
     """From start to stop; the parts where the folder showed itself as an old copy, which counts as lost."""
     fs, data_dir = around.fs, settings.node.data_dir
     identity = load_or_create(fs, data_dir, node_id=settings.node.id, cluster_id=settings.cluster.id)
+    if identity.standing is Standing.NEW:
+        settings_rules.check_first_start(settings)
     registry = Registry(fs, data_dir)
     parts = build(settings, identity, registry, secret, around, levels)
     lifecycle = Lifecycle(settings, identity, parts)

@@ -59,7 +59,10 @@ class ClusterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Proves to peers that a node belongs here. At least 16 characters; or put it into ``secret_file``."""
     secret_file: str = ""
     peers: dict[str, str] = {}
-    """The initial nodes, this one included: node id -> host:port of its peer port."""
+    """The initial nodes, this one included: node id -> host:port of its peer port. Once the cluster has
+    formed, and is at feature level 3, they are only where to look."""
+    join: tuple[str, ...] = ()
+    """host:port of the peer ports of nodes of a cluster that is there, for an empty folder to join it."""
     dial: dict[str, str] = {}
     """Other addresses to dial peers by (a proxy, a tunnel): node id -> host:port."""
     evacuate_after_s: float = 0.0

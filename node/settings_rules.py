@@ -53,8 +53,8 @@ def exposed_listeners(settings: Settings) -> list[str]:
     ]
 
 
-def check(settings: Settings) -> None:
-    """Raise ``InvalidSettings`` with every problem found."""
+def check(settings: Settings, *, first_start: bool = False) -> None:
+    """Raise ``InvalidSettings`` with every problem found. ``first_start``: there is no data folder yet."""
     problems = [
         *_identity(settings),
         *_addresses(settings),
@@ -62,8 +62,15 @@ def check(settings: Settings) -> None:
         *_numbers(settings),
         *_raft(settings),
         *_testing(settings),
+        *(_first_start(settings) if first_start else ()),
     ]
     if problems:
+        raise InvalidSettings(problems)
+
+
+def check_first_start(settings: Settings) -> None:
+    """Raise ``InvalidSettings`` where no cluster can form around this node's empty folder, or be joined."""
+    if problems := [*_first_start(settings)]:
         raise InvalidSettings(problems)
 
 
@@ -91,6 +98,7 @@ def _addresses(settings: Settings) -> Iterator[str]:
         **({"peer.advertise": settings.peer.advertise} if settings.peer.advertise else {}),
         **{f"cluster.peers.{node}": address for node, address in settings.cluster.peers.items()},
         **{f"cluster.dial.{node}": address for node, address in settings.cluster.dial.items()},
+        **{f"cluster.join.{number}": address for number, address in enumerate(settings.cluster.join)},
     }
     for name, address in named.items():
         try:
@@ -106,6 +114,11 @@ def _addresses(settings: Settings) -> Iterator[str]:
         yield (
             f"http.advertise is missing: nobody can dial http.listen = {settings.http.listen!r}; give a URL "
             'by which others reach this node, as in advertise = "http://node1.example:7070"'
+        )
+    if _is_wildcard(settings.peer_advertise):
+        yield (
+            f"peer.advertise is missing: no node can dial peer.listen = {settings.peer.listen!r}; give "
+            'host:port by which the others reach this one, as in advertise = "10.0.0.1:7170"'
         )
     yield from _visitors(settings.http)
 
@@ -142,20 +155,31 @@ def _cluster(settings: Settings) -> Iterator[str]:
         yield "cluster.id: 1 to 64 characters, the same on every node"
     if not 0 <= cluster.evacuate_after_s < math.inf:
         yield f"cluster.evacuate_after_s = {cluster.evacuate_after_s}: it is 0, which is never, or above"
-    if not cluster.peers:
-        yield 'cluster.peers is empty: list the initial nodes, this one included, as in n1 = "127.0.0.1:7170"'
-    elif settings.node.id and settings.node.id not in cluster.peers:
-        yield (
-            f"cluster.peers lacks this node ({settings.node.id}): it has {', '.join(sorted(cluster.peers))}; "
-            "every node has the same list, itself included"
-        )
     for node in cluster.peers:
         if not _NODE_ID.fullmatch(node):
             yield f"cluster.peers.{node}: a node id is 1 to 64 of A-Z a-z 0-9 . _ -"
     for node in cluster.dial:
-        if node not in cluster.peers:
-            yield f"cluster.dial.{node}: there is no such node in cluster.peers"
+        if not _NODE_ID.fullmatch(node):
+            yield f"cluster.dial.{node}: a node id is 1 to 64 of A-Z a-z 0-9 . _ -"
     yield from _secret(cluster)
+
+
+def _first_start(settings: Settings) -> Iterator[str]:
+    """What an empty data folder needs, from which a cluster is to form."""
+    cluster = settings.cluster
+    if cluster.join:
+        return
+    if not cluster.peers:
+        yield (
+            'cluster.peers is empty: list the initial nodes, this one included, as in n1 = "127.0.0.1:7170"; '
+            "or name nodes of the cluster that this one is to join with --join HOST:PORT"
+        )
+    elif settings.node.id and settings.node.id not in cluster.peers:
+        yield (
+            f"cluster.peers lacks this node ({settings.node.id}): it has {', '.join(sorted(cluster.peers))}; "
+            "every node has the same list, itself included. To join a cluster that is there, start with "
+            "--join HOST:PORT of one of its nodes"
+        )
 
 
 def _secret(cluster: ClusterSettings) -> Iterator[str]:

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from node import settings_rules
+from node.identity import FILE_NAME as IDENTITY_FILE
 from node.settings import InvalidSettings, Settings
 
 ENVIRONMENT_PREFIX = "FLOODMARK_"
@@ -53,7 +54,9 @@ def load(
         settings = msgspec.convert(merged, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise InvalidSettings([_readable(error)]) from error
-    settings_rules.check(settings)
+    # A folder with data knows its cluster; only an empty one has to find it by these settings.
+    first_start = not Path(settings.node.data_dir, IDENTITY_FILE).exists()
+    settings_rules.check(settings, first_start=first_start)
     return settings
 
 

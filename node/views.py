@@ -82,14 +82,14 @@ class Views:
                 incarnation=entry.incarnation,
                 leads=leads[entry.node_id],
                 replicas=replicas[entry.node_id],
-                number=node_number(self._metadata.membership.members, entry.node_id),
+                number=node_number(self._metadata.membership.members, entry.node_id, state.node_numbers),
             )
             for _, entry in sorted(state.nodes.items())
         ]
 
     def cluster(self, alive: Collection[str]) -> ClusterInfo:
         """The whole picture."""
-        state, group = self._metadata.state, self._metadata.group
+        state, metadata = self._metadata.state, self._metadata.group
         leaderless = under_replicated = total = 0
         for topic in state.topics.values():
             for entry in topic.partitions:
@@ -103,7 +103,7 @@ class Views:
             cluster_id=self._cluster_id,
             node_id=self._node_id,
             metadata_leader=self._metadata.leader,
-            metadata_voters=sorted(group.membership.voters) if group else [],
+            metadata_voters=sorted(metadata.membership.voters) if metadata else [],
             nodes=self.nodes(alive),
             topics=len(state.topics),
             partitions=total,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -28,12 +29,13 @@ from node.http.origins import Origins
 from node.http.server import HttpServer
 from node.identity import NodeIdentity, save
 from node.local_broker import LocalBroker
-from node.metadata.group import Metadata, initial_membership
+from node.metadata.group import Metadata
 from node.metadata.levels import THIS_BUILD, Levels
 from node.metadata.machine import MetadataMachine
 from node.metadata.state import METADATA_GROUP
 from node.metadata_replica import MetadataReplica
 from node.metrics import HostCollector, LevelCollector
+from node.neighbours import Neighbours
 from node.presence import Presence
 from node.registry import Registry
 from node.remote_partition import LeaderLookup
@@ -41,6 +43,7 @@ from node.replica_store import ReplicaStore
 from node.replicas import Replicas
 from node.retention import Retention
 from node.scrub import Scrub
+from node.seeds import Seeds
 from node.settings import Settings
 from node.settings_rules import split_address
 from node.spare_memory import SpareMemory
@@ -56,6 +59,8 @@ class Parts:
 
     host: GroupHost
     presence: Presence
+    neighbours: Neighbours
+    seeds: Seeds
     boots: Boots
     metadata: Metadata
     metadata_replica: MetadataReplica
@@ -92,14 +97,14 @@ def build(
     executor = ThreadPoolExecutor(8, thread_name_prefix="replicas")
     store = ReplicaStore(around.fs, data_dir)
     machine = MetadataMachine(levels)
-    nodes = nodes_of(around.fs, data_dir, identity, registry)
     presence = Presence(
         identity,
         registry,
         initial_nodes=settings.initial_nodes,
-        nodes=nodes,
+        nodes=nodes_of(around.fs, data_dir, identity, registry),
         keep=partial(save, around.fs, data_dir),
         levels=levels,
+        joins=bool(settings.cluster.join),
     )
     boots = Boots(presence, registry, executor, settings.storage.boot_interval_s)
     host = GroupHost(
@@ -115,7 +120,10 @@ def build(
         wall_ms=around.wall_ms,
     )
     alive = Alive(node_id, host)
-    metadata = Metadata(host, machine, initial_membership(settings.initial_nodes))
+    presence.is_connected = lambda node: node in alive()
+    neighbours = Neighbours(host.links, presence, settings.cluster)
+    metadata = Metadata(host, machine, presence.first_membership)
+    presence.leader = lambda: metadata.leader or ""
     batch_format = builder.batch_format = BatchFormat(metadata)
     replicas = Replicas(
         node_id=node_id,
@@ -164,11 +172,14 @@ def build(
         presence.formed(machine.state.formation)
         presence.is_at(machine.state.level)
         presence.recovered(machine.state.cluster_epoch, machine.state.recovery)
+        presence.members_are(machine.state)
+        neighbours.look()
         replicas.look_again()
         broker.metadata_changed()
 
     machine.on_change = changed
-    presence.on_change = controller.nudge
+
+    presence.on_change = partial(_each, controller.nudge, neighbours.look)
     builder.on_metadata_commit = controller.nudge
     metadata_replica = MetadataReplica(
         host=host,
@@ -210,6 +221,8 @@ def build(
     return Parts(
         host=host,
         presence=presence,
+        neighbours=neighbours,
+        seeds=Seeds(host.links, presence, settings.cluster.join),
         boots=boots,
         metadata=metadata,
         metadata_replica=metadata_replica,
@@ -238,6 +251,11 @@ def build(
         builder=builder,
         fs=around.fs,
     )
+
+
+def _each(*calls: Callable[[], None]) -> None:
+    for call in calls:
+        call()
 
 
 def _origins(settings: Settings) -> Origins:

@@ -34,6 +34,16 @@ class RegisterNode(Command, frozen=True, tag="register_node"):
     """The lowest and the highest feature level that its build knows."""
 
 
+class JoinNode(RegisterNode, frozen=True, tag="join_node"):
+    """A node comes to a cluster that is there, with an empty folder."""
+
+
+class RemoveNode(Command, frozen=True, tag="remove_node"):
+    """A node goes for good, and its id with it. It holds no replica of a partition."""
+
+    node_id: str
+
+
 class ForgetNode(Command, frozen=True, tag="forget_node"):
     """A node goes, and its replicas with it. ``replacements``: group id -> who gets a replica instead."""
 
@@ -198,6 +208,8 @@ AnyCommand = (
     | ChangeReplicationFactor
     | AddPartitions
     | Rebalance
+    | JoinNode
+    | RemoveNode
 )
 
 KINDS: Final[dict[str, type[Command]]] = {
@@ -219,6 +231,8 @@ KINDS: Final[dict[str, type[Command]]] = {
     "change_replication_factor": ChangeReplicationFactor,
     "add_partitions": AddPartitions,
     "rebalance": Rebalance,
+    "join_node": JoinNode,
+    "remove_node": RemoveNode,
 }
 
 _DEFAULTS: Final = TopicConfig()

@@ -8,6 +8,7 @@ import msgspec
 from floodmark.errors import Conflict, FloodmarkError, NotFound
 
 from node.metadata.commands import ForgetNode
+from node.metadata.levels import MEMBERSHIP
 
 if TYPE_CHECKING:
     from node.metadata.state import MetadataState, NodeEntry, PartitionEntry, TopicEntry
@@ -18,6 +19,8 @@ def forget(state: MetadataState, command: ForgetNode) -> NodeEntry | FloodmarkEr
     gone = state.nodes.get(command.node_id)
     if gone is None:
         return NotFound(f"the cluster knows no node {command.node_id}", node=command.node_id)
+    if state.level >= MEMBERSHIP:
+        return Conflict(f"{command.node_id} is one of the cluster's nodes", node=command.node_id)
     if any(gone.node_id in (*move.replicas, *move.leaving) for move in state.moves.values()):
         return Conflict(
             f"replicas are on their way to {command.node_id}: cancel that first", node=gone.node_id

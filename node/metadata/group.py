@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
 import structlog
 from floodmark.errors import FloodmarkError, Unavailable
@@ -14,7 +15,7 @@ from consensus.types import GroupStopped, Membership, NotLeader
 from node import outcomes
 from node.metadata import commands
 from node.metadata.commands import AnyCommand
-from node.metadata.levels import Levels
+from node.metadata.levels import MEMBERSHIP, Levels
 from node.metadata.machine import MetadataMachine
 from node.metadata.state import METADATA_GROUP, Applied, MetadataState
 from node.planning.voters import VOTERS_MAX
@@ -33,15 +34,24 @@ def initial_membership(initial_nodes: list[str]) -> Membership:
     return Membership(frozenset(nodes[:VOTERS_MAX]), frozenset(nodes[VOTERS_MAX:]))
 
 
+def wanted_membership(nodes: Collection[str], voters: Collection[str]) -> Membership:
+    """All nodes are members. ``voters`` keep their votes, and others get one while fewer than five have."""
+    kept = [node for node in sorted(nodes) if node in voters]
+    others = [node for node in sorted(nodes) if node not in voters]
+    voting = [*kept, *others][: max(VOTERS_MAX, len(kept))]
+    return Membership(frozenset(voting), frozenset(nodes) - frozenset(voting))
+
+
 class Metadata:
     """The replicated description of the cluster, and the way to change it."""
 
-    def __init__(self, host: GroupHost, machine: MetadataMachine, membership: Membership) -> None:
+    def __init__(self, host: GroupHost, machine: MetadataMachine, first: Membership) -> None:
         self.group: Group | None = None
         """None until this node may take part."""
         self.is_current = False
         """Whether this node has known, since it started, all that the cluster had agreed on."""
-        self.membership = membership
+        self.first = first
+        """The group's members before its log says anything."""
         self._host = host
         self._machine = machine
 
@@ -49,6 +59,14 @@ class Metadata:
     def state(self) -> MetadataState:
         """As far as this node has applied it."""
         return self._machine.state
+
+    @property
+    def membership(self) -> Membership:
+        """Who should be the group's members, and which of them vote: all of the cluster's nodes."""
+        state = self.state
+        if state.level < MEMBERSHIP or not state.nodes:
+            return self.first
+        return wanted_membership(state.nodes, (self.group.membership if self.group else self.first).voters)
 
     @property
     def halted(self) -> str | None:

@@ -74,6 +74,8 @@ THIS_BUILD: Final = Levels(
         "change_replication_factor": MEMBERSHIP,
         "add_partitions": MEMBERSHIP,
         "rebalance": MEMBERSHIP,
+        "join_node": MEMBERSHIP,
+        "remove_node": MEMBERSHIP,
     },
     settings={
         "retention_ms": 1,
@@ -88,6 +90,8 @@ THIS_BUILD: Final = Levels(
         "recoveries": MEMBERSHIP,
         "draining": MEMBERSHIP,
         "rebalancing": MEMBERSHIP,
+        "removed": MEMBERSHIP,
+        "node_numbers": MEMBERSHIP,
     },
 )
 

@@ -1,13 +1,14 @@
 """Numbers and UUIDs beside the names, for protocols that know their nodes and topics by these.
 
-All of them follow from what the metadata has had from the first build on, so every node of every build that
-knows the rules gives the same ones, at every feature level, and nothing more is stored.
+Below feature level 3 all of them follow from what the metadata has had from the first build on, so every node
+of every build that knows the rules gives the same ones. From there on nodes come and go, and have the numbers
+that they were given, of which the first are the same.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from node.metadata.state import MetadataState
@@ -16,12 +17,14 @@ _TOPICS: Final = uuid.uuid5(uuid.NAMESPACE_URL, "urn:floodmark:topics")
 """The namespace of all topics' UUIDs: never another one."""
 
 
-def node_number(members: Collection[str], node_id: str) -> int | None:
+def node_number(members: Collection[str], node_id: str, given: Mapping[str, int]) -> int | None:
     """Which of the nodes that the cluster was formed of it is, in order of id, from 1 on: an int32.
 
-    That list is fixed for good, and who is on it is never forgotten, so no number passes to another node; one
-    that lost its disk is the same node. None for a node that is not on it, which has no part in anything.
+    Who came later has the next number, ``given`` with all others from feature level 3 on. No number passes to
+    another node; one that lost its disk is the same node. None for a node that has no part in anything.
     """
+    if given:
+        return given.get(node_id)
     return sorted(members).index(node_id) + 1 if node_id in members else None
 
 

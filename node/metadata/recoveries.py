@@ -12,6 +12,7 @@ from floodmark.errors import Conflict, FloodmarkError
 
 from node.metadata.commands import RecordRecovery
 from node.metadata.levels import MEMBERSHIP
+from node.metadata.members import number_nodes
 
 if TYPE_CHECKING:
     from node.metadata.state import MetadataState, TopicEntry
@@ -44,7 +45,9 @@ def record_recovery(state: MetadataState, command: RecordRecovery) -> int | Floo
         return Conflict(
             f"a recovery to cluster epoch {command.epoch}, and this is epoch {state.cluster_epoch}"
         )
-    state.level = max(state.level, MEMBERSHIP)
+    if state.level < MEMBERSHIP:
+        state.level = MEMBERSHIP
+        number_nodes(state)
     state.recoveries = (
         *state.recoveries,
         Recovery(

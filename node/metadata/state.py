@@ -27,15 +27,19 @@ from node.metadata.commands import (
     FinishMoves,
     ForgetNode,
     FormCluster,
+    JoinNode,
     MoveReplicas,
     RaiseLevel,
     Rebalance,
     RecordRecovery,
     RegisterNode,
+    RemoveNode,
     StartMoves,
     UndrainNode,
 )
 from node.metadata.forget import forget
+from node.metadata.levels import MEMBERSHIP
+from node.metadata.members import join_refusal, number_nodes, remove_node
 from node.metadata.moves import Move, cancel_moves, finish_moves, move_replicas, start_moves, without_moves
 from node.metadata.producer_blocks import allocate_producer_ids
 from node.metadata.recoveries import Recovery, record_recovery
@@ -111,7 +115,10 @@ class MetadataState(msgspec.Struct):
     """The first number that no move was given. Of level 3."""
     recoveries: tuple[Recovery, ...] = ()
     """From the loss of a majority, the last one last. Of level 3."""
-
+    removed: dict[str, str] = {}
+    """Nodes that were removed, and the incarnation that each had: their ids never return. Of level 3."""
+    node_numbers: dict[str, int] = {}
+    """Of every node that the cluster has had since it came to level 3 (numbers.py)."""
     draining: dict[str, int] = {}
     """Nodes that get no replicas, and lose those that they have; since which index. Of level 3."""
     rebalancing: int = 0
@@ -172,11 +179,28 @@ def _raise_level(state: MetadataState, command: RaiseLevel) -> Applied:
     refused = level_refusal(state, command.level)
     if refused is not None:
         return refused
+    if state.level < MEMBERSHIP <= command.level:
+        number_nodes(state)
     state.level = command.level
     return state.level
 
 
 def _register(state: MetadataState, command: RegisterNode) -> Applied:
+    if state.level >= MEMBERSHIP and command.node_id not in state.nodes:
+        return Conflict(f"{command.node_id} is none of the cluster's nodes", node=command.node_id)
+    return _described(state, command)
+
+
+def _join(state: MetadataState, command: JoinNode) -> Applied:
+    refused = join_refusal(state, command)
+    if refused is not None:
+        return refused
+    # One that a recovery left out has its own already.
+    state.node_numbers.setdefault(command.node_id, len(state.node_numbers) + 1)
+    return _described(state, command)
+
+
+def _described(state: MetadataState, command: RegisterNode) -> NodeEntry:
     entry = NodeEntry(
         command.node_id, command.http, command.peer, command.incarnation, command.rack, command.levels
     )
@@ -288,5 +312,7 @@ APPLY: Final[dict[type[Command], Callable[[MetadataState, Any], Applied]]] = {
     ChangeReplicationFactor: change_replication_factor,
     AddPartitions: _add_partitions,
     Rebalance: rebalance,
+    JoinNode: _join,
+    RemoveNode: remove_node,
 }
 """What each kind of command does."""

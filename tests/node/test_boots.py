@@ -97,7 +97,8 @@ async def test_a_number_that_is_not_on_disk_is_not_told(
     tries = 0
     tried, rose = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    save = n1.presence._keep
+    kept = n1.presence._kept
+    save = kept._keep
 
     def full(*_: object) -> None:
         nonlocal tries
@@ -111,14 +112,14 @@ async def test_a_number_that_is_not_on_disk_is_not_told(
         save(identity)
         loop.call_soon_threadsafe(rose.set)
 
-    monkeypatch.setattr(n1.presence, "_keep", full)
+    monkeypatch.setattr(kept, "_keep", full)
     with structlog.testing.capture_logs() as log:
         async with asyncio.timeout(20), doing(boots.rise()):
             await tried.wait()
             assert n1.presence.boot == n1.identity.boot == first
             assert dial(n1, n2)[0] is Reception.WELCOME
             assert n2.registry.boots["n1"][n1.identity.incarnation].number == first
-            monkeypatch.setattr(n1.presence, "_keep", works)
+            monkeypatch.setattr(kept, "_keep", works)
             await rose.wait()
     executor.shutdown()
     assert n1.presence.boot == n1.presence.identity.boot > first
@@ -126,13 +127,27 @@ async def test_a_number_that_is_not_on_disk_is_not_told(
     assert n1.restarted(["n1", "n2"]).identity.boot == n1.presence.boot + 1
 
 
-async def test_a_node_alone_writes_nothing(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
-    """There is nobody who could know better than its folder."""
+async def test_a_node_alone_writes_nothing_until_there_are_others(
+    tmp_path: Path, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is nobody who could know better than its folder, before a node has joined."""
     n1 = Member(tmp_path, "n1", ["n1"])
     before = (tmp_path / "node.json").read_bytes()
-    async with asyncio.timeout(20):
-        await Boots(n1.presence, n1.registry, executor, 0.001).rise()
-    assert (tmp_path / "node.json").read_bytes() == before
+    looks = 0
+
+    class Alone(tuple[str, ...]):
+        def __len__(self) -> int:
+            nonlocal looks
+            looks += 1
+            return 1
+
+    monkeypatch.setattr(n1.presence.roster, "members", Alone())
+    async with asyncio.timeout(20), doing(Boots(n1.presence, n1.registry, executor, 0.001).rise()):
+        await until(lambda: looks == 5)
+        assert (tmp_path / "node.json").read_bytes() == before
+        boot = n1.presence.boot
+        n1.presence.roster.members = ("n1", "n2")
+        await until(lambda: n1.presence.boot > boot)
 
 
 async def test_what_can_not_be_kept_of_a_peer_is_kept_later(

@@ -144,7 +144,7 @@ async def poison(cluster: NodeCluster) -> None:
 @pytest.mark.parametrize("asked", ["n1", "n2", "n3"])
 async def test_a_node_that_should_not_be_there_is_forgotten(tmp_path: Path, asked: str) -> None:
     """Its replicas go to others, which fetch everything before they count; nothing stored is lost."""
-    async with NodeCluster.running(tmp_path) as cluster:
+    async with NodeCluster.running(tmp_path, formed_at=2) as cluster:
         await poison(cluster)
         bodies = await fill(cluster, "orders", 5)
         what = "does not answer, and is none of the cluster's nodes"
@@ -176,7 +176,7 @@ async def test_a_node_that_should_not_be_there_is_forgotten(tmp_path: Path, aske
 
 async def test_a_node_is_not_forgotten_while_it_is_needed(tmp_path: Path) -> None:
     """One of the cluster's own never is; another one not while a partition has no majority without it."""
-    async with NodeCluster.running(tmp_path) as cluster:
+    async with NodeCluster.running(tmp_path, formed_at=2) as cluster:
         await poison(cluster)
         leader = cluster[await cluster["n1"].broker.wait_metadata_leader(timeout_s=10)].running.metadata
         await leader.propose(CreateTopic("pair", 2, TopicConfig(), [["n1", "n4"]]), timeout_s=10)

@@ -16,11 +16,11 @@ from node.metadata.commands import (
     CancelMoves,
     DeleteTopic,
     FinishMoves,
-    ForgetNode,
     MoveReplicas,
     RaiseLevel,
     Reassignment,
     RegisterNode,
+    RemoveNode,
     StartMoves,
 )
 from node.metadata.levels import MEMBERSHIP, THIS_BUILD
@@ -191,15 +191,15 @@ def test_what_can_not_be_is_refused(change: Reassignment, error: type[FloodmarkE
 
 
 def test_moves_go_with_their_topic_and_keep_the_nodes_that_they_need() -> None:
-    """A deleted topic has none; a node that replicas are on their way to is not forgotten."""
+    """A deleted topic has none; a node that replicas are on their way to is not removed."""
     cluster = Cluster()
     cluster.to("n4", "n2", "n3")
-    assert isinstance(cluster.do(ForgetNode("n4")), Conflict)
+    assert isinstance(cluster.do(RemoveNode("n4")), Conflict)
     cluster.do(StartMoves({1: 1}))
     cluster.do(DeleteTopic("t", 1))
     assert cluster.machine.state.moves == {}
     assert cluster.here("n4") == set()
-    assert not isinstance(cluster.do(ForgetNode("n4")), FloodmarkError)
+    assert not isinstance(cluster.do(RemoveNode("n4")), FloodmarkError)
 
 
 def test_below_their_level_there_are_no_moves() -> None:

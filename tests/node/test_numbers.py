@@ -66,7 +66,7 @@ async def test_numbers_and_uuids_are_alike_everywhere_and_outlive_restarts_and_n
     tmp_path: Path,
 ) -> None:
     """Four nodes, one without a replica; a topic is made again, and a stranger struck off and met again."""
-    async with NodeCluster.running(tmp_path, 4) as cluster:
+    async with NodeCluster.running(tmp_path, 4, formed_at=2) as cluster:
         await cluster.create("a", partitions=2, replicas=3)
         await cluster.create("b")
         await cluster.leader("a", 0), await cluster.leader("a", 1), await cluster.leader("b")
@@ -120,7 +120,9 @@ def test_uuids_differ_between_clusters_and_are_of_what_snapshots_have() -> None:
 
 def test_a_number_is_the_place_among_those_that_formed_the_cluster() -> None:
     """Whoever else is registered has none, and takes none from anybody."""
-    assert [node_number({"b", "a", "c"}, name) for name in "abcd"] == [1, 2, 3, None]
+    assert [node_number({"b", "a", "c"}, name, {}) for name in "abcd"] == [1, 2, 3, None]
+    given = {"b": 1, "c": 2, "a": 3}
+    assert [node_number({"a", "b"}, name, given) for name in "abcd"] == [3, 1, 2, None]
 
 
 def test_groups_of_partitions_never_meet_those_of_coordinators() -> None:

@@ -118,6 +118,7 @@ class NodeCluster:
     """Nodes n1, n2, ... of one cluster."""
 
     def __init__(self, folder: Path, count: int = 3, **flags: Any) -> None:
+        self._folder, self._flags = folder, flags
         names = [f"n{number}" for number in range(1, count + 1)]
         peers = {name: f"127.0.0.1:{free_port()}" for name in names}
         self.nodes = {
@@ -137,6 +138,32 @@ class NodeCluster:
             for name in names
         }
         self.session: aiohttp.ClientSession
+
+    def newcomer(self, name: str, *, seeds: tuple[str, ...] = ("n1",), **flags: Any) -> TestNode:
+        """A further node with an empty folder, not started, that is to join by the ports of ``seeds``."""
+        settings = settings_sources.load(
+            flags={
+                "node.id": name,
+                "node.data_dir": str(self._folder / name),
+                "http.listen": "127.0.0.1:0",
+                "peer.listen": f"127.0.0.1:{free_port()}",
+                "cluster.join": [self.nodes[seed].settings.peer.listen for seed in seeds],
+                "cluster.secret": SECRET,
+                **self._flags,
+                **flags,
+            }
+        )
+        return TestNode(settings)
+
+    async def grow(self, name: str, **flags: Any) -> TestNode:
+        """A further node joins, and is ready; all others know it then."""
+        node = self.nodes[name] = self.newcomer(name, **flags)
+        node.start()
+        await self.ready(name)
+        await self.until(
+            lambda: all(name in each.running.metadata.state.nodes for each in self.up), f"all know {name}"
+        )
+        return node
 
     def __getitem__(self, name: str) -> TestNode:
         return self.nodes[name]
