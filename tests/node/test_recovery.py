@@ -171,3 +171,56 @@ async def test_two_nodes_of_five_are_left_with_unequal_logs(tmp_path: Path) -> N
         )
         await fill(cluster, "wide", 1)
         assert n5.running.replicas.local[group_id].log.next_offset == 30
+
+
+async def test_a_cluster_of_an_earlier_level_is_recovered_twice(tmp_path: Path) -> None:
+    """The first time raises its level; the second one leaves out a folder of the first, which is refused."""
+    async with NodeCluster.running(tmp_path, formed_at=1) as cluster:
+        n1, n2, n3 = cluster.nodes.values()
+        await cluster.create("orders")
+        await cluster.create("solo", partitions=3, replicas=1)
+        (kept,) = await fill(cluster, "orders", 1)
+        assert n1.running.metadata.state.level == 1
+        await stop(n1, n2, n3)
+        for node in (n2, n3):
+            shutil.rmtree(node.data_dir)
+        assert (await recover(tmp_path, n1))["cluster_epoch"] == 1
+        for node in (n1, n2, n3):
+            node.start()
+        await cluster.ready()
+        assert n1.running.metadata.state.level == MEMBERSHIP
+        assert await values(await cluster.on_leader("orders")) == kept
+        entry = n1.running.metadata.state.topics["orders"].partitions[0]
+        await cluster.until(
+            lambda: all(
+                group.membership.voters == {"n1", "n2", "n3"}
+                for group in (n1.running.metadata.group, n1.running.replicas.local[entry.group_id].group)
+            ),
+            "there are three of all again",
+        )
+        await stop(n1, n2, n3)
+        (tmp_path / "n1").rename(tmp_path / "old n1")
+        shutil.rmtree(n2.data_dir)
+
+        told = await recover(tmp_path, n3)
+        assert [group["loss"] for group in told["groups"]] == ["possible", "possible", "all", "all", "all"]
+        n3.start()
+        await cluster.ready("n3")
+        begins = 2 * OFFSETS_PER_EPOCH
+        assert await values(await cluster.on_leader("orders")) == kept
+        url = f"{n3.url}/v1/topics/solo/partitions/0/records"
+        async with cluster.session.get(url, params={"from": 5}) as answer:
+            problem = await answer.json()
+            assert (answer.status, problem["code"]) == (410, "offset_below_start"), problem
+            assert problem["log_start_offset"] == begins
+        async with cluster.session.get(f"{n3.url}/v1/cluster") as answer:
+            picture = await answer.json()
+        assert picture["cluster_epoch"] == 2
+        assert [each["lost_nodes"] for each in picture["recoveries"]] == [["n2", "n3"], ["n1", "n2"]]
+        assert [each["emptied_partitions"] for each in picture["recoveries"]] == [2, 3]
+        assert await fill(cluster, "solo", 3)
+
+        (tmp_path / "old n1").rename(n1.data_dir)
+        n1.start()
+        await cluster.until(lambda: n1.parts and n1.running.presence.outdated, "it takes part in nothing")
+        assert "cluster epoch 2 at n3, and here it is 1" in str(n1.running.presence.outdated)
