@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, Final
@@ -45,6 +46,30 @@ async def wait_caught_up(cluster: ChaosCluster, topics: Sequence[str], timeout_s
                 await asyncio.sleep(_ASK_AGAIN_S)
     except TimeoutError:
         return behind
+
+
+async def wait_moved(cluster: ChaosCluster, timeout_s: float) -> list[str]:
+    """Wait until no replica is on its way to another node; what is when the time is up."""
+    moving = ["no node answers"]
+    with contextlib.suppress(TimeoutError):
+        async with (
+            asyncio.timeout(timeout_s),
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ASK_TIMEOUT_S)) as session,
+        ):
+            while moving:
+                await asyncio.sleep(_ASK_AGAIN_S)
+                moving = await _moving(session, [cluster.direct_url(name) for name in cluster.names])
+    return moving
+
+
+async def _moving(session: aiohttp.ClientSession, urls: Sequence[str]) -> list[str]:
+    for url in urls:
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+            async with session.get(f"{url}/v1/reassignments") as answer:
+                if answer.status == 200:
+                    rows = (await answer.json())["reassignments"]
+                    return [f"{row['topic']}/{row['partition']} moves to {row['target']}" for row in rows]
+    return ["no node says what moves"]
 
 
 async def _behind(cluster: ChaosCluster, topics: Sequence[str]) -> list[str]:

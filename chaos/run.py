@@ -13,7 +13,7 @@ import floodmark
 from chaos.checker.options import Place
 from chaos.cluster import ChaosCluster
 from chaos.history_file import HistoryWriter
-from chaos.recovery import unready_nodes, wait_caught_up
+from chaos.recovery import unready_nodes, wait_caught_up, wait_moved
 from chaos.run_record import (
     CLUSTER_FOLDER,
     HISTORY_FILE,
@@ -123,6 +123,11 @@ class _Run:
             )
             self._status.enter("ending the workload")
         recorder.tally.end()
+        moving: list[str] = []
+        if any(timed.fault.moves_replicas for timed in self._scenario.faults):
+            self._status.enter("waiting until no replica moves any more")
+            moving = await wait_moved(self._cluster, self._scenario.ready_s_max)
+            replicas = await self._replicas_now()
         self._status.enter("waiting until all replicas are equal")
         behind = await wait_caught_up(self._cluster, list(self._topics), self._scenario.ready_s_max)
         self._status.enter("stopping the nodes")
@@ -137,7 +142,7 @@ class _Run:
             healed_ns=healed_ns,
             ended_ns=time.monotonic_ns(),
             began_wall_ns=began_wall_ns,
-            notes=[*timeline.notes, *(f"behind at the end: {each}" for each in behind)],
+            notes=[*timeline.notes, *(f"behind at the end: {each}" for each in [*moving, *behind])],
         )
 
     async def _make_topics(self) -> list[ReplicasOf]:
@@ -153,6 +158,15 @@ class _Run:
                     await self._cluster.view.leader(topic, partition.partition)
                     found.append(ReplicasOf(topic, partition.partition, partition.replicas))
         return found
+
+    async def _replicas_now(self) -> list[ReplicasOf]:
+        """Which nodes hold the partitions in the end, as the metadata say."""
+        async with floodmark.Client(self._cluster.urls, timeout_s=_CREATE_TIMEOUT_S) as client:
+            return [
+                ReplicasOf(topic, partition.partition, list(partition.replicas))
+                for topic in self._topics
+                for partition in (await client.topics.describe(topic)).partitions
+            ]
 
     async def _wait_progress(self, tally: Tally, healed_ns: int) -> None:
         """Until every partition has stored what was sent after healing; when one has not, as long as it may

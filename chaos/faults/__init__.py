@@ -6,6 +6,7 @@ from chaos.faults.deposed import PauseInCut
 from chaos.faults.disk import DiskError, DiskFull, PowerLoss, ShortWrites, SlowSync
 from chaos.faults.disk_at_rest import DeleteIndex, FlipBit, OldCopy, TruncateSegment, WipeFolder
 from chaos.faults.fault import Fault, Injection
+from chaos.faults.membership import Drain, Moves
 from chaos.faults.network import Bandwidth, Bridge, Cut, DataLimit, Latency, Reset, Slice, SlowClose
 from chaos.faults.process import Kill, KillStorm, Pause, Restart, RollingRestart
 from chaos.faults.restored_copy import RestoredCopy
@@ -20,12 +21,14 @@ __all__ = [
     "DeleteIndex",
     "DiskError",
     "DiskFull",
+    "Drain",
     "Fault",
     "FlipBit",
     "Injection",
     "Kill",
     "KillStorm",
     "Latency",
+    "Moves",
     "OldCopy",
     "Pause",
     "PauseInCut",

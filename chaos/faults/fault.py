@@ -41,6 +41,8 @@ class Fault(ABC):
     """What goes wrong, and where."""
 
     kind: ClassVar[str]
+    moves_replicas: ClassVar[bool] = False
+    """Whether other nodes may hold a partition in the end than in the beginning."""
     aim: Aim = field(default_factory=Aim)
 
     @abstractmethod

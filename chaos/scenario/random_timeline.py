@@ -15,6 +15,7 @@ from chaos.scenario.kinds import kinds as all_kinds
 from chaos.scenario.model import DEFAULT_TOPIC, Scenario, TimedFault
 
 _PARTITIONS: Final = 3
+_REPLICATION: Final = 3
 _FIRST_AT_S: Final = (1.0, 3.0)
 _FOR_S: Final = (1.0, 8.0)
 _PAUSE_S: Final = (0.5, 5.0)
@@ -30,7 +31,7 @@ _TARGET_WEIGHTS: Final = {
     Target.ALL: 1,
 }
 _SINGLE: Final = (Target.ONE, Target.LEADER, Target.METADATA_LEADER)
-_OF_ONE_NODE: Final = ("bridge", "restored copy")
+_OF_ONE_NODE: Final = ("bridge", "drain", "restored copy")
 """A bridge is one node; of old copies that are a majority nobody can tell that they are old."""
 Settings = Callable[[random.Random], dict[str, Any]]
 
@@ -51,6 +52,7 @@ RECIPES: Final[dict[str, Settings]] = {
     "data limit": lambda rng: {**_links(rng), "data_bytes": rng.choice([2_000, 20_000, 200_000])},
     "disk error": lambda rng: {"operation": rng.choice(["write", "sync"])},
     "disk full": lambda _rng: {},
+    "drain": lambda _rng: {},
     "kill": lambda _rng: {},
     "kill storm": lambda rng: {"down_s": rng.choice([0.0, 0.1, 1.0]), "up_s": rng.choice([0.5, 1.0, 3.0])},
     "latency": lambda rng: {
@@ -58,6 +60,7 @@ RECIPES: Final[dict[str, Settings]] = {
         "latency_ms": rng.choice([10, 50, 200, 500]),
         "jitter_ms": rng.choice([0, 5, 50]),
     },
+    "moves": lambda rng: {"every_s": rng.choice([0.3, 1.0, 3.0])},
     "pause": lambda _rng: {},
     "pause in a cut": lambda rng: {"pause_s": rng.choice([1.0, 2.5])},
     "power loss": lambda rng: {"written_back": rng.random() < 0.7},
@@ -78,7 +81,7 @@ def random_scenario(
     seed: int, duration_s: float, nodes: int = 3, kinds: Collection[str] | None = None
 ) -> Scenario:
     """The scenario of a seed. Raises ``ValueError`` for kinds that are not known."""
-    chosen = sorted(RECIPES if kinds is None else kinds)
+    chosen = sorted(_drawn(nodes) if kinds is None else kinds)
     unknown = [kind for kind in chosen if kind not in all_kinds()]
     if unknown or not chosen:
         raise ValueError(f"{', '.join(unknown) or 'none'}: known kinds are {', '.join(all_kinds())}")
@@ -90,9 +93,14 @@ def random_scenario(
         duration_s=duration_s,
         seed=seed,
         partitions=_PARTITIONS,
-        replication=min(3, nodes),
+        replication=min(_REPLICATION, nodes),
         faults=tuple(_timeline(rng, duration_s, nodes, chosen)),
     )
+
+
+def _drawn(nodes: int) -> list[str]:
+    """Replicas have no place to go where every node has one of each."""
+    return [kind for kind in RECIPES if nodes > _REPLICATION or not all_kinds()[kind].moves_replicas]
 
 
 def _timeline(rng: random.Random, duration_s: float, nodes: int, kinds: list[str]) -> Iterator[TimedFault]:

@@ -8,7 +8,7 @@ from floodmark import batch
 from floodmark.frame import Frame, FrameKind, crc_of
 from floodmark.record import Record
 
-from chaos.checker.final_state import MISSING, by_place, read_final_state
+from chaos.checker.final_state import MISSING, ReplicaState, by_place, read_final_state
 from chaos.checker.options import CheckOptions
 from chaos.checker.replicas import check_replicas
 from chaos.checker.violation import Findings, Kind
@@ -142,3 +142,22 @@ def test_a_compacted_replica_is_equal_to_one_that_is_not() -> None:
         check_replicas({place: [sides["a"], sides["b"]]}, CheckOptions(), found)
         assert found.counts == {Kind.REPLICAS_DIFFER: 1}, column
         sides["b"].terms[10], sides["b"].firsts[10] = sides["b"].terms[11], -1
+
+
+def test_what_a_replica_left_behind_where_it_moved_away_is_no_replica() -> None:
+    """It may be old and not deleted yet; but the node that it went to has to have all."""
+    left, stayed = ReplicaState("n1"), ReplicaState("n2")
+    for state, value in ((left, V[1]), (stayed, V[2])):
+        state.digest = str(value)
+        for column, what in ((state.frames, 7 + value), (state.terms, 1), (state.firsts, 0)):
+            column.append(what)
+        state.values.append(value)
+    place = ("orders", 0)
+    for wanted, counts in (
+        (frozenset({"n1", "n2"}), {Kind.REPLICAS_DIFFER: 1}),
+        (frozenset({"n2"}), {}),
+        (frozenset({"n2", "n3"}), {Kind.REPLICA_MISSING: 1}),
+    ):
+        found = Findings()
+        check_replicas({place: [left, stayed]}, CheckOptions(replicas={place: wanted}), found)
+        assert found.counts == counts, wanted

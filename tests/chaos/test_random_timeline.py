@@ -20,7 +20,10 @@ def test_a_seed_stands_for_its_scenario() -> None:
 
 @pytest.mark.parametrize("nodes", [1, 3, 5])
 def test_what_is_drawn_is_valid_and_of_all_kinds(nodes: int) -> None:
-    """Read back from text, many scenarios are the same; each kind is drawn, and some faults overlap."""
+    """Read back from text, many scenarios are the same; each kind is drawn, and some faults overlap.
+
+    Replicas are moved only where there is a node without one.
+    """
     first = random.SystemRandom().getrandbits(32)
     print(f"seeds from {first}")  # noqa: T201 - pytest shows it with the failure
     kinds, overlaps = set(), 0
@@ -31,7 +34,7 @@ def test_what_is_drawn_is_valid_and_of_all_kinds(nodes: int) -> None:
         overlaps += sum(
             before.at_s + before.for_s > after.at_s for before, after in itertools.pairwise(scenario.faults)
         )
-    assert kinds == RECIPES.keys()
+    assert kinds == RECIPES.keys() - ({"drain", "moves"} if nodes <= 3 else set())
     assert overlaps > 0
 
 
