@@ -230,3 +230,32 @@ def test_nobody_else_is_elected_before_the_chosen_one() -> None:
     life.start(group.chosen)
     assert life.replicas.elect().node_id == group.chosen
     life.replicas.until(lambda: _all_vote(life, left))
+
+
+def test_a_damaged_log_is_gone_on_from_before_the_damage() -> None:
+    """It is the only one that is left: what stands behind the bad frame is set aside, and that is said."""
+    life = Life(0)
+    life.replicas.elect()
+    for _ in range(20):
+        life.write()
+        life.replicas.run(0.05)
+    assert len(life.stored) == 20
+    bad = sorted(life.stored)[12]
+    for name in list(life.replicas.up):
+        life.replicas.stop(name)
+    fs = life.replicas.nodes["a"].fs
+    (segment,) = [name for name in fs.listdir("g") if name.endswith(".log")]
+    fs.flip_bit(f"g/{segment}", fs.content(f"g/{segment}").index(life.stored[bad], 64 * bad))
+    for name in "bcde":
+        del life.replicas.nodes[name]
+    survey = look_at(fs, "g", GROUP, None)
+    assert survey is not None
+    assert (survey.last_index, survey.may_vote, survey.is_usable) == (bad - 1, False, True)
+    assert segment in survey.damage
+    group, has_majority = recovered(life, ["a"])
+    assert (group.last_index, group.is_damaged, has_majority) == (bad - 1, True, False)
+    life.start("a")
+    life.replicas.elect()
+    kept = {index: payload for index, payload in life.stored.items() if index < bad}
+    assert content(life, "a") == kept
+    assert any("quarantine" in path for path in fs.listdir("g"))
