@@ -57,7 +57,7 @@ def _repaired(
         used[all_racks.get(worst, "")] -= 1
     coming: list[str] = []
     while len(stay) + len(coming) < factor:
-        free = [node for node in racks if node not in stay and node not in coming and node not in leave]
+        free = [node for node in racks if node not in stay and node not in coming]
         if not free:
             break
         # Who holds its data still, of a move that is changed, needs nothing.

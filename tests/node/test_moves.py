@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from floodmark.errors import Unavailable
 
 from cli.main import floodmark
 from consensus.types import Membership
@@ -154,6 +155,37 @@ async def test_a_move_is_undone_where_its_node_does_not_come(five: NodeCluster) 
     for node in five.up:
         assert await rows(node) == []
         assert (await _move(five, node, 0, None)) == (202, {"reassignments": []})
+
+
+async def test_no_step_is_taken_on_metadata_that_may_be_old(
+    five: NodeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A leader that can not catch up changes no members; who is to come has a replica, and no vote."""
+    await five.create(TOPIC, partitions=1, replicas=3)
+    leader = await five.leader(TOPIC)
+    group = leader.running.replicas.local[_entry(leader).group_id].group
+    before, members = _entry(leader).replicas, group.membership
+    new = five[_others(five, before)[0]]
+    asked = 0
+
+    async def cut_off(**_: float) -> None:
+        nonlocal asked
+        asked += 1
+        raise Unavailable("cut off from the metadata")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(leader.running.metadata, "catch_up", cut_off)
+        door = next(node for node in five.up if node is not leader)
+        replicas = [new.node_id, *(node for node in before if node != leader.node_id)]
+        assert (await _move(five, door, 0, replicas))[0] == 202
+        await five.until(lambda: group.group_id in new.running.replicas.local, "the new one has a replica")
+        seen = asked
+        await five.until(lambda: asked >= seen + 3, "the leader has tried again and again")
+        assert group.membership == members
+        assert not new.running.replicas.local[group.group_id].group.may_vote
+        assert new.broker.health().ready, "nothing depends on it yet"
+    await _done(five, 0, replicas)
+    assert new.running.replicas.local[group.group_id].group.may_vote
 
 
 async def _command(node: TestNode, *args: str) -> Result:

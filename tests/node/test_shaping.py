@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import floodmark as client
+import pytest
 from click.testing import CliRunner, Result
 
 from cli.main import floodmark
+from node import move_turns
 from node.metadata.moves import partitions_of
 from tests.process.ledger import Ledger
 from tests.support.nodes import NodeCluster, TestNode
@@ -100,6 +102,33 @@ async def test_a_node_is_drained_comes_back_and_gets_its_share_under_load(tmp_pa
             await ledger.wait_acknowledged(200)
         assert ledger.unsettled == {}
         await ledger.check(urls)
+
+
+async def test_a_drain_goes_on_when_the_node_that_plans_it_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half way the leader of the metadata leaves; the next one goes on where it was, without being told."""
+    monkeypatch.setattr(move_turns, "MOVES_AT_ONCE", 1)
+    async with NodeCluster.running(tmp_path, 5) as cluster:
+        await cluster.create(TOPIC, partitions=10, replicas=3)
+        planner = next(node for node in cluster.up if node.running.metadata.leads_here)
+        drained = next(node for node in cluster.up if node is not planner)
+        held = _replicas(drained)[drained.node_id]
+        status, _ = await _call(cluster, drained, "POST", f"/v1/nodes/{drained.node_id}/drain")
+        assert status == 202
+        await cluster.until(
+            lambda: _replicas(drained)[drained.node_id] < held and drained.running.metadata.state.moves,
+            "it has begun, and has more to do",
+        )
+        await planner.stop()
+        left = _replicas(drained)[drained.node_id]
+        planner.start()
+        await cluster.until(
+            lambda: all(_replicas(node)[drained.node_id] == 0 for node in cluster.up), "it is done"
+        )
+        assert left > 0, "it was not done before"
+        await cluster.ready()
+        await cluster.until(lambda: _folders(drained) == set(), "its data is gone")
 
 
 async def test_factors_change_and_partitions_are_added_live(tmp_path: Path) -> None:
