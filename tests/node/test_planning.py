@@ -137,7 +137,7 @@ class Cluster:
         elif step is not None:
             stub.membership = step
 
-    def until(self, done: Callable[[], bool], rounds: int = 3_000) -> int:
+    def until(self, done: Callable[[], bool], rounds: int = 1_500) -> int:
         """How many rounds it took."""
         for number in range(rounds):
             if done() and not self.state.moves:
