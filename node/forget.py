@@ -1,7 +1,8 @@
-"""Forgetting a node that has no place in the cluster: what it must not hold, and who gets its replicas.
+"""Doing without a node for good.
 
-Nodes that the cluster was formed of are never forgotten; there is no way yet to do without one for good. What
-can be is a node that an earlier build registered because it knew the secret. Its replicas have never run.
+From feature level 3 on that is any node that has no replicas, and its id never returns. Below it only one can
+be forgotten that has no place in the cluster: an earlier build registered it because it knew the secret. Its
+replicas have never run, and others get them; nodes that the cluster was formed of are never forgotten there.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from floodmark.errors import Conflict, NotFound
 
 from node import outcomes
 from node.broker import PartitionInfo, TopicInfo
-from node.metadata.commands import ForgetNode
+from node.metadata.commands import ForgetNode, RemoveNode
 from node.metadata.group import Metadata
+from node.metadata.levels import MEMBERSHIP
+from node.metadata.moves import all_holders, partitions_of
 from node.placeable import Placeable
 
 NAMED_MAX = 10
@@ -40,6 +43,9 @@ class Forgetting:
         """Raises NotFound, Conflict, Unavailable, OutcomeUnknown."""
         if not self._metadata.leads_here:
             raise outcomes.not_leader(self._metadata.leader)
+        if self._metadata.state.level >= MEMBERSHIP:
+            await self._remove(node, timeout_s)
+            return
         if node in self._metadata.membership.members:
             raise Conflict(
                 f"{node} is one of the nodes that this cluster was formed of, and has a replica of the "
@@ -53,6 +59,25 @@ class Forgetting:
         await self._check_partitions(node)
         command = ForgetNode(node, await self._replacements(node))
         await self._metadata.propose(command, timeout_s=timeout_s)
+
+    async def _remove(self, node: str, timeout_s: float) -> None:
+        """From feature level 3 on any node can go for good, once it has no replicas."""
+        await self._metadata.confirm_lead(timeout_s=timeout_s)
+        state = self._metadata.state
+        held = [
+            f"{topic.name}/{entry.number}"
+            for topic, entry in partitions_of(state)
+            if node in all_holders(entry, state.moves.get(entry.group_id))
+        ]
+        if held:
+            raise Conflict(
+                f"{node} has, or is to have, replicas of {len(held)} partitions, {held[0]} for one: without "
+                f"them these would have fewer than they should. `floodmark node drain {node}` moves them, "
+                "also where it is dead",
+                node=node,
+                partitions=held[:NAMED_MAX],
+            )
+        await self._metadata.propose(RemoveNode(node), timeout_s=timeout_s)
 
     async def _check_partitions(self, node: str) -> None:
         """Each of its partitions has a majority without it."""

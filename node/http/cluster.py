@@ -90,7 +90,7 @@ class Cluster:
         return _answer(await self._context.broker.cluster_health())
 
     async def forget(self, request: web.Request) -> web.StreamResponse:
-        """Strike off a node that is none of the cluster's own."""
+        """Do without a node for good."""
         node = node_id(request)
         timeout_s = timeout_of(query_of(request, _TIMEOUT).get("timeout"), self._context)
         if not self._context.broker.metadata_leads_here:

@@ -83,7 +83,7 @@ def document(settings: HttpLimits) -> dict[str, Any]:
             "/v1/nodes": {"get": _operation("The nodes")},
             "/v1/nodes/{node}": {
                 "delete": _operation(
-                    "Forget a node that is none of the cluster's own",
+                    "Take a node that has no replicas out of the cluster, for good",
                     [node, timeout],
                     status="204",
                 )

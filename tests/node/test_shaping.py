@@ -212,6 +212,41 @@ async def test_what_can_not_be_drained_or_evened_out_is_refused(tmp_path: Path) 
         assert (await _command(cluster["n1"], "cluster", "rebalance", "--dry-run", "--cancel")).exit_code == 2
 
 
+async def test_a_node_without_replicas_is_removed_for_good(tmp_path: Path) -> None:
+    """A dead one after it was drained, and one that runs; refused alike everywhere while they have some."""
+    async with NodeCluster.running(tmp_path, 5) as cluster:
+        await cluster.create(TOPIC, partitions=10, replicas=3)
+        dead = next(node for node in cluster.up if not node.running.metadata.leads_here)
+        await dead.stop()
+        for door in cluster.up:
+            async with cluster.session.delete(f"{door.url}/v1/nodes/{dead.node_id}") as answer:
+                problem = await answer.json()
+                assert (answer.status, problem["code"]) == (409, "conflict")
+                assert f"`floodmark node drain {dead.node_id}`" in problem["detail"]
+        live = next(node for node in cluster.up if node.running.metadata.leads_here)
+        asked = next(node for node in cluster.up if node is not live)
+        for name in (dead.node_id, live.node_id):
+            assert (await _command(asked, "node", "remove", name, "--yes")).exit_code == 4
+            drained = await _command(asked, "node", "drain", name)
+            assert drained.exit_code == 0, drained.output
+            removed = await _command(asked, "node", "remove", name, "--yes")
+            assert removed.exit_code == 0, removed.output
+            assert (await _command(asked, "node", "remove", name, "--yes")).exit_code == 3
+        rest = [node for node in cluster.up if node is not live]
+        await cluster.until(
+            lambda: all(
+                set(node.running.metadata.state.nodes) == {each.node_id for each in rest}
+                and node.running.metadata.group is not None
+                and node.running.metadata.group.membership.voters == {each.node_id for each in rest}
+                for node in rest
+            ),
+            "three are left, and vote",
+        )
+        async with client.Client([node.url for node in rest]) as writer:
+            for partition in range(10):
+                assert (await writer.produce(TOPIC, b"on", partition=partition)).offset == 0
+
+
 async def test_a_dead_node_is_done_without_after_a_while(tmp_path: Path) -> None:
     """Its replicas are made anew on the one that has none; it comes back to nothing of its own."""
     async with NodeCluster.running(tmp_path, 4, **{"cluster.evacuate_after_s": 0.5}) as cluster:
