@@ -1,9 +1,10 @@
-"""From the last fault to the end: do nodes get ready, and replicas equal?"""
+"""From the last fault to the end: do nodes get ready, read all that they have, and are replicas equal?"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, Final
@@ -16,6 +17,7 @@ from local.errors import NotReady
 
 _ASK_AGAIN_S: Final = 0.1
 _ASK_TIMEOUT_S: Final = 2.0
+_PASSES: Final = re.compile(r"^floodmark_scrub_passes_total (\S+)$", re.MULTILINE)
 _OWN_VIEW: Final = {"Floodmark-Forwarded": "1"}
 
 
@@ -32,6 +34,38 @@ async def unready_nodes(cluster: ChaosCluster, ready_s_max: float) -> dict[str, 
         elif isinstance(answer, BaseException):
             raise answer
     return found
+
+
+async def wait_scrubbed(cluster: ChaosCluster, nodes: Sequence[str], timeout_s: float) -> list[str]:
+    """Wait until these nodes have read all that they store since they started, and mended what they could.
+
+    A start reads only what is behind the checkpoint. Returns who has not when the time is up.
+    """
+    left = set(nodes)
+    timeout = aiohttp.ClientTimeout(total=_ASK_TIMEOUT_S)
+    try:
+        async with asyncio.timeout(timeout_s), aiohttp.ClientSession(timeout=timeout) as session:
+            while True:
+                for name in sorted(left):
+                    if not cluster.runs(name) or await _passes(
+                        session, f"{cluster.direct_url(name)}/metrics"
+                    ):
+                        left.discard(name)
+                if not left:
+                    return []
+                await asyncio.sleep(_ASK_AGAIN_S)
+    except TimeoutError:
+        return [f"{name} has not read all that it stores" for name in sorted(left)]
+
+
+async def _passes(session: aiohttp.ClientSession, url: str) -> float:
+    """How often a node has read all that it stores; 0 where it does not answer."""
+    try:
+        async with session.get(url) as answer:
+            found = _PASSES.search(await answer.text())
+    except (aiohttp.ClientError, TimeoutError):
+        return 0.0
+    return float(found[1]) if found is not None else 0.0
 
 
 async def wait_caught_up(cluster: ChaosCluster, topics: Sequence[str], timeout_s: float) -> list[str]:

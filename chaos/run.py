@@ -13,7 +13,7 @@ import floodmark
 from chaos.checker.options import Place
 from chaos.cluster import ChaosCluster
 from chaos.history_file import HistoryWriter
-from chaos.recovery import unready_nodes, wait_caught_up, wait_moved
+from chaos.recovery import unready_nodes, wait_caught_up, wait_moved, wait_scrubbed
 from chaos.run_record import (
     CLUSTER_FOLDER,
     HISTORY_FILE,
@@ -128,8 +128,10 @@ class _Run:
             self._status.enter("waiting until no replica moves any more")
             moving = await wait_moved(self._cluster, self._scenario.ready_s_max)
             replicas = await self._replicas_now()
-        self._status.enter("waiting until all replicas are equal")
-        behind = await wait_caught_up(self._cluster, list(self._topics), self._scenario.ready_s_max)
+        self._status.enter("waiting until all replicas are read and equal")
+        ready = [name for name in self._cluster.names if name not in unready]
+        behind = await wait_scrubbed(self._cluster, ready, self._scenario.ready_s_max)
+        behind += await wait_caught_up(self._cluster, list(self._topics), self._scenario.ready_s_max)
         self._status.enter("stopping the nodes")
         await self._cluster.hold_down(_END, *self._cluster.names, gently=True)
         return RunRecord(

@@ -23,6 +23,7 @@ from chaos.faults import (
     TruncateSegment,
     WipeFolder,
 )
+from chaos.recovery import wait_scrubbed
 from tests.chaos.faulty import ALL, LEADER, TOPIC, running
 from tests.process.ledger import Ledger
 
@@ -93,7 +94,8 @@ async def test_a_bit_that_flips_where_no_start_looks(three: Running, rng: random
         while not checkpoint.exists():  # noqa: ASYNC110 - another process can not set an event
             await asyncio.sleep(0.05)
     nodes = await _suffer(cluster, FlipBit(aim=Aim(node="n1")), rng)
-    await _until_said(cluster, nodes[0], "log_mended")
+    assert await wait_scrubbed(cluster, cluster.names, 60) == []
+    assert _said(cluster, nodes[0], "log_mended")
     assert "set_aside" not in cluster.processes.nodes[nodes[0]].log.read_text(), "its vote was given up"
     await cluster.ready()
     await ledger.check(cluster.urls)
