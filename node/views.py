@@ -15,6 +15,7 @@ from node.metadata.moves import Move, holders, wanted
 from node.metadata.numbers import node_number, topic_uuid
 from node.metadata.state import METADATA_GROUP, PartitionEntry, TopicEntry
 from node.partition import Replica
+from node.planning.voters import VOTERS_MAX
 
 TOO_NEW_NAMED_MAX: Final = 3
 """Replicas that only a newer build can read which /readyz names; it counts the others."""
@@ -176,7 +177,7 @@ def readiness(
         reasons.append(
             f"{failed} replicas do not run: see the log for their disk errors; they are tried again"
         )
-    voteless = sum(not replica.group.may_vote for replica in local.values()) + (not metadata.may_vote)
+    voteless = sum(not replica.group.may_vote for replica in local.values()) + _lacks_vote(metadata)
     if voteless:
         reasons.append(
             f"{voteless} replicas have lost data: they have no vote before others have given it back"
@@ -185,6 +186,13 @@ def readiness(
     if leaderless:
         reasons.append(f"{leaderless} of {len(local)} partitions know no leader")
     return reasons
+
+
+def _lacks_vote(metadata: Group) -> bool:
+    """Whether this replica is to get a vote back that it has given up: where five others vote it has none."""
+    members = metadata.membership
+    is_complete = len(members.voters) == min(VOTERS_MAX, len(members.members))
+    return not metadata.may_vote and (metadata.node_id in members.voters or not is_complete)
 
 
 def _named(too_new: Sequence[str]) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
 
 import structlog
 from floodmark.errors import FloodmarkError, Unavailable
@@ -34,14 +33,6 @@ def initial_membership(initial_nodes: list[str]) -> Membership:
     return Membership(frozenset(nodes[:VOTERS_MAX]), frozenset(nodes[VOTERS_MAX:]))
 
 
-def wanted_membership(nodes: Collection[str], voters: Collection[str]) -> Membership:
-    """All nodes are members. ``voters`` keep their votes, and others get one while fewer than five have."""
-    kept = [node for node in sorted(nodes) if node in voters]
-    others = [node for node in sorted(nodes) if node not in voters]
-    voting = [*kept, *others][: max(VOTERS_MAX, len(kept))]
-    return Membership(frozenset(voting), frozenset(nodes) - frozenset(voting))
-
-
 class Metadata:
     """The replicated description of the cluster, and the way to change it."""
 
@@ -62,11 +53,14 @@ class Metadata:
 
     @property
     def membership(self) -> Membership:
-        """Who should be the group's members, and which of them vote: all of the cluster's nodes."""
+        """Who should be the group's members: all of the cluster's nodes.
+
+        From feature level 3 on who votes among them is another question (node/planning/voters.py).
+        """
         state = self.state
         if state.level < MEMBERSHIP or not state.nodes:
             return self.first
-        return wanted_membership(state.nodes, (self.group.membership if self.group else self.first).voters)
+        return Membership(frozenset(state.nodes))
 
     @property
     def halted(self) -> str | None:

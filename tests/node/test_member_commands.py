@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-import pytest
 from floodmark.errors import Conflict, FloodmarkError, NotFound
 
 from node.metadata import commands
@@ -20,7 +19,6 @@ from node.metadata.commands import (
     RemoveNode,
     StartMoves,
 )
-from node.metadata.group import wanted_membership
 from node.metadata.levels import MEMBERSHIP, THIS_BUILD
 from node.metadata.machine import MetadataMachine
 from node.metadata.state import NodeEntry
@@ -117,22 +115,3 @@ def test_below_the_level_nobody_comes_or_goes_that_way() -> None:
 def test_a_build_that_does_not_know_the_level_does_not_come() -> None:
     """It could not read what the cluster writes."""
     Cluster().refused(joining("n4", levels=(1, 2)), "n4 knows feature levels 1 to 2, and the cluster is at 3")
-
-
-@pytest.mark.parametrize(
-    ("nodes", "voters", "wanted"),
-    [
-        ("a", "a", "a"),
-        ("ab", "a", "ab"),
-        ("abcdef", "abcde", "abcde"),
-        ("0abcdef", "abcde", "abcde"),
-        ("abdefg", "abcde", "abdef"),
-        ("xyz", "abc", "xyz"),
-    ],
-    ids=["alone", "second", "sixth", "sorted first", "one has gone", "all others"],
-)
-def test_who_votes_on_the_metadata_keeps_its_vote(nodes: str, voters: str, wanted: str) -> None:
-    """Others get one while fewer than five have."""
-    chosen = wanted_membership(set(nodes), set(voters))
-    assert chosen.voters == set(wanted)
-    assert chosen.members == set(nodes)
