@@ -27,6 +27,7 @@ from node.joining import Joining
 from node.kept_identity import KeptIdentity
 from node.metadata.commands import RegisterNode
 from node.metadata.levels import MEMBERSHIP, THIS_BUILD, Levels
+from node.metadata.members import join_refusal
 from node.metadata.state import MetadataState
 from node.refused import Refused
 from node.registry import Boot, Registry
@@ -348,7 +349,9 @@ class Presence:
             said.joining() if node in lost else said.registration()
             for node, said in sorted(self.nodes.items())
         ]
-        joining = [said.joining() for _, said in sorted(self.joining.asking.items())]
+        # One that the metadata would refuse is not proposed: each proposal is an entry, and it asks again.
+        asked = [said.joining() for _, said in sorted(self.joining.asking.items())]
+        joining = [command for command in asked if join_refusal(state, command) is None]
         return [*(command for command in commands if not _is_registered(state, command)), *joining]
 
     def _announcement(self, peer: str, answer: int) -> bytes:
