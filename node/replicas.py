@@ -187,7 +187,11 @@ class Replicas:
         missing = [
             group
             for group in wanted
-            if group not in self.local and group not in self._resting and not self._is_too_new(group)
+            if group not in self.local
+            and group not in self._resting
+            and not self._is_too_new(group)
+            # Metadata of before may want one that has gone from here: made anew, it would vote as a new one.
+            and (self._knows_all or group in self._registry.groups)
         ]
         for start in range(0, len(missing), OPEN_AT_ONCE):
             chunk = missing[start : start + OPEN_AT_ONCE]

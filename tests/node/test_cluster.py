@@ -13,6 +13,8 @@ from floodmark.record import Record
 
 from node.broker import Acks, Appended, Partition, TopicConfig
 from node.metadata.commands import CreateTopic
+from node.registry import Registry
+from storage.filesystem import RealFileSystem
 from tests.support.nodes import NodeCluster, TestNode
 
 
@@ -293,3 +295,33 @@ async def test_a_node_is_not_ready_before_it_knows_what_was_agreed_on_without_it
         assert sorted(running.metadata.state.topics) == [f"later-{number}" for number in range(5)]
         assert running.metadata.is_current
         assert len(running.replicas.local) == 10
+
+
+async def test_a_replica_that_has_gone_is_not_made_anew_by_metadata_of_before(tmp_path: Path) -> None:
+    """A node was killed soon after its replica had moved elsewhere, and starts with what it knew before that:
+    an empty replica with a vote could elect one that lacks what the others have committed since.
+    """
+    async with NodeCluster.running(tmp_path) as cluster:
+        await cluster.create("moved")
+        await cluster.create("stays")
+        n3 = cluster["n3"]
+        groups = {
+            name: entry.partitions[0].group_id for name, entry in n3.running.metadata.state.topics.items()
+        }
+        await asyncio.gather(*(node.stop() for node in cluster.nodes.values()))
+        folder = n3.data_dir / "groups" / str(groups["moved"])
+        shutil.rmtree(folder)
+        registry = Registry(RealFileSystem(), str(n3.data_dir))
+        registry.removed([groups["moved"]])
+        registry.close()
+
+        n3.start()  # Alone: the metadata do not become current.
+        await cluster.until(
+            lambda: n3.parts and groups["stays"] in n3.running.replicas.local, "what stayed is opened"
+        )
+        assert groups["moved"] not in n3.running.replicas.local
+        assert not folder.exists()
+        cluster["n1"].start()
+        await cluster.until(
+            lambda: groups["moved"] in n3.running.replicas.local, "current metadata want it after all"
+        )
