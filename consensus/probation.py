@@ -6,8 +6,10 @@ What no replica has any more never comes back; then a second barrier, begun afte
 with the connection that the first answer came over the leader has forgotten the acknowledgements of before.
 
 *Lost*: nothing is left, its votes included. Its acknowledgements do not count either, until it has applied so
-far and the members list it as no voter; it votes again once they list it as one anew, and not in that term.
-The vote file says so too: a replica does not become sound by losing its checkpoint.
+far and the members list it as no voter. Whoever was elected by a vote of before has no majority among those
+that committed these members, so only the term of now is left in which it could vote twice: there its vote is
+pinned. It must not wait until it is a voter anew: it may be one before it hears of it, and the only one that
+can help another to lead. The vote file says so too: no replica becomes sound by losing its checkpoint.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ class Stage(enum.IntEnum):
     RECOVERING = 1
     LOST = 2
     REJOINING = 3
+    """Stored by earlier builds: not lost any more, and waiting to be a voter."""
 
 
 class Probation:
@@ -70,12 +73,9 @@ class Probation:
                 if self._has_regained_all():
                     self._end()
                 return
-        counts = core.node_id in core.members.history[0][1].voters
-        if self.stage is Stage.LOST and not counts:
-            self.stage = Stage.REJOINING
-            self._acks.trusted = True
-        elif self.stage is Stage.REJOINING and counts:
+        if self.stage is Stage.REJOINING or core.node_id not in core.members.history[0][1].voters:
             # It may have voted in this term before the loss, for whoever leads now or for another.
+            self._acks.trusted = True
             core.engine.pin_vote()
             self._end()
 

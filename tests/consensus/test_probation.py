@@ -102,3 +102,20 @@ def test_a_learner_becomes_a_voter_only_when_it_has_said_that_it_may_count(trust
 def _members_frame(index: int, voters: str, learners: str) -> Frame:
     payload = membership.encode(Membership(frozenset(voters), frozenset(learners)))
     return Frame(index, 1, 0, 0, 0, FrameKind.MEMBERSHIP, payload, crc_of(payload))
+
+
+def test_a_lost_replica_votes_from_the_next_term_on_once_it_counts_for_nothing() -> None:
+    """H5: it may be made a voter, and the leader may die, before it hears of either. In the term of now it
+    may have voted before the loss.
+    """
+    lone = Lone(voting=False)
+    first = _asked(lone.append((1, 0), [_members_frame(2, "bc", "a")], term=1, commit=1))
+    lone.flush()
+    lone.hear("b", "read_index", id=first, index=1, ok=True)
+    assert not lone.group.may_vote, "that it counts for nothing is not known to be committed"
+    lone.append((2, 1), [], term=1, commit=2)
+    assert lone.group.may_vote
+    assert lone.node.vote.recover_until == 0
+    log = {"last_index": 2, "last_term": 1}
+    assert not [kind for _, kind, _ in lone.hear("c", "vote_request", term=1, **log) if kind == "vote"]
+    assert [kind for _, kind, _ in lone.hear("c", "vote_request", term=2, **log)] == ["vote"]

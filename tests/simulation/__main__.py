@@ -9,21 +9,33 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from consensus.safeguards import Safeguard
+from tests.simulation.broken import Rule
 from tests.simulation.run import Result, simulate
 
 BLOCK = 8
 """Seeds that a worker takes at a time."""
 
 
+class _Without(NamedTuple):
+    """What is switched off."""
+
+    safeguards: frozenset[Safeguard]
+    rules: frozenset[Rule]
+
+
 def main() -> int:
     """Returns 1 when a promise was broken."""
     arguments = _parser().parse_args()
-    disabled = frozenset(Safeguard[name] for name in arguments.disable)
+    without = _Without(
+        frozenset(Safeguard[name] for name in arguments.disable if name in Safeguard.__members__),
+        frozenset(Rule[name] for name in arguments.disable if name in Rule.__members__),
+    )
     if arguments.seed is not None:
-        return _replay(arguments.seed, disabled, whole=arguments.trace)
-    return _many(arguments, disabled)
+        return _replay(arguments.seed, without, whole=arguments.trace)
+    return _many(arguments, without)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -39,15 +51,17 @@ def _parser() -> argparse.ArgumentParser:
         "--disable",
         action="append",
         default=[],
-        choices=[safeguard.name for safeguard in Safeguard],
-        help="switch a safeguard off, to see that the checks find what it is for",
+        choices=[item.name for item in (*Safeguard, *Rule)],
+        help="switch a safeguard or a rule of moves off, to see that the checks find what it is for",
     )
     return parser
 
 
-def _replay(seed: int, disabled: frozenset[Safeguard], *, whole: bool) -> int:
+def _replay(seed: int, without: _Without, *, whole: bool) -> int:
     lines: list[str] = []
-    result = simulate(seed, disabled=disabled, listener=lines if whole else None)
+    result = simulate(
+        seed, disabled=without.safeguards, broken=without.rules, listener=lines if whole else None
+    )
     if whole:
         print("\n".join(lines))
     print(result.failure or f"seed {seed}: every promise kept")
@@ -58,11 +72,11 @@ def _replay(seed: int, disabled: frozenset[Safeguard], *, whole: bool) -> int:
     return 1 if result.failure else 0
 
 
-def _block(seeds: range, disabled: frozenset[Safeguard]) -> list[Result]:
-    return [simulate(seed, disabled=disabled) for seed in seeds]
+def _block(seeds: range, without: _Without) -> list[Result]:
+    return [simulate(seed, disabled=without.safeguards, broken=without.rules) for seed in seeds]
 
 
-def _results(arguments: argparse.Namespace, disabled: frozenset[Safeguard]) -> Iterator[Result]:
+def _results(arguments: argparse.Namespace, without: _Without) -> Iterator[Result]:
     """Results as they come; never more blocks handed out than the workers need."""
     ends = time.monotonic() + arguments.seconds
     stop = arguments.first + arguments.seeds
@@ -74,7 +88,7 @@ def _results(arguments: argparse.Namespace, disabled: frozenset[Safeguard]) -> I
                 start = next(blocks, None)
                 if start is None:
                     break
-                running.add(pool.submit(_block, range(start, min(start + BLOCK, stop)), disabled))
+                running.add(pool.submit(_block, range(start, min(start + BLOCK, stop)), without))
             if not running:
                 return
             done, running = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
@@ -82,12 +96,12 @@ def _results(arguments: argparse.Namespace, disabled: frozenset[Safeguard]) -> I
                 yield from future.result()
 
 
-def _many(arguments: argparse.Namespace, disabled: frozenset[Safeguard]) -> int:
+def _many(arguments: argparse.Namespace, without: _Without) -> int:
     began = time.monotonic()
     runs = stored = faults = 0
     virtual_s = 0.0
     failed: list[Result] = []
-    for result in _results(arguments, disabled):
+    for result in _results(arguments, without):
         runs += 1
         stored += result.stored
         faults += result.faults

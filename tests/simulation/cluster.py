@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from consensus.safeguards import Safeguard
 from consensus.types import Message, Role
+from tests.simulation.broken import Rule
 from tests.simulation.clock import NodeClock
 from tests.simulation.codec import copied, through_wire
 from tests.simulation.disk import Disk
@@ -14,6 +15,7 @@ from tests.simulation.host import Host
 from tests.simulation.inspector import Inspector
 from tests.simulation.ledger import Ledger
 from tests.simulation.machine import AppliedHistory
+from tests.simulation.moves import Moves
 from tests.simulation.network import Network
 from tests.simulation.operator import Operator
 from tests.simulation.profile import AGAIN_WITHIN_S, PROFILES, Profile
@@ -28,7 +30,15 @@ from tests.simulation.workload import Workload
 class Cluster:
     """Everything of one run. Its parts draw from random streams of their own, all made from the seed."""
 
-    def __init__(self, seed: int, profile: Profile, safeguards: frozenset[Safeguard], trace: Trace) -> None:
+    def __init__(
+        self,
+        seed: int,
+        profile: Profile,
+        safeguards: frozenset[Safeguard],
+        trace: Trace,
+        broken: frozenset[Rule] = frozenset(),
+    ) -> None:
+        self.broken = broken
         self.seed = seed
         self.profile = profile
         self.safeguards = safeguards
@@ -49,10 +59,13 @@ class Cluster:
         self._after_step: list[Callable[[], None]] = []
         rng = self.rng("shape")
         voters = rng.choice(profile.voters)
-        self.names = [f"n{number}" for number in range(1, voters + profile.learners + 1)]
+        members = voters + profile.learners
+        self.names = [f"n{number}" for number in range(1, members + profile.spares + 1)]
         self.first_voters = frozenset(self.names[:voters])
+        self.first_learners = frozenset(self.names[voters:members])
         self.encodes = rng.random() < 0.6
         """Whether messages go through the real wire codec; the other runs are faster."""
+        self.catch_up_bytes_per_s = self.rng("catch up").choice(profile.catch_up_bytes_per_s)
         self._duplicates = self.rng("duplicates")
         self._losses = self.rng("losses")
         self.network: Network[Message] = Network(
@@ -66,6 +79,7 @@ class Cluster:
             silent=lambda node, peer: self.replicas[node].silent(peer),
             again=self._again,
         )
+        self.moves = Moves(self, self.rng("moves")) if profile.spares else None
         drift = profile.clock_drift
         self.replicas = {
             name: Replica(
@@ -76,12 +90,14 @@ class Cluster:
             )
             for name in self.names
         }
+        for name in self.names[members:]:
+            self.replicas[name].absent = True
         self.inspector = Inspector(self)
         for replica in self.in_order():
             replica.start()
         self.workload = Workload(self, self.rng("workload"))
         self.retrying = Retrying(self, self.rng("retrying"))
-        self.operator = Operator(self, self.rng("operator"))
+        self.operator = self.moves or Operator(self, self.rng("operator"))
 
     def rng(self, purpose: str) -> random.Random:
         """A random stream of its own for one purpose, so that one part's draws do not shift another's."""
@@ -113,7 +129,18 @@ class Cluster:
         others = [other for other in self.in_order() if other is not replica]
         for other in others:
             other.look_whether_whole()
-        return len(self.agreed_voters()) >= 3 and not any(other.damaged for other in others)
+        if replica.absent or replica.gone or any(other.damaged or other.gone for other in others):
+            return False
+        return len(self.agreed_voters() if self.moves is None else self._latest_voters()) >= 3
+
+    def _latest_voters(self) -> frozenset[str]:
+        """The voters in force, where the leader of the highest term knows them; nobody otherwise."""
+        latest = max(self.watch.leader_of, default=0)
+        for leader in self.leaders():
+            group = leader.group
+            if group is not None and group.term == latest and group.may_change_members:
+                return group.membership.voters
+        return frozenset()
 
     # What replicas report.
 

@@ -42,6 +42,7 @@ class Healing:
         for replica in cluster.in_order():
             replica.disk.heal()
             replica.resume()
+            replica.gone = False
             if replica.older:
                 replica.older = False
                 if replica.running:
@@ -63,7 +64,10 @@ class Healing:
         voters = cluster.agreed_voters()
         for replica in cluster.in_order():
             replica.look_whether_whole()
+        moves = cluster.moves
         if self._rng.random() > 0.25 or len(voters) < 3 or any(r.damaged for r in cluster.in_order()):
+            return
+        if moves is not None and not (moves.is_settled and voters == moves.placed):
             return
         if self._rng.random() < 0.4:
             self._waits_for_sleep = True
@@ -122,6 +126,8 @@ class Healing:
         assert leader.group is not None
         assert leader.log is not None
         last = leader.log.last_index
+        if self._cluster.moves is not None and not self._cluster.moves.have_ended:
+            return False
         for name in leader.group.membership.members:
             replica = self._cluster.replicas[name]
             if name != self._absent and not replica.is_level(last):

@@ -60,6 +60,8 @@ class Inspector:
                 self._cluster.note(replica.name, f"is {group.role} of term {view.term}")
             if is_leader and (before is None or not before.is_leader):
                 replica.leads_since = self._cluster.scheduler.now
+            if is_leader:
+                self._changes_of_members(replica, commit)
             replica.last_view = view
             self._commits(replica, commit)
             require(
@@ -68,6 +70,24 @@ class Inspector:
                 lambda: f"{replica.name} shows {group.high_watermark} with commit index {commit}",
             )
         replica.last_membership = group.membership
+
+    def _changes_of_members(self, replica: Replica, commit: int) -> None:
+        """What majorities of neighbouring memberships need to overlap."""
+        group, log = replica.group, replica.log
+        assert group is not None
+        assert log is not None
+        commit = max(commit, self._cluster.ledger.highest)
+        under_way = [index for index, _ in group._core.members.history if index > commit]
+        require(
+            len(under_way) <= 1,
+            "members change one at a time",
+            lambda: f"{replica.name} has memberships at {under_way} and commit index {commit}",
+        )
+        require(
+            not any(log.term_at(index) == group.term for index in under_way) or group.is_ready_leader,
+            "members change by a leader whose term has committed",
+            lambda: f"{replica.name} has one at {under_way} in term {group.term}, commit index {commit}",
+        )
 
     def _commits(self, replica: Replica, commit: int) -> None:
         log, ledger = replica.log, self._cluster.ledger

@@ -26,6 +26,7 @@ class Nemesis:
             **NetworkFaults(cluster, rng, lambda: self._any().name).by_name,
             "crash": self._crash,
             "long crash": self._long_crash,
+            "dead": self._dead,
             "power failure": self._power_failure,
             "pause": self._pause,
             "clock jump": self._clock_jump,
@@ -60,7 +61,7 @@ class Nemesis:
         leaders = self._cluster.leaders()
         if leaders and self._rng.random() < 0.4:
             return self._rng.choice(leaders)
-        return self._rng.choice(self._cluster.in_order())
+        return self._rng.choice([replica for replica in self._cluster.in_order() if not replica.absent])
 
     def _later(self, low: float, high: float, action: Callable[[], None]) -> None:
         self._cluster.scheduler.after(self._rng.uniform(low, high), action)
@@ -78,6 +79,13 @@ class Nemesis:
 
     def _long_crash(self) -> None:
         self._crash_for(self._any(), 2.0, 6.0)
+
+    def _dead(self) -> None:
+        """A node goes and does not come back, where the others can do without it."""
+        replica = self._any()
+        if replica.running and not replica.damaged and self._cluster.may_damage(replica):
+            replica.crash(power_loss=True)
+            replica.gone = True
 
     def _crash_for(self, replica: Replica, low: float, high: float) -> None:
         if replica.running:

@@ -53,7 +53,9 @@ def open_replica(replica: Replica, cluster: Cluster, life: str) -> Opened:
         )
     replica.found = None
     replica.known = True
-    voters = cluster.first_voters
+    voters, learners = cluster.first_voters, cluster.first_learners
+    if cluster.moves is not None:
+        voters = cluster.moves.placed
     machine: ChainMachine | LargeMachine
     if large is None:
         machine = ChainMachine(
@@ -68,12 +70,13 @@ def open_replica(replica: Replica, cluster: Cluster, life: str) -> Opened:
         vote=opened.vote,
         machine=machine,
         files=opened.files,
-        membership=Membership(voters, frozenset(cluster.names) - voters),
+        membership=Membership(voters, learners),
         clock=replica.clock,
         random=random.Random(f"{cluster.seed} {life}"),
         options=profile.group_options(),
         voting=not opened.lost,
         safeguards=cluster.safeguards,
+        catch_up=replica.catch_up,
     )
     store.settle(GROUP_ID)
     return Opened(opened.log, opened.vote, group, machine, opened.damage)

@@ -21,6 +21,8 @@ class Profile:
     duration_s: float = 10.0
     voters: tuple[int, ...] = (3, 3, 5)
     learners: int = 0
+    spares: int = 0
+    """Nodes without a replica at first, for moves (``extra["move"]``)."""
     proposals_per_s: float = 25.0
     payload_bytes_max: int = 300
     burst_max: int = 4
@@ -29,6 +31,8 @@ class Profile:
     append_bytes_max: int = 4096
     unacknowledged_bytes_max: int = 16_384
     tail_bytes_max: int = 8192
+    catch_up_bytes_per_s: tuple[int, ...] = (0,)
+    """To replicas that are behind and do not vote; 0: no limit."""
     quiesce_after_s: float = 0.5
     segment_bytes: int = 4096
     clock_drift: float = 0.0
@@ -262,9 +266,68 @@ LARGE_PROFILES: tuple[Profile, ...] = (
 )
 
 
+MOVES_FROM = 2_000_000
+"""Seeds from here on stand for runs in which replicas move."""
+_MOVES = _USUAL | {"move": 0.8, "trim": 0.5, "roll": 0.5}
+
+MOVE_PROFILES: tuple[Profile, ...] = (
+    Profile(
+        "moves",
+        {"crash": 0.2, "isolate": 0.1, "break": 0.4, "stall": 0.2, "power failure": 0.03},
+        spares=2,
+        catch_up_bytes_per_s=(0, 20_000, 60_000),
+        extra=_MOVES,
+        duration_s=14.0,
+    ),
+    Profile(
+        "moves, bad network",
+        {"break": 1.0, "isolate": 0.3, "cut one way": 0.3, "stall": 0.5, "depose": 0.2, "pause": 0.2},
+        voters=(2, 3, 3, 4),
+        spares=2,
+        delay_s=(0.001, 0.03),
+        extra=_MOVES | {"transfer": 1.0},
+        duration_s=14.0,
+    ),
+    Profile(
+        "dead members are replaced",
+        {"dead": 0.6, "crash": 0.2, "isolate": 0.1, "break": 0.3, "stall": 0.1},
+        spares=3,
+        catch_up_bytes_per_s=(0, 20_000),
+        extra=_MOVES | {"move": 0.3},
+        duration_s=16.0,
+    ),
+    Profile(
+        "moves and lost disks",
+        {
+            "wipe": 0.25,
+            "dead": 0.2,
+            "flip": 0.1,
+            "crash": 0.4,
+            "isolate": 0.15,
+            "break": 0.3,
+            "power failure": 0.03,
+        },
+        spares=2,
+        catch_up_bytes_per_s=(0, 20_000, 60_000),
+        extra=_MOVES,
+        duration_s=16.0,
+    ),
+    Profile(
+        "moves of large states",
+        {"crash": 0.3, "isolate": 0.2, "break": 0.4, "stall": 0.2, "wipe": 0.1, "dead": 0.1},
+        large=True,
+        spares=2,
+        segment_bytes=1024,
+        catch_up_bytes_per_s=(0, 20_000),
+        extra=_LARGE | {"move": 0.8},
+        duration_s=16.0,
+    ),
+)
+
+
 def profile_of(seed: int) -> Profile:
     """The kind of run that a seed stands for: each kind comes equally often."""
-    profiles = PROFILES if seed < LARGE_FROM else LARGE_PROFILES
+    profiles = PROFILES if seed < LARGE_FROM else LARGE_PROFILES if seed < MOVES_FROM else MOVE_PROFILES
     return profiles[seed % len(profiles)]
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from consensus.catch_up import BURST_MESSAGES, CatchUp
 from consensus.types import Membership
-from storage.errors import LogCorrupt, StorageError
+from storage.errors import LogCorrupt, LogFailed, StorageError
 from storage.verify import verify_replica
 from tests.simulation.clock import NodeClock
 from tests.simulation.disk import FOLDER, Disk
@@ -19,6 +20,7 @@ from tests.simulation.watch import View
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster
 
+CATCH_UP_MESSAGE_BYTES = 1_000
 REOPEN_S = 0.5
 """A replica whose disk failed is opened anew after this long, as by a supervisor."""
 
@@ -36,6 +38,11 @@ class Replica(Host):
         """... but it has stopped counting on it."""
         self.known = False
         """The node has made this replica before."""
+        self.absent = False
+        """Its node has no replica: it has not come yet, or has left."""
+        self.gone = False
+        """It is down, and comes back only when everything is healed."""
+        self.down_since = 0.0
         self.why_down = "not started"
         self.older = False
         """Its build does not know what newer ones write; from its next start on."""
@@ -44,6 +51,9 @@ class Replica(Host):
         self.checked = 0
         """Entries up to here were compared with the ledger in this life."""
         self.leads_since = 0.0
+        self.catch_up = CatchUp()
+        """Of this process, which began then."""
+        self.started_at = 0.0
         self._holdings = Holdings()
         self.machine: ChainMachine | LargeMachine | None = None
         """Of the last process."""
@@ -54,10 +64,12 @@ class Replica(Host):
 
     def start(self) -> None:
         """Open what is on the disk and take part; a disk that fails now is tried again later."""
-        if self.running:
+        if self.running or self.absent or self.gone:
             return
         self._life += 1
         cluster = self._cluster
+        self.catch_up = CatchUp(cluster.catch_up_bytes_per_s, message_bytes=CATCH_UP_MESSAGE_BYTES)
+        self.started_at = cluster.scheduler.now
         try:
             opened = open_replica(self, cluster, f"{self.name} life {self._life}")
         except StorageError as error:
@@ -96,6 +108,7 @@ class Replica(Host):
         self.note("loses power" if power_loss else "is killed")
         self._gone()
         self.why_down = "crashed"
+        self.down_since = self._cluster.scheduler.now
         self.disk.crash(power_loss=power_loss)
 
     def _failed(self, error: Exception) -> None:
@@ -121,6 +134,26 @@ class Replica(Host):
         self.note(why)
         self.why_down = why
         self._cluster.scheduler.after(REOPEN_S, self.start)
+
+    def come(self, *, lost: bool) -> None:
+        """The node is to have a replica, and makes one: without a vote, for it may have had one before."""
+        self.note("is to have a replica")
+        self.absent = False
+        self.wiped = lost
+        self.start()
+
+    def leave(self) -> None:
+        """The node is to have no replica any more: it ends, and all its files go."""
+        self.note("has no replica any more")
+        if self.running:
+            self.close(LogFailed("has left"))
+        self.why_down = "has left"
+        self.disk.wipe()
+        self.disk.heal()
+        self.absent = self.expelled = True
+        self.damaged = self.wiped = self.known = self.gone = False
+        self._holdings = Holdings()
+        self._cluster.watch.wiped(self.name)
 
     def wipe(self) -> None:
         """The disk is replaced by an empty one, while no process runs."""
@@ -159,6 +192,21 @@ class Replica(Host):
 
     def _inspect(self) -> None:
         self._cluster.inspect(self)
+
+    def look_at_rate(self) -> None:
+        """What went to replicas that are behind is within the limit, over the whole life of this process."""
+        limit = self.catch_up
+        if limit.bytes_per_s:
+            seconds = self._cluster.scheduler.now - self.started_at
+            # Each entry is whole, and may be the last of a message.
+            more = (BURST_MESSAGES + 1) * CATCH_UP_MESSAGE_BYTES + self._cluster.profile.append_bytes_max
+            require(
+                limit.sent_bytes <= limit.bytes_per_s * seconds + more,
+                "replicas that are behind get no more than the limit",
+                lambda: (
+                    f"{self.name} sent {limit.sent_bytes} bytes in {seconds:.3f} s of {limit.bytes_per_s}"
+                ),
+            )
 
     def is_level(self, last: int) -> bool:
         """Whether this replica has, shows and may vote for everything up to ``last``."""

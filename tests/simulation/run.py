@@ -7,6 +7,7 @@ import traceback
 from dataclasses import dataclass
 
 from consensus.safeguards import Safeguard
+from tests.simulation.broken import IN_THE_GROUP, Rule
 from tests.simulation.cluster import Cluster
 from tests.simulation.final import check_everything
 from tests.simulation.healing import Healing
@@ -34,6 +35,8 @@ class Result:
     """Segments that replicas have compacted."""
     faults: int
     leaders: int
+    moves: int
+    """Of replicas, that came to their end while faults struck."""
     rule: str | None
     failure: str | None
 
@@ -44,8 +47,14 @@ def simulate(
     disabled: frozenset[Safeguard] = frozenset(),
     profile: Profile | None = None,
     listener: list[str] | None = None,
+    broken: frozenset[Rule] = frozenset(),
 ) -> Result:
-    """Run one seed to its end or to the first broken promise. The same seed gives the same run, anywhere."""
+    """Run one seed to its end or to the first broken promise. The same seed gives the same run, anywhere.
+
+    ``disabled`` safeguards of the groups and ``broken`` rules of whoever changes their members are left out.
+    """
+    if broken & IN_THE_GROUP:
+        disabled |= {Safeguard.C7}
     began = time.process_time()
     trace = Trace()
     trace.listener = listener
@@ -54,7 +63,7 @@ def simulate(
     nemesis: Nemesis | None = None
     rule = failure = None
     try:
-        cluster = Cluster(seed, profile, frozenset(Safeguard) - disabled, trace)
+        cluster = Cluster(seed, profile, frozenset(Safeguard) - disabled, trace, broken)
         nemesis = Nemesis(cluster, cluster.rng("nemesis"))
         cluster.scheduler.run(profile.duration_s)
         nemesis.stop()
@@ -69,7 +78,7 @@ def simulate(
     except Exception as error:  # noqa: BLE001 - whatever the code under test raises is a finding.
         rule, failure = f"no {type(error).__name__}", traceback.format_exc()
     if failure is not None:
-        failure = explain(seed, profile, failure, trace, disabled)
+        failure = explain(seed, profile, failure, trace, disabled | broken)
     return Result(
         seed=seed,
         profile=profile.name,
@@ -82,12 +91,15 @@ def simulate(
         compacted=cluster.compacted if cluster else 0,
         faults=sum(nemesis.struck.values()) if nemesis else 0,
         leaders=len(cluster.watch.leader_of) if cluster else 0,
+        moves=cluster.moves.finished if cluster and cluster.moves else 0,
         rule=rule,
         failure=failure,
     )
 
 
-def explain(seed: int, profile: Profile, failure: str, trace: Trace, disabled: frozenset[Safeguard]) -> str:
+def explain(
+    seed: int, profile: Profile, failure: str, trace: Trace, disabled: frozenset[Safeguard | Rule]
+) -> str:
     """All that a person needs to start looking."""
     switches = "".join(f" --disable {safeguard.name}" for safeguard in sorted(disabled, key=str))
     return (

@@ -35,6 +35,8 @@ class Watch:
         self.leader_of: dict[int, str] = {}
         self._running: dict[str, _Seen] = {}
         self._vote: dict[str, tuple[int, str | None]] = {}
+        self._told: dict[tuple[str, int], str] = {}
+        """For whom each said that it votes, by (voter, term), whatever was lost or deleted since."""
         self._votes: dict[tuple[int, str], set[str]] = {}
         """Who ever voted, durably, by (term, for whom)."""
 
@@ -91,6 +93,13 @@ class Watch:
             "votes are durable before they are told",
             lambda: f"{node} says {kind} of term {term} to {target}, its disk has {voted_for} in {vote_term}",
         )
+        if promised is not None:
+            told = self._told.setdefault((node, term), promised)
+            require(
+                told == promised,
+                "nobody is told of a second vote in a term",
+                lambda: f"{node} votes for {promised} in term {term}, and had for {told}",
+            )
 
     def _look_at_leader(self, node: str, view: View) -> None:
         if view.term not in self.leader_of:

@@ -1,0 +1,76 @@
+"""Rules of a change of members, each of which a run can leave out: the checks must find what it is for."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Collection
+
+from consensus.group import Group
+from consensus.member_steps import HandOver, next_step
+from consensus.types import Membership, Role
+
+
+class Rule(enum.Enum):
+    """Each names what is done where it does not hold. Those of the group itself (C7) are left out with it."""
+
+    M1 = "all members change in one step"
+    M2 = "a change is begun while another is not committed"
+    M3 = "a leader changes members before an entry of its term is committed"
+    M4 = "a learner is promoted before it has caught up"
+    M5 = "a learner is promoted while a dead voter still counts"
+    M6 = "all that leave are demoted before anybody has come"
+    M7 = "what leaves is deleted before the change is committed"
+    M8 = "a replica that comes to a node votes as if it had always been there"
+
+
+IN_THE_GROUP = frozenset({Rule.M1, Rule.M2, Rule.M3, Rule.M4})
+"""Checked by the group too: left out together with C7."""
+
+
+class _Careless:
+    """A leader that does not look at everything."""
+
+    def __init__(self, group: Group, broken: Collection[Rule]) -> None:
+        self._group = group
+        self._broken = broken
+        self.node_id = group.node_id
+        self.membership = group.membership
+        self.commit_index = group.commit_index
+        self.has_lost = group.has_lost
+
+    @property
+    def may_change_members(self) -> bool:
+        group = self._group
+        if Rule.M2 in self._broken:
+            return group.is_ready_leader
+        if Rule.M3 in self._broken:
+            return group.role is Role.LEADER and group._core.members.changed_at <= group.commit_index
+        return group.may_change_members
+
+    def match_of(self, node: str) -> int:
+        blind = Rule.M4 in self._broken and node in self.membership.learners
+        return self.commit_index if blind else self._group.match_of(node)
+
+    def is_trusted(self, node: str) -> bool:
+        return Rule.M4 in self._broken or self._group.is_trusted(node)
+
+
+def step_without(
+    broken: Collection[Rule], group: Group, wanted: Membership, *, alive: Collection[str]
+) -> Membership | HandOver | None:
+    """The next step, but for the rules in ``broken``."""
+    if not broken:
+        return next_step(group, wanted, alive=alive)
+    now = group.membership
+    if Rule.M1 in broken and group.may_change_members and now != wanted:
+        if group.node_id not in wanted.voters:
+            return HandOver(tuple(sorted(now.voters & wanted.voters)) or tuple(sorted(now.voters)))
+        return wanted
+    if Rule.M5 in broken and group.may_change_members:
+        for node in sorted(now.learners & wanted.voters & set(alive)):
+            if group.is_trusted(node) and group.match_of(node) >= group.commit_index - 8:
+                return Membership(now.voters | {node}, now.learners - {node})
+    if Rule.M6 in broken and group.may_change_members:
+        for node in sorted(now.voters - wanted.voters - {group.node_id}):
+            return Membership(now.voters - {node}, now.learners | {node})
+    return next_step(_Careless(group, broken), wanted, alive=alive)
