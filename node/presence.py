@@ -193,6 +193,7 @@ class Presence:
             self.joining.has_place = True
         if self.standing is not Standing.MEMBER:
             self.formation = self.formation or said.formation
+            self.is_at(said.level)  # It says whether to look for others than the settings name.
         if self._is_fresh and said.epoch > self.epoch:
             self.epoch, self.recovery = said.epoch, said.recovery
         if self.standing is Standing.NEW and said.known_as not in ("", self.identity.incarnation):

@@ -181,6 +181,28 @@ async def test_a_first_node_that_lost_its_disk_is_rebuilt_after_the_cluster_has_
         assert members_kept(victim) == ["n1", "n2", "n3", "n4"]
 
 
+async def test_a_first_node_that_lost_its_disk_is_rebuilt_where_all_other_first_ones_are_gone(
+    tmp_path: Path,
+) -> None:
+    """Its old settings name nobody who is there: it finds those who dial it."""
+    async with NodeCluster.running(tmp_path, 2) as cluster:
+        for name in ("n3", "n4"):
+            await cluster.grow(name)
+        first = cluster["n1"]
+        await remove(cluster, "n1")
+        del cluster.nodes["n1"]
+        await first.stop()
+        await metadata_voters(cluster, "n2", "n3", "n4")
+        await cluster.create("orders", replicas=3)
+        bodies = await fill(cluster, "orders", 5)
+        victim = cluster["n2"]
+        await victim.stop()
+        shutil.rmtree(victim.data_dir)
+        victim.start()
+        await rejoined(cluster, victim, "orders", bodies)
+        assert members_kept(victim) == ["n2", "n3", "n4"]
+
+
 async def test_a_live_cluster_follows_nodes_to_other_addresses(tmp_path: Path) -> None:
     """One after the other moves to another port, also the one that others joined by; all dial it there."""
     async with NodeCluster.running(tmp_path) as cluster:
