@@ -542,7 +542,7 @@ class Broker(Protocol):
         Raises NotFound, Conflict (it belongs here, is connected, or is needed), Unavailable, OutcomeUnknown.
         """
 
-    def moves_led_here(self) -> list[MoveInfo]:
+    async def moves_led_here(self) -> list[MoveInfo]:
         """The moves of partitions that this node leads, as it sees them."""
 
     async def moves(self, *, timeout_s: float) -> list[MoveInfo]:

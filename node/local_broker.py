@@ -114,7 +114,9 @@ class LocalBroker:
         )
         room = PartitionRoom()
         self._topics = Topics(metadata, placeable, self._wait_leaders, disk, room)
-        self._moves = MovesShown(node_id=node_id, metadata=metadata, local=replicas.local, query=query)
+        self._moves = MovesShown(
+            node_id=node_id, host=host, metadata=metadata, local=replicas.local, query=query
+        )
         self._reassign = Reassign(metadata=metadata, placeable=placeable, room=room)
         self._sizes = Sizes(node_id=node_id, local=replicas.local, query=query, alive=alive)
         self.reshaping = Reshaping(
@@ -346,9 +348,9 @@ class LocalBroker:
         """Strike a node off."""
         await self._forgetting.forget(node_id, timeout_s=timeout_s)
 
-    def moves_led_here(self) -> list[MoveInfo]:
+    async def moves_led_here(self) -> list[MoveInfo]:
         """As this node sees them."""
-        return self._moves.led_here()
+        return await self._moves.led_here()
 
     async def moves(self, *, timeout_s: float) -> list[MoveInfo]:
         """All of them, asked now."""

@@ -8,9 +8,11 @@ from dataclasses import replace
 from typing import Final
 
 import msgspec
+from floodmark.errors import Unavailable
 
 from consensus.group import Group
-from consensus.types import Membership
+from consensus.host import GroupHost
+from consensus.types import GroupStopped, Membership, NotLeader
 from node.broker import CatchingUp, MoveInfo
 from node.metadata.group import Metadata
 from node.metadata.moves import Move, partitions_of
@@ -19,6 +21,7 @@ from node.partition import Replica
 from node.topic_query import TopicQuery
 
 PATH: Final = "/v1/reassignments"
+CONFIRM_S: Final = 1.0
 
 
 class _Answer(msgspec.Struct):
@@ -32,20 +35,45 @@ class MovesShown:
     """Of one node, or of all of them together."""
 
     def __init__(
-        self, *, node_id: str, metadata: Metadata, local: Mapping[int, Replica], query: TopicQuery
+        self,
+        *,
+        node_id: str,
+        host: GroupHost,
+        metadata: Metadata,
+        local: Mapping[int, Replica],
+        query: TopicQuery,
     ) -> None:
         self._node_id = node_id
+        self._host = host
         self._metadata = metadata
         self._local = local
         self._query = query
 
-    def led_here(self) -> list[MoveInfo]:
-        """Those of partitions that this node leads."""
+    async def led_here(self) -> list[MoveInfo]:
+        """Those of partitions that this node leads.
+
+        That one has arrived has its node's data deleted where it came from. So a majority has confirmed by
+        then that this node leads: the members that a deposed leader knows may be those of before.
+        """
+        arrived = [group for info, group in self._led_here() if info.arrived]
+        leads = await asyncio.gather(*(self._is_confirmed(group) for group in arrived))
+        confirmed = {group for group, is_confirmed in zip(arrived, leads, strict=True) if is_confirmed}
         return [
-            _described(topic, entry, move, replica.group)
-            for topic, entry, move in self._known()
-            if (replica := self._local.get(entry.group_id)) is not None and replica.group.is_ready_leader
+            replace(info, arrived=info.arrived and group in confirmed) for info, group in self._led_here()
         ]
+
+    def _led_here(self) -> Iterator[tuple[MoveInfo, int]]:
+        for topic, entry, move in self._known():
+            replica = self._local.get(entry.group_id)
+            if replica is not None and replica.group.is_ready_leader:
+                yield _described(topic, entry, move, replica.group), entry.group_id
+
+    async def _is_confirmed(self, group: int) -> bool:
+        try:
+            await self._host.confirm_lead(group, deadline_s=CONFIRM_S)
+        except (NotLeader, GroupStopped, Unavailable):
+            return False
+        return True
 
     async def everywhere(self, alive: Collection[str]) -> list[MoveInfo]:
         """All, each as its leader sees it where that answers; in order of topic and partition."""
@@ -54,7 +82,7 @@ class MovesShown:
             others = sorted(set(alive) - {self._node_id})
             for infos in await asyncio.gather(*(self._there(node) for node in others)):
                 seen.update((info.number, info) for info in infos)
-            seen.update((info.number, info) for info in self.led_here())
+            seen.update((info.number, info) for info in await self.led_here())
         found = [
             seen.get(move.number) or _described(topic, entry, move, None)
             for topic, entry, move in self._known()

@@ -50,7 +50,7 @@ class Reassignments:
         broker = self._context.broker
         broker.check_current()
         if is_forwarded(request):
-            return _answer(broker.moves_led_here())
+            return _answer(await broker.moves_led_here())
         return _answer(await broker.moves(timeout_s=timeout_s))
 
     async def post(self, request: web.Request) -> web.StreamResponse:

@@ -473,7 +473,7 @@ class MemoryBroker:
         reasons = [reason for node in nodes for reason in node.reasons]
         return ClusterHealth(not reasons, self.node_id, reasons, nodes)
 
-    def moves_led_here(self) -> list[MoveInfo]:
+    async def moves_led_here(self) -> list[MoveInfo]:
         return [
             info
             for info in self._cluster.moves
