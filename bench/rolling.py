@@ -14,7 +14,7 @@ import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -46,10 +46,11 @@ class Restarted:
 async def roll_timed(
     cluster: LocalCluster,
     *,
+    names: Sequence[str] = (),
     before: Callable[[str], Awaitable[None]] | None = None,
     tell: Callable[[str], None] = to_stderr,
 ) -> list[Restarted]:
-    """Restart every node of a cluster once. ``before`` is called ahead of each stop."""
+    """Restart the named nodes of a cluster once, or all. ``before`` is called ahead of each stop."""
     restarts: list[tuple[str, float, float]] = []
 
     async def restart(name: str) -> None:
@@ -60,7 +61,7 @@ async def roll_timed(
         restarts.append((name, began, time.monotonic()))
         await cluster.start(name)
 
-    urls = {name: node.url for name, node in cluster.nodes.items()}
+    urls = {name: cluster.nodes[name].url for name in names or cluster.nodes}
     await Roll(urls, restart, tell=tell).run(list(urls))
     # One restart begins as soon as all is in sync after the one before.
     synced = [began for _, began, _ in restarts[1:]] + [time.monotonic()]
