@@ -5,7 +5,7 @@ SHELL := /bin/bash
 PYTHON ?=
 BIN := .venv/bin
 
-.PHONY: setup tools run test check unit simulate chaos chaos-random versions large-state bench bench-large-state bench-memory bench-failover bench-reshaping bench-rolling bench-scale bench-callbacks bench-compare attack bench-peers bench-growth fresh-machine clean
+.PHONY: setup tools run test check unit simulate chaos chaos-random long versions large-state bench bench-large-state bench-memory bench-failover bench-reshaping bench-rolling bench-scale bench-callbacks bench-compare attack bench-peers bench-growth fresh-machine clean
 
 setup: .venv/.ready
 
@@ -42,6 +42,9 @@ chaos-random: setup ## random chaos from one seed after the other, three and fiv
 	@$(BIN)/floodmark chaos seeds --seconds-max $(CHAOS_SECONDS_MAX)
 
 ROUNDS ?= 3
+long: tools ## tests that take more time than `make test` has: runbooks as they are written, a node that joins under load; some minutes
+	@$(BIN)/python -m pytest -m long
+
 versions: setup ## nodes of this build beside older ones: to this build and back under load, ROUNDS times; some minutes
 	@$(BIN)/python -m pytest tests/versions --rounds $(ROUNDS)
 

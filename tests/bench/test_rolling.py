@@ -12,6 +12,7 @@ from local.health import unhealthy
 from tests.support.processes import ProcessCluster
 
 
+@pytest.mark.long
 async def test_nothing_is_lost_doubled_or_moved_and_no_request_fails(tmp_path: Path) -> None:
     """Every node is a new process in the end, and each was stopped while all replicas were in sync."""
     async with ProcessCluster.running(tmp_path / "cluster") as cluster:

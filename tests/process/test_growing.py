@@ -7,11 +7,13 @@ from pathlib import Path
 
 import aiohttp
 import floodmark
+import pytest
 
 from tests.process.ledger import Ledger
 from tests.support.processes import ProcessCluster
 
 
+@pytest.mark.long
 async def test_a_node_joins_under_load_and_is_one_of_them(tmp_path: Path) -> None:
     """What was acknowledged stays; new topics use it; all restart by the settings that they had."""
     async with ProcessCluster.running(tmp_path / "cluster") as cluster:

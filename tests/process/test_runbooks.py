@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import floodmark
+import pytest
 
 from tests.process.ledger import Ledger
 from tests.support.processes import ProcessCluster
@@ -13,6 +14,7 @@ from tests.support.runbook import blocks, shell
 RESTART = ["systemctl", "restart", "floodmark"]
 
 
+@pytest.mark.long
 async def test_the_rolling_restart_loses_nothing_and_fails_nothing(tmp_path: Path) -> None:
     """Under a producer at full speed; every node is a new process afterwards, and each was restarted once."""
     async with ProcessCluster.running(tmp_path / "cluster") as cluster:

@@ -11,7 +11,7 @@ from tests.simulation.broken import Rule
 from tests.simulation.profile import MOVE_PROFILES, MOVES_FROM
 from tests.simulation.run import simulate
 
-BLOCKS = 3
+BLOCKS = 2
 FOUND_BY = {
     Rule.M1: 0,
     Rule.M4: 0,

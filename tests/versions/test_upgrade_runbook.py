@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import floodmark
+import pytest
 
 from node.metadata.levels import THIS_BUILD
 from tests.process.ledger import Ledger
@@ -16,6 +17,7 @@ INSTALL = ["pip", "install", "--upgrade", "floodmark-server"]
 RESTART = ["systemctl", "restart", "floodmark"]
 
 
+@pytest.mark.long
 async def test_the_runbook_brings_every_node_and_the_level_to_this_build(tmp_path: Path) -> None:
     """Under a producer at full speed, and nothing is lost or fails."""
     older = builds.code_of(builds.FIRST)
