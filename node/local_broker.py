@@ -321,6 +321,7 @@ class LocalBroker:
             too_new=self._replicas.too_new,
             obstacles=self._presence.obstacles,
             halted=self._metadata.halted,
+            draining=self._metadata.state.draining,
         )
         if self._presence.removed is not None:
             reasons = [self._presence.removed]

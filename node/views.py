@@ -156,8 +156,9 @@ def readiness(
     too_new: Sequence[str],
     obstacles: list[str],
     halted: str | None,
+    draining: Collection[str] = (),
 ) -> list[str]:
-    """Why this node is not ready; empty when it is."""
+    """Why this node is not ready; empty when it is. ``local`` are the replicas that are to vote here."""
     reasons = [] if halted is None else [halted]
     if metadata is None:
         return [*reasons, *obstacles] or ["this node's replica of the metadata does not run: see the log"]
@@ -177,7 +178,7 @@ def readiness(
         reasons.append(
             f"{failed} replicas do not run: see the log for their disk errors; they are tried again"
         )
-    voteless = sum(not replica.group.may_vote for replica in local.values()) + _lacks_vote(metadata)
+    voteless = sum(not _votes(replica.group) for replica in local.values()) + _lacks_vote(metadata, draining)
     if voteless:
         reasons.append(
             f"{voteless} replicas have lost data: they have no vote before others have given it back"
@@ -188,11 +189,19 @@ def readiness(
     return reasons
 
 
-def _lacks_vote(metadata: Group) -> bool:
-    """Whether this replica is to get a vote back that it has given up: where five others vote it has none."""
+def _votes(group: Group) -> bool:
+    """Whether others may rely on this replica's vote: it is allowed to, and its vote is counted."""
+    return group.may_vote and group.node_id in group.membership.voters
+
+
+def _lacks_vote(metadata: Group, draining: Collection[str]) -> bool:
+    """Whether this replica is to get a vote that it has not: where five others vote it gets none."""
     members = metadata.membership
-    is_complete = len(members.voters) == min(VOTERS_MAX, len(members.members))
-    return not metadata.may_vote and (metadata.node_id in members.voters or not is_complete)
+    if metadata.node_id in members.voters:
+        return not metadata.may_vote
+    staying = members.members.difference(draining)
+    is_complete = len(members.voters & staying) >= min(VOTERS_MAX, len(staying))
+    return metadata.node_id in staying and not is_complete
 
 
 def _named(too_new: Sequence[str]) -> list[str]:
