@@ -9,6 +9,7 @@ from typing import Any
 
 import msgpack
 import pytest
+from floodmark.frame import LEVEL
 from msgspec.structs import replace
 
 from consensus import wire
@@ -73,7 +74,7 @@ def test_a_frame_of_a_term_above_the_range_is_refused() -> None:
         decode_packet(*_packet([(1, message)]))
 
 
-@pytest.mark.parametrize("strange", [{"level": 3}, {"kind": 9}, {"payload_type": 9}, {"flags": 0x40}])
+@pytest.mark.parametrize("strange", [{"level": LEVEL + 1}, {"kind": 9}, {"payload_type": 9}, {"flags": 0x40}])
 def test_a_message_with_a_frame_of_a_newer_build_is_left_out_by_name(strange: dict[str, Any]) -> None:
     """What it is, and what this build knows; the others of the packet are taken."""
     message = _example("append")
