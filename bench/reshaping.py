@@ -24,12 +24,11 @@ import aiohttp
 
 from bench.console import not_quiet, to_stderr
 from bench.machine import measure
-from bench.rolling import roll_timed
+from bench.rolling import GOAL_GAP_S, roll_timed
 from bench.traffic import Traffic
 from local.cluster import LocalCluster
 from local.health import wait_healthy
 
-GOAL_GAP_S: Final = 1.0
 LOST_GAP_S: Final = 3.0
 """Where a node is killed."""
 STEP_S: Final = 300.0
@@ -159,13 +158,7 @@ async def run(arguments: argparse.Namespace) -> int:
             await cluster.kill(*cluster.children)
             cluster.close()
     print(table(shape.steps, traffic))
-    rate = traffic.acknowledged * traffic.record_bytes / (ended - shape.steps[0].began) / 1e6
-    print(
-        f"{traffic.acknowledged:,} records acknowledged and {traffic.consumed:,} read, {rate:.1f} MB/s; "
-        f"{len(traffic.failures)} requests failed, {len(traffic.problems)} records lost, doubled or moved"
-    )
-    for wrong in [*traffic.failures[:10], *traffic.problems[:10]]:
-        print(f"  {wrong}")
+    print(traffic.told(ended - shape.steps[0].began))
     return 1 if traffic.failures or traffic.problems else 0
 
 

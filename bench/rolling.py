@@ -106,16 +106,12 @@ async def run(arguments: argparse.Namespace) -> int:
             cluster.close()
     print(table(restarts, traffic))
     gaps = [traffic.longest_gap_s(each.began, each.synced) for each in restarts]
-    rate = traffic.acknowledged * traffic.record_bytes / (ended - began) / 1e6
     print(
-        f"{traffic.acknowledged:,} records acknowledged and {traffic.consumed:,} read, {rate:.1f} MB/s; "
-        f"{len(traffic.failures)} requests failed, {len(traffic.problems)} records lost, doubled or moved\n"
         f"longest time without an acknowledgement in one partition: {max(gaps) * 1000:.0f} ms in a restart "
         f"(median of the restarts {percentile(gaps, 0.5) * 1000:.0f}; goal {GOAL_GAP_S * 1000:.0f}), "
         f"{steady_gap_s * 1000:.0f} ms before the first one"
     )
-    for wrong in [*traffic.failures[:10], *traffic.problems[:10]]:
-        print(f"  {wrong}")
+    print(traffic.told(ended - began))
     return 1 if traffic.failures or traffic.problems else 0
 
 

@@ -24,6 +24,8 @@ TOPIC: Final = "traffic"
 _NUMBER: Final = struct.Struct(">HQ")
 """Producer, and the number of the record among those that it sent to the partition."""
 _END_S: Final = 60.0
+_SHOWN_MAX: Final = 10
+"""Of failures, and of problems."""
 
 
 class Expected:
@@ -108,6 +110,15 @@ class Traffic:
             for (producer, partition), sent in self._sent.items()
             if (seen := self.read[partition].seen.get(producer, 0)) != sent
         ]
+
+    def told(self, seconds: float) -> str:
+        """What became of all, for people: how much, how fast, and what is wrong."""
+        rate = self.acknowledged * self.record_bytes / seconds / 1e6
+        whole = (
+            f"{self.acknowledged:,} records acknowledged and {self.consumed:,} read, {rate:.1f} MB/s; "
+            f"{len(self.failures)} requests failed, {len(self.problems)} records lost, doubled or moved"
+        )
+        return "\n  ".join([whole, *self.failures[:_SHOWN_MAX], *self.problems[:_SHOWN_MAX]])
 
     async def wait_acknowledged(self, more: int, *, deadline_s: float = 60) -> None:
         """Until so many more records are acknowledged than now."""

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
 from aiohttp import web
-from floodmark.errors import InvalidRequest
 
 from node.broker import ListedNode, NodeState
 from node.http import openapi
-from node.http.body import read_body
 from node.http.context import HttpContext
+from node.http.document_in import read_document
 from node.http.forward import is_forwarded, to_metadata_leader
-from node.http.json_guard import check_text
 from node.http.produce import timeout_of
 from node.http.query import node_id, query_of
 
@@ -120,15 +117,7 @@ class Cluster:
             answer = await to_metadata_leader(self._context, request, path, timeout_s=timeout_s)
             if answer is not None:
                 return answer
-        with ExitStack() as held:
-            body = await read_body(request, self._context, held)
-        check_text(body)
-        try:
-            wanted = _LEVEL.decode(body)
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise InvalidRequest(
-                f'the body is not what is expected here, {{"level": 2}} for example: {error}'
-            ) from error
+        wanted = await read_document(request, self._context, _LEVEL, '{"level": 2}')
         return _answer(await self._context.broker.raise_level(wanted.level, timeout_s=timeout_s))
 
     async def healthz(self, _request: web.Request) -> web.StreamResponse:

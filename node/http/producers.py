@@ -12,8 +12,8 @@ from floodmark.limits import PRODUCER_EPOCH_MAX, PRODUCER_ID_MAX
 
 from node.http.body import read_body
 from node.http.context import HttpContext
+from node.http.document_in import decoded
 from node.http.forward import to_metadata_leader
-from node.http.json_guard import check_text
 from node.http.produce import timeout_of
 from node.http.query import query_of
 
@@ -56,14 +56,7 @@ def _wanted(body: bytes) -> tuple[int, int] | None:
     """The id and the epoch that are named; None when a new id is wanted. Raises ``InvalidRequest``."""
     if not body:
         return None
-    check_text(body)
-    try:
-        wanted = _WANTED.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise InvalidRequest(
-            'the body is not what is expected here, nothing or {"producer_id": 17, "producer_epoch": 0} for '
-            f"example: {error}"
-        ) from error
+    wanted = decoded(body, _WANTED, 'nothing or {"producer_id": 17, "producer_epoch": 0}')
     number, epoch = wanted.producer_id, wanted.producer_epoch
     if number is None and epoch is None:
         return None

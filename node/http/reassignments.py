@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import Annotated, Final
 
 import msgspec
 from aiohttp import web
-from floodmark.errors import InvalidRequest
 
 from node.broker import MoveInfo, MoveWanted
-from node.http.body import read_body
 from node.http.context import HttpContext
+from node.http.document_in import read_document
 from node.http.forward import is_forwarded, to_metadata_leader
-from node.http.json_guard import check_text
 from node.http.produce import timeout_of
 from node.http.query import query_of
 
@@ -36,6 +33,7 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True):
 
 
 _BODY = msgspec.json.Decoder(_Body)
+_EXAMPLE: Final = '{"reassignments": [{"topic": "orders", "partition": 0, "replicas": ["n4", "n2", "n3"]}]}'
 
 
 class Reassignments:
@@ -60,16 +58,7 @@ class Reassignments:
             answer = await to_metadata_leader(self._context, request, PATH, timeout_s=timeout_s)
             if answer is not None:
                 return answer
-        with ExitStack() as held:
-            body = await read_body(request, self._context, held)
-        check_text(body)
-        try:
-            wanted = _BODY.decode(body)
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise InvalidRequest(
-                'the body is not what is expected here, {"reassignments": [{"topic": "orders", '
-                f'"partition": 0, "replicas": ["n4", "n2", "n3"]}}]}} for example: {error}'
-            ) from error
+        wanted = await read_document(request, self._context, _BODY, _EXAMPLE)
         moves = [MoveWanted(item.topic, item.partition, item.replicas) for item in wanted.reassignments]
         return _answer(await self._context.broker.move(moves, timeout_s=timeout_s), status=202)
 

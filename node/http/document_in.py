@@ -1,0 +1,36 @@
+"""Documents that ask for a change of the cluster: small, in JSON, and of a known form."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TypeVar
+
+import msgspec
+from aiohttp import web
+from floodmark.errors import InvalidRequest
+
+from node.http.body import read_body
+from node.http.context import HttpContext
+from node.http.json_guard import check_text
+
+T = TypeVar("T")
+
+
+async def read_document(
+    request: web.Request, context: HttpContext, decoder: msgspec.json.Decoder[T], example: str
+) -> T:
+    """The request's body. Raises as ``read_body`` and ``decoded`` do."""
+    with ExitStack() as held:
+        body = await read_body(request, context, held)
+    return decoded(body, decoder, example)
+
+
+def decoded(body: bytes, decoder: msgspec.json.Decoder[T], example: str) -> T:
+    """Raises ``InvalidRequest`` with an ``example`` of what is expected."""
+    check_text(body)
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidRequest(
+            f"the body is not what is expected here, {example} for example: {error}"
+        ) from error
