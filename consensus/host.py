@@ -137,6 +137,11 @@ class GroupHost(HostDisk):
         """Raises ``KeyError`` where this node has no replica of it."""
         return self._slots[group_id].group
 
+    def runs(self, group: Group) -> bool:
+        """Whether this very replica is here, and was not removed or opened anew meanwhile."""
+        slot = self._slots.get(group.group_id)
+        return slot is not None and slot.group is group
+
     def propose_nowait(
         self,
         group_id: int,

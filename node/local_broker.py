@@ -200,10 +200,11 @@ class LocalBroker:
         replica = self._serving(entry)
         if isinstance(found, LocalPartition) and found.replica is replica:
             return found
+        nodes = holders(entry, self._metadata.state.moves.get(entry.group_id))
         if replica is not None:
-            found = LocalPartition(topic, entry, replica, self._host)
+            others = RemotePartition(topic, entry, nodes, self._lookup)
+            found = LocalPartition(topic, entry, replica, self._host, others)
         elif not isinstance(found, RemotePartition):
-            nodes = holders(entry, self._metadata.state.moves.get(entry.group_id))
             found = RemotePartition(topic, entry, nodes, self._lookup)
         self._partitions[entry.group_id] = found
         return found

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from floodmark import batch as codec
-from floodmark.batch import BatchHeader
-from floodmark.errors import FloodmarkError, OffsetBelowStart, OffsetPastEnd, Unavailable
+from floodmark.batch import BatchHeader, ProducerKind
+from floodmark.errors import FloodmarkError, OffsetBelowStart, OffsetPastEnd, OutcomeUnknown, Unavailable
 from floodmark.frame import first_damaged
 from floodmark.record import Record
 
@@ -27,12 +27,18 @@ from node.coalescer import SHARE_BYTES_MAX, Coalescer
 from node.confirmed import REFUSALS, Confirmed
 from node.metadata.state import PartitionEntry, TopicEntry
 from node.producers import Remembered
+from node.remote_partition import RemotePartition
 from node.sequences import Flying
 from node.slices import next_offset_behind, offset_reaching
 from storage.errors import OutOfRange, StorageError
 from storage.log import Log
 from storage.vote import VoteFile
 
+_LOOK_AGAIN_S: Final = 0.5
+"""How often a request that waits for a leader looks whether this replica can hear of one."""
+_DEAF_S: Final = 1.0
+"""How often one that waits for its batch looks whether this replica can hear what becomes of it. By then one
+that hears nobody has stepped down."""
 CONFIRM_S_MAX: Final = 10.0
 """How long a read may wait until a majority has confirmed what it is refused for."""
 INLINE_READ_BYTES: Final = 256 << 10
@@ -56,7 +62,14 @@ class Replica:
 class LocalPartition:
     """Implements ``node.broker.Partition`` over the local replica."""
 
-    def __init__(self, topic: TopicEntry, entry: PartitionEntry, replica: Replica, host: GroupHost) -> None:
+    def __init__(
+        self,
+        topic: TopicEntry,
+        entry: PartitionEntry,
+        replica: Replica,
+        host: GroupHost,
+        others: RemotePartition,
+    ) -> None:
         self.topic = topic.name
         self.topic_id = topic.topic_id
         self.number = entry.number
@@ -66,6 +79,7 @@ class LocalPartition:
         self._log = replica.log
         self._format = replica.batch_format
         self._host = host
+        self._others = others
         self._confirmed = Confirmed(host, entry.group_id, replica.group, replica.appender)
 
     @property
@@ -79,15 +93,25 @@ class LocalPartition:
         return self._group.is_ready_leader
 
     async def wait_leader(self, *, deadline_s: float) -> str:
-        """Wait for an election to end; where this node wins it, until it can serve."""
-        try:
-            return await self._host.wait_leader(self.group_id, deadline_s=deadline_s)
-        except Unavailable:  # in words of groups, which mean nothing to users
-            raise outcomes.no_leader(self.topic, self.number) from None
+        """Wait for an election to end; where this node wins it, until it can serve.
+
+        A node that hears too few others does not hear of elections either: it asks them.
+        """
+        deadline = time.monotonic() + deadline_s
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                if self._group.leader is None and not self._others.hears_enough:
+                    return await self._others.wait_leader(deadline_s=min(left, _LOOK_AGAIN_S))
+                return await self._host.wait_leader(self.group_id, deadline_s=min(left, _LOOK_AGAIN_S))
+            except Unavailable:
+                if not self._host.runs(self._group):
+                    break
+        raise outcomes.no_leader(self.topic, self.number)
 
     def doubt_leader(self, node: str) -> None:
         """Where the group sleeps it wakes up, and elects if nobody leads."""
         self._host.doubt_leader(self.group_id, node)
+        self._others.doubt_leader(node)
 
     async def produce(
         self,
@@ -116,7 +140,10 @@ class LocalPartition:
         proposal = placed.proposal if isinstance(placed, Flying) else placed
         if acks is Acks.NONE:
             return Appended(-1, -1, self._group.high_watermark)
-        first_offset = await self._place(proposal, acks, timeout_s)
+        if acks is Acks.QUORUM and header.producer_kind is not ProducerKind.NONE:
+            first_offset = await self._place_unless_deaf(proposal, timeout_s)
+        else:
+            first_offset = await self._place(proposal, acks, timeout_s)
         return self._appended(first_offset, header.count, duplicate=placed is not proposal)
 
     def produce_records(
@@ -151,6 +178,21 @@ class LocalPartition:
         if settled is None:
             raise outcomes.unknown(f"no answer within {timeout_s:g} s")
         return settled if settled >= 0 else (await waiting.stored(proposal, deadline_s=0)).first_offset
+
+    async def _place_unless_deaf(self, proposal: Proposal, timeout_s: float) -> int:
+        """The same for a batch that does no harm when it is sent again: where this replica leads no more, and
+        hears too little to learn what becomes of it, the next leader can say so at once.
+        """
+        deadline = time.monotonic() + timeout_s
+        while (left := deadline - time.monotonic()) > _DEAF_S:
+            try:
+                return (await waiting.stored(proposal, deadline_s=_DEAF_S)).first_offset
+            except OutcomeUnknown:
+                if proposal.outcome is not None:
+                    raise
+            if self._group.leader is None and not self._others.hears_enough:
+                raise outcomes.unknown("this node leads no more, and does not hear the others")
+        return (await waiting.stored(proposal, deadline_s=max(0.0, left))).first_offset
 
     def _on_disk(self, proposal: Proposal) -> int | None:
         """The first offset once this disk has the entry; -1 when its outcome is known before that."""

@@ -1,4 +1,8 @@
-"""A partition without a replica on this node: who leads it is asked of the nodes that have one."""
+"""A partition without a replica on this node: who leads it is asked of the nodes that have one.
+
+So is it where there is a replica that knows no leader and can not hear of any: its node hears too few others,
+though they may answer what they are asked over HTTP, which goes another way.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,8 @@ AskLeader = Callable[[str, str, int, int], Awaitable[str | None]]
 class LeaderLookup:
     """Asks replicas who leads, and remembers the answers for a moment."""
 
-    def __init__(self, ask: AskLeader, alive: Callable[[], Collection[str]]) -> None:
+    def __init__(self, node_id: str, ask: AskLeader, alive: Callable[[], frozenset[str]]) -> None:
+        self._node_id = node_id
         self._ask = ask
         self._alive = alive
         self._known: dict[int, tuple[str, float]] = {}
@@ -32,10 +37,16 @@ class LeaderLookup:
         """Nodes that did not serve as leaders, until somebody names another one."""
 
     def known(self, group_id: int) -> str | None:
-        """The last answer, if it is fresh and the node is there."""
+        """The last answer, if it is fresh and the node is there, or none is as far as this one can tell."""
         leader, until = self._known.get(group_id, ("", 0.0))
-        fresh = until > asyncio.get_running_loop().time() and leader in self._alive()
-        return leader if fresh else None
+        if until <= asyncio.get_running_loop().time():
+            return None
+        alive = self._alive()
+        return leader if leader in alive or len(alive) == 1 else None
+
+    def hears_enough(self, nodes: Collection[str]) -> bool:
+        """Whether a replica here, of those on ``nodes``, hears of a leader as soon as there is one."""
+        return len(self._alive() & set(nodes)) > len(nodes) // 2
 
     def doubt(self, group_id: int, node: str) -> None:
         """``node`` did not serve as the leader: a replica that names another one knows better."""
@@ -62,14 +73,17 @@ class LeaderLookup:
         self, topic: str, topic_id: int, entry: PartitionEntry, nodes: Sequence[str]
     ) -> str | None:
         alive, doubted = self._alive(), self._doubted.get(entry.group_id)
+        # Who hears none of them may still be answered: only what they say by themselves does not come.
+        there = [node for node in nodes if node in alive and node != self._node_id]
         second_best = None
-        for node in nodes:
-            if node in alive:
-                leader = await self._ask(node, topic, topic_id, entry.number)
-                if leader in nodes and leader != doubted:
-                    self._doubted.pop(entry.group_id, None)
-                    return leader
-                second_best = leader or second_best
+        for node in there or [node for node in nodes if node != self._node_id]:
+            leader = await self._ask(node, topic, topic_id, entry.number)
+            if leader == self._node_id:
+                continue  # It did, as far as that one knows; and does not.
+            if leader in nodes and leader != doubted:
+                self._doubted.pop(entry.group_id, None)
+                return leader
+            second_best = leader or second_best
         return second_best if second_best in nodes else None
 
 
@@ -93,6 +107,11 @@ class RemotePartition:
     def leader(self) -> str | None:
         """As it was heard last."""
         return self._lookup.known(self._entry.group_id)
+
+    @property
+    def hears_enough(self) -> bool:
+        """Whether a replica here would hear of a leader as soon as there is one."""
+        return self._lookup.hears_enough(self._nodes)
 
     @property
     def leads_here(self) -> bool:

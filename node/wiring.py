@@ -159,7 +159,7 @@ def build(
         budget=budget,
         passed_on=passed_on,
         query=query,
-        lookup=LeaderLookup(query.leader, alive),
+        lookup=LeaderLookup(node_id, query.leader, alive),
         alive=alive,
         disk=disk,
         partitions_max=limits.partitions_per_node_max
