@@ -5,7 +5,7 @@ SHELL := /bin/bash
 PYTHON ?=
 BIN := .venv/bin
 
-.PHONY: setup tools run test check unit simulate chaos chaos-random long versions large-state bench bench-large-state bench-memory bench-failover bench-reshaping bench-rolling bench-scale bench-callbacks bench-compare attack bench-peers bench-growth fresh-machine clean
+.PHONY: setup tools run test check unit simulate chaos chaos-random long versions large-state bench bench-large-state bench-memory bench-failover bench-reshaping bench-reshaping-broken bench-rolling bench-scale bench-callbacks bench-compare attack bench-peers bench-growth fresh-machine clean
 
 setup: .venv/.ready
 
@@ -69,6 +69,9 @@ bench-failover: setup ## how long nobody can write: 30 leaders killed, 15 stoppe
 ROLLING_OPTIONS ?=
 bench-reshaping: setup ## three nodes become five and other three under 20 MB/s, restarts and a lost disk included: nothing lost, the longest gaps; two minutes
 	@$(BIN)/python -m bench.reshaping
+
+bench-reshaping-broken: setup ## moves under 20 MB/s, broken in the middle: controller, drained node and learner killed, one-way cuts; nothing lost, the longest gaps; three minutes
+	@$(BIN)/python -m bench.reshaping_broken
 
 bench-rolling: setup ## every node restarted in turn under 20 MB/s: nothing lost, no request fails, the longest gap; two minutes
 	@$(BIN)/python -m bench.rolling $(ROLLING_OPTIONS)

@@ -67,6 +67,8 @@ class Traffic:
     acknowledged: int = 0
     failures: list[str] = field(default_factory=list)
     """Sends and reads that failed, although they were tried again as the client does by itself."""
+    failed_at: list[float] = field(default_factory=list)
+    """When each of them did, on ``time.monotonic``."""
     acknowledged_at: list[list[float]] = field(init=False)
     """By partition: on ``time.monotonic``."""
     read: list[Expected] = field(init=False)
@@ -128,11 +130,23 @@ class Traffic:
 
     def longest_gap_s(self, since: float, until: float) -> float:
         """The longest time between those in which one of the partitions acknowledged nothing."""
-        return max(
-            after - before
+        return max(self.gaps_s(since, until))
+
+    def gaps_s(self, since: float, until: float) -> list[float]:
+        """Of each partition the longest time between those in which it acknowledged nothing."""
+        return [
+            max(
+                after - before
+                for before, after in itertools.pairwise(
+                    [since, *(t for t in times if since < t < until), until]
+                )
+            )
             for times in self.acknowledged_at
-            for before, after in itertools.pairwise([since, *(t for t in times if since < t < until), until])
-        )
+        ]
+
+    def failed(self, since: float, until: float) -> int:
+        """How many requests failed between those."""
+        return sum(since <= at < until for at in self.failed_at)
 
     async def _produce(self, client: floodmark.Client, producer: int, stop: asyncio.Event) -> None:
         pause_s = self.records * self.record_bytes * self.producers / self.bytes_per_s
@@ -161,7 +175,7 @@ class Traffic:
         try:
             await acks
         except FloodmarkError as error:
-            self.failures.append(f"produce to {partition}: {error.code}: {error.detail}")
+            self._failed(f"produce to {partition}: {error.code}: {error.detail}")
             return
         self.acknowledged += len(acks)
         self.acknowledged_at[partition].append(time.monotonic())
@@ -174,7 +188,11 @@ class Traffic:
                     expected.take(offset, record.value or b"")
                 await self._tell()
         except FloodmarkError as error:
-            self.failures.append(f"read of {expected.partition}: {error.code}: {error.detail}")
+            self._failed(f"read of {expected.partition}: {error.code}: {error.detail}")
+
+    def _failed(self, what: str) -> None:
+        self.failures.append(what)
+        self.failed_at.append(time.monotonic())
 
     async def _tell(self) -> None:
         async with self._progress:
