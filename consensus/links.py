@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 from consensus.fair_queue import Routed
 from consensus.handshake import WHOEVER, Identity
@@ -89,12 +90,16 @@ class PeerLinks:
         connection.abort()
         return claim.announcement
 
-    async def forget(self, node_id: str) -> None:
-        """Close the links from and to a node that is no longer part of the cluster."""
+    def forget(self, node_id: str) -> Coroutine[Any, Any, None]:
+        """Give up the links from and to a node that is no longer part of the cluster.
+
+        That is done when this returns, so that one that comes back at once may be dialled anew; what it
+        returns ends when they are closed.
+        """
         self._listener.drop(node_id)
         self.peers.pop(node_id, None)
-        if (link := self._outgoing.pop(node_id, None)) is not None:
-            await link.stop()
+        link = self._outgoing.pop(node_id, None)
+        return asyncio.sleep(0) if link is None else link.stop()
 
     def connected(self, node_id: str) -> bool:
         """Whether messages to this node can be sent."""

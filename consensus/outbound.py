@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 from consensus.dialed import DialedConnection, QueueOwner
 from consensus.fair_queue import FairQueue, Routed
@@ -36,6 +37,7 @@ class OutgoingLink:
         self.addresses = tuple(addresses)
         """Where it may be: the first one, and after a failure the next."""
         self.up = False
+        self._stopped = False
         """Authenticated, and the queue is within its bound: messages can be sent."""
         self._context = context
         self._connection: DialedConnection | None = None
@@ -151,18 +153,25 @@ class OutgoingLink:
         if self._connection is not None:
             self._connection.abort()
 
-    async def stop(self) -> None:
-        """Let what is queued leave for a moment, then close."""
+    def stop(self) -> Coroutine[Any, Any, None]:
+        """Let what is queued leave for a moment, then close, which what this returns does.
+
+        The link is down, for good, as soon as this returns: another one may take its place.
+        """
         connection = self._connection
         if connection is not None:
             while self._waiting:
                 self._write_packet(self._waiting.take(_PACKET_BYTES_AIM))
         self._task.cancel()
+        self._set_up(up=False)
+        self._stopped = True
+        return self._close(connection)
+
+    async def _close(self, connection: DialedConnection | None) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
         if connection is not None:
             await connection.close(within_s=0.5)
-        self._set_up(up=False)
 
     async def _run(self) -> None:
         while True:
@@ -212,7 +221,7 @@ class OutgoingLink:
                 self._set_up(up=True)
 
     def _set_up(self, *, up: bool) -> None:
-        if self.up != up:
+        if self.up != up and not self._stopped:
             self.up = up
             hooks = self._context.hooks
             (hooks.peer_up if up else hooks.peer_down)(self.peer.node_id)

@@ -291,6 +291,20 @@ async def test_a_forgotten_peer_is_neither_dialled_nor_kept():
 
 
 @on_both_loops
+async def test_a_forgotten_peer_may_come_back_at_once():
+    """Dialled anew before the old link is closed, it is connected again, and stays it."""
+    async with joined() as (a, b):
+        closing = a.links.forget("b")
+        assert not a.links.connected("b")
+        a.links.dial("b", *b.address)
+        await a.until_up("b")
+        await closing
+        assert a.links.connected("b")
+        a.links.send("b", [numbered(7)])
+        await b.until(lambda: b.numbers("a") == [7])
+
+
+@on_both_loops
 async def test_stopping_lets_queued_messages_leave():
     """The last words of a leader that hands over arrive."""
     async with joined() as (a, b):
