@@ -35,11 +35,14 @@ class Api:
         """The document at ``path``."""
         return (await self._ask(Request(method="GET", path=path, query=query))).convert(Document)
 
-    async def change(self, method: str, path: str, body: Document | None = None) -> tuple[int, Document]:
+    async def change(
+        self, method: str, path: str, body: Document | None = None, **query: str
+    ) -> tuple[int, Document]:
         """PUT, PATCH, POST or DELETE: the status, and the document if the answer has one."""
         request = Request(
             method=method,
             path=path,
+            query=query,
             headers={"Content-Type": "application/json"} if body is not None else {},
             body=msgspec.json.encode(body) if body is not None else None,
         )

@@ -46,29 +46,29 @@ def drain(
     Stays until it is done, and tells how far it is. Ctrl-C ends the waiting, and the drain goes on; the same
     command waits again. The node takes no replicas until --undo.
     """
-    document = run(_drain(session.url(), name, undo=undo, status=status, stay=not no_wait))
+    document = run(_drain(session.url(), name, undo=undo, status=status, wait=not no_wait))
     show(document, DRAIN, output)
 
 
-async def _drain(url: str, name: str, *, undo: bool, status: bool, stay: bool) -> Document:
+async def _drain(url: str, name: str, *, undo: bool, status: bool, wait: bool) -> Document:
     path = f"/v1/nodes/{quote(name, safe='')}/drain"
     async with Api(url) as api:
         if status:
             document = await api.get(path)
-            talk(_state(document))
+            talk(state(document))
             return document
         if undo:
             _, document = await api.change("DELETE", path)
             talk(f"{name} is not drained; it has {document['replicas']} replicas")
             return document
         _, document = await api.change("POST", path)
-        talk(_state(document))
-        return await _stay(api, path, document) if stay else document
+        talk(state(document))
+        return await stay(api, path, document) if wait else document
 
 
-async def _stay(api: Api, path: str, begun: Document) -> Document:
+async def stay(api: Api, path: str, begun: Document) -> Document:
     """Until it is done; tells of every change, and how long the rest may take at the pace so far."""
-    started, told = time.monotonic(), begun["replicas"]
+    started, told, waits = time.monotonic(), begun["replicas"], begun["waiting_for"]
     document = begun
     while not document["done"]:
         await asyncio.sleep(LOOK_S)
@@ -78,7 +78,12 @@ async def _stay(api: Api, path: str, begun: Document) -> Document:
         if document["replicas"] != told:
             told = document["replicas"]
             left = estimate_s(begun["replicas"], told, time.monotonic() - started)
-            talk(_state(document) + (f"; about {left:.0f} s left" if left else ""))
+            talk(state(document) + (f"; about {left:.0f} s left" if left else ""))
+        if document["waiting_for"] and document["waiting_for"] == waits:
+            talk(f"nothing moves for now: {'; '.join(waits)}")
+            waits = None
+        elif waits is not None:
+            waits = document["waiting_for"]
     return document
 
 
@@ -88,10 +93,16 @@ def estimate_s(at_first: int, left: int, seconds: float) -> float:
     return seconds / done * left if done > 0 else 0.0
 
 
-def _state(drain: Document) -> str:
+def state(drain: Document) -> str:
+    """In words."""
     node = drain["node_id"]
     if not drain["draining"]:
         return f"{node} is not drained; it has {drain['replicas']} replicas"
+    if drain["done"] and drain["removing"]:
+        return f"{node} has nothing any more, and is removed"
     if drain["done"]:
         return f"{node} is drained: it has no replicas, and gets none"
-    return f"{node} is being drained: {drain['replicas']} replicas left, {drain['moving']} of them moving"
+    what = "removed" if drain["removing"] else "drained"
+    if heir := drain["replaced_by"]:
+        what = f"replaced by {heir}"
+    return f"{node} is being {what}: {drain['replicas']} replicas left, {drain['moving']} of them moving"

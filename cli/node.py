@@ -6,16 +6,16 @@ from urllib.parse import quote
 
 import click
 
-from cli import drains
+from cli import drains, retiring
 from cli.api import Api, Document
 from cli.node_view import NODES
-from cli.output import View, field, output_option, show
-from cli.session import Session, cluster_options, confirm, run, talk
+from cli.output import output_option, show
+from cli.session import Session, cluster_options, run, talk
 
 
 @click.group()
 def node() -> None:
-    """Show the nodes of the cluster, drain one, remove one, or forget one."""
+    """Show the nodes of the cluster, drain one, remove or replace one, or forget one."""
 
 
 @node.command("list")
@@ -53,32 +53,9 @@ def forget(session: Session, name: str, *, output: str | None) -> None:
 
     run(change())
     talk(f"forgot node {name}")
-    show({"node_id": name}, _FORGOTTEN, output)
-
-
-@node.command("remove")
-@click.argument("name", metavar="NODE")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@output_option(default=None)
-@cluster_options
-@click.pass_obj
-def remove(session: Session, name: str, *, yes: bool, output: str | None) -> None:
-    """Take a node out of the cluster for good: its id never returns.
-
-    Refused while it has replicas: drain it first, which works for a dead node as well. A node that runs says
-    that it was removed, and may be stopped.
-    """
-    confirm(f"Remove {name}? Its id can never be used again.", yes=yes)
-
-    async def change() -> None:
-        async with Api(session.url()) as api:
-            await api.change("DELETE", f"/v1/nodes/{quote(name, safe='')}")
-
-    run(change())
-    talk(f"removed node {name}")
-    show({"node_id": name}, _FORGOTTEN, output)
+    show({"node_id": name}, retiring.REMOVED, output)
 
 
 node.add_command(drains.drain)
-
-_FORGOTTEN = View(columns=(field("Node", "node_id"),), name=NODES.name, items=lambda document: [document])
+node.add_command(retiring.remove)
+node.add_command(retiring.replace)

@@ -52,12 +52,14 @@ async def _rebalance(url: str, *, dry_run: bool, cancel: bool, stay: bool) -> Do
         if dry_run:
             document = await api.get(PATH)
             talk(_plan(document, "would move"))
+            _talk_lacking(document)
             return document
         _, document = await api.change("DELETE" if cancel else "POST", PATH)
         if cancel:
             talk("the rebalance is ended")
             return document
         talk(_plan(document, "to move"))
+        _talk_lacking(document)
         told = len(document["moves"])
         while stay and document["rebalancing"]:
             await asyncio.sleep(LOOK_S)
@@ -68,6 +70,13 @@ async def _rebalance(url: str, *, dry_run: bool, cancel: bool, stay: bool) -> Do
         if stay:
             talk("the rebalance has ended")
         return document
+
+
+def _talk_lacking(document: Document) -> None:
+    """Which nodes get nothing, and why."""
+    for share in document["nodes"]:
+        if share["lacking"]:
+            talk(f"nothing moves to {share['node_id']}: it {share['lacking']}")
 
 
 def _plan(document: Document, what: str) -> str:

@@ -299,6 +299,42 @@ class DrainInfo:
     moving: int
     """Those that are on their way now; the others wait for their turn."""
     done: bool
+    removing: bool = False
+    """When it is done the node is removed from the cluster."""
+    replaced_by: str | None = None
+    """The node that gets all that this one has."""
+    waiting_for: Sequence[str] = ()
+    """Where replicas are left for which nothing moves: why each of the other nodes takes none."""
+
+
+@dataclass(frozen=True, slots=True)
+class TooFew:
+    """A partition with fewer replicas than its topic wants. ``left``: the nodes that can have one."""
+
+    topic: str
+    partition: int
+    replication_factor: int
+    left: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """A partition that a node can not leave now, and why."""
+
+    topic: str
+    partition: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalInfo:
+    """What would become of a node's partitions if it were removed now. ``alive``: whether it answers."""
+
+    node_id: str
+    alive: bool
+    replicas: int
+    too_few: Sequence[TooFew]
+    blocked: Sequence[Blocked]
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +357,8 @@ class NodeShare:
     replicas_then: int
     preferred: int
     preferred_then: int
+    lacking: str | None = None
+    """Why it takes no replicas now; None where it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -570,6 +608,20 @@ class Broker(Protocol):
 
     async def drain_of(self, node_id: str, *, timeout_s: float) -> DrainInfo:
         """How far it is; as of after the call began. Raises NotFound, Unavailable."""
+
+    async def removal(self, node_id: str, *, timeout_s: float) -> RemovalInfo:
+        """What would become of its partitions; as of after the call began. Raises NotFound, Unavailable."""
+
+    async def retire(self, node_id: str, *, heir: str, timeout_s: float) -> DrainInfo:
+        """Drain it, and then remove it; only where ``metadata_leads_here``. What is so already is fine.
+
+        ``heir``: the node that gets all that it has; "": partitions may have fewer replicas than they should.
+        Raises FeatureLevelNeeded, NotFound, InvalidRequest, Conflict (something would be lost, or the heir
+        can not), Unavailable, OutcomeUnknown.
+        """
+
+    async def leave_metadata_to_others(self, node_id: str, *, timeout_s: float) -> None:
+        """Where this is that node and leads the metadata: somebody else does, if anybody can."""
 
     def sizes_led_here(self) -> dict[int, int]:
         """Bytes of the partitions that this node leads, by group id."""

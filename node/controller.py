@@ -136,6 +136,8 @@ class Controller:
             self._host.leave()
             self._give_away(self._metadata.halted)
             return
+        if self._node_id in self._metadata.state.draining:
+            self._metadata.hand_over(self._alive())  # It may be stopped, or removed, at any moment.
         if self._host.wall.is_off:
             self._give_away(f"this node's clock is {self._host.wall.ahead_ms()} ms ahead")
             return

@@ -73,7 +73,7 @@ class Forgetting:
             raise Conflict(
                 f"{node} has, or is to have, replicas of {len(held)} partitions, {held[0]} for one: without "
                 f"them these would have fewer than they should. `floodmark node drain {node}` moves them, "
-                "also where it is dead",
+                f"also where it is dead; `floodmark node remove {node} --force` does without",
                 node=node,
                 partitions=held[:NAMED_MAX],
             )

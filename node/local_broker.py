@@ -25,6 +25,7 @@ from node.broker import (
     NodeHealth,
     Partition,
     RebalanceInfo,
+    RemovalInfo,
     TopicConfig,
     TopicInfo,
     TopicLimits,
@@ -50,6 +51,7 @@ from node.reassign import Reassign
 from node.remote_partition import LeaderLookup, RemotePartition
 from node.replicas import Replicas
 from node.reshaping import Reshaping
+from node.retiring import Retiring
 from node.shaping import Shaping
 from node.sizes import Sizes
 from node.topic_query import TopicQuery, merged
@@ -128,6 +130,12 @@ class LocalBroker:
         )
         """A task of its own, as the next one."""
         self._shaping = Shaping(metadata=metadata, nodes=self.reshaping.nodes, sizes=self._sizes.everywhere)
+        self._retiring = Retiring(
+            metadata=metadata,
+            nodes=self.reshaping.nodes,
+            describe=partial(self.describe_topic, timeout_s=DESCRIBE_S),
+            alive=alive,
+        )
         self.moving = Moving(metadata=metadata, shown=self._moves, alive=alive)
         """What the leader of the metadata does for moves under way; a task of its own runs it."""
         self._forgetting = Forgetting(
@@ -377,6 +385,25 @@ class LocalBroker:
     async def drain_of(self, node_id: str, *, timeout_s: float) -> DrainInfo:
         """How far it is."""
         return await self._shaping.drain_of(node_id, timeout_s=timeout_s)
+
+    async def removal(self, node_id: str, *, timeout_s: float) -> RemovalInfo:
+        """What it would leave."""
+        return await self._retiring.removal(node_id, timeout_s=timeout_s)
+
+    async def retire(self, node_id: str, *, heir: str, timeout_s: float) -> DrainInfo:
+        """Drain it and remove it, with another in its place or none."""
+        if heir:
+            await self._retiring.replace(node_id, heir, timeout_s=timeout_s)
+        else:
+            await self._retiring.remove(node_id, timeout_s=timeout_s)
+        if node_id not in self._metadata.state.nodes:  # It had nothing, and is gone already.
+            return DrainInfo(node_id, False, 0, 0, 0, True, removing=True)  # noqa: FBT003
+        return await self._shaping.drain_of(node_id, timeout_s=timeout_s)
+
+    async def leave_metadata_to_others(self, node_id: str, *, timeout_s: float) -> None:
+        """Before this node is removed."""
+        if node_id == self.node_id:
+            await self._metadata.leave_to_others(self._alive, timeout_s=timeout_s)
 
     def sizes_led_here(self) -> dict[int, int]:
         """Of the partitions that this node leads."""

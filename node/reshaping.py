@@ -15,9 +15,9 @@ from typing import Final
 import structlog
 from floodmark.errors import FloodmarkError
 
-from node.broker import NodeHealth
 from node.health import HealthQuery
-from node.metadata.commands import AnyCommand, CancelMoves, Rebalance
+from node.lacking import is_full, lacks
+from node.metadata.commands import AnyCommand, CancelMoves, Rebalance, RemoveNode
 from node.metadata.group import Metadata
 from node.metadata.levels import MEMBERSHIP
 from node.metadata.moves import all_holders, partitions_of
@@ -26,8 +26,6 @@ from node.silence import Silence
 
 LOOK_S: Final = 0.5
 PROPOSE_S: Final = 2.0
-DISK_FULL: Final = 0.85
-"""Nothing moves to a node that uses more than this part of its disk."""
 
 _log = structlog.get_logger(__name__)
 
@@ -72,15 +70,18 @@ class Reshaping:
             for _, entry in partitions_of(state)
             for node in all_holders(entry, state.moves.get(entry.group_id))
         )
-        takes = [
-            node
-            for node, own in said.items()
-            if own.takes_replicas
-            and not own.stopping
-            and not is_full(own)
-            and (not own.partitions_max or held[node] < own.partitions_max)
-        ]
-        return Nodes(takes, self._dead(), await self._sizes() if state.rebalancing else {})
+        lacking = {
+            node: why
+            for node in {*state.nodes, *said}
+            if (why := lacks(said.get(node), held[node], drained=node in state.draining))
+        }
+        return Nodes(
+            [node for node in said if node not in lacking],
+            dead=self._dead(),
+            sizes=await self._sizes() if state.rebalancing else {},
+            lacking=lacking,
+            unsaid=set(self._alive()) & state.nodes.keys() - said.keys(),
+        )
 
     async def _look(self) -> None:
         state = self._metadata.state
@@ -93,6 +94,7 @@ class Reshaping:
         if not self._metadata.leads_here:
             return
         planned = next_moves(state, nodes)
+        await self._remove_retired()
         for command in planned:
             await self._propose(command)
             _log.info("moves_planned", count=len(command.moves), reason=command.reason)
@@ -100,6 +102,20 @@ class Reshaping:
         if not planned and not state.moves and state.rebalancing and all_said:
             await self._propose(Rebalance(begin=False, number=state.rebalancing))
             _log.info("rebalanced")
+
+    async def _remove_retired(self) -> None:
+        """Nodes that are to go, once they have nothing; one that leads the metadata hands that over first."""
+        state = self._metadata.state
+        if not state.retiring:
+            return
+        needed = {
+            node
+            for _, entry in partitions_of(state)
+            for node in all_holders(entry, state.moves.get(entry.group_id))
+        }
+        for node in sorted(state.retiring.keys() - needed - {self._metadata.leader}):
+            await self._propose(RemoveNode(node))
+            _log.info("node_removed", removed=node)
 
     def _dead(self) -> set[str]:
         """Those that were silent for so long that they are done without."""
@@ -124,10 +140,3 @@ class Reshaping:
 
     async def _propose(self, command: AnyCommand) -> None:
         await self._metadata.propose(command, timeout_s=PROPOSE_S)
-
-
-def is_full(own: NodeHealth) -> bool:
-    """Whether nothing more is to come to this disk, or nobody knows."""
-    if not own.disk_total_bytes or own.disk_free_bytes is None:
-        return own.disk_total_bytes is None
-    return own.disk_free_bytes < own.disk_total_bytes * (1 - DISK_FULL)

@@ -45,7 +45,7 @@ class Shaping:
                 topics=lacking[:10],
             )
         await self._metadata.propose(DrainNode(node), timeout_s=timeout_s)
-        return self._drain_of(node)
+        return await self._drain_of(node)
 
     async def undrain(self, node: str, *, timeout_s: float) -> DrainInfo:
         """End it; what is on its way from there goes back. One that is not drained is fine."""
@@ -53,30 +53,36 @@ class Shaping:
         self._check_known(node)
         if node in self._metadata.state.draining:
             await self._metadata.propose(UndrainNode(node), timeout_s=timeout_s)
-        return self._drain_of(node)
+        return await self._drain_of(node)
 
     async def drain_of(self, node: str, *, timeout_s: float) -> DrainInfo:
         """How far it is; as of after the call began."""
         await self._metadata.catch_up(timeout_s=timeout_s)
         self._check_known(node)
-        return self._drain_of(node)
+        return await self._drain_of(node)
 
-    def _drain_of(self, node: str) -> DrainInfo:
+    async def _drain_of(self, node: str) -> DrainInfo:
         state = self._metadata.state
-        replicas = preferred = moving = 0
+        replicas = preferred = moving = resting = 0
         for _, entry in partitions_of(state):
             move = state.moves.get(entry.group_id)
             if node in holders(entry, move):
                 replicas += 1
                 preferred += entry.replicas[0] == node
+                resting += move is None
                 moving += move is not None and move.started and node not in move.replicas
+        is_drained = node in state.draining
+        lacking = (await self._nodes()).lacking if is_drained and resting else {}
         return DrainInfo(
             node_id=node,
-            draining=node in state.draining,
+            draining=is_drained,
             replicas=replicas,
             preferred=preferred,
             moving=moving,
-            done=node in state.draining and replicas == 0,
+            done=is_drained and replicas == 0,
+            removing=node in state.retiring,
+            replaced_by=state.retiring.get(node) or None,
+            waiting_for=[f"{name} {why}" for name, why in sorted(lacking.items()) if name != node],
         )
 
     async def rebalance(self, *, begin: bool, timeout_s: float) -> RebalanceInfo:
@@ -115,7 +121,14 @@ class Shaping:
             rebalancing=state.rebalancing != 0,
             bytes=sum(move.bytes for move in moves),
             nodes=[
-                NodeShare(node, load[node], layout.load[node], leads[node], layout.leads[node])
+                NodeShare(
+                    node,
+                    load[node],
+                    layout.load[node],
+                    leads[node],
+                    layout.leads[node],
+                    nodes.lacking.get(node),
+                )
                 for node in sorted(state.nodes)
             ],
             moves=moves,

@@ -84,6 +84,8 @@ def _routes(context: HttpContext, produce: PartitionProduce) -> list[web.RouteDe
         web.get("/v1/nodes/{node}/drain", shaping.drain_of),
         web.post("/v1/nodes/{node}/drain", shaping.drain),
         web.delete("/v1/nodes/{node}/drain", shaping.undrain),
+        web.get("/v1/nodes/{node}/removal", shaping.removal),
+        web.post("/v1/nodes/{node}/replacement", shaping.replace),
         web.get("/v1/cluster/rebalance", shaping.plan),
         web.post("/v1/cluster/rebalance", shaping.rebalance),
         web.delete("/v1/cluster/rebalance", shaping.cancel),

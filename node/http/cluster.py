@@ -14,7 +14,7 @@ from node.http.context import HttpContext
 from node.http.document_in import read_document
 from node.http.forward import is_forwarded, to_metadata_leader
 from node.http.produce import timeout_of
-from node.http.query import node_id, query_of
+from node.http.query import flag, node_id, query_of
 
 _JSON: Final = {"Content-Type": "application/json", "Cache-Control": "no-store", "Server": "floodmark"}
 _METRICS: Final = {
@@ -32,6 +32,9 @@ _LEVEL = msgspec.json.Decoder(_Level)
 _ENCODER = msgspec.json.Encoder()
 _NO_QUERY: Final[frozenset[str]] = frozenset()
 _TIMEOUT: Final = frozenset({"timeout"})
+_REMOVAL: Final = frozenset({"timeout", "force"})
+_HAND_OVER_S: Final = 2.0
+"""How long a node that leads the metadata and is to be removed waits for another to lead them."""
 _STOPPING: Final = "this node is stopping"
 _WORDS: Final = """\
 Floodmark, node {node}: a replicated event log you can curl. Any node answers any request.
@@ -87,15 +90,21 @@ class Cluster:
         return _answer(await self._context.broker.cluster_health())
 
     async def forget(self, request: web.Request) -> web.StreamResponse:
-        """Do without a node for good."""
-        node = node_id(request)
-        timeout_s = timeout_of(query_of(request, _TIMEOUT).get("timeout"), self._context)
-        if not self._context.broker.metadata_leads_here:
+        """Do without a node for good: 204 when it is, 202 where it has to be drained for it."""
+        node, broker = node_id(request), self._context.broker
+        query = query_of(request, _REMOVAL)
+        timeout_s = timeout_of(query.get("timeout"), self._context)
+        force = flag(query, "force")
+        await broker.leave_metadata_to_others(node, timeout_s=min(timeout_s, _HAND_OVER_S))
+        if not broker.metadata_leads_here:
             path = f"/v1/nodes/{node}"
             answer = await to_metadata_leader(self._context, request, path, timeout_s=timeout_s)
             if answer is not None:
                 return answer
-        await self._context.broker.forget_node(node, timeout_s=timeout_s)
+        if force:
+            drain = await broker.retire(node, heir="", timeout_s=timeout_s)
+            return web.Response(status=202, body=_ENCODER.encode(drain) + b"\n", headers=_JSON)
+        await broker.forget_node(node, timeout_s=timeout_s)
         return web.Response(status=204, headers={"Server": "floodmark"})
 
     async def features(self, request: web.Request) -> web.StreamResponse:

@@ -83,9 +83,20 @@ def document(settings: HttpLimits) -> dict[str, Any]:
             "/v1/nodes": {"get": _operation("The nodes")},
             "/v1/nodes/{node}": {
                 "delete": _operation(
-                    "Take a node that has no replicas out of the cluster, for good",
-                    [node, timeout],
+                    "Take a node that has no replicas out of the cluster, for good; with force any (202)",
+                    [node, timeout, _query("force", {"type": "boolean"})],
                     status="204",
+                )
+            },
+            "/v1/nodes/{node}/removal": {
+                "get": _operation("What would become of its partitions without it", [node, timeout])
+            },
+            "/v1/nodes/{node}/replacement": {
+                "post": _operation(
+                    "Have another node take a dead one's place",
+                    [node, timeout],
+                    body=_replacement_body(),
+                    status="202",
                 )
             },
             "/v1/nodes/{node}/drain": {
@@ -314,6 +325,11 @@ def _producer_body() -> dict[str, Any]:
 def _level_body() -> dict[str, Any]:
     level = {"type": "integer", "minimum": 1, "maximum": 1_000_000}
     schema = {**_OBJECT, "properties": {"level": level}, "required": ["level"]}
+    return {"required": True, "content": {str(Media.JSON): {"schema": schema}}}
+
+
+def _replacement_body() -> dict[str, Any]:
+    schema = {**_OBJECT, "properties": {"node_id": _TEXT}, "required": ["node_id"]}
     return {"required": True, "content": {str(Media.JSON): {"schema": schema}}}
 
 

@@ -7,9 +7,11 @@ from typing import Any, Final
 
 import msgspec
 from aiohttp import web
+from floodmark.errors import InvalidRequest
 
-from node.broker import Broker
+from node.broker import Broker, DrainInfo
 from node.http.context import HttpContext
+from node.http.document_in import read_document
 from node.http.forward import is_forwarded, to_metadata_leader
 from node.http.produce import timeout_of
 from node.http.query import node_id, query_of
@@ -18,6 +20,13 @@ REBALANCE: Final = "/v1/cluster/rebalance"
 _TIMEOUT: Final = frozenset({"timeout"})
 _JSON: Final = {"Content-Type": "application/json", "Cache-Control": "no-store", "Server": "floodmark"}
 _ENCODER = msgspec.json.Encoder()
+
+
+class _Replacement(msgspec.Struct, forbid_unknown_fields=True):
+    node_id: str
+
+
+_REPLACEMENT = msgspec.json.Decoder(_Replacement)
 
 
 class Shaping:
@@ -43,6 +52,24 @@ class Shaping:
         node = node_id(request)
         timeout_s = self._timeout_of(request)
         return _answer(await self._context.broker.drain_of(node, timeout_s=timeout_s))
+
+    async def removal(self, request: web.Request) -> web.StreamResponse:
+        """What would become of its partitions without it."""
+        node = node_id(request)
+        timeout_s = self._timeout_of(request)
+        return _answer(await self._context.broker.removal(node, timeout_s=timeout_s))
+
+    async def replace(self, request: web.Request) -> web.StreamResponse:
+        """202: another node gets all that it has, and then it is removed."""
+        node = node_id(request)
+
+        async def change(broker: Broker, timeout_s: float) -> DrainInfo:
+            wanted = await read_document(request, self._context, _REPLACEMENT, '{"node_id": "n4"}')
+            if not wanted.node_id:
+                raise InvalidRequest("the body's node_id is empty: name the node that takes the place")
+            return await broker.retire(node, heir=wanted.node_id, timeout_s=timeout_s)
+
+        return await self._change(request, f"/v1/nodes/{node}/replacement", change)
 
     async def rebalance(self, request: web.Request) -> web.StreamResponse:
         """202: it goes on until the nodes are even."""

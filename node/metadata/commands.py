@@ -164,6 +164,17 @@ class UndrainNode(Command, frozen=True, tag="undrain_node"):
     node_id: str
 
 
+class RetireNode(Command, frozen=True, tag="retire_node"):
+    """A node is drained for good: once nothing of any partition is on it, it is removed.
+
+    ``heir``: the node that gets all that it has, in its place. Without one its replicas go wherever there
+    is a place, and where there is none the partitions have fewer.
+    """
+
+    node_id: str
+    heir: str = ""
+
+
 class ChangeReplicationFactor(Command, frozen=True, tag="change_replication_factor"):
     """How many replicas each partition of a topic is to have; moves bring them there."""
 
@@ -205,6 +216,7 @@ AnyCommand = (
     | RecordRecovery
     | DrainNode
     | UndrainNode
+    | RetireNode
     | ChangeReplicationFactor
     | AddPartitions
     | Rebalance
@@ -228,6 +240,7 @@ KINDS: Final[dict[str, type[Command]]] = {
     "record_recovery": RecordRecovery,
     "drain_node": DrainNode,
     "undrain_node": UndrainNode,
+    "retire_node": RetireNode,
     "change_replication_factor": ChangeReplicationFactor,
     "add_partitions": AddPartitions,
     "rebalance": Rebalance,

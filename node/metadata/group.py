@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable, Collection
 
 import structlog
 from floodmark.errors import FloodmarkError, Unavailable
@@ -126,6 +128,27 @@ class Metadata:
             await self._host.confirm_lead(METADATA_GROUP, deadline_s=timeout_s)
         except (NotLeader, GroupStopped) as error:
             raise outcomes.translated(error) from error
+
+    def hand_over(self, alive: Collection[str]) -> bool:
+        """Begin to hand the leadership to another voter that is to stay; whether there is one that is fit."""
+        if self.group is None or not self.leads_here:
+            return False
+        group = self.group
+        fit = [
+            node
+            for node in sorted(group.membership.voters - {group.node_id} - self.state.draining.keys())
+            if node in alive and group.is_trusted(node) and not self._host.wall.is_off_at(node)
+        ]
+        if fit:
+            # What it lacks it is sent first (consensus/transfer.py).
+            self._host.transfer(METADATA_GROUP, max(fit, key=group.match_of))
+        return bool(fit)
+
+    async def leave_to_others(self, alive: Callable[[], Collection[str]], *, timeout_s: float) -> None:
+        """Hand the leadership over, and wait until this node has it no more, if anybody can have it."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline and self.hand_over(alive()):  # noqa: ASYNC110
+            await asyncio.sleep(RETRY_S)  # It goes on, or is begun again: no event tells that it was in vain.
 
     async def become_current(self) -> None:
         """Catch up once, however long it takes; what was agreed on while this node was away counts too."""

@@ -49,6 +49,8 @@ def remove_node(state: MetadataState, command: RemoveNode) -> NodeEntry | Floodm
         return NotFound(f"the cluster knows no node {name}", node=name)
     if len(state.nodes) == 1:
         return Conflict(f"{name} is the cluster's only node", node=name)
+    if refused := heir_refusal(state, name):
+        return refused
     holding = [
         f"{topic.name}/{entry.number}"
         for topic, entry in partitions_of(state)
@@ -63,8 +65,21 @@ def remove_node(state: MetadataState, command: RemoveNode) -> NodeEntry | Floodm
         )
     del state.nodes[name]
     state.draining.pop(name, None)
+    state.retiring.pop(name, None)
     state.removed[name] = gone.incarnation
     return gone
+
+
+def heir_refusal(state: MetadataState, name: str) -> FloodmarkError | None:
+    """Why a node that takes another one's place can not go now; None where it takes nobody's."""
+    for old, heir in state.retiring.items():
+        if heir == name:
+            return Conflict(
+                f"{name} takes the place of {old}: wait for that, or undo it (`floodmark node drain {old} "
+                "--undo`)",
+                node=name,
+            )
+    return None
 
 
 def _having(entry: PartitionEntry, move: Move | None) -> tuple[str, ...]:

@@ -62,6 +62,12 @@ def record_recovery(state: MetadataState, command: RecordRecovery) -> int | Floo
     for node in command.lost:
         state.nodes.pop(node, None)
         state.draining.pop(node, None)
+    # Whose heir is lost is drained still, to wherever there is a place.
+    state.retiring = {
+        node: heir
+        for node, heir in state.retiring.items()
+        if node in state.nodes and (not heir or heir in state.nodes)
+    }
     lost = set(command.lost)
     for group, move in list(state.moves.items()):
         # Whoever had a part in it and is left has a replica from now on; others are moved anew.

@@ -19,6 +19,7 @@ from node.metadata.commands import (
     UndrainNode,
 )
 from node.metadata.levels import MEMBERSHIP
+from node.metadata.members import heir_refusal
 from node.metadata.moves import cancel_moves, partitions_of
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def drain_node(state: MetadataState, command: DrainNode) -> int | FloodmarkError
         return refused
     if command.node_id not in state.nodes:
         return NotFound(f"the cluster knows no node {command.node_id}", node=command.node_id)
+    if refused := heir_refusal(state, command.node_id):
+        return refused
     state.draining.setdefault(command.node_id, state.applied_index + 1)
     return len(state.draining)
 
@@ -44,6 +47,7 @@ def undrain_node(state: MetadataState, command: UndrainNode) -> int | FloodmarkE
     """How many nodes are drained still."""
     if state.draining.pop(command.node_id, None) is None:
         return NotFound(f"node {command.node_id} is not drained", node=command.node_id)
+    state.retiring.pop(command.node_id, None)
     node = command.node_id
     going = {
         entry.group_id: move.number

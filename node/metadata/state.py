@@ -34,6 +34,7 @@ from node.metadata.commands import (
     RecordRecovery,
     RegisterNode,
     RemoveNode,
+    RetireNode,
     StartMoves,
     UndrainNode,
 )
@@ -43,6 +44,7 @@ from node.metadata.members import join_refusal, number_nodes, remove_node
 from node.metadata.moves import Move, cancel_moves, finish_moves, move_replicas, start_moves, without_moves
 from node.metadata.producer_blocks import allocate_producer_ids
 from node.metadata.recoveries import Recovery, record_recovery
+from node.metadata.retire import retire_node
 from node.metadata.shape import change_replication_factor, drain_node, rebalance, undrain_node
 from node.metadata.topic_config import changed_config
 
@@ -121,6 +123,8 @@ class MetadataState(msgspec.Struct):
     """Of every node that the cluster has had since it came to level 3 (numbers.py)."""
     draining: dict[str, int] = {}
     """Nodes that get no replicas, and lose those that they have; since which index. Of level 3."""
+    retiring: dict[str, str] = {}
+    """Of those, the ones that are removed at the end, and who takes their place; "": nobody. Of level 3."""
     rebalancing: int = 0
     """The number of the rebalance that goes on; 0 for none. Of level 3."""
 
@@ -309,6 +313,7 @@ APPLY: Final[dict[type[Command], Callable[[MetadataState, Any], Applied]]] = {
     RecordRecovery: record_recovery,
     DrainNode: drain_node,
     UndrainNode: undrain_node,
+    RetireNode: retire_node,
     ChangeReplicationFactor: change_replication_factor,
     AddPartitions: _add_partitions,
     Rebalance: rebalance,

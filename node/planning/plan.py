@@ -25,6 +25,10 @@ class Nodes:
 
     takes: Collection[str]
     dead: Collection[str] = ()
+    lacking: Mapping[str, str] = field(default_factory=dict)
+    """Why the others take none now."""
+    unsaid: Collection[str] = ()
+    """Those of them that are there and just did not answer: soon they may take replicas."""
     sizes: Mapping[int, int] = field(default_factory=dict)
     """Bytes of partitions by group id, as far as known."""
 
@@ -66,7 +70,10 @@ def repairs(state: MetadataState, nodes: Nodes, *, limit: int) -> list[MoveRepli
     all_racks = {node: entry.rack for node, entry in state.nodes.items()}
     racks = {node: all_racks[node] for node in sorted(nodes.takes) if node in all_racks and node not in leave}
     layout = Layout(state)
-    repair(layout, racks, leave=leave, all_racks=all_racks, limit=limit)
+    heirs = state.retiring
+    if nodes.unsaid:  # Nobody is done without for an answer that comes late.
+        heirs = {node: heir for node, heir in heirs.items() if heir}
+    repair(layout, racks, leave=leave, heirs=heirs, all_racks=all_racks, limit=limit)
     drained = [part for part in layout.changed() if set(part.before) & leave]
     others = [part for part in layout.changed() if not set(part.before) & leave]
     return [

@@ -13,18 +13,20 @@ def repair(
     racks: Mapping[str, str],
     *,
     leave: Collection[str],
+    heirs: Mapping[str, str],
     all_racks: Mapping[str, str],
     limit: int,
 ) -> None:
     """Plan for partitions that have replicas on nodes of ``leave``, or not as many as their topic wants.
 
     ``racks``: the nodes that take replicas, and their racks; ``all_racks`` of all nodes. At most ``limit``
-    partitions. Where nobody takes a replica it stays where it is.
+    partitions. Where nobody takes a replica it stays where it is. ``heirs``: nodes of ``leave`` in whose
+    place another one comes; where that is "" the replicas that find no place go all the same.
     """
     for part in layout.parts:
         if limit <= 0:
             return
-        target = _repaired(layout, part, racks, leave, all_racks)
+        target = _repaired(layout, part, racks, leave, heirs, all_racks)
         if target != part.target:
             layout.put(part, target)
             limit -= 1
@@ -35,6 +37,7 @@ def _repaired(
     part: Part,
     racks: Mapping[str, str],
     leave: Collection[str],
+    heirs: Mapping[str, str],
     all_racks: Mapping[str, str],
 ) -> tuple[str, ...]:
     factor = part.topic.replication_factor
@@ -55,8 +58,9 @@ def _repaired(
         )
         stay.remove(worst)
         used[all_racks.get(worst, "")] -= 1
-    coming: list[str] = []
-    while len(stay) + len(coming) < factor:
+    coming, waiting = _inherited(part, stay, racks, leave, heirs)
+    used.update(racks[node] for node in coming)
+    while len(stay) + len(coming) + len(waiting) < factor:
         free = [node for node in racks if node not in stay and node not in coming]
         if not free:
             break
@@ -73,11 +77,38 @@ def _repaired(
         )
         coming.append(best)
         used[racks[best]] += 1
-    # What finds no other place stays where it is.
-    kept = [node for node in part.target if node in leave][: factor - len(stay) - len(coming)]
+    # What finds no other place stays where it is, unless that is to go all the same.
+    others = [node for node in part.target if node in leave and node not in waiting]
+    others = [node for node in others if heirs.get(node) != "" or not (stay or coming)]
+    kept = [*waiting, *others][: factor - len(stay) - len(coming)]
     if part.target[0] in stay:
         new = (*stay, *coming, *kept)
         return part.target if set(new) == set(part.target) else new
     chosen = [*stay, *coming] or kept
     leader = min(chosen, key=lambda node: (layout.leads[node], node))
     return (leader, *(node for node in (*stay, *coming, *kept) if node != leader))
+
+
+def _inherited(
+    part: Part,
+    stay: Collection[str],
+    racks: Mapping[str, str],
+    leave: Collection[str],
+    heirs: Mapping[str, str],
+) -> tuple[list[str], list[str]]:
+    """The heirs that come in the place of leaving nodes, and the nodes whose heirs are not there to come.
+
+    An heir that has a replica already can take no other: that one goes wherever there is a place.
+    """
+    coming: list[str] = []
+    waiting: list[str] = []
+    for node in part.target:
+        heir = heirs.get(node, "") if node in leave else ""
+        if not heir or heir in stay or heir in coming:
+            continue
+        if heir in racks:
+            coming.append(heir)
+        else:
+            waiting.append(node)
+    room = max(0, part.topic.replication_factor - len(stay))
+    return coming[:room], waiting[: max(0, room - len(coming))]

@@ -55,6 +55,7 @@ from node.broker import (
     NodeState,
     PartitionInfo,
     RebalanceInfo,
+    RemovalInfo,
     TopicConfig,
     TopicInfo,
     TopicLimits,
@@ -517,6 +518,20 @@ class MemoryBroker:
         draining = node_id in self._cluster.draining
         held = 0 if draining else len(self._cluster.logs)
         return DrainInfo(node_id, draining, held, 0, 0, draining)
+
+    async def removal(self, node_id: str, *, timeout_s: float) -> RemovalInfo:
+        self._check_node(node_id)
+        return RemovalInfo(node_id, True, len(self._cluster.logs), [], [])
+
+    async def retire(self, node_id: str, *, heir: str, timeout_s: float) -> DrainInfo:
+        self._check_level("command retire_node")
+        self._check_node(node_id)
+        if heir:
+            self._check_node(heir)
+        return await self.drain(node_id, timeout_s=timeout_s)
+
+    async def leave_metadata_to_others(self, node_id: str, *, timeout_s: float) -> None:
+        pass
 
     def sizes_led_here(self) -> dict[int, int]:
         return {

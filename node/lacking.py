@@ -1,0 +1,42 @@
+"""Why no replica moves to a node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from node.broker import NodeHealth
+
+DISK_FULL: Final = 0.85
+"""Nothing moves to a node that uses more than this part of its disk."""
+
+
+def lacks(own: NodeHealth | None, held: int, *, drained: bool) -> str:
+    """The first thing that keeps replicas away; "" where some may come. ``held``: those that it has."""
+    return next(_reasons(own, held, drained=drained), "")
+
+
+def is_full(own: NodeHealth) -> bool:
+    """Whether it is known that nothing more is to come to this disk."""
+    if not own.disk_total_bytes or own.disk_free_bytes is None:
+        return False
+    return own.disk_free_bytes < own.disk_total_bytes * (1 - DISK_FULL)
+
+
+def _reasons(own: NodeHealth | None, held: int, *, drained: bool) -> Iterator[str]:
+    if drained:
+        yield "is being drained"
+    if own is None:
+        yield "does not answer"
+        return
+    if own.stopping:
+        yield "is about to stop"
+    if not own.takes_replicas:
+        yield "is not ready yet"
+    if not own.disk_total_bytes or own.disk_free_bytes is None:
+        yield "can not tell how full its disk is"
+    elif is_full(own):
+        used = 100 - 100 * own.disk_free_bytes // own.disk_total_bytes
+        yield f"uses {used}% of its disk, and above {DISK_FULL:.0%} nothing moves there"
+    if own.partitions_max and held >= own.partitions_max:
+        yield f"has {held} replicas, and takes no more (limits.partitions_per_node_max)"
