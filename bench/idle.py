@@ -34,9 +34,17 @@ class Nodes:
     """Three node processes."""
 
     def __init__(self, folder: Path) -> None:
-        port = random.randrange(20_000, 31_000)
-        self.nodes = LocalFolder(folder).write_settings(3, http_port=port, peer_port=port + 1_000)
+        self._port = random.randrange(20_000, 31_000)
+        self._folder = LocalFolder(folder)
+        self.nodes = self._folder.write_settings(3, http_port=self._port, peer_port=self._port + 1_000)
         self.children: dict[str, Child] = {}
+
+    def add(self, name: str) -> LocalNode:
+        """A further node, which joins the others once it is started."""
+        port = self._port + len(self.nodes)
+        node = self._folder.write_newcomer(name, self.nodes, http_port=port, peer_port=port + 1_000)
+        self.nodes.append(node)
+        return node
 
     async def start(self, nodes: list[LocalNode]) -> float:
         """Start some and wait until they are ready; for how long."""
@@ -66,14 +74,14 @@ class Nodes:
 
     async def metric(self, name: str, *, without: str = "") -> float:
         """The sum of one figure over all nodes that run, perhaps but one."""
-        total = 0.0
-        async with aiohttp.ClientSession() as session:
-            for node in self.nodes:
-                if node.name in self.children and node.name != without:
-                    async with session.get(f"{node.url}/metrics") as answer:
-                        lines = (await answer.text()).splitlines()
-                    total += sum(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
-        return total
+        running = [node for node in self.nodes if node.name in self.children and node.name != without]
+        return sum([await self.metric_of(node, name) for node in running])
+
+    async def metric_of(self, node: LocalNode, name: str) -> float:
+        """One figure of one node."""
+        async with aiohttp.ClientSession() as session, session.get(f"{node.url}/metrics") as answer:
+            lines = (await answer.text()).splitlines()
+        return sum(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
 
     async def wait_led(self, partitions: int) -> float:
         """Until so many partitions have leaders that can serve; for how long."""

@@ -4,7 +4,8 @@ Three node processes hold a replica each of 1,000 partitions. Printed, each besi
 to make them; what the nodes use of a core and of memory when nobody writes; what 100 connections get through
 that write to all partitions; how long after a kill -9 of one node all partitions have leaders again, and how
 long that node needs until it is ready; both without load and while the 100 write to partitions that the
-others lead. All nodes and the clients share this machine's cores.
+others lead; last, how long it takes to move a replica of 300 partitions, a megabyte each, to a fourth node,
+beside what throttle and disk take for the bytes. All nodes and the clients share this machine's cores.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from bench.idle import QUIET_S, Nodes
 from bench.machine import measure, percentile
 from bench.node_memory import resident
 from bench.payload import payload
+from bench.scale_moves import fill, join, move
 
 TOPIC = "many"
 _IDLE_S = 10.0
@@ -57,11 +59,12 @@ class Row:
 class Scale:
     """The measurements, one after the other, on nodes that run."""
 
-    def __init__(self, nodes: Nodes, partitions: int, connections: int, seconds: float) -> None:
+    def __init__(self, nodes: Nodes, partitions: int, connections: int, seconds: float, moves: int) -> None:
         self._nodes = nodes
         self._partitions = partitions
         self._connections = connections
         self._seconds = seconds
+        self._moves = moves
         self.rows: list[Row] = []
 
     async def run(self) -> None:
@@ -73,6 +76,7 @@ class Scale:
         self._memory("after that")
         await self._lose_one("")
         await self._lose_one(f", {self._connections} writing to the others", under_load=True)
+        await self._move()
 
     def _note(self, what: str, value: float, unit: str, goal: float | None = None) -> None:
         self.rows.append(Row(what, value, unit, goal))
@@ -124,6 +128,18 @@ class Scale:
             answers = await load
             self._note("... requests/s meanwhile", answers.operations / answers.seconds, "requests/s")
 
+    async def _move(self) -> None:
+        await fill(self._nodes, TOPIC, self._moves)
+        await join(self._nodes)
+        await asyncio.sleep(QUIET_S)
+        moved = await move(self._nodes, TOPIC, self._moves)
+        self._note(f"to move a replica of {moved.count} partitions to a fourth node", moved.seconds, "s")
+        self._note("... bytes sent", moved.bytes / 1e6, "MB")
+        self._note("... bound of the throttle (limits.catch_up_bytes_per_s)", moved.throttle_s, "s")
+        self._note("... bound of the disk", moved.disk_s, "s")
+        self._note("... beyond those, each move", moved.overhead_s * 1e3, "ms")
+        self._note("... processor of all nodes, each move", moved.processor_s / moved.count * 1e3, "ms")
+
     async def _targets(self, besides: Collection[str] = ()) -> list[Target]:
         """Where the partitions are led now, but for those that some nodes lead."""
         async with floodmark.Client([node.url for node in self._nodes.nodes]) as client:
@@ -140,13 +156,13 @@ class Scale:
             return await load.run(seconds)
 
 
-async def run(partitions: int, connections: int, seconds: float) -> list[Row]:
+async def run(partitions: int, connections: int, seconds: float, moves: int) -> list[Row]:
     """On new nodes, which are gone at the end."""
     with tempfile.TemporaryDirectory(prefix="floodmark-scale-") as folder:
         nodes = Nodes(Path(folder))
         try:
             await nodes.start(nodes.nodes)
-            scale = Scale(nodes, partitions, connections, seconds)
+            scale = Scale(nodes, partitions, connections, seconds, moves)
             await scale.run()
         finally:
             for name in list(nodes.children):
@@ -160,11 +176,12 @@ def main() -> int:
     parser.add_argument("--partitions", type=int, default=1000)
     parser.add_argument("--connections", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=10.0, help="of load")
+    parser.add_argument("--moves", type=int, default=300, help="replicas that go to a fourth node")
     arguments = parser.parse_args()
     print(measure())
     if note := not_quiet():
         print(note)
-    rows = asyncio.run(run(arguments.partitions, arguments.connections, arguments.seconds))
+    rows = asyncio.run(run(arguments.partitions, arguments.connections, arguments.seconds, arguments.moves))
     heading = f"{arguments.partitions:,} partitions x 3 on three nodes"
     print(rows_of([heading, "", "goal, at most"], [row.cells for row in rows]))
     return 1 if any(row.goal is not None and row.value > row.goal for row in rows) else 0

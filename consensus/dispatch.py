@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from consensus.admission import Admission
@@ -137,7 +136,7 @@ class Dispatcher:
             # What it had acknowledged may be damaged: it counts again when the replica says so anew.
             self._replication.link_up(source)
         elif core.engine.leader == source:
-            core.leader_heard_at = -math.inf  # Whoever asks for votes is not told that the leader lives.
+            self._prevote.leader_is_gone()
 
     def _frames_request(self, source: str, message: Message) -> None:
         damage = self._fetching.on_request(source, message.fields)

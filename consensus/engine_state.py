@@ -89,9 +89,9 @@ class EngineState:
         """Give a leader a whole timeout from now on to be heard."""
         self._SyncObj__raftElectionDeadline = Time.now + self._SyncObj__generateRaftTimeout()
 
-    def end_election_clock(self) -> None:
-        """The time to campaign has come; the engine acts strictly after its deadlines."""
-        self._SyncObj__raftElectionDeadline = Time.now
+    def end_election_clock(self, after_s: float = 0.0) -> None:
+        """The time to campaign has come, or comes then; the engine acts strictly after its deadlines."""
+        self._SyncObj__raftElectionDeadline = Time.now + after_s
 
     def stop_election_clock(self) -> None:
         """Wait for ever."""

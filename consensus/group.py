@@ -73,6 +73,7 @@ class Group(GroupDisk):
         self._inbox: list[tuple[str, Message]] = []
         self._released: list[tuple[str, Message]] = []
         self._parts = Parts(
+            group_id=group_id,
             node_id=node_id,
             log=log,
             vote=vote,
@@ -147,8 +148,7 @@ class Group(GroupDisk):
                 self._core.engine.heartbeat_at(0.0)
 
     def peer_down(self, node: str) -> None:
-        """The connection to ``node`` is lost."""
-        self._begin()
+        """The connection to ``node`` is lost. A group that sleeps has said all that it had to say there."""
         self._core.up.discard(node)
 
     def peer_silent(self, node: str) -> None:
@@ -159,14 +159,23 @@ class Group(GroupDisk):
         if self._core.asleep and (engine.is_leader or engine.leader == node):
             self._begin()
 
+    def peer_gone(self, node: str) -> None:
+        """The process of ``node`` ended, or nothing has come from there for so long that it counts as that:
+        groups that it led elect another leader without waiting for a timeout.
+        """
+        engine = self._core.engine
+        if self.failed is None and not self._stopped and engine.leader == node:
+            self._begin()
+            self._parts.prevote.leader_is_gone()
+
     def held_up(self, seconds: float) -> None:
         """This process did not run for so long: that nobody was heard meanwhile says nothing about them.
 
         A follower grants that once between two words of a leader: where processes never run in time,
-        elections must begin all the same.
+        elections must begin all the same. Of a leader that is known to be gone nothing is to be heard.
         """
         core = self._core
-        if self.failed is not None or self._stopped or core.asleep:
+        if self.failed is not None or self._stopped or core.asleep or self._parts.prevote.is_hurried:
             return
         if core.engine.is_leader or self._granted_after != core.leader_heard_at:
             self._granted_after = core.leader_heard_at

@@ -49,6 +49,10 @@ class Listener:
         for link in [*self._unauthenticated, *self._current.values()]:
             link.drop()
 
+    def has(self, node_id: str) -> bool:
+        """Whether a connection of this peer stands."""
+        return node_id in self._current
+
     def drop(self, node_id: str) -> None:
         """Close a peer's connection, if there is one."""
         if (link := self._current.get(node_id)) is not None:

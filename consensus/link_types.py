@@ -22,6 +22,8 @@ class LinkOptions:
     """How often each link carries a beat."""
     silence_s: float = 0.5
     """A peer of which nothing came for this long is reported silent."""
+    gone_after_s: float = 1.5
+    """... and for this long reported gone, as one whose process has ended is at once."""
     dead_after_s: float = 3.0
     """A connection on which nothing gets through for this long is given up and made anew."""
     connect_timeout_s: float = 1.0
@@ -39,6 +41,8 @@ class LinkOptions:
     def __post_init__(self) -> None:
         if not 3 * self.heartbeat_s < self.silence_s < self.dead_after_s:
             raise ValueError("3 heartbeats < silence < dead after must hold")
+        if not self.silence_s <= self.gone_after_s:
+            raise ValueError("silence <= gone after must hold")
         if not 0 < self.reconnect_min_s < self.reconnect_max_s < 0.5:
             raise ValueError("0 < reconnect min < reconnect max < 0.5 s must hold")
 
@@ -70,6 +74,9 @@ class LinkHooks:
     """They can not: no connection, or too much waits already. Some of what was sent may be lost."""
     peer_silent: Callable[[str], None] = lambda _peer: None
     """Nothing came from a peer for ``silence_s``."""
+    peer_gone: Callable[[str], None] = lambda _peer: None
+    """Its process has ended: its connection to us is closed, and it takes none of ours; or nothing came for
+    ``gone_after_s``. Told after ``peer_silent``."""
     peer_heard: Callable[[str], None] = lambda _peer: None
     """Something came again from a peer that was silent."""
     on_hello: Callable[[str, str], bool] = lambda _peer, _incarnation: True
@@ -93,6 +100,7 @@ class Peer:
     node_id: str
     heard_at: float
     silent: bool = False
+    gone: bool = False
     beat_sent: int = 0
     """Number of the last beat that we sent."""
     beat_seen: int = 0

@@ -12,6 +12,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 from consensus.fair_queue import Routed
@@ -79,7 +80,10 @@ class PeerLinks:
         if (link := self._outgoing.get(node_id)) is not None:
             link.redial(addresses)
         else:
-            self._outgoing[node_id] = OutgoingLink(self._context, self._peer(node_id), addresses)
+            peer = self._peer(node_id)
+            self._outgoing[node_id] = OutgoingLink(
+                self._context, peer, addresses, partial(self._dial_refused, peer)
+            )
 
     async def probe(self, host: str, port: int) -> bytes:
         """What whoever answers at this address says of itself, proved. No connection stays.
@@ -134,8 +138,24 @@ class PeerLinks:
     def _heard(self, peer: Peer) -> None:
         peer.heard_at = self._now()
         if peer.silent:
-            peer.silent = False
+            peer.silent = peer.gone = False
             self._context.hooks.peer_heard(peer.node_id)
+
+    def _dial_refused(self, peer: Peer) -> None:
+        """Nobody listens there. Where its connection to us is gone as well, its process is."""
+        if not peer.gone and not self._listener.has(peer.node_id):
+            self._is_silent(peer)
+            self._is_gone(peer)
+
+    def _is_silent(self, peer: Peer) -> None:
+        if not peer.silent:
+            peer.silent = True
+            self._context.hooks.peer_silent(peer.node_id)
+
+    def _is_gone(self, peer: Peer) -> None:
+        if not peer.gone:
+            peer.gone = True
+            self._context.hooks.peer_gone(peer.node_id)
 
     def _schedule_beat(self) -> None:
         loop = asyncio.get_running_loop()
@@ -150,9 +170,10 @@ class PeerLinks:
         for peer in list(self.peers.values()):
             # While this process did not run, nobody could be heard: that time is no silence of theirs.
             peer.heard_at = min(now, peer.heard_at + late)
-            if not peer.silent and now - peer.heard_at > self._context.options.silence_s:
-                peer.silent = True
-                self._context.hooks.peer_silent(peer.node_id)
+            if now - peer.heard_at > self._context.options.silence_s:
+                self._is_silent(peer)
+            if now - peer.heard_at > self._context.options.gone_after_s:
+                self._is_gone(peer)
         self._schedule_beat()
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import random
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from consensus.dialed import DialedConnection, QueueOwner
@@ -32,16 +33,26 @@ Address = tuple[str, int]
 class OutgoingLink:
     """Dials, authenticates, sends, notices when nothing gets through, and dials again."""
 
-    def __init__(self, context: LinkContext, peer: Peer, addresses: Sequence[Address]) -> None:
+    def __init__(
+        self,
+        context: LinkContext,
+        peer: Peer,
+        addresses: Sequence[Address],
+        refused: Callable[[], None] = lambda: None,
+    ) -> None:
         self.peer = peer
         self.addresses = tuple(addresses)
         """Where it may be: the first one, and after a failure the next."""
         self.up = False
-        self._stopped = False
         """Authenticated, and the queue is within its bound: messages can be sent."""
+        self._stopped = False
         self._context = context
+        self._refused = refused
+        """Called when nobody listens at any of them."""
         self._connection: DialedConnection | None = None
         self._failures = 0
+        self._nobody_there = 0
+        """Attempts in a row at which nobody listened."""
         self._used: Address | None = None
         self._waiting = FairQueue()
         """Empty unless the connection is full."""
@@ -182,8 +193,11 @@ class OutgoingLink:
                 self.peer.connect_failures += 1
                 reason = str(error) or type(error).__name__
                 self._context.log.warning("peer_unreachable", peer=self.peer.node_id, reason=reason)
+                self._nobody_there = self._nobody_there + 1 if is_refused(error) else 0
+                if self._nobody_there >= len(self.addresses):
+                    self._refused()
             else:
-                self._failures = 0
+                self._failures = self._nobody_there = 0
                 self.peer.connects += 1
                 self._context.log.info(
                     "peer_connected", peer=self.peer.node_id, protocol=self._connection.version
@@ -225,6 +239,11 @@ class OutgoingLink:
             self.up = up
             hooks = self._context.hooks
             (hooks.peer_up if up else hooks.peer_down)(self.peer.node_id)
+
+
+def is_refused(error: Exception) -> bool:
+    """Whether a machine has answered that nobody listens at the address."""
+    return isinstance(error, OSError) and error.errno == errno.ECONNREFUSED
 
 
 async def welcomed_at(

@@ -46,6 +46,7 @@ class Parts:
     def __init__(
         self,
         *,
+        group_id: int,
         node_id: str,
         log: Log,
         vote: VoteFile,
@@ -60,7 +61,13 @@ class Parts:
         catch_up: CatchUp | None,
     ) -> None:
         core = self.core = Core(
-            node_id=node_id, log=log, vote=vote, options=options, random=random, safeguards=safeguards
+            group_id=group_id,
+            node_id=node_id,
+            log=log,
+            vote=vote,
+            options=options,
+            random=random,
+            safeguards=safeguards,
         )
         self.begin(now)
         small = None if is_large(machine) else cast(StateMachine, machine)

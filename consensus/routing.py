@@ -45,6 +45,7 @@ def link_hooks(
         peer_up=peer_up,
         peer_down=lambda peer: each(lambda group: group.peer_down(peer)),
         peer_silent=lambda peer: each(lambda group: group.peer_silent(peer)),
+        peer_gone=lambda peer: each(lambda group: group.peer_gone(peer)),
         on_hello=hooks.on_hello,
         announce=hooks.announce,
         answer=hooks.answer,

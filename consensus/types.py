@@ -56,6 +56,9 @@ class GroupOptions:
     """A follower that hears of no leader for this long may ask for votes; above 3 heartbeats."""
     election_timeout_max_s: float = 1.0
     """Timeouts are drawn evenly between the two."""
+    takeover_s: float = 0.1
+    """Where the leader's process is gone nobody waits for a timeout: the first to take over asks within this
+    time, the second within another one, and so on. With the groups that elect at once it is to be longer."""
     leader_fallback_s: float = 0.45
     """A leader that hears of no majority for this long steps down; below election_timeout_min_s."""
     append_bytes_max: int = 9 << 20
@@ -74,6 +77,8 @@ class GroupOptions:
             raise ValueError("3 heartbeats < shortest election timeout < longest must hold")
         if not self.heartbeat_s < self.leader_fallback_s < self.election_timeout_min_s:
             raise ValueError("heartbeat < leader fallback < shortest election timeout must hold")
+        if self.takeover_s <= 0:
+            raise ValueError("takeover must be above 0")
 
 
 @dataclass(frozen=True, slots=True)

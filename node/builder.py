@@ -170,4 +170,5 @@ def scaled(options: GroupOptions, groups: int) -> GroupOptions:
         election_timeout_min_s=options.election_timeout_min_s * factor,
         election_timeout_max_s=options.election_timeout_max_s * factor,
         leader_fallback_s=options.leader_fallback_s * factor,
+        takeover_s=options.takeover_s * factor,
     )

@@ -17,7 +17,9 @@ from consensus.types import Message
 from consensus.wire import WireError, decode_packet, encode_packet
 from tests.support.proxy import FaultProxy
 
-FAST = LinkOptions(heartbeat_s=0.02, silence_s=0.2, dead_after_s=0.6, handshake_timeout_s=0.5)
+FAST = LinkOptions(
+    heartbeat_s=0.02, silence_s=0.2, gone_after_s=0.4, dead_after_s=0.6, handshake_timeout_s=0.5
+)
 SECRET = b"a secret of the tests"
 
 
@@ -41,6 +43,7 @@ class LinkNode:
             peer_up=lambda peer: self._event("up", peer),
             peer_down=lambda peer: self._event("down", peer),
             peer_silent=lambda peer: self._event("silent", peer),
+            peer_gone=lambda peer: self._event("gone", peer),
             peer_heard=lambda peer: self._event("heard", peer),
             on_hello=self._hello,
             announce=lambda peer: f"{node_id} to {peer}".encode(),
@@ -64,6 +67,12 @@ class LinkNode:
     async def until_up(self, *peers: str) -> None:
         """Wait for connections to these peers."""
         await self.until(lambda: all(self.links.connected(peer) for peer in peers))
+
+    async def until_refused(self, peer: str, count: int) -> None:
+        """Wait until so many attempts to connect have failed; nothing reports them."""
+        async with asyncio.timeout(20):
+            while self.links.peers[peer].connect_failures < count:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
 
     def numbers(self, source: str) -> list[int]:
         """The terms of the messages that came from a node, which the tests use as numbers."""

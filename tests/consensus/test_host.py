@@ -13,6 +13,7 @@ import structlog
 from floodmark.errors import OutcomeUnknown, Unavailable
 from floodmark.frame import Frame, FrameKind
 
+from consensus.host_types import HostOptions
 from consensus.types import GroupOptions, GroupStopped, Message, NotLeader, Proposal, Role, Stored
 from consensus.wire import encode_packet
 from tests.consensus.host_nodes import HostNode, eventually, hosts, join, leader_of, put
@@ -242,6 +243,33 @@ async def test_many_groups_that_start_at_once_do_not_outdate_each_others_electio
             await leader_of(nodes, group_id)
         terms = [nodes[0].host.group(group_id).term for group_id in range(1, count + 1)]
         assert sum(terms) <= 1.5 * count
+
+
+async def test_many_groups_whose_leaders_process_ended_elect_once_each(tmp_path):
+    """No timeout is waited for, which would take longer than this test may; no group needs a second term."""
+    count = 30
+    options = GroupOptions(election_timeout_min_s=100.0, election_timeout_max_s=200.0, takeover_s=0.5)
+    async with hosts(tmp_path, *NAMES, groups=0, options=HostOptions(transfer_timeout_s=0.1)) as nodes:
+        for node in nodes:
+            for group_id in range(1, count + 1):
+                node.open(group_id, frozenset(NAMES), options)
+        pairs = [(node.host.links, name) for node in nodes for name in NAMES if name != node.node_id]
+        await eventually(lambda: all(links.connected(name) for links, name in pairs))
+        gone, *left = nodes
+        for group_id in range(1, count + 1):
+            nodes[group_id % 3].host.campaign(group_id)
+        for group_id in range(1, count + 1):
+            await leader_of(nodes, group_id)
+        led = [group for group in range(1, count + 1) if gone.host.group(group).is_ready_leader]
+        before = {group: left[0].host.group(group).term for group in range(1, count + 1)}
+        gone.host.links.sever()
+        for group in led:
+            await eventually(lambda group=group: any(n.host.group(group).is_ready_leader for n in left))
+        after = {group: left[0].host.group(group).term for group in range(1, count + 1)}
+        assert len(led) == count // 3
+        assert after == {group: term + (group in led) for group, term in before.items()}
+        leads = [sum(node.host.group(group).is_ready_leader for group in led) for node in left]
+        assert leads == [len(led) // 2] * 2, "those that are left share them"
 
 
 async def test_a_partitioned_leader_is_replaced_and_the_healed_node_follows(tmp_path):

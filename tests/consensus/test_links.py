@@ -151,6 +151,52 @@ async def test_a_silent_peer_is_reported_and_so_is_its_return():
         assert ("silent", "b") not in a.events
 
 
+PATIENT = LinkOptions(silence_s=1000, gone_after_s=1000, dead_after_s=2000)
+
+
+@on_both_loops
+async def test_a_process_that_ended_is_reported_without_waiting_for_silence():
+    """Its connection is closed, and nobody listens any more. It is told once, and again after a return."""
+    a, b = LinkNode("a", PATIENT), LinkNode("b", PATIENT)
+    async with running(a, b):
+        a.links.dial("b", *b.address)
+        b.links.dial("a", *a.address)
+        await asyncio.gather(a.until_up("b"), b.until_up("a"))
+        b.links.sever()
+        await a.until(lambda: ("gone", "b") in a.events)
+        failures = a.links.peers["b"].connect_failures
+        await a.until_refused("b", failures + 2)
+        assert [event for event, _ in a.events] == ["up", "down", "silent", "gone"]
+
+
+@on_both_loops
+async def test_a_peer_that_can_not_be_dialled_is_not_gone_while_it_is_connected():
+    """It stands at another address than the one that is dialled: nobody listens there."""
+    a, b, nobody = LinkNode("a", PATIENT), LinkNode("b", PATIENT), LinkNode("b", PATIENT)
+    async with running(nobody):
+        pass
+    async with running(a, b):
+        b.links.dial("a", *a.address)
+        await b.until_up("a")
+        a.links.dial("b", *nobody.address)
+        await a.until_refused("b", 3)
+        assert a.events == []
+        b.links.sever()
+        await a.until(lambda: a.events == [("silent", "b"), ("gone", "b")])
+
+
+@on_both_loops
+async def test_a_peer_that_is_silent_for_long_is_reported_gone():
+    """As a machine that lost its power, which answers nothing."""
+    async with proxied() as (_a, b, proxy):
+        proxy.pause()
+        await b.until(lambda: b.events[-1] == ("gone", "a"))
+        assert b.events[-2:] == [("silent", "a"), ("gone", "a")]
+        proxy.resume()
+        await b.until(lambda: b.events[-1] == ("heard", "a"))
+        assert not b.links.peers["a"].gone
+
+
 @on_both_loops
 async def test_a_link_on_which_nothing_gets_through_is_made_anew():
     """The peer is heard but never echoes our beats: the connection is given up."""

@@ -44,7 +44,7 @@ async def test_a_sleeping_partition_elects_when_its_leaders_disk_fails(
 
 
 async def test_a_sleeping_metadata_group_elects_when_its_leaders_disk_fails(tmp_path: Path) -> None:
-    """Topics can be made again at once."""
+    """Topics can be made again at once, and at the damaged node as soon as it is ready."""
     async with NodeCluster.running(tmp_path) as cluster:
         damaged = await asleep(cluster, METADATA_GROUP)
         damaged.running.host.disk_failed(METADATA_GROUP, LogFailed("a test"))
@@ -52,9 +52,12 @@ async def test_a_sleeping_metadata_group_elects_when_its_leaders_disk_fails(tmp_
         await cluster.until(
             lambda: any(node.broker.metadata_leads_here for node in others), "another metadata leader"
         )
-        async with cluster.session.put(f"{damaged.url}/v1/topics/orders", json={"partitions": 1}) as answer:
-            assert answer.status == 201, await answer.text()
-        await cluster.ready()
+        leader = next(node for node in others if node.broker.metadata_leads_here)
+        for name, node, replicas in (("orders", leader, 2), ("parcels", damaged, 3)):
+            body = {"partitions": 1, "replication_factor": replicas}
+            async with cluster.session.put(f"{node.url}/v1/topics/{name}", json=body) as answer:
+                assert answer.status == 201, await answer.text()
+            await cluster.ready()
 
 
 async def test_a_request_that_meets_a_node_that_does_not_lead_wakes_the_group(tmp_path: Path) -> None:

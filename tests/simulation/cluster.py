@@ -77,6 +77,7 @@ class Cluster:
             deliver=self._deliver,
             notify=self._notify,
             silent=lambda node, peer: self.replicas[node].silent(peer),
+            gone=lambda node, peer: self.replicas[node].peer_gone(peer),
             again=self._again,
         )
         self.moves = Moves(self, self.rng("moves")) if profile.spares else None

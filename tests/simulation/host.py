@@ -124,6 +124,10 @@ class Host(abc.ABC):
         """Nothing comes of a peer any more."""
         self._act(lambda: self.group.peer_silent(peer) if self.group else None)
 
+    def peer_gone(self, peer: str) -> None:
+        """A peer's process has ended, or counts as that."""
+        self._act(lambda: self.group.peer_gone(peer) if self.group else None)
+
     def _act(self, action: Callable[[], bool | None]) -> None:
         """Have something done, and a step made after it, unless it says that none is due."""
         if self.paused:

@@ -23,6 +23,7 @@ from tests.simulation.trace import Trace
 M = TypeVar("M")
 BEAT_S = 0.1
 SILENCE_S = 0.5
+GONE_S = 1.5
 
 
 @dataclass(slots=True)
@@ -78,6 +79,7 @@ class Network(Generic[M]):
         deliver: Callable[[str, str, M], None],
         notify: Callable[[str, str, bool], None],
         silent: Callable[[str, str], None] = lambda _node, _peer: None,
+        gone: Callable[[str, str], None] = lambda _node, _peer: None,
         again: Callable[[M], float | None] = lambda _: None,
     ) -> None:
         self.options = options
@@ -97,8 +99,10 @@ class Network(Generic[M]):
         self._deliver = deliver
         self._notify = notify
         self._silent = silent
+        self._gone = gone
         self._again = again
         self._told_silent: set[tuple[str, str]] = set()
+        self._told_gone: set[tuple[str, str]] = set()
         scheduler.after(BEAT_S, self._beat)
 
     def set_alive(self, name: str, alive: bool) -> None:
@@ -182,13 +186,18 @@ class Network(Generic[M]):
             if link.up and not link.broken and not link.stalled and link.source not in self.mute:
                 self._beaten[pair] = now
                 self._told_silent.discard(pair)
-            elif (
-                now - max(self._beaten.get(pair, 0.0), self.heard.get(pair, 0.0)) > SILENCE_S
-                and pair not in self._told_silent
-            ):
+                self._told_gone.discard(pair)
+                continue
+            quiet_s = now - max(self._beaten.get(pair, 0.0), self.heard.get(pair, 0.0))
+            hears = self.alive[link.target] and link.target not in self.mute
+            if quiet_s > SILENCE_S and pair not in self._told_silent:
                 self._told_silent.add(pair)
-                if self.alive[link.target] and link.target not in self.mute:
+                if hears:
                     self._silent(link.target, link.source)
+            if quiet_s > GONE_S and pair not in self._told_gone:
+                self._told_gone.add(pair)
+                if hears:
+                    self._gone(link.target, link.source)
         self._scheduler.after(BEAT_S, self._beat)
 
     def _lose(self, link: Link[M]) -> None:
@@ -210,6 +219,7 @@ class Network(Generic[M]):
             return
         self.heard[link.source, link.target] = self._scheduler.now
         self._told_silent.discard((link.source, link.target))
+        self._told_gone.discard((link.source, link.target))
         self.delivered += 1
         self._deliver(link.source, link.target, message)
         delay = self._again(message)
@@ -226,6 +236,10 @@ class Network(Generic[M]):
             return
         link.up = link.broken = False
         self._notify(link.source, link.target, False)
+        if not self.alive[link.target] and not link.cut and link.source not in self.mute:
+            # Nobody listens there, and its own connection to here has ended with it.
+            self._told_gone.add((link.target, link.source))
+            self._gone(link.source, link.target)
         self._connect_soon(link)
 
     def _connect_soon(self, link: Link[M]) -> None:

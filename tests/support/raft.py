@@ -82,6 +82,7 @@ class Node:
         voting: bool = True,
         machine: Machine | KeyedState | None = None,
         catch_up: CatchUp | None = None,
+        group_id: int = 1,
     ) -> Group:
         self._lives += 1
         self.machine: Any = Machine() if machine is None else machine
@@ -91,7 +92,7 @@ class Node:
             self.files.load(self.log, self.machine)
         self.vote = VoteFile(self.fs, "g")
         self.group = Group(
-            group_id=1,
+            group_id=group_id,
             node_id=self.name,
             log=self.log,
             vote=self.vote,
@@ -294,6 +295,7 @@ class Replicas:
         for other in self.up:
             self.group(other).peer_down(name)
             self.group(other).peer_silent(name)
+            self.group(other).peer_gone(name)
 
     def fail(self, name: str) -> None:
         """A replica's disk fails and the replica ends; its node lives, so no link tells the others."""
