@@ -77,7 +77,7 @@ bench-rolling: setup ## every node restarted in turn under 20 MB/s: nothing lost
 	@$(BIN)/python -m bench.rolling $(ROLLING_OPTIONS)
 
 SCALE_OPTIONS ?=
-bench-scale: setup ## 1,000 partitions x 3: making, idling, memory, a kill -9, a restart, 100 clients; three minutes
+bench-scale: setup ## 1,000 partitions x 3: making, idling, memory, a kill -9, a restart, 100 clients, 300 moves; five minutes
 	@$(BIN)/python -m bench.scale $(SCALE_OPTIONS)
 
 ATTACK_OPTIONS ?=

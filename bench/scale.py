@@ -1,11 +1,12 @@
-"""Many partitions on few nodes: ``python -m bench.scale``, about three minutes.
+"""Many partitions on few nodes: ``python -m bench.scale``, about five minutes.
 
 Three node processes hold a replica each of 1,000 partitions. Printed, each beside its goal: how long it takes
 to make them; what the nodes use of a core and of memory when nobody writes; what 100 connections get through
-that write to all partitions; how long after a kill -9 of one node all partitions have leaders again, and how
-long that node needs until it is ready; both without load and while the 100 write to partitions that the
-others lead; last, how long it takes to move a replica of 300 partitions, a megabyte each, to a fourth node,
-beside what throttle and disk take for the bytes. All nodes and the clients share this machine's cores.
+that write to all partitions; how long after a kill -9 of the node that leads most all partitions have leaders
+again, and how long that node needs until it is ready; both without load and while 100 clients with default
+retries produce to all partitions, with how many of their records failed and how long one took at most; last,
+how long it takes to move a replica of 300 partitions, a megabyte each, to a fourth node, beside what throttle
+and disk take for the bytes. All nodes and the clients share this machine's cores.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -29,6 +29,7 @@ from bench.idle import QUIET_S, Nodes
 from bench.machine import measure, percentile
 from bench.node_memory import resident
 from bench.payload import payload
+from bench.scale_clients import Clients
 from bench.scale_moves import fill, join, move
 
 TOPIC = "many"
@@ -75,7 +76,7 @@ class Scale:
         await self._produce()
         self._memory("after that")
         await self._lose_one("")
-        await self._lose_one(f", {self._connections} writing to the others", under_load=True)
+        await self._lose_one_under_load()
         await self._move()
 
     def _note(self, what: str, value: float, unit: str, goal: float | None = None) -> None:
@@ -113,20 +114,32 @@ class Scale:
             self._note(f"... {name}", percentile(answers.latencies_s, fraction) * 1e3, "ms")
         self._note("... processor of all nodes", used / answers.operations * 1e6, "us a request")
 
-    async def _lose_one(self, how: str, *, under_load: bool = False) -> None:
+    async def _lose_one(self, how: str) -> None:
         """kill -9 of a node, and its next start."""
         await self._nodes.wait_led(self._partitions)
-        gone = self._nodes.nodes[-1]
-        targets = await self._targets(besides=[gone.name])
-        load = asyncio.create_task(self._load(targets, self._seconds * 3)) if under_load else None
-        await asyncio.sleep(_LEAD_IN_S if under_load else 0)
+        led = {
+            node.name: await self._nodes.metric_of(node, "floodmark_node_leaderships")
+            for node in self._nodes.nodes
+        }
+        gone = max(self._nodes.nodes, key=lambda node: led[node.name])
+        self._note(f"kill -9 of a node{how}: partitions that it leads", led[gone.name], "")
         await self._nodes.kill(gone.name)
         led_s = await self._nodes.wait_led(self._partitions)
-        self._note(f"kill -9 of a node, until all are led again{how}", led_s, "s", 5)
-        self._note(f"that node again, until ready{how}", await self._nodes.start([gone]), "s", 10)
-        if load is not None:
-            answers = await load
-            self._note("... requests/s meanwhile", answers.operations / answers.seconds, "requests/s")
+        self._note("... until all are led again", led_s, "s", 5)
+        self._note("... that node again, until ready", await self._nodes.start([gone]), "s", 10)
+
+    async def _lose_one_under_load(self) -> None:
+        urls = [node.url for node in self._nodes.nodes]
+        clients = Clients(urls, TOPIC, self._partitions, self._connections)
+        running, began = asyncio.create_task(clients.run()), time.perf_counter()
+        await asyncio.sleep(_LEAD_IN_S)
+        await self._lose_one(f", {clients.count} clients producing to all")
+        clients.stop.set()
+        await running
+        rate = clients.acknowledged / (time.perf_counter() - began)
+        self._note("... records acknowledged meanwhile", rate, "records/s")
+        self._note("... produces that failed", len(clients.failed), "records", 0)
+        self._note("... the longest that a record took", clients.longest_s, "s")
 
     async def _move(self) -> None:
         await fill(self._nodes, TOPIC, self._moves)
@@ -140,14 +153,13 @@ class Scale:
         self._note("... beyond those, each move", moved.overhead_s * 1e3, "ms")
         self._note("... processor of all nodes, each move", moved.processor_s / moved.count * 1e3, "ms")
 
-    async def _targets(self, besides: Collection[str] = ()) -> list[Target]:
-        """Where the partitions are led now, but for those that some nodes lead."""
+    async def _targets(self) -> list[Target]:
+        """Where the partitions are led now."""
         async with floodmark.Client([node.url for node in self._nodes.nodes]) as client:
             ports = {node.node_id: urlsplit(node.http).port or 0 for node in await client.nodes()}
             return [
                 Target(ports[str(each.leader)], TOPIC, each.partition)
                 for each in (await client.topics.describe(TOPIC)).partitions
-                if each.leader not in besides
             ]
 
     async def _load(self, targets: list[Target], seconds: float) -> Answers:

@@ -16,7 +16,7 @@ import aiohttp
 
 from bench.idle import Nodes
 from bench.payload import payload
-from node.settings import Limits
+from node.settings import LimitSettings
 
 MOVE_BYTES: Final = 1 << 20
 """What a partition holds that moves."""
@@ -46,7 +46,7 @@ class Moved:
     @property
     def throttle_s(self) -> float:
         """What it takes at least because of ``limits.catch_up_bytes_per_s``."""
-        return max(self.sent_bytes) / Limits().catch_up_bytes_per_s
+        return max(self.sent_bytes) / LimitSettings().catch_up_bytes_per_s
 
     @property
     def overhead_s(self) -> float:

@@ -61,6 +61,8 @@ class Core:
         """Messages that were not taken in, because they would have moved the term too far."""
         self.asleep = False
         """Quiescent: no clock runs."""
+        self.member_news = False
+        """On a leader: a member was found sound, lost or caught up, and whoever runs it has not been told."""
         self.damage: LogCorrupt | None = None
         """A frame that this replica could not read for a peer, and whoever runs it has not been told of."""
 

@@ -199,6 +199,11 @@ class Group(GroupDisk):
         damage, self._core.damage = self._core.damage, None
         return damage
 
+    def take_member_news(self) -> bool:
+        """Whether a member was found sound, lost or caught up since the last call."""
+        news, self._core.member_news = self._core.member_news, False
+        return news
+
     def campaign(self) -> None:
         """Ask for votes now and not after a timeout, where no leader is known; the others may refuse."""
         if self.failed is None and not self._stopped and self._core.engine.leader is None:

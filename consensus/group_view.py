@@ -130,6 +130,11 @@ class GroupView:
         return self._core.damage
 
     @property
+    def has_member_news(self) -> bool:
+        """Whether ``take_member_news`` would say so."""
+        return self._core.member_news
+
+    @property
     def may_vote(self) -> bool:
         """False while this replica has lost data and not regained it."""
         return self._parts.probation.may_vote

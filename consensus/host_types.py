@@ -38,6 +38,8 @@ class HostHooks:
     """Group, leader (None: not known) and term, whenever one of them changed."""
     on_commit: Callable[[int], None] = lambda _group: None
     """The group's applied index rose."""
+    on_member_news: Callable[[int], None] = lambda _group: None
+    """A group that is led here has found a member sound, lost or caught up: a change may be due."""
     on_group_failed: Callable[[int, Exception], None] = lambda _group, _error: None
     """The group's disk failed, or a defect showed: this replica is of no more use until it is made anew."""
     on_damage: Callable[[int], None] = lambda _group: None

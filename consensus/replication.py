@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from floodmark.frame import Frame
 
 from consensus.catch_up import Turns
+from consensus.member_steps import CAUGHT_UP_ENTRIES
 from consensus.safeguards import Safeguard
 from consensus.wire import APPEND_FRAMES_MAX
 from storage.errors import LogCorrupt
@@ -193,9 +194,14 @@ class Replication:
         next_index = fields["next_index"]
         peer.heard_at = core.now
         peer.acked_round = max(peer.acked_round, fields["round"])
-        peer.trusted = fields["trusted"]
+        if fields["trusted"] is not peer.trusted:
+            peer.trusted = fields["trusted"]
+            core.member_news = True
         if fields["success"]:
+            behind = core.engine.commit_index - peer.match
             peer.matched(next_index - 1)
+            if behind > CAUGHT_UP_ENTRIES >= core.engine.commit_index - peer.match:
+                core.member_news = True
             if next_index >= core.log.base_index:
                 self._installer.done(source)
         if fields["reset"] and (fields["attempt"] == peer.attempt or not core.has(Safeguard.C2)):

@@ -90,6 +90,8 @@ class Turn:
             group.log.is_read = leader == group.node_id
             slot.leader_waiters.changed()
             self._hooks.on_leadership(group.group_id, leader, term)
+        if group.has_member_news and group.take_member_news():
+            self._hooks.on_member_news(group.group_id)
         if group.damage is not None and (damage := group.take_damage()) is not None:
             self._mender.damaged(slot, damage)
         if group.failed is not None and not slot.failure_told:

@@ -58,6 +58,9 @@ class Builder:
         self.failure: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self.leadership_changed = asyncio.Event()
         self.on_metadata_commit: Callable[[], None] = lambda: None
+        self.on_group_news: Callable[[int], None] = lambda _group: None
+        """A partition's group is led here since now, or has news of a member."""
+        self._new_leads: set[int] = set()
         self.on_replica_failed: Callable[[int], None] = lambda _group: None
         self.producers_here = ProducersLed()
         self.batch_format: BatchFormat
@@ -68,6 +71,7 @@ class Builder:
         return HostHooks(
             on_leadership=self._on_leadership,
             on_commit=self._on_commit,
+            on_member_news=self._on_member_news,
             on_group_failed=self._on_group_failed,
             on_flush=self._on_flush,
             on_damage=lambda _group: self.metrics.damage.inc(),
@@ -133,8 +137,11 @@ class Builder:
 
     def _on_leadership(self, group: int, leader: str | None, term: int) -> None:
         self.leadership_changed.set()
+        self._new_leads.discard(group)
         if leader is None:
             return
+        if leader == self.identity.node_id:
+            self._new_leads.add(group)
         self.metrics.leader_changes.inc()
         if group == METADATA_GROUP:
             _log.info("metadata_leader", leader=leader, term=term)
@@ -144,6 +151,13 @@ class Builder:
     def _on_commit(self, group: int) -> None:
         if group == METADATA_GROUP:
             self.on_metadata_commit()
+        elif group in self._new_leads:
+            # Its first commit makes a new leader one that may change members.
+            self._new_leads.discard(group)
+            self.on_group_news(group)
+
+    def _on_member_news(self, group: int) -> None:
+        self.on_group_news(group)
 
     def _on_group_failed(self, group: int, _error: Exception) -> None:
         self.metrics.failed_replicas.inc()

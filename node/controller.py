@@ -21,14 +21,12 @@ from consensus.host import GroupHost
 from node.members import MemberSteps
 from node.metadata.commands import FormCluster, JoinNode, RaiseLevel
 from node.metadata.group import Metadata
-from node.metadata.moves import wanted
 from node.metadata.state import highest_level
 from node.partition import Replica
 from node.presence import Presence
+from node.unsettled import Unsettled
 
 LOOK_S: Final = 1.0
-MOVING_LOOK_S: Final = 0.1
-"""While replicas move: nobody tells when one has caught up."""
 FIT_FOR_S: Final = 3.0
 """How long the preferred leader must have been alive and in sync before it is handed the leadership."""
 TRANSFERS_PER_LOOK: Final = 4
@@ -58,26 +56,50 @@ class Controller:
         self._presence = presence
         self._alive = alive
         self._nudged = asyncio.Event()
+        self._unsettled = Unsettled(node_id=node_id, metadata=metadata, local=local)
         self._members = MemberSteps(
-            host=host, metadata=metadata, local=local, alive=alive, again=self._nudged.set
+            host=host,
+            metadata=metadata,
+            local=local,
+            unsettled=self._unsettled,
+            alive=alive,
+            again=self.group_news,
         )
+        self._look_at_all = False
         self._fit_since: dict[int, float] = {}
         self._forming_since: float | None = None
         """When this leader first found the cluster without a name."""
 
     def nudge(self) -> None:
-        """Something is to be registered, or a step is done: look now."""
+        """The metadata changed, or something is to be registered: look now."""
+        self._unsettled.changed()
         self._nudged.set()
 
+    def group_news(self, group: int) -> None:
+        """A group is led here since now, has news of a member, or has taken a step: the next may be due."""
+        self._unsettled.changed()
+        if self._members.may_be_due(group):
+            self._look_at_all = self._look_at_all or group not in self._metadata.state.moves
+            self._nudged.set()
+
     async def run(self) -> None:
-        """Look again and again, until cancelled."""
+        """Look again and again, until cancelled: once a second at all that is not as it should be, whenever
+        something happened at what is on its way.
+        """
+        loop = asyncio.get_running_loop()
+        all_at = loop.time()
         while True:
             self._nudged.clear()
             await self._register()
-            await self._members.look()
-            self._hand_over()
+            if loop.time() >= all_at or self._look_at_all:
+                self._look_at_all = False
+                all_at = loop.time() + LOOK_S
+                await self._members.look()
+                self._hand_over()
+            else:
+                await self._members.look_at_moves()
             try:
-                async with asyncio.timeout(MOVING_LOOK_S if self._metadata.state.moves else LOOK_S):
+                async with asyncio.timeout_at(all_at):
                     await self._nudged.wait()
             except TimeoutError:
                 continue
@@ -145,10 +167,8 @@ class Controller:
         alive = self._alive()
         fit: dict[int, float] = {}
         moved = 0
-        for entry, group in self._members.led_here():
-            state = self._metadata.state
-            best = wanted(entry, state.moves.get(entry.group_id))
-            preferred = next((node for node in best if node not in state.draining), best[0])
+        for entry, group in self._unsettled.look():
+            preferred = self._unsettled.best_leader(entry)
             if preferred == self._node_id or not is_fit(group, preferred, alive):
                 continue
             if self._host.wall.is_off_at(preferred):
@@ -162,7 +182,7 @@ class Controller:
         self._fit_since = fit
 
     def _give_away(self, reason: str) -> None:
-        groups = [group for _, group in self._members.led_here()]
+        groups = [group for _, group in self._unsettled.led_here()]
         if self._metadata.group is not None and self._metadata.leads_here:
             groups.append(self._metadata.group)
         alive = self._alive()

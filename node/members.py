@@ -20,20 +20,23 @@ from consensus.types import ChangeRefused, GroupStopped, Membership, NotLeader
 from node.metadata.group import Metadata
 from node.metadata.levels import MEMBERSHIP
 from node.metadata.moves import wanted
-from node.metadata.state import PartitionEntry
+from node.metadata.state import METADATA_GROUP
 from node.partition import Replica
 from node.planning.voters import metadata_voters
 from node.silence import Silence
+from node.unsettled import Unsettled
 
 CATCH_UP_S: Final = 2.0
 VOTER_SILENT_S: Final = 30.0
 """A voter of the metadata that is silent for so long is replaced, where somebody else can vote."""
 
+_Due = tuple[Group, Membership | HandOver]
+
 _log = structlog.get_logger(__name__)
 
 
 class MemberSteps:
-    """``again`` is called when a step is done, and the next one may be due."""
+    """``again`` is called with the group when a step is done, and the next one may be due."""
 
     def __init__(
         self,
@@ -41,32 +44,58 @@ class MemberSteps:
         host: GroupHost,
         metadata: Metadata,
         local: Mapping[int, Replica],
+        unsettled: Unsettled,
         alive: Callable[[], Collection[str]],
-        again: Callable[[], None],
+        again: Callable[[int], None],
     ) -> None:
         self._host = host
         self._metadata = metadata
         self._local = local
+        self._unsettled = unsettled
         self._alive = alive
         self._again = again
         self._silence = Silence(alive)
 
     async def look(self) -> None:
         """Take the steps that are due in the groups led here."""
-        metadata = self._metadata
-        if not metadata.is_current or metadata.halted is not None:
+        if not self._may_step:
             return
-        alive = self._alive()
-        if metadata.group is not None:
-            target = self._metadata_members(metadata.group, alive)
-            self._take(metadata.group, next_step(metadata.group, target, alive=alive))
-        if next(self._due(alive), None) is None:
+        group, alive = self._metadata.group, self._alive()
+        if group is not None:
+            self._take(group, next_step(group, self._metadata_members(group, alive), alive=alive))
+        await self._step(self._due)
+
+    async def look_at_moves(self) -> None:
+        """The same in those groups alone whose replicas are on their way to other nodes."""
+        if self._may_step:
+            await self._step(self._due_in_moves)
+
+    def may_be_due(self, group: int) -> bool:
+        """Whether something that happened in a group can make a step due: not where all are in place."""
+        replica = self._local.get(group)
+        if replica is None:
+            return group == METADATA_GROUP
+        members = replica.group.membership
+        return (
+            group in self._metadata.state.moves
+            or members.learners != frozenset()
+            or any(replica.group.has_lost(node) for node in members.voters)
+        )
+
+    @property
+    def _may_step(self) -> bool:
+        return self._metadata.is_current and self._metadata.halted is None
+
+    async def _step(self, due: Callable[[Collection[str]], Iterator[_Due]]) -> None:
+        if next(due(self._alive()), None) is None:
             return
         try:
-            await metadata.catch_up(timeout_s=CATCH_UP_S)
+            await self._metadata.catch_up(timeout_s=CATCH_UP_S)
         except FloodmarkError:
             return
-        for group, step in self._due(self._alive()):
+        # They are as of now only since this node has caught up.
+        self._unsettled.changed()
+        for group, step in list(due(self._alive())):
             self._take(group, step)
 
     def _metadata_members(self, group: Group, alive: Collection[str]) -> Membership:
@@ -82,21 +111,23 @@ class MemberSteps:
         voters = metadata_voters(racks, now, unfit={*silent, *state.draining}, alive=alive)
         return Membership(voters, fixed.members - voters)
 
-    def led_here(self) -> Iterator[tuple[PartitionEntry, Group]]:
-        """The partitions that this node leads."""
-        for topic in self._metadata.state.topics.values():
-            for entry in topic.partitions:
-                replica = self._local.get(entry.group_id)
-                if replica is not None and replica.group.is_ready_leader:
-                    yield entry, replica.group
-
-    def _due(self, alive: Collection[str]) -> Iterator[tuple[Group, Membership | HandOver]]:
+    def _due(self, alive: Collection[str]) -> Iterator[_Due]:
         moves = self._metadata.state.moves
-        for entry, group in list(self.led_here()):
+        for entry, group in self._unsettled.look():
             target = wanted(entry, moves.get(entry.group_id))
             step = next_step(group, Membership(frozenset(target)), alive=alive, preferred=target)
             if step is not None:
                 yield group, step
+
+    def _due_in_moves(self, alive: Collection[str]) -> Iterator[_Due]:
+        for group_id, move in self._metadata.state.moves.items():
+            replica = self._local.get(group_id)
+            if not move.started or replica is None or not replica.group.is_ready_leader:
+                continue
+            target = Membership(frozenset(move.replicas))
+            step = next_step(replica.group, target, alive=alive, preferred=move.replicas)
+            if step is not None:
+                yield replica.group, step
 
     def _take(self, group: Group, step: Membership | HandOver | None) -> None:
         if isinstance(step, HandOver):
@@ -109,7 +140,7 @@ class MemberSteps:
                 proposal = self._host.change_members(group.group_id, step)
             except (ChangeRefused, NotLeader, GroupStopped):
                 return
-            proposal.add_done_callback(lambda _: self._again())
+            proposal.add_done_callback(lambda _: self._again(group.group_id))
             _log.info(
                 "membership_change",
                 group=group.group_id,

@@ -15,7 +15,11 @@ MOVES_TO_NODE: Final = 8
 
 
 def moves_due(state: MetadataState, alive: Collection[str]) -> dict[int, int]:
-    """Group id -> number of the moves whose turn it is, of which all that come are there to come."""
+    """Group id -> number of the moves whose turn it is, of which all that come are there to come.
+
+    A move that waits for a node that is away keeps nobody from going: it goes on beside the others once the
+    node is back.
+    """
     queued: list[tuple[int, int, list[str]]] = []
     busy = Counter[str]()
     under_way = 0
@@ -26,10 +30,12 @@ def moves_due(state: MetadataState, alive: Collection[str]) -> dict[int, int]:
         if move is None:
             continue
         adding = _adding(entry.replicas, move)
+        if any(node not in alive for node in adding):
+            continue
         if move.started:
             under_way += 1
             busy.update(adding)
-        elif all(node in alive for node in adding):
+        else:
             queued.append((move.number, entry.group_id, adding))
     due: dict[int, int] = {}
     for number, group, adding in sorted(queued):

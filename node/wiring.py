@@ -181,6 +181,7 @@ def build(
 
     presence.on_change = partial(_each, controller.nudge, neighbours.look)
     builder.on_metadata_commit = controller.nudge
+    builder.on_group_news = controller.group_news
     metadata_replica = MetadataReplica(
         host=host,
         store=store,

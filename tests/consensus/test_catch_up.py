@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from consensus.catch_up import BURST_MESSAGES, CatchUp
+from consensus.member_steps import CAUGHT_UP_ENTRIES
 from consensus.types import GroupOptions, Message
 from tests.support.raft import Node, Replicas, frame
 
@@ -127,3 +128,19 @@ def test_all_groups_of_a_node_share_its_limit(groups: int) -> None:
     sizes = [_bytes(replicas.sent, "d") for replicas in several]
     assert 3 * RATE <= sum(sizes) <= 3 * RATE + (BURST_MESSAGES + groups) * MESSAGE, sizes
     assert max(sizes) - min(sizes) <= BURST_MESSAGES * MESSAGE, sizes
+
+
+def test_who_runs_the_leader_is_told_when_a_member_has_caught_up() -> None:
+    """Once it is known to be sound, and once it has come near; not for every acknowledgement."""
+    replicas = _grown(_limit())
+    leader = replicas.leader()
+    leader.take_member_news()
+    told = []
+    while leader.match_of("d") < leader.commit_index:
+        replicas.run(0.05)
+        if leader.take_member_news():
+            told.append(leader.commit_index - leader.match_of("d") <= CAUGHT_UP_ENTRIES)
+    assert told == [False, True]
+    replicas.propose(b"1")
+    replicas.run(1.0)
+    assert not leader.take_member_news()

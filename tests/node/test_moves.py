@@ -13,6 +13,7 @@ from floodmark.errors import Unavailable
 
 from cli.main import floodmark
 from consensus.types import Membership
+from node import controller
 from node.metadata.state import PartitionEntry
 from tests.process.ledger import Ledger
 from tests.support.newer import lead_metadata
@@ -155,6 +156,33 @@ async def test_a_move_is_undone_where_its_node_does_not_come(five: NodeCluster) 
     for node in five.up:
         assert await rows(node) == []
         assert (await _move(five, node, 0, None)) == (202, {"reassignments": []})
+
+
+async def test_each_step_of_a_move_follows_the_one_before(
+    five: NodeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who leads looks when something has happened, and needs no clock; also where it is to leave itself."""
+    await five.create(TOPIC, partitions=1, replicas=3)
+    before = _entry(five["n1"]).replicas
+    leader = (await five.leader(TOPIC)).node_id
+    await five.ready()
+    monkeypatch.setattr(controller, "LOOK_S", 1_000.0)
+    looked = 0
+    real = controller.MemberSteps.look
+
+    async def look(steps: controller.MemberSteps) -> None:
+        nonlocal looked
+        looked += 1
+        await real(steps)
+
+    monkeypatch.setattr(controller.MemberSteps, "look", look)
+    await five.until(lambda: looked >= len(five.up), "the last looks by the clock")
+    seen = looked
+    new = _others(five, before)[0]
+    replicas = [new if node == leader else node for node in before]
+    assert (await _move(five, five["n1"], 0, replicas))[0] == 202
+    await _done(five, 0, replicas)
+    assert looked == seen
 
 
 async def test_no_step_is_taken_on_metadata_that_may_be_old(

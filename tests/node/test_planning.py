@@ -28,6 +28,7 @@ from node.metadata.levels import MEMBERSHIP
 from node.metadata.machine import MetadataMachine
 from node.metadata.moves import partitions_of, wanted
 from node.metadata.placement import place
+from node.metadata.state import PartitionEntry
 from node.move_turns import MOVES_AT_ONCE, MOVES_TO_NODE, moves_due
 from node.planning.plan import UNDER_WAY_MAX, Nodes, next_moves
 from tests.node.test_metadata_state import create, frame
@@ -284,3 +285,40 @@ def test_what_an_operator_moves_meanwhile_is_not_undone_by_a_plan(rng: random.Ra
     assert cluster.state.moves == moves
     (fresh,) = next_moves(cluster.state, Nodes(cluster.alive))
     assert first.group_id not in [change.group_id for change in fresh.moves]
+
+
+def test_moves_to_a_node_that_is_away_keep_no_others_from_going() -> None:
+    """They wait beside those that go on, and count again when it is back."""
+    cluster = Cluster(random.Random(0), 500, ["n1", "n2", "n3"])
+    entries = [entry for _, entry in partitions_of(cluster.state)][: 4 * MOVES_AT_ONCE]
+
+    def move(entries: list[PartitionEntry], to: str) -> None:
+        moves = [
+            Reassignment(entry.group_id, list(entry.replicas), [*entry.replicas[:2], to], 0)
+            for entry in entries
+        ]
+        cluster.do(MoveReplicas(moves, "a test"))
+
+    def begin() -> dict[int, int]:
+        due = moves_due(cluster.state, cluster.alive)
+        cluster.do(StartMoves(due))
+        return due
+
+    away = [f"n{number}" for number in range(4, 4 + -(-MOVES_AT_ONCE // MOVES_TO_NODE))]
+    for number, node in enumerate(away):
+        move(entries[number * MOVES_TO_NODE : (number + 1) * MOVES_TO_NODE], node)
+    begun = begin()
+    assert len(begun) == MOVES_AT_ONCE
+    move(entries[2 * MOVES_AT_ONCE : 3 * MOVES_AT_ONCE], "n9")
+    assert begin() == {}, "as many go on as may"
+    cluster.alive -= set(away)
+    others = begin()
+    assert len(others) == MOVES_TO_NODE
+    assert not others.keys() & begun.keys()
+    cluster.do(FinishMoves(others))
+    assert len(begin()) == MOVES_TO_NODE, "they go on in turn"
+    cluster.alive |= set(away)
+    assert begin() == {}, "those that are back go first"
+    cluster.do(FinishMoves(begun))
+    cluster.until(lambda: True)
+    assert cluster.counts()[0]["n9"] == MOVES_AT_ONCE, "the plan ends"
