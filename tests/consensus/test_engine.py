@@ -8,7 +8,7 @@ import logging
 import pytest
 from pysyncobj import syncobj
 
-from consensus import engine_library
+from consensus import engine, engine_library
 
 
 def test_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,4 +34,5 @@ def test_a_missing_private_name_is_noticed(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_the_library_writes_no_log() -> None:
     """Its warnings are about files and sockets that it does not have here."""
+    assert engine.Engine.__mro__[2] is syncobj.SyncObj
     assert not logging.getLogger("pysyncobj.syncobj").isEnabledFor(logging.CRITICAL)
