@@ -8,10 +8,11 @@ import asyncio
 import contextlib
 import signal
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Self
 
+from chaos.history import GivenUp
 from chaos.links import Links
 from chaos.machines import Machines
 from chaos.toxiproxy.server import ToxiproxyServer
@@ -20,6 +21,11 @@ from local.cluster import LocalCluster
 
 _IN_ORDER = (0, None, -signal.SIGTERM)
 """Told to stop while Python still loads it, a node has not taken SIGTERM over yet, and is ended by it."""
+_REMOVED = "removed"
+
+
+class NoFurtherNode(Exception):
+    """A node was to join, and the cluster was made with none that could."""
 
 
 class ChaosCluster:
@@ -35,29 +41,38 @@ class ChaosCluster:
         toxiproxy: ToxiproxyServer,
         count: int = 3,
         *,
+        further: int = 0,
         scrub_interval_s: float | None = None,
     ) -> None:
         self.links = Links(toxiproxy.control)
         self.machines = Machines(folder)
         routes = self.machines.routes(self.links.routes, scrub_interval_s=scrub_interval_s)
-        self.processes = LocalCluster(folder, count, routes=routes)
+        self.processes = LocalCluster(folder, count, routes=routes, further=further)
+        self.gone: set[str] = set()
+        """Nodes that belong to the cluster no more, and never will again."""
+        self.unfinished: list[str] = []
+        """Changes of the cluster that did not end in time, though nothing stood in their way any more."""
+        self.when_recovered: Callable[[Sequence[GivenUp]], None] = lambda _given_up: None
+        """Told what a recovery has given up, when all nodes are down and none has been started again."""
         self._down: defaultdict[str, set[str]] = defaultdict(set)
         self._paused: defaultdict[str, set[str]] = defaultdict(set)
         self._deaths: dict[str, int] = {}
         self._changing = asyncio.Lock()
         self.losing_data = asyncio.Lock()
         """Held by a fault that costs nodes their data until they are told to come back: one at a time."""
+        self.leaving = asyncio.Lock()
+        """Held by a fault after which nodes are not there any more: one at a time."""
         self.view = View(self)
 
     @property
     def names(self) -> list[str]:
-        """The nodes, in order."""
-        return sorted(self.processes.nodes)
+        """The nodes that belong to it now, in order."""
+        return sorted(self.processes.nodes.keys() - self.gone)
 
     @property
     def urls(self) -> list[str]:
-        """Base URLs for clients: those of the proxies."""
-        return [self.links.urls[name] for name in self.names]
+        """Base URLs for clients: those of the proxies, also of nodes that are still to come."""
+        return [self.links.urls[name] for name in sorted({*self.names, *self.processes.further})]
 
     def direct_url(self, name: str) -> str:
         """A node's own base URL, for asking it past all network faults."""
@@ -76,7 +91,33 @@ class ChaosCluster:
 
     async def ready(self) -> None:
         """Wait until every node says that it is ready."""
-        await self.processes.ready()
+        await self.processes.ready(*self.names)
+
+    async def join(self, holder: str) -> str:
+        """Have the next one of the nodes that are to come join those that run; its name.
+
+        It is started once the holder has let it up. Raises ``NoFurtherNode``.
+        """
+        async with self._changing:
+            if not self.processes.further:
+                raise NoFurtherNode("all nodes that were to come have joined")
+            name = min(self.processes.further)
+            self.processes.add(name, seeds=self._members())
+            self._down[name].add(holder)
+        return name
+
+    async def rejoin(self, name: str) -> None:
+        """Have a node join the others anew when it is started next, with what is in its folder."""
+        async with self._changing:
+            self.processes.add(name, seeds=self._members() - {name})
+
+    async def part(self, name: str) -> None:
+        """A node was removed from the cluster: its process ends, and nobody starts it again."""
+        await self.hold_down(_REMOVED, name, gently=name in self.processes.children)
+        self.gone.add(name)
+
+    def _members(self) -> set[str]:
+        return set(self.names) & self.processes.children.keys() or set(self.names)
 
     async def hold_down(self, holder: str, *names: str, gently: bool = False) -> None:
         """End nodes, all at once, and keep them down: kill -9, or SIGTERM when ``gently``."""
@@ -125,17 +166,19 @@ class ChaosCluster:
         folder: Path,
         count: int = 3,
         *,
+        further: int = 0,
         binary: Path | None = None,
         scrub_interval_s: float | None = None,
     ) -> AsyncIterator[Self]:
         """A cluster that is ready, and that is gone afterwards, whatever faults are still in force.
 
-        Raises ``ToxiproxyMissing``, and ``LocalClusterError`` when the nodes do not get ready.
+        ``further``: nodes that may join it later. Raises ``ToxiproxyMissing``, and ``LocalClusterError`` when
+        the nodes do not get ready.
         """
         toxiproxy = await asyncio.to_thread(ToxiproxyServer, folder / "toxiproxy.log", binary=binary)
         try:
             cluster = await asyncio.to_thread(
-                cls, folder, toxiproxy, count, scrub_interval_s=scrub_interval_s
+                cls, folder, toxiproxy, count, further=further, scrub_interval_s=scrub_interval_s
             )
             try:
                 await cluster.processes.start()

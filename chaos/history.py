@@ -243,6 +243,25 @@ class FaultEnded(_Line, frozen=True, tag="fault_ended"):
     fault: int
 
 
+class GivenUp(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What a recovery may cost a partition: all from ``offset`` on; -1: everything, it began anew, empty."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class Recovered(_Line, frozen=True, tag="recovered"):
+    """A majority was lost for good, and the cluster goes on without it from here on. No node ran just then.
+
+    Of the partitions that are not named nothing may be lost. Groups may count terms twice: their leaders
+    from here on are others.
+    """
+
+    time_ns: int
+    given_up: list[GivenUp] = []
+
+
 class Healed(_Line, frozen=True, tag="healed"):
     """All faults are over and all nodes are told to run: the cluster has to come right from here on."""
 
@@ -260,4 +279,4 @@ class Leads(_Line, frozen=True, tag="leads"):
 
 End = Ok | Fail | Unknown
 Pause = PauseBegan | PauseEnded
-Event = History | Producer | Invoke | End | Pause | FaultBegan | FaultEnded | Healed | Leads
+Event = History | Producer | Invoke | End | Pause | FaultBegan | FaultEnded | Recovered | Healed | Leads

@@ -20,6 +20,7 @@ from chaos.history import (
     Fail,
     FaultBegan,
     FaultEnded,
+    GivenUp,
     Healed,
     History,
     Invoke,
@@ -28,6 +29,7 @@ from chaos.history import (
     PauseBegan,
     PauseEnded,
     Producer,
+    Recovered,
     Result,
     Unknown,
 )
@@ -112,6 +114,10 @@ class HistoryWriter:
     def fault_ended(self, fault: int) -> None:
         """It is no more."""
         self._add(FaultEnded(self._clock_ns(), fault))
+
+    def recovered(self, given_up: Sequence[GivenUp]) -> None:
+        """A recovery was written, and no node has been started since."""
+        self._add(Recovered(self._clock_ns(), list(given_up)))
 
     def healed(self) -> int:
         """All faults are over, all nodes are told to run; returns the time."""

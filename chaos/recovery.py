@@ -83,7 +83,10 @@ async def wait_caught_up(cluster: ChaosCluster, topics: Sequence[str], timeout_s
 
 
 async def wait_moved(cluster: ChaosCluster, timeout_s: float) -> list[str]:
-    """Wait until no replica is on its way to another node; what is when the time is up."""
+    """Wait until no replica is on its way to another node, or will be; what is when the time is up.
+
+    That is: nothing is drained or evened out, and every partition has as many replicas as its topic wants.
+    """
     moving = ["no node answers"]
     with contextlib.suppress(TimeoutError):
         async with (
@@ -99,11 +102,29 @@ async def wait_moved(cluster: ChaosCluster, timeout_s: float) -> list[str]:
 async def _moving(session: aiohttp.ClientSession, urls: Sequence[str]) -> list[str]:
     for url in urls:
         with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-            async with session.get(f"{url}/v1/reassignments") as answer:
-                if answer.status == 200:
-                    rows = (await answer.json())["reassignments"]
-                    return [f"{row['topic']}/{row['partition']} moves to {row['target']}" for row in rows]
+            even = await _get(session, f"{url}/v1/cluster/rebalance")
+            topics = await _get(session, f"{url}/v1/topics")
+            moves = await _get(session, f"{url}/v1/reassignments")
+            if even is None or topics is None or moves is None:
+                continue
+            found = ["the cluster is evened out"] if even["rebalancing"] else []
+            found += [
+                f"{row['topic']}/{row['partition']} moves to {row['target']}"
+                for row in moves["reassignments"]
+            ]
+            found += [
+                f"{topic['topic']}/{part['partition']} has replicas on {part['replicas']} alone"
+                for topic in topics["topics"]
+                for part in topic["partitions"]
+                if len(part["replicas"]) < min(len(urls), topic["replication_factor"])
+            ]
+            return found
     return ["no node says what moves"]
+
+
+async def _get(session: aiohttp.ClientSession, url: str) -> Any:
+    async with session.get(url) as answer:
+        return await answer.json() if answer.status == 200 else None
 
 
 async def _behind(cluster: ChaosCluster, topics: Sequence[str]) -> list[str]:

@@ -41,6 +41,8 @@ _HEALED_S_MIN: Final = 2.0
 _LOOK_AGAIN_S: Final = 0.1
 _CREATE_TIMEOUT_S: Final = 30.0
 _END: Final = "end of the run"
+_THE_CLUSTER: Final = "the cluster"
+"""In place of a node that does not come back: changes that do not end."""
 
 
 async def run_scenario(
@@ -57,6 +59,7 @@ async def run_scenario(
         async with ChaosCluster.running(
             folder / CLUSTER_FOLDER,
             scenario.nodes,
+            further=scenario.further,
             binary=binary,
             scrub_interval_s=scenario.scrub_interval_s,
         ) as cluster:
@@ -110,6 +113,7 @@ class _Run:
             race=self._race,
             pauses=self._pauses,
         )
+        self._cluster.when_recovered = self._history.recovered
         timeline = Timeline(self._cluster, self._history, self._status)
         began_ns, began_wall_ns = time.monotonic_ns(), time.time_ns()
         async with working(site, sampler, replication=self._scenario.replication):
@@ -123,11 +127,13 @@ class _Run:
             )
             self._status.enter("ending the workload")
         recorder.tally.end()
-        moving: list[str] = []
+        unfinished = list(self._cluster.unfinished)
         if any(timed.fault.moves_replicas for timed in self._scenario.faults):
             self._status.enter("waiting until no replica moves any more")
-            moving = await wait_moved(self._cluster, self._scenario.ready_s_max)
+            unfinished += await wait_moved(self._cluster, self._scenario.ready_s_max)
             replicas = await self._replicas_now()
+        if unfinished:
+            unready[_THE_CLUSTER] = "; ".join(unfinished)
         self._status.enter("waiting until all replicas are read and equal")
         ready = [name for name in self._cluster.names if name not in unready]
         behind = await wait_scrubbed(self._cluster, ready, self._scenario.ready_s_max)
@@ -144,7 +150,8 @@ class _Run:
             healed_ns=healed_ns,
             ended_ns=time.monotonic_ns(),
             began_wall_ns=began_wall_ns,
-            notes=[*timeline.notes, *(f"behind at the end: {each}" for each in [*moving, *behind])],
+            notes=[*timeline.notes, *(f"behind at the end: {each}" for each in behind)],
+            gone=sorted(self._cluster.gone),
         )
 
     async def _make_topics(self) -> list[ReplicasOf]:

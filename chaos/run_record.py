@@ -28,7 +28,8 @@ class ReplicasOf(msgspec.Struct, frozen=True):
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """See ``chaos.verdict.RunResult`` for the members."""
+    """See ``chaos.verdict.RunResult`` for the members. ``nodes`` are those that are there in the end,
+    ``gone`` those that were removed."""
 
     seed: int
     nodes: list[str]
@@ -40,6 +41,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     ended_ns: int
     began_wall_ns: int
     notes: list[str]
+    gone: list[str] = []
 
 
 def write_record(folder: Path, record: RunRecord) -> None:

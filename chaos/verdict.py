@@ -10,6 +10,7 @@ from typing import Final
 from chaos.checker.check import CheckResult, check
 from chaos.checker.final_state import read_final_state
 from chaos.checker.options import CheckOptions
+from chaos.history import Recovered
 from chaos.history_file import read_history
 from chaos.run_record import CLUSTER_FOLDER, HISTORY_FILE, SCENARIO_FILE, read_record
 from chaos.scenario.builtin import read_scenario
@@ -23,9 +24,11 @@ PROGRESS_S_MAX: Final = CheckOptions().progress_s_max
 class RunResult:
     """What a run came to. Times are nanoseconds of the machine's monotonic clock, as in the history.
 
+    nodes          all that belonged to the cluster, those that were removed among them
     folder         has scenario.toml, history.jsonl, run.json, cluster/ (logs and data of the nodes)
     deaths         node -> exit code of those that ended though no fault ended them, or not in order
-    unready        node -> what it lacked, of those that did not get ready after all was healed
+    unready        node -> what it lacked, of those that did not get ready after all was healed;
+                   "the cluster" -> its changes that did not end, though nothing stood in their way any more
     healed_ns      when all faults were over and all nodes told to run
     began_wall_ns  what time.time_ns() was at began_ns: node logs tell wall-clock times
     notes          what a reader should know besides: faults that found no target, replicas that stayed behind
@@ -53,19 +56,28 @@ class RunResult:
 def judge(folder: Path) -> RunResult:
     """The verdict over a run that is in its folder. Raises what reading it raises."""
     record = read_record(folder)
+    scenario = read_scenario(folder / SCENARIO_FILE)
+    recoveries: list[Recovered] = []
+    if any(timed.fault.loses_records for timed in scenario.faults):
+        history = read_history(folder / HISTORY_FILE)
+        recoveries = [event for event in history if isinstance(event, Recovered)]
     data_dirs = {name: str(folder / CLUSTER_FOLDER / name) for name in record.nodes}
     replicas = {(each.topic, each.partition): frozenset(each.nodes) for each in record.replicas}
-    scenario = read_scenario(folder / SCENARIO_FILE)
     result = check(
         read_history(folder / HISTORY_FILE),
         read_final_state(RealFileSystem(), data_dirs),
-        CheckOptions(replicas=replicas, progress_s_max=PROGRESS_S_MAX, gap_s_max=scenario.gap_s_max),
+        CheckOptions(
+            replicas=replicas,
+            progress_s_max=PROGRESS_S_MAX,
+            gap_s_max=scenario.gap_s_max,
+            recoveries=recoveries,
+        ),
     )
     return RunResult(
         folder=folder,
         scenario=scenario,
         seed=record.seed,
-        nodes=record.nodes,
+        nodes=sorted({*record.nodes, *record.gone}),
         check=result,
         deaths=record.deaths,
         unready=record.unready,

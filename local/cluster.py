@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from local.children import Child, start_child, stop_children
@@ -22,33 +22,42 @@ class LocalCluster:
     Nothing runs before ``start``. Whoever makes one calls ``close`` at the end, after the last process.
     """
 
-    def __init__(self, folder: Path, count: int = 3, *, routes: Routes = direct) -> None:
+    def __init__(self, folder: Path, count: int = 3, *, routes: Routes = direct, further: int = 0) -> None:
+        """``further``: nodes that ``add`` may bring, of which ``routes`` is to know from the beginning."""
         self.folder = folder
         self._lock = LocalFolder(folder)
         self._ports = PortBlock()
-        self.nodes: dict[str, LocalNode] = {
-            node.name: node
-            for node in self._lock.write_settings(
-                count,
-                http_port=self._ports.first,
-                peer_port=self._ports.first + PortBlock.count // 2,
-                routes=routes,
-            )
-        }
+        self._http_port, self._peer_port = self._ports.first, self._ports.first + PortBlock.count // 2
+        nodes = self._lock.choose(count + further, http_port=self._http_port, peer_port=self._peer_port)
+        self._routes = routes(nodes)
+        for node in nodes[:count]:
+            self._lock.write_founder(node, nodes[:count], self._routes[node.name])
+        self.nodes: dict[str, LocalNode] = {node.name: node for node in nodes[:count]}
+        self.further: dict[str, LocalNode] = {node.name: node for node in nodes[count:]}
+        """Those that were not added yet."""
         self.children: dict[str, Child] = {}
         """Those that were started and not ended by us; paused ones are among them."""
         self.code: dict[str, Path] = {}
         """Nodes that run another build, from the next start on: the folder with its packages."""
 
-    def add(self, name: str) -> LocalNode:
-        """The settings of a further node, which joins the others when it is started."""
-        number = len(self.nodes)
-        node = self.nodes[name] = self._lock.write_newcomer(
-            name,
-            list(self.nodes.values()),
-            http_port=self._ports.first + number,
-            peer_port=self._ports.first + PortBlock.count // 2 + number,
-        )
+    def add(self, name: str, *, seeds: Collection[str] = ()) -> LocalNode:
+        """The settings of a node, which joins the ``seeds``, or all others, when it is started.
+
+        One that was there before keeps its ports, and what is in its folder.
+        """
+        others = [node for other, node in self.nodes.items() if other != name]
+        node = self.nodes.get(name) or self.further.pop(name, None)
+        if node is None:
+            number = len(self.nodes) + len(self.further)
+            node = self._lock.further(
+                name,
+                [*others, *self.further.values()],
+                http_port=self._http_port + number,
+                peer_port=self._peer_port + number,
+            )
+        self.nodes[name] = node
+        seeding = [other for other in others if not seeds or other.name in seeds]
+        self._lock.write_newcomer(node, seeding, self._routes.get(name))
         return node
 
     def data_dir(self, name: str) -> Path:

@@ -93,46 +93,51 @@ class LocalFolder:
     def write_settings(
         self, count: int, *, http_port: int, peer_port: int, routes: Routes = direct
     ) -> list[LocalNode]:
-        """Choose ports and write the settings of every node."""
+        """Choose ports and write the settings of every node, which form a cluster."""
+        nodes = self.choose(count, http_port=http_port, peer_port=peer_port)
+        found = routes(nodes)
+        for node in nodes:
+            self.write_founder(node, nodes, found[node.name])
+        return nodes
+
+    def choose(self, count: int, *, http_port: int, peer_port: int) -> list[LocalNode]:
+        """Nodes n1, n2, ... and their ports; nothing is written for them yet."""
         http_ports = pick_ports(count, first=http_port)
         peer_ports = pick_ports(count, first=peer_port, besides=http_ports)
         names = [f"n{number}" for number in range(1, count + 1)]
-        nodes = [
+        return [
             LocalNode(name, http, peer, self.path / f"{name}.toml", self.path / f"{name}.log")
             for name, http, peer in zip(names, http_ports, peer_ports, strict=True)
         ]
-        self._make_secret()
-        found = routes(nodes)
-        for node in nodes:
-            with open(node.config, "w", encoding="utf-8", opener=private) as out:
-                out.write(self._settings_text(node, nodes, found[node.name]))
-            _roll_log(node.log)
-        return nodes
 
-    def write_newcomer(
-        self,
-        name: str,
-        seeds: Sequence[LocalNode],
-        *,
-        http_port: int,
-        peer_port: int,
-        route: Route | None = None,
-    ) -> LocalNode:
-        """Choose ports and write the settings of a further node, which joins those that are there."""
-        taken = [port for seed in seeds for port in (seed.http_port, seed.peer_port)]
+    def further(self, name: str, others: Sequence[LocalNode], *, http_port: int, peer_port: int) -> LocalNode:
+        """One more node, with ports besides those of the ``others``; nothing is written for it yet."""
+        taken = [port for other in others for port in (other.http_port, other.peer_port)]
         (http,) = pick_ports(1, first=http_port, besides=taken)
         (peer,) = pick_ports(1, first=peer_port, besides=[*taken, http])
-        node = LocalNode(name, http, peer, self.path / f"{name}.toml", self.path / f"{name}.log")
+        return LocalNode(name, http, peer, self.path / f"{name}.toml", self.path / f"{name}.log")
+
+    def write_founder(self, node: LocalNode, nodes: Sequence[LocalNode], route: Route) -> None:
+        """The settings of one of the nodes that form the cluster."""
+        self._make_secret()
+        self._write(node, self._settings_text(node, nodes, route))
+        _roll_log(node.log)
+
+    def write_newcomer(self, node: LocalNode, seeds: Sequence[LocalNode], route: Route | None = None) -> None:
+        """The settings of a node that joins those that are there."""
+        self._write(node, self._settings_text(node, [], route or Route(), seeds=seeds))
+
+    def _write(self, node: LocalNode, text: str) -> None:
         with open(node.config, "w", encoding="utf-8", opener=private) as out:
-            out.write(self._settings_text(node, [], route or Route(), seeds=seeds))
-        return node
+            out.write(text)
 
     def _settings_text(
         self, node: LocalNode, nodes: Sequence[LocalNode], route: Route, *, seeds: Sequence[LocalNode] = ()
     ) -> str:
         peers = "".join(f'{each.name} = "{LOOPBACK}:{each.peer_port}"\n' for each in nodes)
         advertise = f"advertise = {_quoted(route.advertise)}\n" if route.advertise else ""
-        addresses = ", ".join(_quoted(f"{LOOPBACK}:{seed.peer_port}") for seed in seeds)
+        dialed = [route.dial.get(seed.name, f"{LOOPBACK}:{seed.peer_port}") for seed in seeds]
+        addresses = ", ".join(map(_quoted, dialed))
         join = f"join = [{addresses}]\n" if seeds else ""
         dial = "".join(f"{name} = {_quoted(address)}\n" for name, address in route.dial.items())
         scrub = route.scrub_interval_s

@@ -11,6 +11,7 @@ from chaos.checker.conditional import Conditional
 from chaos.checker.final_state import ReplicaState, by_place
 from chaos.checker.freshness import Freshness
 from chaos.checker.gaps import Gap, Gaps
+from chaos.checker.given_up import without_given_up
 from chaos.checker.leaders import Leaders
 from chaos.checker.loss import Loss
 from chaos.checker.metadata import Metadata
@@ -73,6 +74,8 @@ def check(
 ) -> CheckResult:
     """Check a run. Raises ``TopicDeleted``; and ``HistoryInvalid`` as the history is read."""
     options = options or CheckOptions()
+    if options.recoveries:
+        history = without_given_up(history, options.recoveries)
     findings = Findings()
     records = Records(Places())
     placement = Placement(records, findings)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
+
+from chaos.history import Recovered
 
 Place = tuple[str, int]
 """A topic and the number of one of its partitions."""
@@ -30,5 +32,7 @@ class CheckOptions:
     """From healing to the first produce that begins after it and is stored."""
     gap_s_max: float | None = None
     """How long a partition may store nothing while it is asked to, whatever is in force; None: no bound."""
+    recoveries: Sequence[Recovered] = ()
+    """From the loss of a majority: what they have given up is not missed. The history has them too."""
     search_steps_max: int = 2_000_000
     """States that the linearizability search may visit per topic."""

@@ -6,8 +6,10 @@ from chaos.faults.deposed import PauseInCut
 from chaos.faults.disk import DiskError, DiskFull, PowerLoss, ShortWrites, SlowSync
 from chaos.faults.disk_at_rest import DeleteIndex, FlipBit, OldCopy, TruncateSegment, WipeFolder
 from chaos.faults.fault import Fault, Injection
+from chaos.faults.lost_majority import LostMajority
 from chaos.faults.membership import Drain, Moves
 from chaos.faults.network import Bandwidth, Bridge, Cut, DataLimit, Latency, Reset, Slice, SlowClose
+from chaos.faults.nodes import Join, Remove, Replace
 from chaos.faults.process import Kill, KillStorm, Pause, Restart, RollingRestart
 from chaos.faults.restored_copy import RestoredCopy
 
@@ -25,14 +27,18 @@ __all__ = [
     "Fault",
     "FlipBit",
     "Injection",
+    "Join",
     "Kill",
     "KillStorm",
     "Latency",
+    "LostMajority",
     "Moves",
     "OldCopy",
     "Pause",
     "PauseInCut",
     "PowerLoss",
+    "Remove",
+    "Replace",
     "Reset",
     "Restart",
     "RestoredCopy",

@@ -9,6 +9,10 @@ from enum import StrEnum
 from chaos.cluster import ChaosCluster
 
 
+class NoSuchNode(ValueError):
+    """A node is named that is not there: it was removed, or has not joined yet."""
+
+
 class Target(StrEnum):
     """Kinds of nodes."""
 
@@ -41,11 +45,11 @@ class Aim:
             raise ValueError("the target 'leader' needs a topic, and no other target takes one")
 
     async def choose(self, cluster: ChaosCluster, rng: random.Random) -> list[str]:
-        """The nodes, sorted. Raises ``NobodyLeads``, and ``ValueError`` for a node that is not."""
+        """The nodes, sorted. Raises ``NobodyLeads``, and ``NoSuchNode``."""
         names = cluster.names
         match self.target:
             case Target.ONE if self.node and self.node not in names:
-                raise ValueError(f"there is no node {self.node!r}; there are {', '.join(names)}")
+                raise NoSuchNode(f"there is no node {self.node!r}; there are {', '.join(names)}")
             case Target.ONE:
                 return [self.node or rng.choice(names)]
             case Target.LEADER:

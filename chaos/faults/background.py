@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, Final
+
+END_S: Final = 60.0
+"""How long what has to be done in full may take once its fault's time is over."""
 
 
 def in_background(undo: AsyncExitStack, work: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
@@ -16,5 +19,19 @@ def in_background(undo: AsyncExitStack, work: Callable[[asyncio.Event], Coroutin
     async def end() -> None:
         stop.set()
         await task
+
+    undo.push_async_callback(end)
+
+
+def to_the_end(undo: AsyncExitStack, work: Coroutine[Any, Any, None], tell: Callable[[], None]) -> None:
+    """Do work beside all else. Healing waits for it, and tells when it is not done in ``END_S`` then."""
+    task = asyncio.create_task(work)
+
+    async def end() -> None:
+        try:
+            async with asyncio.timeout(END_S):
+                await task
+        except TimeoutError:
+            tell()
 
     undo.push_async_callback(end)

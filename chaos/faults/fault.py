@@ -43,7 +43,15 @@ class Fault(ABC):
     kind: ClassVar[str]
     moves_replicas: ClassVar[bool] = False
     """Whether other nodes may hold a partition in the end than in the beginning."""
+    loses_records: ClassVar[bool] = False
+    """Whether acknowledged records may be lost, of which the history tells then; and changes of topics."""
+    brings_nodes: ClassVar[int] = 0
+    """How many nodes join, which the cluster has to be made with."""
     aim: Aim = field(default_factory=Aim)
+
+    async def choose(self, cluster: ChaosCluster, rng: random.Random, tag: str) -> list[str]:  # noqa: ARG002
+        """The nodes that it is about. Raises ``NobodyLeads``, ``NoFurtherNode``, ``ValueError``."""
+        return await self.aim.choose(cluster, rng)
 
     @abstractmethod
     async def apply(self, scene: Scene, undo: AsyncExitStack) -> None:
@@ -77,7 +85,7 @@ class Injection:
         async with self._changing:
             if self._undo is not None:
                 return
-            self.nodes = await self.fault.aim.choose(self._cluster, self._random)
+            self.nodes = await self.fault.choose(self._cluster, self._random, self._tag)
             on_chosen()
             async with AsyncExitStack() as undo:
                 await self.fault.apply(Scene(self._cluster, self.nodes, self._random, self._tag), undo)

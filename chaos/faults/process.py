@@ -70,7 +70,8 @@ class RollingRestart(Fault):
                 return
             await scene.cluster.hold_down(scene.tag, name, gently=self.gently)
             await scene.cluster.let_up(scene.tag, name)
-            await scene.cluster.processes.ready(name)
+            if name in scene.cluster.names:  # else: it was removed meanwhile
+                await scene.cluster.processes.ready(name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

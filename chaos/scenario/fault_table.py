@@ -16,9 +16,12 @@ _TARGETS = Literal["one", "leader", "metadata leader", "majority", "all"]
 
 
 def read_fault(
-    values: dict[str, Any], number: int, scenario: Scenario, problems: list[str]
+    values: dict[str, Any], number: int, scenario: Scenario, problems: list[str], joining: int
 ) -> TimedFault | None:
-    """The fault, or None when something is wrong with it, which ``problems`` then has."""
+    """The fault, or None when something is wrong with it, which ``problems`` then has.
+
+    ``joining``: how many nodes the faults of the scenario have join.
+    """
     known_problems = len(problems)
     kind = values.get("kind")
     cls = kinds().get(kind) if isinstance(kind, str) else None
@@ -28,7 +31,7 @@ def read_fault(
     if cls is None:
         table.wrong(f"'kind' is {kind!r}; known kinds: {', '.join(kinds())}")
         return None
-    aim = _aim(table, scenario)
+    aim = _aim(table, scenario, joining)
     when_ready: bool = table.take("when_ready", bool, default=False)
     settings = {
         name: table.take(name, field.type, field.default, low=0 if _is_number(field.type) else None)
@@ -59,9 +62,9 @@ def _time(table: Table, duration_s: float) -> tuple[float, float]:
     return at_s, for_s
 
 
-def _aim(table: Table, scenario: Scenario) -> Aim | None:
+def _aim(table: Table, scenario: Scenario, joining: int) -> Aim | None:
     target = table.take("target", _TARGETS, "one")
-    nodes = [f"n{number}" for number in range(1, scenario.nodes + 1)]
+    nodes = [f"n{number}" for number in range(1, scenario.nodes + joining + 1)]
     node = table.take("node", str, "")
     if node and node not in nodes:
         table.wrong(f"'node' is {node!r}; there are {', '.join(nodes)}")

@@ -86,3 +86,8 @@ class Scenario:
     scrub_interval_s: float | None = None
     workload: Workload = field(default_factory=Workload)
     faults: tuple[TimedFault, ...] = ()
+
+    @property
+    def further(self) -> int:
+        """How many nodes join."""
+        return sum(timed.fault.brings_nodes for timed in self.faults)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from chaos.faults.aim import Aim, Target
 from chaos.scenario.kinds import kinds as all_kinds
-from chaos.scenario.model import DEFAULT_TOPIC, Scenario, TimedFault
+from chaos.scenario.model import DEFAULT_TOPIC, Scenario, TimedFault, Workload
 
 _PARTITIONS: Final = 3
 _REPLICATION: Final = 3
@@ -31,8 +31,12 @@ _TARGET_WEIGHTS: Final = {
     Target.ALL: 1,
 }
 _SINGLE: Final = (Target.ONE, Target.LEADER, Target.METADATA_LEADER)
-_OF_ONE_NODE: Final = ("bridge", "drain", "restored copy")
+_OF_ONE_NODE: Final = ("bridge", "drain", "remove", "replaced machine", "restored copy")
 """A bridge is one node; of old copies that are a majority nobody can tell that they are old."""
+_NODES_MAX: Final = 7
+_LOSS_SHARE: Final = 0.2
+"""Of the scenarios in which a majority may be lost for good, once."""
+_RESHAPING: Final = ("drain", "join", "lost majority", "moves", "remove", "replaced machine")
 Settings = Callable[[random.Random], dict[str, Any]]
 
 
@@ -53,6 +57,7 @@ RECIPES: Final[dict[str, Settings]] = {
     "disk error": lambda rng: {"operation": rng.choice(["write", "sync"])},
     "disk full": lambda _rng: {},
     "drain": lambda _rng: {},
+    "join": lambda _rng: {},
     "kill": lambda _rng: {},
     "kill storm": lambda rng: {"down_s": rng.choice([0.0, 0.1, 1.0]), "up_s": rng.choice([0.5, 1.0, 3.0])},
     "latency": lambda rng: {
@@ -60,10 +65,13 @@ RECIPES: Final[dict[str, Settings]] = {
         "latency_ms": rng.choice([10, 50, 200, 500]),
         "jitter_ms": rng.choice([0, 5, 50]),
     },
+    "lost majority": lambda _rng: {},
     "moves": lambda rng: {"every_s": rng.choice([0.3, 1.0, 3.0])},
     "pause": lambda _rng: {},
     "pause in a cut": lambda rng: {"pause_s": rng.choice([1.0, 2.5])},
     "power loss": lambda rng: {"written_back": rng.random() < 0.7},
+    "remove": lambda _rng: {},
+    "replaced machine": lambda _rng: {},
     "reset": lambda rng: {**_links(rng), "after_ms": rng.choice([0, 50, 500])},
     "restart": lambda rng: {"gently": rng.random() < 0.5},
     "restored copy": lambda rng: {"restarts": rng.choice([0, 1])},
@@ -86,6 +94,10 @@ def random_scenario(
     if unknown or not chosen:
         raise ValueError(f"{', '.join(unknown) or 'none'}: known kinds are {', '.join(all_kinds())}")
     rng = random.Random(f"{seed}/{duration_s}/{nodes}/{','.join(chosen)}")
+    if kinds is None and rng.random() >= _LOSS_SHARE:
+        chosen = [kind for kind in chosen if not all_kinds()[kind].loses_records]
+    faults = tuple(_timeline(rng, duration_s, _Shape(nodes), chosen))
+    loses = any(timed.fault.loses_records for timed in faults)
     return Scenario(
         name="random",
         description=f"Drawn from seed {seed}.",
@@ -94,35 +106,77 @@ def random_scenario(
         seed=seed,
         partitions=_PARTITIONS,
         replication=min(_REPLICATION, nodes),
-        faults=tuple(_timeline(rng, duration_s, nodes, chosen)),
+        workload=Workload(topic_admins=0) if loses else Workload(),
+        faults=faults,
     )
 
 
 def _drawn(nodes: int) -> list[str]:
-    """Replicas have no place to go where every node has one of each."""
-    return [kind for kind in RECIPES if nodes > _REPLICATION or not all_kinds()[kind].moves_replicas]
+    """Replicas have no place to go where every node has one of each; of few nodes none may be lost."""
+    if nodes > _REPLICATION:
+        return list(RECIPES)
+    left_out = {"drain", "moves"} if nodes == _REPLICATION else _RESHAPING
+    return [kind for kind in RECIPES if kind not in left_out]
 
 
-def _timeline(rng: random.Random, duration_s: float, nodes: int, kinds: list[str]) -> Iterator[TimedFault]:
+class _Shape:
+    """The nodes that there are, as far as it is drawn."""
+
+    def __init__(self, nodes: int) -> None:
+        self.nodes = self.ever = nodes
+        self._has_lost = False
+
+    def allows(self, kind: str) -> bool:
+        """Whether there are nodes enough, and not too many."""
+        cls = all_kinds()[kind]
+        if cls.loses_records:
+            return self.nodes >= _REPLICATION and not self._has_lost
+        if kind == "remove":
+            return self.nodes > _REPLICATION
+        return not cls.brings_nodes or self.ever + cls.brings_nodes <= _NODES_MAX
+
+    def take(self, kind: str) -> None:
+        """It was drawn."""
+        cls = all_kinds()[kind]
+        self.ever += cls.brings_nodes
+        self.nodes += {"join": 1, "remove": -1}.get(kind, 0)
+        self._has_lost |= cls.loses_records
+
+
+def _timeline(rng: random.Random, duration_s: float, shape: _Shape, kinds: list[str]) -> Iterator[TimedFault]:
     at_s = rng.uniform(*_FIRST_AT_S)
     while at_s < duration_s - _CALM_END_S:
         for_s = min(rng.uniform(*_FOR_S), duration_s - _CALM_END_S - at_s)
-        yield _fault(rng, round(at_s, 1), round(for_s, 1), nodes, rng.choice(kinds))
+        possible = [kind for kind in kinds if shape.allows(kind)]
+        if not possible:
+            break
+        kind = rng.choice(possible)
+        yield _fault(rng, round(at_s, 1), round(for_s, 1), shape, kind)
+        shape.take(kind)
         if rng.random() < _OVERLAP_SHARE:
             at_s += rng.uniform(0.2, for_s)
         else:
             at_s += for_s + rng.uniform(*_PAUSE_S)
 
 
-def _fault(rng: random.Random, at_s: float, for_s: float, nodes: int, kind: str) -> TimedFault:
-    cls = all_kinds()[kind]
+def _fault(rng: random.Random, at_s: float, for_s: float, shape: _Shape, kind: str) -> TimedFault:
     settings = RECIPES[kind](rng) if kind in RECIPES else {}
+    fault = all_kinds()[kind](aim=_aim(rng, shape, kind), **settings)
+    return TimedFault(at_s=at_s, for_s=for_s, fault=fault)
+
+
+def _aim(rng: random.Random, shape: _Shape, kind: str) -> Aim:
+    if kind == "join":
+        return Aim()
+    if all_kinds()[kind].loses_records:
+        return Aim(target=Target.MAJORITY)
     targets = _SINGLE if kind in _OF_ONE_NODE else tuple(Target)
     target = rng.choices(targets, [_TARGET_WEIGHTS[each] for each in targets])[0]
-    aim = Aim(
+    # Which nodes there are once some have come and gone is known when they have.
+    is_as_it_was = shape.nodes == shape.ever
+    return Aim(
         target=target,
-        node=f"n{rng.randint(1, nodes)}" if target is Target.ONE else "",
+        node=f"n{rng.randint(1, shape.nodes)}" if target is Target.ONE and is_as_it_was else "",
         topic=DEFAULT_TOPIC if target is Target.LEADER else "",
         partition=rng.randrange(_PARTITIONS) if target is Target.LEADER else 0,
     )
-    return TimedFault(at_s=at_s, for_s=for_s, fault=cls(aim=aim, **settings))

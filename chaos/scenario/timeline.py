@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 
-from chaos.cluster import ChaosCluster
+from chaos.cluster import ChaosCluster, NoFurtherNode
+from chaos.faults.aim import NoSuchNode
 from chaos.faults.fault import Injection
 from chaos.faults.replica_files import NothingToDamage
 from chaos.history_file import HistoryWriter
@@ -47,7 +48,7 @@ class Timeline:
                 await self._cluster.ready()
             await injection.inject(begin)
             await asyncio.sleep(timed.for_s)
-        except (NobodyLeads, NothingToDamage, NotReady) as error:
+        except (NobodyLeads, NothingToDamage, NotReady, NoFurtherNode, NoSuchNode) as error:
             self._note(f"{timed.name} was left out: {error}")
         finally:
             await self._heal(injection)

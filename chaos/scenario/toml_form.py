@@ -13,7 +13,7 @@ from floodmark.names import check_name
 from chaos.faults.aim import Target
 from chaos.scenario.errors import ScenarioInvalid
 from chaos.scenario.fault_table import read_fault
-from chaos.scenario.kinds import fields_of
+from chaos.scenario.kinds import fields_of, kinds
 from chaos.scenario.model import DEFAULT_TOPIC, RACES_TOPIC, Scenario, TimedFault, Workload
 from chaos.scenario.table import REQUIRED, Table
 
@@ -26,6 +26,7 @@ _WORKLOAD_RANGES: Final[dict[str, tuple[float, float]]] = {
     "pause_at_faults": (0, 1),
 }
 _OTHER_RANGE: Final = (0, 64)
+_NODES_MAX: Final = 9
 
 
 def parse_scenario(text: str, *, source: str = "scenario") -> Scenario:
@@ -39,7 +40,7 @@ def parse_scenario(text: str, *, source: str = "scenario") -> Scenario:
     scenario = Scenario(
         name=table.take("name", str, REQUIRED),
         description=table.take("description", str, ""),
-        nodes=table.take("nodes", int, 3, low=1, high=9),
+        nodes=table.take("nodes", int, 3, low=1, high=_NODES_MAX),
         duration_s=table.take("duration_s", float, 30.0, low=1, high=86_400),
         seed=table.take("seed", int, None, low=0),
         topics=_topics(table),
@@ -54,10 +55,16 @@ def parse_scenario(text: str, *, source: str = "scenario") -> Scenario:
         table.wrong(f"'replication' is {scenario.replication}, and there are {scenario.nodes} nodes")
     faults = table.take("fault", list[dict[str, Any]], [])
     table.finish()
-    read = [read_fault(fault, number, scenario, problems) for number, fault in enumerate(faults, 1)]
+    joining = sum(cls.brings_nodes for fault in faults if (cls := kinds().get(str(fault.get("kind")))))
+    read = [read_fault(fault, number, scenario, problems, joining) for number, fault in enumerate(faults, 1)]
+    found = tuple(fault for fault in read if fault is not None)
+    if scenario.workload.topic_admins and any(timed.fault.loses_records for timed in found):
+        table.wrong("a lost majority may cost changes of topics, too: set 'topic_admins = 0' in [workload]")
+    if scenario.nodes + joining > _NODES_MAX:
+        table.wrong(f"{joining} nodes join {scenario.nodes}; there may be {_NODES_MAX} in all")
     if problems:
         raise ScenarioInvalid(source, problems)
-    return dataclasses.replace(scenario, faults=tuple(fault for fault in read if fault is not None))
+    return dataclasses.replace(scenario, faults=found)
 
 
 def _int(value: object) -> int:

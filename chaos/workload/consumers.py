@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
-from floodmark.errors import FloodmarkError
+from floodmark.errors import FloodmarkError, OffsetBelowStart
 from floodmark.frame import iterate
 from floodmark.frame_records import has_records, records_in
 from floodmark.transport import BATCH_MEDIA_TYPE, Answer, Request, Transport
@@ -38,7 +38,9 @@ async def follow(site: Site, process: str, place: Place) -> None:
             if site.pauses.has(place):
                 continue
             page = await _poll(site, transport, process, place, offset)
-            if page is not None:
+            if isinstance(page, int):
+                offset = page
+            elif page is not None:
                 offset = page.next_offset
     finally:
         await transport.close()
@@ -47,16 +49,18 @@ async def follow(site: Site, process: str, place: Place) -> None:
 async def reread(site: Site, process: str, place: Place) -> None:
     """One session after the other, each from the start to the end as it is then; asks the nodes in turn."""
     transport = site.rotation(f"{process}/{place}")
-    offset, session = 0, 0
+    start = offset = session = 0
     try:
         async for _ in ticks(_POLL_INTERVAL_S, site.stop):
             if site.pauses.has(place):
                 continue
             page = await _poll(site, transport, process, place, offset, session=session)
-            if page is not None:
+            if isinstance(page, int):
+                start = offset = page
+            elif page is not None:
                 offset = page.next_offset
                 if offset >= page.high_watermark:
-                    offset, session = 0, session + 1
+                    offset, session = start, session + 1
     finally:
         await transport.close()
 
@@ -92,8 +96,11 @@ async def _poll(
     offset: int,
     *,
     session: int | None = None,
-) -> Page | None:
-    """One poll; with a session number it does not wait for what is not there yet. None when it failed."""
+) -> Page | int | None:
+    """One poll; with a session number it does not wait for what is not there yet. None when it failed.
+
+    Where the log begins, when that is behind the offset: after a recovery that found nothing of it.
+    """
     topic, partition = place
     wait_s = _WAIT_S if session is None else 0.0
     request = Request(
@@ -113,7 +120,7 @@ async def _poll(
         page = _page(answer, place, offset)
     except FloodmarkError as error:
         site.recorder.failed(op, error)
-        return None
+        return error.fields["log_start_offset"] if isinstance(error, OffsetBelowStart) else None
     site.recorder.ok(op, page, node=node)
     return page
 

@@ -32,7 +32,7 @@ class _Answer(msgspec.Struct):
 
 
 class _Racer:
-    """``end``: the highest offset behind a record that this racer has heard of."""
+    """``end``: the offset behind the last record, as far as this racer has heard."""
 
     def __init__(self, site: Site, producer: int, place: Place, rng: random.Random) -> None:
         self._site = site
@@ -57,7 +57,8 @@ class _Racer:
             first_offset = answer.convert(_Answer).first_offset
         except FloodmarkError as error:
             if isinstance(error, OffsetMismatch):
-                self._end = max(self._end, error.fields["next_offset"])
+                # Lower than it was before where a majority was lost for good.
+                self._end = error.fields["next_offset"]
             recorder.failed(op, error)
         except asyncio.CancelledError:
             recorder.left_open(op)

@@ -77,7 +77,9 @@ class Sampler:
         self._cluster = cluster
         self._history = history
         self._topics = topics
-        self._logs = [LogTail(node.log) for node in cluster.processes.nodes.values()]
+        processes = cluster.processes
+        nodes = [*processes.nodes.values(), *processes.further.values()]
+        self._logs = [LogTail(node.log) for node in nodes]
         self._terms: dict[str, int] = {}
         self._told: set[Lead] = set()
         self.leaders: dict[str, str] = {}

@@ -18,6 +18,7 @@ from chaos.history import (
     Fail,
     FaultBegan,
     FaultEnded,
+    GivenUp,
     Healed,
     History,
     Invoke,
@@ -30,6 +31,7 @@ from chaos.history import (
     Produced,
     Producer,
     Read,
+    Recovered,
     Result,
     Run,
     Tail,
@@ -141,6 +143,10 @@ class Story:
     def pause_ended(self, partition: int = 0) -> None:
         """Somebody does again."""
         self.events.append(PauseEnded(self._tick(), TOPIC, partition))
+
+    def recovered(self, *given_up: GivenUp) -> None:
+        """A majority was lost, and these offsets with it."""
+        self.events.append(Recovered(self._tick(), list(given_up)))
 
     def healed(self) -> None:
         """All faults are over."""

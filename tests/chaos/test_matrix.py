@@ -12,7 +12,7 @@ from chaos.faults.aim import Target
 from chaos.matrix.cells import EXCLUDED, REFUSED, cells
 from chaos.matrix.refusal import refusal_faults
 from chaos.matrix.rows import ROWS
-from chaos.scenario.builtin import builtin_names
+from chaos.scenario.builtin import builtin_names, builtin_scenario
 from chaos.scenario.kinds import kinds
 from chaos.scenario.model import Scenario
 from chaos.scenario.toml_form import parse_scenario, to_toml
@@ -32,9 +32,12 @@ def test_every_cell_is_a_scenario_that_can_be_run() -> None:
 
 def test_every_kind_of_fault_is_in_the_matrix() -> None:
     """But for rolling restarts, which are of all nodes in turn and a scenario of their own, and for changes
-    of who holds what, which are no harm: they have a scenario with other faults, as they are drawn.
+    of who holds what and which nodes there are: they have scenarios with other faults, as they are drawn.
     """
-    assert set(kinds()) - {row.kind for row in ROWS.values()} == {"drain", "moves", "rolling restart"}
+    reshaping = {"drain", "join", "lost majority", "moves", "remove", "replaced machine"}
+    assert set(kinds()) - {row.kind for row in ROWS.values()} == {"rolling restart", *reshaping}
+    scenarios = [builtin_scenario(name) for name in builtin_names()]
+    assert reshaping <= {timed.fault.kind for scenario in scenarios for timed in scenario.faults}
 
 
 def test_no_cell_is_left_out_unless_a_reason_is_given() -> None:

@@ -22,7 +22,8 @@ def test_a_seed_stands_for_its_scenario() -> None:
 def test_what_is_drawn_is_valid_and_of_all_kinds(nodes: int) -> None:
     """Read back from text, many scenarios are the same; each kind is drawn, and some faults overlap.
 
-    Replicas are moved only where there is a node without one.
+    Replicas are moved only where there is a node without one. Nodes come and go where there are three at
+    least: three are left at any time, seven there ever are. A majority is lost once, without topic admins.
     """
     first = random.SystemRandom().getrandbits(32)
     print(f"seeds from {first}")  # noqa: T201 - pytest shows it with the failure
@@ -30,11 +31,21 @@ def test_what_is_drawn_is_valid_and_of_all_kinds(nodes: int) -> None:
     for seed in range(first, first + 100):
         scenario = random_scenario(seed, 60, nodes)
         assert parse_scenario(to_toml(scenario)) == scenario
-        kinds |= {timed.fault.kind for timed in scenario.faults}
+        drawn = [timed.fault.kind for timed in scenario.faults]
+        kinds.update(drawn)
+        left = list(
+            itertools.accumulate(({"join": 1, "remove": -1}.get(kind, 0) for kind in drawn), initial=nodes)
+        )
+        assert min(left) >= min(nodes, 3)
+        assert nodes + scenario.further <= 7
+        assert drawn.count("lost majority") == (0 if scenario.workload.topic_admins else 1)
         overlaps += sum(
             before.at_s + before.for_s > after.at_s for before, after in itertools.pairwise(scenario.faults)
         )
-    assert kinds == RECIPES.keys() - ({"drain", "moves"} if nodes <= 3 else set())
+    coming_and_going = {"join", "remove", "replaced machine", "lost majority"}
+    moving = {"drain", "moves"}
+    left_out = {1: coming_and_going | moving, 3: moving}
+    assert kinds == RECIPES.keys() - left_out.get(nodes, set())
     assert overlaps > 0
 
 

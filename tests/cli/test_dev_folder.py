@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from local.cluster import LocalCluster
 from local.errors import FolderInUse, NoFreePorts, OtherSize
 from local.folder import LocalFolder, LocalNode, Route
 from local.ports import LOOPBACK, pick_ports
@@ -68,6 +69,36 @@ def test_routes_lead_around_the_direct_way(tmp_path: Path) -> None:
     assert (first.http.advertise, first.cluster.dial) == ("http://127.0.0.1:1", {"n2": "127.0.0.1:2"})
     assert (second.http.advertise, second.cluster.dial) == ("", {})
     assert first.cluster.peers == second.cluster.peers
+
+
+def test_nodes_that_are_to_come_are_routed_from_the_beginning(tmp_path: Path) -> None:
+    """Those that form the cluster dial them by their routes and do not list them; one that comes looks for
+    the others by its own. Added anew it keeps its ports, and one that nobody knew of gets free ones.
+    """
+
+    def routes(nodes: Sequence[LocalNode]) -> Mapping[str, Route]:
+        assert [node.name for node in nodes] == ["n1", "n2", "n3"]
+        return {
+            node.name: Route(dial={other.name: f"127.0.0.1:{port}" for port, other in enumerate(nodes, 1)})
+            for node in nodes
+        }
+
+    cluster = LocalCluster(tmp_path, 2, routes=routes, further=1)
+    try:
+        assert list(cluster.nodes) == ["n1", "n2"]
+        first = settings_sources.load(cluster.nodes["n1"].config)
+        assert list(first.cluster.peers) == ["n1", "n2"]
+        assert first.cluster.dial["n3"] == "127.0.0.1:3"
+        third = cluster.add("n3", seeds=["n2"])
+        assert settings_sources.load(third.config).cluster.join == ("127.0.0.1:2",)
+        assert cluster.add("n3") == third
+        assert settings_sources.load(third.config).cluster.join == ("127.0.0.1:1", "127.0.0.1:2")
+        fourth = cluster.add("n4")
+        ports = [port for node in cluster.nodes.values() for port in (node.http_port, node.peer_port)]
+        assert len(set(ports)) == 8
+        assert len(settings_sources.load(fourth.config).cluster.join) == 3
+    finally:
+        cluster.close()
 
 
 def test_a_second_start_keeps_the_secret_and_the_number_of_nodes(tmp_path: Path) -> None:

@@ -1,0 +1,126 @@
+"""A majority of the nodes is lost for good, and the others go on: what an operator does with ``recover``.
+
+As docs/OPERATIONS.md has it: those that are left are stopped, a plan is made of their folders, and written;
+then they are started. The lost ones come back with empty folders, as new members. What the plan says may be
+lost is told to the history, for nothing else may be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import msgspec
+
+from chaos.faults.aim import Target
+from chaos.faults.asking import wait_whole
+from chaos.faults.background import END_S
+from chaos.faults.fault import Fault, Scene
+from chaos.faults.replica_files import NothingToDamage
+from chaos.history import GivenUp
+
+_RECOVER_S: Final = 60.0
+_EVERYTHING: Final = -1
+
+
+class _Replica(msgspec.Struct):
+    node: str
+    next_offset: int = 0
+
+
+class _Group(msgspec.Struct):
+    topic: str
+    partition: int | None
+    loss: str
+    chosen: str
+    replicas: list[_Replica]
+
+
+class _Plan(msgspec.Struct):
+    groups: list[_Group]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LostMajority(Fault):
+    """The nodes aimed at are killed and their disks are gone; the others are recovered and go on without."""
+
+    kind: ClassVar[str] = "lost majority"
+    moves_replicas: ClassVar[bool] = True
+    loses_records: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Refuse targets that are no majority, or leave nobody."""
+        if self.aim.target is not Target.MAJORITY:
+            raise ValueError(f"it is about a majority, not {self.aim.target.value}: aim at majority")
+
+    async def apply(self, scene: Scene, undo: AsyncExitStack) -> None:
+        """Lose them, and recover. Raises ``NothingToDamage``, ``NotReady``."""
+        cluster = scene.cluster
+        await undo.enter_async_context(cluster.leaving)
+        await undo.enter_async_context(cluster.losing_data)
+        await cluster.ready()
+        lost, left = scene.nodes, scene.others
+        if len(lost) <= len(left):
+            raise NothingToDamage("nodes have joined meanwhile, and these are no majority any more")
+        undo.push_async_callback(self._made_whole, scene)
+        undo.push_async_callback(cluster.let_up, scene.tag, *lost, *left)
+        await cluster.hold_down(scene.tag, *lost)
+        await cluster.hold_down(scene.tag, *left, gently=True)
+        for name in (*lost, *left):
+            cluster.machines.settle(name)
+        for name in lost:
+            await asyncio.to_thread(shutil.rmtree, cluster.processes.data_dir(name))
+        folders = [cluster.processes.data_dir(name) for name in left]
+        plan = cluster.processes.folder / f"{scene.tag}.plan"
+        given_up = _given_up(await _recover("plan", *folders, "--to", plan, "-o", "json"))
+        await _recover("apply", plan, *folders, "--yes")
+        cluster.when_recovered(given_up)
+        await cluster.let_up(scene.tag, *left)
+        for name in lost:
+            await cluster.rejoin(name)
+
+    async def _made_whole(self, scene: Scene) -> None:
+        """Nobody else may lose data before the lost nodes have all that is left."""
+        try:
+            async with asyncio.timeout(END_S):
+                await wait_whole(scene)
+        except TimeoutError:
+            scene.cluster.unfinished.append(f"partitions lack replicas {END_S:.0f} s after the recovery")
+
+
+def _given_up(document: bytes) -> list[GivenUp]:
+    """The partitions of which the plan says that something may be lost, and from which offset on."""
+    found = []
+    for group in msgspec.json.decode(document, type=_Plan).groups:
+        if group.loss == "none" or group.partition is None:
+            continue
+        ends = {replica.node: replica.next_offset for replica in group.replicas}
+        end = _EVERYTHING if group.loss == "all" else ends[group.chosen]
+        found.append(GivenUp(group.topic, group.partition, end))
+    return found
+
+
+async def _recover(*words: str | Path) -> Any:
+    """What ``floodmark recover`` prints. Raises ``RuntimeError`` with what it says, when it refuses."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "cli.main", "recover", *map(str, words)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(_RECOVER_S):
+            out, err = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode:
+        raise RuntimeError(
+            f"floodmark recover {words[0]}: {process.returncode}: {err.decode(errors='replace')}"
+        )
+    return out

@@ -1,0 +1,154 @@
+"""Nodes that come and go for good, while clients and other faults go on: no harm in themselves, no excuse.
+
+Each is brought to its end, however long that takes: what is not done a minute after the fault's time is over,
+though all nodes may run by then, is told as a fault of the cluster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+from chaos.cluster import ChaosCluster
+from chaos.faults.aim import Target
+from chaos.faults.asking import ask, wait_whole
+from chaos.faults.background import END_S, to_the_end
+from chaos.faults.fault import Fault, Scene
+from chaos.faults.replica_files import NothingToDamage
+
+_AGAIN_S: Final = 0.3
+_DONE: Final = range(200, 300)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Join(Fault):
+    """A fresh node joins, and gets its share of the replicas by a rebalance. It stays when this heals."""
+
+    kind: ClassVar[str] = "join"
+    moves_replicas: ClassVar[bool] = True
+    brings_nodes: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        """Refuse an aim: it is a node that is not there yet."""
+        if self.aim.target is not Target.ONE or self.aim.node:
+            raise ValueError("a node that joins is none of those that are there: leave out target and node")
+
+    async def choose(self, cluster: ChaosCluster, rng: random.Random, tag: str) -> list[str]:  # noqa: ARG002
+        """The next one of those that are to come."""
+        return [await cluster.join(tag)]
+
+    async def apply(self, scene: Scene, undo: AsyncExitStack) -> None:
+        """Start it."""
+        undo.push_async_callback(scene.cluster.let_up, scene.tag, *scene.nodes)
+        await scene.cluster.let_up(scene.tag, *scene.nodes)
+        _to_the_end(scene, undo, f"{scene.nodes[0]} joins", self._come(scene, scene.nodes[0]))
+
+    async def _come(self, scene: Scene, name: str) -> None:
+        await _until_listed(scene, name, is_there=True)
+        await _until_done(scene, "POST", "/v1/cluster/rebalance")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfOneNode(Fault):
+    """What those share after which a node is not there any more."""
+
+    moves_replicas: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Refuse targets of several nodes."""
+        if self.aim.target in (Target.MAJORITY, Target.ALL):
+            raise ValueError(f"one node at a time, not {self.aim.target.value}: aim at one or a leader")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remove(OfOneNode):
+    """The node aimed at is drained, and removed from the cluster for good; its process ends then."""
+
+    kind: ClassVar[str] = "remove"
+
+    async def apply(self, scene: Scene, undo: AsyncExitStack) -> None:
+        """Begin. Raises ``NothingToDamage`` where too few nodes would be left."""
+        (name,) = scene.nodes
+        await undo.enter_async_context(scene.cluster.leaving)
+        listed = await ask(scene, "GET", "/v1/topics")
+        topics = listed[1]["topics"] if listed is not None and listed[0] == 200 else []
+        most = max((topic["replication_factor"] for topic in topics), default=1)
+        if name not in scene.cluster.names or len(scene.cluster.names) <= most:
+            raise NothingToDamage(f"{name} is gone, or no other node could take its replicas")
+        _to_the_end(scene, undo, f"{name} is removed", remove(scene, name))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replace(OfOneNode):
+    """The node aimed at is killed and its disk is gone for good; a fresh one joins and takes its place."""
+
+    kind: ClassVar[str] = "replaced machine"
+    brings_nodes: ClassVar[int] = 1
+
+    async def apply(self, scene: Scene, undo: AsyncExitStack) -> None:
+        """Begin when no replica lacks data. Raises ``NotReady``, ``NothingToDamage``."""
+        cluster, (name,) = scene.cluster, scene.nodes
+        await undo.enter_async_context(cluster.leaving)
+        await undo.enter_async_context(cluster.losing_data)
+        await cluster.ready()
+        await wait_whole(scene)
+        if name not in cluster.names:
+            raise NothingToDamage(f"{name} is gone")
+        undo.push_async_callback(cluster.let_up, scene.tag, name)
+        await cluster.hold_down(scene.tag, name)
+        cluster.machines.settle(name)
+        await asyncio.to_thread(shutil.rmtree, cluster.processes.data_dir(name))
+        other = await cluster.join(scene.tag)
+        await cluster.let_up(scene.tag, other)
+        _to_the_end(scene, undo, f"{other} replaces {name}", self._replace(scene, name, other))
+
+    async def _replace(self, scene: Scene, name: str, other: str) -> None:
+        await _until_listed(scene, other, is_there=True)
+        await remove(scene, name)
+        await wait_whole(scene)
+
+
+async def remove(scene: Scene, name: str) -> None:
+    """Drain a node, dead or alive, and take it out of the cluster."""
+    await _until_done(scene, "POST", f"/v1/nodes/{name}/drain")
+    while True:
+        said = await ask(scene, "GET", f"/v1/nodes/{name}/drain")
+        if said is not None and said[0] == 200 and not said[1]["replicas"]:
+            # 409 when it has got a replica again; 404 when only the answer was lost.
+            removed = await ask(scene, "DELETE", f"/v1/nodes/{name}")
+            if removed is not None and removed[0] in (*_DONE, 404):
+                break
+        elif said is not None and said[0] == 404:
+            break
+        await asyncio.sleep(_AGAIN_S)
+    await _until_listed(scene, name, is_there=False)
+    await scene.cluster.part(name)
+
+
+def _to_the_end(scene: Scene, undo: AsyncExitStack, what: str, work: Coroutine[Any, Any, None]) -> None:
+    late = f"{what}: not done {END_S:.0f} s after its time was over"
+    to_the_end(undo, work, lambda: scene.cluster.unfinished.append(late))
+
+
+async def _until_done(scene: Scene, method: str, path: str) -> None:
+    while True:
+        answer = await ask(scene, method, path)
+        if answer is not None and answer[0] in _DONE:
+            return
+        await asyncio.sleep(_AGAIN_S)
+
+
+async def _until_listed(scene: Scene, name: str, *, is_there: bool) -> None:
+    """Until a node says that it is a member, or is none any more."""
+    while True:
+        said = await ask(scene, "GET", "/v1/nodes")
+        if said is not None and said[0] == 200:
+            listed = [node["node_id"] for node in said[1]["nodes"]]
+            if (name in listed) is is_there and (listed or is_there):
+                return
+        await asyncio.sleep(_AGAIN_S)
