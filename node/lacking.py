@@ -7,8 +7,8 @@ from typing import Final
 
 from node.broker import NodeHealth
 
-DISK_FULL: Final = 0.85
-"""Nothing moves to a node that uses more than this part of its disk."""
+DISK_FULL_PERCENT: Final = 85
+"""Nothing moves to a node that uses more than this of its disk."""
 
 
 def lacks(own: NodeHealth | None, held: int, *, drained: bool) -> str:
@@ -20,7 +20,7 @@ def is_full(own: NodeHealth) -> bool:
     """Whether it is known that nothing more is to come to this disk."""
     if not own.disk_total_bytes or own.disk_free_bytes is None:
         return False
-    return own.disk_free_bytes < own.disk_total_bytes * (1 - DISK_FULL)
+    return 100 * own.disk_free_bytes < own.disk_total_bytes * (100 - DISK_FULL_PERCENT)
 
 
 def _reasons(own: NodeHealth | None, held: int, *, drained: bool) -> Iterator[str]:
@@ -37,6 +37,6 @@ def _reasons(own: NodeHealth | None, held: int, *, drained: bool) -> Iterator[st
         yield "can not tell how full its disk is"
     elif is_full(own):
         used = 100 - 100 * own.disk_free_bytes // own.disk_total_bytes
-        yield f"uses {used}% of its disk, and above {DISK_FULL:.0%} nothing moves there"
+        yield f"uses {used}% of its disk, and above {DISK_FULL_PERCENT}% nothing moves there"
     if own.partitions_max and held >= own.partitions_max:
         yield f"has {held} replicas, and takes no more (limits.partitions_per_node_max)"

@@ -119,7 +119,6 @@ class LocalBroker:
         self._moves = MovesShown(
             node_id=node_id, host=host, metadata=metadata, local=replicas.local, query=query
         )
-        self._reassign = Reassign(metadata=metadata, placeable=placeable, room=room)
         self._sizes = Sizes(node_id=node_id, local=replicas.local, query=query, alive=alive)
         self.reshaping = Reshaping(
             metadata=metadata,
@@ -129,6 +128,9 @@ class LocalBroker:
             evacuate_after_s=evacuate_after_s,
         )
         """A task of its own, as the next one."""
+        self._reassign = Reassign(
+            metadata=metadata, placeable=placeable, nodes=self.reshaping.nodes, room=room
+        )
         self._shaping = Shaping(metadata=metadata, nodes=self.reshaping.nodes, sizes=self._sizes.everywhere)
         self._retiring = Retiring(
             metadata=metadata,

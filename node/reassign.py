@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 from floodmark.errors import Conflict, InvalidRequest, NotFound, UnknownPartition, UnknownTopic
 from floodmark.names import check_name
@@ -15,14 +15,23 @@ from node.metadata.levels import MEMBERSHIP
 from node.metadata.state import PartitionEntry, TopicEntry
 from node.partition_room import PartitionRoom
 from node.placeable import Placeable
+from node.planning.plan import Nodes
 
 
 class Reassign:
     """Works on the metadata group's leader only."""
 
-    def __init__(self, *, metadata: Metadata, placeable: Placeable, room: PartitionRoom) -> None:
+    def __init__(
+        self,
+        *,
+        metadata: Metadata,
+        placeable: Placeable,
+        nodes: Callable[[], Awaitable[Nodes]],
+        room: PartitionRoom,
+    ) -> None:
         self._metadata = metadata
         self._placeable = placeable
+        self._nodes = nodes
         self._room = room
 
     async def move(self, wanted: Sequence[MoveWanted], *, timeout_s: float) -> list[int]:
@@ -44,14 +53,10 @@ class Reassign:
         ]
         candidates = await self._placeable() if changes else None
         if candidates is not None:
-            for change in changes:
-                for node in change.replicas:
-                    if node not in change.expected and node in candidates.lacking:
-                        raise Conflict(
-                            f"node {node} {candidates.lacking[node]}: nothing moves there", node=node
-                        )
+            _check(changes, candidates.lacking)
             coming = [[node for node in change.replicas if node not in change.expected] for change in changes]
             with self._room.held(metadata.state, coming, candidates.limits):
+                _check(changes, (await self._nodes()).lacking)
                 await metadata.propose(MoveReplicas(changes, "asked for"), timeout_s=timeout_s)
         undone = dict(self._undone([entry for item, _, entry in found if item.replicas is None]))
         if undone:
@@ -98,3 +103,11 @@ class Reassign:
             move = self._metadata.state.moves.get(entry.group_id)
             if move is not None:
                 yield entry.group_id, move.number
+
+
+def _check(changes: Sequence[Reassignment], lacking: Mapping[str, str]) -> None:
+    """Raises ``Conflict`` where a replica would come to a node that takes none."""
+    for change in changes:
+        for node in change.replicas:
+            if node not in change.expected and node in lacking:
+                raise Conflict(f"node {node} {lacking[node]}: nothing moves there", node=node)
