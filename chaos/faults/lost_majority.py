@@ -8,6 +8,7 @@ lost is told to the history, for nothing else may be.
 from __future__ import annotations
 
 import asyncio
+import random
 import shutil
 import sys
 from contextlib import AsyncExitStack
@@ -17,6 +18,7 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
+from chaos.cluster import ChaosCluster
 from chaos.faults.aim import Target
 from chaos.faults.asking import wait_whole
 from chaos.faults.background import END_S
@@ -58,6 +60,11 @@ class LostMajority(Fault):
         if self.aim.target is not Target.MAJORITY:
             raise ValueError(f"it is about a majority, not {self.aim.target.value}: aim at majority")
 
+    async def choose(self, cluster: ChaosCluster, rng: random.Random, tag: str) -> list[str]:  # noqa: ARG002
+        """Of those that are there once nobody is about to leave."""
+        async with cluster.leaving, cluster.losing_data:
+            return await self.aim.choose(cluster, rng)
+
     async def apply(self, scene: Scene, undo: AsyncExitStack) -> None:
         """Lose them, and recover. Raises ``NothingToDamage``, ``NotReady``."""
         cluster = scene.cluster
@@ -65,8 +72,8 @@ class LostMajority(Fault):
         await undo.enter_async_context(cluster.losing_data)
         await cluster.ready()
         lost, left = scene.nodes, scene.others
-        if len(lost) <= len(left):
-            raise NothingToDamage("nodes have joined meanwhile, and these are no majority any more")
+        if not 0 < len(left) < len(lost) or cluster.gone.intersection(lost):
+            raise NothingToDamage("nodes have come or gone meanwhile: these are not what is a majority now")
         undo.push_async_callback(self._made_whole, scene)
         undo.push_async_callback(cluster.let_up, scene.tag, *lost, *left)
         await cluster.hold_down(scene.tag, *lost)

@@ -23,6 +23,7 @@ from chaos.faults.replica_files import NothingToDamage
 
 _AGAIN_S: Final = 0.3
 _DONE: Final = range(200, 300)
+_GONE: Final = 404
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +65,21 @@ class OfOneNode(Fault):
         if self.aim.target in (Target.MAJORITY, Target.ALL):
             raise ValueError(f"one node at a time, not {self.aim.target.value}: aim at one or a leader")
 
+    async def choose(self, cluster: ChaosCluster, rng: random.Random, tag: str) -> list[str]:  # noqa: ARG002
+        """Of those that are there once nobody else is about to leave."""
+        async with cluster.leaving:
+            return await self.aim.choose(cluster, rng)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remove(OfOneNode):
-    """The node aimed at is drained, and removed from the cluster for good; its process ends then."""
+    """The node aimed at is drained, and removed from the cluster for good; its process ends then.
+
+    force   both in one, as ``node remove --force`` does it
+    """
 
     kind: ClassVar[str] = "remove"
+    force: bool = False
 
     async def apply(self, scene: Scene, undo: AsyncExitStack) -> None:
         """Begin. Raises ``NothingToDamage`` where too few nodes would be left."""
@@ -80,7 +90,14 @@ class Remove(OfOneNode):
         most = max((topic["replication_factor"] for topic in topics), default=1)
         if name not in scene.cluster.names or len(scene.cluster.names) <= most:
             raise NothingToDamage(f"{name} is gone, or no other node could take its replicas")
-        _to_the_end(scene, undo, f"{name} is removed", remove(scene, name))
+        _to_the_end(scene, undo, f"{name} is removed", self._remove(scene, name))
+
+    async def _remove(self, scene: Scene, name: str) -> None:
+        if self.force:
+            await _until_done(scene, "DELETE", f"/v1/nodes/{name}?force=true", gone=True)
+            await _leave(scene, name)
+        else:
+            await _remove(scene, name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,11 +126,13 @@ class Replace(OfOneNode):
 
     async def _replace(self, scene: Scene, name: str, other: str) -> None:
         await _until_listed(scene, other, is_there=True)
-        await remove(scene, name)
+        # Refused while the dead one may be alive, and the new one is not ready.
+        await _until_done(scene, "POST", f"/v1/nodes/{name}/replacement", {"node_id": other}, gone=True)
+        await _leave(scene, name)
         await wait_whole(scene)
 
 
-async def remove(scene: Scene, name: str) -> None:
+async def _remove(scene: Scene, name: str) -> None:
     """Drain a node, dead or alive, and take it out of the cluster."""
     await _until_done(scene, "POST", f"/v1/nodes/{name}/drain")
     while True:
@@ -121,11 +140,16 @@ async def remove(scene: Scene, name: str) -> None:
         if said is not None and said[0] == 200 and not said[1]["replicas"]:
             # 409 when it has got a replica again; 404 when only the answer was lost.
             removed = await ask(scene, "DELETE", f"/v1/nodes/{name}")
-            if removed is not None and removed[0] in (*_DONE, 404):
+            if removed is not None and removed[0] in (*_DONE, _GONE):
                 break
-        elif said is not None and said[0] == 404:
+        elif said is not None and said[0] == _GONE:
             break
         await asyncio.sleep(_AGAIN_S)
+    await _leave(scene, name)
+
+
+async def _leave(scene: Scene, name: str) -> None:
+    """Once the others say that it is none of them any more, its process ends."""
     await _until_listed(scene, name, is_there=False)
     await scene.cluster.part(name)
 
@@ -135,10 +159,13 @@ def _to_the_end(scene: Scene, undo: AsyncExitStack, what: str, work: Coroutine[A
     to_the_end(undo, work, lambda: scene.cluster.unfinished.append(late))
 
 
-async def _until_done(scene: Scene, method: str, path: str) -> None:
+async def _until_done(
+    scene: Scene, method: str, path: str, body: dict[str, Any] | None = None, *, gone: bool = False
+) -> None:
+    """Until it is accepted; with ``gone`` also when what it is about is not there any more."""
     while True:
-        answer = await ask(scene, method, path)
-        if answer is not None and answer[0] in _DONE:
+        answer = await ask(scene, method, path, body)
+        if answer is not None and (answer[0] in _DONE or (gone and answer[0] == _GONE)):
             return
         await asyncio.sleep(_AGAIN_S)
 

@@ -70,7 +70,7 @@ RECIPES: Final[dict[str, Settings]] = {
     "pause": lambda _rng: {},
     "pause in a cut": lambda rng: {"pause_s": rng.choice([1.0, 2.5])},
     "power loss": lambda rng: {"written_back": rng.random() < 0.7},
-    "remove": lambda _rng: {},
+    "remove": lambda rng: {"force": rng.random() < 0.3},
     "replaced machine": lambda _rng: {},
     "reset": lambda rng: {**_links(rng), "after_ms": rng.choice([0, 50, 500])},
     "restart": lambda rng: {"gently": rng.random() < 0.5},
