@@ -8,6 +8,7 @@ import click
 
 from cli import rebalance as rebalancing
 from cli.api import Api, Document, all_topics, topic_path
+from cli.cluster_init import init
 from cli.cluster_roll import roll
 from cli.exits import UNAVAILABLE, USAGE, Failure
 from cli.output import View, field, output_option, show
@@ -73,9 +74,10 @@ _LEADERS = View(
 
 @click.group()
 def cluster() -> None:
-    """Show the state of the cluster, restart its nodes in turn, or raise its feature level."""
+    """Write the settings of a new cluster, show the state of one, restart its nodes, raise its level."""
 
 
+cluster.add_command(init)
 cluster.add_command(roll)
 
 

@@ -1,0 +1,121 @@
+"""``floodmark cluster init``: the settings of the nodes that form a cluster, written so that they fit.
+
+Nothing is formed by the command itself: nodes with empty folders and the same ``cluster.peers`` do that when
+all of them are up. What goes wrong is that these, or the secrets, differ.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import click
+
+from cli.exits import CONFLICT, USAGE, Failure
+from cli.output import View, field, output_option, show
+from cli.session import debug_option, talk
+from local.private import private
+
+HTTP_PORT: Final = 7070
+PEER_PORT: Final = 7170
+_NODE: Final = re.compile(
+    r"(?P<name>[A-Za-z0-9._-]{1,64})=(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)"
+    r"(?::(?P<http>[0-9]{1,5}))?(?::(?P<peer>[0-9]{1,5}))?",
+    re.ASCII,
+)
+_WRITTEN: Final = View(
+    columns=(field("Node", "node_id"), field("File"), field("HTTP", "http"), field("Peer")),
+    name=lambda node: str(node["node_id"]),
+    items=lambda document: document["nodes"],
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    name: str
+    http: str
+    peer: str
+
+
+@click.command("init")
+@click.argument("nodes", metavar="NODE=HOST[:HTTP_PORT[:PEER_PORT]]...", nargs=-1, required=True)
+@click.option("--to", "folder", type=click.Path(file_okay=False), required=True, help="Where to write them.")
+@click.option("--id", "cluster_id", default="floodmark", show_default=True, help="cluster.id")
+@click.option("--data-dir", default="/var/lib/floodmark", show_default=True, help="node.data_dir of each.")
+@click.option(
+    "--secret-file",
+    default="/etc/floodmark/secret",
+    show_default=True,
+    help="cluster.secret_file: where the secret will lie on each machine.",
+)
+@output_option(default=None)
+@debug_option
+def init(
+    nodes: tuple[str, ...], folder: str, cluster_id: str, data_dir: str, secret_file: str, output: str | None
+) -> None:
+    """Write the settings of the nodes that are to form a new cluster, and its secret.
+
+    One file for each node, NODE.toml, and `secret`, drawn at random. Put a node's file and the secret on its
+    machine, and start all nodes: they form the cluster as soon as every one of them is up. Nodes that come
+    later need no place here: they join with `floodmark start --join`. No file is ever written over.
+    """
+    parsed = [_parsed(text) for text in nodes]
+    _check(parsed)
+    path = Path(folder)
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    files = {
+        path / f"{node.name}.toml": _settings(node, parsed, cluster_id, data_dir, secret_file)
+        for node in parsed
+    }
+    files[path / "secret"] = secrets.token_hex(32) + "\n"
+    if there := sorted(file.name for file in files if file.exists()):
+        raise Failure(
+            f"{folder} has {', '.join(there)} already; nothing was written",
+            exit_code=CONFLICT,
+            hint="name another folder; the nodes of one cluster have one secret",
+        )
+    for file, text in files.items():
+        with open(file, "x", encoding="utf-8", opener=private) as out:
+            out.write(text)
+    talk(f"wrote the settings of {len(parsed)} nodes and their secret to {folder}")
+    talk(f"put `secret` at {secret_file} on each machine, and start each node with its own file")
+    written = [
+        {"node_id": node.name, "file": str(path / f"{node.name}.toml"), "http": node.http, "peer": node.peer}
+        for node in parsed
+    ]
+    show({"nodes": written}, _WRITTEN, output)
+
+
+def _parsed(text: str) -> _Node:
+    found = _NODE.fullmatch(text)
+    if found is not None and found["name"] != "secret":
+        http, peer = int(found["http"] or HTTP_PORT), int(found["peer"] or PEER_PORT)
+        if 0 < http < 65_536 and 0 < peer < 65_536:
+            return _Node(found["name"], f"{found['host']}:{http}", f"{found['host']}:{peer}")
+    raise Failure(f"{text!r} is no node with its host", exit_code=USAGE, hint="for example n1=10.0.0.1")
+
+
+def _check(nodes: list[_Node]) -> None:
+    """Each name and each address is one node's alone."""
+    names = Counter(node.name for node in nodes)
+    places = Counter(place for node in nodes for place in (node.http, node.peer))
+    for text, count in (*names.items(), *places.items()):
+        if count > 1:
+            raise Failure(
+                f"{text} is given twice", exit_code=USAGE, hint="nodes share no name or address"
+            )
+
+
+def _settings(node: _Node, nodes: list[_Node], cluster_id: str, data_dir: str, secret_file: str) -> str:
+    peers = "".join(f"{json.dumps(each.name)} = {json.dumps(each.peer)}\n" for each in nodes)
+    return (
+        f"[node]\nid = {json.dumps(node.name)}\ndata_dir = {json.dumps(data_dir)}\n\n"
+        f"[http]\nlisten = {json.dumps(node.http)}\n\n[peer]\nlisten = {json.dumps(node.peer)}\n\n"
+        f"[cluster]\nid = {json.dumps(cluster_id)}\nsecret_file = {json.dumps(secret_file)}\n\n"
+        f"[cluster.peers]\n{peers}"
+    )

@@ -1,0 +1,78 @@
+"""``floodmark cluster init`` writes settings by which nodes form a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cli.main import floodmark
+from node.settings_sources import load
+from tests.support.nodes import TestNode, free_port
+
+
+def _init(*args: str) -> Result:
+    return CliRunner().invoke(floodmark, ["cluster", "init", *args], prog_name="floodmark")
+
+
+async def test_nodes_with_what_it_writes_form_a_cluster(tmp_path: Path) -> None:
+    """As it is written, but for the folders, which are on one machine here."""
+    to, names = tmp_path / "settings", ("n1", "n2", "n3")
+    written = _init(
+        *(f"{name}=127.0.0.1:{free_port()}:{free_port()}" for name in names),
+        *("--to", str(to), "--id", "shop", "--secret-file", str(to / "secret")),
+    )
+    assert written.exit_code == 0, written.output
+    assert "start each node with its own file" in written.stderr
+    assert sorted(path.name for path in to.iterdir()) == ["n1.toml", "n2.toml", "n3.toml", "secret"]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in to.iterdir()} == {0o600}
+    nodes = [
+        TestNode(load(str(to / f"{name}.toml"), flags={"node.data_dir": str(tmp_path / name)}))
+        for name in names
+    ]
+    assert all(node.settings.cluster == nodes[0].settings.cluster for node in nodes)
+    try:
+        for node in nodes:
+            node.start()
+        async with asyncio.timeout(30):
+            while not all(node.parts is not None and node.broker.health().ready for node in nodes):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert [sorted(node.running.metadata.state.nodes) for node in nodes] == [list(names)] * 3
+        assert nodes[0].broker.cluster().cluster_id == "shop"
+    finally:
+        await asyncio.gather(*(node.stop() for node in nodes))
+
+
+def test_nothing_is_written_over(tmp_path: Path) -> None:
+    """Not the secret of a cluster that may be there, nor half of the files."""
+    assert _init("n1=10.0.0.1", "--to", str(tmp_path)).exit_code == 0
+    before = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert '[peer]\nlisten = "10.0.0.1:7170"' in before["n1.toml"]
+    again = _init("n1=10.0.0.1", "n2=10.0.0.2", "--to", str(tmp_path))
+    assert (again.exit_code, "n1.toml, secret already" in again.stderr) == (4, True), again.output
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (("n1",), "'n1' is no node with its host"),
+        (("n1=",), "is no node"),
+        (("n 1=host",), "is no node"),
+        (("n1=host:0",), "is no node"),
+        (("n1=host:70000",), "is no node"),
+        (("n1=host:1:2:3",), "is no node"),
+        (("secret=host",), "is no node"),
+        (("n1=a", "n1=b"), "n1 is given twice"),
+        (("n1=a", "n2=a"), "a:7070 is given twice"),
+        (("n1=a:7000:7000",), "a:7000 is given twice"),
+    ],
+)
+def test_what_is_no_cluster_is_refused(tmp_path: Path, given: tuple[str, ...], words: str) -> None:
+    """And leaves nothing behind."""
+    result = _init(*given, "--to", str(tmp_path / "to"))
+    assert (result.exit_code, words in result.stderr) == (2, True), result.output
+    assert not (tmp_path / "to").exists()
