@@ -106,9 +106,7 @@ def _check(nodes: list[_Node]) -> None:
     places = Counter(place for node in nodes for place in (node.http, node.peer))
     for text, count in (*names.items(), *places.items()):
         if count > 1:
-            raise Failure(
-                f"{text} is given twice", exit_code=USAGE, hint="nodes share no name or address"
-            )
+            raise Failure(f"{text} is given twice", exit_code=USAGE, hint="nodes share no name or address")
 
 
 def _settings(node: _Node, nodes: list[_Node], cluster_id: str, data_dir: str, secret_file: str) -> str:
