@@ -103,9 +103,13 @@ class DialedConnection(asyncio.BufferedProtocol):
         """Tell whoever waits."""
         self._transport = None
         if not self.welcomed.done():
-            self.welcomed.set_exception(HandshakeFailed("the peer closed the connection; its log says why"))
+            self._fail(HandshakeFailed("the peer closed the connection; its log says why"))
         if not self.lost.done():
             self.lost.set_result(None)
+
+    def _fail(self, error: HandshakeFailed) -> None:
+        self.welcomed.set_exception(error)
+        self.welcomed.exception()  # Whoever dialled may have given up: then it is nobody's to look at.
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
         """Never more than the next part of the handshake."""
@@ -122,7 +126,7 @@ class DialedConnection(asyncio.BufferedProtocol):
             try:
                 self._greet(received)
             except HandshakeFailed as error:
-                self.welcomed.set_exception(error)
+                self._fail(error)
                 self.abort()
 
     def pause_writing(self) -> None:

@@ -14,6 +14,7 @@ from node.metadata.commands import (
     MoveReplicas,
     RaiseLevel,
     Reassignment,
+    RecordRecovery,
     RegisterNode,
     RemoveNode,
     RetireNode,
@@ -137,3 +138,15 @@ def test_a_place_in_another_rack_is_refused_where_racks_would_be_fewer() -> None
     move = MoveReplicas([Reassignment(1, ["n3", "n1", "n2"], ["n4", "n1", "n2"])])
     machine.apply(frame(machine.state.applied_index + 1, commands.encode(move)))
     check_places(machine.state, "n3", "n1")  # Nothing of it is to stay there anyway.
+
+
+def test_after_a_recovery_nobody_waits_for_an_heir_that_was_lost() -> None:
+    """The other one is drained still; one that was lost itself is gone from all of it."""
+    cluster = Cluster()
+    cluster.do(RetireNode("n1", "n3"))
+    assert cluster.do(RecordRecovery(1, "r", 0, ["n3"], {}, {}, [])) == 1
+    state = cluster.machine.state
+    assert (state.retiring, set(state.draining)) == ({}, {"n1"})
+    cluster.do(RetireNode("n1", "n2"))
+    assert cluster.do(RecordRecovery(2, "s", 0, ["n1"], {1: ["n2"]}, {}, [])) == 2
+    assert (state.retiring, state.draining, set(state.nodes)) == ({}, {}, {"n2"})
