@@ -48,6 +48,7 @@ class ChaosCluster:
         self.machines = Machines(folder)
         routes = self.machines.routes(self.links.routes, scrub_interval_s=scrub_interval_s)
         self.processes = LocalCluster(folder, count, routes=routes, further=further)
+        self._founders = frozenset(self.processes.nodes)
         self.gone: set[str] = set()
         """Nodes that belong to the cluster no more, and never will again."""
         self.unfinished: list[str] = []
@@ -68,6 +69,11 @@ class ChaosCluster:
     def names(self) -> list[str]:
         """The nodes that belong to it now, in order."""
         return sorted(self.processes.nodes.keys() - self.gone)
+
+    @property
+    def has_grown(self) -> bool:
+        """Whether nodes have joined, and may be about to."""
+        return not self._founders.issuperset(self.processes.nodes)
 
     @property
     def urls(self) -> list[str]:

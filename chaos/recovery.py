@@ -13,6 +13,7 @@ import aiohttp
 
 from chaos.checker.options import Place
 from chaos.cluster import ChaosCluster
+from chaos.faults.asking import lacking
 from local.errors import NotReady
 
 _ASK_AGAIN_S: Final = 0.1
@@ -112,12 +113,7 @@ async def _moving(session: aiohttp.ClientSession, urls: Sequence[str]) -> list[s
                 f"{row['topic']}/{row['partition']} moves to {row['target']}"
                 for row in moves["reassignments"]
             ]
-            found += [
-                f"{topic['topic']}/{part['partition']} has replicas on {part['replicas']} alone"
-                for topic in topics["topics"]
-                for part in topic["partitions"]
-                if len(part["replicas"]) < min(len(urls), topic["replication_factor"])
-            ]
+            found += lacking(topics, len(urls))
             return found
     return ["no node says what moves"]
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import aiohttp
 
 from chaos.faults.fault import Scene
+from local.health import unhealthy
 
 _ANSWER_S: Final = 3.0
 _AGAIN_S: Final = 0.3
@@ -16,19 +17,26 @@ _REFUSED: Final = range(400, 500)
 
 
 async def wait_whole(scene: Scene) -> None:
-    """Until all replicas are there and in sync, those of topics that want more than they have among them."""
+    """Until every node says that all replicas are in sync, and none lacks any: a node that has just come to
+    the cluster knows of none, and neither does it say that all is well.
+    """
+    cluster = scene.cluster
     while True:
-        topics, health = await ask(scene, "GET", "/v1/topics"), await ask(scene, "GET", "/v1/cluster/health")
-        if topics is not None and health is not None and topics[0] == health[0] == 200:
-            most = len(scene.cluster.names)
-            lacking = (
-                len(part["replicas"]) < min(most, topic["replication_factor"])
-                for topic in topics[1]["topics"]
-                for part in topic["partitions"]
-            )
-            if health[1]["healthy"] and not any(lacking):
+        if not await unhealthy({name: cluster.direct_url(name) for name in cluster.names}):
+            said = await ask(scene, "GET", "/v1/topics")
+            if said is not None and said[0] == 200 and not lacking(said[1], len(cluster.names)):
                 return
         await asyncio.sleep(_AGAIN_S)
+
+
+def lacking(listed: Any, nodes: int) -> list[str]:
+    """The partitions of what ``/v1/topics`` says that have fewer replicas than they could have."""
+    return [
+        f"{topic['topic']}/{part['partition']} has replicas on {part['replicas']} alone"
+        for topic in listed["topics"]
+        for part in topic["partitions"]
+        if len(part["replicas"]) < min(nodes, topic["replication_factor"])
+    ]
 
 
 async def rest(stop: asyncio.Event, seconds: float) -> None:

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from chaos.cluster import ChaosCluster
-from chaos.faults.aim import Target
+from chaos.faults.aim import NoSuchNode, Target
 from chaos.faults.asking import wait_whole
 from chaos.faults.background import END_S
 from chaos.faults.fault import Fault, Scene
@@ -49,11 +49,15 @@ class _Plan(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LostMajority(Fault):
-    """The nodes aimed at are killed and their disks are gone; the others are recovered and go on without."""
+    """The nodes aimed at are killed and their disks are gone; the others are recovered and go on without.
+
+    left   a node that is among the others; empty means any
+    """
 
     kind: ClassVar[str] = "lost majority"
     moves_replicas: ClassVar[bool] = True
     loses_records: ClassVar[bool] = True
+    left: str = ""
 
     def __post_init__(self) -> None:
         """Refuse targets that are no majority, or leave nobody."""
@@ -63,14 +67,20 @@ class LostMajority(Fault):
     async def choose(self, cluster: ChaosCluster, rng: random.Random, tag: str) -> list[str]:  # noqa: ARG002
         """Of those that are there once nobody is about to leave."""
         async with cluster.leaving, cluster.losing_data:
-            return await self.aim.choose(cluster, rng)
+            if not self.left:
+                return await self.aim.choose(cluster, rng)
+            if self.left not in cluster.names:
+                raise NoSuchNode(f"there is no node {self.left!r}; there are {', '.join(cluster.names)}")
+            names = [name for name in cluster.names if name != self.left]
+            return sorted(rng.sample(names, len(cluster.names) // 2 + 1))
 
     async def apply(self, scene: Scene, undo: AsyncExitStack) -> None:
         """Lose them, and recover. Raises ``NothingToDamage``, ``NotReady``."""
         cluster = scene.cluster
         await undo.enter_async_context(cluster.leaving)
         await undo.enter_async_context(cluster.losing_data)
-        await cluster.ready()
+        if cluster.has_grown:  # One that has no place yet could not go on.
+            await cluster.ready()
         lost, left = scene.nodes, scene.others
         if not 0 < len(left) < len(lost) or cluster.gone.intersection(lost):
             raise NothingToDamage("nodes have come or gone meanwhile: these are not what is a majority now")

@@ -45,7 +45,9 @@ class Timeline:
 
         try:
             if timed.when_ready:
-                await self._cluster.ready()
+                # Nodes may be ready before a fault that costs data has let them have all of it again.
+                async with self._cluster.losing_data:
+                    await self._cluster.ready()
             await injection.inject(begin)
             await asyncio.sleep(timed.for_s)
         except (NobodyLeads, NothingToDamage, NotReady, NoFurtherNode, NoSuchNode) as error:
