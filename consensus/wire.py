@@ -24,7 +24,7 @@ from typing import Any, Final, NamedTuple
 
 import msgpack
 from floodmark.errors import InvalidBatch, TooNew
-from floodmark.frame import HEADER_BYTES, Frame, decode_header, unlike
+from floodmark.frame import HEADER_BYTES, Frame, decode_header, unlike_payload
 
 from consensus.types import Message
 from storage.vote import TERM_MAX
@@ -341,6 +341,6 @@ def _frame(view: memoryview, position: int, *, too_new_as_well: bool = False) ->
         frame = header.with_payload(bytes(view[position + HEADER_BYTES : position + header.size]))
     except InvalidBatch as error:
         raise WireError(str(error)) from None
-    if not too_new_as_well and (strange := unlike(frame)) is not None:
+    if not too_new_as_well and (strange := unlike_payload(frame)) is not None:
         raise TooNew(f"frame {frame.index} {strange}", index=frame.index, unlike=strange)
     return frame

@@ -19,7 +19,7 @@ import structlog
 from floodmark.batch import BatchHeader, ProducerKind
 from floodmark.errors import FloodmarkError
 from floodmark.frame import Frame, FrameKind
-from floodmark.frame_records import has_records, header_in
+from floodmark.frame_records import has_records, header_in, may_have_producer
 from floodmark.sequence import covers, following
 
 from storage.errors import LogTooNew
@@ -134,7 +134,8 @@ class ProducerTable:
         if frame.index <= self.last_index:
             return
         if has_records(frame):
-            self._remember(frame)
+            if may_have_producer(frame):
+                self._remember(frame)
         elif frame.kind is FrameKind.COMMAND:
             self._forget(frame)
         else:

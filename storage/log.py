@@ -121,12 +121,9 @@ class Log(LogCompacting):
         assert frame.first_offset == self.next_offset, f"{frame.first_offset} at {self.next_offset}"
         assert frame.term >= self.last_term, f"term {frame.term} behind {self.last_term}"
         with self._lock:
-            self._tail.append(frame)
-            self.last_index, self.last_term, self.next_offset = (
-                frame.last_index,
-                frame.term,
-                frame.next_offset,
-            )
+            tail = self._tail
+            tail.append(frame)
+            self.last_index, self.last_term, self.next_offset = tail.last, frame.term, frame.next_offset
 
     def write(self) -> int:
         """Hand the buffered frames to the operating system; returns ``written_index``.

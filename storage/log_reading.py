@@ -76,6 +76,8 @@ class LogReading:
         if index == self.base_index - 1:
             return self.base_term
         self._check_holds(index, index)
+        if index == self.last_index:
+            return self.last_term
         frame = self._tail.get(index) or self._tail.gap_over(index)
         if frame is not None:
             return frame.term
@@ -172,7 +174,8 @@ class LogReading:
             raise LogClosed(f"the log in {self._path} failed: {self.failed}")
 
     def _check_holds(self, first: int, last: int) -> None:
-        self._check_open()
+        if self._closed or self.failed is not None:
+            self._check_open()
         if not self.base_index <= first <= last <= self.last_index:
             wanted = f"frame {first}" if first == last else f"frames {first} to {last}"
             raise OutOfRange(f"{wanted}: this log holds {self.base_index} to {self.last_index}")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
 
 import google_crc32c
-from floodmark.frame import GAP_BYTES, HEADER_BYTES, MAGIC, USUAL_BELOW, Frame, FrameHeader
+from floodmark.frame import GAP_BYTES, HEADER_BYTES, MAGIC, USUAL, Frame, FrameHeader
 
 from storage.errors import LogCorrupt
 from storage.filesystem import File
@@ -209,7 +209,7 @@ def _whole_frames(file: File, data: bytes, first: FrameHeader, end_offset: int) 
         if found_magic != magic or found != index or value(data[at + 8 : at + 64]) != crc:
             return False, at, index, next_offset
         end, last = at + HEADER_BYTES + length, index
-        if what >= USUAL_BELOW:
+        if what not in USUAL:
             header = header_in(file, data, at)
             if header is None and end <= available:
                 return False, at, index, next_offset

@@ -13,7 +13,7 @@ from floodmark.frame import (
     Frame,
     FrameHeader,
     decode_header,
-    unlike,
+    unlike_payload,
 )
 from floodmark.frame_records import has_records, max_time_in
 
@@ -30,7 +30,7 @@ def max_timestamp_in(payload: bytes, at: int, header: FrameHeader | Frame) -> in
     Frames without records have none that any search by time could find. A record without a timestamp is found
     by its append time.
     """
-    if not has_records(header) or not header.offset_count:
+    if not header.offset_count or not has_records(header):
         return NEVER
     return max_time_in(header, payload, at)
 
@@ -109,7 +109,7 @@ def read_frame(window: Window, position: int, end: int, *, too_new_as_well: bool
         frame = header.with_payload(data[at + HEADER_BYTES : at + header.size])
     except InvalidBatch:
         return f"the payload of frame {header.index} fails its CRC32C"
-    if not too_new_as_well and (strange := unlike(frame)) is not None:
+    if not too_new_as_well and (strange := unlike_payload(frame)) is not None:
         raise LogTooNew(f"frame {frame.index} of {window.file.path}", strange)
     return frame
 

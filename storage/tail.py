@@ -44,7 +44,9 @@ class Tail:
         self._bytes += frame.size
         if frame.kind is FrameKind.GAP:
             self._gaps.append(frame)
-        self.last = frame.last_index
+            self.last = frame.last_index
+        else:
+            self.last = frame.index
 
     def slice(self, first: int, last: int) -> list[Frame]:
         """The frames of entries first to last, all of them kept, and none but whole ones."""

@@ -105,9 +105,8 @@ class Writer:
         with self._segments.lock:
             for frame in frames:
                 latest = max_timestamp_in(frame.payload, 0, frame)
-                index.add(
-                    frame.index, frame.first_offset, frame.size, latest, frame.append_time, frame.last_index
-                )
+                last_index = frame.last_index if frame.kind is FrameKind.GAP else None
+                index.add(frame.index, frame.first_offset, frame.size, latest, frame.append_time, last_index)
             active.size = end
             self._last_term = frame.term
             self._on_written(frame)

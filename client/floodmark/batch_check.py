@@ -91,6 +91,8 @@ class _Format:
         self.length = packed_heads.map_length if small == 0x80 else packed_heads.array_length
 
 
+_HAS_REMOVED: Final = int(BatchFlag.HAS_REMOVED)
+_UNTIMED: Final = int(BatchFlag.UNTIMED)
 _FORMATS: Final = {
     1: _Format(list[_Bare], list[_Apart], list[dict[str, str] | None], small=0x80, large=0xDE),
     2: _Format(
@@ -203,7 +205,7 @@ def _check_bare(records: _AnyBare, header: BatchHeader, record_bytes_max: int) -
 
 
 def _check_times(records: _AnyBare | _AnyApart, header: BatchHeader) -> None:
-    if header.flags & BatchFlag.HAS_REMOVED:
+    if header.flags & _HAS_REMOVED:
         raise InvalidBatch("a producer's batch has no removed records")
     times = [record.timestamp for record in records]
     untimed = None in times
@@ -212,7 +214,7 @@ def _check_times(records: _AnyBare | _AnyApart, header: BatchHeader) -> None:
         raise InvalidBatch("first_timestamp is not the first record's timestamp")
     if latest != header.max_timestamp:
         raise InvalidBatch("max_timestamp is not the greatest of the records' timestamps")
-    if header.format > 1 and (bool(header.flags & BatchFlag.UNTIMED) is not untimed or NO_TIMESTAMP in times):
+    if header.format > 1 and (bool(header.flags & _UNTIMED) is not untimed or NO_TIMESTAMP in times):
         raise InvalidBatch("the flag for records without a timestamp is not as the records are")
 
 

@@ -47,6 +47,8 @@ RECORD_SEQUENCE_MAX: Final = (1 << 31) - 1
 _CRC_FROM: Final = 12
 _MAGICS: Final = frozenset({MAGIC, MAGIC_2})
 _HEADER = struct.Struct("<4sIIBBHIIqq16sIIQ")
+_FORM = struct.Struct("<4s8xBBH")
+"""Magic, codec, producer kind, flags."""
 
 
 class ProducerKind(enum.IntEnum):
@@ -73,6 +75,7 @@ class BatchFlag(enum.IntFlag):
 
 
 _KINDS: Final = tuple(ProducerKind)
+_TRANSACTIONAL: Final = int(BatchFlag.TRANSACTIONAL)
 _FLAGS: Final = int(BatchFlag.TRANSACTIONAL | BatchFlag.HAS_REMOVED | BatchFlag.UNTIMED)
 
 
@@ -183,10 +186,10 @@ def _check_producer(kind: int, flags: int, name: bytes, epoch: int, sequence: in
     if flags & ~_FLAGS:
         raise InvalidBatch(f"the batch has unknown flags {flags & ~_FLAGS:#06x}")
     if kind == ProducerKind.NONE:
-        if name != NO_PRODUCER or epoch or sequence or flags & BatchFlag.TRANSACTIONAL:
+        if name != NO_PRODUCER or epoch or sequence or flags & _TRANSACTIONAL:
             raise InvalidBatch("a batch without a producer has an epoch, a sequence or a transaction")
     elif kind == ProducerKind.NAMED:
-        if name == NO_PRODUCER or flags & BatchFlag.TRANSACTIONAL:
+        if name == NO_PRODUCER or flags & _TRANSACTIONAL:
             raise InvalidBatch("a batch of a named producer has no id, or a transaction")
     elif kind == ProducerKind.NUMBERED:
         if not 0 < int.from_bytes(name[:8], "little") < 1 << 63 or any(name[8:]):
@@ -205,8 +208,16 @@ def unlike(batch: bytes | memoryview) -> str | None:
 
     Its checksum is not looked at. What is no record batch of any version is None too.
     """
-    magic = bytes(batch[:4])
-    if len(batch) < HEADER_BYTES or magic[:3] != MAGIC[:3] or not b"1" <= magic[3:] <= b"9":
+    if len(batch) < HEADER_BYTES:
+        return None
+    magic, codec, kind, flags = _FORM.unpack_from(batch)
+    if magic == MAGIC_2 and codec in CODECS and kind < len(_KINDS) and not flags & ~_FLAGS:
+        return None
+    return _unlike(batch, magic)
+
+
+def _unlike(batch: bytes | memoryview, magic: bytes) -> str | None:
+    if magic[:3] != MAGIC[:3] or not b"1" <= magic[3:] <= b"9":
         return None
     if magic not in _MAGICS:
         return f"has format {magic.decode()}, this build knows FMB1 and FMB2"

@@ -22,6 +22,9 @@ SLICE_BYTES: Final = 64 << 10
 SLICE_HEADERS: Final = 2_000
 """Of a slice that has more the rest is left for the next one: to show a header takes some microseconds."""
 
+_FEW_HEADERS_BYTES: Final = 2 * SLICE_HEADERS
+"""So many bytes hold no more headers than that."""
+
 _BOUNDS = msgspec.msgpack.Decoder(list[msgspec.Raw])
 
 
@@ -49,7 +52,8 @@ class BatchSlices:
         None stands for one that was removed.
         """
         if self._small is not None:
-            return self._shortened(self._small[first:last])
+            found = self._small[first:last]
+            return found if len(self._raw) <= _FEW_HEADERS_BYTES else self._shortened(found)
         bounds = self._bounds
         last = min(last, len(bounds) - 1, first + self._records)
         if first >= last:

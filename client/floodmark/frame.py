@@ -107,11 +107,27 @@ class FrameFlag(enum.IntFlag):
 
 _KINDS: Final = tuple(FrameKind)
 """By number: to call the enumeration takes as long as all else about a header."""
-USUAL_BELOW: Final = int(FrameKind.GAP)
-"""Bytes 52 to 56 as one number (kind, payload type, flags, level) are below this in a frame of a known kind
-that says nothing else and stands for one entry: one comparison for all of that."""
 _TYPES: Final = tuple(PayloadType)
+_CONTROL: Final = int(PayloadType.CONTROL)
+_KAFKA_2: Final = int(PayloadType.KAFKA_2)
 _FLAGS: Final = int(FrameFlag.CONTROL | FrameFlag.TRANSACTIONAL | FrameFlag.COMPACTED | FrameFlag.ATTRIBUTES)
+_BATCH_LEVEL: Final = 2
+"""The feature level that frames name whose payload is a batch of another format than 1."""
+
+
+def _usual() -> dict[int, tuple[FrameKind, int, int, int]]:
+    plain = [(kind, 0, 0, 0) for kind in _KINDS if kind is not FrameKind.GAP]
+    batches = [
+        (FrameKind.RECORDS, int(payload_type), flags, _BATCH_LEVEL)
+        for payload_type in (PayloadType.BATCH_2, PayloadType.KAFKA_2)
+        for flags in (0, int(FrameFlag.TRANSACTIONAL))
+    ]
+    return {said[0] | said[1] << 8 | said[2] << 16 | said[3] << 24: said for said in plain + batches}
+
+
+USUAL: Final = _usual()
+"""Bytes 52 to 56 as one number -> kind, payload type, flags and level: of frames that stand for one entry and
+of which this build knows all. Nearly all frames are such, and one look-up tells all of that."""
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
@@ -263,6 +279,11 @@ def unlike(frame: Frame | FrameHeader) -> str | None:
 
     Of a whole frame the batch in it counts too: its payload must have passed its checksum.
     """
+    strange = _unlike_header(frame)
+    return unlike_payload(frame) if strange is None and isinstance(frame, Frame) else strange
+
+
+def _unlike_header(frame: Frame | FrameHeader) -> str | None:
     if frame.level > LEVEL:
         return f"needs feature level {frame.level}, this build knows {LEVEL}"
     if frame.kind >= len(_KINDS):
@@ -271,21 +292,18 @@ def unlike(frame: Frame | FrameHeader) -> str | None:
         return f"has payload type {frame.payload_type}, this build knows 0, and of records 1 to 3"
     if frame.flags & ~_FLAGS:
         return f"has flags {frame.flags:#04x}, this build knows {_FLAGS:#04x}"
-    return _unlike_payload(frame)
-
-
-def _unlike_payload(frame: Frame | FrameHeader) -> str | None:
     if frame.kind == FrameKind.GAP and frame.size != GAP_BYTES:
         return f"is a gap of {frame.size} bytes, this build knows those of {GAP_BYTES}"
-    if (
-        isinstance(frame, Frame)
-        and frame.kind is FrameKind.RECORDS
-        and frame.payload_type != PayloadType.CONTROL
-    ):
-        is_kafka = frame.payload_type == PayloadType.KAFKA_2
-        strange = kafka_header.unlike(frame.payload) if is_kafka else batch.unlike(frame.payload)
-        return None if strange is None else f"holds a record batch that {strange}"
     return None
+
+
+def unlike_payload(frame: Frame) -> str | None:
+    """As ``unlike``, of the batch in a frame whose header this build knows: ``decode_header`` gave it."""
+    if frame.kind is not FrameKind.RECORDS or frame.payload_type == _CONTROL:
+        return None
+    is_kafka = frame.payload_type == _KAFKA_2
+    strange = kafka_header.unlike(frame.payload) if is_kafka else batch.unlike(frame.payload)
+    return None if strange is None else f"holds a record batch that {strange}"
 
 
 def crc_of(payload: bytes) -> int:
@@ -306,12 +324,16 @@ def decode_header(
     (magic, crc, length, payload_crc, index, term, offset, time, count, what, synced) = _HEADER.unpack_from(
         data, position
     )
-    if magic != MAGIC or (length > PAYLOAD_BYTES_MAX and what < USUAL_BELOW):
+    usual = USUAL.get(what)
+    if magic != MAGIC or (length > PAYLOAD_BYTES_MAX and usual is not None):
         return None
     if google_crc32c.value(bytes(data[position + 8 : position + HEADER_BYTES])) != crc:
         return None
-    if what < USUAL_BELOW:
-        return FrameHeader(length, payload_crc, index, term, offset, time, count, _KINDS[what], synced)
+    if usual is not None:
+        kind, payload_type, flags, level = usual
+        return FrameHeader(
+            length, payload_crc, index, term, offset, time, count, kind, synced, payload_type, flags, level
+        )
     number, payload_type, flags, level = what & 0xFF, what >> 8 & 0xFF, what >> 16 & 0xFF, what >> 24
     kind = _KINDS[number] if number < len(_KINDS) else cast(FrameKind, number)
     entries = 1

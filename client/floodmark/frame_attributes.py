@@ -20,6 +20,7 @@ from floodmark.frame import Frame, FrameFlag, FrameHeader
 
 ATTRIBUTES_BYTES_MAX: Final = (1 << 16) - 1
 _LENGTH_BYTES: Final = 2
+_FLAG: Final = int(FrameFlag.ATTRIBUTES)
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(dict[int, Any])
 
@@ -47,7 +48,7 @@ def split(
     frame: Frame | FrameHeader, payload: bytes | memoryview
 ) -> tuple[bytes | memoryview, bytes | memoryview]:
     """The batch in a frame's payload, and what is behind it. Raises ``InvalidBatch``."""
-    if not frame.flags & FrameFlag.ATTRIBUTES:
+    if not frame.flags & _FLAG:
         return payload, b""
     at = len(payload) - _LENGTH_BYTES
     begin = at - int.from_bytes(payload[at:], "little") if at >= 0 else -1

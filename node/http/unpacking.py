@@ -93,10 +93,10 @@ class Unpacking:
             self._batch_bytes = grown + _BYTES_PER_RECORD * header.count
             await self._pages.wait(min(header.raw_length + _BYTES_PER_RECORD * header.count, SLICE_BYTES))
             if header.raw_length <= _INLINE_BYTES and header.count <= _INLINE_RECORDS:
-                self._batch = slices_in(frame, payload)
+                self._batch = slices_in(frame, payload, header)
             else:
                 async with self._large:
-                    self._batch = await asyncio.to_thread(slices_in, frame, payload)
+                    self._batch = await asyncio.to_thread(slices_in, frame, payload, header)
             self._frame = frame
             return True
         return False

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
-from floodmark import batch, control, frame_attributes
-from floodmark.batch import ProducerKind
+from floodmark import batch, control, frame_attributes, kafka_header
+from floodmark.batch import BatchFlag, ProducerKind
 from floodmark.consumed import ReadBatch
 from floodmark.control import EndOfTransaction
 from floodmark.errors import InvalidBatch, TooNew
-from floodmark.frame import Frame, FrameFlag, FrameHeader, FrameKind, PayloadType, crc_of, decode_header, walk
+from floodmark.frame import (
+    USUAL,
+    Frame,
+    FrameFlag,
+    FrameHeader,
+    FrameKind,
+    PayloadType,
+    crc_of,
+    decode_header,
+    unlike,
+    walk,
+)
 from floodmark.frame_attributes import ATTRIBUTES_BYTES_MAX, Attribute, attributes, pack, split
 from floodmark.frame_records import form_of, has_records, header_in, records_in
 from floodmark.record import Record
@@ -86,6 +98,30 @@ def test_the_form_of_a_frame_follows_from_its_batch() -> None:
     assert tuple(form_of(old)) == (0, 0, 0)
     assert tuple(form_of(new)) == (PayloadType.BATCH_2, 0, 2)
     assert tuple(form_of(in_transaction)) == (PayloadType.BATCH_2, FrameFlag.TRANSACTIONAL, 2)
+
+
+@pytest.mark.parametrize("transactional", [False, True])
+@pytest.mark.parametrize("batch_format", [1, 2, kafka_header.FORMAT])
+def test_every_form_that_a_batch_gives_its_frame_is_a_usual_one(
+    batch_format: int, *, transactional: bool
+) -> None:
+    """They are read by the short paths; what these say of them is what their frames were made with."""
+    plain = batch.decode_header(batch.encode(RECORDS, format=2))
+    flags = int(BatchFlag.TRANSACTIONAL) if transactional and batch_format > 1 else 0
+    form = form_of(msgspec.structs.replace(plain, format=batch_format, flags=flags))
+    frame = Frame(9, 2, 40, 7_000, 2, FrameKind.RECORDS, b"x", crc_of(b"x"), *form)
+    header = decode_header(frame.pack_header())
+    said = int.from_bytes(frame.pack_header()[52:56], "little")
+    assert header is not None
+    assert USUAL[said] == (header.kind, header.payload_type, header.flags, header.level)
+    assert USUAL[said] == (FrameKind.RECORDS, *form)
+
+
+def test_no_gap_and_no_frame_of_a_newer_build_is_a_usual_one() -> None:
+    """They need the long way: one has no end of its own, the other is refused."""
+    for kind, payload_type, flags, level in USUAL.values():
+        assert kind is not FrameKind.GAP
+        assert unlike(Frame(9, 2, 40, 7_000, 2, kind, b"", 0, payload_type, flags, level)) is None
 
 
 def test_records_that_were_removed_are_passed_over() -> None:
