@@ -6,7 +6,6 @@ answers count only from members. Whatever fails a check is dropped: messages may
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from floodmark.frame import Frame, FrameKind
@@ -46,21 +45,22 @@ class Admission:
     def append(self, source: str, message: Message) -> dict[str, Any] | None:
         """For the engine, or None. An older term is answered: its leader is deposed and has to know."""
         fields = message.fields
-        if not self._is_of_leader(source, fields) or not _is_sound(message):
+        if not self._is_of_leader(source, fields) or (sound := _sound(message)) is None:
             return None
-        commit, frames = fields["commit"], message.frames
+        last_index, proved, entries = sound
+        commit = fields["commit"]
         if self._core.has(Safeguard.C1B):
             # Beyond what this append vouches for, the log may hold another leader's entries.
-            commit = min(commit, frames[-1].last_index if frames else fields["prev_index"])
+            commit = min(commit, last_index)
         # A leader that has just begun may not know yet what else its gaps prove.
-        commit = max(commit, proved_by_gaps(frames))
+        commit = max(commit, proved)
         return {
             "type": "append_entries",
             "term": fields["term"],
             "prevLogIdx": fields["prev_index"],
             "prevLogTerm": fields["prev_term"],
             "commit_index": commit,
-            "entries": [(frame, frame.last_index, frame.term) for frame in frames],
+            "entries": entries,
         }
 
     def install(self, source: str, message: Message) -> dict[str, Any] | None:
@@ -103,32 +103,31 @@ class Admission:
         return True
 
 
-def proved_by_gaps(frames: Iterable[Frame]) -> int:
-    """Up to which index all is committed, if these are in the log: only such entries are ever removed."""
-    return max((frame.last_index for frame in frames if frame.kind is FrameKind.GAP), default=0)
+def _sound(message: Message) -> tuple[int, int, list[tuple[Frame, int, int]]] | None:
+    """None unless entries follow each other, from the predecessor on, in terms up to the leader's.
 
-
-def _is_sound(message: Message) -> bool:
-    """Entries that follow each other, from the predecessor on, in terms up to the leader's.
-
-    The first may be a gap that stands for the predecessor too: a leader sends it whole.
+    The first may be a gap that stands for the predecessor too: a leader sends it whole. Returns the last
+    index that the message vouches for; up to which index all is committed if its gaps are in the log, since
+    only such entries are ever removed; and the entries for the engine: (frame, last index, term).
     """
     fields = message.fields
-    index, term = fields["prev_index"], fields["prev_term"]
-    if index < 1 or term > fields["term"]:
-        return False
+    index, term, leaders_term = fields["prev_index"], fields["prev_term"], fields["term"]
+    if index < 1 or term > leaders_term:
+        return None
     offset: int | None = None
+    proved, entries = 0, []
     for frame in message.frames:
-        if offset is None and _reaches_over(frame, index):
+        is_gap = frame.kind is FrameKind.GAP
+        last = frame.last_index if is_gap else frame.index
+        if is_gap and offset is None and frame.index <= index < last:
             if frame.term != term:
-                return False
-        elif frame.index != index + 1 or not term <= frame.term <= fields["term"]:
-            return False
+                return None
+        elif frame.index != index + 1 or not term <= frame.term <= leaders_term:
+            return None
         if offset is not None and frame.first_offset != offset:
-            return False
-        index, term, offset = frame.last_index, frame.term, frame.next_offset
-    return True
-
-
-def _reaches_over(frame: Frame, index: int) -> bool:
-    return frame.kind is FrameKind.GAP and frame.index <= index < frame.last_index
+            return None
+        if is_gap:
+            proved = last
+        index, term, offset = last, frame.term, frame.next_offset
+        entries.append((frame, index, term))
+    return index, proved, entries

@@ -29,7 +29,8 @@ class Applier:
     ) -> None:
         self._core = core
         self._machine = machine
-        self._may_halt = hasattr(machine, "halted")
+        self.may_halt = hasattr(machine, "halted")
+        """Whether ``halted`` is to be looked at."""
         self._bytes_max = LARGE_BYTES_PER_STEP_MAX if is_large(machine) else math.inf
         self._proposals = proposals
         self._probation = probation
@@ -37,7 +38,7 @@ class Applier:
     @property
     def halted(self) -> bool:
         """Whether the machine does not know what comes next: nothing is applied any more."""
-        return self._may_halt and getattr(self._machine, "halted", None) is not None
+        return self.may_halt and getattr(self._machine, "halted", None) is not None
 
     @property
     def target(self) -> int:
@@ -58,10 +59,10 @@ class Applier:
             kind = frame.kind
             if kind is FrameKind.RECORDS or kind is FrameKind.COMMAND:
                 self._machine.apply(frame)
-                if self.halted:
+                if self.may_halt and self.halted:
                     break
             # A gap moves it on over all that it stands for, and is nothing to the machine.
-            core.applied_index = frame.last_index
+            core.applied_index = frame.last_index if kind is FrameKind.GAP else frame.index
             core.applied_offset = frame.next_offset
             if kind is FrameKind.MEMBERSHIP:
                 core.members.committed(frame.index)
@@ -75,6 +76,9 @@ class Applier:
     def is_behind(self) -> bool:
         """Whether another step is due at once."""
         core = self._core
-        if self.halted:
-            return False
-        return core.applied_index < core.log.durable_index and core.applied_index < core.engine.commit_index
+        applied = core.applied_index
+        return (
+            applied < core.log.durable_index
+            and applied < core.engine.commit_index
+            and not (self.may_halt and self.halted)
+        )

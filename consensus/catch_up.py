@@ -52,14 +52,15 @@ class Turns:
     def __init__(self, core: Core, catch_up: CatchUp) -> None:
         self._core = core
         self._catch_up = catch_up
-        self._turns: dict[str, float] = {}
+        self.given: dict[str, float] = {}
+        """Those that wait for their turn, or have it: when it is."""
         self.message_bytes = catch_up.message_bytes
         self.deadline = math.inf
         """When the next of those comes that had to wait since ``look``."""
 
     def begin(self) -> None:
         """A new leadership."""
-        self._turns.clear()
+        self.given.clear()
         self.deadline = math.inf
 
     def look(self) -> None:
@@ -69,9 +70,9 @@ class Turns:
     def have_come(self, name: str) -> bool:
         """Whether a message to a replica that is behind may leave now; ``sent`` is called when it does."""
         now = self._core.now
-        turn = self._turns.get(name)
+        turn = self.given.get(name)
         if turn is None:
-            turn = self._turns[name] = self._catch_up.turn(now)
+            turn = self.given[name] = self._catch_up.turn(now)
         if turn > now:
             self.deadline = min(self.deadline, turn)
             return False
@@ -79,5 +80,5 @@ class Turns:
 
     def sent(self, name: str, size: int) -> None:
         """It left."""
-        if self._turns.pop(name, None) is not None:
+        if self.given.pop(name, None) is not None:
             self._catch_up.sent(size)

@@ -59,6 +59,8 @@ class Core:
         self.transfer_target: str | None = None
         self.terms_refused = 0
         """Messages that were not taken in, because they would have moved the term too far."""
+        self.installing = False
+        """The log is being replaced by a large state that came: nothing may be taken in, said or written."""
         self.asleep = False
         """Quiescent: no clock runs."""
         self.member_news = False

@@ -245,12 +245,12 @@ class Group(GroupDisk):
         Ends early where the term or vote changes, and does nothing until that is saved: whatever a replica
         says or writes after it depends on it (C4). Nor does it while the log is replaced.
         """
-        parts = self._parts
+        parts, core = self._parts, self._core
         journal = parts.journal
-        if parts.stands_still and self.failed is None and not self._stopped:
+        if (journal.vote_is_unsaved or core.installing) and self.failed is None and not self._stopped:
             return
         inbox, self._inbox = self._inbox, []
-        if self.failed is not None or self._stopped or (self._core.asleep and not inbox):
+        if self.failed is not None or self._stopped or (core.asleep and not inbox):
             return
         try:
             parts.begin(self._clock())
@@ -259,7 +259,7 @@ class Group(GroupDisk):
                 if journal.vote_is_unsaved:
                     self._inbox = inbox[taken:]
                     return
-            if not self._core.asleep:
+            if not core.asleep:
                 parts.turn()
         except StorageError as error:
             self._fail(error)

@@ -78,6 +78,11 @@ class GroupDisk(GroupView):
         """
         return self._parts.checkpoints.compact(before_index)
 
+    @property
+    def has_jobs(self) -> bool:
+        """Whether ``take_jobs`` has any."""
+        return bool(self._core.jobs)
+
     def take_jobs(self) -> list[Job]:
         """What is to be done in threads now; the host calls ``job_done`` after each."""
         jobs, self._core.jobs = self._core.jobs, []

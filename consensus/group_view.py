@@ -26,9 +26,9 @@ class GroupView:
     def needs_flush(self) -> bool:
         """Whether the log holds entries that are not durable yet, and may be written."""
         return (
-            self.failed is None
+            self.log.durable_index < self.log.last_index
+            and self.failed is None
             and not self._parts.stands_still
-            and self.log.durable_index < self.log.last_index
         )
 
     @property
@@ -39,13 +39,18 @@ class GroupView:
     @property
     def needs_disk(self) -> bool:
         """Whether ``needs_vote_saved`` or ``needs_flush`` is so."""
-        return self.needs_vote_saved or self.needs_flush
+        parts, log = self._parts, self.log
+        return self.failed is None and (
+            parts.journal.vote_is_unsaved or (log.durable_index < log.last_index and not parts.stands_still)
+        )
 
     @property
     def next_deadline(self) -> float:
         """When a step is due though nothing arrives; inf while asleep."""
         core, parts = self._core, self._parts
-        if self.failed is not None or self._stopped or core.asleep or parts.stands_still:
+        if self.failed is not None or self._stopped or core.asleep:
+            return math.inf
+        if parts.journal.vote_is_unsaved or core.installing:
             return math.inf
         if parts.applier.is_behind:
             return core.now

@@ -155,7 +155,7 @@ class Parts:
     @property
     def stands_still(self) -> bool:
         """Whether nothing may be taken in, said or written: the vote is being saved, or the log replaced."""
-        return self.journal.vote_is_unsaved or (self.receiver is not None and self.receiver.installing)
+        return self.journal.vote_is_unsaved or self.core.installing
 
     @property
     def flush_decides(self) -> bool:
@@ -187,7 +187,7 @@ class Parts:
         self.applier.advance()
         if self.receiver is not None:
             self.receiver.look()
-        if self.applier.halted:
+        if self.applier.may_halt and self.applier.halted:
             self._lead_no_more()
         self.transfer.look()
         self.reads.look()

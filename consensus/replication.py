@@ -7,7 +7,6 @@ a learner that is behind as many as the node's limit allows (catch_up.py).
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
@@ -119,8 +118,8 @@ class Replication:
 
     @property
     def deadline(self) -> float:
-        """When somebody may be sent to who had to wait."""
-        return self._turns.deadline if self._core.engine.is_leader else math.inf
+        """When somebody may be sent to who had to wait. Of a leader only."""
+        return self._turns.deadline
 
     def members_changed(self) -> None:
         """Begin with new members, forget those that left."""
@@ -258,7 +257,8 @@ class Replication:
                 break
             self._send_append(name, peer, peer.next - 1, frames)
             peer.sent(frames[-1].last_index, size)
-            self._turns.sent(name, size)
+            if self._turns.given:
+                self._turns.sent(name, size)
             went = True
         return went
 

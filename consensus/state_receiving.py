@@ -58,13 +58,11 @@ class StateReceiver:
         self._queued = 0
         """Where the next chunk begins."""
         self._busy = False
-        self.installing = False
-        """The log is being started over: the group stands still."""
 
     def on_offer(self, source: str, fields: dict[str, Any]) -> None:
         """A leader would send a file: begin, or tell it where to go on."""
         core = self._core
-        if not self._is_of_leader(source, fields) or self.installing or not is_needed(core, fields):
+        if not self._is_of_leader(source, fields) or self._core.installing or not is_needed(core, fields):
             return
         if not fields["voters"] or set(fields["voters"]) & set(fields["learners"]):
             return
@@ -98,7 +96,7 @@ class StateReceiver:
     def look(self) -> None:
         """After every step: what nobody needs any more is removed."""
         index = self._files.incoming_index
-        if index is None or self._busy or self.installing or index > self._core.applied_index:
+        if index is None or self._busy or self._core.installing or index > self._core.applied_index:
             return
         self._give_up()
 
@@ -143,7 +141,7 @@ class StateReceiver:
         reference = _reference(offer)
         stage = self._probation.stage
         state = State(index, index, offset, [(index, membership)], stage, b"", reference)
-        self.installing = True
+        self._core.installing = True
         self._checkpoints.replacing()
 
         def work() -> None:
@@ -154,7 +152,7 @@ class StateReceiver:
 
     def _installed(self, loader: object, state: State) -> None:
         core, old = self._core, self._checkpoints.stored.reference
-        self.installing = False
+        self._core.installing = False
         self._offer = self._file = self._files.incoming_index = None
         self._drop_chunks()
         forget = self._machine.adopt(loader, state.applied)

@@ -62,7 +62,8 @@ class Turn:
             _log.exception("group_defect", group=group.group_id)
         for node, message in group.take_outbox():
             outgoing[node].append((group.group_id, message))
-        self._disk.start_jobs(slot)
+        if group.has_jobs:
+            self._disk.start_jobs(slot)
         self._at(slot, group.next_deadline)
 
     def _write(self, slot: Slot, *, alone: bool) -> bool:
