@@ -16,11 +16,14 @@ class BatchFormat:
 
     def __init__(self, metadata: Metadata) -> None:
         self._metadata = metadata
+        self._highest = 1
 
     @property
     def highest(self) -> int:
         """The highest format that may be written; lower ones may be, too."""
-        return 2 if self._metadata.state.level >= BATCH_FORMAT_2 else 1
+        if self._highest == 1 and self._metadata.state.level >= BATCH_FORMAT_2:
+            self._highest = 2
+        return self._highest
 
     async def check(self, header: BatchHeader) -> None:
         """Raise ``FeatureLevelNeeded`` for a batch of a higher format, once it is certain that it is one.

@@ -222,10 +222,12 @@ class LocalBroker:
     def _serving(self, entry: PartitionEntry) -> Replica | None:
         """The replica here. One that is on its way to or from this node may know of no leader: others do."""
         replica = self._replicas.local.get(entry.group_id)
-        if replica is None or replica.group.leader is not None:
+        moves = self._metadata.state.moves
+        if replica is None or (not moves and self.node_id in entry.replicas):
             return replica
-        move = self._metadata.state.moves.get(entry.group_id)
-        settled = self.node_id in entry.replicas and self.node_id in wanted(entry, move)
+        if replica.group.leader is not None:
+            return replica
+        settled = self.node_id in entry.replicas and self.node_id in wanted(entry, moves.get(entry.group_id))
         return replica if settled else None
 
     def metadata_changed(self) -> None:

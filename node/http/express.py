@@ -117,7 +117,7 @@ class Express:
         led = partition.leads_here
         work: asyncio.Future[Appended | Elsewhere]
         try:
-            work = asyncio.ensure_future(self._store(head, partition, wanted, body))
+            work = asyncio.ensure_future(self._store(head, partition, wanted, body, leads_here=led))
         except FeatureLevelNeeded:
             work = asyncio.ensure_future(self._store_once_known(head, partition, wanted, body))
         except Exception as error:  # noqa: BLE001  -- answered like what fails later
@@ -177,9 +177,9 @@ class Express:
         self._answer_when_done(connection, head, partition, work, held, time.perf_counter())
 
     def _store(
-        self, head: PlainHead, partition: Partition, wanted: Wanted, body: bytes
+        self, head: PlainHead, partition: Partition, wanted: Wanted, body: bytes, *, leads_here: bool
     ) -> Awaitable[Appended] | Awaitable[Elsewhere]:
-        if partition.leads_here or not _may_share(head):
+        if leads_here or not _may_share(head):
             return self._produce.store(partition, wanted, body)
         if is_heavy(wanted.media, body):
             return self._context.once_level_known(lambda: self._share_packed(partition, wanted, body))
@@ -189,7 +189,9 @@ class Express:
     async def _store_once_known(
         self, head: PlainHead, partition: Partition, wanted: Wanted, body: bytes
     ) -> Appended | Elsewhere:
-        storing = self._context.once_level_known(lambda: self._store(head, partition, wanted, body))
+        storing = self._context.once_level_known(
+            lambda: self._store(head, partition, wanted, body, leads_here=partition.leads_here)
+        )
         return cast(Appended | Elsewhere, await storing)
 
     async def _store_at_next(

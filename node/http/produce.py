@@ -92,28 +92,28 @@ class PartitionProduce:
         with context.uploads(request) as account:
             raw = await read_raw(request, context, account) if _is_small(request) else None
             body: bytes | None = None
-            deadline = time.monotonic() + timeout_s
             while True:
-                left = max(0.0, deadline - time.monotonic())
+                began = time.monotonic()
                 if not partition.leads_here:
                     answer = await to_partition_leader(
-                        context, request, partition, "records", timeout_s=left, body=raw
+                        context, request, partition, "records", timeout_s=wanted.timeout_s, body=raw
                     )
                     if isinstance(answer, web.StreamResponse):
                         return answer
                     partition = answer
+                    wanted = _later(wanted, began)
                 if body is None:
                     raw = raw if raw is not None else await read_raw(request, context, account)
                     body = await decode(request, raw, context, account)
-                    deadline = time.monotonic() + left
-                left = max(0.0, deadline - time.monotonic())
+                    began = time.monotonic()  # What it took to come counts for nothing.
                 try:
-                    appended = await self._stored_here(partition, wanted._replace(timeout_s=left), body)
+                    appended = await self._stored_here(partition, wanted, body)
                     break
                 except _LeadsNoMore as error:
                     partition = context.current(partition)
                     if is_forwarded(request):
                         raise error.reason from error
+                    wanted = _later(wanted, began)
         headers = {**self._head, TOPIC_ID: str(partition.topic_id)}
         return web.Response(body=document(partition.number, appended), headers=headers)
 
@@ -255,6 +255,11 @@ class PartitionProduce:
 
     def _record_bytes_max(self, partition: Partition) -> int:
         return self._context.broker.topic_limits(partition.topic).max_record_bytes
+
+
+def _later(wanted: Wanted, began: float) -> Wanted:
+    """What is left of its time, of which some has passed since ``began``."""
+    return wanted._replace(timeout_s=_left(wanted, began))
 
 
 def _is_small(request: web.Request) -> bool:

@@ -36,6 +36,11 @@ def read(
 ) -> tuple[Record, int | None]:
     """The record, and the partition that it asks for. Raises ``InvalidRequest``, ``TooLarge``,
     ``FeatureLevelNeeded``."""
+    if not head.headers:
+        # As nearly all are that go past aiohttp: nothing but a value.
+        record = Record(now_ms, None, body)
+        record.check(record_bytes_max)
+        return record, None
     key: bytes | None = None
     key_text = head.headers.get("Record-Key")
     if key_text is not None:
