@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
+import floodmark
 
 from bench.idle import Nodes
 from bench.payload import payload
@@ -21,7 +22,7 @@ from node.settings import LimitSettings
 MOVE_BYTES: Final = 1 << 20
 """What a partition holds that moves."""
 NEWCOMER: Final = "n4"
-_LOOK_S: Final = 0.1
+_LOOK_S: Final = 0.25
 _AT_ONCE: Final = 8
 _SENT: Final = "floodmark_catch_up_bytes_total"
 
@@ -69,16 +70,13 @@ async def _asked(session: aiohttp.ClientSession, method: str, url: str, **body: 
 
 async def fill(nodes: Nodes, topic: str, count: int) -> None:
     """A record of ``MOVE_BYTES`` for each of the first partitions."""
-    body = payload(MOVE_BYTES)
-    urls = [node.url for node in nodes.nodes]
+    value = payload(MOVE_BYTES)
     waiting = asyncio.Semaphore(_AT_ONCE)
-    async with _session() as session:
+    async with floodmark.Client([node.url for node in nodes.nodes]) as client:
 
         async def put(partition: int) -> None:
-            url = f"{urls[partition % len(urls)]}/v1/topics/{topic}/partitions/{partition}/records"
             async with waiting:
-                headers = {"Content-Type": "application/octet-stream"}
-                await _asked(session, "POST", url, data=body, headers=headers)
+                await client.produce(topic, value, partition=partition)
 
         await asyncio.gather(*map(put, range(count)))
 
@@ -89,7 +87,7 @@ async def join(nodes: Nodes) -> None:
     async with _session() as session:
         for node in nodes.nodes:
             while not any(  # noqa: ASYNC110
-                each["node_id"] == NEWCOMER and each["status"] == "alive"
+                each["node_id"] == NEWCOMER and each["state"] == "ready"
                 for each in (await _asked(session, "GET", f"{node.url}/v1/nodes"))["nodes"]
             ):
                 await asyncio.sleep(_LOOK_S)

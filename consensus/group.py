@@ -136,16 +136,21 @@ class Group(GroupDisk):
         return not self._parts.can_wait(source, message)
 
     def peer_up(self, node: str) -> None:
-        """A new connection to ``node`` stands; nothing that was sent before will arrive any more."""
+        """A new connection to ``node`` stands; nothing that was sent before will arrive any more.
+
+        A group that sleeps is woken where its leader is concerned alone: those of a node that joins or comes
+        back are many, and to wake all of them would be more work than the node is.
+        """
         if self.failed is not None:
             self._released += [(to, words) for to, words in self.last_words() if to == node]
             return
-        self._begin()
+        engine, is_member = self._core.engine, node in self._core.members.others
         self._core.up.add(node)
-        if self._core.engine.is_leader:
+        if not self._core.asleep or engine.leader == node or (engine.is_leader and is_member):
+            self._begin()
+        if engine.is_leader and is_member:
             self._parts.replication.link_up(node)
-            if node in self._core.members.others:
-                self._core.engine.heartbeat_at(0.0)
+            engine.heartbeat_at(0.0)
 
     def peer_down(self, node: str) -> None:
         """The connection to ``node`` is lost. A group that sleeps has said all that it had to say there."""
@@ -155,8 +160,8 @@ class Group(GroupDisk):
         """Nothing at all has come from ``node`` for a while, or somebody was told by it that it does not
         lead: groups that rely on it wake up.
         """
-        engine = self._core.engine
-        if self._core.asleep and (engine.is_leader or engine.leader == node):
+        engine, is_member = self._core.engine, node in self._core.members.others
+        if self._core.asleep and (engine.leader == node or (engine.is_leader and is_member)):
             self._begin()
 
     def peer_gone(self, node: str) -> None:

@@ -9,8 +9,8 @@ from typing import Final
 from node.metadata.moves import Move, partitions_of
 from node.metadata.state import MetadataState
 
-MOVES_AT_ONCE: Final = 32
-MOVES_TO_NODE: Final = 8
+MOVES_AT_ONCE: Final = 64
+MOVES_TO_NODE: Final = 32
 """Replicas that come to one node at once."""
 
 

@@ -77,6 +77,7 @@ class LogReading:
             return self.base_term
         self._check_holds(index, index)
         if index == self.last_index:
+            # Heartbeats name it: with a thousand groups those would be the most of what is read from disks.
             return self.last_term
         frame = self._tail.get(index) or self._tail.gap_over(index)
         if frame is not None:

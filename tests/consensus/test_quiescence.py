@@ -146,3 +146,29 @@ def test_a_sleeping_follower_looks_when_the_node_that_it_follows_says_it_does_no
     assert not follower.asleep
     replicas.run(5.0)
     assert all(group.asleep and group.term == term for group in replicas.groups())
+
+
+def test_a_node_that_is_no_member_wakes_nobody() -> None:
+    """One that joins the cluster, or goes: with a thousand groups each costs something."""
+    replicas = _asleep()
+    for group in replicas.groups():
+        group.peer_up("z")
+        group.peer_down("z")
+        group.peer_silent("z")
+        group.peer_gone("z")
+    assert all(group.asleep for group in replicas.groups())
+
+
+def test_a_new_connection_wakes_those_alone_that_have_to_say_something() -> None:
+    """The leader, whoever comes back; a follower where the leader is another process now."""
+    replicas = _asleep()
+    leader, (one, other) = replicas.leader(), replicas.followers()
+    one.peer_up(other.node_id)
+    assert one.asleep
+    one.peer_up(leader.node_id)
+    assert not one.asleep
+    leader.peer_up(other.node_id)
+    assert not leader.asleep
+    replicas.run(5.0)
+    assert all(group.asleep for group in replicas.groups())
+    assert replicas.leader() is leader

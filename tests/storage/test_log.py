@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 from floodmark.frame import iterate
 
-from storage.errors import LogClosed
+from storage.errors import LogClosed, LogFailed
 from storage.filesystem import RealFileSystem
 from storage.log import Log
 from storage.memory_filesystem import MemoryFileSystem
@@ -211,3 +212,17 @@ def test_a_closed_log_says_so(tmp_path: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) <= before
     with pytest.raises(LogClosed):
         log.write()
+
+
+def test_the_last_entrys_term_is_not_read_from_disk() -> None:
+    """Heartbeats name it, and after a start nothing is in memory."""
+    fs = MemoryFileSystem()
+    log = Log.open(fs, FOLDER, SMALL)
+    store(log, 3, term=1)
+    store(log, 1, term=2)
+    log.close()
+    log = reopen(fs)
+    fs.fail("read", error=errno.EIO, times=1_000)
+    assert log.term_at(log.last_index) == 2
+    with pytest.raises(LogFailed):
+        log.term_at(log.last_index - 1)
