@@ -54,10 +54,16 @@ class Healing:
         self._wanted = cluster.workload.stored + 1
         cluster.scheduler.after(POLL_S, self._poll)
         began = cluster.scheduler.now
-        cluster.scheduler.run(began + SETTLE_S, stop=lambda: self._done)
+        cluster.scheduler.run(began + SETTLE_S + self._catch_up_s(), stop=lambda: self._done)
         require(self._done, "everything commits after healing", self._state)
         terms = max(cluster.watch.leader_of, default=0) - first_term
         require(terms <= TERMS_MAX, "no endless elections", lambda: f"{terms} terms after healing")
+
+    def _catch_up_s(self) -> float:
+        """What it takes at most, at the rate that leaders keep to, until all have the longest log."""
+        rate = self._cluster.catch_up_bytes_per_s
+        sizes = [replica.log.size_bytes for replica in self._cluster.in_order() if replica.log is not None]
+        return len(self._cluster.names) * max(sizes, default=0) / rate if rate else 0.0
 
     def _leave_one_out(self) -> None:
         cluster = self._cluster
