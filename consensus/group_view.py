@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from consensus.core import Core
+from consensus.membership import MADE_WITH_INDEX
 from consensus.parts import Parts
 from consensus.types import Membership, Role
 from storage.errors import LogCorrupt
@@ -86,6 +87,13 @@ class GroupView:
     def membership(self) -> Membership:
         """The members in force."""
         return self._core.members.current
+
+    @property
+    def members_are_written(self) -> bool:
+        """Whether the log says who the members are. Else they are those that this replica was made with, and
+        one that lost everything may have been made anew with others.
+        """
+        return self._core.members.changed_at > MADE_WITH_INDEX
 
     @property
     def may_change_members(self) -> bool:

@@ -15,6 +15,8 @@ from floodmark.frame import Frame
 
 from consensus.types import ChangeRefused, Membership
 
+MADE_WITH_INDEX: Final = 1
+"""Where those stand that a replica was made with: before the first entry of all logs."""
 PROMOTION_LAG_MAX: Final = 256
 """Entries that a learner may be behind the commit index when it becomes a voter."""
 

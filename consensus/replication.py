@@ -52,7 +52,9 @@ class Peer:
         self.acked_round = 0
         self.heard_at = now
         self.trusted: bool | None = None
-        """What its last acknowledgement of this leadership said; None before there is one (H5)."""
+        """What its last acknowledgement of this leadership said; None before there is one, and again over a
+        new connection: perhaps another process answers, on an empty disk (H5).
+        """
         self.probing = True
         self.probe_is_out = False
         self.under_way: deque[tuple[int, int]] = deque()
@@ -139,6 +141,8 @@ class Replication:
         if peer is not None:
             peer.set_back(peer.match + 1 if peer.match else peer.next)
             peer.match = 0
+            if peer.trusted:
+                peer.trusted = None
             self._core.engine.lower_match(name, 0)
             self._installer.link_up(name)
 

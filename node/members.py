@@ -62,7 +62,7 @@ class MemberSteps:
             return
         group, alive = self._metadata.group, self._alive()
         if group is not None:
-            self._take(group, next_step(group, self._metadata_members(group, alive), alive=alive))
+            self._take(group, self._metadata_step(group, alive))
         await self._step(self._due)
 
     async def look_at_moves(self) -> None:
@@ -97,6 +97,19 @@ class MemberSteps:
         self._unsettled.changed()
         for group, step in list(due(self._alive())):
             self._take(group, step)
+
+    def _metadata_step(self, group: Group, alive: Collection[str]) -> Membership | HandOver | None:
+        """The next step; or the members as they are, where the log does not name them.
+
+        A node that comes back without its data, knowing but a seed, can not tell whether it was one of the
+        first voters. One of them is demoted, and reads so in the log. A learner has to read it as well, or it
+        would wait for it for ever.
+        """
+        step = next_step(group, self._metadata_members(group, alive), alive=alive)
+        if step is not None or group.members_are_written or not group.may_change_members:
+            return step
+        is_told = self._metadata.state.level < MEMBERSHIP or not group.membership.learners
+        return None if is_told else group.membership
 
     def _metadata_members(self, group: Group, alive: Collection[str]) -> Membership:
         """Who should be a member of the metadata's group, and vote in it."""

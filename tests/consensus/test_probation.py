@@ -67,6 +67,34 @@ def test_a_new_connection_takes_acknowledgements_back_until_they_are_repeated() 
     assert lone.group.commit_index == 2
 
 
+def test_who_comes_over_a_new_connection_has_not_said_yet_that_it_counts() -> None:
+    """H5: where the whole log is shorter than the lag that is allowed, an empty disk would be promoted."""
+    lone = Lone(frames=[_members_frame(2, "abc", "d")], term=1)
+    lone.lead()
+    lone.flush()
+    lone.ack("b", 4)
+    lone.ack("d", 4)
+    lone.group.peer_down("d")
+    lone.group.peer_up("d")
+    assert not lone.group.is_trusted("d")
+    with pytest.raises(ChangeRefused, match="has not said"):
+        lone.group.propose_membership(Membership(frozenset("abcd")))
+    lone.ack("d", 4)
+    assert lone.group.is_trusted("d")
+
+
+def test_who_has_lost_everything_has_until_it_says_otherwise() -> None:
+    """H5: a new connection alone brings nothing back."""
+    lone = Lone()
+    lone.lead()
+    lone.ack("b", 1, trusted=False)
+    lone.group.peer_down("b")
+    lone.group.peer_up("b")
+    assert lone.group.has_lost("b")
+    lone.ack("b", 2)
+    assert not lone.group.has_lost("b")
+
+
 @pytest.mark.parametrize("again_at", [1, 2])
 def test_a_lost_replica_stays_lost_without_its_checkpoint(again_at: int) -> None:
     """H5: what it may not do does not stand in one file alone."""

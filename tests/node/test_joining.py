@@ -370,17 +370,20 @@ async def test_a_cluster_below_the_level_keeps_the_rules_of_before(tmp_path: Pat
             raise
 
 
-@pytest.mark.parametrize("joins", [False, True])
-async def test_a_node_that_only_learns_the_metadata_is_rebuilt(tmp_path: Path, joins: bool) -> None:
+@pytest.mark.parametrize("came", ["first", "later", "first, and knows a seed alone"])
+async def test_a_node_that_only_learns_the_metadata_is_rebuilt(tmp_path: Path, came: str) -> None:
     """The sixth node has no vote to get back, whether it was among the first ones or came later."""
-    async with NodeCluster.running(tmp_path, 5 if joins else 6) as cluster:
-        if joins:
+    async with NodeCluster.running(tmp_path, 5 if came == "later" else 6) as cluster:
+        if came == "later":
             await cluster.grow("n6")
         await cluster.create("orders", replicas=6)
         bodies = await fill(cluster, "orders", 3)
         victim = cluster["n6"]
         await victim.stop()
         shutil.rmtree(victim.data_dir)
+        if "seed" in came:
+            seed = cluster["n1"].settings.peer.listen
+            victim.settings = with_settings(victim, **{"cluster.peers": {}, "cluster.join": [seed]})
         victim.start()
         await cluster.ready()
         await cluster.until(lambda: frames_of(victim, "orders") == bodies, "it has all")
