@@ -49,6 +49,8 @@ class ReplicaSurvey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is bad behind ``last_index``; empty where nothing is."""
     is_usable: bool = True
     """Whether the group can go on from it; else only the damage is of interest."""
+    committed_offset: int = 0
+    """Records below it are known to be committed."""
 
 
 class MetadataLook:
@@ -81,7 +83,7 @@ class _Reader:
         self._applied = 0 if state is None else state.applied
         self._metadata = metadata
         self.history: list[Members] = [] if state is None else [_lists(state.memberships[0][1])]
-        self.committed = 0 if state is None else min(state.commit, state.applied)
+        self.committed, self.committed_offset = (0, 0) if state is None else (state.applied, state.offset)
         self.last: Frame | None = None
         self.is_broken = False
 
@@ -94,8 +96,8 @@ class _Reader:
         self.last = msgspec.structs.replace(
             frame, payload=frame.payload if frame.kind is FrameKind.GAP else b""
         )
-        if frame.kind is FrameKind.GAP:
-            self.committed = max(self.committed, frame.last_index)
+        if frame.kind is FrameKind.GAP and frame.last_index > self.committed:
+            self.committed, self.committed_offset = frame.last_index, frame.next_offset
         if frame.index <= self._applied:
             return
         if frame.kind is FrameKind.MEMBERSHIP:
@@ -142,6 +144,7 @@ def look_at(
         is_sound and promised is not None and not promised.recover_until and stage is Stage.SOUND,
         tuple(reader.history),
         _damage(report),
+        committed_offset=reader.committed_offset,
     )
 
 
@@ -171,6 +174,7 @@ def _starting_over(
         reader.committed,
         may_vote=False,
         memberships=tuple(reader.history),
+        committed_offset=reader.committed_offset,
     )
 
 

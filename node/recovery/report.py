@@ -17,7 +17,7 @@ Document = dict[str, Any]
 def report(surveys: Sequence[Survey], decision: Decision) -> Document:
     """``groups`` are those that had a replica on a lost node, the metadata's first; others are untouched.
 
-    ``loss`` is one of none, possible, certain, all.
+    ``loss`` is one of none, possible, certain, all. Below ``safe_offset`` all that was acknowledged is there.
     """
     plan, found = decision.plan, {survey.node_id: survey.by_group() for survey in surveys}
     names: dict[int, tuple[str, int | None]] = {METADATA_GROUP: ("(metadata)", None)}
@@ -28,7 +28,7 @@ def report(surveys: Sequence[Survey], decision: Decision) -> Document:
         replicas = {
             node: replicas[group.group_id] for node, replicas in found.items() if group.group_id in replicas
         }
-        loss, text = _loss(group, replicas, plan.epoch, is_whole=group.group_id in decision.majorities)
+        loss, safe, text = _loss(group, replicas, plan.epoch, is_whole=group.group_id in decision.majorities)
         topic, partition = names[group.group_id]
         rows.append(
             {
@@ -39,6 +39,7 @@ def report(surveys: Sequence[Survey], decision: Decision) -> Document:
                 "chosen": group.chosen,
                 "others": list(group.others),
                 "loss": loss,
+                "safe_offset": safe,
                 "text": text,
             }
         )
@@ -70,27 +71,39 @@ def _replica(node: str, replica: ReplicaSurvey) -> Document:
 
 def _loss(
     group: PlannedGroup, replicas: dict[str, ReplicaSurvey], epoch: int, *, is_whole: bool
-) -> tuple[str, str]:
+) -> tuple[str, int, str]:
     if group.is_emptied:
         begins = epoch * OFFSETS_PER_EPOCH
         return (
             "all",
+            0,
             f"no replica is left, all of its records are lost: it begins anew, empty, at offset {begins}",
         )
     best = replicas[group.chosen]
-    known = max(replica.committed for replica in replicas.values())
-    if known > best.last_index:
-        return "certain", f"entries up to {known} were acknowledged, and no folder has them" + _damage(best)
+    knows = max(replicas.values(), key=lambda replica: replica.committed)
+    if knows.committed > best.last_index:
+        return (
+            "certain",
+            best.next_offset,
+            f"entries up to {knows.committed} were acknowledged, and no folder has them" + _damage(best),
+        )
     if is_whole:
-        return "none", "a majority is left: all that was acknowledged is there"
+        return "none", best.next_offset, "a majority is left: all that was acknowledged is there"
     if group.group_id == METADATA_GROUP:
         text = "changes to topics and settings that were acknowledged last may be lost"
     else:
         text = f"what was acknowledged from offset {best.next_offset} on, if there was anything, is lost"
+        if knows.committed_offset < best.next_offset:
+            # Its last entries may never have been committed: then a later leader, of whom nothing is left,
+            # had others in their place.
+            text += (
+                f"; if the lost nodes had gone on without {group.chosen}, so may what was acknowledged from "
+                f"offset {knows.committed_offset} on, with other records in its place"
+            )
     met = max(replica.term for replica in replicas.values())
     if met > best.last_term:
         text += f" (term {met} has begun, and there is nothing of it)"
-    return "possible", text + _damage(best)
+    return "possible", knows.committed_offset, text + _damage(best)
 
 
 def _damage(replica: ReplicaSurvey) -> str:

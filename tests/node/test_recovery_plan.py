@@ -93,6 +93,17 @@ def test_what_is_known_to_be_missing_is_said() -> None:
     assert losses(n1, n2)[1] == ("certain", "n2")
 
 
+def test_what_a_later_leader_may_have_had_in_its_place_is_said() -> None:
+    """The chosen log may end with entries that were never committed, where lost nodes had others."""
+    n1 = survey("n1", replica(1, 3, 40, committed=25, committed_offset=25))
+    n4 = survey("n4")
+    surveys = (n1, n4)
+    (row,) = [row for row in report(surveys, plan_of(*surveys))["groups"] if row["group"] == 1]
+    assert (row["loss"], row["safe_offset"]) == ("possible", 25)
+    assert "acknowledged from offset 40 on" in row["text"]
+    assert "gone on without n1, so may what was acknowledged from offset 25 on" in row["text"]
+
+
 def test_partitions_without_a_replica_begin_anew_on_the_node_with_the_least() -> None:
     """Each keeps its number; the plan says so, and the metadata too, with all numbers above the old ones."""
     n1, n2 = survey("n1", replica(1, 3, 40)), survey("n2", replica(1, 3, 40))

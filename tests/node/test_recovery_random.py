@@ -17,6 +17,7 @@ from node.recovery import apply as application
 from node.recovery import plan as planning
 from node.recovery.plan import Plan, PlannedGroup
 from node.recovery.replica_survey import ReplicaSurvey, look_at
+from node.recovery.report import _loss
 from node.replica_store import LOST_MARKER
 from storage.memory_filesystem import MemoryFileSystem
 from tests.support.raft import Replicas
@@ -230,6 +231,30 @@ def test_nobody_else_is_elected_before_the_chosen_one() -> None:
     life.start(group.chosen)
     assert life.replicas.elect().node_id == group.chosen
     life.replicas.until(lambda: _all_vote(life, left))
+
+
+def test_what_is_said_to_be_lost_is_all_that_is_lost() -> None:
+    """The only one that is left was cut off with entries of its own, and others were stored meanwhile."""
+    life = Life(0)
+    life.replicas.elect()
+    life.write(3)
+    life.replicas.run(0.3)
+    old = life.replicas.leader().node_id
+    life.replicas.group(old).checkpoint()
+    life.fall_apart()
+    life.replicas.run(1.0)
+    log = life.replicas.nodes[old].log
+    own = {index: log.frame(index) for index in life.stored if index <= log.last_index}
+    gone = [frame for index, frame in own.items() if frame.payload != life.stored[index]]
+    assert gone, "it has something else there than what was acknowledged"
+    life.replicas.stop(old)
+    survey = look_at(life.replicas.nodes[old].fs, "g", GROUP, None)
+    assert survey is not None
+    group = planning._group(GROUP, [old], {old: {GROUP: survey}}, 1 << 20)
+    loss, safe_offset, _ = _loss(group, {old: survey}, 1, is_whole=False)
+    assert loss == "possible"
+    assert safe_offset <= min(frame.first_offset for frame in gone) < survey.next_offset
+    assert safe_offset == 3, "what it knows to be committed is not called lost"
 
 
 def test_a_damaged_log_is_gone_on_from_before_the_damage() -> None:
