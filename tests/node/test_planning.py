@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 
 import pytest
+from floodmark.errors import Conflict
 
 from consensus.member_steps import HandOver, next_step
 from consensus.types import Membership
@@ -77,6 +78,9 @@ class Cluster:
             entry.group_id: StubGroup(list(entry.replicas)) for _, entry in partitions_of(self.state)
         }
         self.most_under_way = 0
+        self.plans: deque[MoveReplicas] = deque(maxlen=20)
+        self.refused = 0
+        """Plans of a controller that did not know of another one's."""
 
     @property
     def state(self):
@@ -97,6 +101,8 @@ class Cluster:
         planned = next_moves(self.state, Nodes(self.alive, self.dead))
         for command in planned:
             self.propose(command)
+        self.plans.extend(planned)
+        self.second_controller()
         if not planned and not self.state.moves and self.state.rebalancing:
             self.propose(Rebalance(begin=False, number=self.state.rebalancing))
         entries = {entry.group_id: entry for _, entry in partitions_of(self.state)}
@@ -127,6 +133,24 @@ class Cluster:
             for node in set(move.replicas) - set(entries[group].replicas)
         )
         assert max(coming.values(), default=0) <= MOVES_TO_NODE
+
+    def second_controller(self) -> None:
+        """It proposes what it planned by an earlier state: what means another one by now is refused whole."""
+        if not self.plans or self.rng.random() > 0.3:
+            return
+        plan = self.rng.choice(self.plans)
+        entries = {entry.group_id: entry for _, entry in partitions_of(self.state)}
+        moves = dict(self.state.moves)
+        if all(
+            tuple(change.expected) == entries[change.group_id].replicas
+            and change.move == (moves[change.group_id].number if change.group_id in moves else 0)
+            for change in plan.moves
+        ):
+            return
+        assert isinstance(self.do(plan), Conflict)
+        assert self.state.moves == moves
+        assert entries == {entry.group_id: entry for _, entry in partitions_of(self.state)}
+        self.refused += 1
 
     def step(self, stub: StubGroup, target: tuple[str, ...]) -> None:
         stub.alive = self.alive
@@ -188,6 +212,7 @@ def test_a_large_cluster_is_drained_evened_out_and_ends_each_plan(rng: random.Ra
     cluster.do(DrainNode("n4"))
     cluster.until(lambda: cluster.holds("n4") == 0 and not next_moves(cluster.state, Nodes(cluster.alive)))
     assert cluster.most_under_way > MOVES_TO_NODE
+    assert cluster.refused > 0
     rest = [name for name in names if name != "n4"]
     cluster.check_racks()
     replicas, leaders = cluster.counts()
