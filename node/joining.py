@@ -13,7 +13,7 @@ from node.announcement import Announcement
 
 
 class Joining:
-    """``is_newcomer``: it is this node that has no place yet."""
+    """``is_newcomer``: this node had no place when it started. Once it has one it is a member as all are."""
 
     def __init__(self, *, is_newcomer: bool) -> None:
         self.is_newcomer = is_newcomer
@@ -30,11 +30,12 @@ class Joining:
 
         ``is_ours``: the cluster is the one that the other side means as well.
         """
-        if self.is_newcomer:
+        has_none = self.is_newcomer and not self.has_place
+        if has_none:
             self._waits[said.node_id] = reason
         if not is_ours:
             return False
-        if not self.is_newcomer:
+        if not has_none:
             is_new = self.asking.get(said.node_id) != said
             self.asking[said.node_id] = said
             return is_new

@@ -13,6 +13,7 @@ import pytest
 from node import settings_sources
 from node.identity import Standing
 from node.metadata.commands import RemoveNode
+from node.metadata.state import METADATA_GROUP
 from node.settings import Settings
 from tests.node.test_cluster import fill, frames_of, payload, produce, rejoined
 from tests.node.test_cluster_http import call
@@ -65,6 +66,25 @@ async def serves(cluster: NodeCluster, topic: str, partitions: int, *, asked: Te
         assert status == 200, stored
         status, page = await call(cluster, asked, "GET", f"{path}?from={stored['first_offset']}")
         assert (status, [record["value"] for record in page["records"]]) == (200, [number]), page
+
+
+async def test_a_node_that_joined_lets_others_in_when_it_leads_the_metadata(tmp_path: Path) -> None:
+    """It is a member as those that formed the cluster, also before it was ever restarted."""
+    async with NodeCluster.running(tmp_path) as cluster:
+        await cluster.grow("n4")
+        await metadata_voters(cluster, "n1", "n2", "n3", "n4")
+        fourth = cluster["n4"]
+
+        def leads() -> bool:
+            for each in cluster.up:
+                if each.running.metadata.leads_here and each is not fourth:
+                    each.running.host.transfer(METADATA_GROUP, "n4")
+            return fourth.running.metadata.leads_here
+
+        await cluster.until(leads, "n4 leads the metadata")
+        await cluster.grow("n5")
+        assert fourth.running.metadata.leads_here
+        assert all("n5" in one.running.metadata.state.nodes for one in cluster.up)
 
 
 async def test_a_fresh_node_joins_and_has_a_part_in_everything(tmp_path: Path) -> None:
