@@ -32,7 +32,8 @@ SEEDS ?= 1000
 SECONDS_MAX ?= 3600
 simulate: setup ## random clusters from SEEDS seeds on all cores, for at most SECONDS_MAX
 	@scripts/simulate --seeds $(SEEDS) --seconds $(SECONDS_MAX)
-	@scripts/simulate --first 1000000 --seeds $$(($(SEEDS) / 5)) --seconds $(SECONDS_MAX)
+	@for first in 1000000 2000000 3000000; do \
+		scripts/simulate --first $$first --seeds $$(($(SEEDS) / 5)) --seconds $(SECONDS_MAX) || exit 1; done
 
 CHAOS_SECONDS_MAX ?= 3600
 chaos: setup ## every chaos scenario and the whole fault matrix, within CHAOS_SECONDS_MAX; one table at the end

@@ -1,4 +1,6 @@
-"""Rules of a change of members, each of which a run can leave out: the checks must find what it is for."""
+"""Rules of changes of members (M) and of recoveries (E), each of which a run can leave out: the checks must
+find what it is for.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +23,10 @@ class Rule(enum.Enum):
     M6 = "all that leave are demoted before anybody has come"
     M7 = "what leaves is deleted before the change is committed"
     M8 = "a replica that comes to a node votes as if it had always been there"
+    E1 = "nodes do not compare the cluster's epoch"
+    E2 = "a recovery chooses the replica by its index alone"
+    E3 = "a recovery leaves the group's members as they were"
+    E4 = "a recovery calls nothing lost but what would stand behind the chosen log"
 
 
 IN_THE_GROUP = frozenset({Rule.M1, Rule.M2, Rule.M3, Rule.M4})

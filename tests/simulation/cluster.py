@@ -19,6 +19,7 @@ from tests.simulation.moves import Moves
 from tests.simulation.network import Network
 from tests.simulation.operator import Operator
 from tests.simulation.profile import AGAIN_WITHIN_S, PROFILES, Profile
+from tests.simulation.recovery import Recoveries
 from tests.simulation.replica import Replica
 from tests.simulation.retrying import Retrying
 from tests.simulation.scheduler import Scheduler
@@ -79,6 +80,7 @@ class Cluster:
             silent=lambda node, peer: self.replicas[node].silent(peer),
             gone=lambda node, peer: self.replicas[node].peer_gone(peer),
             again=self._again,
+            welcomes=lambda a, b: self.recoveries is None or self.recoveries.welcome(a, b),
         )
         self.moves = Moves(self, self.rng("moves")) if profile.spares else None
         drift = profile.clock_drift
@@ -94,6 +96,9 @@ class Cluster:
         for name in self.names[members:]:
             self.replicas[name].absent = True
         self.inspector = Inspector(self)
+        self.recoveries = (
+            Recoveries(self, self.rng("recoveries")) if "majority lost" in profile.extra else None
+        )
         for replica in self.in_order():
             replica.start()
         self.workload = Workload(self, self.rng("workload"))
@@ -117,12 +122,16 @@ class Cluster:
         return [
             replica
             for replica in self.replicas.values()
-            if replica.group is not None and not replica.paused and replica.group.role == Role.LEADER
+            if replica.group is not None
+            and not replica.paused
+            and not replica.outside
+            and replica.group.role == Role.LEADER
         ]
 
     def agreed_voters(self) -> frozenset[str]:
         """The voters, where all running replicas name the same; nobody while a change is under way."""
-        seen = {other.group.membership.voters for other in self.replicas.values() if other.group is not None}
+        running = [other for other in self.replicas.values() if not other.outside]
+        seen = {other.group.membership.voters for other in running if other.group is not None}
         return seen.pop() if len(seen) == 1 else frozenset()
 
     def may_damage(self, replica: Replica) -> bool:
@@ -168,6 +177,8 @@ class Cluster:
         """Check what a replica is about to say against its disk."""
         vote = replica.vote
         assert vote is not None
+        if self.replicas[replica.name].outside:
+            return
         self.watch.said(replica.name, target, message, vote.term, vote.voted_for)
 
     def _deliver(self, source: str, target: str, message: Message) -> None:

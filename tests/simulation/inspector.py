@@ -32,7 +32,7 @@ class Inspector:
     def look(self, replica: Replica) -> None:
         """Check terms, votes and leadership, then every entry that this replica newly calls committed."""
         group, vote = replica.group, replica.vote
-        if group is None or vote is None or group.failed is not None:
+        if group is None or vote is None or group.failed is not None or replica.outside:
             return  # A replica that failed takes part in nothing: its outbox is empty.
         replica.look_at_disk()
         # While the vote is on its way to the disk, the new term binds nobody and nobody hears of it.
@@ -77,6 +77,9 @@ class Inspector:
         assert group is not None
         assert log is not None
         commit = max(commit, self._cluster.ledger.highest)
+        if self._cluster.recoveries is not None:
+            # What a recovery found counts for nothing any more once its own members are there.
+            commit = max(commit, self._cluster.recoveries.begins_at - 1)
         under_way = [index for index, _ in group._core.members.history if index > commit]
         require(
             len(under_way) <= 1,
@@ -114,7 +117,7 @@ class Inspector:
                     "a gap is committed",
                     lambda: f"{replica.name} has {brief(frame)} with commit index {commit}",  # noqa: B023
                 )
-            elif ledger.commit(replica.name, frame):
+            elif ledger.commit(replica.name, frame, term=replica.group.term if replica.group else 0):
                 self._cluster.note(replica.name, f"commits {brief(frame)}")
                 self._durable(replica, index, frame.term)
             index = frame.last_index + 1

@@ -6,7 +6,7 @@ every other replica, every answer and every later report against it.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 from floodmark.frame import Frame, FrameKind
@@ -34,6 +34,8 @@ class Ledger:
         self.highest = VIRTUAL_FIRST_INDEX
         self.stored: dict[bytes, Stored] = {}
         self.highest_stored = 0
+        self.committed_in: dict[int, int] = {}
+        """The term of whoever first held an entry as committed."""
         self._asked: dict[bytes, Asked] = {}
         self._where: dict[bytes, int] = {}
         self._not_stored: set[bytes] = set()
@@ -43,8 +45,8 @@ class Ledger:
         assert payload not in self._asked, "the workload makes unique payloads"
         self._asked[payload] = asked
 
-    def commit(self, node: str, frame: Frame) -> bool:
-        """``node`` holds ``frame`` as committed; returns whether that is news."""
+    def commit(self, node: str, frame: Frame, *, term: int = 0) -> bool:
+        """``node``, in this term, holds ``frame`` as committed; returns whether that is news."""
         known = self.committed.get(frame.index)
         if known is not None:
             require(
@@ -73,8 +75,22 @@ class Ledger:
         if frame.kind in (FrameKind.RECORDS, FrameKind.COMMAND):
             self._commit_proposal(node, frame)
         self.committed[frame.index] = frame
+        self.committed_in[frame.index] = term or frame.term
         self.highest = frame.index
         return True
+
+    def go_on_from(self, index: int, others: Iterable[Frame]) -> None:
+        """A recovery goes on from a log that is the committed one up to here, and has ``others`` behind: what
+        was committed there is lost, and what was not may be by now.
+        """
+        for lost in range(index + 1, self.highest + 1):
+            payload = self.committed.pop(lost).payload
+            del self.committed_in[lost]
+            self._where.pop(payload, None)
+            self.stored.pop(payload, None)
+        self.highest = min(self.highest, index)
+        self.highest_stored = min(self.highest_stored, index)
+        self._not_stored.difference_update(frame.payload for frame in others)
 
     def gap(self, node: str, frame: Frame, removed: Container[int]) -> None:
         """``node`` holds a gap, of entries that are committed, that were removed somewhere, of one term."""

@@ -27,9 +27,17 @@ class AppliedHistory:
 
     def __init__(self) -> None:
         self._after: dict[int, bytes] = {}
+        self.outside: set[str] = set()
+        """Nodes that are no part of the cluster any more."""
+
+    def forget_after(self, index: int) -> None:
+        """What stood behind is lost."""
+        self._after = {at: state for at, state in self._after.items() if at <= index}
 
     def check(self, node: str, index: int, state: bytes) -> None:
         """Every replica must have the same state after the same index."""
+        if node in self.outside:
+            return
         known = self._after.setdefault(index, state)
         require(
             known == state,
@@ -112,12 +120,12 @@ class ChainMachine:
             frame = self._committed.get(missing)
             if frame is not None and frame.kind in (FrameKind.RECORDS, FrameKind.COMMAND):
                 require(
-                    missing in self._removed,
+                    missing in self._removed or self._node in self._history.outside,
                     "applied exactly once, in order",
                     lambda missing=missing: f"{self._node} was not given entry {missing}",  # type: ignore[misc]
                 )
                 self._extend(frame)
-                self._uncertain_until = max(self._uncertain_until, self._removed[missing])
+                self._uncertain_until = max(self._uncertain_until, self._removed.get(missing, missing))
 
     def _extend(self, frame: Frame) -> None:
         head = (

@@ -33,6 +33,9 @@ class Moves:
         self._rng = rng
         self._rate = cluster.profile.extra["move"] * LOOK_S
         self.placed = cluster.first_voters
+        self._factor = len(self.placed)
+        self.held = False
+        """Nothing is begun or taken back at random."""
         self.wanted = Membership(self.placed)
         self.changes = self.finished = self.cancelled = 0
         cluster.scheduler.after(LOOK_S, self._look)
@@ -40,6 +43,11 @@ class Moves:
     def stop(self) -> None:
         """Begin no more moves; what is under way goes on."""
         self._rate = 0.0
+
+    def go_on_with(self, left: frozenset[str]) -> None:
+        """A recovery has left these: all moves are off, and replicas are made anew where there is room."""
+        self.placed = left
+        self.wanted = Membership(left)
 
     @property
     def is_settled(self) -> bool:
@@ -57,7 +65,9 @@ class Moves:
             leader.look_at_rate()
             self._know_the_lost(leader, leader.group)
             self._take_step(leader, leader.group)
-        if self.is_settled:
+        if self.held:
+            pass
+        elif self.is_settled:
             self._begin_one()
         elif self._rng.random() < self._rate / 4:
             self.cancelled += 1
@@ -127,7 +137,7 @@ class Moves:
     def _begin_one(self) -> None:
         replicas = self._cluster.replicas
         now = self._cluster.scheduler.now
-        spare = [name for name in sorted(replicas) if replicas[name].absent]
+        spare = [name for name in sorted(replicas) if replicas[name].absent and not replicas[name].outside]
         dead = [
             name
             for name in sorted(self.placed)
@@ -135,18 +145,34 @@ class Moves:
         ]
         if not spare or not self._rate:
             return
-        if dead and self._rng.random() < 0.3:
+        if len(self.placed) < self._factor:
+            leaving = []
+            spare = self._rng.sample(spare, 1)
+        elif dead and self._rng.random() < 0.3:
             leaving = [dead[0]]
         elif self._rng.random() < self._rate:
             leaving = self._rng.sample(sorted(self.placed), self._rng.choice((1, 1, 1, len(self.placed))))
         else:
             return
-        coming = self._rng.sample(spare, min(len(leaving), len(spare)))
-        staying = self.placed - set(leaving[: len(coming)])
+        coming = self._rng.sample(spare, min(len(leaving), len(spare))) if leaving else spare
+        self.begin(leaving[: len(coming)], coming)
+
+    def begin(self, leaving: list[str], coming: list[str] | None = None) -> bool:
+        """Move from these to as many others; False where there are none."""
+        replicas = self._cluster.replicas
+        if coming is None:
+            spare = [
+                name for name in sorted(replicas) if replicas[name].absent and not replicas[name].outside
+            ]
+            coming = spare[: len(leaving)]
+        if not self._rate or len(coming) < len(leaving):
+            return False
+        staying = self.placed - set(leaving)
         self.wanted = Membership(staying | set(coming))
         self._cluster.note("cluster", f"moves from {sorted(self.placed)} to {sorted(self.wanted.voters)}")
         for name in coming:
             replicas[name].come(lost=Rule.M8 not in self._cluster.broken)
+        return True
 
     def _finish(self) -> None:
         """Ask the leader, and have it confirmed that it is the one, whether the members are those wanted."""
@@ -166,7 +192,10 @@ class Moves:
             leader.wake()
 
     def _nothing_to_delete(self) -> bool:
-        return all(replica.absent or name in self.placed for name, replica in self._cluster.replicas.items())
+        return all(
+            replica.absent or replica.outside or name in self.placed
+            for name, replica in self._cluster.replicas.items()
+        )
 
     def _finished(self, wanted: Membership) -> None:
         if self.wanted is not wanted:
@@ -179,17 +208,28 @@ class Moves:
 
     def _delete_all_but(self, members: frozenset[str]) -> None:
         for name, replica in self._cluster.replicas.items():
-            if name not in members and not replica.absent:
+            if name not in members and not replica.absent and not replica.outside:
                 self._cluster.scheduler.after(self._rng.uniform(0.0, 0.5), lambda r=replica: self._delete(r))
 
     def _delete(self, replica: Replica) -> None:
         coming_again = replica.name in self.wanted.members | self.placed
         if (
             not replica.absent
+            and not replica.outside
             and not replica.paused
+            and self._knows(replica)
             and (not coming_again or Rule.M7 in self._cluster.broken)
         ):
             replica.leave()
+
+    def _knows(self, replica: Replica) -> bool:
+        """Whether its node can know the metadata: one that is cut off does not, and deletes nothing."""
+        links = self._cluster.network.links
+        return not replica.running or any(
+            links[name, replica.name].up and not links[name, replica.name].broken
+            for name in self.placed
+            if name != replica.name and self._cluster.replicas[name].running
+        )
 
     # What is known of replicas that lost their data.
 
@@ -203,7 +243,7 @@ class Moves:
                 # It says so itself: what it lost on its way back made it begin again.
                 replica.damaged = replica.wiped = True
                 replica.expelled = False
-            if not replica.wiped or not settled:
+            if not replica.wiped or not settled or replica.outside:
                 continue
             if not replica.expelled:
                 replica.expelled = name not in now.voters

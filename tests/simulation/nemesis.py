@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tests.simulation.member_faults import MemberFaults
 from tests.simulation.network_faults import NetworkFaults
 from tests.simulation.rot import Rot
 
@@ -22,8 +23,10 @@ class Nemesis:
         self._rng = rng
         self._active = True
         self.struck: dict[str, int] = {}
+        network = NetworkFaults(cluster, rng, lambda: self._any().name)
         self._by_name: dict[str, Callable[[], None]] = {
-            **NetworkFaults(cluster, rng, lambda: self._any().name).by_name,
+            **network.by_name,
+            **MemberFaults(cluster, rng, network).by_name,
             "crash": self._crash,
             "long crash": self._long_crash,
             "dead": self._dead,
@@ -61,7 +64,10 @@ class Nemesis:
         leaders = self._cluster.leaders()
         if leaders and self._rng.random() < 0.4:
             return self._rng.choice(leaders)
-        return self._rng.choice([replica for replica in self._cluster.in_order() if not replica.absent])
+        there = [
+            replica for replica in self._cluster.in_order() if not replica.absent and not replica.outside
+        ]
+        return self._rng.choice(there)
 
     def _later(self, low: float, high: float, action: Callable[[], None]) -> None:
         self._cluster.scheduler.after(self._rng.uniform(low, high), action)

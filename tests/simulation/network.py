@@ -65,7 +65,8 @@ class Link(Generic[M]):
 
 class Network(Generic[M]):
     """Carries messages. ``deliver`` hands one to its target, ``notify`` tells a source that its link is up or
-    down, ``silent`` tells a node that nothing comes of a peer.
+    down, ``silent`` tells a node that nothing comes of a peer, ``welcomes`` says whether both let a
+    connection be made.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Network(Generic[M]):
         silent: Callable[[str, str], None] = lambda _node, _peer: None,
         gone: Callable[[str, str], None] = lambda _node, _peer: None,
         again: Callable[[M], float | None] = lambda _: None,
+        welcomes: Callable[[str, str], bool] = lambda _source, _target: True,
     ) -> None:
         self.options = options
         self.links: dict[tuple[str, str], Link[M]] = {
@@ -101,6 +103,9 @@ class Network(Generic[M]):
         self._silent = silent
         self._gone = gone
         self._again = again
+        self._welcomes = welcomes
+        self._knocking: set[tuple[str, str]] = set()
+        """Connections that were refused, and are tried again."""
         self._told_silent: set[tuple[str, str]] = set()
         self._told_gone: set[tuple[str, str]] = set()
         scheduler.after(BEAT_S, self._beat)
@@ -246,8 +251,22 @@ class Network(Generic[M]):
         delay = self._rng.uniform(0.0, self.options.reconnect_max_s)
         self._scheduler.after(delay, lambda: self._connect(link))
 
+    def _knock(self, link: Link[M]) -> None:
+        pair = link.source, link.target
+
+        def again() -> None:
+            self._knocking.discard(pair)
+            self._connect(link)
+
+        if pair not in self._knocking:
+            self._knocking.add(pair)
+            self._scheduler.after(self._rng.uniform(0.2, 0.6), again)
+
     def _connect(self, link: Link[M]) -> None:
         if link.up or link.cut or not (self.alive[link.source] and self.alive[link.target]):
+            return
+        if not self._welcomes(link.source, link.target):
+            self._knock(link)
             return
         link.up, link.broken = True, False
         link.epoch += 1

@@ -72,7 +72,8 @@ class NetworkFaults:
         links += [(other, name) for other in others] if side > 0.2 else []
         self._cut(links, 0.5, 4.0)
 
-    def _stall_links(self, links: list[Pair]) -> None:
+    def stall_links(self, links: list[Pair], low: float = 0.3, high: float = 4.0) -> None:
+        """What is sent there comes late."""
         network = self._cluster.network
         for link in links:
             self._note(f"stalls {link[0]} -> {link[1]}")
@@ -82,17 +83,17 @@ class NetworkFaults:
             for link in links:
                 network.set_stalled(*link, False)
 
-        self._later(0.3, 4.0, flow)
+        self._later(low, high, flow)
 
     def _stall(self) -> None:
-        self._stall_links([self._pair()])
+        self.stall_links([self._pair()])
 
     def _stall_node(self) -> None:
         """Everything that one node sends comes late, or everything that it is sent."""
         name = self._pick()
         others = [other for other in self._cluster.names if other != name]
         outward = self._rng.random() < 0.5
-        self._stall_links([(name, other) if outward else (other, name) for other in others])
+        self.stall_links([(name, other) if outward else (other, name) for other in others])
 
     def _slow_link(self) -> None:
         link = self._cluster.network.links[self._pair()]
@@ -127,7 +128,7 @@ class NetworkFaults:
             for link in around_leader:
                 network.set_cut(*link, False)
             network.set_cut(leader, follower, True)
-            self._until(lambda: self._hand_to(leader), 3.0, hear_the_past)
+            self.until(lambda: self._hand_to(leader), 3.0, hear_the_past)
 
         def hear_the_past() -> None:
             for name in rest:
@@ -141,7 +142,7 @@ class NetworkFaults:
             for link in [*around_follower, (leader, follower)]:
                 network.set_cut(*link, False)
 
-        self._until(lambda: any(other.name in rest for other in cluster.leaders()), 2.0, bring_back)
+        self.until(lambda: any(other.name in rest for other in cluster.leaders()), 2.0, bring_back)
 
     def _hand_to(self, name: str) -> bool:
         """Whether this replica leads; if not, whoever leads is asked to hand over to it."""
@@ -152,7 +153,7 @@ class NetworkFaults:
                 replica.wake()
         return any(replica.name == name for replica in leaders)
 
-    def _until(self, holds: Callable[[], bool], seconds: float, then: Callable[[], None]) -> None:
+    def until(self, holds: Callable[[], bool], seconds: float, then: Callable[[], None]) -> None:
         """Do something once this holds, or when the time is up."""
         scheduler = self._cluster.scheduler
         end = scheduler.now + seconds

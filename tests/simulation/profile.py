@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass, field
 
 from consensus.types import GroupOptions
@@ -273,7 +272,15 @@ _MOVES = _USUAL | {"move": 0.8, "trim": 0.5, "roll": 0.5}
 MOVE_PROFILES: tuple[Profile, ...] = (
     Profile(
         "moves",
-        {"crash": 0.2, "isolate": 0.1, "break": 0.4, "stall": 0.2, "power failure": 0.03},
+        {
+            "crash": 0.2,
+            "isolate": 0.1,
+            "break": 0.4,
+            "stall": 0.2,
+            "power failure": 0.03,
+            "stall a step": 0.3,
+            "old member": 0.2,
+        },
         spares=2,
         catch_up_bytes_per_s=(0, 20_000, 60_000),
         extra=_MOVES,
@@ -281,7 +288,16 @@ MOVE_PROFILES: tuple[Profile, ...] = (
     ),
     Profile(
         "moves, bad network",
-        {"break": 1.0, "isolate": 0.3, "cut one way": 0.3, "stall": 0.5, "depose": 0.2, "pause": 0.2},
+        {
+            "break": 1.0,
+            "isolate": 0.3,
+            "cut one way": 0.3,
+            "stall": 0.5,
+            "depose": 0.2,
+            "pause": 0.2,
+            "stall a step": 0.3,
+            "stall a new leader": 0.6,
+        },
         voters=(2, 3, 3, 4),
         spares=2,
         delay_s=(0.001, 0.03),
@@ -325,12 +341,46 @@ MOVE_PROFILES: tuple[Profile, ...] = (
 )
 
 
+RECOVERIES_FROM = 3_000_000
+"""Seeds from here on stand for runs in which a majority is lost for good, once or twice."""
+_RECOVERIES = _USUAL | {"move": 0.4, "trim": 0.5, "roll": 0.5, "majority lost": 1.0}
+
+RECOVERY_PROFILES: tuple[Profile, ...] = (
+    Profile(
+        "a majority is lost",
+        {"crash": 0.2, "isolate": 0.3, "break": 0.4, "stall": 0.3, "power failure": 0.03},
+        spares=2,
+        extra=_RECOVERIES,
+        duration_s=14.0,
+    ),
+    Profile(
+        "a majority is lost after leaders have changed",
+        {"isolate": 0.8, "cut one way": 0.4, "stall": 0.4, "depose": 0.3, "crash": 0.2},
+        voters=(3, 5, 5),
+        spares=1,
+        delay_s=(0.001, 0.03),
+        extra=_RECOVERIES | {"transfer": 1.0, "move": 0.1},
+        duration_s=14.0,
+    ),
+    Profile(
+        "a majority is lost beside disks",
+        {"wipe": 0.2, "dead": 0.2, "crash": 0.4, "isolate": 0.2, "break": 0.3},
+        voters=(3, 5),
+        spares=2,
+        catch_up_bytes_per_s=(0, 20_000),
+        extra=_RECOVERIES | {"checkpoint": 2.0},
+        duration_s=16.0,
+    ),
+)
+
+
 def profile_of(seed: int) -> Profile:
     """The kind of run that a seed stands for: each kind comes equally often."""
-    profiles = PROFILES if seed < LARGE_FROM else LARGE_PROFILES if seed < MOVES_FROM else MOVE_PROFILES
+    kinds = {
+        RECOVERIES_FROM: RECOVERY_PROFILES,
+        MOVES_FROM: MOVE_PROFILES,
+        LARGE_FROM: LARGE_PROFILES,
+        0: PROFILES,
+    }
+    profiles = next(kind for first, kind in kinds.items() if seed >= first)
     return profiles[seed % len(profiles)]
-
-
-def voters_of(profile: Profile, rng: random.Random) -> int:
-    """How many voters this run starts with."""
-    return rng.choice(profile.voters)

@@ -42,6 +42,8 @@ class Replica(Host):
         """Its node has no replica: it has not come yet, or has left."""
         self.gone = False
         """It is down, and comes back only when everything is healed."""
+        self.outside = False
+        """A recovery has left its node out: what it does is no part of the cluster any more."""
         self.down_since = 0.0
         self.why_down = "not started"
         self.older = False
@@ -68,6 +70,8 @@ class Replica(Host):
             return
         self._life += 1
         cluster = self._cluster
+        if cluster.recoveries is not None:
+            cluster.recoveries.starts(self)
         self.catch_up = CatchUp(cluster.catch_up_bytes_per_s, message_bytes=CATCH_UP_MESSAGE_BYTES)
         self.started_at = cluster.scheduler.now
         try:
@@ -164,6 +168,20 @@ class Replica(Host):
         self.known = self.expelled = False
         self._holdings.are_lost()
         self._cluster.watch.wiped(self.name)
+
+    def left_out(self) -> None:
+        """A recovery goes on without this one."""
+        self.outside = True
+        self._cluster.history.outside.add(self.name)
+        self.damaged = self.wiped = self.gone = False
+
+    def goes_on(self, *, chosen: bool) -> None:
+        """A recovery has written to the disk: the group goes on from here, or is fetched from there."""
+        self.gone = False
+        self.damaged = self.wiped = not chosen
+        self.expelled = False
+        if not chosen:
+            self._holdings = Holdings()
 
     def lose_vote(self) -> None:
         """The vote can not be read any more; entries and all else are still there."""

@@ -246,6 +246,8 @@ class Retrying:
             return None
 
         def told(outcome: Outcome) -> None:
+            if replica.outside:
+                return
             if isinstance(outcome, Stored):
                 cluster.ledger.answer_stored(payload, outcome)
                 cluster.note(replica.name, f"stored retried #{sending.number} at {outcome.index}")

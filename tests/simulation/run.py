@@ -37,6 +37,12 @@ class Result:
     leaders: int
     moves: int
     """Of replicas, that came to their end while faults struck."""
+    recovered: int
+    """How often a majority was lost for good, and the rest went on."""
+    lost: int
+    """Entries that were committed and are no more: those that a recovery said may be lost."""
+    refused: int
+    """Connections between nodes that a recovery left out and others."""
     rule: str | None
     failure: str | None
 
@@ -92,6 +98,9 @@ def simulate(
         faults=sum(nemesis.struck.values()) if nemesis else 0,
         leaders=len(cluster.watch.leader_of) if cluster else 0,
         moves=cluster.moves.finished if cluster and cluster.moves else 0,
+        recovered=cluster.recoveries.done if cluster and cluster.recoveries else 0,
+        lost=cluster.recoveries.lost if cluster and cluster.recoveries else 0,
+        refused=cluster.recoveries.refused if cluster and cluster.recoveries else 0,
         rule=rule,
         failure=failure,
     )

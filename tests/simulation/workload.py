@@ -107,6 +107,8 @@ class Workload:
 
     def _answered(self, replica: Replica, number: int, payload: bytes, outcome: Outcome) -> None:
         ledger = self._cluster.ledger
+        if replica.outside:
+            return  # What is answered by whoever was given up is of no cluster's concern.
         if isinstance(outcome, Stored):
             self.stored += 1
             ledger.answer_stored(payload, outcome)
@@ -129,6 +131,8 @@ class Workload:
         name = replica.name
 
         def answered(index: int) -> None:
+            if replica.outside:
+                return
             self.barriers += 1
             self._cluster.ledger.answer_barrier(name, floor, index)
 
