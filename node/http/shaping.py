@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
 from aiohttp import web
-from floodmark.errors import InvalidRequest
+from floodmark.errors import InvalidRequest, Unavailable
 
 from node.broker import Broker, DrainInfo
 from node.http.context import HttpContext
@@ -17,6 +19,7 @@ from node.http.produce import timeout_of
 from node.http.query import node_id, query_of
 
 REBALANCE: Final = "/v1/cluster/rebalance"
+_RETRY_S: Final = 0.05
 _TIMEOUT: Final = frozenset({"timeout"})
 _JSON: Final = {"Content-Type": "application/json", "Cache-Control": "no-store", "Server": "floodmark"}
 _ENCODER = msgspec.json.Encoder()
@@ -97,13 +100,21 @@ class Shaping:
     async def _change(
         self, request: web.Request, path: str, change: Callable[[Broker, float], Awaitable[Any]]
     ) -> web.StreamResponse:
-        """On the metadata's leader, here or elsewhere."""
+        """On the metadata's leader, here or elsewhere: who leads may hand that over meanwhile."""
         timeout_s = self._timeout_of(request)
-        if not self._context.broker.metadata_leads_here:
-            answer = await to_metadata_leader(self._context, request, path, timeout_s=timeout_s)
-            if answer is not None:
-                return answer
-        return _answer(await change(self._context.broker, timeout_s), status=202)
+        broker = self._context.broker
+        deadline = time.monotonic() + timeout_s
+        while True:
+            if not broker.metadata_leads_here:
+                answer = await to_metadata_leader(self._context, request, path, timeout_s=timeout_s)
+                if answer is not None:
+                    return answer
+            try:
+                return _answer(await change(broker, timeout_s), status=202)
+            except Unavailable:  # Nothing was changed.
+                if is_forwarded(request) or request.body_exists or time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(_RETRY_S)
 
 
 def _answer(content: Any, *, status: int = 200) -> web.Response:
