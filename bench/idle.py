@@ -73,7 +73,7 @@ class Nodes:
         await child.process.wait()
 
     async def metric(self, name: str, *, without: str = "") -> float:
-        """The sum of one figure over all nodes that run, perhaps but one."""
+        """The sum of one figure, whatever its labels, over all nodes that run, perhaps but one."""
         running = [node for node in self.nodes if node.name in self.children and node.name != without]
         return sum([await self.metric_of(node, name) for node in running])
 
@@ -81,7 +81,17 @@ class Nodes:
         """One figure of one node."""
         async with aiohttp.ClientSession() as session, session.get(f"{node.url}/metrics") as answer:
             lines = (await answer.text()).splitlines()
-        return sum(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
+        found = [line for line in lines if line.startswith((f"{name} ", f"{name}{{"))]
+        return sum(float(line.rsplit(maxsplit=1)[1]) for line in found)
+
+    async def make(self, topic: str, partitions: int) -> float:
+        """A topic with a replica of each partition on each node; for how long, until all have leaders."""
+        began = time.perf_counter()
+        urls = [node.url for node in self.nodes]
+        async with floodmark.Client(urls, timeout_s=120, request_timeout_s=120) as client:
+            await client.topics.create(topic, partitions=partitions, replication_factor=3)
+        await self.wait_led(partitions)
+        return time.perf_counter() - began
 
     async def wait_led(self, partitions: int) -> float:
         """Until so many partitions have leaders that can serve; for how long."""

@@ -70,6 +70,19 @@ class Acknowledger:
         if durable >= self._waiting_for:
             self._waiting_for = 0
 
+    def stay_awake(self, leader: str) -> None:
+        """Tell a leader that goes to sleep that this replica does not. It says nothing of what is here."""
+        fields = {
+            "term": self._core.engine.term,
+            "next_index": self._durable() + 1,
+            "success": False,
+            "reset": False,
+            "round": 0,
+            "attempt": 0,
+            "trusted": self.trusted,
+        }
+        self._core.emit(leader, "ack", fields)
+
     def _durable(self) -> int:
         log = self._core.log
         return log.durable_index if self._core.has(Safeguard.C4) else log.last_index

@@ -52,6 +52,8 @@ class Core:
         """What is to be done in a thread and was not handed out yet."""
         self.up: set[str] = set()
         """Nodes that a link to stands."""
+        self.older: set[str] = set()
+        """Those of them that have to know of the last commit before they are put to sleep."""
         self.applied_index = log.base_index - 1
         self.applied_offset = log.start_offset
         self.leader_heard_at = -math.inf

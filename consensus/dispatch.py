@@ -78,7 +78,8 @@ class Dispatcher:
         """Take in one message. Never raises on what a peer sent, only on what the own disk does."""
         handler = self._by_kind.get(message.kind)
         if handler is not None and self._admission.term(source, message.fields):
-            self._quiescence.wake()
+            kind = message.kind
+            self._quiescence.wake(says_something=kind == "read_request", for_votes=kind == "prevote_request")
             handler(source, message)
 
     def _append(self, source: str, message: Message) -> None:
@@ -125,9 +126,7 @@ class Dispatcher:
         self._reads.on_answer(message.fields)
 
     def _quiesce(self, source: str, message: Message) -> None:
-        # Who has a question to ask does not sleep, also when the question is as new as this message.
-        if self._reads.is_idle and self._fetching.is_idle:
-            self._quiescence.on_quiesce(source, message.fields)
+        self._quiescence.on_quiesce(source, message.fields)
 
     def _absent(self, source: str, _message: Message) -> None:
         """Its node lives, so no link tells it: this message alone makes those who sleep on it look."""

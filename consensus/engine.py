@@ -171,6 +171,12 @@ class Engine(EngineState, pysyncobj.SyncObj):  # type: ignore[misc] # the librar
         self._SyncObj__raftLastApplied = index
         self._journal.setRaftCommitIndex(index)
 
+    def learn_commit(self, index: int) -> None:
+        """The leader of this term has committed up to here, and the log is as its own up to here."""
+        if index > self._SyncObj__raftCommitIndex:
+            self._SyncObj__raftCommitIndex = index
+            self._journal.setRaftCommitIndex(index)
+
     def lower_match(self, node_id: str, index: int) -> None:
         """A follower holds less than it had acknowledged."""
         matches = self._SyncObj__raftMatchIndex

@@ -34,6 +34,7 @@ from consensus.types import (
     Proposal,
     StateMachine,
 )
+from consensus.wire import COMMIT_WITH_QUIESCE, NEWEST_VERSION
 from storage.errors import LogCorrupt, LogFailed, StorageError
 from storage.log import Log
 from storage.vote import VoteFile
@@ -108,7 +109,8 @@ class Group(GroupDisk):
         self._check_runs()
         if not core.engine.is_leader or core.transfer_target is not None:
             raise NotLeader(core.transfer_target or core.engine.leader)
-        self._begin()
+        # What it appends is heard as a heartbeat is.
+        self._begin(says_something=True)
         proposal = Proposal()
         self._parts.proposals.add(Pending(kind, payload, append_time, record_count, proposal, form))
         return proposal
@@ -135,8 +137,9 @@ class Group(GroupDisk):
         self._inbox.append((source, message))
         return not self._parts.can_wait(source, message)
 
-    def peer_up(self, node: str) -> None:
-        """A new connection to ``node`` stands; nothing that was sent before will arrive any more.
+    def peer_up(self, node: str, version: int = NEWEST_VERSION) -> None:
+        """A new connection to ``node`` stands, which speaks this version of the peer protocol; nothing that
+        was sent before will arrive any more.
 
         A group that sleeps is woken where its leader is concerned alone: those of a node that joins or comes
         back are many, and to wake all of them would be more work than the node is.
@@ -148,6 +151,9 @@ class Group(GroupDisk):
         self._core.up.add(node)
         if not self._core.asleep or engine.leader == node or (engine.is_leader and is_member):
             self._begin()
+        if version < COMMIT_WITH_QUIESCE:
+            self._core.older.add(node)
+            self._parts.quiescence.busy()
         if engine.is_leader and is_member:
             self._parts.replication.link_up(node)
             engine.heartbeat_at(0.0)
@@ -155,6 +161,7 @@ class Group(GroupDisk):
     def peer_down(self, node: str) -> None:
         """The connection to ``node`` is lost. A group that sleeps has said all that it had to say there."""
         self._core.up.discard(node)
+        self._core.older.discard(node)
 
     def peer_silent(self, node: str) -> None:
         """Nothing at all has come from ``node`` for a while, or somebody was told by it that it does not
@@ -190,7 +197,7 @@ class Group(GroupDisk):
     def barrier(self) -> Barrier:
         """Ask up to where a read must have applied; see ``Barrier``. Raises ``GroupStopped``."""
         self._check_runs()
-        self._begin()
+        self._begin(says_something=True)
         return self._parts.reads.ask()
 
     def fetch(self, first: int, last: int) -> Fetch:
@@ -296,9 +303,9 @@ class Group(GroupDisk):
 
     # Inside.
 
-    def _begin(self) -> None:
+    def _begin(self, *, says_something: bool = False) -> None:
         self._parts.begin(self._clock())
-        self._parts.quiescence.wake()
+        self._parts.quiescence.wake(says_something=says_something)
 
     def _check_runs(self) -> None:
         if self.failed is not None or self._stopped:

@@ -46,6 +46,8 @@ import struct
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from consensus.wire import NEWEST_VERSION
+
 MAGIC: Final = b"FMP1"
 TEXT_BYTES_MAX: Final = 64
 PREFIX_BYTES: Final = 8
@@ -73,8 +75,8 @@ class Versions(NamedTuple):
     highest: int
 
 
-SPOKEN: Final = Versions(3, 4)
-"""By this build. Version 4 has the messages that bring large states to followers (wire.py)."""
+SPOKEN: Final = Versions(3, NEWEST_VERSION)
+"""By this build; wire.py says what each version has."""
 
 
 class HandshakeFailed(Exception):

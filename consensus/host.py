@@ -111,9 +111,9 @@ class GroupHost(HostDisk):
         slot.position_at_checkpoint = group.log.end_position
         self._slots[group.group_id] = slot
         self._absences.is_back(group.group_id)
-        for peer in self.links.peers:
-            if self.links.connected(peer):
-                group.peer_up(peer)
+        for name, peer in self.links.peers.items():
+            if self.links.connected(name):
+                group.peer_up(name, peer.version)
         self._wake(slot)
 
     async def remove(self, group_id: int) -> None:

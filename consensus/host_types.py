@@ -21,7 +21,11 @@ class HostOptions:
     checkpoint_bytes: int = 64 << 20
     """A group that wrote this much since its last checkpoint gets a new one."""
     checkpoint_idle_s: float = 1.0
-    """... and so does one that has not written for this long after it wrote."""
+    """... and so does one that has not written for this long after it wrote ..."""
+    checkpoint_idle_entries: int = 16
+    """... so many entries since its last checkpoint ..."""
+    checkpoint_idle_bytes: int = 256 << 10
+    """... or so many bytes."""
     checkpoints_per_round: int = 16
     """Checkpoints that are made in one round, a quarter of ``checkpoint_idle_s`` long."""
     stall_s: float = 2.0

@@ -68,8 +68,8 @@ class LinkHooks:
 
     What comes back are messages that were left out because this build is too old for them, in words.
     """
-    peer_up: Callable[[str], None] = lambda _peer: None
-    """Messages to a peer can be sent from now on."""
+    peer_up: Callable[[str, int], None] = lambda _peer, _version: None
+    """Messages to a peer can be sent from now on, in this version of the protocol."""
     peer_down: Callable[[str], None] = lambda _peer: None
     """They can not: no connection, or too much waits already. Some of what was sent may be lost."""
     peer_silent: Callable[[str], None] = lambda _peer: None
@@ -101,6 +101,8 @@ class Peer:
     heard_at: float
     silent: bool = False
     gone: bool = False
+    version: int = 0
+    """Of the protocol, on our latest connection to it."""
     beat_sent: int = 0
     """Number of the last beat that we sent."""
     beat_seen: int = 0
@@ -116,6 +118,8 @@ class Peer:
     packets_received: int = 0
     bytes_sent: int = 0
     bytes_received: int = 0
+    messages_sent: int = 0
+    """Those that were handed over for the peer while it was connected."""
     messages_dropped: int = 0
     packets_refused: int = 0
     """Those that were no packets of a sound peer, or bore no true mark; each ended its connection."""

@@ -73,6 +73,7 @@ class OutgoingLink:
             messages = self._known_to(connection.version, messages)
         if not messages:
             return
+        self.peer.messages_sent += len(messages)
         if not connection.full and len(messages) == 1:
             self._write_packet(messages)
         else:
@@ -199,9 +200,8 @@ class OutgoingLink:
             else:
                 self._failures = self._nobody_there = 0
                 self.peer.connects += 1
-                self._context.log.info(
-                    "peer_connected", peer=self.peer.node_id, protocol=self._connection.version
-                )
+                self.peer.version = self._connection.version
+                self._context.log.info("peer_connected", peer=self.peer.node_id, protocol=self.peer.version)
                 self._set_up(up=True)
                 await asyncio.shield(self._connection.lost)
                 self._connection = None
@@ -238,7 +238,10 @@ class OutgoingLink:
         if self.up != up and not self._stopped:
             self.up = up
             hooks = self._context.hooks
-            (hooks.peer_up if up else hooks.peer_down)(self.peer.node_id)
+            if up:
+                hooks.peer_up(self.peer.node_id, self.peer.version)
+            else:
+                hooks.peer_down(self.peer.node_id)
 
 
 def is_refused(error: Exception) -> bool:

@@ -34,11 +34,6 @@ from consensus.types import GroupOptions, Membership, Message, StateMachine
 from storage.log import Log
 from storage.vote import VoteFile
 
-COMMIT_NOTICE_HEARTBEATS = 0.2
-"""Followers hear of a commit after this part of a heartbeat when no append carries it to them before, ..."""
-COMMIT_NOTICE_S_MAX = 0.02
-"""... or after this long where heartbeats are rare."""
-
 
 class Parts:
     """Everything inside of a group. Also the engine's driver."""
@@ -102,7 +97,6 @@ class Parts:
         self.prevote = Prevote(core, self.probation)
         self.proposals = Proposals(core)
         self.transfer = Transfer(core, self.replication)
-        self.quiescence = Quiescence(core, self.replication)
         self.large: LargeCheckpoints | None = None
         """Where the machine keeps its state in files."""
         self.receiver: StateReceiver | None = None
@@ -117,6 +111,16 @@ class Parts:
         else:
             self.checkpoints = Checkpoints(core, small, self.probation)
         self.applier = Applier(core, machine, self.proposals, self.probation)
+        self.quiescence = Quiescence(
+            core,
+            acks=self.acks,
+            applier=self.applier,
+            fetching=self.fetching,
+            prevote=self.prevote,
+            proposals=self.proposals,
+            reads=self.reads,
+            replication=self.replication,
+        )
         self.dispatcher = Dispatcher(
             core,
             machine=small,
@@ -146,7 +150,7 @@ class Parts:
         core = self.core
         if message.kind != "ack" or not core.engine.is_leader or core.asleep:
             return False
-        if not self.reads.is_idle or core.transfer_target is not None or self.quiescence.is_due:
+        if not self.reads.is_idle or core.transfer_target is not None or core.now >= self.quiescence.rest_at:
             return False
         commit = core.engine.commit_index
         decides = message.fields["next_index"] - 1 > commit and self.journal.countable_index > commit
@@ -178,8 +182,7 @@ class Parts:
         if leads:
             self.replication.push()
             if engine.commit_index != commit:
-                delay = min(core.options.heartbeat_s * COMMIT_NOTICE_HEARTBEATS, COMMIT_NOTICE_S_MAX)
-                engine.heartbeat_at(min(engine.heartbeat_due, core.now + delay))
+                engine.heartbeat_at(min(engine.heartbeat_due, core.now + self.quiescence.notice_s))
                 self.quiescence.busy()
         elif self._was_leader:
             self.reads.leadership_lost()
@@ -194,7 +197,7 @@ class Parts:
         self.fetching.look()
         self.probation.look()
         self.checkpoints.store_stage()
-        if leads and self.fetching.is_idle:
+        if core.now >= self.quiescence.rest_at if leads else self.quiescence.is_told:
             self.quiescence.look()
 
     def _lead_no_more(self) -> None:
@@ -235,4 +238,5 @@ class Parts:
 
     def replicate(self) -> None:
         """A heartbeat is due, or a leadership begins."""
-        self.replication.broadcast()
+        if not self.quiescence.look():
+            self.replication.broadcast()

@@ -159,4 +159,4 @@ class Prevote:
             return True
         if core.engine.leader in (None, candidate):
             return False
-        return core.asleep or core.now - core.leader_heard_at < core.options.election_timeout_min_s
+        return core.now - core.leader_heard_at < core.options.election_timeout_min_s

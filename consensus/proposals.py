@@ -37,6 +37,11 @@ class Proposals:
             self._membership_is_queued = True
 
     @property
+    def is_idle(self) -> bool:
+        """Whether none waits for the next ``drain``."""
+        return not self._queued
+
+    @property
     def membership_is_queued(self) -> bool:
         """Whether a membership change waits for the next ``drain``."""
         return self._membership_is_queued

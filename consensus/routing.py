@@ -36,8 +36,8 @@ def link_hooks(
                 wake(slot)
         return too_new
 
-    def peer_up(peer: str) -> None:
-        each(lambda group: group.peer_up(peer))
+    def peer_up(peer: str, version: int) -> None:
+        each(lambda group: group.peer_up(peer, version))
         absences.peer_up(peer)
 
     return LinkHooks(

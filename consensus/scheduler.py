@@ -17,7 +17,7 @@ _DEADLINES_PER_TURN = 32
 """When more are due, messages are read in between: what a group waits for may have come long ago, and a
 thousand elections at once would only outdate each other."""
 _HELD_UP_S = 0.2
-"""A timer that comes later than this tells that this process, or its event loop, did not run meanwhile."""
+"""A timer or a turn that comes later than this tells that this process, or its event loop, did not run."""
 
 
 class Scheduler:
@@ -41,6 +41,7 @@ class Scheduler:
         self._loop = asyncio.get_running_loop()
         self._ready: dict[Slot, None] = {}
         self._turn_is_due = False
+        self._turn_asked_at = 0.0
         self._heap: list[tuple[float, int, Slot]] = []
         self._count = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
@@ -52,6 +53,7 @@ class Scheduler:
         self._ready[slot] = None
         if not self._turn_is_due:
             self._turn_is_due = True
+            self._turn_asked_at = self._clock()
             self._loop.call_soon(self._turn)
 
     def at(self, slot: Slot, deadline: float) -> None:
@@ -69,8 +71,8 @@ class Scheduler:
             self._timer.cancel()
 
     def _turn(self) -> None:
-        self._turn_is_due = False
         self._look_back()
+        self._turn_is_due = False
         ready, self._ready = self._ready, {}
         if not self._stopped:
             self._run([slot for slot in ready if not slot.removed])
@@ -95,11 +97,19 @@ class Scheduler:
         self._timer = self._loop.call_later(max(0.001, due - self._clock()), self._time_is_up)
 
     def _look_back(self) -> None:
-        """Notice that the timer should have come long ago."""
-        late = self._clock() - self._timer_at
-        if self._timer is not None and late > _HELD_UP_S and not self._stopped:
+        """Notice that the timer, or the turn that is due, should have come long ago.
+
+        Where all groups sleep there is no timer, and what wakes one of them may be the last thing that this
+        process does for a while.
+        """
+        now = self._clock()
+        late = now - self._timer_at if self._timer is not None else 0.0
+        if self._turn_is_due:
+            late = max(late, now - self._turn_asked_at)
+        if late > _HELD_UP_S and not self._stopped:
             # Noticed once: what is late from here on is so anew.
-            self._timer_at += late
+            self._timer_at = max(self._timer_at, now)
+            self._turn_asked_at = now
             self._held_up(late)
 
     def _time_is_up(self) -> None:

@@ -69,8 +69,9 @@ class GroupOptions:
     """Of a large state: made and written, or read and sent, at a time; one block at least."""
     state_window_bytes: int = 1 << 20
     """Of a large state: sent to one follower and not acknowledged."""
-    quiesce_after_s: float = 1.0
-    """A leader with nothing to do for this long stops its heartbeats until something happens; inf: never."""
+    quiesce_after_s: float = 0.0
+    """A leader with nothing to do for this long stops its heartbeats until something happens; inf: never. Not
+    before it has told of the last commit, with which it does so at the earliest."""
 
     def __post_init__(self) -> None:
         if not self.heartbeat_s * 3 < self.election_timeout_min_s < self.election_timeout_max_s:

@@ -1,4 +1,9 @@
-"""Checkpoints in the background, after much was written or once a group rests: restarts scan little."""
+"""Checkpoints in the background, after much was written or once a group rests: restarts scan little.
+
+A checkpoint (two files are made, one of them is synced, and so is their folder) costs three times what
+storing an entry does: a group that rests after each entry gets one for some of them, and a start reads the
+few behind it.
+"""
 
 from __future__ import annotations
 
@@ -40,8 +45,8 @@ class Upkeep:
                     self._disk.begin_checkpoint(slot)
                 else:
                     await self._disk.checkpoint(slot)
-            for slot in [slot for slot in self._dirty if slot.group.is_large and self._rests(slot)]:
-                # Not worth a new file: the log leads from the last one to here.
+            for slot in [slot for slot in self._dirty if self._rests(slot) and not self._is_due(slot)]:
+                # Not worth a checkpoint: the log leads from the last one to here.
                 del self._dirty[slot]
             if not self._dirty:
                 self._someone.clear()
@@ -50,8 +55,11 @@ class Upkeep:
         group, options = slot.group, self._options
         if group.is_large:
             return group.checkpoint_is_due(rests=self._rests(slot), bytes_max=options.checkpoint_bytes)
-        written = slot.group.log.end_position - slot.position_at_checkpoint
-        return self._rests(slot) or written >= options.checkpoint_bytes
+        written = group.log.end_position - slot.position_at_checkpoint
+        if not self._rests(slot):
+            return written >= options.checkpoint_bytes
+        entries = group.applied_index - group.log.checkpoint_index
+        return entries >= options.checkpoint_idle_entries or written >= options.checkpoint_idle_bytes
 
     def _rests(self, slot: Slot) -> bool:
         return time.monotonic() - slot.dirty_since >= self._options.checkpoint_idle_s

@@ -122,7 +122,8 @@ SCHEMA: Final[dict[str, dict[str, Check]]] = {
     # A follower asks how far it must have applied to serve a read; not ``ok``: the asked does not lead.
     "read_request": {"id": _number},
     "read_index": {"id": _number, "index": _number, "ok": _flag},
-    # The leader has nothing to say and stops its heartbeats; followers in just this state stop their clocks.
+    # The leader has nothing to say and stops its heartbeats; followers with this log stop their clocks. Those
+    # that speak no version 5 of the protocol do so only if they know of the commit already.
     "quiesce": {"term": _term, "commit": _number, "last_index": _number, "last_term": _term},
     # The sender's replica of this group does not run (any more): its disk failed, or it was removed.
     "absent": {"term": _term},
@@ -149,9 +150,11 @@ SCHEMA: Final[dict[str, dict[str, Check]]] = {
 }
 
 KINDS: Final = tuple(SCHEMA)
-NEWEST_VERSION: Final = 4
-"""The version of the peer protocol that has all kinds."""
-SINCE: Final = dict.fromkeys(("state_offer", "state_wanted", "state_chunk"), NEWEST_VERSION)
+COMMIT_WITH_QUIESCE: Final = 5
+"""The version of the peer protocol from which on a follower learns of a commit by ``quiesce`` too."""
+NEWEST_VERSION: Final = COMMIT_WITH_QUIESCE
+"""The version of the peer protocol that has all that is here."""
+SINCE: Final = dict.fromkeys(("state_offer", "state_wanted", "state_chunk"), 4)
 """Kinds that the first version has not, and the one that has them: no older build is sent them."""
 
 

@@ -19,6 +19,7 @@ _BUCKETS: Final = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05
 _PEER_COUNTERS: Final = (
     ("bytes_sent", "Bytes sent to the peer."),
     ("bytes_received", "Bytes received from the peer."),
+    ("messages_sent", "Messages of replicas sent to the peer; many may share a packet."),
     ("messages_dropped", "Messages that could not be sent."),
     ("packets_refused", "Packets that no sound peer sends, or that were altered on their way."),
     ("messages_too_new", "Messages that were left out because only a newer build knows them."),

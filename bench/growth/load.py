@@ -10,7 +10,9 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
+import floodmark
 from floodmark.batch import encode
 from floodmark.record import Record
 
@@ -41,6 +43,16 @@ class Target:
     def path(self) -> str:
         """Where its records are posted and fetched."""
         return f"/v1/topics/{self.topic}/partitions/{self.partition}/records"
+
+
+async def targets_of(urls: list[str], topic: str) -> list[Target]:
+    """Where the partitions of a topic are led now."""
+    async with floodmark.Client(urls) as client:
+        ports = {node.node_id: urlsplit(node.http).port or 0 for node in await client.nodes()}
+        return [
+            Target(ports[str(each.leader)], topic, each.partition)
+            for each in (await client.topics.describe(topic)).partitions
+        ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from chaos.scenario.model import Scenario, TimedFault
 from chaos.workload.recorder import Recorder
 
 _ASLEEP_AFTER_S: Final = (1.5, 2.0)
-"""From a pause's beginning to the fault: what is under way ends, and nodes fall asleep after a second."""
+"""From a pause's beginning to the fault: what is under way ends, and all sleep (older builds: after 1 s)."""
 _FIRST_AT_S: Final = 0.4
 """Before, not every partition has been written to."""
 _AWAKE_S_MIN: Final = 1.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.scale import Row
+from bench.rows import Row
 
 
 def test_a_goal_is_met_up_to_its_value_and_what_has_none_stands_alone() -> None:

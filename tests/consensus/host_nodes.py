@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import msgpack
 from floodmark.frame import Frame, FrameKind
 
 from consensus.group import Group
-from consensus.handshake import Identity
+from consensus.handshake import SPOKEN, Identity, Versions
 from consensus.host import GroupHost
 from consensus.host_types import HostHooks, HostOptions
 from consensus.keyed_state import KeyedState
@@ -51,7 +51,13 @@ class HostNode:
     """One process's worth of groups. ``changed`` wakes whoever waits for a condition."""
 
     def __init__(
-        self, node_id: str, folder: Path, *, options: HostOptions | None = None, fs: FileSystem | None = None
+        self,
+        node_id: str,
+        folder: Path,
+        *,
+        options: HostOptions | None = None,
+        fs: FileSystem | None = None,
+        versions: Versions = SPOKEN,
     ) -> None:
         self.node_id = node_id
         self.folder = folder
@@ -64,7 +70,7 @@ class HostNode:
             on_commit=lambda *_: self._changed.set(),
             on_group_failed=self._on_failed,
         )
-        identity = Identity("c1", node_id, f"{node_id}-disk", b"a secret")
+        identity = Identity("c1", node_id, f"{node_id}-disk", b"a secret", versions=versions)
         self.host = GroupHost(identity, ("127.0.0.1", 0), hooks=hooks, options=options)
 
     def open(
@@ -145,10 +151,15 @@ def join(nodes: list[HostNode]) -> None:
 
 @contextlib.asynccontextmanager
 async def hosts(
-    folder: Path, *names: str, groups: int = 1, options: HostOptions | None = None
+    folder: Path,
+    *names: str,
+    groups: int = 1,
+    options: HostOptions | None = None,
+    versions: Mapping[str, Versions] | None = None,
 ) -> AsyncIterator[list[HostNode]]:
     """Running nodes, each with a replica of every group (from 1); stops those listed at the end."""
-    nodes = [HostNode(name, folder, options=options) for name in names]
+    spoken = dict.fromkeys(names, SPOKEN) | dict(versions or {})
+    nodes = [HostNode(name, folder, options=options, versions=spoken[name]) for name in names]
     for node in nodes:
         await node.host.start()
     join(nodes)

@@ -40,7 +40,7 @@ class LinkNode:
         self._changed = asyncio.Event()
         hooks = LinkHooks(
             deliver=self._deliver,
-            peer_up=lambda peer: self._event("up", peer),
+            peer_up=lambda peer, _version: self._event("up", peer),
             peer_down=lambda peer: self._event("down", peer),
             peer_silent=lambda peer: self._event("silent", peer),
             peer_gone=lambda peer: self._event("gone", peer),

@@ -7,15 +7,17 @@ import contextlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
 from floodmark.errors import OutcomeUnknown, Unavailable
 from floodmark.frame import Frame, FrameKind
 
+from consensus.handshake import SPOKEN, Versions
 from consensus.host_types import HostOptions
 from consensus.types import GroupOptions, GroupStopped, Message, NotLeader, Proposal, Role, Stored
-from consensus.wire import encode_packet
+from consensus.wire import COMMIT_WITH_QUIESCE, encode_packet
 from tests.consensus.host_nodes import HostNode, eventually, hosts, join, leader_of, put
 from tests.support.proxy import FaultProxy
 from tests.support.raft import frame
@@ -339,6 +341,21 @@ async def test_a_process_that_was_held_up_does_not_judge_others_by_the_clock(tmp
         assert (leader.host.group(1).role, leader.host.group(1).term) == (Role.LEADER, term)
 
 
+async def test_a_process_that_is_held_up_as_it_wakes_a_group_goes_on_leading_it(tmp_path):
+    """While all sleep no timer tells that it did not run; the turn that was due then does."""
+    async with hosts(tmp_path, *NAMES) as nodes:
+        leader = await leader_of(nodes)
+        term = leader.host.group(1).term
+        await eventually(lambda: all(node.host.group(1).asleep for node in nodes))
+        await eventually(lambda: all(node.host._scheduler._timer is None for node in nodes))
+        writing = asyncio.create_task(put(leader, b"x"))
+        await asyncio.sleep(0)
+        assert not leader.host.group(1).asleep
+        time.sleep(1.2)  # noqa: ASYNC251 - as above
+        await writing
+        assert (leader.host.group(1).role, leader.host.group(1).term) == (Role.LEADER, term)
+
+
 async def test_a_divergence_is_an_event_that_names_it(tmp_path: Path) -> None:
     """Group, index and both terms stand in the log, and the others go on."""
     node = HostNode("a", tmp_path)
@@ -371,3 +388,30 @@ async def test_a_divergence_is_an_event_that_names_it(tmp_path: Path) -> None:
         assert await put(node, b"x", 2) > 1
     finally:
         await node.host.stop()
+
+
+@pytest.mark.parametrize("is_older", [False, True], ids=["this build", "an older build"])
+async def test_only_followers_of_this_build_learn_of_a_commit_by_the_message_to_sleep(tmp_path, is_older):
+    """Whose version of the protocol has it not is told before, by a heartbeat."""
+    versions = Versions(SPOKEN.lowest, COMMIT_WITH_QUIESCE - is_older)
+    news: list[bool] = []
+    async with hosts(tmp_path, *NAMES, versions={"c": versions}) as nodes:
+        for node in nodes:
+            group = node.host.group(1)
+
+            def receive(source: str, message: Message, group: Any = group, take: Any = group.receive) -> bool:
+                if message.kind == "quiesce" and group.leader == source:
+                    news.append(message.fields["commit"] > group.commit_index)
+                return bool(take(source, message))
+
+            group.receive = receive
+        await eventually(lambda: all(node.host.group(1).asleep for node in nodes))
+        while news.count(True) < 2 and len(news) < 12:
+            leader = await leader_of(nodes)
+            index = await put(leader, b"x")
+            await eventually(
+                lambda index=index: all(
+                    node.host.group(1).asleep and node.host.group(1).applied_index == index for node in nodes
+                )
+            )
+    assert any(news) is not is_older, news

@@ -109,7 +109,7 @@ async def test_a_follower_behind_a_full_queue_catches_up_once_it_drains(tmp_path
 
 async def test_a_group_that_rests_gets_a_checkpoint_and_restarts_from_it(tmp_path):
     """Nothing asks for it; after a restart the machine's state is there without the log being read."""
-    options = HostOptions(checkpoint_idle_s=0.1)
+    options = HostOptions(checkpoint_idle_s=0.1, checkpoint_idle_entries=1)
     async with hosts(tmp_path, "a", options=options) as nodes:
         [node] = nodes
         await leader_of(nodes)
@@ -123,6 +123,26 @@ async def test_a_group_that_rests_gets_a_checkpoint_and_restarts_from_it(tmp_pat
         nodes.append(again)
         again.open(1, frozenset("a"))
         assert again.payloads() == [b"one"]
+
+
+async def test_a_group_that_rests_after_each_entry_gets_a_checkpoint_for_some_of_them(tmp_path):
+    """By number (the leader's first is one) or by size. A node that is stopped leaves nothing to be read."""
+    options = HostOptions(checkpoint_idle_s=0.01, checkpoint_idle_entries=5, checkpoint_idle_bytes=100_000)
+    async with hosts(tmp_path, "a", options=options) as nodes:
+        [node] = nodes
+        await leader_of(nodes)
+        log = node.host.group(1).log
+        begun = log.checkpoint_index
+        for size, covered in ((10, 0), (10, 0), (10, 0), (10, 5), (10, 5), (200_000, 7), (10, 7)):
+            await put(node, bytes(size))
+            await eventually(
+                lambda covered=covered: (
+                    log.checkpoint_index == begun + covered and not node.host._upkeep._dirty
+                )
+            )
+        nodes.remove(node)
+        await node.host.stop()
+        assert log.checkpoint_index == begun + 8
 
 
 async def test_a_busy_group_is_checkpointed_after_so_many_bytes(tmp_path):

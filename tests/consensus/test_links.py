@@ -266,6 +266,8 @@ async def test_a_peer_is_sent_no_kind_that_its_version_does_not_have():
             await b.until(lambda b=b, known=known: len(b.received) >= 2 + 2 * known)
             kinds = sorted(message.kind for _, _, message in b.received)
             assert kinds == ["state_chunk", "state_chunk", "vote", "vote"][0 if known else 2 :]
+            assert a.links.peers["b"].version == highest
+            assert a.links.peers["b"].messages_sent == 2 + 2 * known
             assert a.links.peers["b"].messages_dropped == (0 if known else 2)
 
 

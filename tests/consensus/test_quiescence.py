@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from typing import Any
 
-from consensus.types import GroupOptions, Message, Stored
-from tests.support.raft import Lone, Replicas
+import pytest
+
+from consensus.types import GroupOptions, Message, Role, Stored
+from consensus.wire import COMMIT_WITH_QUIESCE
+from tests.support.raft import Lone, Replicas, frame
 
 
 def _asleep() -> Replicas:
@@ -172,3 +177,214 @@ def test_a_new_connection_wakes_those_alone_that_have_to_say_something() -> None
     replicas.run(5.0)
     assert all(group.asleep for group in replicas.groups())
     assert replicas.leader() is leader
+
+
+def _kinds(replicas: Replicas) -> Counter[str]:
+    return Counter(message.kind for _, _, message in replicas.sent)
+
+
+def _asleep_at_once(names: str = "abc", **options: Any) -> Replicas:
+    replicas = Replicas(names, options=GroupOptions(), **options)
+    replicas.start()
+    replicas.elect()
+    replicas.propose(b"1")
+    replicas.run(3.0)
+    assert all(group.asleep for group in replicas.groups())
+    replicas.sent.clear()
+    return replicas
+
+
+def test_a_record_of_a_sleeping_group_costs_three_messages_for_each_follower() -> None:
+    """The entry, its acknowledgement, and the message that tells of the commit and puts to sleep again."""
+    replicas = _asleep_at_once()
+    proposal = replicas.propose(b"2")
+    replicas.run(0.03)
+    assert isinstance(proposal.outcome, Stored)
+    assert _kinds(replicas) == {"append": 2, "ack": 2, "quiesce": 2}
+    assert all(group.asleep and group.applied_index == proposal.outcome.index for group in replicas.groups())
+    replicas.run(60.0)
+    assert len(replicas.sent) == 6
+    for number in range(5):
+        replicas.propose(b"%d" % number)
+        replicas.run(0.5)
+    assert len(replicas.sent) == 36
+
+
+def test_learners_are_told_of_the_last_commit_and_sleep_as_well() -> None:
+    """Nobody would tell them later: they never ask for votes."""
+    replicas = _asleep_at_once("abcd", learners="d")
+    index = replicas.leader().commit_index
+    replicas.propose(b"2")
+    replicas.run(0.03)
+    assert replicas.group("d").asleep
+    assert replicas.group("d").applied_index == index + 1
+    assert _kinds(replicas) == {"append": 3, "ack": 3, "quiesce": 3}
+
+
+def test_a_barrier_of_a_sleeping_group_asks_everybody_once() -> None:
+    """At the leader, and for a follower with one question and answer more. No heartbeat goes beside it."""
+    replicas = _asleep_at_once()
+    for group, more in (
+        (replicas.leader(), {}),
+        (replicas.followers()[0], {"read_request": 1, "read_index": 1}),
+    ):
+        replicas.sent.clear()
+        barrier = group.barrier()
+        replicas.run(5.0)
+        assert barrier.index == group.commit_index
+        assert _kinds(replicas) == {"append": 2, "ack": 2, "quiesce": 2, **more}
+
+
+def test_records_that_follow_each_other_keep_a_group_awake() -> None:
+    """The next one comes before the commit of the last would have been told by itself."""
+    replicas = _asleep_at_once()
+    for _ in range(20):
+        replicas.propose(b"2")
+        replicas.run(0.015)
+        assert not replicas.leader().asleep
+    replicas.run(0.2)
+    assert all(group.asleep for group in replicas.groups())
+    assert _kinds(replicas)["quiesce"] == 2
+
+
+def test_a_proposal_that_comes_when_the_group_would_fall_asleep_is_appended() -> None:
+    """The step that is to put the group to sleep has it in its queue."""
+    replicas = _asleep_at_once()
+    leader = replicas.leader()
+    replicas.propose(b"2")
+    replicas.run(0.01)
+    assert not leader.asleep
+    replicas.now = leader.next_deadline
+    proposal = replicas.propose(b"3")
+    replicas.run(0.01)
+    assert isinstance(proposal.outcome, Stored)
+
+
+def test_a_follower_that_misses_the_message_is_told_again_and_disturbs_nobody() -> None:
+    """It hears nobody, asks for votes, and so wakes the leader; the other one sleeps and grants it none."""
+    replicas = _asleep_at_once()
+    leader, (one, other) = replicas.leader(), replicas.followers()
+    term = leader.term
+    proposal = replicas.propose(b"2")
+    replicas.run(0.01)
+    assert isinstance(proposal.outcome, Stored)
+    replicas.cut.add((leader.node_id, one.node_id))
+    replicas.run(0.02)
+    assert leader.asleep
+    assert other.asleep
+    assert not one.asleep
+    assert one.applied_index < proposal.outcome.index
+    replicas.cut.clear()
+    replicas.run(3.0)
+    assert one.applied_index == proposal.outcome.index
+    assert all(group.asleep and group.term == term for group in replicas.groups())
+
+
+def test_who_sleeps_grants_no_vote_to_who_can_not_hear_the_leader() -> None:
+    """It wakes the leader instead, and hears it before it is asked again."""
+    replicas = _asleep_at_once()
+    leader, (one, other) = replicas.leader(), replicas.followers()
+    term = leader.term
+    replicas.cut |= {(leader.node_id, one.node_id), (one.node_id, leader.node_id)}
+    one.peer_silent(leader.node_id)
+    replicas.run(30.0)
+    assert _kinds(replicas)["prevote_request"] > 20
+    assert not other.asleep
+    assert {group.term for group in replicas.groups()} == {term}
+    assert leader.role is Role.LEADER
+
+
+def test_a_sleeping_group_elects_as_soon_as_others_when_its_leader_is_gone() -> None:
+    """Who was told that the leader's link is silent does not wait any longer for it."""
+    replicas = _asleep_at_once()
+    replicas.stop(replicas.leader().node_id)
+    began = replicas.now
+    replicas.elect()
+    assert replicas.now - began < 1.1
+
+
+def test_a_follower_with_another_log_says_that_it_stays_awake() -> None:
+    """Its commit index stays as well: the message says nothing about such a log. The leader then wakes up."""
+    for fields in (
+        {"term": 1, "commit": 1, "last_index": 3, "last_term": 1},
+        {"term": 1, "commit": 2, "last_index": 2, "last_term": 0},
+        {"term": 2, "commit": 2, "last_index": 2, "last_term": 1},
+    ):
+        lone = Lone(options=GroupOptions())
+        lone.append((1, 0), [frame(2, 1)], term=1)
+        lone.flush()
+        ((to, kind, answer),) = lone.hear("b", "quiesce", **fields)
+        assert (to, kind) == ("b", "ack")
+        assert (answer["success"], answer["reset"], answer["next_index"]) == (False, False, 3)
+        assert not lone.group.asleep
+        assert lone.group.commit_index == 1
+    lone = Lone(options=GroupOptions())
+    lone.append((1, 0), [frame(2, 1)], term=1)
+    lone.flush()
+    assert lone.hear("b", "quiesce", term=1, commit=2, last_index=2, last_term=1) == []
+    assert lone.group.asleep
+    assert lone.group.applied_index == 2
+
+
+def test_a_leader_hears_of_a_member_that_stays_awake() -> None:
+    """It goes on with heartbeats, believes nothing about the member's log, and sleeps once all is said."""
+    replicas = _asleep_at_once()
+    leader, (one, _) = replicas.leader(), replicas.followers()
+    fields = {"term": leader.term, "next_index": 1, "success": False, "reset": False}
+    fields |= {"round": 0, "attempt": 0, "trusted": True}
+    leader.receive(one.node_id, Message("ack", fields, []))
+    replicas.run(0.001)
+    assert not leader.asleep
+    assert leader.match_of(one.node_id) == leader.log.last_index
+    replicas.run(1.0)
+    assert _kinds(replicas) == {"append": 2, "ack": 2, "quiesce": 2}
+
+
+def test_a_follower_sleeps_once_it_has_applied_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There may be more than one step's worth, and a sleeping replica takes no steps."""
+    monkeypatch.setattr("consensus.apply.FRAMES_PER_STEP_MAX", 2)
+    lone = Lone(options=GroupOptions())
+    lone.append((1, 0), [frame(index, 1) for index in range(2, 7)], term=1)
+    lone.flush()
+    lone.hear("b", "quiesce", term=1, commit=6, last_index=6, last_term=1)
+    steps = 0
+    while not lone.group.asleep:
+        assert lone.group.next_deadline <= lone.now + 1e-6
+        lone.until_deadline()
+        steps += 1
+        assert steps < 5
+    assert lone.group.applied_index == 6
+    assert steps == 2
+
+
+def test_a_successor_that_was_asked_to_take_over_does_not_fall_asleep() -> None:
+    """A message of the outgoing leader that comes behind that is none of a leader any more."""
+    lone = Lone(options=GroupOptions())
+    lone.append((1, 0), [frame(2, 1)], term=1)
+    lone.flush()
+    lone.group.receive("b", Message("timeout_now", {"term": 1}))
+    quiesce = {"term": 1, "commit": 2, "last_index": 2, "last_term": 1}
+    said = lone.hear("b", "quiesce", **quiesce) + lone.until_deadline()
+    assert [kind for _, kind, _ in said if kind == "vote_request"] == ["vote_request"] * 2
+
+
+def test_members_of_an_older_build_hear_of_the_commit_first_and_sleep_after_a_second() -> None:
+    """They take the message to sleep only for what they know, and would sleep before they have applied it."""
+    replicas = _asleep_at_once()
+    leader, (one, _) = replicas.leader(), replicas.followers()
+    leader.peer_down(one.node_id)
+    leader.peer_up(one.node_id, COMMIT_WITH_QUIESCE - 1)
+    replicas.run(3.0)
+    assert leader.asleep
+    replicas.sent.clear()
+    replicas.propose(b"2")
+    replicas.run(0.9)
+    assert not leader.asleep
+    assert _kinds(replicas)["quiesce"] == 0
+    assert one.commit_index == leader.commit_index
+    replicas.run(1.0)
+    assert all(group.asleep for group in replicas.groups())
+    leader.peer_down(one.node_id)
+    leader.peer_up(one.node_id)
+    replicas.run(0.5)
+    assert leader.asleep

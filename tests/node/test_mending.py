@@ -27,13 +27,11 @@ async def filled(cluster: NodeCluster, **config: Any) -> int:
         async with cluster.session.post(path, json={"records": [{"value": [n, PAD]}]}) as answer:
             assert answer.status == 200, await answer.text()
     group_id = group_of(cluster, "orders")
+    hosts = [node.running.host for node in cluster.up]
     last = leader.running.host.group(group_id).log.last_index
-
-    def saved() -> bool:
-        logs = [node.running.host.group(group_id).log for node in cluster.up]
-        return all(log.checkpoint_index == last for log in logs)
-
-    await cluster.until(saved, "checkpoints")
+    await cluster.until(lambda: all(host.group(group_id).applied_index == last for host in hosts), "applied")
+    for host in hosts:
+        await host.checkpoint(group_id)
     return group_id
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from consensus.safeguards import Safeguard
 from consensus.types import Message, Role
+from consensus.wire import COMMIT_WITH_QUIESCE, NEWEST_VERSION
 from tests.simulation.broken import Rule
 from tests.simulation.clock import NodeClock
 from tests.simulation.codec import copied, through_wire
@@ -67,6 +68,7 @@ class Cluster:
         self.encodes = rng.random() < 0.6
         """Whether messages go through the real wire codec; the other runs are faster."""
         self.catch_up_bytes_per_s = self.rng("catch up").choice(profile.catch_up_bytes_per_s)
+        self.quiesce_after_s = self.rng("quiesce").choice(profile.quiesce_after_s)
         self._duplicates = self.rng("duplicates")
         self._losses = self.rng("losses")
         self.network: Network[Message] = Network(
@@ -134,6 +136,11 @@ class Cluster:
         seen = {other.group.membership.voters for other in running if other.group is not None}
         return seen.pop() if len(seen) == 1 else frozenset()
 
+    def version_between(self, source: str, target: str) -> int:
+        """Of the peer protocol: the highest that both builds speak."""
+        is_older = self.replicas[source].older or self.replicas[target].older
+        return COMMIT_WITH_QUIESCE - 1 if is_older else NEWEST_VERSION
+
     def may_damage(self, replica: Replica) -> bool:
         """Whether durable data may be lost here: only ever on one replica, where two others vote."""
         others = [other for other in self.in_order() if other is not replica]
@@ -183,6 +190,7 @@ class Cluster:
 
     def _deliver(self, source: str, target: str, message: Message) -> None:
         self.note(target, f"gets {message.kind} of {source}")
+        self.inspector.look_at_delivery(self.replicas[target], source, message)
         self.replicas[target].deliver(source, message)
 
     def _again(self, message: Message) -> float | None:

@@ -116,7 +116,8 @@ class Host(abc.ABC):
     def link(self, target: str, up: bool) -> None:
         """The link to a peer came up or went down."""
         if up:
-            self._act(lambda: self.group.peer_up(target) if self.group else None)
+            version = self._cluster.version_between(self.name, target)
+            self._act(lambda: self.group.peer_up(target, version) if self.group else None)
         else:
             self._act(lambda: self.group.peer_down(target) if self.group else None)
 

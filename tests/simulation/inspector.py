@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from floodmark.frame import FrameKind
 
-from consensus.types import Role
+from consensus.types import Message, Role
 from storage.errors import LogCorrupt
 from tests.simulation.ledger import VIRTUAL_FIRST_INDEX, brief
 from tests.simulation.profile import AGAIN_WITHIN_S
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 LEADER_WITHOUT_MAJORITY_S = 2.0
 """A leader that hears of no majority for this long should long have stepped down."""
 SWEEP_S = 0.25
+SLEEPLESS_S = 3.0
+"""Two election timeouts, and the time that the slowest messages take."""
 
 
 class Inspector:
@@ -27,6 +29,8 @@ class Inspector:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
+        self._sleepless: dict[tuple[str, str], float] = {}
+        """Since when a member is awake though its leader sleeps and they can hear each other."""
         cluster.scheduler.after(SWEEP_S, self._sweep)
 
     def look(self, replica: Replica) -> None:
@@ -39,9 +43,19 @@ class Inspector:
         waits = group.needs_vote_saved
         is_leader = group.role == Role.LEADER and not waits
         require(
-            not (is_leader and getattr(replica.machine, "halted", None)),
+            not (is_leader and replica.halted),
             "who can not apply what is committed does not lead",
             lambda: f"{replica.name} leads in term {group.term}",
+        )
+        require(
+            not group.asleep or group.commit_index == group.log.durable_index == group.log.last_index,
+            "who sleeps knows that all it has is committed",
+            lambda: f"{replica.name} sleeps at {group.commit_index} of {group.log.last_index}",
+        )
+        require(
+            not group.asleep or group.applied_index == group.commit_index or replica.halted,
+            "who sleeps has applied all that is committed",
+            lambda: f"{replica.name} sleeps at {group.applied_index} of {group.commit_index}",
         )
         commit = group.commit_index
         view = View(
@@ -139,10 +153,47 @@ class Inspector:
             ),
         )
 
+    def look_at_delivery(self, replica: Replica, source: str, message: Message) -> None:
+        """A message is about to be taken in."""
+        group, fields = replica.group, message.fields
+        if message.kind == "quiesce" and replica.older and group is not None and not replica.paused:
+            knows = fields["commit"] <= group.commit_index
+            require(
+                knows or (group.term, group.leader) != (fields["term"], source),
+                "an older build is put to sleep only when it knows of the last commit",
+                lambda: f"{replica.name} knows of {group.commit_index}, told {fields}",
+            )
+
     def _sweep(self) -> None:
-        for replica in self._cluster.leaders():
+        leaders = self._cluster.leaders()
+        for replica in leaders:
             self._hears_majority(replica)
+        if leaders:
+            self._sleeps_with(max(leaders, key=lambda leader: leader.group.term if leader.group else -1))
         self._cluster.scheduler.after(SWEEP_S, self._sweep)
+
+    def _sleeps_with(self, leader: Replica) -> None:
+        """A leader that takes all for asleep is told where one is not."""
+        assert leader.group is not None
+        now, network = self._cluster.scheduler.now, self._cluster.network
+        sleepless = {}
+        for name in leader.group.membership.members - {leader.name}:
+            other = self._cluster.replicas[name]
+            links = network.links[leader.name, name], network.links[name, leader.name]
+            if (
+                leader.group.asleep
+                and other.group is not None
+                and not other.paused
+                and not other.group.asleep
+                and all(link.up and not link.broken and not link.stalled for link in links)
+            ):
+                since = sleepless[leader.name, name] = self._sleepless.get((leader.name, name), now)
+                require(
+                    now - since < SLEEPLESS_S,
+                    "a leader does not sleep on while a member that it can hear is awake",
+                    lambda name=name, since=since: f"{name}, since {since:.3f} under {leader.name}",  # type: ignore[misc]
+                )
+        self._sleepless = sleepless
 
     def _hears_majority(self, replica: Replica) -> None:
         assert replica.group is not None

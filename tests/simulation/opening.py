@@ -73,7 +73,7 @@ def open_replica(replica: Replica, cluster: Cluster, life: str) -> Opened:
         membership=Membership(voters, learners),
         clock=replica.clock,
         random=random.Random(f"{cluster.seed} {life}"),
-        options=profile.group_options(),
+        options=profile.group_options(cluster.quiesce_after_s),
         voting=not opened.lost,
         safeguards=cluster.safeguards,
         catch_up=replica.catch_up,

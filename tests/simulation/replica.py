@@ -62,6 +62,11 @@ class Replica(Host):
         self.found: LogCorrupt | None = None
         """Why the process before closed the log."""
 
+    @property
+    def halted(self) -> bool:
+        """Whether the machine has met what its build does not know."""
+        return bool(getattr(self.machine, "halted", None))
+
     # The life of a process.
 
     def start(self) -> None:
@@ -84,7 +89,7 @@ class Replica(Host):
         cluster.watch.started(self.name)
         if cluster.network.alive[self.name]:
             for peer in cluster.network.connected_to(self.name):
-                opened.group.peer_up(peer)
+                opened.group.peer_up(peer, cluster.version_between(self.name, peer))
         else:
             cluster.network.set_alive(self.name, True)
         cluster.inspect(self)

@@ -12,7 +12,7 @@ FOUND_BY = {
     Safeguard.C2: 12,
     Safeguard.C3: 53,
     Safeguard.C4: 0,
-    Safeguard.H1: 60,
+    Safeguard.H1: 12,
     Safeguard.H2: 76,
     Safeguard.H3: 1,
 }
