@@ -103,7 +103,7 @@ class Replica(Host):
         self.machine = opened.machine
         self.checked = 0
         self.last_view = self.last_membership = None
-        if self.damaged:
+        if self.damaged or self.outside:  # Nobody looks at what those outside cut off again.
             self._holdings.may_be_lost()
             return
         require(
