@@ -42,7 +42,8 @@ class Nodes:
     def add(self, name: str) -> LocalNode:
         """A further node, which joins the others once it is started."""
         port = self._port + len(self.nodes)
-        node = self._folder.write_newcomer(name, self.nodes, http_port=port, peer_port=port + 1_000)
+        node = self._folder.further(name, self.nodes, http_port=port, peer_port=port + 1_000)
+        self._folder.write_newcomer(node, self.nodes)
         self.nodes.append(node)
         return node
 
