@@ -54,30 +54,30 @@ async def three_hosts(folder: Path, groups: int) -> AsyncIterator[list[GroupHost
         for other in hosts:
             if other is not host:
                 host.links.dial(other.node_id, *other.address)
-    for group_id in range(1, groups + 1):
+    for raft_group in range(1, groups + 1):
         for host in hosts:
-            host.add(_group(host.node_id, group_id, *files[host.node_id, group_id]))
-    for group_id in range(1, groups + 1):
-        await leader(hosts, group_id)
+            host.add(_group(host.node_id, raft_group, *files[host.node_id, raft_group]))
+    for raft_group in range(1, groups + 1):
+        await leader(hosts, raft_group)
     try:
         yield hosts
     finally:
         await asyncio.gather(*(host.stop() for host in hosts))
 
 
-async def leader(hosts: list[GroupHost], group_id: int) -> GroupHost:
+async def leader(hosts: list[GroupHost], raft_group: int) -> GroupHost:
     """Who leads a group and can serve."""
     while True:
-        name = await hosts[0].wait_leader(group_id, deadline_s=60)
+        name = await hosts[0].wait_leader(raft_group, deadline_s=60)
         host = next(host for host in hosts if host.node_id == name)
-        if host.group(group_id).is_ready_leader:
+        if host.group(raft_group).is_ready_leader:
             return host
         await asyncio.sleep(0.01)
 
 
 async def _open_all(folder: Path, groups: int) -> dict[tuple[str, int], tuple[Log, VoteFile]]:
     """Before anything runs, and in threads: making a replica's files takes several fsyncs."""
-    names = [(node, group_id) for node in NAMES for group_id in range(1, groups + 1)]
+    names = [(node, raft_group) for node in NAMES for raft_group in range(1, groups + 1)]
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(16) as executor:
         opened = [loop.run_in_executor(executor, _open, folder / node / str(group)) for node, group in names]
@@ -90,15 +90,15 @@ def _open(path: Path) -> tuple[Log, VoteFile]:
     return Log.open(fs, str(path), LogOptions()), VoteFile(fs, str(path))
 
 
-def _group(node_id: str, group_id: int, log: Log, vote: VoteFile) -> Group:
+def _group(node_id: str, raft_group: int, log: Log, vote: VoteFile) -> Group:
     return Group(
-        group_id=group_id,
+        raft_group=raft_group,
         node_id=node_id,
         log=log,
         vote=vote,
         machine=NoMachine(),
         membership=Membership(frozenset(NAMES)),
         clock=time.monotonic,
-        random=random.Random(f"{node_id} {group_id}"),
+        random=random.Random(f"{node_id} {raft_group}"),
         options=GroupOptions(),
     )

@@ -4,7 +4,7 @@ Three processes, each with a replica of a group whose machine has a state of 200
 without any state. One caller writes one small entry of 900 bytes at a time to each of the two groups, first
 while nothing else happens, then while each process in turn writes a new state file, then while a follower
 that has lost its folder is sent the state. The longest callback is that of the event loop of any process, in
-processor time; asyncio's own loop is used, for uvloop's callbacks can not be measured.
+processor time; asyncio's own loop is used, for uvloop's callbacks cannot be measured.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Bench:
             await self._phase(f"{who} writes a file", leader, checkpoint, lambda name=name: self._file(name))
         await cluster.running[followers[1]].ask("checkpoint")
         for name in cluster.running:
-            await cluster.running[name].ask("trim")
+            await cluster.running[name].ask("truncate_head")
         lost = followers[0]
         await cluster.kill(lost)
         shutil.rmtree(folder / lost)

@@ -6,5 +6,5 @@ import random
 
 
 def payload(size: int) -> bytes:
-    """The same bytes in every run; they can not be compressed."""
+    """The same bytes in every run; they cannot be compressed."""
     return random.Random(size).randbytes(size)

@@ -133,7 +133,7 @@ class ChaosCluster:
             for name in names:
                 self._down[name].add(holder)
             if gently:
-                # A node that stands still can not hear: it is let go for its end.
+                # A node that stands still cannot hear: it is let go for its end.
                 self.processes.resume(*up)
                 codes = await self.processes.stop(*up) if up else {}
                 self._deaths.update({name: code for name, code in codes.items() if code not in _IN_ORDER})

@@ -51,7 +51,7 @@ async def run_scenario(
     """Run it in ``folder``, which is new, and judge it. Whatever ends this, no process is left.
 
     Raises ``ToxiproxyMissing``, ``LocalClusterError`` when the cluster does not start, ``FloodmarkError``
-    when the topics can not be made, and ``FileExistsError`` when the folder has a run already.
+    when the topics cannot be made, and ``FileExistsError`` when the folder has a run already.
     """
     status = status or Status()
     with _begin(folder, scenario, seed) as history:

@@ -142,7 +142,7 @@ def features(session: Session, *, output: str | None) -> None:
 def upgrade(session: Session, *, finalize: str, output: str | None) -> None:
     """Let the cluster use what a newer Floodmark can do, once every node runs it.
 
-    Nodes of an older build can not take part any more then.
+    Nodes of an older build cannot take part any more then.
     """
     if finalize != "highest" and not finalize.isdecimal():
         raise Failure(f"{finalize!r} is no feature level", exit_code=USAGE, hint="it is a number, as in 2")

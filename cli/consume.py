@@ -66,7 +66,7 @@ def consume(
     """
     if format_ is not None and output is not None:
         if ctx.get_parameter_source("output") == ParameterSource.COMMANDLINE:
-            raise click.UsageError("-f and -o can not both say how to print", ctx)
+            raise click.UsageError("-f and -o cannot both say how to print", ctx)
         output = None
     session: Session = ctx.obj
     with contextlib.ExitStack() as stack:

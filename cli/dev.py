@@ -182,7 +182,7 @@ def _start_command() -> str:
 async def _select_profile(nodes: Sequence[LocalNode]) -> None:
     """From now on commands talk to this cluster, unless they talk to another one that runs.
 
-    A file that can not be written is no reason to fail."""
+    A file that cannot be written is no reason to fail."""
     url = nodes[0].url
     try:
         profiles = profile_store.load()

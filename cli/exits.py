@@ -139,7 +139,7 @@ def guard(command: Callable[[], Any], *, debug: Callable[[], bool]) -> int:
 
 
 def _give_up_output() -> None:
-    """What can not be written now can not be when Python ends either, which would complain once more."""
+    """What cannot be written now cannot be when Python ends either, which would complain once more."""
     try:
         sys.stdout.flush()
     except OSError:

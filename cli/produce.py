@@ -146,7 +146,7 @@ def _opened(name: str) -> contextlib.AbstractContextManager[BinaryIO]:
 def _stdin() -> BinaryIO:
     """Standard input behind a buffer of our own.
 
-    The thread that reads it may block for ever; Python can not end while it holds the lock of sys.stdin's.
+    The thread that reads it may block for ever; Python cannot end while it holds the lock of sys.stdin's.
     """
     raw = getattr(sys.stdin.buffer, "raw", None)
     return io.BufferedReader(raw) if isinstance(raw, io.FileIO) else sys.stdin.buffer

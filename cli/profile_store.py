@@ -51,7 +51,7 @@ def check_name(name: str) -> None:
     """Profile names are also keys of the file, so they stay plain."""
     if not _NAME.fullmatch(name):
         raise Failure(
-            f"{name!r} can not be a profile's name: use 1 to 64 of A-Z a-z 0-9 . _ -", exit_code=USAGE
+            f"{name!r} cannot be a profile's name: use 1 to 64 of A-Z a-z 0-9 . _ -", exit_code=USAGE
         )
 
 

@@ -159,7 +159,7 @@ def apply(plan_file: BinaryIO, folders: tuple[str, ...], *, yes: bool, output: s
 
 @contextlib.contextmanager
 def _told() -> Iterator[None]:
-    """What can not be done, in words."""
+    """What cannot be done, in words."""
     try:
         yield
     except NotRecoverable as error:

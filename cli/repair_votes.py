@@ -37,7 +37,7 @@ def repair_votes(folder: str, *, output: str | None) -> None:
 
     For a cluster whose nodes say that a vote file's term is above its range, or refuse each other's terms
     ('term_refused' in the log). Stop ALL nodes, run this on the data folder of EVERY node, then start them:
-    a node that is left out can not take part any more. Records, offsets and settings stay as they are.
+    a node that is left out cannot take part any more. Records, offsets and settings stay as they are.
     """
     with _stopped(folder):
         try:

@@ -108,10 +108,10 @@ async def _until_removed(api: Api, name: str, begun: Document) -> Document:
 
 
 def _talk_removal(plan: Document) -> None:
-    """What falls below its factor, and what can not go at all."""
+    """What falls below its factor, and what cannot go at all."""
     name, blocked, too_few = plan["node_id"], plan["blocked"], plan["too_few"]
     if blocked:
-        talk(f"{name} can not go: of {len(blocked)} partitions records could be lost, or not be served:")
+        talk(f"{name} cannot go: of {len(blocked)} partitions records could be lost, or not be served:")
         for part in blocked[:NAMED_MAX]:
             talk(f"  {part['topic']}/{part['partition']}: {part['reason']}")
         _talk_more(len(blocked))

@@ -85,7 +85,7 @@ def talk(message: str) -> None:
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask before something can not be undone. Without a terminal only ``--yes`` will do."""
+    """Ask before something cannot be undone. Without a terminal only ``--yes`` will do."""
     if yes:
         return
     if not sys.stdin.isatty():

@@ -38,7 +38,7 @@ def prepare() -> None:
     """Before anything is opened: put something in place of closed streams, and let SIGINT interrupt.
 
     A number that is free would be given to the next file or connection, into which things would be printed.
-    Python has None for a closed stream. Errors that can not be told are not a reason to fail. A shell
+    Python has None for a closed stream. Errors that cannot be told are not a reason to fail. A shell
     starts what runs in its background with SIGINT ignored, and Python then leaves it so.
     """
     for number in _NAMES:

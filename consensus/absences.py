@@ -21,17 +21,17 @@ class Absences:
         self._send = send
         self._by_node: dict[str, dict[int, Message]] = {}
 
-    def ended(self, group_id: int, last_words: Sequence[tuple[str, Message]], *, remember: bool) -> None:
+    def ended(self, raft_group: int, last_words: Sequence[tuple[str, Message]], *, remember: bool) -> None:
         """A replica was stopped; ``remember``: it is to come back, and until then it is missed."""
         for node, message in last_words:
-            self._send(node, [(group_id, message)])
+            self._send(node, [(raft_group, message)])
             if remember:
-                self._by_node.setdefault(node, {})[group_id] = message
+                self._by_node.setdefault(node, {})[raft_group] = message
 
-    def is_back(self, group_id: int) -> None:
+    def is_back(self, raft_group: int) -> None:
         """The replica runs again."""
         for messages in self._by_node.values():
-            messages.pop(group_id, None)
+            messages.pop(raft_group, None)
 
     def peer_up(self, node: str) -> None:
         """A new connection to a node: what was said before may have been lost."""

@@ -12,7 +12,7 @@ from consensus.types import StateMachine
 
 if TYPE_CHECKING:
     from consensus.core import Core
-    from consensus.probation import Probation
+    from consensus.disk_loss_recovery import DiskLossRecovery
     from consensus.proposals import Proposals
 
 FRAMES_PER_STEP_MAX: Final = 2048
@@ -25,7 +25,11 @@ class Applier:
     """Moves the applied index, and with it the high watermark, towards the commit index."""
 
     def __init__(
-        self, core: Core, machine: StateMachine | LargeMachine, proposals: Proposals, probation: Probation
+        self,
+        core: Core,
+        machine: StateMachine | LargeMachine,
+        proposals: Proposals,
+        disk_loss_recovery: DiskLossRecovery,
     ) -> None:
         self._core = core
         self._machine = machine
@@ -33,7 +37,7 @@ class Applier:
         """Whether ``halted`` is to be looked at."""
         self._bytes_max = LARGE_BYTES_PER_STEP_MAX if is_large(machine) else math.inf
         self._proposals = proposals
-        self._probation = probation
+        self._disk_loss_recovery = disk_loss_recovery
 
     @property
     def halted(self) -> bool:
@@ -66,7 +70,7 @@ class Applier:
             core.applied_offset = frame.next_offset
             if kind is FrameKind.MEMBERSHIP:
                 core.members.committed(frame.index)
-                self._probation.look()
+                self._disk_loss_recovery.look()
             if size >= self._bytes_max:
                 break
         self._proposals.settle(core.applied_index)

@@ -1,7 +1,7 @@
 """What a replica stores beside its log so that a restart is quick: MessagePack, opaque to the log.
 
 [version, commit index, applied index, next offset after it, [[index, [voters, learners]], ...],
- stage of probation, machine state]
+ stage of disk-loss recovery, machine state]
 
 That is version 1. Version 2 has one member more, and an empty machine state: that of a machine which keeps
 its state in a file (large_state.py), and names it:
@@ -16,8 +16,8 @@ from typing import Any, Final
 
 import msgpack
 
+from consensus.disk_loss_recovery import Stage
 from consensus.membership import from_lists
-from consensus.probation import Stage
 from consensus.types import Membership
 from storage.errors import LogTooNew
 

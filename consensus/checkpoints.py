@@ -5,22 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from consensus.checkpoint import State
-from consensus.probation import Stage
+from consensus.disk_loss_recovery import Stage
 from consensus.safeguards import Safeguard
 from consensus.types import StateMachine
 
 if TYPE_CHECKING:
     from consensus.core import Core
-    from consensus.probation import Probation
+    from consensus.disk_loss_recovery import DiskLossRecovery
 
 
 class Checkpoints:
     """The writing side of checkpoint.py."""
 
-    def __init__(self, core: Core, machine: StateMachine, probation: Probation) -> None:
+    def __init__(self, core: Core, machine: StateMachine, disk_loss_recovery: DiskLossRecovery) -> None:
         self._core = core
         self._machine = machine
-        self._probation = probation
+        self._disk_loss_recovery = disk_loss_recovery
         self._stored_stage = Stage.SOUND
 
     def store(self) -> None:
@@ -37,19 +37,21 @@ class Checkpoints:
             core.applied_index,
             core.applied_offset,
             core.members.history,
-            self._probation.stage,
+            self._disk_loss_recovery.stage,
             self._machine.snapshot(),
         )
         return state.encode()
 
     def store_stage(self) -> None:
         """That data was lost, and how far it is regained, must survive the next restart."""
-        if self._probation.stage is not self._stored_stage:
+        if self._disk_loss_recovery.stage is not self._stored_stage:
             self.store()
-            self._stored_stage = self._probation.stage
+            self._stored_stage = self._disk_loss_recovery.stage
 
     def compact(self, before_index: int | None) -> int:
         """Store, then drop whole segments of applied entries below ``before_index``, or all of them."""
         limit = self._core.applied_index + 1
         self.store()
-        return self._core.log.trim(before_index=limit if before_index is None else min(limit, before_index))
+        return self._core.log.truncate_head(
+            before_index=limit if before_index is None else min(limit, before_index)
+        )

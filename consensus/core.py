@@ -30,7 +30,7 @@ class Core:
     def __init__(
         self,
         *,
-        group_id: int,
+        raft_group: int,
         node_id: str,
         log: Log,
         vote: VoteFile,
@@ -38,7 +38,7 @@ class Core:
         random: Random,
         safeguards: frozenset[Safeguard],
     ) -> None:
-        self.group_id = group_id
+        self.raft_group = raft_group
         self.node_id = node_id
         self.log = log
         self.vote = vote

@@ -56,7 +56,7 @@ class DiskJobs:
             is_due = slot.group.job_done(job, result, error)
         # A defect: the group has failed itself, and the others must go on.
         except Exception:  # noqa: BLE001
-            _log.exception("group_defect", group=slot.group.group_id)
+            _log.exception("group_defect", group=slot.group.raft_group)
             is_due = True
         self.start_jobs(slot)
         if is_due:

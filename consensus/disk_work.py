@@ -122,7 +122,7 @@ class DiskWork(DiskJobs):
 
         await self._guarded(slot, work)
 
-    async def trim(self, slot: Slot, before_index: int) -> int:
+    async def truncate_head(self, slot: Slot, before_index: int) -> int:
         """Drop old segments below ``before_index`` of what is applied; the new base index.
 
         Of a machine that keeps its state in files, below what the last one covers: none is written for it.
@@ -133,7 +133,9 @@ class DiskWork(DiskJobs):
         await self.idle(slot)
         log = slot.group.log
         if not slot.removed and slot.group.failed is None:
-            await self._guarded(slot, lambda: log.trim(before_index=min(limit, log.checkpoint_index + 1)))
+            await self._guarded(
+                slot, lambda: log.truncate_head(before_index=min(limit, log.checkpoint_index + 1))
+            )
         return log.base_index
 
     async def roll(self, slot: Slot, now_ms: int, roll_ms: int) -> bool:
@@ -269,7 +271,7 @@ class DiskWork(DiskJobs):
             self.flushes += 1
             self._place.took(flushed.seconds)
             slot.dirty_since = time.monotonic()
-            self._on_flush(slot.group.group_id, flushed.seconds)
+            self._on_flush(slot.group.raft_group, flushed.seconds)
             slot.group.log.mark_synced()
             # What was buffered meanwhile is flushed after the next step.
             return slot.group.flushed(flushed.durable_index)

@@ -13,11 +13,11 @@ from consensus.types import Membership, Message, StateMachine
 if TYPE_CHECKING:
     from consensus.acknowledge import Acknowledger
     from consensus.core import Core
+    from consensus.disk_loss_recovery import DiskLossRecovery
     from consensus.fetching import Fetching
     from consensus.prevote import Prevote
-    from consensus.probation import Probation
     from consensus.quiescence import Quiescence
-    from consensus.reads import Reads
+    from consensus.read_index import Reads
     from consensus.replication import Replication
     from consensus.state_receiving import StateReceiver
     from consensus.state_sending import StateSender
@@ -36,7 +36,7 @@ class Dispatcher:
         acks: Acknowledger,
         fetching: Fetching,
         prevote: Prevote,
-        probation: Probation,
+        disk_loss_recovery: DiskLossRecovery,
         quiescence: Quiescence,
         reads: Reads,
         replication: Replication,
@@ -48,7 +48,7 @@ class Dispatcher:
         self._acks = acks
         self._fetching = fetching
         self._prevote = prevote
-        self._probation = probation
+        self._disk_loss_recovery = disk_loss_recovery
         self._quiescence = quiescence
         self._reads = reads
         self._replication = replication
@@ -183,7 +183,9 @@ class Dispatcher:
         core = self._core
         index, offset = fields["index"], fields["offset"]
         membership = Membership(frozenset(fields["voters"]), frozenset(fields["learners"]))
-        state = State(index, index, offset, [(index, membership)], self._probation.stage, machine_state)
+        state = State(
+            index, index, offset, [(index, membership)], self._disk_loss_recovery.stage, machine_state
+        )
         assert self._machine is not None
         self._machine.restore(machine_state)
         core.log.reset(index=index, term=fields["entry_term"], offset=offset, state=state.encode())

@@ -27,15 +27,15 @@ class FairQueue:
     def __bool__(self) -> bool:
         return bool(self._groups)
 
-    def __contains__(self, group_id: int) -> bool:
-        return group_id in self._groups
+    def __contains__(self, raft_group: int) -> bool:
+        return raft_group in self._groups
 
     def put(self, routed: Routed, size: int) -> None:
         """Behind all that waits of its group."""
-        group_id, message = routed
+        raft_group, message = routed
         # A state file is one more group: entries and heartbeats of its own group do not wait behind it.
-        lane = ~group_id if message.kind == "state_chunk" else group_id
-        self._groups.setdefault(lane, deque()).append((routed, size))
+        sender = ~raft_group if message.kind == "state_chunk" else raft_group
+        self._groups.setdefault(sender, deque()).append((routed, size))
         self.size += size
 
     def take(self, size: int) -> list[Routed]:
@@ -43,12 +43,12 @@ class FairQueue:
         taken: list[Routed] = []
         count = 0
         while self._groups and count < size:
-            lane, messages = next(iter(self._groups.items()))
+            sender, messages = next(iter(self._groups.items()))
             routed, bytes_ = messages.popleft()
             if messages:
-                self._groups.move_to_end(lane)
+                self._groups.move_to_end(sender)
             else:
-                del self._groups[lane]
+                del self._groups[sender]
             taken.append(routed)
             count += bytes_
         self.size -= count

@@ -1,4 +1,4 @@
-"""Frames that a replica can not read, asked for at its peers: committed ones, so theirs are the same.
+"""Frames that a replica cannot read, asked for at its peers: committed ones, so theirs are the same.
 
 One peer after the other is asked; whoever has applied the frames and can read them sends as many as fit into
 one message. What is asked for is given up only when every member has said for a while that it has nothing to
@@ -25,7 +25,7 @@ RETRY_S: Final = 0.5
 REFUSED_S: Final = 0.1
 """Between two rounds of questions where all have refused."""
 GIVE_UP_S: Final = 10.0
-"""How long all members must say that they can not give the frames before that is believed."""
+"""How long all members must say that they cannot give the frames before that is believed."""
 ANSWER_BYTES: Final = 1 << 20
 """Frames in one answer, where one frame alone is not larger."""
 ANSWERS_PER_STEP_MAX: Final = 4

@@ -43,7 +43,7 @@ class Beat(NamedTuple):
 
 
 class FramingError(Exception):
-    """The other side broke the framing: the connection can not be used any more."""
+    """The other side broke the framing: the connection cannot be used any more."""
 
 
 def pack_prefix(header_bytes: int, body_bytes: int) -> bytes:

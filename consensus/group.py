@@ -23,7 +23,6 @@ from consensus.safeguards import ALL
 from consensus.safeguards import Safeguard as Safeguard  # noqa: PLC0414 # tests take it from here
 from consensus.state_files import StateFiles
 from consensus.types import (
-    Barrier,
     ChangeRefused,
     Fetch,
     GroupOptions,
@@ -32,6 +31,7 @@ from consensus.types import (
     Message,
     NotLeader,
     Proposal,
+    ReadIndex,
     StateMachine,
 )
 from consensus.wire import COMMIT_WITH_QUIESCE, NEWEST_VERSION
@@ -50,7 +50,7 @@ class Group(GroupDisk):
     def __init__(
         self,
         *,
-        group_id: int,
+        raft_group: int,
         node_id: str,
         log: Log,
         vote: VoteFile,
@@ -64,7 +64,7 @@ class Group(GroupDisk):
         files: StateFiles | None = None,
         catch_up: CatchUp | None = None,
     ) -> None:
-        self.group_id = group_id
+        self.raft_group = raft_group
         self.node_id = node_id
         self.log = log
         self.failed = None
@@ -74,7 +74,7 @@ class Group(GroupDisk):
         self._inbox: list[tuple[str, Message]] = []
         self._released: list[tuple[str, Message]] = []
         self._parts = Parts(
-            group_id=group_id,
+            raft_group=raft_group,
             node_id=node_id,
             log=log,
             vote=vote,
@@ -194,14 +194,14 @@ class Group(GroupDisk):
             self._parts.begin(self._clock())
             core.engine.allow(seconds)
 
-    def barrier(self) -> Barrier:
-        """Ask up to where a read must have applied; see ``Barrier``. Raises ``GroupStopped``."""
+    def read_index(self) -> ReadIndex:
+        """Ask up to where a read must have applied; see ``ReadIndex``. Raises ``GroupStopped``."""
         self._check_runs()
         self._begin(says_something=True)
         return self._parts.reads.ask()
 
     def fetch(self, first: int, last: int) -> Fetch:
-        """Ask the peers for committed frames that can not be read here. Raises ``GroupStopped``."""
+        """Ask the peers for committed frames that cannot be read here. Raises ``GroupStopped``."""
         self._check_runs()
         self._begin()
         return self._parts.fetching.ask(first, last)
@@ -281,7 +281,7 @@ class Group(GroupDisk):
             raise
 
     def stop(self) -> None:
-        """Open proposals and barriers end as unknown. The log stays open: it is the host's."""
+        """Open proposals and read indexes end as unknown. The log stays open: it is the host's."""
         if not self._stopped:
             self._stopped = True
             self._parts.proposals.abandon("this replica was stopped")

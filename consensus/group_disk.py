@@ -47,12 +47,12 @@ class GroupDisk(GroupView):
         return large.begin()
 
     def verify_state(self) -> tuple[Reference, str] | None:
-        """Which state file can not be read back, and why; None where it can. In a thread."""
+        """Which state file cannot be read back, and why; None where it can. In a thread."""
         large = self._parts.large
         return None if large is None else large.verify()
 
     def distrust_state(self, reference: Reference, reason: str) -> None:
-        """Have a state file that can not be read replaced by one of what is in memory."""
+        """Have a state file that cannot be read replaced by one of what is in memory."""
         large = self._parts.large
         if large is not None and self.failed is None and not self._stopped:
             self._parts.begin(self._clock())

@@ -150,7 +150,7 @@ class GroupView:
     @property
     def may_vote(self) -> bool:
         """False while this replica has lost data and not regained it."""
-        return self._parts.probation.may_vote
+        return self._parts.disk_loss_recovery.may_vote
 
     def match_of(self, node: str) -> int:
         """On a leader: up to where a member is known to have its log."""

@@ -9,8 +9,8 @@ dialer                                                      acceptor
 ```
 
 The dialer proves itself first, so that a stranger who dials learns nothing of us and nothing that depends
-on the secret. Each proof covers both nonces, so an old conversation can not be replayed, and the role, so
-that one can not be reflected. Everything is of fixed length and under 1 KiB.
+on the secret. Each proof covers both nonces, so an old conversation cannot be replayed, and the role, so
+that one cannot be reflected. Everything is of fixed length and under 1 KiB.
 
 ```
 HELLO      0  magic           4  b"FMP1"            CHALLENGE   0  magic           4

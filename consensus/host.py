@@ -21,7 +21,7 @@ from consensus import waiting
 from consensus.absences import Absences
 from consensus.cluster_clock import ClusterClock
 from consensus.disk_work import DiskWork
-from consensus.farewell import farewell
+from consensus.graceful_shutdown import graceful_shutdown
 from consensus.group import Group
 from consensus.handshake import Identity
 from consensus.host_disk import HostDisk
@@ -32,7 +32,7 @@ from consensus.routing import link_hooks
 from consensus.scheduler import Scheduler
 from consensus.stall import StallWatch
 from consensus.turn import Turn
-from consensus.types import Barrier, GroupStopped, Membership, Message, NotLeader, Proposal, Stored
+from consensus.types import GroupStopped, Membership, Message, NotLeader, Proposal, ReadIndex, Stored
 from consensus.upkeep import Upkeep
 
 _log = structlog.get_logger("consensus.host")
@@ -96,32 +96,32 @@ class GroupHost(HostDisk):
         self._mender.stop()
         self.leave()
         slots = list(self._slots.values())
-        await farewell(slots, self._disk, self._wake, self._options.transfer_timeout_s)
+        await graceful_shutdown(slots, self._disk, self._wake, self._options.transfer_timeout_s)
         await self.links.stop()
         self._scheduler.stop()
-        for group_id in list(self._slots):
-            await self.remove(group_id)
+        for raft_group in list(self._slots):
+            await self.remove(raft_group)
         self._disk.stop()
 
     def add(self, group: Group) -> None:
         """Let a group take part from now on."""
-        assert group.group_id not in self._slots, "a group is added once"
+        assert group.raft_group not in self._slots, "a group is added once"
         slot = Slot(group, deadline=math.inf, timer_at=math.inf)
         slot.applied = group.applied_index
         slot.position_at_checkpoint = group.log.end_position
-        self._slots[group.group_id] = slot
-        self._absences.is_back(group.group_id)
+        self._slots[group.raft_group] = slot
+        self._absences.is_back(group.raft_group)
         for name, peer in self.links.peers.items():
             if self.links.connected(name):
                 group.peer_up(name, peer.version)
         self._wake(slot)
 
-    async def remove(self, group_id: int) -> None:
+    async def remove(self, raft_group: int) -> None:
         """Stop a group and close its log; who waits for it is told that it is gone, and so are its peers."""
-        slot = self._slots.pop(group_id)
+        slot = self._slots.pop(raft_group)
         slot.removed = True
         slot.group.stop()
-        self._absences.ended(group_id, slot.group.last_words(), remember=slot.group.failed is not None)
+        self._absences.ended(raft_group, slot.group.last_words(), remember=slot.group.failed is not None)
         slot.watermark_waiters.changed()
         slot.leader_waiters.changed()
         await self._disk.jobs_done(slot)
@@ -133,18 +133,18 @@ class GroupHost(HostDisk):
         """Messages that the groups here did not take in because they would have moved a term too far."""
         return sum(slot.group.terms_refused for slot in self._slots.values())
 
-    def group(self, group_id: int) -> Group:
+    def group(self, raft_group: int) -> Group:
         """Raises ``KeyError`` where this node has no replica of it."""
-        return self._slots[group_id].group
+        return self._slots[raft_group].group
 
     def runs(self, group: Group) -> bool:
         """Whether this very replica is here, and was not removed or opened anew meanwhile."""
-        slot = self._slots.get(group.group_id)
+        slot = self._slots.get(group.raft_group)
         return slot is not None and slot.group is group
 
     def propose_nowait(
         self,
-        group_id: int,
+        raft_group: int,
         kind: FrameKind,
         payload: bytes,
         *,
@@ -153,7 +153,7 @@ class GroupHost(HostDisk):
         form: PayloadForm = IMPLIED,
     ) -> Proposal:
         """Have an entry appended. Raises ``NotLeader`` or ``GroupStopped``."""
-        slot = self._slots.get(group_id)
+        slot = self._slots.get(raft_group)
         if slot is None:
             raise GroupStopped("this node has no replica of it any more")
         at = append_time if append_time is not None else self.wall.now_ms()
@@ -163,7 +163,7 @@ class GroupHost(HostDisk):
 
     async def propose(
         self,
-        group_id: int,
+        raft_group: int,
         kind: FrameKind,
         payload: bytes,
         *,
@@ -174,7 +174,7 @@ class GroupHost(HostDisk):
         """Have an entry stored. Raises ``Unavailable`` (not stored) or ``OutcomeUnknown``."""
         try:
             proposal = self.propose_nowait(
-                group_id, kind, payload, record_count=record_count, append_time=append_time
+                raft_group, kind, payload, record_count=record_count, append_time=append_time
             )
         except NotLeader as error:
             raise Unavailable(str(error), leader=error.leader) from error
@@ -182,41 +182,43 @@ class GroupHost(HostDisk):
             raise Unavailable(str(error)) from error
         return await waiting.stored(proposal, deadline_s=deadline_s)
 
-    async def barrier(self, group_id: int, *, deadline_s: float) -> int:
+    async def read_index(self, raft_group: int, *, deadline_s: float) -> int:
         """Wait until all that was acknowledged before the call is applied here. Raises ``Unavailable``."""
-        slot = self._slot(group_id)
+        slot = self._slot(raft_group)
         try:
-            barrier: Barrier = slot.group.barrier()
+            read_index: ReadIndex = slot.group.read_index()
         except GroupStopped as error:
             raise Unavailable(str(error)) from error
         self._wake(slot)
-        return await waiting.confirmed(barrier, deadline_s=deadline_s)
+        return await waiting.confirmed(read_index, deadline_s=deadline_s)
 
-    async def confirm_lead(self, group_id: int, *, after: Proposal | None = None, deadline_s: float) -> None:
+    async def confirm_lead(
+        self, raft_group: int, *, after: Proposal | None = None, deadline_s: float
+    ) -> None:
         """Wait until a majority has confirmed that this replica leads; until all that was acknowledged before
         the call is applied here; and until it is known what became of ``after``, a proposal of this replica.
 
         Raises ``NotLeader`` as soon as it does not lead, ``GroupStopped``, ``Unavailable`` out of time.
         """
-        slot = self._slots.get(group_id)
+        slot = self._slots.get(raft_group)
         if slot is None:
             raise GroupStopped("this node has no replica of it any more")
         group = slot.group
-        barrier = group.barrier()
+        read_index = group.read_index()
         self._wake(slot)
 
         def leads() -> bool:
             return group.is_ready_leader and not slot.removed
 
-        if await waiting.confirmed_lead(barrier, after, slot.leader_waiters, leads, deadline_s=deadline_s):
+        if await waiting.confirmed_lead(read_index, after, slot.leader_waiters, leads, deadline_s=deadline_s):
             return
         if leads():
             raise Unavailable("no majority has confirmed in time that this node leads")
         raise NotLeader(group.leader if group.leader != self.node_id else None)
 
-    async def wait_high_watermark(self, group_id: int, above: int, *, timeout_s: float) -> int:
+    async def wait_high_watermark(self, raft_group: int, above: int, *, timeout_s: float) -> int:
         """The high watermark once it is above; or as it is when the time is up."""
-        slot = self._slot(group_id)
+        slot = self._slot(raft_group)
         group = slot.group
 
         def rose() -> int | None:
@@ -227,9 +229,9 @@ class GroupHost(HostDisk):
             raise Unavailable("the replica has left this node")
         return value if value is not None else group.high_watermark
 
-    async def wait_leader(self, group_id: int, *, deadline_s: float) -> str:
+    async def wait_leader(self, raft_group: int, *, deadline_s: float) -> str:
         """Who leads; this node only once it can serve. Raises ``Unavailable``."""
-        slot = self._slot(group_id)
+        slot = self._slot(raft_group)
         group = slot.group
 
         def known() -> str | None:
@@ -242,28 +244,28 @@ class GroupHost(HostDisk):
             raise Unavailable("no leader is elected")
         return leader
 
-    def change_members(self, group_id: int, membership: Membership) -> Proposal:
+    def change_members(self, raft_group: int, membership: Membership) -> Proposal:
         """Propose new members. Raises ``ChangeRefused``, ``NotLeader``, ``GroupStopped``."""
-        slot = self._slots[group_id]
+        slot = self._slots[raft_group]
         proposal = slot.group.propose_membership(membership)
         self._wake(slot)
         return proposal
 
-    def campaign(self, group_id: int) -> None:
+    def campaign(self, raft_group: int) -> None:
         """Have a group without a leader ask for votes now."""
-        slot = self._slots.get(group_id)
+        slot = self._slots.get(raft_group)
         if slot is not None:
             slot.group.campaign()
             self._wake(slot)
 
     def leave(self) -> None:
-        """Let the groups here take no leadership any more: this node is about to stop, or can not serve."""
+        """Let the groups here take no leadership any more: this node is about to stop, or cannot serve."""
         for slot in self._slots.values():
             slot.group.leave()
 
-    def transfer(self, group_id: int, to: str | None = None) -> bool:
+    def transfer(self, raft_group: int, to: str | None = None) -> bool:
         """Begin to hand a leadership over; False when that is not possible now."""
-        slot = self._slots[group_id]
+        slot = self._slots[raft_group]
         begun = slot.group.transfer(to)
         self._wake(slot)
         return begun

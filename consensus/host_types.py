@@ -47,7 +47,7 @@ class HostHooks:
     on_group_failed: Callable[[int, Exception], None] = lambda _group, _error: None
     """The group's disk failed, or a defect showed: this replica is of no more use until it is made anew."""
     on_damage: Callable[[int], None] = lambda _group: None
-    """A frame of the group's log can not be read; it is about to be mended."""
+    """A frame of the group's log cannot be read; it is about to be mended."""
     on_mended: Callable[[int, int], None] = lambda _group, _frames: None
     """So many frames of the group's log were replaced by those of another replica."""
     on_flush: Callable[[int, float], None] = lambda _group, _seconds: None

@@ -19,7 +19,7 @@ ENTRIES_AIM: Final = 48
 class Pages:
     """A map from bytes to bytes.
 
-    ``hash_`` spreads keys over pages. Python's own can not be guessed by those who choose keys, and differs
+    ``hash_`` spreads keys over pages. Python's own cannot be guessed by those who choose keys, and differs
     between processes; nothing but the order of a view depends on it.
     """
 

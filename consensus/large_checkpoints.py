@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from consensus.checkpoint import Reference, State
+from consensus.disk_loss_recovery import Stage
 from consensus.large_state import LargeMachine, View
-from consensus.probation import Stage
 from storage.errors import OutOfRange
 from storage.state_file import BadState, Header, StateWriter
 
 if TYPE_CHECKING:
     from consensus.core import Core
-    from consensus.probation import Probation
+    from consensus.disk_loss_recovery import DiskLossRecovery
     from consensus.state_files import StateFiles
 
 CHUNKS_PER_SYNC: Final = 16
@@ -36,12 +36,17 @@ class LargeCheckpoints:
     """In place of ``Checkpoints``."""
 
     def __init__(
-        self, core: Core, machine: LargeMachine, files: StateFiles, probation: Probation, start: State
+        self,
+        core: Core,
+        machine: LargeMachine,
+        files: StateFiles,
+        disk_loss_recovery: DiskLossRecovery,
+        start: State,
     ) -> None:
         self._core = core
         self._machine = machine
         self._files = files
-        self._probation = probation
+        self._disk_loss_recovery = disk_loss_recovery
         self._stored_stage = Stage.SOUND
         self.stored = replace(start, reference=files.reference, memberships=core.members.history[:1])
         """What the last checkpoint says, or would say where there is none: all but the stage."""
@@ -112,7 +117,7 @@ class LargeCheckpoints:
             self._remove(reference)
             return
         self._writing, self._naming = None, True
-        state = replace(writing.state, stage=self._probation.stage, reference=reference)
+        state = replace(writing.state, stage=self._disk_loss_recovery.stage, reference=reference)
 
         def work() -> bool:
             try:
@@ -149,7 +154,7 @@ class LargeCheckpoints:
         return None
 
     def distrust(self, reference: Reference, reason: str) -> None:
-        """The file that the checkpoint names can not be read: write another one at once."""
+        """The file that the checkpoint names cannot be read: write another one at once."""
         if reference != self.stored.reference or self._is_damaged:
             return
         _log.error("state_corrupt", file=reference.name, reason=reason, hint="a new one is written")
@@ -167,26 +172,28 @@ class LargeCheckpoints:
 
     def store(self) -> None:
         """Store the stage, with the file that there is. Durable on return."""
-        state = replace(self.stored, stage=self._probation.stage)
+        state = replace(self.stored, stage=self._disk_loss_recovery.stage)
         self._core.log.checkpoint(state.encode(), index=state.applied)
 
     def state(self) -> bytes:
         """What ``store`` stores."""
-        return replace(self.stored, stage=self._probation.stage).encode()
+        return replace(self.stored, stage=self._disk_loss_recovery.stage).encode()
 
     def store_stage(self) -> None:
         """See ``Checkpoints``. It waits for a checkpoint that is on its way: that names the newer file, and
         every stage may be stored late."""
         if self._naming or self._is_replaced:
             return
-        if self._probation.stage is not self._stored_stage:
+        if self._disk_loss_recovery.stage is not self._stored_stage:
             self.store()
-            self._stored_stage = self._probation.stage
+            self._stored_stage = self._disk_loss_recovery.stage
 
     def compact(self, before_index: int | None) -> int:
         """Drop whole segments of what the state file covers, below ``before_index``."""
         limit = self.stored.applied + 1
-        return self._core.log.trim(before_index=limit if before_index is None else min(limit, before_index))
+        return self._core.log.truncate_head(
+            before_index=limit if before_index is None else min(limit, before_index)
+        )
 
 
 class _Writing:

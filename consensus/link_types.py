@@ -52,7 +52,7 @@ class Reception(enum.Enum):
 
     WELCOME = enum.auto()
     UNKEPT = enum.auto()
-    """It can not be kept now: the connection is given up, and made again like any that fails."""
+    """It cannot be kept now: the connection is given up, and made again like any that fails."""
     REFUSED = enum.auto()
     """The peer has no place here: it hears what we say of ourselves, so that it can tell why, and no more."""
     WAITS = enum.auto()
@@ -71,7 +71,7 @@ class LinkHooks:
     peer_up: Callable[[str, int], None] = lambda _peer, _version: None
     """Messages to a peer can be sent from now on, in this version of the protocol."""
     peer_down: Callable[[str], None] = lambda _peer: None
-    """They can not: no connection, or too much waits already. Some of what was sent may be lost."""
+    """They cannot: no connection, or too much waits already. Some of what was sent may be lost."""
     peer_silent: Callable[[str], None] = lambda _peer: None
     """Nothing came from a peer for ``silence_s``."""
     peer_gone: Callable[[str], None] = lambda _peer: None

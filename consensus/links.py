@@ -74,7 +74,7 @@ class PeerLinks:
     def dial(self, node_id: str, host: str, port: int, *, also: Sequence[Address] = ()) -> None:
         """Keep a connection to this node at this address, in place of another address.
 
-        ``also``: where it is looked for when it can not be reached there.
+        ``also``: where it is looked for when it cannot be reached there.
         """
         addresses = [(host, port), *also]
         if (link := self._outgoing.get(node_id)) is not None:

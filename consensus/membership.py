@@ -83,7 +83,7 @@ class Members:
             self.on_change(self.current)
 
     def committed(self, index: int) -> None:
-        """What was before the newest committed membership can not come back."""
+        """What was before the newest committed membership cannot come back."""
         while len(self._history) > 1 and self._history[1][0] <= index:
             del self._history[0]
 

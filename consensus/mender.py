@@ -1,4 +1,4 @@
-"""Mends logs while their groups run: what can not be read is fetched from a peer and put where it stood.
+"""Mends logs while their groups run: what cannot be read is fetched from a peer and put where it stood.
 
 The replica keeps its vote meanwhile, for all of its log's bounds and terms are known; what is damaged is
 served to nobody. Only what is beyond mending ends the replica: whoever opens it anew sets the damage aside.
@@ -46,12 +46,12 @@ class Mender:
         group = slot.group
         _log.error(
             "log_corrupt",
-            group=group.group_id,
+            group=group.raft_group,
             reason=str(error),
             first_bad_index=error.first_bad_index,
             hint="it is fetched from another replica; the old segment is kept in quarantine/",
         )
-        self._hooks.on_damage(group.group_id)
+        self._hooks.on_damage(group.raft_group)
         task = self._tasks[slot] = asyncio.ensure_future(self._run(slot, error))
         task.add_done_callback(lambda _: self._tasks.pop(slot, None))
 
@@ -73,12 +73,12 @@ class Mender:
                 try:
                     count = await self._mend(slot, error.first_bad_index)
                 except OSError as failure:
-                    _log.error("not_mended", group=group.group_id, reason=str(failure))
+                    _log.error("not_mended", group=group.raft_group, reason=str(failure))
                     await asyncio.sleep(RETRY_S)
                 else:
                     if count:
-                        _log.info("log_mended", group=group.group_id, frames=count)
-                        self._hooks.on_mended(group.group_id, count)
+                        _log.info("log_mended", group=group.raft_group, frames=count)
+                        self._hooks.on_mended(group.raft_group, count)
                     return
         except LogCorrupt as beyond:
             beyond.is_beyond_mending = True
@@ -143,7 +143,7 @@ class Mender:
     def _beyond(self, slot: Slot, index: int, why: str) -> LogCorrupt:
         log = slot.group.log
         return LogCorrupt(
-            f"frame {index} is damaged and can not be mended: {why}",
+            f"frame {index} is damaged and cannot be mended: {why}",
             path=log.path,
             position=0,
             first_bad_index=index,

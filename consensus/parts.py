@@ -10,6 +10,7 @@ from consensus.apply import Applier
 from consensus.catch_up import CatchUp, Turns
 from consensus.checkpoints import Checkpoints
 from consensus.core import Core
+from consensus.disk_loss_recovery import DiskLossRecovery
 from consensus.dispatch import Dispatcher
 from consensus.engine import Engine
 from consensus.engine_setup import STOCK_LEADER_FALLBACK_S
@@ -19,10 +20,9 @@ from consensus.journal import Journal
 from consensus.large_checkpoints import LargeCheckpoints
 from consensus.large_state import LargeMachine, is_large
 from consensus.prevote import Prevote
-from consensus.probation import Probation
 from consensus.proposals import Proposals
 from consensus.quiescence import Quiescence
-from consensus.reads import Reads
+from consensus.read_index import Reads
 from consensus.replication import Replication
 from consensus.restart import restored
 from consensus.safeguards import Safeguard
@@ -41,7 +41,7 @@ class Parts:
     def __init__(
         self,
         *,
-        group_id: int,
+        raft_group: int,
         node_id: str,
         log: Log,
         vote: VoteFile,
@@ -56,7 +56,7 @@ class Parts:
         catch_up: CatchUp | None,
     ) -> None:
         core = self.core = Core(
-            group_id=group_id,
+            raft_group=raft_group,
             node_id=node_id,
             log=log,
             vote=vote,
@@ -93,8 +93,8 @@ class Parts:
         self.acks = Acknowledger(core)
         self.reads = Reads(core, self.replication)
         self.fetching = Fetching(core)
-        self.probation = Probation(core, start.stage, self.acks, self.reads)
-        self.prevote = Prevote(core, self.probation)
+        self.disk_loss_recovery = DiskLossRecovery(core, start.stage, self.acks, self.reads)
+        self.prevote = Prevote(core, self.disk_loss_recovery)
         self.proposals = Proposals(core)
         self.transfer = Transfer(core, self.replication)
         self.large: LargeCheckpoints | None = None
@@ -105,12 +105,16 @@ class Parts:
             assert is_large(machine)
             assert sender is not None
             assert files is not None
-            self.large = self.checkpoints = LargeCheckpoints(core, machine, files, self.probation, start)
+            self.large = self.checkpoints = LargeCheckpoints(
+                core, machine, files, self.disk_loss_recovery, start
+            )
             sender.attach(self.large)
-            self.receiver = StateReceiver(core, machine, files, self.large, self.probation, self.acks)
+            self.receiver = StateReceiver(
+                core, machine, files, self.large, self.disk_loss_recovery, self.acks
+            )
         else:
-            self.checkpoints = Checkpoints(core, small, self.probation)
-        self.applier = Applier(core, machine, self.proposals, self.probation)
+            self.checkpoints = Checkpoints(core, small, self.disk_loss_recovery)
+        self.applier = Applier(core, machine, self.proposals, self.disk_loss_recovery)
         self.quiescence = Quiescence(
             core,
             acks=self.acks,
@@ -129,7 +133,7 @@ class Parts:
             acks=self.acks,
             fetching=self.fetching,
             prevote=self.prevote,
-            probation=self.probation,
+            disk_loss_recovery=self.disk_loss_recovery,
             quiescence=self.quiescence,
             reads=self.reads,
             replication=self.replication,
@@ -195,13 +199,13 @@ class Parts:
         self.transfer.look()
         self.reads.look()
         self.fetching.look()
-        self.probation.look()
+        self.disk_loss_recovery.look()
         self.checkpoints.store_stage()
         if core.now >= self.quiescence.rest_at if leads else self.quiescence.is_told:
             self.quiescence.look()
 
     def _lead_no_more(self) -> None:
-        """Whoever can not apply what is committed would never be ready to lead, and keep others from it."""
+        """Whoever cannot apply what is committed would never be ready to lead, and keep others from it."""
         self.prevote.leaving = True
         if self.core.engine.is_leader:
             self.core.engine.step_down()

@@ -1,6 +1,6 @@
 """Asking before campaigning (H4): a replica raises its term only after a majority would vote for it.
 
-Raft dissertation, section 9.6. Nothing here is durable or changes a term; a replica that can not hear the
+Raft dissertation, section 9.6. Nothing here is durable or changes a term; a replica that cannot hear the
 leader asks in vain for as long as the others do.
 """
 
@@ -13,7 +13,7 @@ from consensus.safeguards import Safeguard
 
 if TYPE_CHECKING:
     from consensus.core import Core
-    from consensus.probation import Probation
+    from consensus.disk_loss_recovery import DiskLossRecovery
 
 
 HURRIED_ASKS: Final = 3
@@ -23,28 +23,28 @@ HURRIED_ASKS: Final = 3
 class Prevote:
     """Both sides of the question."""
 
-    def __init__(self, core: Core, probation: Probation) -> None:
+    def __init__(self, core: Core, disk_loss_recovery: DiskLossRecovery) -> None:
         self._core = core
-        self._probation = probation
+        self._disk_loss_recovery = disk_loss_recovery
         self._term = -1
         self._granted: set[str] = set()
         self._hurried = 0
         """Questions that are still asked soon, since the leader's process is gone."""
         self.retry_at = math.inf
         self.leaving = False
-        """This replica is about to stop, or can not apply what is committed."""
+        """This replica is about to stop, or cannot apply what is committed."""
 
     @property
     def may_campaign(self) -> bool:
         """Whether this replica may ever become the leader."""
-        return self._core.members.is_voter and self._probation.may_vote and not self.leaving
+        return self._core.members.is_voter and self._disk_loss_recovery.may_vote and not self.leaving
 
     @property
     def may_vote(self) -> bool:
         """Whether it answers those who want to. It need not be a voter as far as it knows itself: the
         candidate counts, and may know of newer members than this replica does.
         """
-        return self._probation.may_vote
+        return self._disk_loss_recovery.may_vote
 
     @property
     def is_asking(self) -> bool:
@@ -91,7 +91,7 @@ class Prevote:
             return
         left = {core.node_id, *(core.members.other_voters & core.up)} - {engine.leader}
         order = sorted(left)
-        place = (order.index(core.node_id) + core.group_id) % len(order)
+        place = (order.index(core.node_id) + core.raft_group) % len(order)
         self.cancel()
         self._hurried = HURRIED_ASKS
         engine.end_election_clock(core.options.takeover_s * (place + core.random.random()))

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from consensus.fetching import Fetching
     from consensus.prevote import Prevote
     from consensus.proposals import Proposals
-    from consensus.reads import Reads
+    from consensus.read_index import Reads
     from consensus.replication import Replication
 
 COMMIT_NOTICE_HEARTBEATS: Final = 0.2

@@ -29,7 +29,7 @@ APPEND_BYTES_AIM: Final = 1 << 20
 """Entries in one append, where one entry alone is not larger: others share the link, and the disk's time."""
 
 
-class Peer:
+class Progress:
     """One follower or learner, as its leader sees it."""
 
     __slots__ = (
@@ -95,7 +95,7 @@ class Replication:
         self._pushed = 0
         """What comes behind this entry is new: it leaves for all who have everything before."""
         self._term = -1
-        self.peers: dict[str, Peer] = {}
+        self.peers: dict[str, Progress] = {}
         self.round = 0
         """Counts the broadcasts of this leadership; a follower echoes the latest that it got."""
 
@@ -127,7 +127,7 @@ class Replication:
         """Begin with new members, forget those that left."""
         wanted = self._core.members.others
         for name in wanted - self.peers.keys():
-            self.peers[name] = Peer(self._core.log.last_index + 1, self._core.now)
+            self.peers[name] = Progress(self._core.log.last_index + 1, self._core.now)
         for name in self.peers.keys() - wanted:
             del self.peers[name]
 
@@ -232,12 +232,12 @@ class Replication:
         core = self._core
         self._term = core.engine.term
         self.round = 0
-        self.peers = {name: Peer(core.engine.noop_index, core.now) for name in core.members.others}
+        self.peers = {name: Progress(core.engine.noop_index, core.now) for name in core.members.others}
         self._pushed = core.engine.noop_index - 1
         self._turns.begin()
         self._installer.begin()
 
-    def _send_entries(self, name: str, peer: Peer) -> bool:
+    def _send_entries(self, name: str, peer: Progress) -> bool:
         """Send what the peer lacks and may get now; returns whether anything went."""
         core = self._core
         log = core.log
@@ -284,7 +284,7 @@ class Replication:
             size += frame.size
         return frames, size
 
-    def _send_append(self, name: str, peer: Peer, prev_index: int, frames: list[Frame]) -> None:
+    def _send_append(self, name: str, peer: Progress, prev_index: int, frames: list[Frame]) -> None:
         core = self._core
         # A follower behind the log's base is being installed; this only tells it who leads.
         prev_index = max(prev_index, core.log.base_index - 1)

@@ -10,8 +10,8 @@ from floodmark.frame import FrameKind
 
 from consensus import checkpoint
 from consensus.checkpoint import State
+from consensus.disk_loss_recovery import LOST_UNTIL, Stage
 from consensus.membership import Members
-from consensus.probation import LOST_UNTIL, Stage
 from consensus.safeguards import Safeguard
 from consensus.types import Membership, StateMachine
 from storage.discovery import FIRST_HEADER

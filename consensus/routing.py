@@ -29,9 +29,9 @@ def link_hooks(
             messages = decode_packet(header, body, too_new.append)
         except WireError as error:
             raise FramingError(str(error)) from error
-        for group_id, message in messages:
+        for raft_group, message in messages:
             # A group that is not here (yet, or any more) misses messages, as on a lossy link.
-            slot = slots.get(group_id)
+            slot = slots.get(raft_group)
             if slot is not None and slot.group.receive(peer, message):
                 wake(slot)
         return too_new

@@ -1,4 +1,4 @@
-"""The mark on every packet of a link, so that whoever stands between two nodes can not speak for either.
+"""The mark on every packet of a link, so that whoever stands between two nodes cannot speak for either.
 
 A mark is keyed BLAKE2b over the packet's number on its connection, its lengths, its header, and its body up
 to ``BODY_COVERED_MAX``. The number is not sent: both sides count, so a packet that is repeated, left out or

@@ -68,7 +68,7 @@ class StallWatch:
             if not self._is_stalled:
                 self._is_stalled = True
                 self.stalls += 1
-                _log.error("disk_stalled", group=slot.group.group_id, seconds=round(self.seconds, 1))
+                _log.error("disk_stalled", group=slot.group.raft_group, seconds=round(self.seconds, 1))
             self._give_way(self._slots.values())
 
     def _end(self) -> None:

@@ -44,7 +44,7 @@ class StateFiles:
     def load(self, log: Log, machine: LargeMachine) -> None:
         """Give the machine the state that the log's checkpoint names, and remove all other files.
 
-        Where the file can not be read, and all frames of the log can, from its very first one on, the machine
+        Where the file cannot be read, and all frames of the log can, from its very first one on, the machine
         begins empty and the log leads to the state. Else raises ``LogCorrupt``, beyond mending. Raises
         ``LogTooNew``, ``LogFailed``.
         """
@@ -69,7 +69,7 @@ class StateFiles:
             path = f"{self._folder}/{reference.name}"
             if log.base_index > FIRST_HEADER.base_index:
                 corrupt = LogCorrupt(
-                    f"the state that the log goes on from can not be read: {error}",
+                    f"the state that the log goes on from cannot be read: {error}",
                     path=path,
                     position=0,
                     first_bad_index=log.base_index - 1,

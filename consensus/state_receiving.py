@@ -22,8 +22,8 @@ from storage.state_file import file_name
 if TYPE_CHECKING:
     from consensus.acknowledge import Acknowledger
     from consensus.core import Core
+    from consensus.disk_loss_recovery import DiskLossRecovery
     from consensus.large_checkpoints import LargeCheckpoints
-    from consensus.probation import Probation
     from consensus.state_files import StateFiles
     from consensus.state_incoming import Incoming
 
@@ -40,14 +40,14 @@ class StateReceiver:
         machine: LargeMachine,
         files: StateFiles,
         checkpoints: LargeCheckpoints,
-        probation: Probation,
+        disk_loss_recovery: DiskLossRecovery,
         acks: Acknowledger,
     ) -> None:
         self._core = core
         self._machine = machine
         self._files = files
         self._checkpoints = checkpoints
-        self._probation = probation
+        self._disk_loss_recovery = disk_loss_recovery
         self._acks = acks
         self._leader = ""
         self._offer: dict[str, Any] | None = None
@@ -139,7 +139,7 @@ class StateReceiver:
         index, offset = offer["index"], offer["offset"]
         membership = Membership(frozenset(offer["voters"]), frozenset(offer["learners"]))
         reference = _reference(offer)
-        stage = self._probation.stage
+        stage = self._disk_loss_recovery.stage
         state = State(index, index, offset, [(index, membership)], stage, b"", reference)
         self._core.installing = True
         self._checkpoints.replacing()

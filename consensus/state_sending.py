@@ -28,7 +28,7 @@ RETRY_S: Final = 1.0
 GIVE_UP_S: Final = 30.0
 """For one that does not get on for this long nothing is held back any more; it is still offered a file."""
 STARTS_MAX: Final = 5
-"""... and so for one that begins again and again: it can not make use of this file."""
+"""... and so for one that begins again and again: it cannot make use of this file."""
 
 
 class StateSender:

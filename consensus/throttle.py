@@ -1,4 +1,4 @@
-"""Log lines that can not flood: one per event and peer in a minute, and a count of those left out."""
+"""Log lines that cannot flood: one per event and peer in a minute, and a count of those left out."""
 
 from __future__ import annotations
 

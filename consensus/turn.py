@@ -59,9 +59,9 @@ class Turn:
             group.step()
         # A defect: the group has failed itself, and the others must go on.
         except Exception:  # noqa: BLE001
-            _log.exception("group_defect", group=group.group_id)
+            _log.exception("group_defect", group=group.raft_group)
         for node, message in group.take_outbox():
-            outgoing[node].append((group.group_id, message))
+            outgoing[node].append((group.raft_group, message))
         if group.has_jobs:
             self._disk.start_jobs(slot)
         self._at(slot, group.next_deadline)
@@ -82,7 +82,7 @@ class Turn:
             slot.applied = applied
             self._upkeep.wrote(slot)
             slot.watermark_waiters.changed()
-            self._hooks.on_commit(group.group_id)
+            self._hooks.on_commit(group.raft_group)
             # A leader is ready once an entry of its own term is committed.
             slot.leader_waiters.changed()
         leader, term = group.leader, group.term
@@ -90,21 +90,21 @@ class Turn:
             slot.leader, slot.term = leader, term
             group.log.is_read = leader == group.node_id
             slot.leader_waiters.changed()
-            self._hooks.on_leadership(group.group_id, leader, term)
+            self._hooks.on_leadership(group.raft_group, leader, term)
         if group.has_member_news and group.take_member_news():
-            self._hooks.on_member_news(group.group_id)
+            self._hooks.on_member_news(group.raft_group)
         if group.damage is not None and (damage := group.take_damage()) is not None:
             self._mender.damaged(slot, damage)
         if group.failed is not None and not slot.failure_told:
             slot.failure_told = True
-            _log.error("group_failed", group=group.group_id, reason=str(group.failed))
+            _log.error("group_failed", group=group.raft_group, reason=str(group.failed))
             if isinstance(group.failed, LogDiverged):
                 _log.error(
                     "log_diverged",
-                    group=group.group_id,
+                    group=group.raft_group,
                     index=group.failed.index,
                     term=group.failed.term,
                     leaders_term=group.failed.leaders_term,
                 )
             slot.leader_waiters.changed()
-            self._hooks.on_group_failed(group.group_id, group.failed)
+            self._hooks.on_group_failed(group.raft_group, group.failed)

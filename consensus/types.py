@@ -164,7 +164,7 @@ class ChangeRefused(ValueError):
 
 
 @dataclass(slots=True, eq=False)
-class Barrier:
+class ReadIndex:
     """A question for the index up to which a read must have applied, answered once that is applied here.
 
     ``index`` is None until then, and stays so when the replica stopped or failed first.

@@ -10,7 +10,7 @@ from floodmark.errors import OutcomeUnknown, Unavailable
 
 from consensus.deadlines import after
 from consensus.host_types import Waiters
-from consensus.types import Barrier, NotStored, Proposal, Stored, Unknown
+from consensus.types import NotStored, Proposal, ReadIndex, Stored, Unknown
 
 T = TypeVar("T")
 
@@ -38,22 +38,27 @@ def unknown(reason: str) -> OutcomeUnknown:
     return OutcomeUnknown(f"it may or may not have been stored: {reason}")
 
 
-async def confirmed(barrier: Barrier, *, deadline_s: float) -> int:
-    """The index of a barrier, applied here. Raises ``Unavailable``."""
+async def confirmed(read_index: ReadIndex, *, deadline_s: float) -> int:
+    """The index of a read index, applied here. Raises ``Unavailable``."""
     try:
-        index = await _first(barrier.add_done_callback, deadline_s)
+        index = await _first(read_index.add_done_callback, deadline_s)
     finally:
-        if not barrier.done:
-            barrier.cancel()
+        if not read_index.done:
+            read_index.cancel()
     if index is None:
         raise Unavailable("no leader has confirmed the read in time")
     return index
 
 
 async def confirmed_lead(
-    barrier: Barrier, after: Proposal | None, leader: Waiters, leads: Callable[[], bool], *, deadline_s: float
+    read_index: ReadIndex,
+    after: Proposal | None,
+    leader: Waiters,
+    leads: Callable[[], bool],
+    *,
+    deadline_s: float,
 ) -> bool:
-    """True once ``barrier`` has ended and what became of ``after`` is known.
+    """True once ``read_index`` has ended and what became of ``after`` is known.
 
     False as soon as this replica does not lead (any more), which ``leader`` tells; and when the time is up.
     """
@@ -61,12 +66,12 @@ async def confirmed_lead(
 
     def subscribe(done: Callable[[bool], None]) -> None:
         def look(_: object = None) -> None:
-            has_ended = barrier.done and (after is None or after.outcome is not None)
+            has_ended = read_index.done and (after is None or after.outcome is not None)
             if has_ended or not leads():
                 done(has_ended and leads())
 
         looks.append(look)
-        barrier.add_done_callback(look)
+        read_index.add_done_callback(look)
         if after is not None:
             after.add_done_callback(look)
         leader.add(look)
@@ -76,7 +81,7 @@ async def confirmed_lead(
         return bool(await _first(subscribe, deadline_s))
     finally:
         leader.discard(looks[0])
-        barrier.cancel()
+        read_index.cancel()
 
 
 async def condition(waiters: Waiters, holds: Callable[[], T | None], *, timeout_s: float) -> T | None:

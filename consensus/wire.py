@@ -10,7 +10,7 @@ Fields stand in the order of ``SCHEMA`` and nothing else is accepted: missing fi
 outside of 0 to 2^63-1, sizes above the caps and bytes left over are a ``WireError``, after which the link is
 closed. Payload bytes are never packed or copied on the way out.
 
-A kind that is not known, a known one with more fields, or a frame that this build can not read comes from a
+A kind that is not known, a known one with more fields, or a frame that this build cannot read comes from a
 newer build. Such a message is left out and told to ``too_new``; the others of its packet are taken. To its
 group it is a message that was lost, which groups live with. To close the link instead would lose votes and
 heartbeats of all groups with it, on each new connection again, and nodes without links elect nobody. (What
@@ -127,7 +127,7 @@ SCHEMA: Final[dict[str, dict[str, Check]]] = {
     "quiesce": {"term": _term, "commit": _number, "last_index": _number, "last_term": _term},
     # The sender's replica of this group does not run (any more): its disk failed, or it was removed.
     "absent": {"term": _term},
-    # A replica can not read committed frames of its own log. The answer has the first of them, or none.
+    # A replica cannot read committed frames of its own log. The answer has the first of them, or none.
     "frames_request": {"id": _number, "first": _number, "last": _number},
     "frames": {"id": _number},
     # A follower's log ends before the leader's begins, and the state is large: the leader would send the file
@@ -205,11 +205,11 @@ def encode_packet(messages: Sequence[tuple[int, Message]]) -> list[Buffer]:
     """The header, then the buffers that make up the body. Payloads are passed on, not copied."""
     head = []
     body: list[Buffer] = []
-    for group_id, message in messages:
+    for raft_group, message in messages:
         shape = _SHAPE_OF[message.kind]
         frames, state = message.frames, message.state
         values = list(map(message.fields.__getitem__, shape.names))
-        head.append((group_id, shape.code, values, len(frames), len(state)))
+        head.append((raft_group, shape.code, values, len(frames), len(state)))
         for frame in frames:
             body.append(frame.pack_header())
             if frame.payload:
@@ -238,10 +238,10 @@ def decode_packet(
     position = 0
     view = memoryview(body)
     for item in _unpack(header):
-        group_id, message, frames, state = _message(item, too_new)
+        raft_group, message, frames, state = _message(item, too_new)
         sent, position, strange = _frames(view, position, frames)
         if strange is not None and message is not None:
-            too_new(f"{message.kind} of group {group_id}: {strange}")
+            too_new(f"{message.kind} of group {raft_group}: {strange}")
             message = None
         if message is not None:
             message.frames = sent
@@ -252,7 +252,7 @@ def decode_packet(
                 message.state = bytes(view[position : position + state])
             position += state
         if message is not None:
-            found.append((group_id, message))
+            found.append((raft_group, message))
     if position != len(view):
         raise WireError("bytes after the last message of a packet")
     return found
@@ -280,8 +280,8 @@ def _message(item: object, too_new: Callable[[str], None]) -> tuple[int, Message
     """Group, message, number of frames and bytes of state; no message where it is too new for this build."""
     if type(item) is not list or list(map(type, item)) != _ITEM_TYPES:
         raise WireError("a message that is not a list of group, kind, fields and two sizes")
-    group_id, code, values, frames, state = item
-    if not (0 <= group_id <= _INTEGER_MAX and code >= 0):
+    raft_group, code, values, frames, state = item
+    if not (0 <= raft_group <= _INTEGER_MAX and code >= 0):
         raise WireError("a message without a group and kind")
     if code >= len(_SHAPES) or len(values) > len(_SHAPES[code].names):
         _check_sizes("a message of a newer build", frames, APPEND_FRAMES_MAX, state, STATE_BYTES_MAX)
@@ -292,7 +292,7 @@ def _message(item: object, too_new: Callable[[str], None]) -> tuple[int, Message
             too_new(
                 f"{shape.kind} (kind {code}) with {len(values)} fields: this build knows {len(shape.names)}"
             )
-        return group_id, None, frames, state
+        return raft_group, None, frames, state
     shape = _SHAPES[code]
     if list(map(type, values)) != shape.types or min(values) < 0 or max(values) > _INTEGER_MAX:
         _check_each(shape.kind, values)
@@ -300,7 +300,7 @@ def _message(item: object, too_new: Callable[[str], None]) -> tuple[int, Message
         if values[place] > TERM_MAX:
             raise WireError(f"a term of {shape.kind} is {values[place]}, above {TERM_MAX}")
     _check_sizes(shape.kind, frames, shape.frames_max, state, shape.state_max)
-    return group_id, Message(shape.kind, dict(zip(shape.names, values, strict=True))), frames, state
+    return raft_group, Message(shape.kind, dict(zip(shape.names, values, strict=True))), frames, state
 
 
 def _check_sizes(kind: str, frames: int, frames_max: int, state: int, state_max: int) -> None:

@@ -3,7 +3,7 @@
 A child must not outlive this process, however it ends: each holds the reading end of a pipe as its stdin
 and stops when that ends (``start --stop-with-stdin``), which the operating system sees to.
 Children are in sessions of their own, so that Ctrl-C reaches only this process, which then stops them
-in order. (A process group would do, but uvloop can not make one, and a test's loop may be uvloop's.)
+in order. (A process group would do, but uvloop cannot make one, and a test's loop may be uvloop's.)
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Why a local cluster can not run.
+"""Why a local cluster cannot run.
 
 LocalClusterError
 ├── FolderInUse      another local cluster runs on the folder
@@ -46,4 +46,4 @@ class NotHealthy(LocalClusterError):
 
 
 class NoKeeper(LocalClusterError):
-    """Who runs the local cluster of a folder is not there, or can not do what it is asked for."""
+    """Who runs the local cluster of a folder is not there, or cannot do what it is asked for."""

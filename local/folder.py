@@ -56,7 +56,7 @@ class Route:
     scrub_interval_s: float | None = None
     """Between its readings of all that is stored; by default the setting's own default."""
     faults: str = ""
-    """Folder by which its disk and its clock can be harmed; by default they can not."""
+    """Folder by which its disk and its clock can be harmed; by default they cannot."""
 
 
 Routes = Callable[[Sequence[LocalNode]], Mapping[str, Route]]

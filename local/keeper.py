@@ -1,6 +1,6 @@
 """Keeping the nodes of a local cluster running, and saying what becomes of them.
 
-Until all of them have been ready once, the first one that ends is an error: it can not run as it was set up.
+Until all of them have been ready once, the first one that ends is an error: it cannot run as it was set up.
 After that a node that ends is started again after a pause, and the others go on.
 """
 
@@ -69,7 +69,7 @@ class Keeper:
     async def restart(self, name: str) -> Child:
         """Stop a node that runs and start it again at once; its new process. Only while ``keep`` runs.
 
-        Raises ``NoKeeper`` when it does not run now, or can not be started again.
+        Raises ``NoKeeper`` when it does not run now, or cannot be started again.
         """
         child = self._children[name]
         if not child.runs or name in self._asked:
@@ -120,7 +120,7 @@ class Keeper:
         try:
             child = await self._start(node)
         except BaseException:
-            asked.set_exception(NoKeeper(f"{node.name} can not be started again"))
+            asked.set_exception(NoKeeper(f"{node.name} cannot be started again"))
             raise
         asked.set_result(child)
         return await self._runs_ready(node, child)

@@ -38,7 +38,7 @@ class Propose(Protocol):
 
     def propose_nowait(
         self,
-        group_id: int,
+        raft_group: int,
         kind: FrameKind,
         payload: bytes,
         *,
@@ -54,7 +54,7 @@ class Appender:
     def __init__(
         self,
         host: Propose,
-        group_id: int,
+        raft_group: int,
         log: Log,
         table: ProducerTable,
         budget: ByteBudget,
@@ -63,7 +63,7 @@ class Appender:
         disk: DiskReserve,
     ) -> None:
         self._host = host
-        self._group_id = group_id
+        self._raft_group = raft_group
         self._log = log
         self._table = table
         self._sequences = Sequences(table)
@@ -105,7 +105,7 @@ class Appender:
         self._budget.take(size)
         try:
             proposal = self._host.propose_nowait(
-                self._group_id,
+                self._raft_group,
                 FrameKind.RECORDS,
                 batch,
                 record_count=header.count,
@@ -146,7 +146,7 @@ class Appender:
         """Raises ``TooManyRequests`` where one batch more would wait too long behind those under way.
 
         ``waiting``: requests on their way here that are in no batch yet. A leader that was just elected has
-        nothing under way, and one that can not commit steps down: this tells of what it can not keep up with.
+        nothing under way, and one that cannot commit steps down: this tells of what it cannot keep up with.
         """
         under_way = self._under_way
         while under_way and under_way[0][1].outcome is not None:
@@ -183,7 +183,7 @@ class Appender:
         return self._newcomers.forget(count, now_ms, self._sequences.in_flight)
 
     def _command(self, payload: bytes) -> Proposal:
-        self.newest = self._host.propose_nowait(self._group_id, FrameKind.COMMAND, payload)
+        self.newest = self._host.propose_nowait(self._raft_group, FrameKind.COMMAND, payload)
         return self.newest
 
     def _forget_appended(self) -> None:

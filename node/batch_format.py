@@ -28,7 +28,7 @@ class BatchFormat:
     async def check(self, header: BatchHeader) -> None:
         """Raise ``FeatureLevelNeeded`` for a batch of a higher format, once it is certain that it is one.
 
-        Raises ``Unavailable`` where that can not be found out.
+        Raises ``Unavailable`` where that cannot be found out.
         """
         if header.format > self.highest:
             await self._metadata.catch_up(timeout_s=CATCH_UP_S)

@@ -58,7 +58,7 @@ class Boots:
                 fails = True
 
     async def keep(self) -> None:
-        """For as long as this node runs; what can not be kept is tried again with the next that is told."""
+        """For as long as this node runs; what cannot be kept is tried again with the next that is told."""
         loop = asyncio.get_running_loop()
         fails = False
         while True:

@@ -65,7 +65,7 @@ class TopicInfo:
 
 
 class TopicLimits(NamedTuple):
-    """What a topic allows: enough for a produce, which can not afford the whole picture."""
+    """What a topic allows: enough for a produce, which cannot afford the whole picture."""
 
     partitions: int
     max_record_bytes: int
@@ -200,7 +200,7 @@ class Health:
 
 
 class Unreadable(Unavailable):
-    """A replica can not read what it stores. It is mended or gives way: ask again, wherever the leader is."""
+    """A replica cannot read what it stores. It is mended or gives way: ask again, wherever the leader is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,7 +319,7 @@ class TooFew:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """A partition that a node can not leave now, and why."""
+    """A partition that a node cannot leave now, and why."""
 
     topic: str
     partition: int
@@ -617,7 +617,7 @@ class Broker(Protocol):
 
         ``heir``: the node that gets all that it has; "": partitions may have fewer replicas than they should.
         Raises FeatureLevelNeeded, NotFound, InvalidRequest, Conflict (something would be lost, or the heir
-        can not), Unavailable, OutcomeUnknown.
+        cannot), Unavailable, OutcomeUnknown.
         """
 
     async def leave_metadata_to_others(self, node_id: str, *, timeout_s: float) -> None:

@@ -84,11 +84,11 @@ class Builder:
         )
 
     def group(
-        self, group_id: int, opened: Opened, machine: StateMachine, members: Membership, *, groups: int = 1
+        self, raft_group: int, opened: Opened, machine: StateMachine, members: Membership, *, groups: int = 1
     ) -> Group:
         """One replica's group, on a node that has ``groups`` of them."""
         return Group(
-            group_id=group_id,
+            raft_group=raft_group,
             node_id=self.identity.node_id,
             log=opened.log,
             vote=opened.vote,
@@ -106,7 +106,7 @@ class Builder:
         limits = self.settings.limits
         table = ProducerTable()
         members = Membership(frozenset(entry.replicas))
-        group = self.group(entry.group_id, opened, table, members, groups=groups)
+        group = self.group(entry.raft_group, opened, table, members, groups=groups)
         budget = ByteBudget(limits.inflight_partition_bytes, "this partition")
         producers = ProducerLimits(
             limits.producers_per_partition_max,
@@ -114,13 +114,13 @@ class Builder:
             limits.producer_remembered_s,
         )
         appender = Appender(
-            host, entry.group_id, opened.log, table, budget, producers, self.producers_here, self.disk
+            host, entry.raft_group, opened.log, table, budget, producers, self.producers_here, self.disk
         )
-        flushed = self.flushed[entry.group_id] = Waiters()
+        flushed = self.flushed[entry.raft_group] = Waiters()
         coalescer = Coalescer(appender.append_shared, lambda: self.batch_format.highest)
         return Replica(group, opened.log, opened.vote, appender, coalescer, flushed, self.batch_format)
 
-    def campaign_early(self, host: GroupHost, group_id: int, preferred: str, *, new: bool) -> None:
+    def campaign_early(self, host: GroupHost, raft_group: int, preferred: str, *, new: bool) -> None:
         """No election timeout is needed where no leader can be: the preferred one asks at once.
 
         Where there is a leader after all, it is heard before, or the others refuse.
@@ -128,10 +128,10 @@ class Builder:
         if preferred == self.identity.node_id:
             loop = asyncio.get_running_loop()
             for delay in CAMPAIGN_AFTER_S if new else RETURN_AFTER_S:
-                loop.call_later(delay, host.campaign, group_id)
+                loop.call_later(delay, host.campaign, raft_group)
 
     def fail(self, error: Exception) -> None:
-        """This node can not go on."""
+        """This node cannot go on."""
         if not self.failure.done():
             self.failure.set_result(error)
 

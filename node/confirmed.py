@@ -30,9 +30,9 @@ REFUSALS: Final = (Conflict, ProducerFenced, OffsetMismatch, MakingRoom)
 class Confirmed:
     """One per local replica."""
 
-    def __init__(self, host: GroupHost, group_id: int, group: Group, appender: Appender) -> None:
+    def __init__(self, host: GroupHost, raft_group: int, group: Group, appender: Appender) -> None:
         self._host = host
-        self._group_id = group_id
+        self._raft_group = raft_group
         self._group = group
         self._appender = appender
 
@@ -47,7 +47,7 @@ class Confirmed:
         Raises ``Unavailable``: it does not, or that could not be learned in time.
         """
         try:
-            await self._host.confirm_lead(self._group_id, after=after, deadline_s=max(0.0, deadline_s))
+            await self._host.confirm_lead(self._raft_group, after=after, deadline_s=max(0.0, deadline_s))
         except (NotLeader, GroupStopped) as error:
             raise outcomes.translated(error) from error
         except Unavailable as error:

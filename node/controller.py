@@ -173,12 +173,12 @@ class Controller:
                 continue
             if self._host.wall.is_off_at(preferred):
                 continue
-            since = fit[entry.group_id] = self._fit_since.get(entry.group_id, now)
+            since = fit[entry.raft_group] = self._fit_since.get(entry.raft_group, now)
             if now - since < FIT_FOR_S or moved == TRANSFERS_PER_LOOK:
                 continue
-            if self._host.transfer(entry.group_id, preferred):
+            if self._host.transfer(entry.raft_group, preferred):
                 moved += 1
-                _log.info("leadership_handed_to_preferred", group=entry.group_id, to=preferred)
+                _log.info("leadership_handed_to_preferred", group=entry.raft_group, to=preferred)
         self._fit_since = fit
 
     def _give_away(self, reason: str) -> None:
@@ -192,8 +192,8 @@ class Controller:
                 for node in sorted(group.membership.voters - {self._node_id})
                 if is_fit(group, node, alive) and not self._host.wall.is_off_at(node)
             ]
-            if others and self._host.transfer(group.group_id, others[group.group_id % len(others)]):
-                _log.warning("leadership_given_away", group=group.group_id, reason=reason)
+            if others and self._host.transfer(group.raft_group, others[group.raft_group % len(others)]):
+                _log.warning("leadership_given_away", group=group.raft_group, reason=reason)
 
 
 def is_fit(group: Group, node: str, alive: Collection[str]) -> bool:

@@ -49,7 +49,7 @@ class Forgetting:
         if node in self._metadata.membership.members:
             raise Conflict(
                 f"{node} is one of the nodes that this cluster was formed of, and has a replica of the "
-                "metadata: it can not be forgotten. When its disk is lost, start it with an empty folder",
+                "metadata: it cannot be forgotten. When its disk is lost, start it with an empty folder",
                 node=node,
             )
         if node not in self._metadata.state.nodes:
@@ -67,7 +67,7 @@ class Forgetting:
         held = [
             f"{topic.name}/{entry.number}"
             for topic, entry in partitions_of(state)
-            if node in all_holders(entry, state.moves.get(entry.group_id))
+            if node in all_holders(entry, state.moves.get(entry.raft_group))
         ]
         if held:
             raise Conflict(
@@ -90,7 +90,7 @@ class Forgetting:
         if needing:
             more = f" and {len(needing) - NAMED_MAX} more" if len(needing) > NAMED_MAX else ""
             raise Conflict(
-                f"{node} can not be forgotten now: without it there is no majority in sync, or no leader, of "
+                f"{node} cannot be forgotten now: without it there is no majority in sync, or no leader, of "
                 f"{', '.join(needing[:NAMED_MAX])}{more}. Bring the others back, or delete the topics",
                 node=node,
                 partitions=needing[:NAMED_MAX],
@@ -108,7 +108,7 @@ class Forgetting:
                 if node in entry.replicas and free:
                     best = min(free, key=lambda name: (load[name], name))
                     load[best] += 1
-                    chosen[entry.group_id] = best
+                    chosen[entry.raft_group] = best
         return chosen
 
 

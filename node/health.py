@@ -61,11 +61,11 @@ class HealthQuery:
         moves = self._metadata.state.moves
         for topic in self._metadata.state.topics.values():
             for entry in topic.partitions:
-                replica = self._local.get(entry.group_id)
+                replica = self._local.get(entry.raft_group)
                 if replica is None or not replica.group.is_ready_leader:
                     continue
                 leads += 1
-                if lacks_replicas(replica.group, entry, moves.get(entry.group_id), alive):
+                if lacks_replicas(replica.group, entry, moves.get(entry.raft_group), alive):
                     lacking.append(f"{topic.name}/{entry.number}")
         return NodeHealth(
             node_id=self._node_id,
@@ -148,7 +148,7 @@ class HealthQuery:
                 yield _not_ready(health)
             cut_off = sorted(set(health.unreachable) - set(silent))
             if cut_off:
-                yield f"node {node} can not reach {', '.join(cut_off)}"
+                yield f"node {node} cannot reach {', '.join(cut_off)}"
         total = sum(len(topic.partitions) for topic in state.topics.values())
         leaderless = total - sum(health.leads for health in nodes.values())
         if leaderless > 0:

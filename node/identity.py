@@ -37,7 +37,7 @@ LOCK_NAME = "lock"
 
 
 class IdentityProblem(Exception):
-    """This folder can not be used by this node; the text says why and what to do."""
+    """This folder cannot be used by this node; the text says why and what to do."""
 
 
 class Standing(enum.StrEnum):
@@ -81,7 +81,7 @@ def load_or_create(fs: FileSystem, data_dir: str, *, node_id: str, cluster_id: s
     try:
         fs.mkdir(data_dir)
     except OSError as error:
-        raise IdentityProblem(f"node.data_dir {data_dir} can not be used: {error}") from error
+        raise IdentityProblem(f"node.data_dir {data_dir} cannot be used: {error}") from error
     identity = load(fs, data_dir)
     if identity is None:
         return _create(fs, data_dir, node_id=node_id, cluster_id=cluster_id)
@@ -101,7 +101,7 @@ def load(fs: FileSystem, data_dir: str) -> NodeIdentity | None:
     try:
         raw = read_file(fs, f"{data_dir}/{FILE_NAME}")
     except OSError as error:
-        raise IdentityProblem(f"node.data_dir {data_dir} can not be used: {error}") from error
+        raise IdentityProblem(f"node.data_dir {data_dir} cannot be used: {error}") from error
     if raw is None:
         return None
     try:
@@ -164,7 +164,7 @@ def save(fs: FileSystem, data_dir: str, identity: NodeIdentity) -> None:
     try:
         replace_file(fs, data_dir, FILE_NAME, text.encode(), durable=True)
     except OSError as error:
-        raise IdentityProblem(f"{data_dir}/{FILE_NAME} can not be written: {error}") from error
+        raise IdentityProblem(f"{data_dir}/{FILE_NAME} cannot be written: {error}") from error
 
 
 class FolderLock:
@@ -178,7 +178,7 @@ class FolderLock:
                 Path(data_dir).chmod(0o700)
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise IdentityProblem(f"node.data_dir {data_dir} can not be used: {error}") from error
+            raise IdentityProblem(f"node.data_dir {data_dir} cannot be used: {error}") from error
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

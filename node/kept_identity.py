@@ -17,7 +17,7 @@ _log = structlog.get_logger(__name__)
 
 
 class KeptIdentity:
-    """``keep`` makes an identity durable, and raises ``IdentityProblem`` where it can not."""
+    """``keep`` makes an identity durable, and raises ``IdentityProblem`` where it cannot."""
 
     def __init__(self, identity: NodeIdentity, keep: Callable[[NodeIdentity], None]) -> None:
         self.identity = identity
@@ -35,7 +35,7 @@ class KeptIdentity:
                 self.identity = changed
 
     def try_change(self, event: str, **fields: Any) -> None:
-        """What can be learnt again after a restart; ``event`` is logged where it can not be kept."""
+        """What can be learnt again after a restart; ``event`` is logged where it cannot be kept."""
         try:
             self.change(**fields)
         except IdentityProblem as error:

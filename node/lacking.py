@@ -34,7 +34,7 @@ def _reasons(own: NodeHealth | None, held: int, *, drained: bool) -> Iterator[st
     if not own.takes_replicas:
         yield "is not ready yet"
     if not own.disk_total_bytes or own.disk_free_bytes is None:
-        yield "can not tell how full its disk is"
+        yield "cannot tell how full its disk is"
     elif is_full(own):
         used = 100 - 100 * own.disk_free_bytes // own.disk_total_bytes
         yield f"uses {used}% of its disk, and above {DISK_FULL_PERCENT}% nothing moves there"

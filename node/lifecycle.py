@@ -172,9 +172,9 @@ class Lifecycle:
         fewest, since = math.inf, time.monotonic()
         while time.monotonic() - since < HAND_OVER_STUCK_S:
             changed.clear()
-            led = [group_id for group_id in self._groups() if host.group(group_id).role is Role.LEADER]
+            led = [raft_group for raft_group in self._groups() if host.group(raft_group).role is Role.LEADER]
             # All are asked each time: a transfer that did not succeed is begun anew, another one goes on.
-            begun = [group_id for group_id in led if host.transfer(group_id)]
+            begun = [raft_group for raft_group in led if host.transfer(raft_group)]
             if not begun:
                 return
             if len(begun) < fewest:

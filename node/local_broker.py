@@ -206,42 +206,44 @@ class LocalBroker:
         return self._deletions.watch(topic, topic_id, tell)
 
     def _partition(self, topic: TopicEntry, entry: PartitionEntry) -> Partition:
-        found = self._partitions.get(entry.group_id)
+        found = self._partitions.get(entry.raft_group)
         replica = self._serving(entry)
         if isinstance(found, LocalPartition) and found.replica is replica:
             return found
-        nodes = holders(entry, self._metadata.state.moves.get(entry.group_id))
+        nodes = holders(entry, self._metadata.state.moves.get(entry.raft_group))
         if replica is not None:
             others = RemotePartition(topic, entry, nodes, self._lookup)
             found = LocalPartition(topic, entry, replica, self._host, others)
         elif not isinstance(found, RemotePartition):
             found = RemotePartition(topic, entry, nodes, self._lookup)
-        self._partitions[entry.group_id] = found
+        self._partitions[entry.raft_group] = found
         return found
 
     def _serving(self, entry: PartitionEntry) -> Replica | None:
         """The replica here. One that is on its way to or from this node may know of no leader: others do."""
-        replica = self._replicas.local.get(entry.group_id)
+        replica = self._replicas.local.get(entry.raft_group)
         moves = self._metadata.state.moves
         if replica is None or (not moves and self.node_id in entry.replicas):
             return replica
         if replica.group.leader is not None:
             return replica
-        settled = self.node_id in entry.replicas and self.node_id in wanted(entry, moves.get(entry.group_id))
+        settled = self.node_id in entry.replicas and self.node_id in wanted(
+            entry, moves.get(entry.raft_group)
+        )
         return replica if settled else None
 
     def metadata_changed(self) -> None:
         """What was kept of partitions may be of the past; who waits on a topic that is gone is told."""
         self._partitions.clear()
         self._deletions.look()
-        self.moving.look_again()
+        self.moving.reconcile()
 
     def check_current(self) -> None:
         """Where this node has stopped applying the metadata."""
         self._metadata.check()
 
     async def catch_up(self, *, timeout_s: float) -> None:
-        """A barrier on the metadata group."""
+        """A read index on the metadata group."""
         await self._metadata.catch_up(timeout_s=timeout_s)
 
     @property
@@ -446,7 +448,7 @@ class LocalBroker:
         try:
             async with asyncio.timeout(timeout_s):
                 await self._replicas.wait_local(
-                    [entry.group_id for entry in topic.partitions], timeout_s=timeout_s
+                    [entry.raft_group for entry in topic.partitions], timeout_s=timeout_s
                 )
                 partitions = [self._partition(topic, entry) for entry in topic.partitions]
                 await asyncio.gather(

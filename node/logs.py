@@ -23,7 +23,7 @@ class FloodGuard:
     """A structlog processor: each kind of event may come in a burst, and then once a second.
 
     The next line that gets through says how many were left out. Kinds are told apart by logger and event,
-    never by values, so what a client sends can not make new ones.
+    never by values, so what a client sends cannot make new ones.
     """
 
     def __init__(

@@ -101,7 +101,7 @@ class MemberSteps:
     def _metadata_step(self, group: Group, alive: Collection[str]) -> Membership | HandOver | None:
         """The next step; or the members as they are, where the log does not name them.
 
-        A node that comes back without its data, knowing but a seed, can not tell whether it was one of the
+        A node that comes back without its data, knowing but a seed, cannot tell whether it was one of the
         first voters. One of them is demoted, and reads so in the log. A learner has to read it as well, or it
         would wait for it for ever.
         """
@@ -127,14 +127,14 @@ class MemberSteps:
     def _due(self, alive: Collection[str]) -> Iterator[_Due]:
         moves = self._metadata.state.moves
         for entry, group in self._unsettled.look():
-            target = wanted(entry, moves.get(entry.group_id))
+            target = wanted(entry, moves.get(entry.raft_group))
             step = next_step(group, Membership(frozenset(target)), alive=alive, preferred=target)
             if step is not None:
                 yield group, step
 
     def _due_in_moves(self, alive: Collection[str]) -> Iterator[_Due]:
-        for group_id, move in self._metadata.state.moves.items():
-            replica = self._local.get(group_id)
+        for raft_group, move in self._metadata.state.moves.items():
+            replica = self._local.get(raft_group)
             if not move.started or replica is None or not replica.group.is_ready_leader:
                 continue
             target = Membership(frozenset(move.replicas))
@@ -146,17 +146,17 @@ class MemberSteps:
         if isinstance(step, HandOver):
             heirs = (node for node in step.to if not self._host.wall.is_off_at(node))
             heir = next(heirs, step.to[0])
-            if self._host.transfer(group.group_id, heir):
-                _log.info("leadership_handed_over_to_leave", group=group.group_id, to=heir)
+            if self._host.transfer(group.raft_group, heir):
+                _log.info("leadership_handed_over_to_leave", group=group.raft_group, to=heir)
         elif step is not None:
             try:
-                proposal = self._host.change_members(group.group_id, step)
+                proposal = self._host.change_members(group.raft_group, step)
             except (ChangeRefused, NotLeader, GroupStopped):
                 return
-            proposal.add_done_callback(lambda _: self._again(group.group_id))
+            proposal.add_done_callback(lambda _: self._again(group.raft_group))
             _log.info(
                 "membership_change",
-                group=group.group_id,
+                group=group.raft_group,
                 voters=sorted(step.voters),
                 learners=sorted(step.learners),
             )

@@ -26,7 +26,7 @@ def moves_due(state: MetadataState, alive: Collection[str]) -> dict[int, int]:
     if all(move.started for move in state.moves.values()):
         return {}
     for _, entry in partitions_of(state):
-        move = state.moves.get(entry.group_id)
+        move = state.moves.get(entry.raft_group)
         if move is None:
             continue
         adding = _adding(entry.replicas, move)
@@ -36,7 +36,7 @@ def moves_due(state: MetadataState, alive: Collection[str]) -> dict[int, int]:
             under_way += 1
             busy.update(adding)
         else:
-            queued.append((move.number, entry.group_id, adding))
+            queued.append((move.number, entry.raft_group, adding))
     due: dict[int, int] = {}
     for number, group, adding in sorted(queued):
         if under_way + len(due) >= MOVES_AT_ONCE:

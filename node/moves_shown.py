@@ -64,9 +64,9 @@ class MovesShown:
 
     def _led_here(self) -> Iterator[tuple[MoveInfo, int]]:
         for topic, entry, move in self._known():
-            replica = self._local.get(entry.group_id)
+            replica = self._local.get(entry.raft_group)
             if replica is not None and replica.group.is_ready_leader:
-                yield _described(topic, entry, move, replica.group), entry.group_id
+                yield _described(topic, entry, move, replica.group), entry.raft_group
 
     async def _is_confirmed(self, group: int) -> bool:
         try:
@@ -101,7 +101,7 @@ class MovesShown:
         if not moves:
             return
         for topic, entry in partitions_of(self._metadata.state):
-            move = moves.get(entry.group_id)
+            move = moves.get(entry.raft_group)
             if move is not None:
                 yield topic, entry, move
 

@@ -35,7 +35,7 @@ class Moving:
         self._alive = alive
         self._changed = asyncio.Event()
 
-    def look_again(self) -> None:
+    def reconcile(self) -> None:
         """The metadata changed."""
         self._changed.set()
 

@@ -49,7 +49,7 @@ def translated(error: NotLeader | GroupStopped | StorageError) -> FloodmarkError
                 retry_after_s=FULL_RETRY_AFTER_S,
             )
         case OutOfRange() | LogCorrupt():
-            return ServerError(f"the log can not be read: {error}")
+            return ServerError(f"the log cannot be read: {error}")
         case _:
             return Unavailable(
                 f"this replica does not serve at the moment: {error}", retry_after_s=RETRY_AFTER_S

@@ -73,14 +73,14 @@ class LocalPartition:
         self.topic = topic.name
         self.topic_id = topic.topic_id
         self.number = entry.number
-        self.group_id = entry.group_id
+        self.raft_group = entry.raft_group
         self.replica = replica
         self._group = replica.group
         self._log = replica.log
         self._format = replica.batch_format
         self._host = host
         self._others = others
-        self._confirmed = Confirmed(host, entry.group_id, replica.group, replica.appender)
+        self._confirmed = Confirmed(host, entry.raft_group, replica.group, replica.appender)
 
     @property
     def leader(self) -> str | None:
@@ -102,7 +102,7 @@ class LocalPartition:
             try:
                 if self._group.leader is None and not self._others.hears_enough:
                     return await self._others.wait_leader(deadline_s=min(left, _LOOK_AGAIN_S))
-                return await self._host.wait_leader(self.group_id, deadline_s=min(left, _LOOK_AGAIN_S))
+                return await self._host.wait_leader(self.raft_group, deadline_s=min(left, _LOOK_AGAIN_S))
             except Unavailable:
                 if not self._host.runs(self._group):
                     break
@@ -110,7 +110,7 @@ class LocalPartition:
 
     def doubt_leader(self, node: str) -> None:
         """Where the group sleeps it wakes up, and elects if nobody leads."""
-        self._host.doubt_leader(self.group_id, node)
+        self._host.doubt_leader(self.raft_group, node)
         self._others.doubt_leader(node)
 
     async def produce(
@@ -151,7 +151,7 @@ class LocalPartition:
     ) -> Awaitable[Appended]:
         """See ``node.broker.Partition``."""
         if size > SHARE_BYTES_MAX:
-            # Large enough for a batch of its own, and if it can not be one, only this request fails.
+            # Large enough for a batch of its own, and if it cannot be one, only this request fails.
             batch = codec.encode(records, format=self._format.highest)
             header = codec.decode_header(batch)
             return self.produce(batch, header, acks=Acks.QUORUM, timeout_s=timeout_s)
@@ -209,7 +209,7 @@ class LocalPartition:
         self._confirmed.check_leads()
         await self._check_bounds(offset)
         if offset == self._group.high_watermark:
-            await self._host.wait_high_watermark(self.group_id, offset, timeout_s=wait_s)
+            await self._host.wait_high_watermark(self.raft_group, offset, timeout_s=wait_s)
             self._confirmed.check_leads()
             await self._check_bounds(offset)
         return offset < self._group.high_watermark
@@ -249,7 +249,7 @@ class LocalPartition:
 
     async def tail(self, *, timeout_s: float) -> Bounds:
         """Confirmed by a majority after the call began."""
-        await self._host.barrier(self.group_id, deadline_s=timeout_s)
+        await self._host.read_index(self.raft_group, deadline_s=timeout_s)
         return self.bounds()
 
     async def offset_at_time(self, timestamp_ms: int) -> int:
@@ -273,11 +273,11 @@ class LocalPartition:
             return offset_reaching(item, timestamp_ms)
 
     def _unreadable(self, error: StorageError) -> FloodmarkError:
-        """A replica that can not read what it has gives way to another one, and is opened anew."""
+        """A replica that cannot read what it has gives way to another one, and is opened anew."""
         if isinstance(error, OutOfRange):
             return outcomes.translated(error)
-        self._host.disk_failed(self.group_id, error)
-        return Unreadable(f"this replica can not be read: {error}", retry_after_s=outcomes.RETRY_AFTER_S)
+        self._host.disk_failed(self.raft_group, error)
+        return Unreadable(f"this replica cannot be read: {error}", retry_after_s=outcomes.RETRY_AFTER_S)
 
     async def _check_bounds(self, offset: int) -> None:
         """Raises ``OffsetBelowStart``, ``OffsetPastEnd`` once this node's leadership is confirmed."""

@@ -35,7 +35,7 @@ class PartitionRoom:
         there = Counter(
             node
             for _, entry in partitions_of(state)
-            for node in all_holders(entry, state.moves.get(entry.group_id))
+            for node in all_holders(entry, state.moves.get(entry.raft_group))
         )
         for node, count in sorted(wanted.items()):
             used, limit = there[node] + self._coming[node], limits[node]

@@ -219,7 +219,7 @@ class Presence:
         return reason
 
     def _level_refusal(self, said: Announcement) -> str | None:
-        """Why one of the two nodes is of a build that can not work in the cluster as it is by now."""
+        """Why one of the two nodes is of a build that cannot work in the cluster as it is by now."""
         lowest, highest = said.levels
         if not lowest <= self.level <= highest:
             return _other_build(said.node_id, lowest, highest, self.level, "there")

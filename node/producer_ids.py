@@ -68,7 +68,7 @@ class ProducerIds:
         return await self.next(timeout_s=timeout_s), 0
 
     async def _check(self, timeout_s: float) -> None:
-        """Raise where this node can not give out anything; that the level is too low once that is certain."""
+        """Raise where this node cannot give out anything; that the level is too low once that is certain."""
         if not self._metadata.leads_here:
             raise outcomes.not_leader(self._metadata.leader)
         if self._metadata.state.level < NUMBERED_PRODUCERS:

@@ -192,7 +192,7 @@ class ProducerTable:
                 raise LogTooNew("the producer table in a checkpoint", unlike)
             snapshot = _DECODER.decode(state)
         except msgspec.DecodeError as error:
-            raise ValueError(f"the producer table can not be read: {error}") from error
+            raise ValueError(f"the producer table cannot be read: {error}") from error
         self.producers = snapshot.producers
         self.last_index = snapshot.last_index
         self.forgotten = snapshot.forgotten

@@ -43,7 +43,7 @@ class Reassign:
             raise outcomes.needs_level("a move of replicas", MEMBERSHIP, metadata.state.level)
         await metadata.confirm_lead(timeout_s=timeout_s)
         found = [(item, *self._find(item)) for item in wanted]
-        groups = [entry.group_id for _, _, entry in found]
+        groups = [entry.raft_group for _, _, entry in found]
         if len(set(groups)) < len(groups):
             raise InvalidRequest("a partition is named twice")
         changes = [
@@ -91,18 +91,18 @@ class Reassign:
         for node in replicas:
             if node not in state.nodes:
                 raise NotFound(
-                    f"the cluster knows no node {node[:64]}: {named} can not move there", node=node[:64]
+                    f"the cluster knows no node {node[:64]}: {named} cannot move there", node=node[:64]
                 )
-        move = state.moves.get(entry.group_id)
+        move = state.moves.get(entry.raft_group)
         return Reassignment(
-            entry.group_id, list(entry.replicas), list(replicas), move.number if move is not None else 0
+            entry.raft_group, list(entry.replicas), list(replicas), move.number if move is not None else 0
         )
 
     def _undone(self, entries: Sequence[PartitionEntry]) -> Iterator[tuple[int, int]]:
         for entry in entries:
-            move = self._metadata.state.moves.get(entry.group_id)
+            move = self._metadata.state.moves.get(entry.raft_group)
             if move is not None:
-                yield entry.group_id, move.number
+                yield entry.raft_group, move.number
 
 
 def _check(changes: Sequence[Reassignment], lacking: Mapping[str, str]) -> None:

@@ -66,7 +66,7 @@ class Registry:
                 self._file = fs.open(path)
                 self._file.truncate(self._end)
         except OSError as error:
-            raise IdentityProblem(f"{path} can not be used: {error}") from error
+            raise IdentityProblem(f"{path} cannot be used: {error}") from error
 
     def created(self, groups: Iterable[int]) -> None:
         """Replicas of these groups stand on disk; to be called before they take part in anything."""
@@ -143,7 +143,7 @@ class Registry:
                 if end == len(raw) - 1:
                     break
                 raise IdentityProblem(
-                    f"{path} is damaged at byte {position} ({error}), and this node can not tell whether it "
+                    f"{path} is damaged at byte {position} ({error}), and this node cannot tell whether it "
                     "lost data. Move the whole data folder away; the node then fetches it all from its peers"
                 ) from error
             count += 1
@@ -162,7 +162,7 @@ class Registry:
                 write_all(self._file, [line], self._end)
                 self._file.sync()
             except OSError as error:
-                raise IdentityProblem(f"{self._folder}/{FILE_NAME} can not be written: {error}") from error
+                raise IdentityProblem(f"{self._folder}/{FILE_NAME} cannot be written: {error}") from error
             self._end += len(line)
             self._lines += 1
             self._apply(change)

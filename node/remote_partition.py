@@ -1,6 +1,6 @@
 """A partition without a replica on this node: who leads it is asked of the nodes that have one.
 
-So is it where there is a replica that knows no leader and can not hear of any: its node hears too few others,
+So is it where there is a replica that knows no leader and cannot hear of any: its node hears too few others,
 though they may answer what they are asked over HTTP, which goes another way.
 """
 
@@ -36,9 +36,9 @@ class LeaderLookup:
         self._doubted: dict[int, str] = {}
         """Nodes that did not serve as leaders, until somebody names another one."""
 
-    def known(self, group_id: int) -> str | None:
+    def known(self, raft_group: int) -> str | None:
         """The last answer, if it is fresh and the node is there, or none is as far as this one can tell."""
-        leader, until = self._known.get(group_id, ("", 0.0))
+        leader, until = self._known.get(raft_group, ("", 0.0))
         if until <= asyncio.get_running_loop().time():
             return None
         alive = self._alive()
@@ -48,10 +48,10 @@ class LeaderLookup:
         """Whether a replica here, of those on ``nodes``, hears of a leader as soon as there is one."""
         return len(self._alive() & set(nodes)) > len(nodes) // 2
 
-    def doubt(self, group_id: int, node: str) -> None:
+    def doubt(self, raft_group: int, node: str) -> None:
         """``node`` did not serve as the leader: a replica that names another one knows better."""
-        self._known.pop(group_id, None)
-        self._doubted[group_id] = node
+        self._known.pop(raft_group, None)
+        self._doubted[raft_group] = node
 
     async def find(
         self, topic: str, topic_id: int, entry: PartitionEntry, nodes: Sequence[str], *, deadline_s: float
@@ -63,7 +63,7 @@ class LeaderLookup:
                     leader = await self._ask_replicas(topic, topic_id, entry, nodes)
                     if leader is not None:
                         until = asyncio.get_running_loop().time() + REMEMBERED_S
-                        self._known[entry.group_id] = (leader, until)
+                        self._known[entry.raft_group] = (leader, until)
                         return leader
                     await asyncio.sleep(PAUSE_S)
         except TimeoutError:
@@ -72,7 +72,7 @@ class LeaderLookup:
     async def _ask_replicas(
         self, topic: str, topic_id: int, entry: PartitionEntry, nodes: Sequence[str]
     ) -> str | None:
-        alive, doubted = self._alive(), self._doubted.get(entry.group_id)
+        alive, doubted = self._alive(), self._doubted.get(entry.raft_group)
         # Who hears none of them may still be answered: only what they say by themselves does not come.
         there = [node for node in nodes if node in alive and node != self._node_id]
         second_best = None
@@ -81,7 +81,7 @@ class LeaderLookup:
             if leader == self._node_id:
                 continue  # It did, as far as that one knows; and does not.
             if leader in nodes and leader != doubted:
-                self._doubted.pop(entry.group_id, None)
+                self._doubted.pop(entry.raft_group, None)
                 return leader
             second_best = leader or second_best
         return second_best if second_best in nodes else None
@@ -106,7 +106,7 @@ class RemotePartition:
     @property
     def leader(self) -> str | None:
         """As it was heard last."""
-        return self._lookup.known(self._entry.group_id)
+        return self._lookup.known(self._entry.raft_group)
 
     @property
     def hears_enough(self) -> bool:
@@ -128,7 +128,7 @@ class RemotePartition:
 
     def doubt_leader(self, node: str) -> None:
         """Ask anew, and others first."""
-        self._lookup.doubt(self._entry.group_id, node)
+        self._lookup.doubt(self._entry.raft_group, node)
 
     async def produce(
         self,

@@ -32,7 +32,7 @@ _log = structlog.get_logger(__name__)
 class Opened:
     """A replica's files. ``lost``: all that it had promised is gone, so it may not vote.
 
-    ``damage``: a frame that can not be read, and is to be mended once the replica runs.
+    ``damage``: a frame that cannot be read, and is to be mended once the replica runs.
     """
 
     log: Log
@@ -63,12 +63,12 @@ class ReplicaStore:
 
     def forsake(self) -> None:
         """Whatever replica stands here counts as lost when it is opened next; durable on return."""
-        for group_id in sorted(self.sweep()):
-            self._mark_lost(self._folder(group_id))
+        for raft_group in sorted(self.sweep()):
+            self._mark_lost(self._folder(raft_group))
 
     def open(
         self,
-        group_id: int,
+        raft_group: int,
         options: LogOptions,
         *,
         known: bool,
@@ -86,17 +86,17 @@ class ReplicaStore:
         does not look: what is beyond mending is set aside. Raises ``LogFailed``, and ``LogTooNew`` with all
         files as they are.
         """
-        opened = self._open(group_id, options, known=known, wiped=wiped, damage=damage, comes=comes)
+        opened = self._open(raft_group, options, known=known, wiped=wiped, damage=damage, comes=comes)
         if machine is None:
             return opened
-        files = StateFiles(self._fs, self._folder(group_id))
+        files = StateFiles(self._fs, self._folder(raft_group))
         try:
             files.load(opened.log, machine)
         except LogCorrupt as error:
             # A log without the state that it goes on from is of no use: it is set aside like a damaged one.
             opened.log.close()
             opened.vote.close()
-            opened = self._open(group_id, options, known=known, wiped=wiped, damage=error)
+            opened = self._open(raft_group, options, known=known, wiped=wiped, damage=error)
             files.load(opened.log, machine)
         except BaseException:
             opened.log.close()
@@ -106,7 +106,7 @@ class ReplicaStore:
 
     def _open(
         self,
-        group_id: int,
+        raft_group: int,
         options: LogOptions,
         *,
         known: bool,
@@ -114,7 +114,7 @@ class ReplicaStore:
         damage: LogCorrupt | None,
         comes: bool = False,
     ) -> Opened:
-        folder = self._folder(group_id)
+        folder = self._folder(raft_group)
         self._fs.mkdir(folder)
         whole = self._has_segments(folder) and self._fs.exists(f"{folder}/{vote.NAME}")
         marker = f"{folder}/{LOST_MARKER}"
@@ -123,21 +123,21 @@ class ReplicaStore:
             check_files(self._fs, folder)
             self._mark_lost(folder)
             if comes and not known:
-                _log.info("replica_comes", group=group_id)
+                _log.info("replica_comes", group=raft_group)
             else:
-                _log.error("replica_lost", group=group_id, hint="it rejoins without a vote and fetches all")
+                _log.error("replica_lost", group=raft_group, hint="it rejoins without a vote and fetches all")
         try:
             votes = VoteFile(self._fs, folder)
         except LogCorrupt as error:
             # Without its vote this replica could vote twice in one term.
             check_files(self._fs, folder)
-            _log.error("vote_corrupt", group=group_id, reason=str(error))
+            _log.error("vote_corrupt", group=raft_group, reason=str(error))
             self._mark_lost(folder)
             self._fs.rename(f"{folder}/{vote.NAME}", f"{folder}/{vote.NAME}.damaged")
             self._fs.sync_folder(folder)
             votes, lost = VoteFile(self._fs, folder), True
         try:
-            log = self._open_log(group_id, folder, options, votes, damage)
+            log = self._open_log(raft_group, folder, options, votes, damage)
         except BaseException:
             votes.close()
             raise
@@ -145,27 +145,27 @@ class ReplicaStore:
             damage = log.damage
         return Opened(log, votes, lost, damage)
 
-    def settle(self, group_id: int) -> None:
+    def settle(self, raft_group: int) -> None:
         """The group itself has stored that this replica was lost."""
-        folder = self._folder(group_id)
+        folder = self._folder(raft_group)
         if self._fs.exists(f"{folder}/{LOST_MARKER}"):
             self._fs.unlink(f"{folder}/{LOST_MARKER}")
             self._fs.sync_folder(folder)
 
-    def retire(self, group_id: int) -> None:
+    def retire(self, raft_group: int) -> None:
         """The folder is no replica any more from here on; durable on return."""
-        folder = self._folder(group_id)
+        folder = self._folder(raft_group)
         if self._fs.exists(folder):
             self._fs.rename(folder, folder + DELETED_SUFFIX)
             self._fs.sync_folder(self._groups)
 
-    def remove(self, group_id: int) -> None:
+    def remove(self, raft_group: int) -> None:
         """Delete what ``retire`` left."""
-        self._fs.remove_tree(self._folder(group_id) + DELETED_SUFFIX)
+        self._fs.remove_tree(self._folder(raft_group) + DELETED_SUFFIX)
 
     def _open_log(
         self,
-        group_id: int,
+        raft_group: int,
         folder: str,
         options: LogOptions,
         votes: VoteFile,
@@ -178,7 +178,7 @@ class ReplicaStore:
         except LogCorrupt as error:
             _log.error(
                 "log_corrupt",
-                group=group_id,
+                group=raft_group,
                 reason=str(error),
                 first_bad_index=error.first_bad_index,
                 last_known_index=error.last_known_index,
@@ -209,5 +209,5 @@ class ReplicaStore:
     def _has_segments(self, folder: str) -> bool:
         return any(segment_header.base_index_of(name) is not None for name in self._fs.listdir(folder))
 
-    def _folder(self, group_id: int) -> str:
-        return f"{self._groups}/{group_id}"
+    def _folder(self, raft_group: int) -> str:
+        return f"{self._groups}/{raft_group}"

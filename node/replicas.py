@@ -95,7 +95,7 @@ class Replicas:
         self._changed.set()
         self._looked = asyncio.Condition()
 
-    def look_again(self) -> None:
+    def reconcile(self) -> None:
         """The metadata changed."""
         self._changed.set()
 
@@ -147,9 +147,9 @@ class Replicas:
             )
         self.opening = False
 
-    async def wait_local(self, group_ids: Iterable[int], *, timeout_s: float) -> None:
+    async def wait_local(self, raft_groups: Iterable[int], *, timeout_s: float) -> None:
         """Until those of the groups that belong here run, or the time is up."""
-        wanted = groups_here(self._machine.state, self._node_id, group_ids)
+        wanted = groups_here(self._machine.state, self._node_id, raft_groups)
         try:
             async with asyncio.timeout(timeout_s), self._looked:
                 await self._looked.wait_for(lambda: all(group in self.local for group in wanted))
@@ -236,21 +236,21 @@ class Replicas:
 
     async def _open(self, topic: TopicEntry, entry: PartitionEntry, groups: int) -> Opened | None:
         options = LogOptions(segment_bytes=topic.config.segment_bytes, tail_bytes_max=tail_bytes(groups))
-        known = entry.group_id in self._registry.groups
+        known = entry.raft_group in self._registry.groups
         wiped = entry.incarnation_of(self._node_id) != self._incarnation
-        before = self._broken.get(entry.group_id)
+        before = self._broken.get(entry.raft_group)
         damage = before if isinstance(before, LogCorrupt) else None
         comes = self._node_id not in entry.replicas
         work = partial(self._store.open, known=known, wiped=wiped, damage=damage, comes=comes)
         try:
-            return await self._in_thread(work, entry.group_id, options)
+            return await self._in_thread(work, entry.raft_group, options)
         except (StorageError, OSError) as error:
             self._is_broken(topic, entry, error)
             return None
 
     def _is_broken(self, topic: TopicEntry, entry: PartitionEntry, error: Exception) -> None:
         _log.error("replica_failed", topic=topic.name, partition=entry.number, reason=str(error))
-        self._put_off(entry.group_id, error)
+        self._put_off(entry.raft_group, error)
 
     async def _remove(self, groups: set[int]) -> set[int]:
         """Stop and delete replicas that are not wanted any more; those that are gone for good."""

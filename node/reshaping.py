@@ -68,7 +68,7 @@ class Reshaping:
         held = Counter(
             node
             for _, entry in partitions_of(state)
-            for node in all_holders(entry, state.moves.get(entry.group_id))
+            for node in all_holders(entry, state.moves.get(entry.raft_group))
         )
         lacking = {
             node: why
@@ -111,7 +111,7 @@ class Reshaping:
         needed = {
             node
             for _, entry in partitions_of(state)
-            for node in all_holders(entry, state.moves.get(entry.group_id))
+            for node in all_holders(entry, state.moves.get(entry.raft_group))
         }
         for node in sorted(state.retiring.keys() - needed - {self._metadata.leader}):
             await self._propose(RemoveNode(node))
@@ -128,9 +128,9 @@ class Reshaping:
         full = {node for node, own in said.items() if is_full(own)}
         state = self._metadata.state
         undone = {
-            entry.group_id: move.number
+            entry.raft_group: move.number
             for _, entry in partitions_of(state)
-            if (move := state.moves.get(entry.group_id)) is not None
+            if (move := state.moves.get(entry.raft_group)) is not None
             and move.started
             and full.intersection(move.replicas).difference(entry.replicas)
         }

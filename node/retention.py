@@ -55,17 +55,17 @@ class Retention:
             if topic.config.retention_ms is None and topic.config.retention_bytes is None:
                 continue
             for entry in topic.partitions:
-                replica = self._local.get(entry.group_id)
+                replica = self._local.get(entry.raft_group)
                 if replica is not None and replica.group.failed is None:
-                    await self._trim(topic, entry, replica)
+                    await self._truncate_head(topic, entry, replica)
 
-    async def _trim(self, topic: TopicEntry, entry: PartitionEntry, replica: Replica) -> None:
+    async def _truncate_head(self, topic: TopicEntry, entry: PartitionEntry, replica: Replica) -> None:
         log, config = replica.log, topic.config
         now_ms = self._wall_ms()
         try:
             if config.retention_ms is not None:
                 roll_ms = max(ROLL_MIN_MS, config.retention_ms // ROLL_PART)
-                await self._host.roll(entry.group_id, now_ms=now_ms, roll_ms=roll_ms)
+                await self._host.roll(entry.raft_group, now_ms=now_ms, roll_ms=roll_ms)
             wanted = log.expired_before(
                 now_ms=now_ms,
                 retention_ms=config.retention_ms,
@@ -73,7 +73,7 @@ class Retention:
             )
             start = log.start_offset
             if wanted > log.base_index:
-                await self._host.trim(entry.group_id, wanted)
+                await self._host.truncate_head(entry.raft_group, wanted)
         except (StorageError, Unavailable) as error:
             _log.warning("retention_failed", topic=topic.name, partition=entry.number, reason=str(error))
             return

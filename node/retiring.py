@@ -92,7 +92,7 @@ class Retiring:
                 node=node,
             )
         if why := nodes.lacking.get(heir):
-            raise Conflict(f"{heir} {why}: it can not take the place of {node}", node=heir)
+            raise Conflict(f"{heir} {why}: it cannot take the place of {node}", node=heir)
         check_places(state, node, heir)
 
     async def _removal(self, node: str, nodes: Nodes) -> RemovalInfo:
@@ -100,7 +100,7 @@ class Retiring:
         held = [
             (topic, entry)
             for topic, entry in partitions_of(state)
-            if node in all_holders(entry, state.moves.get(entry.group_id))
+            if node in all_holders(entry, state.moves.get(entry.raft_group))
         ]
         free = set(nodes.takes) - {node} - state.draining.keys()
         seen = await self._seen({topic.name for topic, _ in held})
@@ -140,7 +140,7 @@ def check_places(state: MetadataState, node: str, heir: str) -> None:
     others = state.nodes.keys() - state.draining.keys() - {node}
     placeless, crowded = [], []
     for topic, entry in partitions_of(state):
-        targets = targets_of(entry, state.moves.get(entry.group_id))
+        targets = targets_of(entry, state.moves.get(entry.raft_group))
         if node not in targets:
             continue
         named = f"{topic.name}/{entry.number}"
@@ -202,7 +202,7 @@ def _check(node: str, blocked: Collection[Blocked]) -> None:
     if blocked:
         first = next(iter(blocked))
         raise Conflict(
-            f"{node} can not go: of {len(blocked)} partitions records could be lost or not be served any "
+            f"{node} cannot go: of {len(blocked)} partitions records could be lost or not be served any "
             f"more; {first.topic}/{first.partition}: {first.reason}",
             node=node,
             partitions=[f"{each.topic}/{each.partition}" for each in blocked][:NAMED_MAX],

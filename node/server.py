@@ -14,12 +14,12 @@ from collections.abc import Callable
 import structlog
 
 from node import allocator, callbacks, descriptors, logs, settings_rules, settings_sources
+from node.environment import Environment, environment_of
 from node.identity import FolderLock, IdentityProblem, Standing, load_or_create, replaced, save
 from node.lifecycle import FolderSetBack, Lifecycle
 from node.metadata.levels import THIS_BUILD, Levels
 from node.registry import Registry
 from node.settings import InvalidSettings, Settings
-from node.surroundings import Surroundings, surroundings_of
 from node.wiring import Parts, build
 from storage.errors import StorageError
 
@@ -54,14 +54,14 @@ async def serve(
 ) -> None:
     """Run a node until ``stop`` is set (or for ever), then leave. ``on_built`` gets its parts at each start.
 
-    Raises ``IdentityProblem``, ``InvalidSettings``, ``StorageError`` or ``OSError`` when it can not go on.
+    Raises ``IdentityProblem``, ``InvalidSettings``, ``StorageError`` or ``OSError`` when it cannot go on.
     """
     stop = stop or asyncio.Event()
     _warn_of_what_is_open(settings)
     secret = settings_sources.secret_of(settings)
     lock = FolderLock(settings.node.data_dir)
     try:
-        around = surroundings_of(settings)
+        around = environment_of(settings)
         while (old_copy := await _live(settings, secret, around, stop, on_built, levels)) is not None:
             # First the replicas, then the name that says what they are: a crash between them begins it anew.
             old_copy.store.forsake()
@@ -73,7 +73,7 @@ async def serve(
 async def _live(
     settings: Settings,
     secret: bytes,
-    around: Surroundings,
+    around: Environment,
     stop: asyncio.Event,
     on_built: Callable[[Parts], None],
     levels: Levels,

@@ -170,7 +170,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class InvalidSettings(Exception):
-    """Settings that can not be used; the text has one line per problem, each naming the field and the fix."""
+    """Settings that cannot be used; the text has one line per problem, each naming the field and the fix."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))

@@ -107,7 +107,7 @@ def _addresses(settings: Settings) -> Iterator[str]:
             yield f'{name}: {error}; write it as in "127.0.0.1:7070"'
             continue
         if port == 0 and name != "http.listen":
-            yield f"{name} = {address!r}: other nodes must know this port, so it can not be 0"
+            yield f"{name} = {address!r}: other nodes must know this port, so it cannot be 0"
     if settings.http.advertise:
         yield from _advertised_url(settings.http.advertise)
     elif _is_wildcard(settings.http.listen):

@@ -61,7 +61,7 @@ def load(
 
 
 def secret_of(settings: Settings) -> bytes:
-    """The cluster's shared secret. Raises ``InvalidSettings`` when its file can not be used."""
+    """The cluster's shared secret. Raises ``InvalidSettings`` when its file cannot be used."""
     if not settings.cluster.secret_file:
         return settings.cluster.secret.encode()
     path = Path(settings.cluster.secret_file)
@@ -89,7 +89,7 @@ def _from_file(config: str | Path | None, problems: list[str]) -> Tree:
     try:
         loaded = tomllib.loads(Path(config).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        problems.append(f"the settings file can not be read: {error}")
+        problems.append(f"the settings file cannot be read: {error}")
         return {}
     except tomllib.TOMLDecodeError as error:
         problems.append(f"{config} is not TOML: {error}")

@@ -65,7 +65,7 @@ class Shaping:
         state = self._metadata.state
         replicas = preferred = moving = resting = 0
         for _, entry in partitions_of(state):
-            move = state.moves.get(entry.group_id)
+            move = state.moves.get(entry.raft_group)
             if node in holders(entry, move):
                 replicas += 1
                 preferred += entry.replicas[0] == node
@@ -113,7 +113,7 @@ class Shaping:
                 partition=part.entry.number,
                 replicas=part.before,
                 target=part.target,
-                bytes=sizes.get(part.entry.group_id, 0) * len(set(part.target) - set(part.before)),
+                bytes=sizes.get(part.entry.raft_group, 0) * len(set(part.target) - set(part.before)),
             )
             for part in layout.changed()
         ]

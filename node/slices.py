@@ -29,7 +29,7 @@ def next_offset_behind(frames: bytes) -> int:
 def offset_reaching(item: frame.Frame, timestamp_ms: int) -> int:
     """The offset of the first record of a frame with a timestamp of at least ``timestamp_ms``.
 
-    The frame's first offset where its batch can not be read, or none has: whoever reads on finds out. For
+    The frame's first offset where its batch cannot be read, or none has: whoever reads on finds out. For
     threads: a large batch takes a tenth of a second.
     """
     if not has_records(item):

@@ -47,7 +47,7 @@ class Unsettled:
         """All partitions that this node leads."""
         for topic in self._metadata.state.topics.values():
             for entry in topic.partitions:
-                replica = self._local.get(entry.group_id)
+                replica = self._local.get(entry.raft_group)
                 if replica is not None and replica.group.is_ready_leader:
                     yield entry, replica.group
 
@@ -67,12 +67,12 @@ class Unsettled:
     def best_leader(self, entry: PartitionEntry) -> str:
         """The first of the replicas that are to be there whose node is not drained."""
         state = self._metadata.state
-        best = wanted(entry, state.moves.get(entry.group_id))
+        best = wanted(entry, state.moves.get(entry.raft_group))
         return next((node for node in best if node not in state.draining), best[0])
 
     def _is_settled(self, entry: PartitionEntry, group: Group) -> bool:
         members = group.membership
-        target = wanted(entry, self._metadata.state.moves.get(entry.group_id))
+        target = wanted(entry, self._metadata.state.moves.get(entry.raft_group))
         return (
             not members.learners
             and members.voters == frozenset(target)

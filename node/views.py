@@ -50,8 +50,8 @@ class Views:
 
     def partition(self, entry: PartitionEntry, alive: Collection[str]) -> PartitionInfo:
         """One partition. Offsets that a follower knows are lower bounds of the leader's."""
-        replica = self._local.get(entry.group_id)
-        replicas = holders(entry, self._metadata.state.moves.get(entry.group_id))
+        replica = self._local.get(entry.raft_group)
+        replicas = holders(entry, self._metadata.state.moves.get(entry.raft_group))
         if replica is None:
             return PartitionInfo(entry.number, None, replicas, [], None, None, None)
         group = replica.group
@@ -95,11 +95,11 @@ class Views:
         for topic in state.topics.values():
             for entry in topic.partitions:
                 total += 1
-                if entry.group_id not in self._local:
+                if entry.raft_group not in self._local:
                     continue
-                group = self._local[entry.group_id].group
+                group = self._local[entry.raft_group].group
                 leaderless += group.leader is None
-                under_replicated += lacks_replicas(group, entry, state.moves.get(entry.group_id), alive)
+                under_replicated += lacks_replicas(group, entry, state.moves.get(entry.raft_group), alive)
         return ClusterInfo(
             cluster_id=self._cluster_id,
             node_id=self._node_id,

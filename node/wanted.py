@@ -14,8 +14,8 @@ def wanted_here(
     """The groups that should have a replica on this node."""
     for topic in state.topics.values():
         for entry in topic.partitions:
-            if node_id in holders(entry, state.moves.get(entry.group_id)):
-                yield entry.group_id, (topic, entry)
+            if node_id in holders(entry, state.moves.get(entry.raft_group)):
+                yield entry.raft_group, (topic, entry)
 
 
 def groups_here(state: MetadataState, node_id: str, among: Iterable[int]) -> list[int]:
@@ -29,9 +29,9 @@ def in_transit(state: MetadataState, node_id: str) -> set[int]:
     if not state.moves:
         return set()
     return {
-        entry.group_id
+        entry.raft_group
         for _, entry in partitions_of(state)
-        if (move := state.moves.get(entry.group_id)) is not None
+        if (move := state.moves.get(entry.raft_group)) is not None
         and node_id in holders(entry, move)
         and not (node_id in entry.replicas and node_id in wanted(entry, move))
     }
@@ -43,4 +43,4 @@ def gone(stale: set[int], here: Iterable[int], state: MetadataState) -> set[int]
     After a restart the metadata is at first as old as its snapshot: a group that it has not made yet is no
     deleted one.
     """
-    return {group for group in stale.difference(here) if 0 < group < state.next_group_id}
+    return {group for group in stale.difference(here) if 0 < group < state.next_raft_group}

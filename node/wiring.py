@@ -22,6 +22,7 @@ from node.budget import SharedBudget
 from node.builder import Builder
 from node.controller import Controller
 from node.disk_reserve import DiskReserve
+from node.environment import Environment
 from node.formation import nodes_of
 from node.http.app import create_app
 from node.http.context import CONTEXT
@@ -47,7 +48,6 @@ from node.seeds import Seeds
 from node.settings import Settings
 from node.settings_rules import split_address
 from node.spare_memory import SpareMemory
-from node.surroundings import Surroundings
 from node.topic_query import TopicQuery
 from node.views import Views
 from storage.filesystem import FileSystem
@@ -86,7 +86,7 @@ def build(
     identity: NodeIdentity,
     registry: Registry,
     secret: bytes,
-    around: Surroundings,
+    around: Environment,
     levels: Levels = THIS_BUILD,
 ) -> Parts:
     """All parts of a node, nothing started."""
@@ -134,7 +134,9 @@ def build(
         registry=registry,
         make=lambda entry, opened, groups: builder.replica(host, entry, opened, groups),
         executor=executor,
-        on_added=lambda entry, new: builder.campaign_early(host, entry.group_id, entry.replicas[0], new=new),
+        on_added=lambda entry, new: builder.campaign_early(
+            host, entry.raft_group, entry.replicas[0], new=new
+        ),
         on_removed=lambda group: builder.flushed.pop(group, None),
     )
     controller = Controller(
@@ -174,7 +176,7 @@ def build(
         presence.recovered(machine.state.cluster_epoch, machine.state.recovery)
         presence.members_are(machine.state)
         neighbours.look()
-        replicas.look_again()
+        replicas.reconcile()
         broker.metadata_changed()
 
     machine.on_change = changed
@@ -196,7 +198,7 @@ def build(
         if group == METADATA_GROUP:
             metadata_replica.failed()
         else:
-            replicas.look_again()
+            replicas.reconcile()
 
     builder.on_replica_failed = failed
     builder.producers_here.led = lambda: (

@@ -108,7 +108,7 @@ def load(fs: FileSystem, folder: str) -> Stored:
     """What is stored in a folder.
 
     Without a checkpoint a log that still has its first frame is scanned from there, and the owner's state
-    starts out empty: the frames lead to it. A log that was trimmed can not be opened. Raises ``LogTooNew``.
+    starts out empty: the frames lead to it. A log that was trimmed cannot be opened. Raises ``LogTooNew``.
     """
     data = read_file(fs, f"{folder}/{NAME}")
     if data is None:

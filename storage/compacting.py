@@ -35,7 +35,7 @@ def write_compacted(
 ) -> str | None:
     """A compacted copy of a sealed segment beside it, durable; its path, or None where nothing is won.
 
-    Raises ``LogCorrupt`` where a frame can not be read, and ``OSError``, after which the copy is gone.
+    Raises ``LogCorrupt`` where a frame cannot be read, and ``OSError``, after which the copy is gone.
     """
     path = f"{segment.path}.compacted{TEMPORARY_SUFFIX}"  # A mended copy may be in the making as well.
     old = fs.open(segment.path)
@@ -51,7 +51,7 @@ def write_compacted(
             new.sync()
             is_taken = find_holes(new, rewritten, following) == []
             if not is_taken:
-                raise _unreadable(segment, HEADER_BYTES, header.base_index, "the copy can not be read back")
+                raise _unreadable(segment, HEADER_BYTES, header.base_index, "the copy cannot be read back")
             return path
         finally:
             new.close()

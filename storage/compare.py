@@ -60,7 +60,7 @@ def _difference(a: Frame, b: Frame) -> str | None:
 
 
 def _frames(fs: FileSystem, folder: str) -> Iterator[Frame]:
-    """The frames of a replica up to the first that can not be read, or does not go on from the one before."""
+    """The frames of a replica up to the first that cannot be read, or does not go on from the one before."""
     bases = sorted(b for b in map(segment_header.base_index_of, fs.listdir(folder)) if b is not None)
     expected = bases[0] if bases else 0
     for base in bases:

@@ -17,7 +17,7 @@ class StorageError(Exception):
 
 
 class LogCorrupt(StorageError):
-    """A frame that was durable can not be read back.
+    """A frame that was durable cannot be read back.
 
     ``path`` and ``position`` say where (bytes from the file's start); ``first_bad_index`` is the Raft
     index of the first frame that is lost; ``last_known_index`` the highest index that the log is known

@@ -1,4 +1,4 @@
-"""Frames that can not be read while those around them can: where they lie, and what must come in their place.
+"""Frames that cannot be read while those around them can: where they lie, and what must come in their place.
 
 A *hole* is known to the byte: the frames before and behind it are whole, so its indexes, its offsets and its
 size are certain. If its own frame's header is whole, so is the checksum of the payload that belongs in it.

@@ -176,7 +176,7 @@ class Log(LogCompacting):
             raise OutOfRange(f"frame {from_index} is before the first one, {self.base_index}")
         if from_index <= self.checkpoint_index and is_without_state(self.base_index, None):
             raise OutOfRange(
-                f"frame {from_index} is covered by the checkpoint, which a trimmed log can not miss"
+                f"frame {from_index} is covered by the checkpoint, which a trimmed log cannot miss"
             )
         with self._io:
             self._check_open()
@@ -210,7 +210,7 @@ class Log(LogCompacting):
         self._writer.cut(segment, position, last_term)
         self._reader.forget_hints()
 
-    def trim(self, *, before_index: int) -> int:
+    def truncate_head(self, *, before_index: int) -> int:
         """Drop whole sealed segments whose frames are all below ``before_index``; returns the new
         ``base_index``. What the checkpoint does not cover yet stays: nothing else tells what it led to.
         """

@@ -31,7 +31,7 @@ class LogCompacting(LogMending):
         won. Reads all of it, for a thread of its own: ``keep`` sees its frames in order, and gaps not.
 
         Raises ``OutOfRange`` unless the checkpoint covers all of it: only what is committed, and part of the
-        stored state, may be removed; ``LogCorrupt`` where it can not be read; ``OSError``.
+        stored state, may be removed; ``LogCorrupt`` where it cannot be read; ``OSError``.
         """
         with self._lock:
             segment, following = self._sealed(index)

@@ -75,7 +75,7 @@ class LogMending(LogReading):
             if holes is not None:
                 return Wound(segment, following, holes, swaps)
             if segment.swaps == swaps:
-                what = "what stood in it can not be told any more"
+                what = "what stood in it cannot be told any more"
                 raise self._segments.corrupt(segment, 0, index, what)
 
     def prepare_mended(self, wound: Wound, frames: Mapping[int, Frame]) -> str:

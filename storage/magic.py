@@ -1,7 +1,7 @@
 """The version of a file that has no other place for it: the last character of its magic.
 
 The first version's checksums leave the magic out. From version 2 on they are of the magic and what they are
-of in version 1: one flipped bit in the magic of a copy can not make it look like one of a newer build.
+of in version 1: one flipped bit in the magic of a copy cannot make it look like one of a newer build.
 """
 
 from __future__ import annotations

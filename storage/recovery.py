@@ -218,7 +218,7 @@ def _learn_synced(recovered: Recovered, segment: Segment, position: int) -> None
 
 
 def _misfit(recovered: Recovered, frame: Frame) -> str | None:
-    """Why a valid frame can not stand behind the one before it."""
+    """Why a valid frame cannot stand behind the one before it."""
     if frame.index != recovered.last_index + 1:
         return f"frame {frame.index} stands behind frame {recovered.last_index}"
     if frame.first_offset != recovered.next_offset:

@@ -259,7 +259,7 @@ class Segments:
         return walk_headers(file, position, size, chunk_bytes=chunk_bytes)
 
     def corrupt(self, segment: Segment, position: int, index: int, detail: str) -> LogCorrupt:
-        """The error for a written frame that can not be read back."""
+        """The error for a written frame that cannot be read back."""
         known = self.active.index.last_index if self.active.index is not None else index
         return LogCorrupt(
             detail, path=segment.path, position=position, first_bad_index=index, last_known_index=known

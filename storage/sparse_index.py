@@ -33,7 +33,7 @@ MAGIC: Final = b"FMX1"
 HEADER_BYTES: Final = 64
 NEVER: Final = -(1 << 63)
 ANY_TIME: Final = (1 << 63) - 1
-"""Of frames that can not be read: a search by time must not pass them over."""
+"""Of frames that cannot be read: a search by time must not pass them over."""
 
 _PREFIX = struct.Struct("<4sI")
 _REST = struct.Struct("<QQQqqIq4s")
@@ -73,7 +73,7 @@ class SparseIndex:
         self._skipped = False
 
     def skip(self, last_index: int, position: int) -> None:
-        """Frames up to ``last_index``, which end at ``position``, can not be read; the next has an entry."""
+        """Frames up to ``last_index``, which end at ``position``, cannot be read; the next has an entry."""
         self.covered, self.last_index = position, last_index
         self.max_timestamp = ANY_TIME
         self._skipped = True

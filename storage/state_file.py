@@ -161,7 +161,7 @@ def check(raw: bytes, position: int, id_: int) -> list[memoryview]:
 
 
 def _end_of(view: memoryview, at: int) -> int | None:
-    """Where the block at ``at`` ends; None where its length is not here, or can not be one."""
+    """Where the block at ``at`` ends; None where its length is not here, or cannot be one."""
     if len(view) - at < PREFIX_BYTES:
         return None
     length, _ = _PREFIX.unpack_from(view, at)

@@ -19,7 +19,7 @@ def too_new_behind(
 ) -> FrameHeader | None:
     """The first header of a newer build that could stand behind bad bytes at ``position`` of a segment.
 
-    ``expected_index`` is the index of the first frame that can not be read, ``base_position`` the segment's
+    ``expected_index`` is the index of the first frame that cannot be read, ``base_position`` the segment's
     log position, ``gaps`` whether gaps may stand in it. A record may hold the image of such a header: what
     could not be true of it here is none.
     """

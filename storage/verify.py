@@ -76,7 +76,7 @@ class ReplicaReport:
 
     @property
     def is_too_new(self) -> bool:
-        """Whether this build can not open it."""
+        """Whether this build cannot open it."""
         return any(finding.is_too_new for finding in self.findings)
 
 
@@ -103,7 +103,7 @@ def _verify(fs: FileSystem, folder: str, names: list[str], seen: set[str]) -> It
         except (NotADirectoryError, FileNotFoundError):
             continue  # A file, or a link to nowhere: of no concern here.
         except OSError as error:
-            yield ReplicaReport(path, [Finding(path, 0, None, f"it can not be read: {error.strerror}")])
+            yield ReplicaReport(path, [Finding(path, 0, None, f"it cannot be read: {error.strerror}")])
             continue
         seen.add(real)
         yield from _verify(fs, path, inner, seen)
@@ -117,7 +117,7 @@ def verify_replica(
     try:
         check = _Check(fs, report, on_frame)
     except OSError as error:
-        report.findings.append(Finding(folder, 0, None, f"its files can not be read: {error.strerror}"))
+        report.findings.append(Finding(folder, 0, None, f"its files cannot be read: {error.strerror}"))
         return report
     bases = sorted(b for b in map(segment_header.base_index_of, fs.listdir(folder)) if b is not None)
     for number, base in enumerate(bases):
@@ -156,20 +156,20 @@ class _Check:
         self.digest = hashlib.blake2b(digest_size=16)
         self.end_position = 0
         self.is_blind = False
-        """Whether a segment is of a newer build: what comes behind it can not be judged."""
+        """Whether a segment is of a newer build: what comes behind it cannot be judged."""
         self.claim = Mark(0, 0)
         with self.reading(f"{report.path}/{synced_mark.NAME}"):
             self.claim = synced_mark.load(fs, report.path)
 
     @contextlib.contextmanager
     def reading(self, path: str) -> Iterator[None]:
-        """What can not be read as a file, a folder or a pipe of this name or a bad disk, is a finding."""
+        """What cannot be read as a file, a folder or a pipe of this name or a bad disk, is a finding."""
         try:
             yield
         except LogTooNew as error:
             self.report.findings.append(Finding(path, 0, None, str(error), is_damage=False, is_too_new=True))
         except OSError as error:
-            self.bad(path, 0, None, f"it can not be read: {error.strerror or error}")
+            self.bad(path, 0, None, f"it cannot be read: {error.strerror or error}")
 
     def segment(self, path: str, base: int, *, is_first: bool, is_last: bool) -> None:
         report, size = self.report, self.fs.size(path)

@@ -155,7 +155,7 @@ class VoteFile:
         refused with ``LogClosed``. A term above ``TERM_MAX`` is refused before anything is written.
         """
         if self.failed is not None:
-            raise LogClosed(f"{self._path} can not be used any more: {self.failed}")
+            raise LogClosed(f"{self._path} cannot be used any more: {self.failed}")
         if term > TERM_MAX:
             self.failed = LogFailed(
                 f"{self._path}: term {term} is above {TERM_MAX}, the last one that there is. "
@@ -178,7 +178,7 @@ class VoteFile:
         Raises as ``save`` does.
         """
         if self.failed is not None:
-            raise LogClosed(f"{self._path} can not be used any more: {self.failed}")
+            raise LogClosed(f"{self._path} cannot be used any more: {self.failed}")
         start = 2 * COPY_DISTANCE * (self._vote.version % 2)
         try:
             self._file.forget_cached(0, FILE_BYTES)

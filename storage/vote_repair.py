@@ -1,6 +1,6 @@
 """Takes the terms of a stopped node's replicas back into their range, once they were driven out of it.
 
-A term can not simply be lowered to what the log says: a leader may have stood in a higher one, and have
+A term cannot simply be lowered to what the log says: a leader may have stood in a higher one, and have
 written entries that only its own log has. So every replica gets the same term, far above what elections can
 have reached and far below the end, and no vote in it. That is safe only while all nodes are stopped, and if
 all get it.
@@ -20,7 +20,7 @@ REPAIRED_TERM: Final = 1 << 30
 
 
 class NotRepairable(Exception):
-    """The replica can not be given a term that is above all of its own; the text says why."""
+    """The replica cannot be given a term that is above all of its own; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)

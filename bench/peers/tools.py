@@ -1,6 +1,6 @@
 """What the benchmark installs: servers and clients in pinned versions, in one folder that git ignores.
 
-``install`` does what is not done yet. What can not be had is remembered with the reason, and
+``install`` does what is not done yet. What cannot be had is remembered with the reason, and
 reported as absent.
 """
 

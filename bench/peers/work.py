@@ -16,7 +16,7 @@ PACED_TICK_S = 0.001
 PACED_LEAD_IN_S = 1.0
 """Records of this time come first and are not counted: connections are made, leaders become known."""
 PACED_RATES = (10_000, 5_000, 2_000, 1_000, 500)
-"""Records a second; the next one is tried when a system can not keep up."""
+"""Records a second; the next one is tried when a system cannot keep up."""
 PACED_LATE_MS_MAX = 500.0
 """A system keeps up when all records arrive and 99 % of them within this time: a backlog grows past it."""
 

@@ -1,4 +1,4 @@
-"""For how long clients asked: a partition that nobody writes to is not one that can not be written to."""
+"""For how long clients asked: a partition that nobody writes to is not one that cannot be written to."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class Loss:
         for value, packed in self._records.acknowledged.items():
             number, offset = self._places.unpack(packed)
             place = self._places.all[number]
-            if offset < self._trimmed_before(place) or offset in self._options.removable.get(place, ()):
+            if offset < self._head_before(place) or offset in self._options.removable.get(place, ()):
                 continue
             if self._stands(packed, value) or self._is_moved(value):
                 partitions[number].survived(offset)
@@ -96,7 +96,7 @@ class Loss:
             self._stands(packed, value) for packed in self._placement.places_of(value)
         )
 
-    def _trimmed_before(self, place: Place) -> int:
+    def _head_before(self, place: Place) -> int:
         if place[0] not in self._options.trimmed_topics:
             return 0
         return max((replica.start_offset for replica in self._replicas.get(place, [])), default=0)

@@ -16,7 +16,7 @@ _CALM_END_S: Final = 0.5
 _BESIDE_AFTER_S: Final = 1.0
 _READY_S: Final = 60.0
 _REFUSAL_READY_S: Final = 15.0
-"""Nodes that can not get ready, since data of a majority are gone, are not waited for as long as others."""
+"""Nodes that cannot get ready, since data of a majority are gone, are not waited for as long as others."""
 
 REFUSED: Final = frozenset(
     (name, Target.MAJORITY)

@@ -15,7 +15,7 @@ from chaos.run import RunResult
 def write_report(result: RunResult) -> Path:
     """Make report.json and report.html from the folder of a run; returns the page's path.
 
-    Raises ``HistoryInvalid`` when the run's history can not be read.
+    Raises ``HistoryInvalid`` when the run's history cannot be read.
     """
     scenario_toml = (result.folder / "scenario.toml").read_text(encoding="utf-8")
     report = make_report(result, read_history(result.folder / "history.jsonl"), scenario_toml)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 class ScenarioInvalid(ValueError):
-    """A scenario that can not be run; ``problems`` has one line for each thing that is wrong."""
+    """A scenario that cannot be run; ``problems`` has one line for each thing that is wrong."""
 
     def __init__(self, source: str, problems: Sequence[str]) -> None:
         super().__init__(f"{source}: " + "; ".join(problems))

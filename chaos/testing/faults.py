@@ -98,7 +98,7 @@ class Faults:
 
     def heal(self) -> None:
         """Take back all that is in force, the last one first."""
-        with ExitStack() as stack:  # goes on with the others when one can not be healed, and tells of it
+        with ExitStack() as stack:  # goes on with the others when one cannot be healed, and tells of it
             for each in self.history:
                 stack.callback(each.heal)
 

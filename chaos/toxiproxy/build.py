@@ -69,7 +69,7 @@ def _fetched_go(folder: Path, tell: Callable[[str], None]) -> str:
         venv.create(environment, with_pip=True)
     except (OSError, subprocess.CalledProcessError) as error:
         raise ToxiproxyMissing(
-            "this Python can not make the environment to fetch Go into",
+            "this Python cannot make the environment to fetch Go into",
             f"install python3-venv, or {FIX}",
         ) from error
     wanted = ["install", "--quiet", "--no-deps", "--no-compile", "--require-hashes", "--only-binary", ":all:"]

@@ -99,7 +99,7 @@ def encode(
 ) -> bytes:
     """Pack records into one batch; None for one that was removed. ``producer_kind``: by default NAMED.
 
-    Raises ``InvalidBatch`` when empty, and for what format 1 can not hold; ``TooLarge`` above a cap.
+    Raises ``InvalidBatch`` when empty, and for what format 1 cannot hold; ``TooLarge`` above a cap.
     """
     if not 1 <= len(records) <= BATCH_RECORDS_MAX:
         raise InvalidBatch(f"a batch has 1 to {BATCH_RECORDS_MAX} records, not {len(records)}")
@@ -152,7 +152,7 @@ def _sealed(version: int, length: int, rest: bytes | bytearray, body: bytes | me
 
 
 def _as_format_1(records: Sequence[Record | None]) -> Sequence[Record | None]:
-    """The same records as format 1 has them. Raises ``InvalidBatch`` for what it can not hold."""
+    """The same records as format 1 has them. Raises ``InvalidBatch`` for what it cannot hold."""
     try:
         there = cast(Sequence[Record], records)
         if not any([record.pairs or record.value is None for record in there]):  # noqa: C419 - half the time
@@ -282,7 +282,7 @@ def check_header_count(count: int) -> None:
 
 def undecodable(error: Exception) -> InvalidBatch:
     """One of ``UNDECODABLE`` as what it means."""
-    return InvalidBatch(f"the records of the batch can not be decoded: {error}")
+    return InvalidBatch(f"the records of the batch cannot be decoded: {error}")
 
 
 def _check_crcs(

@@ -144,7 +144,7 @@ def check_if_light(batch: bytes, *, record_bytes_max: int = RECORD_BYTES_MAX_DEF
 
 
 def _without_headers(packed: bytes | memoryview, form: _Format) -> _AnyBare | None:
-    """The records, if none has headers; what can not be decoded at all is found later."""
+    """The records, if none has headers; what cannot be decoded at all is found later."""
     try:
         return form.bare.decode(packed)  # type: ignore[no-any-return]
     except UNDECODABLE:

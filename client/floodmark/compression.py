@@ -44,7 +44,7 @@ def decompress(body: bytes | memoryview, raw_length: int) -> bytes:
             raise InvalidBatch(f"raw_length says {raw_length} and the zstd frame claims {claimed} bytes")
         raw = _contexts.decompressor.decompress(body, max_output_size=raw_length, allow_extra_data=False)
     except zstandard.ZstdError as error:
-        raise InvalidBatch(f"the zstd frame of the batch can not be decoded: {error}") from error
+        raise InvalidBatch(f"the zstd frame of the batch cannot be decoded: {error}") from error
     if len(raw) != raw_length:
         raise InvalidBatch(f"raw_length says {raw_length} and the records have {len(raw)} bytes")
     return raw

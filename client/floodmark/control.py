@@ -50,5 +50,5 @@ def decode(payload: bytes | memoryview) -> EndOfTransaction:
             raise TooNew(f"a control frame {unlike}: start a newer Floodmark", unlike=unlike)
         found = _DECODER.decode(payload)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise InvalidBatch(f"a control frame can not be decoded: {error}") from error
+        raise InvalidBatch(f"a control frame cannot be decoded: {error}") from error
     return EndOfTransaction(found.result, found.producer_id, found.producer_epoch, found.coordinator_epoch)

@@ -1,7 +1,7 @@
 """Every error that Floodmark reports, as one tree.
 
 FloodmarkError
-├── InvalidRequest            400  what was sent can not be understood
+├── InvalidRequest            400  what was sent cannot be understood
 │   ├── InvalidBatch          400  a record batch that fails its checksum, count, or limits
 │   └── InvalidName           400  a name outside [A-Za-z0-9._-]{1,249}
 ├── Unauthorized              401  no or wrong credentials
@@ -38,7 +38,7 @@ FloodmarkError
     └── NotUsable               -  the client is closed, or belongs to another process or event loop
 
 Each class has a stable ``code``, which is never reused for another meaning; an HTTP ``status``; and
-``retriable``: whether sending the same request again can succeed *and* can not store it twice
+``retriable``: whether sending the same request again can succeed *and* cannot store it twice
 (with an idempotent producer, an unknown outcome may be retried too).
 """
 

@@ -30,7 +30,7 @@ async def feature_level(transport: Transport, *, timeout_s: float) -> int:
 
 
 def needs_format_2(what: str, level: int) -> FeatureLevelNeeded:
-    """The refusal of what format 1 can not hold."""
+    """The refusal of what format 1 cannot hold."""
     return FeatureLevelNeeded(
         f"{what} needs feature level {BATCH_FORMAT_2}; the cluster is at {level}: once every node runs a "
         f"build that knows it, raise it with `floodmark cluster upgrade --finalize {BATCH_FORMAT_2}`",

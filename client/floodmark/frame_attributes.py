@@ -68,4 +68,4 @@ def attributes(frame: Frame | FrameHeader, payload: bytes | memoryview) -> dict[
     try:
         return _DECODER.decode(behind[:-_LENGTH_BYTES])
     except (msgspec.DecodeError, RecursionError) as error:
-        raise InvalidBatch(f"the attributes of frame {frame.index} can not be decoded: {error}") from error
+        raise InvalidBatch(f"the attributes of frame {frame.index} cannot be decoded: {error}") from error

@@ -27,7 +27,7 @@ def encode(value: Any) -> bytes:
             return _checked(bytes(value))
         text = _ENCODER.encode(value)
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidRequest(f"the value can not be written as JSON: {error}") from error
+        raise InvalidRequest(f"the value cannot be written as JSON: {error}") from error
     if b"null" in text or (isinstance(value, dict) and not _has_text_names(value)):
         _check(value, "the value")
     return text
@@ -48,7 +48,7 @@ def decode(text: bytes, *, exact: bool = False) -> Any:
         return msgspec.json.Decoder(float_hook=Decimal if exact else _float_or_decimal).decode(text)
     except (ValueError, ArithmeticError, RecursionError) as error:  # msgspec's own errors are ValueErrors
         reason = "a number is beyond what Python has" if isinstance(error, ArithmeticError) else error
-        raise InvalidRequest(f"the value of this record can not be read as JSON: {reason}") from error
+        raise InvalidRequest(f"the value of this record cannot be read as JSON: {reason}") from error
 
 
 def _float_or_decimal(text: str) -> float | Decimal:

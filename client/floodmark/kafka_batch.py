@@ -75,7 +75,7 @@ class KafkaSlices:
         try:
             self._find_bounds()
         except IndexError as error:
-            raise InvalidBatch(f"the records of the batch can not be decoded: {error}") from error
+            raise InvalidBatch(f"the records of the batch cannot be decoded: {error}") from error
 
     def _find_bounds(self) -> None:
         raw, count, size, bounds = self._raw, self._header.record_count, len(self._raw), self._bounds

@@ -62,7 +62,7 @@ def decompress(codec: int, body: bytes | memoryview, raw_length: int) -> bytes:
     try:
         return decompressor.decompress(body, max_output_size=max(1, raw_length), allow_extra_data=False)
     except zstandard.ZstdError as error:
-        raise InvalidBatch(f"the zstd frame of the batch can not be decoded: {error}") from error
+        raise InvalidBatch(f"the zstd frame of the batch cannot be decoded: {error}") from error
 
 
 def _gunzip(body: bytes | memoryview, raw_length: int) -> bytes:
@@ -70,7 +70,7 @@ def _gunzip(body: bytes | memoryview, raw_length: int) -> bytes:
     try:
         raw = decompressor.decompress(body, raw_length + 1)
     except zlib.error as error:
-        raise InvalidBatch(f"the gzip member of the batch can not be decoded: {error}") from error
+        raise InvalidBatch(f"the gzip member of the batch cannot be decoded: {error}") from error
     if len(raw) != raw_length or not decompressor.eof or decompressor.unused_data:
         raise InvalidBatch(f"the records are not one gzip member of {raw_length} bytes")
     return raw
@@ -83,7 +83,7 @@ def _zstd_size(body: bytes | memoryview) -> int:
         parameters = zstandard.get_frame_parameters(body)
         at = zstandard.frame_header_size(body)
     except zstandard.ZstdError as error:
-        raise InvalidBatch(f"the zstd frame of the batch can not be decoded: {error}") from error
+        raise InvalidBatch(f"the zstd frame of the batch cannot be decoded: {error}") from error
     most = _blocks_grow_to(body, at, min(parameters.window_size, _BLOCK_BYTES_MAX))
     claimed = int(parameters.content_size)
     if claimed == zstandard.CONTENTSIZE_UNKNOWN:

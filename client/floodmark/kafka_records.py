@@ -46,7 +46,7 @@ def decode_records(
     try:
         return _decoded(raw, header, count, first, behind, headers_max)
     except (IndexError, UnicodeDecodeError) as error:
-        raise InvalidBatch(f"the records of the batch can not be decoded: {error}") from error
+        raise InvalidBatch(f"the records of the batch cannot be decoded: {error}") from error
 
 
 def _decoded(  # noqa: C901, PLR0912, PLR0915 - a call for each number would take longer than all else

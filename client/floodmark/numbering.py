@@ -34,7 +34,7 @@ class Epoch(msgspec.Struct, frozen=True):
 class Numbering:
     """The epoch that a producer is in. ``owns_epoch``: it may be raised without asking anybody.
 
-    A lane that needs new numbers moves the whole producer on. The others follow, each once nothing of its own
+    A sender that needs new numbers moves the whole producer on. The others follow, each once nothing of its own
     is under way in an earlier epoch: a partition never sees two epochs of a producer mixed.
     """
 
@@ -45,7 +45,7 @@ class Numbering:
         """Of the batches that are made from now on; the cluster may come to take a later one."""
 
     def move_on(self, seen: Epoch) -> Epoch:
-        """The epoch that follows ``seen``: another lane may have begun it.
+        """The epoch that follows ``seen``: another sender may have begun it.
 
         Raises ``NotUsable`` behind the last one. To go on under another id would be easy and wrong: what is
         late of an epoch is shut out by a later one of its own id only.

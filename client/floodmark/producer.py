@@ -14,15 +14,15 @@ from typing import Any, Final, Self
 from floodmark.errors import FloodmarkError, NotUsable, TooLarge, TransportError
 from floodmark.feature_level import BATCH_FORMAT_2, feature_level, needs_format_2
 from floodmark.headers import HeadersLike
-from floodmark.lane import Lane
-from floodmark.lanes import Lanes
 from floodmark.limits import BATCH_RECORDS_MAX
 from floodmark.memory import MemoryBudget
 from floodmark.names import check_name
 from floodmark.numbering import Epoch, Numbering
 from floodmark.pacing import Deadline
-from floodmark.parcel import Parcel, size_of
+from floodmark.partition_sender import PartitionSender
+from floodmark.partition_senders import PartitionSenders
 from floodmark.produced import Ack, AckList, BatchOutcome
+from floodmark.producer_batch import ProducerBatch, size_of
 from floodmark.producer_ids import new_producer_id
 from floodmark.producer_options import ProducerOptions
 from floodmark.record import Record
@@ -49,7 +49,7 @@ class Producer:
         self.options = options
         self._transport = transport
         self._topics = topics
-        self._lanes: Lanes | None = None
+        self._senders: PartitionSenders | None = None
         self._numbering = Numbering(Epoch())
         self._memory = MemoryBudget(options.memory_bytes_max)
         self._record_bytes_max = 0
@@ -66,17 +66,17 @@ class Producer:
         with ``TopicDeleted``, also where there is a topic of the same name again.
         """
         self._transport.home.check()
-        if self._lanes is None:
+        if self._senders is None:
             async with self._opening:
-                if self._lanes is None:
+                if self._senders is None:
                     topic = await self._topics.describe(self.topic, timeout_s=self.options.delivery_timeout_s)
                     self._learn(topic)
                     self._numbering = await self.options.numbering(min(topic.batch_format, 2), self._new_id)
-                    self._lanes = Lanes(
+                    self._senders = PartitionSenders(
                         self.topic,
                         topic.topic_id,
                         len(topic.partitions),
-                        self.options.for_lanes(),
+                        self.options.for_senders(),
                         self._numbering,
                         acks=self.options.acks,
                         transport=self._transport,
@@ -95,18 +95,18 @@ class Producer:
         """Take one record in; waits only while ``memory_bytes_max`` are on their way. Await the result for
         the offset. ``TOMBSTONE`` as ``value`` says that the key has none any more.
 
-        Raises ``InvalidRequest``, ``TooLarge`` or ``FeatureLevelNeeded`` for a record that can not be stored.
+        Raises ``InvalidRequest``, ``TooLarge`` or ``FeatureLevelNeeded`` for a record that cannot be stored.
         """
         record = record_of(value, key, headers, timestamp)
         self._transport.home.check()
-        if self._lanes is None:
+        if self._senders is None:
             await self.open()
         size = size_of(record)
         if size > self._record_bytes_max or record.pairs or record.value is None:
             await self._check_limits([record])
         if not self._memory.try_take(size):
             await self._wait_for_room(size)
-        ack = Ack(*self._lane(record.key, partition, size).collector.add(record, size))
+        ack = Ack(*self._sender(record.key, partition, size).accumulator.add(record, size))
         self._since_pause += size
         if self._since_pause > _PAUSE_BYTES:
             await self._let_others_run()
@@ -130,7 +130,7 @@ class Producer:
         for record, size in zip(records, sizes, strict=True):
             if not self._memory.try_take(size):
                 await self._wait_for_room(size)
-            runs.append((*self._lane(record.key, None, size).collector.add(record, size), 1))
+            runs.append((*self._sender(record.key, None, size).accumulator.add(record, size), 1))
             self._since_pause += size
             if self._since_pause > _PAUSE_BYTES:
                 await self._let_others_run()
@@ -149,8 +149,8 @@ class Producer:
             size = ends[stop - 1] - taken
             if not self._memory.try_take(size):
                 await self._wait_for_room(size)
-            lane = self._lane(None, partition, size)
-            runs.append((*lane.collector.add_run(records[start:stop], size), stop - start))
+            sender = self._sender(None, partition, size)
+            runs.append((*sender.accumulator.add_run(records[start:stop], size), stop - start))
             start, taken = stop, ends[stop - 1]
             self._since_pause += size
             if self._since_pause > _PAUSE_BYTES:
@@ -181,8 +181,8 @@ class Producer:
             with contextlib.suppress(TransportError):
                 await self._settle_all()
         finally:
-            for lane in self._lanes or ():
-                await lane.stop()
+            for sender in self._senders or ():
+                await sender.stop()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -211,12 +211,12 @@ class Producer:
         return await new_producer_id(self._transport, timeout_s=self.options.delivery_timeout_s)
 
     async def _settle_all(self) -> None:
-        # Batches have deadlines of their own; this one is for the case that a lane does not keep to them.
+        # Batches have deadlines of their own; this one is for the case that a sender does not keep to them.
         deadline = Deadline(self.options.delivery_timeout_s + 2 * GRACE_S)
         outcomes = []
-        for lane in self._lanes or ():
-            lane.collector.ripen()
-            outcomes += lane.pending()
+        for sender in self._senders or ():
+            sender.accumulator.ripen()
+            outcomes += sender.pending()
         try:
             async with asyncio.timeout(deadline.remaining_s):
                 for outcome in outcomes:
@@ -269,35 +269,35 @@ class Producer:
 
     def _room(self, size: int, partition: int | None) -> int:
         """What a batch has room for that takes a keyless record of ``size`` bytes next."""
-        if self._lanes is None:
+        if self._senders is None:
             return self.options.batch_bytes
-        room = self._lanes.room(partition, size)
+        room = self._senders.room(partition, size)
         return room if room >= size else self.options.batch_bytes
 
     async def _wait_for_room(self, size: int) -> None:
-        for lane in self._lanes or ():
-            lane.collector.ripen()
+        for sender in self._senders or ():
+            sender.accumulator.ripen()
         await self._memory.take(size, timeout_s=self.options.delivery_timeout_s + GRACE_S)
 
-    def _lane(self, key: bytes | None, partition: int | None, size: int) -> Lane:
-        """The lane for records of ``size`` bytes, which hold that much memory; they lose it on an error.
+    def _sender(self, key: bytes | None, partition: int | None, size: int) -> PartitionSender:
+        """The sender for records of ``size`` bytes, which hold that much memory; they lose it on an error.
 
         Nothing is awaited between this and adding them.
         """
         try:
-            if self._closed or self._lanes is None:
+            if self._closed or self._senders is None:
                 raise NotUsable("this producer is closed", sent=False)
-            return self._lanes.find(key, partition, size)
+            return self._senders.find(key, partition, size)
         except FloodmarkError:
             self._memory.give(size)
             raise
 
-    def _settled(self, parcel: Parcel) -> None:
-        self._memory.give(parcel.size)
-        if isinstance(parcel.outcome.error, TooLarge):
+    def _settled(self, producer_batch: ProducerBatch) -> None:
+        self._memory.give(producer_batch.size)
+        if isinstance(producer_batch.outcome.error, TooLarge):
             self._record_bytes_max, self._limit_until = (
                 0,
                 0.0,
             )  # The limit was lowered: ask before the next one.
-        if parcel.outcome.error is not None and len(self._unseen) < _UNSEEN_MAX:
-            self._unseen.append(parcel.outcome)
+        if producer_batch.outcome.error is not None and len(self._unseen) < _UNSEEN_MAX:
+            self._unseen.append(producer_batch.outcome)

@@ -20,7 +20,7 @@ class _Given(msgspec.Struct):
 
 
 async def new_producer_id(transport: Transport, *, timeout_s: float) -> int | None:
-    """A number that no producer has had; None when it can not be had within half of the time, or ``WAIT_S``.
+    """A number that no producer has had; None when it cannot be had within half of the time, or ``WAIT_S``.
 
     One that is given and not heard of is never used: it may be asked for again. Raises ``NotUsable``,
     ``FeatureLevelNeeded``.

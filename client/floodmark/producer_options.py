@@ -10,9 +10,9 @@ import msgspec
 
 from floodmark.batch import CODEC_NONE, CODEC_ZSTD, ProducerKind, numbered_id_of, producer_id_of
 from floodmark.errors import InvalidRequest
-from floodmark.lane_options import LaneOptions
 from floodmark.limits import BATCH_BYTES_MAX
 from floodmark.numbering import Epoch, Numbering
+from floodmark.sender_options import SenderOptions
 
 Acks = Literal["quorum", "leader", "none"]
 Compression = Literal["none", "zstd"]
@@ -49,7 +49,7 @@ class ProducerOptions(msgspec.Struct, frozen=True, kw_only=True):
     in_flight_max: int = 4
 
     def __post_init__(self) -> None:
-        """Refuse what can not work, naming the option."""
+        """Refuse what cannot work, naming the option."""
         if self.compression not in _CODECS:
             raise InvalidRequest(f"compression is none or zstd, not {self.compression!r}")
         if self.acks not in ("quorum", "leader", "none"):
@@ -65,9 +65,9 @@ class ProducerOptions(msgspec.Struct, frozen=True, kw_only=True):
         if self.name is not None and not self.idempotent:
             raise InvalidRequest("a named producer is idempotent")
 
-    def for_lanes(self) -> LaneOptions:
-        """What the lanes need to know."""
-        return LaneOptions(
+    def for_senders(self) -> SenderOptions:
+        """What the senders need to know."""
+        return SenderOptions(
             linger_s=self.linger_ms / 1000,
             batch_bytes=self.batch_bytes,
             codec=_CODECS[self.compression],

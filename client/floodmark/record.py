@@ -65,7 +65,7 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unkn
         return total
 
     def beyond_format_1(self) -> str | None:
-        """What of it a batch of format 1 can not hold; None when that can hold all."""
+        """What of it a batch of format 1 cannot hold; None when that can hold all."""
         if self.value is None:
             return "a tombstone"
         if self.timestamp is None:

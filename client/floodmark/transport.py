@@ -49,7 +49,7 @@ class Answer(msgspec.Struct, frozen=True):
         try:
             return msgspec.json.decode(self.body, type=cls)
         except (ValueError, RecursionError) as error:
-            raise ServerError(f"the answer can not be understood: {error}") from error
+            raise ServerError(f"the answer cannot be understood: {error}") from error
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):

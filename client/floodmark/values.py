@@ -45,7 +45,7 @@ def record_of(
     headers: HeadersLike | None = None,
     timestamp: Timestamp = None,
 ) -> Record:
-    """The record to store. Raises ``InvalidRequest`` for what can not be stored."""
+    """The record to store. Raises ``InvalidRequest`` for what cannot be stored."""
     data, is_json = (value, False) if type(value) is bytes else value_of(value)
     return Record(
         time.time_ns() // 1_000_000 if timestamp is None else timestamp_of(timestamp),
@@ -57,7 +57,7 @@ def record_of(
 
 
 def records_of(values: Sequence[Any], keys: Sequence[Key] | None, timestamp: Timestamp) -> list[Record]:
-    """Records of one time for many values. Raises ``InvalidRequest`` if one can not be stored."""
+    """Records of one time for many values. Raises ``InvalidRequest`` if one cannot be stored."""
     if keys is not None and len(keys) != len(values):
         raise InvalidRequest(f"{len(values)} values and {len(keys)} keys: give one key for each value")
     time_ms = timestamp_of(timestamp)

@@ -23,7 +23,7 @@ class Shop:
         self._topic = topic
 
     def place(self, order_id: str, item: str, quantity: int = 1, *, timeout_s: float = 30.0) -> None:
-        """Return once the order can not be lost any more. Raises ``NotConfirmed`` when the time is up.
+        """Return once the order cannot be lost any more. Raises ``NotConfirmed`` when the time is up.
 
         An attempt whose outcome is not known is repeated, so the order may be stored twice: whoever counts
         looks at the id.

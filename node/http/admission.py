@@ -1,4 +1,4 @@
-"""How many connections there may be: in all, per address, and never so many that files can not be opened.
+"""How many connections there may be: in all, per address, and never so many that files cannot be opened.
 
 Who comes above that is not turned away before it has said what it wants: for DELETE, which makes room, and
 for those who ask how this node is, there are some places more, one request long.

@@ -10,7 +10,7 @@ from node.broker import Broker
 from node.http.cluster import Cluster
 from node.http.context import CONTEXT, HttpContext
 from node.http.door import DOOR, Door
-from node.http.express import EXPRESS, Express
+from node.http.fast_path import FAST_PATH, FastPath
 from node.http.fetch import PartitionFetch
 from node.http.fetch_topic import TopicFetch
 from node.http.limits import HttpLimits
@@ -44,7 +44,7 @@ def create_app(broker: Broker, settings: HttpLimits, origins: Origins | None = N
     context.watches = Watches(context)
     produce = PartitionProduce(context)
     app[DOOR] = door = Door(context, origins)
-    app[EXPRESS] = Express(context, produce, origins)
+    app[FAST_PATH] = FastPath(context, produce, origins)
     app.on_response_prepare.append(door.on_response_prepare)
     app.add_routes(_routes(context, produce))
     app.cleanup_ctx.append(_sessions)

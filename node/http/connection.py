@@ -23,7 +23,7 @@ from node.http.head_errors import TooManyHeaders
 from node.http.limits import HttpLimits
 
 if TYPE_CHECKING:
-    from node.http.express import Express
+    from node.http.fast_path import FastPath
     from node.http.intake import Intake
 
 _TOO_MANY_HEADERS: Final = "Too many headers"
@@ -40,8 +40,8 @@ class Connection(RequestHandler):
         "_body_due",
         "_body_since",
         "_early",
-        "_express",
-        "_express_task",
+        "_fast_path",
+        "_fast_path_task",
         "_head_since",
         "_intake",
         "_owed",
@@ -58,14 +58,14 @@ class Connection(RequestHandler):
         manager: Server,
         settings: HttpLimits,
         admission: Admission,
-        express: Express,
+        fast_path: FastPath,
         **kwargs: Any,
     ) -> None:
         super().__init__(manager, **kwargs)
         self._settings = settings
         self._admission = admission
-        self._express = express
-        self._express_task: asyncio.Future[Any] | None = None
+        self._fast_path = fast_path
+        self._fast_path_task: asyncio.Future[Any] | None = None
         self._intake: Intake | None = None
         self._early = b""
         """What came behind a request that is served past aiohttp."""
@@ -123,9 +123,9 @@ class Connection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Note when a head begins and ends; aiohttp does the rest, where the request is not a plain one."""
-        if self._express_task is not None:
+        if self._fast_path_task is not None:
             self._wait_with(data)
-        elif not (self._is_between_requests and self._express.take(self, data)):
+        elif not (self._is_between_requests and self._fast_path.take(self, data)):
             self._usual(data)
 
     @property
@@ -221,15 +221,15 @@ class Connection(RequestHandler):
             if now:
                 transport.resume_reading()
 
-    def begin_express(self, work: asyncio.Future[Any]) -> None:
-        """A request is served past aiohttp, which takes this connection for busy until ``end_express``."""
+    def begin_fast_path(self, work: asyncio.Future[Any]) -> None:
+        """A request is served past aiohttp, which takes this connection for busy until ``end_fast_path``."""
         self._head_since = None
         self._request_in_progress = True
-        self._express_task = work
+        self._fast_path_task = work
 
-    def end_express(self, answer: bytes | None) -> None:
+    def end_fast_path(self, answer: bytes | None) -> None:
         """Send the answer, and go on with what has come meanwhile."""
-        self._express_task = None
+        self._fast_path_task = None
         self._request_in_progress = False
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         transport = self.transport
@@ -249,7 +249,7 @@ class Connection(RequestHandler):
         self._early += data
 
     def _process_keepalive(self) -> None:
-        if self._express_task is not None or self._intake is not None:
+        if self._fast_path_task is not None or self._intake is not None:
             self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         super()._process_keepalive()
 
@@ -369,7 +369,7 @@ def _reason(exc: BaseException | None, message: str | None) -> str:
     """What the parser found, in one line: it adds the bytes, and under them a mark at the place."""
     text = exc.message if isinstance(exc, BadHttpMessage) else str(exc or message or "")
     words = " ".join(text.replace("^", " ").split())
-    return words[:200].rstrip(":") or "it can not be read"
+    return words[:200].rstrip(":") or "it cannot be read"
 
 
 class ConnectionServer(Server):
@@ -381,13 +381,13 @@ class ConnectionServer(Server):
         request_factory: Any,
         settings: HttpLimits,
         admission: Admission,
-        express: Express,
+        fast_path: FastPath,
         **kwargs: Any,
     ) -> None:
         super().__init__(handler, request_factory=request_factory)
         self._settings = settings
         self._admission = admission
-        self._express = express
+        self._fast_path = fast_path
         self._arguments = kwargs
         self.on_accepted: Callable[[], None] = lambda: None
 
@@ -399,5 +399,5 @@ class ConnectionServer(Server):
     def protocol(self) -> RequestHandler:
         """One accepted connection's protocol."""
         return Connection(
-            self, self._settings, self._admission, self._express, loop=self._loop, **self._arguments
+            self, self._settings, self._admission, self._fast_path, loop=self._loop, **self._arguments
         )

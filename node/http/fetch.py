@@ -26,12 +26,12 @@ from node.http.context import HttpContext
 from node.http.entity_tag import caching
 from node.http.forward import LEADER, is_forwarded, to_partition_leader
 from node.http.limits import HttpLimits
+from node.http.live_response import stream
 from node.http.media import Media, accepted, answer_media
 from node.http.page import read_page, send
 from node.http.produce import timeout_of
 from node.http.query import capped, duration_s, flag, partition_number, query_of, topic_name
 from node.http.reader import Reader
-from node.http.stream import stream
 from node.http.topic_id import TOPIC_ID, TOPIC_ID_QUERY, asked_id
 
 QUERY: Final = frozenset({"from", "max_records", "max_bytes", "wait", "follow", "verify", TOPIC_ID_QUERY})

@@ -12,11 +12,11 @@ from node.http import cursor, positions
 from node.http.answers import Hold
 from node.http.context import HttpContext
 from node.http.fetch import QUERY, Asked
+from node.http.live_response import stream
 from node.http.media import Media, accepted, answer_media
 from node.http.page import read_page, send
 from node.http.query import query_of, topic_name
 from node.http.reader import Reader
-from node.http.stream import stream
 from node.http.topic_id import TOPIC_ID, asked_id
 
 TOPIC_QUERY: Final = QUERY | {"cursor"}

@@ -55,7 +55,7 @@ def body_media(content_type: str | None) -> Media:
     media = _ALIASES.get(name)
     if media not in BODIES or (media is Media.BATCH and parameters.get("v", "1") != "1"):
         raise UnsupportedMedia(
-            f"a body can not be {content_type[:100]!r} here", supported=[str(known) for known in BODIES]
+            f"a body cannot be {content_type[:100]!r} here", supported=[str(known) for known in BODIES]
         )
     charset = parameters.get("charset", "utf-8").lower()
     if media in _TEXT and charset not in _CHARSETS:

@@ -103,5 +103,5 @@ def as_bytes(answer: web.Response) -> bytes:
 
 
 def _printable(text: str) -> str:
-    """Bytes of a request that are no UTF-8 reach handlers as surrogates, which JSON can not carry."""
+    """Bytes of a request that are no UTF-8 reach handlers as surrogates, which JSON cannot carry."""
     return text.encode("utf-8", "backslashreplace").decode()

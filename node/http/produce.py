@@ -40,7 +40,7 @@ from node.http.turns import Turns
 QUERY: Final = frozenset({"acks", "timeout", "mode", TOPIC_ID_QUERY})
 PRODUCER_HEADERS: Final = ("Producer-Id", "Producer-Epoch", "Producer-Seq")
 _KEPT_BYTES: Final = 64 << 10
-"""A larger body streams on to the leader, and can not be sent twice."""
+"""A larger body streams on to the leader, and cannot be sent twice."""
 _EPOCH_MAX: Final = (1 << 32) - 1
 T = TypeVar("T")
 

@@ -1,6 +1,6 @@
 """POST to a topic: records go to the partitions of their keys, each partition's share as one batch.
 
-What counts within one partition (a producer's sequence, an expected offset) can not be promised here: a retry
+What counts within one partition (a producer's sequence, an expected offset) cannot be promised here: a retry
 may find its records' partition chosen anew, now or once the topic has more of them. So it is refused.
 """
 
@@ -26,14 +26,14 @@ from node.http.media import Media
 from node.http.packing import NOBODY, Order, Packed, packed, places_of, shares_of
 from node.http.produce import PRODUCER_HEADERS, QUERY, Wanted, is_plain, timeout_of
 from node.http.query import acks_of, is_copy, query_of, topic_name
-from node.http.reach import Sending, Small, append
 from node.http.records_in import TRACE, Reading, media_of, read_records
+from node.http.router import Sending, Small, append
 from node.http.topic_id import TOPIC_ID, asked_id
 from node.http.topic_report import HEAD, Outcome, answer
 
 _OF_ONE_PARTITION: Final = (*PRODUCER_HEADERS, "If-Offset")
 _SMALL_BYTES_MAX: Final = 64 << 10
-"""A larger body is packed at once, and refused as a whole if it can not be."""
+"""A larger body is packed at once, and refused as a whole if it cannot be."""
 Sendings = dict[int, Sending | Small]
 """By partition."""
 

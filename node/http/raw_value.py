@@ -74,7 +74,7 @@ def check_head(head: RecordHead, batch_format: int) -> None:
 
 
 def check_format_1(record: Record) -> None:
-    """Raise ``FeatureLevelNeeded`` for what a batch of format 1 can not hold."""
+    """Raise ``FeatureLevelNeeded`` for what a batch of format 1 cannot hold."""
     if record.value is None or record.timestamp is None or isinstance(record.pairs, list):
         what = record.beyond_format_1()
         if what is not None:

@@ -17,12 +17,12 @@ from typing import Final
 from floodmark.errors import FloodmarkError, InvalidBatch, OffsetBelowStart, TooManyRequests, Unavailable
 
 from node.broker import Bounds, Partition, Unreadable
-from node.http import cursor, reach
+from node.http import cursor, router
 from node.http.answers import Hold
 from node.http.context import HttpContext
 from node.http.positions import is_offset
-from node.http.reach import Found
 from node.http.records_out import Slice
+from node.http.router import Found
 from node.http.unpacking import Unpacking
 
 _AT_ONCE: Final = 16
@@ -98,7 +98,10 @@ class Reader:
         for begin in range(0, len(todo), _AT_ONCE):
             group = todo[begin : begin + _AT_ONCE]
             starts = await asyncio.gather(
-                *(reach.resolve(self._context, self.partitions[index], self._specs[index]) for index in group)
+                *(
+                    router.resolve(self._context, self.partitions[index], self._specs[index])
+                    for index in group
+                )
             )
             for index, start in zip(group, starts, strict=True):
                 self._specs[index] = str(start)
@@ -206,7 +209,7 @@ class Reader:
             self._open.append((index, found, unpacking))
 
     def _ask(self, index: int) -> Awaitable[Found]:
-        return reach.read(
+        return router.read(
             self._context,
             self.partitions[index],
             self._specs[index],

@@ -2,7 +2,7 @@
 
 A JSON value is put out with the very text that came in; only in forms of one record a line do its line
 feeds become spaces (in JSON they can only stand between tokens). In MessagePack a JSON value is a native
-one, opaque bytes are binary, and a number that MessagePack can not hold makes ``value_json``, the text; so
+one, opaque bytes are binary, and a number that MessagePack cannot hold makes ``value_json``, the text; so
 does a very large value.
 """
 

@@ -66,7 +66,7 @@ def _are_same(frames: bytes, first: int, early: list[Record], late: list[Record]
         stored = _stored(frames, first, len(early))
     except InvalidBatch as error:
         raise Unavailable(
-            f"what is stored under this sequence can not be read here: {error.detail}"
+            f"what is stored under this sequence cannot be read here: {error.detail}"
         ) from error
     return len(stored) == len(early) and all(
         one is None or _is_same(one, at_0, at_1) for one, at_0, at_1 in zip(stored, early, late, strict=True)

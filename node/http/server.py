@@ -15,7 +15,7 @@ from node.http.admission import Admission
 from node.http.connection import Connection, ConnectionServer
 from node.http.context import CONTEXT
 from node.http.door import ADDED_HEADERS, DOOR, Door
-from node.http.express import EXPRESS
+from node.http.fast_path import FAST_PATH
 
 _HELD_UP_S = 0.02
 """A timer that comes later than this tells that this process, or its event loop, did not run meanwhile."""
@@ -89,11 +89,11 @@ class HttpServer:
 class _Runner(web.AppRunner):
     """aiohttp's runner with this project's connections in it."""
 
-    __slots__ = ("_door", "_express", "_settings", "admission")
+    __slots__ = ("_door", "_fast_path", "_settings", "admission")
 
     def __init__(self, app: web.Application) -> None:
         self._door: Door = app[DOOR]
-        self._express = app[EXPRESS]
+        self._fast_path = app[FAST_PATH]
         settings = app[CONTEXT].settings
         self._settings = settings
         self.admission = Admission(settings)
@@ -129,5 +129,5 @@ class _Runner(web.AppRunner):
         }
         handler = self._door.around(plain.request_handler)
         return ConnectionServer(
-            handler, plain.request_factory, settings, self.admission, self._express, **arguments
+            handler, plain.request_factory, settings, self.admission, self._fast_path, **arguments
         )

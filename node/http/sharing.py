@@ -2,7 +2,7 @@
 
 Passed on one by one, each would cost this node and the leader a whole request between nodes. So here they
 are checked and packed as they would be at the leader (``node/coalescer.py``), and a batch travels as those do
-that a topic's records are divided into (``reach.append``): it goes to the next leader when it was surely not
+that a topic's records are divided into (``router.append``): it goes to the next leader when it was surely not
 stored, and never twice when it may have been.
 """
 
@@ -19,7 +19,7 @@ from floodmark.record import Record
 from node.broker import Acks, Appended, Partition
 from node.coalescer import Coalescer, Ending
 from node.http.context import HttpContext
-from node.http.reach import Sending, append
+from node.http.router import Sending, append
 
 _KNOWN_MAX: Final = 4096
 _LAST_RESORT_S: Final = 1.0
@@ -42,7 +42,7 @@ class Sharing:
         """By topic id and partition: what is sent to a topic goes to no other that has its name later."""
 
     def produce(self, partition: Partition, records: Sequence[Record], size: int) -> Awaitable[Elsewhere]:
-        """Store ``records`` (``size`` bytes) as ``reach.append`` does, with the default timeout."""
+        """Store ``records`` (``size`` bytes) as ``router.append`` does, with the default timeout."""
         key = partition.topic_id, partition.number
         way = self._ways.get(key)
         if way is None:

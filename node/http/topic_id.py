@@ -2,7 +2,7 @@
 
 Ids grow and are never given twice, so a topic that is deleted and made again under its name is another one.
 Every answer about a topic names its id in ``Floodmark-Topic-Id``; a request that names one, in that header or
-as ``topic_id=`` (for those who can not set headers), is served for that topic or refused, at every node.
+as ``topic_id=`` (for those who cannot set headers), is served for that topic or refused, at every node.
 """
 
 from __future__ import annotations

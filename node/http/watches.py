@@ -23,7 +23,7 @@ from node.http.forward import base_url
 from node.http.topic_id import TOPIC_ID
 from node.http.while_heard import WhileHeard
 
-_LOOK_AGAIN_S: Final = 1.0
+_RETRY_S: Final = 1.0
 """When partitions without a leader, or nodes that do not answer, are tried again."""
 _TASKS_MAX: Final = 64
 _POLL_S: Final = 0.25
@@ -79,7 +79,7 @@ class Watches:
                 left = deadline - time.monotonic()
                 done, pending = await asyncio.wait(
                     pending,
-                    timeout=left if all_known else min(left, _LOOK_AGAIN_S),
+                    timeout=left if all_known else min(left, _RETRY_S),
                     return_when=asyncio.FIRST_COMPLETED,
                 )
                 news = [task.result() for task in done]
@@ -88,7 +88,7 @@ class Watches:
                 if not done:
                     return every if time.monotonic() < deadline else ()
                 all_known = False
-            await asyncio.sleep(max(0.0, min(_LOOK_AGAIN_S, deadline - time.monotonic())))
+            await asyncio.sleep(max(0.0, min(_RETRY_S, deadline - time.monotonic())))
             return every if time.monotonic() < deadline else ()
         finally:
             if own is not None:
@@ -146,7 +146,7 @@ class Watches:
         del self._asking[key], self._users[key]
 
     async def _ask(self, key: _Asked) -> _News:
-        """Ask a node until there is something new there; None when it can not tell."""
+        """Ask a node until there is something new there; None when it cannot tell."""
         context = self._context
         query = {"cursor": key.cursor, "wait": f"{_ASK_S:g}s"}
         headers = {FORWARDED: context.node_mark, TOPIC_ID: str(key.topic_id)}
@@ -187,7 +187,7 @@ def _requests(leader: str, partitions: Sequence[Partition], placed: dict[int, in
 
 async def _leader(partition: Partition) -> str | None:
     try:
-        return await partition.wait_leader(deadline_s=_LOOK_AGAIN_S)
+        return await partition.wait_leader(deadline_s=_RETRY_S)
     except Unavailable:
         return None
 

@@ -93,10 +93,10 @@ class AllocateProducerIds(Command, frozen=True, tag="allocate_producer_ids"):
     count: int
 
 
-class Reassignment(msgspec.Struct, frozen=True):
+class Reassignment(msgspec.Struct, frozen=True, rename={"raft_group": "group_id"}):
     """Where one partition's replicas are to be; it says from what state on, and means no other one."""
 
-    group_id: int
+    raft_group: int
     expected: list[str]
     """The replicas that it has."""
     replicas: list[str]

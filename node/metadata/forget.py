@@ -41,7 +41,7 @@ def _without(state: MetadataState, topic: TopicEntry, command: ForgetNode) -> To
         if gone not in entry.replicas:
             return entry
         kept = {node: entry.incarnation_of(node) for node in entry.replicas if node != gone}
-        other = command.replacements.get(entry.group_id, "")
+        other = command.replacements.get(entry.raft_group, "")
         if other in state.nodes and other != gone:
             kept.setdefault(other, "")
         return msgspec.structs.replace(entry, replicas=tuple(kept), incarnations=tuple(kept.values()))

@@ -116,7 +116,7 @@ class Metadata:
     async def catch_up(self, *, timeout_s: float) -> None:
         """Until everything that was acknowledged before the call is applied here. Raises ``Unavailable``."""
         self._check_joined()
-        await self._host.barrier(METADATA_GROUP, deadline_s=timeout_s)
+        await self._host.read_index(METADATA_GROUP, deadline_s=timeout_s)
 
     async def confirm_lead(self, *, timeout_s: float) -> None:
         """Until a majority has confirmed since the call began that changes can be made here.
@@ -184,7 +184,7 @@ class Metadata:
         """Drop the segments that the checkpointed state stands for, when there are some."""
         group = self.group
         if group is not None and group.failed is None and group.log.size_bytes > 2 * SEGMENT_BYTES:
-            base_index = await self._host.trim(METADATA_GROUP, group.applied_index + 1)
+            base_index = await self._host.truncate_head(METADATA_GROUP, group.applied_index + 1)
             _log.info("metadata_log_trimmed", base_index=base_index)
 
     def _check_joined(self) -> None:

@@ -140,7 +140,7 @@ def _read(snapshot: bytes, levels: Levels) -> MetadataState:
         read = msgspec.convert(raw, _Snapshot)
         unknown = surplus(raw["state"], msgspec.to_builtins(read.state))
     except (msgspec.MsgspecError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ValueError(f"the metadata snapshot can not be read: {error}") from error
+        raise ValueError(f"the metadata snapshot cannot be read: {error}") from error
     if not levels.knows(read.state.level):
         known = f"{levels.lowest} to {levels.highest}"
         raise TooNew(f"feature level {read.state.level}, and this build knows {known}")

@@ -54,7 +54,7 @@ def remove_node(state: MetadataState, command: RemoveNode) -> NodeEntry | Floodm
     holding = [
         f"{topic.name}/{entry.number}"
         for topic, entry in partitions_of(state)
-        if name in _having(entry, state.moves.get(entry.group_id))
+        if name in _having(entry, state.moves.get(entry.raft_group))
     ]
     if holding:
         more = f" and {len(holding) - HOLDING_NAMED_MAX} more" if len(holding) > HOLDING_NAMED_MAX else ""
@@ -71,7 +71,7 @@ def remove_node(state: MetadataState, command: RemoveNode) -> NodeEntry | Floodm
 
 
 def heir_refusal(state: MetadataState, name: str) -> FloodmarkError | None:
-    """Why a node that takes another one's place can not go now; None where it takes nobody's."""
+    """Why a node that takes another one's place cannot go now; None where it takes nobody's."""
     for old, heir in state.retiring.items():
         if heir == name:
             return Conflict(

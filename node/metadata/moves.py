@@ -75,16 +75,16 @@ def move_replicas(state: MetadataState, command: MoveReplicas) -> int | Floodmar
     """All of the reassignments, or none where one of them means another state. How many changed anything."""
     if state.level < MEMBERSHIP:  # It could not be written down.
         return Conflict(f"moves of replicas need feature level {MEMBERSHIP}", level=state.level)
-    known = {entry.group_id: (topic, entry) for topic, entry in partitions_of(state)}
+    known = {entry.raft_group: (topic, entry) for topic, entry in partitions_of(state)}
     for change in command.moves:
         refused = _refusal(state, known, change)
         if refused is not None:
             return refused
-    if len({change.group_id for change in command.moves}) < len(command.moves):
+    if len({change.raft_group for change in command.moves}) < len(command.moves):
         return InvalidRequest("a partition is named twice")
     changed = 0
     for change in command.moves:
-        topic, entry = known[change.group_id]
+        topic, entry = known[change.raft_group]
         changed += _redirect(state, topic, entry, tuple(change.replicas), command.reason)
     return changed
 
@@ -92,15 +92,15 @@ def move_replicas(state: MetadataState, command: MoveReplicas) -> int | Floodmar
 def _refusal(
     state: MetadataState, known: Mapping[int, tuple[TopicEntry, PartitionEntry]], change: Reassignment
 ) -> FloodmarkError | None:
-    if change.group_id not in known:
-        return Conflict(f"there is no partition of group {change.group_id} (any more)")
-    topic, entry = known[change.group_id]
+    if change.raft_group not in known:
+        return Conflict(f"there is no partition of group {change.raft_group} (any more)")
+    topic, entry = known[change.raft_group]
     named = f"{topic.name}/{entry.number}"
     if not change.replicas or len(set(change.replicas)) < len(change.replicas):
         return InvalidRequest(f"{change.replicas} are no replicas of {named}: each node is named once")
     if unknown := sorted(set(change.replicas) - state.nodes.keys()):
-        return Conflict(f"{unknown[0]} is no node of the cluster: {named} can not move there")
-    move = state.moves.get(change.group_id)
+        return Conflict(f"{unknown[0]} is no node of the cluster: {named} cannot move there")
+    move = state.moves.get(change.raft_group)
     number = move.number if move is not None else 0
     if tuple(change.expected) != entry.replicas or change.move != number:
         return Conflict(f"{named} was moved meanwhile: look again", topic=topic.name, partition=entry.number)
@@ -111,21 +111,21 @@ def _redirect(
     state: MetadataState, topic: TopicEntry, entry: PartitionEntry, replicas: tuple[str, ...], reason: str
 ) -> bool:
     """Another target for a partition; whether it was another one."""
-    move = state.moves.get(entry.group_id)
+    move = state.moves.get(entry.raft_group)
     if replicas == (move.replicas if move is not None else entry.replicas):
         return False
     if move is None or not move.started:
         if set(replicas) == set(entry.replicas):
             # Nothing has to go anywhere: only who leads best is another one.
-            state.moves.pop(entry.group_id, None)
+            state.moves.pop(entry.raft_group, None)
             _replace(state, topic, {entry.number: replicas})
             return True
-        state.moves[entry.group_id] = Move(state.next_move, replicas, reason)
+        state.moves[entry.raft_group] = Move(state.next_move, replicas, reason)
     else:
         gone = dict.fromkeys(
             node for node in (*move.replicas, *move.leaving) if node not in {*replicas, *entry.replicas}
         )
-        state.moves[entry.group_id] = Move(
+        state.moves[entry.raft_group] = Move(
             state.next_move, replicas, reason, started=True, leaving=tuple(gone)
         )
     state.next_move += 1
@@ -147,13 +147,13 @@ def cancel_moves(state: MetadataState, command: CancelMoves) -> int:
     """Queued ones are forgotten, started ones go back to where they came from. How many."""
     cancelled = 0
     for topic, entry in partitions_of(state):
-        move = state.moves.get(entry.group_id)
-        if move is None or move.number != command.moves.get(entry.group_id):
+        move = state.moves.get(entry.raft_group)
+        if move is None or move.number != command.moves.get(entry.raft_group):
             continue
         if move.started:
             cancelled += _redirect(state, topic, entry, entry.replicas, command.reason)
         else:
-            del state.moves[entry.group_id]
+            del state.moves[entry.raft_group]
             cancelled += 1
     return cancelled
 
@@ -164,10 +164,10 @@ def finish_moves(state: MetadataState, command: FinishMoves) -> int:
     for topic in list(state.topics.values()):
         arrived: dict[int, tuple[str, ...]] = {}
         for entry in topic.partitions:
-            move = state.moves.get(entry.group_id)
-            if move is not None and move.started and command.moves.get(entry.group_id) == move.number:
+            move = state.moves.get(entry.raft_group)
+            if move is not None and move.started and command.moves.get(entry.raft_group) == move.number:
                 arrived[entry.number] = move.replicas
-                del state.moves[entry.group_id]
+                del state.moves[entry.raft_group]
         if arrived:
             _replace(state, topic, arrived)
             finished += len(arrived)

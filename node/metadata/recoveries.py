@@ -76,7 +76,7 @@ def record_recovery(state: MetadataState, command: RecordRecovery) -> int | Floo
     for name, topic in list(state.topics.items()):
         state.topics[name] = _with(topic, command)
     state.next_topic_id += NUMBERS_SKIPPED
-    state.next_group_id += NUMBERS_SKIPPED
+    state.next_raft_group += NUMBERS_SKIPPED
     state.next_move += NUMBERS_SKIPPED
     state.next_producer_id += PRODUCER_IDS_SKIPPED
     return command.epoch
@@ -87,10 +87,10 @@ def _with(topic: TopicEntry, command: RecordRecovery) -> TopicEntry:
     partitions = tuple(
         msgspec.structs.replace(
             entry,
-            replicas=tuple(command.replicas[entry.group_id]),
-            incarnations=tuple(map(entry.incarnation_of, command.replicas[entry.group_id])),
+            replicas=tuple(command.replicas[entry.raft_group]),
+            incarnations=tuple(map(entry.incarnation_of, command.replicas[entry.raft_group])),
         )
-        if entry.group_id in command.replicas
+        if entry.raft_group in command.replicas
         else entry
         for entry in topic.partitions
     )

@@ -18,7 +18,7 @@ def retire_node(state: MetadataState, command: RetireNode) -> int | FloodmarkErr
     node, heir = command.node_id, command.heir
     if state.retiring.get(node) == heir:
         return len(state.draining)
-    if node in state.nodes:  # else it is not known, and can not be drained either
+    if node in state.nodes:  # else it is not known, and cannot be drained either
         refused = _heir_refusal(state, node, heir) if heir else None
         if other := state.retiring.get(node):
             refused = Conflict(f"{other} takes the place of {node} already: undo that first", node=other)
@@ -34,9 +34,9 @@ def retire_node(state: MetadataState, command: RetireNode) -> int | FloodmarkErr
 
 def _heir_refusal(state: MetadataState, node: str, heir: str) -> FloodmarkError | None:
     if heir == node:
-        return InvalidRequest(f"{node} can not take its own place", node=node)
+        return InvalidRequest(f"{node} cannot take its own place", node=node)
     if heir not in state.nodes:
-        return Conflict(f"{heir} is no node of the cluster: it can not take the place of {node}", node=heir)
+        return Conflict(f"{heir} is no node of the cluster: it cannot take the place of {node}", node=heir)
     if heir in state.draining:
-        return Conflict(f"{heir} is being drained: it can not take the place of {node}", node=heir)
+        return Conflict(f"{heir} is being drained: it cannot take the place of {node}", node=heir)
     return None

@@ -50,9 +50,9 @@ def undrain_node(state: MetadataState, command: UndrainNode) -> int | FloodmarkE
     state.retiring.pop(command.node_id, None)
     node = command.node_id
     going = {
-        entry.group_id: move.number
+        entry.raft_group: move.number
         for _, entry in partitions_of(state)
-        if (move := state.moves.get(entry.group_id)) is not None
+        if (move := state.moves.get(entry.raft_group)) is not None
         and move.reason == DRAIN
         and node in entry.replicas
         and node not in move.replicas

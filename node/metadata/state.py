@@ -70,7 +70,7 @@ class NodeEntry(msgspec.Struct, frozen=True):
         return lowest <= level <= highest
 
 
-class PartitionEntry(msgspec.Struct, frozen=True):
+class PartitionEntry(msgspec.Struct, frozen=True, rename={"raft_group": "group_id"}):
     """One partition. ``replicas`` begins with the preferred leader.
 
     ``incarnations`` are those of the replicas' data folders when the partition was made: a replica whose
@@ -78,7 +78,7 @@ class PartitionEntry(msgspec.Struct, frozen=True):
     """
 
     number: int
-    group_id: int
+    raft_group: int
     replicas: tuple[str, ...]
     incarnations: tuple[str, ...]
 
@@ -97,12 +97,12 @@ class TopicEntry(msgspec.Struct, frozen=True):
     partitions: tuple[PartitionEntry, ...]
 
 
-class MetadataState(msgspec.Struct):
+class MetadataState(msgspec.Struct, rename={"next_raft_group": "next_group_id"}):
     """All of it. ``applied_index`` is the Raft index of the last command that is part of it."""
 
     applied_index: int = 0
     next_topic_id: int = 1
-    next_group_id: int = METADATA_GROUP + 1
+    next_raft_group: int = METADATA_GROUP + 1
     nodes: dict[str, NodeEntry] = {}
     topics: dict[str, TopicEntry] = {}
     formation: str = ""
@@ -145,7 +145,7 @@ level, the first of the ids, how many moves; or why it changed nothing."""
 
 
 def apply(state: MetadataState, command: AnyCommand) -> Applied:
-    """Change ``state`` as ``command`` says. Returns an error, and changes nothing, where it can not hold."""
+    """Change ``state`` as ``command`` says. Returns an error, and changes nothing, where it cannot hold."""
     return APPLY[type(command)](state, command)
 
 
@@ -160,7 +160,7 @@ def highest_level(state: MetadataState) -> int:
 
 
 def level_refusal(state: MetadataState, level: int) -> FloodmarkError | None:
-    """Why the cluster can not be of this feature level; None where it can, or is already."""
+    """Why the cluster cannot be of this feature level; None where it can, or is already."""
     if level < state.level:
         return Conflict(
             f"the cluster is at feature level {state.level}, which is never lowered: what was written since "
@@ -238,18 +238,18 @@ def placed(
             return InvalidRequest(f"{replicas} is no placement of {factor} replicas")
         if not state.nodes.keys() >= set(replicas):
             return Conflict(f"the placement {replicas} names a node that the cluster does not know")
-    if state.next_group_id + len(assignments) > COORDINATOR_GROUPS_FROM:
+    if state.next_raft_group + len(assignments) > COORDINATOR_GROUPS_FROM:
         return Conflict("there are no numbers left for the groups of partitions")
     made = tuple(
         PartitionEntry(
             from_number + number,
-            state.next_group_id + number,
+            state.next_raft_group + number,
             tuple(replicas),
             tuple(state.nodes[node].incarnation for node in replicas),
         )
         for number, replicas in enumerate(assignments)
     )
-    state.next_group_id += len(made)
+    state.next_raft_group += len(made)
     return made
 
 
@@ -286,7 +286,7 @@ def _delete(state: MetadataState, command: DeleteTopic) -> Applied:
     topic = _same_topic(state, command.name, command.topic_id)
     if not isinstance(topic, FloodmarkError):
         del state.topics[topic.name]
-        without_moves(state, [entry.group_id for entry in topic.partitions])
+        without_moves(state, [entry.raft_group for entry in topic.partitions])
     return topic
 
 

@@ -20,7 +20,7 @@ def even_replicas(layout: Layout, racks: Mapping[str, str], sizes: Mapping[int, 
     planned = 0
     hopeless: set[tuple[str, str]] = set()
     on: dict[str, list[Part]] = {node: [] for node in racks}
-    for part in sorted(layout.parts, key=lambda part: sizes.get(part.entry.group_id, 0)):
+    for part in sorted(layout.parts, key=lambda part: sizes.get(part.entry.raft_group, 0)):
         if part.move is None and part.target == part.before:
             for node in part.target:
                 if node in on:

@@ -28,14 +28,14 @@ class Part:
     def reassignment(self) -> Reassignment:
         """The change, from the state that the plan was made of."""
         number = self.move.number if self.move is not None else 0
-        return Reassignment(self.entry.group_id, list(self.entry.replicas), list(self.target), number)
+        return Reassignment(self.entry.raft_group, list(self.entry.replicas), list(self.target), number)
 
 
 class Layout:
     """All partitions in order of group id, and how many replicas and leaders each node is to have."""
 
     def __init__(self, state: MetadataState) -> None:
-        self.parts = sorted(_parts(state), key=lambda part: part.entry.group_id)
+        self.parts = sorted(_parts(state), key=lambda part: part.entry.raft_group)
         self.load = Counter[str]()
         self.leads = Counter[str]()
         for part in self.parts:
@@ -60,5 +60,5 @@ class Layout:
 def _parts(state: MetadataState) -> Iterator[Part]:
     for topic in state.topics.values():
         for entry in topic.partitions:
-            move = state.moves.get(entry.group_id)
+            move = state.moves.get(entry.raft_group)
             yield Part(topic, entry, move, targets_of(entry, move))

@@ -58,7 +58,7 @@ def _is_astray(state: MetadataState, leave: Collection[str]) -> bool:
         len(targets) != topic.replication_factor or not gone.isdisjoint(targets)
         for topic in state.topics.values()
         for entry in topic.partitions
-        for targets in (targets_of(entry, state.moves.get(entry.group_id)),)
+        for targets in (targets_of(entry, state.moves.get(entry.raft_group)),)
     )
 
 

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from consensus import checkpoint as group_state
 from consensus import membership
-from consensus.probation import Stage
+from consensus.disk_loss_recovery import Stage
 from consensus.types import Membership
 from node.identity import NodeIdentity, save
 from node.metadata import commands
@@ -80,16 +80,16 @@ def apply(fs: FileSystem, data_dir: str, plan: Plan) -> Iterator[str]:
     groups = f"{data_dir}/groups"
     fs.mkdir(groups)
     for group in plan.groups:
-        folder = f"{groups}/{group.group_id}"
+        folder = f"{groups}/{group.raft_group}"
         if group.chosen == identity.node_id:
             if group.is_emptied:
                 _begin_anew(fs, folder, group, plan)
             else:
                 _go_on(fs, folder, group, plan)
-            yield f"group {group.group_id}: goes on from here"
+            yield f"group {group.raft_group}: goes on from here"
         elif identity.node_id in group.others:
             _set_lost(fs, folder, lost=True)
-            yield f"group {group.group_id}: will be fetched from {group.chosen}"
+            yield f"group {group.raft_group}: will be fetched from {group.chosen}"
     fs.sync_folder(groups)
     save(fs, data_dir, replace(identity, epoch=plan.epoch, recovery=plan.name, recovering=""))
 
@@ -133,7 +133,7 @@ def _append(log: Log, group: PlannedGroup, plan: Plan) -> None:
     """The entries of the recovery, durable on return; they are committed once the chosen replica leads."""
     members = Membership(frozenset({group.chosen}), frozenset(group.others))
     entries = [(FrameKind.MEMBERSHIP, membership.encode(members), 0)]
-    if group.group_id == METADATA_GROUP:
+    if group.raft_group == METADATA_GROUP:
         entries.append((FrameKind.COMMAND, commands.encode(plan.command), plan.command.at_ms))
     for kind, payload, at_ms in entries:
         log.append(

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from node.environment import true_wall_ms
 from node.identity import FILE_NAME, FolderLock, IdentityProblem
 from node.metadata.group import SEGMENT_BYTES
 from node.recovery import apply as application
@@ -20,7 +21,6 @@ from node.recovery.plan import PLAN_VERSION, Plan, decide
 from node.recovery.report import Document, report
 from node.recovery.survey import SURVEY_VERSION, Survey
 from node.recovery.survey import survey as look
-from node.surroundings import true_wall_ms
 from storage.filesystem import RealFileSystem
 
 _JSON: Final = msgspec.json.Encoder()

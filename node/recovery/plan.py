@@ -43,7 +43,7 @@ class PlannedNode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class PlannedGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What becomes of one group that had a replica on a lost node."""
 
-    group_id: int
+    raft_group: int
     chosen: str
     """The node whose replica the group goes on from, or begins anew on."""
     others: tuple[str, ...]
@@ -116,20 +116,20 @@ def decide(
     )
     for topic in state.topics.values():
         for entry in topic.partitions:
-            holders = holders_of(entry, state.moves.get(entry.group_id))
+            holders = holders_of(entry, state.moves.get(entry.raft_group))
             if found.keys() >= set(holders):
                 continue
-            initial[entry.group_id] = entry.replicas
+            initial[entry.raft_group] = entry.replicas
             left = [node for node in holders if node in found]
-            if not any(_usable(found, node, entry.group_id) for node in left):
-                _check_nothing_in_the_way(found, left, entry.group_id)
+            if not any(_usable(found, node, entry.raft_group) for node in left):
+                _check_nothing_in_the_way(found, left, entry.raft_group)
                 left = left or [min(found, key=lambda node: (load[node], node))]
                 load[left[0]] += 1
-            group = _group(entry.group_id, left, found, topic.config.segment_bytes)
+            group = _group(entry.raft_group, left, found, topic.config.segment_bytes)
             groups.append(group)
-            replicas[entry.group_id] = left
+            replicas[entry.raft_group] = left
     majorities = frozenset(
-        group.group_id for group in groups if _has_majority(group, found, initial[group.group_id])
+        group.raft_group for group in groups if _has_majority(group, found, initial[group.raft_group])
     )
     if len(majorities) == len(groups):
         raise NotRecoverable(
@@ -143,8 +143,8 @@ def decide(
         at_ms=at_ms,
         lost=lost,
         replicas=replicas,
-        chosen={group.group_id: group.chosen for group in groups if group.group_id not in majorities},
-        emptied=[group.group_id for group in groups if group.is_emptied],
+        chosen={group.raft_group: group.chosen for group in groups if group.raft_group not in majorities},
+        emptied=[group.raft_group for group in groups if group.is_emptied],
     )
     plan = Plan(
         PLAN_VERSION,
@@ -193,7 +193,7 @@ def _metadata(
     survey = next(survey for survey in surveys if survey.node_id == best)
     if not survey.metadata:
         raise NotRecoverable(
-            f"{best} has the newest metadata, and they can not be used: {survey.metadata_problem}"
+            f"{best} has the newest metadata, and they cannot be used: {survey.metadata_problem}"
         )
     machine = MetadataMachine(levels)
     machine.restore(survey.metadata)
@@ -209,7 +209,7 @@ def _metadata(
 def _check_known(found: Mapping[str, Mapping[int, ReplicaSurvey]], state: MetadataState) -> None:
     for node, replicas in sorted(found.items()):
         newer = max(replicas, default=0)
-        if newer >= state.next_group_id:
+        if newer >= state.next_raft_group:
             raise NotRecoverable(
                 f"{node} has a replica of group {newer}, of which the metadata know nothing: they are older "
                 "than what they describe. Give the folder of a node that has newer ones"
@@ -225,39 +225,41 @@ def _members(metadata: ReplicaSurvey, surveys: Sequence[Survey]) -> set[str]:
 
 
 def _usable(
-    found: Mapping[str, Mapping[int, ReplicaSurvey]], node: str, group_id: int
+    found: Mapping[str, Mapping[int, ReplicaSurvey]], node: str, raft_group: int
 ) -> ReplicaSurvey | None:
-    replica = found[node].get(group_id)
+    replica = found[node].get(raft_group)
     return replica if replica is not None and replica.is_usable else None
 
 
 def _best(
-    group_id: int, nodes: Collection[str], found: Mapping[str, Mapping[int, ReplicaSurvey]]
+    raft_group: int, nodes: Collection[str], found: Mapping[str, Mapping[int, ReplicaSurvey]]
 ) -> str | None:
     """Whose log ends with the highest (term, index); of equal ones the first that has lost nothing."""
     ranks = {
         node: (replica.last_term, replica.last_index, replica.may_vote)
         for node in nodes
-        if (replica := _usable(found, node, group_id)) is not None
+        if (replica := _usable(found, node, raft_group)) is not None
     }
     return max(ranks, key=lambda node: ranks[node], default=None)
 
 
 def _group(
-    group_id: int,
+    raft_group: int,
     nodes: Sequence[str],
     found: Mapping[str, Mapping[int, ReplicaSurvey]],
     segment_bytes: int,
 ) -> PlannedGroup:
-    best = _best(group_id, nodes, found)
+    best = _best(raft_group, nodes, found)
     chosen = best or nodes[0]
-    replica = found[chosen].get(group_id) if best is not None else None
-    met = [each.term for node in found if (each := found[node].get(group_id)) is not None]
+    replica = found[chosen].get(raft_group) if best is not None else None
+    met = [each.term for node in found if (each := found[node].get(raft_group)) is not None]
     term = max(met, default=0) + 1
     if term > TERM_MAX:
-        raise NotRecoverable(f"group {group_id} has met term {term - 1}: run 'floodmark repair-votes' first")
+        raise NotRecoverable(
+            f"group {raft_group} has met term {term - 1}: run 'floodmark repair-votes' first"
+        )
     return PlannedGroup(
-        group_id,
+        raft_group,
         chosen,
         tuple(node for node in nodes if node != chosen),
         max(term, 2),
@@ -273,27 +275,27 @@ def _has_majority(
     group: PlannedGroup, found: Mapping[str, Mapping[int, ReplicaSurvey]], initial: Collection[str]
 ) -> bool:
     """Whether those that are left, and have all that they acknowledged, are enough to elect a leader."""
-    replica = found[group.chosen].get(group.group_id)
+    replica = found[group.chosen].get(group.raft_group)
     if group.is_emptied or replica is None:
         return False
     sound = {
         node
         for node in (group.chosen, *group.others)
-        if (each := _usable(found, node, group.group_id)) is not None and each.may_vote
+        if (each := _usable(found, node, group.raft_group)) is not None and each.may_vote
     }
     memberships = replica.memberships or ((tuple(initial), ()),)
     return all(len(sound & set(voters)) > len(voters) // 2 for voters, _ in memberships)
 
 
 def _check_nothing_in_the_way(
-    found: Mapping[str, Mapping[int, ReplicaSurvey]], left: Sequence[str], group_id: int
+    found: Mapping[str, Mapping[int, ReplicaSurvey]], left: Sequence[str], raft_group: int
 ) -> None:
     """A partition is not begun anew over what may be of use to somebody."""
     for node in left:
-        replica = found[node].get(group_id)
+        replica = found[node].get(raft_group)
         if replica is not None:
             raise NotRecoverable(
-                f"{node} has the only replica of group {group_id} that is left, and it can not be used: "
-                f"{replica.damage}. Restore it, or move groups/{group_id} of its data folder elsewhere: then "
+                f"{node} has the only replica of group {raft_group} that is left, and it cannot be used: "
+                f"{replica.damage}. Restore it, or move groups/{raft_group} of its data folder elsewhere: then "
                 "the partition begins anew, empty. Make a new survey afterwards"
             )

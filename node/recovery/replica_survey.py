@@ -10,7 +10,7 @@ from floodmark.frame import Frame, FrameKind
 from consensus import checkpoint as group_state
 from consensus import membership as members
 from consensus.checkpoint import State
-from consensus.probation import Stage
+from consensus.disk_loss_recovery import Stage
 from consensus.types import Membership
 from node.metadata.levels import Levels
 from node.metadata.machine import MetadataMachine
@@ -31,7 +31,7 @@ FIRST_INDEX: Final = 2
 class ReplicaSurvey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One replica. Indexes and offsets are those of the part that is whole, from its beginning on."""
 
-    group_id: int
+    raft_group: int
     last_index: int
     last_term: int
     start_offset: int
@@ -107,7 +107,7 @@ class _Reader:
 
 
 def look_at(
-    fs: FileSystem, folder: str, group_id: int, metadata: MetadataLook | None
+    fs: FileSystem, folder: str, raft_group: int, metadata: MetadataLook | None
 ) -> ReplicaSurvey | None:
     """Read all of a replica; None where the folder holds none. Raises ``OSError``."""
     try:
@@ -116,9 +116,9 @@ def look_at(
         if metadata is not None:
             metadata.begin(state)
     except (LogTooNew, ValueError) as error:
-        return _unusable(fs, folder, group_id, str(error), metadata)
+        return _unusable(fs, folder, raft_group, str(error), metadata)
     if stored is not None and stored.resetting:
-        return _starting_over(fs, folder, group_id, stored, state, metadata)
+        return _starting_over(fs, folder, raft_group, stored, state, metadata)
     if not any(segment_header.base_index_of(name) is not None for name in fs.listdir(folder)):
         return None
     reader = _Reader(state, metadata)
@@ -127,13 +127,13 @@ def look_at(
     if metadata is not None:
         metadata.end(problem)
     if problem:
-        return _unusable(fs, folder, group_id, problem, None)
+        return _unusable(fs, folder, raft_group, problem, None)
     promised = vote.newest(read_file(fs, f"{folder}/{vote.NAME}") or b"")
     is_sound = report.is_sound and not fs.exists(f"{folder}/{LOST_MARKER}")
     stage = Stage.SOUND if state is None else state.stage
     last = reader.last
     return ReplicaSurvey(
-        group_id,
+        raft_group,
         report.last_index if last is None else last.last_index,
         report.last_term if last is None else last.term,
         report.start_offset,
@@ -151,7 +151,7 @@ def look_at(
 def _starting_over(
     fs: FileSystem,
     folder: str,
-    group_id: int,
+    raft_group: int,
     decided: checkpoint.Checkpoint,
     state: State | None,
     metadata: MetadataLook | None,
@@ -164,7 +164,7 @@ def _starting_over(
     reader = _Reader(state, None)
     promised = vote.newest(read_file(fs, f"{folder}/{vote.NAME}") or b"")
     return ReplicaSurvey(
-        group_id,
+        raft_group,
         decided.index,
         decided.term,
         decided.offset,
@@ -179,7 +179,7 @@ def _starting_over(
 
 
 def _problem(report: ReplicaReport, state: State | None, *, is_metadata: bool) -> str:
-    """Why the group can not go on from this replica; empty where it can."""
+    """Why the group cannot go on from this replica; empty where it can."""
     if report.is_too_new:
         return next(finding.what for finding in report.findings if finding.is_too_new)
     bad = _first_bad(report)
@@ -209,14 +209,14 @@ def _damage(report: ReplicaReport) -> str:
 
 
 def _unusable(
-    fs: FileSystem, folder: str, group_id: int, problem: str, metadata: MetadataLook | None
+    fs: FileSystem, folder: str, raft_group: int, problem: str, metadata: MetadataLook | None
 ) -> ReplicaSurvey:
     if metadata is not None:
         metadata.end(problem)
     promised = vote.newest(read_file(fs, f"{folder}/{vote.NAME}") or b"")
     term = promised.term if promised is not None else 0
     return ReplicaSurvey(
-        group_id, 0, 0, 0, 0, 0, term, 0, may_vote=False, memberships=(), damage=problem, is_usable=False
+        raft_group, 0, 0, 0, 0, 0, term, 0, may_vote=False, memberships=(), damage=problem, is_usable=False
     )
 
 

@@ -22,19 +22,23 @@ def report(surveys: Sequence[Survey], decision: Decision) -> Document:
     plan, found = decision.plan, {survey.node_id: survey.by_group() for survey in surveys}
     names: dict[int, tuple[str, int | None]] = {METADATA_GROUP: ("(metadata)", None)}
     for entry in decision.state.topics.values():
-        names |= {partition.group_id: (entry.name, partition.number) for partition in entry.partitions}
+        names |= {partition.raft_group: (entry.name, partition.number) for partition in entry.partitions}
     rows = []
     for group in plan.groups:
         replicas = {
-            node: replicas[group.group_id] for node, replicas in found.items() if group.group_id in replicas
+            node: replicas[group.raft_group]
+            for node, replicas in found.items()
+            if group.raft_group in replicas
         }
-        loss, safe, text = _loss(group, replicas, plan.epoch, is_whole=group.group_id in decision.majorities)
-        topic, partition = names[group.group_id]
+        loss, safe, text = _loss(
+            group, replicas, plan.epoch, is_whole=group.raft_group in decision.majorities
+        )
+        topic, partition = names[group.raft_group]
         rows.append(
             {
                 "topic": topic,
                 "partition": partition,
-                "group": group.group_id,
+                "group": group.raft_group,
                 "replicas": [_replica(node, replica) for node, replica in sorted(replicas.items())],
                 "chosen": group.chosen,
                 "others": list(group.others),
@@ -89,7 +93,7 @@ def _loss(
         )
     if is_whole:
         return "none", best.next_offset, "a majority is left: all that was acknowledged is there"
-    if group.group_id == METADATA_GROUP:
+    if group.raft_group == METADATA_GROUP:
         text = "changes to topics and settings that were acknowledged last may be lost"
     else:
         text = f"what was acknowledged from offset {best.next_offset} on, if there was anything, is lost"

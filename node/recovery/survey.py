@@ -37,13 +37,13 @@ class Survey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Those that its cluster was formed of."""
     replicas: tuple[ReplicaSurvey, ...]
     metadata: bytes = b""
-    """The state of the metadata at the end of its log; empty where that can not be told."""
+    """The state of the metadata at the end of its log; empty where that cannot be told."""
     metadata_problem: str = ""
-    """Why it can not be told."""
+    """Why it cannot be told."""
 
     def by_group(self) -> dict[int, ReplicaSurvey]:
         """Its replicas."""
-        return {replica.group_id: replica for replica in self.replicas}
+        return {replica.raft_group: replica for replica in self.replicas}
 
 
 def survey(
@@ -67,10 +67,10 @@ def survey(
     ids = sorted(int(name) for name in fs.listdir(groups) if name.isdigit()) if fs.exists(groups) else []
     metadata = MetadataLook(levels)
     replicas: list[ReplicaSurvey] = []
-    for number, group_id in enumerate(ids, 1):
+    for number, raft_group in enumerate(ids, 1):
         tell(f"{data_dir}: reading replica {number} of {len(ids)}")
         found = look_at(
-            fs, f"{groups}/{group_id}", group_id, metadata if group_id == METADATA_GROUP else None
+            fs, f"{groups}/{raft_group}", raft_group, metadata if raft_group == METADATA_GROUP else None
         )
         if found is not None:
             replicas.append(found)

@@ -47,7 +47,7 @@ def test_spread_is_the_median_of_the_rounds_with_its_bounds() -> None:
 
 
 def test_ratios_say_how_many_times_better_we_are() -> None:
-    """More is better for rates, less for latencies; nothing can not be compared with."""
+    """More is better for rates, less for latencies; nothing cannot be compared with."""
     assert times_better(200.0, 100.0, is_lower_better=False) == 2.0
     assert times_better(2.0, 1.0, is_lower_better=True) == 0.5
     assert times_better(200.0, 0.0, is_lower_better=False) is None

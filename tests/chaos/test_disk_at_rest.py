@@ -64,7 +64,7 @@ def _said(cluster: ChaosCluster, node: str, event: str) -> bool:
 
 async def _until_said(cluster: ChaosCluster, node: str, event: str) -> None:
     async with asyncio.timeout(30):
-        while not _said(cluster, node, event):  # noqa: ASYNC110 - another process can not set an event
+        while not _said(cluster, node, event):  # noqa: ASYNC110 - another process cannot set an event
             await asyncio.sleep(0.05)
 
 
@@ -91,7 +91,7 @@ async def test_a_bit_that_flips_where_no_start_looks(three: Running, rng: random
     cluster, ledger = three
     checkpoint = cluster.processes.data_dir("n1") / "groups" / "1" / "checkpoint"
     async with asyncio.timeout(30):
-        while not checkpoint.exists():  # noqa: ASYNC110 - another process can not set an event
+        while not checkpoint.exists():  # noqa: ASYNC110 - another process cannot set an event
             await asyncio.sleep(0.05)
     nodes = await _suffer(cluster, FlipBit(aim=Aim(node="n1")), rng)
     assert await wait_scrubbed(cluster, cluster.names, 60) == []

@@ -88,7 +88,7 @@ def test_a_trimmed_replica_begins_where_its_log_does() -> None:
     store(fs, "/a/groups/7", V)
     log = Log.open(fs, "/a/groups/7", OPTIONS)
     log.checkpoint(b"", index=log.last_index)
-    log.trim(before_index=50)
+    log.truncate_head(before_index=50)
     start, base = log.start_offset, log.base_index
     log.close()
     (state,) = read_final_state(fs, {"n1": "/a"})

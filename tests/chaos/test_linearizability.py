@@ -61,7 +61,7 @@ def random_operations(chance: random.Random) -> list[Operation[Call]]:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_the_search_agrees_with_trying_every_order(seed: int) -> None:
-    """On what can be explained and what can not; both occur."""
+    """On what can be explained and what cannot; both occur."""
     chance = random.Random(seed)
     verdicts = set()
     for number in range(40):

@@ -75,7 +75,7 @@ async def test_a_leader_whose_disk_stalls_gives_way(toxiproxy_binary: Path, tmp_
         assert cluster.processes.children == before
 
 
-async def test_the_disk_below_a_leader_can_not_be_read(toxiproxy_binary: Path, tmp_path: Path) -> None:
+async def test_the_disk_below_a_leader_cannot_be_read(toxiproxy_binary: Path, tmp_path: Path) -> None:
     """The first read that meets it is told to try again; another replica leads and answers it."""
     async with running(tmp_path, toxiproxy_binary) as (cluster, ledger):
         async with ledger.writing(cluster.urls):

@@ -23,7 +23,7 @@ REPRESENTATIVE = [
     "pause-on-leader",  # one that wakes up and believes to lead
     "reset-on-all",  # retries of what may be stored already
     "wiped-folder-on-one",  # votes of a node that has forgotten them
-    "flipped-bit-on-majority",  # damage that can not be mended
+    "flipped-bit-on-majority",  # damage that cannot be mended
 ]
 
 
@@ -39,7 +39,7 @@ async def test_a_cell_is_clean_or_refuses(name: str, toxiproxy_binary: Path, tmp
     cell = CELLS[name]
     scenario = cell.scenario()
     if cell.may_refuse:
-        # What it says is said within seconds, and waiting for what can not come shows nothing.
+        # What it says is said within seconds, and waiting for what cannot come shows nothing.
         scenario = replace(scenario, ready_s_max=8.0)
     result = await run_scenario(scenario, tmp_path / "run", seed, binary=toxiproxy_binary)
     assert not result.notes or cell.may_refuse, result.notes

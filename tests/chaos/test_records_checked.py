@@ -201,7 +201,7 @@ def test_a_record_sent_after_an_acknowledgement_stands_behind_it() -> None:
     assert during.check(*held).is_clean
 
 
-def test_topics_that_are_written_to_and_deleted_can_not_be_checked() -> None:
+def test_topics_that_are_written_to_and_deleted_cannot_be_checked() -> None:
     """That is a mistake of the workload, and no verdict."""
     story = told(1)
     story.invoke(Delete(TOPIC))

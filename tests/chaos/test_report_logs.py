@@ -44,7 +44,7 @@ def test_lines_of_all_nodes_within_two_seconds_are_told_in_order(tmp_path: Path)
 
 
 def test_a_line_without_a_date_is_as_old_as_the_one_before(tmp_path: Path) -> None:
-    """Tracebacks on standard error; what comes before any date can not be placed."""
+    """Tracebacks on standard error; what comes before any date cannot be placed."""
     text = (
         "no date\n" + said(10, "broken") + "Traceback:\n  ValueError\n" + said(30, "later") + "much later\n"
     )

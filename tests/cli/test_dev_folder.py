@@ -117,7 +117,7 @@ def test_a_second_start_keeps_the_secret_and_the_number_of_nodes(tmp_path: Path)
     assert tomllib.loads((tmp_path / "n1.toml").read_text())["http"]["listen"] == f"{LOOPBACK}:21000"
 
 
-def test_two_clusters_can_not_share_a_folder(tmp_path: Path) -> None:
+def test_two_clusters_cannot_share_a_folder(tmp_path: Path) -> None:
     """The second one is told so before it touches anything."""
     folder = LocalFolder(tmp_path)
     with pytest.raises(FolderInUse, match="another local cluster runs on"):

@@ -1,4 +1,4 @@
-"""``floodmark dev`` whose nodes are killed, or can not start."""
+"""``floodmark dev`` whose nodes are killed, or cannot start."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ async def test_without_restarts_the_others_serve_and_the_node_is_started_by_hand
         assert "error: no node is left: n1 was killed (signal 9); n2 was" in dev.text
 
 
-async def test_a_node_that_can_not_be_started_again_is_left_alone(tmp_path: Path) -> None:
+async def test_a_node_that_cannot_be_started_again_is_left_alone(tmp_path: Path) -> None:
     """After five vain starts with longer and longer pauses; the others serve, and Ctrl-C ends well."""
     async with dev_process(tmp_path, "--restart-after", "0.1") as dev:
         await dev.says(STARTED)
@@ -118,7 +118,7 @@ async def test_a_signal_while_a_node_is_away_stops_the_others(tmp_path: Path, nu
 
 
 async def test_ctrl_c_while_nodes_are_being_started_again_leaves_none(tmp_path: Path) -> None:
-    """Two of three are not ready yet and can not be for want of each other."""
+    """Two of three are not ready yet and cannot be for want of each other."""
     async with dev_process(tmp_path, "--restart-after", "0.1") as dev:
         await dev.says(STARTED)
         nodes = dev.nodes()
@@ -132,7 +132,7 @@ async def test_ctrl_c_while_nodes_are_being_started_again_leaves_none(tmp_path: 
         assert await _all_gone(nodes)
 
 
-async def test_a_node_that_can_not_start_ends_the_command(tmp_path: Path) -> None:
+async def test_a_node_that_cannot_start_ends_the_command(tmp_path: Path) -> None:
     """Before all have been ready once: exit code 1, its name, the last it said; the others are stopped."""
     damaged = tmp_path / "data" / "n2"
     damaged.mkdir(parents=True)

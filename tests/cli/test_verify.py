@@ -134,8 +134,8 @@ def test_what_is_no_file_is_a_finding(name: str, kind: str, invoke: Invoke, data
         os.mkfifo(odd)
     result = invoke("verify", data, "-o", "jsonl")
     assert result.exit_code == 1
-    assert f"damage: {odd} at byte 0: it can not be read: " in result.stderr or (
-        f"damage: {odd.parent} at byte 0: its files can not be read: " in result.stderr
+    assert f"damage: {odd} at byte 0: it cannot be read: " in result.stderr or (
+        f"damage: {odd.parent} at byte 0: its files cannot be read: " in result.stderr
     )
 
 

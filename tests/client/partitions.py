@@ -1,4 +1,4 @@
-"""Partitions in memory behind a network that loses, delays, repeats and reorders, and lanes to them."""
+"""Partitions in memory behind a network that loses, delays, repeats and reorders, and senders to them."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from floodmark.errors import (
     TransportError,
     Unavailable,
 )
-from floodmark.lane import Lane
-from floodmark.lane_options import LaneHost, LaneOptions
 from floodmark.numbering import Epoch, Numbering
-from floodmark.parcel import Parcel
+from floodmark.partition_sender import PartitionSender
 from floodmark.produced import Ack
+from floodmark.producer_batch import ProducerBatch
 from floodmark.record import Record
+from floodmark.sender_options import SenderHost, SenderOptions
 
 REMEMBERED = 5
 NAMED = Epoch(batch.producer_id_of("p"), 0, ProducerKind.NAMED)
@@ -71,7 +71,7 @@ class Ledger:
 
 
 class Network:
-    """Between a lane and the ledger: every request meets a fate that the seed decides."""
+    """Between a sender and the ledger: every request meets a fate that the seed decides."""
 
     def __init__(self, ledger: Ledger, seed: int, trouble: float) -> None:
         self.ledger = ledger
@@ -79,9 +79,9 @@ class Network:
         self.trouble = trouble
         self.strays: set[asyncio.Task[None]] = set()
 
-    async def send(self, parcel: Parcel) -> int:
+    async def send(self, producer_batch: ProducerBatch) -> int:
         """One attempt."""
-        data = parcel.data
+        data = producer_batch.data
         await self._linger(3)
         if any(int(record.value) % 97 == 13 for record in batch.decode(data)):
             raise TooLarge("the topic does not want this one")
@@ -127,33 +127,33 @@ class Network:
             await asyncio.sleep(0)
 
 
-def lane_to(
-    send: Callable[[Parcel], Awaitable[int]],
+def sender_to(
+    send: Callable[[ProducerBatch], Awaitable[int]],
     *,
     numbering: Numbering | None = None,
     owns_epoch: bool = True,
     batch_bytes: int = 40,
-    settled: Callable[[Parcel], None] = lambda _: None,
+    settled: Callable[[ProducerBatch], None] = lambda _: None,
     **options: Any,
-) -> Lane:
-    """A lane that sends by ``send``, one record per batch if that says nothing else."""
-    wanted = LaneOptions(linger_s=0, batch_bytes=batch_bytes, **options)
+) -> PartitionSender:
+    """A sender that sends by ``send``, one record per batch if that says nothing else."""
+    wanted = SenderOptions(linger_s=0, batch_bytes=batch_bytes, **options)
     numbering = numbering or Numbering(NAMED, owns_epoch=owns_epoch)
-    return Lane(0, wanted, numbering, LaneHost(send, settled, lambda: False))
+    return PartitionSender(0, wanted, numbering, SenderHost(send, settled, lambda: False))
 
 
-async def write(lane: Lane, count: int, rnd: random.Random) -> dict[int, Ack | FloodmarkError]:
+async def write(sender: PartitionSender, count: int, rnd: random.Random) -> dict[int, Ack | FloodmarkError]:
     """Send ``count`` numbers with pauses, and wait until all are settled."""
     acks: dict[int, Ack | FloodmarkError] = {}
     for number in range(count):
-        if lane.fatal is not None:
+        if sender.fatal is not None:
             break
         value = b"%d" % number
-        acks[number] = Ack(*lane.collector.add(Record(0, None, value), len(value) + 32))
+        acks[number] = Ack(*sender.accumulator.add(Record(0, None, value), len(value) + 32))
         if rnd.random() < 0.2:
             await asyncio.sleep(0)
-    lane.collector.ripen()
-    for outcome in lane.pending():
+    sender.accumulator.ripen()
+    for outcome in sender.pending():
         await outcome.wait()
     return acks
 

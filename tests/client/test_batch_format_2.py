@@ -118,7 +118,7 @@ def test_every_flipped_bit_is_found(codec: int) -> None:
         (None, "removed"),
     ],
 )
-def test_format_1_refuses_what_it_can_not_hold(record: Record | None, lacks: str) -> None:
+def test_format_1_refuses_what_it_cannot_hold(record: Record | None, lacks: str) -> None:
     """It says what is needed; what it can hold is written as ever, whichever form its headers have."""
     with pytest.raises(InvalidBatch, match=lacks):
         batch.encode([Record(1, None, b"x"), record])

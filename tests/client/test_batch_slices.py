@@ -40,7 +40,7 @@ def test_slices_are_the_records(sizes: list[int], repeated: int, data: st.DataOb
 def test_what_is_no_record_is_refused(count: int) -> None:
     """When the batch is looked at, or when the record is."""
     packed = PACK.encode([*[Record(1, None, b"")] * (count - 1), [1, None, "text"]])
-    with pytest.raises(InvalidBatch, match="can not be decoded"):
+    with pytest.raises(InvalidBatch, match="cannot be decoded"):
         BatchSlices(packed, HEADER).take(count - 1, count)
-    with pytest.raises(InvalidBatch, match="can not be decoded"):
+    with pytest.raises(InvalidBatch, match="cannot be decoded"):
         BatchSlices(packed[:-1], HEADER)

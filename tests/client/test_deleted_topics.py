@@ -109,7 +109,7 @@ async def test_a_producer_ends_with_its_topic(
     assert [nodes.logs[topic, partition].next for partition in range(3)] == [0, 0, 0]
 
 
-async def test_what_waits_in_other_lanes_is_told_at_once(
+async def test_what_waits_in_other_senders_is_told_at_once(
     client: Client, topic: str, nodes: MemoryCluster
 ) -> None:
     """Records that linger for long do not wait for their turn to be refused."""

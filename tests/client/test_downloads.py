@@ -149,7 +149,7 @@ async def test_a_connection_that_the_other_side_ends_is_not_used_again() -> None
 
 
 async def test_what_is_given_up_leaves_nothing_behind() -> None:
-    """A request that is cancelled closes its connection: its late answer can not be taken for another's."""
+    """A request that is cancelled closes its connection: its late answer cannot be taken for another's."""
     ended = asyncio.Event()
 
     async def peer(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:

@@ -65,7 +65,7 @@ def test_a_frame_without_the_flag_has_no_attributes() -> None:
 
 
 @pytest.mark.parametrize("payload", [b"", b"\x01", b"\x03\x00", b"\x81\x02\x00", b"\xc1\x01\x00"])
-def test_attributes_that_can_not_be_are_damage(payload: bytes) -> None:
+def test_attributes_that_cannot_be_are_damage(payload: bytes) -> None:
     """No error but that one."""
     frame, whole = framed(payload, 1, payload_type=1, flags=FrameFlag.ATTRIBUTES, level=2)
     with pytest.raises(InvalidBatch):

@@ -7,15 +7,15 @@ import itertools
 from collections.abc import Callable
 
 import pytest
-from floodmark import batch, collector, pacing
+from floodmark import batch, pacing, record_accumulator
 from floodmark.batch import ProducerKind
 from floodmark.errors import TooLarge, TransportError, Unavailable
-from floodmark.lane import Lane
-from floodmark.lane_options import LaneHost, LaneOptions
 from floodmark.numbering import Epoch, Numbering
-from floodmark.parcel import Parcel
+from floodmark.partition_sender import PartitionSender
 from floodmark.produced import Ack
+from floodmark.producer_batch import ProducerBatch
 from floodmark.record import Record
+from floodmark.sender_options import SenderHost, SenderOptions
 
 BATCH_BYTES = 400
 RECORD_BYTES = 40
@@ -29,9 +29,9 @@ class Partition:
         self._answers: list[asyncio.Future[int]] = []
         self._arrived = asyncio.Condition()
 
-    async def send(self, parcel: Parcel) -> int:
+    async def send(self, producer_batch: ProducerBatch) -> int:
         """One attempt, held until ``store`` or ``refuse``."""
-        self.batches.append([int(record.value) for record in batch.decode(parcel.data)])
+        self.batches.append([int(record.value) for record in batch.decode(producer_batch.data)])
         self._answers.append(asyncio.get_running_loop().create_future())
         answer = self._answers[-1]
         async with self._arrived:
@@ -56,17 +56,17 @@ class Partition:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch waits for the answer to another one for as long as it takes."""
-    monkeypatch.setattr(collector, "_ANSWER_S_MAX", 3600.0)
+    monkeypatch.setattr(record_accumulator, "_ANSWER_S_MAX", 3600.0)
 
 
-def lane_to(partition: Partition, linger_s: float = 0.0) -> Lane:
-    """A lane whose batches are full with ten records."""
-    options = LaneOptions(linger_s=linger_s, batch_bytes=BATCH_BYTES, in_flight_max=4)
+def sender_to(partition: Partition, linger_s: float = 0.0) -> PartitionSender:
+    """A sender whose batches are full with ten records."""
+    options = SenderOptions(linger_s=linger_s, batch_bytes=BATCH_BYTES, in_flight_max=4)
     numbering = Numbering(Epoch(batch.producer_id_of("p"), 0, ProducerKind.NAMED))
-    return Lane(0, options, numbering, LaneHost(partition.send, lambda _: None, lambda: False))
+    return PartitionSender(0, options, numbering, SenderHost(partition.send, lambda _: None, lambda: False))
 
 
-def sender(lane: Lane) -> Callable[[int], list[Ack]]:
+def sender(sender: PartitionSender) -> Callable[[int], list[Ack]]:
     """What sends so many records, numbered from 0 on."""
     sent = 0
 
@@ -74,21 +74,21 @@ def sender(lane: Lane) -> Callable[[int], list[Ack]]:
         nonlocal sent
         numbers = range(sent, sent + count)
         sent += count
-        return [Ack(*lane.collector.add(Record(0, None, b"%d" % each), RECORD_BYTES)) for each in numbers]
+        return [Ack(*sender.accumulator.add(Record(0, None, b"%d" % each), RECORD_BYTES)) for each in numbers]
 
     return send
 
 
 async def one_under_way(
     linger_s: float = 0.0,
-) -> tuple[Partition, Lane, Callable[[int], list[Ack]], list[Ack]]:
-    """A lane whose first record has left alone and is not answered; what sends more, and that record's."""
+) -> tuple[Partition, PartitionSender, Callable[[int], list[Ack]], list[Ack]]:
+    """A sender whose first record has left alone and is not answered; what sends more, and that record's."""
     partition = Partition()
-    lane = lane_to(partition, linger_s)
-    send = sender(lane)
+    sender = sender_to(partition, linger_s)
+    send = sender(sender)
     acks = send(1)
     await partition.arrived(1)
-    return partition, lane, send, acks
+    return partition, sender, send, acks
 
 
 async def turns(count: int) -> None:
@@ -99,7 +99,7 @@ async def turns(count: int) -> None:
 
 async def test_records_gather_while_a_batch_is_under_way_and_leave_at_its_answer(patient: None) -> None:
     """The first record leaves at once, alone; all that come before its answer leave together after it."""
-    partition, lane, send, acks = await one_under_way()
+    partition, sender, send, acks = await one_under_way()
     for _ in range(5):
         acks += send(1)
         await turns(10)
@@ -108,12 +108,12 @@ async def test_records_gather_while_a_batch_is_under_way_and_leave_at_its_answer
     assert await partition.arrived(2) == [[0], [1, 2, 3, 4, 5]]
     partition.store(1)
     assert [(await ack).offset for ack in acks] == [0, 100, 101, 102, 103, 104]
-    await lane.stop()
+    await sender.stop()
 
 
 async def test_full_batches_leave_while_others_are_under_way(patient: None) -> None:
     """Ten records fill a batch: it does not wait for an answer, and what is left over does."""
-    partition, lane, send, _ = await one_under_way()
+    partition, sender, send, _ = await one_under_way()
     send(25)
     await partition.arrived(3)
     await turns(10)
@@ -124,33 +124,33 @@ async def test_full_batches_leave_while_others_are_under_way(patient: None) -> N
     assert len(partition.batches) == 3
     partition.store(2)
     assert len((await partition.arrived(4))[3]) == 5
-    await lane.stop()
+    await sender.stop()
 
 
 async def test_a_batch_that_lingered_waits_for_no_answer() -> None:
     """With lingering, time decides: the second batch leaves although the first one is never answered."""
-    partition, lane, send, _ = await one_under_way(linger_s=0.001)
+    partition, sender, send, _ = await one_under_way(linger_s=0.001)
     send(1)
     assert await partition.arrived(2) == [[0], [1]]
-    await lane.stop()
+    await sender.stop()
 
 
 async def test_a_slow_answer_is_not_waited_for_to_its_end() -> None:
     """The answer to a batch takes long, as from nodes far away: the next batch leaves before it."""
-    partition, lane, send, _ = await one_under_way()
+    partition, sender, send, _ = await one_under_way()
     send(2)
     assert await partition.arrived(2) == [[0], [1, 2]]
-    await lane.stop()
+    await sender.stop()
 
 
 async def test_flushing_waits_for_no_answer(patient: None) -> None:
     """What ``flush`` finds gathering leaves at once: nobody sends more."""
-    partition, lane, send, _ = await one_under_way()
+    partition, sender, send, _ = await one_under_way()
     send(2)
     await turns(10)
-    lane.collector.ripen()
+    sender.accumulator.ripen()
     assert await partition.arrived(2) == [[0], [1, 2]]
-    await lane.stop()
+    await sender.stop()
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ async def test_a_batch_that_fails_strands_nobody(
 ) -> None:
     """What waits for a batch that fails leaves when that one was sent again and stored, or was given up."""
     monkeypatch.setattr(pacing, "_FIRST_DELAY_S", 0.0001)
-    partition, lane, send, _ = await one_under_way()
+    partition, sender, send, _ = await one_under_way()
     acks = send(3)
     partition.refuse(0, error)
     if is_repeated:
@@ -177,14 +177,14 @@ async def test_a_batch_that_fails_strands_nobody(
     assert (await partition.arrived(2 + is_repeated))[-1] == [1, 2, 3]
     partition.store(1 + is_repeated)
     assert [(await ack).offset % 100 for ack in acks] == [0, 1, 2]
-    await lane.stop()
+    await sender.stop()
 
 
 async def test_callers_that_wait_for_each_other_find_together(patient: None) -> None:
     """One caller sends before the others: from the second batch on all of them share each batch."""
     partition = Partition()
-    lane = lane_to(partition)
-    send = sender(lane)
+    sender = sender_to(partition)
+    send = sender(sender)
 
     async def call(rounds: int) -> None:
         for _ in range(rounds):
@@ -202,4 +202,4 @@ async def test_callers_that_wait_for_each_other_find_together(patient: None) -> 
     await asyncio.gather(first, *(call(5) for _ in range(6)))
     answering.cancel()
     assert [len(each) for each in partition.batches] == [1, 7, 7, 7, 7, 7]
-    await lane.stop()
+    await sender.stop()

@@ -63,7 +63,7 @@ async def test_a_closed_client_says_so(call: str, node_url: str, topic: str) -> 
 
 @pytest.mark.parametrize("call", _CALLS)
 async def test_a_second_event_loop_is_refused(call: str, node_url: str, topic: str) -> None:
-    """asyncio.run twice: what the first loop held can not be waited for in the second one."""
+    """asyncio.run twice: what the first loop held cannot be waited for in the second one."""
 
     async def produce(client: Client) -> None:
         await client.produce(topic, 0)

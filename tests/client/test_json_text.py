@@ -99,7 +99,7 @@ def test_numbers_beyond_a_double_are_decimals(text: bytes, read: Any, exactly: A
 
 
 @pytest.mark.parametrize("text", [b"1e99999999999999999999", b"1" * 5000, b"nope", b'"\xff"', b"[" * 3000])
-def test_what_can_not_be_read_is_an_error_of_the_tree(text: bytes) -> None:
+def test_what_cannot_be_read_is_an_error_of_the_tree(text: bytes) -> None:
     """Also what another client has stored as JSON though it is none."""
     for exact in (False, True):
         with pytest.raises(InvalidRequest):

@@ -270,7 +270,7 @@ def test_places_rise_and_lie_within_the_batch(places: tuple[int, int]) -> None:
         ({"producer": (1, 0, -1)}, "below 0"),
     ],
 )
-def test_a_header_that_can_not_be_is_refused(change: dict[str, Any], wrong: str) -> None:
+def test_a_header_that_cannot_be_is_refused(change: dict[str, Any], wrong: str) -> None:
     """By readers and at the door."""
     body = one_record(Record(5, None, b""), 0, 5)
     data = sealed(body, **{"attributes": 0, "last": 0, "times": (5, 5), "count": 1, **change})

@@ -1,4 +1,4 @@
-"""A producer is in one epoch at a time: a lane that needs new numbers moves all of them on."""
+"""A producer is in one epoch at a time: a sender that needs new numbers moves all of them on."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import pytest
 from aiohttp import web
 from floodmark import Client, batch
 from floodmark.errors import FloodmarkError, NotUsable, OutcomeUnknown, TooLarge, TransportError
-from floodmark.lane import Lane
 from floodmark.limits import PRODUCER_EPOCH_MAX
 from floodmark.numbering import Epoch, Numbering
-from floodmark.parcel import Parcel
+from floodmark.partition_sender import PartitionSender
 from floodmark.produced import Ack
+from floodmark.producer_batch import ProducerBatch
 from floodmark.record import Record
 
 from tests.client.front import Front, no_trouble
-from tests.client.partitions import NAMED, NUMBERED, Ledger, Network, judge, lane_to, write
+from tests.client.partitions import NAMED, NUMBERED, Ledger, Network, judge, sender_to, write
 
 
-def _send(lane: Lane, number: int) -> Ack:
+def _send(sender: PartitionSender, number: int) -> Ack:
     """A record that is a batch of its own."""
-    return Ack(*lane.collector.add(Record(0, None, b"%08d" % number), 40))
+    return Ack(*sender.accumulator.add(Record(0, None, b"%08d" % number), 40))
 
 
 class Taking:
@@ -39,9 +39,9 @@ class Taking:
         self.refused: tuple[int, int] | None = None
         """The epoch and sequence of a batch that is too large."""
 
-    async def send(self, parcel: Parcel) -> int:
+    async def send(self, producer_batch: ProducerBatch) -> int:
         """One attempt."""
-        header = batch.decode_header(parcel.data)
+        header = batch.decode_header(producer_batch.data)
         self.numbers.append((header.producer_epoch, header.sequence))
         self.coming.release()
         await self.gate.wait()
@@ -49,13 +49,13 @@ class Taking:
             raise self.error
         if (header.producer_epoch, header.sequence) == self.refused:
             raise TooLarge("the topic does not want this one")
-        return self.ledger.take(parcel.data)
+        return self.ledger.take(producer_batch.data)
 
 
 @pytest.mark.parametrize("epoch", [NAMED, NUMBERED], ids=["named", "numbered"])
 @pytest.mark.parametrize("delivery_timeout_s", [60, 0.004], ids=["patient", "hasty"])
 @pytest.mark.parametrize("seed", range(25))
-async def test_lanes_in_trouble_move_on_together_and_end_in_one_epoch(
+async def test_senders_in_trouble_move_on_together_and_end_in_one_epoch(
     seed: int, delivery_timeout_s: float, epoch: Epoch, impatient: None
 ) -> None:
     """Order, no doubles, nothing claimed that is not so, in each of four partitions; and then one epoch."""
@@ -64,30 +64,32 @@ async def test_lanes_in_trouble_move_on_together_and_end_in_one_epoch(
     ledgers = [Ledger() for _ in range(4)]
     networks = [Network(ledger, 4 * seed + n, trouble=0.5) for n, ledger in enumerate(ledgers)]
     options = {"batch_bytes": 100, "in_flight_max": 4, "delivery_timeout_s": delivery_timeout_s}
-    lanes = [lane_to(network.send, numbering=numbering, **options) for network in networks]
+    senders = [sender_to(network.send, numbering=numbering, **options) for network in networks]
     rnd = random.Random(seed)
-    acks = await asyncio.gather(*(write(lane, 100, rnd) for lane in lanes))
+    acks = await asyncio.gather(*(write(sender, 100, rnd) for sender in senders))
     await asyncio.gather(*(stray for network in networks for stray in network.strays))
-    assert all(lane.fatal is None for lane in lanes)
+    assert all(sender.fatal is None for sender in senders)
     for ledger, found in zip(ledgers, acks, strict=True):
         judge(ledger, found)
     stored = [list(ledger.values) for ledger in ledgers]
-    for lane, network in zip(lanes, networks, strict=True):
+    for sender, network in zip(senders, networks, strict=True):
         network.trouble = 0
-        lane.collector._delivery_timeout_s = 60
-        await _send(lane, 1_000)
+        sender.accumulator._delivery_timeout_s = 60
+        await _send(sender, 1_000)
     assert {ledger.epoch for ledger in ledgers} == {numbering.current.number}
     assert [ledger.values for ledger in ledgers] == [[*values, 1_000] for values in stored]
-    for lane in lanes:
-        await lane.stop()
+    for sender in senders:
+        await sender.stop()
 
 
-async def test_a_lane_takes_the_next_epoch_up_when_nothing_of_its_own_is_under_way(impatient: None) -> None:
+async def test_a_sender_takes_the_next_epoch_up_when_nothing_of_its_own_is_under_way(impatient: None) -> None:
     """What is under way keeps its numbers, what comes meanwhile waits and begins the epoch at 0."""
     numbering = Numbering(NAMED)
     one, other = Taking(), Taking()
-    first = lane_to(one.send, numbering=numbering, in_flight_max=1, is_durable=False, delivery_timeout_s=0.05)
-    second = lane_to(other.send, numbering=numbering, in_flight_max=4)
+    first = sender_to(
+        one.send, numbering=numbering, in_flight_max=1, is_durable=False, delivery_timeout_s=0.05
+    )
+    second = sender_to(other.send, numbering=numbering, in_flight_max=4)
     await _send(second, 0)
     other.gate.clear()
     waits = _send(second, 1)
@@ -114,29 +116,29 @@ async def test_behind_its_last_epoch_a_numbered_producer_ends(impatient: None) -
     """Another id would not shut out what is late of this one, so the user is to open another producer."""
     numbering = Numbering(msgspec.structs.replace(NUMBERED, number=PRODUCER_EPOCH_MAX - 1))
     taking = Taking()
-    lane = lane_to(taking.send, numbering=numbering, in_flight_max=1, delivery_timeout_s=0.05)
+    sender = sender_to(taking.send, numbering=numbering, in_flight_max=1, delivery_timeout_s=0.05)
     for _ in range(2):
         taking.error = TransportError("the request is late", sent=True)
         with pytest.raises(OutcomeUnknown):
-            await _send(lane, 0)
+            await _send(sender, 0)
         taking.error = None
-        if lane.fatal is None:
-            await _send(lane, 1)
+        if sender.fatal is None:
+            await _send(sender, 1)
             assert taking.numbers[-1] == (PRODUCER_EPOCH_MAX, 0)
-    assert isinstance(lane.fatal, NotUsable)
-    assert "open another one" in lane.fatal.detail
+    assert isinstance(sender.fatal, NotUsable)
+    assert "open another one" in sender.fatal.detail
     assert numbering.current.number == PRODUCER_EPOCH_MAX
-    await lane.stop()
+    await sender.stop()
 
 
 async def test_behind_a_refused_batch_the_rest_goes_under_the_epoch_of_all(impatient: None) -> None:
-    """The producer has moved on while a lane's batches were under way: a hole is a place to follow it."""
+    """The producer has moved on while a sender's batches were under way: a hole is a place to follow it."""
     numbering = Numbering(NAMED)
     taking = Taking()
-    lane = lane_to(taking.send, numbering=numbering, in_flight_max=3)
+    sender = sender_to(taking.send, numbering=numbering, in_flight_max=3)
     taking.gate.clear()
     taking.refused = (0, 0)
-    acks = [_send(lane, number) for number in range(3)]
+    acks = [_send(sender, number) for number in range(3)]
     for _ in acks:
         await taking.coming.acquire()
     numbering.move_on(numbering.current)
@@ -145,7 +147,7 @@ async def test_behind_a_refused_batch_the_rest_goes_under_the_epoch_of_all(impat
         await acks[0]
     assert [(await ack).offset for ack in acks[1:]] == [0, 1]
     assert taking.numbers == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
-    await lane.stop()
+    await sender.stop()
 
 
 async def test_partitions_of_a_producer_end_in_one_epoch_over_http(front: Front, topic: str) -> None:

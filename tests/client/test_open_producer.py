@@ -65,7 +65,7 @@ async def test_what_keeps_records_waiting_is_told_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Long before their time is up, in the words of the node; and again when there is trouble again."""
-    monkeypatch.setattr("floodmark.lane._TELL_AFTER_S", 0.0)
+    monkeypatch.setattr("floodmark.partition_sender._TELL_AFTER_S", 0.0)
     caplog.set_level(logging.WARNING, "floodmark.producer")
     told = threading.Semaphore(0)
     monkeypatch.setattr(logging.getLogger("floodmark.producer"), "filters", [_Counting(told)])

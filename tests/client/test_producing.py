@@ -421,7 +421,7 @@ async def test_errors_that_nobody_looked_at_are_raised_at_the_end(
             await ack
 
 
-async def test_what_can_not_be_stored_is_refused_before_it_is_taken_in(client: Client, topic: str) -> None:
+async def test_what_cannot_be_stored_is_refused_before_it_is_taken_in(client: Client, topic: str) -> None:
     """Too large, no such partition, no such topic, no such option: each at once, with nothing sent."""
     async with client.producer(topic) as producer:
         with pytest.raises(TooLarge):

@@ -49,7 +49,7 @@ def test_everything_else_is_json(value: Any, text: bytes) -> None:
 
 @pytest.mark.parametrize("value", [object(), {1, object()}, "\ud800"])
 def test_what_has_no_json_is_refused(value: Any) -> None:
-    """An object that JSON can not carry raises InvalidRequest, before anything is sent."""
+    """An object that JSON cannot carry raises InvalidRequest, before anything is sent."""
     with pytest.raises(InvalidRequest):
         record_of(value)
 
@@ -95,7 +95,7 @@ def test_many_values_are_all_or_nothing() -> None:
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a b", "ü", "a" * 250, "a\n", "%2e"])
 def test_names_that_are_none_never_leave(name: str) -> None:
-    """What can not be a topic is refused here, so it can not mean another path."""
+    """What cannot be a topic is refused here, so it cannot mean another path."""
     with pytest.raises(InvalidName):
         check_name(name)
 

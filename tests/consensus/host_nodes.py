@@ -75,28 +75,28 @@ class HostNode:
 
     def open(
         self,
-        group_id: int,
+        raft_group: int,
         voters: frozenset[str],
         options: GroupOptions = FAST,
         log_options: LogOptions = LogOptions(),  # noqa: B008 (frozen)
         machine: KeyedState | None = None,
     ) -> Group:
         """Open a replica's files and add it; ``machine`` in place of one that remembers what it saw."""
-        return self.add(group_id, voters, self.files(group_id, log_options), options, machine=machine)
+        return self.add(raft_group, voters, self.files(raft_group, log_options), options, machine=machine)
 
     def files(
         self,
-        group_id: int,
+        raft_group: int,
         log_options: LogOptions = LogOptions(),  # noqa: B008 (frozen)
     ) -> tuple[Log, VoteFile]:
         """A replica's files; may be opened in a thread."""
-        folder = str(self.folder / self.node_id / str(group_id))
+        folder = str(self.folder / self.node_id / str(raft_group))
         self.fs.mkdir(folder)
         return Log.open(self.fs, folder, log_options), VoteFile(self.fs, folder)
 
     def add(
         self,
-        group_id: int,
+        raft_group: int,
         voters: frozenset[str],
         files: tuple[Log, VoteFile],
         options: GroupOptions = FAST,
@@ -105,16 +105,16 @@ class HostNode:
         """Add a replica whose files are open."""
         state_files = None
         if machine is None:
-            self.machines[group_id] = ListMachine()
+            self.machines[raft_group] = ListMachine()
         else:
             state_files = StateFiles(self.fs, files[0].path)
             state_files.load(files[0], machine)
         group = Group(
-            group_id=group_id,
+            raft_group=raft_group,
             node_id=self.node_id,
             log=files[0],
             vote=files[1],
-            machine=self.machines[group_id] if machine is None else machine,
+            machine=self.machines[raft_group] if machine is None else machine,
             files=state_files,
             membership=Membership(voters),
             clock=time.monotonic,
@@ -131,13 +131,13 @@ class HostNode:
                 self._changed.clear()
                 await self._changed.wait()
 
-    def payloads(self, group_id: int = 1) -> list[bytes]:
+    def payloads(self, raft_group: int = 1) -> list[bytes]:
         """What the machine saw, in order."""
-        seen = self.machines[group_id].seen
+        seen = self.machines[raft_group].seen
         return [seen[index] for index in sorted(seen)]
 
-    def _on_failed(self, group_id: int, error: Exception) -> None:
-        self.failed.append((group_id, error))
+    def _on_failed(self, raft_group: int, error: Exception) -> None:
+        self.failed.append((raft_group, error))
         self._changed.set()
 
 
@@ -164,31 +164,31 @@ async def hosts(
         await node.host.start()
     join(nodes)
     for node in nodes:
-        for group_id in range(1, groups + 1):
-            node.open(group_id, frozenset(names))
+        for raft_group in range(1, groups + 1):
+            node.open(raft_group, frozenset(names))
     try:
         yield nodes
     finally:
         await asyncio.gather(*(node.host.stop() for node in nodes))
 
 
-async def leader_of(nodes: list[HostNode], group_id: int = 1) -> HostNode:
+async def leader_of(nodes: list[HostNode], raft_group: int = 1) -> HostNode:
     """The node that leads and can serve, once there is one."""
     by_name = {node.node_id: node for node in nodes}
     async with asyncio.timeout(30):
         while True:
-            name = await nodes[0].host.wait_leader(group_id, deadline_s=30)
+            name = await nodes[0].host.wait_leader(raft_group, deadline_s=30)
             leader = by_name.get(name)
-            if leader is not None and leader.host.group(group_id).role is Role.LEADER:
-                await leader.host.wait_leader(group_id, deadline_s=30)
-                if leader.host.group(group_id).is_ready_leader:
+            if leader is not None and leader.host.group(raft_group).role is Role.LEADER:
+                await leader.host.wait_leader(raft_group, deadline_s=30)
+                if leader.host.group(raft_group).is_ready_leader:
                     return leader
             await asyncio.sleep(0.01)
 
 
-async def put(node: HostNode, payload: bytes, group_id: int = 1, *, deadline_s: float = 20) -> int:
+async def put(node: HostNode, payload: bytes, raft_group: int = 1, *, deadline_s: float = 20) -> int:
     """Have one command stored; its index."""
-    stored = await node.host.propose(group_id, FrameKind.COMMAND, payload, deadline_s=deadline_s)
+    stored = await node.host.propose(raft_group, FrameKind.COMMAND, payload, deadline_s=deadline_s)
     return stored.index
 
 

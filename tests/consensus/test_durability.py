@@ -175,7 +175,7 @@ def test_a_candidate_writes_nothing_before_its_own_vote() -> None:
     assert lone.group.needs_flush
 
 
-def test_a_vote_that_can_not_be_saved_ends_the_replica() -> None:
+def test_a_vote_that_cannot_be_saved_ends_the_replica() -> None:
     """C4: the promise is not given."""
     lone = Lone()
     lone.node.fs.fail("sync", error=errno.EIO)

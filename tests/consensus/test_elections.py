@@ -181,7 +181,7 @@ def test_a_replica_stuck_in_a_higher_term_comes_back() -> None:
 
 
 def test_a_replica_that_lost_its_disk_does_not_vote() -> None:
-    """H5: it can not know whom it has voted for before."""
+    """H5: it cannot know whom it has voted for before."""
     said = {}
     for without in (None, Safeguard.H5):
         lone = Lone(without=without, voting=False)

@@ -43,7 +43,7 @@ def test_a_leader_whose_machine_halts_makes_way_and_leads_no_more() -> None:
     replicas.run(0.1)
     assert old.role is not Role.LEADER
     assert isinstance(stored.outcome, Stored)
-    assert newer.outcome is None, "the old one can not say what it came to"
+    assert newer.outcome is None, "the old one cannot say what it came to"
     after = replicas.elect()
     assert after is not old
     replicas.sent.clear()

@@ -159,7 +159,7 @@ def test_every_byte_of_the_hello_is_covered_by_the_proof(position):
 
 
 @pytest.mark.parametrize("text", ["", "x" * 65, "a\0b"])
-def test_an_identity_that_can_not_be_said_is_refused_at_once(text):
+def test_an_identity_that_cannot_be_said_is_refused_at_once(text):
     """Names have 1 to 64 bytes and no NUL."""
     with pytest.raises(ValueError, match="64 bytes"):
         identity(text)

@@ -100,7 +100,7 @@ async def test_a_proposal_at_a_follower_is_refused_with_the_leaders_name(tmp_pat
         with pytest.raises(NotLeader):
             follower.host.propose_nowait(1, FrameKind.COMMAND, b"x")
         with pytest.raises(Unavailable):
-            await put(follower, b"x", group_id=99)
+            await put(follower, b"x", raft_group=99)
 
 
 async def test_without_a_majority_the_outcome_is_unknown_at_the_deadline(tmp_path):
@@ -115,7 +115,7 @@ async def test_without_a_majority_the_outcome_is_unknown_at_the_deadline(tmp_pat
             with pytest.raises((OutcomeUnknown, Unavailable)):
                 await put(leader, b"x", deadline_s=0.2)
         with pytest.raises(Unavailable):
-            await leader.host.barrier(1, deadline_s=0.2)
+            await leader.host.read_index(1, deadline_s=0.2)
 
 
 async def test_a_lead_is_confirmed_by_a_majority_and_after_the_proposal_named(tmp_path):
@@ -157,7 +157,7 @@ async def test_who_waits_for_a_confirmation_hears_at_once_that_the_lead_is_lost(
             await leader.host.confirm_lead(1, deadline_s=600)
 
 
-async def test_a_barrier_on_a_follower_shows_what_was_acknowledged_before(tmp_path):
+async def test_a_read_index_on_a_follower_shows_what_was_acknowledged_before(tmp_path):
     """Read your writes on any node."""
     async with hosts(tmp_path, *NAMES) as nodes:
         leader = await leader_of(nodes)
@@ -165,7 +165,7 @@ async def test_a_barrier_on_a_follower_shows_what_was_acknowledged_before(tmp_pa
             payload = f"{number}".encode()
             index = await put(leader, payload)
             reader = nodes[number % 3]
-            assert await reader.host.barrier(1, deadline_s=10) >= index
+            assert await reader.host.read_index(1, deadline_s=10) >= index
             assert reader.payloads()[-1] == payload
 
 
@@ -185,8 +185,8 @@ async def test_long_polls_wake_on_commit_and_leave_nothing_behind(tmp_path):
         cancelled = [
             asyncio.create_task(leader.host.wait_high_watermark(1, 10**9, timeout_s=30)) for _ in range(1000)
         ]
-        barriers = [asyncio.create_task(leader.host.wait_leader(1, deadline_s=30)) for _ in range(100)]
-        await asyncio.gather(*barriers)
+        read_indexes = [asyncio.create_task(leader.host.wait_leader(1, deadline_s=30)) for _ in range(100)]
+        await asyncio.gather(*read_indexes)
         for task in cancelled:
             task.cancel()
         await asyncio.gather(*cancelled, return_exceptions=True)
@@ -217,12 +217,12 @@ async def test_a_removed_group_tells_its_waiters_and_closes_its_log(tmp_path):
 async def test_many_groups_work_side_by_side(tmp_path):
     """Fifty groups elect, and proposals to all of them are stored."""
     async with hosts(tmp_path, *NAMES, groups=50) as nodes:
-        leaders = [await leader_of(nodes, group_id) for group_id in range(1, 51)]
+        leaders = [await leader_of(nodes, raft_group) for raft_group in range(1, 51)]
         await asyncio.gather(
-            *(put(leader, b"x", group_id) for group_id, leader in enumerate(leaders, 1) for _ in range(5))
+            *(put(leader, b"x", raft_group) for raft_group, leader in enumerate(leaders, 1) for _ in range(5))
         )
-        for group_id, leader in enumerate(leaders, 1):
-            assert leader.payloads(group_id) == [b"x"] * 5
+        for raft_group, leader in enumerate(leaders, 1):
+            assert leader.payloads(raft_group) == [b"x"] * 5
 
 
 async def test_many_groups_that_start_at_once_do_not_outdate_each_others_elections(tmp_path):
@@ -231,19 +231,19 @@ async def test_many_groups_that_start_at_once_do_not_outdate_each_others_electio
     async with hosts(tmp_path, *NAMES, groups=0) as nodes:
         with ThreadPoolExecutor(16) as executor:
             opening = {
-                (node, group_id): executor.submit(node.files, group_id)
+                (node, raft_group): executor.submit(node.files, raft_group)
                 for node in nodes
-                for group_id in range(1, count + 1)
+                for raft_group in range(1, count + 1)
             }
-        for (node, group_id), files in opening.items():
-            node.add(group_id, frozenset(NAMES), files.result(), PATIENT)
+        for (node, raft_group), files in opening.items():
+            node.add(raft_group, frozenset(NAMES), files.result(), PATIENT)
         pairs = [(node.host.links, name) for node in nodes for name in NAMES if name != node.node_id]
         await eventually(lambda: all(links.connected(name) for links, name in pairs))
-        for group_id in range(1, count + 1):
-            nodes[group_id % len(nodes)].host.campaign(group_id)
-        for group_id in range(1, count + 1):
-            await leader_of(nodes, group_id)
-        terms = [nodes[0].host.group(group_id).term for group_id in range(1, count + 1)]
+        for raft_group in range(1, count + 1):
+            nodes[raft_group % len(nodes)].host.campaign(raft_group)
+        for raft_group in range(1, count + 1):
+            await leader_of(nodes, raft_group)
+        terms = [nodes[0].host.group(raft_group).term for raft_group in range(1, count + 1)]
         assert sum(terms) <= 1.5 * count
 
 
@@ -253,15 +253,15 @@ async def test_many_groups_whose_leaders_process_ended_elect_once_each(tmp_path)
     options = GroupOptions(election_timeout_min_s=100.0, election_timeout_max_s=200.0, takeover_s=0.5)
     async with hosts(tmp_path, *NAMES, groups=0, options=HostOptions(transfer_timeout_s=0.1)) as nodes:
         for node in nodes:
-            for group_id in range(1, count + 1):
-                node.open(group_id, frozenset(NAMES), options)
+            for raft_group in range(1, count + 1):
+                node.open(raft_group, frozenset(NAMES), options)
         pairs = [(node.host.links, name) for node in nodes for name in NAMES if name != node.node_id]
         await eventually(lambda: all(links.connected(name) for links, name in pairs))
         gone, *left = nodes
-        for group_id in range(1, count + 1):
-            nodes[group_id % 3].host.campaign(group_id)
-        for group_id in range(1, count + 1):
-            await leader_of(nodes, group_id)
+        for raft_group in range(1, count + 1):
+            nodes[raft_group % 3].host.campaign(raft_group)
+        for raft_group in range(1, count + 1):
+            await leader_of(nodes, raft_group)
         led = [group for group in range(1, count + 1) if gone.host.group(group).is_ready_leader]
         before = {group: left[0].host.group(group).term for group in range(1, count + 1)}
         gone.host.links.sever()

@@ -37,8 +37,8 @@ async def test_a_failed_fsync_stops_only_its_replica(tmp_path):
         leader = await leader_of(nodes)
         pending = leader.host.propose_nowait(1, FrameKind.COMMAND, b"during")
         await nodes[0].until(lambda: bool(nodes[0].failed))
-        [(group_id, _error)] = nodes[0].failed
-        assert group_id == 1
+        [(raft_group, _error)] = nodes[0].failed
+        assert raft_group == 1
         await healthy[0].until(lambda: healthy[0].host.group(1).leader in ("b", "c"))
         await put(await leader_of(healthy), b"after")
         for node in healthy:
@@ -167,7 +167,7 @@ async def test_trimming_under_load_drops_whole_segments_of_applied_entries(tmp_p
         writes = [asyncio.create_task(put(node, bytes(3000))) for _ in range(100)]
         await writes[50]
         middle = group.applied_index
-        base = await node.host.trim(1, 10**9)
+        base = await node.host.truncate_head(1, 10**9)
         assert 2 < base <= middle + 100
         await asyncio.gather(*writes)
         assert group.log.base_index == base

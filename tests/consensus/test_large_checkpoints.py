@@ -144,7 +144,7 @@ def test_nothing_is_trimmed_that_no_file_covers() -> None:
     index = group.applied_index
     _write(replicas, rng, 100)
     assert 2 < group.compact() <= index + 1
-    assert group.log.trim(before_index=group.applied_index) <= index + 1
+    assert group.log.truncate_head(before_index=group.applied_index) <= index + 1
 
 
 def test_how_often_a_file_is_written_follows_what_the_log_has_grown() -> None:
@@ -181,7 +181,7 @@ def test_a_file_that_was_damaged_is_not_believed() -> None:
         replicas.stop("a")
         node.fs.flip_bit(f"g/{name}", 200)
         if trimmed:
-            with pytest.raises(LogCorrupt, match="can not be read") as caught:
+            with pytest.raises(LogCorrupt, match="cannot be read") as caught:
                 replicas.start()
             assert caught.value.is_beyond_mending
             assert caught.value.first_bad_index == node.open_log().base_index - 1

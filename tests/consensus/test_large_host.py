@@ -36,7 +36,7 @@ async def test_a_group_that_rests_gets_one_file_and_restarts_from_it(tmp_path):
         await _fill(node, 40, bytes(300))
         await eventually(lambda: group.log.checkpoint_index == group.applied_index)
         index = group.log.checkpoint_index
-        assert await node.host.trim(1, 10**9) > 2
+        assert await node.host.truncate_head(1, 10**9) > 2
         last = await put(node, command([(b"late", b"one")]))
         await eventually(lambda: not node.host._upkeep._dirty)
         assert group.log.checkpoint_index == index < last

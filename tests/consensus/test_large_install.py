@@ -338,7 +338,7 @@ def test_a_follower_that_is_behind_a_little_gets_the_log() -> None:
 
 
 def test_a_follower_that_begins_again_and_again_holds_nothing_back() -> None:
-    """It can not make use of the file; the leader's log must not grow for it."""
+    """It cannot make use of the file; the leader's log must not grow for it."""
     behind = Behind()
     replicas = behind.replicas
     leader = replicas.leader()

@@ -170,7 +170,7 @@ async def test_a_process_that_ended_is_reported_without_waiting_for_silence():
 
 
 @on_both_loops
-async def test_a_peer_that_can_not_be_dialled_is_not_gone_while_it_is_connected():
+async def test_a_peer_that_cannot_be_dialled_is_not_gone_while_it_is_connected():
     """It stands at another address than the one that is dialled: nobody listens there."""
     a, b, nobody = LinkNode("a", PATIENT), LinkNode("b", PATIENT), LinkNode("b", PATIENT)
     async with running(nobody):
@@ -299,7 +299,7 @@ async def test_announcements_arrive_on_both_sides_before_any_message():
 
 
 @on_both_loops
-async def test_what_a_peer_says_and_can_not_be_kept_is_heard_again():
+async def test_what_a_peer_says_and_cannot_be_kept_is_heard_again():
     """A full disk at the first handshake keeps nobody out for good: the links are made once it has room."""
     a, b = LinkNode("a"), LinkNode("b")
     a.reception = Reception.UNKEPT

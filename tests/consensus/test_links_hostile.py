@@ -286,7 +286,7 @@ async def test_an_append_with_a_frame_of_a_newer_build_is_left_out_and_named():
 
 
 async def test_a_term_at_the_end_of_its_range_closes_the_link():
-    """Whoever knows the secret, or has a defect, can not say a term that leaves no next one."""
+    """Whoever knows the secret, or has a defect, cannot say a term that leaves no next one."""
     async with target() as node:
         reader, writer, seal = await raw_link(node, "evil", epoch=1)
         writer.write(raw_packet(seal, numbered(TERM_MAX)))

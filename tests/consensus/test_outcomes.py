@@ -98,7 +98,7 @@ def test_a_waiter_that_raises_applies_nothing_twice_and_stops_nobody() -> None:
 
 
 def test_a_broken_waiter_of_a_read_stops_nobody() -> None:
-    """H7: a barrier's other callbacks are told, and the replica goes on."""
+    """H7: a read index's other callbacks are told, and the replica goes on."""
     lone = Lone("a")
     lone.until_deadline()
     lone.flush()
@@ -107,9 +107,9 @@ def test_a_broken_waiter_of_a_read_stops_nobody() -> None:
         raise RuntimeError("a defect in a callback")
 
     told: list[int | None] = []
-    barrier = lone.group.barrier()
-    barrier.add_done_callback(broken)
-    barrier.add_done_callback(told.append)
+    read_index = lone.group.read_index()
+    read_index.add_done_callback(broken)
+    read_index.add_done_callback(told.append)
     with capture_logs():
         lone.step()
     assert told == [2]
@@ -117,7 +117,7 @@ def test_a_broken_waiter_of_a_read_stops_nobody() -> None:
 
 
 def test_a_machine_that_raises_is_given_nothing_more() -> None:
-    """H7: its state can not be trusted any more: the replica fails, and the entry comes no second time."""
+    """H7: its state cannot be trusted any more: the replica fails, and the entry comes no second time."""
 
     class Broken(Machine):
         def apply(self, frame: Frame) -> None:

@@ -64,16 +64,16 @@ def test_a_follower_that_comes_back_wakes_the_leader() -> None:
     assert all(group.asleep for group in replicas.groups())
 
 
-def test_a_barrier_wakes_a_sleeping_follower_and_its_leader() -> None:
+def test_a_read_index_wakes_a_sleeping_follower_and_its_leader() -> None:
     """Reads are confirmed as ever."""
     replicas = _asleep()
-    barrier = replicas.followers()[0].barrier()
+    read_index = replicas.followers()[0].read_index()
     replicas.run(0.1)
-    assert barrier.index == replicas.leader().commit_index
+    assert read_index.index == replicas.leader().commit_index
 
 
 def test_a_group_with_something_uncommitted_stays_awake() -> None:
-    """A leader that can not commit keeps trying."""
+    """A leader that cannot commit keeps trying."""
     replicas = _asleep()
     replicas.flushing = False
     replicas.propose(b"2")
@@ -82,14 +82,14 @@ def test_a_group_with_something_uncommitted_stays_awake() -> None:
 
 
 def test_a_question_that_is_as_new_as_the_leaders_good_night_is_asked() -> None:
-    """The message to go to sleep comes between a barrier and the step that was to ask the leader."""
+    """The message to go to sleep comes between a read index and the step that was to ask the leader."""
     lone = Lone()
     lone.append((1, 0), [], term=1)
-    barrier = lone.group.barrier()
+    read_index = lone.group.read_index()
     said = lone.hear("b", "quiesce", term=1, commit=1, last_index=1, last_term=0)
     (question,) = [fields for _, kind, fields in said if kind == "read_request"]
     lone.hear("b", "read_index", id=question["id"], index=1, ok=True)
-    assert barrier.done
+    assert read_index.done
     assert not lone.group.asleep
 
 
@@ -221,7 +221,7 @@ def test_learners_are_told_of_the_last_commit_and_sleep_as_well() -> None:
     assert _kinds(replicas) == {"append": 3, "ack": 3, "quiesce": 3}
 
 
-def test_a_barrier_of_a_sleeping_group_asks_everybody_once() -> None:
+def test_a_read_index_of_a_sleeping_group_asks_everybody_once() -> None:
     """At the leader, and for a follower with one question and answer more. No heartbeat goes beside it."""
     replicas = _asleep_at_once()
     for group, more in (
@@ -229,9 +229,9 @@ def test_a_barrier_of_a_sleeping_group_asks_everybody_once() -> None:
         (replicas.followers()[0], {"read_request": 1, "read_index": 1}),
     ):
         replicas.sent.clear()
-        barrier = group.barrier()
+        read_index = group.read_index()
         replicas.run(5.0)
-        assert barrier.index == group.commit_index
+        assert read_index.index == group.commit_index
         assert _kinds(replicas) == {"append": 2, "ack": 2, "quiesce": 2, **more}
 
 
@@ -280,7 +280,7 @@ def test_a_follower_that_misses_the_message_is_told_again_and_disturbs_nobody() 
     assert all(group.asleep and group.term == term for group in replicas.groups())
 
 
-def test_who_sleeps_grants_no_vote_to_who_can_not_hear_the_leader() -> None:
+def test_who_sleeps_grants_no_vote_to_who_cannot_hear_the_leader() -> None:
     """It wakes the leader instead, and hears it before it is asked again."""
     replicas = _asleep_at_once()
     leader, (one, other) = replicas.leader(), replicas.followers()

@@ -50,7 +50,7 @@ def test_a_restart_reads_what_came_after_the_checkpoint() -> None:
 
 
 def test_a_trimmed_log_of_commands_without_its_state_is_corrupt() -> None:
-    """What the commands lead to can not be known: this replica has to be given it."""
+    """What the commands lead to cannot be known: this replica has to be given it."""
     lone = Lone("a", machine=Machine(install_at_applied=True))
     lone.log.reset(index=50, term=1, offset=0, state=b"")
     lone.group.stop()

@@ -41,8 +41,8 @@ async def nodes_with_disks(folder: Path, *names: str) -> list[HostNode]:
         await node.host.start()
     join(nodes)
     for node in nodes:
-        for group_id in GROUPS:
-            node.open(group_id, frozenset(names))
+        for raft_group in GROUPS:
+            node.open(raft_group, frozenset(names))
     return nodes
 
 
@@ -61,8 +61,8 @@ async def test_a_leader_whose_fsync_stalls_gives_way_with_all_that_it_leads(tmp_
         others = [node for node in nodes if node is not stalled]
         disk.goes_on.clear()
         waiting = stalled.host.propose_nowait(1, FrameKind.COMMAND, b"waits for the disk")
-        for group_id in GROUPS:
-            await eventually(lambda: any(node.host.group(group_id).is_ready_leader for node in others))  # noqa: B023
+        for raft_group in GROUPS:
+            await eventually(lambda: any(node.host.group(raft_group).is_ready_leader for node in others))  # noqa: B023
         assert stalled.host.stalls == 1
         assert stalled.host.stalled_s >= STALL_S
         successor = await leader_of(others, 1)

@@ -104,11 +104,11 @@ def test_an_acknowledgement_that_makes_room_for_more_does_not_wait() -> None:
 def test_a_read_does_not_wait_for_a_heartbeat() -> None:
     """Each acknowledgement may be the one that confirms it."""
     lone = _leader()
-    barrier = lone.group.barrier()
+    read_index = lone.group.read_index()
     lone.step()
     assert lone.group.receive("b", _ack(lone, 3, round=2))
     lone.step()
-    assert barrier.done
+    assert read_index.done
 
 
 def test_a_follower_always_has_its_acknowledgement_to_send() -> None:

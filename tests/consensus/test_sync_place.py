@@ -39,9 +39,9 @@ async def quick_node(disk: WatchedDisk, folder: Path, *, groups: int = 1) -> Hos
     """A cluster of one, whose last fsync ran on the event loop."""
     node = HostNode("a", folder, fs=disk)
     await node.host.start()
-    for group_id in range(1, groups + 1):
-        node.open(group_id, ALONE)
-        await leader_of([node], group_id)
+    for raft_group in range(1, groups + 1):
+        node.open(raft_group, ALONE)
+        await leader_of([node], raft_group)
     for _ in range(TRIES):
         await put(node, b"x")
         if disk.threads[-1] == threading.get_ident():
@@ -105,7 +105,7 @@ async def test_a_failed_fsync_on_the_event_loop_ends_its_replica_alone(tmp_path)
         pending = node.host.propose_nowait(1, FrameKind.COMMAND, b"lost")
         await node.until(lambda: bool(node.failed))
         assert disk.threads[-1] == threading.get_ident()
-        assert [group_id for group_id, _ in node.failed] == [1]
+        assert [raft_group for raft_group, _ in node.failed] == [1]
         assert not isinstance(pending.outcome, Stored)
         assert b"lost" not in node.payloads(1)
         await put(node, b"well", 2)

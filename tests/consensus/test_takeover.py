@@ -12,9 +12,9 @@ PATIENT = GroupOptions(election_timeout_min_s=100.0, election_timeout_max_s=200.
 ASKED_S = 0.01
 
 
-def _led(*, names: str = "abc", group_id: int = 1) -> Replicas:
+def _led(*, names: str = "abc", raft_group: int = 1) -> Replicas:
     replicas = Replicas(names, options=PATIENT)
-    replicas.start(group_id=group_id)
+    replicas.start(raft_group=raft_group)
     replicas.group("a").campaign()
     assert replicas.elect().node_id == "a"
     replicas.propose(b"1")
@@ -23,10 +23,10 @@ def _led(*, names: str = "abc", group_id: int = 1) -> Replicas:
 
 
 @pytest.mark.parametrize("names", ["abc", "abcde"])
-@pytest.mark.parametrize("group_id", range(1, 7))
-def test_a_group_whose_leader_is_gone_elects_once(names: str, group_id: int) -> None:
+@pytest.mark.parametrize("raft_group", range(1, 7))
+def test_a_group_whose_leader_is_gone_elects_once(names: str, raft_group: int) -> None:
     """One replica asks for votes, and becomes the leader of the next term."""
-    replicas = _led(names=names, group_id=group_id)
+    replicas = _led(names=names, raft_group=raft_group)
     term = replicas.leader().term
     assert all(group.asleep for group in replicas.groups())
     replicas.sent.clear()
@@ -40,8 +40,8 @@ def test_a_group_whose_leader_is_gone_elects_once(names: str, group_id: int) -> 
 def test_those_who_are_left_share_what_was_led() -> None:
     """Who asks first differs from group to group."""
     leaders = set()
-    for group_id in (1, 2):
-        replicas = _led(group_id=group_id)
+    for raft_group in (1, 2):
+        replicas = _led(raft_group=raft_group)
         replicas.stop("a")
         leaders.add(replicas.elect().node_id)
     assert leaders == {"b", "c"}
@@ -74,7 +74,7 @@ def test_who_asks_in_vain_does_not_ask_often() -> None:
 
 def test_nobody_has_to_hear_of_it_first() -> None:
     """Whoever is asked before it knows that the leader is gone refuses, and is asked again."""
-    replicas = _led(group_id=1)
+    replicas = _led(raft_group=1)
     first, second = ("b", "c") if _first_to_ask(1) == "b" else ("c", "b")
     replicas.cut |= {("a", "b"), ("a", "c")}
     replicas.group(first).peer_gone("a")
@@ -86,8 +86,8 @@ def test_nobody_has_to_hear_of_it_first() -> None:
     replicas.until(lambda: any(replicas.group(name).is_ready_leader for name in "bc"), 5.0)
 
 
-def _first_to_ask(group_id: int) -> str:
-    replicas = _led(group_id=group_id)
+def _first_to_ask(raft_group: int) -> str:
+    replicas = _led(raft_group=raft_group)
     replicas.sent.clear()
     replicas.stop("a")
     replicas.elect()

@@ -14,7 +14,7 @@ import pytest
 from node.http.app import create_app
 from node.http.connection import Connection
 from node.http.context import CONTEXT, HttpContext
-from node.http.express import EXPRESS
+from node.http.fast_path import FAST_PATH
 from node.http.limits import HttpLimits
 from node.http.origins import Origins
 from node.http.server import HttpServer
@@ -84,15 +84,15 @@ class Harness:
 
     def taken_at(self, node: str, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
         """Whether each request that comes to a node from now on goes past aiohttp, in order."""
-        express = self.servers[node].app[EXPRESS]
+        fast_path = self.servers[node].app[FAST_PATH]
         found: list[bool] = []
-        take = express.take
+        take = fast_path.take
 
         def noted(connection: Connection, data: bytes) -> bool:
             found.append(take(connection, data))
             return found[-1]
 
-        monkeypatch.setattr(express, "take", noted)
+        monkeypatch.setattr(fast_path, "take", noted)
         return found
 
     async def make_topic(self, name: str = "t", partitions: int = 1) -> None:

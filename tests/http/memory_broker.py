@@ -106,7 +106,7 @@ class MemoryLog:
         self.leader = leader
         self.wake()
 
-    def trim(self, before: int) -> None:
+    def truncate_head(self, before: int) -> None:
         """Drop whole frames below an offset, as retention does."""
         self.frames = [item for item in self.frames if item.next_offset > before]
         self.start = self.frames[0].first_offset if self.frames else self.next

@@ -25,7 +25,7 @@ def test_pages_get_shorter_the_less_is_left() -> None:
 
 
 def test_above_half_an_address_gets_its_share_and_the_others_theirs() -> None:
-    """What one has taken it can not have more of; the next one can."""
+    """What one has taken it cannot have more of; the next one can."""
     budget = AnswerBudget(LIMIT)
     budget.hold("a").more(LIMIT // 2)
     with pytest.raises(TooManyRequests):

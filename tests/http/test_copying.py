@@ -185,7 +185,7 @@ async def test_another_mode_is_refused(http: Harness, query: str) -> None:
 
 
 async def test_below_level_2_a_missing_time_is_refused(http: Harness) -> None:
-    """Said to be none, it can not be kept there; left out it is now, as always."""
+    """Said to be none, it cannot be kept there; left out it is now, as always."""
     await http.make_topic("u")
     for node in http.servers:
         for path in (TO, TO_ALL):

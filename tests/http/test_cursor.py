@@ -81,7 +81,7 @@ async def test_a_cursor_behind_retention_is_told_how_to_go_on(http: Harness) -> 
     for value in range(3):
         await http.call("POST", RECORDS, json={"value": value, "partition": 0})
     page = (await http.call("GET", f"{RECORDS}?max_records=1")).json
-    http.cluster.logs["t", 0].trim(2)
+    http.cluster.logs["t", 0].truncate_head(2)
     gone = await http.call("GET", f"{RECORDS}?cursor={page['cursor']}")
     assert (gone.status, gone.json["partition"]) == (410, 0)
     rest = (await http.call("GET", f"{RECORDS}?cursor={gone.json['cursor']}")).json

@@ -22,7 +22,7 @@ from floodmark import batch
 from floodmark.record import Record
 
 from node.http.connection import Connection
-from node.http.express import EXPRESS
+from node.http.fast_path import FAST_PATH
 from tests.http.doors import Door, Request, doors
 from tests.support.nodes import NodeCluster
 
@@ -379,15 +379,15 @@ def noted(every_door: list[Door], monkeypatch: pytest.MonkeyPatch) -> dict[str, 
     """How many requests went past aiohttp, by node, from now on."""
     found: dict[str, int] = {}
     for node in {door.node.node_id: door.node for door in every_door}.values():
-        express = node.running.app[EXPRESS]
-        take = express.take
+        fast_path = node.running.app[FAST_PATH]
+        take = fast_path.take
 
         def taken(connection: Connection, data: bytes, take=take, name=node.node_id) -> bool:  # type: ignore[no-untyped-def]
             done = take(connection, data)
             found[name] = found.get(name, 0) + done
             return done
 
-        monkeypatch.setattr(express, "take", taken)
+        monkeypatch.setattr(fast_path, "take", taken)
     return found
 
 

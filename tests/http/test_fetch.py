@@ -117,7 +117,7 @@ async def test_an_empty_wait_is_200_with_an_empty_list(http: Harness) -> None:
 async def test_what_is_gone_is_410_and_what_is_not_yet_is_416(http: Harness) -> None:
     """Both tell the bounds."""
     await fill(http)
-    http.cluster.logs["t", 0].trim(8)
+    http.cluster.logs["t", 0].truncate_head(8)
     gone = await get(http, "?from=3")
     assert (gone.status, gone.json["code"], gone.json["log_start_offset"]) == (410, "offset_below_start", 8)
     ahead = await get(http, "?from=21")

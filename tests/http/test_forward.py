@@ -117,7 +117,7 @@ async def test_a_passed_on_request_is_not_passed_on_again(http: Harness) -> None
         assert (answer.status, answer.json["code"], answer.json["retriable"]) == (503, "unavailable", True)
 
 
-async def test_a_leader_that_can_not_be_reached_is_waited_for(http: Harness) -> None:
+async def test_a_leader_that_cannot_be_reached_is_waited_for(http: Harness) -> None:
     """Nothing was sent, so the request goes to the next leader once there is one; else 503 in time."""
     await http.make_topic()
     with socket.socket() as unused:

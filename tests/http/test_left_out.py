@@ -1,4 +1,4 @@
-"""A partition that can not be asked is left out of a read of its topic, and every form of answer says so."""
+"""A partition that cannot be asked is left out of a read of its topic, and every form of answer says so."""
 
 from __future__ import annotations
 

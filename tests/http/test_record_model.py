@@ -1,4 +1,4 @@
-"""Tombstones, headers that a map can not hold, missing times: in and out, in every form, at every node."""
+"""Tombstones, headers that a map cannot hold, missing times: in and out, in every form, at every node."""
 
 from __future__ import annotations
 

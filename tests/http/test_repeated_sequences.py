@@ -151,7 +151,7 @@ async def test_what_retention_removed_is_known_by_its_number_of_records(http: Ha
     assert (await send(http, "n1", body, named)).status == 200
     made = batch.encode([Record(1, None, b"x")], producer_id=batch.producer_id_of("q"))
     assert (await send(http, "n1", made, {"Content-Type": BATCH})).status == 200
-    http.cluster.logs["t", 0].trim(2)
+    http.cluster.logs["t", 0].truncate_head(2)
     await asyncio.sleep(0.002)
     again = await send(http, "n1", body, named)
     assert (again.status, again.json["first_offset"], again.json["duplicate"]) == (200, 0, True)
@@ -188,7 +188,7 @@ async def test_one_retry_at_a_time_is_compared(http: Harness, monkeypatch: pytes
     assert most == 1
 
 
-async def test_a_retry_that_can_not_be_compared_in_time_is_not_stored(
+async def test_a_retry_that_cannot_be_compared_in_time_is_not_stored(
     http: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """503, retriable: neither a duplicate nor reused, as long as nobody has looked."""

@@ -86,7 +86,7 @@ async def test_each_gets_its_own_offset_of_the_shared_batches(
 
 
 async def test_a_bad_request_fails_alone(http: Harness) -> None:
-    """What can not be stored is refused by the node that got it; those beside it are stored."""
+    """What cannot be stored is refused by the node that got it; those beside it are stored."""
     await http.make_topic()
     bodies = [b'{"value": 1}', b'{"value": NaN}', b'{"records": []}', b'{"value": 2}']
     answers = await asyncio.gather(

@@ -117,7 +117,7 @@ async def test_a_stream_that_fails_tells_its_reader(http: Harness) -> None:
     await produce(http, 1)
     async with http.session.get(http.url(RECORDS), headers=EVENTS) as answer:
         assert (await anext(events(answer)))[1]["value"] == 1
-        http.cluster.logs["t", 0].trim(1)
+        http.cluster.logs["t", 0].truncate_head(1)
         http.cluster.logs["t", 0].start = 5
         http.cluster.logs["t", 0].wake()
         rest = await answer.read()

@@ -13,7 +13,7 @@ from floodmark import batch as codec
 from node.http.limits import HttpLimits
 from tests.http.conftest import Harness, until
 from tests.http.memory_broker import MemoryCluster, MemoryPartition
-from tests.http.test_express import read_answers, request
+from tests.http.test_fast_path import read_answers, request
 
 
 async def _with_server(limits: HttpLimits) -> Harness:
@@ -44,7 +44,7 @@ def test_what_comes_while_a_plain_request_is_served_is_answered_behind_it(
             writer.write(request(b"0"))
             await begun.wait()
             (connection,) = (
-                each for each in http.servers["n1"]._runner.open_connections() if each._express_task
+                each for each in http.servers["n1"]._runner.open_connections() if each._fast_path_task
             )
             writer.write(request(b"1") + request(b"2"))
             await until(lambda: connection._early != b"" or connection.transport is None)

@@ -78,7 +78,7 @@ async def asked(
 
 @pytest.mark.parametrize("origins", [Origins(), Origins(cors_origins=["https://other.example"])])
 async def test_a_web_page_is_refused_everywhere(http: Harness) -> None:
-    """403 on every route, matched or not, at every node; nothing is done, and the page can not read why."""
+    """403 on every route, matched or not, at every node; nothing is done, and the page cannot read why."""
     await http.make_topic()
     for who, headers in FOREIGN.items():
         for node in NODES:

@@ -38,7 +38,7 @@ class Queue:
 
     def propose_nowait(
         self,
-        group_id: int,
+        raft_group: int,
         kind: FrameKind,
         payload: bytes,
         *,

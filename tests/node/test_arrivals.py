@@ -19,7 +19,7 @@ class _Description:
         state = node.running.metadata.state
         (entry,) = state.topics["orders"].partitions
         move = Move(1, entry.replicas, started=True)
-        self.state = msgspec.structs.replace(state, moves={entry.group_id: move})
+        self.state = msgspec.structs.replace(state, moves={entry.raft_group: move})
 
 
 def _shown(node: TestNode) -> MovesShown:

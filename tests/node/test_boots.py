@@ -150,7 +150,7 @@ async def test_a_node_alone_writes_nothing_until_there_are_others(
         await until(lambda: n1.presence.boot > boot)
 
 
-async def test_what_can_not_be_kept_of_a_peer_is_kept_later(
+async def test_what_cannot_be_kept_of_a_peer_is_kept_later(
     tmp_path: Path, executor: ThreadPoolExecutor
 ) -> None:
     """Numbers that come while the disk is busy, or takes nothing, cost one line in the end."""

@@ -61,11 +61,11 @@ async def test_a_topic_is_made_written_and_read(tmp_path: Path) -> None:
             )
             assert [await partition.offset_at_time(at) for at in (0, 1, 50, 51)] == [0, 3, 3, 4]
         preferred = {
-            entry.group_id: entry.replicas[0]
+            entry.raft_group: entry.replicas[0]
             for entry in cluster["n1"].running.metadata.state.topics["orders"].partitions
         }
         await cluster.until(
-            lambda: all(group_id in cluster[name].groups_led() for group_id, name in preferred.items()),
+            lambda: all(raft_group in cluster[name].groups_led() for raft_group, name in preferred.items()),
             "preferred leaders lead",
         )
 
@@ -109,7 +109,7 @@ async def test_all_nodes_stop_and_start_again(tmp_path: Path) -> None:
 def frames_of(node: TestNode, topic: str) -> list[bytes]:
     """The record batches of partition 0 as they lie on this node."""
     partition = node.broker.partition(topic, 0)
-    log = node.running.replicas.local[node.running.metadata.state.topics[topic].partitions[0].group_id].log
+    log = node.running.replicas.local[node.running.metadata.state.topics[topic].partitions[0].raft_group].log
     end = partition.bounds().high_watermark
     return [
         one.payload
@@ -176,9 +176,9 @@ async def test_a_replica_whose_folder_was_deleted_is_taken_in_again(tmp_path: Pa
         await cluster.create("orders")
         bodies = await fill(cluster, "orders")
         victim = await cluster.leader("orders")
-        group_id = victim.running.metadata.state.topics["orders"].partitions[0].group_id
+        raft_group = victim.running.metadata.state.topics["orders"].partitions[0].raft_group
         await victim.stop()
-        shutil.rmtree(victim.data_dir / "groups" / str(group_id))
+        shutil.rmtree(victim.data_dir / "groups" / str(raft_group))
         victim.start()
         await rejoined(cluster, victim, "orders", bodies)
 
@@ -189,9 +189,9 @@ async def test_a_corrupt_replica_repairs_itself(tmp_path: Path) -> None:
         await cluster.create("orders")
         bodies = await fill(cluster, "orders")
         victim = await cluster.leader("orders")
-        group_id = victim.running.metadata.state.topics["orders"].partitions[0].group_id
+        raft_group = victim.running.metadata.state.topics["orders"].partitions[0].raft_group
         await victim.stop()
-        folder = victim.data_dir / "groups" / str(group_id)
+        folder = victim.data_dir / "groups" / str(raft_group)
         segment = min(folder.glob("*.log"))
         damaged = bytearray(segment.read_bytes())
         damaged[len(damaged) // 2] ^= 1
@@ -306,7 +306,7 @@ async def test_a_replica_that_has_gone_is_not_made_anew_by_metadata_of_before(tm
         await cluster.create("stays")
         n3 = cluster["n3"]
         groups = {
-            name: entry.partitions[0].group_id for name, entry in n3.running.metadata.state.topics.items()
+            name: entry.partitions[0].raft_group for name, entry in n3.running.metadata.state.topics.items()
         }
         await asyncio.gather(*(node.stop() for node in cluster.nodes.values()))
         folder = n3.data_dir / "groups" / str(groups["moved"])

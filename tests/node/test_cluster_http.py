@@ -38,9 +38,9 @@ async def test_every_node_serves_a_topic_with_a_single_replica_somewhere(tmp_pat
         assert expected == [0, 0, 0, 1, 1, 1, 2, 2, 2, 0, 1, 2]
         replicas = cluster["n1"].broker.topic("pair").partitions[0].replicas
         (outsider,) = set(cluster.nodes) - set(replicas)
-        group_id = cluster["n1"].running.metadata.state.topics["pair"].partitions[0].group_id
+        raft_group = cluster["n1"].running.metadata.state.topics["pair"].partitions[0].raft_group
         leader = await cluster.leader("pair")
-        assert leader.running.host.transfer(group_id)
+        assert leader.running.host.transfer(raft_group)
         other = await cluster.leader("pair", besides=leader.node_id)
         path = "/v1/topics/pair/partitions/0/records"
         status, answer = await call(cluster, cluster[outsider], "GET", path)

@@ -54,10 +54,10 @@ async def test_whose_sequence_may_be_used_is_not_told_that_it_is(tmp_path: Path)
         await cluster.create("orders")
         node = await cluster.leader("orders")
         partition = node.broker.partition("orders", 0)
-        (group_id,) = node.groups_led()
+        (raft_group,) = node.groups_led()
         first, second = (asyncio.create_task(produce(partition, payload(value))) for value in (b"a", b"b"))
         await asyncio.sleep(0)
-        node.running.replicas.local[group_id].group.stop()
+        node.running.replicas.local[raft_group].group.stop()
         with pytest.raises(OutcomeUnknown):
             await first
         with pytest.raises(Unavailable):
@@ -94,8 +94,8 @@ async def test_a_used_sequence_stays_used_on_the_next_leader_and_after_a_restart
 
         await check(made_before=False)
         leader = await cluster.leader("orders")
-        (group_id,) = {group for node in cluster.up for group in node.groups_led()}
-        assert leader.running.host.transfer(group_id)
+        (raft_group,) = {group for node in cluster.up for group in node.groups_led()}
+        assert leader.running.host.transfer(raft_group)
         await cluster.leader("orders", besides=leader.node_id)
         await check(made_before=True)
         for node in cluster.nodes.values():
@@ -143,8 +143,8 @@ async def test_others_do_not_push_a_producer_out(tmp_path: Path) -> None:
         assert [status for status, _, _ in strangers] == [200] * 9 + [429] * 2
         await check(10)
         leader = await cluster.leader("orders")
-        (group_id,) = leader.groups_led()
-        assert leader.running.host.transfer(group_id)
+        (raft_group,) = leader.groups_led()
+        assert leader.running.host.transfer(raft_group)
         await cluster.leader("orders", besides=leader.node_id)
         await check(10)
         for node in nodes:
@@ -183,9 +183,9 @@ async def test_silent_producers_make_room_though_nobody_writes(tmp_path: Path) -
         status, answer, _ = await post(cluster, node, "a", 1)
         assert (status, answer["code"], answer["expected_sequence"]) == (409, "sequence_gap", 0)
         assert (await post(cluster, node, "c", 1))[0] == 200
-        (group_id,) = node.groups_led()
-        applied = node.running.replicas.local[group_id].group.applied_index
-        groups = [other.running.replicas.local[group_id].group for other in cluster.up]
+        (raft_group,) = node.groups_led()
+        applied = node.running.replicas.local[raft_group].group.applied_index
+        groups = [other.running.replicas.local[raft_group].group for other in cluster.up]
         await cluster.until(lambda: all(group.applied_index >= applied for group in groups), "applied")
         tables = {group.checkpoint_state() for group in groups}
         assert len(tables) == 1

@@ -97,7 +97,7 @@ async def test_damage_on_the_leaders_disk_is_no_readers_business(tmp_path: Path,
                 record = {"value": {"n": n}, "timestamp": 1000 + n}
                 async with cluster.session.post(path, json={"records": [record]}) as answer:
                     assert answer.status == 200, await answer.text()
-            group_id = group_of(cluster, topic)
+            raft_group = group_of(cluster, topic)
             replicas = leader.broker.topic(topic).partitions[0].replicas
             asked = {
                 "leader": leader.node_id,
@@ -105,6 +105,6 @@ async def test_damage_on_the_leaders_disk_is_no_readers_business(tmp_path: Path,
                 "elsewhere": next(node for node in cluster.nodes if node not in replicas),
             }
             where = list(asked)[number % 3]
-            hit(leader, group_id, BAD, in_header=in_header)
+            hit(leader, raft_group, BAD, in_header=in_header)
             found = await door(cluster, cluster[asked[where]].url, topic)
             assert found == list(range(COUNT)), (door.__name__, where)

@@ -36,7 +36,7 @@ def test_what_keeps_replicas_from_a_node_is_said() -> None:
     assert lacks(_health(**free), 0, drained=True) == "is being drained"
     assert lacks(None, 0, drained=False) == "does not answer"
     assert lacks(_health(takes_replicas=False, **free), 0, drained=False) == "is not ready yet"
-    assert lacks(_health(), 0, drained=False) == "can not tell how full its disk is"
+    assert lacks(_health(), 0, drained=False) == "cannot tell how full its disk is"
     free["disk_free_bytes"] = 15 * GIB
     assert lacks(_health(**free), 0, drained=False) == ""
     free["disk_free_bytes"] -= 1

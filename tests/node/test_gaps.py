@@ -26,9 +26,9 @@ def _number(record: dict[str, Any]) -> int:
     return int(record["value"]["n"])
 
 
-def log_of(node: TestNode, group_id: int) -> Log:
+def log_of(node: TestNode, raft_group: int) -> Log:
     """Of a running replica."""
-    return node.running.replicas.local[group_id].group.log
+    return node.running.replicas.local[raft_group].group.log
 
 
 async def compacted(cluster: NodeCluster, topic: str, *, wholly: bool = False) -> tuple[TestNode, list[int]]:
@@ -43,17 +43,17 @@ async def compacted(cluster: NodeCluster, topic: str, *, wholly: bool = False) -
         record = {"value": {"n": n}, "timestamp": 1000 + n}
         async with cluster.session.post(path, json={"records": [record]}) as answer:
             assert answer.status == 200, await answer.text()
-    group_id = group_of(cluster, topic)
+    raft_group = group_of(cluster, topic)
     for node in cluster.up:
-        if group_id in node.running.replicas.local:
-            log = log_of(node, group_id)
+        if raft_group in node.running.replicas.local:
+            log = log_of(node, raft_group)
             if wholly or node is not leader:
                 log.seal(log.last_index)
-            await node.running.host.checkpoint(group_id)
+            await node.running.host.checkpoint(raft_group)
             for number, index in enumerate(compactable(log)):
                 many = number < 2 or wholly
                 compact(log, index, lambda each, many=many: not many and each.index % 9 < 2)  # type: ignore[misc]
-    log = log_of(leader, group_id)
+    log = log_of(leader, raft_group)
     assert sum(each.kind is FrameKind.GAP for each in log.stored(log.base_index, log.last_index)) >= 2
     return leader, [n for each in log.stored(log.base_index, log.last_index) for n in _numbers(each)]
 
@@ -189,20 +189,20 @@ async def test_a_damaged_gap_is_mended_from_a_peer_while_it_is_read(tmp_path: Pa
     """Through the real host: readers see the same records, and the segment is whole again."""
     async with NodeCluster.running(tmp_path) as cluster:
         leader, left = await compacted(cluster, "t")
-        group_id = group_of(cluster, "t")
-        log = log_of(leader, group_id)
+        raft_group = group_of(cluster, "t")
+        log = log_of(leader, raft_group)
         first = next(iter(log.stored(log.base_index, log.last_index)))
         assert (first.kind, first.index) == (FrameKind.GAP, 2)
         for node in cluster.up:
             # What a peer still has in memory it would send whole: as good, and not what this is about.
-            tail = log_of(node, group_id)._tail
+            tail = log_of(node, raft_group)._tail
             tail._bytes_max = 0
             tail.evict(log.written_index)
-        hit(leader, group_id, first.index, in_header=in_header)
+        hit(leader, raft_group, first.index, in_header=in_header)
         base = f"{leader.url}/v1/topics/t/partitions/0/records?max_records=4"
         assert await pages(cluster, base, "earliest") == left
-        folder = leader.data_dir / "groups" / str(group_id)
+        folder = leader.data_dir / "groups" / str(raft_group)
         await cluster.until((folder / "quarantine").is_dir, "the old segment is kept")
         assert await pages(cluster, base, "earliest") == left
-        log = log_of(leader, group_id)
+        log = log_of(leader, raft_group)
         assert [n for each in log.stored(log.base_index, log.last_index) for n in _numbers(each)] == left

@@ -60,7 +60,7 @@ def test_a_folder_with_data_and_no_owner_is_refused(tmp_path: Path) -> None:
         load(tmp_path)
     blocker = tmp_path / "file"
     blocker.write_text("")
-    with pytest.raises(IdentityProblem, match="can not be used"):
+    with pytest.raises(IdentityProblem, match="cannot be used"):
         load(blocker / "below")
 
 

@@ -48,9 +48,9 @@ END = 3 + 5 + 700 + 1
 
 async def append(leader: TestNode, payload: bytes, count: int, form: PayloadForm) -> Stored:
     """As the listener will: into the partition's group, with a frame that says what it is."""
-    (group_id,) = [part.group_id for part in leader.running.metadata.state.topics["k"].partitions]
+    (raft_group,) = [part.raft_group for part in leader.running.metadata.state.topics["k"].partitions]
     proposal = leader.running.host.propose_nowait(
-        group_id, FrameKind.RECORDS, payload, record_count=count, form=form
+        raft_group, FrameKind.RECORDS, payload, record_count=count, form=form
     )
     return await waiting.stored(proposal, deadline_s=10)
 
@@ -181,13 +181,13 @@ async def test_kafkas_batches_are_read_through_every_door_at_every_node(tmp_path
         await fill(cluster)
         await check_doors(cluster)
         before = await cluster.leader("k")
-        group_id = before.running.metadata.state.topics["k"].partitions[0].group_id
-        assert before.running.host.transfer(group_id)
+        raft_group = before.running.metadata.state.topics["k"].partitions[0].raft_group
+        assert before.running.host.transfer(raft_group)
         after = await cluster.leader("k", besides=before.node_id)
         assert [shown["offset"] for shown in await in_json(cluster, after, "from=0")] == list(PLACED)
         replicas = cluster["n1"].broker.topic("k").partitions[0].replicas
         tables = [
-            cluster[name].running.replicas.local[group_id].appender._table.producers for name in replicas
+            cluster[name].running.replicas.local[raft_group].appender._table.producers for name in replicas
         ]
         assert tables[0] == tables[1]
         for node in cluster.nodes.values():
@@ -196,7 +196,7 @@ async def test_kafkas_batches_are_read_through_every_door_at_every_node(tmp_path
             report.path: report
             for name in replicas
             for report in verify(RealFileSystem(), str(cluster[name].data_dir))
-            if report.path.endswith(f"/{group_id}")
+            if report.path.endswith(f"/{raft_group}")
         }
         assert [(report.is_sound, report.is_too_new, report.records) for report in reports.values()] == [
             (True, False, END)

@@ -70,7 +70,7 @@ def test_a_topic_gets_group_ids_that_are_never_used_again() -> None:
     )
     topic = machine.state.topics["a"]
     assert topic.topic_id == 2
-    assert [partition.group_id for partition in topic.partitions] == [3]
+    assert [partition.raft_group for partition in topic.partitions] == [3]
     assert topic.partitions[0].incarnation_of("n1") == "i1"
     assert topic.partitions[0].incarnation_of("n3") == ""
 
@@ -96,9 +96,7 @@ def test_a_partition_keeps_the_incarnations_that_it_was_made_on() -> None:
         (DeleteTopic("a", 7), UnknownTopic),
     ],
 )
-def test_a_command_that_can_not_hold_changes_nothing(
-    command: AnyCommand, error: type[FloodmarkError]
-) -> None:
+def test_a_command_that_cannot_hold_changes_nothing(command: AnyCommand, error: type[FloodmarkError]) -> None:
     """The proposer learns why, and the state stays as it was."""
     machine = machine_after(*NODES, create("a", ["n1"]))
     before = msgspec.msgpack.encode(msgspec.structs.replace(machine.state, applied_index=9))
@@ -249,7 +247,7 @@ def test_changes_are_told_once_per_change() -> None:
         msgspec.msgpack.encode([1]),
     ],
 )
-def test_a_snapshot_that_can_not_be_read_is_refused(state: bytes) -> None:
+def test_a_snapshot_that_cannot_be_read_is_refused(state: bytes) -> None:
     """Never taken for an empty state."""
     with pytest.raises(ValueError, match="snapshot"):
         MetadataMachine().restore(state)
@@ -290,9 +288,9 @@ def test_replicas_agree_whatever_way_they_got_there(
     for index, command in enumerate(history[start:], start=start + 2):
         later.apply(frame(index, commands.encode(command)))
     assert later.snapshot() == whole.snapshot()
-    groups = [entry.group_id for topic in whole.state.topics.values() for entry in topic.partitions]
+    groups = [entry.raft_group for topic in whole.state.topics.values() for entry in topic.partitions]
     assert len(groups) == len(set(groups))
-    assert all(0 < group < whole.state.next_group_id for group in groups)
+    assert all(0 < group < whole.state.next_raft_group for group in groups)
     for topic in whole.state.topics.values():
         for entry in topic.partitions:
             assert 1 <= len(set(entry.replicas)) == len(entry.incarnations) <= topic.replication_factor
@@ -340,7 +338,7 @@ def test_the_feature_level_rises_to_what_every_node_knows_and_never_falls() -> N
 
 
 def test_an_older_build_stops_where_the_level_is_raised_above_what_it_knows() -> None:
-    """At the command, and at a snapshot from behind it; not where the level can not be raised anyway."""
+    """At the command, and at a snapshot from behind it; not where the level cannot be raised anyway."""
     nodes_of_another_build = [register("n1", levels=(1, 4))]
     older = machine_after(
         *nodes_of_another_build, RaiseLevel(5), register("n2", levels=(1, 4)), RaiseLevel(4)

@@ -177,7 +177,7 @@ def test_a_queued_move_is_forgotten_and_another_order_needs_none() -> None:
         (Reassignment(1, ["n1", "n2", "n3"], ["n4"], 7), Conflict, "moved meanwhile"),
     ],
 )
-def test_what_can_not_be_is_refused(change: Reassignment, error: type[FloodmarkError], what: str) -> None:
+def test_what_cannot_be_is_refused(change: Reassignment, error: type[FloodmarkError], what: str) -> None:
     """With what is wrong; a partition that is named twice as well."""
     cluster = Cluster()
     before = cluster.machine.snapshot()

@@ -45,7 +45,7 @@ def _others(cluster: NodeCluster, replicas: Sequence[str]) -> list[str]:
 
 async def _done(cluster: NodeCluster, partition: int, replicas: Sequence[str]) -> None:
     """Every node says that the partition is there, has the replica or none, and the group agrees."""
-    group = _entry(cluster.up[0], partition).group_id
+    group = _entry(cluster.up[0], partition).raft_group
 
     def is_there() -> bool:
         return all(
@@ -114,7 +114,7 @@ async def test_a_move_away_from_a_dead_node_needs_it_no_more(five: NodeCluster) 
     await ledger.check(urls)
     five[dead].start()
     await five.ready()
-    group = _entry(five.up[0]).group_id
+    group = _entry(five.up[0]).raft_group
     await five.until(
         lambda: not (five[dead].data_dir / "groups" / str(group)).exists(),
         "the returned one deletes its data",
@@ -122,12 +122,12 @@ async def test_a_move_away_from_a_dead_node_needs_it_no_more(five: NodeCluster) 
 
 
 async def test_a_move_is_undone_where_its_node_does_not_come(five: NodeCluster) -> None:
-    """It is under way and can not end; undone, the partition is as before and the rest of it is gone."""
+    """It is under way and cannot end; undone, the partition is as before and the rest of it is gone."""
     await five.create(TOPIC, partitions=1, replicas=3)
     before = _entry(five["n1"]).replicas
     controller = await lead_metadata(five, before[1])
     new = five[_others(five, before)[0]]
-    group = _entry(five["n1"]).group_id
+    group = _entry(five["n1"]).raft_group
     replicas = [new.node_id, *before[1:]]
     # The new replica's disk has no room for a folder: something else stands there.
     (new.data_dir / "groups").mkdir(exist_ok=True)
@@ -188,10 +188,10 @@ async def test_each_step_of_a_move_follows_the_one_before(
 async def test_no_step_is_taken_on_metadata_that_may_be_old(
     five: NodeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A leader that can not catch up changes no members; who is to come has a replica, and no vote."""
+    """A leader that cannot catch up changes no members; who is to come has a replica, and no vote."""
     await five.create(TOPIC, partitions=1, replicas=3)
     leader = await five.leader(TOPIC)
-    group = leader.running.replicas.local[_entry(leader).group_id].group
+    group = leader.running.replicas.local[_entry(leader).raft_group].group
     before, members = _entry(leader).replicas, group.membership
     new = five[_others(five, before)[0]]
     asked = 0
@@ -206,14 +206,14 @@ async def test_no_step_is_taken_on_metadata_that_may_be_old(
         door = next(node for node in five.up if node is not leader)
         replicas = [new.node_id, *(node for node in before if node != leader.node_id)]
         assert (await _move(five, door, 0, replicas))[0] == 202
-        await five.until(lambda: group.group_id in new.running.replicas.local, "the new one has a replica")
+        await five.until(lambda: group.raft_group in new.running.replicas.local, "the new one has a replica")
         seen = asked
         await five.until(lambda: asked >= seen + 3, "the leader has tried again and again")
         assert group.membership == members
-        assert not new.running.replicas.local[group.group_id].group.may_vote
+        assert not new.running.replicas.local[group.raft_group].group.may_vote
         assert new.broker.health().ready, "nothing depends on it yet"
     await _done(five, 0, replicas)
-    assert new.running.replicas.local[group.group_id].group.may_vote
+    assert new.running.replicas.local[group.raft_group].group.may_vote
 
 
 async def _command(node: TestNode, *args: str) -> Result:
@@ -249,7 +249,7 @@ async def test_the_command_line_moves_shows_and_undoes(five: NodeCluster) -> Non
         assert (await _command(five["n1"], "move", *args)).exit_code == code, args
 
 
-async def test_what_can_not_move_is_refused_alike_at_every_node(five: NodeCluster) -> None:
+async def test_what_cannot_move_is_refused_alike_at_every_node(five: NodeCluster) -> None:
     """With the reason, and nothing of the request is done."""
     await five.create(TOPIC, partitions=2, replicas=3)
     before = list(_entry(five["n1"]).replicas)

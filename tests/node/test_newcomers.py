@@ -129,7 +129,7 @@ def test_producers_in_flight_count_and_are_not_forgotten(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("odd_ms", [0, 1 << 45], ids=["unknown", "in the future"])
-def test_a_time_that_can_not_be_is_the_time_at_which_it_was_met(queue: Queue, odd_ms: int) -> None:
+def test_a_time_that_cannot_be_is_the_time_at_which_it_was_met(queue: Queue, odd_ms: int) -> None:
     """A table of version 1 has no times, and a clock may have been years ahead: an hour from now, for all."""
     old = {
         "version": 1,

@@ -69,7 +69,7 @@ async def test_an_older_node_stops_at_a_newer_command_and_the_others_go_on(tmp_p
             assert group.role is not Role.LEADER
             assert group.applied_index == stored.index - 1
 
-            # Alone with one that can not lead there is no leader; and it starts again as it stopped.
+            # Alone with one that cannot lead there is no leader; and it starts again as it stopped.
             await old.stop()
             old.start()
             await cluster.until(

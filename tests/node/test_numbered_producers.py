@@ -107,8 +107,8 @@ async def test_what_a_batch_of_a_number_comes_to_is_the_same_at_every_node(tmp_p
         await cluster.leader("orders")
         await check(5, made_before=True)
         leader = await cluster.leader("orders")
-        (group_id,) = leader.groups_led()
-        assert leader.running.host.transfer(group_id)
+        (raft_group,) = leader.groups_led()
+        assert leader.running.host.transfer(raft_group)
         await cluster.leader("orders", besides=leader.node_id)
         await check(5, made_before=True)
         await check(10, made_before=False)
@@ -135,8 +135,8 @@ async def test_a_client_writes_through_restarts_and_changes_of_leader(tmp_path: 
             await write(300)
             for name in ("n1", "n2"):  # The third keeps its address, which the client was given.
                 node = cluster[name]
-                for group_id in node.groups_led():
-                    node.running.host.transfer(group_id)
+                for raft_group in node.groups_led():
+                    node.running.host.transfer(raft_group)
                 await write(300)
                 await node.stop()
                 await write(300)

@@ -135,10 +135,10 @@ def test_groups_of_partitions_never_meet_those_of_coordinators() -> None:
         return machine.outcome(index)
 
     apply(2, RegisterNode("n1", "http://n1", "n1:1", "i"))
-    machine.state.next_group_id = COORDINATOR_GROUPS_FROM - 1
+    machine.state.next_raft_group = COORDINATOR_GROUPS_FROM - 1
     refused = apply(3, CreateTopic("t", 1, TopicConfig(), [["n1"], ["n1"]]))
     with pytest.raises(Conflict, match="no numbers left"):
         raise refused
-    assert machine.state.next_group_id == COORDINATOR_GROUPS_FROM - 1
+    assert machine.state.next_raft_group == COORDINATOR_GROUPS_FROM - 1
     made = apply(4, CreateTopic("t", 1, TopicConfig(), [["n1"]]))
-    assert [entry.group_id for entry in made.partitions] == [COORDINATOR_GROUPS_FROM - 1]
+    assert [entry.raft_group for entry in made.partitions] == [COORDINATOR_GROUPS_FROM - 1]

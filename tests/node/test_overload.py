@@ -1,4 +1,4 @@
-"""A partition that can not keep up says so at every door, at once, and only of what it did not take in."""
+"""A partition that cannot keep up says so at every door, at once, and only of what it did not take in."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ class Cluster:
             placed = place(racks, partitions=500, replication_factor=factor, existing=existing)
             self.do(create(f"t{number}", *placed))
         self.groups = {
-            entry.group_id: StubGroup(list(entry.replicas)) for _, entry in partitions_of(self.state)
+            entry.raft_group: StubGroup(list(entry.replicas)) for _, entry in partitions_of(self.state)
         }
         self.most_under_way = 0
         self.plans: deque[MoveReplicas] = deque(maxlen=20)
@@ -105,7 +105,7 @@ class Cluster:
         self.second_controller()
         if not planned and not self.state.moves and self.state.rebalancing:
             self.propose(Rebalance(begin=False, number=self.state.rebalancing))
-        entries = {entry.group_id: entry for _, entry in partitions_of(self.state)}
+        entries = {entry.raft_group: entry for _, entry in partitions_of(self.state)}
         arrived = {}
         for group, move in list(self.state.moves.items()):
             stub = self.groups[group]
@@ -139,17 +139,17 @@ class Cluster:
         if not self.plans or self.rng.random() > 0.3:
             return
         plan = self.rng.choice(self.plans)
-        entries = {entry.group_id: entry for _, entry in partitions_of(self.state)}
+        entries = {entry.raft_group: entry for _, entry in partitions_of(self.state)}
         moves = dict(self.state.moves)
         if all(
-            tuple(change.expected) == entries[change.group_id].replicas
-            and change.move == (moves[change.group_id].number if change.group_id in moves else 0)
+            tuple(change.expected) == entries[change.raft_group].replicas
+            and change.move == (moves[change.raft_group].number if change.raft_group in moves else 0)
             for change in plan.moves
         ):
             return
         assert isinstance(self.do(plan), Conflict)
         assert self.state.moves == moves
-        assert entries == {entry.group_id: entry for _, entry in partitions_of(self.state)}
+        assert entries == {entry.raft_group: entry for _, entry in partitions_of(self.state)}
         self.refused += 1
 
     def step(self, stub: StubGroup, target: tuple[str, ...]) -> None:
@@ -230,14 +230,14 @@ def test_a_large_cluster_is_drained_evened_out_and_ends_each_plan(rng: random.Ra
 def test_new_nodes_get_their_share_and_no_more_moves_than_that_takes(rng: random.Random) -> None:
     """Six nodes grow to nine; what moves is what the new ones are to have."""
     cluster = Cluster(rng, 1_500, [f"n{number}" for number in range(1, 7)])
-    before = {entry.group_id: set(entry.replicas) for _, entry in partitions_of(cluster.state)}
+    before = {entry.raft_group: set(entry.replicas) for _, entry in partitions_of(cluster.state)}
     cluster.do(Rebalance(begin=True))
     cluster.until(lambda: not cluster.state.rebalancing)
     replicas, leaders = cluster.counts()
     assert within_a_tenth(replicas, list(RACKS)), replicas
     assert within_a_tenth(leaders, list(RACKS)), leaders
     moved = sum(
-        len(set(entry.replicas) - before[entry.group_id]) for _, entry in partitions_of(cluster.state)
+        len(set(entry.replicas) - before[entry.raft_group]) for _, entry in partitions_of(cluster.state)
     )
     assert moved == sum(replicas[name] for name in ("n7", "n8", "n9"))
     cluster.check_racks()
@@ -304,12 +304,14 @@ def test_what_an_operator_moves_meanwhile_is_not_undone_by_a_plan(rng: random.Ra
     cluster.do(Rebalance(begin=True))
     (stale,) = next_moves(cluster.state, Nodes(cluster.alive))
     first = stale.moves[0]
-    cluster.do(MoveReplicas([Reassignment(first.group_id, first.expected, ["n7", "n8", "n9"])], "asked for"))
+    cluster.do(
+        MoveReplicas([Reassignment(first.raft_group, first.expected, ["n7", "n8", "n9"])], "asked for")
+    )
     moves = dict(cluster.state.moves)
     cluster.do(stale)
     assert cluster.state.moves == moves
     (fresh,) = next_moves(cluster.state, Nodes(cluster.alive))
-    assert first.group_id not in [change.group_id for change in fresh.moves]
+    assert first.raft_group not in [change.raft_group for change in fresh.moves]
 
 
 def test_moves_to_a_node_that_is_away_keep_no_others_from_going() -> None:
@@ -319,7 +321,7 @@ def test_moves_to_a_node_that_is_away_keep_no_others_from_going() -> None:
 
     def move(entries: list[PartitionEntry], to: str) -> None:
         moves = [
-            Reassignment(entry.group_id, list(entry.replicas), [*entry.replicas[:2], to], 0)
+            Reassignment(entry.raft_group, list(entry.replicas), [*entry.replicas[:2], to], 0)
             for entry in entries
         ]
         cluster.do(MoveReplicas(moves, "a test"))

@@ -165,7 +165,7 @@ def test_below_the_level_nothing_is_given_out_and_nothing_written() -> None:
 
 
 def test_blocks_follow_each_other_also_behind_a_snapshot_and_end_with_the_range() -> None:
-    """A block is as long as was asked for; what can not be given changes nothing."""
+    """A block is as long as was asked for; what cannot be given changes nothing."""
     machine = _machine(NODE, RaiseLevel(NUMBERED_PRODUCERS), AllocateProducerIds(5), AllocateProducerIds(7))
     assert (machine.outcome(4), machine.outcome(5)) == (1, 6)
     later = MetadataMachine(LEVELS)

@@ -96,7 +96,7 @@ def test_a_snapshot_restores_the_same_table_and_frames_may_come_again() -> None:
     assert other.snapshot() == ProducerTable().snapshot()
 
 
-def test_a_table_that_can_not_be_read_is_refused() -> None:
+def test_a_table_that_cannot_be_read_is_refused() -> None:
     """Never taken for an empty one; that of a newer build is told from a broken one, whatever it says."""
     with pytest.raises(ValueError, match="producer table"):
         ProducerTable().restore(b"junk")

@@ -160,17 +160,17 @@ async def test_two_nodes_of_five_are_left_with_unequal_logs(tmp_path: Path) -> N
         for entry in placed:
             found = await values(await cluster.on_leader("pairs", entry.number))
             assert found == (pairs[entry.number] if survivors.intersection(entry.replicas) else []), entry
-        group_id = wide["group"]
+        raft_group = wide["group"]
         await cluster.until(
             lambda: all(
-                node.running.replicas.local[group_id].group.membership.voters == survivors
-                and node.running.replicas.local[group_id].group.may_vote
+                node.running.replicas.local[raft_group].group.membership.voters == survivors
+                and node.running.replicas.local[raft_group].group.may_vote
                 for node in (n4, n5)
             ),
             "both vote",
         )
         await fill(cluster, "wide", 1)
-        assert n5.running.replicas.local[group_id].log.next_offset == 30
+        assert n5.running.replicas.local[raft_group].log.next_offset == 30
 
 
 async def test_a_cluster_of_an_earlier_level_is_recovered_twice(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ async def test_a_cluster_of_an_earlier_level_is_recovered_twice(tmp_path: Path) 
         await cluster.until(
             lambda: all(
                 group.membership.voters == {"n1", "n2", "n3"}
-                for group in (n1.running.metadata.group, n1.running.replicas.local[entry.group_id].group)
+                for group in (n1.running.metadata.group, n1.running.replicas.local[entry.raft_group].group)
             ),
             "there are three of all again",
         )

@@ -66,7 +66,7 @@ def test_the_highest_term_counts_before_the_highest_index() -> None:
     n1 = survey("n1", replica(1, 2, 900))
     n2 = survey("n2", replica(1, 3, 40))
     assert losses(n1, n2)[1] == ("none", "n2"), "two of three are a majority"
-    (group,) = [group for group in plan_of(n1, n2).plan.groups if group.group_id == 1]
+    (group,) = [group for group in plan_of(n1, n2).plan.groups if group.raft_group == 1]
     assert (group.others, group.last_index, group.last_term, group.term) == (("n1",), 40, 3, 4)
 
 
@@ -77,12 +77,12 @@ def test_of_equal_logs_one_that_has_lost_nothing_is_chosen() -> None:
     assert losses(n1, n2)[1] == ("possible", "n2")
 
 
-def test_what_can_not_be_used_is_not_chosen() -> None:
+def test_what_cannot_be_used_is_not_chosen() -> None:
     """However high it stood; the term that it has met is not given again."""
     bad = msgspec.structs.replace(replica(1, 0, 0, damage="bad"), term=9, is_usable=False)
     n1 = survey("n1", bad)
     n2 = survey("n2", replica(1, 3, 40))
-    (group,) = [group for group in plan_of(n1, n2).plan.groups if group.group_id == 1]
+    (group,) = [group for group in plan_of(n1, n2).plan.groups if group.raft_group == 1]
     assert (group.chosen, group.term) == ("n2", 10)
 
 
@@ -108,7 +108,7 @@ def test_partitions_without_a_replica_begin_anew_on_the_node_with_the_least() ->
     """Each keeps its number; the plan says so, and the metadata too, with all numbers above the old ones."""
     n1, n2 = survey("n1", replica(1, 3, 40)), survey("n2", replica(1, 3, 40))
     decision = plan_of(n1, n2)
-    emptied = {group.group_id: group.chosen for group in decision.plan.groups if group.is_emptied}
+    emptied = {group.raft_group: group.chosen for group in decision.plan.groups if group.is_emptied}
     assert emptied == {2: "n1", 3: "n2"}
     before = msgspec.structs.replace(decision.state)
     after = machine_after_recovery(decision.plan.command)
@@ -116,7 +116,7 @@ def test_partitions_without_a_replica_begin_anew_on_the_node_with_the_least() ->
     assert [entry.replicas for entry in after.topics["one"].partitions] == [("n2",)]
     assert after.topics["t"].replication_factor == 3, "what was asked for stays known"
     assert sorted(after.nodes) == ["n1", "n2"]
-    assert after.next_group_id == before.next_group_id + NUMBERS_SKIPPED
+    assert after.next_raft_group == before.next_raft_group + NUMBERS_SKIPPED
     assert after.next_topic_id == before.next_topic_id + NUMBERS_SKIPPED
     assert after.next_producer_id == before.next_producer_id + PRODUCER_IDS_SKIPPED
     (kept,) = after.recoveries
@@ -146,7 +146,7 @@ def test_replicas_on_their_way_are_replicas() -> None:
     n1 = survey("n1", replica(1, 3, 40), replica(2, 2, 7), of=moving)
     n2 = survey("n2", replica(1, 3, 40), of=moving)
     decision = plan_of(n1, n2)
-    (group,) = [group for group in decision.plan.groups if group.group_id == 2]
+    (group,) = [group for group in decision.plan.groups if group.raft_group == 2]
     assert (group.chosen, group.last_index, group.is_emptied) == ("n1", 7, False)
     moving.apply(frame(92, commands.encode(decision.plan.command)))
     assert moving.state.moves == {}
@@ -174,7 +174,7 @@ def test_replicas_on_their_way_are_replicas() -> None:
         pytest.param([survey("n1"), survey("n1")], "n1 is given twice", id="twice"),
         pytest.param([survey("n1"), survey("n9")], "n9 is none of the cluster's nodes", id="stranger"),
         pytest.param(
-            [survey("n1", metadata=b"", metadata_problem="broken")], "can not be used: broken", id="metadata"
+            [survey("n1", metadata=b"", metadata_problem="broken")], "cannot be used: broken", id="metadata"
         ),
         pytest.param(
             [survey("n1", replicas=())], "nothing tells what the cluster's topics are", id="no metadata"
@@ -187,7 +187,7 @@ def test_replicas_on_their_way_are_replicas() -> None:
                     msgspec.structs.replace(replica(1, 0, 0, damage="a bad frame"), is_usable=False),
                 )
             ],
-            "n1 has the only replica of group 1 that is left, and it can not be used: a bad frame",
+            "n1 has the only replica of group 1 that is left, and it cannot be used: a bad frame",
             id="only one",
         ),
         pytest.param(

@@ -139,7 +139,7 @@ async def test_an_append_that_comes_to_nothing_lets_nobody_else_fail(tmp_path: P
         await store(cluster, await cluster.leader("orders"), payload(b"0"), payload(b"1"))
         path = ONE.replace("300ms", "15s")
         async with deposed(cluster, "orders") as state:
-            appender = state.old.running.replicas.local[state.group_id].appender
+            appender = state.old.running.replicas.local[state.raft_group].appender
             both = [asyncio.create_task(ask(cluster, state.old, "POST", path, payload(b"a"), If_Offset="2"))]
             await cluster.until(lambda: not _has_ended(appender.newest), "the first one is under way")
             both.append(
@@ -182,7 +182,7 @@ async def test_a_deposed_leader_of_the_metadata_says_nothing_of_topics_by_its_ol
             assert state.believes
             state.heal()
             host = state.old.running.host
-            await cluster.until(lambda: not host.group(state.group_id).is_ready_leader, "it knows")
+            await cluster.until(lambda: not host.group(state.raft_group).is_ready_leader, "it knows")
         assert (await put(state.old, "DELETE", "gone", timeout="10s"))[0] == 404
 
 
@@ -212,9 +212,9 @@ async def test_what_is_taken_asks_nobody(tmp_path: Path, monkeypatch: pytest.Mon
         host = leader.running.host
         confirm, asked = host.confirm_lead, []
 
-        async def counted(group_id: int, **options: Any) -> None:
-            asked.append(group_id)
-            await confirm(group_id, **options)
+        async def counted(raft_group: int, **options: Any) -> None:
+            asked.append(raft_group)
+            await confirm(raft_group, **options)
 
         monkeypatch.setattr(host, "confirm_lead", counted)
         partition = leader.broker.partition("orders", 0)

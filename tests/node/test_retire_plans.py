@@ -95,12 +95,12 @@ def test_five_hundred_partitions_are_inherited_whatever_is_lost_on_the_way(seed:
     assert (cluster.state.retiring, cluster.state.draining) == ({}, {})
 
 
-def test_what_can_not_be_is_refused_and_changes_nothing() -> None:
+def test_what_cannot_be_is_refused_and_changes_nothing() -> None:
     """By the metadata themselves: whoever asked may have known an older state of them."""
     cluster = Cluster()
     cluster.refused(RetireNode("n9"), "knows no node n9", NotFound)
     cluster.refused(RetireNode("n1", "n9"), "n9 is no node of the cluster")
-    cluster.refused(RetireNode("n1", "n1"), "can not take its own place", InvalidRequest)
+    cluster.refused(RetireNode("n1", "n1"), "cannot take its own place", InvalidRequest)
     cluster.do(DrainNode("n3"))
     cluster.refused(RetireNode("n1", "n3"), "n3 is being drained")
     cluster.do(UndrainNode("n3"))

@@ -141,9 +141,9 @@ def test_every_setting_is_described_for_operators() -> None:
     assert [name for name in names if f"`{name}`" not in text] == []
 
 
-def test_a_file_that_can_not_be_used_says_why(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_used_says_why(tmp_path: Path) -> None:
     """Missing, not TOML, not a table."""
-    assert "can not be read" in problems(tmp_path / "none.toml")
+    assert "cannot be read" in problems(tmp_path / "none.toml")
     assert "is not TOML" in problems(write(tmp_path, "= 1"))
     assert "must be a table" in problems(write(tmp_path, "node = 1"))
 

@@ -132,7 +132,7 @@ async def test_a_drain_goes_on_when_the_node_that_plans_it_goes(
 
 
 async def test_factors_change_and_partitions_are_added_live(tmp_path: Path) -> None:
-    """At every kind of node, and on the command line; what can not be is refused alike everywhere."""
+    """At every kind of node, and on the command line; what cannot be is refused alike everywhere."""
     async with NodeCluster.running(tmp_path, 4) as cluster:
         await cluster.create(TOPIC, partitions=2, replicas=2)
         path = f"/v1/topics/{TOPIC}"
@@ -145,7 +145,7 @@ async def test_factors_change_and_partitions_are_added_live(tmp_path: Path) -> N
                     not node.running.metadata.state.moves
                     and all(
                         len(entry.replicas) == factor
-                        and (entry.group_id in _folders(node)) == (node.node_id in entry.replicas)
+                        and (entry.raft_group in _folders(node)) == (node.node_id in entry.replicas)
                         for _, entry in partitions_of(node.running.metadata.state)
                     )
                     for node in cluster.up
@@ -189,7 +189,7 @@ async def test_factors_change_and_partitions_are_added_live(tmp_path: Path) -> N
                 assert (status, what in problem["detail"]) == (expected, True), (door.node_id, body, problem)
 
 
-async def test_what_can_not_be_drained_or_evened_out_is_refused(tmp_path: Path) -> None:
+async def test_what_cannot_be_drained_or_evened_out_is_refused(tmp_path: Path) -> None:
     """Where would the replicas go? And what is so already is fine."""
     async with NodeCluster.running(tmp_path, 3) as cluster:
         await cluster.create(TOPIC, partitions=1, replicas=3)

@@ -46,9 +46,9 @@ async def reasons(cluster: NodeCluster, node: TestNode) -> list[str]:
         return found
 
 
-def make_strange(node: TestNode, group_id: int, index: int, **strange: Any) -> Path:
+def make_strange(node: TestNode, raft_group: int, index: int, **strange: Any) -> Path:
     """Let a frame of a stopped node be of a newer build, checksums and all; its segment."""
-    for path in segments_of(node, group_id):
+    for path in segments_of(node, raft_group):
         for position, header in frames_in(path):
             if header.index == index:
                 with path.open("r+b") as file:
@@ -60,9 +60,9 @@ def make_strange(node: TestNode, group_id: int, index: int, **strange: Any) -> P
     raise AssertionError(f"{node.node_id} has no frame {index}")
 
 
-def add_strange(node: TestNode, group_id: int) -> tuple[Path, int]:
+def add_strange(node: TestNode, raft_group: int) -> tuple[Path, int]:
     """Put such a frame behind the last one of a stopped node; its segment and index."""
-    path = segments_of(node, group_id)[-1]
+    path = segments_of(node, raft_group)[-1]
     position, last = frames_in(path)[-1]
     payload = b"what a newer build writes"
     frame = Frame(
@@ -82,9 +82,9 @@ def add_strange(node: TestNode, group_id: int) -> tuple[Path, int]:
     return path, frame.index
 
 
-def contents(node: TestNode, group_id: int) -> dict[str, bytes]:
+def contents(node: TestNode, raft_group: int) -> dict[str, bytes]:
     """Every file of a replica."""
-    folder = node.data_dir / "groups" / str(group_id)
+    folder = node.data_dir / "groups" / str(raft_group)
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
@@ -96,20 +96,20 @@ async def test_a_too_new_replica_stays_closed_and_the_others_serve(tmp_path: Pat
         await cluster.create("others")
         await produce(cluster, (await cluster.leader("orders")).url, "orders")
         await produce(cluster, (await cluster.leader("others")).url, "others")
-        group_id, other = group_of(cluster, "orders"), group_of(cluster, "others")
+        raft_group, other = group_of(cluster, "orders"), group_of(cluster, "others")
         node = cluster["n2"]
-        log = node.running.host.group(group_id).log
-        last = cluster.up[0].running.host.group(group_id).log.last_index
+        log = node.running.host.group(raft_group).log
+        last = cluster.up[0].running.host.group(raft_group).log.last_index
         await cluster.until(lambda: log.durable_index >= last, "all is there")
         await node.stop()
         if where == "middle":
             index = last // 2
             # Behind the checkpoint, as after a crash: what lies before it is not read at a start.
-            (node.data_dir / "groups" / str(group_id) / "checkpoint").unlink()
-            path = make_strange(node, group_id, index, level=4)
+            (node.data_dir / "groups" / str(raft_group) / "checkpoint").unlink()
+            path = make_strange(node, raft_group, index, level=4)
         else:
-            path, index = add_strange(node, group_id)
-        before = contents(node, group_id)
+            path, index = add_strange(node, raft_group)
+        before = contents(node, raft_group)
         with structlog.testing.capture_logs() as logs:
             node.start()
             await cluster.until(
@@ -126,16 +126,16 @@ async def test_a_too_new_replica_stays_closed_and_the_others_serve(tmp_path: Pat
             told = await answer.text()
         assert "floodmark_replicas_too_new 1.0" in told
         assert f"floodmark_feature_level {LEVEL}.0" in told
-        assert group_id not in node.running.replicas.local
+        assert raft_group not in node.running.replicas.local
         assert other in node.running.replicas.local
         await cluster.ready("n1", "n3")
         await produce(cluster, cluster["n1"].url, "orders", 3)
         for each in cluster.up:
             assert await read(cluster, each.url, "orders") == [*range(COUNT), *range(3)]
             assert await read(cluster, each.url, "others") == list(range(COUNT))
-        assert contents(node, group_id) == before
+        assert contents(node, raft_group) == before
         await node.stop()
-        assert contents(node, group_id) == before
+        assert contents(node, raft_group) == before
 
 
 @pytest.mark.parametrize("is_damaged", [False, True], ids=["sound", "with damage before it"])
@@ -146,14 +146,14 @@ async def test_one_met_by_the_scrub_ends_the_replica_and_nothing_is_mended(
     async with NodeCluster.running(tmp_path) as cluster:
         await cluster.create("orders", segment_bytes=4096)
         await produce(cluster, (await cluster.leader("orders")).url, "orders", 60)
-        group_id = group_of(cluster, "orders")
+        raft_group = group_of(cluster, "orders")
         node = cluster["n3"]
         await node.stop()
         if is_damaged:
-            hit(node, group_id, 5)
-        path = make_strange(node, group_id, 8, kind=9)
-        assert len(segments_of(node, group_id)) > 2
-        before = {name: data for name, data in contents(node, group_id).items() if name.endswith(".log")}
+            hit(node, raft_group, 5)
+        path = make_strange(node, raft_group, 8, kind=9)
+        assert len(segments_of(node, raft_group)) > 2
+        before = {name: data for name, data in contents(node, raft_group).items() if name.endswith(".log")}
         node.start()
         await cluster.until(
             lambda: node.parts is not None and node.running.replicas.too_new, "the scrub has met it"
@@ -162,10 +162,10 @@ async def test_one_met_by_the_scrub_ends_the_replica_and_nothing_is_mended(
         (reason,) = node.running.replicas.too_new
         assert reason == f"frame 8 of {path} is of kind 9, this build knows 0 to 4: start a newer Floodmark"
         assert reason in await reasons(cluster, node)
-        node.running.replicas.look_again()
+        node.running.replicas.reconcile()
         await produce(cluster, cluster["n1"].url, "orders", 2)
-        assert group_id not in node.running.replicas.local
-        after = contents(node, group_id)
+        assert raft_group not in node.running.replicas.local
+        after = contents(node, raft_group)
         assert {name: data for name, data in after.items() if name.endswith(".log")} == before
         assert not [name for name in after if "quarantine" in name or name.endswith("lost")]
         await cluster["n1"].running.broker.delete_topic("orders", timeout_s=10)
@@ -179,15 +179,15 @@ async def test_a_checkpoint_with_a_state_of_a_newer_build_stops_that_replica_alo
         await cluster.create("orders")
         await cluster.create("others")
         await produce(cluster, (await cluster.leader("orders")).url, "orders")
-        group_id, other = group_of(cluster, "orders"), group_of(cluster, "others")
+        raft_group, other = group_of(cluster, "orders"), group_of(cluster, "others")
         node = cluster["n2"]
         await node.stop()
-        fs, folder = RealFileSystem(), str(node.data_dir / "groups" / str(group_id))
+        fs, folder = RealFileSystem(), str(node.data_dir / "groups" / str(raft_group))
         stored = checkpoints.load(fs, folder).checkpoint
         assert stored is not None
         state = msgpack.packb([VERSION + 1, *msgpack.unpackb(stored.state)[1:], "more"])
         checkpoints.save(fs, folder, replace(stored, state=state))
-        before = contents(node, group_id)
+        before = contents(node, raft_group)
         before.pop(f"{folder}/synced")  # The log itself was opened: the mark notes that.
         node.start()
         await cluster.until(
@@ -198,9 +198,9 @@ async def test_a_checkpoint_with_a_state_of_a_newer_build_stops_that_replica_alo
             f"has version {VERSION + 1}, this build knows {VERSION}: start a newer Floodmark"
         )
         assert reason in await reasons(cluster, node)
-        assert group_id not in node.running.replicas.local
+        assert raft_group not in node.running.replicas.local
         assert other in node.running.replicas.local
-        after = contents(node, group_id)
+        after = contents(node, raft_group)
         assert {name: data for name, data in after.items() if not name.endswith("/synced")} == before
 
 

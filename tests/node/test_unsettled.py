@@ -20,8 +20,8 @@ NODES = ("a", "b", "c")
 class StubGroup:
     """Counts how often its members are asked for."""
 
-    def __init__(self, group_id: int) -> None:
-        self.group_id = group_id
+    def __init__(self, raft_group: int) -> None:
+        self.raft_group = raft_group
         self.is_ready_leader = True
         self.members = Membership(frozenset(NODES))
         self.lost: set[str] = set()
@@ -43,14 +43,14 @@ class Led:
         self.now = 0.0
         entries = tuple(PartitionEntry(number, number + 1, NODES, ("i",) * 3) for number in range(10))
         self.state = MetadataState(topics={"t": TopicEntry("t", 1, 3, TopicConfig(), entries)})
-        self.groups = {entry.group_id: StubGroup(entry.group_id) for entry in entries}
-        local: Any = {group_id: SimpleNamespace(group=group) for group_id, group in self.groups.items()}
+        self.groups = {entry.raft_group: StubGroup(entry.raft_group) for entry in entries}
+        local: Any = {raft_group: SimpleNamespace(group=group) for raft_group, group in self.groups.items()}
         metadata: Any = SimpleNamespace(state=self.state)
         self.unsettled = Unsettled(node_id="a", metadata=metadata, local=local, clock=lambda: self.now)
 
     def look(self) -> list[int]:
         """The groups that were found."""
-        return [group.group_id for _, group in self.unsettled.look()]
+        return [group.raft_group for _, group in self.unsettled.look()]
 
     @property
     def asked(self) -> int:

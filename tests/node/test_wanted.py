@@ -30,6 +30,6 @@ def test_a_new_topic_of_many_partitions_costs_one_walk_over_the_clusters_topics(
     assert groups_here(state, "n1", [3, 2, 1, 301]) == [3, 2]
     assert (
         groups_here(state, "n1", range(300, 0, -1))
-        == [e.group_id for e in entries if "n1" in e.replicas][::-1]
+        == [e.raft_group for e in entries if "n1" in e.replicas][::-1]
     )
     assert topics.walks == 2

@@ -131,7 +131,7 @@ class Rounds:
             while (await self._behind(other)) <= last:
                 await self._ledger.fill(cluster, every=4)
                 await cluster.running[other].ask("checkpoint")
-                await cluster.running[other].ask("trim")
+                await cluster.running[other].ask("truncate_head")
         await cluster.start(name)
         size = max(path.stat().st_size for path in cluster.replica(leader).glob("*.state"))
         for victim in {"follower": [name], "leader": [leader], "both": [name, leader]}[kind]:

@@ -6,15 +6,15 @@ from consensus.types import Message
 from consensus.wire import decode_packet, encode_packet
 from tests.simulation.violation import require
 
-GROUP_ID = 7
+RAFT_GROUP = 7
 
 
 def through_wire(message: Message) -> Message:
     """What the receiver's link makes of the bytes that the sender's link makes."""
-    header, *body = encode_packet([(GROUP_ID, message)])
-    [(group_id, decoded)] = decode_packet(header, b"".join(body))
+    header, *body = encode_packet([(RAFT_GROUP, message)])
+    [(raft_group, decoded)] = decode_packet(header, b"".join(body))
     require(
-        (group_id, decoded) == (GROUP_ID, message),
+        (raft_group, decoded) == (RAFT_GROUP, message),
         "the wire changes nothing",
         lambda: f"{message.kind} {message.fields} came out as {decoded.kind} {decoded.fields}",
     )

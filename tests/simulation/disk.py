@@ -9,10 +9,10 @@ from floodmark.frame import FrameHeader, decode_header
 
 from storage import segment_header
 from storage.memory_filesystem import MemoryFileSystem
-from tests.simulation.codec import GROUP_ID
+from tests.simulation.codec import RAFT_GROUP
 
 DATA = "/data"
-FOLDER = f"{DATA}/groups/{GROUP_ID}"
+FOLDER = f"{DATA}/groups/{RAFT_GROUP}"
 _FAILURES = {
     "write error": ("write", errno.EIO),
     "sync error": ("sync", errno.EIO),
@@ -59,7 +59,7 @@ class Disk:
     def flip_durable_bit(self) -> str | None:
         """Damage one bit of a frame of which a later one proves that it was durable; says where.
 
-        What nothing proves to have been durable can not be told from a write that a crash tore: the
+        What nothing proves to have been durable cannot be told from a write that a crash tore: the
         last frames of a log are protected by their copies on other disks alone.
         """
         provable = self._provable_frames()

@@ -30,7 +30,7 @@ class Housekeeping:
         self._compacting = cluster.rng("compacting")
         self.actions: dict[str, Callable[[], None]] = {
             "checkpoint": self.checkpoint,
-            "trim": self.trim,
+            "truncate_head": self.truncate_head,
             "scrub": self.scrub,
             "roll": self.roll,
         }
@@ -43,7 +43,7 @@ class Housekeeping:
             large = replica.group.is_large
             replica.guarded(replica.group.begin_checkpoint if large else replica.group.checkpoint)
 
-    def trim(self) -> None:
+    def truncate_head(self) -> None:
         """Retention: on one replica alone, as clocks and restarts make it in reality."""
         replica = self._rng.choice(self._cluster.in_order())
         group = replica.group

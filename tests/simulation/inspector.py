@@ -44,7 +44,7 @@ class Inspector:
         is_leader = group.role == Role.LEADER and not waits
         require(
             not (is_leader and replica.halted),
-            "who can not apply what is committed does not lead",
+            "who cannot apply what is committed does not lead",
             lambda: f"{replica.name} leads in term {group.term}",
         )
         require(

@@ -163,12 +163,12 @@ class Ledger:
         )
         self._not_stored.add(payload)
 
-    def answer_barrier(self, node: str, floor: int, index: int) -> None:
+    def answer_read_index(self, node: str, floor: int, index: int) -> None:
         """A read may be served at ``index``; ``floor`` was the highest acknowledged one when it was asked."""
         require(
             index >= floor,
             "reads are not stale",
-            lambda: f"{node} answered a barrier with {index}; {floor} was acknowledged before it",
+            lambda: f"{node} answered a read index with {index}; {floor} was acknowledged before it",
         )
 
     def next_offset_after(self, index: int) -> int:

@@ -1,4 +1,4 @@
-"""What the host's mender does, on virtual time: what can not be read is fetched and put in its place."""
+"""What the host's mender does, on virtual time: what cannot be read is fetched and put in its place."""
 
 from __future__ import annotations
 

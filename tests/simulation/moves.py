@@ -188,7 +188,7 @@ class Moves:
                 if index is not None and self.wanted is wanted and group.membership == wanted:
                     self._cluster.after_step(lambda: self._finished(wanted))
 
-            group.barrier().add_done_callback(confirmed)
+            group.read_index().add_done_callback(confirmed)
             leader.wake()
 
     def _nothing_to_delete(self) -> bool:

@@ -15,7 +15,7 @@ from storage.errors import LogCorrupt
 from storage.log import Log
 from storage.options import LogOptions
 from storage.vote import VoteFile
-from tests.simulation.codec import GROUP_ID
+from tests.simulation.codec import RAFT_GROUP
 from tests.simulation.disk import DATA
 from tests.simulation.machine import ChainMachine, LargeMachine
 
@@ -49,7 +49,7 @@ def open_replica(replica: Replica, cluster: Cluster, life: str) -> Opened:
     large = LargeMachine(replica.name, cluster.history, replica.note) if profile.large else None
     with structlog.testing.capture_logs():  # What it would tell an operator is no news here.
         opened = store.open(
-            GROUP_ID, options, known=replica.known, wiped=replica.wiped, damage=replica.found, machine=large
+            RAFT_GROUP, options, known=replica.known, wiped=replica.wiped, damage=replica.found, machine=large
         )
     replica.found = None
     replica.known = True
@@ -64,7 +64,7 @@ def open_replica(replica: Replica, cluster: Cluster, life: str) -> Opened:
     else:
         machine = large
     group = Group(
-        group_id=GROUP_ID,
+        raft_group=RAFT_GROUP,
         node_id=replica.name,
         log=opened.log,
         vote=opened.vote,
@@ -78,5 +78,5 @@ def open_replica(replica: Replica, cluster: Cluster, life: str) -> Opened:
         safeguards=cluster.safeguards,
         catch_up=replica.catch_up,
     )
-    store.settle(GROUP_ID)
+    store.settle(RAFT_GROUP)
     return Opened(opened.log, opened.vote, group, machine, opened.damage)

@@ -64,7 +64,7 @@ class Profile:
         return NetworkOptions(delay_min_s=self.delay_s[0], delay_max_s=self.delay_s[1])
 
 
-_USUAL = {"barrier": 2.0, "transfer": 0.15, "checkpoint": 0.4, "trim": 0.2}
+_USUAL = {"read_index": 2.0, "transfer": 0.15, "checkpoint": 0.4, "truncate_head": 0.2}
 
 PROFILES: tuple[Profile, ...] = (
     Profile("calm", {}, extra=_USUAL, duration_s=6.0),
@@ -110,7 +110,7 @@ PROFILES: tuple[Profile, ...] = (
     Profile(
         "corruption",
         {"flip": 0.6, "wipe": 0.12, "rot": 0.8, "crash": 0.5, "isolate": 0.15, "break": 0.3},
-        extra=_USUAL | {"trim": 0.6, "scrub": 2.0, "roll": 1.0},
+        extra=_USUAL | {"truncate_head": 0.6, "scrub": 2.0, "roll": 1.0},
         duration_s=14.0,
     ),
     Profile(
@@ -128,7 +128,7 @@ PROFILES: tuple[Profile, ...] = (
         {"isolate": 0.25, "long crash": 0.25, "break": 0.2},
         segment_bytes=1024,
         proposals_per_s=40.0,
-        extra=_USUAL | {"trim": 2.0, "checkpoint": 1.0, "roll": 2.0},
+        extra=_USUAL | {"truncate_head": 2.0, "checkpoint": 1.0, "roll": 2.0},
     ),
     Profile(
         "membership",
@@ -172,7 +172,7 @@ PROFILES: tuple[Profile, ...] = (
         },
         segment_bytes=1024,
         newer_commands=0.3,
-        extra=_USUAL | {"trim": 1.0, "checkpoint": 1.0, "roll": 1.0},
+        extra=_USUAL | {"truncate_head": 1.0, "checkpoint": 1.0, "roll": 1.0},
     ),
     Profile(
         "everything",
@@ -198,7 +198,7 @@ PROFILES: tuple[Profile, ...] = (
         voters=(3, 5),
         learners=1,
         clock_drift=0.05,
-        extra=_USUAL | {"membership": 0.2, "trim": 0.6, "scrub": 0.5, "roll": 0.5},
+        extra=_USUAL | {"membership": 0.2, "truncate_head": 0.6, "scrub": 0.5, "roll": 0.5},
         duration_s=14.0,
     ),
 )
@@ -206,7 +206,7 @@ PROFILES: tuple[Profile, ...] = (
 
 LARGE_FROM = 1_000_000
 """Seeds from here on stand for runs of a machine that keeps its state in files."""
-_LARGE = {"barrier": 2.0, "transfer": 0.15, "checkpoint": 4.0, "trim": 4.0, "roll": 1.0}
+_LARGE = {"read_index": 2.0, "transfer": 0.15, "checkpoint": 4.0, "truncate_head": 4.0, "roll": 1.0}
 
 LARGE_PROFILES: tuple[Profile, ...] = (
     Profile(
@@ -268,7 +268,7 @@ LARGE_PROFILES: tuple[Profile, ...] = (
 
 MOVES_FROM = 2_000_000
 """Seeds from here on stand for runs in which replicas move."""
-_MOVES = _USUAL | {"move": 0.8, "trim": 0.5, "roll": 0.5}
+_MOVES = _USUAL | {"move": 0.8, "truncate_head": 0.5, "roll": 0.5}
 
 MOVE_PROFILES: tuple[Profile, ...] = (
     Profile(
@@ -344,7 +344,7 @@ MOVE_PROFILES: tuple[Profile, ...] = (
 
 RECOVERIES_FROM = 3_000_000
 """Seeds from here on stand for runs in which a majority is lost for good, once or twice."""
-_RECOVERIES = _USUAL | {"move": 0.4, "trim": 0.5, "roll": 0.5, "majority lost": 1.0}
+_RECOVERIES = _USUAL | {"move": 0.4, "truncate_head": 0.5, "roll": 0.5, "majority lost": 1.0}
 
 RECOVERY_PROFILES: tuple[Profile, ...] = (
     Profile(

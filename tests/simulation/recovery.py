@@ -28,7 +28,7 @@ from storage.log import Log
 from storage.options import LogOptions
 from storage.segment_header import base_index_of
 from tests.simulation.broken import Rule
-from tests.simulation.codec import GROUP_ID
+from tests.simulation.codec import RAFT_GROUP
 from tests.simulation.described import snapshot_of
 from tests.simulation.disk import DATA, FOLDER
 from tests.simulation.ledger import brief
@@ -220,8 +220,8 @@ class Recoveries:
 
     def _go_on(self, left: list[Replica], surveys: list[Survey], decision: Decision) -> None:
         cluster = self._cluster
-        (group,) = [group for group in decision.plan.groups if group.group_id == GROUP_ID]
-        (row,) = [row for row in report(surveys, decision)["groups"] if row["group"] == GROUP_ID]
+        (group,) = [group for group in decision.plan.groups if group.raft_group == RAFT_GROUP]
+        (row,) = [row for row in report(surveys, decision)["groups"] if row["group"] == RAFT_GROUP]
         if Rule.E4 in cluster.broken:
             row["safe_offset"] = next(
                 replica["next_offset"] for replica in row["replicas"] if replica["node"] == group.chosen
@@ -251,7 +251,7 @@ class Recoveries:
         metadata = ReplicaSurvey(
             METADATA_GROUP, 20, 3, 0, 0, 0, 3, 20, may_vote=True, memberships=((names, ()),)
         )
-        found = look_at(fs, FOLDER, GROUP_ID, None) if fs.exists(FOLDER) else None
+        found = look_at(fs, FOLDER, RAFT_GROUP, None) if fs.exists(FOLDER) else None
         holders = [one.name for one in (*left, *lost) if not one.absent]
         return Survey(
             SURVEY_VERSION,
@@ -271,7 +271,7 @@ class Recoveries:
         name = f"recovery {self.done + 1}"
         if Rule.E2 not in self._cluster.broken:
             return decide(surveys, name=name, at_ms=0, segment_bytes=1 << 20)
-        terms = {s.node_id: r.last_term for s in surveys for r in s.replicas if r.group_id == GROUP_ID}
+        terms = {s.node_id: r.last_term for s in surveys for r in s.replicas if r.raft_group == RAFT_GROUP}
         blind = [
             msgspec.structs.replace(
                 survey,
@@ -308,7 +308,7 @@ class Recoveries:
     def _judge(self, group: PlannedGroup, row: dict[str, Any], surveys: list[Survey]) -> None:
         """Nothing may be lost but what is said, and nothing that is left and proved to be committed."""
         cluster, ledger = self._cluster, self._cluster.ledger
-        found = {s.node_id: r for s in surveys for r in s.replicas if r.group_id == GROUP_ID}
+        found = {s.node_id: r for s in surveys for r in s.replicas if r.raft_group == RAFT_GROUP}
         require(not group.is_emptied and not group.is_damaged, "what is left is whole", str(row))
         logs = {name: Log.open(cluster.replicas[name].disk.fs, FOLDER, LogOptions()) for name in found}
         try:

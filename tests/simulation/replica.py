@@ -82,7 +82,7 @@ class Replica(Host):
         try:
             opened = open_replica(self, cluster, f"{self.name} life {self._life}")
         except StorageError as error:
-            self._down(f"can not open: {type(error).__name__}: {error}")
+            self._down(f"cannot open: {type(error).__name__}: {error}")
             return
         self._take(opened)
         self.note(f"starts at {opened.log.base_index} to {opened.log.last_index} term {opened.vote.term}")
@@ -189,7 +189,7 @@ class Replica(Host):
             self._holdings = Holdings()
 
     def lose_vote(self) -> None:
-        """The vote can not be read any more; entries and all else are still there."""
+        """The vote cannot be read any more; entries and all else are still there."""
         self.damaged = self.wiped = True
         self.expelled = False
         self._cluster.watch.wiped(self.name)

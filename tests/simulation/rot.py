@@ -73,7 +73,7 @@ class Rot:
         return f"{VOTE}, all of it"
 
     def log_is_trimmed(self) -> bool:
-        """Whether the log can not be opened without its checkpoint."""
+        """Whether the log cannot be opened without its checkpoint."""
         bases = [segment_header.base_index_of(name) for name in self._fs.listdir(FOLDER)]
         return min((base for base in bases if base is not None), default=0) > 2
 

@@ -37,7 +37,7 @@ def test_entries_committed_alike_on_all_replicas_pass() -> None:
         ledger.commit(node, _frame(2, b"a", offset=0))
         ledger.commit(node, _frame(3, b"b", offset=2))
     ledger.answer_stored(b"a", Stored(2, 1, 0))
-    ledger.answer_barrier("n1", ledger.highest_stored, 3)
+    ledger.answer_read_index("n1", ledger.highest_stored, 3)
     assert ledger.highest == 3
     assert ledger.next_offset_after(3) == 4
 
@@ -61,7 +61,7 @@ def test_a_skipped_index_and_a_skipped_offset_are_found() -> None:
 
 
 def test_an_entry_that_nobody_proposed_is_found() -> None:
-    """Bytes that no producer sent can not become committed."""
+    """Bytes that no producer sent cannot become committed."""
     with pytest.raises(Violation, match="only what was proposed"):
         _ledger_with().commit("n1", _frame(2, b"a", offset=0))
 
@@ -98,9 +98,9 @@ def test_a_refused_entry_that_is_committed_is_found_in_either_order() -> None:
 
 
 def test_a_stale_read_is_found() -> None:
-    """A barrier answers with at least what was acknowledged before it was asked for."""
+    """A read index answers with at least what was acknowledged before it was asked for."""
     with pytest.raises(Violation, match="reads are not stale"):
-        _ledger_with().answer_barrier("n1", floor=5, index=4)
+        _ledger_with().answer_read_index("n1", floor=5, index=4)
 
 
 def _view(**changes: object) -> View:

@@ -1,4 +1,4 @@
-"""What users and operators do meanwhile: proposals, barriers, leadership transfers."""
+"""What users and operators do meanwhile: proposals, read indexes, leadership transfers."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Workload:
         self._rng = rng
         self._producers = Producers(cluster.rng("producers"))
         self._active = True
-        self.asked = self.stored = self.not_stored = self.unknown = self.barriers = 0
+        self.asked = self.stored = self.not_stored = self.unknown = self.read_indexes = 0
         profile = cluster.profile
         housekeeping = Housekeeping(cluster, rng)
         self._repeat(profile.proposals_per_s, self._burst)
         actions = {
-            "barrier": self._barrier,
+            "read_index": self._read_index,
             "transfer": self._transfer,
             **housekeeping.actions,
         }
@@ -120,7 +120,7 @@ class Workload:
         else:
             self.unknown += 1
 
-    def _barrier(self) -> None:
+    def _read_index(self) -> None:
         """Any replica may be asked, and one that believes to lead is asked most."""
         replica = self._leader() or self._cluster.in_order()[0]
         if self._rng.random() < 0.3:
@@ -133,15 +133,15 @@ class Workload:
         def answered(index: int) -> None:
             if replica.outside:
                 return
-            self.barriers += 1
-            self._cluster.ledger.answer_barrier(name, floor, index)
+            self.read_indexes += 1
+            self._cluster.ledger.answer_read_index(name, floor, index)
 
         def done(index: int | None) -> None:
             # Not at once: what a callback raises is none of the group's business, and ends in its log.
             if index is not None:
                 self._cluster.after_step(lambda: answered(index))
 
-        replica.group.barrier().add_done_callback(done)
+        replica.group.read_index().add_done_callback(done)
         replica.wake()
 
     def _transfer(self) -> None:

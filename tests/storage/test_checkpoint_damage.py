@@ -21,7 +21,7 @@ def trimmed() -> tuple[MemoryFileSystem, Log]:
     log = reopen(fs)
     store(log, 150)
     log.checkpoint(b"state", index=120)
-    assert log.trim(before_index=100) > 2
+    assert log.truncate_head(before_index=100) > 2
     return fs, log
 
 
@@ -53,7 +53,7 @@ def test_a_trimmed_log_without_its_checkpoint_is_corrupt_from_its_first_frame_on
     log.checkpoint(b"old", index=20)
     old = fs.content(f"{FOLDER}/checkpoint")
     log.checkpoint(b"state", index=120)
-    base_index = log.trim(before_index=100)
+    base_index = log.truncate_head(before_index=100)
     if what == "both copies":
         damage_checkpoint(fs, 0, 1)
     elif what == "missing":
@@ -109,7 +109,7 @@ def test_a_repair_without_the_checkpoint_that_is_interrupted_can_be_repeated(see
     assert (log.base_index, log.last_index) == (2, 1)
 
 
-def test_what_a_trimmed_logs_checkpoint_covers_can_not_be_truncated() -> None:
+def test_what_a_trimmed_logs_checkpoint_covers_cannot_be_truncated() -> None:
     """It is committed; and without its checkpoint the log could not be opened again."""
     _fs, log = trimmed()
     with pytest.raises(OutOfRange, match="checkpoint"):

@@ -514,8 +514,8 @@ class _Life:
         with suppress(OutOfRange):
             log.truncate(max(log.checkpoint_index + 1, log.base_index, log.last_index - 10))
 
-    def trim(self) -> None:
-        self.log.trim(before_index=self.log.base_index + self.rng.randint(0, 20))
+    def truncate_head(self) -> None:
+        self.log.truncate_head(before_index=self.log.base_index + self.rng.randint(0, 20))
         self.frames = [frame for frame in self.frames if frame.index >= self.log.base_index]
 
     def roll(self) -> None:
@@ -537,7 +537,7 @@ def test_a_random_life_with_compaction(seed: int) -> None:
     """Appends, gaps from a leader, cuts, checkpoints, trims, restarts, losses of power, and compaction."""
     life = _Life(seed)
     steps = [life.append, life.write, life.sync, life.compact] * 3
-    steps += [life.take_gap, life.checkpoint, life.checkpoint, life.truncate, life.trim, life.roll]
+    steps += [life.take_gap, life.checkpoint, life.checkpoint, life.truncate, life.truncate_head, life.roll]
     steps += [life.start_anew] * 2
     for _ in range(life.rng.randint(20, 60)):
         life.rng.choice(steps)()

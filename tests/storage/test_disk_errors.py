@@ -22,7 +22,7 @@ def assert_closed_for_good(log: Log) -> None:
         lambda: log.frame(2),
         lambda: log.read(0, end_offset=1, max_bytes=1),
         lambda: log.truncate(2),
-        lambda: log.trim(before_index=2),
+        lambda: log.truncate_head(before_index=2),
         lambda: log.checkpoint(b""),
         lambda: log.reset(index=1, term=1, offset=1, state=b""),
     ):
@@ -96,7 +96,7 @@ def test_a_failed_fsync_closes_the_log_for_good_and_is_never_tried_again() -> No
 
 
 def test_an_error_on_read_closes_the_log() -> None:
-    """A log whose disk can not be read serves nobody."""
+    """A log whose disk cannot be read serves nobody."""
     fs = MemoryFileSystem()
     log = reopen(fs)
     store(log, 100)
@@ -221,7 +221,7 @@ def test_out_of_bounds_is_said_so() -> None:
     log = reopen(MemoryFileSystem())
     store(log, 100)
     log.checkpoint(b"")
-    log.trim(before_index=60)
+    log.truncate_head(before_index=60)
     for call in (
         lambda: log.frame(log.base_index - 1),
         lambda: log.frame(102),

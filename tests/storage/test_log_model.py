@@ -63,7 +63,7 @@ class LogMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.frames)
     @rule(back=st.integers(1, 20))
     def truncate(self, back: int) -> None:
-        # What the checkpoint of a trimmed log covers can not go: it is committed.
+        # What the checkpoint of a trimmed log covers cannot go: it is committed.
         lowest = self.base_index if self.base_index == 2 else self.state_index + 1
         index = max(self.base_index, lowest, self.last + 1 - back)
         self.log.truncate(index)
@@ -78,9 +78,9 @@ class LogMachine(RuleBasedStateMachine):
         self.log.checkpoint(self.state, index=index)
 
     @rule(ahead=st.integers(0, 30))
-    def trim(self, ahead: int) -> None:
+    def truncate_head(self, ahead: int) -> None:
         before = min(self.base_index + ahead, self.state_index + 1, self.log.durable_index + 1)
-        self._follow_base(self.log.trim(before_index=before))
+        self._follow_base(self.log.truncate_head(before_index=before))
         assert self.base_index <= max(before, self.base_index)
 
     @rule()
@@ -119,7 +119,7 @@ class LogMachine(RuleBasedStateMachine):
         self._reopen(written)
 
     @rule(
-        step=st.sampled_from(["write", "sync", "truncate", "checkpoint", "trim", "roll", "reset"]),
+        step=st.sampled_from(["write", "sync", "truncate", "checkpoint", "truncate_head", "roll", "reset"]),
         after=st.integers(0, 12),
         seed=SEEDS,
         amount=st.integers(1, 20),
@@ -130,7 +130,9 @@ class LogMachine(RuleBasedStateMachine):
         before = (self.base_index, self.base_term, self.base_offset, self.state, self.state_index)
         self.fs.fail("any", after=after)
         try:
-            getattr(self, step)(*([amount] if step in ("truncate", "checkpoint", "trim", "reset") else []))
+            getattr(self, step)(
+                *([amount] if step in ("truncate", "checkpoint", "truncate_head", "reset") else [])
+            )
             durable = self.log.durable_index
         except LogFailed:
             assert self.log.failed is not None

@@ -14,7 +14,7 @@ WEIGHTS = {
     "sync": 15,
     "truncate": 8,
     "checkpoint": 5,
-    "trim": 4,
+    "truncate_head": 4,
     "roll": 3,
     "reset": 1,
     "next_term": 3,
@@ -36,12 +36,12 @@ def _random_step(machine: LogMachine, random: Random) -> None:
         },
         "truncate": {"back": amount},
         "checkpoint": {"back": amount},
-        "trim": {"ahead": amount},
+        "truncate_head": {"ahead": amount},
         "reset": {"ahead": amount},
         "lose_power": {"seed": random.getrandbits(32)},
         "lose_power_in_the_middle": {
             "step": random.choice(
-                ["write", "write", "sync", "truncate", "checkpoint", "trim", "roll", "reset"]
+                ["write", "write", "sync", "truncate", "checkpoint", "truncate_head", "roll", "reset"]
             ),
             "after": random.randint(0, 12),
             "seed": random.getrandbits(32),

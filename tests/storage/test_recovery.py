@@ -166,7 +166,7 @@ def test_a_missing_segment_in_the_middle_is_corruption() -> None:
 
 @pytest.mark.parametrize("which", [0, 1, -1])
 def test_a_damaged_header_of_a_segment_with_frames_is_corruption(which: int) -> None:
-    """The header is durable before any frame is written, so it can not have been torn."""
+    """The header is durable before any frame is written, so it cannot have been torn."""
     fs = MemoryFileSystem()
     log = reopen(fs)
     store(log, 150)

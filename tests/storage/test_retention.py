@@ -21,11 +21,11 @@ def test_trim_drops_whole_segments_below_an_index_and_never_the_active_one() -> 
     frames = store(log, 150)
     bases = segment_bases(log)
     log.checkpoint(b"")
-    assert log.trim(before_index=bases[1] - 1) == 2
-    assert log.trim(before_index=bases[2] + 3) == bases[2]
+    assert log.truncate_head(before_index=bases[1] - 1) == 2
+    assert log.truncate_head(before_index=bases[2] + 3) == bases[2]
     assert (log.start_offset, log.base_term) == (bases[2] - 2, 1)
     assert all_frames(log) == frames[bases[2] - 2 :]
-    assert log.trim(before_index=10**9) == bases[-1]
+    assert log.truncate_head(before_index=10**9) == bases[-1]
     fs.crash(Random(1))
     log = reopen(fs)
     assert log.base_index == bases[-1]
@@ -76,9 +76,9 @@ def test_what_the_checkpoint_does_not_cover_stays() -> None:
     log = reopen(MemoryFileSystem())
     store(log, 150)
     bases = segment_bases(log)
-    assert log.trim(before_index=100) == 2
+    assert log.truncate_head(before_index=100) == 2
     log.checkpoint(b"early", index=bases[1])
-    assert log.trim(before_index=100) == bases[1]
+    assert log.truncate_head(before_index=100) == bases[1]
 
 
 def test_a_segment_that_has_grown_old_is_closed_however_small_it_is() -> None:
@@ -93,7 +93,7 @@ def test_a_segment_that_has_grown_old_is_closed_however_small_it_is() -> None:
     assert log.expired_before(now_ms=3004, retention_ms=2000, retention_bytes=None) == 2
     assert log.expired_before(now_ms=3005, retention_ms=2000, retention_bytes=None) == 5
     log.checkpoint(b"state")
-    assert log.trim(before_index=5) == 5
+    assert log.truncate_head(before_index=5) == 5
     for at_start in (log, reopen(fs)):
         assert (at_start.base_index, at_start.start_offset, at_start.next_offset) == (5, 3, 3)
         assert (at_start.base_term, at_start.last_term) == (1, 1)

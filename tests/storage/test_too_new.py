@@ -264,7 +264,7 @@ def whole() -> MemoryFileSystem:
     log = reopen(fs)
     store(log, 200)
     log.checkpoint(b"state")
-    log.trim(before_index=60)
+    log.truncate_head(before_index=60)
     store(log, 3)
     log.close()
     return fs

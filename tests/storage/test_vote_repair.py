@@ -38,7 +38,7 @@ def test_all_replicas_get_one_term_and_no_vote() -> None:
         votes.close()
 
 
-def test_nothing_is_changed_where_one_replica_can_not_be_repaired() -> None:
+def test_nothing_is_changed_where_one_replica_cannot_be_repaired() -> None:
     """An entry of a term above the new one is in its log: there is no sound term below it."""
     fs = MemoryFileSystem()
     _replica(fs, "data/groups/0", log_term=5, vote_term=12)

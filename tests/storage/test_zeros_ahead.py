@@ -156,7 +156,7 @@ def test_a_full_disk_refuses_zeros_and_not_frames() -> None:
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO])
-def test_zeros_that_can_not_be_written_fail_nothing(error: int) -> None:
+def test_zeros_that_cannot_be_written_fail_nothing(error: int) -> None:
     """The log goes on without, and has them later."""
     fs = MemoryFileSystem()
     log = reopen(fs, AHEAD)

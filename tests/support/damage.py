@@ -12,7 +12,7 @@ from tests.support.nodes import NodeCluster, TestNode
 
 def group_of(cluster: NodeCluster, topic: str) -> int:
     """The group of a topic's first partition."""
-    return next(iter(cluster.up)).running.metadata.state.topics[topic].partitions[0].group_id
+    return next(iter(cluster.up)).running.metadata.state.topics[topic].partitions[0].raft_group
 
 
 def frames_in(path: Path) -> list[tuple[int, FrameHeader]]:
@@ -25,14 +25,14 @@ def frames_in(path: Path) -> list[tuple[int, FrameHeader]]:
     return found
 
 
-def segments_of(node: TestNode, group_id: int) -> list[Path]:
+def segments_of(node: TestNode, raft_group: int) -> list[Path]:
     """The segment files of a replica, oldest first."""
-    return sorted((node.data_dir / "groups" / str(group_id)).glob("*.log"))
+    return sorted((node.data_dir / "groups" / str(raft_group)).glob("*.log"))
 
 
-def hit(node: TestNode, group_id: int, index: int, *, in_header: bool = False) -> None:
+def hit(node: TestNode, raft_group: int, index: int, *, in_header: bool = False) -> None:
     """Four bad bytes in the frame with a Raft index: in its payload, or in its header."""
-    for path in segments_of(node, group_id):
+    for path in segments_of(node, raft_group):
         for position, header in frames_in(path):
             if header.index == index:
                 with path.open("r+b") as file:

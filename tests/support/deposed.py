@@ -22,17 +22,17 @@ class Deposed:
 
     old: TestNode
     new: TestNode
-    group_id: int
+    raft_group: int
     _proxies: list[FaultProxy]
 
     def heal(self) -> None:
         """``old`` hears the others again, and its clock goes on."""
-        _heal(self.old, self.group_id, self._proxies)
+        _heal(self.old, self.raft_group, self._proxies)
 
     @property
     def believes(self) -> bool:
         """Whether ``old`` still takes itself for the leader."""
-        return self.old.running.host.group(self.group_id).is_ready_leader
+        return self.old.running.host.group(self.raft_group).is_ready_leader
 
 
 @contextlib.asynccontextmanager
@@ -41,9 +41,9 @@ async def deposed(cluster: NodeCluster, topic: str, partition: int = 0) -> Async
     old = await cluster.leader(topic, partition)
     entry = old.running.metadata.state.topics[topic].partitions[partition]
     others = [cluster[name] for name in entry.replicas if name != old.node_id]
-    async with _unheard(old, others, entry.group_id) as proxies:
+    async with _unheard(old, others, entry.raft_group) as proxies:
         new = await cluster.leader(topic, partition, besides=old.node_id)
-        yield Deposed(old, new, entry.group_id, proxies)
+        yield Deposed(old, new, entry.raft_group, proxies)
 
 
 @contextlib.asynccontextmanager
@@ -60,9 +60,9 @@ async def deposed_of_metadata(cluster: NodeCluster) -> AsyncIterator[Deposed]:
 
 
 @contextlib.asynccontextmanager
-async def _unheard(old: TestNode, others: list[TestNode], group_id: int) -> AsyncIterator[list[FaultProxy]]:
+async def _unheard(old: TestNode, others: list[TestNode], raft_group: int) -> AsyncIterator[list[FaultProxy]]:
     """Nothing passes between ``old`` and the others, and the group's clock stands still there."""
-    group = old.running.host.group(group_id)
+    group = old.running.host.group(raft_group)
     frozen = group._clock()
     group._clock = lambda: frozen
     pairs = [pair for other in others for pair in ((old, other), (other, old))]
@@ -77,7 +77,7 @@ async def _unheard(old: TestNode, others: list[TestNode], group_id: int) -> Asyn
         try:
             yield proxies
         finally:
-            _heal(old, group_id, proxies)
+            _heal(old, raft_group, proxies)
             for source, target in pairs:  # The proxies end, and whoever dialled them goes on.
                 if source.parts is not None:
                     source.running.host.links.dial(
@@ -85,7 +85,7 @@ async def _unheard(old: TestNode, others: list[TestNode], group_id: int) -> Asyn
                     )
 
 
-def _heal(old: TestNode, group_id: int, proxies: list[FaultProxy]) -> None:
-    old.running.host.group(group_id)._clock = old.running.host._clock
+def _heal(old: TestNode, raft_group: int, proxies: list[FaultProxy]) -> None:
+    old.running.host.group(raft_group)._clock = old.running.host._clock
     for proxy in proxies:
         proxy.resume()

@@ -75,18 +75,18 @@ class Node:
         """Open the files, and take part."""
         store = ReplicaStore(RealFileSystem(), self._settings["folder"])
         await self.host.start()
-        for group_id in (LARGE, SMALL):
-            await asyncio.to_thread(self._open, store, group_id)
+        for raft_group in (LARGE, SMALL):
+            await asyncio.to_thread(self._open, store, raft_group)
         for name, port in self._settings["ports"].items():
             if name != self.host.node_id:
                 self.host.links.dial(name, "127.0.0.1", port)
 
-    def _open(self, store: ReplicaStore, group_id: int) -> None:
-        large = self.state if group_id == LARGE else None
+    def _open(self, store: ReplicaStore, raft_group: int) -> None:
+        large = self.state if raft_group == LARGE else None
         options = LogOptions(segment_bytes=self._settings["segment_bytes"])
-        opened = store.open(group_id, options, known=False, wiped=False, machine=large)
+        opened = store.open(raft_group, options, known=False, wiped=False, machine=large)
         group = Group(
-            group_id=group_id,
+            raft_group=raft_group,
             node_id=self.host.node_id,
             log=opened.log,
             vote=opened.vote,
@@ -139,12 +139,12 @@ class Node:
 
     async def _do_write(self, order: dict[str, Any]) -> dict[str, Any]:
         """So many callers for so long, each with one small entry at a time; how long each took, in ms."""
-        group_id, end, took = order["group"], time.perf_counter() + order["seconds"], []
-        payload = command([(b"small", b"x" * 900)]) if group_id == LARGE else bytes(900)
+        raft_group, end, took = order["group"], time.perf_counter() + order["seconds"], []
+        payload = command([(b"small", b"x" * 900)]) if raft_group == LARGE else bytes(900)
 
         async def call() -> None:
             while (begun := time.perf_counter()) < end:
-                await self.host.propose(group_id, FrameKind.COMMAND, payload, deadline_s=30)
+                await self.host.propose(raft_group, FrameKind.COMMAND, payload, deadline_s=30)
                 took.append(round((time.perf_counter() - begun) * 1000, 3))
                 await asyncio.sleep(order["pause_s"])
 
@@ -158,8 +158,8 @@ class Node:
         group = self.host.group(LARGE)
         return {"seconds": seconds, "covered": group.log.checkpoint_index}
 
-    async def _do_trim(self, _order: dict[str, Any]) -> dict[str, Any]:
-        return {"base": await self.host.trim(LARGE, 1 << 60)}
+    async def _do_truncate_head(self, _order: dict[str, Any]) -> dict[str, Any]:
+        return {"base": await self.host.truncate_head(LARGE, 1 << 60)}
 
     async def _do_digest(self, _order: dict[str, Any]) -> dict[str, Any]:
         """Of all that is here, while nobody writes."""
@@ -181,9 +181,9 @@ class Node:
 
     async def _do_lead(self, order: dict[str, Any]) -> dict[str, Any]:
         """Hand both leaderships over to a node."""
-        for group_id in (LARGE, SMALL):
-            if self.host.group(group_id).role is Role.LEADER and order["to"] != self.host.node_id:
-                self.host.transfer(group_id, order["to"])
+        for raft_group in (LARGE, SMALL):
+            if self.host.group(raft_group).role is Role.LEADER and order["to"] != self.host.node_id:
+                self.host.transfer(raft_group, order["to"])
         return {}
 
     async def _do_slowest(self, _order: dict[str, Any]) -> dict[str, Any]:

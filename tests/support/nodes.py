@@ -111,7 +111,7 @@ class TestNode:
     def groups_led(self) -> list[int]:
         """Ids of the partitions' groups that this node leads."""
         local = self.running.replicas.local
-        return [group_id for group_id, replica in local.items() if replica.group.is_ready_leader]
+        return [raft_group for raft_group, replica in local.items() if replica.group.is_ready_leader]
 
 
 class NodeCluster:

@@ -82,7 +82,7 @@ class Node:
         voting: bool = True,
         machine: Machine | KeyedState | None = None,
         catch_up: CatchUp | None = None,
-        group_id: int = 1,
+        raft_group: int = 1,
     ) -> Group:
         self._lives += 1
         self.machine: Any = Machine() if machine is None else machine
@@ -92,7 +92,7 @@ class Node:
             self.files.load(self.log, self.machine)
         self.vote = VoteFile(self.fs, "g")
         self.group = Group(
-            group_id=group_id,
+            raft_group=raft_group,
             node_id=self.name,
             log=self.log,
             vote=self.vote,

@@ -43,7 +43,7 @@ class Servers:
 
     @staticmethod
     def missing(tools: Tools) -> str | None:
-        """Why the system can not be had here; None when it can."""
+        """Why the system cannot be had here; None when it can."""
         raise NotImplementedError
 
     def ports(self, count: int) -> list[int]:

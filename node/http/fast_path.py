@@ -1,7 +1,7 @@
 """The plainest produce requests, past aiohttp: it costs several times what storing a small record does.
 
 Same port, same answers, same code behind the head: what is not plain (``plain_head``), or would be refused,
-or would be passed on and can not share a batch (``sharing``), goes the usual way. A request is only taken
+or would be passed on and cannot share a batch (``sharing``), goes the usual way. A request is only taken
 when its head has come whole and nothing else is under way on its connection.
 """
 
@@ -29,7 +29,7 @@ from node.http.origins import Origins
 from node.http.packing import NOBODY
 from node.http.plain_head import PlainHead, PlainHeads
 from node.http.produce import PartitionProduce, Wanted, document, timeout_of
-from node.http.reach import Sending, append
+from node.http.router import Sending, append
 from node.http.sharing import Elsewhere, Sharing
 from node.http.topic_id import TOPIC_ID, told
 
@@ -55,7 +55,7 @@ class _NoHeaders(NamedTuple):
 _NO_HEADERS: Final = _NoHeaders({}, ())
 
 
-class Express:
+class FastPath:
     """One per application."""
 
     def __init__(self, context: HttpContext, produce: PartitionProduce, origins: Origins) -> None:
@@ -145,7 +145,7 @@ class Express:
         def ended(work: asyncio.Future[Appended | Elsewhere]) -> None:
             if work.cancelled():
                 held.close()
-                connection.end_express(None)
+                connection.end_fast_path(None)
                 return
             if isinstance(work.exception(), Unavailable):
                 try:
@@ -158,10 +158,10 @@ class Express:
                     return
             held.close()
             status, answer = self._answer(head, partition, work)
-            connection.end_express(answer)
+            connection.end_fast_path(answer)
             self._context.metrics.observe(_ROUTE, "POST", status, time.perf_counter() - started)
 
-        connection.begin_express(work)
+        connection.begin_fast_path(work)
         work.add_done_callback(ended)
 
     def _refuse(
@@ -273,4 +273,4 @@ def _may_share(head: PlainHead) -> bool:
     )
 
 
-EXPRESS: Final = web.AppKey("floodmark_express", Express)
+FAST_PATH: Final = web.AppKey("floodmark_fast_path", FastPath)

@@ -18,26 +18,26 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class Environment:
     """``wall_ms`` is milliseconds since 1970; it may jump, and nothing safe hangs on it."""
 
     fs: FileSystem
     wall_ms: Callable[[], int]
 
 
-def surroundings_of(settings: Settings) -> Surroundings:
+def environment_of(settings: Settings) -> Environment:
     """The machine itself, or one that can be made to fail, for tests. Raises ``OSError``."""
     real = RealFileSystem(descriptors_max=descriptors.limit() - descriptors.KEPT)
     folder = settings.testing.faults
     if not folder:
-        return Surroundings(real, true_wall_ms)
+        return Environment(real, true_wall_ms)
     _log.warning(
         "testing_faults_enabled",
         folder=folder,
         hint="another process may give this node a bad disk and a wrong clock: never for production",
     )
     board = Board(folder)
-    return Surroundings(
+    return Environment(
         FaultyFileSystem(folder, board, real), lambda: true_wall_ms() + board.now.clock_offset_ms
     )
 

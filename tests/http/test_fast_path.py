@@ -295,7 +295,7 @@ def test_what_load_balancers_add_changes_nothing() -> None:
 
 
 def test_many_different_heads_are_not_kept_for_ever() -> None:
-    """A client can not fill the memory with heads."""
+    """A client cannot fill the memory with heads."""
     heads = PlainHeads(Origins().knows_host)
     for number in range(5_000):
         assert heads.read(request(target=f"/v1/topics/t{number}/partitions/0/records")) is not None

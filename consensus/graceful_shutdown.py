@@ -11,7 +11,7 @@ from consensus.host_types import Slot
 from consensus.types import Role
 
 
-async def farewell(
+async def graceful_shutdown(
     slots: Iterable[Slot], disk: DiskWork, wake: Callable[[Slot], None], timeout_s: float
 ) -> None:
     """Hand over all leaderships at once, then flush and checkpoint each group."""

@@ -1,8 +1,8 @@
-"""Barriers: up to where must a read have applied to see all that was acknowledged before it began (H3)?
+"""Read indexes: up to where must a read have applied to see all that was acknowledged before it began (H3)?
 
 A leader may have been deposed without knowing, so it asks: it broadcasts with a new round number and answers
 with the commit index of before once a majority has echoed that round, but only after an entry of its own term
-has been committed. Other replicas ask the leader (Raft dissertation, section 6.4). A barrier ends when all up
+has been committed. Other replicas ask the leader (Raft dissertation, section 6.4). A read index ends when all up
 to that index is applied here.
 """
 
@@ -15,18 +15,18 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from consensus.safeguards import Safeguard
-from consensus.types import Barrier
+from consensus.types import ReadIndex
 
 if TYPE_CHECKING:
     from consensus.core import Core
     from consensus.replication import Replication
 
-Read = Barrier | tuple[str, int]
-"""A barrier of this replica, or (node, id) of one that asked."""
+Read = ReadIndex | tuple[str, int]
+"""A read index of this replica, or (node, id) of one that asked."""
 
 
 class Reads:
-    """All open barriers of one replica."""
+    """All open read indexes of one replica."""
 
     def __init__(self, core: Core, replication: Replication) -> None:
         self._core = core
@@ -35,10 +35,10 @@ class Reads:
         self._count = itertools.count(core.random.getrandbits(60))
         self._waiting: list[Read] = []
         self._rounds: deque[tuple[int, int, Read]] = deque()
-        self._asked: dict[int, tuple[Barrier, str]] = {}
-        self._refused: list[Barrier] = []
+        self._asked: dict[int, tuple[ReadIndex, str]] = {}
+        self._refused: list[ReadIndex] = []
         self._retry_at = math.inf
-        self._known: list[tuple[int, int, Barrier]] = []
+        self._known: list[tuple[int, int, ReadIndex]] = []
 
     @property
     def is_idle(self) -> bool:
@@ -52,11 +52,11 @@ class Reads:
             return math.inf
         return self._retry_at
 
-    def ask(self) -> Barrier:
-        """A new barrier of this replica."""
-        barrier = Barrier()
-        self._waiting.append(barrier)
-        return barrier
+    def ask(self) -> ReadIndex:
+        """A new read index of this replica."""
+        read_index = ReadIndex()
+        self._waiting.append(read_index)
+        return read_index
 
     def on_request(self, source: str, fields: dict[str, Any]) -> None:
         """Another replica asks."""
@@ -84,16 +84,16 @@ class Reads:
         else:
             self._ask_leader()
         while self._known and self._known[0][0] <= self._core.applied_index:
-            index, _, barrier = heapq.heappop(self._known)
-            barrier.resolve(index)
+            index, _, read_index = heapq.heappop(self._known)
+            read_index.resolve(index)
 
     def leadership_lost(self) -> None:
-        """What was not confirmed never will be here: those who asked are told, own barriers ask again."""
+        """What was not confirmed never will be here: those who asked are told, own read indexes ask again."""
         reads = [*self._waiting, *(item[2] for item in self._rounds)]
         self._rounds.clear()
-        self._waiting = [read for read in reads if isinstance(read, Barrier)]
+        self._waiting = [read for read in reads if isinstance(read, ReadIndex)]
         for read in reads:
-            if not isinstance(read, Barrier):
+            if not isinstance(read, ReadIndex):
                 self._refuse(*read)
 
     def abandon(self) -> None:
@@ -101,7 +101,7 @@ class Reads:
         self.leadership_lost()
         own = [item[0] for item in self._asked.values()] + [item[2] for item in self._known] + self._refused
         for read in [*own, *self._waiting]:
-            assert isinstance(read, Barrier), "others were refused above"
+            assert isinstance(read, ReadIndex), "others were refused above"
             read.resolve(None)
         self._waiting.clear()
         self._asked.clear()
@@ -111,7 +111,7 @@ class Reads:
     def _confirm(self) -> None:
         core = self._core
         commit = core.engine.commit_index
-        self._waiting += [*(barrier for barrier, _ in self._asked.values()), *self._refused]
+        self._waiting += [*(read_index for read_index, _ in self._asked.values()), *self._refused]
         self._asked.clear()
         self._refused.clear()
         if self._waiting and commit >= core.engine.noop_index:
@@ -125,7 +125,7 @@ class Reads:
             if core.has(Safeguard.H3) and not self._replication.confirmed_by_majority(round_):
                 break
             self._rounds.popleft()
-            if isinstance(read, Barrier):
+            if isinstance(read, ReadIndex):
                 self._keep(index, read)
             else:
                 core.emit(read[0], "read_index", {"id": read[1], "index": index, "ok": True})
@@ -134,10 +134,10 @@ class Reads:
         core = self._core
         leader = core.engine.leader
         is_late = core.now >= self._retry_at
-        for number, (barrier, asked) in list(self._asked.items()):
+        for number, (read_index, asked) in list(self._asked.items()):
             if is_late or asked != leader:
                 del self._asked[number]
-                self._waiting.append(barrier)
+                self._waiting.append(read_index)
         if is_late:
             self._waiting += self._refused
             self._refused.clear()
@@ -146,15 +146,15 @@ class Reads:
         if leader is None or leader == core.node_id:
             return
         for read in self._waiting:
-            assert isinstance(read, Barrier), "others are only taken in by a leader"
+            assert isinstance(read, ReadIndex), "others are only taken in by a leader"
             if not read.done:
                 number = next(self._count)
                 self._asked[number] = (read, leader)
                 core.emit(leader, "read_request", {"id": number})
         self._waiting.clear()
 
-    def _keep(self, index: int, barrier: Barrier) -> None:
-        heapq.heappush(self._known, (index, next(self._count), barrier))
+    def _keep(self, index: int, read_index: ReadIndex) -> None:
+        heapq.heappush(self._known, (index, next(self._count), read_index))
 
     def _refuse(self, node: str, number: int) -> None:
         self._core.emit(node, "read_index", {"id": number, "index": 0, "ok": False})

@@ -28,7 +28,7 @@ def _recovering() -> tuple[Lone, int]:
 
 
 def _asked(said: list[Any]) -> int:
-    """The id of the only barrier that was asked for."""
+    """The id of the only read index that was asked for."""
     (number,) = (fields["id"] for _, kind, fields in said if kind == "read_request")
     return int(number)
 

@@ -1,4 +1,4 @@
-"""The lanes of one producer, and how a record finds its own."""
+"""The senders of one producer, and how a record finds its own."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Final
 import msgspec
 
 from floodmark.errors import TopicDeleted, UnknownPartition
-from floodmark.lane import Lane
-from floodmark.lane_options import LaneHost, LaneOptions
 from floodmark.numbering import Numbering
-from floodmark.parcel import Parcel
+from floodmark.partition_sender import PartitionSender
 from floodmark.partitioner import partition_for
 from floodmark.pin import Pin
+from floodmark.producer_batch import ProducerBatch
 from floodmark.producer_options import Acks
+from floodmark.sender_options import SenderHost, SenderOptions
 from floodmark.transport import BATCH_MEDIA_TYPE, GRACE_S, Request, Transport
 
 _SMALL_BYTES_MAX: Final = 64 << 10
@@ -24,20 +24,20 @@ _SHARE_BYTES_MAX: Final = 64 << 10
 """What a partition gets of keyless records before the next one has its turn, when batches leave early."""
 
 
-class Lanes:
-    """One lane for each partition that is written to, made when it is first needed."""
+class PartitionSenders:
+    """One sender for each partition that is written to, made when it is first needed."""
 
     def __init__(
         self,
         topic: str,
         topic_id: int,
         partitions: int,
-        options: LaneOptions,
+        options: SenderOptions,
         numbering: Numbering,
         *,
         acks: Acks,
         transport: Transport,
-        settled: Callable[[Parcel], None],
+        settled: Callable[[ProducerBatch], None],
     ) -> None:
         self._topic = topic
         self._headers = Pin(topic_id).headers({"Content-Type": BATCH_MEDIA_TYPE})
@@ -48,84 +48,87 @@ class Lanes:
         self._acks = acks
         self._transport = transport
         self._settled = settled
-        self._lanes: dict[int, Lane] = {}
-        self._sticky: Lane | None = None
+        self._senders: dict[int, PartitionSender] = {}
+        self._sticky: PartitionSender | None = None
         self._sticky_bytes = 0
         self._share_bytes = min(_SHARE_BYTES_MAX, options.batch_bytes // 2)
         self._sticky_partition = random.randrange(partitions)
 
-    def __iter__(self) -> Iterator[Lane]:
-        return iter(list(self._lanes.values()))
+    def __iter__(self) -> Iterator[PartitionSender]:
+        return iter(list(self._senders.values()))
 
-    def find(self, key: bytes | None, partition: int | None, size: int) -> Lane:
-        """The lane for a record of ``size`` bytes. Raises ``UnknownPartition``, or what has ended the lane.
+    def find(self, key: bytes | None, partition: int | None, size: int) -> PartitionSender:
+        """The sender for a record of ``size`` bytes. Raises ``UnknownPartition``, or what has ended the sender.
 
         Keyless records share a partition until it has had its share and its batch has left or has no room
         for the next one: few large batches, one partition after the other.
         """
         if partition is not None:
-            return self._lane(partition)
+            return self._sender(partition)
         if key is not None:
-            return self._lane(partition_for(key, self._partitions))
-        lane = self._sticky
-        if lane is None or size > lane.collector.room:
-            lane = self._for_new_batch()
+            return self._sender(partition_for(key, self._partitions))
+        sender = self._sticky
+        if sender is None or size > sender.accumulator.room:
+            sender = self._for_new_batch()
         self._sticky_bytes += size
-        return lane
+        return sender
 
     def room(self, partition: int | None, size: int) -> int:
         """What the batch has room for that takes a keyless record of ``size`` bytes next; less than that when
         a new one begins with it."""
         if partition is not None:
-            return self._lane(partition).collector.room
-        lane = self._sticky
-        if lane is None or size > lane.collector.room:
-            lane = self._for_new_batch()
-        return lane.collector.room
+            return self._sender(partition).accumulator.room
+        sender = self._sticky
+        if sender is None or size > sender.accumulator.room:
+            sender = self._for_new_batch()
+        return sender.accumulator.room
 
-    def _for_new_batch(self) -> Lane:
+    def _for_new_batch(self) -> PartitionSender:
         """Where the next batch of keyless records begins."""
-        lane = self._sticky
-        if lane is None or self._sticky_bytes >= self._share_bytes or lane.fatal is not None:
+        sender = self._sticky
+        if sender is None or self._sticky_bytes >= self._share_bytes or sender.fatal is not None:
             self._sticky_partition = (self._sticky_partition + 1) % self._partitions
-            lane = self._sticky = self._lane(self._sticky_partition)
+            sender = self._sticky = self._sender(self._sticky_partition)
             self._sticky_bytes = 0
-        return lane
+        return sender
 
-    def _lane(self, partition: int) -> Lane:
-        lane = self._lanes.get(partition)
-        if lane is None:
+    def _sender(self, partition: int) -> PartitionSender:
+        sender = self._senders.get(partition)
+        if sender is None:
             if self._gone is not None:
                 raise self._gone
             if not 0 <= partition < self._partitions:
                 raise UnknownPartition(f"topic {self._topic!r} has partitions 0 to {self._partitions - 1}")
-            host = LaneHost(self._attempt(partition), self._settled, self._transport.nodes.has_alternative)
-            lane = self._lanes[partition] = Lane(partition, self._options, self._numbering, host)
-        if lane.fatal is not None:
-            raise lane.fatal
-        return lane
+            host = SenderHost(self._attempt(partition), self._settled, self._transport.nodes.has_alternative)
+            sender = self._senders[partition] = PartitionSender(
+                partition, self._options, self._numbering, host
+            )
+        if sender.fatal is not None:
+            raise sender.fatal
+        return sender
 
     def _end(self, error: TopicDeleted) -> None:
-        """One lane was told; none has anything to do any more."""
+        """One sender was told; none has anything to do any more."""
         self._gone = error
-        for lane in self._lanes.values():
-            lane.end(error)
+        for sender in self._senders.values():
+            sender.end(error)
 
-    def _attempt(self, partition: int) -> Callable[[Parcel], Awaitable[int]]:
+    def _attempt(self, partition: int) -> Callable[[ProducerBatch], Awaitable[int]]:
         path = f"/v1/topics/{self._topic}/partitions/{partition}/records"
         route = f"{self._topic}/{partition}"
 
-        async def attempt(parcel: Parcel) -> int:
+        async def attempt(producer_batch: ProducerBatch) -> int:
             # The node is given less time than the connection, so that it can say how it ended.
-            timeout_s = min(self._transport.request_timeout_s, parcel.deadline.remaining_s)
+            timeout_s = min(self._transport.request_timeout_s, producer_batch.deadline.remaining_s)
             request = Request(
                 method="POST",
                 path=path,
                 query={"acks": self._acks, "timeout": f"{max(1, round(timeout_s * 1000))}ms"},
                 headers=self._headers,
-                body=parcel.data,
+                body=producer_batch.data,
                 route=route,
-                is_lean=self._numbering.current.is_idempotent and len(parcel.data) <= _SMALL_BYTES_MAX,
+                is_lean=self._numbering.current.is_idempotent
+                and len(producer_batch.data) <= _SMALL_BYTES_MAX,
             )
             try:
                 answer = await self._transport.attempt(request, timeout_s + GRACE_S)

@@ -26,7 +26,7 @@ def size_of(record: Record) -> int:
     return size
 
 
-class Parcel:
+class ProducerBatch:
     """The records of one batch and what is known about them. ``ordinal`` counts the batches of its epoch."""
 
     __slots__ = (

@@ -233,7 +233,7 @@ async def _append_there(
         ):
             body = await answer.read()
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-        raise Unavailable(f"node {leader} can not be reached", leader=leader) from error
+        raise Unavailable(f"node {leader} cannot be reached", leader=leader) from error
     except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
         raise OutcomeUnknown(f"node {leader} did not answer; it may have done it", leader=leader) from error
     if answer.status != 200:

@@ -2,7 +2,7 @@
 
 *Recovering*: a part of its log was damaged and repaired. It votes again once it has applied all that a
 leader, confirmed by a majority after the loss, had committed, and has regained what it may have acknowledged.
-What no replica has any more never comes back; then a second barrier, begun after the first one ended, does:
+What no replica has any more never comes back; then a second read index, begun after the first one ended, does:
 with the connection that the first answer came over the leader has forgotten the acknowledgements of before.
 
 *Lost*: nothing is left, its votes included. Its acknowledgements do not count either, until it has applied so
@@ -18,12 +18,12 @@ import enum
 from typing import TYPE_CHECKING, Final
 
 from consensus.safeguards import Safeguard
-from consensus.types import Barrier
+from consensus.types import ReadIndex
 
 if TYPE_CHECKING:
     from consensus.acknowledge import Acknowledger
     from consensus.core import Core
-    from consensus.reads import Reads
+    from consensus.read_index import Reads
 
 
 LOST_UNTIL: Final = 2**64 - 1
@@ -40,15 +40,15 @@ class Stage(enum.IntEnum):
     """Stored by earlier builds: not lost any more, and waiting to be a voter."""
 
 
-class Probation:
+class DiskLossRecovery:
     """One replica's way back to voting."""
 
     def __init__(self, core: Core, stage: Stage, acks: Acknowledger, reads: Reads) -> None:
         self._core = core
         self._acks = acks
         self._reads = reads
-        self._barrier: Barrier | None = None
-        self._second: Barrier | None = None
+        self._read_index: ReadIndex | None = None
+        self._second: ReadIndex | None = None
         self.stage = stage if core.has(Safeguard.H5) else Stage.SOUND
         acks.trusted = self.stage is not Stage.LOST
         if self.stage is Stage.LOST:
@@ -65,9 +65,9 @@ class Probation:
             return
         core = self._core
         if self.stage in (Stage.RECOVERING, Stage.LOST):
-            if self._barrier is None:
-                self._barrier = self._ask()
-            if self._barrier.index is None:
+            if self._read_index is None:
+                self._read_index = self._ask()
+            if self._read_index.index is None:
                 return
             if self.stage is Stage.RECOVERING:
                 if self._has_regained_all():
@@ -80,18 +80,18 @@ class Probation:
             self._end()
 
     def _has_regained_all(self) -> bool:
-        """The first barrier has ended: is what it may have acknowledged here, or known not to count?"""
+        """The first read index has ended: is what it may have acknowledged here, or known not to count?"""
         if self._core.log.durable_index >= self._core.vote.recover_until:
             return True
         if self._second is None:
             self._second = self._ask()
         return self._second.index is not None
 
-    def _ask(self) -> Barrier:
+    def _ask(self) -> ReadIndex:
         """Ask in this very step: the next one may put this replica to sleep."""
-        barrier = self._reads.ask()
+        read_index = self._reads.ask()
         self._reads.look()
-        return barrier
+        return read_index
 
     def _end(self) -> None:
         self.stage = Stage.SOUND

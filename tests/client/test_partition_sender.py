@@ -1,4 +1,4 @@
-"""The lane of a producer against a partition that loses, delays, repeats and reorders requests."""
+"""The sender of a producer against a partition that loses, delays, repeats and reorders requests."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from floodmark.errors import (
     TooLarge,
     TransportError,
 )
-from floodmark.lane import Lane
 from floodmark.numbering import Epoch, Numbering
-from floodmark.parcel import Parcel
+from floodmark.partition_sender import PartitionSender
 from floodmark.produced import Ack
+from floodmark.producer_batch import ProducerBatch
 from floodmark.record import Record
 
-from tests.client.partitions import NAMED, NUMBERED, ROUND, Ledger, Network, judge, lane_to, write
+from tests.client.partitions import NAMED, NUMBERED, ROUND, Ledger, Network, judge, sender_to, write
 
 
-def lane_of(
+def sender_of(
     network: Network, *, delivery_timeout_s: float, owns_epoch: bool = True, epoch: Epoch = NAMED
-) -> Lane:
-    """A lane that sends into the network, two to four records per batch."""
-    return lane_to(
+) -> PartitionSender:
+    """A sender that sends into the network, two to four records per batch."""
+    return sender_to(
         network.send,
         numbering=Numbering(epoch, owns_epoch=owns_epoch),
         batch_bytes=100,
@@ -49,12 +49,12 @@ async def test_with_time_enough_everything_arrives_once_and_in_order(
     """
     ledger = Ledger()
     network = Network(ledger, seed, trouble=0.3)
-    lane = lane_of(network, delivery_timeout_s=60, epoch=epoch)
+    sender = sender_of(network, delivery_timeout_s=60, epoch=epoch)
     if epoch is NUMBERED:
-        ledger.expected = lane._sequence = ROUND - 150
-    acks = await write(lane, 300, random.Random(seed))
+        ledger.expected = sender._sequence = ROUND - 150
+    acks = await write(sender, 300, random.Random(seed))
     await asyncio.gather(*network.strays)
-    await lane.stop()
+    await sender.stop()
     stored, unknown = judge(ledger, acks)
     assert stored + unknown >= 280
     assert stored >= 250
@@ -72,58 +72,58 @@ async def test_when_time_runs_out_nothing_is_claimed_that_is_not_so(
     """With deadlines too short for the trouble, what is given up is reported rightly; order is kept."""
     ledger = Ledger()
     network = Network(ledger, seed, trouble=0.7)
-    lane = lane_of(network, delivery_timeout_s=0.004, owns_epoch=owns_epoch, epoch=epoch)
+    sender = sender_of(network, delivery_timeout_s=0.004, owns_epoch=owns_epoch, epoch=epoch)
     if epoch is NUMBERED:
-        ledger.expected = lane._sequence = ROUND - 20
-    acks = await write(lane, 200, random.Random(seed))
+        ledger.expected = sender._sequence = ROUND - 20
+    acks = await write(sender, 200, random.Random(seed))
     await asyncio.gather(*network.strays)
-    await lane.stop()
+    await sender.stop()
     judge(ledger, acks)
 
 
-async def test_a_newer_epoch_fences_the_lane_for_good(impatient: None) -> None:
+async def test_a_newer_epoch_fences_the_sender_for_good(impatient: None) -> None:
     """After a ProducerFenced every record fails with it, those that wait included."""
     ledger = Ledger()
     ledger.epoch = 5
-    lane = lane_of(Network(ledger, 1, trouble=0), delivery_timeout_s=60)
-    acks = await write(lane, 10, random.Random(1))
+    sender = sender_of(Network(ledger, 1, trouble=0), delivery_timeout_s=60)
+    acks = await write(sender, 10, random.Random(1))
     for ack in acks.values():
         assert isinstance(ack, Ack)
         with pytest.raises(ProducerFenced):
             ack.result()
-    assert isinstance(lane.fatal, ProducerFenced)
-    await lane.stop()
+    assert isinstance(sender.fatal, ProducerFenced)
+    await sender.stop()
 
 
 async def test_a_leader_that_lost_what_it_had_gets_the_rest_under_a_new_epoch(impatient: None) -> None:
     """Without acks="quorum" a new leader may know less; the producer goes on instead of failing for ever."""
     ledger = Ledger()
     network = Network(ledger, 1, trouble=0)
-    lane = lane_of(network, delivery_timeout_s=60)
-    before = await write(lane, 8, random.Random(1))
+    sender = sender_of(network, delivery_timeout_s=60)
+    before = await write(sender, 8, random.Random(1))
     assert judge(ledger, before)[0] == 8
     ledger.expected, ledger.values, ledger.offsets = 1, ledger.values[:2], {(0, 0): 0}
-    after = await write(lane, 8, random.Random(2))
+    after = await write(sender, 8, random.Random(2))
     assert all(isinstance(ack, Ack) and ack.result().offset >= 2 for ack in after.values())
     assert ledger.epoch == 1
-    await lane.stop()
+    await sender.stop()
 
 
-async def test_stopping_a_lane_settles_everything(impatient: None) -> None:
+async def test_stopping_a_sender_settles_everything(impatient: None) -> None:
     """Batches under way end as unknown, those that never left as not stored; nobody is left waiting."""
     never, under_way = asyncio.Event(), asyncio.Semaphore(0)
 
-    async def send(parcel: Parcel) -> int:
+    async def send(producer_batch: ProducerBatch) -> int:
         under_way.release()
         await never.wait()
         return 0
 
-    settled: list[Parcel] = []
-    lane = lane_to(send, settled=settled.append, in_flight_max=2)
-    acks = [Ack(*lane.collector.add(Record(0, None, b"12345678"), 40)) for _ in range(5)]
+    settled: list[ProducerBatch] = []
+    sender = sender_to(send, settled=settled.append, in_flight_max=2)
+    acks = [Ack(*sender.accumulator.add(Record(0, None, b"12345678"), 40)) for _ in range(5)]
     await under_way.acquire()
     await under_way.acquire()
-    await lane.stop()
+    await sender.stop()
     assert len(settled) == 5
     for ack, expected in zip(acks, [OutcomeUnknown] * 2 + [TransportError] * 3, strict=True):
         with pytest.raises(expected):
@@ -135,25 +135,25 @@ async def test_a_batch_that_may_be_stored_is_not_sent_under_another_number(impat
     ledger = Ledger()
     late: list[bytes] = []
 
-    async def send(parcel: Parcel) -> int:
-        header = batch.decode_header(parcel.data)
+    async def send(producer_batch: ProducerBatch) -> int:
+        header = batch.decode_header(producer_batch.data)
         if header.producer_epoch > 0:
             for data in late:
                 with contextlib.suppress(ProducerFenced):
                     ledger.take(data)
-            return ledger.take(parcel.data)
-        if parcel.maybe_stored:
+            return ledger.take(producer_batch.data)
+        if producer_batch.maybe_stored:
             raise TooLarge("the topic's limit was lowered meanwhile")
-        late.append(parcel.data)
+        late.append(producer_batch.data)
         raise TransportError("the request is late", sent=True)
 
-    lane = lane_to(send, in_flight_max=2)
+    sender = sender_to(send, in_flight_max=2)
     acks: dict[int, Ack | FloodmarkError] = {
-        number: Ack(*lane.collector.add(Record(0, None, b"%08d" % number), 40)) for number in range(3)
+        number: Ack(*sender.accumulator.add(Record(0, None, b"%08d" % number), 40)) for number in range(3)
     }
-    for outcome in lane.pending():
+    for outcome in sender.pending():
         await outcome.wait()
-    await lane.stop()
+    await sender.stop()
     assert ledger.values == [0, 1, 2]
     assert judge(ledger, acks) == (1, 2)
 
@@ -167,25 +167,25 @@ async def test_an_old_states_refusal_after_a_lost_answer_stores_nothing_twice(
     stale = 3
     sent: list[tuple[int, int]] = []
 
-    async def send(parcel: Parcel) -> int:
+    async def send(producer_batch: ProducerBatch) -> int:
         nonlocal stale
-        header = batch.decode_header(parcel.data)
+        header = batch.decode_header(producer_batch.data)
         sent.append((header.producer_epoch, header.sequence))
-        if not parcel.maybe_stored or not stale:
-            offset = ledger.take(parcel.data)
-            if header.sequence == 3 and not parcel.maybe_stored:
+        if not producer_batch.maybe_stored or not stale:
+            offset = ledger.take(producer_batch.data)
+            if header.sequence == 3 and not producer_batch.maybe_stored:
                 raise TransportError("the answer was lost", sent=True)
             return offset
         stale -= 1
         raise SequenceGap("skips ahead", expected_sequence=2)
 
-    lane = lane_to(send, in_flight_max=1, owns_epoch=owns_epoch)
-    acks = [Ack(*lane.collector.add(Record(0, None, b"%08d" % number), 40)) for number in range(8)]
+    sender = sender_to(send, in_flight_max=1, owns_epoch=owns_epoch)
+    acks = [Ack(*sender.accumulator.add(Record(0, None, b"%08d" % number), 40)) for number in range(8)]
     assert [(await ack).offset for ack in acks] == list(range(8))
     assert ledger.values == list(range(8))
     assert sent.count((0, 3)) == 5
     assert {epoch for epoch, _ in sent} == {0}
-    await lane.stop()
+    await sender.stop()
 
 
 async def test_a_dispute_without_end_ends_as_unknown_and_the_rest_goes_on(impatient: None) -> None:
@@ -194,25 +194,25 @@ async def test_a_dispute_without_end_ends_as_unknown_and_the_rest_goes_on(impati
     ledger = Ledger()
     late: list[bytes] = []
 
-    async def send(parcel: Parcel) -> int:
-        header = batch.decode_header(parcel.data)
+    async def send(producer_batch: ProducerBatch) -> int:
+        header = batch.decode_header(producer_batch.data)
         if header.sequence < 2 or header.producer_epoch:
-            return ledger.take(parcel.data)
-        if not parcel.maybe_stored:
-            late.append(parcel.data)
+            return ledger.take(producer_batch.data)
+        if not producer_batch.maybe_stored:
+            late.append(producer_batch.data)
             raise TransportError("the request is late", sent=True)
         raise SequenceGap("skips ahead", expected_sequence=1)
 
-    lane = lane_to(send, in_flight_max=1, delivery_timeout_s=0.1)
-    acks = [Ack(*lane.collector.add(Record(0, None, b"%08d" % number), 40)) for number in range(3)]
+    sender = sender_to(send, in_flight_max=1, delivery_timeout_s=0.1)
+    acks = [Ack(*sender.accumulator.add(Record(0, None, b"%08d" % number), 40)) for number in range(3)]
     with pytest.raises(OutcomeUnknown):
         await acks[2]
-    behind = Ack(*lane.collector.add(Record(0, None, b"%08d" % 3), 40))
+    behind = Ack(*sender.accumulator.add(Record(0, None, b"%08d" % 3), 40))
     assert (await behind).offset == 2
     with pytest.raises(ProducerFenced):
         ledger.take(late[0])
     assert ledger.values == [0, 1, 3]
-    await lane.stop()
+    await sender.stop()
 
 
 async def test_where_acknowledged_batches_may_be_lost_an_unknown_one_ends_at_once(impatient: None) -> None:
@@ -220,24 +220,24 @@ async def test_where_acknowledged_batches_may_be_lost_an_unknown_one_ends_at_onc
     ledger = Ledger()
     losses = 1
 
-    async def send(parcel: Parcel) -> int:
+    async def send(producer_batch: ProducerBatch) -> int:
         nonlocal losses
-        offset = ledger.take(parcel.data)
-        if parcel.sequence == 2 and losses:
+        offset = ledger.take(producer_batch.data)
+        if producer_batch.sequence == 2 and losses:
             losses = 0
             # The leader's disk is lost with it, and its successor has one batch only.
             ledger.expected, ledger.values, ledger.offsets = 1, ledger.values[:1], {(0, 0): 0}
             raise TransportError("the answer was lost", sent=True)
         return offset
 
-    lane = lane_to(send, in_flight_max=1, is_durable=False)
-    acks = [Ack(*lane.collector.add(Record(0, None, b"%08d" % number), 40)) for number in range(5)]
+    sender = sender_to(send, in_flight_max=1, is_durable=False)
+    acks = [Ack(*sender.accumulator.add(Record(0, None, b"%08d" % number), 40)) for number in range(5)]
     with pytest.raises(OutcomeUnknown):
         await acks[2]
     assert [(await ack).offset for ack in acks[3:]] == [1, 2]
     assert ledger.values == [0, 3, 4]
     assert ledger.epoch == 1
-    await lane.stop()
+    await sender.stop()
 
 
 async def test_a_batch_whose_answers_are_lost_is_not_left_behind(impatient: None) -> None:
@@ -245,15 +245,15 @@ async def test_a_batch_whose_answers_are_lost_is_not_left_behind(impatient: None
     ledger = Ledger()
     losses = 10
 
-    async def send(parcel: Parcel) -> int:
+    async def send(producer_batch: ProducerBatch) -> int:
         nonlocal losses
-        offset = ledger.take(parcel.data)
-        if parcel.sequence == 0 and losses:
+        offset = ledger.take(producer_batch.data)
+        if producer_batch.sequence == 0 and losses:
             losses -= 1
             raise TransportError("the answer was lost", sent=True)
         return offset
 
-    lane = lane_to(send, in_flight_max=4)
-    acks = [Ack(*lane.collector.add(Record(0, None, b"%08d" % number), 40)) for number in range(30)]
+    sender = sender_to(send, in_flight_max=4)
+    acks = [Ack(*sender.accumulator.add(Record(0, None, b"%08d" % number), 40)) for number in range(30)]
     assert [(await ack).offset for ack in acks] == list(range(30))
-    await lane.stop()
+    await sender.stop()

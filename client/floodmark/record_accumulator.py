@@ -13,18 +13,18 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from floodmark.limits import BATCH_RECORDS_MAX
-from floodmark.parcel import Parcel
 from floodmark.produced import BatchOutcome
+from floodmark.producer_batch import ProducerBatch
 from floodmark.record import Record
 
 _ANSWER_S_MAX: Final = 0.01
 """How long the answer to another batch is waited for. Nodes far away take longer without being busy."""
 
 
-class Collector:
-    """One open parcel and the full ones before it. While none can leave, the open one goes on growing.
+class RecordAccumulator:
+    """One open producer batch and the full ones before it. While none can leave, the open one goes on growing.
 
-    ``ripe`` is called whenever a parcel may leave.
+    ``ripe`` is called whenever a producer batch may leave.
     """
 
     def __init__(
@@ -42,37 +42,41 @@ class Collector:
         self._delivery_timeout_s = delivery_timeout_s
         self._ripe = ripe
         self.room = 0
-        """Bytes that the open parcel has room for; 0 when none is open."""
-        self._open: Parcel | None = None
+        """Bytes that the open producer batch has room for; 0 when none is open."""
+        self._open: ProducerBatch | None = None
         self._is_ripe = False
         self._timer: asyncio.TimerHandle | None = None
-        self._full: deque[Parcel] = deque()
+        self._full: deque[ProducerBatch] = deque()
 
     def add(self, record: Record, size: int) -> tuple[BatchOutcome, int]:
         """Take a record in; answers its batch's outcome and its place in the batch."""
-        parcel = self._open
-        if parcel is None or size > self.room:
-            parcel = self._open_parcel()
-        index = len(parcel.records)
-        parcel.records.append(record)
-        parcel.size += size
+        producer_batch = self._open
+        if producer_batch is None or size > self.room:
+            producer_batch = self._open_batch()
+        index = len(producer_batch.records)
+        producer_batch.records.append(record)
+        producer_batch.size += size
         self.room -= size
         if self.room <= 0 or index + 1 >= BATCH_RECORDS_MAX:
-            self._close_parcel()
-        return parcel.outcome, index
+            self._close_batch()
+        return producer_batch.outcome, index
 
     def add_run(self, records: Sequence[Record], size: int) -> tuple[BatchOutcome, int]:
         """Take in records that fit into one batch together; answers the place of the first one."""
-        parcel = self._open
-        if parcel is None or size > self.room or len(parcel.records) + len(records) > BATCH_RECORDS_MAX:
-            parcel = self._open_parcel()
-        index = len(parcel.records)
-        parcel.records.extend(records)
-        parcel.size += size
+        producer_batch = self._open
+        if (
+            producer_batch is None
+            or size > self.room
+            or len(producer_batch.records) + len(records) > BATCH_RECORDS_MAX
+        ):
+            producer_batch = self._open_batch()
+        index = len(producer_batch.records)
+        producer_batch.records.extend(records)
+        producer_batch.size += size
         self.room -= size
-        if self.room <= 0 or len(parcel.records) >= BATCH_RECORDS_MAX:
-            self._close_parcel()
-        return parcel.outcome, index
+        if self.room <= 0 or len(producer_batch.records) >= BATCH_RECORDS_MAX:
+            self._close_batch()
+        return producer_batch.outcome, index
 
     def ripen(self) -> None:
         """Let what has gathered leave without waiting for more."""
@@ -80,38 +84,38 @@ class Collector:
             self._is_ripe = True
             self._ripe()
 
-    def take(self, *, is_first: bool) -> Parcel | None:
-        """The next parcel that is to leave, oldest first. ``is_first``: nothing is under way before it."""
+    def take(self, *, is_first: bool) -> ProducerBatch | None:
+        """The next producer batch that is to leave, oldest first. ``is_first``: nothing is under way before it."""
         if not self._full and (self._is_ripe or (is_first and not self._linger_s)):
-            self._close_parcel()
+            self._close_batch()
         return self._full.popleft() if self._full else None
 
     @property
     def is_gathering(self) -> bool:
-        """Whether a parcel is open, and none waits before it."""
+        """Whether a producer batch is open, and none waits before it."""
         return self._open is not None and not self._full
 
-    def drain(self) -> list[Parcel]:
+    def drain(self) -> list[ProducerBatch]:
         """Take everything, ripe or not."""
-        self._close_parcel()
-        parcels = list(self._full)
+        self._close_batch()
+        producer_batches = list(self._full)
         self._full.clear()
-        return parcels
+        return producer_batches
 
-    def parcels(self) -> list[Parcel]:
+    def producer_batches(self) -> list[ProducerBatch]:
         """Everything that is here."""
         return [*self._full, *([self._open] if self._open is not None else [])]
 
-    def _open_parcel(self) -> Parcel:
-        self._close_parcel()
-        parcel = self._open = Parcel(self._partition, self._delivery_timeout_s)
+    def _open_batch(self) -> ProducerBatch:
+        self._close_batch()
+        producer_batch = self._open = ProducerBatch(self._partition, self._delivery_timeout_s)
         self.room = self._batch_bytes
         self._timer = asyncio.get_running_loop().call_later(self._linger_s or _ANSWER_S_MAX, self.ripen)
         if not self._linger_s:
             self._ripe()
-        return parcel
+        return producer_batch
 
-    def _close_parcel(self) -> None:
+    def _close_batch(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
