@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from floodmark.frame import Frame, FrameKind, crc_of
+from floodmark.format.frame import Frame, FrameKind, crc_of
 
 from bench.machine import measure
 from bench.page_cache import forget

@@ -15,10 +15,10 @@ import uuid
 from collections.abc import Callable
 
 import floodmark
-from floodmark import batch, kafka_batch, kafka_check
-from floodmark.batch_check import check
-from floodmark.partitioner import murmur2
-from floodmark.record import Record
+from floodmark.format import batch, kafka_batch, kafka_check
+from floodmark.format.batch_check import check
+from floodmark.format.record import Record
+from floodmark.producer.partitioner import murmur2
 
 from tests.support import kafka_batches
 

@@ -119,8 +119,8 @@ async def consume(urls: list[str], topic: str, size: int, *, batches: bool) -> R
 def _body(size: int, per_request: int) -> bytes:
     if per_request == 1:
         return bytes(size)
-    from floodmark.batch import encode  # noqa: PLC0415
-    from floodmark.record import Record  # noqa: PLC0415
+    from floodmark.format.batch import encode  # noqa: PLC0415
+    from floodmark.format.record import Record  # noqa: PLC0415
 
     return encode([Record(int(time.time() * 1000), None, bytes(size))] * per_request)
 

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import uvloop
-from floodmark.frame import FrameKind
+from floodmark.format.frame import FrameKind
 
 from bench.hosts import leader, three_hosts
 from bench.machine import measure, percentile

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from floodmark.frame import Frame
+from floodmark.format.frame import Frame
 
 from consensus.group import Group
 from consensus.handshake import Identity

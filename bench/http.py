@@ -17,8 +17,8 @@ from typing import Any
 import aiohttp
 import psutil
 import uvloop
-from floodmark import batch
-from floodmark.record import Record
+from floodmark.format import batch
+from floodmark.format.record import Record
 
 from node.http.app import create_app
 from node.http.limits import HttpLimits

@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from floodmark.frame import Frame, FrameKind, crc_of
+from floodmark.format.frame import Frame, FrameKind, crc_of
 
 from storage.filesystem import RealFileSystem
 from storage.log import Log

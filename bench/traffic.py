@@ -18,7 +18,7 @@ from typing import Final
 
 import floodmark
 from floodmark.errors import FloodmarkError
-from floodmark.produced import AckList
+from floodmark.producer.produced import AckList
 
 TOPIC: Final = "traffic"
 _NUMBER: Final = struct.Struct(">HQ")

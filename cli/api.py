@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 import msgspec
 from floodmark.errors import FloodmarkError, TransportError
-from floodmark.pacing import Deadline
-from floodmark.transport import Answer, Request, Transport
+from floodmark.transport.http import Answer, Request, Transport
+from floodmark.transport.pacing import Deadline
 
 TIMEOUT_S = 10.0
 """How long to wait out an election; a node that is not there is reported at once."""

@@ -10,8 +10,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 from floodmark.client import Client
-from floodmark.consumed import ConsumedRecord
-from floodmark.fetcher import Start
+from floodmark.consumer.consumed import ConsumedRecord
+from floodmark.consumer.fetcher import Start
 
 from cli.api import TIMEOUT_S, require_topic
 from cli.complete import complete_topics

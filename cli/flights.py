@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from floodmark.record import Record
+from floodmark.format.record import Record
 
 from cli.exits import Failure
 from cli.produce_input import timestamp_ms

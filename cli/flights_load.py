@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import msgspec
 from floodmark.client import Client
-from floodmark.record import Record
+from floodmark.format.record import Record
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import click
-from floodmark.headers import Headers
+from floodmark.format.headers import Headers
 
 from cli.visible import for_stdout
 

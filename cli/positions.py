@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
-from floodmark.fetcher import Start
+from floodmark.consumer.fetcher import Start
 
 from cli.produce_input import timestamp_ms
 

@@ -19,10 +19,10 @@ from typing import BinaryIO
 
 import msgspec
 from floodmark.errors import InvalidRequest
-from floodmark.headers import pairs_of
-from floodmark.limits import BATCH_BYTES_MAX
-from floodmark.record import Record
-from floodmark.values import now_ms
+from floodmark.format.headers import pairs_of
+from floodmark.format.limits import BATCH_BYTES_MAX
+from floodmark.format.record import Record
+from floodmark.format.values import now_ms
 
 from cli.exits import Failure
 

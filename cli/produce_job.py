@@ -13,10 +13,10 @@ from typing import Literal
 import msgspec
 from floodmark.client import Client
 from floodmark.errors import FloodmarkError
-from floodmark.produced import Ack, Produced
-from floodmark.producer import Producer
-from floodmark.record import Record
-from floodmark.values import TOMBSTONE, Tombstone
+from floodmark.format.record import Record
+from floodmark.format.values import TOMBSTONE, Tombstone
+from floodmark.producer.produced import Ack, Produced
+from floodmark.producer.producer import Producer
 
 from cli.api import require_topic
 from cli.exits import Failure
@@ -52,7 +52,7 @@ class Job:
 async def produce_all(url: str, job: Job, *, acks: Acks, compression: Compression) -> None:
     """Send all inputs, in order, and say how many are stored. Raises with the line that went wrong."""
     await require_topic(url, job.topic)
-    logging.getLogger("floodmark.producer").addHandler(_Told())
+    logging.getLogger("floodmark.producer.producer").addHandler(_Told())
     began = time.monotonic()
     try:
         async with (

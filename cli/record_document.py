@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
-from floodmark.consumed import ConsumedRecord
+from floodmark.consumer.consumed import ConsumedRecord
 
 from cli.output import Column, Item
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from floodmark.frame import FrameKind
+from floodmark.format.frame import FrameKind
 
 from consensus.large_state import LargeMachine, is_large
 from consensus.types import StateMachine

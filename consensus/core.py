@@ -7,7 +7,7 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from floodmark.frame import Frame
+from floodmark.format.frame import Frame
 
 from consensus.jobs import Job
 from consensus.safeguards import ALL, Safeguard

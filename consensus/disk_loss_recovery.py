@@ -2,8 +2,8 @@
 
 *Recovering*: a part of its log was damaged and repaired. It votes again once it has applied all that a
 leader, confirmed by a majority after the loss, had committed, and has regained what it may have acknowledged.
-What no replica has any more never comes back; then a second read index, begun after the first one ended, does:
-with the connection that the first answer came over the leader has forgotten the acknowledgements of before.
+What no replica has any more never comes back; then a second read index, begun after the first ended,
+does: with the connection of the first answer the leader has forgotten all earlier acknowledgements.
 
 *Lost*: nothing is left, its votes included. Its acknowledgements do not count either, until it has applied so
 far and the members list it as no voter. Whoever was elected by a vote of before has no majority among those

@@ -11,7 +11,7 @@ import itertools
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from floodmark.frame import Frame, FrameKind
+from floodmark.format.frame import Frame, FrameKind
 
 from consensus.types import Fetch
 from consensus.wire import APPEND_FRAMES_MAX

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from floodmark.frame import FrameKind
-from floodmark.frame_records import IMPLIED, PayloadForm
+from floodmark.format.frame import FrameKind
+from floodmark.format.frame_records import IMPLIED, PayloadForm
 
 from consensus import membership as members
 from consensus.catch_up import CatchUp

@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 
 import structlog
 from floodmark.errors import Unavailable
-from floodmark.frame import FrameKind
-from floodmark.frame_records import IMPLIED, PayloadForm
+from floodmark.format.frame import FrameKind
+from floodmark.format.frame_records import IMPLIED, PayloadForm
 
 from consensus import waiting
 from consensus.absences import Absences

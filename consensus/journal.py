@@ -11,8 +11,8 @@ from bisect import bisect_left
 from collections.abc import Callable
 from typing import Final
 
-from floodmark.frame import Frame, FrameKind, crc_of, part_of_gap
-from floodmark.frame_records import IMPLIED, PayloadForm
+from floodmark.format.frame import Frame, FrameKind, crc_of, part_of_gap
+from floodmark.format.frame_records import IMPLIED, PayloadForm
 
 from consensus.safeguards import Safeguard
 from consensus.types import LogDiverged, Proposal

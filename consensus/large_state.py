@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Protocol, TypeGuard
 
-from floodmark.frame import Frame
+from floodmark.format.frame import Frame
 
 
 class View(Protocol):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import msgpack
-from floodmark.frame import Frame
+from floodmark.format.frame import Frame
 
 from consensus.types import ChangeRefused, Membership
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 import structlog
-from floodmark.frame import Frame
+from floodmark.format.frame import Frame
 
 from consensus.disk_work import DiskWork
 from consensus.host_types import HostHooks, Slot

@@ -11,7 +11,7 @@ import heapq
 import itertools
 from typing import TYPE_CHECKING
 
-from floodmark.frame import FrameKind
+from floodmark.format.frame import FrameKind
 
 from consensus.journal import Pending
 from consensus.types import NotStored, Proposal, Stored, Unknown

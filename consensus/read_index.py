@@ -2,8 +2,8 @@
 
 A leader may have been deposed without knowing, so it asks: it broadcasts with a new round number and answers
 with the commit index of before once a majority has echoed that round, but only after an entry of its own term
-has been committed. Other replicas ask the leader (Raft dissertation, section 6.4). A read index ends when all up
-to that index is applied here.
+has been committed. Other replicas ask the leader (Raft dissertation, section 6.4). A read index ends when all
+up to that index is applied here.
 """
 
 from __future__ import annotations

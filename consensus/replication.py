@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from floodmark.frame import Frame
+from floodmark.format.frame import Frame
 
 from consensus.catch_up import Turns
 from consensus.member_steps import CAUGHT_UP_ENTRIES

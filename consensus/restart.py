@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from floodmark.frame import FrameKind
+from floodmark.format.frame import FrameKind
 
 from consensus import checkpoint
 from consensus.checkpoint import State

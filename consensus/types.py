@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from floodmark.frame import Frame
+from floodmark.format.frame import Frame
 
 from consensus.callbacks import tell_all
 from storage.errors import LogFailed

@@ -24,7 +24,7 @@ from typing import Any, Final, NamedTuple
 
 import msgpack
 from floodmark.errors import InvalidBatch, TooNew
-from floodmark.frame import HEADER_BYTES, Frame, decode_header, unlike_payload
+from floodmark.format.frame import HEADER_BYTES, Frame, decode_header, unlike_payload
 
 from consensus.types import Message
 from storage.vote import TERM_MAX

@@ -10,10 +10,10 @@ import time
 from collections import deque
 from typing import Final, Protocol
 
-from floodmark.batch import BatchHeader
 from floodmark.errors import FloodmarkError, OffsetMismatch, TooManyRequests
-from floodmark.frame import FrameKind
-from floodmark.frame_records import IMPLIED, PayloadForm, form_of
+from floodmark.format.batch import BatchHeader
+from floodmark.format.frame import FrameKind
+from floodmark.format.frame_records import IMPLIED, PayloadForm, form_of
 
 from consensus.types import GroupStopped, NotLeader, Outcome, Proposal
 from node import outcomes

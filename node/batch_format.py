@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from floodmark.batch import BatchHeader
+from floodmark.format.batch import BatchHeader
 
 from node import outcomes
 from node.metadata.group import Metadata

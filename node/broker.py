@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from floodmark.batch import BatchHeader
 from floodmark.errors import Unavailable
-from floodmark.record import Record
+from floodmark.format.batch import BatchHeader
+from floodmark.format.record import Record
 
 from node.budget import Account
 
@@ -178,7 +178,7 @@ class Appended:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """Frames as they lie on disk (see floodmark.frame), and where to go on.
+    """Frames as they lie on disk (see floodmark.format.frame), and where to go on.
 
     ``next_offset`` is the offset behind the last frame, or the one asked for when there is none. The
     first frame may begin before the offset asked for: the reader skips.

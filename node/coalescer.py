@@ -19,10 +19,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar
 
-from floodmark import batch as codec
-from floodmark.batch import BatchHeader
 from floodmark.errors import FloodmarkError, Unavailable
-from floodmark.record import Record
+from floodmark.format import batch as codec
+from floodmark.format.batch import BatchHeader
+from floodmark.format.record import Record
 
 from consensus import waiting
 from consensus.deadlines import Deadline, after

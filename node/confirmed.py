@@ -10,8 +10,8 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from floodmark.batch import BatchHeader
 from floodmark.errors import Conflict, OffsetMismatch, ProducerFenced, Unavailable
+from floodmark.format.batch import BatchHeader
 
 from consensus.group import Group
 from consensus.host import GroupHost

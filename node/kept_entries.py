@@ -19,8 +19,8 @@ from collections import deque
 from collections.abc import Iterable
 
 from floodmark.errors import FloodmarkError
-from floodmark.frame import Frame, FrameKind
-from floodmark.frame_records import has_records, header_in
+from floodmark.format.frame import Frame, FrameKind
+from floodmark.format.frame_records import has_records, header_in
 
 from node.producers import BATCHES_REMEMBERED, forgotten_by, key_of
 

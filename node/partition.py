@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from floodmark import batch as codec
-from floodmark.batch import BatchHeader, ProducerKind
 from floodmark.errors import FloodmarkError, OffsetBelowStart, OffsetPastEnd, OutcomeUnknown, Unavailable
-from floodmark.frame import first_damaged
-from floodmark.record import Record
+from floodmark.format import batch as codec
+from floodmark.format.batch import BatchHeader, ProducerKind
+from floodmark.format.frame import first_damaged
+from floodmark.format.record import Record
 
 from consensus import waiting
 from consensus.group import Group

@@ -11,7 +11,7 @@ import asyncio
 from typing import Final
 
 from floodmark.errors import NotFound, OutcomeUnknown, Unavailable
-from floodmark.limits import PRODUCER_EPOCH_MAX
+from floodmark.format.limits import PRODUCER_EPOCH_MAX
 
 from node import outcomes
 from node.metadata.commands import AllocateProducerIds

@@ -6,8 +6,8 @@ last sequence, and where the last few batches went and what they held, so that a
 original offsets and other records under the same sequence are refused. A producer is forgotten when an entry
 of the log says so: ``newcomers.py`` decides about that.
 
-Named producers' sequences count batches, numbered ones' records (``floodmark.sequence``). An entry tells its
-kind by the length of its key: 16 bytes that stand for a name, or a number's 8.
+Named producers' sequences count batches, numbered ones' records (``floodmark.format.sequence``). An entry
+tells its kind by the length of its key: 16 bytes that stand for a name, or a number's 8.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Final
 
 import msgspec
 import structlog
-from floodmark.batch import BatchHeader, ProducerKind
 from floodmark.errors import FloodmarkError
-from floodmark.frame import Frame, FrameKind
-from floodmark.frame_records import has_records, header_in, may_have_producer
-from floodmark.sequence import covers, following
+from floodmark.format.batch import BatchHeader, ProducerKind
+from floodmark.format.frame import Frame, FrameKind
+from floodmark.format.frame_records import has_records, header_in, may_have_producer
+from floodmark.format.sequence import covers, following
 
 from storage.errors import LogTooNew
 

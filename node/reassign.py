@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 from floodmark.errors import Conflict, InvalidRequest, NotFound, UnknownPartition, UnknownTopic
-from floodmark.names import check_name
+from floodmark.format.names import check_name
 
 from node import outcomes
 from node.broker import MoveWanted

@@ -10,8 +10,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Final, NoReturn
 
-from floodmark.batch import BatchHeader
-from floodmark.record import Record
+from floodmark.format.batch import BatchHeader
+from floodmark.format.record import Record
 
 from node import outcomes
 from node.broker import Acks, Appended, Bounds, Fetched

@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from floodmark.batch import BatchHeader
 from floodmark.errors import ProducerFenced, SequenceGap, SequenceReused
-from floodmark.sequence import covers, following, is_before
+from floodmark.format.batch import BatchHeader
+from floodmark.format.sequence import covers, following, is_before
 
 from consensus.types import Outcome, Proposal, Stored
 from node.producers import BATCHES_REMEMBERED, ProducerTable, Remembered, key_of

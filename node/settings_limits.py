@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Final
 
-from floodmark.limits import BATCH_BYTES_MAX
+from floodmark.format.limits import BATCH_BYTES_MAX
 
 from node.settings import LimitSettings
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from typing import Final
 
-from floodmark import frame
 from floodmark.errors import InvalidBatch, TooLarge
-from floodmark.frame_records import has_records, slices_in, time_of
+from floodmark.format import frame
+from floodmark.format.frame_records import has_records, slices_in, time_of
 
 _LENGTH: Final = slice(8, 12)
 _few: Final = threading.Semaphore(2)

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
 from floodmark.errors import FloodmarkError, InvalidRequest, TopicExists, UnknownTopic
-from floodmark.limits import PARTITIONS_MAX
-from floodmark.names import check_name
+from floodmark.format.limits import PARTITIONS_MAX
+from floodmark.format.names import check_name
 
 from node import outcomes
 from node.broker import TopicConfig

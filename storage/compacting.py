@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Final
 
-from floodmark.frame import GAP_BYTES, GAP_OFFSETS_MAX, Frame, FrameKind, gap
+from floodmark.format.frame import GAP_BYTES, GAP_OFFSETS_MAX, Frame, FrameKind, gap
 
 from storage.atomic_file import TEMPORARY_SUFFIX
 from storage.errors import LogCorrupt

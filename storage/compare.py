@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from floodmark.frame import Frame, FrameKind
+from floodmark.format.frame import Frame, FrameKind
 
 from storage import segment_header
 from storage.discovery import read_header

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from floodmark.frame import HEADER_BYTES, decode_header
+from floodmark.format.frame import HEADER_BYTES, decode_header
 
 from storage.filesystem import File
 from storage.scan import find_headers

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from floodmark.frame import GAP_BYTES, Frame, FrameHeader, FrameKind, part_of_gap, unlike
-from floodmark.frame import HEADER_BYTES as FRAME_HEADER_BYTES
+from floodmark.format.frame import GAP_BYTES, Frame, FrameHeader, FrameKind, part_of_gap, unlike
+from floodmark.format.frame import HEADER_BYTES as FRAME_HEADER_BYTES
 
 from storage.errors import LogTooNew
 from storage.filesystem import File

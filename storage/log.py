@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from floodmark.frame import Frame
+from floodmark.format.frame import Frame
 
 from storage import checkpoint as checkpoints
 from storage import retention

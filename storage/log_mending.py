@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
-from floodmark.frame import Frame
+from floodmark.format.frame import Frame
 
 from storage.discovery import read_header
 from storage.errors import LogCorrupt, OutOfRange

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import ParamSpec, TypeVar
 
-from floodmark.frame import Frame, FrameKind
+from floodmark.format.frame import Frame, FrameKind
 
 from storage.errors import LogClosed, OutOfRange, StorageError
 from storage.failures import failure_of

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from floodmark.frame import HEADER_BYTES as FRAME_HEADER_BYTES
-from floodmark.frame import Frame, FrameKind
+from floodmark.format.frame import HEADER_BYTES as FRAME_HEADER_BYTES
+from floodmark.format.frame import Frame, FrameKind
 
 from storage.atomic_file import TEMPORARY_SUFFIX
 from storage.filesystem import File, FileSystem, write_all

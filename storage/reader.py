@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
 
 import google_crc32c
-from floodmark.frame import GAP_BYTES, HEADER_BYTES, MAGIC, USUAL, Frame, FrameHeader
+from floodmark.format.frame import GAP_BYTES, HEADER_BYTES, MAGIC, USUAL, Frame, FrameHeader
 
 from storage.errors import LogCorrupt
 from storage.filesystem import File

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from floodmark.frame import GAP_BYTES, Frame, decode_header
+from floodmark.format.frame import GAP_BYTES, Frame, decode_header
 
 from storage import checkpoint as checkpoints
 from storage import synced_mark

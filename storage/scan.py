@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from floodmark import batch
 from floodmark.errors import InvalidBatch, TooNew
-from floodmark.frame import (
+from floodmark.format import batch
+from floodmark.format.frame import (
     GAP_BYTES,
     HEADER_BYTES,
     MAGIC,
@@ -15,7 +15,7 @@ from floodmark.frame import (
     decode_header,
     unlike_payload,
 )
-from floodmark.frame_records import has_records, max_time_in
+from floodmark.format.frame_records import has_records, max_time_in
 
 from storage.errors import LogTooNew
 from storage.filesystem import File

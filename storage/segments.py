@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import suppress
 
-from floodmark.frame import FrameHeader
+from floodmark.format.frame import FrameHeader
 
 from storage.atomic_file import read_file, replace_file
 from storage.errors import LogCorrupt

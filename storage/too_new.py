@@ -7,7 +7,7 @@ nothing among them may be of a newer build.
 
 from __future__ import annotations
 
-from floodmark.frame import HEADER_BYTES, FrameHeader, unlike
+from floodmark.format.frame import HEADER_BYTES, FrameHeader, unlike
 
 from storage.errors import LogTooNew
 from storage.filesystem import File

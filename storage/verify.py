@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from floodmark.frame import Frame, FrameKind, unlike
+from floodmark.format.frame import Frame, FrameKind, unlike
 
 from storage import checkpoint as checkpoints
 from storage import segment_header, synced_mark, vote

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from floodmark.frame import Frame, FrameKind
+from floodmark.format.frame import Frame, FrameKind
 from msgspec.structs import replace
 
 from storage.atomic_file import replace_file

@@ -9,8 +9,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 
-from floodmark import batch
-from floodmark.record import Record
+from floodmark.format import batch
+from floodmark.format.record import Record
 
 from bench.attack.attack import TOPIC, Attack, Target
 

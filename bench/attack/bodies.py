@@ -7,7 +7,7 @@ import gzip
 from collections.abc import Iterator
 
 import msgspec
-from floodmark.limits import BATCH_RECORDS_MAX
+from floodmark.format.limits import BATCH_RECORDS_MAX
 
 from bench.attack.attack import TOPIC, Attack, Target
 

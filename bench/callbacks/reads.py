@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from floodmark import batch as codec
-from floodmark.limits import BATCH_RECORDS_MAX
-from floodmark.record import Record
+from floodmark.format import batch as codec
+from floodmark.format.limits import BATCH_RECORDS_MAX
+from floodmark.format.record import Record
 
 from bench.callbacks.case import Case, Nodes, ask
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import google_crc32c
 import msgspec
-from floodmark import batch as codec
-from floodmark import compression
-from floodmark.limits import BATCH_HEADERS_MAX, BATCH_RECORDS_MAX
-from floodmark.record import Record
+from floodmark.format import batch as codec
+from floodmark.format import compression
+from floodmark.format.limits import BATCH_HEADERS_MAX, BATCH_RECORDS_MAX
+from floodmark.format.record import Record
 
 from bench.callbacks.case import Case, Nodes, ask
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import msgpack
-from floodmark import batch
-from floodmark.record import Record
+from floodmark.format import batch
+from floodmark.format.record import Record
 
 from bench.compare.work import BATCH, PATH, Target, Work, client, idempotent, page, produce
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import aiohttp
-from floodmark import batch
-from floodmark.record import Record
+from floodmark.format import batch
+from floodmark.format.record import Record
 
 from bench.compare.checkout import Checkout
 

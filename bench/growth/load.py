@@ -13,8 +13,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import floodmark
-from floodmark.batch import encode
-from floodmark.record import Record
+from floodmark.format.batch import encode
+from floodmark.format.record import Record
 
 from bench.growth.connection import Connection, NextRequest
 from bench.payload import payload

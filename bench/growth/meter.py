@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import aiohttp
 import psutil
-from floodmark.frame import FrameKind, decode_header
+from floodmark.format.frame import FrameKind, decode_header
 
 from bench.growth.figures import Figure, Gauge
 from bench.growth.load import (

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from floodmark.errors import FloodmarkError
-from floodmark.frame import Frame, FrameKind
-from floodmark.frame_records import has_records, records_in
+from floodmark.format.frame import Frame, FrameKind
+from floodmark.format.frame_records import has_records, records_in
 
 from chaos.checker.options import Place
 from chaos.record_value import FOREIGN, decode

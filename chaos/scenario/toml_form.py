@@ -8,7 +8,7 @@ import tomllib
 from typing import Any, Final
 
 from floodmark.errors import InvalidName
-from floodmark.names import check_name
+from floodmark.format.names import check_name
 
 from chaos.faults.aim import Target
 from chaos.scenario.errors import ScenarioInvalid

@@ -6,9 +6,9 @@ from typing import Final
 
 import msgspec
 from floodmark.errors import FloodmarkError, OffsetBelowStart
-from floodmark.frame import iterate
-from floodmark.frame_records import has_records, records_in
-from floodmark.transport import BATCH_MEDIA_TYPE, Answer, Request, Transport
+from floodmark.format.frame import iterate
+from floodmark.format.frame_records import has_records, records_in
+from floodmark.transport.http import BATCH_MEDIA_TYPE, Answer, Request, Transport
 
 from chaos.checker.options import Place
 from chaos.history import Bounds, Page, Read, Run, Tail

@@ -13,11 +13,11 @@ from typing import Final
 
 import floodmark
 import msgspec
-from floodmark import batch
 from floodmark.errors import FloodmarkError
-from floodmark.record import Record
-from floodmark.transport import BATCH_MEDIA_TYPE, Request, Transport
-from floodmark.values import now_ms
+from floodmark.format import batch
+from floodmark.format.record import Record
+from floodmark.format.values import now_ms
+from floodmark.transport.http import BATCH_MEDIA_TYPE, Request, Transport
 
 from chaos.checker.options import Place
 from chaos.history import Produce, Produced

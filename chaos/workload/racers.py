@@ -11,11 +11,11 @@ import random
 from typing import Final
 
 import msgspec
-from floodmark import batch
 from floodmark.errors import FloodmarkError, OffsetMismatch
-from floodmark.record import Record
-from floodmark.transport import BATCH_MEDIA_TYPE, Request
-from floodmark.values import now_ms
+from floodmark.format import batch
+from floodmark.format.record import Record
+from floodmark.format.values import now_ms
+from floodmark.transport.http import BATCH_MEDIA_TYPE, Request
 
 from chaos.checker.options import Place
 from chaos.history import Produce, Produced

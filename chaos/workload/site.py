@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
-from floodmark.transport import Answer, Request, Transport
+from floodmark.transport.http import Answer, Request, Transport
 
 from chaos.checker.options import Place
 from chaos.scenario.model import Workload

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 from floodmark.errors import FloodmarkError
-from floodmark.transport import Answer, Request, Transport
+from floodmark.transport.http import Answer, Request, Transport
 
 from chaos.history import Action, Alter, Config, Create, Delete, Describe, Described, Done, Result
 from chaos.workload.site import NODE_TIMEOUT_S, Site, attempt, ticks

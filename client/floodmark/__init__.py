@@ -15,20 +15,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from floodmark.errors import FloodmarkError
-from floodmark.record import Record
+from floodmark.format.record import Record
 
 if TYPE_CHECKING:
+    from floodmark.admin.cluster import Cluster, Node
+    from floodmark.admin.topics import Partition, Topic, TopicConfig
     from floodmark.client import Client
-    from floodmark.cluster import Cluster, Node
-    from floodmark.consumed import ConsumedRecord, ReadBatch
-    from floodmark.fetcher import Bounds
-    from floodmark.headers import Headers
-    from floodmark.produced import Ack, AckList, Produced
-    from floodmark.producer import Producer
-    from floodmark.producer_options import ProducerOptions
-    from floodmark.reader import BatchReader, RecordReader
-    from floodmark.topics import Partition, Topic, TopicConfig
-    from floodmark.values import TOMBSTONE
+    from floodmark.consumer.consumed import ConsumedRecord, ReadBatch
+    from floodmark.consumer.fetcher import Bounds
+    from floodmark.consumer.reader import BatchReader, RecordReader
+    from floodmark.format.headers import Headers
+    from floodmark.format.values import TOMBSTONE
+    from floodmark.producer.options import ProducerOptions
+    from floodmark.producer.produced import Ack, AckList, Produced
+    from floodmark.producer.producer import Producer
 
 __all__ = [
     "TOMBSTONE",
@@ -54,24 +54,24 @@ __all__ = [
 ]
 
 _HOMES = {
-    "TOMBSTONE": "values",
-    "Ack": "produced",
-    "AckList": "produced",
-    "BatchReader": "reader",
-    "Bounds": "fetcher",
+    "TOMBSTONE": "format.values",
+    "Ack": "producer.produced",
+    "AckList": "producer.produced",
+    "BatchReader": "consumer.reader",
+    "Bounds": "consumer.fetcher",
     "Client": "client",
-    "Cluster": "cluster",
-    "ConsumedRecord": "consumed",
-    "Headers": "headers",
-    "Node": "cluster",
-    "Partition": "topics",
-    "Produced": "produced",
-    "Producer": "producer",
-    "ProducerOptions": "producer_options",
-    "ReadBatch": "consumed",
-    "RecordReader": "reader",
-    "Topic": "topics",
-    "TopicConfig": "topics",
+    "Cluster": "admin.cluster",
+    "ConsumedRecord": "consumer.consumed",
+    "Headers": "format.headers",
+    "Node": "admin.cluster",
+    "Partition": "admin.topics",
+    "Produced": "producer.produced",
+    "Producer": "producer.producer",
+    "ProducerOptions": "producer.options",
+    "ReadBatch": "consumer.consumed",
+    "RecordReader": "consumer.reader",
+    "Topic": "admin.topics",
+    "TopicConfig": "admin.topics",
 }
 
 

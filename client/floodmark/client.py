@@ -10,21 +10,21 @@ from typing import Any, Final, Self, TypeVar
 
 import msgspec
 
-from floodmark.cluster import Cluster, Node
+from floodmark.admin.cluster import Cluster, Node
+from floodmark.admin.topics import Topics
+from floodmark.consumer.fetcher import Bounds, End, FetchOptions, Start, check_start, tail
+from floodmark.consumer.reader import BatchReader, RecordReader
 from floodmark.errors import TopicDeleted
-from floodmark.fetcher import Bounds, End, FetchOptions, Start, check_start, tail
-from floodmark.headers import HeadersLike
-from floodmark.names import check_name
-from floodmark.pacing import Deadline
+from floodmark.format.headers import HeadersLike
+from floodmark.format.names import check_name
+from floodmark.format.values import Key, Timestamp
 from floodmark.pin import Pin
-from floodmark.produced import Produced
-from floodmark.producer import Producer
-from floodmark.producer_options import Acks, ProducerOptions
-from floodmark.reader import BatchReader, RecordReader
-from floodmark.single import SingleProducers
-from floodmark.topics import Topics
-from floodmark.transport import Request, Transport
-from floodmark.values import Key, Timestamp
+from floodmark.producer.options import Acks, ProducerOptions
+from floodmark.producer.produced import Produced
+from floodmark.producer.producer import Producer
+from floodmark.producer.single import SingleProducers
+from floodmark.transport.http import Request, Transport
+from floodmark.transport.pacing import Deadline
 
 T = TypeVar("T")
 

@@ -14,16 +14,16 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast
 
 from floodmark import client as asynchronous
-from floodmark.cluster import Cluster, Node
-from floodmark.consumed import ConsumedRecord, ReadBatch
+from floodmark.admin.cluster import Cluster, Node
+from floodmark.admin.topics import Topic
+from floodmark.admin.topics import Topics as AsyncTopics
+from floodmark.consumer.consumed import ConsumedRecord, ReadBatch
+from floodmark.consumer.fetcher import Bounds
+from floodmark.consumer.reader import BatchReader
 from floodmark.errors import NotUsable
-from floodmark.fetcher import Bounds
 from floodmark.home import Home
-from floodmark.produced import Ack, AckList, Produced
-from floodmark.producer import Producer as AsyncProducer
-from floodmark.reader import BatchReader
-from floodmark.topics import Topic
-from floodmark.topics import Topics as AsyncTopics
+from floodmark.producer.produced import Ack, AckList, Produced
+from floodmark.producer.producer import Producer as AsyncProducer
 
 T = TypeVar("T")
 
@@ -166,7 +166,7 @@ class Client:
 
 
 class Topics:
-    """See ``floodmark.topics.Topics``."""
+    """See ``floodmark.admin.topics.Topics``."""
 
     def __init__(self, thread: _LoopThread, topics: AsyncTopics) -> None:
         self._thread = thread

@@ -11,9 +11,9 @@ import operator
 from typing import Final
 
 import msgspec
-from floodmark import packed_heads
 from floodmark.errors import InvalidRequest, TooLarge
-from floodmark.limits import BATCH_RECORDS_MAX
+from floodmark.format import packed_heads
+from floodmark.format.limits import BATCH_RECORDS_MAX
 
 from node.http.json_guard import brackets_of
 from node.http.media import Media

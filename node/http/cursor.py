@@ -12,7 +12,7 @@ from typing import Annotated, Final
 
 import msgspec
 from floodmark.errors import InvalidRequest
-from floodmark.limits import PARTITIONS_MAX
+from floodmark.format.limits import PARTITIONS_MAX
 
 VERSION: Final = 1
 EARLIEST: Final = -1

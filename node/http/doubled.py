@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn, Protocol
 import msgpack
 import msgspec
 from floodmark.errors import InvalidRequest
-from floodmark.record import Record
+from floodmark.format.record import Record
 
 from node.http.headers_in import HeadersIn
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from aiohttp import web
 from aiohttp.helpers import rfc822_formatted_time
-from floodmark import batch as codec
 from floodmark.errors import FeatureLevelNeeded, FloodmarkError, TopicDeleted, Unavailable
+from floodmark.format import batch as codec
 
 from node.broker import Acks, Appended, Partition
 from node.budget import Account

@@ -3,8 +3,8 @@
 A page is bounded by ``max_bytes``, which are bytes of the answer, and where it is of records (JSON,
 MessagePack) by ``max_records``; it begins and ends anywhere in a batch. In the form
 ``application/vnd.floodmark.batch;v=1`` it is a slice of a segment file, byte for byte: frames (see
-``floodmark.frame``), of which the first may begin before the offset asked for (``Log-From-Offset`` is what
-was asked for), and of which some may carry no records. ``application/x-ndjson`` and
+``floodmark.format.frame``), of which the first may begin before the offset asked for (``Log-From-Offset``
+is what was asked for), and of which some may carry no records. ``application/x-ndjson`` and
 ``text/event-stream`` stream; so does ``application/vnd.msgpack`` with ``follow=true``: each record a map
 behind its length in four bytes, big-endian.
 """

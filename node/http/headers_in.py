@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from floodmark import packed_heads
 from floodmark.errors import InvalidRequest, TooLarge
-from floodmark.limits import BATCH_HEADERS_MAX, RECORD_HEADERS_MAX
+from floodmark.format import packed_heads
+from floodmark.format.limits import BATCH_HEADERS_MAX, RECORD_HEADERS_MAX
 
 from node.http.json_guard import outside_strings
 

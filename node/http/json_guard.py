@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 from floodmark.errors import InvalidRequest
-from floodmark.limits import JSON_DEPTH_MAX
+from floodmark.format.limits import JSON_DEPTH_MAX
 
 _DIGITS_MAX: Final = 4_300
 """Python's own limit for numbers in text; others stop far below."""

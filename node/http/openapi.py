@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from floodmark.limits import PRODUCER_EPOCH_MAX, PRODUCER_ID_MAX, RECORD_HEADERS_MAX
+from floodmark.format.limits import PRODUCER_EPOCH_MAX, PRODUCER_ID_MAX, RECORD_HEADERS_MAX
 
 from node.http.limits import HttpLimits
 from node.http.media import ANSWERS, BODIES, Media

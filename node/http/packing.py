@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
-from floodmark import batch as codec
-from floodmark.batch_check import check
 from floodmark.errors import InvalidRequest, UnknownPartition
-from floodmark.partitioner import partition_for
-from floodmark.record import Record
+from floodmark.format import batch as codec
+from floodmark.format.batch_check import check
+from floodmark.format.record import Record
+from floodmark.producer.partitioner import partition_for
 
 from node.http.body_weight import check_count
 from node.http.media import Media

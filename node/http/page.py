@@ -9,8 +9,8 @@ from typing import Any, Final, Protocol
 
 import msgspec
 from aiohttp import web
-from floodmark import packed_heads
 from floodmark.errors import FloodmarkError, Unavailable
+from floodmark.format import packed_heads
 
 from node.http import timestamps
 from node.http.answers import Hold

@@ -8,11 +8,11 @@ from collections.abc import Awaitable
 from typing import Final, NamedTuple, TypeVar
 
 from aiohttp import web
-from floodmark import batch as codec
-from floodmark.batch import BatchHeader
-from floodmark.batch_check import check_if_light
 from floodmark.errors import InvalidRequest, OutcomeUnknown, SequenceReused, Unavailable
-from floodmark.record import Record
+from floodmark.format import batch as codec
+from floodmark.format.batch import BatchHeader
+from floodmark.format.batch_check import check_if_light
+from floodmark.format.record import Record
 
 from node.broker import Acks, Appended, Partition
 from node.http.body import decode, read_raw

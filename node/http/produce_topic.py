@@ -13,9 +13,9 @@ from contextlib import ExitStack
 from typing import Final
 
 from aiohttp import web
-from floodmark import batch as codec
-from floodmark.batch_check import check_if_light
 from floodmark.errors import FloodmarkError, InvalidRequest
+from floodmark.format import batch as codec
+from floodmark.format.batch_check import check_if_light
 
 from node.broker import Partition, TopicLimits
 from node.http.body import read_body

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 from floodmark.errors import InvalidRequest
-from floodmark.limits import PRODUCER_EPOCH_MAX, PRODUCER_ID_MAX
+from floodmark.format.limits import PRODUCER_EPOCH_MAX, PRODUCER_ID_MAX
 
 from node.http.body import read_body
 from node.http.context import HttpContext

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from floodmark.errors import InvalidName, InvalidRequest
-from floodmark.names import check_name
+from floodmark.format.names import check_name
 
 from node.broker import Acks
 

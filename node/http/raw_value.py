@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 from floodmark.errors import InvalidRequest
-from floodmark.record import Record
+from floodmark.format.record import Record
 
 from node.http import timestamps
 from node.http.headers_in import Pairs

@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 from floodmark.errors import InvalidRequest, TooLarge
-from floodmark.limits import RECORD_HEADERS_MAX
-from floodmark.record import Record
+from floodmark.format.limits import RECORD_HEADERS_MAX
+from floodmark.format.record import Record
 
 from node.http import doubled, raw_value, timestamps
 from node.http.headers_in import MALFORMED, GivenHeaders, HeadersIn

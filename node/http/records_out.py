@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from floodmark.headers import text_or_bytes, texts_of
-from floodmark.record import Record, headers_of
+from floodmark.format.headers import text_or_bytes, texts_of
+from floodmark.format.record import Record, headers_of
 
 from node.http import timestamps
 from node.http.exact import is_exact

@@ -12,9 +12,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from floodmark.errors import InvalidBatch, OffsetBelowStart, SequenceReused, Unavailable
-from floodmark.frame import FrameKind, walk
-from floodmark.frame_records import records_in
-from floodmark.record import Record
+from floodmark.format.frame import FrameKind, walk
+from floodmark.format.frame_records import records_in
+from floodmark.format.record import Record
 
 from node.broker import Appended, Partition
 from node.http.records_in import TRACE

@@ -10,8 +10,6 @@ from typing import Any, Final, TypeVar
 
 import aiohttp
 import msgspec
-from floodmark import batch as codec
-from floodmark.batch import BatchHeader
 from floodmark.errors import (
     ERRORS_BY_CODE,
     FloodmarkError,
@@ -19,7 +17,9 @@ from floodmark.errors import (
     Unavailable,
     UnknownTopic,
 )
-from floodmark.record import Record
+from floodmark.format import batch as codec
+from floodmark.format.batch import BatchHeader
+from floodmark.format.record import Record
 
 from node.broker import Acks, Appended, Bounds, Fetched, Partition, Unreadable
 from node.http import positions

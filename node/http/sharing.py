@@ -12,9 +12,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
 
-from floodmark.batch import BatchHeader
 from floodmark.errors import FloodmarkError, OutcomeUnknown, TooLarge, Unavailable
-from floodmark.record import Record
+from floodmark.format.batch import BatchHeader
+from floodmark.format.record import Record
 
 from node.broker import Acks, Appended, Partition
 from node.coalescer import Coalescer, Ending

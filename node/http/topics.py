@@ -8,8 +8,8 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 from floodmark.errors import InvalidRequest, UnknownTopic
-from floodmark.limits import BATCH_BYTES_MAX, PARTITIONS_MAX
-from floodmark.names import check_name
+from floodmark.format.limits import BATCH_BYTES_MAX, PARTITIONS_MAX
+from floodmark.format.names import check_name
 
 from node.broker import PartitionInfo, TopicConfig, TopicInfo
 from node.http.body import read_body

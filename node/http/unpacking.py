@@ -10,9 +10,9 @@ import asyncio
 from collections.abc import Iterator
 from typing import Final
 
-from floodmark.batch_slices import SLICE_BYTES
-from floodmark.frame import FrameHeader, walk
-from floodmark.frame_records import Slices, has_records, header_in, slices_in
+from floodmark.format.batch_slices import SLICE_BYTES
+from floodmark.format.frame import FrameHeader, walk
+from floodmark.format.frame_records import Slices, has_records, header_in, slices_in
 
 from node.http.answers import Hold
 from node.http.loop_share import LoopShare

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 
 import structlog
 from floodmark.errors import FloodmarkError, Unavailable
-from floodmark.frame import FrameKind
+from floodmark.format.frame import FrameKind
 
 from consensus.group import Group
 from consensus.host import GroupHost

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 import structlog
 from floodmark.errors import FloodmarkError, InvalidRequest
-from floodmark.frame import Frame
+from floodmark.format.frame import Frame
 
 from node.metadata import commands, state
 from node.metadata.commands import RaiseLevel

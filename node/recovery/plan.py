@@ -296,6 +296,6 @@ def _check_nothing_in_the_way(
         if replica is not None:
             raise NotRecoverable(
                 f"{node} has the only replica of group {raft_group} that is left, and it cannot be used: "
-                f"{replica.damage}. Restore it, or move groups/{raft_group} of its data folder elsewhere: then "
-                "the partition begins anew, empty. Make a new survey afterwards"
+                f"{replica.damage}. Restore it, or move groups/{raft_group} of its data folder elsewhere: "
+                "then the partition begins anew, empty. Make a new survey afterwards"
             )

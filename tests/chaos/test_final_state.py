@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from floodmark import batch
-from floodmark.frame import Frame, FrameKind, crc_of
-from floodmark.record import Record
+from floodmark.format import batch
+from floodmark.format.frame import Frame, FrameKind, crc_of
+from floodmark.format.record import Record
 
 from chaos.checker.final_state import MISSING, ReplicaState, by_place, read_final_state
 from chaos.checker.options import CheckOptions

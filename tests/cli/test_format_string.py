@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 import pytest
-from floodmark.headers import Headers
+from floodmark.format.headers import Headers
 
 from cli.format_string import Consumed, compile_format
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import msgspec
-from floodmark.consumed import ConsumedRecord
+from floodmark.consumer.consumed import ConsumedRecord
 
 from cli.record_document import COLUMNS, document_of
 

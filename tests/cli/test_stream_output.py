@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import yaml
-from floodmark.consumed import ConsumedRecord
+from floodmark.consumer.consumed import ConsumedRecord
 
 from cli.record_document import COLUMNS, document_of, name_of
 from cli.stream_output import StreamPrinter

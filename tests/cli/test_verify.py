@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 
 import pytest
-from floodmark import batch
-from floodmark.frame import Frame, FrameKind, crc_of, decode_header
-from floodmark.record import Record
+from floodmark.format import batch
+from floodmark.format.frame import Frame, FrameKind, crc_of, decode_header
+from floodmark.format.record import Record
 from msgspec.structs import replace
 
 from storage.filesystem import RealFileSystem

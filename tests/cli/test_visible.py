@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from floodmark.headers import Headers
+from floodmark.format.headers import Headers
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from floodmark import Client, pacing
+from floodmark import Client
+from floodmark.transport import pacing
 
 from node.http.app import create_app
 from node.http.limits import HttpLimits

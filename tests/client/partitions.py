@@ -8,9 +8,6 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from floodmark import batch
-from floodmark.batch import ProducerKind
-from floodmark.batch_check import check
 from floodmark.errors import (
     Conflict,
     FloodmarkError,
@@ -22,12 +19,15 @@ from floodmark.errors import (
     TransportError,
     Unavailable,
 )
-from floodmark.numbering import Epoch, Numbering
-from floodmark.partition_sender import PartitionSender
-from floodmark.produced import Ack
-from floodmark.producer_batch import ProducerBatch
-from floodmark.record import Record
-from floodmark.sender_options import SenderHost, SenderOptions
+from floodmark.format import batch
+from floodmark.format.batch import ProducerKind
+from floodmark.format.batch_check import check
+from floodmark.format.record import Record
+from floodmark.producer.numbering import Epoch, Numbering
+from floodmark.producer.partition_sender import PartitionSender
+from floodmark.producer.produced import Ack
+from floodmark.producer.producer_batch import ProducerBatch
+from floodmark.producer.sender_options import SenderHost, SenderOptions
 
 REMEMBERED = 5
 NAMED = Epoch(batch.producer_id_of("p"), 0, ProducerKind.NAMED)

@@ -9,13 +9,13 @@ import google_crc32c
 import msgspec
 import pytest
 import zstandard
-from floodmark import batch
-from floodmark.batch_check import check, check_if_light
 from floodmark.errors import InvalidBatch, InvalidRequest, TooLarge, TooNew
-from floodmark.frame import Frame, FrameKind, crc_of
-from floodmark.frame import unlike as frame_unlike
-from floodmark.limits import BATCH_RAW_BYTES_MAX, BATCH_RECORDS_MAX
-from floodmark.record import Record
+from floodmark.format import batch
+from floodmark.format.batch_check import check, check_if_light
+from floodmark.format.frame import Frame, FrameKind, crc_of
+from floodmark.format.frame import unlike as frame_unlike
+from floodmark.format.limits import BATCH_RAW_BYTES_MAX, BATCH_RECORDS_MAX
+from floodmark.format.record import Record
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from floodmark import batch
-from floodmark.batch_check import LIGHT_BYTES_MAX, LIGHT_RECORDS_MAX, check, check_if_light
 from floodmark.errors import FloodmarkError, TooLarge
-from floodmark.limits import BATCH_HEADERS_MAX
-from floodmark.record import Record
+from floodmark.format import batch
+from floodmark.format.batch_check import LIGHT_BYTES_MAX, LIGHT_RECORDS_MAX, check, check_if_light
+from floodmark.format.limits import BATCH_HEADERS_MAX
+from floodmark.format.record import Record
 from hypothesis import given
 from hypothesis import strategies as st
 

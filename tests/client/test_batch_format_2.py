@@ -7,14 +7,14 @@ import struct
 import google_crc32c
 import msgspec
 import pytest
-from floodmark import batch
-from floodmark.batch import BatchFlag, ProducerKind
-from floodmark.batch_check import check, check_if_light
-from floodmark.batch_header import NO_TIMESTAMP, NUMBERED_EPOCH_MAX, RECORD_SEQUENCE_MAX
-from floodmark.batch_slices import BatchSlices
 from floodmark.errors import FloodmarkError, InvalidBatch, InvalidRequest, TooLarge, TooNew
-from floodmark.limits import BATCH_HEADERS_MAX, RECORD_HEADERS_MAX
-from floodmark.record import Record
+from floodmark.format import batch
+from floodmark.format.batch import BatchFlag, ProducerKind
+from floodmark.format.batch_check import check, check_if_light
+from floodmark.format.batch_header import NO_TIMESTAMP, NUMBERED_EPOCH_MAX, RECORD_SEQUENCE_MAX
+from floodmark.format.batch_slices import BatchSlices
+from floodmark.format.limits import BATCH_HEADERS_MAX, RECORD_HEADERS_MAX
+from floodmark.format.record import Record
 from hypothesis import given
 from hypothesis import strategies as st
 

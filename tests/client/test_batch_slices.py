@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from floodmark import batch
-from floodmark.batch_slices import SLICE_BYTES, SLICE_RECORDS, BatchSlices
 from floodmark.errors import InvalidBatch
-from floodmark.record import Record
+from floodmark.format import batch
+from floodmark.format.batch_slices import SLICE_BYTES, SLICE_RECORDS, BatchSlices
+from floodmark.format.record import Record
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

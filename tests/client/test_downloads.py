@@ -11,8 +11,8 @@ import pytest
 import uvloop
 from aiohttp import web
 from floodmark import Client
-from floodmark.downloads import Downloads, NotConnected
-from floodmark.http_head import parse
+from floodmark.transport.downloads import Downloads, NotConnected
+from floodmark.transport.http_head import parse
 
 from tests.client.front import Front
 

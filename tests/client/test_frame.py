@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 from floodmark.errors import InvalidBatch, TooNew
-from floodmark.frame import (
+from floodmark.format.frame import (
     HEADER_BYTES,
     PAYLOAD_BYTES_MAX,
     Frame,

@@ -6,12 +6,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from floodmark import batch, control, frame_attributes, kafka_header
-from floodmark.batch import BatchFlag, ProducerKind
-from floodmark.consumed import ReadBatch
-from floodmark.control import EndOfTransaction
+from floodmark.consumer.consumed import ReadBatch
 from floodmark.errors import InvalidBatch, TooNew
-from floodmark.frame import (
+from floodmark.format import batch, control, frame_attributes, kafka_header
+from floodmark.format.batch import BatchFlag, ProducerKind
+from floodmark.format.control import EndOfTransaction
+from floodmark.format.frame import (
     USUAL,
     Frame,
     FrameFlag,
@@ -23,9 +23,9 @@ from floodmark.frame import (
     unlike,
     walk,
 )
-from floodmark.frame_attributes import ATTRIBUTES_BYTES_MAX, Attribute, attributes, pack, split
-from floodmark.frame_records import form_of, has_records, header_in, records_in
-from floodmark.record import Record
+from floodmark.format.frame_attributes import ATTRIBUTES_BYTES_MAX, Attribute, attributes, pack, split
+from floodmark.format.frame_records import form_of, has_records, header_in, records_in
+from floodmark.format.record import Record
 from hypothesis import given
 from hypothesis import strategies as st
 

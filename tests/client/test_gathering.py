@@ -7,15 +7,17 @@ import itertools
 from collections.abc import Callable
 
 import pytest
-from floodmark import batch, pacing, record_accumulator
-from floodmark.batch import ProducerKind
 from floodmark.errors import TooLarge, TransportError, Unavailable
-from floodmark.numbering import Epoch, Numbering
-from floodmark.partition_sender import PartitionSender
-from floodmark.produced import Ack
-from floodmark.producer_batch import ProducerBatch
-from floodmark.record import Record
-from floodmark.sender_options import SenderHost, SenderOptions
+from floodmark.format import batch
+from floodmark.format.batch import ProducerKind
+from floodmark.format.record import Record
+from floodmark.producer import record_accumulator
+from floodmark.producer.numbering import Epoch, Numbering
+from floodmark.producer.partition_sender import PartitionSender
+from floodmark.producer.produced import Ack
+from floodmark.producer.producer_batch import ProducerBatch
+from floodmark.producer.sender_options import SenderHost, SenderOptions
+from floodmark.transport import pacing
 
 BATCH_BYTES = 400
 RECORD_BYTES = 40

@@ -12,7 +12,8 @@ import floodmark
 def test_codecs_come_without_an_event_loop_or_network() -> None:
     """Storage imports the codecs; neither aiohttp nor asyncio may come with them."""
     code = (
-        "import sys, floodmark, floodmark.batch, floodmark.frame, floodmark.record, floodmark.errors\n"
+        "import sys, floodmark, floodmark.format.batch, floodmark.format.frame\n"
+        "import floodmark.format.record, floodmark.errors\n"
         "print([name for name in ('aiohttp', 'asyncio', 'socket', 'ssl') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

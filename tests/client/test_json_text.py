@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from floodmark import json_text
-from floodmark.consumed import ConsumedRecord
+from floodmark.consumer.consumed import ConsumedRecord
 from floodmark.errors import InvalidRequest
-from floodmark.record import Record
-from floodmark.values import record_of, records_of
+from floodmark.format import json_text
+from floodmark.format.record import Record
+from floodmark.format.values import record_of, records_of
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -11,22 +11,22 @@ from typing import Any
 import google_crc32c
 import pytest
 import zstandard
-from floodmark import batch, kafka_batch, kafka_header
-from floodmark.batch import BatchFlag, ProducerKind, numbered_id_of
-from floodmark.batch_header import NO_PRODUCER, NO_TIMESTAMP
-from floodmark.batch_slices import BatchSlices
 from floodmark.errors import FloodmarkError, InvalidBatch, InvalidRequest, TooLarge, TooNew
-from floodmark.kafka_batch import KafkaSlices, decode, unpacked
-from floodmark.kafka_check import check, check_if_light
-from floodmark.kafka_header import Attribute, decode_stored_header, unlike
-from floodmark.limits import (
+from floodmark.format import batch, kafka_batch, kafka_header
+from floodmark.format.batch import BatchFlag, ProducerKind, numbered_id_of
+from floodmark.format.batch_header import NO_PRODUCER, NO_TIMESTAMP
+from floodmark.format.batch_slices import BatchSlices
+from floodmark.format.kafka_batch import KafkaSlices, decode, unpacked
+from floodmark.format.kafka_check import check, check_if_light
+from floodmark.format.kafka_header import Attribute, decode_stored_header, unlike
+from floodmark.format.limits import (
     BATCH_BYTES_MAX,
     BATCH_HEADERS_MAX,
     BATCH_RAW_BYTES_MAX,
     BATCH_RECORDS_MAX,
     RECORD_HEADERS_MAX,
 )
-from floodmark.record import Record
+from floodmark.format.record import Record
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

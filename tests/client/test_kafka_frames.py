@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from floodmark import kafka_check
-from floodmark.consumed import ReadBatch
+from floodmark.consumer.consumed import ReadBatch
 from floodmark.errors import InvalidBatch, TooNew
-from floodmark.frame import Frame, FrameFlag, FrameHeader, FrameKind, PayloadType, crc_of, unlike, walk
-from floodmark.frame_attributes import attributes, pack
-from floodmark.frame_records import form_of, has_records, header_in, max_time_in, records_in, slices_in
-from floodmark.kafka_header import Attribute, decode_stored_header
-from floodmark.record import Record
+from floodmark.format import kafka_check
+from floodmark.format.frame import Frame, FrameFlag, FrameHeader, FrameKind, PayloadType, crc_of, unlike, walk
+from floodmark.format.frame_attributes import attributes, pack
+from floodmark.format.frame_records import form_of, has_records, header_in, max_time_in, records_in, slices_in
+from floodmark.format.kafka_header import Attribute, decode_stored_header
+from floodmark.format.record import Record
 
 from storage.scan import max_timestamp_in
 from tests.support.kafka_batches import encode, resealed

@@ -9,11 +9,11 @@ import warnings
 from typing import Any
 
 import pytest
-from floodmark import kafka_batch
-from floodmark.batch import BatchFlag, ProducerKind
 from floodmark.errors import InvalidBatch, TooLarge, TooNew
-from floodmark.kafka_check import check
-from floodmark.record import Record
+from floodmark.format import kafka_batch
+from floodmark.format.batch import BatchFlag, ProducerKind
+from floodmark.format.kafka_check import check
+from floodmark.format.record import Record
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

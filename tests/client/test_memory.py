@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from floodmark.errors import TransportError
-from floodmark.memory import MemoryBudget
+from floodmark.producer.memory import MemoryBudget
 
 
 async def test_those_who_wait_are_served_in_order() -> None:

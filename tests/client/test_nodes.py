@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from floodmark import errors, nodes
-from floodmark.nodes import Nodes
-from floodmark.problems import error_of
+from floodmark import errors
+from floodmark.transport import nodes
+from floodmark.transport.nodes import Nodes
+from floodmark.transport.problems import error_of
 
 A, B, C = "http://a:1", "http://b:1", "http://c:1"
 

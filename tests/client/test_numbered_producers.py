@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 from aiohttp import web
-from floodmark import Client, batch
-from floodmark.batch import BatchHeader, ProducerKind
+from floodmark import Client
 from floodmark.errors import OutcomeUnknown, ProducerFenced
+from floodmark.format import batch
+from floodmark.format.batch import BatchHeader, ProducerKind
 
 from node.metadata.levels import NUMBERED_PRODUCERS
 from tests.client.front import Front, break_off, no_trouble

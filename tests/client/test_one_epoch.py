@@ -8,14 +8,15 @@ import random
 import msgspec
 import pytest
 from aiohttp import web
-from floodmark import Client, batch
+from floodmark import Client
 from floodmark.errors import FloodmarkError, NotUsable, OutcomeUnknown, TooLarge, TransportError
-from floodmark.limits import PRODUCER_EPOCH_MAX
-from floodmark.numbering import Epoch, Numbering
-from floodmark.partition_sender import PartitionSender
-from floodmark.produced import Ack
-from floodmark.producer_batch import ProducerBatch
-from floodmark.record import Record
+from floodmark.format import batch
+from floodmark.format.limits import PRODUCER_EPOCH_MAX
+from floodmark.format.record import Record
+from floodmark.producer.numbering import Epoch, Numbering
+from floodmark.producer.partition_sender import PartitionSender
+from floodmark.producer.produced import Ack
+from floodmark.producer.producer_batch import ProducerBatch
 
 from tests.client.front import Front, no_trouble
 from tests.client.partitions import NAMED, NUMBERED, Ledger, Network, judge, sender_to, write

@@ -65,10 +65,10 @@ async def test_what_keeps_records_waiting_is_told_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Long before their time is up, in the words of the node; and again when there is trouble again."""
-    monkeypatch.setattr("floodmark.partition_sender._TELL_AFTER_S", 0.0)
-    caplog.set_level(logging.WARNING, "floodmark.producer")
+    monkeypatch.setattr("floodmark.producer.partition_sender._TELL_AFTER_S", 0.0)
+    caplog.set_level(logging.WARNING, "floodmark.producer.producer")
     told = threading.Semaphore(0)
-    monkeypatch.setattr(logging.getLogger("floodmark.producer"), "filters", [_Counting(told)])
+    monkeypatch.setattr(logging.getLogger("floodmark.producer.producer"), "filters", [_Counting(told)])
     log = nodes.logs[topic, 0]
     short = Client(nodes.urls["n1"], request_timeout_s=0.1)
     async with short, short.producer(topic) as producer:

@@ -7,7 +7,6 @@ import contextlib
 import random
 
 import pytest
-from floodmark import batch
 from floodmark.errors import (
     FloodmarkError,
     OutcomeUnknown,
@@ -16,11 +15,12 @@ from floodmark.errors import (
     TooLarge,
     TransportError,
 )
-from floodmark.numbering import Epoch, Numbering
-from floodmark.partition_sender import PartitionSender
-from floodmark.produced import Ack
-from floodmark.producer_batch import ProducerBatch
-from floodmark.record import Record
+from floodmark.format import batch
+from floodmark.format.record import Record
+from floodmark.producer.numbering import Epoch, Numbering
+from floodmark.producer.partition_sender import PartitionSender
+from floodmark.producer.produced import Ack
+from floodmark.producer.producer_batch import ProducerBatch
 
 from tests.client.partitions import NAMED, NUMBERED, ROUND, Ledger, Network, judge, sender_to, write
 

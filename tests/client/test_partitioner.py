@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from floodmark.partitioner import murmur2, partition_for
+from floodmark.producer.partitioner import murmur2, partition_for
 from hypothesis import given
 from hypothesis import strategies as st
 

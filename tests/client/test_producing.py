@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 
 import pytest
 from aiohttp import web
-from floodmark import Client, batch
+from floodmark import Client
 from floodmark.errors import (
     FloodmarkError,
     InvalidRequest,
@@ -21,8 +21,9 @@ from floodmark.errors import (
     UnknownPartition,
     UnknownTopic,
 )
-from floodmark.nodes import Nodes
-from floodmark.partitioner import partition_for
+from floodmark.format import batch
+from floodmark.producer.partitioner import partition_for
+from floodmark.transport.nodes import Nodes
 
 from tests.client.front import Front, break_off, break_off_midway, no_trouble, problem
 

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from floodmark import TOMBSTONE, Client, batch
-from floodmark.consumed import ConsumedRecord
+from floodmark import TOMBSTONE, Client
+from floodmark.consumer.consumed import ConsumedRecord
 from floodmark.errors import FeatureLevelNeeded, InvalidRequest
-from floodmark.frame import walk
+from floodmark.format import batch
+from floodmark.format.frame import walk
 
 from tests.client.front import Front
 from tests.http.memory_broker import MemoryCluster

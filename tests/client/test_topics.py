@@ -54,7 +54,7 @@ async def test_a_lost_answer_is_no_error(front: Front, client: Client) -> None:
 
 async def test_long_lists_come_page_by_page(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Seven topics in pages of three are seven topics, in order."""
-    monkeypatch.setattr("floodmark.topics._PAGE", 3)
+    monkeypatch.setattr("floodmark.admin.topics._PAGE", 3)
     names = [f"page.{number}" for number in range(7)]
     for name in names:
         await client.topics.create(name)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from floodmark.errors import InvalidName, InvalidRequest
-from floodmark.names import check_name
-from floodmark.record import Record
-from floodmark.values import record_of, records_of, timestamp_of
+from floodmark.format.names import check_name
+from floodmark.format.record import Record
+from floodmark.format.values import record_of, records_of, timestamp_of
 
 
 @dataclasses.dataclass

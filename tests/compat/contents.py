@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 import floodmark
-from floodmark.record import Record
+from floodmark.format.record import Record
 
 
 async def contents(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from floodmark.frame import Frame, FrameKind, crc_of
+from floodmark.format.frame import Frame, FrameKind, crc_of
 
 from consensus import membership
 from consensus.types import ChangeRefused, Membership

@@ -6,7 +6,7 @@ import errno
 import math
 
 import pytest
-from floodmark.frame import FrameKind
+from floodmark.format.frame import FrameKind
 
 from consensus.checkpoint import State
 from consensus.safeguards import Safeguard

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from floodmark.frame import FrameKind
+from floodmark.format.frame import FrameKind
 
 from consensus.admission import TERM_RISE_MAX
 from consensus.safeguards import Safeguard

@@ -6,8 +6,8 @@ import random
 from collections.abc import Callable
 
 import pytest
-from floodmark import frame as frames_module
-from floodmark.frame import Frame, FrameKind, gap
+from floodmark.format import frame as frames_module
+from floodmark.format.frame import Frame, FrameKind, gap
 
 from consensus.group import Group
 from consensus.types import GroupOptions, LogDiverged, Message

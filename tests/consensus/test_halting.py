@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from floodmark.frame import Frame, FrameKind
+from floodmark.format.frame import Frame, FrameKind
 
 from consensus.group import Group
 from consensus.types import Role, Stored

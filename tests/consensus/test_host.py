@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import structlog
 from floodmark.errors import OutcomeUnknown, Unavailable
-from floodmark.frame import Frame, FrameKind
+from floodmark.format.frame import Frame, FrameKind
 
 from consensus.handshake import SPOKEN, Versions
 from consensus.host_types import HostOptions

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from floodmark.errors import OutcomeUnknown
-from floodmark.frame import FrameKind
+from floodmark.format.frame import FrameKind
 
 from consensus.host_types import HostOptions
 from consensus.link_types import LinkOptions

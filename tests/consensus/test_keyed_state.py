@@ -7,7 +7,7 @@ import random
 
 import msgpack
 import pytest
-from floodmark.frame import FrameKind
+from floodmark.format.frame import FrameKind
 
 from consensus.keyed_pages import ENTRIES_AIM, Pages
 from consensus.keyed_state import PAIR_BYTES_MAX, KeyedState, command

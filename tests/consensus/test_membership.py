@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from floodmark.frame import Frame, FrameKind, crc_of
+from floodmark.format.frame import Frame, FrameKind, crc_of
 
 from consensus import membership
 from consensus.safeguards import Safeguard

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from floodmark.frame import Frame, FrameKind
+from floodmark.format.frame import Frame, FrameKind
 from structlog.testing import capture_logs
 
 from consensus.types import GroupStopped, NotLeader, NotStored, Stored, Unknown

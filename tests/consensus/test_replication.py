@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from floodmark.frame import FrameKind
+from floodmark.format.frame import FrameKind
 
 from consensus.safeguards import Safeguard
 from consensus.types import GroupOptions, Message

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from pathlib import Path
 
-from floodmark.frame import FrameKind
+from floodmark.format.frame import FrameKind
 
 from consensus.host_types import HostOptions
 from consensus.types import Stored

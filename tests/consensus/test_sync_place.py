@@ -7,7 +7,7 @@ import threading
 import time
 from pathlib import Path
 
-from floodmark.frame import FrameKind
+from floodmark.format.frame import FrameKind
 
 from consensus.sync_place import QUICK_RUN, QUICK_S, SyncPlace
 from consensus.types import Stored

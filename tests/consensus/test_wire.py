@@ -9,7 +9,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from floodmark.frame import LEVEL
+from floodmark.format.frame import LEVEL
 from msgspec.structs import replace
 
 from consensus import wire

@@ -11,10 +11,10 @@ from collections import Counter
 from pathlib import Path
 from types import CodeType, FrameType
 
-from floodmark import batch
-from floodmark.frame import FrameKind
-from floodmark.frame_records import form_of
-from floodmark.record import Record
+from floodmark.format import batch
+from floodmark.format.frame import FrameKind
+from floodmark.format.frame_records import form_of
+from floodmark.format.record import Record
 
 from consensus.group import Group
 from consensus.wire import decode_packet, encode_packet

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
-from floodmark import batch
-from floodmark.frame import FrameKind, walk
-from floodmark.record import Record
+from floodmark.format import batch
+from floodmark.format.frame import FrameKind, walk
+from floodmark.format.record import Record
 
 from tests.support.nodes import NodeCluster, TestNode
 

@@ -12,9 +12,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from floodmark import batch as codec
-from floodmark import frame
-from floodmark.batch import BatchHeader
 from floodmark.errors import (
     Conflict,
     InvalidRequest,
@@ -30,10 +27,13 @@ from floodmark.errors import (
     UnknownPartition,
     UnknownTopic,
 )
-from floodmark.limits import PARTITIONS_MAX, PRODUCER_EPOCH_MAX
-from floodmark.names import check_name
-from floodmark.record import Record
-from floodmark.sequence import following
+from floodmark.format import batch as codec
+from floodmark.format import frame
+from floodmark.format.batch import BatchHeader
+from floodmark.format.limits import PARTITIONS_MAX, PRODUCER_EPOCH_MAX
+from floodmark.format.names import check_name
+from floodmark.format.record import Record
+from floodmark.format.sequence import following
 
 from node import outcomes
 from node.broker import (
@@ -599,6 +599,6 @@ class MemoryBroker:
 
 def frame_batch_header(item: frame.Frame) -> BatchHeader:
     """The header of the batch in a frame."""
-    from floodmark import batch
+    from floodmark.format import batch
 
     return batch.decode_header(item.payload)

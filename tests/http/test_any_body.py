@@ -8,9 +8,9 @@ from typing import Any
 
 import msgpack
 import pytest
-from floodmark import batch
 from floodmark.errors import FloodmarkError
-from floodmark.record import Record
+from floodmark.format import batch
+from floodmark.format.record import Record
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

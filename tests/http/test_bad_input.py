@@ -9,8 +9,8 @@ import zlib
 
 import google_crc32c
 import pytest
-from floodmark import batch
-from floodmark.record import Record
+from floodmark.format import batch
+from floodmark.format.record import Record
 
 from node.http.limits import HttpLimits
 from tests.http.conftest import Harness

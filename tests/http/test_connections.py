@@ -9,8 +9,8 @@ import socket
 import time
 
 import pytest
-from floodmark import batch
-from floodmark.record import Record
+from floodmark.format import batch
+from floodmark.format.record import Record
 
 from node import descriptors
 from node.http.admission import SPARE_PLACES, Admission, Place

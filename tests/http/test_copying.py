@@ -9,8 +9,8 @@ from typing import Any
 
 import msgpack
 import pytest
-from floodmark import batch as codec
-from floodmark.record import Record
+from floodmark.format import batch as codec
+from floodmark.format.record import Record
 
 from tests.http.conftest import Answer, Harness
 from tests.http.test_record_model import BATCH, BYTES, JSON, MSGPACK, NDJSON, SHOWN, T, stored

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from floodmark import batch
-from floodmark.record import Record
+from floodmark.format import batch
+from floodmark.format.record import Record
 
 from node.http.connection import Connection
 from node.http.fast_path import FAST_PATH

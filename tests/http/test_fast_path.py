@@ -7,8 +7,8 @@ import json
 import random
 
 import pytest
-from floodmark import batch as codec
 from floodmark.errors import Unavailable
+from floodmark.format import batch as codec
 
 from node.http.origins import Origins
 from node.http.plain_head import PlainHeads

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from floodmark import batch, frame
-from floodmark.record import Record
+from floodmark.format import batch, frame
+from floodmark.format.record import Record
 
 from tests.http.conftest import Answer, Harness
 

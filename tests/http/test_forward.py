@@ -7,8 +7,8 @@ import io
 import socket
 
 import pytest
-from floodmark import batch
-from floodmark.record import Record
+from floodmark.format import batch
+from floodmark.format.record import Record
 
 from tests.http.conftest import Harness
 

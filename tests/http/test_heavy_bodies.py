@@ -16,10 +16,10 @@ import google_crc32c
 import msgspec
 import psutil
 import pytest
-from floodmark import batch as codec
-from floodmark import compression
-from floodmark.limits import BATCH_HEADERS_MAX, BATCH_RECORDS_MAX, RECORD_HEADERS_MAX
-from floodmark.record import Record
+from floodmark.format import batch as codec
+from floodmark.format import compression
+from floodmark.format.limits import BATCH_HEADERS_MAX, BATCH_RECORDS_MAX, RECORD_HEADERS_MAX
+from floodmark.format.record import Record
 
 from node.http import packer, produce, produce_topic
 from node.http.context import CONTEXT

@@ -6,9 +6,9 @@ import zlib
 from typing import Any
 
 import pytest
-from floodmark import batch as codec
 from floodmark.errors import Unavailable
-from floodmark.record import Record
+from floodmark.format import batch as codec
+from floodmark.format.record import Record
 
 from node.broker import Appended
 from tests.http.conftest import Harness

@@ -13,8 +13,8 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
-from floodmark import batch, compression
-from floodmark.record import Record
+from floodmark.format import batch, compression
+from floodmark.format.record import Record
 
 from node.http.answers import AnswerBudget
 from node.http.context import CONTEXT

@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from floodmark import batch
-from floodmark.partitioner import partition_for
-from floodmark.record import Record
+from floodmark.format import batch
+from floodmark.format.record import Record
+from floodmark.producer.partitioner import partition_for
 
 from tests.http.conftest import Harness
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import msgpack
 import pytest
-from floodmark import batch as codec
-from floodmark.frame_records import records_in
-from floodmark.headers import Headers
-from floodmark.record import Record
+from floodmark.format import batch as codec
+from floodmark.format.frame_records import records_in
+from floodmark.format.headers import Headers
+from floodmark.format.record import Record
 
 from node.http.limits import HttpLimits
 from tests.http.conftest import Answer, Harness

@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from floodmark import batch
-from floodmark.frame import gap
-from floodmark.record import Record
+from floodmark.format import batch
+from floodmark.format.frame import gap
+from floodmark.format.record import Record
 
 from node.broker import Fetched
 from node.http.repeated import _are_same

@@ -8,9 +8,9 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
-from floodmark import batch as codec
 from floodmark.errors import FloodmarkError, TooLarge, TooManyRequests, Unavailable
-from floodmark.record import Record
+from floodmark.format import batch as codec
+from floodmark.format.record import Record
 
 from tests.http.conftest import Answer, Harness
 

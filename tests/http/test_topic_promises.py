@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from floodmark import batch
-from floodmark.record import Record
+from floodmark.format import batch
+from floodmark.format.record import Record
 
 from tests.http.conftest import Harness
 

@@ -7,8 +7,8 @@ import io
 import random
 
 import pytest
-from floodmark import batch as codec
-from floodmark.record import Record
+from floodmark.format import batch as codec
+from floodmark.format.record import Record
 
 from node.budget import SharedBudget
 from node.http.context import CONTEXT

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import uvloop
-from floodmark import batch as codec
+from floodmark.format import batch as codec
 
 from node.http.limits import HttpLimits
 from tests.http.conftest import Harness, until

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from floodmark import batch as codec
+from floodmark.format import batch as codec
 
 from tests.http.conftest import Harness
 

@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 
 import pytest
-from floodmark import batch
 from floodmark.errors import FloodmarkError, OffsetMismatch, ProducerFenced, SequenceGap, TooManyRequests
-from floodmark.frame import Frame, FrameKind, crc_of
-from floodmark.frame_records import IMPLIED, PayloadForm
-from floodmark.record import Record
+from floodmark.format import batch
+from floodmark.format.frame import Frame, FrameKind, crc_of
+from floodmark.format.frame_records import IMPLIED, PayloadForm
+from floodmark.format.record import Record
 
 from consensus.types import NotLeader, Proposal, Stored
 from node.appender import BATCH_COST_BYTES, BUSY_BYTES, WAIT_S_MAX, Appender

@@ -8,8 +8,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from floodmark import batch, frame
-from floodmark.record import Record
+from floodmark.format import batch, frame
+from floodmark.format.record import Record
 
 from node.broker import Acks, Appended, Partition, TopicConfig
 from node.metadata.commands import CreateTopic

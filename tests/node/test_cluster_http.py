@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from floodmark import batch
 from floodmark.errors import InvalidRequest, TopicExists, UnknownTopic
-from floodmark.record import Record
+from floodmark.format import batch
+from floodmark.format.record import Record
 
 from node.broker import Acks, TopicConfig
 from tests.support.nodes import NodeCluster, TestNode

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from floodmark import Client, batch
+from floodmark import Client
 from floodmark.errors import OutcomeUnknown, SequenceReused, TooManyProducers, Unavailable
-from floodmark.record import Record
+from floodmark.format import batch
+from floodmark.format.record import Record
 
 from node.broker import Acks, Appended, Partition
 from tests.support.nodes import NodeCluster, TestNode

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from floodmark import batch as codec
-from floodmark.batch import BatchHeader
 from floodmark.errors import FloodmarkError, OutcomeUnknown, TooManyRequests, Unavailable
-from floodmark.record import Record
+from floodmark.format import batch as codec
+from floodmark.format.batch import BatchHeader
+from floodmark.format.record import Record
 
 from consensus.types import NotStored, Proposal, Stored, Unknown
 from node.coalescer import SHARED_BYTES_MAX, Coalescer

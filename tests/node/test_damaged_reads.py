@@ -8,8 +8,8 @@ from pathlib import Path
 
 import floodmark
 import pytest
-from floodmark import frame
-from floodmark.frame import FrameKind
+from floodmark.format import frame
+from floodmark.format.frame import FrameKind
 
 from tests.support.damage import group_of, hit
 from tests.support.nodes import NodeCluster

@@ -9,9 +9,9 @@ from typing import Any
 
 import floodmark
 import pytest
-from floodmark import frame
-from floodmark.frame import Frame, FrameKind
-from floodmark.frame_records import has_records, records_in
+from floodmark.format import frame
+from floodmark.format.frame import Frame, FrameKind
+from floodmark.format.frame_records import has_records, records_in
 
 from storage.log import Log
 from tests.support.compaction import compact, compactable

@@ -14,12 +14,12 @@ from typing import Any
 import floodmark
 import msgspec
 import pytest
-from floodmark import batch, kafka_check
-from floodmark.consumed import ConsumedRecord
-from floodmark.frame import FrameKind, PayloadType
-from floodmark.frame_records import PayloadForm, form_of, has_records
-from floodmark.kafka_header import decode_stored_header
-from floodmark.record import Record
+from floodmark.consumer.consumed import ConsumedRecord
+from floodmark.format import batch, kafka_check
+from floodmark.format.frame import FrameKind, PayloadType
+from floodmark.format.frame_records import PayloadForm, form_of, has_records
+from floodmark.format.kafka_header import decode_stored_header
+from floodmark.format.record import Record
 
 from consensus import waiting
 from consensus.types import Stored

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 
 import pytest
-from floodmark.batch import decode_header
-from floodmark.frame import Frame, FrameKind, crc_of, gap
-from floodmark.frame_records import form_of
+from floodmark.format.batch import decode_header
+from floodmark.format.frame import Frame, FrameKind, crc_of, gap
+from floodmark.format.frame_records import form_of
 
 from node.kept_entries import entries_to_keep
 from node.producers import ProducerTable

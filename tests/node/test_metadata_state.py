@@ -8,7 +8,7 @@ import typing
 import msgspec
 import pytest
 from floodmark.errors import Conflict, FloodmarkError, InvalidRequest, TopicExists, UnknownTopic
-from floodmark.frame import Frame, FrameKind, crc_of
+from floodmark.format.frame import Frame, FrameKind, crc_of
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from floodmark import batch
-from floodmark.batch import BatchHeader
 from floodmark.errors import SequenceGap, TooManyProducers
-from floodmark.record import Record
+from floodmark.format import batch
+from floodmark.format.batch import BatchHeader
+from floodmark.format.record import Record
 
 from consensus.types import Proposal
 from node.appender import Appender

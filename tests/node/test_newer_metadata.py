@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from floodmark.frame import FrameKind
+from floodmark.format.frame import FrameKind
 from structlog.testing import capture_logs
 
 from consensus.types import Role

@@ -6,9 +6,10 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from floodmark import Client, batch
-from floodmark.batch import ProducerKind, numbered_id_of
-from floodmark.record import Record
+from floodmark import Client
+from floodmark.format import batch
+from floodmark.format.batch import ProducerKind, numbered_id_of
+from floodmark.format.record import Record
 
 from node.metadata.levels import NUMBERED_PRODUCERS
 from tests.support.nodes import NodeCluster, TestNode

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from floodmark.errors import Conflict
-from floodmark.frame import Frame, FrameKind, crc_of
+from floodmark.format.frame import Frame, FrameKind, crc_of
 
 from node.broker import TopicConfig
 from node.metadata import commands

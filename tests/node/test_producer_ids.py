@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 from floodmark.errors import Conflict, InvalidRequest
-from floodmark.frame import Frame, FrameKind, crc_of
-from floodmark.limits import PRODUCER_EPOCH_MAX
+from floodmark.format.frame import Frame, FrameKind, crc_of
+from floodmark.format.limits import PRODUCER_EPOCH_MAX
 
 from consensus.host import GroupHost
 from node.metadata import commands

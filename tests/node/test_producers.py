@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from floodmark import batch
-from floodmark.batch import BatchHeader, ProducerKind
 from floodmark.errors import ProducerFenced, SequenceGap, SequenceReused
-from floodmark.frame import Frame, FrameKind, crc_of
-from floodmark.record import Record
+from floodmark.format import batch
+from floodmark.format.batch import BatchHeader, ProducerKind
+from floodmark.format.frame import Frame, FrameKind, crc_of
+from floodmark.format.record import Record
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 

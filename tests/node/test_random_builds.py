@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 import pytest
-from floodmark.frame import FrameKind
+from floodmark.format.frame import FrameKind
 
 from node.broker import TopicConfig
 from node.metadata import commands

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from floodmark import batch
-from floodmark.batch import BatchHeader, ProducerKind, numbered_id_of
 from floodmark.errors import ProducerFenced, SequenceGap, SequenceReused
-from floodmark.frame import Frame, FrameKind, crc_of
-from floodmark.frame_records import form_of
-from floodmark.record import Record
-from floodmark.sequence import covers, following, is_before
+from floodmark.format import batch
+from floodmark.format.batch import BatchHeader, ProducerKind, numbered_id_of
+from floodmark.format.frame import Frame, FrameKind, crc_of
+from floodmark.format.frame_records import form_of
+from floodmark.format.record import Record
+from floodmark.format.sequence import covers, following, is_before
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule

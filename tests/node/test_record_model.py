@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from floodmark import TOMBSTONE, Client, batch
-from floodmark.consumed import ConsumedRecord
-from floodmark.record import Record
+from floodmark import TOMBSTONE, Client
+from floodmark.consumer.consumed import ConsumedRecord
+from floodmark.format import batch
+from floodmark.format.record import Record
 
 from cli.main import floodmark
 from tests.support.curl import with_curl

@@ -8,7 +8,7 @@ import random
 from pathlib import Path
 
 import pytest
-from floodmark.frame import Frame
+from floodmark.format.frame import Frame
 
 from consensus import checkpoint as group_state
 from node.identity import IdentityProblem, load, load_or_create

@@ -8,7 +8,7 @@ import contextlib
 import random
 
 import pytest
-from floodmark.frame import FrameKind
+from floodmark.format.frame import FrameKind
 
 from consensus.member_steps import next_step
 from consensus.types import ChangeRefused, Membership, Stored

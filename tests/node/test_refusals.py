@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from floodmark import batch
-from floodmark.record import Record
+from floodmark.format import batch
+from floodmark.format.record import Record
 
 from consensus.types import Proposal
 from node.broker import Acks

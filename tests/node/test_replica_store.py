@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from floodmark import batch
-from floodmark.frame import Frame, FrameKind, crc_of
-from floodmark.record import Record
+from floodmark.format import batch
+from floodmark.format.frame import Frame, FrameKind, crc_of
+from floodmark.format.record import Record
 
 from node.replica_store import Opened, ReplicaStore
 from node.replicas import tail_bytes

@@ -9,7 +9,7 @@ from typing import Any
 import msgpack
 import pytest
 import structlog.testing
-from floodmark.frame import HEADER_BYTES, LEVEL, Frame, FrameKind, crc_of
+from floodmark.format.frame import HEADER_BYTES, LEVEL, Frame, FrameKind, crc_of
 from msgspec.structs import replace
 
 from consensus.checkpoint import VERSION

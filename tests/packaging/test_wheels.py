@@ -82,7 +82,8 @@ def test_the_client_wheel_installs_alone_and_holds_no_server(wheels: dict[str, P
     python = _empty_environment(tmp_path / "venv")
     _run(python, "-m", "pip", "install", "--quiet", "--no-compile", wheels["floodmark"])
     program = (
-        "import importlib.util, floodmark; from floodmark import batch; from floodmark.record import Record;"
+        "import importlib.util, floodmark; from floodmark.format import batch;"
+        "from floodmark.format.record import Record;"
         "b = batch.encode([Record(1, b'k', b'v')]); assert batch.decode(b)[0].value == b'v';"
         "assert floodmark.Client is not None;"
         "names = 'node consensus storage local cli chaos'.split();"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import floodmark
 from floodmark.errors import FloodmarkError
-from floodmark.produced import Ack
+from floodmark.producer.produced import Ack
 
 _WINDOW = 2_000
 """Records that are sent and not settled at most."""

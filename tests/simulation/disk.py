@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import random
 
-from floodmark.frame import FrameHeader, decode_header
+from floodmark.format.frame import FrameHeader, decode_header
 
 from storage import segment_header
 from storage.memory_filesystem import MemoryFileSystem

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from floodmark.errors import InvalidBatch
-from floodmark.frame import Frame, FrameKind, iterate
+from floodmark.format.frame import Frame, FrameKind, iterate
 
 from consensus import state_incoming
 from storage.errors import LogCorrupt

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from floodmark.frame import Frame
+from floodmark.format.frame import Frame
 
 from node.kept_entries import entries_to_keep
 from storage.errors import LogCorrupt, OutOfRange, StorageError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from floodmark.frame import FrameKind
+from floodmark.format.frame import FrameKind
 
 from consensus.types import Message, Role
 from storage.errors import LogCorrupt

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
-from floodmark.frame import Frame, FrameKind
+from floodmark.format.frame import Frame, FrameKind
 
 from consensus.types import Stored
 from tests.simulation.violation import Violation, require

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgpack
-from floodmark.frame import Frame, FrameKind
+from floodmark.format.frame import Frame, FrameKind
 from msgspec.structs import replace
 
 from consensus.keyed_state import KeyedLoader, KeyedState, command

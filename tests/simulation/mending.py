@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from floodmark.frame import Frame
+from floodmark.format.frame import Frame
 
 from consensus.types import GroupStopped
 from storage.errors import LogCorrupt, LogFailed, OutOfRange, StorageError

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from typing import Final
 
-from floodmark.batch import NO_PRODUCER, ProducerKind, encode, numbered_id_of, producer_id_of
-from floodmark.record import Record
+from floodmark.format.batch import NO_PRODUCER, ProducerKind, encode, numbered_id_of, producer_id_of
+from floodmark.format.record import Record
 
 from node.producers import NUMBER_BYTES, forgetting
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from floodmark.frame import Frame
+from floodmark.format.frame import Frame
 
 from node import epochs
 from node.formation import Standpoint

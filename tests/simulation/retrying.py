@@ -15,12 +15,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from floodmark.batch import ProducerKind, decode_header, encode, numbered_id_of, producer_id_of
 from floodmark.errors import ProducerFenced, SequenceGap
-from floodmark.frame import FrameKind
-from floodmark.frame_records import form_of, has_records, header_in
-from floodmark.record import Record
-from floodmark.sequence import following
+from floodmark.format.batch import ProducerKind, decode_header, encode, numbered_id_of, producer_id_of
+from floodmark.format.frame import FrameKind
+from floodmark.format.frame_records import form_of, has_records, header_in
+from floodmark.format.record import Record
+from floodmark.format.sequence import following
 
 from consensus.types import NotLeader, Outcome, Proposal, Stored
 from node.producers import Remembered, key_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from floodmark.frame import Frame, FrameKind, crc_of
+from floodmark.format.frame import Frame, FrameKind, crc_of
 
 from consensus.types import Message, Stored
 from storage.log import Log

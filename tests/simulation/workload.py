@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from floodmark.batch import decode_header
-from floodmark.frame import FrameKind
-from floodmark.frame_records import IMPLIED, form_of
+from floodmark.format.batch import decode_header
+from floodmark.format.frame import FrameKind
+from floodmark.format.frame_records import IMPLIED, form_of
 
 from consensus.types import NotLeader, NotStored, Outcome, Stored
 from tests.simulation.housekeeping import Housekeeping

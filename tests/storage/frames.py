@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from floodmark import batch
-from floodmark.frame import Frame, FrameKind, crc_of
-from floodmark.record import Record
+from floodmark.format import batch
+from floodmark.format.frame import Frame, FrameKind, crc_of
+from floodmark.format.record import Record
 
 from storage import checkpoint
 from storage.filesystem import FileSystem

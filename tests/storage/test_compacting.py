@@ -6,7 +6,7 @@ from contextlib import suppress
 from random import Random
 
 import pytest
-from floodmark.frame import Frame, FrameKind, gap, iterate
+from floodmark.format.frame import Frame, FrameKind, gap, iterate
 
 from storage.compare import differences
 from storage.errors import LogCorrupt, LogFailed, LogTooNew, OutOfRange

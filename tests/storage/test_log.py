@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from floodmark.frame import iterate
+from floodmark.format.frame import iterate
 
 from storage.errors import LogClosed, LogFailed
 from storage.filesystem import RealFileSystem

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from floodmark.frame import Frame, iterate
+from floodmark.format.frame import Frame, iterate
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule

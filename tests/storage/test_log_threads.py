@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from floodmark.frame import iterate
+from floodmark.format.frame import iterate
 
 from storage.filesystem import RealFileSystem
 from storage.log import Log

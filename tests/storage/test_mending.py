@@ -6,7 +6,7 @@ from contextlib import suppress
 from random import Random
 
 import pytest
-from floodmark.frame import Frame
+from floodmark.format.frame import Frame
 
 from storage.errors import LogCorrupt, LogFailed
 from storage.holes import Misfit

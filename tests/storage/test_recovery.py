@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from floodmark.frame import Frame
+from floodmark.format.frame import Frame
 
 from storage.errors import LogCorrupt
 from storage.log import Log

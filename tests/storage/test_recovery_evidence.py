@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from floodmark.frame import Frame, FrameKind, crc_of
+from floodmark.format.frame import Frame, FrameKind, crc_of
 
 from storage.errors import LogCorrupt
 from storage.memory_filesystem import MemoryFileSystem

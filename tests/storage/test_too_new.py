@@ -7,9 +7,9 @@ from typing import Any
 
 import google_crc32c
 import pytest
-from floodmark import batch
-from floodmark.frame import Frame, crc_of
-from floodmark.record import Record
+from floodmark.format import batch
+from floodmark.format.frame import Frame, crc_of
+from floodmark.format.record import Record
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace

@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from floodmark.frame import Frame
+from floodmark.format.frame import Frame
 
 from storage.errors import DiskFull, LogCorrupt, LogFailed
 from storage.faulty.conditions import Board

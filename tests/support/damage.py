@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from floodmark.frame import HEADER_BYTES, FrameHeader, decode_header
+from floodmark.format.frame import HEADER_BYTES, FrameHeader, decode_header
 
 from storage import segment_header
 from tests.support.nodes import NodeCluster, TestNode

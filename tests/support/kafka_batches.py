@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import google_crc32c
 import zstandard
-from floodmark.record import Record
+from floodmark.format.record import Record
 
 NO_TIME = -1
 

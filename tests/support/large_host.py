@@ -20,7 +20,7 @@ from typing import Any
 import structlog
 import uvloop
 from floodmark.errors import FloodmarkError
-from floodmark.frame import Frame, FrameKind
+from floodmark.format.frame import Frame, FrameKind
 
 from consensus.group import Group
 from consensus.handshake import Identity

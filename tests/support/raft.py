@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from floodmark.frame import Frame, FrameKind, crc_of
+from floodmark.format.frame import Frame, FrameKind, crc_of
 
 from consensus.catch_up import CatchUp
 from consensus.group import Group

@@ -8,8 +8,8 @@ from typing import Any
 import aiohttp
 import floodmark
 import pytest
-from floodmark import frame
 from floodmark.errors import TooNew
+from floodmark.format import frame
 
 from node.metadata.levels import THIS_BUILD
 from tests.process.ledger import Ledger

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import aiohttp
 import floodmark
-from floodmark.producer import Producer
+from floodmark.producer.producer import Producer
 
 from bench.peers.clients.protocol import PeerClient, call_in_turn
 from bench.peers.work import PARTITIONS, REPLICAS, Job

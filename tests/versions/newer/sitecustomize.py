@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from floodmark import frame, frame_records
+from floodmark.format import frame, frame_records
 
 from node.metadata import levels
 

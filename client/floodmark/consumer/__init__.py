@@ -1,0 +1,1 @@
+"""Reading topics: from a position, ahead of the program, whatever happens to leaders."""

@@ -1,0 +1,1 @@
+"""Records in, ordered batches out: what a producer is made of."""

@@ -1,0 +1,30 @@
+"""What a sender is told: its options, and the three things that it needs of the producer around it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from floodmark.format.batch import CODEC_NONE
+from floodmark.producer.producer_batch import ProducerBatch
+
+
+class SenderOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What all senders of a producer share. ``is_durable``: what is acknowledged is on a majority's disks."""
+
+    linger_s: float
+    batch_bytes: int
+    codec: int = CODEC_NONE
+    is_durable: bool = True
+    in_flight_max: int = 1
+    delivery_timeout_s: float = 30.0
+
+
+class SenderHost(msgspec.Struct, frozen=True):
+    """What a sender needs: one attempt to store a producer batch (answers the first offset), somebody to
+    tell when one is settled, and whether another node could be asked at once."""
+
+    send: Callable[[ProducerBatch], Awaitable[int]]
+    settled: Callable[[ProducerBatch], None]
+    has_alternative: Callable[[], bool]

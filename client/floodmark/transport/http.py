@@ -1,0 +1,231 @@
+"""HTTP: one request to one node, and the same request until it is answered or its deadline has passed.
+
+Everything that can go wrong leaves here as an error of the tree. ``TransportError`` says in its field
+``sent`` whether the request may have reached a node, and so does an ``Unavailable`` that comes from a proxy.
+The field ``repeated`` of any error says that an earlier try may have been carried out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeVar
+from urllib.parse import urlencode
+
+import aiohttp
+import msgspec
+import yarl
+
+from floodmark.errors import FloodmarkError, OutcomeUnknown, ServerError, TransportError
+from floodmark.home import Home
+from floodmark.transport.downloads import Download, Downloads, NotConnected
+from floodmark.transport.nodes import LEADER_HEADER, Nodes
+from floodmark.transport.pacing import Backoff, Deadline
+from floodmark.transport.problems import error_of
+
+T = TypeVar("T")
+_CONNECT_TIMEOUT_S: Final = 3.0
+_FIRST_CONNECTION_S: Final = 2.0
+"""How long nodes of which none has answered yet are tried: a wrong URL is no slow cluster."""
+_LARGE_BYTES: Final = 1 << 20
+BATCH_MEDIA_TYPE: Final = "application/vnd.floodmark.batch;v=1"
+#: How much longer to wait for an answer than the node was told that it may take.
+GRACE_S: Final = 1.0
+_USER_AGENT: Final = "floodmark-python"
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A successful answer, read to its end. ``repeated``: an earlier try may have been carried out too."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes | bytearray
+    repeated: bool = False
+
+    def convert(self, cls: type[T]) -> T:
+        """The JSON body as an object of ``cls``. Raises ``ServerError`` when it does not fit."""
+        try:
+            return msgspec.json.decode(self.body, type=cls)
+        except (ValueError, RecursionError) as error:
+            raise ServerError(f"the answer cannot be understood: {error}") from error
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What to ask. ``route`` groups requests that one leader answers. ``repeatable``: doing it twice is
+    the same as doing it once, so that it may be sent again when the outcome is unknown. ``is_lean``: a
+    GET whose answer may be large, or a repeatable POST of few bytes, worth a way past aiohttp."""
+
+    method: str
+    path: str
+    query: Mapping[str, str | int] = {}
+    headers: Mapping[str, str] = {}
+    body: bytes | None = None
+    route: str | None = None
+    repeatable: bool = True
+    is_lean: bool = False
+
+
+class Transport:
+    """The connections of one client."""
+
+    def __init__(self, urls: Sequence[str], *, request_timeout_s: float) -> None:
+        self.nodes = Nodes(urls)
+        self.request_timeout_s = request_timeout_s
+        self._session: aiohttp.ClientSession | None = None
+        self._downloads = Downloads(_USER_AGENT)
+        self.home = Home()
+        self._was_reached = False
+
+    async def call(
+        self, request: Request, deadline: Deadline, *, attempt_timeout_s: float | None = None
+    ) -> Answer:
+        """Ask until there is an answer, moving from node to node; errors that may pass are waited out.
+
+        Raises what the last try raised once the deadline has passed; ``OutcomeUnknown`` when that leaves
+        open whether a request that is not repeatable was done. An error has the field ``repeated`` when an
+        earlier try may have been carried out.
+        """
+        backoff = Backoff()
+        repeated = False
+        first = Deadline(min(_FIRST_CONNECTION_S, deadline.timeout_s))
+        while True:
+            try:
+                answer = await self.attempt(
+                    request, min(attempt_timeout_s or self.request_timeout_s, deadline.remaining_s)
+                )
+                return msgspec.structs.replace(answer, repeated=True) if repeated else answer
+            except FloodmarkError as error:
+                if repeated:
+                    error.fields["repeated"] = True
+                is_open = isinstance(error, OutcomeUnknown) or bool(error.fields.get("sent"))
+                if error.retriable and is_open and not request.repeatable:
+                    raise OutcomeUnknown(f"it may or may not have been done: {error.detail}") from error
+                repeated = repeated or is_open
+                if not (error.retriable or (request.repeatable and isinstance(error, OutcomeUnknown))):
+                    raise
+                delay_s = backoff.next_delay_s(error.retry_after_s)
+                is_dead = isinstance(error, TransportError)
+                if is_dead and self.nodes.has_alternative():
+                    delay_s = 0.0
+                elif is_dead and not self._was_reached and not error.fields.get("sent") and first.expired:
+                    raise
+                if delay_s >= deadline.remaining_s:
+                    raise
+                await asyncio.sleep(delay_s)
+
+    async def attempt(self, request: Request, timeout_s: float) -> Answer:
+        """Ask one node once, within ``timeout_s``. Raises errors of the tree only."""
+        self.home.check()
+        url = self.nodes.pick(request.route)
+        repeated = False
+        answer: Answer | None = None
+        try:
+            if request.is_lean and self._downloads.can(url):
+                answer = await self._exchange_lean(url, request, timeout_s)
+                repeated = answer is None and request.method != "GET"
+            if answer is None:
+                answer = await self._exchange(url, request, timeout_s)
+        except TransportError as failure:
+            self.nodes.failed(url, request.route)
+            if repeated:
+                failure.fields["repeated"] = True
+            raise
+        self._was_reached = True
+        leader = answer.headers.get(LEADER_HEADER)
+        self.nodes.answered(url, request.route, leader)
+        if answer.status < 300:
+            return answer
+        error = error_of(answer.status, answer.headers, answer.body)
+        if repeated:
+            error.fields["repeated"] = True
+        if error.retriable and leader is None:
+            self.nodes.forget_leader(request.route)
+        raise error
+
+    async def _exchange(self, url: str, request: Request, timeout_s: float) -> Answer:
+        target = yarl.URL(url + request.path + _query(request.query), encoded=True)
+        timeout = aiohttp.ClientTimeout(total=max(timeout_s, 0.001), sock_connect=self._connect_timeout_s)
+        try:
+            async with self._open_session().request(
+                request.method,
+                target,
+                data=_payload(request.body),
+                headers=request.headers,
+                timeout=timeout,
+                allow_redirects=False,
+            ) as response:
+                return Answer(response.status, response.headers, await response.read())
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise TransportError(f"no connection to {url}: {_reason(error)}", sent=False) from error
+        except TimeoutError as error:
+            raise TransportError(f"{url} did not answer within {timeout_s:.1f} s", sent=True) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise TransportError(f"{url} broke off: {error or type(error).__name__}", sent=True) from error
+
+    async def _exchange_lean(self, url: str, request: Request, timeout_s: float) -> Answer | None:
+        """None when the answer is not as a node's: aiohttp then gets another one, and all that follow."""
+        try:
+            async with asyncio.timeout(max(timeout_s, 0.001)):
+                found = await self._ask_lean(url, request.path + _query(request.query), request)
+        except NotConnected as error:
+            raise TransportError(f"no connection to {url}: {error}", sent=False) from error
+        except TimeoutError as error:
+            raise TransportError(f"{url} did not answer within {timeout_s:.1f} s", sent=True) from error
+        except OSError as error:
+            raise TransportError(f"{url} broke off: {error or type(error).__name__}", sent=True) from error
+        return None if found is None else Answer(found.head.status, found.head.headers, found.body)
+
+    async def _ask_lean(self, url: str, target: str, request: Request) -> Download | None:
+        headers, body = request.headers, request.body
+        if body is None:
+            return await self._downloads.get(url, target, headers, connect_timeout_s=self._connect_timeout_s)
+        return await self._downloads.post(
+            url, target, headers, body, connect_timeout_s=self._connect_timeout_s
+        )
+
+    @property
+    def _connect_timeout_s(self) -> float:
+        return _CONNECT_TIMEOUT_S if self._was_reached else _FIRST_CONNECTION_S
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=10),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"User-Agent": _USER_AGENT},
+            )
+            # aiohttp would repeat a request whose connection breaks without a word; here that must be known.
+            self._session._retry_connection = False  # noqa: SLF001
+        return self._session
+
+    async def close(self) -> None:
+        """Close all connections; requests that are under way fail.
+
+        Elsewhere than at home there is nothing that may be touched: a forked child shares the connections.
+        """
+        is_here = self.home.is_here
+        self.home.is_closing = self.home.is_closed = True
+        if not is_here:
+            return
+        self._downloads.close()
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+
+def _reason(error: OSError | aiohttp.ClientError) -> str:
+    """In the system's words where there are some: aiohttp's tell of its own settings."""
+    cause = getattr(error, "os_error", None)
+    number = getattr(cause, "errno", None)
+    return os.strerror(number) if isinstance(number, int) and number > 0 else str(error) or "out of time"
+
+
+def _payload(body: bytes | None) -> bytes | io.BytesIO | None:
+    """A large body is handed over as a file, which aiohttp sends piece by piece; large bytes it warns of."""
+    return io.BytesIO(body) if body is not None and len(body) > _LARGE_BYTES else body
+
+
+def _query(values: Mapping[str, str | int]) -> str:
+    return "?" + urlencode(values) if values else ""
