@@ -13,7 +13,12 @@ import time
 from collections.abc import Callable, Sequence
 
 import structlog
-from floodmark.errors import Unavailable
+from floodmark.errors import (
+    LeaderNotAvailable,
+    NotEnoughReplicas,
+    NotLeaderOrFollower,
+    ReplicaNotAvailable,
+)
 from floodmark.format.frame import FrameKind
 from floodmark.format.frame_records import IMPLIED, PayloadForm
 
@@ -177,9 +182,9 @@ class GroupHost(HostDisk):
                 raft_group, kind, payload, record_count=record_count, append_time=append_time
             )
         except NotLeader as error:
-            raise Unavailable(str(error), leader=error.leader) from error
+            raise NotLeaderOrFollower(str(error), leader=error.leader) from error
         except GroupStopped as error:
-            raise Unavailable(str(error)) from error
+            raise ReplicaNotAvailable(str(error)) from error
         return await waiting.stored(proposal, deadline_s=deadline_s)
 
     async def read_index(self, raft_group: int, *, deadline_s: float) -> int:
@@ -188,7 +193,7 @@ class GroupHost(HostDisk):
         try:
             read_index: ReadIndex = slot.group.read_index()
         except GroupStopped as error:
-            raise Unavailable(str(error)) from error
+            raise ReplicaNotAvailable(str(error)) from error
         self._wake(slot)
         return await waiting.confirmed(read_index, deadline_s=deadline_s)
 
@@ -213,7 +218,7 @@ class GroupHost(HostDisk):
         if await waiting.confirmed_lead(read_index, after, slot.leader_waiters, leads, deadline_s=deadline_s):
             return
         if leads():
-            raise Unavailable("no majority has confirmed in time that this node leads")
+            raise NotEnoughReplicas("no majority has confirmed in time that this node leads")
         raise NotLeader(group.leader if group.leader != self.node_id else None)
 
     async def wait_high_watermark(self, raft_group: int, above: int, *, timeout_s: float) -> int:
@@ -226,7 +231,7 @@ class GroupHost(HostDisk):
 
         value = await waiting.condition(slot.watermark_waiters, rose, timeout_s=timeout_s)
         if slot.removed:
-            raise Unavailable("the replica has left this node")
+            raise ReplicaNotAvailable("the replica has left this node")
         return value if value is not None else group.high_watermark
 
     async def wait_leader(self, raft_group: int, *, deadline_s: float) -> str:
@@ -241,7 +246,7 @@ class GroupHost(HostDisk):
 
         leader = await waiting.condition(slot.leader_waiters, known, timeout_s=deadline_s)
         if not leader:
-            raise Unavailable("no leader is elected")
+            raise LeaderNotAvailable("no leader is elected")
         return leader
 
     def change_members(self, raft_group: int, membership: Membership) -> Proposal:

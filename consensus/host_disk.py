@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from floodmark.errors import Unavailable
+from floodmark.errors import ReplicaNotAvailable
 
 from consensus.disk_work import DiskWork, Verified
 from consensus.host_types import Slot
@@ -86,7 +86,7 @@ class HostDisk:
     def _slot(self, raft_group: int) -> Slot:
         slot = self._slots.get(raft_group)
         if slot is None:
-            raise Unavailable("this node has no replica of it any more")
+            raise ReplicaNotAvailable("this node has no replica of it any more")
         return slot
 
     def _wake(self, slot: Slot) -> None:

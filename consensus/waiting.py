@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
-from floodmark.errors import OutcomeUnknown, Unavailable
+from floodmark.errors import NotEnoughReplicas, OutcomeUnknown, Unavailable
 
 from consensus.deadlines import after
 from consensus.host_types import Waiters
@@ -46,7 +46,7 @@ async def confirmed(read_index: ReadIndex, *, deadline_s: float) -> int:
         if not read_index.done:
             read_index.cancel()
     if index is None:
-        raise Unavailable("no leader has confirmed the read in time")
+        raise NotEnoughReplicas("no leader has confirmed the read in time")
     return index
 
 

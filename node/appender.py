@@ -85,9 +85,9 @@ class Appender:
         """The batch's proposal; or what became, or is becoming, of its sequence before (``Sequences.find``).
 
         A duplicate is answered whatever ``expected_offset`` says, for it held when the batch was stored.
-        Raises StorageFull, TooManyRequests, TooManyProducers, ProducerFenced, SequenceGap, SequenceReused,
-        OffsetMismatch; ``MakingRoom``; and as the host does. All but the first three may rest on what is in
-        flight, which may come to nothing: see ``refused``.
+        Raises StorageFull, TooManyRequests, TooManyProducers, ProducerFenced, OutOfOrderSequence,
+        SequenceReused, OffsetMismatch; ``MakingRoom``; and as the host does. All but the first three may rest
+        on what is in flight, which may come to nothing: see ``refused``.
         """
         if header.is_idempotent:
             self._sequences.begin(term)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from floodmark.errors import Unavailable
+from floodmark.errors import StorageUnavailable
 from floodmark.format.batch import BatchHeader
 from floodmark.format.record import Record
 
@@ -199,7 +199,7 @@ class Health:
     """What somebody has to look at, though this node can serve."""
 
 
-class Unreadable(Unavailable):
+class Unreadable(StorageUnavailable):
     """A replica cannot read what it stores. It is mended or gives way: ask again, wherever the leader is."""
 
 
@@ -429,8 +429,8 @@ class Partition(Protocol):
 
         Raises FeatureLevelNeeded (of the batch's format), Unavailable (not stored), OutcomeUnknown,
         TooManyRequests, TooManyProducers, ProducerFenced
-        (current_epoch), SequenceGap (expected_sequence), SequenceReused (first_offset, next_offset: of the
-        records that are stored under it), OffsetMismatch (next_offset), StorageFull.
+        (current_epoch), OutOfOrderSequence (expected_sequence), SequenceReused (first_offset, next_offset:
+        of the records that are stored under it), OffsetMismatch (next_offset), StorageFull.
         """
 
     def produce_records(

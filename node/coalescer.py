@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar
 
-from floodmark.errors import FloodmarkError, Unavailable
+from floodmark.errors import FloodmarkError, TimedOut
 from floodmark.format import batch as codec
 from floodmark.format.batch import BatchHeader
 from floodmark.format.record import Record
@@ -194,6 +194,6 @@ class Coalescer:
         if share in self._waiting:
             self._waiting.remove(share)
             self._waiting_bytes -= share.size
-            share.failed(Unavailable(f"not stored: it did not leave within {timeout_s:g} s"))
+            share.failed(TimedOut(f"not stored: it did not leave within {timeout_s:g} s"))
         else:
             share.failed(waiting.unknown(f"no answer within {timeout_s:g} s"))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from floodmark.errors import Conflict, OffsetMismatch, ProducerFenced, Unavailable
+from floodmark.errors import Conflict, NotEnoughReplicas, OffsetMismatch, ProducerFenced, Unavailable
 from floodmark.format.batch import BatchHeader
 
 from consensus.group import Group
@@ -51,7 +51,7 @@ class Confirmed:
         except (NotLeader, GroupStopped) as error:
             raise outcomes.translated(error) from error
         except Unavailable as error:
-            raise Unavailable(
+            raise NotEnoughReplicas(
                 f"{error.detail}; nothing was stored", retry_after_s=outcomes.RETRY_AFTER_S
             ) from error
         self.check_leads()

@@ -5,9 +5,13 @@ from __future__ import annotations
 from floodmark.errors import (
     FeatureLevelNeeded,
     FloodmarkError,
+    LeaderNotAvailable,
+    NotLeaderOrFollower,
     OutcomeUnknown,
+    ReplicaNotAvailable,
     ServerError,
     StorageFull,
+    StorageUnavailable,
     Unavailable,
 )
 
@@ -26,14 +30,13 @@ def unknown(reason: str) -> OutcomeUnknown:
 def not_leader(leader: str | None) -> Unavailable:
     """Somebody else leads, or nobody does; nothing was stored."""
     where = f"node {leader} leads" if leader else "no leader is elected"
-    return Unavailable(
-        f"{where} at the moment; nothing was stored", leader=leader, retry_after_s=RETRY_AFTER_S
-    )
+    kind = NotLeaderOrFollower if leader else LeaderNotAvailable
+    return kind(f"{where} at the moment; nothing was stored", leader=leader, retry_after_s=RETRY_AFTER_S)
 
 
 def no_leader(topic: str, number: int) -> Unavailable:
     """Nobody leads the partition, or nobody knows; nothing was stored."""
-    return Unavailable(
+    return LeaderNotAvailable(
         f"partition {number} of topic {topic} has no leader at the moment", retry_after_s=RETRY_AFTER_S
     )
 
@@ -51,9 +54,8 @@ def translated(error: NotLeader | GroupStopped | StorageError) -> FloodmarkError
         case OutOfRange() | LogCorrupt():
             return ServerError(f"the log cannot be read: {error}")
         case _:
-            return Unavailable(
-                f"this replica does not serve at the moment: {error}", retry_after_s=RETRY_AFTER_S
-            )
+            kind = ReplicaNotAvailable if isinstance(error, GroupStopped) else StorageUnavailable
+            return kind(f"this replica does not serve at the moment: {error}", retry_after_s=RETRY_AFTER_S)
 
 
 def needs_level(what: str, needed: int, level: int) -> FeatureLevelNeeded:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from floodmark.errors import NotFound, OutcomeUnknown, Unavailable
+from floodmark.errors import NotFound, OutcomeUnknown, TimedOut
 from floodmark.format.limits import PRODUCER_EPOCH_MAX
 
 from node import outcomes
@@ -45,7 +45,7 @@ class ProducerIds:
                     # All who ask meanwhile wait for one block; who leaves does not end it for the others.
                     await asyncio.shield(self._allocating)
         except (TimeoutError, OutcomeUnknown) as error:
-            raise Unavailable(
+            raise TimedOut(
                 "no block of producer ids could be had in time, and none was given out: ask again",
                 retry_after_s=outcomes.RETRY_AFTER_S,
             ) from error

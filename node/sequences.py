@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from floodmark.errors import ProducerFenced, SequenceGap, SequenceReused
+from floodmark.errors import OutOfOrderSequence, ProducerFenced, SequenceReused
 from floodmark.format.batch import BatchHeader
 from floodmark.format.sequence import covers, following, is_before
 
@@ -68,8 +68,8 @@ class Sequences:
     def find(self, header: BatchHeader) -> Remembered | Flying | None:
         """None for the producer's next batch; else what became, or is becoming, of this one before.
 
-        Raises ``ProducerFenced`` (current_epoch), ``SequenceGap`` (expected_sequence), ``SequenceReused``
-        (first_offset and next_offset of what has the sequence).
+        Raises ``ProducerFenced`` (current_epoch), ``OutOfOrderSequence`` (expected_sequence),
+        ``SequenceReused`` (first_offset and next_offset of what has the sequence).
         """
         flying = self._in_flight.get(key_of(header))
         if flying is not None:
@@ -132,14 +132,14 @@ class Sequences:
             return known.epoch, known.next_sequence(header.producer_kind)
         return header.producer_epoch, None
 
-    def _gap(self, header: BatchHeader, epoch: int, expected: int) -> SequenceGap:
+    def _gap(self, header: BatchHeader, epoch: int, expected: int) -> OutOfOrderSequence:
         if not self.knows(key_of(header)) and self._table.forgotten:
-            return SequenceGap(
+            return OutOfOrderSequence(
                 "this partition does not remember the producer (any more): it was silent for long, and "
                 "others needed the room; begin a new epoch at sequence 0",
                 expected_sequence=0,
             )
-        return SequenceGap(
+        return OutOfOrderSequence(
             f"sequence {header.sequence} skips ahead; the next one of epoch {header.producer_epoch} "
             f"is {expected}",
             expected_sequence=expected,
@@ -161,7 +161,7 @@ class Sequences:
                 if remembered.is_of(header):
                     return remembered
                 raise _reused(header, remembered.first_offset, remembered.count)
-        raise SequenceGap(
+        raise OutOfOrderSequence(
             f"sequence {header.sequence} was stored before, too long ago to say where: the last "
             f"{BATCHES_REMEMBERED} batches are remembered, the next sequence is {expected}",
             expected_sequence=expected,

@@ -1,50 +1,61 @@
 """Every error that Floodmark reports, as one tree.
 
 FloodmarkError
-├── InvalidRequest            400  what was sent cannot be understood
-│   ├── InvalidBatch          400  a record batch that fails its checksum, count, or limits
-│   └── InvalidName           400  a name outside [A-Za-z0-9._-]{1,249}
-├── Unauthorized              401  no or wrong credentials
-├── Forbidden                 403  known, and not allowed
-│   └── ProducerFenced        403  a newer epoch of this producer exists
-├── NotFound                  404
-│   ├── UnknownTopic          404
-│   │   └── TopicDeleted      404  what is held (an offset, a cursor, ...) belongs to a topic that is gone
-│   ├── UnknownPartition      404
-│   └── UnknownGroup          404
-├── MethodNotAllowed          405  not this method on this path
-├── NotAcceptable             406  none of the offered media types
-├── RequestTimeout            408  the request came too slowly; nothing was stored
-├── Conflict                  409
-│   ├── FeatureLevelNeeded    409  the cluster must be raised to a higher feature level first
-│   ├── TopicExists           409  with another configuration
-│   ├── TooManyPartitions     409  a node has no room for the replicas that a new topic would bring
-│   ├── SequenceGap           409  a producer's sequence skipped ahead
-│   └── SequenceReused        409  other records are stored under this sequence
-├── OffsetBelowStart          410  retention has removed it
-├── OffsetMismatch            412  If-Offset does not hold
-├── TooLarge                  413  a record, batch or body above its limit
-├── UnsupportedMedia          415  a body in a media type that is not spoken here
-├── OffsetPastEnd             416  nothing has been written there yet
-├── Misdirected               421  the Host that was asked for is no name of this node
-├── TooManyRequests           429  the in-flight budget is used up; try again after a while
-│   └── TooManyProducers      429  no room to remember one more idempotent producer; others are not affected
-├── Unavailable               503  no leader, or not enough replicas; nothing was stored
-├── OutcomeUnknown            504  it may or may not have been stored; an idempotent retry is safe
-├── StorageFull               507  the disk of the node that leads is (nearly) full; nothing was stored
-├── ServerError               500  a defect or a failed disk
-│   └── TooNew                500  what is stored or sent needs a newer Floodmark than the one that reads it
-└── TransportError              -  no answer (client side only)
-    └── NotUsable               -  the client is closed, or belongs to another process or event loop
+├── InvalidRequest              what was sent cannot be understood
+│   ├── InvalidBatch            a record batch that fails its checksum, count, or limits
+│   └── InvalidName             a name outside [A-Za-z0-9._-]{1,249}
+├── Unauthorized                no or wrong credentials
+├── Forbidden                   known, and not allowed
+│   └── ProducerFenced          a newer epoch of this producer exists
+├── NotFound
+│   ├── UnknownTopic
+│   │   └── TopicDeleted        what is held (an offset, a cursor, ...) belongs to a topic that is gone
+│   └── UnknownPartition
+├── MethodNotAllowed            not this method on this path
+├── NotAcceptable               none of the offered media types
+├── RequestTimeout              the request came too slowly; nothing was stored
+├── Conflict
+│   ├── FeatureLevelNeeded      the cluster must be raised to a higher feature level first
+│   ├── TopicExists             with another configuration
+│   ├── TooManyPartitions       a node has no room for the replicas that a new topic would bring
+│   ├── OutOfOrderSequence      a producer's sequence skipped ahead
+│   └── SequenceReused          other records are stored under this sequence
+├── OffsetOutOfRange
+│   ├── OffsetBelowStart        retention has removed it
+│   └── OffsetPastEnd           nothing has been written there yet
+├── OffsetMismatch              If-Offset does not hold
+├── TooLarge                    a record, batch or body above its limit
+├── UnsupportedMedia            a body in a media type that is not supported here
+├── Misdirected                 the host that was asked for is not a name of this node
+├── TooManyRequests             the in-flight budget is used up; try again after a while
+│   └── TooManyProducers        no room to remember one more idempotent producer; others are not affected
+├── Unavailable                 it cannot be served at the moment; nothing was stored
+│   ├── NotLeaderOrFollower     another node leads, or this one does not any more
+│   ├── LeaderNotAvailable      nobody leads at the moment, as far as is known
+│   ├── NotEnoughReplicas       no majority confirms what would have to be
+│   ├── ReplicaNotAvailable     the replica here does not serve: it is closing, or behind for good
+│   ├── StorageUnavailable      a disk fails, or what it holds cannot be read
+│   └── TimedOut                the deadline passed first, and nothing was stored
+├── OutcomeUnknown              it may or may not have been stored; an idempotent retry is safe
+├── StorageFull                 the disk of the node that leads is (nearly) full; nothing was stored
+├── ServerError                 a defect or a failed disk
+│   └── TooNew                  what is stored or sent needs a newer Floodmark than the one that reads it
+└── TransportError              no answer (client side only)
+    └── NotUsable               the client is closed, or belongs to another process or event loop
 
-Each class has a stable ``code``, which is never reused for another meaning; an HTTP ``status``; and
-``retriable``: whether sending the same request again can succeed *and* cannot store it twice
-(with an idempotent producer, an unknown outcome may be retried too).
+Each class has a stable ``code``, which is never reused for another meaning, and ``retriable``: whether
+sending the same request again can succeed *and* cannot store it twice (with an idempotent producer, an
+unknown outcome may be retried too). What a protocol makes of a class, for example an HTTP status, is that
+protocol's own table.
+
+The classes below ``Unavailable`` share its code, which came first; their ``cause`` tells them apart.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
+
+E = TypeVar("E", bound="FloodmarkError")
 
 
 class FloodmarkError(Exception):
@@ -55,7 +66,6 @@ class FloodmarkError(Exception):
     """
 
     code: ClassVar[str] = "error"
-    status: ClassVar[int] = 500
     retriable: ClassVar[bool] = False
 
     def __init__(self, detail: str, **fields: Any) -> None:
@@ -71,7 +81,7 @@ class FloodmarkError(Exception):
 
 
 class InvalidRequest(FloodmarkError):
-    code, status = "invalid_request", 400
+    code = "invalid_request"
 
 
 class InvalidBatch(InvalidRequest):
@@ -83,11 +93,11 @@ class InvalidName(InvalidRequest):
 
 
 class Unauthorized(FloodmarkError):
-    code, status = "unauthorized", 401
+    code = "unauthorized"
 
 
 class Forbidden(FloodmarkError):
-    code, status = "forbidden", 403
+    code = "forbidden"
 
 
 class ProducerFenced(Forbidden):
@@ -95,7 +105,7 @@ class ProducerFenced(Forbidden):
 
 
 class NotFound(FloodmarkError):
-    code, status = "not_found", 404
+    code = "not_found"
 
 
 class UnknownTopic(NotFound):
@@ -112,24 +122,20 @@ class UnknownPartition(NotFound):
     code = "unknown_partition"
 
 
-class UnknownGroup(NotFound):
-    code = "unknown_group"
-
-
 class MethodNotAllowed(FloodmarkError):
-    code, status = "method_not_allowed", 405
+    code = "method_not_allowed"
 
 
 class NotAcceptable(FloodmarkError):
-    code, status = "not_acceptable", 406
+    code = "not_acceptable"
 
 
 class RequestTimeout(FloodmarkError):
-    code, status, retriable = "request_timeout", 408, True
+    code, retriable = "request_timeout", True
 
 
 class Conflict(FloodmarkError):
-    code, status = "conflict", 409
+    code = "conflict"
 
 
 class FeatureLevelNeeded(Conflict):
@@ -148,7 +154,7 @@ class TooManyPartitions(Conflict):
     code = "too_many_partitions"
 
 
-class SequenceGap(Conflict):
+class OutOfOrderSequence(Conflict):
     code = "sequence_gap"
 
 
@@ -156,32 +162,38 @@ class SequenceReused(Conflict):
     code = "sequence_reused"
 
 
-class OffsetBelowStart(FloodmarkError):
-    code, status = "offset_below_start", 410
+class OffsetOutOfRange(FloodmarkError):
+    """``log_start_offset`` and ``high_watermark`` say what can be read."""
+
+    code = "offset_out_of_range"
+
+
+class OffsetBelowStart(OffsetOutOfRange):
+    code = "offset_below_start"
+
+
+class OffsetPastEnd(OffsetOutOfRange):
+    code = "offset_past_end"
 
 
 class OffsetMismatch(FloodmarkError):
-    code, status = "offset_mismatch", 412
+    code = "offset_mismatch"
 
 
 class TooLarge(FloodmarkError):
-    code, status = "too_large", 413
+    code = "too_large"
 
 
 class UnsupportedMedia(FloodmarkError):
-    code, status = "unsupported_media", 415
-
-
-class OffsetPastEnd(FloodmarkError):
-    code, status = "offset_past_end", 416
+    code = "unsupported_media"
 
 
 class Misdirected(FloodmarkError):
-    code, status = "misdirected", 421
+    code = "misdirected"
 
 
 class TooManyRequests(FloodmarkError):
-    code, status, retriable = "too_many_requests", 429, True
+    code, retriable = "too_many_requests", True
 
 
 class TooManyProducers(TooManyRequests):
@@ -189,7 +201,7 @@ class TooManyProducers(TooManyRequests):
 
 
 class ServerError(FloodmarkError):
-    code, status = "server_error", 500
+    code = "server_error"
 
 
 class TooNew(ServerError):
@@ -202,21 +214,50 @@ class TooNew(ServerError):
 
 
 class Unavailable(FloodmarkError):
-    code, status, retriable = "unavailable", 503, True
+    """``cause`` names the class below it; empty where none of them fits."""
+
+    code, retriable = "unavailable", True
+    cause: ClassVar[str] = ""
+
+
+class NotLeaderOrFollower(Unavailable):
+    """``leader`` is the node that leads, where that is known."""
+
+    cause = "not_leader"
+
+
+class LeaderNotAvailable(Unavailable):
+    cause = "no_leader"
+
+
+class NotEnoughReplicas(Unavailable):
+    cause = "no_quorum"
+
+
+class ReplicaNotAvailable(Unavailable):
+    cause = "no_replica"
+
+
+class StorageUnavailable(Unavailable):
+    cause = "storage"
+
+
+class TimedOut(Unavailable):
+    cause = "timed_out"
 
 
 class OutcomeUnknown(FloodmarkError):
-    code, status = "outcome_unknown", 504
+    code = "outcome_unknown"
 
 
 class StorageFull(FloodmarkError):
-    code, status, retriable = "storage_full", 507, True
+    code, retriable = "storage_full", True
 
 
 class TransportError(FloodmarkError):
     """No answer from any node: refused, reset or out of time. Never sent by a server."""
 
-    code, status, retriable = "transport_error", 0, True
+    code, retriable = "transport_error", True
 
 
 class NotUsable(TransportError):
@@ -225,12 +266,18 @@ class NotUsable(TransportError):
     code, retriable = "not_usable", False
 
 
-def _walk(cls: type[FloodmarkError]) -> dict[str, type[FloodmarkError]]:
-    found = {cls.code: cls}
-    for sub in cls.__subclasses__():
-        found.update(_walk(sub))
-    return found
+def _below(cls: type[E]) -> list[type[E]]:
+    return [cls, *(found for sub in cls.__subclasses__() for found in _below(sub))]
 
 
-#: Stable code -> class; how a client turns a problem document back into an exception.
-ERRORS_BY_CODE: dict[str, type[FloodmarkError]] = _walk(FloodmarkError)
+#: Stable code -> class.
+ERRORS_BY_CODE: dict[str, type[FloodmarkError]] = {
+    cls.code: cls for cls in _below(FloodmarkError) if "code" in vars(cls)
+}
+_BY_CAUSE: dict[str, type[Unavailable]] = {cls.cause: cls for cls in _below(Unavailable)}
+
+
+def error_class(code: str, cause: object = "") -> type[FloodmarkError] | None:
+    """The class that a code and a cause stand for; None for a code that this build does not know."""
+    found = ERRORS_BY_CODE.get(code)
+    return _BY_CAUSE.get(str(cause), Unavailable) if found is Unavailable else found

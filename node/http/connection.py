@@ -21,6 +21,7 @@ from node.http import problems
 from node.http.admission import SPARE_HEAD_S, Admission, Place
 from node.http.head_errors import TooManyHeaders
 from node.http.limits import HttpLimits
+from node.http.statuses import status_of
 
 if TYPE_CHECKING:
     from node.http.fast_path import FastPath
@@ -354,7 +355,7 @@ class Connection(RequestHandler):
             known = InvalidRequest("the request's target or one of its headers is too long")
         elif isinstance(exc, BadHttpMessage) and str(exc).find(_TOO_MANY_HEADERS) >= 0:
             known = TooManyHeaders(f"more than {self._settings.headers_max} headers")
-            status = known.status
+            status = status_of(type(known))
         elif status < 500:
             known = InvalidRequest(f"this is no well-formed request: {_reason(exc, message)}")
         else:

@@ -18,7 +18,13 @@ from typing import Final
 import aiohttp
 from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
-from floodmark.errors import FloodmarkError, OutcomeUnknown, Unavailable, UnknownTopic
+from floodmark.errors import (
+    FloodmarkError,
+    LeaderNotAvailable,
+    NotLeaderOrFollower,
+    OutcomeUnknown,
+    Unavailable,
+)
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -27,6 +33,7 @@ from node.budget import Account
 from node.http.body import check_length
 from node.http.context import FORWARDED, HttpContext
 from node.http.loop_share import BODY_PIECE_BYTES, BODY_SMALL_BYTES, LoopShare
+from node.http.statuses import NOT_FOUND, UNAVAILABLE
 from node.http.topic_id import TOPIC_ID
 from node.http.while_heard import WhileHeard
 
@@ -96,7 +103,7 @@ def is_forwarded(request: web.Request) -> bool:
 
 def not_here(leader: str | None, what: str) -> Unavailable:
     """The answer to a request that was passed on to a node that does not lead (any more)."""
-    return Unavailable(f"this node does not lead {what}", leader=leader, retry_after_s=0.1)
+    return NotLeaderOrFollower(f"this node does not lead {what}", leader=leader, retry_after_s=0.1)
 
 
 def base_url(context: HttpContext, node: str) -> str:
@@ -174,7 +181,7 @@ async def _at_the_leader(
                 await asyncio.sleep(_RETRY_S)
                 continue
         try:
-            if answer.status == UnknownTopic.status:
+            if answer.status == NOT_FOUND:
                 error = await context.not_found_there(partition)
                 if error is not None:
                     raise error
@@ -182,7 +189,7 @@ async def _at_the_leader(
                 return await _pass_back(context, request, answer, leader)
         finally:
             answer.release()
-    raise Unavailable(
+    raise LeaderNotAvailable(
         f"no leader of partition {partition.number} of topic {partition.topic} answered in time",
         leader=partition.leader,
     )
@@ -220,7 +227,7 @@ async def to_metadata_leader(
                 finally:
                     answer.release()
         await asyncio.sleep(_RETRY_S)
-    raise Unavailable("no leader of the metadata answered in time")
+    raise LeaderNotAvailable("no leader of the metadata answered in time")
 
 
 async def _attempt(
@@ -275,7 +282,7 @@ async def _attempt(
         raise _lost(request, leader, started=upload.started or body is not None) from error
     finally:
         account.close()
-    if answer.status == Unavailable.status:
+    if answer.status == UNAVAILABLE:
         doubt(leader)
         if not streams:
             answer.release()

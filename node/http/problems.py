@@ -1,9 +1,8 @@
-"""Errors as RFC 9457 problem documents: one table (``floodmark.errors``) decides status and code."""
+"""Errors as RFC 9457 problem documents: ``floodmark.errors`` decides the code, ``statuses.py`` the status."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -17,10 +16,12 @@ from floodmark.errors import (
     NotFound,
     RequestTimeout,
     TooLarge,
+    Unavailable,
 )
 
+from node.http.statuses import status_of
+
 PROBLEM_TYPE: Final = "application/problem+json"
-_WORDS = re.compile(r"(?<!^)(?=[A-Z])")
 _ENCODER = msgspec.json.Encoder()
 _OF_STATUS: Final[Mapping[int, type[FloodmarkError]]] = {
     404: NotFound,
@@ -33,11 +34,13 @@ _RETRY_LATER: Final = (429, 503, 507)
 
 def document(error: FloodmarkError, request_id: str, *, status: int | None = None) -> dict[str, Any]:
     """The members of the problem document. ``error.fields`` never override the standard ones."""
+    cause = {"cause": error.cause} if isinstance(error, Unavailable) and error.cause else {}
     return {
         **error.fields,
+        **cause,
         "type": f"urn:floodmark:error:{error.code}",
-        "title": _WORDS.sub(" ", type(error).__name__).capitalize(),
-        "status": status or error.status,
+        "title": error.code.replace("_", " ").capitalize(),
+        "status": status or status_of(type(error)),
         "detail": _printable(error.detail),
         "code": error.code,
         "retriable": error.retriable,
@@ -53,7 +56,7 @@ def respond(
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
     """The answer for ``error``."""
-    status = status or error.status
+    status = status or status_of(type(error))
     head = {"Content-Type": PROBLEM_TYPE, "Cache-Control": "no-store", "Server": "floodmark"}
     head["X-Content-Type-Options"] = "nosniff"
     head["Request-Id"] = request_id
@@ -83,7 +86,7 @@ def of_http_exception(error: web.HTTPException, path: str) -> tuple[FloodmarkErr
 def raw_answer(error: FloodmarkError, *, status: int | None = None) -> bytes:
     """A whole HTTP/1.1 answer that closes the connection, for where no request could be made out."""
     body = _ENCODER.encode(document(error, "-", status=status)) + b"\n"
-    code = status or error.status
+    code = status or status_of(type(error))
     retry = "Retry-After: 1\r\n" if code in _RETRY_LATER else ""
     head = (
         f"HTTP/1.1 {code} {type(error).__name__}\r\nContent-Type: {PROBLEM_TYPE}\r\n{retry}"

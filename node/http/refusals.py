@@ -11,6 +11,7 @@ from floodmark.errors import FloodmarkError, InvalidRequest, RequestTimeout, Ser
 
 from node.http import problems
 from node.http.quiet import Quiet
+from node.http.statuses import status_of
 
 _LOG = structlog.get_logger("floodmark.http")
 
@@ -37,7 +38,7 @@ class Refusals:
         else:
             known = ServerError("something went wrong here; the log has more under this request_id")
         unexpected = isinstance(known, ServerError)
-        if (unexpected or known.status in (503, 504, 507)) and self._quiet.may_speak(known.code):
+        if (unexpected or status_of(type(known)) in (503, 504, 507)) and self._quiet.may_speak(known.code):
             _LOG.warning(
                 "request failed",
                 code=known.code,

@@ -11,7 +11,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from floodmark.errors import InvalidBatch, OffsetBelowStart, SequenceReused, Unavailable
+from floodmark.errors import (
+    InvalidBatch,
+    OffsetBelowStart,
+    SequenceReused,
+    StorageUnavailable,
+    TimedOut,
+)
 from floodmark.format.frame import FrameKind, walk
 from floodmark.format.frame_records import records_in
 from floodmark.format.record import Record
@@ -44,7 +50,7 @@ class Repeats:
             async with asyncio.timeout(timeout_s), self._one:
                 return await _compared(partition, first, behind, read_at)
         except TimeoutError:
-            raise Unavailable(
+            raise TimedOut(
                 f"nothing was stored; there was no time to see what is, at offset {first}", retry_after_s=0.2
             ) from None
 
@@ -65,7 +71,7 @@ def _are_same(frames: bytes, first: int, early: list[Record], late: list[Record]
     try:
         stored = _stored(frames, first, len(early))
     except InvalidBatch as error:
-        raise Unavailable(
+        raise StorageUnavailable(
             f"what is stored under this sequence cannot be read here: {error.detail}"
         ) from error
     return len(stored) == len(early) and all(

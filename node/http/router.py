@@ -11,11 +11,12 @@ from typing import Any, Final, TypeVar
 import aiohttp
 import msgspec
 from floodmark.errors import (
-    ERRORS_BY_CODE,
     FloodmarkError,
+    LeaderNotAvailable,
     OutcomeUnknown,
     Unavailable,
     UnknownTopic,
+    error_class,
 )
 from floodmark.format import batch as codec
 from floodmark.format.batch import BatchHeader
@@ -27,12 +28,15 @@ from node.http.answers import Hold
 from node.http.context import FORWARDED, HttpContext
 from node.http.forward import base_url, in_pieces
 from node.http.media import Media
+from node.http.statuses import NOT_FOUND, UNAVAILABLE
 from node.http.topic_id import TOPIC_ID
 from node.http.while_heard import WhileHeard
 
 T = TypeVar("T")
 _RETRY_S: Final = 0.05
-_STANDARD: Final = frozenset({"type", "title", "status", "detail", "code", "retriable", "request_id"})
+_STANDARD: Final = frozenset(
+    {"type", "title", "status", "detail", "code", "cause", "retriable", "request_id"}
+)
 _APPENDED = msgspec.json.Decoder()
 
 
@@ -119,7 +123,7 @@ async def _append(
             if time.monotonic() + _RETRY_S >= deadline:
                 raise
         await asyncio.sleep(_RETRY_S)
-    raise Unavailable(f"no leader of {partition.topic}/{partition.number} took the batch in time")
+    raise LeaderNotAvailable(f"no leader of {partition.topic}/{partition.number} took the batch in time")
 
 
 async def read(context: HttpContext, partition: Partition, spec: str, *, max_bytes: int, hold: Hold) -> Found:
@@ -176,7 +180,7 @@ async def _leader(context: HttpContext, partition: Partition, deadline_s: float)
     """The other node that leads."""
     leader = await partition.wait_leader(deadline_s=deadline_s)
     if leader == context.broker.node_id:
-        raise Unavailable(f"the leader of {partition.topic}/{partition.number} is not ready yet")
+        raise LeaderNotAvailable(f"the leader of {partition.topic}/{partition.number} is not ready yet")
     return leader
 
 
@@ -201,7 +205,7 @@ async def _asked(
             ) as answer,
         ):
             if answer.status != 200:
-                if answer.status == UnknownTopic.status:  # Also for HEAD, whose answer has no body.
+                if answer.status == NOT_FOUND:  # Also for HEAD, whose answer has no body.
                     raise UnknownTopic(f"node {leader} knows no such topic {partition.topic}")
                 error = error_of(answer.status, await answer.read())
                 if isinstance(error, Unavailable):
@@ -237,7 +241,7 @@ async def _append_there(
     except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
         raise OutcomeUnknown(f"node {leader} did not answer; it may have done it", leader=leader) from error
     if answer.status != 200:
-        if answer.status == Unavailable.status:
+        if answer.status == UNAVAILABLE:
             partition.doubt_leader(leader)
         raise error_of(answer.status, body)
     found: dict[str, Any] = _APPENDED.decode(body)
@@ -248,8 +252,10 @@ def error_of(status: int, body: bytes) -> FloodmarkError:
     """Another node's problem document as the exception that it was there."""
     try:
         problem = _APPENDED.decode(body)
-        cls = ERRORS_BY_CODE[problem["code"]]
+        cls = error_class(problem["code"], problem.get("cause"))
         detail = str(problem["detail"])
     except (ValueError, TypeError, KeyError):
+        cls, detail = None, ""
+    if cls is None:
         return Unavailable(f"a node answered {status} without a problem document")
     return cls(detail, **{name: value for name, value in problem.items() if name not in _STANDARD})

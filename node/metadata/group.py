@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection
 
 import structlog
-from floodmark.errors import FloodmarkError, Unavailable
+from floodmark.errors import FloodmarkError, LeaderNotAvailable, ReplicaNotAvailable, Unavailable
 from floodmark.format.frame import FrameKind
 
 from consensus.group import Group
@@ -72,7 +72,9 @@ class Metadata:
     def check(self) -> None:
         """Raises ``Unavailable`` where the state is known to be one of the past, for good."""
         if self._machine.halted is not None:
-            raise Unavailable(f"this node does not know the cluster as it is by now: {self._machine.halted}")
+            raise ReplicaNotAvailable(
+                f"this node does not know the cluster as it is by now: {self._machine.halted}"
+            )
 
     @property
     def leader(self) -> str | None:
@@ -105,7 +107,7 @@ class Metadata:
         try:
             return await self._host.wait_leader(METADATA_GROUP, deadline_s=timeout_s)
         except Unavailable:
-            raise Unavailable(
+            raise LeaderNotAvailable(
                 "the cluster's metadata has no leader at the moment: a majority of the nodes is needed"
             ) from None
 
@@ -190,4 +192,6 @@ class Metadata:
     def _check_joined(self) -> None:
         self.check()
         if self.group is None:
-            raise Unavailable("this node has not joined the cluster yet: see /readyz", retry_after_s=1.0)
+            raise ReplicaNotAvailable(
+                "this node has not joined the cluster yet: see /readyz", retry_after_s=1.0
+            )

@@ -12,8 +12,8 @@ from floodmark.errors import (
     Conflict,
     FloodmarkError,
     OutcomeUnknown,
+    OutOfOrderSequence,
     ProducerFenced,
-    SequenceGap,
     TooLarge,
     TooManyRequests,
     TransportError,
@@ -60,7 +60,7 @@ class Ledger:
                 return self.offsets[place]
             ahead = header.sequence - expected
             if is_new or (ahead % ROUND < ROUND // 2 if header.format == 2 else ahead > 0):
-                raise SequenceGap("skipped ahead", expected_sequence=expected)
+                raise OutOfOrderSequence("skipped ahead", expected_sequence=expected)
             raise Conflict("stored, and where is forgotten")
         step = header.count if header.format == 2 else 1
         self.epoch, self.expected = header.producer_epoch, (expected + step) % ROUND
@@ -113,7 +113,7 @@ class Network:
         """Answer from an old state, or as a proxy does that knows nothing of what became of the request."""
         if self.random.random() < 0.5:
             expected = self.random.randrange(batch.decode_header(data).sequence + 1)
-            raise SequenceGap("skipped ahead", expected_sequence=expected)
+            raise OutOfOrderSequence("skipped ahead", expected_sequence=expected)
         self.ledger.take(data)
         raise Unavailable("the connection to the node broke", sent=True)
 

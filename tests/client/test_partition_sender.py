@@ -10,8 +10,8 @@ import pytest
 from floodmark.errors import (
     FloodmarkError,
     OutcomeUnknown,
+    OutOfOrderSequence,
     ProducerFenced,
-    SequenceGap,
     TooLarge,
     TransportError,
 )
@@ -177,7 +177,7 @@ async def test_an_old_states_refusal_after_a_lost_answer_stores_nothing_twice(
                 raise TransportError("the answer was lost", sent=True)
             return offset
         stale -= 1
-        raise SequenceGap("skips ahead", expected_sequence=2)
+        raise OutOfOrderSequence("skips ahead", expected_sequence=2)
 
     sender = sender_to(send, in_flight_max=1, owns_epoch=owns_epoch)
     acks = [Ack(*sender.accumulator.add(Record(0, None, b"%08d" % number), 40)) for number in range(8)]
@@ -201,7 +201,7 @@ async def test_a_dispute_without_end_ends_as_unknown_and_the_rest_goes_on(impati
         if not producer_batch.maybe_stored:
             late.append(producer_batch.data)
             raise TransportError("the request is late", sent=True)
-        raise SequenceGap("skips ahead", expected_sequence=1)
+        raise OutOfOrderSequence("skips ahead", expected_sequence=1)
 
     sender = sender_to(send, in_flight_max=1, delivery_timeout_s=0.1)
     acks = [Ack(*sender.accumulator.add(Record(0, None, b"%08d" % number), 40)) for number in range(3)]

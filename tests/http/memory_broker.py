@@ -19,8 +19,8 @@ from floodmark.errors import (
     OffsetBelowStart,
     OffsetMismatch,
     OffsetPastEnd,
+    OutOfOrderSequence,
     ProducerFenced,
-    SequenceGap,
     SequenceReused,
     TopicExists,
     Unavailable,
@@ -218,7 +218,9 @@ class MemoryPartition:
             return None
         known = next((item for item in batches if item[0] == header.sequence), None)
         if known is None or header.producer_epoch > epoch:
-            raise SequenceGap(f"sequence {expected} is next", expected_sequence=expected, current_epoch=epoch)
+            raise OutOfOrderSequence(
+                f"sequence {expected} is next", expected_sequence=expected, current_epoch=epoch
+            )
         return known
 
     def _remember(self, header: BatchHeader, first: int) -> None:

@@ -19,6 +19,7 @@ from node.http.media import Media
 from node.http.packing import Order, pack
 from node.http.records_in import Reading, read_records
 from node.http.records_out import json_line, json_record, msgpack_record
+from node.http.statuses import status_of
 
 NO_HEAD: Any = SimpleNamespace(headers={}, raw_headers=())
 NOW = 1_700_000_000_000
@@ -87,7 +88,7 @@ def _judge(media: Media, body: bytes, reading: Reading) -> None:
         found = read_records(NO_HEAD, media, body, reading)
         pack(Order(media, reading, partitions=3), body)
     except FloodmarkError as error:
-        refusal = error.status
+        refusal = status_of(type(error))
     else:
         refusal = None
     if refusal is not None:

@@ -12,6 +12,7 @@ from floodmark.errors import FloodmarkError, TooLarge, TooManyRequests, Unavaila
 from floodmark.format import batch as codec
 from floodmark.format.record import Record
 
+from node.http.statuses import status_of
 from tests.http.conftest import Answer, Harness
 
 RECORDS = "/v1/topics/t/partitions/0/records"
@@ -48,8 +49,9 @@ async def answering(http: Harness, error: FloodmarkError | None) -> AsyncIterato
         (length,) = (line for line in head.lower().split("\r\n") if line.startswith("content-length:"))
         bodies.append(await reader.readexactly(int(length.split(":")[1])))
         if error is not None:
-            problem = json.dumps({"code": error.code, "status": error.status, "detail": error.detail})
-            writer.write(f"HTTP/1.1 {error.status} X\r\nContent-Length: {len(problem)}\r\n".encode())
+            status = status_of(type(error))
+            problem = json.dumps({"code": error.code, "status": status, "detail": error.detail})
+            writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: {len(problem)}\r\n".encode())
             writer.write(f"Connection: close\r\n\r\n{problem}".encode())
         writer.close()
 

@@ -6,7 +6,13 @@ import time
 from pathlib import Path
 
 import pytest
-from floodmark.errors import FloodmarkError, OffsetMismatch, ProducerFenced, SequenceGap, TooManyRequests
+from floodmark.errors import (
+    FloodmarkError,
+    OffsetMismatch,
+    OutOfOrderSequence,
+    ProducerFenced,
+    TooManyRequests,
+)
 from floodmark.format import batch
 from floodmark.format.frame import Frame, FrameKind, crc_of
 from floodmark.format.frame_records import IMPLIED, PayloadForm
@@ -197,7 +203,7 @@ def test_a_batch_is_refused_for_what_is_committed_alone(queue: Queue) -> None:
     older = payload(1, sequence=0, producer_epoch=0)
     assert refused(older, committed=0) is None
     gap = refused(payload(1, sequence=2, producer_epoch=1), committed=0)
-    assert isinstance(gap, SequenceGap)
+    assert isinstance(gap, OutOfOrderSequence)
     assert gap.fields["expected_sequence"] == 0, "as far as it is committed"
     queue.commit()
     assert newest.outcome is not None
@@ -206,7 +212,7 @@ def test_a_batch_is_refused_for_what_is_committed_alone(queue: Queue) -> None:
     assert mismatch.fields["next_offset"] == 2
     assert isinstance(refused(older, committed=2), ProducerFenced)
     gap = refused(payload(1, sequence=2, producer_epoch=1), committed=2)
-    assert isinstance(gap, SequenceGap)
+    assert isinstance(gap, OutOfOrderSequence)
     assert gap.fields["expected_sequence"] == 1
 
 

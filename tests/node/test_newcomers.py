@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from floodmark.errors import SequenceGap, TooManyProducers
+from floodmark.errors import OutOfOrderSequence, TooManyProducers
 from floodmark.format import batch
 from floodmark.format.batch import BatchHeader
 from floodmark.format.record import Record
@@ -84,7 +84,7 @@ def test_the_longest_silent_ones_make_room_after_an_hour(queue: Queue) -> None:
     queue.now_ms += 1
     assert isinstance(send(appender, queue, "e"), Proposal)
     assert names(queue.table, "abcde") == "acde"
-    with pytest.raises(SequenceGap, match="does not remember"):
+    with pytest.raises(OutOfOrderSequence, match="does not remember"):
         send(appender, queue, "b", 1)
     assert isinstance(send(appender, queue, "f"), Proposal)
     assert isinstance(send(appender, queue, "g"), Proposal)
@@ -235,7 +235,7 @@ class Model:
         recent = self.latest - self.spoke.get(name, -HOUR_MS) < HOUR_MS
         try:
             placed = send(self.appender, queue, name, sequence)
-        except SequenceGap:
+        except OutOfOrderSequence:
             assert not recent, f"{name} wrote within the hour and is not remembered"
             self.next[name] = 0
             return

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from floodmark.errors import ProducerFenced, SequenceGap, SequenceReused
+from floodmark.errors import OutOfOrderSequence, ProducerFenced, SequenceReused
 from floodmark.format import batch
 from floodmark.format.batch import BatchHeader, ProducerKind
 from floodmark.format.frame import Frame, FrameKind, crc_of
@@ -67,7 +67,7 @@ def test_producers_are_forgotten_when_the_log_says_so() -> None:
     assert list(table.producers) == [batch.producer_id_of("a"), batch.producer_id_of("c")]
     assert (table.last_index, table.time, table.forgotten) == (8, 80, 1)
     sequences = Sequences(table)
-    with pytest.raises(SequenceGap, match="does not remember"):
+    with pytest.raises(OutOfOrderSequence, match="does not remember"):
         sequences.find(header(1, name="b"))
     assert sequences.find(header(0, name="b")) is None
 
@@ -110,23 +110,23 @@ def test_sequence_rules_over_the_committed_table() -> None:
     """Next, duplicate, gap, too old, fenced, and a new epoch."""
     table = ProducerTable()
     sequences = Sequences(table)
-    with pytest.raises(SequenceGap) as gap:
+    with pytest.raises(OutOfOrderSequence) as gap:
         sequences.find(header(3))
     assert gap.value.fields["expected_sequence"] == 0
     for sequence in range(7):
         table.apply(frame(2 + sequence, payload(sequence, epoch=4), offset=sequence))
     assert sequences.find(header(7, epoch=4)) is None
     assert sequences.find(header(6, epoch=4)) == remembered(6, 6, epoch=4)
-    with pytest.raises(SequenceGap, match="too long ago"):
+    with pytest.raises(OutOfOrderSequence, match="too long ago"):
         sequences.find(header(1, epoch=4))
-    with pytest.raises(SequenceGap) as gap:
+    with pytest.raises(OutOfOrderSequence) as gap:
         sequences.find(header(9, epoch=4))
     assert gap.value.fields["expected_sequence"] == 7
     with pytest.raises(ProducerFenced) as fenced:
         sequences.find(header(7, epoch=3))
     assert fenced.value.fields["current_epoch"] == 4
     assert sequences.find(header(0, epoch=5)) is None
-    with pytest.raises(SequenceGap):
+    with pytest.raises(OutOfOrderSequence):
         sequences.find(header(7, epoch=5))
 
 
@@ -140,7 +140,7 @@ def test_a_duplicate_of_a_batch_in_flight_shares_its_proposal() -> None:
     sequences.add(header(0), first)
     assert sequences.find(header(0)) == Flying(first, 0, 1, header(0).crc)
     assert sequences.find(header(1)) is None
-    with pytest.raises(SequenceGap):
+    with pytest.raises(OutOfOrderSequence):
         sequences.find(header(2))
     table.apply(frame(2, payload(0)))
     first.resolve(Stored(2, 1, 0))
@@ -274,7 +274,7 @@ class LeaderChanges(RuleBasedStateMachine):
         found: Remembered | Flying | SequenceReused | None
         try:
             found = self.sequences.find(made)
-        except SequenceGap:
+        except OutOfOrderSequence:
             return
         except SequenceReused as refusal:
             found = refusal

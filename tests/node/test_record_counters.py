@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from floodmark.errors import ProducerFenced, SequenceGap, SequenceReused
+from floodmark.errors import OutOfOrderSequence, ProducerFenced, SequenceReused
 from floodmark.format import batch
 from floodmark.format.batch import BatchHeader, ProducerKind, numbered_id_of
 from floodmark.format.frame import Frame, FrameKind, crc_of
@@ -86,7 +86,7 @@ def test_the_next_sequence_is_behind_the_records_of_the_last_batch() -> None:
     found = sequences.find(header_of(payload(21, epoch=4, count=3)))
     assert isinstance(found, Remembered)
     assert (found.sequence, found.first_offset, found.count) == (21, 21, 3)
-    with pytest.raises(SequenceGap) as gap:
+    with pytest.raises(OutOfOrderSequence) as gap:
         sequences.find(header_of(payload(25, epoch=4)))
     assert gap.value.fields == {"expected_sequence": 24, "current_epoch": 4}
     for within in (payload(22, epoch=4), payload(22, epoch=4, count=3), payload(21, epoch=4, count=2)):
@@ -95,7 +95,7 @@ def test_the_next_sequence_is_behind_the_records_of_the_last_batch() -> None:
         assert reused.value.fields == {"first_offset": 21, "next_offset": 24}
     oldest = 3 * (8 - BATCHES_REMEMBERED)
     assert sequences.find(header_of(payload(oldest, epoch=4, count=3))) is not None
-    with pytest.raises(SequenceGap, match="too long ago"):
+    with pytest.raises(OutOfOrderSequence, match="too long ago"):
         sequences.find(header_of(payload(oldest - 3, epoch=4, count=3)))
     with pytest.raises(ProducerFenced) as fenced:
         sequences.find(header_of(payload(24, epoch=3)))
@@ -111,7 +111,7 @@ def test_sequences_wrap_around(count: int) -> None:
     behind = (ROUND - 2 + count) % ROUND
     assert sequences.find(header_of(payload(behind, count=9))) is None
     for ahead in (1, 1_000_000, ROUND // 2 - 1):
-        with pytest.raises(SequenceGap) as gap:
+        with pytest.raises(OutOfOrderSequence) as gap:
             sequences.find(header_of(payload((behind + ahead) % ROUND)))
         assert gap.value.fields["expected_sequence"] == behind
         assert "skips ahead" in gap.value.detail
@@ -122,7 +122,7 @@ def test_sequences_wrap_around(count: int) -> None:
         with pytest.raises(SequenceReused) as reused:
             sequences.find(header_of(payload((ROUND - 2 + step) % ROUND)))
         assert reused.value.fields["first_offset"] == 2
-    with pytest.raises(SequenceGap, match="too long ago"):
+    with pytest.raises(OutOfOrderSequence, match="too long ago"):
         sequences.find(header_of(payload(ROUND - 5)))
 
 
@@ -139,7 +139,7 @@ def test_an_epoch_begins_at_0_and_nowhere_else(is_in_flight: bool) -> None:
             table.apply(frame(2 + number, last))
     for number, epoch in ((NUMBER, 1), (NUMBER + 1, 7), (99, 0), (99, 3)):
         for sequence in (1, ROUND // 2, ROUND // 2 + 1, ROUND - 1):
-            with pytest.raises(SequenceGap) as gap:
+            with pytest.raises(OutOfOrderSequence) as gap:
                 sequences.find(header_of(payload(sequence, number=number, epoch=epoch)))
             assert gap.value.fields["expected_sequence"] == 0
         assert sequences.find(header_of(payload(0, number=number, epoch=epoch))) is None
@@ -278,7 +278,7 @@ class LeaderChanges(RuleBasedStateMachine):
         found: Remembered | Flying | SequenceReused | None
         try:
             found = self.sequences.find(made)
-        except SequenceGap:
+        except OutOfOrderSequence:
             known = self.log[-BATCHES_REMEMBERED:]
             assert place > end or there == [] or there[0] not in known
             return

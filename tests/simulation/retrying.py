@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from floodmark.errors import ProducerFenced, SequenceGap
+from floodmark.errors import OutOfOrderSequence, ProducerFenced
 from floodmark.format.batch import ProducerKind, decode_header, encode, numbered_id_of, producer_id_of
 from floodmark.format.frame import FrameKind
 from floodmark.format.frame_records import form_of, has_records, header_in
@@ -204,7 +204,7 @@ class Retrying:
         sending.was_sent = True
         try:
             found = machine.sequences.find(header)
-        except SequenceGap:
+        except OutOfOrderSequence:
             return  # One before it is not there, or this leader is deposed and does not know.
         except ProducerFenced as error:
             if sending.epoch < sender.epoch:

@@ -25,8 +25,8 @@ from floodmark.errors import (
     InvalidRequest,
     NotUsable,
     OutcomeUnknown,
+    OutOfOrderSequence,
     ProducerFenced,
-    SequenceGap,
     SequenceReused,
     ServerError,
     TooLarge,
@@ -195,7 +195,7 @@ class PartitionSender:
         oldest = self._window[0]
         error = oldest.error
         assert error is not None
-        if isinstance(error, SequenceGap) and not oldest.was_first:
+        if isinstance(error, OutOfOrderSequence) and not oldest.was_first:
             pass  # It overtook an older one that has arrived by now.
         elif self._may_repeat(error) or self._is_disputed(oldest, error):
             delay_s = self._backoff.next_delay_s(error.retry_after_s)
@@ -245,7 +245,7 @@ class PartitionSender:
         """Whether a node says that batches before this one are not stored, of which all were acknowledged."""
         expected = error.fields.get("expected_sequence")
         return (
-            isinstance(error, SequenceGap)
+            isinstance(error, OutOfOrderSequence)
             and isinstance(expected, int)
             and self._epoch.is_before(expected, producer_batch.sequence)
         )

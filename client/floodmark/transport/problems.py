@@ -8,7 +8,6 @@ from typing import Any, Final
 import msgspec
 
 from floodmark.errors import (
-    ERRORS_BY_CODE,
     FloodmarkError,
     Forbidden,
     InvalidRequest,
@@ -18,6 +17,7 @@ from floodmark.errors import (
     TooManyRequests,
     Unauthorized,
     Unavailable,
+    error_class,
 )
 
 #: What a proxy in between means, which knows the status codes and not ours.
@@ -30,7 +30,7 @@ _BY_STATUS: Final[dict[int, type[FloodmarkError]]] = {
     429: TooManyRequests,
     503: Unavailable,
 }
-_STANDARD_MEMBERS: Final = frozenset({"type", "title", "status", "detail", "code"})
+_STANDARD_MEMBERS: Final = frozenset({"type", "title", "status", "detail", "code", "cause"})
 
 
 def error_of(status: int, headers: Mapping[str, str], body: bytes | bytearray) -> FloodmarkError:
@@ -45,7 +45,7 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes | bytearray) -
     # A node says it in ``retry_after_s``; its header, in whole seconds, is for others and far too coarse.
     if "code" not in problem and retry_after.replace(".", "", 1).isdigit():
         fields["retry_after_s"] = float(retry_after)
-    cls = ERRORS_BY_CODE.get(str(problem.get("code")))
+    cls = error_class(str(problem.get("code")), problem.get("cause"))
     if cls is None:
         cls = _BY_STATUS.get(status, ServerError)
         if cls is Unavailable:
