@@ -21,8 +21,8 @@ from floodmark.format import batch
 from floodmark.format.record import Record
 
 from node.http.app import create_app
-from node.http.limits import HttpLimits
 from node.http.server import HttpServer
+from node.request_limits import RequestLimits
 from tests.http.memory_broker import MemoryCluster
 
 SECONDS = 3.0
@@ -39,7 +39,7 @@ def serve(pipe: Connection) -> None:
 
     async def run() -> None:
         cluster = MemoryCluster(budget_bytes=1 << 30)
-        server = HttpServer(create_app(cluster.brokers["n1"], HttpLimits()))
+        server = HttpServer(create_app(cluster.brokers["n1"], RequestLimits()))
         host, port = await server.start("127.0.0.1", 0)
         pipe.send(f"http://{host}:{port}")
         await asyncio.to_thread(pipe.recv)

@@ -15,6 +15,7 @@ from floodmark.format.batch import BatchHeader
 from floodmark.format.record import Record
 
 from node.budget import Account
+from node.metadata.topic_config import TopicConfig
 
 
 class Acks(enum.StrEnum):
@@ -26,16 +27,6 @@ class Acks(enum.StrEnum):
     """Durable on the leader's disk: lost with that disk if the leader fails right after."""
     NONE = "none"
     """Taken in by the leader: lost with its process."""
-
-
-@dataclass(frozen=True, slots=True)
-class TopicConfig:
-    """A topic's settings. None means: no limit of this kind."""
-
-    retention_ms: int | None = None
-    retention_bytes: int | None = None
-    max_record_bytes: int = 1 << 20
-    segment_bytes: int = 128 << 20
 
 
 @dataclass(frozen=True, slots=True)

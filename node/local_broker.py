@@ -26,7 +26,6 @@ from node.broker import (
     Partition,
     RebalanceInfo,
     RemovalInfo,
-    TopicConfig,
     TopicInfo,
     TopicLimits,
 )
@@ -39,6 +38,7 @@ from node.health import HealthQuery
 from node.metadata.group import Metadata
 from node.metadata.moves import holders, wanted
 from node.metadata.state import PartitionEntry, TopicEntry
+from node.metadata.topic_config import TopicConfig
 from node.moves_shown import MovesShown
 from node.moving import Moving
 from node.node_list import NodeList

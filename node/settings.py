@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from consensus.types import GroupOptions
-from node.http.limits import HttpLimits
+from node.request_limits import RequestLimits
 
 DEFAULT_HTTP_PORT = 7070
 DEFAULT_PEER_PORT = 7170
@@ -70,7 +70,7 @@ class ClusterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     machine within the hour does not want all of its data copied."""
 
 
-class LimitSettings(HttpLimits, frozen=True, forbid_unknown_fields=True):
+class LimitSettings(RequestLimits, frozen=True, forbid_unknown_fields=True):
     """Where this process says no, so that it never grows without bound; the limits of HTTP included."""
 
     inflight_partition_bytes: int = 64 << 20

@@ -12,7 +12,6 @@ from floodmark.format.limits import PARTITIONS_MAX
 from floodmark.format.names import check_name
 
 from node import outcomes
-from node.broker import TopicConfig
 from node.disk_reserve import DiskReserve
 from node.metadata.commands import (
     AddPartitions,
@@ -25,7 +24,7 @@ from node.metadata.commands import (
 from node.metadata.group import Metadata
 from node.metadata.placement import place_in
 from node.metadata.state import TopicEntry
-from node.metadata.topic_config import changed_config
+from node.metadata.topic_config import TopicConfig, changed_config
 from node.partition_room import PartitionRoom
 from node.placeable import Placeable
 

@@ -15,12 +15,12 @@ from typing import Final
 from bench.growth.figures import Gauge
 from bench.growth.meter import Sink
 from bench.growth.scale import Scale
-from node.broker import TopicConfig
 from node.metadata import state as metadata_state
 from node.metadata.commands import CreateTopic, RegisterNode
 from node.metadata.machine import MetadataMachine
 from node.metadata.placement import place_in
 from node.metadata.state import MetadataState
+from node.metadata.topic_config import TopicConfig
 from node.wanted import wanted_here
 
 REPLICAS_PER_NODE: Final = 1_000

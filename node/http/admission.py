@@ -13,7 +13,7 @@ from aiohttp import web
 from floodmark.errors import Unavailable
 
 from node import descriptors
-from node.http.limits import HttpLimits
+from node.request_limits import RequestLimits
 
 SPARE_PLACES: Final = descriptors.KEPT
 SPARE_HEAD_S: Final = 1.0
@@ -31,7 +31,7 @@ class Place(Enum):
 class Admission:
     """Counts connections. One address is one client, as far as that can be told."""
 
-    def __init__(self, settings: HttpLimits) -> None:
+    def __init__(self, settings: RequestLimits) -> None:
         total = descriptors.limit()
         self._descriptors = total - descriptors.reserve(settings.file_descriptors_reserve)
         self.limit = min(settings.connections_max, max(1, self._descriptors))

@@ -13,7 +13,6 @@ from node.http.door import DOOR, Door
 from node.http.fast_path import FAST_PATH, FastPath
 from node.http.fetch import PartitionFetch
 from node.http.fetch_topic import TopicFetch
-from node.http.limits import HttpLimits
 from node.http.metrics import HttpMetrics
 from node.http.middleware import outermost
 from node.http.origins import Origins
@@ -25,9 +24,10 @@ from node.http.shaping import Shaping
 from node.http.topics import Topics
 from node.http.wait_topic import TopicWait
 from node.http.watches import Watches
+from node.request_limits import RequestLimits
 
 
-def create_app(broker: Broker, settings: HttpLimits, origins: Origins | None = None) -> web.Application:
+def create_app(broker: Broker, settings: RequestLimits, origins: Origins | None = None) -> web.Application:
     """All routes over ``broker``. More metrics: ``app[CONTEXT].metrics.register(collector)``.
 
     Without ``origins`` the node has no name but its addresses, and no web page may use it.

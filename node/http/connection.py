@@ -20,8 +20,8 @@ from floodmark.errors import FloodmarkError, InvalidRequest, RequestTimeout, Ser
 from node.http import problems
 from node.http.admission import SPARE_HEAD_S, Admission, Place
 from node.http.head_errors import TooManyHeaders
-from node.http.limits import HttpLimits
 from node.http.statuses import status_of
+from node.request_limits import RequestLimits
 
 if TYPE_CHECKING:
     from node.http.fast_path import FastPath
@@ -57,7 +57,7 @@ class Connection(RequestHandler):
     def __init__(
         self,
         manager: Server,
-        settings: HttpLimits,
+        settings: RequestLimits,
         admission: Admission,
         fast_path: FastPath,
         **kwargs: Any,
@@ -380,7 +380,7 @@ class ConnectionServer(Server):
         self,
         handler: Any,
         request_factory: Any,
-        settings: HttpLimits,
+        settings: RequestLimits,
         admission: Admission,
         fast_path: FastPath,
         **kwargs: Any,

@@ -29,12 +29,12 @@ from node.budget import Account
 from node.http import unpacking
 from node.http.answers import AnswerBudget, Hold
 from node.http.connection import Connection
-from node.http.limits import HttpLimits
 from node.http.loop_share import BODY_TURN_BYTES, PAGE_TURN_BYTES, LoopShare
 from node.http.metrics import HttpMetrics
 from node.http.packers import Packers
 from node.http.refusals import Refusals
 from node.http.topic_id import OfTopic, WhileExists, deleted, never_was
+from node.request_limits import RequestLimits
 
 if TYPE_CHECKING:
     from node.http.watches import Watches
@@ -50,7 +50,7 @@ class HttpContext:
     """The node, its settings, and what is kept between requests."""
 
     broker: Broker
-    settings: HttpLimits
+    settings: RequestLimits
     metrics: HttpMetrics
     node_mark: str = field(default_factory=lambda: secrets.token_hex(16))
     """What this cluster's nodes say to each other with what they pass on, and nobody else knows."""

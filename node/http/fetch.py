@@ -25,7 +25,6 @@ from node.http.answers import Hold
 from node.http.context import HttpContext
 from node.http.entity_tag import caching
 from node.http.forward import LEADER, is_forwarded, to_partition_leader
-from node.http.limits import HttpLimits
 from node.http.live_response import stream
 from node.http.media import Media, accepted, answer_media
 from node.http.page import read_page, send
@@ -33,6 +32,7 @@ from node.http.produce import timeout_of
 from node.http.query import capped, duration_s, flag, partition_number, query_of, topic_name
 from node.http.reader import Reader
 from node.http.topic_id import TOPIC_ID, TOPIC_ID_QUERY, asked_id
+from node.request_limits import RequestLimits
 
 QUERY: Final = frozenset({"from", "max_records", "max_bytes", "wait", "follow", "verify", TOPIC_ID_QUERY})
 _RETRY_S: Final = 0.05
@@ -49,7 +49,7 @@ class Asked:
 
     __slots__ = ("follow", "max_bytes", "max_records", "max_records_given", "media", "verify", "wait_s")
 
-    def __init__(self, query: Mapping[str, str], settings: HttpLimits, media: Media) -> None:
+    def __init__(self, query: Mapping[str, str], settings: RequestLimits, media: Media) -> None:
         self.media = media
         self.max_bytes = capped(
             query, "max_bytes", default=settings.fetch_bytes, cap=settings.fetch_bytes_max

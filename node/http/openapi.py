@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from floodmark.format.limits import PRODUCER_EPOCH_MAX, PRODUCER_ID_MAX, RECORD_HEADERS_MAX
 
-from node.http.limits import HttpLimits
 from node.http.media import ANSWERS, BODIES, Media
+from node.request_limits import RequestLimits
 
 _DURATION: Final = {"type": "string", "pattern": "^(0|[0-9]{1,15}(ms|s|m|h))$"}
 _TIMEOUT: Final = {"type": "string", "pattern": "^[1-9][0-9]{0,14}(ms|s|m|h)$"}
@@ -17,7 +17,7 @@ _OBJECT: Final = {"type": "object"}
 _TEXT: Final = {"type": "string"}
 
 
-def document(settings: HttpLimits) -> dict[str, Any]:
+def document(settings: RequestLimits) -> dict[str, Any]:
     """The OpenAPI 3.1 document."""
     topic = _path("topic", {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,249}$"})
     partition = _path("partition", {"type": "integer", "minimum": 0, "maximum": 999})

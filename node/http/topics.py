@@ -11,7 +11,7 @@ from floodmark.errors import InvalidRequest, UnknownTopic
 from floodmark.format.limits import BATCH_BYTES_MAX, PARTITIONS_MAX
 from floodmark.format.names import check_name
 
-from node.broker import PartitionInfo, TopicConfig, TopicInfo
+from node.broker import PartitionInfo, TopicInfo
 from node.http.body import read_body
 from node.http.context import FORWARDED, HttpContext
 from node.http.forward import to_metadata_leader
@@ -20,6 +20,7 @@ from node.http.partition_rows import all_topics
 from node.http.produce import timeout_of
 from node.http.query import OFFSET_MAX, capped, query_of, topic_name
 from node.http.topic_id import TOPIC_ID, TOPIC_ID_QUERY, asked_id
+from node.metadata.topic_config import TopicConfig
 
 _QUERY: Final = frozenset({"timeout", TOPIC_ID_QUERY})
 _DESCRIBE_QUERY: Final = frozenset({TOPIC_ID_QUERY})

@@ -14,8 +14,8 @@ from typing import Any, Final, cast
 import msgspec
 from floodmark.errors import InvalidRequest
 
-from node.broker import TopicConfig
 from node.metadata.levels import THIS_BUILD, Levels, TooNew, surplus
+from node.metadata.topic_config import TopicConfig
 
 
 class Command(msgspec.Struct, frozen=True, tag_field="kind"):

@@ -12,7 +12,6 @@ from typing import Any, Final
 import msgspec
 from floodmark.errors import Conflict, FloodmarkError, InvalidRequest, TopicExists, UnknownTopic
 
-from node.broker import TopicConfig
 from node.metadata.commands import (
     AddPartitions,
     AllocateProducerIds,
@@ -46,7 +45,7 @@ from node.metadata.producer_blocks import allocate_producer_ids
 from node.metadata.recoveries import Recovery, record_recovery
 from node.metadata.retire import retire_node
 from node.metadata.shape import change_replication_factor, drain_node, rebalance, undrain_node
-from node.metadata.topic_config import changed_config
+from node.metadata.topic_config import TopicConfig, changed_config
 
 METADATA_GROUP = 0
 COORDINATOR_GROUPS_FROM = 1 << 62

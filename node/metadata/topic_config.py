@@ -1,14 +1,24 @@
-"""A topic's configuration: its fields, and what may stand in them."""
+"""A topic's configuration, as the metadata keeps it: its fields, and what may stand in them."""
 
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from floodmark.errors import InvalidRequest
 
-from node.broker import TopicConfig
+
+@dataclass(frozen=True, slots=True)
+class TopicConfig:
+    """A topic's settings. None means: no limit of this kind."""
+
+    retention_ms: int | None = None
+    retention_bytes: int | None = None
+    max_record_bytes: int = 1 << 20
+    segment_bytes: int = 128 << 20
+
 
 SEGMENT_BYTES_MIN = 4_096
 CONFIG_VALUE_MAX = (1 << 63) - 1

@@ -9,8 +9,8 @@ from floodmark import Client
 from floodmark.transport import pacing
 
 from node.http.app import create_app
-from node.http.limits import HttpLimits
 from node.http.server import HttpServer
+from node.request_limits import RequestLimits
 from tests.client.front import Front
 from tests.http.memory_broker import MemoryCluster
 
@@ -21,7 +21,7 @@ async def nodes() -> AsyncIterator[MemoryCluster]:
     cluster = MemoryCluster(3)
     servers = []
     for name, broker in cluster.brokers.items():
-        server = HttpServer(create_app(broker, HttpLimits()))
+        server = HttpServer(create_app(broker, RequestLimits()))
         host, port = await server.start("127.0.0.1", 0)
         cluster.urls[name] = f"http://{host}:{port}"
         servers.append(server)

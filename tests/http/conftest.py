@@ -15,9 +15,9 @@ from node.http.app import create_app
 from node.http.connection import Connection
 from node.http.context import CONTEXT, HttpContext
 from node.http.fast_path import FAST_PATH
-from node.http.limits import HttpLimits
 from node.http.origins import Origins
 from node.http.server import HttpServer
+from node.request_limits import RequestLimits
 from tests.http.memory_broker import MemoryBroker, MemoryCluster
 
 
@@ -69,7 +69,7 @@ class Harness:
         host, _, port = self.cluster.urls[node].removeprefix("http://").partition(":")
         return host, int(port)
 
-    async def start(self, node: str, settings: HttpLimits, origins: Origins | None = None) -> None:
+    async def start(self, node: str, settings: RequestLimits, origins: Origins | None = None) -> None:
         """Run one node."""
         server = HttpServer(create_app(self.cluster.brokers[node], settings, origins))
         server.app[CONTEXT].node_mark = "of these nodes"
@@ -120,9 +120,9 @@ class Harness:
 
 
 @pytest.fixture
-def settings() -> HttpLimits:
+def settings() -> RequestLimits:
     """What the servers run with; tests override it."""
-    return HttpLimits()
+    return RequestLimits()
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def origins() -> Origins:
 
 
 @pytest.fixture
-async def http(settings: HttpLimits, node_count: int, origins: Origins) -> AsyncIterator[Harness]:
+async def http(settings: RequestLimits, node_count: int, origins: Origins) -> AsyncIterator[Harness]:
     """Running nodes over one truth in memory."""
     harness = Harness(MemoryCluster(node_count))
     for node in list(harness.cluster.urls):

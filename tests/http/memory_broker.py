@@ -56,13 +56,13 @@ from node.broker import (
     PartitionInfo,
     RebalanceInfo,
     RemovalInfo,
-    TopicConfig,
     TopicInfo,
     TopicLimits,
 )
 from node.budget import Account, SharedBudget
 from node.deletions import Deletions
 from node.metadata.levels import BATCH_FORMAT_2, MEMBERSHIP, NUMBERED_PRODUCERS
+from node.metadata.topic_config import TopicConfig
 from node.slices import offset_reaching
 
 

@@ -12,7 +12,7 @@ import pytest
 from floodmark.format import batch
 from floodmark.format.record import Record
 
-from node.http.limits import HttpLimits
+from node.request_limits import RequestLimits
 from tests.http.conftest import Harness
 
 RECORDS = "/v1/topics/t/partitions/0/records"
@@ -161,9 +161,9 @@ class TestSmallServer:
     """Bounds, on a server with small ones."""
 
     @pytest.fixture
-    def settings(self) -> HttpLimits:
+    def settings(self) -> RequestLimits:
         """64 KiB bodies."""
-        return HttpLimits(body_bytes_max=64 << 10)
+        return RequestLimits(body_bytes_max=64 << 10)
 
     async def test_bombs_and_large_bodies_are_413(self, http: Harness) -> None:
         """By their length, without one, and after decompression; nothing stays counted."""

@@ -14,7 +14,7 @@ from floodmark.format.record import Record
 
 from node import descriptors
 from node.http.admission import SPARE_PLACES, Admission, Place
-from node.http.limits import HttpLimits
+from node.request_limits import RequestLimits
 from tests.http.conftest import Harness, until
 
 RECORDS = "/v1/topics/t/partitions/0/records"
@@ -23,9 +23,9 @@ GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
 
 
 @pytest.fixture
-def settings() -> HttpLimits:
+def settings() -> RequestLimits:
     """Short deadlines and few places."""
-    return HttpLimits(
+    return RequestLimits(
         header_timeout_s=0.2,
         body_window_s=0.2,
         write_stall_s=0.2,
@@ -102,9 +102,9 @@ async def test_connections_beyond_the_cap_are_refused(http: Harness) -> None:
 
 def test_the_cap_leaves_file_descriptors_to_the_log() -> None:
     """Never more connections than the process may have files, less the reserve; per address fewer."""
-    reserve = HttpLimits(connections_max=1 << 40, file_descriptors_reserve=10)
+    reserve = RequestLimits(connections_max=1 << 40, file_descriptors_reserve=10)
     assert Admission(reserve).limit < 1 << 40
-    few = Admission(HttpLimits(connections_max=3, connections_per_address_max=2))
+    few = Admission(RequestLimits(connections_max=3, connections_per_address_max=2))
     assert [few.admit(address) is None for address in "aaabc"] == [True, True, False, True, False]
     few.release("a", Place.USUAL)
     assert few.admit("a") is None
@@ -116,7 +116,7 @@ def test_the_cap_leaves_file_descriptors_to_the_log() -> None:
 
 def test_a_connection_in_the_reserve_of_descriptors_is_one_too_many() -> None:
     """Its number says that all below it are in use, whatever for."""
-    admission = Admission(HttpLimits(file_descriptors_reserve=10))
+    admission = Admission(RequestLimits(file_descriptors_reserve=10))
     first = descriptors.limit() - 10
     assert admission.admit("a", first - 1) is None
     assert "LimitNOFILE" in str(admission.admit("a", first))

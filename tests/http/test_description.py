@@ -14,20 +14,20 @@ from node.broker import Health
 from node.http import openapi
 from node.http.app import create_app
 from node.http.context import CONTEXT
-from node.http.limits import HttpLimits
+from node.request_limits import RequestLimits
 from tests.http.conftest import Harness
 from tests.http.memory_broker import MemoryCluster
 
 
 def test_openapi_describes_the_routes_and_nothing_else() -> None:
     """Path by path, method by method, parameter by parameter of the path. HEAD is there wherever GET is."""
-    app = create_app(MemoryCluster().brokers["n1"], HttpLimits())
+    app = create_app(MemoryCluster().brokers["n1"], RequestLimits())
     routed = {
         (route.resource.canonical, route.method.lower())
         for route in app.router.routes()
         if route.resource is not None
     }
-    paths = openapi.document(HttpLimits())["paths"]
+    paths = openapi.document(RequestLimits())["paths"]
     described = {(path, method) for path, methods in paths.items() for method in methods}
     assert routed == described | {(path, "head") for path, method in described if method == "get"}
     for path, methods in paths.items():
@@ -100,7 +100,7 @@ async def test_metrics_count_by_route_and_never_by_what_clients_send(http: Harne
 
 async def test_the_node_can_add_figures_of_its_own(http: Harness) -> None:
     """Whatever the other rooms measure."""
-    app = create_app(http.broker, HttpLimits())
+    app = create_app(http.broker, RequestLimits())
     gauge = Gauge("floodmark_peer_queue_bytes", "x", registry=CollectorRegistry())
     gauge.set(7)
     app[CONTEXT].metrics.register(gauge)
@@ -140,6 +140,6 @@ async def test_what_is_not_there_is_a_problem_document(http: Harness) -> None:
 def test_the_application_can_be_made_twice() -> None:
     """Registries are the application's own."""
     broker = MemoryCluster().brokers["n1"]
-    assert isinstance(create_app(broker, HttpLimits()), web.Application)
-    assert isinstance(create_app(broker, HttpLimits()), web.Application)
+    assert isinstance(create_app(broker, RequestLimits()), web.Application)
+    assert isinstance(create_app(broker, RequestLimits()), web.Application)
     assert logging.getLogger("floodmark.http").level == logging.NOTSET

@@ -11,8 +11,8 @@ import pytest
 import uvloop
 
 from node.http.context import CONTEXT
-from node.http.limits import HttpLimits
 from node.http.loop_share import LoopShare
+from node.request_limits import RequestLimits
 from tests.http.conftest import Harness, until
 from tests.http.memory_broker import MemoryCluster
 
@@ -93,7 +93,7 @@ def test_who_does_not_wait_any_more_stops_nobody(run: Runs) -> None:
 
 async def _started() -> Harness:
     http = Harness(MemoryCluster(1))
-    await http.start("n1", HttpLimits())
+    await http.start("n1", RequestLimits())
     await http.make_topic()
     return http
 

@@ -18,8 +18,8 @@ from floodmark.format.record import Record
 
 from node.http.answers import AnswerBudget
 from node.http.context import CONTEXT
-from node.http.limits import HttpLimits
 from node.http.media import Media
+from node.request_limits import RequestLimits
 from tests.http.conftest import Harness, until
 
 RECORDS = "/v1/topics/t/partitions/0/records"
@@ -42,9 +42,9 @@ def node_count() -> int:
 
 
 @pytest.fixture
-def settings() -> HttpLimits:
+def settings() -> RequestLimits:
     """Half of the memory for answers that is usual."""
-    return HttpLimits(responses_bytes_max=128 << 20)
+    return RequestLimits(responses_bytes_max=128 << 20)
 
 
 def answers(http: Harness, node: str = "n1") -> AnswerBudget:
@@ -219,7 +219,9 @@ async def test_a_page_of_many_pieces_is_one_document(http: Harness, accept: dict
 
 
 @pytest.mark.parametrize("accept", ["application/json", "application/vnd.msgpack", str(Media.BATCH)])
-async def test_slow_readers_leave_room_for_others(http: Harness, accept: str, settings: HttpLimits) -> None:
+async def test_slow_readers_leave_room_for_others(
+    http: Harness, accept: str, settings: RequestLimits
+) -> None:
     """Whatever they ask for and never take, pages get shorter and nobody is refused."""
     await http.make_topic()
     data = batch.encode([Record(0, None, bytes(50_000))] * 20)

@@ -13,7 +13,7 @@ from floodmark.format.frame_records import records_in
 from floodmark.format.headers import Headers
 from floodmark.format.record import Record
 
-from node.http.limits import HttpLimits
+from node.request_limits import RequestLimits
 from tests.http.conftest import Answer, Harness
 
 RECORDS = "/v1/topics/t/partitions/0/records"
@@ -42,9 +42,9 @@ def node_count() -> int:
 
 
 @pytest.fixture
-def settings() -> HttpLimits:
+def settings() -> RequestLimits:
     """As they are."""
-    return HttpLimits()
+    return RequestLimits()
 
 
 def stored(http: Harness, topic: str = "t") -> list[Record]:

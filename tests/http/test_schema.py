@@ -13,15 +13,15 @@ from hypothesis import settings as hypothesis_settings
 
 from node.http import openapi
 from node.http.app import create_app
-from node.http.limits import HttpLimits
 from node.http.server import HttpServer
+from node.request_limits import RequestLimits
 from tests.http.memory_broker import MemoryCluster
 
 schemathesis.serializer.alias(
     ["application/x-ndjson", "application/vnd.msgpack", "application/vnd.floodmark.batch;v=1"],
     "application/octet-stream",
 )
-SETTINGS = HttpLimits(wait_s_max=0.05, produce_timeout_s_max=1.0, keep_alive_comment_s=0.05)
+SETTINGS = RequestLimits(wait_s_max=0.05, produce_timeout_s_max=1.0, keep_alive_comment_s=0.05)
 DESCRIPTION = openapi.document(SETTINGS)
 schema = schemathesis.openapi.from_dict(DESCRIPTION)
 

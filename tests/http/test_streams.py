@@ -10,7 +10,7 @@ import aiohttp
 import msgspec
 import pytest
 
-from node.http.limits import HttpLimits
+from node.request_limits import RequestLimits
 from tests.http.conftest import Harness
 
 RECORDS = "/v1/topics/t/partitions/0/records"
@@ -19,9 +19,9 @@ EVENTS = {"Accept": "text/event-stream"}
 
 
 @pytest.fixture
-def settings() -> HttpLimits:
+def settings() -> RequestLimits:
     """Comments at once, so that a test need not wait for one."""
-    return HttpLimits(keep_alive_comment_s=0.05)
+    return RequestLimits(keep_alive_comment_s=0.05)
 
 
 @pytest.fixture(params=[1, 2])

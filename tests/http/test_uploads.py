@@ -12,7 +12,7 @@ from floodmark.format.record import Record
 
 from node.budget import SharedBudget
 from node.http.context import CONTEXT
-from node.http.limits import HttpLimits
+from node.request_limits import RequestLimits
 from tests.http.conftest import Answer, Harness, until
 
 PATH = "/v1/topics/t/partitions/0/records"
@@ -151,9 +151,11 @@ class TestDeadline:
     """Limits that end soon."""
 
     @pytest.fixture
-    def settings(self) -> HttpLimits:
+    def settings(self) -> RequestLimits:
         """A body has a fifth of a second, and nothing more for its length."""
-        return HttpLimits(body_timeout_s=0.2, body_bytes_per_s=1 << 30, body_bytes_per_s_min=1, sweep_s=0.05)
+        return RequestLimits(
+            body_timeout_s=0.2, body_bytes_per_s=1 << 30, body_bytes_per_s_min=1, sweep_s=0.05
+        )
 
     @pytest.mark.parametrize("node", ["n1", "n2"])
     @pytest.mark.parametrize("more", [FAST, SLOW])

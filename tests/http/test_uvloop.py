@@ -10,13 +10,13 @@ import pytest
 import uvloop
 from floodmark.format import batch as codec
 
-from node.http.limits import HttpLimits
+from node.request_limits import RequestLimits
 from tests.http.conftest import Harness, until
 from tests.http.memory_broker import MemoryCluster, MemoryPartition
 from tests.http.test_fast_path import read_answers, request
 
 
-async def _with_server(limits: HttpLimits) -> Harness:
+async def _with_server(limits: RequestLimits) -> Harness:
     harness = Harness(MemoryCluster(1))
     await harness.start("n1", limits)
     return harness
@@ -37,7 +37,7 @@ def test_what_comes_while_a_plain_request_is_served_is_answered_behind_it(
             return await produce_records(self, *arguments, **named)
 
         monkeypatch.setattr(MemoryPartition, "produce_records", held)
-        http = await _with_server(HttpLimits())
+        http = await _with_server(RequestLimits())
         try:
             await http.make_topic()
             reader, writer = await asyncio.open_connection(*http.address)
@@ -62,7 +62,7 @@ def test_a_large_body_is_followed_by_other_requests() -> None:
     """The connection's protocol is changed while its body comes in, and back again, several times."""
 
     async def run() -> list[bytes]:
-        http = await _with_server(HttpLimits())
+        http = await _with_server(RequestLimits())
         try:
             await http.make_topic()
             reader, writer = await asyncio.open_connection(*http.address)
@@ -82,7 +82,7 @@ def test_a_connection_too_many_is_told_so() -> None:
     """503 and closed, as on asyncio's own loop."""
 
     async def run() -> bytes:
-        http = await _with_server(HttpLimits(connections_max=1))
+        http = await _with_server(RequestLimits(connections_max=1))
         try:
             _, first = await asyncio.open_connection(*http.address)
             await until(lambda: http.servers["n1"].admission.total == 1)

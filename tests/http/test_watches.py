@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from node.http.context import CONTEXT
-from node.http.limits import HttpLimits
+from node.request_limits import RequestLimits
 from tests.http.conftest import Answer, Harness, until
 
 PARTITIONS = 64
@@ -23,9 +23,9 @@ def node_count() -> int:
 
 
 @pytest.fixture
-def settings() -> HttpLimits:
+def settings() -> RequestLimits:
     """Few connections between nodes."""
-    return HttpLimits(forward_connections_max=40)
+    return RequestLimits(forward_connections_max=40)
 
 
 async def cursor_of(http: Harness) -> str:

@@ -8,8 +8,8 @@ import aiohttp
 import pytest
 
 from node.http.app import create_app
-from node.http.limits import HttpLimits
 from node.http.origins import Origins
+from node.request_limits import RequestLimits
 from tests.http.conftest import Answer, Harness
 from tests.http.memory_broker import MemoryCluster
 
@@ -19,7 +19,7 @@ RECORDS = "/v1/topics/t/partitions/0/records"
 ALL = "/v1/topics/t/records"
 EVERY_ROUTE = [
     (route.method, route.resource.canonical.format(topic="t", partition="0", node="n9"))
-    for route in create_app(MemoryCluster().brokers["n1"], HttpLimits()).router.routes()
+    for route in create_app(MemoryCluster().brokers["n1"], RequestLimits()).router.routes()
     if route.resource is not None
 ]
 EVERY_ROUTE += [("GET", "/nothing/here"), ("POST", "/healthz"), ("OPTIONS", RECORDS), ("TRACE", "/")]

@@ -10,7 +10,8 @@ from floodmark.errors import InvalidRequest, TopicExists, UnknownTopic
 from floodmark.format import batch
 from floodmark.format.record import Record
 
-from node.broker import Acks, TopicConfig
+from node.broker import Acks
+from node.metadata.topic_config import TopicConfig
 from tests.support.nodes import NodeCluster, TestNode
 
 

@@ -12,7 +12,6 @@ from floodmark.format.frame import Frame, FrameKind, crc_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.broker import TopicConfig
 from node.metadata import commands
 from node.metadata.commands import (
     AlterTopic,
@@ -27,7 +26,7 @@ from node.metadata.commands import (
 from node.metadata.levels import THIS_BUILD, Levels
 from node.metadata.machine import OUTCOMES_KEPT, MetadataMachine
 from node.metadata.state import APPLY, TopicEntry
-from node.metadata.topic_config import CONFIG_FIELDS, changed_config
+from node.metadata.topic_config import CONFIG_FIELDS, TopicConfig, changed_config
 from tests.support.newer import Paint, newer_build
 
 

@@ -11,12 +11,12 @@ import pytest
 from floodmark.errors import Conflict
 from floodmark.format.frame import Frame, FrameKind, crc_of
 
-from node.broker import TopicConfig
 from node.metadata import commands
 from node.metadata.commands import CreateTopic, RegisterNode
 from node.metadata.machine import MetadataMachine
 from node.metadata.numbers import node_number, topic_uuid
 from node.metadata.state import COORDINATOR_GROUPS_FROM, MetadataState
+from node.metadata.topic_config import TopicConfig
 from tests.support.nodes import NodeCluster, TestNode
 
 

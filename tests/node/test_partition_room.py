@@ -11,9 +11,9 @@ import pytest
 from floodmark.errors import TooManyPartitions
 
 from node import descriptors
-from node.broker import TopicConfig
 from node.metadata.commands import CreateTopic, RegisterNode
 from node.metadata.state import MetadataState, apply
+from node.metadata.topic_config import TopicConfig
 from node.partition_room import PartitionRoom
 from tests.support.nodes import NodeCluster
 

@@ -9,11 +9,11 @@ import msgspec
 import pytest
 from floodmark.format.frame import FrameKind
 
-from node.broker import TopicConfig
 from node.metadata import commands
 from node.metadata.commands import AlterTopic, AnyCommand, CreateTopic, DeleteTopic, RaiseLevel, RegisterNode
 from node.metadata.levels import THIS_BUILD, Levels
 from node.metadata.machine import MetadataMachine
+from node.metadata.topic_config import TopicConfig
 from tests.support.newer import Paint, newer_build
 from tests.support.raft import Replicas
 

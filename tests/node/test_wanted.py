@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from node.broker import TopicConfig
 from node.metadata.state import MetadataState, PartitionEntry, TopicEntry
+from node.metadata.topic_config import TopicConfig
 from node.wanted import groups_here
 
 

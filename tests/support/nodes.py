@@ -18,9 +18,10 @@ import aiohttp
 from floodmark.errors import Conflict
 
 from node import settings_sources
-from node.broker import Partition, TopicConfig
+from node.broker import Partition
 from node.local_broker import LocalBroker
 from node.metadata.levels import THIS_BUILD, Levels
+from node.metadata.topic_config import TopicConfig
 from node.server import serve
 from node.settings import Settings
 from node.wiring import Parts

@@ -1,4 +1,4 @@
-"""Limits and deadlines of the HTTP side, as operators set them in the table ``limits``.
+"""Limits and deadlines of requests by any door, as operators set them in the table ``limits``.
 
 Every one has a default that suits a node of a small cluster. What must hold between them is in
 node/settings_rules.py.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 
-class HttpLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RequestLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Sizes are in bytes and times in seconds, as the names say."""
 
     body_bytes_max: int = 16 << 20
