@@ -207,7 +207,7 @@ def build(
     app = create_app(broker, settings.limits, _origins(settings))
     app[CONTEXT].wall_ms = host.wall.now_ms
     app[CONTEXT].node_mark = _node_mark(settings.cluster.id, secret)
-    answers = app[CONTEXT].answers
+    answers = app[CONTEXT].service.answers
     scrub = Scrub(
         host=host,
         groups=lambda: [METADATA_GROUP, *replicas.local],

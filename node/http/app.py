@@ -23,7 +23,6 @@ from node.http.reassignments import Reassignments
 from node.http.shaping import Shaping
 from node.http.topics import Topics
 from node.http.wait_topic import TopicWait
-from node.http.watches import Watches
 from node.request_limits import RequestLimits
 
 
@@ -41,7 +40,6 @@ def create_app(broker: Broker, settings: RequestLimits, origins: Origins | None 
     # Bodies are bounded by read_body; aiohttp's own bound guards only what is read by other means.
     app = web.Application(middlewares=[outermost(context)], client_max_size=settings.body_bytes_max)
     app[CONTEXT] = context
-    context.watches = Watches(context)
     produce = PartitionProduce(context)
     app[DOOR] = door = Door(context, origins)
     app[FAST_PATH] = FastPath(context, produce, origins)

@@ -12,8 +12,8 @@ from floodmark.errors import InvalidRequest, TooLarge, UnsupportedMedia
 
 from node.budget import Account
 from node.http.context import HttpContext
-from node.http.loop_share import BODY_PIECE_BYTES, BODY_SMALL_BYTES
 from node.http.media import ENCODINGS
+from node.service.loop_share import BODY_PIECE_BYTES, BODY_SMALL_BYTES
 
 _AT_ONCE_BYTES: Final = 128 << 10
 """So much is decompressed on the event loop, in less than a millisecond; a few bytes can become megabytes."""

@@ -7,41 +7,29 @@ import hmac
 import itertools
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import aiohttp
 from aiohttp import web
 from floodmark.errors import (
-    FeatureLevelNeeded,
-    OutcomeUnknown,
     TooManyRequests,
-    TopicDeleted,
-    Unavailable,
-    UnknownPartition,
-    UnknownTopic,
 )
 
-from node.broker import Broker, Partition, TopicInfo, TopicLimits
+from node.broker import Broker
 from node.budget import Account
-from node.http import unpacking
-from node.http.answers import AnswerBudget, Hold
 from node.http.connection import Connection
-from node.http.loop_share import BODY_TURN_BYTES, PAGE_TURN_BYTES, LoopShare
+from node.http.inside_line import FORWARDED, HttpInsideLine
 from node.http.metrics import HttpMetrics
 from node.http.packers import Packers
 from node.http.refusals import Refusals
-from node.http.topic_id import OfTopic, WhileExists, deleted, never_was
 from node.request_limits import RequestLimits
+from node.service.answer_budget import Hold
+from node.service.loop_share import BODY_TURN_BYTES, LoopShare
+from node.service.service import Service
 
-if TYPE_CHECKING:
-    from node.http.watches import Watches
-
-FORWARDED: Final = "Floodmark-Forwarded"
-"""A request with it was passed on by a node, and is not passed on again."""
-_CATCH_UP_S: Final = 2.0
 T = TypeVar("T")
 
 
@@ -52,6 +40,7 @@ class HttpContext:
     broker: Broker
     settings: RequestLimits
     metrics: HttpMetrics
+    service: Service = field(init=False)
     node_mark: str = field(default_factory=lambda: secrets.token_hex(16))
     """What this cluster's nodes say to each other with what they pass on, and nobody else knows."""
     wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
@@ -60,16 +49,9 @@ class HttpContext:
     """Set when the server stops: long polls and streams then end by themselves."""
     bodies: LoopShare = field(default_factory=lambda: LoopShare(BODY_TURN_BYTES))
     """Bodies of clients and of other nodes, the oldest first."""
-    pages: LoopShare = field(default_factory=lambda: LoopShare(PAGE_TURN_BYTES))
-    """Records on their way into answers, a slice of each answer in turn."""
     packers: Packers = field(default_factory=Packers)
     """Decode large bodies where they hold nobody up."""
     refusals: Refusals = field(init=False)
-    answers: AnswerBudget = field(init=False)
-    unpacking: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(unpacking.AT_ONCE))
-    """For large batches: only so many are decompressed at a time."""
-    watches: Watches = field(init=False)
-    """Set by ``create_app``."""
     _session: aiohttp.ClientSession | None = None
     _patient_session: aiohttp.ClientSession | None = None
     _patient: int = 0
@@ -78,7 +60,7 @@ class HttpContext:
 
     def __post_init__(self) -> None:
         self.refusals = Refusals(self.next_request_id)
-        self.answers = AnswerBudget(self.settings.responses_bytes_max)
+        self.service = Service(self.broker, self.settings, HttpInsideLine(self))
 
     def is_from_node(self, forwarded: str | None) -> bool:
         """Whether another node of this cluster has passed a request on, by that header's value.
@@ -160,100 +142,6 @@ class HttpContext:
         """Unique among all processes: the node's name, a random part per start, and a counter."""
         return f"{self.broker.node_id}-{self._run}-{next(self._ids):x}"
 
-    async def topic(self, name: str, asked_id: int | None = None) -> TopicInfo:
-        """The topic, giving this node the chance to learn of one that was made a moment ago elsewhere.
-
-        ``asked_id``: the topic that the request belongs to; no other is meant. Raises ``TopicDeleted``.
-        """
-        return await self._once_known(name, asked_id, lambda: self.broker.topic(name))
-
-    async def topic_limits(self, name: str, asked_id: int | None = None) -> TopicLimits:
-        """What the topic allows, as above."""
-        return await self._once_known(name, asked_id, lambda: self.broker.topic_limits(name))
-
-    async def partition(self, topic: str, number: int, asked_id: int | None = None) -> Partition:
-        """The partition, as above."""
-        return await self._once_known(topic, asked_id, lambda: self.broker.partition(topic, number))
-
-    async def _once_known(self, name: str, asked_id: int | None, ask: Callable[[], T]) -> T:
-        """What the broker says, asked again when it had to catch up with the metadata first."""
-        try:
-            if asked_id is None or self._is_current(name, asked_id):
-                return ask()
-        except TopicDeleted:
-            raise
-        except (UnknownTopic, UnknownPartition):
-            pass
-        await self.broker.catch_up(timeout_s=_CATCH_UP_S)
-        if asked_id is not None and not self._is_current(name, asked_id):
-            current = self._current_id(name)
-            raise deleted(name, asked_id, None) if current is None else never_was(name, asked_id, current)
-        return ask()
-
-    async def once_level_known(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """What it comes to, asked again where the cluster was raised to a higher feature level meanwhile.
-
-        ``FeatureLevelNeeded`` says that nothing was stored; it is raised once that is certain.
-        """
-        known = self.broker.batch_format
-        try:
-            return await ask()
-        except FeatureLevelNeeded:
-            await self.broker.catch_up(timeout_s=_CATCH_UP_S)
-            if self.broker.batch_format == known:
-                raise
-            return await ask()
-
-    def _is_current(self, name: str, topic_id: int) -> bool:
-        """Whether the topic has this id. False when it has none or a lower one: this node may be behind.
-
-        Raises ``TopicDeleted`` when it has a higher one, and never will have this one again.
-        """
-        current = self._current_id(name)
-        if current is not None and current > topic_id:
-            raise deleted(name, topic_id, current)
-        return current == topic_id
-
-    def _current_id(self, name: str) -> int | None:
-        try:
-            return self.broker.topic_limits(name).topic_id
-        except UnknownTopic:
-            return None
-
-    def gone(self, item: OfTopic) -> TopicDeleted | None:
-        """The error when the topic of ``item`` is deleted, as far as this node knows."""
-        current = self._current_id(item.topic)
-        return None if current == item.topic_id else deleted(item.topic, item.topic_id, current)
-
-    def current(self, partition: Partition) -> Partition:
-        """The same partition, as this node stands to it by now: a replica here may be new, or gone.
-
-        Raises ``TopicDeleted``.
-        """
-        error = self.gone(partition)
-        if error is not None:
-            raise error
-        return self.broker.partition(partition.topic, partition.number)
-
-    def while_exists(self, item: OfTopic, *, grace_s: float = 0.0) -> WhileExists:
-        """``async with``: what is awaited within ends with ``TopicDeleted`` once it is deleted."""
-        return WhileExists(
-            lambda: self.gone(item),
-            lambda tell: self.broker.when_deleted(item.topic, item.topic_id, tell),
-            grace_s,
-        )
-
-    def reason(self, error: Exception, item: OfTopic) -> Exception:
-        """Why a request to a replica failed: where its topic was deleted meanwhile, because of that."""
-        if isinstance(error, Unavailable | OutcomeUnknown):
-            return self.gone(item) or error
-        return error
-
-    async def not_found_there(self, item: OfTopic) -> TopicDeleted | None:
-        """The error when another node does not know the topic of ``item``, which this one still knew."""
-        await self.broker.catch_up(timeout_s=_CATCH_UP_S)
-        return self.gone(item)
-
     @contextmanager
     def task_ends_with_connection(self, request: web.Request) -> Iterator[None]:
         """Within it the handler is cancelled when its client leaves. Only for what stores nothing."""
@@ -280,7 +168,7 @@ class HttpContext:
 
     def hold_for(self, request: web.Request) -> Hold:
         """What the answer to a request will hold of the memory for answers; for a with-block."""
-        return self.answers.hold(request.remote or "")
+        return self.service.answers.hold(request.remote or "")
 
 
 CONTEXT: Final = web.AppKey("floodmark_context", HttpContext)

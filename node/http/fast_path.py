@@ -29,9 +29,11 @@ from node.http.origins import Origins
 from node.http.packing import NOBODY
 from node.http.plain_head import PlainHead, PlainHeads
 from node.http.produce import PartitionProduce, Wanted, document, timeout_of
-from node.http.router import Sending, append
-from node.http.sharing import Elsewhere, Sharing
-from node.http.topic_id import TOPIC_ID, told
+from node.http.topic_id import TOPIC_ID
+from node.service.forward_batcher import Elsewhere, ForwardBatcher
+from node.service.inside_line import AppendRequest
+from node.service.router import append
+from node.service.topic_identity import told
 
 if TYPE_CHECKING:
     from node.http.connection import Connection
@@ -61,7 +63,7 @@ class FastPath:
     def __init__(self, context: HttpContext, produce: PartitionProduce, origins: Origins) -> None:
         self._context = context
         self._produce = produce
-        self._sharing = Sharing(context)
+        self._sharing = ForwardBatcher(context.service)
         self._heads = PlainHeads(origins.knows_host)
         self._vary = {"Vary": "Origin"} if origins.listed else {}
         self._answer_head = self._head_of(context.broker.node_id)
@@ -124,7 +126,7 @@ class FastPath:
             work = _failed(error)
 
         def ask_next() -> Awaitable[Appended | Elsewhere] | None:
-            if not led or head.forwarded is not None or self._context.current(partition).leads_here:
+            if not led or head.forwarded is not None or self._context.service.current(partition).leads_here:
                 return None
             return self._store_at_next(partition, wanted, body, started)
 
@@ -182,14 +184,14 @@ class FastPath:
         if leads_here or not _may_share(head):
             return self._produce.store(partition, wanted, body)
         if is_heavy(wanted.media, body):
-            return self._context.once_level_known(lambda: self._share_packed(partition, wanted, body))
+            return self._context.service.once_level_known(lambda: self._share_packed(partition, wanted, body))
         records = self._produce.records(wanted, body, partition)
         return self._sharing.produce(partition, records, len(body))
 
     async def _store_once_known(
         self, head: PlainHead, partition: Partition, wanted: Wanted, body: bytes
     ) -> Appended | Elsewhere:
-        storing = self._context.once_level_known(
+        storing = self._context.service.once_level_known(
             lambda: self._store(head, partition, wanted, body, leads_here=partition.leads_here)
         )
         return cast(Appended | Elsewhere, await storing)
@@ -202,17 +204,17 @@ class FastPath:
         left = wanted.timeout_s - (time.perf_counter() - started)
         batch = body
         if wanted.media is not Media.BATCH:
-            batch = await context.once_level_known(
+            batch = await context.service.once_level_known(
                 lambda: self._produce.batch_of(partition, wanted, body, NOBODY, left)
             )
-        sending = Sending(batch, codec.decode_header(batch), wanted.acks, left)
-        return Elsewhere(*await append(context, partition, sending))
+        sending = AppendRequest(batch, codec.decode_header(batch), wanted.acks, left)
+        return Elsewhere(*await append(context.service, partition, sending))
 
     async def _share_packed(self, partition: Partition, wanted: Wanted, body: bytes) -> Elsewhere:
         """Many records in few bytes, which have a batch of their own."""
         batch = await self._produce.batch_of(partition, wanted, body, NOBODY, wanted.timeout_s)
-        sending = Sending(batch, codec.decode_header(batch), wanted.acks, wanted.timeout_s)
-        return Elsewhere(*await append(self._context, partition, sending))
+        sending = AppendRequest(batch, codec.decode_header(batch), wanted.acks, wanted.timeout_s)
+        return Elsewhere(*await append(self._context.service, partition, sending))
 
     def _answer(
         self, head: PlainHead, partition: Partition, work: asyncio.Future[Appended | Elsewhere]
@@ -225,7 +227,7 @@ class FastPath:
                 appended = appended.appended
             body = document(head.partition, appended)
         except Exception as error:  # noqa: BLE001  -- the last resort before the connection
-            reason = told(self._context.reason(error, partition), head.topic_id)
+            reason = told(self._context.service.reason(error, partition), head.topic_id)
             refusal = self._context.refusals.answer(reason, "POST", head.path, head.path)
             refusal.headers.update(self._vary)
             return refusal.status, problems.as_bytes(refusal)

@@ -20,8 +20,7 @@ from aiohttp import web
 from floodmark.errors import InvalidRequest, Unavailable
 
 from node.broker import Bounds, Partition, Unreadable
-from node.http import event_id, positions
-from node.http.answers import Hold
+from node.http import event_id
 from node.http.context import HttpContext
 from node.http.entity_tag import caching
 from node.http.forward import LEADER, is_forwarded, to_partition_leader
@@ -30,9 +29,11 @@ from node.http.media import Media, accepted, answer_media
 from node.http.page import read_page, send
 from node.http.produce import timeout_of
 from node.http.query import capped, duration_s, flag, partition_number, query_of, topic_name
-from node.http.reader import Reader
 from node.http.topic_id import TOPIC_ID, TOPIC_ID_QUERY, asked_id
 from node.request_limits import RequestLimits
+from node.service import positions
+from node.service.answer_budget import Hold
+from node.service.topic_reader import TopicReader
 
 QUERY: Final = frozenset({"from", "max_records", "max_bytes", "wait", "follow", "verify", TOPIC_ID_QUERY})
 _RETRY_S: Final = 0.05
@@ -101,7 +102,7 @@ class PartitionFetch:
             spec, held = positions.check(last or query.get("from", "earliest")), None
         else:
             spec, held = str(event.next_offset), event.topic_id
-        partition = await context.partition(topic, number, asked_id(request, query, held))
+        partition = await context.service.partition(topic, number, asked_id(request, query, held))
         timeout_s = asked.wait_s + min(context.settings.produce_timeout_s, _LEADER_WAIT_S)
         deadline = time.monotonic() + timeout_s
         while True:
@@ -125,10 +126,10 @@ class PartitionFetch:
                 if began or is_forwarded(request) or time.monotonic() >= deadline:
                     raise
                 await asyncio.sleep(_RETRY_S)
-                partition = context.current(partition)
+                partition = context.service.current(partition)
             except Unavailable as error:
                 if partition.leads_here or is_forwarded(request):
-                    raise context.reason(error, partition) from error
+                    raise context.service.reason(error, partition) from error
 
     async def _serve(
         self, request: web.Request, partition: Partition, spec: str, asked: Asked
@@ -146,7 +147,7 @@ class PartitionFetch:
         """The bounds, confirmed by a majority."""
         context = self._context
         query = query_of(request, _TAIL_QUERY)
-        partition = await context.partition(
+        partition = await context.service.partition(
             topic_name(request), partition_number(request), asked_id(request, query)
         )
         timeout_s = timeout_of(query.get("timeout"), context)
@@ -156,10 +157,10 @@ class PartitionFetch:
                 return answer
             partition = answer
         try:
-            async with context.while_exists(partition):
+            async with context.service.while_exists(partition):
                 bounds = await partition.tail(timeout_s=timeout_s)
         except Unavailable as error:
-            raise context.reason(error, partition) from error
+            raise context.service.reason(error, partition) from error
         body = b'{"partition":%d,"log_start_offset":%d,"high_watermark":%d,"next_offset":%d}\n' % (
             partition.number,
             bounds.log_start_offset,
@@ -186,7 +187,7 @@ class PartitionFetch:
         if not fetched.frames and asked.wait_s > 0:
             hold.nothing()
             with context.task_ends_with_connection(request):
-                async with context.while_exists(partition):
+                async with context.service.while_exists(partition):
                     woken = await context.unless_draining(partition.wait_records(start, wait_s=asked.wait_s))
             granted = hold.set_page_aside(asked.max_bytes)
             fetched = (
@@ -215,7 +216,9 @@ class PartitionFetch:
     ) -> web.StreamResponse:
         """Records, translated."""
         context = self._context
-        reader = Reader(context, hold, partition.topic_id, [partition], [str(start)], by_cursor=False)
+        reader = TopicReader(
+            context.service, hold, partition.topic_id, [partition], [str(start)], by_cursor=False
+        )
         with context.task_ends_with_connection(request):
             page = await read_page(context, reader, hold, asked, around=_AROUND_BYTES)
         bounds = reader.bounds[0] or partition.bounds()
@@ -258,7 +261,9 @@ class PartitionFetch:
             return await stream(
                 context,
                 request,
-                Reader(context, hold, partition.topic_id, [partition], [str(start)], by_cursor=False),
+                TopicReader(
+                    context.service, hold, partition.topic_id, [partition], [str(start)], by_cursor=False
+                ),
                 hold,
                 asked.media,
                 headers={

@@ -8,16 +8,16 @@ from typing import Any, Final
 from aiohttp import web
 from floodmark.errors import InvalidRequest
 
-from node.http import cursor, positions
-from node.http.answers import Hold
 from node.http.context import HttpContext
 from node.http.fetch import QUERY, Asked
 from node.http.live_response import stream
 from node.http.media import Media, accepted, answer_media
 from node.http.page import read_page, send
 from node.http.query import query_of, topic_name
-from node.http.reader import Reader
 from node.http.topic_id import TOPIC_ID, asked_id
+from node.service import cursor, positions
+from node.service.answer_budget import Hold
+from node.service.topic_reader import TopicReader
 
 TOPIC_QUERY: Final = QUERY | {"cursor"}
 _AROUND_BYTES: Final = 64
@@ -54,7 +54,9 @@ class TopicFetch:
                 )
             return await self._page(request, reader, asked, hold)
 
-    async def _reader(self, request: web.Request, query: Mapping[str, str], name: str, hold: Hold) -> Reader:
+    async def _reader(
+        self, request: web.Request, query: Mapping[str, str], name: str, hold: Hold
+    ) -> TopicReader:
         context = self._context
         text = request.headers.get("Last-Event-ID") or query.get("cursor")
         if text is None:
@@ -63,21 +65,23 @@ class TopicFetch:
                 raise InvalidRequest(
                     "an offset belongs to one partition: read .../partitions/N/records?from=..."
                 )
-            limits = await context.topic_limits(name, asked_id(request, query))
+            limits = await context.service.topic_limits(name, asked_id(request, query))
             specs = [spec] * limits.partitions
         else:
             if "from" in query and "cursor" in query:
                 raise InvalidRequest("a cursor says where to go on; leave out from")
             goes_on = cursor.decode(text)
-            limits = await context.topic_limits(name, asked_id(request, query, goes_on.topic_id))
+            limits = await context.service.topic_limits(name, asked_id(request, query, goes_on.topic_id))
             offsets = goes_on.offsets_in(limits.partitions)
             specs = [str(offset) if offset >= 0 else "earliest" for offset in offsets]
         topic_id = limits.topic_id
-        partitions = [await context.partition(name, number, topic_id) for number in range(limits.partitions)]
-        return Reader(context, hold, topic_id, partitions, specs, by_cursor=True)
+        partitions = [
+            await context.service.partition(name, number, topic_id) for number in range(limits.partitions)
+        ]
+        return TopicReader(context.service, hold, topic_id, partitions, specs, by_cursor=True)
 
     async def _page(
-        self, request: web.Request, reader: Reader, asked: Asked, hold: Hold
+        self, request: web.Request, reader: TopicReader, asked: Asked, hold: Hold
     ) -> web.StreamResponse:
         context = self._context
         around = _AROUND_BYTES + _CURSOR_BYTES * len(reader.partitions)

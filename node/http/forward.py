@@ -8,8 +8,6 @@ request is never passed on twice, whoever sends the header.
 from __future__ import annotations
 
 import asyncio
-import io
-import re
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import nullcontext
@@ -31,15 +29,16 @@ from yarl import URL
 from node.broker import Partition
 from node.budget import Account
 from node.http.body import check_length
-from node.http.context import FORWARDED, HttpContext
-from node.http.loop_share import BODY_PIECE_BYTES, BODY_SMALL_BYTES, LoopShare
+from node.http.context import HttpContext
+from node.http.inside_line import FORWARDED
+from node.http.node_address import base_url, in_pieces
 from node.http.statuses import NOT_FOUND, UNAVAILABLE
 from node.http.topic_id import TOPIC_ID
-from node.http.while_heard import WhileHeard
+from node.service.loop_share import BODY_PIECE_BYTES, BODY_SMALL_BYTES, LoopShare
+from node.service.while_heard import WhileHeard
 
 LEADER: Final = "Floodmark-Leader"
 LEADER_URL: Final = "Floodmark-Leader-Url"
-_ADDRESS = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+", re.ASCII)
 _NOT_PASSED_ON: Final = frozenset(
     {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
     | {"host", "expect", "floodmark-forwarded"}
@@ -52,7 +51,6 @@ _NOT_PASSED_BACK: Final = frozenset(
 )
 _RETRY_S: Final = 0.05
 _SMALL_BYTES: Final = 64 << 10
-_WHOLE_BYTES: Final = 256 << 10
 _READY_S: Final = 1.0
 """How long a request that was passed on waits for a new leader to be ready."""
 _LEADER_TELLS_S: Final = 2.0
@@ -91,11 +89,6 @@ class Upload:
             raise
 
 
-def in_pieces(body: bytes) -> bytes | io.BytesIO:
-    """Large bodies go out in pieces, so that the event loop is not held up."""
-    return body if len(body) <= _WHOLE_BYTES else io.BytesIO(body)
-
-
 def is_forwarded(request: web.Request) -> bool:
     """Whether another node has passed this request on."""
     return FORWARDED in request.headers
@@ -104,14 +97,6 @@ def is_forwarded(request: web.Request) -> bool:
 def not_here(leader: str | None, what: str) -> Unavailable:
     """The answer to a request that was passed on to a node that does not lead (any more)."""
     return NotLeaderOrFollower(f"this node does not lead {what}", leader=leader, retry_after_s=0.1)
-
-
-def base_url(context: HttpContext, node: str) -> str:
-    """Where a node's HTTP is. Raises ``Unavailable`` when it is not known or no plain address."""
-    url = context.broker.node_url(node)
-    if url is None or _ADDRESS.fullmatch(url.rstrip("/")) is None:
-        raise Unavailable(f"the address of node {node} is not known", leader=node)
-    return url.rstrip("/")
 
 
 async def to_partition_leader(
@@ -135,7 +120,7 @@ async def to_partition_leader(
     if is_forwarded(request):
         if partition.leader == context.broker.node_id:  # Elected this moment, and not ready yet.
             await partition.wait_leader(deadline_s=min(timeout_s, _READY_S))
-            partition = context.current(partition)
+            partition = context.service.current(partition)
             if partition.leads_here:
                 return partition
         raise not_here(partition.leader, what)
@@ -158,10 +143,10 @@ async def _at_the_leader(
     deadline = time.monotonic() + timeout_s
     path = f"/v1/topics/{partition.topic}/partitions/{partition.number}/{rest}"
     while (left := deadline - time.monotonic()) > 0:
-        async with context.while_exists(partition):
-            partition = context.current(partition)
+        async with context.service.while_exists(partition):
+            partition = context.service.current(partition)
             leader = await _leader_of(context, partition, left)
-            partition = context.current(partition)
+            partition = context.service.current(partition)
             if partition.leads_here:
                 return partition
             answer = None
@@ -182,10 +167,10 @@ async def _at_the_leader(
                 continue
         try:
             if answer.status == NOT_FOUND:
-                error = await context.not_found_there(partition)
+                error = await context.service.not_found_there(partition)
                 if error is not None:
                     raise error
-            async with context.while_exists(partition, grace_s=_LEADER_TELLS_S):
+            async with context.service.while_exists(partition, grace_s=_LEADER_TELLS_S):
                 return await _pass_back(context, request, answer, leader)
         finally:
             answer.release()
@@ -200,7 +185,7 @@ async def _leader_of(context: HttpContext, partition: Partition, deadline_s: flo
     try:
         return await partition.wait_leader(deadline_s=deadline_s)
     except Unavailable:
-        now = context.current(partition)
+        now = context.service.current(partition)
         if now is partition:
             raise
         # This node's replica was closed meanwhile: the others are asked.
@@ -247,7 +232,7 @@ async def _attempt(
 
     ``doubt`` is told of a node that does not serve: whoever took it for the leader may rely on it asleep.
     """
-    base = base_url(context, leader)
+    base = base_url(context.broker, leader)
     query = request.rel_url.raw_query_string
     url = URL(f"{base}{path}?{query}" if query else base + path, encoded=True)
     headers = _passed_on(context, request, topic_id)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from floodmark.errors import TooManyRequests
 
 from node.budget import Account
-from node.http.loop_share import BODY_SMALL_BYTES, LoopShare
+from node.service.loop_share import BODY_SMALL_BYTES, LoopShare
 
 if TYPE_CHECKING:
     from node.http.connection import Connection

@@ -14,14 +14,16 @@ from typing import Final
 from aiohttp import web
 from floodmark.errors import FloodmarkError, TooManyRequests, TopicDeleted, Unavailable
 
-from node.http import cursor, problems, timestamps
-from node.http.answers import Hold
+from node.http import problems
 from node.http.context import HttpContext
 from node.http.event_id import EventId
 from node.http.media import Media
 from node.http.page import PIECE_BYTES
-from node.http.reader import Reader
-from node.http.records_out import Slice, stream_encoder, stream_failure, stream_item
+from node.http.records_out import stream_encoder, stream_failure, stream_item
+from node.service import cursor, timestamps
+from node.service.answer_budget import Hold
+from node.service.topic_reader import TopicReader
+from node.service.unpacking import Slice
 
 _COMMENT: Final = b": keep-alive\n\n"
 _PAUSE_S: Final = 0.05
@@ -33,7 +35,7 @@ _PATIENCE_S: Final = 0.25
 async def stream(
     context: HttpContext,
     request: web.Request,
-    reader: Reader,
+    reader: TopicReader,
     hold: Hold,
     media: Media,
     *,
@@ -91,7 +93,7 @@ class _Pump:
                 part = await self._reader.next()
             except TooManyRequests:
                 self._reader.let_go()
-                await self._context.answers.room()
+                await self._context.service.answers.room()
                 self._begin()
                 continue
             except Unavailable:
@@ -133,7 +135,7 @@ class _Emitter:
     """Writes slices of records in one media type."""
 
     def __init__(
-        self, context: HttpContext, request: web.Request, reader: Reader, hold: Hold, media: Media
+        self, context: HttpContext, request: web.Request, reader: TopicReader, hold: Hold, media: Media
     ) -> None:
         self.reader = reader
         self.answer = web.StreamResponse()
@@ -192,7 +194,7 @@ class _Emitter:
                 break
             except TooManyRequests:
                 self.reader.let_go()
-                await self._context.answers.room()
+                await self._context.service.answers.room()
         late = asyncio.get_running_loop().call_later(_PATIENCE_S, self.reader.let_go)
         try:
             await self.answer.write(piece)

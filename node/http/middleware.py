@@ -14,7 +14,8 @@ from aiohttp.typedefs import Middleware
 
 from node.http.context import HttpContext
 from node.http.metrics import UNMATCHED
-from node.http.topic_id import told, was_asked
+from node.http.topic_id import was_asked
+from node.service.topic_identity import told
 
 _LOG = structlog.get_logger("floodmark.http")
 _DEBUG: Final = logging.getLogger("floodmark.http")

@@ -18,7 +18,8 @@ from floodmark.producer.partitioner import partition_for
 
 from node.http.body_weight import check_count
 from node.http.media import Media
-from node.http.records_in import TRACE, Incoming, Reading, read_records
+from node.http.records_in import Incoming, Reading, read_records
+from node.service.repeated_batches import TRACE
 
 Producer = tuple[bytes, int, int]
 """Id, epoch and sequence, as a batch carries them."""

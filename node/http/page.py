@@ -12,12 +12,13 @@ from aiohttp import web
 from floodmark.errors import FloodmarkError, Unavailable
 from floodmark.format import packed_heads
 
-from node.http import timestamps
-from node.http.answers import Hold
 from node.http.context import HttpContext
 from node.http.media import Media
-from node.http.reader import Reader
-from node.http.records_out import Slice, json_record, msgpack_record
+from node.http.records_out import json_record, msgpack_record
+from node.service import timestamps
+from node.service.answer_budget import Hold
+from node.service.topic_reader import TopicReader
+from node.service.unpacking import Slice
 
 PIECE_BYTES: Final = 64 << 10
 _WHOLE_BYTES: Final = 16 << 10
@@ -106,7 +107,9 @@ class Page:
         return self._pieces
 
 
-async def read_page(context: HttpContext, reader: Reader, hold: Hold, wanted: Wanted, *, around: int) -> Page:
+async def read_page(
+    context: HttpContext, reader: TopicReader, hold: Hold, wanted: Wanted, *, around: int
+) -> Page:
     """What there is; only when that is nothing, what comes within ``wait_s``, for which nothing is held."""
     deadline = time.monotonic() + wanted.wait_s
     while True:
@@ -125,7 +128,7 @@ async def read_page(context: HttpContext, reader: Reader, hold: Hold, wanted: Wa
         await context.unless_draining(reader.wait(left))
 
 
-async def _fill(page: Page, reader: Reader, hold: Hold, granted: int) -> None:
+async def _fill(page: Page, reader: TopicReader, hold: Hold, granted: int) -> None:
     """Read from the reader's positions on until the page is full or nothing is left.
 
     What fails behind the first record ends the page: whoever goes on from there is told. Afterwards ``hold``

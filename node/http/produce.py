@@ -32,10 +32,10 @@ from node.http.query import (
     topic_name,
 )
 from node.http.raw_value import RecordHead, check_head
-from node.http.records_in import TRACE, Reading, media_of, read_records
-from node.http.repeated import Repeats
+from node.http.records_in import Reading, media_of, read_records
 from node.http.topic_id import TOPIC_ID, TOPIC_ID_QUERY, asked_id
-from node.http.turns import Turns
+from node.service.repeated_batches import TRACE, Repeats
+from node.service.turns import Turns
 
 QUERY: Final = frozenset({"acks", "timeout", "mode", TOPIC_ID_QUERY})
 PRODUCER_HEADERS: Final = ("Producer-Id", "Producer-Epoch", "Producer-Seq")
@@ -82,13 +82,13 @@ class PartitionProduce:
         context = self._context
         topic, number = topic_name(request), partition_number(request)
         query = query_of(request, QUERY)
-        partition = await context.partition(topic, number, asked_id(request, query))
+        partition = await context.service.partition(topic, number, asked_id(request, query))
         timeout_s = timeout_of(query.get("timeout"), context)
         copies = is_copy(query)
         media = media_of(request, copies=copies)
         wanted = Wanted(request, media, acks_of(query), timeout_s, expected_offset(request), copies)
         if media is Media.BYTES and context.broker.batch_format == 1:
-            await context.once_level_known(lambda: self._check_head(request))
+            await context.service.once_level_known(lambda: self._check_head(request))
         with context.uploads(request) as account:
             raw = await read_raw(request, context, account) if _is_small(request) else None
             body: bytes | None = None
@@ -110,7 +110,7 @@ class PartitionProduce:
                     appended = await self._stored_here(partition, wanted, body)
                     break
                 except _LeadsNoMore as error:
-                    partition = context.current(partition)
+                    partition = context.service.current(partition)
                     if is_forwarded(request):
                         raise error.reason from error
                     wanted = _later(wanted, began)
@@ -121,11 +121,11 @@ class PartitionProduce:
         """Raises ``_LeadsNoMore`` where the next leader may be asked: nothing was stored."""
         context = self._context
         try:
-            return await context.once_level_known(lambda: self.store(partition, wanted, body))
+            return await context.service.once_level_known(lambda: self.store(partition, wanted, body))
         except OutcomeUnknown as error:
-            raise context.reason(error, partition) from error
+            raise context.service.reason(error, partition) from error
         except Unavailable as error:
-            if context.current(partition).leads_here:
+            if context.service.current(partition).leads_here:
                 raise
             raise _LeadsNoMore(error) from error
 
@@ -144,7 +144,7 @@ class PartitionProduce:
         if is_plain(wanted) and not is_heavy(media, body):
             records = self.records(wanted, body, partition)
             return partition.produce_records(records, size=len(body), timeout_s=wanted.timeout_s)
-        return self._context.once_level_known(lambda: self._store_packed(partition, wanted, body))
+        return self._context.service.once_level_known(lambda: self._store_packed(partition, wanted, body))
 
     def _store_batch(self, partition: Partition, wanted: Wanted, batch: bytes) -> Awaitable[Appended]:
         if not _is_anonymous(wanted.head):

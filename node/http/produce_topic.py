@@ -26,15 +26,17 @@ from node.http.media import Media
 from node.http.packing import NOBODY, Order, Packed, packed, places_of, shares_of
 from node.http.produce import PRODUCER_HEADERS, QUERY, Wanted, is_plain, timeout_of
 from node.http.query import acks_of, is_copy, query_of, topic_name
-from node.http.records_in import TRACE, Reading, media_of, read_records
-from node.http.router import Sending, Small, append
+from node.http.records_in import Reading, media_of, read_records
 from node.http.topic_id import TOPIC_ID, asked_id
 from node.http.topic_report import HEAD, Outcome, answer
+from node.service.inside_line import AppendRequest
+from node.service.repeated_batches import TRACE
+from node.service.router import Small, append
 
 _OF_ONE_PARTITION: Final = (*PRODUCER_HEADERS, "If-Offset")
 _SMALL_BYTES_MAX: Final = 64 << 10
 """A larger body is packed at once, and refused as a whole if it cannot be."""
-Sendings = dict[int, Sending | Small]
+Sendings = dict[int, AppendRequest | Small]
 """By partition."""
 
 
@@ -55,7 +57,7 @@ class TopicProduce:
             if header in request.headers:
                 raise _needs_partition(header, name)
         query = query_of(request, QUERY)
-        limits = await context.topic_limits(name, asked_id(request, query))
+        limits = await context.service.topic_limits(name, asked_id(request, query))
         timeout_s = timeout_of(query.get("timeout"), context)
         copies = is_copy(query)
         media = media_of(request, copies=copies)
@@ -65,7 +67,9 @@ class TopicProduce:
             if wanted.media is Media.BATCH:
                 places, sendings = await self._untouched(name, body, wanted, limits)
             else:
-                places, sendings = await context.once_level_known(lambda: self._divided(body, wanted, limits))
+                places, sendings = await context.service.once_level_known(
+                    lambda: self._divided(body, wanted, limits)
+                )
             outcomes = await self._send(name, limits.topic_id, sendings)
         return await answer(context, places, outcomes, {**HEAD, TOPIC_ID: str(limits.topic_id)})
 
@@ -91,7 +95,7 @@ class TopicProduce:
         if header.is_idempotent:
             raise _needs_partition("the producer that the batch names", name)
         number = next(self._turn) % limits.partitions
-        sending = Sending(body, header, wanted.acks, wanted.timeout_s)
+        sending = AppendRequest(body, header, wanted.acks, wanted.timeout_s)
         return [number] * header.count, {number: sending}
 
     async def _packed_elsewhere(
@@ -126,7 +130,7 @@ class TopicProduce:
 
     async def _send(self, topic: str, topic_id: int, sendings: Sendings) -> dict[int, Outcome]:
         context = self._context
-        partitions = {number: await context.partition(topic, number, topic_id) for number in sendings}
+        partitions = {number: await context.service.partition(topic, number, topic_id) for number in sendings}
         if len(sendings) == 1:
             ((number, sending),) = sendings.items()
             return {number: await _outcome(context, partitions[number], sending)}
@@ -136,8 +140,8 @@ class TopicProduce:
         return dict(zip(sendings, outcomes, strict=True))
 
 
-def _sending(batch: bytes, wanted: Wanted) -> Sending:
-    return Sending(batch, codec.decode_header(batch), wanted.acks, wanted.timeout_s)
+def _sending(batch: bytes, wanted: Wanted) -> AppendRequest:
+    return AppendRequest(batch, codec.decode_header(batch), wanted.acks, wanted.timeout_s)
 
 
 def _needs_partition(what: str, topic: str) -> InvalidRequest:
@@ -147,8 +151,8 @@ def _needs_partition(what: str, topic: str) -> InvalidRequest:
     )
 
 
-async def _outcome(context: HttpContext, partition: Partition, sending: Sending | Small) -> Outcome:
+async def _outcome(context: HttpContext, partition: Partition, sending: AppendRequest | Small) -> Outcome:
     try:
-        return (await append(context, partition, sending))[0]
+        return (await append(context.service, partition, sending))[0]
     except FloodmarkError as error:
         return error

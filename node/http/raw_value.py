@@ -9,11 +9,11 @@ from typing import Final, Protocol
 from floodmark.errors import InvalidRequest
 from floodmark.format.record import Record
 
-from node.http import timestamps
 from node.http.headers_in import Pairs
 from node.http.query import OFFSET_MAX, number
 from node.metadata.levels import BATCH_FORMAT_2
 from node.outcomes import needs_level
+from node.service import timestamps
 
 TOMBSTONE: Final = "Record-Tombstone"
 _HEADER_PREFIX: Final = b"record-header-"

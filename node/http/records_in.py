@@ -11,15 +11,16 @@ from floodmark.errors import InvalidRequest, TooLarge
 from floodmark.format.limits import RECORD_HEADERS_MAX
 from floodmark.format.record import Record
 
-from node.http import doubled, raw_value, timestamps
+from node.http import doubled, raw_value
 from node.http.headers_in import MALFORMED, GivenHeaders, HeadersIn
 from node.http.json_guard import check_text, check_value, is_json
 from node.http.media import Media, body_media
 from node.http.members_in import PackedIn, RecordIn, parsed
 from node.http.query import OFFSET_MAX
 from node.http.raw_value import RecordHead, check_format_1
+from node.service import timestamps
+from node.service.repeated_batches import TRACE
 
-TRACE: Final = "traceparent"
 """A request's trace becomes a header of its records."""
 _TRACE_FORM = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 _UNSET: Final = msgspec.UNSET

@@ -11,36 +11,22 @@ from __future__ import annotations
 import base64
 import functools
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 from floodmark.format.headers import text_or_bytes, texts_of
 from floodmark.format.record import Record, headers_of
 
-from node.http import timestamps
 from node.http.exact import is_exact
 from node.http.json_guard import is_json
 from node.http.media import Media
+from node.service import timestamps
 
 _JSON = msgspec.json.Encoder()
 _MSGPACK = msgspec.msgpack.Encoder()
 _NATIVE_BYTES_MAX: Final = 256 << 10
 """A larger JSON value would hold up the event loop on its way through Python's objects: 1 MiB of empty arrays
 takes a tenth of a second and 40 MiB."""
-
-
-class Slice(NamedTuple):
-    """Consecutive records of one partition that were appended together; None where one was removed."""
-
-    partition: int
-    first_offset: int
-    append_time: int
-    records: list[Record | None]
-
-    @property
-    def next_offset(self) -> int:
-        """The offset behind the last of them."""
-        return self.first_offset + len(self.records)
 
 
 RecordEncoder = Callable[[int, int, str | int, Record], bytes]

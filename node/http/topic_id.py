@@ -7,31 +7,17 @@ as ``topic_id=`` (for those who cannot set headers), is served for that topic or
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping
-from types import TracebackType
-from typing import Final, Protocol, Self
+from collections.abc import Mapping
+from typing import Final
 
 from aiohttp import web
-from floodmark.errors import InvalidRequest, TopicDeleted, Unavailable, UnknownTopic
+from floodmark.errors import InvalidRequest
 
 from node.http.query import OFFSET_MAX, number
 
 TOPIC_ID: Final = "Floodmark-Topic-Id"
 TOPIC_ID_QUERY: Final = "topic_id"
 _ASKED: Final = web.RequestKey("floodmark_asked_id", int)
-
-
-class OfTopic(Protocol):
-    """Whatever belongs to one topic id."""
-
-    @property
-    def topic(self) -> str:
-        """The topic's name."""
-
-    @property
-    def topic_id(self) -> int:
-        """The topic itself."""
 
 
 def asked_id(request: web.Request, query: Mapping[str, str], held: int | None = None) -> int | None:
@@ -51,86 +37,3 @@ def asked_id(request: web.Request, query: Mapping[str, str], held: int | None = 
 def was_asked(request: web.Request) -> int | None:
     """What ``asked_id`` found, if it was looked for."""
     return request.get(_ASKED)
-
-
-def told(error: Exception, asked: int | None) -> Exception:
-    """What the client is told for ``error``.
-
-    A request that names no id means the topic that has the name. Where there is one again by the time that
-    the old one is known to be gone, this node was behind: nothing was done, and sent again it gets there.
-    """
-    if asked is None and isinstance(error, TopicDeleted) and "current_topic_id" in error.fields:
-        return Unavailable(
-            f"topic {error.fields['topic']} was deleted and made again; nothing was done, send it again",
-            topic_id=error.fields["topic_id"],
-            current_topic_id=error.fields["current_topic_id"],
-            retry_after_s=0.1,
-        )
-    return error
-
-
-def deleted(topic: str, topic_id: int, current: int | None) -> TopicDeleted:
-    """The topic of this id is gone; ``current`` is the one that has its name now, if any."""
-    if current is None:
-        return TopicDeleted(
-            f"topic {topic} with the id {topic_id} is deleted", topic=topic, topic_id=topic_id
-        )
-    return TopicDeleted(
-        f"topic {topic} with the id {topic_id} is deleted, and the one that was made under this name has the "
-        f"id {current}: offsets, cursors, event ids and sequences mean nothing there, so begin anew",
-        topic=topic,
-        topic_id=topic_id,
-        current_topic_id=current,
-    )
-
-
-def never_was(topic: str, topic_id: int, current: int) -> UnknownTopic:
-    """An id above the current one, though this node knows all: no topic of this name has had it."""
-    return UnknownTopic(
-        f"no topic {topic} has had the id {topic_id}; it has the id {current}", topic=topic, topic_id=current
-    )
-
-
-class WhileExists:
-    """``async with``: ends what is awaited within with ``TopicDeleted`` once the topic is deleted.
-
-    ``gone`` says whether it is; ``watch`` has a callback called when this node learns of it. ``grace_s``:
-    wait for so long, since who is waited for learns of it as well, and can say more.
-    """
-
-    __slots__ = ("_gone", "_grace_s", "_limit", "_undo", "_watch")
-
-    def __init__(
-        self,
-        gone: Callable[[], TopicDeleted | None],
-        watch: Callable[[Callable[[], None]], Callable[[], None]],
-        grace_s: float,
-    ) -> None:
-        self._gone = gone
-        self._watch = watch
-        self._grace_s = grace_s
-        self._limit = asyncio.timeout(None)
-
-    async def __aenter__(self) -> Self:
-        error = self._gone()
-        if error is not None and self._grace_s == 0:
-            raise error
-        await self._limit.__aenter__()
-        self._undo = self._watch(self._end)
-        if error is not None:
-            self._end()
-        return self
-
-    def _end(self) -> None:
-        self._limit.reschedule(asyncio.get_running_loop().time() + self._grace_s)
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._undo()
-        try:
-            await self._limit.__aexit__(kind, error, trace)
-        except TimeoutError:
-            gone = self._gone()
-            assert gone is not None, "a deleted topic does not come back"
-            raise gone from None

@@ -13,8 +13,9 @@ from floodmark.format.names import check_name
 
 from node.broker import PartitionInfo, TopicInfo
 from node.http.body import read_body
-from node.http.context import FORWARDED, HttpContext
+from node.http.context import HttpContext
 from node.http.forward import to_metadata_leader
+from node.http.inside_line import FORWARDED
 from node.http.json_guard import check_text
 from node.http.partition_rows import all_topics
 from node.http.produce import timeout_of
@@ -124,7 +125,7 @@ class Topics:
         asked = asked_id(request, query_of(request, _DESCRIBE_QUERY))
         if asked is not None:  # No other node is asked that could know better.
             await self._context.broker.catch_up(timeout_s=_DESCRIBE_S)
-        topic = await self._context.topic(name, asked)
+        topic = await self._context.service.topic(name, asked)
         if FORWARDED not in request.headers:
             topic = await self._context.broker.describe_topic(topic.name, timeout_s=_DESCRIBE_S)
         return web.Response(body=_document(topic, self._context.broker.batch_format), headers=_head(topic))
@@ -194,7 +195,7 @@ class Topics:
         """A change that names a topic's id is made to that topic only. Nothing is awaited behind this."""
         asked = asked_id(request, query_of(request, _QUERY))
         if asked is not None:
-            await self._context.topic_limits(topic_name(request), asked)
+            await self._context.service.topic_limits(topic_name(request), asked)
 
     async def _body(self, request: web.Request) -> bytes:
         with ExitStack() as held:

@@ -9,11 +9,11 @@ import msgspec
 from aiohttp import web
 from floodmark.errors import InvalidRequest
 
-from node.http import cursor
 from node.http.context import HttpContext
 from node.http.forward import is_forwarded, not_here
 from node.http.query import duration_s, query_of, topic_name
 from node.http.topic_id import TOPIC_ID, TOPIC_ID_QUERY, asked_id
+from node.service import cursor
 
 _ENCODER = msgspec.json.Encoder()
 _QUERY: Final = frozenset({"cursor", "wait", TOPIC_ID_QUERY})
@@ -36,13 +36,13 @@ class TopicWait:
         if "cursor" not in query:
             raise InvalidRequest("cursor says behind what to wait for records: a read of the topic gives one")
         goes_on = cursor.decode(query["cursor"])
-        limits = await context.topic_limits(name, asked_id(request, query, goes_on.topic_id))
+        limits = await context.service.topic_limits(name, asked_id(request, query, goes_on.topic_id))
         offsets = goes_on.offsets_in(limits.partitions)
         wait_s = duration_s(query.get("wait", "0"), "wait", cap=context.settings.wait_s_max)
         passed_on = is_forwarded(request)
         numbers = [number for number, offset in enumerate(offsets) if offset >= 0 or not passed_on]
         topic_id = limits.topic_id
-        partitions = [await context.partition(name, number, topic_id) for number in numbers]
+        partitions = [await context.service.partition(name, number, topic_id) for number in numbers]
         if passed_on:
             for partition in partitions:
                 if not partition.leads_here:
@@ -51,9 +51,9 @@ class TopicWait:
         if partitions:
             waited = [offsets[number] for number in numbers]
             with context.task_ends_with_connection(request):
-                async with context.while_exists(partitions[0]):
+                async with context.service.while_exists(partitions[0]):
                     found = await context.unless_draining(
-                        context.watches.wait(partitions, waited, wait_s=wait_s)
+                        context.service.watches.wait(partitions, waited, wait_s=wait_s)
                     )
             ready = found or ()
         return web.Response(

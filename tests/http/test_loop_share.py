@@ -11,8 +11,8 @@ import pytest
 import uvloop
 
 from node.http.context import CONTEXT
-from node.http.loop_share import LoopShare
 from node.request_limits import RequestLimits
+from node.service.loop_share import LoopShare
 from tests.http.conftest import Harness, until
 from tests.http.memory_broker import MemoryCluster
 
@@ -102,7 +102,7 @@ async def test_reads_that_find_nothing_wait_for_no_turn() -> None:
     """Many long polls at the end of a partition leave every turn to those who find something."""
     http = await _started()
     try:
-        pages = http.servers["n1"].app[CONTEXT].pages
+        pages = http.servers["n1"].app[CONTEXT].service.pages
         # A share that is taken for good: whoever asks for a turn would wait for ever.
         pages._has_room = lambda _: False  # type: ignore[method-assign]
         async with asyncio.timeout(20):

@@ -16,10 +16,10 @@ import pytest
 from floodmark.format import batch, compression
 from floodmark.format.record import Record
 
-from node.http.answers import AnswerBudget
 from node.http.context import CONTEXT
 from node.http.media import Media
 from node.request_limits import RequestLimits
+from node.service.answer_budget import AnswerBudget
 from tests.http.conftest import Harness, until
 
 RECORDS = "/v1/topics/t/partitions/0/records"
@@ -49,7 +49,7 @@ def settings() -> RequestLimits:
 
 def answers(http: Harness, node: str = "n1") -> AnswerBudget:
     """The memory for answers of a node."""
-    return http.servers[node].app[CONTEXT].answers
+    return http.servers[node].app[CONTEXT].service.answers
 
 
 async def bombs(http: Harness, count: int) -> None:

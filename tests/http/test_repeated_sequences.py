@@ -15,7 +15,7 @@ from floodmark.format.frame import gap
 from floodmark.format.record import Record
 
 from node.broker import Fetched
-from node.http.repeated import _are_same
+from node.service.repeated_batches import _are_same
 from tests.http.conftest import Answer, Harness
 from tests.http.memory_broker import MemoryPartition
 

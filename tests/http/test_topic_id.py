@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from floodmark.errors import Unavailable
 
-from node.http.topic_id import deleted, told
+from node.service.topic_identity import deleted, told
 from tests.http.conftest import Answer, Harness
 
 TOPIC = "/v1/topics/t"

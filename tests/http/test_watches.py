@@ -35,7 +35,7 @@ async def cursor_of(http: Harness) -> str:
 
 def asking(http: Harness, node: str) -> int:
     """Requests that wait at other nodes."""
-    return http.servers[node].app[CONTEXT].watches.asking
+    return http.servers[node].app[CONTEXT].service.watches.asking
 
 
 @pytest.mark.parametrize("led_by", [0, 1])

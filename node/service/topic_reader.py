@@ -12,18 +12,19 @@ import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from floodmark.errors import FloodmarkError, InvalidBatch, OffsetBelowStart, TooManyRequests, Unavailable
 
 from node.broker import Bounds, Partition, Unreadable
-from node.http import cursor, router
-from node.http.answers import Hold
-from node.http.context import HttpContext
-from node.http.positions import is_offset
-from node.http.records_out import Slice
-from node.http.router import Found
-from node.http.unpacking import Unpacking
+from node.service import cursor, router
+from node.service.answer_budget import Hold
+from node.service.inside_line import Found
+from node.service.positions import is_offset
+from node.service.unpacking import Slice, Unpacking
+
+if TYPE_CHECKING:
+    from node.service.service import Service
 
 _AT_ONCE: Final = 16
 _SHARE_BYTES_MIN: Final = 64 << 10
@@ -34,12 +35,12 @@ _READ_BYTES: Final = 256 << 10
 """The most that is read of one partition before its records are taken."""
 
 
-class Reader:
+class TopicReader:
     """Positions in some partitions of one topic. What it reads ahead is in ``hold``."""
 
     def __init__(
         self,
-        context: HttpContext,
+        service: Service,
         hold: Hold,
         topic_id: int,
         partitions: Sequence[Partition],
@@ -47,7 +48,7 @@ class Reader:
         *,
         by_cursor: bool,
     ) -> None:
-        self._context = context
+        self._service = service
         self._hold = hold
         self.topic_id = topic_id
         self.by_cursor = by_cursor
@@ -99,7 +100,7 @@ class Reader:
             group = todo[begin : begin + _AT_ONCE]
             starts = await asyncio.gather(
                 *(
-                    router.resolve(self._context, self.partitions[index], self._specs[index])
+                    router.resolve(self._service, self.partitions[index], self._specs[index])
                     for index in group
                 )
             )
@@ -160,7 +161,7 @@ class Reader:
             raise error
         await asyncio.sleep(_RETRY_S)
         # A replica of this node's may have been closed, or opened.
-        self.partitions = [self._context.current(partition) for partition in self.partitions]
+        self.partitions = [self._service.current(partition) for partition in self.partitions]
         self.begin(max_bytes=self._round_bytes)
         self._patient_until = until
 
@@ -203,14 +204,14 @@ class Reader:
                 found.start,
                 end=end,
                 hold=self._hold,
-                large=self._context.unpacking,
-                pages=self._context.pages,
+                large=self._service.unpacking,
+                pages=self._service.pages,
             )
             self._open.append((index, found, unpacking))
 
     def _ask(self, index: int) -> Awaitable[Found]:
         return router.read(
-            self._context,
+            self._service,
             self.partitions[index],
             self._specs[index],
             max_bytes=self._share,
@@ -238,15 +239,15 @@ class Reader:
 
         The next round is of those partitions. Raises ``TopicDeleted``.
         """
-        context, first = self._context, self.partitions[0]
-        async with context.while_exists(first):
-            if len(self.partitions) == 1 and context.current(first).leads_here and self.offsets[0] >= 0:
+        service, first = self._service, self.partitions[0]
+        async with service.while_exists(first):
+            if len(self.partitions) == 1 and service.current(first).leads_here and self.offsets[0] >= 0:
                 try:
-                    return await context.current(first).wait_records(self.offsets[0], wait_s=wait_s)
+                    return await service.current(first).wait_records(self.offsets[0], wait_s=wait_s)
                 except Unavailable:
                     await asyncio.sleep(_RETRY_S)
                     return True
-            news = await context.watches.wait(self.partitions, self.offsets, wait_s=wait_s)
+            news = await service.watches.wait(self.partitions, self.offsets, wait_s=wait_s)
         self._news = [self._places[number] for number in news if number in self._places]
         return bool(news)
 

@@ -10,18 +10,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Collection, Sequence
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-import aiohttp
-import msgspec
 from floodmark.errors import FloodmarkError, TooManyRequests, Unavailable
 
 from node.broker import Partition
-from node.http import cursor
-from node.http.context import FORWARDED, HttpContext
-from node.http.forward import base_url
-from node.http.topic_id import TOPIC_ID
-from node.http.while_heard import WhileHeard
+from node.service import cursor
+
+if TYPE_CHECKING:
+    from node.service.service import Service
 
 _RETRY_S: Final = 1.0
 """When partitions without a leader, or nodes that do not answer, are tried again."""
@@ -33,7 +30,6 @@ _PARTITIONS_PER_REQUEST: Final = 500
 _ASK_S: Final = 20.0
 _AT_ONCE: Final = 16
 _ENDLESS_S: Final = 1e6
-_ANSWER = msgspec.json.Decoder(dict[str, list[int]])
 _News = Collection[int] | None
 """Numbers of partitions that have something new; None where nobody can tell at the moment."""
 
@@ -50,8 +46,8 @@ class _Asked(NamedTuple):
 class Watches:
     """One per application."""
 
-    def __init__(self, context: HttpContext) -> None:
-        self._context = context
+    def __init__(self, service: Service) -> None:
+        self._service = service
         self._asking: dict[_Asked, asyncio.Task[_News]] = {}
         self._users: dict[_Asked, int] = {}
 
@@ -104,7 +100,7 @@ class Watches:
         here: list[tuple[Partition, int]] = []
         there: dict[str, dict[int, int]] = {}
         unknown: list[int] = []
-        current = [self._context.current(partition) for partition in partitions]
+        current = [self._service.current(partition) for partition in partitions]
         for index, (partition, offset) in enumerate(zip(current, offsets, strict=True)):
             if partition.leads_here:
                 here.append((partition, offset))
@@ -115,7 +111,7 @@ class Watches:
             group = unknown[begin : begin + _AT_ONCE]
             leaders = await asyncio.gather(*(_leader(current[index]) for index in group))
             for index, leader in zip(group, leaders, strict=True):
-                if leader is None or leader == self._context.broker.node_id:
+                if leader is None or leader == self._service.broker.node_id:
                     lost = True
                 else:
                     there.setdefault(leader, {})[index] = offsets[index]
@@ -147,27 +143,12 @@ class Watches:
 
     async def _ask(self, key: _Asked) -> _News:
         """Ask a node until there is something new there; None when it cannot tell."""
-        context = self._context
-        query = {"cursor": key.cursor, "wait": f"{_ASK_S:g}s"}
-        headers = {FORWARDED: context.node_mark, TOPIC_ID: str(key.topic_id)}
+        inside = self._service.inside
         try:
-            url = f"{base_url(context, key.leader)}/v1/topics/{key.topic}/wait"
-            with context.patience():
-                while True:
-                    async with (
-                        asyncio.timeout(_ASK_S + context.settings.forward_grace_s),
-                        WhileHeard(context.broker, key.leader),
-                        context.patient_session.get(
-                            url, params=query, headers=headers, allow_redirects=False
-                        ) as answer,
-                    ):
-                        body = await answer.read()
-                    if answer.status != 200:
-                        return None
-                    if ready := _ANSWER.decode(body)["ready"]:
-                        return ready
-        except (aiohttp.ClientError, TimeoutError, ConnectionError, ValueError, KeyError):
-            return None
+            while True:
+                news = await inside.wait(key.leader, key.topic, key.topic_id, key.cursor, wait_s=_ASK_S)
+                if news:
+                    return news
         except (Unavailable, TooManyRequests):
             return None
 

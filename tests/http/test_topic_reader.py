@@ -9,7 +9,7 @@ import warnings
 import pytest
 
 from node.http.context import CONTEXT
-from node.http.reader import Reader
+from node.service.topic_reader import TopicReader
 from tests.http.conftest import Harness
 
 
@@ -19,9 +19,9 @@ async def test_a_client_that_leaves_before_partitions_are_asked_leaves_nothing(h
     context = http.servers["n1"].app[CONTEXT]
     partitions = [http.broker.partition("t", number) for number in range(3)]
     topic_id = http.broker.topic("t").topic_id
-    with context.answers.hold("somebody") as hold, warnings.catch_warnings(record=True) as seen:
+    with context.service.answers.hold("somebody") as hold, warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
-        reader = Reader(context, hold, topic_id, partitions, ["0"] * 3, by_cursor=True)
+        reader = TopicReader(context.service, hold, topic_id, partitions, ["0"] * 3, by_cursor=True)
         reader.begin(max_bytes=1 << 20)
         reading = asyncio.create_task(reader.next())
         await asyncio.sleep(0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from floodmark.errors import FloodmarkError, OutcomeUnknown, TooLarge, Unavailable
 from floodmark.format.batch import BatchHeader
@@ -18,8 +18,11 @@ from floodmark.format.record import Record
 
 from node.broker import Acks, Appended, Partition
 from node.coalescer import Coalescer, Ending
-from node.http.context import HttpContext
-from node.http.router import Sending, append
+from node.service.inside_line import AppendRequest
+from node.service.router import append
+
+if TYPE_CHECKING:
+    from node.service.service import Service
 
 _KNOWN_MAX: Final = 4096
 _LAST_RESORT_S: Final = 1.0
@@ -33,11 +36,11 @@ class Elsewhere(NamedTuple):
     leader: str
 
 
-class Sharing:
+class ForwardBatcher:
     """One per application."""
 
-    def __init__(self, context: HttpContext) -> None:
-        self._context = context
+    def __init__(self, service: Service) -> None:
+        self._service = service
         self._ways: dict[tuple[int, int], _Way] = {}
         """By topic id and partition: what is sent to a topic goes to no other that has its name later."""
 
@@ -48,31 +51,31 @@ class Sharing:
         if way is None:
             if len(self._ways) >= _KNOWN_MAX:
                 self._ways.clear()  # Batches on their way keep theirs.
-            way = self._ways[key] = _Way(self._context, partition)
+            way = self._ways[key] = _Way(self._service, partition)
         return way.produce(records, size)
 
 
 class _Way:
     """To one partition's leader."""
 
-    def __init__(self, context: HttpContext, partition: Partition) -> None:
-        self._context = context
+    def __init__(self, service: Service, partition: Partition) -> None:
+        self._service = service
         self._topic = partition.topic
         self._topic_id = partition.topic_id
         self._number = partition.number
-        self._coalescer = Coalescer(self._begin, lambda: context.broker.batch_format)
+        self._coalescer = Coalescer(self._begin, lambda: service.broker.batch_format)
         self._last = Elsewhere(Appended(-1, -1, -1), "")
         self._travelling: set[asyncio.Task[Elsewhere | FloodmarkError]] = set()
         """Kept, because the loop alone does not keep its tasks."""
 
     def produce(self, records: Sequence[Record], size: int) -> Awaitable[Elsewhere]:
-        """See ``Sharing``."""
-        settings = self._context.settings
+        """See ``ForwardBatcher``."""
+        limits = self._service.limits
         count = len(records)
         return self._coalescer.produce(
             records,
             size,
-            timeout_s=settings.produce_timeout_s + settings.forward_grace_s + _LAST_RESORT_S,
+            timeout_s=limits.produce_timeout_s + limits.forward_grace_s + _LAST_RESORT_S,
             answer=lambda first_offset: self._answer(first_offset, count),
         )
 
@@ -91,11 +94,11 @@ class _Way:
         self._last = where
 
     async def _travel(self, batch: bytes, header: BatchHeader) -> Elsewhere | FloodmarkError:
-        context = self._context
-        sending = Sending(batch, header, Acks.QUORUM, context.settings.produce_timeout_s)
+        service = self._service
+        sending = AppendRequest(batch, header, Acks.QUORUM, service.limits.produce_timeout_s)
         try:
-            partition = await context.partition(self._topic, self._number, self._topic_id)
-            return Elsewhere(*await append(context, partition, sending))
+            partition = await service.partition(self._topic, self._number, self._topic_id)
+            return Elsewhere(*await append(service, partition, sending))
         except TooLarge as error:
             # Each of its records was small enough by what this node knows, which is about to change.
             return Unavailable(f"not stored: the leader refused a record of the same batch: {error.detail}")

@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 from floodmark.errors import TooManyRequests
 
-from node.http.answers import PAGE_BYTES_LEAST, SMALL_BYTES, AnswerBudget
+from node.service.answer_budget import PAGE_BYTES_LEAST, SMALL_BYTES, AnswerBudget
 
 LIMIT = 16 << 20
 

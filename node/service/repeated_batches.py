@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from floodmark.errors import (
     InvalidBatch,
@@ -23,7 +24,9 @@ from floodmark.format.frame_records import records_in
 from floodmark.format.record import Record
 
 from node.broker import Appended, Partition
-from node.http.records_in import TRACE
+
+TRACE: Final = "traceparent"
+"""The header that a node adds to records that came with a trace."""
 
 ReadAt = Callable[[int], Awaitable[list[Record]]]
 """The request's records, as its body says them at a moment (milliseconds since the Unix epoch)."""

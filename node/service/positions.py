@@ -8,9 +8,9 @@ from typing import Final
 from floodmark.errors import InvalidRequest
 
 from node.broker import Partition
-from node.http import timestamps
-from node.http.query import OFFSET_MAX
+from node.service import timestamps
 
+_OFFSET_MAX: Final = (1 << 63) - 1
 _BACK = re.compile(r"-[0-9]{1,19}", re.ASCII)
 _OFFSET = re.compile(r"[0-9]{1,20}", re.ASCII)
 _PLUS: Final = re.compile(r"T.* [0-9]{2}:?[0-9]{2}$")
@@ -20,7 +20,7 @@ def check(spec: str) -> str:
     """``spec`` itself, if it has one of the forms. Raises ``InvalidRequest``."""
     if spec in ("earliest", "latest") or _BACK.fullmatch(spec):
         return spec
-    if _OFFSET.fullmatch(spec) and int(spec) <= OFFSET_MAX:
+    if _OFFSET.fullmatch(spec) and int(spec) <= _OFFSET_MAX:
         return spec
     if spec.startswith("@"):
         # An unescaped plus sign of a time zone arrives as a space.

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from floodmark.format.batch_slices import SLICE_BYTES
 from floodmark.format.frame import FrameHeader, walk
 from floodmark.format.frame_records import Slices, has_records, header_in, slices_in
+from floodmark.format.record import Record
 
-from node.http.answers import Hold
-from node.http.loop_share import LoopShare
-from node.http.records_out import Slice
+from node.service.answer_budget import Hold
+from node.service.loop_share import LoopShare
 
 AT_ONCE: Final = 2
 """Large batches that are decompressed at a time, by all requests."""
@@ -25,6 +25,20 @@ _INLINE_RECORDS: Final = 20_000
 """Where each record ends is looked for when a batch is opened: in Kafka's a quarter of a microsecond each."""
 _BYTES_PER_RECORD: Final = 64
 """For the note of where in its batch a record is."""
+
+
+class Slice(NamedTuple):
+    """Consecutive records of one partition that were appended together; None where one was removed."""
+
+    partition: int
+    first_offset: int
+    append_time: int
+    records: list[Record | None]
+
+    @property
+    def next_offset(self) -> int:
+        """The offset behind the last of them."""
+        return self.first_offset + len(self.records)
 
 
 class Unpacking:

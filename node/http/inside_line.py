@@ -1,0 +1,167 @@
+"""Asking other nodes over their public HTTP, with a mark that only this cluster's nodes know."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import aiohttp
+import msgspec
+from floodmark.errors import FloodmarkError, OutcomeUnknown, Unavailable, UnknownTopic, error_class
+
+from node.broker import Appended, Bounds, Fetched, Partition, Unreadable
+from node.http.media import Media
+from node.http.node_address import base_url, in_pieces
+from node.http.statuses import NOT_FOUND, UNAVAILABLE
+from node.http.topic_id import TOPIC_ID
+from node.service.answer_budget import Hold
+from node.service.inside_line import AppendRequest, Found
+from node.service.while_heard import WhileHeard
+
+if TYPE_CHECKING:
+    from node.http.context import HttpContext
+
+FORWARDED: Final = "Floodmark-Forwarded"
+"""A request with it was passed on by a node, and is not passed on again."""
+_STANDARD: Final = frozenset(
+    {"type", "title", "status", "detail", "code", "cause", "retriable", "request_id"}
+)
+_APPENDED = msgspec.json.Decoder()
+_READY = msgspec.json.Decoder(dict[str, list[int]])
+
+
+class HttpInsideLine:
+    """One per application."""
+
+    def __init__(self, context: HttpContext) -> None:
+        self._context = context
+
+    async def append(
+        self, node: str, partition: Partition, request: AppendRequest, *, timeout_s: float
+    ) -> Appended:
+        """See ``InsideLine``."""
+        context = self._context
+        url = base_url(context.broker, node) + _path(partition)
+        query = {"acks": str(request.acks), "timeout": f"{max(1, int(timeout_s * 1000))}ms"}
+        headers = {
+            "Content-Type": str(Media.BATCH),
+            FORWARDED: context.node_mark,
+            TOPIC_ID: str(partition.topic_id),
+        }
+        try:
+            async with (
+                asyncio.timeout(timeout_s + context.settings.forward_grace_s),
+                WhileHeard(context.broker, node),
+                context.session.post(
+                    url, params=query, data=in_pieces(request.batch), headers=headers, allow_redirects=False
+                ) as answer,
+            ):
+                body = await answer.read()
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise Unavailable(f"node {node} cannot be reached", leader=node) from error
+        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+            raise OutcomeUnknown(f"node {node} did not answer; it may have done it", leader=node) from error
+        if answer.status != 200:
+            if answer.status == UNAVAILABLE:
+                partition.doubt_leader(node)
+            raise _error_of(answer.status, body)
+        found: dict[str, Any] = _APPENDED.decode(body)
+        return Appended(found["first_offset"], found["next_offset"], found["high_watermark"])
+
+    async def fetch(
+        self, node: str, partition: Partition, position: str, *, max_bytes: int, hold: Hold
+    ) -> Found:
+        """See ``InsideLine``."""
+        query = {"from": position, "max_bytes": str(max_bytes), "verify": "true"}
+        async with self._asked(node, partition, "GET", query) as answer:
+            size = answer.content_length or 0
+            hold.more(size)
+            try:
+                body = await answer.read()
+            except BaseException:
+                hold.less(size)
+                raise
+        head = answer.headers
+        bounds = Bounds(int(head["Log-Start-Offset"]), int(head["Log-High-Watermark"]))
+        return Found(int(head["Log-From-Offset"]), Fetched(body, int(head["Log-Next-Offset"]), bounds))
+
+    async def resolve(self, node: str, partition: Partition, position: str) -> int:
+        """See ``InsideLine``."""
+        async with self._asked(node, partition, "HEAD", {"from": position, "max_bytes": "1"}) as answer:
+            return int(answer.headers["Log-From-Offset"])
+
+    async def wait(
+        self, node: str, topic: str, topic_id: int, cursor: str, *, wait_s: float
+    ) -> Collection[int]:
+        """See ``InsideLine``."""
+        context = self._context
+        url = f"{base_url(context.broker, node)}/v1/topics/{topic}/wait"
+        query = {"cursor": cursor, "wait": f"{wait_s:g}s"}
+        headers = {FORWARDED: context.node_mark, TOPIC_ID: str(topic_id)}
+        try:
+            with context.patience():
+                async with (
+                    asyncio.timeout(wait_s + context.settings.forward_grace_s),
+                    WhileHeard(context.broker, node),
+                    context.patient_session.get(
+                        url, params=query, headers=headers, allow_redirects=False
+                    ) as answer,
+                ):
+                    body = await answer.read()
+            if answer.status == 200:
+                return _READY.decode(body)["ready"]
+        except (aiohttp.ClientError, TimeoutError, ConnectionError, ValueError, KeyError) as error:
+            raise Unavailable(f"node {node} did not answer", leader=node) from error
+        raise Unavailable(f"node {node} cannot tell", leader=node)
+
+    @asynccontextmanager
+    async def _asked(
+        self, node: str, partition: Partition, method: str, query: dict[str, str]
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A leader's answer about its records, of which the body is still to be read."""
+        context = self._context
+        url = base_url(context.broker, node) + _path(partition)
+        headers = {
+            "Accept": Media.BATCH,
+            "Cache-Control": "no-store",
+            FORWARDED: context.node_mark,
+            TOPIC_ID: str(partition.topic_id),
+        }
+        try:
+            async with (
+                asyncio.timeout(context.settings.forward_grace_s),
+                WhileHeard(context.broker, node),
+                context.session.request(
+                    method, url, params=query, headers=headers, allow_redirects=False
+                ) as answer,
+            ):
+                if answer.status != 200:
+                    if answer.status == NOT_FOUND:  # Also for HEAD, whose answer has no body.
+                        raise UnknownTopic(f"node {node} knows no such topic {partition.topic}")
+                    error = _error_of(answer.status, await answer.read())
+                    if isinstance(error, Unavailable):
+                        partition.doubt_leader(node)
+                        raise Unreadable(error.detail, **error.fields)
+                    raise error
+                yield answer
+        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+            raise Unavailable(f"node {node} did not answer", leader=node) from error
+
+
+def _path(partition: Partition) -> str:
+    return f"/v1/topics/{partition.topic}/partitions/{partition.number}/records"
+
+
+def _error_of(status: int, body: bytes) -> FloodmarkError:
+    """Another node's problem document as the exception that it was there."""
+    try:
+        problem = _APPENDED.decode(body)
+        cls = error_class(problem["code"], problem.get("cause"))
+        detail = str(problem["detail"])
+    except (ValueError, TypeError, KeyError):
+        cls, detail = None, ""
+    if cls is None:
+        return Unavailable(f"a node answered {status} without a problem document")
+    return cls(detail, **{name: value for name, value in problem.items() if name not in _STANDARD})

@@ -1,0 +1,60 @@
+"""How a node asks another one to do what it cannot do itself: typed requests, wherever that node is.
+
+Every method raises classes of ``floodmark.errors`` only. ``Unavailable`` says that nothing was stored, and
+that another node may be asked; ``OutcomeUnknown`` that it may have been.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Protocol
+
+import msgspec
+from floodmark.format.batch import BatchHeader
+
+from node.broker import Acks, Appended, Fetched, Partition
+from node.service.answer_budget import Hold
+
+
+class AppendRequest(msgspec.Struct, frozen=True):
+    """One batch for one partition, in nobody's name, and what was asked for."""
+
+    batch: bytes
+    header: BatchHeader
+    acks: Acks
+    timeout_s: float
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What a read brought. ``start``: the offset that the asked position means."""
+
+    start: int
+    fetched: Fetched
+
+
+class InsideLine(Protocol):
+    """``node`` is the id of another node; a partition belongs to its topic id there, too."""
+
+    async def append(
+        self, node: str, partition: Partition, request: AppendRequest, *, timeout_s: float
+    ) -> Appended:
+        """Append at ``node``, which leads. Raises as ``Partition.produce`` does."""
+
+    async def fetch(
+        self, node: str, partition: Partition, position: str, *, max_bytes: int, hold: Hold
+    ) -> Found:
+        """Frames from ``position`` on, checked by ``node``, which leads; they are in ``hold`` then.
+
+        Raises as ``Partition.fetch`` does, and ``TooManyRequests`` where ``hold`` has no room.
+        """
+
+    async def resolve(self, node: str, partition: Partition, position: str) -> int:
+        """The offset that ``position`` means at ``node``, which leads. Raises as ``Partition.fetch`` does."""
+
+    async def wait(
+        self, node: str, topic: str, topic_id: int, cursor: str, *, wait_s: float
+    ) -> Collection[int]:
+        """The partitions led by ``node`` that have something behind ``cursor``; empty when the time is up.
+
+        Raises ``Unavailable``, and ``TooManyRequests`` where too many requests wait at other nodes already.
+        """
