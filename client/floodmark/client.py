@@ -6,7 +6,7 @@ import asyncio
 import weakref
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar, Unpack
 
 import msgspec
 
@@ -18,6 +18,7 @@ from floodmark.errors import TopicDeleted
 from floodmark.format.headers import HeadersLike
 from floodmark.format.names import check_name
 from floodmark.format.values import Key, Timestamp
+from floodmark.keywords import OfProducer
 from floodmark.pin import Pin
 from floodmark.producer.options import Acks, ProducerOptions
 from floodmark.producer.produced import Produced
@@ -96,7 +97,7 @@ class Client:
                     raise
                 await asyncio.sleep(_AGAIN_S)
 
-    def producer(self, topic: str, **options: Any) -> Producer:
+    def producer(self, topic: str, **options: Unpack[OfProducer]) -> Producer:
         """A producer that batches, for many records: see ``ProducerOptions`` for the options.
 
         ``async with client.producer("orders", linger_ms=5) as producer: ack = await producer.send(value)``
@@ -116,6 +117,7 @@ class Client:
         start: Start = "earliest",
         end: End = None,
         follow: bool = False,
+        idle_s: float | None = None,
         timeout_s: float | None = None,
         prefetch_bytes: int = _PREFETCH_BYTES,
         topic_id: int | None = None,
@@ -127,6 +129,8 @@ class Client:
         end     the offset to stop before
         follow  wait for what is stored from now on, instead of stopping at what is stored when the reading
                 begins; there is no error for "nothing yet"
+        idle_s  stop once nothing has come for so long while it was waited for; ``reader.stop()`` ends the
+                loop from outside, after what has arrived
 
         topic_id  the topic that the offsets belong to, if that is known (``reader.topic_id``,
                 ``topics.describe``): another one of the name is not read
@@ -142,6 +146,7 @@ class Client:
                 start=start,
                 end=end,
                 follow=follow,
+                idle_s=idle_s,
                 timeout_s=timeout_s,
                 prefetch_bytes=prefetch_bytes,
                 topic_id=topic_id,
@@ -156,6 +161,7 @@ class Client:
         start: Start = "earliest",
         end: End = None,
         follow: bool = False,
+        idle_s: float | None = None,
         timeout_s: float | None = None,
         prefetch_bytes: int = _PREFETCH_BYTES,
         topic_id: int | None = None,
@@ -178,6 +184,7 @@ class Client:
             options,
             prefetch_bytes=prefetch_bytes,
             topic_id=topic_id,
+            idle_s=idle_s,
         )
         self._readers.add(reader)
         return reader

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, cast
+from typing import Any, Generic, Self, TypeVar, Unpack, cast
 
 from floodmark import client as asynchronous
 from floodmark.admin.cluster import Cluster, Node
@@ -22,10 +22,22 @@ from floodmark.consumer.fetcher import Bounds
 from floodmark.consumer.reader import BatchReader
 from floodmark.errors import NotUsable
 from floodmark.home import Home
+from floodmark.keywords import (
+    OfClient,
+    OfProduce,
+    OfProducer,
+    OfRead,
+    OfRecord,
+    OfRecords,
+    OfTopic,
+    OfTopicId,
+    Within,
+)
 from floodmark.producer.produced import Ack, AckList, Produced
 from floodmark.producer.producer import Producer as AsyncProducer
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class _LoopThread:
@@ -89,16 +101,18 @@ async def _end_all() -> None:
 class Client:
     """See ``floodmark.Client``."""
 
-    def __init__(self, urls: str | Sequence[str] = asynchronous.DEFAULT_URL, **options: Any) -> None:
+    def __init__(
+        self, urls: str | Sequence[str] = asynchronous.DEFAULT_URL, **options: Unpack[OfClient]
+    ) -> None:
         self._client = asynchronous.Client(urls, **options)
         self._thread = _LoopThread()
         self.topics = Topics(self._thread, self._client.topics)
 
-    def produce(self, topic: str, value: Any, **options: Any) -> Produced:
+    def produce(self, topic: str, value: Any, **options: Unpack[OfProduce]) -> Produced:
         """Store one record and say where."""
         return self._thread.wait(self._client.produce(topic, value, **options))
 
-    def producer(self, topic: str, **options: Any) -> Producer:
+    def producer(self, topic: str, **options: Unpack[OfProducer]) -> Producer:
         """A producer that batches."""
 
         async def make() -> AsyncProducer:
@@ -106,24 +120,27 @@ class Client:
 
         return Producer(self._thread, self._thread.wait(make()))
 
-    def read(self, topic: str, partition: int | None = None, **options: Any) -> Iterator[ConsumedRecord]:
-        """Records of one partition, or of all; a generator, whose ``close()`` stops the reading."""
+    def read(
+        self, topic: str, partition: int | None = None, **options: Unpack[OfRead]
+    ) -> Reading[ConsumedRecord]:
+        """Records of one partition, or of all. ``stop()``, from any thread, ends the reading."""
         batches = self.read_batches(topic, partition, **options)
-        try:
-            for batch in batches:
-                yield from batch.consumed()
-        finally:
-            batches.close()
+        return Reading(
+            self._thread, batches.reader, (record for batch in batches for record in batch.consumed())
+        )
 
     def read_batches(
-        self, topic: str, partition: int | None = None, **options: Any
-    ) -> Generator[ReadBatch, None, None]:
+        self, topic: str, partition: int | None = None, **options: Unpack[OfRead]
+    ) -> Reading[ReadBatch]:
         """Like ``read``, by whole batches."""
 
         async def make() -> BatchReader:
             return self._client.read_batches(topic, partition, **options)
 
         reader = self._thread.wait(make())
+        return Reading(self._thread, reader, self._batches(reader))
+
+    def _batches(self, reader: BatchReader) -> Iterator[ReadBatch]:
         batches: AsyncIterator[ReadBatch] = aiter(reader)
 
         async def following() -> ReadBatch | None:
@@ -136,15 +153,15 @@ class Client:
             if self._thread.is_running:  # else closing the client has closed it
                 self._thread.wait(reader.aclose())
 
-    def tail(self, topic: str, partition: int, **options: Any) -> Bounds:
+    def tail(self, topic: str, partition: int, **options: Unpack[OfTopicId]) -> Bounds:
         """What a partition holds right now."""
         return self._thread.wait(self._client.tail(topic, partition, **options))
 
-    def cluster(self, **options: Any) -> Cluster:
+    def cluster(self, **options: Unpack[Within]) -> Cluster:
         """The cluster as the node that answers sees it."""
         return self._thread.wait(self._client.cluster(**options))
 
-    def nodes(self, **options: Any) -> list[Node]:
+    def nodes(self, **options: Unpack[Within]) -> list[Node]:
         """All nodes, in order of id."""
         return self._thread.wait(self._client.nodes(**options))
 
@@ -165,6 +182,40 @@ class Client:
         self.close()
 
 
+class Reading(Iterator[R]):
+    """What ``read`` and ``read_batches`` give: an iterator, and a context manager that closes it."""
+
+    def __init__(self, thread: _LoopThread, reader: BatchReader, items: Iterator[R]) -> None:
+        self._thread = thread
+        self._items = items
+        self.reader = reader
+
+    def __next__(self) -> R:
+        return next(self._items)
+
+    def stop(self) -> None:
+        """Have the reading end as at the log's end, from any thread: what has arrived still comes."""
+
+        async def stop() -> None:
+            self.reader.stop()
+
+        if self._thread.is_running:
+            self._thread.wait(stop())
+
+    def close(self) -> None:
+        """Stop fetching; the thread that iterates calls it, or leaves the ``with`` block."""
+        if self._thread.is_running:
+            self._thread.wait(self.reader.aclose())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
 class Topics:
     """See ``floodmark.admin.topics.Topics``."""
 
@@ -172,23 +223,23 @@ class Topics:
         self._thread = thread
         self._topics = topics
 
-    def create(self, topic: str, **options: Any) -> Topic:
+    def create(self, topic: str, **options: Unpack[OfTopic]) -> Topic:
         """Make a topic."""
         return self._thread.wait(self._topics.create(topic, **options))
 
-    def ensure(self, topic: str, **options: Any) -> Topic:
+    def ensure(self, topic: str, **options: Unpack[OfTopic]) -> Topic:
         """Make a topic unless it exists."""
         return self._thread.wait(self._topics.ensure(topic, **options))
 
-    def describe(self, topic: str, **options: Any) -> Topic:
+    def describe(self, topic: str, **options: Unpack[OfTopicId]) -> Topic:
         """One topic with its partitions."""
         return self._thread.wait(self._topics.describe(topic, **options))
 
-    def exists(self, topic: str, **options: Any) -> bool:
+    def exists(self, topic: str, **options: Unpack[Within]) -> bool:
         """Whether there is such a topic."""
         return self._thread.wait(self._topics.exists(topic, **options))
 
-    def list(self, prefix: str = "", **options: Any) -> Sequence[Topic]:
+    def list(self, prefix: str = "", **options: Unpack[Within]) -> Sequence[Topic]:
         """All topics whose names start with ``prefix``."""
 
         async def collect() -> Sequence[Topic]:
@@ -196,11 +247,11 @@ class Topics:
 
         return self._thread.wait(collect())
 
-    def alter(self, topic: str, config: Mapping[str, Any], **options: Any) -> Topic:
+    def alter(self, topic: str, config: Mapping[str, Any], **options: Unpack[Within]) -> Topic:
         """Change some of the configuration."""
         return self._thread.wait(self._topics.alter(topic, config, **options))
 
-    def delete(self, topic: str, **options: Any) -> None:
+    def delete(self, topic: str, **options: Unpack[OfTopicId]) -> None:
         """Remove a topic and its data."""
         self._thread.wait(self._topics.delete(topic, **options))
 
@@ -240,11 +291,11 @@ class Producer:
         self._thread = thread
         self._producer = producer
 
-    def send(self, value: Any, **options: Any) -> Pending[Produced]:
+    def send(self, value: Any, **options: Unpack[OfRecord]) -> Pending[Produced]:
         """Take one record in."""
         return Pending(self._thread, self._thread.wait(self._producer.send(value, **options)))
 
-    def send_many(self, values: Sequence[Any], **options: Any) -> Pending[Sequence[Produced]]:
+    def send_many(self, values: Sequence[Any], **options: Unpack[OfRecords]) -> Pending[Sequence[Produced]]:
         """Take many records in: far faster than one by one, since a switch of threads is paid once."""
         return Pending(self._thread, self._thread.wait(self._producer.send_many(values, **options)))
 

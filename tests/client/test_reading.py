@@ -183,6 +183,27 @@ async def test_nobody_there_is_an_error_in_time(topic: str) -> None:
                 pass
 
 
+async def test_following_ends_when_nothing_comes(client: Client, topic: str) -> None:
+    """By idle time, which is not counted while the program is busy with what it has."""
+    await fill(client, topic, 3)
+    assert await numbers(client, topic, follow=True, idle_s=0.05) == [0, 1, 2]
+    with pytest.raises(InvalidRequest):
+        client.read(topic, idle_s=0)
+
+
+async def test_following_is_ended_from_outside(client: Client, topic: str) -> None:
+    """``stop`` ends the loop as the log's end does, after what has arrived; twice is once."""
+    await fill(client, topic, 3)
+    reader = client.read(topic, 0, follow=True)
+    seen = []
+    async for record in reader:
+        seen.append(record.json())
+        if len(seen) == 3:
+            reader.stop()
+            reader.stop()
+    assert seen == [0, 1, 2]
+
+
 async def test_leaving_a_loop_stops_the_reader(client: Client, topic: str) -> None:
     """After a break no fetch goes on and no task is left, though nobody closed anything."""
     await fill(client, topic, 50)

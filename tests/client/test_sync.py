@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
+from collections.abc import Callable
+from typing import Any, get_type_hints
 
 import pytest
+from floodmark import Client as AsyncClient
+from floodmark import keywords
+from floodmark.admin.topics import Topics
 from floodmark.errors import TransportError, UnknownTopic
+from floodmark.producer.options import ProducerOptions
+from floodmark.producer.producer import Producer
 from floodmark.sync import Client
 
 
@@ -49,3 +57,55 @@ async def test_a_program_without_an_event_loop(node_url: str, topic: str) -> Non
     """Everything works from a plain thread, and the background thread is gone at the end."""
     await asyncio.to_thread(work, node_url, topic)
     assert "floodmark" not in {thread.name for thread in threading.enumerate()}
+
+
+async def test_following_is_ended_by_another_thread(node_url: str, topic: str) -> None:
+    """``stop`` ends a loop that waits for records that never come, as the log's end would."""
+
+    def follow() -> list[int]:
+        with Client(node_url) as client:
+            client.produce(topic, b"x", partition=0)
+            records = client.read(topic, 0, follow=True)
+            seen = []
+            for record in records:
+                seen.append(record.offset)
+                threading.Thread(target=records.stop).start()
+            records.stop()  # What has ended is let be.
+            return seen
+
+    assert await asyncio.to_thread(follow) == [0]
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        (AsyncClient.__init__, keywords.OfClient),
+        (AsyncClient.produce, keywords.OfProduce),
+        (ProducerOptions, keywords.OfProducer),
+        (AsyncClient.read, keywords.OfRead),
+        (AsyncClient.read_batches, keywords.OfRead),
+        (AsyncClient.tail, keywords.OfTopicId),
+        (AsyncClient.cluster, keywords.Within),
+        (AsyncClient.nodes, keywords.Within),
+        (Producer.send, keywords.OfRecord),
+        (Producer.send_many, keywords.OfRecords),
+        (Topics.create, keywords.OfTopic),
+        (Topics.ensure, keywords.OfTopic),
+        (Topics.describe, keywords.OfTopicId),
+        (Topics.delete, keywords.OfTopicId),
+        (Topics.exists, keywords.Within),
+        (Topics.list, keywords.Within),
+        (Topics.alter, keywords.Within),
+    ],
+)
+def test_options_have_the_types_of_the_method_that_takes_them(
+    method: Callable[..., Any], options: type[Any]
+) -> None:
+    """Names and types: whatever a method takes by keyword can be passed on, and nothing else."""
+    hints = get_type_hints(method)
+    taken = {
+        name: hints[name]
+        for name, parameter in inspect.signature(method).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    assert get_type_hints(options) == taken

@@ -12,7 +12,7 @@ import msgspec
 from floodmark.admin.topics import Topics
 from floodmark.consumer.consumed import ConsumedRecord, ReadBatch
 from floodmark.consumer.fetcher import Fetcher, FetchOptions
-from floodmark.errors import FloodmarkError, NotUsable, ServerError
+from floodmark.errors import FloodmarkError, InvalidRequest, NotUsable, ServerError
 from floodmark.pin import Pin
 from floodmark.producer.memory import MemoryBudget
 from floodmark.transport.http import Transport
@@ -27,6 +27,8 @@ class _Fetched(msgspec.Struct, frozen=True):
     batches: list[ReadBatch]
     size: int
     error: FloodmarkError | None = None
+    stops: bool = False
+    """Nothing more is wanted."""
 
 
 class BatchReader:
@@ -46,7 +48,10 @@ class BatchReader:
         *,
         prefetch_bytes: int,
         topic_id: int | None = None,
+        idle_s: float | None = None,
     ) -> None:
+        if idle_s is not None and not idle_s > 0:
+            raise InvalidRequest(f"idle_s is a number of seconds above 0, not {idle_s!r}")
         self._transport = transport
         self._topics = topics
         self._topic = topic
@@ -58,6 +63,8 @@ class BatchReader:
         self._fetchers: list[Fetcher] = []
         self._pumps: list[asyncio.Task[None]] = []
         self._closed = False
+        self._stopped = False
+        self._idle_s = idle_s
 
     @property
     def topic_id(self) -> int | None:
@@ -112,7 +119,9 @@ class BatchReader:
             self._pumps = [asyncio.create_task(self._pump(fetcher)) for fetcher in self._fetchers]
             unfinished = len(self._pumps)
             while unfinished:
-                fetched = await self._arrived.get()
+                fetched = await self._next()
+                if fetched is None or fetched.stops:
+                    return
                 if fetched.error is not None:
                     raise fetched.error
                 unfinished -= not fetched.batches
@@ -121,6 +130,20 @@ class BatchReader:
                 self._budget.give(fetched.size)
         finally:
             await self.aclose()
+
+    async def _next(self) -> _Fetched | None:
+        """None when nothing has come for ``idle_s``."""
+        try:
+            async with asyncio.timeout(self._idle_s if self._arrived.empty() else None):
+                return await self._arrived.get()
+        except TimeoutError:
+            return None
+
+    def stop(self) -> None:
+        """Have the loop end by itself, after what has arrived; for another task of the same event loop."""
+        if not self._stopped and not self._closed:
+            self._stopped = True
+            self._arrived.put_nowait(_Fetched([], 0, stops=True))
 
     async def aclose(self) -> None:
         """Stop fetching. A loop that waits for records ends with ``TransportError``."""
@@ -159,6 +182,10 @@ class RecordReader:
     def topic_id(self) -> int | None:
         """The topic that is read, and no other that has its name later; None before the first answer."""
         return self._batches.topic_id
+
+    def stop(self) -> None:
+        """Have the loop end by itself, after what has arrived; for another task of the same event loop."""
+        self._batches.stop()
 
     async def open(self) -> None:
         """Fix where each partition is read from."""

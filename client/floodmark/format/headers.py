@@ -13,11 +13,6 @@ T = TypeVar("T")
 Pairs: TypeAlias = Sequence[tuple[str, bytes | None]]
 """Names and values in order. A value is bytes, of text its UTF-8, or None for null."""
 
-HeadersLike: TypeAlias = (
-    "Headers | Mapping[str, str | bytes | None] | Sequence[tuple[str, str | bytes | None]]"
-)
-"""What may be given as headers."""
-
 
 class Headers(Mapping[str, "str | None"]):
     """As text, by name: ``headers["trace"]`` is the first value of that name, or None where that is null.
@@ -87,6 +82,10 @@ class Headers(Mapping[str, "str | None"]):
 
 
 NO_HEADERS: Final = Headers()
+
+
+HeadersLike: TypeAlias = Headers | Mapping[str, str | bytes | None] | Sequence[tuple[str, str | bytes | None]]
+"""What may be given as headers."""
 
 
 def pairs_of(headers: HeadersLike) -> list[tuple[str, bytes | None]] | None:

@@ -1,0 +1,90 @@
+"""The keyword arguments of the client's methods as types, for whoever passes them on (``floodmark.sync``).
+
+What each means, and what it is when left out, stands at the method of ``floodmark.Client`` that takes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+from floodmark.consumer.fetcher import End, Start
+from floodmark.format.headers import HeadersLike
+from floodmark.format.values import Key, Timestamp
+from floodmark.producer.options import Acks, Compression
+
+
+class Within(TypedDict, total=False):
+    """A call's deadline."""
+
+    timeout_s: float | None
+
+
+class OfClient(TypedDict, total=False):
+    """``Client``"""
+
+    timeout_s: float
+    request_timeout_s: float
+
+
+class OfRecord(TypedDict, total=False):
+    """``Producer.send``"""
+
+    key: Key
+    partition: int | None
+    headers: HeadersLike | None
+    timestamp: Timestamp
+
+
+class OfRecords(TypedDict, total=False):
+    """``Producer.send_many``"""
+
+    keys: Sequence[Key] | None
+    partition: int | None
+    timestamp: Timestamp
+
+
+class OfProduce(OfRecord, Within, total=False):
+    """``Client.produce``"""
+
+    acks: Acks
+
+
+class OfProducer(TypedDict, total=False):
+    """``Client.producer``: the fields of ``ProducerOptions``."""
+
+    linger_ms: float
+    batch_bytes: int
+    compression: Compression
+    idempotent: bool
+    name: str | None
+    epoch: int | None
+    acks: Acks
+    memory_bytes_max: int
+    delivery_timeout_s: float
+    in_flight_max: int
+
+
+class OfRead(Within, total=False):
+    """``Client.read``"""
+
+    start: Start
+    end: End
+    follow: bool
+    idle_s: float | None
+    prefetch_bytes: int
+    topic_id: int | None
+
+
+class OfTopicId(Within, total=False):
+    """What belongs to one topic id: ``Client.tail``, ``Topics.describe``, ``Topics.delete``."""
+
+    topic_id: int | None
+
+
+class OfTopic(Within, total=False):
+    """``Topics.create`` and ``Topics.ensure``"""
+
+    partitions: int
+    replication_factor: int | None
+    config: Mapping[str, Any] | None
