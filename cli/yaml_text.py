@@ -1,23 +1,18 @@
-"""JSON-like values as YAML: block style, plain where that is safe, else quoted as JSON quotes.
-
-Fifty lines instead of a dependency, because only writing is needed and JSON's quoting is YAML's.
-"""
+"""JSON documents as YAML. PyYAML writes them; here is only what JSON may hold that Python's values do not."""
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar, Final
 
-_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
-_RESERVED = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
-_SIMPLE_KEY_MAX = 120
-"""A longer key is written in the explicit form: parsers refuse implicit keys of 1,024 characters."""
+import yaml
+
+_WIDTH: Final = 1 << 30
+"""Lines are as long as their texts: a value that is cut in two is hard to copy."""
 
 
 class _Number(str):
-    """A number's text in JSON."""
+    """A number's text in JSON: every digit of it stays."""
 
 
 class _Members(list[tuple[str, Any]]):
@@ -28,8 +23,11 @@ _READER = json.JSONDecoder(object_pairs_hook=_Members, parse_float=_Number, pars
 
 
 def yaml_text(value: Any) -> str:
-    """A document, with a final newline."""
-    return "\n".join(_lines(value)) + "\n"
+    """A document, with a final newline. Raises ``TypeError`` for what has no place in JSON."""
+    text: str = yaml.dump(
+        value, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=_WIDTH, default_flow_style=False
+    )
+    return text.removesuffix("...\n")
 
 
 def yaml_of_json(text: str) -> str:
@@ -37,44 +35,46 @@ def yaml_of_json(text: str) -> str:
     return yaml_text(_READER.decode(text))
 
 
-def _lines(value: Any) -> Iterator[str]:
-    if isinstance(value, (dict, _Members)) and value:
-        for key, item in value.items() if isinstance(value, dict) else value:
-            yield from _entry(_scalar(key), item)
-    elif isinstance(value, (list, tuple)) and value:
-        for item in value:
-            first, *rest = _lines(item)
-            yield f"- {first}"
-            yield from (f"  {line}" for line in rest)
-    else:
-        yield _scalar(value)
+class _Dumper(yaml.SafeDumper):
+    """Only what JSON has; what Python holds once and a document twice is written twice."""
+
+    yaml_representers: ClassVar[dict[Any, Any]] = {
+        kind: represent
+        for kind, represent in yaml.SafeDumper.yaml_representers.items()
+        if kind in (bool, int, float, list, tuple, dict, type(None))
+    }
+
+    def ignore_aliases(self, _data: Any) -> bool:
+        return True
 
 
-def _entry(key: str, item: Any) -> Iterator[str]:
-    if len(key) > _SIMPLE_KEY_MAX:
-        yield f"? {key}"
-        key = ""
-    nested = isinstance(item, (dict, list, tuple)) and bool(item)
-    if not nested:
-        yield f"{key}: {_scalar(item)}"
-        return
-    yield f"{key}:"
-    yield from (f"  {line}" for line in _lines(item))
-
-
-def _scalar(value: Any) -> str:
-    if isinstance(value, _Number):
-        return _number(value)
-    if isinstance(value, _Members):
-        return "{}"
-    if isinstance(value, str):
-        plain = _PLAIN.fullmatch(value) and value.lower() not in _RESERVED
-        return value if plain else _quoted(value)
-    if isinstance(value, float):
-        return _number(repr(value))
-    if value is None or isinstance(value, (bool, int)) or value in ({}, [], ()):
-        return json.dumps(value)
+def _refuse(_dumper: _Dumper, value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no place in a JSON document")
+
+
+def _text(dumper: _Dumper, text: str) -> yaml.Node:
+    # A plain text that is not printable comes back as another one: U+0085 is folded.
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if text.isprintable() else '"')
+
+
+def _members(dumper: _Dumper, members: _Members) -> yaml.Node:
+    pairs = [(dumper.represent_data(name), dumper.represent_data(item)) for name, item in members]
+    return yaml.MappingNode("tag:yaml.org,2002:map", pairs, flow_style=not members)
+
+
+def _digits(_dumper: _Dumper, number: _Number) -> yaml.Node:
+    return yaml.ScalarNode(*_tagged(_number(number)))
+
+
+_Dumper.yaml_representers[None] = _refuse
+_Dumper.add_representer(str, _text)
+_Dumper.add_representer(_Members, _members)
+_Dumper.add_representer(_Number, _digits)
+
+
+def _tagged(text: str) -> tuple[str, str]:
+    kind = "int" if text.removeprefix("-").isdecimal() else "float"
+    return f"tag:yaml.org,2002:{kind}", text
 
 
 def _number(text: str) -> str:
@@ -83,15 +83,3 @@ def _number(text: str) -> str:
     if not exponent:
         return text
     return f"{mantissa}{'' if '.' in mantissa else '.0'}e{power if power[0] in '+-' else '+' + power}"
-
-
-def _quoted(text: str) -> str:
-    quoted = json.dumps(text, ensure_ascii=False)
-    return quoted if quoted.isprintable() else "".join(map(_escaped, quoted))
-
-
-def _escaped(character: str) -> str:
-    if character.isprintable():
-        return character
-    point = ord(character)
-    return f"\\u{point:04x}" if point < 0x10000 else f"\\U{point:08x}"
