@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from aiohttp import web
+from aiohttp import web, web_protocol
 from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
@@ -19,6 +19,7 @@ from floodmark.errors import FloodmarkError, InvalidRequest, RequestTimeout, Ser
 
 from node.http import problems
 from node.http.admission import SPARE_HEAD_S, Admission, Place
+from node.http.aiohttp_library import check_connection, check_library
 from node.http.head_errors import TooManyHeaders
 from node.http.statuses import status_of
 from node.request_limits import RequestLimits
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from node.http.intake import Intake
 
 _TOO_MANY_HEADERS: Final = "Too many headers"
+
+check_library(web_protocol)
 
 
 class Connection(RequestHandler):
@@ -391,6 +394,7 @@ class ConnectionServer(Server):
         self._fast_path = fast_path
         self._arguments = kwargs
         self.on_accepted: Callable[[], None] = lambda: None
+        check_connection(self.protocol())
 
     def __call__(self) -> RequestHandler:
         """The protocol of a connection that the event loop has accepted."""
