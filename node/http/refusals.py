@@ -10,7 +10,6 @@ from aiohttp.web_protocol import RequestPayloadError
 from floodmark.errors import FloodmarkError, InvalidRequest, RequestTimeout, ServerError
 
 from node.http import problems
-from node.http.quiet import Quiet
 from node.http.statuses import status_of
 
 _LOG = structlog.get_logger("floodmark.http")
@@ -21,7 +20,6 @@ class Refusals:
 
     def __init__(self, next_request_id: Callable[[], str]) -> None:
         self._next_request_id = next_request_id
-        self._quiet = Quiet(per_minute=60)
 
     def answer(self, error: Exception, method: str, path: str, raw_path: str) -> web.Response:
         """The answer to a request that ended with ``error``, while nothing of one has been sent."""
@@ -38,7 +36,7 @@ class Refusals:
         else:
             known = ServerError("something went wrong here; the log has more under this request_id")
         unexpected = isinstance(known, ServerError)
-        if (unexpected or status_of(type(known)) in (503, 504, 507)) and self._quiet.may_speak(known.code):
+        if unexpected or status_of(type(known)) in (503, 504, 507):
             _LOG.warning(
                 "request failed",
                 code=known.code,
@@ -46,7 +44,6 @@ class Refusals:
                 request_id=request_id,
                 method=method,
                 path=raw_path[:500],
-                suppressed=self._quiet.take_suppressed(known.code),
                 exc_info=error if unexpected else None,
             )
         answer = problems.respond(known, request_id, status=status, headers=headers)
