@@ -30,7 +30,7 @@ def test_what_is_written_reads_back_as_the_same_document(document: object) -> No
 def test_plain_words_are_not_quoted() -> None:
     """The output stays readable: quotes appear only where YAML needs them."""
     assert yaml_text({"name": "flights", "leader": "n1", "list": [{"a": 1, "b": "x y"}]}) == (
-        'name: flights\nleader: n1\nlist:\n- a: 1\n  b: x y\n'
+        "name: flights\nleader: n1\nlist:\n- a: 1\n  b: x y\n"
     )
 
 

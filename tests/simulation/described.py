@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from node.broker import TopicConfig
 from node.metadata.levels import MEMBERSHIP
 from node.metadata.machine import MetadataMachine
 from node.metadata.moves import Move
 from node.metadata.state import MetadataState, NodeEntry, PartitionEntry, TopicEntry
+from node.metadata.topic_config import TopicConfig
 from tests.simulation.codec import RAFT_GROUP
 
 
