@@ -30,6 +30,7 @@ class Neighbours:
     def __init__(self, links: PeerLinks, presence: Presence, settings: ClusterSettings) -> None:
         self._links = links
         self._presence = presence
+        presence.on_past = self.part
         self._settings = settings
         self._dialled: dict[str, Addresses] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -50,11 +51,20 @@ class Neighbours:
                 (host, port), *others = addresses
                 self._links.dial(node, host, port, also=others)
         for node in self._dialled.keys() - wanted.keys():
-            _log.info("peer_forgotten", peer=node)
-            task = asyncio.create_task(self._links.forget(node))
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+            self._close(node)
         self._dialled = wanted
+
+    def part(self, node: str) -> None:
+        """Give up the links with a node that has to be judged again, and dial it anew where it is wanted."""
+        self._dialled.pop(node, None)
+        self._close(node)
+        self.look()
+
+    def _close(self, node: str) -> None:
+        _log.info("peer_forgotten", peer=node)
+        task = asyncio.create_task(self._links.forget(node))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     def _wanted(self) -> Iterator[tuple[str, Addresses]]:
         presence, settings = self._presence, self._settings

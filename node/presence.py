@@ -55,6 +55,8 @@ class Presence:
         joins: bool = False,
     ) -> None:
         self.on_change: Callable[[], None] = lambda: None
+        self.on_past: Callable[[str], None] = lambda _node: None
+        """A node that was met is of another epoch than this one by now: the two have to part."""
         self.on_set_back: Callable[[], None] = lambda: None
         """This folder is an old copy: what it promised since then is forgotten here. Called once."""
         self.is_connected: Callable[[str], bool] = lambda _node: False
@@ -76,6 +78,8 @@ class Presence:
         self.outdated: str | None = None
         """Why this folder, which a recovery of the cluster left out, may take part in nothing."""
         self.epoch, self.recovery = identity.epoch, identity.recovery
+        self._met_in: dict[str, tuple[int, str]] = {}
+        """The epoch and the recovery that each node named when it was met; not of empty folders."""
         self.levels = levels
         self._kept = KeptIdentity(identity, keep)
         self._registry = registry
@@ -195,7 +199,9 @@ class Presence:
             self.formation = self.formation or said.formation
             self.is_at(said.level)  # It says whether to look for others than the settings name.
         if self._is_fresh and said.epoch > self.epoch:
-            self.epoch, self.recovery = said.epoch, said.recovery
+            self._enter(said.epoch, said.recovery)
+        if said.epoch != OF_NO_EPOCH:
+            self._met_in[peer] = said.epoch, said.recovery
         if self.standing is Standing.NEW and said.known_as not in ("", self.identity.incarnation):
             _log.error(
                 "data_folder_replaced",
@@ -245,8 +251,17 @@ class Presence:
     def recovered(self, epoch: int, recovery: str) -> None:
         """The metadata say which epoch the cluster is in. Called at every change."""
         if epoch > self.epoch:
-            self.epoch, self.recovery = epoch, recovery
+            self._enter(epoch, recovery)
             self._kept.try_change("cluster_epoch_not_kept", epoch=epoch, recovery=recovery)
+
+    def _enter(self, epoch: int, recovery: str) -> None:
+        """What was met in another epoch is judged again: links outlive what they were judged by."""
+        self.epoch, self.recovery = epoch, recovery
+        for node, met_in in list(self._met_in.items()):
+            if met_in != (epoch, recovery):
+                del self._met_in[node]
+                self.nodes.pop(node, None)
+                self.on_past(node)
 
     @property
     def _is_fresh(self) -> bool:
