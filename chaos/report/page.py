@@ -21,7 +21,7 @@ from chaos.report.document import Report
 _SCRIPTS: Final = (
     "elements.js",
     "time_window.js",
-    "senders.js",
+    "lanes.js",
     "drawing.js",
     "pointer.js",
     "timeline.js",

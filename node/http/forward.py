@@ -50,6 +50,8 @@ _NOT_PASSED_BACK: Final = frozenset(
     {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "date", "server"}
 )
 _RETRY_S: Final = 0.05
+_LOOK_S: Final = 0.5
+"""How long one view of a partition is waited with for its leader."""
 _SMALL_BYTES: Final = 64 << 10
 _READY_S: Final = 1.0
 """How long a request that was passed on waits for a new leader to be ready."""
@@ -181,15 +183,19 @@ async def _at_the_leader(
 
 
 async def _leader_of(context: HttpContext, partition: Partition, deadline_s: float) -> str:
-    """Raises ``Unavailable``."""
-    try:
-        return await partition.wait_leader(deadline_s=deadline_s)
-    except Unavailable:
-        now = context.service.current(partition)
-        if now is partition:
-            raise
-        # This node's replica was closed meanwhile: the others are asked.
-        return await now.wait_leader(deadline_s=deadline_s)
+    """Raises ``Unavailable``. Looks again: a replica of this node's may be closed meanwhile, or lead."""
+    deadline = time.monotonic() + deadline_s
+    while True:
+        try:
+            left = deadline - time.monotonic()
+            return await partition.wait_leader(deadline_s=min(left, _LOOK_S))
+        except Unavailable:
+            if time.monotonic() + _RETRY_S >= deadline:
+                raise
+        await asyncio.sleep(_RETRY_S)
+        partition = context.service.current(partition)
+        if partition.leads_here:
+            return context.broker.node_id
 
 
 async def to_metadata_leader(

@@ -8,10 +8,6 @@ from floodmark.errors import InvalidRequest
 class TooManyHeaders(InvalidRequest):
     """More than a request may have."""
 
-    status = 431
-
 
 class UnknownTransferCoding(InvalidRequest):
     """The body is coded for the transfer in a way that nobody here can undo."""
-
-    status = 501

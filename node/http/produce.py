@@ -14,6 +14,7 @@ from floodmark.format.batch import BatchHeader
 from floodmark.format.batch_check import check_if_light
 from floodmark.format.record import Record
 
+from node import outcomes
 from node.broker import Acks, Appended, Partition
 from node.http.body import decode, read_raw
 from node.http.body_weight import is_heavy
@@ -102,6 +103,8 @@ class PartitionProduce:
                         return answer
                     partition = answer
                     wanted = _later(wanted, began)
+                    if not wanted.timeout_s:
+                        raise outcomes.no_leader(topic, number)
                 if body is None:
                     raw = raw if raw is not None else await read_raw(request, context, account)
                     body = await decode(request, raw, context, account)

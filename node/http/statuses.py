@@ -7,6 +7,8 @@ from typing import Final
 from floodmark import errors
 from floodmark.errors import FloodmarkError
 
+from node.http import head_errors
+
 _STATUS: Final[dict[type[FloodmarkError], int]] = {
     errors.InvalidRequest: 400,
     errors.Unauthorized: 401,
@@ -22,8 +24,10 @@ _STATUS: Final[dict[type[FloodmarkError], int]] = {
     errors.UnsupportedMedia: 415,
     errors.OffsetOutOfRange: 416,
     errors.Misdirected: 421,
+    head_errors.TooManyHeaders: 431,
     errors.TooManyRequests: 429,
     errors.FloodmarkError: 500,
+    head_errors.UnknownTransferCoding: 501,
     errors.Unavailable: 503,
     errors.OutcomeUnknown: 504,
     errors.StorageFull: 507,

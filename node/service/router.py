@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _RETRY_S: Final = 0.05
 _LEADER_S: Final = 1.0
-"""How long a read waits for a leader before its partition is passed over for now."""
+"""How long one view of a partition is waited with for its leader. A read passes the partition over then."""
 
 
 class Small(msgspec.Struct, frozen=True):
@@ -71,7 +71,7 @@ async def _append(
         try:
             if partition.leads_here:
                 return await _store(partition, sending, left), service.broker.node_id
-            leader = await partition.wait_leader(deadline_s=left)
+            leader = await partition.wait_leader(deadline_s=min(left, _LEADER_S))
             if leader != service.broker.node_id:
                 request = sending
                 if isinstance(request, Small):

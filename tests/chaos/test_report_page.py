@@ -139,7 +139,7 @@ def test_every_script_of_the_package_is_on_the_page(tmp_path: Path) -> None:
 
 
 def test_a_browser_draws_it_and_runs_nothing_of_what_a_run_says(tmp_path: Path) -> None:
-    """The verdict, the senders and the hostile texts are on the page; no error is on the console."""
+    """The verdict, the lanes and the hostile texts are on the page; no error is on the console."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("no chromium on the path")

@@ -68,7 +68,7 @@ def sender_to(partition: Partition, linger_s: float = 0.0) -> PartitionSender:
     return PartitionSender(0, options, numbering, SenderHost(partition.send, lambda _: None, lambda: False))
 
 
-def sender(sender: PartitionSender) -> Callable[[int], list[Ack]]:
+def sending_to(sender: PartitionSender) -> Callable[[int], list[Ack]]:
     """What sends so many records, numbered from 0 on."""
     sent = 0
 
@@ -87,7 +87,7 @@ async def one_under_way(
     """A sender whose first record has left alone and is not answered; what sends more, and that record's."""
     partition = Partition()
     sender = sender_to(partition, linger_s)
-    send = sender(sender)
+    send = sending_to(sender)
     acks = send(1)
     await partition.arrived(1)
     return partition, sender, send, acks
@@ -186,7 +186,7 @@ async def test_callers_that_wait_for_each_other_find_together(patient: None) -> 
     """One caller sends before the others: from the second batch on all of them share each batch."""
     partition = Partition()
     sender = sender_to(partition)
-    send = sender(sender)
+    send = sending_to(sender)
 
     async def call(rounds: int) -> None:
         for _ in range(rounds):
