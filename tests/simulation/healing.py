@@ -73,8 +73,8 @@ class Healing:
         moves = cluster.moves
         if self._rng.random() > 0.25 or len(voters) < 3 or any(r.damaged for r in cluster.in_order()):
             return
-        if moves is not None and not (moves.is_settled and voters == moves.placed):
-            return
+        if moves is not None and not (moves.is_settled and voters == moves.placed and not moves.is_changing):
+            return  # Of a group that is on its way from three voters to two both are needed.
         if self._rng.random() < 0.4:
             self._waits_for_sleep = True
             cluster.scheduler.after(POLL_S, self._close_one_asleep)

@@ -11,7 +11,7 @@ import random
 from typing import TYPE_CHECKING
 
 from consensus.member_steps import CAUGHT_UP_ENTRIES, HandOver
-from consensus.types import ChangeRefused, Membership, NotLeader
+from consensus.types import ChangeRefused, Membership, NotLeader, Proposal
 from tests.simulation.broken import Rule, step_without
 from tests.simulation.violation import require
 
@@ -37,6 +37,7 @@ class Moves:
         self.held = False
         """Nothing is begun or taken back at random."""
         self.wanted = Membership(self.placed)
+        self._change: Proposal | None = None
         self.changes = self.finished = self.cancelled = 0
         cluster.scheduler.after(LOOK_S, self._look)
 
@@ -48,6 +49,11 @@ class Moves:
         """A recovery has left these: all moves are off, and replicas are made anew where there is room."""
         self.placed = left
         self.wanted = Membership(left)
+
+    @property
+    def is_changing(self) -> bool:
+        """Whether a change of members is proposed of which it is not known what became of it."""
+        return self._change is not None and self._change.outcome is None
 
     @property
     def is_settled(self) -> bool:
@@ -87,7 +93,7 @@ class Moves:
         elif step is not None:
             before = group.membership
             try:
-                group.propose_membership(step)
+                self._change = group.propose_membership(step)
             except (NotLeader, ChangeRefused):
                 return
             self.changes += 1
