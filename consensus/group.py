@@ -1,8 +1,21 @@
 """One Raft group's replica: takes in messages, proposals and time, and gives out messages and outcomes.
 
 No I/O but its log, no clock but the one it is given, no thread: everything here belongs to one thread, only
-``log.write()`` and ``log.sync()`` run elsewhere, between ``needs_flush`` and ``flushed``. After any input the
-host calls ``step()``, then ``take_outbox()``.
+``log.write()`` and ``log.sync()`` run elsewhere, between ``needs_flush`` and ``flushed``. The contract with
+whoever runs it (``host.py``, or the simulator):
+
+1. After any input (``propose``, ``receive``, ``peer_up``, ``flushed``, ...), and at ``next_deadline``, it
+   calls ``step()``. Where ``receive`` or ``flushed`` returns False, a step decides nothing and may wait.
+2. After a step it sends what ``take_outbox()`` returns: only what may leave now. An acknowledgement waits in
+   the group for the fsync that it depends on.
+3. While ``needs_vote_saved``, it runs ``save_vote()``, in a thread if it likes, then calls ``vote_saved()``.
+   Until then the group stands still: it takes nothing in, sends nothing and has nothing written.
+4. While ``needs_flush``, it runs ``log.write()`` and ``log.sync()``, one thread at a time, then calls
+   ``flushed()`` with the durable index; after an error ``flush_failed()``, which ends the replica.
+5. A machine with a large state gives it jobs as well (``take_jobs``): run in threads, then ``job_done()``,
+   which returns whether a step is due.
+
+A proposal ends as exactly one of ``Stored``, ``NotStored`` and ``Unknown``, in the thread that steps.
 """
 
 from __future__ import annotations
@@ -41,7 +54,7 @@ from storage.vote import VoteFile
 
 
 class Group(GroupDisk):
-    """See docs/ARCHITECTURE.md for the contract.
+    """One replica of one group; the module says what its owner has to do.
 
     ``voting=False``: this replica's data, votes included, is gone. ``safeguards``: tests take some away.
     ``files``: of a machine that keeps its state there. ``catch_up``: the node's, of all its groups.

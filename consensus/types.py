@@ -224,6 +224,9 @@ class StateMachine(Protocol):
     One that may meet what it does not know has the attribute ``halted``: None, or why it takes nothing in any
     more, not even the frame that it was just given. Its replica goes on as one that stores, acknowledges and
     votes, and leads no more.
+
+    One with ``install_at_applied = True`` has a follower that is too far behind started over with the state
+    at the applied index; without it the follower gets the log's retained frames, from its base on.
     """
 
     def apply(self, frame: Frame) -> None:

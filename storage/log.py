@@ -1,4 +1,13 @@
-"""The log of one replica: its door to the layers above. See docs/ARCHITECTURE.md and docs/FORMAT.md."""
+"""The log of one replica: its door to the layers above. docs/FORMAT.md tells how its bytes lie.
+
+Raft index 1 is a virtual no-op of term 0 that every replica has and nobody stores: the first frame has
+index 2. ``base_index`` is the index of the first frame that a log may hold, ``base_term`` the term of the
+entry just before it: (2, 0) in a new log. An empty log has ``last_index == base_index - 1``. Offsets held are
+``start_offset <= offset < next_offset``.
+
+Frames that are only buffered can be read by index, from memory; ``read`` returns written frames alone. What
+holds an index or an offset may be a gap that begins before it and ends behind what was asked for.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +39,13 @@ class Log(LogCompacting):
 
     ``append`` and ``truncate`` belong to one thread. ``write``, ``sync``, ``checkpoint`` and reads may run
     in others: ``_io`` makes those that change files wait for each other, ``_lock`` guards what is in memory
-    and is never held over a write or an fsync, so that ``append`` and reads never wait for the disk.
+    and is never held over a write or an fsync, so that ``append`` and reads of recent frames never wait for
+    the disk. ``truncate``, ``reset``, ``truncate_head`` and ``checkpoint`` wait for it themselves.
+
+    After a failed write, sync or read (``LogFailed``, ``DiskFull``) every call but ``close`` raises
+    ``LogClosed``; ``LogCorrupt`` from a read leaves the log open. Checkpoint only what is committed: a
+    ``truncate`` below the checkpoint drops it, and a log whose head was truncated refuses that
+    (``OutOfRange``), since it could not be opened without its checkpoint.
     """
 
     def __init__(self, fs: FileSystem, path: str, options: LogOptions, recovered: Recovered) -> None:

@@ -1,8 +1,8 @@
 """The two exchanges that a client makes all the time, without aiohttp: many bytes come, or a few are stored.
 
-aiohttp hands a body through three buffers, each made anew, and has as much work with a small request as a
-node has: docs/ARCHITECTURE.md has the figures. Only what nodes really send is understood here; whatever is
-different is left to aiohttp.
+aiohttp hands a body through three buffers, each allocated for it, and has as much work with a small request
+as a node has: docs/decisions has the figures (client-fast-path). Only what nodes really send is understood
+here; whatever is different is left to aiohttp.
 """
 
 from __future__ import annotations
