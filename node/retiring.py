@@ -7,6 +7,8 @@ the moves are planned from the metadata (node/planning/repair.py), and so go on 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 
 from floodmark.errors import Conflict, InvalidRequest, NotFound
@@ -20,6 +22,9 @@ from node.metadata.state import MetadataState, PartitionEntry, TopicEntry
 from node.planning.plan import Nodes
 
 NAMED_MAX = 10
+_ELECTION_S = 2.0
+"""Longer than an election takes, and no longer than somebody waits gladly for a refusal."""
+_LOOK_S = 0.1
 
 
 class Retiring:
@@ -44,7 +49,10 @@ class Retiring:
         """What would become of its partitions if it went now; as of after the call began."""
         await self._metadata.catch_up(timeout_s=timeout_s)
         self._check_known(node)
-        return await self._removal(node, await self._nodes())
+        plan = await self._removal(node, await self._nodes())
+        if node in self._metadata.state.retiring:  # It was judged before it began to go.
+            return dataclasses.replace(plan, blocked=())
+        return plan
 
     async def remove(self, node: str, *, timeout_s: float) -> None:
         """Begin; begun already is fine. Raises NotFound, Conflict (what would be lost), ..."""
@@ -103,7 +111,7 @@ class Retiring:
             if node in all_holders(entry, state.moves.get(entry.raft_group))
         ]
         free = set(nodes.takes) - {node} - state.draining.keys()
-        seen = await self._seen({topic.name for topic, _ in held})
+        seen = await self._once_led(held)
         is_there = node in self._alive()
         return RemovalInfo(
             node_id=node,
@@ -116,6 +124,18 @@ class Retiring:
                 if (why := _blocked(node, entry, seen.get((topic.name, entry.number)), free, there=is_there))
             ],
         )
+
+    async def _once_led(
+        self, held: list[tuple[TopicEntry, PartitionEntry]]
+    ) -> dict[tuple[str, int], PartitionInfo]:
+        """What their leaders say. An election that is going on is no reason to refuse anything."""
+        until = time.monotonic() + _ELECTION_S
+        while True:
+            seen = await self._seen({topic.name for topic, _ in held})
+            found = [seen.get((topic.name, entry.number)) for topic, entry in held]
+            if all(info is not None and info.leader for info in found) or time.monotonic() >= until:
+                return seen
+            await asyncio.sleep(_LOOK_S)
 
     async def _seen(self, topics: Collection[str]) -> dict[tuple[str, int], PartitionInfo]:
         infos = await asyncio.gather(*map(self._describe, sorted(topics)))
