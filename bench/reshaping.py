@@ -27,7 +27,7 @@ import aiohttp
 from bench.console import not_quiet, to_stderr
 from bench.machine import measure
 from bench.rolling import GOAL_GAP_S, roll_timed
-from bench.traffic import Traffic
+from bench.traffic import Traffic, add_options
 from local.cluster import LocalCluster
 from local.health import wait_healthy
 
@@ -177,9 +177,7 @@ async def run(arguments: argparse.Namespace) -> int:
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
-    parser.add_argument("--partitions", type=int, default=12)
-    parser.add_argument("--producers", type=int, default=4)
-    parser.add_argument("--megabytes", type=float, default=20.0, help="a second, of all producers together")
+    add_options(parser)
     arguments = parser.parse_args()
     print(measure())
     if note := not_quiet():

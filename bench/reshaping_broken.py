@@ -25,7 +25,7 @@ from typing import Any, Final
 from bench.console import not_quiet, to_stderr
 from bench.machine import measure, percentile
 from bench.reshaping import LOST_GAP_S, STEP_S, Reshape
-from bench.traffic import Traffic
+from bench.traffic import Traffic, add_options
 from chaos.cluster import ChaosCluster
 from chaos.faults import Aim, Cut, Fault, Injection, Kill
 from local.health import wait_healthy
@@ -166,9 +166,7 @@ async def run(arguments: argparse.Namespace) -> int:
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
-    parser.add_argument("--partitions", type=int, default=12)
-    parser.add_argument("--producers", type=int, default=4)
-    parser.add_argument("--megabytes", type=float, default=20.0, help="a second, of all producers together")
+    add_options(parser)
     parser.add_argument("--rounds", type=int, default=2)
     arguments = parser.parse_args()
     print(measure())

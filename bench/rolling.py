@@ -21,7 +21,7 @@ from typing import Final
 
 from bench.console import not_quiet, to_stderr
 from bench.machine import measure, percentile
-from bench.traffic import Traffic
+from bench.traffic import Traffic, add_options
 from local.cluster import LocalCluster
 from local.health import wait_healthy
 from local.roll import Roll
@@ -119,9 +119,7 @@ def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
     parser.add_argument("--nodes", type=int, default=3)
-    parser.add_argument("--partitions", type=int, default=12)
-    parser.add_argument("--producers", type=int, default=4)
-    parser.add_argument("--megabytes", type=float, default=20.0, help="a second, of all producers together")
+    add_options(parser)
     parser.add_argument("--rounds", type=int, default=2)
     arguments = parser.parse_args()
     print(measure())

@@ -7,6 +7,7 @@ twice or out of order shows at once, and what is missing in the end as well.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import itertools
@@ -26,6 +27,13 @@ _NUMBER: Final = struct.Struct(">HQ")
 _END_S: Final = 60.0
 _SHOWN_MAX: Final = 10
 """Of failures, and of problems."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """How much traffic there is, for a benchmark's command line."""
+    parser.add_argument("--partitions", type=int, default=12)
+    parser.add_argument("--producers", type=int, default=4)
+    parser.add_argument("--megabytes", type=float, default=20.0, help="a second, of all producers together")
 
 
 class Expected:

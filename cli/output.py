@@ -6,6 +6,7 @@ line; table and wide are for eyes, and nothing but these two may change their lo
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +20,6 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.visible import is_terminal, visible, visible_json
-from cli.yaml_text import yaml_text
 
 FORMATS = ("table", "wide", "json", "jsonl", "yaml", "name")
 _PIPE_WIDTH = 10_000
@@ -45,6 +45,11 @@ class View:
     columns: Sequence[Column]
     name: Callable[[Item], str]
     items: Callable[[Item], Iterable[Item]]
+
+
+def yaml_writer() -> Any:
+    """The module ``cli.yaml_text``, loaded once YAML is printed: few commands need PyYAML, and all start."""
+    return importlib.import_module("cli.yaml_text")
 
 
 def field(title: str, key: str | None = None, *, right: bool = False, wide: bool = False) -> Column:
@@ -75,7 +80,7 @@ def show(document: Item, view: View, output: str | None) -> None:
         case "json":
             click.echo(on_stdout(json.dumps(document, indent=2, ensure_ascii=False)))
         case "yaml":
-            click.echo(yaml_text(document), nl=False)
+            click.echo(yaml_writer().yaml_text(document), nl=False)
         case "jsonl":
             for item in view.items(document):
                 click.echo(on_stdout(json_line(item)))

@@ -9,9 +9,8 @@ from typing import Any
 
 import msgspec
 
-from cli.output import Column, Item, cell_text, json_line, on_stdout
+from cli.output import Column, Item, cell_text, json_line, on_stdout, yaml_writer
 from cli.visible import visible
-from cli.yaml_text import yaml_of_json, yaml_text
 
 _WIDTHS = {True: 12, False: 24}
 
@@ -88,9 +87,10 @@ class StreamPrinter:
 
 def _yaml(item: Item) -> str:
     try:
-        return yaml_of_json(f"[{json_line(item)}]")
+        text: str = yaml_writer().yaml_of_json(f"[{json_line(item)}]")
     except RecursionError:  # nodes take no such value, but one in a batch of a client's they do not look at
-        return yaml_text([{name: _as_text(member) for name, member in item.items()}])
+        text = yaml_writer().yaml_text([{name: _as_text(member) for name, member in item.items()}])
+    return text
 
 
 def _as_text(member: Any) -> Any:

@@ -1,8 +1,8 @@
 """The plainest produce requests, past aiohttp: it costs several times what storing a small record does.
 
 Same port, same answers, same code behind the head: what is not plain (``plain_head``), or would be refused,
-or would be passed on and cannot share a batch (``sharing``), goes the usual way. A request is only taken
-when its head has come whole and nothing else is under way on its connection.
+or would be passed on and cannot share a batch (``forward_batcher``), goes the usual way. A request is only
+taken when its head has come whole and nothing else is under way on its connection.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class FastPath:
     def __init__(self, context: HttpContext, produce: PartitionProduce, origins: Origins) -> None:
         self._context = context
         self._produce = produce
-        self._sharing = ForwardBatcher(context.service)
+        self._batcher = ForwardBatcher(context.service)
         self._heads = PlainHeads(origins.knows_host)
         self._vary = {"Vary": "Origin"} if origins.listed else {}
         self._answer_head = self._head_of(context.broker.node_id)
@@ -186,7 +186,7 @@ class FastPath:
         if is_heavy(wanted.media, body):
             return self._context.service.once_level_known(lambda: self._share_packed(partition, wanted, body))
         records = self._produce.records(wanted, body, partition)
-        return self._sharing.produce(partition, records, len(body))
+        return self._batcher.produce(partition, records, len(body))
 
     async def _store_once_known(
         self, head: PlainHead, partition: Partition, wanted: Wanted, body: bytes
