@@ -33,6 +33,8 @@ class Listener:
         self._unauthenticated: dict[IncomingLink, None] = {}
         self._current: dict[str, IncomingLink] = {}
         self._server: asyncio.Server | None = None
+        self.stopped = False
+        """Whoever was accepted in the turn before comes too late."""
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
         """Listen; the address that was bound."""
@@ -44,6 +46,7 @@ class Listener:
 
     def stop(self) -> None:
         """Close the port and all connections."""
+        self.stopped = True
         if self._server is not None:
             self._server.close()
         for link in [*self._unauthenticated, *self._current.values()]:
@@ -122,6 +125,9 @@ class IncomingLink(asyncio.BufferedProtocol):
         """Start the handshake's clock."""
         # uvloop's transports are of no class of asyncio, so there is nothing to assert here.
         self._transport = cast(asyncio.Transport, transport)
+        if self._listener.stopped:
+            self.drop()
+            return
         self._listener.opened(self)
         self._deadline = asyncio.get_running_loop().call_later(
             self._context.options.handshake_timeout_s, self.refuse, "the handshake took too long"

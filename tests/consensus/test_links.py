@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
 from consensus.handshake import Versions
+from consensus.inbound import IncomingLink
 from consensus.link_types import LinkOptions, Reception
 from consensus.types import Message
 from tests.consensus.link_nodes import (
@@ -368,3 +370,27 @@ def test_options_that_contradict_each_other_are_refused():
     with pytest.raises(ValueError, match="reconnect"):
         LinkOptions(reconnect_max_s=2.0)
     assert FAST.reconnect_max_s < 0.5
+
+
+async def test_a_connection_that_comes_while_its_node_stops_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Accepted in the turn before, it counts for nothing, and nothing waits for its handshake."""
+    node = await LinkNode("b").start()
+    opens = IncomingLink.connection_made
+    waiting = []
+
+    def opens_late(link: IncomingLink, transport: asyncio.BaseTransport) -> None:
+        node.links._listener.stop()
+        opens(link, transport)
+        waiting.append(node.links.unauthenticated)
+
+    monkeypatch.setattr(IncomingLink, "connection_made", opens_late)
+    reader, writer = await asyncio.open_connection(*node.address)
+    try:
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b""
+        assert waiting == [0]
+    finally:
+        writer.close()
+        await node.links.stop()
