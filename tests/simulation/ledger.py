@@ -36,6 +36,8 @@ class Ledger:
         self.highest_stored = 0
         self.committed_in: dict[int, int] = {}
         """The term of whoever first held an entry as committed."""
+        self.lost: list[Frame] = []
+        """Entries that were committed, and that a recovery did without."""
         self._asked: dict[bytes, Asked] = {}
         self._where: dict[bytes, int] = {}
         self._not_stored: set[bytes] = set()
@@ -84,7 +86,9 @@ class Ledger:
         was committed there is lost, and what was not may be by now.
         """
         for lost in range(index + 1, self.highest + 1):
-            payload = self.committed.pop(lost).payload
+            frame = self.committed.pop(lost)
+            self.lost.append(frame)
+            payload = frame.payload
             del self.committed_in[lost]
             self._where.pop(payload, None)
             self.stored.pop(payload, None)

@@ -91,8 +91,17 @@ class Retrying:
         self._active = False
 
     def check(self) -> None:
-        """The committed log has each producer's batches once, in order, epoch by epoch."""
+        """The committed log has each producer's batches once, in order, epoch by epoch.
+
+        Nothing is known any more of a producer all of whose batches a recovery lost: if it goes on with
+        sequence 0 then, behind a wrap, it is taken for one that begins.
+        """
         at: dict[bytes, tuple[int, int]] = {}
+        lost = {
+            key_of(header_in(frame, frame.payload))
+            for frame in self._cluster.ledger.lost
+            if has_records(frame)
+        }
         for index in sorted(self._cluster.ledger.committed):
             frame = self._cluster.ledger.committed[index]
             if not has_records(frame):
@@ -102,6 +111,8 @@ class Retrying:
             if not header.is_idempotent or key not in self._ids:
                 continue
             first = BEGIN if header.producer_kind is ProducerKind.NUMBERED else 0
+            if key in lost and header.sequence == 0:
+                first = 0
             epoch, expected = at.get(key, (0, first))
             if header.producer_epoch > epoch:
                 epoch, expected = header.producer_epoch, 0
