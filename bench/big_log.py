@@ -22,7 +22,7 @@ from floodmark.format.frame import Frame, FrameKind, crc_of
 
 from bench.machine import measure
 from bench.page_cache import forget
-from consensus.host_types import HostOptions
+from consensus.host.host_types import HostOptions
 from storage.checkpoint import NAME as CHECKPOINT
 from storage.filesystem import RealFileSystem
 from storage.log import Log

@@ -17,7 +17,7 @@ from floodmark.format.frame import FrameKind
 
 from bench.hosts import leader, three_hosts
 from bench.machine import measure, percentile
-from consensus.host import GroupHost
+from consensus.host.group_host import GroupHost
 
 PAYLOAD = bytes(1024)
 

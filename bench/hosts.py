@@ -12,10 +12,10 @@ from pathlib import Path
 
 from floodmark.format.frame import Frame
 
-from consensus.group import Group
-from consensus.handshake import Identity
-from consensus.host import GroupHost
-from consensus.host_types import HostOptions
+from consensus.core.group import Group
+from consensus.host.group_host import GroupHost
+from consensus.host.host_types import HostOptions
+from consensus.links.handshake import Identity
 from consensus.types import GroupOptions, Membership
 from storage.filesystem import RealFileSystem
 from storage.log import Log

@@ -15,7 +15,7 @@ from cli.exits import CONFLICT, ERROR, Failure
 from cli.output import Column, Item, View, field, output_option, show
 from cli.session import debug_option, talk
 from local.private import private
-from node.identity import IdentityProblem
+from node.membership.identity import IdentityProblem
 from node.recovery import offline
 from node.recovery.errors import NotRecoverable
 from storage.errors import StorageError

@@ -11,9 +11,9 @@ from floodmark.errors import Unavailable
 
 from node.broker import ClusterHealth, Health, NodeHealth
 from node.build_version import build_version
-from node.disk_reserve import DiskReserve
 from node.metadata.group import Metadata
-from node.partition import Replica
+from node.partition.partition import Replica
+from node.replicas.disk_reserve import DiskReserve
 from node.topic_query import TopicQuery
 from node.views import lacks_replicas
 

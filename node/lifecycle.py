@@ -21,9 +21,9 @@ import structlog
 
 from consensus.types import Role
 from node.http.context import CONTEXT
-from node.identity import NodeIdentity, Standing
+from node.membership.identity import NodeIdentity, Standing
+from node.membership.presence import Presence
 from node.metadata.state import METADATA_GROUP
-from node.presence import Presence
 from node.settings import Settings
 from node.settings_rules import split_address
 from node.wiring import Parts

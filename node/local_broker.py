@@ -10,9 +10,7 @@ from typing import Any, Final
 
 from floodmark.errors import UnknownPartition
 
-from consensus.host import GroupHost
-from node.alive import Alive
-from node.batch_format import BatchFormat
+from consensus.host.group_host import GroupHost
 from node.broker import (
     ClusterHealth,
     ClusterInfo,
@@ -30,34 +28,36 @@ from node.broker import (
     TopicLimits,
 )
 from node.budget import Account, SharedBudget
-from node.deletions import Deletions
-from node.disk_reserve import DiskReserve
-from node.features import FeatureLevel
-from node.forget import Forgetting
+from node.control.features import FeatureLevel
+from node.control.forget import Forgetting
+from node.control.moves_shown import MovesShown
+from node.control.moving import Moving
+from node.control.partition_room import PartitionRoom
+from node.control.placeable import Placeable
+from node.control.reassign import Reassign
+from node.control.reshaping import Reshaping
+from node.control.retiring import Retiring
+from node.control.shaping import Shaping
 from node.health import HealthQuery
+from node.membership.alive import Alive
+from node.membership.node_list import NodeList
+from node.membership.presence import Presence
 from node.metadata.group import Metadata
 from node.metadata.moves import holders, wanted
 from node.metadata.state import PartitionEntry, TopicEntry
 from node.metadata.topic_config import TopicConfig
-from node.moves_shown import MovesShown
-from node.moving import Moving
-from node.node_list import NodeList
-from node.partition import LocalPartition, Replica
-from node.partition_room import PartitionRoom
-from node.placeable import Placeable
-from node.presence import Presence
-from node.producer_ids import ProducerIds
-from node.reassign import Reassign
-from node.remote_partition import LeaderLookup, RemotePartition
-from node.replicas import Replicas
-from node.reshaping import Reshaping
-from node.retiring import Retiring
-from node.shaping import Shaping
-from node.sizes import Sizes
+from node.partition.batch_format import BatchFormat
+from node.partition.partition import LocalPartition, Replica
+from node.partition.producer_ids import ProducerIds
+from node.partition.remote_partition import LeaderLookup, RemotePartition
+from node.partition.sizes import Sizes
+from node.replicas.deletions import Deletions
+from node.replicas.disk_reserve import DiskReserve
+from node.replicas.replicas import Replicas
+from node.replicas.wanted import in_transit
 from node.topic_query import TopicQuery, merged
 from node.topics import Topics
 from node.views import Views, clock_warnings, readiness
-from node.wanted import in_transit
 
 HEARD_WAIT_S: Final = 1.0
 """How long DELETE waits for the other nodes to hear of it; the topic is deleted whether or not they do."""

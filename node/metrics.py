@@ -9,10 +9,10 @@ from prometheus_client import Counter
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from consensus.catch_up import CatchUp
-from consensus.host import GroupHost
+from consensus.core.catch_up import CatchUp
+from consensus.host.group_host import GroupHost
 from node.metadata.group import Metadata
-from node.partition import Replica
+from node.partition.partition import Replica
 from node.tally import Tally
 
 _BUCKETS: Final = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)

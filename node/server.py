@@ -15,10 +15,10 @@ import structlog
 
 from node import allocator, callbacks, descriptors, logs, settings_rules, settings_sources
 from node.environment import Environment, environment_of
-from node.identity import FolderLock, IdentityProblem, Standing, load_or_create, replaced, save
 from node.lifecycle import FolderSetBack, Lifecycle
+from node.membership.identity import FolderLock, IdentityProblem, Standing, load_or_create, replaced, save
+from node.membership.registry import Registry
 from node.metadata.levels import THIS_BUILD, Levels
-from node.registry import Registry
 from node.settings import InvalidSettings, Settings
 from node.wiring import Parts, build
 from storage.errors import StorageError

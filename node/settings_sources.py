@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from node import settings_rules
-from node.identity import FILE_NAME as IDENTITY_FILE
+from node.membership.identity import FILE_NAME as IDENTITY_FILE
 from node.settings import InvalidSettings, Settings
 
 ENVIRONMENT_PREFIX = "FLOODMARK_"

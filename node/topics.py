@@ -12,7 +12,8 @@ from floodmark.format.limits import PARTITIONS_MAX
 from floodmark.format.names import check_name
 
 from node import outcomes
-from node.disk_reserve import DiskReserve
+from node.control.partition_room import PartitionRoom
+from node.control.placeable import Placeable
 from node.metadata.commands import (
     AddPartitions,
     AlterTopic,
@@ -25,8 +26,7 @@ from node.metadata.group import Metadata
 from node.metadata.placement import place_in
 from node.metadata.state import TopicEntry
 from node.metadata.topic_config import TopicConfig, changed_config
-from node.partition_room import PartitionRoom
-from node.placeable import Placeable
+from node.replicas.disk_reserve import DiskReserve
 
 T = TypeVar("T")
 REPLICATION_FACTOR_DEFAULT: Final = 3
@@ -174,7 +174,7 @@ class Topics:
     async def _confirmed(self, judge: Callable[[], T], timeout_s: float) -> T:
         """What ``judge`` says; what it refuses, once more when this node's leadership is confirmed.
 
-        As in partitions (``node/confirmed.py``): a leader that was deposed unawares has an old state.
+        As in partitions (``node/partition/confirmed.py``): a leader deposed unawares has an old state.
         """
         try:
             return judge()

@@ -6,15 +6,15 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
-from consensus.cluster_clock import TOLERANCE_MS, ClusterClock
-from consensus.group import Group
+from consensus.core.group import Group
+from consensus.host.cluster_clock import TOLERANCE_MS, ClusterClock
 from consensus.types import Role
 from node.broker import ClusterInfo, NodeInfo, PartitionInfo, RecoveryInfo, TopicInfo
 from node.metadata.group import Metadata
 from node.metadata.moves import Move, holders, wanted
 from node.metadata.numbers import node_number, topic_uuid
 from node.metadata.state import METADATA_GROUP, PartitionEntry, TopicEntry
-from node.partition import Replica
+from node.partition.partition import Replica
 from node.planning.voters import VOTERS_MAX
 
 TOO_NEW_NAMED_MAX: Final = 3

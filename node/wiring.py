@@ -10,41 +10,41 @@ from functools import partial
 
 from aiohttp import web
 
-from consensus.handshake import Identity
-from consensus.host import GroupHost
-from consensus.host_types import HostOptions
-from consensus.link_types import LinkOptions
+from consensus.host.group_host import GroupHost
+from consensus.host.host_types import HostOptions
+from consensus.links.handshake import Identity
+from consensus.links.link_types import LinkOptions
 from node import descriptors
-from node.alive import Alive
-from node.batch_format import BatchFormat
-from node.boots import Boots
 from node.budget import SharedBudget
-from node.builder import Builder
-from node.controller import Controller
-from node.disk_reserve import DiskReserve
+from node.control.controller import Controller
 from node.environment import Environment
-from node.formation import nodes_of
 from node.http.app import create_app
 from node.http.context import CONTEXT
 from node.http.origins import Origins
 from node.http.server import HttpServer
-from node.identity import NodeIdentity, save
 from node.local_broker import LocalBroker
+from node.membership.alive import Alive
+from node.membership.boots import Boots
+from node.membership.formation import nodes_of
+from node.membership.identity import NodeIdentity, save
+from node.membership.neighbours import Neighbours
+from node.membership.presence import Presence
+from node.membership.registry import Registry
+from node.membership.seeds import Seeds
 from node.metadata.group import Metadata
 from node.metadata.levels import THIS_BUILD, Levels
 from node.metadata.machine import MetadataMachine
 from node.metadata.state import METADATA_GROUP
-from node.metadata_replica import MetadataReplica
 from node.metrics import HostCollector, LevelCollector
-from node.neighbours import Neighbours
-from node.presence import Presence
-from node.registry import Registry
-from node.remote_partition import LeaderLookup
-from node.replica_store import ReplicaStore
-from node.replicas import Replicas
-from node.retention import Retention
-from node.scrub import Scrub
-from node.seeds import Seeds
+from node.partition.batch_format import BatchFormat
+from node.partition.remote_partition import LeaderLookup
+from node.replicas.builder import Builder
+from node.replicas.disk_reserve import DiskReserve
+from node.replicas.metadata_replica import MetadataReplica
+from node.replicas.replica_store import ReplicaStore
+from node.replicas.replicas import Replicas
+from node.replicas.retention import Retention
+from node.replicas.scrub import Scrub
 from node.settings import Settings
 from node.settings_rules import split_address
 from node.spare_memory import SpareMemory

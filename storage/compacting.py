@@ -6,7 +6,7 @@ so do all log positions. A crash at any moment leaves the old segment or the new
 This is done on one replica by itself: where its segments end, and what is removed of them when, is no part of
 what replicas agree on. That each of them may do so rests on two rules. Only what its checkpoint covers is
 removed: that is committed, and never comes into question again. And ``keep`` keeps what any state machine
-needs to come to the same state without the rest: see ``node/kept_entries.py``.
+needs to come to the same state without the rest: see ``node/partition/kept_entries.py``.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ import struct
 from collections.abc import Awaitable, Callable, Iterator
 
 from bench.attack.attack import Attack, Target
-from consensus.framing import BODY_BYTES_MAX, HEADER_BYTES_MAX
-from consensus.handshake import (
+from consensus.links.framing import BODY_BYTES_MAX, HEADER_BYTES_MAX
+from consensus.links.handshake import (
     CHALLENGE_BYTES,
     PROOF_BYTES,
     WELCOME_BYTES,

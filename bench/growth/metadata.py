@@ -21,7 +21,7 @@ from node.metadata.machine import MetadataMachine
 from node.metadata.placement import place_in
 from node.metadata.state import MetadataState
 from node.metadata.topic_config import TopicConfig
-from node.wanted import wanted_here
+from node.replicas.wanted import wanted_here
 
 REPLICAS_PER_NODE: Final = 1_000
 _REPLICATION: Final = 3

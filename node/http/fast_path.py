@@ -19,7 +19,6 @@ from floodmark.format import batch as codec
 
 from node.broker import Acks, Appended, Partition
 from node.budget import Account
-from node.coalescer import SHARE_BYTES_MAX
 from node.http import problems
 from node.http.body_weight import is_heavy
 from node.http.forward import LEADER, LEADER_URL
@@ -30,6 +29,7 @@ from node.http.packing import NOBODY
 from node.http.plain_head import PlainHead, PlainHeads
 from node.http.produce import PartitionProduce, Wanted, document, timeout_of
 from node.http.topic_id import TOPIC_ID
+from node.partition.coalescer import SHARE_BYTES_MAX
 from node.service.forward_batcher import Elsewhere, ForwardBatcher
 from node.service.inside_line import AppendRequest
 from node.service.router import append

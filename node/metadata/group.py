@@ -10,8 +10,8 @@ import structlog
 from floodmark.errors import FloodmarkError, LeaderNotAvailable, ReplicaNotAvailable, Unavailable
 from floodmark.format.frame import FrameKind
 
-from consensus.group import Group
-from consensus.host import GroupHost
+from consensus.core.group import Group
+from consensus.host.group_host import GroupHost
 from consensus.types import GroupStopped, Membership, NotLeader
 from node import outcomes
 from node.metadata import commands
@@ -142,7 +142,7 @@ class Metadata:
             if node in alive and group.is_trusted(node) and not self._host.wall.is_off_at(node)
         ]
         if fit:
-            # What it lacks it is sent first (consensus/transfer.py).
+            # What it lacks it is sent first (consensus/core/transfer.py).
             self._host.transfer(METADATA_GROUP, max(fit, key=group.match_of))
         return bool(fit)
 

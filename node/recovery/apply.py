@@ -14,18 +14,18 @@ from typing import Final
 from floodmark.format.frame import Frame, FrameKind, crc_of
 from msgspec.structs import replace
 
-from consensus import checkpoint as group_state
-from consensus import membership
-from consensus.disk_loss_recovery import Stage
+from consensus.core import checkpoint as group_state
+from consensus.core import membership
+from consensus.core.disk_loss_recovery import Stage
 from consensus.types import Membership
-from node.identity import NodeIdentity, save
+from node.membership.identity import NodeIdentity, save
 from node.metadata import commands
 from node.metadata.recoveries import OFFSETS_PER_EPOCH
 from node.metadata.state import METADATA_GROUP
 from node.recovery.errors import NotRecoverable
 from node.recovery.plan import Plan, PlannedGroup
 from node.recovery.survey import of_member
-from node.replica_store import LOST_MARKER
+from node.replicas.replica_store import LOST_MARKER
 from storage.errors import LogCorrupt
 from storage.filesystem import FileSystem
 from storage.log import Log

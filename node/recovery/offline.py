@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from node.environment import true_wall_ms
-from node.identity import FILE_NAME, FolderLock, IdentityProblem
+from node.membership.identity import FILE_NAME, FolderLock, IdentityProblem
 from node.metadata.group import SEGMENT_BYTES
 from node.recovery import apply as application
 from node.recovery.errors import NotRecoverable

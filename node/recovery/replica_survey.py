@@ -7,14 +7,14 @@ from typing import Final
 import msgspec
 from floodmark.format.frame import Frame, FrameKind
 
-from consensus import checkpoint as group_state
-from consensus import membership as members
-from consensus.checkpoint import State
-from consensus.disk_loss_recovery import Stage
+from consensus.core import checkpoint as group_state
+from consensus.core import membership as members
+from consensus.core.checkpoint import State
+from consensus.core.disk_loss_recovery import Stage
 from consensus.types import Membership
 from node.metadata.levels import Levels
 from node.metadata.machine import MetadataMachine
-from node.replica_store import LOST_MARKER
+from node.replicas.replica_store import LOST_MARKER
 from storage import checkpoint, segment_header, vote
 from storage.atomic_file import read_file
 from storage.errors import LogTooNew

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from node.identity import NodeIdentity, Standing, load
+from node.membership.identity import NodeIdentity, Standing, load
 from node.metadata.levels import THIS_BUILD, Levels
 from node.metadata.state import METADATA_GROUP
 from node.recovery.errors import NotRecoverable

@@ -1,9 +1,9 @@
 """Small produces for a partition that is led elsewhere share batches on their way to its leader.
 
 Passed on one by one, each would cost this node and the leader a whole request between nodes. So here they
-are checked and packed as they would be at the leader (``node/coalescer.py``), and a batch travels as those do
-that a topic's records are divided into (``router.append``): it goes to the next leader when it was surely not
-stored, and never twice when it may have been.
+are checked and packed as they would be at the leader (``node/partition/coalescer.py``), and a batch travels
+as those do that a topic's records are divided into (``router.append``): it goes to the next leader when it
+was surely not stored, and never twice when it may have been.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from floodmark.format.batch import BatchHeader
 from floodmark.format.record import Record
 
 from node.broker import Acks, Appended, Partition
-from node.coalescer import Coalescer, Ending
+from node.partition.coalescer import Coalescer, Ending
 from node.service.inside_line import AppendRequest
 from node.service.router import append
 

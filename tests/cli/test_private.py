@@ -8,7 +8,7 @@ from pathlib import Path
 
 from local.children import start_child, stop_children
 from local.folder import LocalFolder
-from node.identity import FolderLock
+from node.membership.identity import FolderLock
 from storage.filesystem import RealFileSystem
 
 

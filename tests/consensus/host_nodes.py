@@ -12,12 +12,12 @@ from pathlib import Path
 import msgpack
 from floodmark.format.frame import Frame, FrameKind
 
-from consensus.group import Group
-from consensus.handshake import SPOKEN, Identity, Versions
-from consensus.host import GroupHost
-from consensus.host_types import HostHooks, HostOptions
-from consensus.keyed_state import KeyedState
-from consensus.state_files import StateFiles
+from consensus.core.group import Group
+from consensus.core.keyed_state import KeyedState
+from consensus.core.state_files import StateFiles
+from consensus.host.group_host import GroupHost
+from consensus.host.host_types import HostHooks, HostOptions
+from consensus.links.handshake import SPOKEN, Identity, Versions
 from consensus.types import GroupOptions, Membership, Role
 from storage.filesystem import FileSystem, RealFileSystem
 from storage.log import Log

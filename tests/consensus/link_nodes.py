@@ -7,12 +7,12 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from consensus.fair_queue import Routed
-from consensus.framing import FramingError, pack_prefix
-from consensus.handshake import CHALLENGE_BYTES, WELCOME_BYTES, Dialing, Identity
-from consensus.link_types import LinkHooks, LinkOptions, Reception
-from consensus.links import PeerLinks
-from consensus.seal import Seal
+from consensus.links.fair_queue import Routed
+from consensus.links.framing import FramingError, pack_prefix
+from consensus.links.handshake import CHALLENGE_BYTES, WELCOME_BYTES, Dialing, Identity
+from consensus.links.link_types import LinkHooks, LinkOptions, Reception
+from consensus.links.peer_links import PeerLinks
+from consensus.links.seal import Seal
 from consensus.types import Message
 from consensus.wire import WireError, decode_packet, encode_packet
 from tests.support.proxy import FaultProxy

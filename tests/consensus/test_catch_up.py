@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from consensus.catch_up import BURST_MESSAGES, CatchUp
-from consensus.member_steps import CAUGHT_UP_ENTRIES
+from consensus.core.catch_up import BURST_MESSAGES, CatchUp
+from consensus.core.member_steps import CAUGHT_UP_ENTRIES
 from consensus.types import GroupOptions, Message
 from tests.support.raft import Node, Replicas, frame
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from consensus.cluster_clock import TOLERANCE_MS, ClusterClock
-from consensus.link_types import Peer
+from consensus.host.cluster_clock import TOLERANCE_MS, ClusterClock
+from consensus.links.link_types import Peer
 
 NOW = 1_700_000_000_000
 DECADE = 10 * 365 * 86_400_000

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 import uvloop
 
-from consensus.deadlines import after
+from consensus.host.deadlines import after
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.05, 0.5, 0.6])

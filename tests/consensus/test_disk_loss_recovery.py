@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from floodmark.format.frame import Frame, FrameKind, crc_of
 
-from consensus import membership
+from consensus.core import membership
 from consensus.types import ChangeRefused, Membership
 from storage.vote import VoteFile
 from tests.support.raft import Lone, frame

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from consensus.disk_threads import DiskThreads
+from consensus.host.disk_threads import DiskThreads
 
 
 async def test_results_and_errors_come_back_on_the_event_loop() -> None:

@@ -8,8 +8,8 @@ import math
 import pytest
 from floodmark.format.frame import FrameKind
 
-from consensus.checkpoint import State
-from consensus.safeguards import Safeguard
+from consensus.core.checkpoint import State
+from consensus.core.safeguards import Safeguard
 from consensus.types import LogDiverged, Message, Stored
 from storage.errors import LogFailed
 from storage.vote import VoteFile

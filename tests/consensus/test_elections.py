@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from floodmark.format.frame import FrameKind
 
-from consensus.admission import TERM_RISE_MAX
-from consensus.safeguards import Safeguard
+from consensus.core.admission import TERM_RISE_MAX
+from consensus.core.safeguards import Safeguard
 from consensus.types import Membership, NotLeader, Role
 from consensus.wire import SCHEMA
 from storage.vote import VoteFile

@@ -8,7 +8,7 @@ import logging
 import pytest
 from pysyncobj import syncobj
 
-from consensus import engine, engine_library
+from consensus.core import engine, engine_library
 
 
 def test_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from consensus.fair_queue import FairQueue
+from consensus.links.fair_queue import FairQueue
 from consensus.types import Message
 
 

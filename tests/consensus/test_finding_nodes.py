@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
-from consensus.handshake import WHOEVER, HandshakeFailed
-from consensus.link_types import Reception
+from consensus.links.handshake import WHOEVER, HandshakeFailed
+from consensus.links.link_types import Reception
 from tests.consensus.link_nodes import LinkNode, numbered, running
 from tests.support.loops import on_both_loops
 

@@ -8,7 +8,7 @@ import tracemalloc
 
 import pytest
 
-from consensus.framing import (
+from consensus.links.framing import (
     BODY_BYTES_MAX,
     HEADER_BYTES_MAX,
     Beat,
@@ -17,7 +17,7 @@ from consensus.framing import (
     pack_beat,
     unpack_beat,
 )
-from consensus.seal import BODY_COVERED_MAX, MARK_BYTES, Seal
+from consensus.links.seal import BODY_COVERED_MAX, MARK_BYTES, Seal
 from tests.consensus.link_nodes import sealed
 
 KEY = b"the key of a connection"

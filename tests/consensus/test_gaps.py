@@ -9,7 +9,7 @@ import pytest
 from floodmark.format import frame as frames_module
 from floodmark.format.frame import Frame, FrameKind, gap
 
-from consensus.group import Group
+from consensus.core.group import Group
 from consensus.types import GroupOptions, LogDiverged, Message
 from consensus.wire import decode_packet, encode_packet
 from storage.options import LogOptions

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from consensus.dialed import DialedConnection
-from consensus.handshake import Dialing, HandshakeFailed
-from consensus.link_types import LinkOptions
+from consensus.links.dialed import DialedConnection
+from consensus.links.handshake import Dialing, HandshakeFailed
+from consensus.links.link_types import LinkOptions
 from tests.consensus.test_handshake import identity
 
 

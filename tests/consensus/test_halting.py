@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from floodmark.format.frame import Frame, FrameKind
 
-from consensus.group import Group
+from consensus.core.group import Group
 from consensus.types import Role, Stored
 from tests.support.raft import Machine, Replicas
 

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from consensus.handshake import (
+from consensus.links.handshake import (
     HELLO_BYTES,
     PREFIX_BYTES,
     SPOKEN,

@@ -14,8 +14,8 @@ import structlog
 from floodmark.errors import OutcomeUnknown, Unavailable
 from floodmark.format.frame import Frame, FrameKind
 
-from consensus.handshake import SPOKEN, Versions
-from consensus.host_types import HostOptions
+from consensus.host.host_types import HostOptions
+from consensus.links.handshake import SPOKEN, Versions
 from consensus.types import GroupOptions, GroupStopped, Message, NotLeader, Proposal, Role, Stored
 from consensus.wire import COMMIT_WITH_QUIESCE, encode_packet
 from tests.consensus.host_nodes import HostNode, eventually, hosts, join, leader_of, put

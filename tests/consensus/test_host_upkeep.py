@@ -8,8 +8,8 @@ import pytest
 from floodmark.errors import OutcomeUnknown
 from floodmark.format.frame import FrameKind
 
-from consensus.host_types import HostOptions
-from consensus.link_types import LinkOptions
+from consensus.host.host_types import HostOptions
+from consensus.links.link_types import LinkOptions
 from consensus.types import GroupOptions, Stored
 from storage.memory_filesystem import MemoryFileSystem
 from storage.options import LogOptions

@@ -9,8 +9,8 @@ import msgpack
 import pytest
 from floodmark.format.frame import FrameKind
 
-from consensus.keyed_pages import ENTRIES_AIM, Pages
-from consensus.keyed_state import PAIR_BYTES_MAX, KeyedState, command
+from consensus.core.keyed_pages import ENTRIES_AIM, Pages
+from consensus.core.keyed_state import PAIR_BYTES_MAX, KeyedState, command
 from storage.state_file import BLOCK_BYTES_MAX
 from tests.support.raft import frame
 

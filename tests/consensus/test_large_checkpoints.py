@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from consensus.keyed_state import KeyedState, command
-from consensus.large_state import is_large
+from consensus.core.keyed_state import KeyedState, command
+from consensus.core.large_state import is_large
 from consensus.types import GroupOptions, Stored
 from storage.errors import LogCorrupt
 from storage.options import LogOptions

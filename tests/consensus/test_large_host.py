@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from consensus.host_types import HostOptions
-from consensus.keyed_state import KeyedState, command
+from consensus.core.keyed_state import KeyedState, command
+from consensus.host.host_types import HostOptions
 from storage.options import LogOptions
 from storage.state_file import SUFFIX
 from tests.consensus.host_nodes import FAST, HostNode, eventually, hosts, leader_of, put

@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from consensus import state_sending
-from consensus.keyed_state import KeyedState, command
-from consensus.state_incoming import NAME
+from consensus.core import state_sending
+from consensus.core.keyed_state import KeyedState, command
+from consensus.core.state_incoming import NAME
 from consensus.types import GroupOptions, Message, Stored
 from storage.options import LogOptions
 from storage.state_file import SUFFIX

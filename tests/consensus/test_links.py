@@ -7,9 +7,9 @@ import contextlib
 
 import pytest
 
-from consensus.handshake import Versions
-from consensus.inbound import IncomingLink
-from consensus.link_types import LinkOptions, Reception
+from consensus.links.handshake import Versions
+from consensus.links.inbound import IncomingLink
+from consensus.links.link_types import LinkOptions, Reception
 from consensus.types import Message
 from tests.consensus.link_nodes import (
     FAST,

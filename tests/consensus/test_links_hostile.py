@@ -18,7 +18,7 @@ import structlog
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from consensus.handshake import (
+from consensus.links.handshake import (
     CHALLENGE_BYTES,
     HELLO_BYTES,
     PROOF_BYTES,
@@ -28,8 +28,8 @@ from consensus.handshake import (
     Identity,
     Versions,
 )
-from consensus.link_types import LinkOptions
-from consensus.seal import MARK_BYTES, Seal
+from consensus.links.link_types import LinkOptions
+from consensus.links.seal import MARK_BYTES, Seal
 from consensus.types import Message
 from consensus.wire import KINDS
 from storage.vote import TERM_MAX

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from consensus.member_steps import CAUGHT_UP_ENTRIES, HandOver, next_step
+from consensus.core.member_steps import CAUGHT_UP_ENTRIES, HandOver, next_step
 from consensus.types import Membership
 from tests.support.raft import Lone
 

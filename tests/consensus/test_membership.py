@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from floodmark.format.frame import Frame, FrameKind, crc_of
 
-from consensus import membership
-from consensus.safeguards import Safeguard
+from consensus.core import membership
+from consensus.core.safeguards import Safeguard
 from consensus.types import ChangeRefused, Membership, Message, NotLeader, Role, Stored
 from tests.support.raft import Lone, Replicas, frame
 

@@ -342,7 +342,7 @@ def test_a_leader_hears_of_a_member_that_stays_awake() -> None:
 
 def test_a_follower_sleeps_once_it_has_applied_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     """There may be more than one step's worth, and a sleeping replica takes no steps."""
-    monkeypatch.setattr("consensus.apply.FRAMES_PER_STEP_MAX", 2)
+    monkeypatch.setattr("consensus.core.apply.FRAMES_PER_STEP_MAX", 2)
     lone = Lone(options=GroupOptions())
     lone.append((1, 0), [frame(index, 1) for index in range(2, 7)], term=1)
     lone.flush()

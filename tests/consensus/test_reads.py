@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from consensus.safeguards import Safeguard
+from consensus.core.safeguards import Safeguard
 from tests.support.raft import Lone, Replicas
 
 

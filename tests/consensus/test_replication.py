@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from floodmark.format.frame import FrameKind
 
-from consensus.safeguards import Safeguard
+from consensus.core.safeguards import Safeguard
 from consensus.types import GroupOptions, Message
 from storage.options import LogOptions
 from tests.support.raft import Lone, Machine, Node, Replicas, frame

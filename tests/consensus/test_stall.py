@@ -8,7 +8,7 @@ from pathlib import Path
 
 from floodmark.format.frame import FrameKind
 
-from consensus.host_types import HostOptions
+from consensus.host.host_types import HostOptions
 from consensus.types import Stored
 from storage.memory_filesystem import MemoryFileSystem
 from tests.consensus.host_nodes import HostNode, eventually, hosts, join, leader_of, put

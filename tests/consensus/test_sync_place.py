@@ -9,7 +9,7 @@ from pathlib import Path
 
 from floodmark.format.frame import FrameKind
 
-from consensus.sync_place import QUICK_RUN, QUICK_S, SyncPlace
+from consensus.host.sync_place import QUICK_RUN, QUICK_S, SyncPlace
 from consensus.types import Stored
 from storage.memory_filesystem import MemoryFileSystem
 from tests.consensus.host_nodes import HostNode, leader_of, put

@@ -16,9 +16,9 @@ from floodmark.format.frame import FrameKind
 from floodmark.format.frame_records import form_of
 from floodmark.format.record import Record
 
-from consensus.group import Group
+from consensus.core.group import Group
 from consensus.wire import decode_packet, encode_packet
-from node.producers import ProducerTable
+from node.partition.producers import ProducerTable
 from tests.support.raft import Replicas
 
 ROOT = Path(__file__).parents[2]

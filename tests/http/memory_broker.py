@@ -60,10 +60,10 @@ from node.broker import (
     TopicLimits,
 )
 from node.budget import Account, SharedBudget
-from node.deletions import Deletions
 from node.metadata.levels import BATCH_FORMAT_2, MEMBERSHIP, NUMBERED_PRODUCERS
 from node.metadata.topic_config import TopicConfig
-from node.slices import offset_reaching
+from node.partition.slices import offset_reaching
+from node.replicas.deletions import Deletions
 
 
 class MemoryLog:

@@ -19,14 +19,14 @@ from floodmark.format.frame_records import IMPLIED, PayloadForm
 from floodmark.format.record import Record
 
 from consensus.types import NotLeader, Proposal, Stored
-from node.appender import BATCH_COST_BYTES, BUSY_BYTES, WAIT_S_MAX, Appender
 from node.budget import ByteBudget
-from node.disk_reserve import DiskReserve
-from node.newcomers import ProducerLimits
-from node.producers import ProducerTable, Remembered
-from node.producers_here import ProducersLed
-from node.sequences import Flying
-from node.slices import next_offset_behind
+from node.partition.appender import BATCH_COST_BYTES, BUSY_BYTES, WAIT_S_MAX, Appender
+from node.partition.newcomers import ProducerLimits
+from node.partition.producers import ProducerTable, Remembered
+from node.partition.producers_here import ProducersLed
+from node.partition.sequences import Flying
+from node.partition.slices import next_offset_behind
+from node.replicas.disk_reserve import DiskReserve
 from storage.filesystem import RealFileSystem, Space
 from storage.log import Log
 from storage.options import LogOptions

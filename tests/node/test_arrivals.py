@@ -6,8 +6,8 @@ from pathlib import Path
 
 import msgspec
 
+from node.control.moves_shown import MovesShown
 from node.metadata.moves import Move
-from node.moves_shown import MovesShown
 from tests.support.deposed import deposed
 from tests.support.nodes import NodeCluster, TestNode
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from node.backoff import FIRST_S, LONGEST_S, Backoff
+from node.replicas.backoff import FIRST_S, LONGEST_S, Backoff
 
 
 def test_each_failure_doubles_the_wait_until_one_is_long_past() -> None:

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import structlog
 
-from consensus.link_types import Reception
-from node import registry as registry_module
-from node.boots import Boots
-from node.identity import IdentityProblem
-from node.registry import Boot, Registry
+from consensus.links.link_types import Reception
+from node.membership import registry as registry_module
+from node.membership.boots import Boots
+from node.membership.identity import IdentityProblem
+from node.membership.registry import Boot, Registry
 from storage.memory_filesystem import MemoryFileSystem
 from tests.node.test_presence import FS, Member, dial, meet
 

@@ -12,9 +12,9 @@ from floodmark.format import batch, frame
 from floodmark.format.record import Record
 
 from node.broker import Acks, Appended, Partition
+from node.membership.registry import Registry
 from node.metadata.commands import CreateTopic
 from node.metadata.topic_config import TopicConfig
-from node.registry import Registry
 from storage.filesystem import RealFileSystem
 from tests.support.nodes import NodeCluster, TestNode
 

@@ -11,7 +11,7 @@ from floodmark.format.batch import BatchHeader
 from floodmark.format.record import Record
 
 from consensus.types import NotStored, Proposal, Stored, Unknown
-from node.coalescer import SHARED_BYTES_MAX, Coalescer
+from node.partition.coalescer import SHARED_BYTES_MAX, Coalescer
 
 
 class Partition:

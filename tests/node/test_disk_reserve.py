@@ -11,7 +11,7 @@ import floodmark
 import pytest
 from floodmark.errors import StorageFull
 
-from node.disk_reserve import DiskReserve
+from node.replicas.disk_reserve import DiskReserve
 from storage.filesystem import Space
 from storage.memory_filesystem import MemoryFileSystem
 from tests.support.nodes import NodeCluster

@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from consensus.link_types import Reception
-from node.identity import IdentityProblem, Standing, load_or_create, save
+from consensus.links.link_types import Reception
+from node.membership.identity import IdentityProblem, Standing, load_or_create, save
 from tests.node.test_formation import REFUSED, formed
 from tests.node.test_presence import FS, NODES, Member, dial, meet
 

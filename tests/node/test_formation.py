@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from consensus.link_types import Reception
-from node.formation import digest, named
-from node.identity import Standing
+from consensus.links.link_types import Reception
+from node.membership.formation import digest, named
+from node.membership.identity import Standing
 from tests.node.test_presence import NODES, Member, dial, meet
 
 REFUSED = (Reception.REFUSED, Reception.REFUSED)

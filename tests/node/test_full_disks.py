@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from node.broker import NodeHealth
-from node.lacking import lacks
+from node.control.lacking import lacks
 from storage.filesystem import Space
 from tests.node.test_retiring import _call, _replicas
 from tests.node.test_shaping import _folders

@@ -7,9 +7,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from node import registry as registry_module
-from node.identity import FolderLock, IdentityProblem, Standing, load_or_create, replaced, save
-from node.registry import Registry
+from node.membership import registry as registry_module
+from node.membership.identity import FolderLock, IdentityProblem, Standing, load_or_create, replaced, save
+from node.membership.registry import Registry
 from storage.filesystem import RealFileSystem
 
 FS = RealFileSystem()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from node import settings_sources
-from node.identity import Standing
+from node.membership.identity import Standing
 from node.metadata.commands import RemoveNode
 from node.metadata.state import METADATA_GROUP
 from node.settings import Settings

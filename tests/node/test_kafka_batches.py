@@ -21,10 +21,10 @@ from floodmark.format.frame_records import PayloadForm, form_of, has_records
 from floodmark.format.kafka_header import decode_stored_header
 from floodmark.format.record import Record
 
-from consensus import waiting
+from consensus.host import waiting
 from consensus.types import Stored
-from node.producers import key_of
-from node.sequences import Sequences
+from node.partition.producers import key_of
+from node.partition.sequences import Sequences
 from storage.filesystem import RealFileSystem
 from storage.verify import verify
 from tests.support.kafka_batches import encode

@@ -9,8 +9,8 @@ from floodmark.format.batch import decode_header
 from floodmark.format.frame import Frame, FrameKind, crc_of, gap
 from floodmark.format.frame_records import form_of
 
-from node.kept_entries import entries_to_keep
-from node.producers import ProducerTable
+from node.partition.kept_entries import entries_to_keep
+from node.partition.producers import ProducerTable
 from tests.simulation.producers import Producers
 
 

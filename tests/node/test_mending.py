@@ -164,7 +164,7 @@ async def test_what_no_replica_has_any_more_is_set_aside_as_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same record is bad everywhere: nothing is made up, and the node goes on with all the rest."""
-    monkeypatch.setattr("consensus.fetching.GIVE_UP_S", 0.2)
+    monkeypatch.setattr("consensus.core.fetching.GIVE_UP_S", 0.2)
     async with NodeCluster.running(tmp_path) as cluster:
         raft_group = await filled(cluster, **SMALL)
         await restart(cluster)

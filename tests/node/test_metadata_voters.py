@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node import members
+from node.control import members
+from node.membership.silence import Silence
 from node.metadata.commands import DrainNode
 from node.planning.voters import VOTERS_MAX, metadata_voters
-from node.silence import Silence
 from tests.support.newer import lead_metadata
 from tests.support.nodes import NodeCluster
 

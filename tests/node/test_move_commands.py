@@ -27,7 +27,7 @@ from node.metadata.levels import MEMBERSHIP, THIS_BUILD
 from node.metadata.machine import MetadataMachine
 from node.metadata.moves import Move, holders, wanted
 from node.metadata.state import PartitionEntry
-from node.wanted import gone, wanted_here
+from node.replicas.wanted import gone, wanted_here
 from tests.node.test_metadata_state import create, frame
 
 KNOWS = (1, THIS_BUILD.highest)

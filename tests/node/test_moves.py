@@ -13,7 +13,7 @@ from floodmark.errors import Unavailable
 
 from cli.main import floodmark
 from consensus.types import Membership
-from node import controller
+from node.control import controller
 from node.metadata.state import PartitionEntry
 from tests.process.ledger import Ledger
 from tests.support.newer import lead_metadata

@@ -14,10 +14,10 @@ from floodmark.format.batch import BatchHeader
 from floodmark.format.record import Record
 
 from consensus.types import Proposal
-from node.appender import Appender
-from node.newcomers import MakingRoom, ProducerLimits
-from node.producers import ProducerTable, Remembered
-from node.producers_here import ProducersLed
+from node.partition.appender import Appender
+from node.partition.newcomers import MakingRoom, ProducerLimits
+from node.partition.producers import ProducerTable, Remembered
+from node.partition.producers_here import ProducersLed
 from tests.node.test_appender import Queue, appender_of
 
 HOUR_MS = 3_600_000

@@ -9,8 +9,8 @@ import floodmark
 import pytest
 
 from consensus.types import Proposal, Stored
-from node import appender
-from node.partition import LocalPartition
+from node.partition import appender
+from node.partition.partition import LocalPartition
 from tests.support.nodes import NodeCluster
 
 

@@ -11,10 +11,10 @@ import pytest
 from floodmark.errors import TooManyPartitions
 
 from node import descriptors
+from node.control.partition_room import PartitionRoom
 from node.metadata.commands import CreateTopic, RegisterNode
 from node.metadata.state import MetadataState, apply
 from node.metadata.topic_config import TopicConfig
-from node.partition_room import PartitionRoom
 from tests.support.nodes import NodeCluster
 
 LIMIT = 10

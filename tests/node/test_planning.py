@@ -9,8 +9,9 @@ from collections.abc import Callable
 import pytest
 from floodmark.errors import Conflict
 
-from consensus.member_steps import HandOver, next_step
+from consensus.core.member_steps import HandOver, next_step
 from consensus.types import Membership
+from node.control.move_turns import MOVES_AT_ONCE, MOVES_TO_NODE, moves_due
 from node.metadata import commands
 from node.metadata.commands import (
     AnyCommand,
@@ -30,7 +31,6 @@ from node.metadata.machine import MetadataMachine
 from node.metadata.moves import partitions_of, wanted
 from node.metadata.placement import place
 from node.metadata.state import PartitionEntry
-from node.move_turns import MOVES_AT_ONCE, MOVES_TO_NODE, moves_due
 from node.planning.plan import UNDER_WAY_MAX, Nodes, next_moves
 from tests.node.test_metadata_state import create, frame
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from consensus.link_types import Reception
-from node.formation import nodes_of
-from node.identity import NodeIdentity, Standing, load_or_create, save
+from consensus.links.link_types import Reception
+from node.membership.formation import nodes_of
+from node.membership.identity import NodeIdentity, Standing, load_or_create, save
+from node.membership.presence import Presence
+from node.membership.registry import Registry
 from node.metadata.commands import RegisterNode
 from node.metadata.levels import THIS_BUILD, Levels
 from node.metadata.state import MetadataState, apply
-from node.presence import Presence
-from node.registry import Registry
 from storage.filesystem import RealFileSystem
 
 FS = RealFileSystem()
@@ -96,7 +96,7 @@ def test_a_disk_that_takes_nothing_puts_a_peer_off(tmp_path: Path, monkeypatch: 
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as harm:
-        harm.setattr("node.registry.write_all", full)
+        harm.setattr("node.membership.registry.write_all", full)
         assert n1.presence.heard("n2", said) is Reception.UNKEPT
     assert not n1.presence.decided.is_set()
     assert (n1.registry.peers, n1.presence.unheard, n1.changes) == ({}, ["n2"], 0)

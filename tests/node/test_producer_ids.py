@@ -12,14 +12,14 @@ from floodmark.errors import Conflict, InvalidRequest
 from floodmark.format.frame import Frame, FrameKind, crc_of
 from floodmark.format.limits import PRODUCER_EPOCH_MAX
 
-from consensus.host import GroupHost
+from consensus.host.group_host import GroupHost
 from node.metadata import commands
 from node.metadata.commands import AllocateProducerIds, AnyCommand, RaiseLevel, RegisterNode
 from node.metadata.levels import NUMBERED_PRODUCERS, THIS_BUILD
 from node.metadata.machine import MetadataMachine
 from node.metadata.producer_blocks import PRODUCER_ID_END, PRODUCER_IDS_MAX
 from node.metadata.state import METADATA_GROUP
-from node.producer_ids import BLOCK
+from node.partition.producer_ids import BLOCK
 from tests.support.newer import lead_metadata
 from tests.support.nodes import NodeCluster, TestNode
 

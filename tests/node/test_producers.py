@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from consensus.types import NotStored, Proposal, Stored
-from node.producers import BATCHES_REMEMBERED, ProducerTable, Remembered, forgetting
-from node.sequences import Flying, Sequences
+from node.partition.producers import BATCHES_REMEMBERED, ProducerTable, Remembered, forgetting
+from node.partition.sequences import Flying, Sequences
 from storage.errors import LogTooNew
 
 

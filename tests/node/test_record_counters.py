@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from consensus.types import NotStored, Proposal, Stored
-from node.producers import BATCHES_REMEMBERED, ProducerTable, Remembered, forgetting, key_of
-from node.sequences import Flying, Sequences
+from node.partition.producers import BATCHES_REMEMBERED, ProducerTable, Remembered, forgetting, key_of
+from node.partition.sequences import Flying, Sequences
 
 ROUND = 1 << 31
 NUMBER = 17

@@ -11,7 +11,7 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from cli.main import floodmark
-from node.identity import Standing
+from node.membership.identity import Standing
 from node.metadata.levels import MEMBERSHIP
 from node.metadata.recoveries import OFFSETS_PER_EPOCH
 from tests.node.test_cluster import payload, produce, values

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from floodmark.format.frame import Frame
 
-from consensus import checkpoint as group_state
-from node.identity import IdentityProblem, load, load_or_create
+from consensus.core import checkpoint as group_state
+from node.membership.identity import IdentityProblem, load, load_or_create
 from node.metadata.group import SEGMENT_BYTES
 from node.recovery.apply import apply
 from node.recovery.errors import NotRecoverable

@@ -10,7 +10,7 @@ import random
 import pytest
 from floodmark.format.frame import FrameKind
 
-from consensus.member_steps import next_step
+from consensus.core.member_steps import next_step
 from consensus.types import ChangeRefused, Membership, Stored
 from node.metadata.commands import RecordRecovery
 from node.recovery import apply as application
@@ -18,7 +18,7 @@ from node.recovery import plan as planning
 from node.recovery.plan import Plan, PlannedGroup
 from node.recovery.replica_survey import ReplicaSurvey, look_at
 from node.recovery.report import _loss
-from node.replica_store import LOST_MARKER
+from node.replicas.replica_store import LOST_MARKER
 from storage.memory_filesystem import MemoryFileSystem
 from tests.support.raft import Replicas
 

@@ -7,6 +7,7 @@ import random
 import pytest
 from floodmark.errors import Conflict, InvalidRequest, NotFound
 
+from node.control.retiring import check_places
 from node.metadata import commands
 from node.metadata.commands import (
     AnyCommand,
@@ -24,7 +25,6 @@ from node.metadata.levels import MEMBERSHIP
 from node.metadata.machine import MetadataMachine
 from node.metadata.moves import partitions_of
 from node.planning.plan import Nodes, next_moves
-from node.retiring import check_places
 from tests.node.test_member_commands import Cluster
 from tests.node.test_metadata_state import create, frame
 from tests.node.test_planning import RACKS

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from consensus.types import Membership
-from node.identity import NodeIdentity, Standing
+from node.membership.identity import NodeIdentity, Standing
+from node.membership.roster import Roster
 from node.metadata.commands import JoinNode, RaiseLevel, RegisterNode, RemoveNode
 from node.metadata.levels import THIS_BUILD
 from node.metadata.state import MetadataState, apply
-from node.roster import Roster
 from tests.node.test_presence import Member, meet
 
 KNOWS = (1, THIS_BUILD.highest)

@@ -11,8 +11,8 @@ import structlog
 from structlog.testing import capture_logs
 
 from node import server, settings_sources
-from node.builder import scaled
-from node.identity import FolderLock, IdentityProblem, load_or_create
+from node.membership.identity import FolderLock, IdentityProblem, load_or_create
+from node.replicas.builder import scaled
 from node.settings import Settings
 from storage.filesystem import RealFileSystem
 from tests.support.nodes import SECRET, free_port

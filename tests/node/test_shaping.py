@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.main import floodmark
-from node import move_turns
+from node.control import move_turns
 from node.metadata.moves import partitions_of
 from tests.process.ledger import Ledger
 from tests.support.nodes import NodeCluster, TestNode

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from consensus.types import Membership
+from node.control.unsettled import ALL_AGAIN_S, Unsettled
 from node.metadata.moves import Move
 from node.metadata.state import MetadataState, PartitionEntry, TopicEntry
 from node.metadata.topic_config import TopicConfig
-from node.unsettled import ALL_AGAIN_S, Unsettled
 
 NODES = ("a", "b", "c")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from node.metadata.state import MetadataState, PartitionEntry, TopicEntry
 from node.metadata.topic_config import TopicConfig
-from node.wanted import groups_here
+from node.replicas.wanted import groups_here
 
 
 class _Walked(dict[str, TopicEntry]):

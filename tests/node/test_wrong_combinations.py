@@ -15,7 +15,7 @@ from typing import Any, Final
 import pytest
 import structlog
 
-from node.identity import IdentityProblem, Standing
+from node.membership.identity import IdentityProblem, Standing
 from node.metadata.commands import RemoveNode
 from node.settings import InvalidSettings
 from tests.node.test_cluster import frames_of, payload, produce

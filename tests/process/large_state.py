@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from consensus.state_incoming import NAME as INCOMING
+from consensus.core.state_incoming import NAME as INCOMING
 from tests.support.large_cluster import NAMES, LargeCluster, NodeEnded, large_cluster
 
 KEYS_PER_WRITE = 500

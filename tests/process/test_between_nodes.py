@@ -11,8 +11,8 @@ import aiohttp
 import floodmark
 import msgpack
 
-from consensus.handshake import HELLO_BYTES, PROOF_BYTES
-from consensus.seal import MARK_BYTES
+from consensus.links.handshake import HELLO_BYTES, PROOF_BYTES
+from consensus.links.seal import MARK_BYTES
 from consensus.wire import KINDS
 from local.folder import LocalNode, Route
 from local.ports import pick_ports

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from consensus.safeguards import Safeguard
+from consensus.core.safeguards import Safeguard
 from tests.simulation.broken import Rule
 from tests.simulation.run import Result, simulate
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 import enum
 from collections.abc import Collection
 
-from consensus.group import Group
-from consensus.member_steps import HandOver, next_step
+from consensus.core.group import Group
+from consensus.core.member_steps import HandOver, next_step
 from consensus.types import Membership, Role
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from consensus.safeguards import Safeguard
+from consensus.core.safeguards import Safeguard
 from consensus.types import Message, Role
 from consensus.wire import COMMIT_WITH_QUIESCE, NEWEST_VERSION
 from tests.simulation.broken import Rule

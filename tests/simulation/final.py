@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from floodmark.errors import InvalidBatch
 from floodmark.format.frame import Frame, FrameKind, iterate
 
-from consensus import state_incoming
+from consensus.core import state_incoming
 from storage.errors import LogCorrupt
 from tests.simulation.disk import FOLDER
 from tests.simulation.ledger import VIRTUAL_FIRST_INDEX, brief

@@ -10,7 +10,7 @@ import abc
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from consensus.group import Group
+from consensus.core.group import Group
 from consensus.types import Message
 from storage.errors import StorageError
 from storage.log import Log

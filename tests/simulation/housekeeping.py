@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from floodmark.format.frame import Frame
 
-from node.kept_entries import entries_to_keep
+from node.partition.kept_entries import entries_to_keep
 from storage.errors import LogCorrupt, OutOfRange, StorageError
 from storage.log import Log
 from storage.log_compacting import Compacted

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from consensus.jobs import Job
+from consensus.core.jobs import Job
 from storage.errors import StorageError
 from storage.state_file import BadState
 from tests.simulation.flusher import TELL_S

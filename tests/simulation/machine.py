@@ -15,9 +15,9 @@ import msgpack
 from floodmark.format.frame import Frame, FrameKind
 from msgspec.structs import replace
 
-from consensus.keyed_state import KeyedLoader, KeyedState, command
-from node.producers import ProducerTable
-from node.sequences import Sequences
+from consensus.core.keyed_state import KeyedLoader, KeyedState, command
+from node.partition.producers import ProducerTable
+from node.partition.sequences import Sequences
 from tests.simulation.ledger import VIRTUAL_FIRST_INDEX
 from tests.simulation.violation import require
 

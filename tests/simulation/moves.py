@@ -10,13 +10,13 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from consensus.member_steps import CAUGHT_UP_ENTRIES, HandOver
+from consensus.core.member_steps import CAUGHT_UP_ENTRIES, HandOver
 from consensus.types import ChangeRefused, Membership, NotLeader, Proposal
 from tests.simulation.broken import Rule, step_without
 from tests.simulation.violation import require
 
 if TYPE_CHECKING:
-    from consensus.group import Group
+    from consensus.core.group import Group
     from tests.simulation.cluster import Cluster
     from tests.simulation.replica import Replica
 

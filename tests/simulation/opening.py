@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import structlog.testing
 
-from consensus.group import Group
+from consensus.core.group import Group
 from consensus.types import Membership
-from node.replica_store import ReplicaStore
+from node.replicas.replica_store import ReplicaStore
 from storage.errors import LogCorrupt
 from storage.log import Log
 from storage.options import LogOptions

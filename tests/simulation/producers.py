@@ -8,7 +8,7 @@ from typing import Final
 from floodmark.format.batch import NO_PRODUCER, ProducerKind, encode, numbered_id_of, producer_id_of
 from floodmark.format.record import Record
 
-from node.producers import NUMBER_BYTES, forgetting
+from node.partition.producers import NUMBER_BYTES, forgetting
 
 _NAMES: Final = [producer_id_of(f"p{number}") for number in range(6)]
 _NUMBERS: Final = [numbered_id_of(number) for number in range(1, 5)]

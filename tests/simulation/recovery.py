@@ -1,8 +1,8 @@
 """A majority is lost for good: what is left is stopped, looked at, and goes on by the product's own plan.
 
 Surveys, plan, what is said to be lost, what is written to each disk and which nodes let each other in are
-those of ``node.recovery`` and ``node.epochs``. What was lost is destroyed, comes back with an empty disk,
-comes back as it was, or was only cut off and goes on all the while.
+those of ``node.recovery`` and ``node.membership.epochs``. What was lost is destroyed, comes back with an
+empty disk, comes back as it was, or was only cut off and goes on all the while.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from floodmark.format.frame import Frame
 
-from node import epochs
-from node.formation import Standpoint
-from node.identity import NodeIdentity, Standing, load, save
+from node.membership import epochs
+from node.membership.formation import Standpoint
+from node.membership.identity import NodeIdentity, Standing, load, save
 from node.metadata.state import METADATA_GROUP
 from node.recovery.apply import apply
 from node.recovery.errors import NotRecoverable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from consensus.catch_up import BURST_MESSAGES, CatchUp
+from consensus.core.catch_up import BURST_MESSAGES, CatchUp
 from consensus.types import Membership
 from storage.errors import LogCorrupt, LogFailed, StorageError
 from storage.verify import verify_replica

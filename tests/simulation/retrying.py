@@ -23,7 +23,7 @@ from floodmark.format.record import Record
 from floodmark.format.sequence import following
 
 from consensus.types import NotLeader, Outcome, Proposal, Stored
-from node.producers import Remembered, key_of
+from node.partition.producers import Remembered, key_of
 from tests.simulation.ledger import Asked
 from tests.simulation.machine import ChainMachine
 from tests.simulation.violation import Violation, require

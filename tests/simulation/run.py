@@ -6,7 +6,7 @@ import time
 import traceback
 from dataclasses import dataclass
 
-from consensus.safeguards import Safeguard
+from consensus.core.safeguards import Safeguard
 from tests.simulation.broken import IN_THE_GROUP, Rule
 from tests.simulation.cluster import Cluster
 from tests.simulation.final import check_everything

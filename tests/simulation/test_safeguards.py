@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from consensus.safeguards import Safeguard
+from consensus.core.safeguards import Safeguard
 from tests.simulation.run import simulate
 
 FOUND_BY = {

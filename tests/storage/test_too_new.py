@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from node.replica_store import ReplicaStore
+from node.replicas.replica_store import ReplicaStore
 from storage import checkpoint as checkpoints
 from storage import synced_mark
 from storage.errors import LogCorrupt, LogTooNew

@@ -22,14 +22,14 @@ import uvloop
 from floodmark.errors import FloodmarkError
 from floodmark.format.frame import Frame, FrameKind
 
-from consensus.group import Group
-from consensus.handshake import Identity
-from consensus.host import GroupHost
-from consensus.host_types import HostHooks, HostOptions
-from consensus.keyed_state import KeyedState, command
+from consensus.core.group import Group
+from consensus.core.keyed_state import KeyedState, command
+from consensus.host.group_host import GroupHost
+from consensus.host.host_types import HostHooks, HostOptions
+from consensus.links.handshake import Identity
 from consensus.types import GroupOptions, Membership, Role
 from node.callbacks import CallbackMeter, measured
-from node.replica_store import ReplicaStore
+from node.replicas.replica_store import ReplicaStore
 from storage.filesystem import RealFileSystem
 from storage.options import LogOptions
 

@@ -12,13 +12,13 @@ from typing import Any
 
 from floodmark.format.frame import Frame, FrameKind, crc_of
 
-from consensus.catch_up import CatchUp
-from consensus.group import Group
-from consensus.jobs import Job
-from consensus.keyed_state import KeyedState
-from consensus.large_state import is_large
-from consensus.safeguards import ALL, Safeguard
-from consensus.state_files import StateFiles
+from consensus.core.catch_up import CatchUp
+from consensus.core.group import Group
+from consensus.core.jobs import Job
+from consensus.core.keyed_state import KeyedState
+from consensus.core.large_state import is_large
+from consensus.core.safeguards import ALL, Safeguard
+from consensus.core.state_files import StateFiles
 from consensus.types import GroupOptions, Membership, Message, Proposal, Role
 from storage.errors import LogFailed
 from storage.log import Log

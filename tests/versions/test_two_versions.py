@@ -10,7 +10,7 @@ import aiohttp
 import floodmark
 import pytest
 
-from consensus.handshake import SPOKEN
+from consensus.links.handshake import SPOKEN
 from tests.process.ledger import Ledger
 from tests.support.processes import ProcessCluster
 from tests.versions import builds

@@ -20,8 +20,9 @@ levels.THIS_BUILD = dataclasses.replace(  # type: ignore[misc]
     levels.THIS_BUILD, highest=LEVEL, commands={**levels.THIS_BUILD.commands, "paint_topic": LEVEL}
 )
 
-from node import appender, batch_format, features  # noqa: E402
+from node.control import features  # noqa: E402
 from node.metadata import commands, state  # noqa: E402
+from node.partition import appender, batch_format  # noqa: E402
 
 
 class Paint(commands.Command, frozen=True, tag="paint_topic"):

@@ -1,0 +1,46 @@
+"""Handing over the leadership: nothing new is taken in while the successor catches up and takes over."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from consensus.core.core import Core
+    from consensus.core.replication import Replication
+
+
+class Transfer:
+    """At most one at a time; it ends by losing the leadership or by its deadline."""
+
+    def __init__(self, core: Core, replication: Replication) -> None:
+        self._core = core
+        self._replication = replication
+        self._told = False
+        self.deadline = math.inf
+
+    def start(self, to: str | None) -> bool:
+        """Begin handing over to ``to``, or to the voter that is furthest; False when there is nobody."""
+        core = self._core
+        candidates = sorted(core.members.other_voters & core.up)
+        if to is not None:
+            candidates = [name for name in candidates if name == to]
+        if not candidates or core.transfer_target is not None:
+            return core.transfer_target is not None and to in (None, core.transfer_target)
+        core.transfer_target = max(candidates, key=self._replication.match_of)
+        self._told = False
+        self.deadline = core.now + core.options.election_timeout_max_s
+        return True
+
+    def look(self) -> None:
+        """At the end of every step."""
+        core = self._core
+        target = core.transfer_target
+        if target is None:
+            return
+        if not core.engine.is_leader or core.now >= self.deadline:
+            core.transfer_target = None
+            self.deadline = math.inf
+        elif not self._told and self._replication.match_of(target) == core.log.last_index:
+            core.emit(target, "timeout_now", {"term": core.engine.term})
+            self._told = True

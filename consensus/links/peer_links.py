@@ -1,0 +1,184 @@
+"""The links of this node to all others: who is connected, who was heard, and what goes where.
+
+A dials B and uses that connection for A's messages to B only; what B has to say travels on the connection
+that B makes to A. "Connected" means: our own connection is up and authenticated. Messages arrive in order and
+at most once per link, and none of an older connection after the first of a newer one; a link that breaks
+loses what is under way, and its owner is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any
+
+from consensus.links.fair_queue import Routed
+from consensus.links.handshake import WHOEVER, Identity
+from consensus.links.inbound import Listener
+from consensus.links.link_types import LinkContext, LinkHooks, LinkOptions, Peer
+from consensus.links.outbound import Address, OutgoingLink, welcomed_at
+
+
+class PeerLinks:
+    """All links of one process. Lives on one event loop and is not thread-safe."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        hooks: LinkHooks,
+        options: LinkOptions | None = None,
+        *,
+        server_tls: ssl.SSLContext | None = None,
+        client_tls: ssl.SSLContext | None = None,
+        wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self._context = LinkContext(
+            identity=identity,
+            options=options or LinkOptions(),
+            hooks=hooks,
+            server_tls=server_tls,
+            client_tls=client_tls,
+            wall_ms=wall_ms,
+        )
+        self.peers: dict[str, Peer] = {}
+        """Every node that is dialled or has dialled, with its counters."""
+        self._outgoing: dict[str, OutgoingLink] = {}
+        self._listener = Listener(self._context, self._peer, self._heard)
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = 0.0
+
+    async def start(self, host: str, port: int) -> tuple[str, int]:
+        """Listen and begin to beat; the address that was bound (port 0: any free one)."""
+        self._now = asyncio.get_running_loop().time
+        address = await self._listener.start(host, port)
+        self._schedule_beat()
+        return address
+
+    async def stop(self) -> None:
+        """Close everything; what is queued gets a moment to leave."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._listener.stop()
+        outgoing, self._outgoing = self._outgoing, {}
+        await asyncio.gather(*(link.stop() for link in outgoing.values()))
+
+    def sever(self) -> None:
+        """Cut all links at once and make none any more: nothing more leaves this process, or reaches it."""
+        self._listener.stop()
+        for link in self._outgoing.values():
+            link.sever()
+
+    def dial(self, node_id: str, host: str, port: int, *, also: Sequence[Address] = ()) -> None:
+        """Keep a connection to this node at this address, in place of another address.
+
+        ``also``: where it is looked for when it cannot be reached there.
+        """
+        addresses = [(host, port), *also]
+        if (link := self._outgoing.get(node_id)) is not None:
+            link.redial(addresses)
+        else:
+            peer = self._peer(node_id)
+            self._outgoing[node_id] = OutgoingLink(
+                self._context, peer, addresses, partial(self._dial_refused, peer)
+            )
+
+    async def probe(self, host: str, port: int) -> bytes:
+        """What whoever answers at this address says of itself, proved. No connection stays.
+
+        Raises ``OSError`` (timeouts are) and ``HandshakeFailed``.
+        """
+        connection, claim = await welcomed_at(self._context, (host, port), WHOEVER, _Nobody())
+        connection.abort()
+        return claim.announcement
+
+    def forget(self, node_id: str) -> Coroutine[Any, Any, None]:
+        """Give up the links from and to a node that is no longer part of the cluster.
+
+        That is done when this returns, so that one that comes back at once may be dialled anew; what it
+        returns ends when they are closed.
+        """
+        self._listener.drop(node_id)
+        self.peers.pop(node_id, None)
+        link = self._outgoing.pop(node_id, None)
+        return asyncio.sleep(0) if link is None else link.stop()
+
+    def connected(self, node_id: str) -> bool:
+        """Whether messages to this node can be sent."""
+        link = self._outgoing.get(node_id)
+        return link is not None and link.up
+
+    def queue_bytes(self, node_id: str) -> int:
+        """Bytes that wait for this node."""
+        link = self._outgoing.get(node_id)
+        return link.queue_bytes if link is not None else 0
+
+    @property
+    def unauthenticated(self) -> int:
+        """Accepted connections whose handshake is under way."""
+        return self._listener.unauthenticated
+
+    def send(self, node_id: str, messages: Sequence[Routed]) -> None:
+        """Send messages of any number of groups, those of each group in their order.
+
+        As one packet where they fit; dropped when not connected.
+        """
+        link = self._outgoing.get(node_id)
+        if link is not None:
+            link.send(messages)
+
+    def _peer(self, node_id: str) -> Peer:
+        peer = self.peers.get(node_id)
+        if peer is None:
+            peer = self.peers[node_id] = Peer(node_id, heard_at=asyncio.get_running_loop().time())
+        return peer
+
+    def _heard(self, peer: Peer) -> None:
+        peer.heard_at = self._now()
+        if peer.silent:
+            peer.silent = peer.gone = False
+            self._context.hooks.peer_heard(peer.node_id)
+
+    def _dial_refused(self, peer: Peer) -> None:
+        """Nobody listens there. Where its connection to us is gone as well, its process is."""
+        if not peer.gone and not self._listener.has(peer.node_id):
+            self._is_silent(peer)
+            self._is_gone(peer)
+
+    def _is_silent(self, peer: Peer) -> None:
+        if not peer.silent:
+            peer.silent = True
+            self._context.hooks.peer_silent(peer.node_id)
+
+    def _is_gone(self, peer: Peer) -> None:
+        if not peer.gone:
+            peer.gone = True
+            self._context.hooks.peer_gone(peer.node_id)
+
+    def _schedule_beat(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer_due = loop.time() + self._context.options.heartbeat_s
+        self._timer = loop.call_at(self._timer_due, self._beat)
+
+    def _beat(self) -> None:
+        now = asyncio.get_running_loop().time()
+        late = max(0.0, now - self._timer_due)
+        for link in list(self._outgoing.values()):
+            link.beat(now, late)
+        for peer in list(self.peers.values()):
+            # While this process did not run, nobody could be heard: that time is no silence of theirs.
+            peer.heard_at = min(now, peer.heard_at + late)
+            if now - peer.heard_at > self._context.options.silence_s:
+                self._is_silent(peer)
+            if now - peer.heard_at > self._context.options.gone_after_s:
+                self._is_gone(peer)
+        self._schedule_beat()
+
+
+class _Nobody:
+    """Sends nothing, and so waits for nothing."""
+
+    def queue_drained(self) -> None:
+        """Never called: nothing is queued."""

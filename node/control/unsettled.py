@@ -1,0 +1,81 @@
+"""The partitions led here that are not as they should be: on an idle node none, however many it leads.
+
+To look at all of them every second cost more than all else that an idle node with a thousand replicas does.
+So all are looked at when something has changed that can unsettle them, and now and then in any case.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+from consensus.core.group import Group
+from node.metadata.group import Metadata
+from node.metadata.moves import wanted
+from node.metadata.state import PartitionEntry
+from node.partition.partition import Replica
+
+ALL_AGAIN_S: Final = 10.0
+
+
+class Unsettled:
+    """``changed`` is to be called when the metadata changed, a group is led here since now, or a member of
+    one has lost its data.
+    """
+
+    def __init__(
+        self,
+        *,
+        node_id: str,
+        metadata: Metadata,
+        local: Mapping[int, Replica],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._node_id = node_id
+        self._metadata = metadata
+        self._local = local
+        self._clock = clock
+        self._found: list[tuple[PartitionEntry, Group]] = []
+        self._all_again_at = 0.0
+
+    def changed(self) -> None:
+        """Look at all of them next time."""
+        self._all_again_at = 0.0
+
+    def led_here(self) -> Iterator[tuple[PartitionEntry, Group]]:
+        """All partitions that this node leads."""
+        for topic in self._metadata.state.topics.values():
+            for entry in topic.partitions:
+                replica = self._local.get(entry.raft_group)
+                if replica is not None and replica.group.is_ready_leader:
+                    yield entry, replica.group
+
+    def look(self) -> list[tuple[PartitionEntry, Group]]:
+        """Those whose members are to change, or which are better led elsewhere."""
+        now = self._clock()
+        if now >= self._all_again_at:
+            self._all_again_at = now + ALL_AGAIN_S
+            self._found = list(self.led_here())
+        self._found = [
+            (entry, group)
+            for entry, group in self._found
+            if group.is_ready_leader and not self._is_settled(entry, group)
+        ]
+        return self._found
+
+    def best_leader(self, entry: PartitionEntry) -> str:
+        """The first of the replicas that are to be there whose node is not drained."""
+        state = self._metadata.state
+        best = wanted(entry, state.moves.get(entry.raft_group))
+        return next((node for node in best if node not in state.draining), best[0])
+
+    def _is_settled(self, entry: PartitionEntry, group: Group) -> bool:
+        members = group.membership
+        target = wanted(entry, self._metadata.state.moves.get(entry.raft_group))
+        return (
+            not members.learners
+            and members.voters == frozenset(target)
+            and self.best_leader(entry) == self._node_id
+            and not any(group.has_lost(node) for node in target)
+        )

@@ -1,0 +1,88 @@
+"""Which nodes this one keeps connections to, and where it finds them.
+
+Below feature level 3 those are the peers of the settings. From there on they are the nodes that the metadata
+name, at the addresses that they announced last; settings only say where else to look, and by which way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Final
+
+import structlog
+
+from consensus.links.peer_links import PeerLinks
+from node.membership.presence import Presence
+from node.metadata.levels import MEMBERSHIP
+from node.settings import ClusterSettings
+from node.settings_rules import split_address
+
+Addresses = tuple[tuple[str, int], ...]
+"""Where a node may be, the likeliest first."""
+
+_log: Final = structlog.get_logger(__name__)
+
+
+class Neighbours:
+    """``look`` is called whenever something of that may have changed, from the start on."""
+
+    def __init__(self, links: PeerLinks, presence: Presence, settings: ClusterSettings) -> None:
+        self._links = links
+        self._presence = presence
+        presence.on_past = self.part
+        self._settings = settings
+        self._dialled: dict[str, Addresses] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._started = False
+
+    def start(self) -> None:
+        """This node listens: dial the others."""
+        self._started = True
+        self.look()
+
+    def look(self) -> None:
+        """Dial who should be dialled, each where it is by now, and part from everybody else."""
+        if not self._started:
+            return
+        wanted = dict(self._wanted())
+        for node, addresses in wanted.items():
+            if self._dialled.get(node) != addresses:
+                (host, port), *others = addresses
+                self._links.dial(node, host, port, also=others)
+        for node in self._dialled.keys() - wanted.keys():
+            self._close(node)
+        self._dialled = wanted
+
+    def part(self, node: str) -> None:
+        """Give up the links with a node that has to be judged again, and dial it anew where it is wanted."""
+        self._dialled.pop(node, None)
+        self._close(node)
+        self.look()
+
+    def _close(self, node: str) -> None:
+        _log.info("peer_forgotten", peer=node)
+        task = asyncio.create_task(self._links.forget(node))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    def _wanted(self) -> Iterator[tuple[str, Addresses]]:
+        presence, settings = self._presence, self._settings
+        if presence.removed is not None:
+            return
+        known = presence.roster.addresses
+        met = presence.nodes if presence.joining.is_newcomer or presence.level >= MEMBERSHIP else {}
+        names = {*presence.members, *met, *presence.joining.contacts} - presence.roster.removed.keys()
+        for node in sorted(names - {presence.identity.node_id}):
+            said = met[node].peer if node in met else ""
+            found = [
+                said,
+                known.get(node, ""),
+                presence.joining.contacts.get(node, ""),
+                settings.peers.get(node, ""),
+            ]
+            if node in settings.dial:
+                found = [settings.dial[node]]
+            addresses = tuple(split_address(address) for address in dict.fromkeys(found) if address)
+            if addresses:
+                yield node, addresses

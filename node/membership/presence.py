@@ -1,0 +1,454 @@
+"""What nodes say of themselves when a link stands, and what follows from it.
+
+The metadata leader registers nodes from their announcements, so that a node is found before anybody knows its
+address. A node learns from its peers whether they have known it with another data folder before, or have seen
+its folder in a later state than it is in. And whoever is of another cluster, or of none that this node may be
+in, is refused on both sides (``belonging.py``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+import structlog
+
+from consensus.links.link_types import Reception
+from consensus.throttle import ThrottledLog
+from consensus.types import Membership
+from node.membership import announcement, belonging, epochs, formation
+from node.membership.announcement import Announcement, Answer
+from node.membership.belonging import Known, Refusal
+from node.membership.epochs import OF_NO_EPOCH
+from node.membership.formation import Standpoint
+from node.membership.identity import IdentityProblem, NodeIdentity, Standing
+from node.membership.joining import Joining
+from node.membership.kept_identity import KeptIdentity
+from node.membership.refused import Refused
+from node.membership.registry import Boot, Registry
+from node.membership.roster import Roster
+from node.metadata.commands import RegisterNode
+from node.metadata.levels import MEMBERSHIP, THIS_BUILD, Levels
+from node.metadata.members import join_refusal
+from node.metadata.state import MetadataState
+
+_log = structlog.get_logger(__name__)
+
+
+class Presence:
+    """The announcements of all nodes that were met since the start, this one's included.
+
+    ``nodes``: those that this folder's cluster was formed of; empty for a folder that holds no data. ``keep``
+    makes the folder's identity durable. ``joins``: an empty folder comes to a cluster that is there.
+    """
+
+    def __init__(
+        self,
+        identity: NodeIdentity,
+        registry: Registry,
+        *,
+        initial_nodes: list[str],
+        nodes: tuple[str, ...] = (),
+        keep: Callable[[NodeIdentity], None],
+        levels: Levels = THIS_BUILD,
+        joins: bool = False,
+    ) -> None:
+        self.on_change: Callable[[], None] = lambda: None
+        self.on_past: Callable[[str], None] = lambda _node: None
+        """A node that was met is of another epoch than this one by now: the two have to part."""
+        self.on_set_back: Callable[[], None] = lambda: None
+        """This folder is an old copy: what it promised since then is forgotten here. Called once."""
+        self.is_connected: Callable[[str], bool] = lambda _node: False
+        """Whether a node that was met is there now."""
+        self.leader: Callable[[], str] = lambda: ""
+        """Who leads the metadata, as far as is known."""
+        self.nodes: dict[str, Announcement] = {}
+        self.decided = asyncio.Event()
+        """Whether this folder is a first one or a replacement is known, and that it has a place here."""
+        self.answered = asyncio.Event()
+        """All other nodes of the cluster have said that this folder is as new as they know it."""
+        self.standing = identity.standing
+        self.formation = identity.formation
+        self.joining = Joining(is_newcomer=joins and identity.standing is Standing.NEW)
+        self.roster = Roster(identity, nodes or tuple(initial_nodes))
+        is_listed = bool(nodes) and identity.level < MEMBERSHIP
+        self.misplaced = formation.misplaced(nodes, initial_nodes) if is_listed else None
+        """Why this folder does not go with the settings."""
+        self.outdated: str | None = None
+        """Why this folder, which a recovery of the cluster left out, may take part in nothing."""
+        self.epoch, self.recovery = identity.epoch, identity.recovery
+        self._met_in: dict[str, tuple[int, str]] = {}
+        """The epoch and the recovery that each node named when it was met; not of empty folders."""
+        self.levels = levels
+        self._kept = KeptIdentity(identity, keep)
+        self._registry = registry
+        self._throttled = ThrottledLog(__name__)
+        self._unheard = set(self.members) - {identity.node_id}
+        self._unanswered = set(self._unheard)
+        self._answers: dict[str, int] = {}
+        self._refused = Refused()
+        self._removed_by = ""
+        self._is_set_back = self._is_settled = False
+        self._decide()
+
+    def introduce(self, *, http: str, peer: str, rack: str) -> None:
+        """This node's own addresses; to be called before any link stands."""
+        me = self.identity
+        known = (self.levels.lowest, self.levels.highest)
+        self.nodes[me.node_id] = Announcement(me.node_id, http, peer, me.incarnation, rack, "", levels=known)
+
+    def announce(self, peer: str) -> bytes:
+        """What this node says to ``peer``, which it dials."""
+        return self._announcement(peer, Answer.NONE)
+
+    def answer(self, peer: str) -> bytes:
+        """What it says to one that dials, and was heard just now."""
+        return self._announcement(peer, self._answers.pop(peer, Answer.REFUSED))
+
+    def probed(self, address: str, raw: bytes) -> None:
+        """What the node at a seed's address says of itself."""
+        try:
+            peer = announcement.decode(raw).node_id
+        except msgspec.DecodeError:
+            self.joining.failed(address, "what it says of itself is not understood")
+            return
+        self.joining.heard(address)
+        self.heard(peer, raw)
+
+    def heard(self, peer: str, raw: bytes) -> Reception:
+        """What an authenticated peer says of itself."""
+        self._answers[peer] = Answer.REFUSED  # before anything else is known
+        try:
+            said = announcement.decode(raw)
+            other = said.standpoint()
+        except (msgspec.DecodeError, ValueError) as error:
+            self._throttled.warning("announcement_not_understood", peer=peer, reason=str(error))
+            return Reception.REFUSED
+        if said.node_id != peer:
+            self._throttled.warning("announcement_of_another_node", peer=peer, claimed=said.node_id)
+            return Reception.REFUSED
+        reception = self._receive(said, other)
+        if reception is Reception.WELCOME:
+            self._answers[peer] = Answer.FINE
+        return reception
+
+    def _receive(self, said: Announcement, other: Standpoint) -> Reception:
+        peer = said.node_id
+        refusal = self._refusal(said, other)
+        if refusal is None and said.answer == Answer.WAITS:
+            refusal = Refusal(f"{peer} has asked for this node to be registered", Answer.WAITS)
+        if refusal is not None:
+            self._answers[peer] = refusal.answer
+            return self._turned_away(said, refusal)
+        if said.answer > 0:
+            self._set_back(peer, said.answer)
+            return Reception.REFUSED
+        boot = Boot(said.boot, said.process)
+        newer = self._registry.newer_than(peer, said.incarnation, boot)
+        if newer is not None:
+            self._answers[peer] = newer.number
+            self._throttled.error("peer_folder_set_back", peer=peer, boot=said.boot, met=newer.number)
+            return Reception.REFUSED
+        try:
+            self._registry.met(peer, said.incarnation)
+            self._registry.met_boot(peer, said.incarnation, boot)
+        except IdentityProblem as error:
+            _log.error("peer_not_registered", peer=peer, reason=str(error))
+            return Reception.UNKEPT
+        self._accept(said)
+        return Reception.WELCOME
+
+    def _turned_away(self, said: Announcement, refusal: Refusal) -> Reception:
+        if refusal.answer is Answer.WAITS:
+            if self.joining.is_newcomer:
+                self.formation = self.formation or said.formation
+            # Seeds may be of two clusters: a newcomer asks those of one for a place, once it has chosen it.
+            is_ours = self.formation != "" and self.formation == said.formation
+            if self.joining.waits(said, refusal.reason, is_ours=is_ours):
+                self.on_change()
+            return Reception.WAITS
+        if said.answer == Answer.REMOVED and self.formation in ("", said.formation):
+            self._removed_by = said.node_id
+            self.on_change()
+        self._refuse(said.node_id, refusal.reason)
+        return Reception.REFUSED
+
+    def _refusal(self, said: Announcement, other: Standpoint) -> Refusal | None:
+        peer = said.node_id
+        met = self.nodes.get(peer)
+        is_other = met is not None and met.incarnation != said.incarnation and self.is_connected(peer)
+        known = Known(self.roster.expected, self._registry.peers.get(peer, ""), self.roster.removed, is_other)
+        me = self._standpoint()
+        if refusal := belonging.refusal(me, other, known, said.answer):
+            return refusal
+        reason = self._epoch_refusal(me, other) or self._level_refusal(said)
+        if reason is None and said.answer == Answer.REFUSED:
+            reason = f"{peer} refuses this node: its log says why"
+        return None if reason is None else Refusal(reason)
+
+    def _accept(self, said: Announcement) -> None:
+        peer = said.node_id
+        self._refused.forgive(peer)
+        self.joining.heard(peer)
+        self._unheard.discard(peer)
+        if said.answer == Answer.FINE:
+            self._unanswered.discard(peer)
+            self.joining.has_place = True
+        if self.standing is not Standing.MEMBER:
+            self.formation = self.formation or said.formation
+            self.is_at(said.level)  # It says whether to look for others than the settings name.
+        if self._is_fresh and said.epoch > self.epoch:
+            self._enter(said.epoch, said.recovery)
+        if said.epoch != OF_NO_EPOCH:
+            self._met_in[peer] = said.epoch, said.recovery
+        if self.standing is Standing.NEW and said.known_as not in ("", self.identity.incarnation):
+            _log.error(
+                "data_folder_replaced",
+                known_by=peer,
+                hint="this node has had another folder: it fetches all anew, and has no vote before",
+            )
+            self.standing = Standing.WIPED
+        lasting = said.lasting()
+        changed = self.nodes.get(peer) != lasting
+        if said.leader != self.identity.node_id and self.joining.leader_is(said.leader, said.leader_peer):
+            changed = True
+        self.nodes[peer] = lasting
+        self._decide()
+        if changed:
+            self.on_change()
+
+    def _epoch_refusal(self, mine: Standpoint, other: Standpoint) -> str | None:
+        reason = epochs.refusal(mine, other)
+        if reason is not None and other.epoch > mine.epoch and not self._is_settled:
+            self.outdated = reason
+        return reason
+
+    def _level_refusal(self, said: Announcement) -> str | None:
+        """Why one of the two nodes is of a build that cannot work in the cluster as it is by now."""
+        lowest, highest = said.levels
+        if not lowest <= self.level <= highest:
+            return _other_build(said.node_id, lowest, highest, self.level, "there")
+        if not self.levels.knows(said.level):
+            return _other_build("this node", self.levels.lowest, self.levels.highest, said.level, "here")
+        return None
+
+    @property
+    def identity(self) -> NodeIdentity:
+        """What the folder says of itself, durably."""
+        return self._kept.identity
+
+    @property
+    def level(self) -> int:
+        """The cluster's feature level, as far as this folder knows."""
+        return self.identity.level
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The cluster's nodes, as far as is known here."""
+        return self.roster.members
+
+    def recovered(self, epoch: int, recovery: str) -> None:
+        """The metadata say which epoch the cluster is in. Called at every change."""
+        if epoch > self.epoch:
+            self._enter(epoch, recovery)
+            self._kept.try_change("cluster_epoch_not_kept", epoch=epoch, recovery=recovery)
+
+    def _enter(self, epoch: int, recovery: str) -> None:
+        """What was met in another epoch is judged again: links outlive what they were judged by."""
+        self.epoch, self.recovery = epoch, recovery
+        for node, met_in in list(self._met_in.items()):
+            if met_in != (epoch, recovery):
+                del self._met_in[node]
+                self.nodes.pop(node, None)
+                self.on_past(node)
+
+    @property
+    def _is_fresh(self) -> bool:
+        """Whether this folder holds nothing yet that would be of an epoch."""
+        return self.identity.standing is Standing.NEW
+
+    @property
+    def unheard(self) -> list[str]:
+        """Initial nodes that a new folder still has to hear before it may vote."""
+        return sorted(self._unheard)
+
+    @property
+    def removed(self) -> str | None:
+        """Why this node has no place in its cluster any more; None while it has one."""
+        if self._removed_by or self.identity.node_id in self.roster.removed:
+            return belonging.removed_here(self.identity.node_id, self._removed_by)
+        return None
+
+    @property
+    def obstacles(self) -> list[str]:
+        """Why this node does not take part yet, or any more; empty while it may."""
+        if lasting := self.removed or self.misplaced or self.outdated:
+            return [lasting]
+        if self.standing is Standing.NEW:
+            if self.joining.is_newcomer:
+                return [str(self.joining)]
+            return [f"a new data folder: waiting to hear from {', '.join(self.unheard)}"]
+        if not self._is_settled:
+            others = ", ".join(sorted(self._unanswered))
+            return [f"waiting a moment for {others} to say whether this data folder is an old copy"]
+        return []
+
+    @property
+    def refusals(self) -> list[str]:
+        """Why nodes were refused lately, or refused this one."""
+        return self._refused.reasons
+
+    @property
+    def first_membership(self) -> Membership:
+        """Of the metadata group, before its log says anything. Known once this folder is settled."""
+        return self.roster.first_membership(self.identity)
+
+    def settle(self) -> None:
+        """Make durable what was decided, before this node takes part. Raises ``IdentityProblem``."""
+        self._is_settled = True
+        if self.joining.is_newcomer and self.identity.standing is Standing.NEW:
+            self.roster.joined_with(tuple(sorted(self.nodes)))
+        joined = self.identity.joined or self.joining.is_newcomer
+        self._kept.change(
+            standing=self.standing,
+            nodes=self.roster.formed_of,
+            formation=self.formation,
+            epoch=self.epoch,
+            recovery=self.recovery,
+            joined=joined,
+            level=max(self.level, MEMBERSHIP) if joined else self.level,
+        )
+
+    @property
+    def boot(self) -> int:
+        """The folder's boot number: what is told of it is durable."""
+        return self._kept.boot.number
+
+    def raise_boot(self) -> None:
+        """Let the folder's boot number rise, first on disk and then in what is told. Any thread may call.
+
+        Raises ``IdentityProblem``: then the number before is told on.
+        """
+        self._kept.raise_boot()
+
+    def is_at(self, level: int) -> None:
+        """The metadata say which feature level the cluster is at. Called at every change."""
+        if level > self.level:
+            self._kept.try_change("feature_level_not_kept", level=level)
+
+    def formed(self, name: str) -> None:
+        """The metadata say what this cluster is called; "" while they do not. Called at every change."""
+        if not name or name == self.identity.formation:
+            return
+        if self.formation not in ("", name):
+            _log.error("formation_differs", of_folder=self.formation, of_metadata=name)
+            return
+        self.formation = name
+        try:
+            self.settle()
+        except IdentityProblem as error:
+            _log.error("formation_not_kept", reason=str(error))
+
+    def members_are(self, state: MetadataState) -> None:
+        """The metadata say who belongs to the cluster. Called at every change."""
+        self.roster.told(state)
+        self.joining.registered(state.nodes)
+        for node in self.roster.removed.keys() & self.nodes.keys() - {self.identity.node_id}:
+            del self.nodes[node]
+        self._kept.try_change("members_not_kept", addresses=self.roster.addresses)
+
+    def unregistered(self, state: MetadataState) -> list[RegisterNode]:
+        """What the cluster does not know yet of the nodes that were met."""
+        lost = self.roster.lost
+        commands = [
+            said.joining() if node in lost else said.registration()
+            for node, said in sorted(self.nodes.items())
+        ]
+        # One that the metadata would refuse is not proposed: each proposal is an entry, and it asks again.
+        asked = [said.joining() for _, said in sorted(self.joining.asking.items())]
+        joining = [command for command in asked if join_refusal(state, command) is None]
+        return [*(command for command in commands if not _is_registered(state, command)), *joining]
+
+    def _announcement(self, peer: str, answer: int) -> bytes:
+        me = self._standpoint()
+        leader = "" if answer == Answer.NONE else self.leader()
+        said = msgspec.structs.replace(
+            self.nodes[self.identity.node_id],
+            known_as=self._registry.peers.get(peer) or self.roster.incarnations.get(peer, ""),
+            standing=str(me.standing),
+            formation=me.formation,
+            nodes_digest=me.nodes_digest,
+            names=me.names,
+            boot=self._kept.boot.number,
+            process=self._kept.boot.process,
+            answer=answer,
+            level=self.level,
+            epoch=OF_NO_EPOCH if self._is_fresh else self.epoch,
+            recovery=self.recovery,
+            joins=me.joins,
+            leader=leader,
+            leader_peer=self.roster.addresses.get(leader, ""),
+        )
+        return announcement.encode(said, len(self.members))
+
+    def _standpoint(self) -> Standpoint:
+        # Builds that know the list of the first nodes only compare it with their own.
+        listed = self.roster.formed_of if self.level < MEMBERSHIP else self.members
+        return Standpoint(
+            self.identity.node_id,
+            self.standing,
+            self.identity.incarnation,
+            formation.digest(listed),
+            formation.named(listed),
+            self.formation,
+            self.epoch,
+            self.recovery,
+            self._is_fresh,
+            self.level,
+            self.joining.is_newcomer and self.standing is Standing.NEW,
+        )
+
+    def _refuse(self, peer: str, reason: str) -> None:
+        self._refused.add(peer, reason)
+        self.joining.heard(peer)
+        if self.standing is Standing.NEW and peer in self.members and peer != self.identity.node_id:
+            self._unheard.add(peer)
+
+    def _set_back(self, peer: str, met: int) -> None:
+        if self._is_set_back:
+            return
+        self._is_set_back = True
+        _log.error(
+            "data_folder_set_back",
+            known_by=peer,
+            boot=self.boot,
+            met=met,
+            hint="this folder is an old copy, without what this node has promised since: it counts as lost. "
+            "All is fetched anew, and there is no vote before",
+        )
+        self.on_set_back()
+
+    def _decide(self) -> None:
+        has_place = self.joining.has_place if self.joining.is_newcomer else not self._unheard
+        if self.standing is Standing.NEW and has_place:
+            self.standing = Standing.MEMBER
+        if self.standing is not Standing.NEW:
+            self.decided.set()
+        if not self._unanswered:
+            self.answered.set()
+
+
+def _other_build(who: str, lowest: int, highest: int, level: int, where: str) -> str:
+    return (
+        f"{who} knows feature levels {lowest} to {highest}, and the cluster is at {level}: start "
+        f"{'a newer' if highest < level else 'an older'} Floodmark {where}"
+    )
+
+
+def _is_registered(state: MetadataState, command: RegisterNode) -> bool:
+    entry = state.nodes.get(command.node_id)
+    return entry is not None and (
+        (entry.http, entry.peer, entry.incarnation, entry.rack, entry.levels)
+        == (command.http, command.peer, command.incarnation, command.rack, command.levels)
+    )

@@ -1,0 +1,51 @@
+"""The addresses of ``cluster.join``: asked who is there until all answered, and this node has its place."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from consensus.links.handshake import HandshakeFailed
+from consensus.links.peer_links import PeerLinks
+from node.membership.presence import Presence
+from node.settings_rules import split_address
+
+ASK_AGAIN_S: Final = 0.25
+ASK_AGAIN_S_MAX: Final = 8.0
+"""By a node that has its place."""
+_HINT: Final = (
+    "cluster.secret and cluster.id are the same on all nodes, and a seed is another node than this one"
+)
+
+
+class Seeds:
+    """A node that has data asks as well: a seed of another cluster is a mistake, which both sides name."""
+
+    def __init__(self, links: PeerLinks, presence: Presence, addresses: tuple[str, ...]) -> None:
+        self._links = links
+        self._presence = presence
+        self._addresses = addresses
+
+    async def run(self) -> None:
+        """Ask again and again, until there is nothing to ask for any more."""
+        asked, pause_s = list(self._addresses), ASK_AGAIN_S
+        while asked:
+            # What was said before this node had chosen a cluster has to be said to all of them once more.
+            had_place = self._presence.decided.is_set()
+            answers = await asyncio.gather(*(self._ask(address) for address in asked))
+            if had_place:
+                asked = [address for address, answered in zip(asked, answers, strict=True) if not answered]
+                pause_s = min(2 * pause_s, ASK_AGAIN_S_MAX)
+            await asyncio.sleep(pause_s)
+
+    async def _ask(self, address: str) -> bool:
+        try:
+            said = await self._links.probe(*split_address(address))
+        except HandshakeFailed as error:
+            self._presence.joining.failed(address, f"{error}; {_HINT}")
+            return False
+        except OSError as error:
+            self._presence.joining.failed(address, str(error) or type(error).__name__)
+            return False
+        self._presence.probed(address, said)
+        return True

@@ -1,0 +1,204 @@
+"""A leader's admission of batches to one partition: room, sequence, expected offset; then the proposal.
+
+Nothing here waits: admitting a batch and putting it into the group's queue is one step on the event loop, so
+that two requests never see the same state.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Final, Protocol
+
+from floodmark.errors import FloodmarkError, OffsetMismatch, TooManyRequests
+from floodmark.format.batch import BatchHeader
+from floodmark.format.frame import FrameKind
+from floodmark.format.frame_records import IMPLIED, PayloadForm, form_of
+
+from consensus.types import GroupStopped, NotLeader, Outcome, Proposal
+from node import outcomes
+from node.budget import ByteBudget
+from node.partition.newcomers import Newcomers, ProducerLimits, ProducersHere
+from node.partition.producers import ProducerTable, Remembered, key_of
+from node.partition.sequences import Flying, Sequences
+from node.replicas.disk_reserve import DiskReserve
+from storage.errors import StorageError
+from storage.log import Log
+
+WAIT_S_MAX: Final = 1.0
+"""Where the oldest batch has waited for so long, the next one would wait longer than that."""
+BUSY_BYTES: Final = 256 << 10
+"""With less under way a long wait is no overload: a pause of the disk or of this process, and soon over."""
+BATCH_COST_BYTES: Final = 4096
+"""What a batch or a request costs beside its bytes."""
+
+
+class Propose(Protocol):
+    """What the appender needs of the group host."""
+
+    def propose_nowait(
+        self,
+        raft_group: int,
+        kind: FrameKind,
+        payload: bytes,
+        *,
+        record_count: int = 0,
+        form: PayloadForm = IMPLIED,
+    ) -> Proposal:
+        """Queue an entry at this node's group. Raises ``NotLeader`` or ``GroupStopped``."""
+
+
+class Appender:
+    """One per local replica; used only while it leads."""
+
+    def __init__(
+        self,
+        host: Propose,
+        raft_group: int,
+        log: Log,
+        table: ProducerTable,
+        budget: ByteBudget,
+        producers: ProducerLimits,
+        here: ProducersHere,
+        disk: DiskReserve,
+    ) -> None:
+        self._host = host
+        self._raft_group = raft_group
+        self._log = log
+        self._table = table
+        self._sequences = Sequences(table)
+        self._committed = Sequences(table)
+        """The same with nothing in flight over it."""
+        self._newcomers = Newcomers(table, producers, here, self._command)
+        self.newest: Proposal | None = None
+        """The last entry that was put into the queue: with its outcome that of all before it is known."""
+        self._budget = budget
+        self._disk = disk
+        self._queued: deque[tuple[Proposal, int]] = deque()
+        """Proposals that may not be in the log yet, with their record counts."""
+        self._under_way: deque[tuple[float, Proposal]] = deque()
+        """Proposals whose outcome may not be known yet, and since when, the oldest first."""
+
+    def append(
+        self, batch: bytes, header: BatchHeader, *, term: int, expected_offset: int | None
+    ) -> Proposal | Remembered | Flying:
+        """The batch's proposal; or what became, or is becoming, of its sequence before (``Sequences.find``).
+
+        A duplicate is answered whatever ``expected_offset`` says, for it held when the batch was stored.
+        Raises StorageFull, TooManyRequests, TooManyProducers, ProducerFenced, OutOfOrderSequence,
+        SequenceReused, OffsetMismatch; ``MakingRoom``; and as the host does. All but the first three may rest
+        on what is in flight, which may come to nothing: see ``refused``.
+        """
+        if header.is_idempotent:
+            self._sequences.begin(term)
+            before = self._sequences.find(header)
+            if before is not None:
+                return before
+            if not self._sequences.knows(key_of(header)):
+                self._newcomers.admit(self._sequences.in_flight)
+        self._disk.check()
+        self.check_wait()
+        self._forget_appended()
+        if expected_offset is not None:
+            self._check_expected(expected_offset)
+        size = len(batch)
+        self._budget.take(size)
+        try:
+            proposal = self._host.propose_nowait(
+                self._raft_group,
+                FrameKind.RECORDS,
+                batch,
+                record_count=header.count,
+                form=form_of(header),
+            )
+        except BaseException:
+            self._budget.give(size)
+            raise
+
+        def done(_outcome: Outcome) -> None:
+            self._budget.give(size)
+
+        proposal.add_done_callback(done)
+        self._queued.append((proposal, header.count))
+        self._under_way.append((time.monotonic(), proposal))
+        self.newest = proposal
+        if header.is_idempotent:
+            self._sequences.add(header, proposal)
+        return proposal
+
+    def refused(
+        self, header: BatchHeader, expected_offset: int | None, *, committed: int
+    ) -> FloodmarkError | None:
+        """Why the batch is refused whatever becomes of those in flight; None when that matters.
+
+        ``committed`` is the offset behind what is committed: another batch may be on its way to just there.
+        """
+        try:
+            if header.is_idempotent and self._committed.find(header) is not None:
+                return None
+        except FloodmarkError as error:
+            return error
+        if expected_offset in (None, committed):
+            return None
+        return _mismatch(expected_offset, committed)
+
+    def check_wait(self, *, waiting: int = 0, waiting_bytes: int = 0) -> None:
+        """Raises ``TooManyRequests`` where one batch more would wait too long behind those under way.
+
+        ``waiting``: requests on their way here that are in no batch yet. A leader that was just elected has
+        nothing under way, and one that cannot commit steps down: this tells of what it cannot keep up with.
+        """
+        under_way = self._under_way
+        while under_way and under_way[0][1].outcome is not None:
+            under_way.popleft()
+        if not under_way:
+            return
+        waited = time.monotonic() - under_way[0][0]
+        if waited <= WAIT_S_MAX:
+            return
+        load = self._budget.used + waiting_bytes + (len(under_way) + waiting) * BATCH_COST_BYTES
+        if load >= BUSY_BYTES:
+            raise TooManyRequests(
+                f"this partition is overloaded: what was taken in {waited:.1f} s ago is not stored yet, and "
+                f"{self._budget.used + waiting_bytes} bytes wait; nothing of this was stored, send it later",
+                retry_after_s=WAIT_S_MAX,
+            )
+
+    def append_shared(self, batch: bytes, header: BatchHeader) -> Proposal:
+        """A batch that this node has packed, in nobody's name. Raises classes of ``floodmark.errors``."""
+        try:
+            placed = self.append(batch, header, term=0, expected_offset=None)
+        except (NotLeader, GroupStopped, StorageError) as error:
+            raise outcomes.translated(error) from error
+        assert isinstance(placed, Proposal), "only a named producer's batch can be a duplicate"
+        return placed
+
+    @property
+    def producers(self) -> int:
+        """How many this partition remembers."""
+        return len(self._table.producers)
+
+    def forget_silent(self, count: int, now_ms: int) -> int:
+        """Begin to forget up to so many that are silent at ``now_ms``; returns how many."""
+        return self._newcomers.forget(count, now_ms, self._sequences.in_flight)
+
+    def _command(self, payload: bytes) -> Proposal:
+        self.newest = self._host.propose_nowait(self._raft_group, FrameKind.COMMAND, payload)
+        return self.newest
+
+    def _forget_appended(self) -> None:
+        """What has a place in the log is counted by the log."""
+        queued = self._queued
+        while queued and (queued[0][0].index or queued[0][0].outcome is not None):
+            queued.popleft()
+
+    def _check_expected(self, expected_offset: int) -> None:
+        next_offset = self._log.next_offset + sum(
+            count for proposal, count in self._queued if not proposal.index and proposal.outcome is None
+        )
+        if expected_offset != next_offset:
+            raise _mismatch(expected_offset, next_offset)
+
+
+def _mismatch(expected_offset: int | None, next_offset: int) -> OffsetMismatch:
+    return OffsetMismatch(f"the next offset is {next_offset}, not {expected_offset}", next_offset=next_offset)

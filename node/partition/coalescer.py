@@ -1,0 +1,199 @@
+"""Small produces share batches: what arrives while one batch is on its way leaves together with the next one.
+
+A lone request is sent at once. Under load a batch, a frame, a log entry and an acknowledgement per request
+would cost far more than the records themselves. Records of one request stay together, in their order.
+
+Clients that wait for their answers ask again when they have them. So the answers to a batch are followed by
+as many new requests, over the time that it takes to read them, and the next batch waits until they are there,
+or for as long as the last one took. Otherwise the callers fall apart into two halves, and each waits for the
+batch of the other one before its own: twice the batches, and a longer way for everybody. With 64 callers on
+three partitions a batch has 21 requests for 11, and a request takes 175 microseconds of all nodes' processors
+for 270; with 16 callers 550 for 870. Where the callers do not come back, nobody waits for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol, TypeVar
+
+from floodmark.errors import FloodmarkError, TimedOut
+from floodmark.format import batch as codec
+from floodmark.format.batch import BatchHeader
+from floodmark.format.record import Record
+
+from consensus.host import waiting
+from consensus.host.deadlines import Deadline, after
+from consensus.types import Outcome, Stored
+from node.broker import Appended
+
+SHARE_BYTES_MAX: Final = 64 << 10
+"""A request above this has a batch of its own."""
+SHARED_BYTES_MAX: Final = 256 << 10
+"""A batch leaves when it has grown to this, whatever is on its way."""
+WAIT_S_MAX: Final = 0.02
+"""The longest that a request waits for the batch before it; only its commit can take longer than this."""
+RETURN_S_MAX: Final = 0.01
+"""The longest that a batch waits for those who were answered and may ask again."""
+VAIN_BATCHES: Final = 16
+"""So many batches do not, after one that waited in vain."""
+
+T = TypeVar("T")
+Ending = Outcome | Appended | FloodmarkError
+"""Of a batch: in a group of this node, or at a leader elsewhere."""
+
+
+class Pending(Protocol):
+    """A batch that is on its way, as a ``Proposal`` is."""
+
+    def add_done_callback(self, callback: Callable[[Ending], None]) -> None:
+        """Call back once with how it ended."""
+
+
+Append = Callable[[bytes, BatchHeader], Pending]
+"""Admit one batch. Raises classes of ``floodmark.errors``."""
+
+
+@dataclass(slots=True, eq=False)
+class _Share:
+    """One request's records in a batch to come."""
+
+    records: Sequence[Record]
+    size: int
+    answer: Callable[[int], Any]
+    answered: asyncio.Future[Any]
+    deadline: Deadline = field(init=False)
+
+    def stored(self, first_offset: int) -> None:
+        """The end that is hoped for."""
+        self.deadline.cancel()
+        if not self.answered.done():
+            self.answered.set_result(self.answer(first_offset))
+
+    def failed(self, error: FloodmarkError) -> None:
+        """Any other end."""
+        self.deadline.cancel()
+        if not self.answered.done():
+            self.answered.set_exception(error)
+
+
+class Coalescer:
+    """One per local replica, used only while it leads; or per partition that is led elsewhere."""
+
+    def __init__(self, append: Append, batch_format: Callable[[], int]) -> None:
+        self._append = append
+        self._batch_format = batch_format
+        self._waiting: list[_Share] = []
+        self._waiting_bytes = 0
+        self._under_way: Pending | None = None
+        self._sent_at = 0.0
+        self._expected = 0
+        """So many requests may be there soon, and until then the timer runs."""
+        self._do_not_expect = 0
+        """For so many batches to come: callers did not come back."""
+        self._timer: asyncio.Handle | None = None
+
+    def produce(
+        self, records: Sequence[Record], size: int, *, timeout_s: float, answer: Callable[[int], T]
+    ) -> asyncio.Future[T]:
+        """Store ``records`` (``size`` bytes) on a quorum; the answer is made of their first offset.
+
+        Fails with what admission raises; ``Unavailable`` (not stored) or ``OutcomeUnknown``.
+        """
+        share = _Share(records, size, answer, asyncio.get_running_loop().create_future())
+        share.deadline = after(timeout_s, lambda: self._expire(share, timeout_s))
+        self._waiting.append(share)
+        self._waiting_bytes += size
+        self._schedule()
+        return share.answered
+
+    @property
+    def waiting(self) -> int:
+        """Requests that are in no batch yet."""
+        return len(self._waiting)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Of their records."""
+        return self._waiting_bytes
+
+    def _schedule(self) -> None:
+        if self._waiting_bytes >= SHARED_BYTES_MAX:
+            self._send()
+        elif self._expected:
+            if len(self._waiting) >= self._expected:
+                self._send_soon()
+        elif self._timer is None:
+            if self._under_way is None:
+                self._send_soon()
+            else:
+                self._timer = asyncio.get_running_loop().call_later(WAIT_S_MAX, self._send)
+
+    def _send_soon(self) -> None:
+        """What else is read from sockets in this turn of the loop comes along."""
+        self._stop_waiting()
+        self._timer = asyncio.get_running_loop().call_soon(self._send)
+
+    def _stop_waiting(self) -> None:
+        self._expected = 0
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _send(self) -> None:
+        self._stop_waiting()
+        shares, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        if not shares:
+            return
+        records = [record for share in shares for record in share.records]
+        try:
+            batch = codec.encode(records, format=self._batch_format())
+            pending = self._append(batch, codec.decode_header(batch))
+        except FloodmarkError as error:
+            for share in shares:
+                share.failed(error)
+            return
+        self._under_way = pending
+        self._sent_at = time.monotonic()
+        pending.add_done_callback(lambda ending: self._settled(pending, shares, ending))
+
+    def _settled(self, pending: Pending, shares: list[_Share], ending: Ending) -> None:
+        if self._under_way is pending:
+            self._under_way = None
+            if self._do_not_expect:
+                self._do_not_expect -= 1
+                self._send()
+            else:
+                self._expect(len(shares))
+        if isinstance(ending, Stored | Appended):
+            offset = ending.first_offset
+            for share in shares:
+                share.stored(offset)
+                offset += len(share.records)
+        else:
+            for share in shares:
+                share.failed(ending if isinstance(ending, FloodmarkError) else waiting.failure(ending))
+
+    def _expect(self, count: int) -> None:
+        """So many are answered now."""
+        self._stop_waiting()
+        if not self._waiting and count == 1:
+            return  # A lone caller, who leaves at once whenever it comes.
+        self._expected = len(self._waiting) + count
+        pause_s = min(RETURN_S_MAX, time.monotonic() - self._sent_at)
+        self._timer = asyncio.get_running_loop().call_later(pause_s, self._expect_no_more, count)
+
+    def _expect_no_more(self, count: int) -> None:
+        if self._expected - len(self._waiting) > 0.75 * count:
+            self._do_not_expect = VAIN_BATCHES
+        self._send()
+
+    def _expire(self, share: _Share, timeout_s: float) -> None:
+        if share in self._waiting:
+            self._waiting.remove(share)
+            self._waiting_bytes -= share.size
+            share.failed(TimedOut(f"not stored: it did not leave within {timeout_s:g} s"))
+        else:
+            share.failed(waiting.unknown(f"no answer within {timeout_s:g} s"))

@@ -1,0 +1,62 @@
+"""Which entries of a segment compaction must leave, so that a partition's producer table comes out the same.
+
+The table is made of the committed batches. Whoever makes it of a log with gaps has to come to the same one:
+replicas compact by themselves, and two tables that differ would answer one retry in two ways. Of each segment
+there stay, as they are:
+
+- of every idempotent producer the last five batches, all that the table remembers of it, and as many before
+  each entry that forgets it: else nobody would be there to be forgotten, and counted;
+- all entries of kind COMMAND and MEMBERSHIP, and the ends of transactions;
+- the last entry that the table takes in, whose time and index it tells.
+
+Then the table is the same at every index behind the segment. Within it, it may be another one. Nobody asks:
+a leader admits nothing before it has applied an entry of its own, which stands behind all that is compacted.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from floodmark.errors import FloodmarkError
+from floodmark.format.frame import Frame, FrameKind
+from floodmark.format.frame_records import has_records, header_in
+
+from node.partition.producers import BATCHES_REMEMBERED, forgotten_by, key_of
+
+
+def entries_to_keep(frames: Iterable[Frame]) -> set[int]:
+    """The indexes of those frames of one whole segment that have to stay; gaps stay gaps."""
+    kept: set[int] = set()
+    recent: dict[bytes, deque[int]] = {}
+    last = 0
+    for frame in frames:
+        if has_records(frame):
+            last = frame.index
+            _note(frame, recent, kept)
+        elif frame.kind is FrameKind.COMMAND:
+            last = frame.index
+            kept.add(frame.index)
+            for key in _forgotten(frame):
+                kept.update(recent.pop(key, ()))
+        elif frame.kind not in (FrameKind.NOOP, FrameKind.GAP):
+            kept.add(frame.index)
+    kept.update(*recent.values(), [last] if last else ())
+    return kept
+
+
+def _note(frame: Frame, recent: dict[bytes, deque[int]], kept: set[int]) -> None:
+    try:
+        header = header_in(frame, frame.payload)
+    except FloodmarkError:
+        kept.add(frame.index)
+        return
+    if header.is_idempotent:
+        recent.setdefault(key_of(header), deque(maxlen=BATCHES_REMEMBERED)).append(frame.index)
+
+
+def _forgotten(frame: Frame) -> list[bytes]:
+    try:
+        return forgotten_by(frame)
+    except ValueError:
+        return []

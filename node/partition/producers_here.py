@@ -1,0 +1,37 @@
+"""The producers that the partitions led by this node remember, all together: their number, and room for more.
+
+Of partitions led elsewhere the replicas here remember as much. Those count where they are led, for only there
+can anybody be forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from consensus.types import GroupStopped, NotLeader
+from node.partition.appender import Appender
+
+
+class ProducersLed:
+    """Implements ``newcomers.ProducersHere``."""
+
+    def __init__(self) -> None:
+        self.led: Callable[[], Iterable[Appender]] = tuple
+        """The appenders of the partitions that this node leads."""
+
+    @property
+    def count(self) -> int:
+        """How many."""
+        return sum(appender.producers for appender in self.led())
+
+    def forget(self, count: int, now_ms: int) -> int:
+        """Begin to forget up to so many that are silent at ``now_ms``; returns how many."""
+        going = 0
+        for appender in self.led():
+            if going >= count:
+                break
+            try:
+                going += appender.forget_silent(count - going, now_ms)
+            except (NotLeader, GroupStopped):
+                continue
+        return going

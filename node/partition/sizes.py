@@ -1,0 +1,58 @@
+"""How large partitions are, as the nodes that lead them say."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping
+from typing import Final
+
+import msgspec
+
+from node.partition.partition import Replica
+from node.topic_query import TopicQuery
+
+PATH: Final = "/v1/cluster/rebalance"
+
+
+class _Answer(msgspec.Struct):
+    sizes: dict[str, int]
+
+
+_DECODER = msgspec.json.Decoder(_Answer)
+
+
+class Sizes:
+    """Asks all nodes at once."""
+
+    def __init__(
+        self,
+        *,
+        node_id: str,
+        local: Mapping[int, Replica],
+        query: TopicQuery,
+        alive: Callable[[], Collection[str]],
+    ) -> None:
+        self._node_id = node_id
+        self._local = local
+        self._query = query
+        self._alive = alive
+
+    def led_here(self) -> dict[int, int]:
+        """Bytes of segment files, by group id."""
+        return {
+            group: replica.log.size_bytes
+            for group, replica in self._local.items()
+            if replica.group.is_ready_leader
+        }
+
+    async def everywhere(self) -> dict[int, int]:
+        """Of all partitions whose leader answers."""
+        others = sorted(set(self._alive()) - {self._node_id})
+        found = self.led_here()
+        for raw in await asyncio.gather(*(self._query.ask(node, PATH) for node in others)):
+            try:
+                sizes = {} if raw is None else _DECODER.decode(raw).sizes
+                found.update((int(group), size) for group, size in sizes.items())
+            except (msgspec.MsgspecError, ValueError):
+                continue
+        return found
