@@ -1,0 +1,34 @@
+"""Who asks, through which door, and for how long: what every request brings along, whatever it is about."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+import msgspec
+
+ANONYMOUS: Final = "anonymous"
+"""The principal of whoever has not said who they are."""
+
+
+class RequestContext(msgspec.Struct, frozen=True, kw_only=True):
+    """Made by a door, once for each request. The door has authenticated ``principal``.
+
+    ``deadline``: until when an answer is of use, on the event loop's monotonic clock (``time.monotonic``).
+    ``address``: the client's, without its port. ``trace``: the W3C ``traceparent`` that came along, if any.
+    """
+
+    protocol: str
+    principal: str = ANONYMOUS
+    client_id: str = ""
+    address: str = ""
+    deadline: float | None = None
+    trace: str | None = None
+
+    def within(self, timeout_s: float) -> RequestContext:
+        """The same request, to be answered within so many seconds from now."""
+        return msgspec.structs.replace(self, deadline=time.monotonic() + timeout_s)
+
+    def left_s(self) -> float:
+        """Seconds until the deadline, never below 0; infinite without one."""
+        return float("inf") if self.deadline is None else max(0.0, self.deadline - time.monotonic())
