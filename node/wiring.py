@@ -45,6 +45,7 @@ from node.replicas.replica_store import ReplicaStore
 from node.replicas.replicas import Replicas
 from node.replicas.retention import Retention
 from node.replicas.scrub import Scrub
+from node.service.policy import AllowAll
 from node.settings import Settings
 from node.settings_rules import split_address
 from node.spare_memory import SpareMemory
@@ -204,7 +205,7 @@ def build(
     builder.producers_here.led = lambda: (
         replica.appender for replica in replicas.local.values() if replica.group.is_ready_leader
     )
-    app = create_app(broker, settings.limits, _origins(settings))
+    app = create_app(broker, settings.limits, _origins(settings), AllowAll())
     app[CONTEXT].wall_ms = host.wall.now_ms
     app[CONTEXT].node_mark = _node_mark(settings.cluster.id, secret)
     answers = app[CONTEXT].service.answers

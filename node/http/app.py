@@ -24,18 +24,23 @@ from node.http.shaping import Shaping
 from node.http.topics import Topics
 from node.http.wait_topic import TopicWait
 from node.request_limits import RequestLimits
+from node.service.policy import Policy
 
 
-def create_app(broker: Broker, settings: RequestLimits, origins: Origins | None = None) -> web.Application:
+def create_app(
+    broker: Broker, settings: RequestLimits, origins: Origins | None = None, policy: Policy | None = None
+) -> web.Application:
     """All routes over ``broker``. More metrics: ``app[CONTEXT].metrics.register(collector)``.
 
-    Without ``origins`` the node has no name but its addresses, and no web page may use it.
+    Without ``origins`` the node has no name but its addresses, and no web page may use it. Without a
+    ``policy`` everybody may do everything.
     """
     origins = origins or Origins()
     context = HttpContext(
         broker=broker,
         settings=settings,
         metrics=HttpMetrics(broker),
+        policy=policy,
     )
     # Bodies are bounded by read_body; aiohttp's own bound guards only what is read by other means.
     app = web.Application(middlewares=[outermost(context)], client_max_size=settings.body_bytes_max)

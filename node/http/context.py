@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import Any, Final, TypeVar
 
 import aiohttp
@@ -25,9 +25,11 @@ from node.http.inside_line import FORWARDED, HttpInsideLine
 from node.http.metrics import HttpMetrics
 from node.http.packers import Packers
 from node.http.refusals import Refusals
+from node.http.request_context import address_of
 from node.request_limits import RequestLimits
 from node.service.answer_budget import Hold
 from node.service.loop_share import BODY_TURN_BYTES, LoopShare
+from node.service.policy import AllowAll, Policy
 from node.service.service import Service
 
 T = TypeVar("T")
@@ -40,6 +42,8 @@ class HttpContext:
     broker: Broker
     settings: RequestLimits
     metrics: HttpMetrics
+    policy: InitVar[Policy | None] = None
+    """Without one everybody may do everything."""
     service: Service = field(init=False)
     node_mark: str = field(default_factory=lambda: secrets.token_hex(16))
     """What this cluster's nodes say to each other with what they pass on, and nobody else knows."""
@@ -58,9 +62,9 @@ class HttpContext:
     _ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _run: str = field(default_factory=lambda: secrets.token_hex(4))
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, policy: Policy | None) -> None:
         self.refusals = Refusals(self.next_request_id)
-        self.service = Service(self.broker, self.settings, HttpInsideLine(self))
+        self.service = Service(self.broker, self.settings, HttpInsideLine(self), policy or AllowAll())
 
     def is_from_node(self, forwarded: str | None) -> bool:
         """Whether another node of this cluster has passed a request on, by that header's value.
@@ -74,8 +78,7 @@ class HttpContext:
 
     def uploads(self, request: web.Request) -> Account:
         """What this request's body may hold of the node's memory."""
-        protocol = request.protocol
-        address = protocol.address if isinstance(protocol, Connection) else str(request.remote)
+        address = address_of(request)
         return self.broker.uploads(address, from_node=self.is_from_node(request.headers.get(FORWARDED)))
 
     @property

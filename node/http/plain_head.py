@@ -38,10 +38,13 @@ _OF_PROXIES: Final = frozenset(
     }
 )
 """What load balancers add, and nodes have no use for."""
-_IGNORED: Final = _OF_PROXIES | {b"host", b"accept", b"accept-encoding", b"user-agent"}
+_IGNORED: Final = _OF_PROXIES | {b"host", b"accept", b"accept-encoding"}
 _FORWARDED: Final = b"floodmark-forwarded"
 _TOPIC_ID: Final = b"floodmark-topic-id"
-_TAKEN: Final = _IGNORED | {b"content-length", b"content-type", b"connection", _FORWARDED, _TOPIC_ID}
+_CLIENT_ID: Final = b"user-agent"
+_TAKEN: Final = (
+    _IGNORED | {b"content-length", b"content-type", b"connection"} | {_FORWARDED, _TOPIC_ID, _CLIENT_ID}
+)
 
 
 class PlainHead(NamedTuple):
@@ -56,6 +59,8 @@ class PlainHead(NamedTuple):
     content_length: int
     forwarded: str | None
     topic_id: int | None
+    client_id: str
+    """What the client calls itself."""
 
 
 class PlainHeads:
@@ -118,6 +123,7 @@ def _parsed(text: bytes, knows_host: Callable[[str], bool]) -> PlainHead | None:
         int(length),
         headers[_FORWARDED].decode() if _FORWARDED in headers else None,
         None if topic_id is None else int(topic_id),
+        headers.get(_CLIENT_ID, b"").decode(),
     )
 
 

@@ -12,8 +12,11 @@ from typing import Final, TypeVar
 
 from floodmark.errors import (
     FeatureLevelNeeded,
+    Forbidden,
+    NotFound,
     OutcomeUnknown,
     TopicDeleted,
+    Unauthorized,
     Unavailable,
     UnknownPartition,
     UnknownTopic,
@@ -25,6 +28,8 @@ from node.service import unpacking
 from node.service.answer_budget import AnswerBudget
 from node.service.inside_line import InsideLine
 from node.service.loop_share import PAGE_TURN_BYTES, LoopShare
+from node.service.policy import Operation, Policy, Resource
+from node.service.request_context import RequestContext
 from node.service.topic_identity import OfTopic, WhileExists, deleted, never_was
 from node.service.watches import Watches
 
@@ -33,18 +38,38 @@ T = TypeVar("T")
 
 
 class Service:
-    """One per node. ``inside``: how it asks the other nodes."""
+    """One per node. ``inside``: how it asks the other nodes. ``policy``: who may do what, and how much."""
 
-    def __init__(self, broker: Broker, limits: RequestLimits, inside: InsideLine) -> None:
+    def __init__(self, broker: Broker, limits: RequestLimits, inside: InsideLine, policy: Policy) -> None:
         self.broker = broker
         self.limits = limits
         self.inside = inside
+        self._policy = policy
         self.answers = AnswerBudget(limits.responses_bytes_max)
         self.pages = LoopShare(PAGE_TURN_BYTES)
         """Records on their way into answers, a slice of each answer in turn."""
         self.unpacking = asyncio.Semaphore(unpacking.AT_ONCE)
         """For large batches: only so many are decompressed at a time."""
         self.watches = Watches(self)
+
+    def authorize(self, context: RequestContext, operation: Operation, resource: Resource) -> None:
+        """Before anything is told of ``resource`` or done to it: once for each request and resource.
+
+        Raises ``Unauthorized``, ``Forbidden``, or ``UnknownTopic`` for what may not even be described.
+        """
+        self._policy.authorize(context, operation, resource)
+
+    def may(self, context: RequestContext, operation: Operation, resource: Resource) -> bool:
+        """Whether it is allowed: for lists, which leave out what is not."""
+        try:
+            self._policy.authorize(context, operation, resource)
+        except (Unauthorized, Forbidden, NotFound):
+            return False
+        return True
+
+    def admit(self, context: RequestContext, operation: Operation, size: int) -> None:
+        """Count a request of ``size`` bytes against the principal's quota. Raises ``TooManyRequests``."""
+        self._policy.admit(context, operation, size)
 
     async def topic(self, name: str, asked_id: int | None = None) -> TopicInfo:
         """The topic, giving this node the chance to learn of one that was made a moment ago elsewhere.

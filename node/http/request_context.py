@@ -1,0 +1,43 @@
+"""Who asks, as this door sees it: the one place where a request of HTTP's becomes a ``RequestContext``.
+
+Nobody authenticates here yet, so every principal is anonymous; what authentication finds is put in here.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+
+from node.http.connection import Connection
+from node.http.plain_head import PlainHead
+from node.service.repeated_batches import TRACE
+from node.service.request_context import RequestContext
+
+PROTOCOL: Final = "http"
+_MADE: Final = web.RequestKey("floodmark_request_context", RequestContext)
+
+
+def request_context(request: web.Request) -> RequestContext:
+    """Of a request that came through aiohttp: the same object however often it is asked for."""
+    made: RequestContext | None = request.get(_MADE)
+    if made is None:
+        headers = request.headers
+        made = request[_MADE] = RequestContext(
+            protocol=PROTOCOL,
+            client_id=headers.get("User-Agent", ""),
+            address=address_of(request),
+            trace=headers.get(TRACE),
+        )
+    return made
+
+
+def plain_request_context(head: PlainHead, address: str) -> RequestContext:
+    """Of a request on the fast path, from a client at ``address``. A plain head has no trace."""
+    return RequestContext(protocol=PROTOCOL, client_id=head.client_id, address=address)
+
+
+def address_of(request: web.BaseRequest) -> str:
+    """The client's address, without its port."""
+    protocol = request.protocol
+    return protocol.address if isinstance(protocol, Connection) else str(request.remote)
