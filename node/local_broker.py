@@ -43,7 +43,7 @@ from node.membership.alive import Alive
 from node.membership.node_list import NodeList
 from node.membership.presence import Presence
 from node.metadata.group import Metadata
-from node.metadata.moves import holders, wanted
+from node.metadata.holders import holders, wanted
 from node.metadata.state import PartitionEntry, TopicEntry
 from node.metadata.topic_config import TopicConfig
 from node.partition.batch_format import BatchFormat

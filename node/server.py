@@ -18,7 +18,8 @@ from node.environment import Environment, environment_of
 from node.lifecycle import FolderSetBack, Lifecycle
 from node.membership.identity import FolderLock, IdentityProblem, Standing, load_or_create, replaced, save
 from node.membership.registry import Registry
-from node.metadata.levels import THIS_BUILD, Levels
+from node.metadata.levels import Levels
+from node.metadata.this_build import THIS_BUILD
 from node.settings import InvalidSettings, Settings
 from node.wiring import Parts, build
 from storage.errors import StorageError

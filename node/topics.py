@@ -14,10 +14,10 @@ from floodmark.format.names import check_name
 from node import outcomes
 from node.control.partition_room import PartitionRoom
 from node.control.placeable import Placeable
-from node.metadata.commands import (
+from node.metadata.command import Command
+from node.metadata.domains.topics import (
     AddPartitions,
     AlterTopic,
-    AnyCommand,
     ChangeReplicationFactor,
     CreateTopic,
     DeleteTopic,
@@ -198,7 +198,7 @@ class Topics:
             )
         return topic
 
-    async def _propose(self, command: AnyCommand, timeout_s: float) -> TopicEntry:
+    async def _propose(self, command: Command, timeout_s: float) -> TopicEntry:
         applied = await self._metadata.propose(command, timeout_s=timeout_s)
         assert isinstance(applied, TopicEntry), "a topic's command comes to a topic or an error"
         return applied

@@ -10,12 +10,12 @@ from consensus.core.group import Group
 from consensus.host.cluster_clock import TOLERANCE_MS, ClusterClock
 from consensus.types import Role
 from node.broker import ClusterInfo, NodeInfo, PartitionInfo, RecoveryInfo, TopicInfo
+from node.metadata.first_members import VOTERS_MAX
 from node.metadata.group import Metadata
-from node.metadata.moves import Move, holders, wanted
+from node.metadata.holders import holders, wanted
 from node.metadata.numbers import node_number, topic_uuid
-from node.metadata.state import METADATA_GROUP, PartitionEntry, TopicEntry
+from node.metadata.state import METADATA_GROUP, Move, PartitionEntry, TopicEntry
 from node.partition.partition import Replica
-from node.planning.voters import VOTERS_MAX
 
 TOO_NEW_NAMED_MAX: Final = 3
 """Replicas that only a newer build can read which /readyz names; it counts the others."""

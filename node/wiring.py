@@ -32,9 +32,10 @@ from node.membership.presence import Presence
 from node.membership.registry import Registry
 from node.membership.seeds import Seeds
 from node.metadata.group import Metadata
-from node.metadata.levels import THIS_BUILD, Levels
+from node.metadata.levels import Levels
 from node.metadata.machine import MetadataMachine
 from node.metadata.state import METADATA_GROUP
+from node.metadata.this_build import THIS_BUILD
 from node.metrics import HostCollector, LevelCollector
 from node.partition.batch_format import BatchFormat
 from node.partition.remote_partition import LeaderLookup
@@ -180,7 +181,7 @@ def build(
         replicas.reconcile()
         broker.metadata_changed()
 
-    machine.on_change = changed
+    machine.follow(lambda _delta: changed())
 
     presence.on_change = partial(_each, controller.nudge, neighbours.look)
     builder.on_metadata_commit = controller.nudge

@@ -16,7 +16,8 @@ from bench.growth.figures import Gauge
 from bench.growth.meter import Sink
 from bench.growth.scale import Scale
 from node.metadata import state as metadata_state
-from node.metadata.commands import CreateTopic, RegisterNode
+from node.metadata.domains.nodes import RegisterNode
+from node.metadata.domains.topics import CreateTopic
 from node.metadata.machine import MetadataMachine
 from node.metadata.placement import place_in
 from node.metadata.state import MetadataState

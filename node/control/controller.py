@@ -21,9 +21,9 @@ from consensus.host.group_host import GroupHost
 from node.control.members import MemberSteps
 from node.control.unsettled import Unsettled
 from node.membership.presence import Presence
-from node.metadata.commands import FormCluster, JoinNode, RaiseLevel
+from node.metadata.domains.features import FormCluster, RaiseLevel, highest_level
+from node.metadata.domains.nodes import JoinNode
 from node.metadata.group import Metadata
-from node.metadata.state import highest_level
 from node.partition.partition import Replica
 
 LOOK_S: Final = 1.0

@@ -7,9 +7,9 @@ from floodmark.errors import Conflict, InvalidRequest
 
 from node import outcomes
 from node.broker import Features, NodeLevels
-from node.metadata.commands import RaiseLevel, RegisterNode
+from node.metadata.domains.features import RaiseLevel, highest_level, level_refusal
+from node.metadata.domains.nodes import RegisterNode
 from node.metadata.group import Metadata
-from node.metadata.state import highest_level, level_refusal
 
 LEVEL_MAX = 1_000_000
 

@@ -15,10 +15,10 @@ from floodmark.errors import Conflict, NotFound
 from node import outcomes
 from node.broker import PartitionInfo, TopicInfo
 from node.control.placeable import Placeable
-from node.metadata.commands import ForgetNode, RemoveNode
+from node.metadata.domains.nodes import ForgetNode, RemoveNode
 from node.metadata.group import Metadata
+from node.metadata.holders import all_holders
 from node.metadata.levels import MEMBERSHIP
-from node.metadata.moves import all_holders, partitions_of
 
 NAMED_MAX = 10
 
@@ -66,7 +66,7 @@ class Forgetting:
         state = self._metadata.state
         held = [
             f"{topic.name}/{entry.number}"
-            for topic, entry in partitions_of(state)
+            for topic, entry in state.partitions()
             if node in all_holders(entry, state.moves.get(entry.raft_group))
         ]
         if held:

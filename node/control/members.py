@@ -20,8 +20,8 @@ from consensus.types import ChangeRefused, GroupStopped, Membership, NotLeader
 from node.control.unsettled import Unsettled
 from node.membership.silence import Silence
 from node.metadata.group import Metadata
+from node.metadata.holders import wanted
 from node.metadata.levels import MEMBERSHIP
-from node.metadata.moves import wanted
 from node.metadata.state import METADATA_GROUP
 from node.partition.partition import Replica
 from node.planning.voters import metadata_voters

@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Collection
 from typing import Final
 
-from node.metadata.moves import Move, partitions_of
-from node.metadata.state import MetadataState
+from node.metadata.state import MetadataState, Move
 
 MOVES_AT_ONCE: Final = 64
 MOVES_TO_NODE: Final = 32
@@ -25,7 +24,7 @@ def moves_due(state: MetadataState, alive: Collection[str]) -> dict[int, int]:
     under_way = 0
     if all(move.started for move in state.moves.values()):
         return {}
-    for _, entry in partitions_of(state):
+    for _, entry in state.partitions():
         move = state.moves.get(entry.raft_group)
         if move is None:
             continue

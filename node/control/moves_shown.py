@@ -15,8 +15,7 @@ from consensus.host.group_host import GroupHost
 from consensus.types import GroupStopped, Membership, NotLeader
 from node.broker import CatchingUp, MoveInfo
 from node.metadata.group import Metadata
-from node.metadata.moves import Move, partitions_of
-from node.metadata.state import PartitionEntry, TopicEntry
+from node.metadata.state import Move, PartitionEntry, TopicEntry
 from node.partition.partition import Replica
 from node.topic_query import TopicQuery
 
@@ -100,7 +99,7 @@ class MovesShown:
         moves = self._metadata.state.moves
         if not moves:
             return
-        for topic, entry in partitions_of(self._metadata.state):
+        for topic, entry in self._metadata.state.partitions():
             move = moves.get(entry.raft_group)
             if move is not None:
                 yield topic, entry, move

@@ -15,7 +15,8 @@ from floodmark.errors import FloodmarkError
 
 from node.control.move_turns import moves_due
 from node.control.moves_shown import MovesShown
-from node.metadata.commands import AnyCommand, FinishMoves, StartMoves
+from node.metadata.command import Command
+from node.metadata.domains.moves import FinishMoves, StartMoves
 from node.metadata.group import Metadata
 
 LOOK_S: Final = 0.2
@@ -60,7 +61,7 @@ class Moving:
         if due := moves_due(self._metadata.state, self._alive()):
             await self._propose(StartMoves(due))
 
-    async def _propose(self, command: AnyCommand) -> bool:
+    async def _propose(self, command: Command) -> bool:
         try:
             await self._metadata.propose(command, timeout_s=PROPOSE_S)
         except FloodmarkError as error:

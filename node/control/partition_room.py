@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from floodmark.errors import TooManyPartitions
 
-from node.metadata.moves import all_holders, partitions_of
+from node.metadata.holders import all_holders
 from node.metadata.state import MetadataState
 
 
@@ -34,7 +34,7 @@ class PartitionRoom:
         wanted = Counter(node for replicas in placed for node in replicas)
         there = Counter(
             node
-            for _, entry in partitions_of(state)
+            for _, entry in state.partitions()
             for node in all_holders(entry, state.moves.get(entry.raft_group))
         )
         for node, count in sorted(wanted.items()):

@@ -11,7 +11,7 @@ from node import outcomes
 from node.broker import MoveWanted
 from node.control.partition_room import PartitionRoom
 from node.control.placeable import Placeable
-from node.metadata.commands import CancelMoves, MoveReplicas, Reassignment
+from node.metadata.domains.moves import CancelMoves, MoveReplicas, Reassignment
 from node.metadata.group import Metadata
 from node.metadata.levels import MEMBERSHIP
 from node.metadata.state import PartitionEntry, TopicEntry

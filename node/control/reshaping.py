@@ -18,10 +18,13 @@ from floodmark.errors import FloodmarkError
 from node.control.lacking import is_full, lacks
 from node.health import HealthQuery
 from node.membership.silence import Silence
-from node.metadata.commands import AnyCommand, CancelMoves, Rebalance, RemoveNode
+from node.metadata.command import Command
+from node.metadata.domains.moves import CancelMoves
+from node.metadata.domains.nodes import RemoveNode
+from node.metadata.domains.shape import Rebalance
 from node.metadata.group import Metadata
+from node.metadata.holders import all_holders
 from node.metadata.levels import MEMBERSHIP
-from node.metadata.moves import all_holders, partitions_of
 from node.planning.plan import Nodes, is_wanted, next_moves
 
 LOOK_S: Final = 0.5
@@ -67,7 +70,7 @@ class Reshaping:
         state = self._metadata.state
         held = Counter(
             node
-            for _, entry in partitions_of(state)
+            for _, entry in state.partitions()
             for node in all_holders(entry, state.moves.get(entry.raft_group))
         )
         lacking = {
@@ -110,7 +113,7 @@ class Reshaping:
             return
         needed = {
             node
-            for _, entry in partitions_of(state)
+            for _, entry in state.partitions()
             for node in all_holders(entry, state.moves.get(entry.raft_group))
         }
         for node in sorted(state.retiring.keys() - needed - {self._metadata.leader}):
@@ -129,7 +132,7 @@ class Reshaping:
         state = self._metadata.state
         undone = {
             entry.raft_group: move.number
-            for _, entry in partitions_of(state)
+            for _, entry in state.partitions()
             if (move := state.moves.get(entry.raft_group)) is not None
             and move.started
             and full.intersection(move.replicas).difference(entry.replicas)
@@ -138,5 +141,5 @@ class Reshaping:
             _log.warning("moves_undone", count=len(undone), reason=f"the disks of {sorted(full)} are full")
             await self._propose(CancelMoves(undone, "disk full"))
 
-    async def _propose(self, command: AnyCommand) -> None:
+    async def _propose(self, command: Command) -> None:
         await self._metadata.propose(command, timeout_s=PROPOSE_S)

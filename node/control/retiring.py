@@ -15,9 +15,9 @@ from floodmark.errors import Conflict, InvalidRequest, NotFound
 
 from node import outcomes
 from node.broker import Blocked, PartitionInfo, RemovalInfo, TooFew, TopicInfo
-from node.metadata.commands import RetireNode
+from node.metadata.domains.shape import RetireNode
 from node.metadata.group import Metadata
-from node.metadata.moves import all_holders, partitions_of, targets_of
+from node.metadata.holders import all_holders, targets_of
 from node.metadata.state import MetadataState, PartitionEntry, TopicEntry
 from node.planning.plan import Nodes
 
@@ -107,7 +107,7 @@ class Retiring:
         state = self._metadata.state
         held = [
             (topic, entry)
-            for topic, entry in partitions_of(state)
+            for topic, entry in state.partitions()
             if node in all_holders(entry, state.moves.get(entry.raft_group))
         ]
         free = set(nodes.takes) - {node} - state.draining.keys()
@@ -159,7 +159,7 @@ def check_places(state: MetadataState, node: str, heir: str) -> None:
     racks = {name: entry.rack for name, entry in state.nodes.items()}
     others = state.nodes.keys() - state.draining.keys() - {node}
     placeless, crowded = [], []
-    for topic, entry in partitions_of(state):
+    for topic, entry in state.partitions():
         targets = targets_of(entry, state.moves.get(entry.raft_group))
         if node not in targets:
             continue

@@ -9,9 +9,9 @@ from floodmark.errors import Conflict, NotFound
 
 from node import outcomes
 from node.broker import DrainInfo, NodeShare, PlannedMove, RebalanceInfo
-from node.metadata.commands import DrainNode, Rebalance, UndrainNode
+from node.metadata.domains.shape import DrainNode, Rebalance, UndrainNode
 from node.metadata.group import Metadata
-from node.metadata.moves import holders, partitions_of
+from node.metadata.holders import holders
 from node.planning.layout import Layout
 from node.planning.plan import Nodes, plan_rebalance
 
@@ -64,7 +64,7 @@ class Shaping:
     async def _drain_of(self, node: str) -> DrainInfo:
         state = self._metadata.state
         replicas = preferred = moving = resting = 0
-        for _, entry in partitions_of(state):
+        for _, entry in state.partitions():
             move = state.moves.get(entry.raft_group)
             if node in holders(entry, move):
                 replicas += 1

@@ -12,7 +12,7 @@ from typing import Final
 
 from consensus.core.group import Group
 from node.metadata.group import Metadata
-from node.metadata.moves import wanted
+from node.metadata.holders import wanted
 from node.metadata.state import PartitionEntry
 from node.partition.partition import Replica
 

@@ -11,7 +11,7 @@ from consensus.links.handshake import ANNOUNCEMENT_BYTES_MAX
 from node.membership.epochs import OF_NO_EPOCH
 from node.membership.formation import Standpoint
 from node.membership.identity import Standing
-from node.metadata.commands import JoinNode, RegisterNode
+from node.metadata.domains.nodes import JoinNode, RegisterNode
 
 
 class Answer(enum.IntEnum):

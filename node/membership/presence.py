@@ -28,10 +28,10 @@ from node.membership.kept_identity import KeptIdentity
 from node.membership.refused import Refused
 from node.membership.registry import Boot, Registry
 from node.membership.roster import Roster
-from node.metadata.commands import RegisterNode
-from node.metadata.levels import MEMBERSHIP, THIS_BUILD, Levels
-from node.metadata.members import join_refusal
+from node.metadata.domains.nodes import RegisterNode, join_refusal
+from node.metadata.levels import MEMBERSHIP, Levels
 from node.metadata.state import MetadataState
+from node.metadata.this_build import THIS_BUILD
 
 _log = structlog.get_logger(__name__)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from consensus.types import Membership
 from node.membership.identity import NodeIdentity, Standing
-from node.metadata.group import initial_membership
+from node.metadata.first_members import initial_membership
 from node.metadata.levels import MEMBERSHIP
 from node.metadata.state import MetadataState
 

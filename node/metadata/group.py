@@ -15,11 +15,10 @@ from consensus.host.group_host import GroupHost
 from consensus.types import GroupStopped, Membership, NotLeader
 from node import outcomes
 from node.metadata import commands
-from node.metadata.commands import AnyCommand
+from node.metadata.command import Command
 from node.metadata.levels import MEMBERSHIP, Levels
 from node.metadata.machine import MetadataMachine
 from node.metadata.state import METADATA_GROUP, Applied, MetadataState
-from node.planning.voters import VOTERS_MAX
 
 CATCH_UP_S = 5.0
 RETRY_S = 0.1
@@ -27,12 +26,6 @@ SEGMENT_BYTES = 1 << 20
 """The metadata log is kept below three of these: what is older is in the checkpoint."""
 
 _log = structlog.get_logger(__name__)
-
-
-def initial_membership(initial_nodes: list[str]) -> Membership:
-    """The first five nodes vote, the others learn; the same on every node."""
-    nodes = sorted(initial_nodes)
-    return Membership(frozenset(nodes[:VOTERS_MAX]), frozenset(nodes[VOTERS_MAX:]))
 
 
 class Metadata:
@@ -162,7 +155,7 @@ class Metadata:
             else:
                 self.is_current = True
 
-    async def propose(self, command: AnyCommand, *, timeout_s: float) -> Applied:
+    async def propose(self, command: Command, *, timeout_s: float) -> Applied:
         """What the command came to; an error that it came to is raised.
 
         Raises FeatureLevelNeeded, Unavailable (not stored), OutcomeUnknown.

@@ -6,15 +6,21 @@ before the cluster was raised to it, so no node meets a command or a setting tha
 that does so all the same stops applying the metadata there: to skip what others apply would make its state
 another one.
 
-To add a command or a setting: name it here with the level that it needs, and raise ``highest`` with it. Its
-meaning then never changes; another meaning is another name.
+To add a command, put it into the table of its domain (domains/) with the level that it needs; a setting or a
+member of the state stands in ``this_build.py``. Raise ``highest`` with it. Its meaning then never changes;
+another meaning is another name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from floodmark.errors import Conflict, FloodmarkError
+
+if TYPE_CHECKING:
+    from node.metadata.command import CommandType
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +29,8 @@ class Levels:
 
     lowest: int
     highest: int
-    commands: Mapping[str, int]
-    """Each kind of command, and the level from which on it may be proposed."""
+    commands: Mapping[str, CommandType]
+    """The kinds of commands that it knows, under the names that they are written with."""
     settings: Mapping[str, int]
     """Likewise each setting of a topic; below that level it has its default, which is not written down."""
     members: Mapping[str, int] = field(default_factory=dict)
@@ -52,50 +58,10 @@ BATCH_FORMAT_2: Final = 2
 MEMBERSHIP: Final = 3
 """The level from which on replicas move, and nodes come and go."""
 
-THIS_BUILD: Final = Levels(
-    lowest=1,
-    highest=3,
-    commands={
-        "raise_level": 1,
-        "register_node": 1,
-        "forget_node": 1,
-        "form_cluster": 1,
-        "create_topic": 1,
-        "alter_topic": 1,
-        "delete_topic": 1,
-        "allocate_producer_ids": NUMBERED_PRODUCERS,
-        "move_replicas": MEMBERSHIP,
-        "start_moves": MEMBERSHIP,
-        "finish_moves": MEMBERSHIP,
-        "cancel_moves": MEMBERSHIP,
-        "record_recovery": MEMBERSHIP,
-        "drain_node": MEMBERSHIP,
-        "undrain_node": MEMBERSHIP,
-        "retire_node": MEMBERSHIP,
-        "change_replication_factor": MEMBERSHIP,
-        "add_partitions": MEMBERSHIP,
-        "rebalance": MEMBERSHIP,
-        "join_node": MEMBERSHIP,
-        "remove_node": MEMBERSHIP,
-    },
-    settings={
-        "retention_ms": 1,
-        "retention_bytes": 1,
-        "max_record_bytes": 1,
-        "segment_bytes": 1,
-    },
-    members={
-        "next_producer_id": NUMBERED_PRODUCERS,
-        "moves": MEMBERSHIP,
-        "next_move": MEMBERSHIP,
-        "recoveries": MEMBERSHIP,
-        "draining": MEMBERSHIP,
-        "retiring": MEMBERSHIP,
-        "rebalancing": MEMBERSHIP,
-        "removed": MEMBERSHIP,
-        "node_numbers": MEMBERSHIP,
-    },
-)
+
+def below_level(level: int, needed: int) -> FloodmarkError | None:
+    """Why a cluster of this feature level does not take a command: it could not be written down."""
+    return None if level >= needed else Conflict(f"this needs feature level {needed}", level=level)
 
 
 class TooNew(Exception):

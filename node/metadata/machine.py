@@ -10,10 +10,14 @@ import structlog
 from floodmark.errors import FloodmarkError, InvalidRequest
 from floodmark.format.frame import Frame
 
-from node.metadata import commands, state
-from node.metadata.commands import RaiseLevel
-from node.metadata.levels import THIS_BUILD, Levels, TooNew, surplus
+from node.metadata import commands
+from node.metadata.command import Command
+from node.metadata.delta import WHOLE, MetadataDelta
+from node.metadata.domains.features import RaiseLevel, level_refusal
+from node.metadata.edit import Edit
+from node.metadata.levels import Levels, TooNew, surplus
 from node.metadata.state import Applied, MetadataState
+from node.metadata.this_build import THIS_BUILD
 
 OUTCOMES_KEPT = 1_000
 SNAPSHOT_VERSION = 1
@@ -30,8 +34,13 @@ _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder()
 
 
+def applied(state: MetadataState, command: Command, levels: Levels = THIS_BUILD) -> Applied:
+    """Change ``state`` as ``command`` says. Returns an error, and changes nothing, where it cannot hold."""
+    return levels.commands[command.kind].apply(Edit(state), command)
+
+
 class MetadataMachine:
-    """A ``StateMachine``. ``on_change`` is called after each change, in the thread that steps the group.
+    """A ``StateMachine`` that gives each command to what its kind does, and tells its followers what changed.
 
     It halts at what this build does not know, for good: what it has then is what was true up to there.
     """
@@ -43,12 +52,19 @@ class MetadataMachine:
         self.state = MetadataState()
         self.halted: str | None = None
         """Why nothing is applied any more: what a newer build has written. Else None."""
-        self.on_change: Callable[[], None] = lambda: None
+        self._followers: list[Callable[[MetadataDelta], None]] = []
         self.levels = levels
         """What this build knows."""
         self._foreign: bytes | None = None
         """A snapshot that only a newer build can read: kept as it is, for that one."""
         self._outcomes: OrderedDict[int, Applied] = OrderedDict()
+
+    def follow(self, follower: Callable[[MetadataDelta], None]) -> None:
+        """Have it called after each change, in the thread that steps the group; in the order of these calls.
+
+        What it gets says what is different now from what the call before has seen.
+        """
+        self._followers.append(follower)
 
     def apply(self, frame: Frame) -> None:
         """Take in one committed command; those that the state contains already change nothing.
@@ -57,8 +73,9 @@ class MetadataMachine:
         """
         if self.halted is not None or frame.index <= self.state.applied_index:
             return
+        edit = Edit(self.state)
         try:
-            outcome = self._apply(frame)
+            outcome = self._apply(frame, edit)
         except TooNew as error:
             self._halt(f"metadata entry {frame.index} is {error}, which this build does not know")
             return
@@ -67,9 +84,14 @@ class MetadataMachine:
         if len(self._outcomes) > OUTCOMES_KEPT:
             self._outcomes.popitem(last=False)
         if not isinstance(outcome, FloodmarkError):
-            self.on_change()
+            self._tell(edit.delta())
 
-    def _apply(self, frame: Frame) -> Applied:
+    def _tell(self, delta: MetadataDelta) -> None:
+        if delta:
+            for follower in self._followers:
+                follower(delta)
+
+    def _apply(self, frame: Frame, edit: Edit) -> Applied:
         try:
             command = commands.decode(frame.payload, self.levels)
         except InvalidRequest as error:
@@ -79,13 +101,13 @@ class MetadataMachine:
         if (
             isinstance(command, RaiseLevel)
             and not self.levels.knows(command.level)
-            and state.level_refusal(self.state, command.level) is None
+            and level_refusal(self.state, command.level) is None
         ):
             raise TooNew(f"command 'raise_level' to level {command.level}")
-        return state.apply(self.state, command)
+        return self.levels.commands[command.kind].apply(edit, command)
 
     def outcome(self, index: int) -> Applied | None:
-        """What the command at ``index`` came to, if it was applied here not long ago."""
+        """The result of the command at ``index``, if it was applied here not long ago."""
         return self._outcomes.get(index)
 
     def _halt(self, reason: str) -> None:
@@ -128,7 +150,7 @@ class MetadataMachine:
         self._foreign = None
         self.state = restored
         self._outcomes.clear()
-        self.on_change()
+        self._tell(WHOLE)
 
 
 def _read(snapshot: bytes, levels: Levels) -> MetadataState:

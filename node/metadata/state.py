@@ -6,49 +6,17 @@ setting. Entries are immutable values; the state's dictionaries are replaced ent
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Final
 
 import msgspec
-from floodmark.errors import Conflict, FloodmarkError, InvalidRequest, TopicExists, UnknownTopic
+from floodmark.errors import FloodmarkError
 
-from node.metadata.commands import (
-    AddPartitions,
-    AllocateProducerIds,
-    AlterTopic,
-    AnyCommand,
-    CancelMoves,
-    ChangeReplicationFactor,
-    Command,
-    CreateTopic,
-    DeleteTopic,
-    DrainNode,
-    FinishMoves,
-    ForgetNode,
-    FormCluster,
-    JoinNode,
-    MoveReplicas,
-    RaiseLevel,
-    Rebalance,
-    RecordRecovery,
-    RegisterNode,
-    RemoveNode,
-    RetireNode,
-    StartMoves,
-    UndrainNode,
-)
-from node.metadata.forget import forget
-from node.metadata.levels import MEMBERSHIP
-from node.metadata.members import join_refusal, number_nodes, remove_node
-from node.metadata.moves import Move, cancel_moves, finish_moves, move_replicas, start_moves, without_moves
-from node.metadata.producer_blocks import allocate_producer_ids
-from node.metadata.recoveries import Recovery, record_recovery
-from node.metadata.retire import retire_node
-from node.metadata.shape import change_replication_factor, drain_node, rebalance, undrain_node
-from node.metadata.topic_config import TopicConfig, changed_config
+from node.metadata.topic_config import TopicConfig
 
-METADATA_GROUP = 0
-COORDINATOR_GROUPS_FROM = 1 << 62
+METADATA_GROUP: Final = 0
+COORDINATOR_GROUPS_FROM: Final = 1 << 62
 """Partitions' groups are numbered from 1 on and stay below; coordinators' stand from here on, below 2^63."""
 
 
@@ -96,7 +64,33 @@ class TopicEntry(msgspec.Struct, frozen=True):
     partitions: tuple[PartitionEntry, ...]
 
 
-class MetadataState(msgspec.Struct, rename={"next_raft_group": "next_group_id"}):
+class Move(msgspec.Struct, frozen=True):
+    """One partition on its way. ``replicas`` is where to, the preferred leader first."""
+
+    number: int
+    """It rises with every change and is given once: whoever means another move is refused."""
+    replicas: tuple[str, ...]
+    reason: str = ""
+    started: bool = False
+    leaving: tuple[str, ...] = ()
+    """Nodes that an earlier target of the same move had, which may have a replica by now."""
+
+
+class Recovery(msgspec.Struct, frozen=True):
+    """One of them. ``at_ms``: when it was decided, in milliseconds since 1970."""
+
+    epoch: int
+    name: str
+    at_ms: int
+    lost: tuple[str, ...]
+    """The nodes that were left out."""
+    chosen: dict[int, str]
+    """Group id -> whose log was chosen where a majority was lost: its last records may be missing."""
+    emptied: tuple[int, ...]
+    """Groups of the partitions that began anew, without any record, for no replica was left."""
+
+
+class MetadataState(msgspec.Struct, rename={"next_raft_group": "next_group_id"}, dict=True):
     """All of it. ``applied_index`` is the Raft index of the last command that is part of it."""
 
     applied_index: int = 0
@@ -137,186 +131,30 @@ class MetadataState(msgspec.Struct, rename={"next_raft_group": "next_group_id"})
         """The name of the last recovery; "" when there was none."""
         return self.recoveries[-1].name if self.recoveries else ""
 
+    @cached_property
+    def places(self) -> dict[int, tuple[str, int]]:
+        """Topic and number of each partition, by its group's id. Derived: made by one walk when it is first
+        asked for, from then on kept by ``Edit``, and never written down.
+        """
+        return {
+            entry.raft_group: (topic.name, entry.number)
+            for topic in self.topics.values()
+            for entry in topic.partitions
+        }
+
+    def partition(self, raft_group: int) -> tuple[TopicEntry, PartitionEntry] | None:
+        """The partition of a group, with its topic; None when there is none (any more)."""
+        name, number = self.places.get(raft_group, ("", 0))
+        topic = self.topics.get(name)
+        return None if topic is None else (topic, topic.partitions[number])
+
+    def partitions(self) -> Iterator[tuple[TopicEntry, PartitionEntry]]:
+        """All of them, each with its topic: a walk over the whole state."""
+        for topic in self.topics.values():
+            for entry in topic.partitions:
+                yield topic, entry
+
 
 Applied = NodeEntry | TopicEntry | str | int | FloodmarkError
-"""What a command came to: the entry that it made, changed or removed, the formation's name, the feature
+"""The result of a command: the entry that it made, changed or removed, the formation's name, the feature
 level, the first of the ids, how many moves; or why it changed nothing."""
-
-
-def apply(state: MetadataState, command: AnyCommand) -> Applied:
-    """Change ``state`` as ``command`` says. Returns an error, and changes nothing, where it cannot hold."""
-    return APPLY[type(command)](state, command)
-
-
-def _form(state: MetadataState, command: FormCluster) -> Applied:
-    state.formation = state.formation or command.formation
-    return state.formation
-
-
-def highest_level(state: MetadataState) -> int:
-    """The highest feature level that every registered node knows."""
-    return min((entry.levels[1] for entry in state.nodes.values()), default=state.level)
-
-
-def level_refusal(state: MetadataState, level: int) -> FloodmarkError | None:
-    """Why the cluster cannot be of this feature level; None where it can, or is already."""
-    if level < state.level:
-        return Conflict(
-            f"the cluster is at feature level {state.level}, which is never lowered: what was written since "
-            f"then needs it",
-            level=state.level,
-        )
-    for _, entry in sorted(state.nodes.items()):
-        if level > state.level and not entry.knows(level):
-            lowest, highest = entry.levels
-            return Conflict(
-                f"{entry.node_id} knows feature levels {lowest} to {highest}, not {level}: start a Floodmark "
-                f"there that does, and wait until it is ready",
-                node=entry.node_id,
-                level=state.level,
-            )
-    return None
-
-
-def _raise_level(state: MetadataState, command: RaiseLevel) -> Applied:
-    refused = level_refusal(state, command.level)
-    if refused is not None:
-        return refused
-    if state.level < MEMBERSHIP <= command.level:
-        number_nodes(state)
-    state.level = command.level
-    return state.level
-
-
-def _register(state: MetadataState, command: RegisterNode) -> Applied:
-    if state.level >= MEMBERSHIP and command.node_id not in state.nodes:
-        return Conflict(f"{command.node_id} is none of the cluster's nodes", node=command.node_id)
-    return _described(state, command)
-
-
-def _join(state: MetadataState, command: JoinNode) -> Applied:
-    refused = join_refusal(state, command)
-    if refused is not None:
-        return refused
-    # One that a recovery left out has its own already.
-    state.node_numbers.setdefault(command.node_id, len(state.node_numbers) + 1)
-    return _described(state, command)
-
-
-def _described(state: MetadataState, command: RegisterNode) -> NodeEntry:
-    entry = NodeEntry(
-        command.node_id, command.http, command.peer, command.incarnation, command.rack, command.levels
-    )
-    state.nodes[entry.node_id] = entry
-    return entry
-
-
-def _create(state: MetadataState, command: CreateTopic) -> Applied:
-    existing = state.topics.get(command.name)
-    if existing is not None:
-        return TopicExists(f"there is a topic {command.name} already", topic=command.name)
-    if not command.assignments:
-        return InvalidRequest("a topic has at least one partition")
-    partitions = placed(state, command.assignments, command.replication_factor)
-    if isinstance(partitions, FloodmarkError):
-        return partitions
-    topic = TopicEntry(
-        command.name, state.next_topic_id, command.replication_factor, command.config, partitions
-    )
-    state.next_topic_id += 1
-    state.topics[topic.name] = topic
-    return topic
-
-
-def placed(
-    state: MetadataState, assignments: list[list[str]], factor: int, *, from_number: int = 0
-) -> tuple[PartitionEntry, ...] | FloodmarkError:
-    """New partitions, which have their groups' numbers from now on."""
-    for replicas in assignments:
-        if len(replicas) != factor or len(set(replicas)) != len(replicas):
-            return InvalidRequest(f"{replicas} is no placement of {factor} replicas")
-        if not state.nodes.keys() >= set(replicas):
-            return Conflict(f"the placement {replicas} names a node that the cluster does not know")
-    if state.next_raft_group + len(assignments) > COORDINATOR_GROUPS_FROM:
-        return Conflict("there are no numbers left for the groups of partitions")
-    made = tuple(
-        PartitionEntry(
-            from_number + number,
-            state.next_raft_group + number,
-            tuple(replicas),
-            tuple(state.nodes[node].incarnation for node in replicas),
-        )
-        for number, replicas in enumerate(assignments)
-    )
-    state.next_raft_group += len(made)
-    return made
-
-
-def _add_partitions(state: MetadataState, command: AddPartitions) -> Applied:
-    topic = _same_topic(state, command.name, command.topic_id)
-    if isinstance(topic, FloodmarkError):
-        return topic
-    if len(topic.partitions) != command.partitions:
-        return Conflict(f"topic {command.name} has {len(topic.partitions)} partitions by now")
-    if not command.assignments:
-        return InvalidRequest("no partitions are to be added")
-    made = placed(state, command.assignments, topic.replication_factor, from_number=len(topic.partitions))
-    if isinstance(made, FloodmarkError):
-        return made
-    changed = msgspec.structs.replace(topic, partitions=(*topic.partitions, *made))
-    state.topics[topic.name] = changed
-    return changed
-
-
-def _alter(state: MetadataState, command: AlterTopic) -> Applied:
-    topic = _same_topic(state, command.name, command.topic_id)
-    if isinstance(topic, FloodmarkError):
-        return topic
-    try:
-        config = changed_config(topic.config, command.changes)
-    except InvalidRequest as error:
-        return error
-    changed = msgspec.structs.replace(topic, config=config)
-    state.topics[topic.name] = changed
-    return changed
-
-
-def _delete(state: MetadataState, command: DeleteTopic) -> Applied:
-    topic = _same_topic(state, command.name, command.topic_id)
-    if not isinstance(topic, FloodmarkError):
-        del state.topics[topic.name]
-        without_moves(state, [entry.raft_group for entry in topic.partitions])
-    return topic
-
-
-def _same_topic(state: MetadataState, name: str, topic_id: int) -> TopicEntry | FloodmarkError:
-    topic = state.topics.get(name)
-    if topic is None or topic.topic_id != topic_id:
-        return UnknownTopic(f"there is no topic {name} (any more)", topic=name)
-    return topic
-
-
-APPLY: Final[dict[type[Command], Callable[[MetadataState, Any], Applied]]] = {
-    RegisterNode: _register,
-    ForgetNode: forget,
-    FormCluster: _form,
-    RaiseLevel: _raise_level,
-    CreateTopic: _create,
-    AlterTopic: _alter,
-    DeleteTopic: _delete,
-    AllocateProducerIds: allocate_producer_ids,
-    MoveReplicas: move_replicas,
-    StartMoves: start_moves,
-    FinishMoves: finish_moves,
-    CancelMoves: cancel_moves,
-    RecordRecovery: record_recovery,
-    DrainNode: drain_node,
-    UndrainNode: undrain_node,
-    RetireNode: retire_node,
-    ChangeReplicationFactor: change_replication_factor,
-    AddPartitions: _add_partitions,
-    Rebalance: rebalance,
-    JoinNode: _join,
-    RemoveNode: remove_node,
-}
-"""What each kind of command does."""

@@ -14,7 +14,7 @@ from floodmark.errors import NotFound, OutcomeUnknown, TimedOut
 from floodmark.format.limits import PRODUCER_EPOCH_MAX
 
 from node import outcomes
-from node.metadata.commands import AllocateProducerIds
+from node.metadata.domains.producers import AllocateProducerIds
 from node.metadata.group import Metadata
 from node.metadata.levels import NUMBERED_PRODUCERS
 

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from node.metadata.commands import Reassignment
-from node.metadata.moves import Move, targets_of
-from node.metadata.state import MetadataState, PartitionEntry, TopicEntry
+from node.metadata.domains.moves import Reassignment
+from node.metadata.holders import targets_of
+from node.metadata.state import MetadataState, Move, PartitionEntry, TopicEntry
 
 
 @dataclass(slots=True)

@@ -7,9 +7,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from node.metadata.commands import MoveReplicas
-from node.metadata.moves import targets_of
-from node.metadata.shape import DRAIN, REBALANCE, REPAIR
+from node.metadata.domains.moves import MoveReplicas
+from node.metadata.domains.shape import DRAIN, REBALANCE, REPAIR
+from node.metadata.holders import targets_of
 from node.metadata.state import MetadataState
 from node.planning.even import even_preferred, even_replicas, is_even
 from node.planning.layout import Layout

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from typing import Final
 
-VOTERS_MAX: Final = 5
+from node.metadata.first_members import VOTERS_MAX
 
 
 def metadata_voters(

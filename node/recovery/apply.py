@@ -20,7 +20,7 @@ from consensus.core.disk_loss_recovery import Stage
 from consensus.types import Membership
 from node.membership.identity import NodeIdentity, save
 from node.metadata import commands
-from node.metadata.recoveries import OFFSETS_PER_EPOCH
+from node.metadata.domains.recoveries import OFFSETS_PER_EPOCH
 from node.metadata.state import METADATA_GROUP
 from node.recovery.errors import NotRecoverable
 from node.recovery.plan import Plan, PlannedGroup

@@ -20,11 +20,12 @@ from typing import Final
 
 import msgspec
 
-from node.metadata.commands import RecordRecovery
-from node.metadata.levels import THIS_BUILD, Levels
+from node.metadata.domains.recoveries import RecordRecovery
+from node.metadata.holders import holders as holders_of
+from node.metadata.levels import Levels
 from node.metadata.machine import MetadataMachine
-from node.metadata.moves import holders as holders_of
 from node.metadata.state import METADATA_GROUP, MetadataState
+from node.metadata.this_build import THIS_BUILD
 from node.recovery.errors import NotRecoverable
 from node.recovery.replica_survey import ReplicaSurvey
 from node.recovery.survey import Survey

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from node.metadata.recoveries import OFFSETS_PER_EPOCH
+from node.metadata.domains.recoveries import OFFSETS_PER_EPOCH
 from node.metadata.state import METADATA_GROUP
 from node.recovery.plan import Decision, PlannedGroup
 from node.recovery.replica_survey import ReplicaSurvey

@@ -12,8 +12,9 @@ from typing import Final
 import msgspec
 
 from node.membership.identity import NodeIdentity, Standing, load
-from node.metadata.levels import THIS_BUILD, Levels
+from node.metadata.levels import Levels
 from node.metadata.state import METADATA_GROUP
+from node.metadata.this_build import THIS_BUILD
 from node.recovery.errors import NotRecoverable
 from node.recovery.replica_survey import MetadataLook, ReplicaSurvey, look_at
 from storage.filesystem import FileSystem

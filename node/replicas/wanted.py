@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from node.metadata.moves import holders, partitions_of, wanted
+from node.metadata.holders import holders, wanted
 from node.metadata.state import MetadataState, PartitionEntry, TopicEntry
 
 
@@ -30,7 +30,7 @@ def in_transit(state: MetadataState, node_id: str) -> set[int]:
         return set()
     return {
         entry.raft_group
-        for _, entry in partitions_of(state)
+        for _, entry in state.partitions()
         if (move := state.moves.get(entry.raft_group)) is not None
         and node_id in holders(entry, move)
         and not (node_id in entry.replicas and node_id in wanted(entry, move))

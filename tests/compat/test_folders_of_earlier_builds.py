@@ -17,7 +17,7 @@ import pytest
 from floodmark import TOMBSTONE
 from floodmark.errors import UnknownTopic
 
-from node.metadata.levels import THIS_BUILD
+from node.metadata.this_build import THIS_BUILD
 from storage.filesystem import RealFileSystem
 from storage.verify import verify
 from tests.compat.contents import contents

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from node.control.moves_shown import MovesShown
-from node.metadata.moves import Move
+from node.metadata.state import Move
 from tests.support.deposed import deposed
 from tests.support.nodes import NodeCluster, TestNode
 

@@ -13,7 +13,7 @@ from floodmark.format.record import Record
 
 from node.broker import Acks, Appended, Partition
 from node.membership.registry import Registry
-from node.metadata.commands import CreateTopic
+from node.metadata.domains.topics import CreateTopic
 from node.metadata.topic_config import TopicConfig
 from storage.filesystem import RealFileSystem
 from tests.support.nodes import NodeCluster, TestNode

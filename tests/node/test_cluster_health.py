@@ -11,7 +11,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from node.metadata.commands import CreateTopic, RegisterNode
+from node.metadata.domains.nodes import RegisterNode
+from node.metadata.domains.topics import CreateTopic
 from node.metadata.topic_config import TopicConfig
 from tests.node.test_cluster import fill, frames_of, payload, produce
 from tests.node.test_cluster_http import call

@@ -14,8 +14,9 @@ from click.testing import CliRunner, Result
 from floodmark.errors import Conflict
 
 from cli.main import floodmark
-from node.metadata.levels import THIS_BUILD, Levels
-from tests.support.newer import Paint, lead_metadata, newer_build
+from node.metadata.levels import Levels
+from node.metadata.this_build import THIS_BUILD
+from tests.support.newer import NEWER_BUILD, Paint, lead_metadata
 from tests.support.nodes import NodeCluster, TestNode
 
 PATH = "/v1/cluster/features"
@@ -55,66 +56,64 @@ async def _again(cluster: NodeCluster, name: str, levels: Levels) -> None:
 
 async def test_a_cluster_is_upgraded_node_by_node_and_then_for_good(tmp_path: Path) -> None:
     """A rolling upgrade as an operator makes it, what is refused on the way, and a node that falls back."""
-    with newer_build() as newer:
-        async with NodeCluster.running(tmp_path, levels={"n1": newer, "n2": newer}) as cluster:
-            assert await _alike(cluster) == {
-                "level": 3,
-                "can_finalize": None,
-                "nodes": [
-                    {"node_id": "n1", "lowest": 1, "highest": 4},
-                    {"node_id": "n2", "lowest": 1, "highest": 4},
-                    {"node_id": "n3", "lowest": 1, "highest": 3},
-                ],
-            }
-            for node in cluster.up:
-                status, problem = await _call(cluster, node, "POST", {"level": 4})
-                assert (status, problem["code"], problem["node"]) == (409, "conflict", "n3")
-                assert "n3 knows feature levels 1 to 3, not 4" in problem["detail"]
-                assert await _call(cluster, node, "POST", {"level": 3}) == (200, await _alike(cluster))
+    newer = NEWER_BUILD
+    async with NodeCluster.running(tmp_path, levels={"n1": newer, "n2": newer}) as cluster:
+        assert await _alike(cluster) == {
+            "level": 3,
+            "can_finalize": None,
+            "nodes": [
+                {"node_id": "n1", "lowest": 1, "highest": 4},
+                {"node_id": "n2", "lowest": 1, "highest": 4},
+                {"node_id": "n3", "lowest": 1, "highest": 3},
+            ],
+        }
+        for node in cluster.up:
+            status, problem = await _call(cluster, node, "POST", {"level": 4})
+            assert (status, problem["code"], problem["node"]) == (409, "conflict", "n3")
+            assert "n3 knows feature levels 1 to 3, not 4" in problem["detail"]
+            assert await _call(cluster, node, "POST", {"level": 3}) == (200, await _alike(cluster))
 
-            # What needs the later level is not proposed before.
-            metadata = (await lead_metadata(cluster, "n1", "n2")).running.metadata
-            with pytest.raises(Conflict, match="paint_topic needs feature level 4; the cluster is at 3"):
-                await metadata.propose(Paint("t"), timeout_s=5)
+        # What needs the later level is not proposed before.
+        metadata = (await lead_metadata(cluster, "n1", "n2")).running.metadata
+        with pytest.raises(Conflict, match="paint_topic needs feature level 4; the cluster is at 3"):
+            await metadata.propose(Paint("t"), timeout_s=5)
 
-            await _again(cluster, "n3", newer)
-            await cluster.ready()
-            await cluster.until(
-                lambda: all(node.running.metadata.state.nodes["n3"].levels == (1, 4) for node in cluster.up),
-                "n3 is registered with what it knows",
-            )
-            assert (await _alike(cluster))["can_finalize"] == 4
-            follower = next(node for node in cluster.up if node is not _leader(cluster))
-            status, answer = await _call(cluster, follower, "POST", {"level": 4})
-            assert (status, answer["level"], answer["can_finalize"]) == (200, 4, None)
-            assert await _alike(cluster) == answer
-            for node in cluster.up:
-                assert await _call(cluster, node, "POST", {"level": 4}) == (200, answer)
-                status, problem = await _call(cluster, node, "POST", {"level": 1})
-                assert (status, problem["level"]) == (409, 4)
-                assert "never lowered" in problem["detail"]
-            assert await _leader(cluster).running.metadata.propose(Paint("t"), timeout_s=5) == "painted t"
+        await _again(cluster, "n3", newer)
+        await cluster.ready()
+        await cluster.until(
+            lambda: all(node.running.metadata.state.nodes["n3"].levels == (1, 4) for node in cluster.up),
+            "n3 is registered with what it knows",
+        )
+        assert (await _alike(cluster))["can_finalize"] == 4
+        follower = next(node for node in cluster.up if node is not _leader(cluster))
+        status, answer = await _call(cluster, follower, "POST", {"level": 4})
+        assert (status, answer["level"], answer["can_finalize"]) == (200, 4, None)
+        assert await _alike(cluster) == answer
+        for node in cluster.up:
+            assert await _call(cluster, node, "POST", {"level": 4}) == (200, answer)
+            status, problem = await _call(cluster, node, "POST", {"level": 1})
+            assert (status, problem["level"]) == (409, 4)
+            assert "never lowered" in problem["detail"]
+        assert await _leader(cluster).running.metadata.propose(Paint("t"), timeout_s=5) == "painted t"
 
-            # An older build on one of the folders: the others name it, and it says so itself.
-            await _again(cluster, "n3", THIS_BUILD)
-            old = cluster["n3"]
-            here = (
-                "this node knows feature levels 1 to 3, and the cluster is at 4: start a newer Floodmark here"
-            )
-            there = "n3 knows feature levels 1 to 3, and the cluster is at 4: start a newer Floodmark there"
-            await cluster.until(
-                lambda: old.parts is not None and here in old.broker.health().reasons, "n3 says so itself"
-            )
-            await cluster.until(
-                lambda: all(there in cluster[name].broker.health().warnings for name in ("n1", "n2")),
-                "the others say so",
-            )
-            assert not old.broker.health().ready
-            await cluster.ready("n1", "n2")
-            assert (await _call(cluster, old, "GET"))[0] == 503
-            await _again(cluster, "n3", newer)
-            await cluster.ready()
-            assert await _alike(cluster) == answer
+        # An older build on one of the folders: the others name it, and it says so itself.
+        await _again(cluster, "n3", THIS_BUILD)
+        old = cluster["n3"]
+        here = "this node knows feature levels 1 to 3, and the cluster is at 4: start a newer Floodmark here"
+        there = "n3 knows feature levels 1 to 3, and the cluster is at 4: start a newer Floodmark there"
+        await cluster.until(
+            lambda: old.parts is not None and here in old.broker.health().reasons, "n3 says so itself"
+        )
+        await cluster.until(
+            lambda: all(there in cluster[name].broker.health().warnings for name in ("n1", "n2")),
+            "the others say so",
+        )
+        assert not old.broker.health().ready
+        await cluster.ready("n1", "n2")
+        assert (await _call(cluster, old, "GET"))[0] == 503
+        await _again(cluster, "n3", newer)
+        await cluster.ready()
+        assert await _alike(cluster) == answer
 
 
 async def test_a_node_without_a_vote_says_and_does_the_same(tmp_path: Path) -> None:
@@ -163,27 +162,27 @@ async def test_what_is_no_level_is_refused(tmp_path: Path, body: Any, what: str)
 
 async def test_the_command_line_shows_and_raises_the_level(tmp_path: Path) -> None:
     """A table and documents; to the highest that all know unless one is named; conflicts end with 4."""
-    with newer_build() as newer:
-        names = {"n1": newer, "n2": newer, "n3": newer}
-        async with NodeCluster.running(tmp_path, levels=names, formed_at=1) as cluster:
-            node = cluster["n2"]
-            shown = await _command(node, "features")
-            assert shown.exit_code == 0, shown.output
-            # The nodes of this process log to the same stdout.
-            rows = [line.split() for line in shown.stdout.splitlines() if line.startswith("n")]
-            assert rows == [[name, "1", "to", "4", "1", "4"] for name in names]
-            refused = await _command(node, "upgrade", "--finalize", "5")
-            assert refused.exit_code == 4
-            assert "n1 knows feature levels 1 to 4, not 5" in refused.stderr
-            assert (await _command(node, "upgrade", "--finalize", "two")).exit_code == 2
-            assert (await _command(node, "upgrade")).exit_code == 2
-            raised = await _command(node, "upgrade", "--finalize", "-o", "json")
-            assert "is at feature level 4 from now on; it was at 1" in raised.stderr
-            begin = raised.stdout.index("{\n")
-            assert json.JSONDecoder().raw_decode(raised.stdout, begin)[0]["level"] == 4
-            again = await _command(node, "upgrade", "--finalize")
-            assert (again.exit_code, "at feature level 4, as before" in again.stderr) == (0, True)
-            assert (await _command(node, "upgrade", "--finalize", "1")).exit_code == 4
+    newer = NEWER_BUILD
+    names = {"n1": newer, "n2": newer, "n3": newer}
+    async with NodeCluster.running(tmp_path, levels=names, formed_at=1) as cluster:
+        node = cluster["n2"]
+        shown = await _command(node, "features")
+        assert shown.exit_code == 0, shown.output
+        # The nodes of this process log to the same stdout.
+        rows = [line.split() for line in shown.stdout.splitlines() if line.startswith("n")]
+        assert rows == [[name, "1", "to", "4", "1", "4"] for name in names]
+        refused = await _command(node, "upgrade", "--finalize", "5")
+        assert refused.exit_code == 4
+        assert "n1 knows feature levels 1 to 4, not 5" in refused.stderr
+        assert (await _command(node, "upgrade", "--finalize", "two")).exit_code == 2
+        assert (await _command(node, "upgrade")).exit_code == 2
+        raised = await _command(node, "upgrade", "--finalize", "-o", "json")
+        assert "is at feature level 4 from now on; it was at 1" in raised.stderr
+        begin = raised.stdout.index("{\n")
+        assert json.JSONDecoder().raw_decode(raised.stdout, begin)[0]["level"] == 4
+        again = await _command(node, "upgrade", "--finalize")
+        assert (again.exit_code, "at feature level 4, as before" in again.stderr) == (0, True)
+        assert (await _command(node, "upgrade", "--finalize", "1")).exit_code == 4
 
 
 @pytest.mark.parametrize("count", [1, 3, 6])

@@ -12,7 +12,7 @@ import pytest
 
 from node import settings_sources
 from node.membership.identity import Standing
-from node.metadata.commands import RemoveNode
+from node.metadata.domains.nodes import RemoveNode
 from node.metadata.state import METADATA_GROUP
 from node.settings import Settings
 from tests.node.test_cluster import fill, frames_of, payload, produce, rejoined

@@ -8,20 +8,14 @@ import msgspec
 from floodmark.errors import Conflict, FloodmarkError, NotFound
 
 from node.metadata import commands
-from node.metadata.commands import (
-    AnyCommand,
-    ForgetNode,
-    JoinNode,
-    MoveReplicas,
-    RaiseLevel,
-    Reassignment,
-    RegisterNode,
-    RemoveNode,
-    StartMoves,
-)
-from node.metadata.levels import MEMBERSHIP, THIS_BUILD
+from node.metadata.command import Command
+from node.metadata.domains.features import RaiseLevel
+from node.metadata.domains.moves import MoveReplicas, Reassignment, StartMoves
+from node.metadata.domains.nodes import ForgetNode, JoinNode, RegisterNode, RemoveNode
+from node.metadata.levels import MEMBERSHIP
 from node.metadata.machine import MetadataMachine
 from node.metadata.state import NodeEntry
+from node.metadata.this_build import THIS_BUILD
 from tests.node.test_metadata_state import create, frame
 
 KNOWS = (1, THIS_BUILD.highest)
@@ -43,13 +37,13 @@ class Cluster:
         self.do(create("t", ["n1", "n2"]))
         self.do(RaiseLevel(level))
 
-    def do(self, command: AnyCommand) -> Any:
+    def do(self, command: Command) -> Any:
         """Apply it, as every node does from what it reads."""
         self.index += 1
         self.machine.apply(frame(self.index, commands.encode(command)))
         return self.machine.outcome(self.index)
 
-    def refused(self, command: AnyCommand, words: str, kind: type[FloodmarkError] = Conflict) -> None:
+    def refused(self, command: Command, words: str, kind: type[FloodmarkError] = Conflict) -> None:
         """It changes nothing, and says why."""
         before = msgspec.to_builtins(self.machine.state)
         outcome = self.do(command)

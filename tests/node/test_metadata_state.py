@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import typing
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,21 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node.metadata import commands
-from node.metadata.commands import (
-    AlterTopic,
-    AnyCommand,
-    CreateTopic,
-    DeleteTopic,
-    ForgetNode,
-    FormCluster,
-    RaiseLevel,
-    RegisterNode,
-)
-from node.metadata.levels import THIS_BUILD, Levels
+from node.metadata.command import Command
+from node.metadata.domains import features, moves, producers, recoveries, shape, topics
+from node.metadata.domains import nodes as node_commands
+from node.metadata.domains.features import FormCluster, RaiseLevel
+from node.metadata.domains.nodes import ForgetNode, RegisterNode
+from node.metadata.domains.topics import AlterTopic, CreateTopic, DeleteTopic
+from node.metadata.levels import Levels
 from node.metadata.machine import OUTCOMES_KEPT, MetadataMachine
-from node.metadata.state import APPLY, TopicEntry
+from node.metadata.state import TopicEntry
+from node.metadata.this_build import THIS_BUILD
 from node.metadata.topic_config import CONFIG_FIELDS, TopicConfig, changed_config
-from tests.support.newer import Paint, newer_build
+from tests.support.newer import NEWER_BUILD, Paint
 
 
 def frame(index: int, payload: bytes) -> Frame:
@@ -35,10 +32,11 @@ def frame(index: int, payload: bytes) -> Frame:
     return Frame(index, 1, 0, 0, 0, FrameKind.COMMAND, payload, crc_of(payload))
 
 
+DOMAINS: Any = (features, node_commands, topics, producers, moves, recoveries, shape)
 UP_TO_4 = dataclasses.replace(THIS_BUILD, highest=4)
 
 
-def machine_after(*given_commands: AnyCommand, levels: Levels = THIS_BUILD) -> MetadataMachine:
+def machine_after(*given_commands: Command, levels: Levels = THIS_BUILD) -> MetadataMachine:
     """A machine that has applied these, from index 2 on."""
     machine = MetadataMachine(levels)
     for index, command in enumerate(given_commands, start=2):
@@ -95,7 +93,7 @@ def test_a_partition_keeps_the_incarnations_that_it_was_made_on() -> None:
         (DeleteTopic("a", 7), UnknownTopic),
     ],
 )
-def test_a_command_that_cannot_hold_changes_nothing(command: AnyCommand, error: type[FloodmarkError]) -> None:
+def test_a_command_that_cannot_hold_changes_nothing(command: Command, error: type[FloodmarkError]) -> None:
     """The proposer learns why, and the state stays as it was."""
     machine = machine_after(*NODES, create("a", ["n1"]))
     before = msgspec.msgpack.encode(msgspec.structs.replace(machine.state, applied_index=9))
@@ -138,7 +136,7 @@ def test_a_damaged_command_is_skipped_and_told_to_its_proposer(payload: bytes) -
     assert isinstance(machine.outcome(4), TopicEntry)
 
 
-def _with(command: AnyCommand, place: str, value: object) -> bytes:
+def _with(command: Command, place: str, value: object) -> bytes:
     """The command as a newer build writes it, with a member more."""
     raw = msgspec.to_builtins(command)
     *path, name = place.split(".")
@@ -208,11 +206,13 @@ def test_a_snapshot_of_a_newer_build_is_kept_for_one(place: str, value: object, 
     assert machine.state.applied_index == 0
 
 
-def test_every_kind_of_command_has_a_level_and_does_something() -> None:
-    """The tables that are keyed by kinds and settings name the same."""
-    assert commands.KINDS.keys() == THIS_BUILD.commands.keys()
-    assert set(commands.KINDS.values()) == APPLY.keys() == set(typing.get_args(AnyCommand))
-    assert all(command.__struct_config__.tag == kind for kind, command in commands.KINDS.items())
+def test_every_command_stands_in_the_table_of_one_domain() -> None:
+    """Under the kind that it is written with, with a level that this build knows, and with what it does."""
+    assert sum(len(domain.COMMANDS) for domain in DOMAINS) == len(THIS_BUILD.commands) == 21
+    for kind, known in THIS_BUILD.commands.items():
+        assert known.command.__struct_config__.tag == kind
+        assert THIS_BUILD.knows(known.level)
+        assert any(known in domain.COMMANDS.values() for domain in DOMAINS)
     assert THIS_BUILD.settings.keys() == CONFIG_FIELDS
 
 
@@ -227,7 +227,7 @@ def test_changes_are_told_once_per_change() -> None:
     """A refused command is no change; restoring is one."""
     told: list[int] = []
     machine = MetadataMachine()
-    machine.on_change = lambda: told.append(1)
+    machine.follow(lambda _delta: told.append(1))
     machine.apply(frame(2, commands.encode(register("n1"))))
     machine.apply(frame(2, commands.encode(register("n1"))))
     machine.apply(frame(3, commands.encode(DeleteTopic("a", 1))))
@@ -275,9 +275,7 @@ any_command = st.one_of(
 
 
 @given(st.lists(any_command, max_size=30), st.integers(0, 30), st.integers(0, 5))
-def test_replicas_agree_whatever_way_they_got_there(
-    history: list[AnyCommand], cut: int, overlap: int
-) -> None:
+def test_replicas_agree_whatever_way_they_got_there(history: list[Command], cut: int, overlap: int) -> None:
     """A node that starts from a snapshot and sees some commands again equals one that applied them all."""
     whole = machine_after(*history, levels=UP_TO_4)
     cut = min(cut, len(history))
@@ -297,22 +295,21 @@ def test_replicas_agree_whatever_way_they_got_there(
 
 
 @given(st.lists(any_command | st.builds(Paint, names), max_size=30))
-def test_an_older_build_stops_where_a_newer_one_goes_on(history: list[AnyCommand]) -> None:
+def test_an_older_build_stops_where_a_newer_one_goes_on(history: list[Command]) -> None:
     """Its state is the newer one's as of before the first command that it does not know, never another."""
-    with newer_build() as build:
-        payloads = [commands.encode(command) for command in history]
-        levels = dataclasses.replace(build, highest=5)
-        older, newer = MetadataMachine(), MetadataMachine(levels)
-        before = newer.snapshot()
-        for index, (payload, command) in enumerate(zip(payloads, history, strict=True), start=2):
-            older.apply(frame(index, payload))
-            newer.apply(frame(index, payload))
-            if isinstance(command, Paint) or newer.state.level > THIS_BUILD.highest:
-                assert older.halted is not None
-            if older.halted is None:
-                before = newer.snapshot()
-        assert older.snapshot() == before
-        assert newer.halted is None
+    payloads = [commands.encode(command) for command in history]
+    levels = dataclasses.replace(NEWER_BUILD, highest=5)
+    older, newer = MetadataMachine(), MetadataMachine(levels)
+    before = newer.snapshot()
+    for index, (payload, command) in enumerate(zip(payloads, history, strict=True), start=2):
+        older.apply(frame(index, payload))
+        newer.apply(frame(index, payload))
+        if isinstance(command, Paint) or newer.state.level > THIS_BUILD.highest:
+            assert older.halted is not None
+        if older.halted is None:
+            before = newer.snapshot()
+    assert older.snapshot() == before
+    assert newer.halted is None
 
 
 def test_the_feature_level_rises_to_what_every_node_knows_and_never_falls() -> None:

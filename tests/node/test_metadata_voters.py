@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from node.control import members
 from node.membership.silence import Silence
-from node.metadata.commands import DrainNode
-from node.planning.voters import VOTERS_MAX, metadata_voters
+from node.metadata.domains.shape import DrainNode
+from node.metadata.first_members import VOTERS_MAX
+from node.planning.voters import metadata_voters
 from tests.support.newer import lead_metadata
 from tests.support.nodes import NodeCluster
 

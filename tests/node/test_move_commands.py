@@ -11,22 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node.metadata import commands
-from node.metadata.commands import (
-    AnyCommand,
-    CancelMoves,
-    DeleteTopic,
-    FinishMoves,
-    MoveReplicas,
-    RaiseLevel,
-    Reassignment,
-    RegisterNode,
-    RemoveNode,
-    StartMoves,
-)
-from node.metadata.levels import MEMBERSHIP, THIS_BUILD
+from node.metadata.command import Command
+from node.metadata.domains.features import RaiseLevel
+from node.metadata.domains.moves import CancelMoves, FinishMoves, MoveReplicas, Reassignment, StartMoves
+from node.metadata.domains.nodes import RegisterNode, RemoveNode
+from node.metadata.domains.topics import DeleteTopic
+from node.metadata.holders import holders, wanted
+from node.metadata.levels import MEMBERSHIP
 from node.metadata.machine import MetadataMachine
-from node.metadata.moves import Move, holders, wanted
-from node.metadata.state import PartitionEntry
+from node.metadata.state import Move, PartitionEntry
+from node.metadata.this_build import THIS_BUILD
 from node.replicas.wanted import gone, wanted_here
 from tests.node.test_metadata_state import create, frame
 
@@ -46,7 +40,7 @@ class Cluster:
         if level > 1:
             self.do(RaiseLevel(level))
 
-    def do(self, command: AnyCommand) -> object:
+    def do(self, command: Command) -> object:
         """Apply it, as every node does from what it reads."""
         self.index += 1
         self.machine.apply(frame(self.index, commands.encode(command)))
@@ -227,7 +221,7 @@ any_move = st.one_of(
 
 @given(st.lists(any_move, max_size=25), st.integers(0, 25))
 def test_no_node_that_may_have_a_replica_is_left_out(
-    steps: list[AnyCommand | tuple[int, list[str]]], cut: int
+    steps: list[Command | tuple[int, list[str]]], cut: int
 ) -> None:
     """Whoever came to have a replica has one until a finish says that the members are others.
 

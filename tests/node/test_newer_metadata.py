@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from consensus.types import Role
 from node.metadata import commands
 from node.metadata.state import METADATA_GROUP
-from tests.support.newer import Paint, lead_metadata, newer_build
+from tests.support.newer import NEWER_BUILD, Paint, lead_metadata
 from tests.support.nodes import NodeCluster, TestNode
 
 PAINTED = "painted t"
@@ -28,7 +28,8 @@ async def test_an_older_node_stops_at_a_newer_command_and_the_others_go_on(tmp_p
     others decide, and starts again; a newer build on its folder goes on where it stopped.
     """
     structlog.reset_defaults()
-    with newer_build() as levels, capture_logs() as logs:
+    levels = NEWER_BUILD
+    with capture_logs() as logs:
         async with NodeCluster.running(tmp_path, levels={"n1": levels, "n2": levels}) as cluster:
             newer, old = (cluster["n1"], cluster["n2"]), cluster["n3"]
             await cluster.create("t", partitions=6)

@@ -12,7 +12,8 @@ from floodmark.errors import Conflict
 from floodmark.format.frame import Frame, FrameKind, crc_of
 
 from node.metadata import commands
-from node.metadata.commands import CreateTopic, RegisterNode
+from node.metadata.domains.nodes import RegisterNode
+from node.metadata.domains.topics import CreateTopic
 from node.metadata.machine import MetadataMachine
 from node.metadata.numbers import node_number, topic_uuid
 from node.metadata.state import COORDINATOR_GROUPS_FROM, MetadataState

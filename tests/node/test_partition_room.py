@@ -12,8 +12,10 @@ from floodmark.errors import TooManyPartitions
 
 from node import descriptors
 from node.control.partition_room import PartitionRoom
-from node.metadata.commands import CreateTopic, RegisterNode
-from node.metadata.state import MetadataState, apply
+from node.metadata.domains.nodes import RegisterNode
+from node.metadata.domains.topics import CreateTopic
+from node.metadata.machine import applied
+from node.metadata.state import MetadataState
 from node.metadata.topic_config import TopicConfig
 from tests.support.nodes import NodeCluster
 
@@ -24,7 +26,7 @@ def test_what_is_being_made_counts_until_it_has_come_to_something() -> None:
     """Two at once have the room of both; one that ended gives it back; what exists counts by the metadata."""
     state, room, limits = MetadataState(), PartitionRoom(), {"n1": 3, "n2": 5}
     for node in limits:
-        apply(state, RegisterNode(node, "", "", "i", ""))
+        applied(state, RegisterNode(node, "", "", "i", ""))
     two, one = [["n1", "n2"]] * 2, [["n1"]]
     with room.held(state, two, limits):
         with room.held(state, one, limits):
@@ -37,7 +39,7 @@ def test_what_is_being_made_counts_until_it_has_come_to_something() -> None:
                 pass
         with room.held(state, one, limits):
             pass
-    apply(state, CreateTopic("t", 2, TopicConfig(), two))
+    applied(state, CreateTopic("t", 2, TopicConfig(), two))
     with pytest.raises(TooManyPartitions) as caught, room.held(state, two, limits):
         pass
     assert caught.value.fields == {"node": "n1", "partitions": 2, "limit": 3}

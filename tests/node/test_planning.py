@@ -13,22 +13,15 @@ from consensus.core.member_steps import HandOver, next_step
 from consensus.types import Membership
 from node.control.move_turns import MOVES_AT_ONCE, MOVES_TO_NODE, moves_due
 from node.metadata import commands
-from node.metadata.commands import (
-    AnyCommand,
-    ChangeReplicationFactor,
-    DrainNode,
-    FinishMoves,
-    MoveReplicas,
-    RaiseLevel,
-    Reassignment,
-    Rebalance,
-    RegisterNode,
-    StartMoves,
-    UndrainNode,
-)
+from node.metadata.command import Command
+from node.metadata.domains.features import RaiseLevel
+from node.metadata.domains.moves import FinishMoves, MoveReplicas, Reassignment, StartMoves
+from node.metadata.domains.nodes import RegisterNode
+from node.metadata.domains.shape import DrainNode, Rebalance, UndrainNode
+from node.metadata.domains.topics import ChangeReplicationFactor
+from node.metadata.holders import wanted
 from node.metadata.levels import MEMBERSHIP
 from node.metadata.machine import MetadataMachine
-from node.metadata.moves import partitions_of, wanted
 from node.metadata.placement import place
 from node.metadata.state import PartitionEntry
 from node.planning.plan import UNDER_WAY_MAX, Nodes, next_moves
@@ -71,11 +64,11 @@ class Cluster:
         self.do(RaiseLevel(MEMBERSHIP))
         racks = {name: RACKS[name] for name in nodes}
         for number in range(partitions // 500):
-            existing = [entry.replicas for _, entry in partitions_of(self.state)]
+            existing = [entry.replicas for _, entry in self.state.partitions()]
             placed = place(racks, partitions=500, replication_factor=factor, existing=existing)
             self.do(create(f"t{number}", *placed))
         self.groups = {
-            entry.raft_group: StubGroup(list(entry.replicas)) for _, entry in partitions_of(self.state)
+            entry.raft_group: StubGroup(list(entry.replicas)) for _, entry in self.state.partitions()
         }
         self.most_under_way = 0
         self.plans: deque[MoveReplicas] = deque(maxlen=20)
@@ -86,12 +79,12 @@ class Cluster:
     def state(self):
         return self.machine.state
 
-    def do(self, command: AnyCommand) -> object:
+    def do(self, command: Command) -> object:
         self.index += 1
         self.machine.apply(frame(self.index, commands.encode(command)))
         return self.machine.outcome(self.index)
 
-    def propose(self, command: AnyCommand) -> None:
+    def propose(self, command: Command) -> None:
         """As a controller does that may die: now and then nothing of it comes to pass."""
         if self.rng.random() < 0.9:
             self.do(command)
@@ -105,7 +98,7 @@ class Cluster:
         self.second_controller()
         if not planned and not self.state.moves and self.state.rebalancing:
             self.propose(Rebalance(begin=False, number=self.state.rebalancing))
-        entries = {entry.raft_group: entry for _, entry in partitions_of(self.state)}
+        entries = {entry.raft_group: entry for _, entry in self.state.partitions()}
         arrived = {}
         for group, move in list(self.state.moves.items()):
             stub = self.groups[group]
@@ -139,7 +132,7 @@ class Cluster:
         if not self.plans or self.rng.random() > 0.3:
             return
         plan = self.rng.choice(self.plans)
-        entries = {entry.raft_group: entry for _, entry in partitions_of(self.state)}
+        entries = {entry.raft_group: entry for _, entry in self.state.partitions()}
         moves = dict(self.state.moves)
         if all(
             tuple(change.expected) == entries[change.raft_group].replicas
@@ -149,7 +142,7 @@ class Cluster:
             return
         assert isinstance(self.do(plan), Conflict)
         assert self.state.moves == moves
-        assert entries == {entry.raft_group: entry for _, entry in partitions_of(self.state)}
+        assert entries == {entry.raft_group: entry for _, entry in self.state.partitions()}
         self.refused += 1
 
     def step(self, stub: StubGroup, target: tuple[str, ...]) -> None:
@@ -172,14 +165,14 @@ class Cluster:
 
     def holds(self, node: str) -> int:
         """How many partitions have a replica there: by the metadata, and by the groups themselves."""
-        placed = sum(node in entry.replicas for _, entry in partitions_of(self.state))
+        placed = sum(node in entry.replicas for _, entry in self.state.partitions())
         if not self.state.moves:
             assert placed == sum(node in stub.membership.members for stub in self.groups.values())
         return placed
 
     def counts(self) -> tuple[Counter[str], Counter[str]]:
         """Replicas and preferred leaders by node."""
-        entries = [entry for _, entry in partitions_of(self.state)]
+        entries = [entry for _, entry in self.state.partitions()]
         return (
             Counter(node for entry in entries for node in entry.replicas),
             Counter(entry.replicas[0] for entry in entries),
@@ -187,7 +180,7 @@ class Cluster:
 
     def check_racks(self) -> None:
         """Three racks for each partition."""
-        for _, entry in partitions_of(self.state):
+        for _, entry in self.state.partitions():
             assert len({RACKS[node] for node in entry.replicas}) == 3, entry
 
 
@@ -230,14 +223,14 @@ def test_a_large_cluster_is_drained_evened_out_and_ends_each_plan(rng: random.Ra
 def test_new_nodes_get_their_share_and_no_more_moves_than_that_takes(rng: random.Random) -> None:
     """Six nodes grow to nine; what moves is what the new ones are to have."""
     cluster = Cluster(rng, 1_500, [f"n{number}" for number in range(1, 7)])
-    before = {entry.raft_group: set(entry.replicas) for _, entry in partitions_of(cluster.state)}
+    before = {entry.raft_group: set(entry.replicas) for _, entry in cluster.state.partitions()}
     cluster.do(Rebalance(begin=True))
     cluster.until(lambda: not cluster.state.rebalancing)
     replicas, leaders = cluster.counts()
     assert within_a_tenth(replicas, list(RACKS)), replicas
     assert within_a_tenth(leaders, list(RACKS)), leaders
     moved = sum(
-        len(set(entry.replicas) - before[entry.raft_group]) for _, entry in partitions_of(cluster.state)
+        len(set(entry.replicas) - before[entry.raft_group]) for _, entry in cluster.state.partitions()
     )
     assert moved == sum(replicas[name] for name in ("n7", "n8", "n9"))
     cluster.check_racks()
@@ -263,11 +256,11 @@ def test_factors_change_and_a_changed_mind_ends_too(rng: random.Random) -> None:
     for _ in range(6):
         cluster.round()
     cluster.do(ChangeReplicationFactor("t0", 1, 4))
-    cluster.until(lambda: all(len(entry.replicas) == 4 for _, entry in partitions_of(cluster.state)))
+    cluster.until(lambda: all(len(entry.replicas) == 4 for _, entry in cluster.state.partitions()))
     replicas, _ = cluster.counts()
     assert within_a_tenth(replicas, list(RACKS)), replicas
     cluster.do(ChangeReplicationFactor("t0", 1, 1))
-    cluster.until(lambda: all(len(entry.replicas) == 1 for _, entry in partitions_of(cluster.state)))
+    cluster.until(lambda: all(len(entry.replicas) == 1 for _, entry in cluster.state.partitions()))
     assert all(len(stub.membership.members) == 1 for stub in cluster.groups.values())
 
 
@@ -277,7 +270,7 @@ def test_a_drain_that_is_undone_brings_back_what_was_on_its_way(rng: random.Rand
     cluster.do(DrainNode("n2"))
     for _ in range(8):
         cluster.round()
-    going = sum("n2" in entry.replicas for _, entry in partitions_of(cluster.state))
+    going = sum("n2" in entry.replicas for _, entry in cluster.state.partitions())
     assert cluster.state.moves
     cluster.do(UndrainNode("n2"))
     cluster.until(lambda: not cluster.state.moves)
@@ -317,7 +310,7 @@ def test_what_an_operator_moves_meanwhile_is_not_undone_by_a_plan(rng: random.Ra
 def test_moves_to_a_node_that_is_away_keep_no_others_from_going() -> None:
     """They wait beside those that go on, and count again when it is back."""
     cluster = Cluster(random.Random(0), 500, ["n1", "n2", "n3"])
-    entries = [entry for _, entry in partitions_of(cluster.state)][: 4 * MOVES_AT_ONCE]
+    entries = [entry for _, entry in cluster.state.partitions()][: 4 * MOVES_AT_ONCE]
 
     def move(entries: list[PartitionEntry], to: str) -> None:
         moves = [

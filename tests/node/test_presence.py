@@ -15,9 +15,11 @@ from node.membership.formation import nodes_of
 from node.membership.identity import NodeIdentity, Standing, load_or_create, save
 from node.membership.presence import Presence
 from node.membership.registry import Registry
-from node.metadata.commands import RegisterNode
-from node.metadata.levels import THIS_BUILD, Levels
-from node.metadata.state import MetadataState, apply
+from node.metadata.domains.nodes import RegisterNode
+from node.metadata.levels import Levels
+from node.metadata.machine import applied
+from node.metadata.state import MetadataState
+from node.metadata.this_build import THIS_BUILD
 from storage.filesystem import RealFileSystem
 
 FS = RealFileSystem()
@@ -141,10 +143,10 @@ def test_unknown_and_changed_nodes_are_to_be_registered(tmp_path: Path) -> None:
     state = MetadataState()
     wanted = n1.presence.unregistered(state)
     assert [command.node_id for command in wanted] == ["n1", "n2"]
-    apply(state, wanted[0])
+    applied(state, wanted[0])
     assert n1.presence.unregistered(state) == [wanted[1]]
-    apply(state, wanted[1])
-    apply(state, RegisterNode("n1", "http://old", "n1:1", n1.identity.incarnation, "r"))
+    applied(state, wanted[1])
+    applied(state, RegisterNode("n1", "http://old", "n1:1", n1.identity.incarnation, "r"))
     assert n1.presence.unregistered(state) == [wanted[0]]
     meet(n1, n2)
     assert n1.changes == 1

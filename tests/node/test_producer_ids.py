@@ -14,11 +14,14 @@ from floodmark.format.limits import PRODUCER_EPOCH_MAX
 
 from consensus.host.group_host import GroupHost
 from node.metadata import commands
-from node.metadata.commands import AllocateProducerIds, AnyCommand, RaiseLevel, RegisterNode
-from node.metadata.levels import NUMBERED_PRODUCERS, THIS_BUILD
+from node.metadata.command import Command
+from node.metadata.domains.features import RaiseLevel
+from node.metadata.domains.nodes import RegisterNode
+from node.metadata.domains.producers import PRODUCER_ID_END, PRODUCER_IDS_MAX, AllocateProducerIds
+from node.metadata.levels import NUMBERED_PRODUCERS
 from node.metadata.machine import MetadataMachine
-from node.metadata.producer_blocks import PRODUCER_ID_END, PRODUCER_IDS_MAX
 from node.metadata.state import METADATA_GROUP
+from node.metadata.this_build import THIS_BUILD
 from node.partition.producer_ids import BLOCK
 from tests.support.newer import lead_metadata
 from tests.support.nodes import NodeCluster, TestNode
@@ -143,7 +146,7 @@ async def test_calls_that_wait_share_one_block_and_a_lost_one_is_not_used(tmp_pa
         assert host.group(METADATA_GROUP).applied_index <= before + 4
 
 
-def _machine(*given: AnyCommand) -> MetadataMachine:
+def _machine(*given: Command) -> MetadataMachine:
     machine = MetadataMachine(LEVELS)
     for index, command in enumerate(given, start=2):
         payload = commands.encode(command)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 
 import msgspec
 import pytest
 from floodmark.format.frame import FrameKind
 
 from node.metadata import commands
-from node.metadata.commands import AlterTopic, AnyCommand, CreateTopic, DeleteTopic, RaiseLevel, RegisterNode
-from node.metadata.levels import THIS_BUILD, Levels
+from node.metadata.command import Command
+from node.metadata.domains.features import RaiseLevel
+from node.metadata.domains.nodes import RegisterNode
+from node.metadata.domains.topics import AlterTopic, CreateTopic, DeleteTopic
+from node.metadata.levels import Levels
 from node.metadata.machine import MetadataMachine
+from node.metadata.this_build import THIS_BUILD
 from node.metadata.topic_config import TopicConfig
-from tests.support.newer import Paint, newer_build
+from tests.support.newer import NEWER_BUILD, Paint
 from tests.support.raft import Replicas
 
 STEPS = 60
@@ -65,12 +68,12 @@ class Builds:
             if str(command.__struct_config__.tag) in machine.levels.commands:
                 group.propose(FrameKind.COMMAND, commands.encode(command), append_time=1)
 
-    def _command(self, leader: str) -> AnyCommand:
+    def _command(self, leader: str) -> Command:
         rng = self.rng
         topic = rng.choice("xyz")
         node = rng.choice(NAMES)
         known = self.level_of[node]
-        choices: list[AnyCommand] = [
+        choices: list[Command] = [
             RegisterNode(node, "h", "p", "i", levels=(known.lowest, known.highest)),
             CreateTopic(topic, 1, TopicConfig(), [[node]]),
             AlterTopic(topic, rng.randint(1, 3), {"retention_ms": rng.randint(1, 9)}),
@@ -114,10 +117,9 @@ class Builds:
 
 
 @pytest.fixture
-def newer() -> Iterator[Levels]:
+def newer() -> Levels:
     """A build that knows more."""
-    with newer_build() as levels:
-        yield levels
+    return NEWER_BUILD
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 
 from cli.main import floodmark
 from node.membership.identity import Standing
+from node.metadata.domains.recoveries import OFFSETS_PER_EPOCH
 from node.metadata.levels import MEMBERSHIP
-from node.metadata.recoveries import OFFSETS_PER_EPOCH
 from tests.node.test_cluster import payload, produce, values
 from tests.support.nodes import NodeCluster, TestNode
 

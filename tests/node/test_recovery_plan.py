@@ -6,10 +6,16 @@ import msgspec
 import pytest
 
 from node.metadata import commands
-from node.metadata.commands import MoveReplicas, RaiseLevel, Reassignment, RecordRecovery, StartMoves
+from node.metadata.domains.features import RaiseLevel
+from node.metadata.domains.moves import MoveReplicas, Reassignment, StartMoves
+from node.metadata.domains.recoveries import (
+    NUMBERS_SKIPPED,
+    OFFSETS_PER_EPOCH,
+    PRODUCER_IDS_SKIPPED,
+    RecordRecovery,
+)
 from node.metadata.levels import MEMBERSHIP
 from node.metadata.machine import MetadataMachine
-from node.metadata.recoveries import NUMBERS_SKIPPED, OFFSETS_PER_EPOCH, PRODUCER_IDS_SKIPPED
 from node.metadata.state import MetadataState
 from node.recovery.errors import NotRecoverable
 from node.recovery.plan import Decision, decide

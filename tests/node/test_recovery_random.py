@@ -12,7 +12,7 @@ from floodmark.format.frame import FrameKind
 
 from consensus.core.member_steps import next_step
 from consensus.types import ChangeRefused, Membership, Stored
-from node.metadata.commands import RecordRecovery
+from node.metadata.domains.recoveries import RecordRecovery
 from node.recovery import apply as application
 from node.recovery import plan as planning
 from node.recovery.plan import Plan, PlannedGroup

@@ -9,21 +9,14 @@ from floodmark.errors import Conflict, InvalidRequest, NotFound
 
 from node.control.retiring import check_places
 from node.metadata import commands
-from node.metadata.commands import (
-    AnyCommand,
-    DrainNode,
-    MoveReplicas,
-    RaiseLevel,
-    Reassignment,
-    RecordRecovery,
-    RegisterNode,
-    RemoveNode,
-    RetireNode,
-    UndrainNode,
-)
+from node.metadata.command import Command
+from node.metadata.domains.features import RaiseLevel
+from node.metadata.domains.moves import MoveReplicas, Reassignment
+from node.metadata.domains.nodes import RegisterNode, RemoveNode
+from node.metadata.domains.recoveries import RecordRecovery
+from node.metadata.domains.shape import DrainNode, RetireNode, UndrainNode
 from node.metadata.levels import MEMBERSHIP
 from node.metadata.machine import MetadataMachine
-from node.metadata.moves import partitions_of
 from node.planning.plan import Nodes, next_moves
 from tests.node.test_member_commands import Cluster
 from tests.node.test_metadata_state import create, frame
@@ -33,7 +26,7 @@ from tests.node.test_planning import Cluster as LargeCluster
 
 def _machine(racks: dict[str, str], *assignments: list[str]) -> MetadataMachine:
     machine = MetadataMachine()
-    given: list[AnyCommand] = [
+    given: list[Command] = [
         RegisterNode(name, f"http://{name}", f"{name}:1", "i", rack, (1, MEMBERSHIP))
         for name, rack in racks.items()
     ]
@@ -81,14 +74,14 @@ def test_the_heir_gets_what_the_other_had_and_is_waited_for() -> None:
 def test_five_hundred_partitions_are_inherited_whatever_is_lost_on_the_way(seed: int) -> None:
     """Every step of every group as it is; the dead node is removed when nothing is on it."""
     cluster = LargeCluster(random.Random(seed), 500, [name for name in RACKS if name != "n9"])
-    held = [set(entry.replicas) for _, entry in partitions_of(cluster.state)]
+    held = [set(entry.replicas) for _, entry in cluster.state.partitions()]
     cluster.alive.discard("n6")
     cluster.do(RetireNode("n6", "n9"))
     for _ in range(500):
         cluster.round()
-        if not any("n6" in entry.replicas for _, entry in partitions_of(cluster.state)):
+        if not any("n6" in entry.replicas for _, entry in cluster.state.partitions()):
             break
-    now = [set(entry.replicas) for _, entry in partitions_of(cluster.state)]
+    now = [set(entry.replicas) for _, entry in cluster.state.partitions()]
     assert now == [{"n9" if node == "n6" else node for node in replicas} for replicas in held]
     assert isinstance(cluster.do(RemoveNode("n9")), Conflict), "it takes a place as long as that is there"
     cluster.do(RemoveNode("n6"))

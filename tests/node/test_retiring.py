@@ -12,7 +12,6 @@ from click.testing import CliRunner, Result
 
 from cli.main import floodmark
 from node.control import move_turns
-from node.metadata.moves import partitions_of
 from tests.process.ledger import Ledger
 from tests.support.nodes import NodeCluster, TestNode
 
@@ -35,7 +34,7 @@ async def _command(node: TestNode, *args: str) -> Result:
 def _replicas(node: TestNode) -> Counter[str]:
     """How many replicas each node has, as this one knows."""
     state = node.running.metadata.state
-    return Counter(name for _, entry in partitions_of(state) for name in entry.replicas)
+    return Counter(name for _, entry in state.partitions() for name in entry.replicas)
 
 
 async def _settled(cluster: NodeCluster, names: set[str], factor: int) -> None:
@@ -47,7 +46,7 @@ async def _settled(cluster: NodeCluster, names: set[str], factor: int) -> None:
             and not node.running.metadata.state.moves
             and all(
                 len(entry.replicas) == factor and set(entry.replicas) <= names
-                for _, entry in partitions_of(node.running.metadata.state)
+                for _, entry in node.running.metadata.state.partitions()
             )
             and all(
                 replica.group.membership.voters <= names

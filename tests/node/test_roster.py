@@ -7,9 +7,11 @@ from pathlib import Path
 from consensus.types import Membership
 from node.membership.identity import NodeIdentity, Standing
 from node.membership.roster import Roster
-from node.metadata.commands import JoinNode, RaiseLevel, RegisterNode, RemoveNode
-from node.metadata.levels import THIS_BUILD
-from node.metadata.state import MetadataState, apply
+from node.metadata.domains.features import RaiseLevel
+from node.metadata.domains.nodes import JoinNode, RegisterNode, RemoveNode
+from node.metadata.machine import applied
+from node.metadata.state import MetadataState
+from node.metadata.this_build import THIS_BUILD
 from tests.node.test_presence import Member, meet
 
 KNOWS = (1, THIS_BUILD.highest)
@@ -25,8 +27,8 @@ def described(level: int) -> MetadataState:
     """Three nodes, at a level."""
     state = MetadataState()
     for node in NODES:
-        apply(state, RegisterNode(node, "h", f"{node}:1", "i", levels=KNOWS))
-    apply(state, RaiseLevel(level))
+        applied(state, RegisterNode(node, "h", f"{node}:1", "i", levels=KNOWS))
+    applied(state, RaiseLevel(level))
     return state
 
 
@@ -46,12 +48,12 @@ def test_settings_name_the_members_below_the_level_and_the_metadata_from_there_o
     """A node that was removed is no member, and one that joined is."""
     roster = Roster(identity("n1", joined=False), NODES)
     state = described(2)
-    apply(state, RegisterNode("n9", "h", "n9:1", "i", levels=KNOWS))
+    applied(state, RegisterNode("n9", "h", "n9:1", "i", levels=KNOWS))
     roster.told(state)
     assert (roster.members, roster.addresses) == (NODES, {})
     state = described(3)
-    apply(state, JoinNode("n4", "h", "n4:1", "i", levels=KNOWS))
-    apply(state, RemoveNode("n2"))
+    applied(state, JoinNode("n4", "h", "n4:1", "i", levels=KNOWS))
+    applied(state, RemoveNode("n2"))
     roster.told(state)
     assert roster.addresses == {"n1": "n1:1", "n3": "n3:1", "n4": "n4:1"}
     assert roster.members == ("n1", "n3", "n4")
@@ -65,9 +67,9 @@ def test_only_who_would_be_taken_is_proposed(tmp_path: Path) -> None:
     said = n1.presence.nodes["n2"]
     n1.presence.joining.waits(said, "it asks", is_ours=True)
     state = MetadataState()
-    apply(state, n1.presence.nodes["n1"].registration())
+    applied(state, n1.presence.nodes["n1"].registration())
     assert not any(isinstance(command, JoinNode) for command in n1.presence.unregistered(state))
-    apply(state, RaiseLevel(3))
+    applied(state, RaiseLevel(3))
     assert [said.joining()] == [
         command for command in n1.presence.unregistered(state) if isinstance(command, JoinNode)
     ]

@@ -13,7 +13,6 @@ from click.testing import CliRunner, Result
 
 from cli.main import floodmark
 from node.control import move_turns
-from node.metadata.moves import partitions_of
 from tests.process.ledger import Ledger
 from tests.support.nodes import NodeCluster, TestNode
 
@@ -37,7 +36,7 @@ async def _command(node: TestNode, *args: str) -> Result:
 def _replicas(node: TestNode) -> Counter[str]:
     """How many replicas each node has, as this one knows."""
     state = node.running.metadata.state
-    return Counter(name for _, entry in partitions_of(state) for name in entry.replicas)
+    return Counter(name for _, entry in state.partitions() for name in entry.replicas)
 
 
 def _folders(node: TestNode) -> set[int]:
@@ -146,7 +145,7 @@ async def test_factors_change_and_partitions_are_added_live(tmp_path: Path) -> N
                     and all(
                         len(entry.replicas) == factor
                         and (entry.raft_group in _folders(node)) == (node.node_id in entry.replicas)
-                        for _, entry in partitions_of(node.running.metadata.state)
+                        for _, entry in node.running.metadata.state.partitions()
                     )
                     for node in cluster.up
                 ),

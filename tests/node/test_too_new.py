@@ -13,8 +13,8 @@ from floodmark.format.frame import HEADER_BYTES, LEVEL, Frame, FrameKind, crc_of
 from msgspec.structs import replace
 
 from consensus.core.checkpoint import VERSION
-from node.metadata.levels import THIS_BUILD
 from node.metadata.state import METADATA_GROUP
+from node.metadata.this_build import THIS_BUILD
 from storage import checkpoint as checkpoints
 from storage.errors import LogTooNew
 from storage.filesystem import RealFileSystem

@@ -10,8 +10,7 @@ import pytest
 
 from consensus.types import Membership
 from node.control.unsettled import ALL_AGAIN_S, Unsettled
-from node.metadata.moves import Move
-from node.metadata.state import MetadataState, PartitionEntry, TopicEntry
+from node.metadata.state import MetadataState, Move, PartitionEntry, TopicEntry
 from node.metadata.topic_config import TopicConfig
 
 NODES = ("a", "b", "c")

@@ -16,7 +16,7 @@ import pytest
 import structlog
 
 from node.membership.identity import IdentityProblem, Standing
-from node.metadata.commands import RemoveNode
+from node.metadata.domains.nodes import RemoveNode
 from node.settings import InvalidSettings
 from tests.node.test_cluster import frames_of, payload, produce
 from tests.support.nodes import NodeCluster, TestNode, free_port

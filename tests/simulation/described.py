@@ -6,8 +6,7 @@ from collections.abc import Collection, Sequence
 
 from node.metadata.levels import MEMBERSHIP
 from node.metadata.machine import MetadataMachine
-from node.metadata.moves import Move
-from node.metadata.state import MetadataState, NodeEntry, PartitionEntry, TopicEntry
+from node.metadata.state import MetadataState, Move, NodeEntry, PartitionEntry, TopicEntry
 from node.metadata.topic_config import TopicConfig
 from tests.simulation.codec import RAFT_GROUP
 

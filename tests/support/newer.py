@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator
-from typing import Any
+from typing import Final
 
-import pytest
-
-from node.metadata import commands, state
-from node.metadata.commands import Command
-from node.metadata.levels import THIS_BUILD, Levels
-from node.metadata.state import METADATA_GROUP, Applied, MetadataState
+from node.metadata.command import Command, CommandType
+from node.metadata.edit import Edit
+from node.metadata.levels import Levels
+from node.metadata.state import METADATA_GROUP, Applied
+from node.metadata.this_build import THIS_BUILD
 from tests.support.nodes import NodeCluster, TestNode
 
 
@@ -22,25 +19,17 @@ class Paint(Command, frozen=True, tag="paint_topic"):
     name: str
 
 
-def _paint(metadata: MetadataState, command: Any) -> Applied:
-    metadata.formation = f"painted {command.name}"
-    return metadata.formation
+def _paint(edit: Edit, command: Paint) -> Applied:
+    edit.state.formation = f"painted {command.name}"
+    return edit.state.formation
 
 
-@contextlib.contextmanager
-def newer_build() -> Iterator[Levels]:
-    """What the newer build knows; within it the code has what that build has more.
-
-    Each node or machine knows only what the levels that it was given say, so older ones run beside it.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(commands.KINDS, "paint_topic", Paint)
-        patch.setitem(state.APPLY, Paint, _paint)
-        yield dataclasses.replace(
-            THIS_BUILD,
-            highest=THIS_BUILD.highest + 1,
-            commands={**THIS_BUILD.commands, "paint_topic": THIS_BUILD.highest + 1},
-        )
+NEWER_BUILD: Final[Levels] = dataclasses.replace(
+    THIS_BUILD,
+    highest=THIS_BUILD.highest + 1,
+    commands={**THIS_BUILD.commands, "paint_topic": CommandType(Paint, THIS_BUILD.highest + 1, _paint)},
+)
+"""What the newer build knows: nodes and machines that are given other levels run beside it."""
 
 
 async def lead_metadata(cluster: NodeCluster, *names: str) -> TestNode:

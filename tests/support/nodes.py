@@ -20,7 +20,8 @@ from floodmark.errors import Conflict
 from node import settings_sources
 from node.broker import Partition
 from node.local_broker import LocalBroker
-from node.metadata.levels import THIS_BUILD, Levels
+from node.metadata.levels import Levels
+from node.metadata.this_build import THIS_BUILD
 from node.metadata.topic_config import TopicConfig
 from node.server import serve
 from node.settings import Settings

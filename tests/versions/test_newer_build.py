@@ -11,7 +11,7 @@ import pytest
 from floodmark.errors import TooNew
 from floodmark.format import frame
 
-from node.metadata.levels import THIS_BUILD
+from node.metadata.this_build import THIS_BUILD
 from tests.process.ledger import Ledger
 from tests.support.processes import ProcessCluster
 from tests.versions.rolling import restart, until_ready_says

@@ -7,7 +7,7 @@ from pathlib import Path
 import floodmark
 import pytest
 
-from node.metadata.levels import THIS_BUILD
+from node.metadata.this_build import THIS_BUILD
 from tests.process.ledger import Ledger
 from tests.support.processes import ProcessCluster
 from tests.support.runbook import blocks, shell

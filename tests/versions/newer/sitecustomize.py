@@ -11,29 +11,35 @@ from typing import Any
 
 from floodmark.format import frame, frame_records
 
-from node.metadata import levels
+from node.metadata import this_build
+from node.metadata.command import Command, CommandType
+from node.metadata.edit import Edit
+from node.metadata.state import Applied
 
-LEVEL = levels.THIS_BUILD.highest + 1
+LEVEL = this_build.THIS_BUILD.highest + 1
 frame.LEVEL = LEVEL  # type: ignore[misc]
-# Before anything that takes it over is imported.
-levels.THIS_BUILD = dataclasses.replace(  # type: ignore[misc]
-    levels.THIS_BUILD, highest=LEVEL, commands={**levels.THIS_BUILD.commands, "paint_topic": LEVEL}
-)
-
-from node.control import features  # noqa: E402
-from node.metadata import commands, state  # noqa: E402
-from node.partition import appender, batch_format  # noqa: E402
 
 
-class Paint(commands.Command, frozen=True, tag="paint_topic"):
+class Paint(Command, frozen=True, tag="paint_topic"):
     """The command of the newer build. It does something that metadata shows: the formation's name."""
 
     name: str
 
 
-def _paint(metadata: state.MetadataState, command: Any) -> state.Applied:
-    metadata.formation = f"painted {command.name}"
-    return metadata.formation
+def _paint(edit: Edit, command: Paint) -> Applied:
+    edit.state.formation = f"painted {command.name}"
+    return edit.state.formation
+
+
+# Before anything that takes it over is imported.
+this_build.THIS_BUILD = dataclasses.replace(  # type: ignore[misc]
+    this_build.THIS_BUILD,
+    highest=LEVEL,
+    commands={**this_build.THIS_BUILD.commands, "paint_topic": CommandType(Paint, LEVEL, _paint)},
+)
+
+from node.control import features  # noqa: E402
+from node.partition import appender, batch_format  # noqa: E402
 
 
 class _NewerFeatureLevel(features.FeatureLevel):
@@ -54,7 +60,5 @@ class _NewerFormat(batch_format.BatchFormat):
         return form._replace(level=LEVEL) if self._metadata.state.level >= LEVEL else form
 
 
-commands.KINDS["paint_topic"] = Paint
-state.APPLY[Paint] = _paint
 features.FeatureLevel = _NewerFeatureLevel  # type: ignore[misc]
 batch_format.BatchFormat = _NewerFormat  # type: ignore[misc]

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Final
 
-from floodmark.errors import Conflict, FloodmarkError, InvalidRequest
+from floodmark.errors import Conflict, InvalidRequest
 
-from node.metadata.commands import AllocateProducerIds
+from node.metadata.command import Command, command_type
+from node.metadata.edit import Edit
 from node.metadata.levels import NUMBERED_PRODUCERS
+from node.metadata.state import Applied
 
-if TYPE_CHECKING:
-    from node.metadata.state import MetadataState
-
-PRODUCER_ID_END = 1 << 63
-PRODUCER_IDS_MAX = 1_000_000
+PRODUCER_ID_END: Final = 1 << 63
+PRODUCER_IDS_MAX: Final = 1_000_000
 """In one block."""
 
 
-def allocate_producer_ids(state: MetadataState, command: AllocateProducerIds) -> int | FloodmarkError:
+class AllocateProducerIds(Command, frozen=True, tag="allocate_producer_ids"):
+    """The next ids for producers go to whoever proposed this, and never to anybody else."""
+
+    count: int
+
+
+def allocate_producer_ids(edit: Edit, command: AllocateProducerIds) -> Applied:
     """The first of the block."""
+    state = edit.state
     if state.level < NUMBERED_PRODUCERS:  # It could not be written down.
         return Conflict(f"numbered producers need feature level {NUMBERED_PRODUCERS}", level=state.level)
     if not 1 <= command.count <= PRODUCER_IDS_MAX:
@@ -28,3 +34,6 @@ def allocate_producer_ids(state: MetadataState, command: AllocateProducerIds) ->
         return Conflict("all producer ids are given out")
     state.next_producer_id += command.count
     return first
+
+
+COMMANDS: Final = dict([command_type(AllocateProducerIds, allocate_producer_ids, level=NUMBERED_PRODUCERS)])

@@ -5,17 +5,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
-from floodmark.errors import Conflict, FloodmarkError
+from floodmark.errors import Conflict
 
-from node.metadata.commands import RecordRecovery
+from node.metadata.command import Command, command_type
+from node.metadata.domains.nodes import number_nodes, without
+from node.metadata.edit import Edit
 from node.metadata.levels import MEMBERSHIP
-from node.metadata.members import number_nodes
-
-if TYPE_CHECKING:
-    from node.metadata.state import MetadataState, TopicEntry
+from node.metadata.state import Applied, Recovery, TopicEntry
 
 NUMBERS_SKIPPED: Final = 1 << 20
 """Of topics, groups and moves: lost nodes may have given some of them, to what nobody knows of."""
@@ -25,22 +24,30 @@ OFFSETS_PER_EPOCH: Final = 1 << 40
 """A partition that begins anew does so at this times the epoch: above any offset that it can have had."""
 
 
-class Recovery(msgspec.Struct, frozen=True):
-    """One of them. ``at_ms``: when it was decided, in milliseconds since 1970."""
+class RecordRecovery(Command, frozen=True, tag="record_recovery"):
+    """The cluster was recovered from the loss of a majority: written by ``floodmark recover`` alone, into the
+    log of a stopped node, where it also raises the feature level to its own.
+    """
 
     epoch: int
+    """The cluster's epoch from here on."""
     name: str
+    """Drawn at random: two recoveries to the same epoch are told apart by it."""
     at_ms: int
-    lost: tuple[str, ...]
-    """The nodes that were left out."""
+    """When it was decided, in milliseconds since 1970."""
+    lost: list[str]
+    """The nodes that are no part of the cluster any more."""
+    replicas: dict[int, list[str]]
+    """Group id -> who has a replica now, of all partitions that had one on a node that is lost."""
     chosen: dict[int, str]
-    """Group id -> whose log was chosen where a majority was lost: its last records may be missing."""
-    emptied: tuple[int, ...]
-    """Groups of the partitions that began anew, without any record, for no replica was left."""
+    """Group id -> whose log was chosen, of the groups that had lost their majority."""
+    emptied: list[int]
+    """Groups of the partitions none of whose replicas is left: they begin anew."""
 
 
-def record_recovery(state: MetadataState, command: RecordRecovery) -> int | FloodmarkError:
+def record_recovery(edit: Edit, command: RecordRecovery) -> Applied:
     """The new epoch. It raises the feature level to its own, for no node of an earlier build can go on."""
+    state = edit.state
     if command.epoch != state.cluster_epoch + 1:
         return Conflict(
             f"a recovery to cluster epoch {command.epoch}, and this is epoch {state.cluster_epoch}"
@@ -60,8 +67,8 @@ def record_recovery(state: MetadataState, command: RecordRecovery) -> int | Floo
         ),
     )
     for node in command.lost:
-        state.nodes.pop(node, None)
-        state.draining.pop(node, None)
+        edit.remove_node(node)
+        state.draining = without(state.draining, node)
     # Whose heir is lost is drained still, to wherever there is a place.
     state.retiring = {
         node: heir
@@ -72,9 +79,10 @@ def record_recovery(state: MetadataState, command: RecordRecovery) -> int | Floo
     for group, move in list(state.moves.items()):
         # Whoever had a part in it and is left has a replica from now on; others are moved anew.
         if group in command.replicas or lost.intersection((*move.replicas, *move.leaving)):
-            del state.moves[group]
-    for name, topic in list(state.topics.items()):
-        state.topics[name] = _with(topic, command)
+            edit.remove_move(group)
+    for topic in list(state.topics.values()):
+        if any(entry.raft_group in command.replicas for entry in topic.partitions):
+            edit.put_topic(_with(topic, command))
     state.next_topic_id += NUMBERS_SKIPPED
     state.next_raft_group += NUMBERS_SKIPPED
     state.next_move += NUMBERS_SKIPPED
@@ -95,3 +103,6 @@ def _with(topic: TopicEntry, command: RecordRecovery) -> TopicEntry:
         for entry in topic.partitions
     )
     return msgspec.structs.replace(topic, partitions=partitions)
+
+
+COMMANDS: Final = dict([command_type(RecordRecovery, record_recovery, level=MEMBERSHIP)])

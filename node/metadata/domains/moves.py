@@ -1,0 +1,188 @@
+"""Replicas that go to other nodes: moves are queued, started, finished and cancelled (see ``holders.py``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+from floodmark.errors import Conflict, FloodmarkError, InvalidRequest
+
+from node.metadata.command import Command, command_type
+from node.metadata.edit import Edit
+from node.metadata.levels import MEMBERSHIP
+from node.metadata.state import Applied, MetadataState, Move, PartitionEntry, TopicEntry
+
+
+class Reassignment(msgspec.Struct, frozen=True, rename={"raft_group": "group_id"}):
+    """Where one partition's replicas are to be; it says from what state on, and means no other one."""
+
+    raft_group: int
+    expected: list[str]
+    """The replicas that it has."""
+    replicas: list[str]
+    """Those that it is to have, the preferred leader first."""
+    move: int = 0
+    """The number of the move that is under way; 0 for none."""
+
+
+class MoveReplicas(Command, frozen=True, tag="move_replicas"):
+    """Replicas go to other nodes: all of these, or none when the state is another one by now."""
+
+    moves: list[Reassignment]
+    reason: str = ""
+
+
+class StartMoves(Command, frozen=True, tag="start_moves"):
+    """Group id -> number of a queued move whose turn it is."""
+
+    moves: dict[int, int]
+
+
+class FinishMoves(Command, frozen=True, tag="finish_moves"):
+    """Group id -> number of a move whose target the group's members are by now."""
+
+    moves: dict[int, int]
+
+
+class CancelMoves(Command, frozen=True, tag="cancel_moves"):
+    """Group id -> number of a move that is undone."""
+
+    moves: dict[int, int]
+    reason: str = ""
+
+
+def move_replicas(edit: Edit, command: MoveReplicas) -> Applied:
+    """All of the reassignments, or none where one of them means another state. How many changed anything."""
+    state = edit.state
+    if state.level < MEMBERSHIP:  # It could not be written down.
+        return Conflict(f"moves of replicas need feature level {MEMBERSHIP}", level=state.level)
+    for change in command.moves:
+        refused = _refusal(state, change)
+        if refused is not None:
+            return refused
+    if len({change.raft_group for change in command.moves}) < len(command.moves):
+        return InvalidRequest("a partition is named twice")
+    return sum(
+        _redirect(edit, change.raft_group, tuple(change.replicas), command.reason) for change in command.moves
+    )
+
+
+def _refusal(state: MetadataState, change: Reassignment) -> FloodmarkError | None:
+    found = state.partition(change.raft_group)
+    if found is None:
+        return Conflict(f"there is no partition of group {change.raft_group} (any more)")
+    topic, entry = found
+    named = f"{topic.name}/{entry.number}"
+    if not change.replicas or len(set(change.replicas)) < len(change.replicas):
+        return InvalidRequest(f"{change.replicas} are no replicas of {named}: each node is named once")
+    if unknown := sorted(set(change.replicas) - state.nodes.keys()):
+        return Conflict(f"{unknown[0]} is no node of the cluster: {named} cannot move there")
+    move = state.moves.get(change.raft_group)
+    number = move.number if move is not None else 0
+    if tuple(change.expected) != entry.replicas or change.move != number:
+        return Conflict(f"{named} was moved meanwhile: look again", topic=topic.name, partition=entry.number)
+    return None
+
+
+def _redirect(edit: Edit, raft_group: int, replicas: tuple[str, ...], reason: str) -> bool:
+    """Another target for a partition that there is; whether it was another one."""
+    state = edit.state
+    found = state.partition(raft_group)
+    assert found is not None, "its group is known"
+    topic, entry = found
+    move = state.moves.get(raft_group)
+    if replicas == (move.replicas if move is not None else entry.replicas):
+        return False
+    if move is None or not move.started:
+        if set(replicas) == set(entry.replicas):
+            # Nothing has to go anywhere: only who leads best is another one.
+            edit.remove_move(raft_group)
+            _replace(edit, topic, {entry.number: replicas})
+            return True
+        edit.put_move(raft_group, Move(state.next_move, replicas, reason))
+    else:
+        gone = dict.fromkeys(
+            node for node in (*move.replicas, *move.leaving) if node not in {*replicas, *entry.replicas}
+        )
+        changed = Move(state.next_move, replicas, reason, started=True, leaving=tuple(gone))
+        edit.put_move(raft_group, changed)
+    state.next_move += 1
+    return True
+
+
+def start_moves(edit: Edit, command: StartMoves) -> Applied:
+    """Those of the moves that are still the ones meant; how many."""
+    started = 0
+    for group, number in command.moves.items():
+        move = edit.state.moves.get(group)
+        if move is not None and move.number == number and not move.started:
+            edit.put_move(group, msgspec.structs.replace(move, started=True))
+            started += 1
+    return started
+
+
+def cancel_moves(edit: Edit, command: CancelMoves) -> Applied:
+    """Queued ones are forgotten, started ones go back to where they came from. How many."""
+    cancelled = 0
+    for _, entry in _meant(edit.state, command.moves):
+        if edit.state.moves[entry.raft_group].started:
+            cancelled += _redirect(edit, entry.raft_group, entry.replicas, command.reason)
+        else:
+            edit.remove_move(entry.raft_group)
+            cancelled += 1
+    return cancelled
+
+
+def finish_moves(edit: Edit, command: FinishMoves) -> Applied:
+    """Those whose groups have come to their target, if they are still the ones meant. How many."""
+    arrived: dict[str, dict[int, tuple[str, ...]]] = {}
+    for topic, entry in _meant(edit.state, command.moves):
+        move = edit.state.moves[entry.raft_group]
+        if move.started:
+            arrived.setdefault(topic.name, {})[entry.number] = move.replicas
+            edit.remove_move(entry.raft_group)
+    for name, replicas in arrived.items():
+        _replace(edit, edit.state.topics[name], replicas)
+    return sum(map(len, arrived.values()))
+
+
+def _meant(state: MetadataState, moves: Mapping[int, int]) -> list[tuple[TopicEntry, PartitionEntry]]:
+    """The partitions whose moves still have these numbers, in the order of their topics and numbers: the
+    numbers of new moves follow from it, so it is the same on every build.
+    """
+    meant = []
+    for group, number in moves.items():
+        move, found = state.moves.get(group), state.partition(group)
+        if found is not None and move is not None and move.number == number:
+            meant.append(found)
+    # Topics stand in the state in the order of their ids.
+    return sorted(meant, key=lambda found: (found[0].topic_id, found[1].number))
+
+
+def _replace(edit: Edit, topic: TopicEntry, replicas: Mapping[int, tuple[str, ...]]) -> None:
+    """Other replicas for some partitions, by number.
+
+    Whoever came has no incarnation there: what is not whole on its disk when it opens next was lost.
+    """
+    partitions = tuple(
+        msgspec.structs.replace(
+            entry,
+            replicas=replicas[entry.number],
+            incarnations=tuple(entry.incarnation_of(node) for node in replicas[entry.number]),
+        )
+        if entry.number in replicas
+        else entry
+        for entry in topic.partitions
+    )
+    edit.put_topic(msgspec.structs.replace(topic, partitions=partitions))
+
+
+COMMANDS: Final = dict(
+    [
+        command_type(MoveReplicas, move_replicas, level=MEMBERSHIP),
+        command_type(StartMoves, start_moves, level=MEMBERSHIP),
+        command_type(FinishMoves, finish_moves, level=MEMBERSHIP),
+        command_type(CancelMoves, cancel_moves, level=MEMBERSHIP),
+    ]
+)

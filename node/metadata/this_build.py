@@ -1,0 +1,35 @@
+"""What this build knows of the metadata: its commands of all domains, settings, and members of the state."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from node.metadata.domains import features, moves, nodes, producers, recoveries, shape, topics
+from node.metadata.levels import MEMBERSHIP, NUMBERED_PRODUCERS, Levels
+
+THIS_BUILD: Final = Levels(
+    lowest=1,
+    highest=3,
+    commands={
+        kind: kind_of_command
+        for domain in (features, nodes, topics, producers, moves, recoveries, shape)
+        for kind, kind_of_command in domain.COMMANDS.items()
+    },
+    settings={
+        "retention_ms": 1,
+        "retention_bytes": 1,
+        "max_record_bytes": 1,
+        "segment_bytes": 1,
+    },
+    members={
+        "next_producer_id": NUMBERED_PRODUCERS,
+        "moves": MEMBERSHIP,
+        "next_move": MEMBERSHIP,
+        "recoveries": MEMBERSHIP,
+        "draining": MEMBERSHIP,
+        "retiring": MEMBERSHIP,
+        "rebalancing": MEMBERSHIP,
+        "removed": MEMBERSHIP,
+        "node_numbers": MEMBERSHIP,
+    },
+)
