@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from floodmark.format.frame import Frame
 
@@ -241,17 +241,3 @@ class StateMachine(Protocol):
 
     def restore(self, state: bytes) -> None:
         """Replace the state. ``b""`` is the empty state."""
-
-
-@dataclass(slots=True)
-class Message:
-    """One message between two replicas of a group.
-
-    ``kind`` and ``fields`` follow the table in wire.py; ``frames`` (of an append, and of frames) and
-    ``state`` (of an install) travel as raw bytes behind them and are never packed again.
-    """
-
-    kind: str
-    fields: dict[str, Any]
-    frames: list[Frame] = field(default_factory=list)
-    state: bytes = b""

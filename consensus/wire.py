@@ -1,14 +1,14 @@
-"""Messages between replicas as bytes: a strict schema per kind and the pure codec. No sockets here.
+"""Messages between replicas as bytes: the pure codec, with its caps. No sockets here.
 
 A *packet* carries messages of several groups, so that the heartbeats of a thousand groups to one peer are
 one write. It has two parts, which the link frames with their lengths:
 
-    header   MessagePack: [[group id, kind, [field, ...], number of frames, bytes of state], ...]
+    header   MessagePack: [[raft group, kind, [field, ...], number of frames, bytes of state], ...]
     body     for each message in turn: its frames (64-byte header and payload each, as on disk), its state
 
-Fields stand in the order of ``SCHEMA`` and nothing else is accepted: missing fields, wrong types, integers
-outside of 0 to 2^63-1, sizes above the caps and bytes left over are a ``WireError``, after which the link is
-closed. Payload bytes are never packed or copied on the way out.
+Kinds and fields are those of messages.py, and nothing else is accepted: missing fields, wrong types, values
+out of bounds, sizes above the caps and bytes left over are a ``WireError``, after which the link is closed.
+Payload bytes are never packed or copied on the way out.
 
 A kind that is not known, a known one with more fields, or a frame that this build cannot read comes from a
 newer build. Such a message is left out and told to ``too_new``; the others of its packet are taken. To its
@@ -19,14 +19,27 @@ follows in the packet can be found, for the sizes stand beside the kind.)
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgpack
 from floodmark.errors import InvalidBatch, TooNew
 from floodmark.format.frame import HEADER_BYTES, Frame, decode_header, unlike_payload
+from msgspec import ValidationError, convert
+from msgspec.structs import astuple, force_setattr
 
-from consensus.types import Message
+from consensus.messages import (
+    KINDS,
+    NODE_ID_CHARACTERS_MAX,
+    AppendEntries,
+    FramesResponse,
+    InstallSnapshot,
+    Message,
+    SnapshotChunk,
+    SnapshotOffer,
+    SnapshotPosition,
+)
 from storage.vote import TERM_MAX
 
 Buffer = bytes | bytearray | memoryview
@@ -43,151 +56,49 @@ STATE_BYTES_MAX: Final = 30 << 20
 """A machine's state in one install."""
 CHUNK_BYTES_MAX: Final = 2 << 20
 """Of a state file in one message: a block has at most the half."""
-MEMBERS_MAX: Final = 64
-"""Voters, or learners, of one group."""
-NODE_ID_CHARACTERS_MAX: Final = 249
-"""A node's id."""
-
-_INTEGER_MAX = (1 << 63) - 1
 
 
 class WireError(Exception):
     """Bytes from a peer that no sound peer sends. The link is closed."""
 
 
-def _number(value: object) -> bool:
-    return type(value) is int and 0 <= value <= _INTEGER_MAX
-
-
-def _term(value: object) -> bool:
-    return type(value) is int and 0 <= value <= TERM_MAX
-
-
-def _flag(value: object) -> bool:
-    return type(value) is bool
-
-
-def _names(value: object) -> bool:
-    return (
-        type(value) is list
-        and len(value) <= MEMBERS_MAX
-        and all(type(name) is str and 0 < len(name) <= NODE_ID_CHARACTERS_MAX for name in value)
-    )
-
-
-Check = Callable[[object], bool]
-
-SCHEMA: Final[dict[str, dict[str, Check]]] = {
-    # The leader's entries after (prev_index, prev_term), or a heartbeat when it has no frames. ``round``
-    # counts the leader's broadcasts in its term; ``attempt`` how often it set this follower's position back.
-    "append": {
-        "term": _term,
-        "prev_index": _number,
-        "prev_term": _term,
-        "commit": _number,
-        "round": _number,
-        "attempt": _number,
-    },
-    # The answer: with ``success``, everything below next_index is durable here and as the leader has it;
-    # with ``reset``, the leader is to continue at next_index. ``trusted`` is false after a loss of data.
-    "ack": {
-        "term": _term,
-        "next_index": _number,
-        "success": _flag,
-        "reset": _flag,
-        "round": _number,
-        "attempt": _number,
-        "trusted": _flag,
-    },
-    # An append or install came in an older term than the receiver's: the sender is deposed.
-    "stale": {"term": _term},
-    "vote_request": {"term": _term, "last_index": _number, "last_term": _term},
-    "vote": {"term": _term},
-    # Asked before an election, with the term that it would have; changes nothing at the receiver.
-    "prevote_request": {"term": _term, "last_index": _number, "last_term": _term},
-    "prevote": {"term": _term, "granted": _flag, "own_term": _term},
-    # A leader that hands over asks its successor to start an election at once.
-    "timeout_now": {"term": _term},
-    # Replaces a follower's log that ends before the leader's begins: empty after entry ``index``.
-    "install": {
-        "term": _term,
-        "index": _number,
-        "entry_term": _term,
-        "offset": _number,
-        "voters": _names,
-        "learners": _names,
-        "round": _number,
-        "attempt": _number,
-    },
-    # A follower asks how far it must have applied to serve a read; not ``ok``: the asked does not lead.
-    "read_request": {"id": _number},
-    "read_index": {"id": _number, "index": _number, "ok": _flag},
-    # The leader has nothing to say and stops its heartbeats; followers with this log stop their clocks. Those
-    # that speak no version 5 of the protocol do so only if they know of the commit already.
-    "quiesce": {"term": _term, "commit": _number, "last_index": _number, "last_term": _term},
-    # The sender's replica of this group does not run (any more): its disk failed, or it was removed.
-    "absent": {"term": _term},
-    # A replica cannot read committed frames of its own log. The answer has the first of them, or none.
-    "frames_request": {"id": _number, "first": _number, "last": _number},
-    "frames": {"id": _number},
-    # A follower's log ends before the leader's begins, and the state is large: the leader would send the file
-    # of it, which has so many bytes and this checksum. In place of an install.
-    "state_offer": {
-        "term": _term,
-        "index": _number,
-        "entry_term": _term,
-        "offset": _number,
-        "voters": _names,
-        "learners": _names,
-        "id": _number,
-        "length": _number,
-        "crc": _number,
-    },
-    # The answer, and after it how far the file is durable there; ``again``: what follows is to be sent anew.
-    "state_wanted": {"term": _term, "id": _number, "position": _number, "again": _flag},
-    # Whole blocks of the file, as its state; at position 0 its header before them.
-    "state_chunk": {"term": _term, "id": _number, "position": _number},
-}
-
-KINDS: Final = tuple(SCHEMA)
 COMMIT_WITH_QUIESCE: Final = 5
 """The version of the peer protocol from which on a follower learns of a commit by ``quiesce`` too."""
 NEWEST_VERSION: Final = COMMIT_WITH_QUIESCE
 """The version of the peer protocol that has all that is here."""
-SINCE: Final = dict.fromkeys(("state_offer", "state_wanted", "state_chunk"), 4)
+SINCE: Final[dict[type[Message], int]] = dict.fromkeys((SnapshotOffer, SnapshotPosition, SnapshotChunk), 4)
 """Kinds that the first version has not, and the one that has them: no older build is sent them."""
 
 
 class _Shape(NamedTuple):
-    """A kind as the codec wants it. Field by field, the checks had taken a node a twentieth of its time."""
+    """A kind as the codec wants it."""
 
     code: int
-    kind: str
+    kind: type[Message]
     names: tuple[str, ...]
-    types: list[type] | None
-    """Of the values, where numbers and flags are all there is: their types and range say it all."""
-    terms: tuple[int, ...]
-    """Which of the fields are terms."""
+    """Of the fields that are packed."""
     frames_max: int
     state_max: int
 
-
-def _shape(code: int, kind: str) -> _Shape:
-    types: dict[Check, type] = {_number: int, _term: int, _flag: bool}
-    checks = list(SCHEMA[kind].values())
-    return _Shape(
-        code,
-        kind,
-        tuple(SCHEMA[kind]),
-        [types[check] for check in checks] if types.keys() >= set(checks) else None,
-        tuple(place for place, check in enumerate(checks) if check is _term),
-        APPEND_FRAMES_MAX if kind in ("append", "frames") else 0,
-        {"install": STATE_BYTES_MAX, "state_chunk": CHUNK_BYTES_MAX}.get(kind, 0),
-    )
+    @property
+    def name(self) -> str:
+        return self.kind.__name__
 
 
-_SHAPES = [_shape(code, kind) for code, kind in enumerate(KINDS)]
-_SHAPE_OF = {shape.kind: shape for shape in _SHAPES}
+def _shape(code: int, kind: type[Message]) -> _Shape:
+    names = tuple(name for name in kind.__struct_fields__ if name not in _RAW)
+    frames_max = APPEND_FRAMES_MAX if "frames" in kind.__struct_fields__ else 0
+    return _Shape(code, kind, names, frames_max, _STATE_MAX.get(kind, 0))
+
+
+_RAW: Final = ("frames", "state")
+"""What travels as raw bytes, and stands behind all other fields of its class."""
+_STATE_MAX: Final[dict[type[Message], int]] = {
+    InstallSnapshot: STATE_BYTES_MAX,
+    SnapshotChunk: CHUNK_BYTES_MAX,
+}
+_SHAPES: Final = [_shape(code, kind) for code, kind in enumerate(KINDS)]
+_SHAPE_OF: Final = {shape.kind: shape for shape in _SHAPES}
 _ITEM_TYPES = [int, int, list, int, int]
 _pack = msgpack.Packer().pack
 """``msgpack.packb`` makes a packer, with a quarter of a megabyte, for every call."""
@@ -195,9 +106,12 @@ _pack = msgpack.Packer().pack
 
 def size_of(message: Message) -> int:
     """About how many bytes the message takes on the wire, for bounds on queues."""
-    size = 64 + len(message.state)
-    for frame in message.frames:
-        size += HEADER_BYTES + len(frame.payload)
+    size = 64
+    if isinstance(message, (AppendEntries, FramesResponse)):
+        for frame in message.frames:
+            size += HEADER_BYTES + len(frame.payload)
+    elif isinstance(message, (InstallSnapshot, SnapshotChunk)):
+        size += len(message.state)
     return size
 
 
@@ -206,16 +120,22 @@ def encode_packet(messages: Sequence[tuple[int, Message]]) -> list[Buffer]:
     head = []
     body: list[Buffer] = []
     for raft_group, message in messages:
-        shape = _SHAPE_OF[message.kind]
-        frames, state = message.frames, message.state
-        values = list(map(message.fields.__getitem__, shape.names))
-        head.append((raft_group, shape.code, values, len(frames), len(state)))
-        for frame in frames:
-            body.append(frame.pack_header())
-            if frame.payload:
-                body.append(frame.payload)
-        if state:
-            body.append(state)
+        shape = _SHAPE_OF[type(message)]
+        values = astuple(message)
+        frames = state = 0
+        if shape.frames_max:
+            values, sent = values[:-1], values[-1]
+            frames = len(sent)
+            for frame in sent:
+                body.append(frame.pack_header())
+                if frame.payload:
+                    body.append(frame.payload)
+        elif shape.state_max:
+            values, raw = values[:-1], values[-1]
+            state = len(raw)
+            if raw:
+                body.append(raw)
+        head.append((raft_group, shape.code, values, frames, state))
     packed: bytes = _pack(head)
     return [packed, *body]
 
@@ -241,18 +161,18 @@ def decode_packet(
         raft_group, message, frames, state = _message(item, too_new)
         sent, position, strange = _frames(view, position, frames)
         if strange is not None and message is not None:
-            too_new(f"{message.kind} of group {raft_group}: {strange}")
+            too_new(f"{type(message).__name__} of group {raft_group}: {strange}")
             message = None
+        if state and position + state > len(view):
+            raise WireError("a state that ends before its length")
         if message is not None:
-            message.frames = sent
-        if state:
-            if position + state > len(view):
-                raise WireError("a state that ends before its length")
-            if message is not None:
-                message.state = bytes(view[position : position + state])
-            position += state
-        if message is not None:
+            # Nobody else has seen the message so far.
+            if frames:
+                force_setattr(message, "frames", sent)
+            if state:
+                force_setattr(message, "state", bytes(view[position : position + state]))
             found.append((raft_group, message))
+        position += state
     if position != len(view):
         raise WireError("bytes after the last message of a packet")
     return found
@@ -281,7 +201,7 @@ def _message(item: object, too_new: Callable[[str], None]) -> tuple[int, Message
     if type(item) is not list or list(map(type, item)) != _ITEM_TYPES:
         raise WireError("a message that is not a list of group, kind, fields and two sizes")
     raft_group, code, values, frames, state = item
-    if not (0 <= raft_group <= _INTEGER_MAX and code >= 0):
+    if not (0 <= raft_group < 1 << 63 and code >= 0):
         raise WireError("a message without a group and kind")
     if code >= len(_SHAPES) or len(values) > len(_SHAPES[code].names):
         _check_sizes("a message of a newer build", frames, APPEND_FRAMES_MAX, state, STATE_BYTES_MAX)
@@ -290,17 +210,22 @@ def _message(item: object, too_new: Callable[[str], None]) -> tuple[int, Message
         else:
             shape = _SHAPES[code]
             too_new(
-                f"{shape.kind} (kind {code}) with {len(values)} fields: this build knows {len(shape.names)}"
+                f"{shape.name} (kind {code}) with {len(values)} fields: this build knows {len(shape.names)}"
             )
         return raft_group, None, frames, state
     shape = _SHAPES[code]
-    if list(map(type, values)) != shape.types or min(values) < 0 or max(values) > _INTEGER_MAX:
-        _check_each(shape.kind, values)
-    for place in shape.terms:
-        if values[place] > TERM_MAX:
-            raise WireError(f"a term of {shape.kind} is {values[place]}, above {TERM_MAX}")
-    _check_sizes(shape.kind, frames, shape.frames_max, state, shape.state_max)
-    return raft_group, Message(shape.kind, dict(zip(shape.names, values, strict=True))), frames, state
+    try:
+        message = convert(values, shape.kind)
+    except ValidationError as error:
+        raise WireError(_reason(shape, error)) from None
+    _check_sizes(shape.name, frames, shape.frames_max, state, shape.state_max)
+    return raft_group, message, frames, state
+
+
+def _reason(shape: _Shape, error: ValidationError) -> str:
+    """What is wrong with the fields, which the error tells by their places."""
+    told = re.sub(r"\$\[(\d+)\]", lambda match: shape.names[int(match[1])], str(error), count=1)
+    return f"{shape.name}: {told}"
 
 
 def _check_sizes(kind: str, frames: int, frames_max: int, state: int, state_max: int) -> None:
@@ -308,16 +233,6 @@ def _check_sizes(kind: str, frames: int, frames_max: int, state: int, state_max:
         raise WireError(f"{kind} with a number of frames above its cap")
     if not 0 <= state <= state_max:
         raise WireError(f"{kind} with a state above its cap")
-
-
-def _check_each(kind: str, values: list[Any]) -> None:
-    """Whether each field is what it must be; raises ``WireError`` with the name of one that is not."""
-    schema = SCHEMA[kind]
-    if len(values) != len(schema):
-        raise WireError(f"{kind} has {len(schema)} fields, not {len(values)}")
-    for (name, check), value in zip(schema.items(), values, strict=True):
-        if not check(value):
-            raise WireError(f"field {name} of {kind} is not what it must be")
 
 
 def _frames(view: memoryview, position: int, count: int) -> tuple[list[Frame], int, str | None]:

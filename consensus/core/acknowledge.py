@@ -6,35 +6,37 @@ a heartbeat is answered meanwhile with as much as is durable: a slow disk is not
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from consensus.core.safeguards import Safeguard
+from consensus.messages import AppendEntries, AppendEntriesResponse, InstallSnapshot
 
 if TYPE_CHECKING:
     from consensus.core.core import Core
 
 
 class Acknowledger:
-    """Turns the engine's answers into ``ack`` messages."""
+    """Turns the engine's answers into messages."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
         self._leader: str | None = None
-        self._append: dict[str, Any] = {}
+        self._round = 0
+        self._attempt = 0
         self._is_heartbeat = False
         self._waiting_for = 0
         self._waiting_term = -1
         self.trusted = True
         """Whether this replica's acknowledgements may count (H5)."""
 
-    def begin(self, leader: str, fields: dict[str, Any], *, is_heartbeat: bool) -> None:
-        """An append of ``leader`` is about to be given to the engine."""
+    def begin(self, leader: str, message: AppendEntries | InstallSnapshot, *, is_heartbeat: bool) -> None:
+        """A message of ``leader`` is about to be given to the engine, and will be answered."""
         self._leader = leader
-        self._append = fields
+        self._round, self._attempt = message.round, message.attempt
         self._is_heartbeat = is_heartbeat
-        if fields["term"] != self._waiting_term:
+        if message.term != self._waiting_term:
             self._waiting_for = 0
-            self._waiting_term = fields["term"]
+            self._waiting_term = message.term
 
     def engine_answers(self, *, next_index: int, success: bool, reset: bool) -> None:
         """The engine's answer to it."""
@@ -72,16 +74,16 @@ class Acknowledger:
 
     def stay_awake(self, leader: str) -> None:
         """Tell a leader that goes to sleep that this replica does not. It says nothing of what is here."""
-        fields = {
-            "term": self._core.engine.term,
-            "next_index": self._durable() + 1,
-            "success": False,
-            "reset": False,
-            "round": 0,
-            "attempt": 0,
-            "trusted": self.trusted,
-        }
-        self._core.emit(leader, "ack", fields)
+        response = AppendEntriesResponse(
+            term=self._core.engine.term,
+            next_index=self._durable() + 1,
+            success=False,
+            reset=False,
+            round=0,
+            attempt=0,
+            trusted=self.trusted,
+        )
+        self._core.emit(leader, response)
 
     def _durable(self) -> int:
         log = self._core.log
@@ -108,13 +110,13 @@ class Acknowledger:
     def _send(self, next_index: int, *, success: bool, reset: bool) -> None:
         if self._leader is None:
             return
-        fields = {
-            "term": self._core.engine.term,
-            "next_index": next_index,
-            "success": success,
-            "reset": reset,
-            "round": self._append["round"],
-            "attempt": self._append["attempt"],
-            "trusted": self.trusted,
-        }
-        self._core.emit(self._leader, "ack", fields)
+        response = AppendEntriesResponse(
+            term=self._core.engine.term,
+            next_index=next_index,
+            success=success,
+            reset=reset,
+            round=self._round,
+            attempt=self._attempt,
+            trusted=self.trusted,
+        )
+        self._core.emit(self._leader, response)

@@ -6,13 +6,20 @@ answers count only from members. Whatever fails a check is dropped: messages may
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from floodmark.format.frame import Frame, FrameKind
 
 from consensus.core.safeguards import Safeguard
+from consensus.messages import (
+    AppendEntries,
+    AppendEntriesResponse,
+    InstallSnapshot,
+    Message,
+    RequestVoteResponse,
+    StaleTerm,
+)
 from consensus.throttle import ThrottledLog
-from consensus.types import Message
 
 if TYPE_CHECKING:
     from consensus.core.core import Core
@@ -21,6 +28,15 @@ if TYPE_CHECKING:
 TERM_RISE_MAX: Final = 1 << 20
 """By how much a message may raise the term. A replica that was away while others elected more often than this
 (that is some a second, for days) has to be repaired (docs/OPERATIONS.md)."""
+
+
+class Admitted(NamedTuple):
+    """An ``AppendEntries`` that the engine may believe."""
+
+    commit: int
+    """What of this replica's log is committed once the entries are in it."""
+    entries: list[tuple[Frame, int, int]]
+    """(frame, last index, term) of each."""
 
 
 class Admission:
@@ -32,9 +48,9 @@ class Admission:
         self._votes: set[str] = set()
         self._votes_term = -1
 
-    def term(self, source: str, fields: dict[str, Any]) -> bool:
+    def term(self, source: str, message: Message) -> bool:
         """Whether a message may be taken in: it would not move the term further than elections do."""
-        found = max(fields.get("term", 0), fields.get("own_term", 0))
+        found = message.claimed_term
         term = self._core.engine.term
         if found - term <= TERM_RISE_MAX:
             return True
@@ -42,76 +58,65 @@ class Admission:
         self._log.error("term_refused", peer=source, term=found, own_term=term, rise_max=TERM_RISE_MAX)
         return False
 
-    def append(self, source: str, message: Message) -> dict[str, Any] | None:
-        """For the engine, or None. An older term is answered: its leader is deposed and has to know."""
-        fields = message.fields
-        if not self._is_of_leader(source, fields) or (sound := _sound(message)) is None:
+    def append(self, source: str, message: AppendEntries) -> Admitted | None:
+        """What the engine gets, or None. An older term is answered: its leader is deposed and has to know."""
+        if not self._is_of_leader(source, message.term) or (sound := _sound(message)) is None:
             return None
         last_index, proved, entries = sound
-        commit = fields["commit"]
+        commit = message.commit
         if self._core.has(Safeguard.C1B):
             # Beyond what this append vouches for, the log may hold another leader's entries.
             commit = min(commit, last_index)
         # A leader that has just begun may not know yet what else its gaps prove.
-        commit = max(commit, proved)
-        return {
-            "type": "append_entries",
-            "term": fields["term"],
-            "prevLogIdx": fields["prev_index"],
-            "prevLogTerm": fields["prev_term"],
-            "commit_index": commit,
-            "entries": entries,
-        }
+        return Admitted(max(commit, proved), entries)
 
-    def install(self, source: str, message: Message) -> dict[str, Any] | None:
-        """For the engine, an append of nothing that only says who leads; or None."""
-        fields = message.fields
-        if not self._is_of_leader(source, fields) or not fields["voters"]:
-            return None
-        if set(fields["voters"]) & set(fields["learners"]):
-            return None
-        return {"type": "append_entries", "term": fields["term"], "commit_index": 0, "entries": []}
+    def install(self, source: str, message: InstallSnapshot) -> bool:
+        """Whether it is of a leader and names members that can be."""
+        return (
+            self._is_of_leader(source, message.term)
+            and bool(message.voters)
+            and set(message.voters).isdisjoint(message.learners)
+        )
 
-    def ack(self, source: str, fields: dict[str, Any]) -> bool:
+    def ack(self, source: str, message: AppendEntriesResponse) -> bool:
         """Whether an acknowledgement answers this leadership (H1)."""
         core = self._core
-        if not core.engine.is_leader or source not in core.members.others or fields["next_index"] < 1:
+        if not core.engine.is_leader or source not in core.members.others or message.next_index < 1:
             return False
         if not core.has(Safeguard.H1):
             return True
-        return bool(fields["term"] == core.engine.term and fields["next_index"] <= core.log.last_index + 1)
+        return message.term == core.engine.term and message.next_index <= core.log.last_index + 1
 
-    def vote(self, source: str, fields: dict[str, Any]) -> bool:
+    def vote(self, source: str, message: RequestVoteResponse) -> bool:
         """Whether a vote counts: one for each voter and term (H2)."""
         core = self._core
-        if fields["term"] != core.engine.term or source not in core.members.other_voters:
+        if message.term != core.engine.term or source not in core.members.other_voters:
             return False
-        if fields["term"] != self._votes_term:
-            self._votes_term = fields["term"]
+        if message.term != self._votes_term:
+            self._votes_term = message.term
             self._votes.clear()
         if source in self._votes and core.has(Safeguard.H2):
             return False
         self._votes.add(source)
         return True
 
-    def _is_of_leader(self, source: str, fields: dict[str, Any]) -> bool:
+    def _is_of_leader(self, source: str, leaders_term: int) -> bool:
         core = self._core
         term = core.engine.term
-        if fields["term"] < term:
-            core.emit(source, "stale", {"term": term})
+        if leaders_term < term:
+            core.emit(source, StaleTerm(term))
             return False
         return True
 
 
-def _sound(message: Message) -> tuple[int, int, list[tuple[Frame, int, int]]] | None:
+def _sound(message: AppendEntries) -> tuple[int, int, list[tuple[Frame, int, int]]] | None:
     """None unless entries follow each other, from the predecessor on, in terms up to the leader's.
 
     The first may be a gap that stands for the predecessor too: a leader sends it whole. Returns the last
     index that the message vouches for; up to which index all is committed if its gaps are in the log, since
     only such entries are ever removed; and the entries for the engine: (frame, last index, term).
     """
-    fields = message.fields
-    index, term, leaders_term = fields["prev_index"], fields["prev_term"], fields["term"]
+    index, term, leaders_term = message.prev_index, message.prev_term, message.term
     if index < 1 or term > leaders_term:
         return None
     offset: int | None = None

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from floodmark.format.frame import Frame
-
 from consensus.core.jobs import Job
 from consensus.core.safeguards import ALL, Safeguard
-from consensus.types import GroupOptions, Message
+from consensus.messages import Message
+from consensus.types import GroupOptions
 from storage.errors import LogCorrupt
 from storage.log import Log
 from storage.vote import VoteFile
@@ -70,16 +69,9 @@ class Core:
         self.damage: LogCorrupt | None = None
         """A frame that this replica could not read for a peer, and whoever runs it has not been told of."""
 
-    def emit(
-        self,
-        node: str,
-        kind: str,
-        fields: dict[str, Any],
-        frames: list[Frame] | None = None,
-        state: bytes = b"",
-    ) -> None:
+    def emit(self, node: str, message: Message) -> None:
         """Put one message into the outbox."""
-        self.outbox.append((node, Message(kind, fields, frames if frames is not None else [], state)))
+        self.outbox.append((node, message))
 
     def work(
         self,

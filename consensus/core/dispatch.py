@@ -1,14 +1,36 @@
-"""Messages of other replicas, one method for each kind; and the engine's own, on their way out."""
+"""Messages of other replicas: each kind is checked, and handed to the part that it concerns."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from consensus.core.admission import Admission
 from consensus.core.checkpoint import State
 from consensus.core.install import is_needed
 from consensus.core.safeguards import Safeguard
-from consensus.types import Membership, Message, StateMachine
+from consensus.messages import (
+    AppendEntries,
+    AppendEntriesResponse,
+    FramesRequest,
+    FramesResponse,
+    InstallSnapshot,
+    Message,
+    Quiesce,
+    ReadIndexRequest,
+    ReadIndexResponse,
+    ReplicaGone,
+    RequestPreVote,
+    RequestPreVoteResponse,
+    RequestVote,
+    RequestVoteResponse,
+    SnapshotChunk,
+    SnapshotOffer,
+    SnapshotPosition,
+    StaleTerm,
+    TimeoutNow,
+)
+from consensus.types import Membership, StateMachine
 
 if TYPE_CHECKING:
     from consensus.core.acknowledge import Acknowledger
@@ -43,8 +65,6 @@ class Dispatcher:
     ) -> None:
         self._core = core
         self._machine = machine
-        self._sender = sender
-        self._receiver = receiver
         self._acks = acks
         self._fetching = fetching
         self._prevote = prevote
@@ -53,82 +73,83 @@ class Dispatcher:
         self._reads = reads
         self._replication = replication
         self._admission = Admission(core)
-        self._by_kind = {
-            "append": self._append,
-            "ack": self._ack,
-            "stale": self._stale,
-            "vote_request": self._vote_request,
-            "vote": self._vote,
-            "prevote_request": self._prevote_request,
-            "prevote": self._prevote_answer,
-            "timeout_now": self._timeout_now,
-            "install": self._install,
-            "read_request": self._read_request,
-            "read_index": self._read_index,
-            "quiesce": self._quiesce,
-            "absent": self._absent,
-            "frames_request": self._frames_request,
-            "frames": self._frames,
-            "state_offer": self._state_offer,
-            "state_wanted": self._state_wanted,
-            "state_chunk": self._state_chunk,
+        self._handlers: dict[type[Message], Callable[[str, Any], None]] = {
+            AppendEntries: self._append,
+            AppendEntriesResponse: self._append_response,
+            StaleTerm: self._stale_term,
+            RequestVote: self._vote_request,
+            RequestVoteResponse: self._vote,
+            RequestPreVote: prevote.on_request,
+            RequestPreVoteResponse: self._prevote_answer,
+            TimeoutNow: self._timeout_now,
+            InstallSnapshot: self._install,
+            ReadIndexRequest: reads.on_request,
+            ReadIndexResponse: self._read_index,
+            Quiesce: quiescence.on_quiesce,
+            ReplicaGone: self._replica_gone,
+            FramesRequest: self._frames_request,
+            FramesResponse: fetching.on_answer,
+            # Only a machine with a large state has these two.
+            SnapshotOffer: _ignore if receiver is None else receiver.on_offer,
+            SnapshotPosition: _ignore if sender is None else sender.on_position,
+            SnapshotChunk: _ignore if receiver is None else receiver.on_chunk,
         }
 
     def take(self, source: str, message: Message) -> None:
-        """Take in one message. Never raises on what a peer sent, only on what the own disk does."""
-        handler = self._by_kind.get(message.kind)
-        if handler is not None and self._admission.term(source, message.fields):
-            kind = message.kind
-            self._quiescence.wake(says_something=kind == "read_request", for_votes=kind == "prevote_request")
-            handler(source, message)
+        """Take in one message. Whatever it says, only this replica's own disk can make it raise
+        (``StorageError``)."""
+        kind = type(message)
+        if self._admission.term(source, message):
+            self._quiescence.wake(says_something=kind is ReadIndexRequest, for_votes=kind is RequestPreVote)
+            self._handlers[kind](source, message)
 
-    def _append(self, source: str, message: Message) -> None:
+    def _append(self, source: str, message: AppendEntries) -> None:
         core = self._core
-        checked = self._admission.append(source, message)
-        if checked is None:
+        admitted = self._admission.append(source, message)
+        if admitted is None:
             return
-        self._acks.begin(source, message.fields, is_heartbeat=not message.frames)
-        core.engine.deliver(source, checked)
+        self._acks.begin(source, message, is_heartbeat=not message.frames)
+        core.engine.on_append(
+            source,
+            term=message.term,
+            prev_index=message.prev_index,
+            prev_term=message.prev_term,
+            commit=admitted.commit,
+            entries=admitted.entries,
+        )
         core.leader_heard_at = core.now
         self._prevote.cancel()
 
-    def _ack(self, source: str, message: Message) -> None:
-        self._core.engine.observe_term(message.fields["term"])
-        if self._admission.ack(source, message.fields):
-            self._replication.on_ack(source, message.fields)
+    def _append_response(self, source: str, message: AppendEntriesResponse) -> None:
+        self._core.engine.observe_term(message.term)
+        if self._admission.ack(source, message):
+            self._replication.on_ack(source, message)
 
-    def _stale(self, _source: str, message: Message) -> None:
-        self._core.engine.observe_term(message.fields["term"])
+    def _stale_term(self, _source: str, message: StaleTerm) -> None:
+        self._core.engine.observe_term(message.term)
 
-    def _vote_request(self, source: str, message: Message) -> None:
+    def _vote_request(self, source: str, message: RequestVote) -> None:
         if self._prevote.may_vote:
-            self._core.engine.deliver(source, {"type": "request_vote", **_without_round(message.fields)})
+            self._core.engine.on_vote_request(
+                source, term=message.term, last_index=message.last_index, last_term=message.last_term
+            )
 
-    def _vote(self, source: str, message: Message) -> None:
-        if self._admission.vote(source, message.fields):
-            self._core.engine.deliver(source, {"type": "response_vote", "term": message.fields["term"]})
+    def _vote(self, source: str, message: RequestVoteResponse) -> None:
+        if self._admission.vote(source, message):
+            self._core.engine.on_vote(source, message.term)
 
-    def _prevote_request(self, source: str, message: Message) -> None:
-        self._prevote.on_request(source, message.fields)
-
-    def _prevote_answer(self, source: str, message: Message) -> None:
+    def _prevote_answer(self, source: str, message: RequestPreVoteResponse) -> None:
         if source in self._core.members.other_voters:
-            self._prevote.on_answer(source, message.fields)
+            self._prevote.on_answer(source, message)
 
-    def _timeout_now(self, source: str, message: Message) -> None:
+    def _timeout_now(self, source: str, message: TimeoutNow) -> None:
         if self._prevote.may_campaign:
-            self._core.engine.deliver(source, {"type": "timeout_now", "term": message.fields["term"]})
+            self._core.engine.on_timeout_now(source, message.term)
 
-    def _read_request(self, source: str, message: Message) -> None:
-        self._reads.on_request(source, message.fields)
+    def _read_index(self, _source: str, message: ReadIndexResponse) -> None:
+        self._reads.on_answer(message)
 
-    def _read_index(self, _source: str, message: Message) -> None:
-        self._reads.on_answer(message.fields)
-
-    def _quiesce(self, source: str, message: Message) -> None:
-        self._quiescence.on_quiesce(source, message.fields)
-
-    def _absent(self, source: str, _message: Message) -> None:
+    def _replica_gone(self, source: str, _message: ReplicaGone) -> None:
         """Its node lives, so no link tells it: this message alone makes those who sleep on it look."""
         core = self._core
         if core.engine.is_leader:
@@ -137,67 +158,44 @@ class Dispatcher:
         elif core.engine.leader == source:
             self._prevote.leader_is_gone()
 
-    def _frames_request(self, source: str, message: Message) -> None:
-        damage = self._fetching.on_request(source, message.fields)
+    def _frames_request(self, source: str, message: FramesRequest) -> None:
+        damage = self._fetching.on_request(source, message)
         if damage is not None:
             self._core.damage = damage
 
-    def _frames(self, source: str, message: Message) -> None:
-        self._fetching.on_answer(source, message.fields, message.frames)
-
-    def _state_offer(self, source: str, message: Message) -> None:
-        if self._receiver is not None:
-            self._receiver.on_offer(source, message.fields)
-
-    def _state_wanted(self, source: str, message: Message) -> None:
-        if self._sender is not None:
-            self._sender.on_wanted(source, message.fields)
-
-    def _state_chunk(self, source: str, message: Message) -> None:
-        if self._receiver is not None:
-            self._receiver.on_chunk(source, message.fields, message.state)
-
-    def _install(self, source: str, message: Message) -> None:
+    def _install(self, source: str, message: InstallSnapshot) -> None:
         core = self._core
         if self._machine is None:
             return  # Its state does not come like this.
-        contact = self._admission.install(source, message)
-        if contact is None:
+        if not self._admission.install(source, message):
             return
-        fields = message.fields
-        core.engine.deliver(source, contact)
+        core.engine.on_leader(source, message.term)
         core.leader_heard_at = core.now
         self._prevote.cancel()
-        self._acks.begin(source, fields, is_heartbeat=True)
-        if not is_needed(core, fields):
-            self._acks.installed(max(fields["index"], core.engine.commit_index))
+        self._acks.begin(source, message, is_heartbeat=True)
+        if not is_needed(core, message):
+            self._acks.installed(max(message.index, core.engine.commit_index))
             return
         try:
-            self._start_over(fields, message.state)
+            self._start_over(message, self._machine)
         except Exception:
             if Safeguard.C6 in core.safeguards:
                 raise
-        self._acks.installed(fields["index"])
+        self._acks.installed(message.index)
 
-    def _start_over(self, fields: dict[str, Any], machine_state: bytes) -> None:
-        core = self._core
-        index, offset = fields["index"], fields["offset"]
-        membership = Membership(frozenset(fields["voters"]), frozenset(fields["learners"]))
+    def _start_over(self, install: InstallSnapshot, machine: StateMachine) -> None:
+        core, index = self._core, install.index
+        membership = Membership(frozenset(install.voters), frozenset(install.learners))
         state = State(
-            index, index, offset, [(index, membership)], self._disk_loss_recovery.stage, machine_state
+            index, index, install.offset, [(index, membership)], self._disk_loss_recovery.stage, install.state
         )
-        assert self._machine is not None
-        self._machine.restore(machine_state)
-        core.log.reset(index=index, term=fields["entry_term"], offset=offset, state=state.encode())
+        machine.restore(install.state)
+        core.log.reset(index=index, term=install.entry_term, offset=install.offset, state=state.encode())
         core.applied_index = index
-        core.applied_offset = offset
+        core.applied_offset = install.offset
         core.members.reset(index, membership)
         core.engine.rebase(index)
 
 
-def _without_round(fields: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "term": fields["term"],
-        "last_log_index": fields["last_index"],
-        "last_log_term": fields["last_term"],
-    }
+def _ignore(_source: str, _message: Message) -> None:
+    """Messages may always get lost."""

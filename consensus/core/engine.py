@@ -2,7 +2,7 @@
 
 It decides elections, terms, votes, what matches and what is committed. What it sends, stores, counts as time
 or draws at random passes through here: no socket, file, clock or thread of its own is ever used. It works on
-dictionaries ("wire of the engine"); the group translates them to messages and back, with the checks between.
+dictionaries, which nothing outside of this module sees.
 
 Its private names are touched here and in engine_state.py; engine_library.py checks that they are there.
 """
@@ -16,6 +16,7 @@ from typing import Any
 
 import pysyncobj
 import pysyncobj.syncobj as library
+from floodmark.format.frame import Frame
 from pysyncobj.node import Node
 from pysyncobj.transport import Transport
 
@@ -60,7 +61,18 @@ class _Collector(Transport):  # type: ignore[misc] # the library is untyped
         self._driver = driver
 
     def send(self, node: Node, message: dict[str, Any]) -> bool:
-        self._driver.engine_sends(node.id, message)
+        """The library forwards commands to the leader as well: never, here."""
+        kind = message["type"]
+        if kind == "next_node_idx":
+            self._driver.append_answered(
+                next_index=message["next_node_idx"], success=message["success"], reset=message["reset"]
+            )
+        elif kind == "request_vote":
+            self._driver.ask_for_vote(
+                node.id, message["term"], message["last_log_index"], message["last_log_term"]
+            )
+        elif kind == "response_vote":
+            self._driver.grant_vote(node.id, message["term"])
         return True
 
 
@@ -128,15 +140,62 @@ class Engine(EngineState, pysyncobj.SyncObj):  # type: ignore[misc] # the librar
         finally:
             self._counting = False
 
-    def deliver(self, source: str, message: dict[str, Any]) -> None:
-        """Take in one message that has passed all checks."""
+    # Messages that have passed all checks.
+
+    def on_append(
+        self,
+        source: str,
+        *,
+        term: int,
+        prev_index: int,
+        prev_term: int,
+        commit: int,
+        entries: list[tuple[Frame, int, int]],
+    ) -> None:
+        """The leader's entries, each as (frame, last index, term), behind the one before them."""
+        message = {
+            "type": "append_entries",
+            "term": term,
+            "prevLogIdx": prev_index,
+            "prevLogTerm": prev_term,
+            "commit_index": commit,
+            "entries": entries,
+        }
+        self._take(source, message)
+
+    def on_leader(self, source: str, term: int) -> None:
+        """Who leads; nothing is said of its log."""
+        self._take(source, {"type": "append_entries", "term": term, "commit_index": 0, "entries": []})
+
+    def on_append_response(self, source: str, next_index: int, *, success: bool) -> None:
+        """A follower's answer to this leader; ``success``: it has everything below ``next_index``."""
+        message = {"type": "next_node_idx", "reset": False, "next_node_idx": next_index, "success": success}
         # What one more follower has of what is committed lets nothing be committed.
-        if (
-            message["type"] != "next_node_idx"
-            or message["next_node_idx"] > self._SyncObj__raftCommitIndex + 1
-        ):
-            self._has_news = True
+        self._take(source, message, is_news=next_index > self._SyncObj__raftCommitIndex + 1)
+
+    def on_vote_request(self, source: str, *, term: int, last_index: int, last_term: int) -> None:
+        """A candidate asks."""
+        message = {
+            "type": "request_vote",
+            "term": term,
+            "last_log_index": last_index,
+            "last_log_term": last_term,
+        }
+        self._take(source, message)
+
+    def on_vote(self, source: str, term: int) -> None:
+        """A voter has voted for this replica."""
+        self._take(source, {"type": "response_vote", "term": term})
+
+    def on_timeout_now(self, source: str, term: int) -> None:
+        """The leader asks this replica to take over."""
+        self._take(source, {"type": "timeout_now", "term": term})
+
+    def _take(self, source: str, message: dict[str, Any], *, is_news: bool = True) -> None:
+        self._has_news = self._has_news or is_news
         self._SyncObj__onMessageReceived(self._node(source), message)
+
+    # Calls.
 
     def append(self, command: object) -> None:
         """Append a command if this replica leads; nothing happens on one that does not.

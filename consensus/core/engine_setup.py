@@ -13,8 +13,14 @@ STOCK_LEADER_FALLBACK_S: Final = 30.0
 class Driver(Protocol):
     """What the engine asks of the group around it."""
 
-    def engine_sends(self, node: str, message: dict[str, Any]) -> None:
-        """The engine wants ``message`` to reach ``node``."""
+    def append_answered(self, *, next_index: int, success: bool, reset: bool) -> None:
+        """The engine's answer to the ``on_append`` that runs: see ``AppendEntriesResponse``."""
+
+    def ask_for_vote(self, node: str, term: int, last_index: int, last_term: int) -> None:
+        """The engine campaigns, and asks ``node``."""
+
+    def grant_vote(self, node: str, term: int) -> None:
+        """The engine votes for ``node``, in this term."""
 
     def may_start_election(self) -> bool:
         """The election deadline has passed: may the engine raise its term and ask for votes?"""

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from floodmark.format.frame import Frame, FrameKind
 
+from consensus.messages import FramesRequest, FramesResponse
 from consensus.types import Fetch
 from consensus.wire import APPEND_FRAMES_MAX
 from storage.errors import LogCorrupt, OutOfRange
@@ -82,22 +83,22 @@ class Fetching:
             return
         peer = reachable[question.asked % len(reachable)]
         question.asked += 1
-        core.emit(peer, "frames_request", {"id": number, "first": question.first, "last": question.last})
+        core.emit(peer, FramesRequest(number, question.first, question.last))
 
-    def on_answer(self, source: str, fields: dict[str, Any], frames: list[Frame]) -> None:
+    def on_answer(self, source: str, message: FramesResponse) -> None:
         """Frames, or none, of a peer."""
-        question = self._open.get(fields["id"])
+        question = self._open.get(message.id)
         if question is None or source not in self._core.members.others:
             return
-        if _answers(frames, question.first, question.last):
-            del self._open[fields["id"]]
-            question.fetch.resolve(frames)
+        if _answers(message.frames, question.first, question.last):
+            del self._open[message.id]
+            question.fetch.resolve(message.frames)
             return
         question.refused.add(source)
         all_refused = self._core.members.others <= question.refused
         question.due = self._core.now + (REFUSED_S if all_refused else 0.0)
 
-    def on_request(self, source: str, fields: dict[str, Any]) -> LogCorrupt | None:
+    def on_request(self, source: str, message: FramesRequest) -> LogCorrupt | None:
         """A peer's question; the damage of this replica's own that it brought to light."""
         core = self._core
         if core.now != self._answered_at:
@@ -107,10 +108,10 @@ class Fetching:
             return None  # It asks again.
         frames: list[Frame] = []
         size, damage = 0, None
-        last = min(fields["last"], core.applied_index, fields["first"] + APPEND_FRAMES_MAX - 1)
+        last = min(message.last, core.applied_index, message.first + APPEND_FRAMES_MAX - 1)
         try:
-            if core.log.base_index <= fields["first"] <= last:
-                for frame in core.log.frames(fields["first"], last):
+            if core.log.base_index <= message.first <= last:
+                for frame in core.log.frames(message.first, last):
                     if frames and size + frame.size > ANSWER_BYTES:
                         break
                     frames.append(frame)
@@ -119,7 +120,7 @@ class Fetching:
             frames = []
         except LogCorrupt as error:
             damage = error
-        core.emit(source, "frames", {"id": fields["id"]}, frames)
+        core.emit(source, FramesResponse(message.id, frames))
         return damage
 
     def abandon(self) -> None:

@@ -35,13 +35,13 @@ from consensus.core.parts import Parts
 from consensus.core.safeguards import ALL
 from consensus.core.safeguards import Safeguard as Safeguard  # noqa: PLC0414 # tests take it from here
 from consensus.core.state_files import StateFiles
+from consensus.messages import Message, ReplicaGone
 from consensus.types import (
     ChangeRefused,
     Fetch,
     GroupOptions,
     GroupStopped,
     Membership,
-    Message,
     NotLeader,
     Proposal,
     ReadIndex,
@@ -311,7 +311,7 @@ class Group(GroupDisk):
 
     def last_words(self) -> list[tuple[str, Message]]:
         """What the others, who may sleep, are told of a replica that ended: no link does, its node lives."""
-        message = Message("absent", {"term": self._core.vote.term})
+        message = ReplicaGone(self._core.vote.term)
         return [(node, message) for node in sorted(self._core.members.others)]
 
     # Inside.

@@ -6,8 +6,9 @@ It acknowledges only what is durable and restored, and whatever fails on the way
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from consensus.messages import InstallSnapshot, SnapshotOffer
 from consensus.types import StateMachine
 
 if TYPE_CHECKING:
@@ -51,23 +52,24 @@ class Installer:
         # the state that they lead to.
         index = core.applied_index if self._at_applied else log.base_index - 1
         membership = core.members.history[0][1]
-        fields = {
-            "term": core.engine.term,
-            "index": index,
-            "entry_term": log.term_at(index),
-            "offset": core.applied_offset if self._at_applied else log.start_offset,
-            "voters": sorted(membership.voters),
-            "learners": sorted(membership.learners),
-            "round": round_,
-            "attempt": attempt,
-        }
-        core.emit(name, "install", fields, state=self._machine.snapshot())
+        install = InstallSnapshot(
+            term=core.engine.term,
+            index=index,
+            entry_term=log.term_at(index),
+            offset=core.applied_offset if self._at_applied else log.start_offset,
+            voters=sorted(membership.voters),
+            learners=sorted(membership.learners),
+            round=round_,
+            attempt=attempt,
+            state=self._machine.snapshot(),
+        )
+        core.emit(name, install)
         return True
 
 
-def is_needed(core: Core, fields: dict[str, Any]) -> bool:
+def is_needed(core: Core, message: InstallSnapshot | SnapshotOffer) -> bool:
     """Whether the log lacks what the install begins after, or has something else there."""
-    log, index = core.log, fields["index"]
+    log, index = core.log, message.index
     if index <= core.engine.commit_index:
         return False
-    return bool(index > log.last_index or log.term_at(index) != fields["entry_term"])
+    return index > log.last_index or log.term_at(index) != message.entry_term

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from random import Random
-from typing import Any, cast
+from typing import cast
 
 from consensus.core.acknowledge import Acknowledger
 from consensus.core.apply import Applier
@@ -30,7 +30,8 @@ from consensus.core.state_files import StateFiles
 from consensus.core.state_receiving import StateReceiver
 from consensus.core.state_sending import StateSender
 from consensus.core.transfer import Transfer
-from consensus.types import GroupOptions, Membership, Message, StateMachine
+from consensus.messages import AppendEntriesResponse, Message, RequestVote, RequestVoteResponse
+from consensus.types import GroupOptions, Membership, StateMachine
 from storage.log import Log
 from storage.vote import VoteFile
 
@@ -152,13 +153,13 @@ class Parts:
         all that was missing. A commit has two followers' acknowledgements, and needs one.
         """
         core = self.core
-        if message.kind != "ack" or not core.engine.is_leader or core.asleep:
+        if not isinstance(message, AppendEntriesResponse) or not core.engine.is_leader or core.asleep:
             return False
         if not self.reads.is_idle or core.transfer_target is not None or core.now >= self.quiescence.rest_at:
             return False
         commit = core.engine.commit_index
-        decides = message.fields["next_index"] - 1 > commit and self.journal.countable_index > commit
-        return not decides and self.replication.expects(source, message.fields)
+        decides = message.next_index - 1 > commit and self.journal.countable_index > commit
+        return not decides and self.replication.expects(source, message)
 
     @property
     def stands_still(self) -> bool:
@@ -218,23 +219,17 @@ class Parts:
 
     # The engine's driver.
 
-    def engine_sends(self, node: str, message: dict[str, Any]) -> None:
-        """Translate what the engine wants to say. It forwards commands to the leader: never, here."""
-        core = self.core
-        kind = message["type"]
-        if kind == "next_node_idx":
-            self.acks.engine_answers(
-                next_index=message["next_node_idx"], success=message["success"], reset=message["reset"]
-            )
-        elif kind == "request_vote":
-            fields = {
-                "term": message["term"],
-                "last_index": message["last_log_index"],
-                "last_term": message["last_log_term"],
-            }
-            core.emit(node, "vote_request", fields)
-        elif kind == "response_vote":
-            core.emit(node, "vote", {"term": message["term"]})
+    def append_answered(self, *, next_index: int, success: bool, reset: bool) -> None:
+        """The engine answers an append or install: that may have to wait for the disk."""
+        self.acks.engine_answers(next_index=next_index, success=success, reset=reset)
+
+    def ask_for_vote(self, node: str, term: int, last_index: int, last_term: int) -> None:
+        """The engine campaigns."""
+        self.core.emit(node, RequestVote(term, last_index, last_term))
+
+    def grant_vote(self, node: str, term: int) -> None:
+        """The engine votes for another replica."""
+        self.core.emit(node, RequestVoteResponse(term))
 
     def may_start_election(self) -> bool:
         """Only after a majority has said that it would vote for this replica."""

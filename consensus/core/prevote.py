@@ -7,9 +7,10 @@ leader asks in vain for as long as the others do.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from consensus.core.safeguards import Safeguard
+from consensus.messages import RequestPreVote, RequestPreVoteResponse
 
 if TYPE_CHECKING:
     from consensus.core.core import Core
@@ -96,15 +97,15 @@ class Prevote:
         self._hurried = HURRIED_ASKS
         engine.end_election_clock(core.options.takeover_s * (place + core.random.random()))
 
-    def on_request(self, source: str, fields: dict[str, Any]) -> None:
+    def on_request(self, source: str, message: RequestPreVote) -> None:
         """Would this replica vote for ``source`` in that term?"""
         core = self._core
         if not self.may_vote:
             return
         mine = (core.log.last_term, core.log.last_index)
-        theirs = (fields["last_term"], fields["last_index"])
+        theirs = (message.last_term, message.last_index)
         granted = (
-            fields["term"] > core.engine.term
+            message.term > core.engine.term
             and theirs >= mine
             and not self._leader_lives(source)
             and not self._goes_first(source, is_even=theirs == mine)
@@ -112,15 +113,14 @@ class Prevote:
         if granted and self._hurried and not self.is_asking:
             # Who would vote for another one gives it the time to win.
             core.engine.end_election_clock(core.options.takeover_s * (1 + core.random.random()))
-        answer = {"term": fields["term"], "granted": granted, "own_term": core.engine.term}
-        core.emit(source, "prevote", answer)
+        core.emit(source, RequestPreVoteResponse(message.term, granted=granted, own_term=core.engine.term))
 
-    def on_answer(self, source: str, fields: dict[str, Any]) -> None:
+    def on_answer(self, source: str, message: RequestPreVoteResponse) -> None:
         """One voter's answer."""
         engine = self._core.engine
-        if fields["own_term"] > engine.term:
-            engine.observe_term(fields["own_term"])
-        elif fields["granted"] and fields["term"] == engine.term + 1 and self._term == engine.term:
+        if message.own_term > engine.term:
+            engine.observe_term(message.own_term)
+        elif message.granted and message.term == engine.term + 1 and self._term == engine.term:
             self._granted.add(source)
 
     def _goes_first(self, other: str, *, is_even: bool) -> bool:
@@ -145,13 +145,11 @@ class Prevote:
             self._hurried -= 1
             shortest, longest = options.takeover_s, 2 * options.takeover_s
         self.retry_at = core.now + shortest + (longest - shortest) * core.random.random()
-        fields = {
-            "term": core.engine.term + 1,
-            "last_index": core.log.last_index,
-            "last_term": core.log.last_term,
-        }
+        request = RequestPreVote(
+            term=core.engine.term + 1, last_index=core.log.last_index, last_term=core.log.last_term
+        )
         for name in sorted(core.members.other_voters):
-            core.emit(name, "prevote_request", dict(fields))
+            core.emit(name, request)
 
     def _leader_lives(self, candidate: str) -> bool:
         core = self._core

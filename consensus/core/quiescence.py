@@ -24,7 +24,9 @@ second.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from consensus.messages import Quiesce
 
 if TYPE_CHECKING:
     from consensus.core.acknowledge import Acknowledger
@@ -118,19 +120,19 @@ class Quiescence:
         core.asleep = True
         return True
 
-    def on_quiesce(self, source: str, fields: dict[str, Any]) -> None:
+    def on_quiesce(self, source: str, message: Quiesce) -> None:
         """The leader goes to sleep: so does a follower that has the same log."""
         core = self._core
         engine, log = core.engine, core.log
         if engine.election_is_forced:
             return  # It leads no more, and has asked this replica to.
-        mine = {"term": engine.term, "last_index": log.last_index, "last_term": log.last_term}
+        mine = (engine.term, log.last_index, log.last_term)
         if (
             source == engine.leader
-            and mine.items() <= fields.items()
-            and fields["commit"] <= log.durable_index == log.last_index
+            and mine == (message.term, message.last_index, message.last_term)
+            and message.commit <= log.durable_index == log.last_index
         ):
-            engine.learn_commit(fields["commit"])
+            engine.learn_commit(message.commit)
             core.leader_heard_at = core.now
             self._prevote.cancel()
             self.is_told = True
@@ -141,14 +143,14 @@ class Quiescence:
         core = self._core
         if core.now < self.rest_at or core.transfer_target is not None or not self._all_is_said():
             return False
-        fields = {
-            "term": core.engine.term,
-            "commit": core.engine.commit_index,
-            "last_index": core.log.last_index,
-            "last_term": core.log.last_term,
-        }
+        quiesce = Quiesce(
+            term=core.engine.term,
+            commit=core.engine.commit_index,
+            last_index=core.log.last_index,
+            last_term=core.log.last_term,
+        )
         for name in sorted(self._replication.peers.keys() & core.up):
-            core.emit(name, "quiesce", dict(fields))
+            core.emit(name, quiesce)
         core.asleep = True
         return True
 

@@ -12,9 +12,10 @@ import heapq
 import itertools
 import math
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from consensus.core.safeguards import Safeguard
+from consensus.messages import ReadIndexRequest, ReadIndexResponse
 from consensus.types import ReadIndex
 
 if TYPE_CHECKING:
@@ -58,20 +59,20 @@ class Reads:
         self._waiting.append(read_index)
         return read_index
 
-    def on_request(self, source: str, fields: dict[str, Any]) -> None:
+    def on_request(self, source: str, message: ReadIndexRequest) -> None:
         """Another replica asks."""
         if self._core.engine.is_leader:
-            self._waiting.append((source, fields["id"]))
+            self._waiting.append((source, message.id))
         else:
-            self._refuse(source, fields["id"])
+            self._refuse(source, message.id)
 
-    def on_answer(self, fields: dict[str, Any]) -> None:
+    def on_answer(self, message: ReadIndexResponse) -> None:
         """The leader's answer."""
-        asked = self._asked.pop(fields["id"], None)
+        asked = self._asked.pop(message.id, None)
         if asked is None:
             return
-        if fields["ok"]:
-            self._keep(fields["index"], asked[0])
+        if message.ok:
+            self._keep(message.index, asked[0])
         else:
             self._refused.append(asked[0])
 
@@ -128,7 +129,7 @@ class Reads:
             if isinstance(read, ReadIndex):
                 self._keep(index, read)
             else:
-                core.emit(read[0], "read_index", {"id": read[1], "index": index, "ok": True})
+                core.emit(read[0], ReadIndexResponse(read[1], index, ok=True))
 
     def _ask_leader(self) -> None:
         core = self._core
@@ -150,11 +151,11 @@ class Reads:
             if not read.done:
                 number = next(self._count)
                 self._asked[number] = (read, leader)
-                core.emit(leader, "read_request", {"id": number})
+                core.emit(leader, ReadIndexRequest(number))
         self._waiting.clear()
 
     def _keep(self, index: int, read_index: ReadIndex) -> None:
         heapq.heappush(self._known, (index, next(self._count), read_index))
 
     def _refuse(self, node: str, number: int) -> None:
-        self._core.emit(node, "read_index", {"id": number, "index": 0, "ok": False})
+        self._core.emit(node, ReadIndexResponse(number, 0, ok=False))

@@ -8,13 +8,14 @@ a learner that is behind as many as the node's limit allows (catch_up.py).
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from floodmark.format.frame import Frame
 
 from consensus.core.catch_up import Turns
 from consensus.core.member_steps import CAUGHT_UP_ENTRIES
 from consensus.core.safeguards import Safeguard
+from consensus.messages import AppendEntries, AppendEntriesResponse
 from consensus.wire import APPEND_FRAMES_MAX
 from storage.errors import LogCorrupt
 
@@ -166,15 +167,15 @@ class Replication:
         peer = self.peers.get(name)
         return peer is not None and peer.trusted is False
 
-    def expects(self, source: str, fields: dict[str, Any]) -> bool:
+    def expects(self, source: str, message: AppendEntriesResponse) -> bool:
         """Whether an acknowledgement is one of those that only say that all goes well."""
         peer = self.peers.get(source)
         return (
             peer is not None
-            and fields["success"]
-            and fields["trusted"]
-            and not fields["reset"]
-            and fields["term"] == self._core.engine.term == self._term
+            and message.success
+            and message.trusted
+            and not message.reset
+            and message.term == self._core.engine.term == self._term
             and peer.trusted is True
             and not peer.probing
             and peer.next > self._core.log.last_index
@@ -188,36 +189,30 @@ class Replication:
         ahead = sum(1 for name in voters if name in self.peers and self.peers[name].match > commit)
         return ahead + 1 >= members.current.quorum
 
-    def on_ack(self, source: str, fields: dict[str, Any]) -> None:
+    def on_ack(self, source: str, message: AppendEntriesResponse) -> None:
         """An acknowledgement of this term (the checks have seen to that)."""
         core = self._core
         peer = self.peers.get(source)
         if peer is None:
             return
-        next_index = fields["next_index"]
+        next_index = message.next_index
         peer.heard_at = core.now
-        peer.acked_round = max(peer.acked_round, fields["round"])
-        if fields["trusted"] is not peer.trusted:
-            peer.trusted = fields["trusted"]
+        peer.acked_round = max(peer.acked_round, message.round)
+        if message.trusted is not peer.trusted:
+            peer.trusted = message.trusted
             core.member_news = True
-        if fields["success"]:
+        if message.success:
             behind = core.engine.commit_index - peer.match
             peer.matched(next_index - 1)
             if behind > CAUGHT_UP_ENTRIES >= core.engine.commit_index - peer.match:
                 core.member_news = True
             if next_index >= core.log.base_index:
                 self._installer.done(source)
-        if fields["reset"] and (fields["attempt"] == peer.attempt or not core.has(Safeguard.C2)):
+        if message.reset and (message.attempt == peer.attempt or not core.has(Safeguard.C2)):
             peer.match = min(peer.match, next_index - 1)
             core.engine.lower_match(source, next_index - 1)
             peer.set_back(next_index)
-        answer = {
-            "type": "next_node_idx",
-            "reset": False,
-            "next_node_idx": next_index,
-            "success": fields["success"] and fields["trusted"],
-        }
-        core.engine.deliver(source, answer)
+        core.engine.on_append_response(source, next_index, success=message.success and message.trusted)
 
     def confirmed_by_majority(self, round_: int) -> bool:
         """Whether a majority has answered a broadcast of this round or later: nobody else led before it."""
@@ -288,12 +283,13 @@ class Replication:
         core = self._core
         # A follower behind the log's base is being installed; this only tells it who leads.
         prev_index = max(prev_index, core.log.base_index - 1)
-        fields = {
-            "term": core.engine.term,
-            "prev_index": prev_index,
-            "prev_term": core.log.term_at(prev_index),
-            "commit": core.engine.commit_index,
-            "round": self.round,
-            "attempt": peer.attempt,
-        }
-        core.emit(name, "append", fields, frames)
+        append = AppendEntries(
+            term=core.engine.term,
+            prev_index=prev_index,
+            prev_term=core.log.term_at(prev_index),
+            commit=core.engine.commit_index,
+            round=self.round,
+            attempt=peer.attempt,
+            frames=frames,
+        )
+        core.emit(name, append)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from consensus.core.checkpoint import Reference, State
 from consensus.core.install import is_needed
 from consensus.core.large_state import LargeMachine, Loader
+from consensus.messages import SnapshotChunk, SnapshotOffer, SnapshotPosition
 from consensus.types import Membership
 from storage.state_file import file_name
 
@@ -50,7 +51,7 @@ class StateReceiver:
         self._disk_loss_recovery = disk_loss_recovery
         self._acks = acks
         self._leader = ""
-        self._offer: dict[str, Any] | None = None
+        self._offer: SnapshotOffer | None = None
         self._file: Incoming | None = None
         self._position = 0
         """How far the file is durable."""
@@ -59,33 +60,33 @@ class StateReceiver:
         """Where the next chunk begins."""
         self._busy = False
 
-    def on_offer(self, source: str, fields: dict[str, Any]) -> None:
+    def on_offer(self, source: str, offer: SnapshotOffer) -> None:
         """A leader would send a file: begin, or tell it where to go on."""
         core = self._core
-        if not self._is_of_leader(source, fields) or self._core.installing or not is_needed(core, fields):
+        if not self._is_of_leader(source, offer.term) or core.installing or not is_needed(core, offer):
             return
-        if not fields["voters"] or set(fields["voters"]) & set(fields["learners"]):
+        if not offer.voters or set(offer.voters) & set(offer.learners):
             return
         self._leader = source
-        if self._offer is not None and self._offer["id"] == fields["id"]:
-            self._offer = fields
+        if self._offer is not None and self._offer.id == offer.id:
+            self._offer = offer
             if self._file is not None:
                 self._tell(again=True)
             return
         if self._busy:
             return  # It is offered again.
-        self._offer = fields
+        self._offer = offer
         self._drop_chunks()
         self._file, self._position = None, 0
-        file = self._files.incoming(_reference(fields))
+        file = self._files.incoming(_reference(offer))
         self._work(file.open, lambda position: self._opened(file, position))
 
-    def on_chunk(self, source: str, fields: dict[str, Any], raw: bytes) -> None:
+    def on_chunk(self, source: str, chunk: SnapshotChunk) -> None:
         """The next part of the file, unless another one was lost before it."""
-        offer = self._offer
-        if offer is None or self._file is None or not self._is_of_leader(source, fields) or not raw:
+        offer, raw = self._offer, chunk.state
+        if offer is None or self._file is None or not self._is_of_leader(source, chunk.term) or not raw:
             return
-        if fields["id"] != offer["id"] or fields["position"] != self._queued:
+        if chunk.id != offer.id or chunk.position != self._queued:
             return
         if self._queued + len(raw) - self._position > QUEUE_BYTES_MAX:
             return
@@ -114,7 +115,7 @@ class StateReceiver:
         if self._queue:
             chunks, self._queue = self._queue, []
             self._work(lambda: file.append(chunks), self._wrote)
-        elif self._position == offer["length"]:
+        elif self._position == offer.length:
             loader = self._machine.loader()
             self._work(
                 lambda: file.load(loader.feed), lambda is_whole: self._loaded(loader, is_whole=is_whole)
@@ -136,8 +137,8 @@ class StateReceiver:
             core.work(loader.forget, lambda _: None)
             self._give_up()
             return
-        index, offset = offer["index"], offer["offset"]
-        membership = Membership(frozenset(offer["voters"]), frozenset(offer["learners"]))
+        index, offset = offer.index, offer.offset
+        membership = Membership(frozenset(offer.voters), frozenset(offer.learners))
         reference = _reference(offer)
         stage = self._disk_loss_recovery.stage
         state = State(index, index, offset, [(index, membership)], stage, b"", reference)
@@ -146,7 +147,7 @@ class StateReceiver:
 
         def work() -> None:
             self._files.take(reference)
-            core.log.reset(index=index, term=offer["entry_term"], offset=offset, state=state.encode())
+            core.log.reset(index=index, term=offer.entry_term, offset=offset, state=state.encode())
 
         core.work(work, lambda _: self._installed(loader, state), exclusive=True)
 
@@ -179,8 +180,7 @@ class StateReceiver:
     def _tell(self, *, again: bool) -> None:
         core, offer = self._core, self._offer
         assert offer is not None
-        fields = {"term": core.engine.term, "id": offer["id"], "position": self._position, "again": again}
-        core.emit(self._leader, "state_wanted", fields)
+        core.emit(self._leader, SnapshotPosition(core.engine.term, offer.id, self._position, again=again))
 
     def _work(self, work: Any, done: Any) -> None:
         self._busy = True
@@ -191,11 +191,10 @@ class StateReceiver:
 
         self._core.work(work, ended)
 
-    def _is_of_leader(self, source: str, fields: dict[str, Any]) -> bool:
+    def _is_of_leader(self, source: str, term: int) -> bool:
         engine = self._core.engine
-        return bool(fields["term"] == engine.term and source == engine.leader and not engine.is_leader)
+        return term == engine.term and source == engine.leader and not engine.is_leader
 
 
-def _reference(offer: dict[str, Any]) -> Reference:
-    index: int = offer["index"]
-    return Reference(file_name(index), offer["id"], index, offer["length"], offer["crc"])
+def _reference(offer: SnapshotOffer) -> Reference:
+    return Reference(file_name(offer.index), offer.id, offer.index, offer.length, offer.crc)

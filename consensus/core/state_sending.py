@@ -12,10 +12,11 @@ what of the log follows it. A new leader offers a file of its own.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from consensus.core.catch_up import Turns
 from consensus.core.checkpoint import Reference
+from consensus.messages import SnapshotChunk, SnapshotOffer, SnapshotPosition
 
 if TYPE_CHECKING:
     from consensus.core.core import Core
@@ -86,30 +87,30 @@ class StateSender:
         if sending.acked is None and core.now - sending.offered_at >= RETRY_S:
             sending.offered_at = core.now
             reference, membership = sending.reference, stored.memberships[0][1]
-            fields = {
-                "term": core.engine.term,
-                "index": reference.index,
-                "entry_term": core.log.term_at(reference.index),
-                "offset": stored.offset,
-                "voters": sorted(membership.voters),
-                "learners": sorted(membership.learners),
-                "id": reference.id,
-                "length": reference.length,
-                "crc": reference.crc,
-            }
-            core.emit(name, "state_offer", fields)
+            offer = SnapshotOffer(
+                term=core.engine.term,
+                index=reference.index,
+                entry_term=core.log.term_at(reference.index),
+                offset=stored.offset,
+                voters=sorted(membership.voters),
+                learners=sorted(membership.learners),
+                id=reference.id,
+                length=reference.length,
+                crc=reference.crc,
+            )
+            core.emit(name, offer)
         self._pump(name, sending)  # It may have had to wait.
         return False
 
-    def on_wanted(self, source: str, fields: dict[str, Any]) -> None:
+    def on_position(self, source: str, message: SnapshotPosition) -> None:
         """A follower tells how far it has the file on its disk."""
         core, sending = self._core, self._sendings.get(source)
-        if sending is None or fields["term"] != self._term or not self._leads():
+        if sending is None or message.term != self._term or not self._leads():
             return
-        position = fields["position"]
-        if fields["id"] != sending.reference.id or position > sending.reference.length:
+        position = message.position
+        if message.id != sending.reference.id or position > sending.reference.length:
             return
-        sending.heard(position, core.now, again=fields["again"])
+        sending.heard(position, core.now, again=message.again)
         self._pump(source, sending)
 
     def _pump(self, name: str, sending: _Sending) -> None:
@@ -138,8 +139,7 @@ class StateSender:
             return
         # The follower may have said meanwhile that it is elsewhere.
         if sending.acked is not None and sending.sent == start:
-            fields = {"term": core.engine.term, "id": sending.reference.id, "position": start}
-            core.emit(name, "state_chunk", fields, state=raw)
+            core.emit(name, SnapshotChunk(core.engine.term, sending.reference.id, start, raw))
             self._turns.sent(name, len(raw))
             sending.sent = start + len(raw)
         self._pump(name, sending)

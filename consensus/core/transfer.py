@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from consensus.messages import TimeoutNow
+
 if TYPE_CHECKING:
     from consensus.core.core import Core
     from consensus.core.replication import Replication
@@ -42,5 +44,5 @@ class Transfer:
             core.transfer_target = None
             self.deadline = math.inf
         elif not self._told and self._replication.match_of(target) == core.log.last_index:
-            core.emit(target, "timeout_now", {"term": core.engine.term})
+            core.emit(target, TimeoutNow(core.engine.term))
             self._told = True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from consensus.types import Message
+from consensus.messages import Message
 
 Send = Callable[[str, Sequence[tuple[int, Message]]], None]
 """To a node: messages, each with its group's id."""

@@ -38,7 +38,8 @@ from consensus.host.turn import Turn
 from consensus.host.upkeep import Upkeep
 from consensus.links.handshake import Identity
 from consensus.links.peer_links import PeerLinks
-from consensus.types import GroupStopped, Membership, Message, NotLeader, Proposal, ReadIndex, Stored
+from consensus.messages import Message
+from consensus.types import GroupStopped, Membership, NotLeader, Proposal, ReadIndex, Stored
 
 _log = structlog.get_logger("consensus.host.group_host")
 

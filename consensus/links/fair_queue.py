@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 
-from consensus.types import Message
+from consensus.messages import Message, SnapshotChunk
 
 Routed = tuple[int, Message]
 """A group's id and a message of it."""
@@ -34,7 +34,7 @@ class FairQueue:
         """Behind all that waits of its group."""
         raft_group, message = routed
         # A state file is one more group: entries and heartbeats of its own group do not wait behind it.
-        sender = ~raft_group if message.kind == "state_chunk" else raft_group
+        sender = ~raft_group if isinstance(message, SnapshotChunk) else raft_group
         self._groups.setdefault(sender, deque()).append((routed, size))
         self.size += size
 

@@ -81,7 +81,7 @@ class OutgoingLink:
 
     def _known_to(self, version: int, messages: Sequence[Routed]) -> Sequence[Routed]:
         """Without those that a peer of this version of the protocol does not know."""
-        known = [routed for routed in messages if SINCE.get(routed[1].kind, 0) <= version]
+        known = [routed for routed in messages if SINCE.get(type(routed[1]), 0) <= version]
         self.peer.messages_dropped += len(messages) - len(known)
         return known
 

@@ -13,7 +13,7 @@ from consensus.links.handshake import CHALLENGE_BYTES, WELCOME_BYTES, Dialing, I
 from consensus.links.link_types import LinkHooks, LinkOptions, Reception
 from consensus.links.peer_links import PeerLinks
 from consensus.links.seal import Seal
-from consensus.types import Message
+from consensus.messages import InstallSnapshot, Message, RequestVoteResponse
 from consensus.wire import WireError, decode_packet, encode_packet
 from tests.support.proxy import FaultProxy
 
@@ -76,7 +76,7 @@ class LinkNode:
 
     def numbers(self, source: str) -> list[int]:
         """The terms of the messages that came from a node, which the tests use as numbers."""
-        return [message.fields["term"] for sender, _, message in self.received if sender == source]
+        return [message.claimed_term for sender, _, message in self.received if sender == source]
 
     def _hello(self, peer: str, incarnation: str) -> bool:
         self.hellos.append((peer, incarnation))
@@ -143,13 +143,12 @@ async def proxied(options: LinkOptions = FAST) -> AsyncIterator[tuple[LinkNode, 
 
 def numbered(number: int, group: int = 1) -> Routed:
     """A small message that carries a number."""
-    return group, Message("vote", {"term": number})
+    return group, RequestVoteResponse(term=number)
 
 
 def bulky(number: int, size: int) -> Routed:
     """A large message that carries a number."""
-    fields = {"term": number, "index": 1, "entry_term": 1, "offset": 0, "voters": ["a"], "learners": []}
-    return 1, Message("install", fields | {"round": 0, "attempt": 0}, state=bytes(size))
+    return 1, InstallSnapshot(number, 1, 1, 0, ["a"], [], 0, 0, bytes(size))
 
 
 async def closed(reader: asyncio.StreamReader) -> bytes:

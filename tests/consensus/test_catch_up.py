@@ -6,7 +6,8 @@ import pytest
 
 from consensus.core.catch_up import BURST_MESSAGES, CatchUp
 from consensus.core.member_steps import CAUGHT_UP_ENTRIES
-from consensus.types import GroupOptions, Message
+from consensus.messages import Message
+from consensus.types import GroupOptions
 from tests.support.raft import Node, Replicas, frame
 
 RATE, MESSAGE = 20_000, 2_000

@@ -8,9 +8,16 @@ import pytest
 from floodmark.format.frame import Frame, FrameKind, crc_of
 
 from consensus.core import membership
+from consensus.messages import (
+    AppendEntriesResponse,
+    ReadIndexRequest,
+    ReadIndexResponse,
+    RequestVote,
+    RequestVoteResponse,
+)
 from consensus.types import ChangeRefused, Membership
 from storage.vote import VoteFile
-from tests.support.raft import Lone, frame
+from tests.support.raft import Lone, frame, of_kind
 
 
 def _recovering() -> tuple[Lone, int]:
@@ -29,17 +36,17 @@ def _recovering() -> tuple[Lone, int]:
 
 def _asked(said: list[Any]) -> int:
     """The id of the only read index that was asked for."""
-    (number,) = (fields["id"] for _, kind, fields in said if kind == "read_request")
+    (number,) = (message.id for message in of_kind(ReadIndexRequest, said))
     return int(number)
 
 
 def test_a_repaired_replica_does_not_vote_while_its_acknowledgement_may_still_count() -> None:
     """H5: until it hears otherwise the leader counts entry 4, and commits it with its own fsync."""
     lone, first = _recovering()
-    said = lone.hear("b", "read_index", id=first, index=3, ok=True)
+    said = lone.hear("b", ReadIndexResponse(id=first, index=3, ok=True))
     assert not lone.group.may_vote
     second = _asked(said)
-    lone.hear("b", "read_index", id=second, index=3, ok=True)
+    lone.hear("b", ReadIndexResponse(id=second, index=3, ok=True))
     assert lone.group.may_vote
     assert lone.node.vote.recover_until == 0
 
@@ -47,7 +54,7 @@ def test_a_repaired_replica_does_not_vote_while_its_acknowledgement_may_still_co
 def test_a_repaired_replica_votes_when_what_it_lost_is_back() -> None:
     """H5: it has what it acknowledged; nothing more need be asked."""
     lone, first = _recovering()
-    lone.hear("b", "read_index", id=first, index=3, ok=True)
+    lone.hear("b", ReadIndexResponse(id=first, index=3, ok=True))
     lone.append((3, 1), [frame(4, 1)], term=1, commit=3)
     assert not lone.group.may_vote
     lone.flush()
@@ -105,7 +112,7 @@ def test_a_lost_replica_stays_lost_without_its_checkpoint(again_at: int) -> None
         lone.group = lone.node.start(lone.membership)
     assert not lone.group.may_vote
     said = lone.append((1, 0), [], term=1)
-    assert [fields["trusted"] for _, kind, fields in said if kind == "ack"] == [False]
+    assert [message.trusted for message in of_kind(AppendEntriesResponse, said)] == [False]
 
 
 @pytest.mark.parametrize("trusted", [True, False, None])
@@ -139,11 +146,13 @@ def test_a_lost_replica_votes_from_the_next_term_on_once_it_counts_for_nothing()
     lone = Lone(voting=False)
     first = _asked(lone.append((1, 0), [_members_frame(2, "bc", "a")], term=1, commit=1))
     lone.flush()
-    lone.hear("b", "read_index", id=first, index=1, ok=True)
+    lone.hear("b", ReadIndexResponse(id=first, index=1, ok=True))
     assert not lone.group.may_vote, "that it counts for nothing is not known to be committed"
     lone.append((2, 1), [], term=1, commit=2)
     assert lone.group.may_vote
     assert lone.node.vote.recover_until == 0
     log = {"last_index": 2, "last_term": 1}
-    assert not [kind for _, kind, _ in lone.hear("c", "vote_request", term=1, **log) if kind == "vote"]
-    assert [kind for _, kind, _ in lone.hear("c", "vote_request", term=2, **log)] == ["vote"]
+    assert not of_kind(RequestVoteResponse, lone.hear("c", RequestVote(term=1, **log)))
+    assert [type(message) for _, message in lone.hear("c", RequestVote(term=2, **log))] == [
+        RequestVoteResponse
+    ]

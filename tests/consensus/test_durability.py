@@ -10,10 +10,11 @@ from floodmark.format.frame import FrameKind
 
 from consensus.core.checkpoint import State
 from consensus.core.safeguards import Safeguard
-from consensus.types import LogDiverged, Message, Stored
+from consensus.messages import AppendEntriesResponse, ReplicaGone, RequestVote, RequestVoteResponse
+from consensus.types import LogDiverged, Stored
 from storage.errors import LogFailed
 from storage.vote import VoteFile
-from tests.support.raft import Lone, Replicas, frame
+from tests.support.raft import Lone, Replicas, frame, of_kind
 
 
 def test_a_resent_append_removes_nothing() -> None:
@@ -86,8 +87,8 @@ def test_a_follower_acknowledges_what_is_durable() -> None:
         said = lone.append((1, 0), [frame(2, 1)], term=1)
         assert bool(said) == (without is not None)
         if without is None:
-            acks = [fields for _, kind, fields in lone.flush() if kind == "ack"]
-            assert [(ack["success"], ack["next_index"]) for ack in acks] == [(True, 3)]
+            acks = of_kind(AppendEntriesResponse, lone.flush())
+            assert [(ack.success, ack.next_index) for ack in acks] == [(True, 3)]
 
 
 def test_a_heartbeat_is_answered_while_the_disk_is_slow() -> None:
@@ -96,8 +97,8 @@ def test_a_heartbeat_is_answered_while_the_disk_is_slow() -> None:
     lone.append((1, 0), [frame(2, 1)], term=1)
     lone.flush()
     lone.append((2, 1), [frame(3, 1)], term=1)
-    ((_, kind, fields),) = lone.append((3, 1), [], term=1)
-    assert (kind, fields["success"], fields["next_index"]) == ("ack", True, 3)
+    (ack,) = of_kind(AppendEntriesResponse, lone.append((3, 1), [], term=1))
+    assert (ack.success, ack.next_index) == (True, 3)
 
 
 def test_a_leader_counts_itself_when_its_own_disk_is_done() -> None:
@@ -137,8 +138,8 @@ def test_a_vote_survives_power_loss() -> None:
     voted = {}
     for without in (None, Safeguard.C4):
         lone = Lone(without=without)
-        said = lone.hear("b", "vote_request", term=5, last_index=1, last_term=0)
-        assert [(node, kind) for node, kind, _ in said] == [("b", "vote")]
+        said = lone.hear("b", RequestVote(term=5, last_index=1, last_term=0))
+        assert [(node, type(message)) for node, message in said] == [("b", RequestVoteResponse)]
         lone.node.crash()
         voted[without] = VoteFile(lone.node.fs, "g").voted_for
     assert voted == {None: "b", Safeguard.C4: None}
@@ -148,8 +149,8 @@ def test_a_replica_stands_still_until_its_vote_is_saved() -> None:
     """C4: meanwhile nothing is said, taken in or written; then it goes on where it was."""
     lone = Lone()
     group = lone.group
-    group.receive("b", Message("vote_request", {"term": 5, "last_index": 1, "last_term": 0}))
-    group.receive("c", Message("vote_request", {"term": 6, "last_index": 1, "last_term": 0}))
+    group.receive("b", RequestVote(term=5, last_index=1, last_term=0))
+    group.receive("c", RequestVote(term=6, last_index=1, last_term=0))
     group.step()
     group.step()
     assert group.needs_vote_saved
@@ -159,7 +160,7 @@ def test_a_replica_stands_still_until_its_vote_is_saved() -> None:
     assert group.take_outbox() == []
     group.vote_saved()
     group.step()
-    assert [(node, message.kind) for node, message in group.take_outbox()] == [("b", "vote")]
+    assert [(node, type(message)) for node, message in group.take_outbox()] == [("b", RequestVoteResponse)]
     assert group.needs_vote_saved
     assert group.term == 6
 
@@ -179,13 +180,13 @@ def test_a_vote_that_cannot_be_saved_ends_the_replica() -> None:
     """C4: the promise is not given."""
     lone = Lone()
     lone.node.fs.fail("sync", error=errno.EIO)
-    lone.group.receive("b", Message("vote_request", {"term": 5, "last_index": 1, "last_term": 0}))
+    lone.group.receive("b", RequestVote(term=5, last_index=1, last_term=0))
     lone.group.step()
     with pytest.raises(LogFailed) as failure:
         lone.group.save_vote()
     lone.group.flush_failed(failure.value)
     lone.group.step()
-    assert {message.kind for _, message in lone.group.take_outbox()} == {"absent"}
+    assert {type(message) for _, message in lone.group.take_outbox()} == {ReplicaGone}
     assert lone.group.failed is failure.value
 
 

@@ -6,13 +6,24 @@ from typing import Any
 
 import pytest
 from floodmark.format.frame import FrameKind
+from msgspec.structs import replace
 
 from consensus.core.admission import TERM_RISE_MAX
 from consensus.core.safeguards import Safeguard
+from consensus.messages import (
+    KINDS,
+    Message,
+    RequestPreVote,
+    RequestPreVoteResponse,
+    RequestVote,
+    RequestVoteResponse,
+    StaleTerm,
+    TermMessage,
+    TimeoutNow,
+)
 from consensus.types import Membership, NotLeader, Role
-from consensus.wire import SCHEMA
 from storage.vote import VoteFile
-from tests.support.raft import Lone, Node, Replicas, frame
+from tests.support.raft import Lone, Node, Replicas, example_of, frame, of_kind
 
 
 def test_three_replicas_elect_one_leader() -> None:
@@ -42,23 +53,20 @@ def test_an_answer_of_a_higher_term_deposes_the_leader() -> None:
     """H1: whoever answers from a later term knows of a later election."""
     lone = Lone()
     term = lone.lead()
-    lone.hear("c", "stale", term=term + 3)
+    lone.hear("c", StaleTerm(term=term + 3))
     assert (lone.group.role, lone.group.term) == (Role.FOLLOWER, term + 3)
 
 
-_TERM_OF = {kind: "own_term" if "own_term" in schema else "term" for kind, schema in SCHEMA.items()}
-
-
-@pytest.mark.parametrize("kind", [kind for kind, schema in SCHEMA.items() if "term" in schema])
-def test_no_message_moves_a_term_further_than_elections_do(kind: str) -> None:
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if issubclass(kind, TermMessage)])
+def test_no_message_moves_a_term_further_than_elections_do(kind: type[Message]) -> None:
     """A term near the end of its range would leave no election to come: such a message is left out."""
     lone = Lone()
     term = lone.lead()
-    fields: dict[str, Any] = dict.fromkeys(SCHEMA[kind], 1) | {"voters": ["b"], "learners": []}
-    fields = {name: fields[name] for name in SCHEMA[kind]}
-    said = lone.hear("b", kind, **fields | {_TERM_OF[kind]: term + TERM_RISE_MAX + 1})
+    example = example_of(kind)
+    told = "own_term" if isinstance(example, RequestPreVoteResponse) else "term"
+    said = lone.hear("b", replace(example, **{told: term + TERM_RISE_MAX + 1}))
     assert (lone.group.role, lone.group.term, lone.group.terms_refused, said) == (Role.LEADER, term, 1, [])
-    lone.hear("b", kind, **fields | {_TERM_OF[kind]: term + TERM_RISE_MAX})
+    lone.hear("b", replace(example, **{told: term + TERM_RISE_MAX}))
     assert lone.group.terms_refused == 1
 
 
@@ -66,7 +74,7 @@ def test_a_term_may_rise_as_far_as_elections_can_have_led() -> None:
     """A replica that was away for very many elections follows."""
     lone = Lone()
     term = lone.lead()
-    lone.hear("c", "stale", term=term + TERM_RISE_MAX)
+    lone.hear("c", StaleTerm(term=term + TERM_RISE_MAX))
     assert (lone.group.role, lone.group.term) == (Role.FOLLOWER, term + TERM_RISE_MAX)
 
 
@@ -76,8 +84,8 @@ def test_a_vote_counts_once() -> None:
     for without in (None, Safeguard.H2):
         lone = Lone("abcde", without=without)
         term = lone.campaign("bc")
-        lone.hear("b", "vote", term=term)
-        lone.hear("b", "vote", term=term)
+        lone.hear("b", RequestVoteResponse(term=term))
+        lone.hear("b", RequestVoteResponse(term=term))
         roles[without] = lone.group.role
     assert roles == {None: Role.CANDIDATE, Safeguard.H2: Role.LEADER}
 
@@ -87,10 +95,10 @@ def test_a_late_vote_after_asking_again_makes_a_leader_that_says_so() -> None:
     lone = Lone()
     term = lone.campaign("b")
     said: list[Any] = []
-    while not any(kind == "prevote_request" for _, kind, _ in said):
+    while not of_kind(RequestPreVote, said):
         said = lone.until_deadline()
     assert (lone.group.leader, lone.group.term) == (None, term)
-    lone.hear("b", "vote", term=term)
+    lone.hear("b", RequestVoteResponse(term=term))
     lone.flush()
     assert (lone.group.role, lone.group.leader) == (Role.LEADER, "a")
 
@@ -101,7 +109,7 @@ def test_a_follower_names_no_leader_once_it_asks_for_votes() -> None:
     lone.append((1, 0), [frame(2, 1)], term=1)
     assert lone.group.leader == "b"
     said: list[Any] = []
-    while not any(kind == "prevote_request" for _, kind, _ in said):
+    while not of_kind(RequestPreVote, said):
         said = lone.until_deadline()
     assert lone.group.leader is None
     lone.append((2, 1), [frame(3, 1)], term=1)
@@ -112,7 +120,7 @@ def test_a_vote_of_a_stranger_does_not_count() -> None:
     """H2: only the voters of the members in force elect."""
     lone = Lone("abc")
     term = lone.campaign()
-    lone.hear("x", "vote", term=term)
+    lone.hear("x", RequestVoteResponse(term=term))
     assert lone.group.role is Role.CANDIDATE
 
 
@@ -154,13 +162,11 @@ def test_nobody_grants_a_prevote_while_the_leader_lives() -> None:
     """H4: and once it has been silent for the shortest election timeout, they do."""
     lone = Lone()
     lone.append((1, 0), [], term=1)
-    request = {"term": 2, "last_index": 9, "last_term": 1}
-    ((_, _, early),) = lone.hear("c", "prevote_request", **request)
+    request = RequestPreVote(term=2, last_index=9, last_term=1)
+    (early,) = of_kind(RequestPreVoteResponse, lone.hear("c", request))
     lone.now += 0.501
-    answers = [
-        fields for _, kind, fields in lone.hear("c", "prevote_request", **request) if kind == "prevote"
-    ]
-    assert (early["granted"], answers[0]["granted"]) == (False, True)
+    late, *_ = of_kind(RequestPreVoteResponse, lone.hear("c", request))
+    assert (early.granted, late.granted) == (False, True)
 
 
 def test_a_replica_stuck_in_a_higher_term_comes_back() -> None:
@@ -186,13 +192,13 @@ def test_a_replica_that_lost_its_disk_does_not_vote() -> None:
     for without in (None, Safeguard.H5):
         lone = Lone(without=without, voting=False)
         said[without] = [
-            kind
-            for _, kind, _ in lone.hear("b", "prevote_request", term=1, last_index=1, last_term=0)
-            + lone.hear("b", "vote_request", term=1, last_index=1, last_term=0)
+            type(message)
+            for _, message in lone.hear("b", RequestPreVote(term=1, last_index=1, last_term=0))
+            + lone.hear("b", RequestVote(term=1, last_index=1, last_term=0))
         ]
-    assert "vote" not in said[None]
-    assert "prevote" not in said[None]
-    assert "vote" in said[Safeguard.H5]
+    assert RequestVoteResponse not in said[None]
+    assert RequestPreVoteResponse not in said[None]
+    assert RequestVoteResponse in said[Safeguard.H5]
 
 
 def test_a_replica_that_lost_its_disk_rejoins() -> None:
@@ -280,18 +286,18 @@ def test_a_replica_that_is_about_to_stop_takes_no_leadership() -> None:
     """Neither what is handed over to it nor by itself; it still votes."""
     lone = Lone()
     lone.group.leave()
-    assert lone.hear("b", "timeout_now", term=0) == []
+    assert lone.hear("b", TimeoutNow(term=0)) == []
     lone.now += 60.0
     assert lone.step() == []
-    said = lone.hear("b", "vote_request", term=5, last_index=1, last_term=0)
-    assert [(node, kind) for node, kind, _ in said] == [("b", "vote")]
+    said = lone.hear("b", RequestVote(term=5, last_index=1, last_term=0))
+    assert [(node, type(message)) for node, message in said] == [("b", RequestVoteResponse)]
 
 
 def test_whoever_is_counted_votes() -> None:
     """A replica that does not know yet that it is a voter elects a candidate that does."""
     lone = Lone("bc")
-    said = lone.hear("b", "vote_request", term=1, last_index=1, last_term=0)
-    assert [(node, kind) for node, kind, _ in said] == [("b", "vote")]
+    said = lone.hear("b", RequestVote(term=1, last_index=1, last_term=0))
+    assert [(node, type(message)) for node, message in said] == [("b", RequestVoteResponse)]
     lone.now += 10
     assert lone.step() == []
     assert lone.group.role is Role.LEARNER
@@ -304,7 +310,7 @@ def test_a_follower_that_is_always_late_campaigns_all_the_same():
         lone.append((1, 0), [], term=1)
         lone.now = lone.group.next_deadline
         lone.group.held_up(1.0)
-        assert "prevote_request" not in [kind for _, kind, _ in lone.step()]
+        assert not of_kind(RequestPreVote, lone.step())
         lone.now = lone.group.next_deadline
         lone.group.held_up(1.0)
-        assert "prevote_request" in [kind for _, kind, _ in lone.step()]
+        assert of_kind(RequestPreVote, lone.step())

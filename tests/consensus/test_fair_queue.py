@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 
 from consensus.links.fair_queue import FairQueue
-from consensus.types import Message
+from consensus.messages import Message, RequestVoteResponse, SnapshotChunk
 
 
 def message(number: int) -> Message:
     """A message that carries a number."""
-    return Message("vote", {"term": number})
+    return RequestVoteResponse(term=number)
 
 
 def test_groups_take_turns_and_each_keeps_its_order():
@@ -29,11 +29,11 @@ def test_a_state_file_waits_as_one_more_group():
     """What else its group has to say neither waits behind it nor has to come after it."""
     queue = FairQueue()
     for number in range(3):
-        queue.put((1, Message("state_chunk", {"position": number})), 10)
+        queue.put((1, SnapshotChunk(1, 1, number)), 10)
     assert 1 not in queue
     queue.put((1, message(7)), 10)
-    taken = [(group, message.kind) for group, message in queue.take(40)]
-    assert taken == [(1, "state_chunk"), (1, "vote"), (1, "state_chunk"), (1, "state_chunk")]
+    taken = [(group, type(message)) for group, message in queue.take(40)]
+    assert taken == [(1, kind) for kind in (SnapshotChunk, RequestVoteResponse, SnapshotChunk, SnapshotChunk)]
 
 
 def test_a_taking_is_bounded_and_brings_at_least_one():
@@ -63,7 +63,7 @@ def test_random_groups_lose_nothing_and_keep_their_order():
             size += 7
         else:
             for group, found in queue.take(chance.randrange(1, 40)):
-                assert found.fields["term"] == taken[group]
+                assert found.claimed_term == taken[group]
                 taken[group] += 1
                 size -= 7
         assert queue.size == size

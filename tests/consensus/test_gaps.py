@@ -10,11 +10,12 @@ from floodmark.format import frame as frames_module
 from floodmark.format.frame import Frame, FrameKind, gap
 
 from consensus.core.group import Group
-from consensus.types import GroupOptions, LogDiverged, Message
+from consensus.messages import AppendEntries, AppendEntriesResponse
+from consensus.types import GroupOptions, LogDiverged
 from consensus.wire import decode_packet, encode_packet
 from storage.options import LogOptions
 from tests.support.compaction import compact, compactable, nothing, problem, some
-from tests.support.raft import Lone, Replicas, frame
+from tests.support.raft import Lone, Replicas, frame, of_kind
 
 SMALL = LogOptions(segment_bytes=1024, index_interval_bytes=128, tail_bytes_max=300, zeros_ahead_bytes=0)
 
@@ -51,8 +52,8 @@ def test_a_follower_takes_what_it_lacks_of_a_gap() -> None:
     assert lone.group.commit_index == lone.group.applied_index == 20
     assert [index for index, _ in lone.node.machine.applied] == [2, 3, 4, 5, 6]
     assert lone.group.high_watermark == 19
-    (said,) = [fields for _, kind, fields in lone.append((22, 1), [], term=2, commit=22) if kind == "ack"]
-    assert (said["next_index"], said["success"]) == (23, True)
+    (said,) = of_kind(AppendEntriesResponse, lone.append((22, 1), [], term=2, commit=22))
+    assert (said.next_index, said.success) == (23, True)
 
 
 def test_a_gap_that_is_here_already_changes_nothing() -> None:
@@ -67,7 +68,7 @@ def test_a_gap_that_is_here_already_changes_nothing() -> None:
             ((3, 1), run_of(4, 9, offset=2)),
         ):
             said = lone.append(prev, [sent], term=2)
-            assert [fields["next_index"] for _, kind, fields in said if kind == "ack"] == [
+            assert [message.next_index for message in of_kind(AppendEntriesResponse, said)] == [
                 sent.last_index + 1
             ]
         for number in range(3, 9):
@@ -109,7 +110,7 @@ def test_gaps_that_do_not_follow_are_dropped(prev: tuple[int, int], sent: list[F
     """Only the first may begin before the place, in the predecessor's term; each goes on from the last."""
     lone = Lone(frames=records(2, 6), term=1)
     before = held(lone.group)
-    assert [kind for _, kind, _ in lone.append(prev, sent, term=3) if kind == "ack"] == []
+    assert of_kind(AppendEntriesResponse, lone.append(prev, sent, term=3)) == []
     assert held(lone.group) == before
     assert lone.group.failed is None
 
@@ -182,7 +183,7 @@ def test_a_follower_catches_up_over_the_gaps_of_its_leader(seed: int) -> None:
     assert any(
         each.kind is FrameKind.GAP
         for _, target, message in replicas.sent
-        if message.kind == "append" and target == away
+        if isinstance(message, AppendEntries) and target == away
         for each in message.frames
     )
     proposal = replicas.propose(b"more", records=1)
@@ -220,7 +221,7 @@ def test_a_long_gap_is_one_message() -> None:
     sent = [
         each
         for _, target, message in replicas.sent
-        if message.kind == "append" and target == "c"
+        if isinstance(message, AppendEntries) and target == "c"
         for each in message.frames
     ]
     assert len(sent) <= 12
@@ -232,11 +233,10 @@ def test_a_long_gap_is_one_message() -> None:
 
 def test_an_older_build_leaves_a_message_with_a_gap_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """It never sees one, for gaps wait for the cluster's level; if it did, it would lose only that."""
-    fields = {"term": 2, "prev_index": 6, "prev_term": 1, "commit": 9, "round": 1, "attempt": 0}
-    message = Message("append", fields, [run_of(7, 20, offset=5)])
+    message = AppendEntries(2, 6, 1, commit=9, round=1, attempt=0, frames=[run_of(7, 20, offset=5)])
     header, *body = encode_packet([(1, message)])
     assert decode_packet(header, b"".join(body)) == [(1, message)]
     monkeypatch.setattr(frames_module, "LEVEL", 1)
     told: list[str] = []
     assert decode_packet(header, b"".join(body), told.append) == []
-    assert told == ["append of group 1: frame 7 needs feature level 2, this build knows 1"]
+    assert told == ["AppendEntries of group 1: frame 7 needs feature level 2, this build knows 1"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from floodmark.format.frame import Frame, FrameKind
 
 from consensus.core.group import Group
+from consensus.messages import RequestPreVote, RequestVote
 from consensus.types import Role, Stored
 from tests.support.raft import Machine, Replicas
 
@@ -56,7 +57,7 @@ def test_a_leader_whose_machine_halts_makes_way_and_leads_no_more() -> None:
         after = max((g for g in replicas.groups() if g.is_ready_leader), key=lambda g: g.term)
         assert after is not old
     asked = {
-        source for source, _, message in replicas.sent if message.kind in ("prevote_request", "vote_request")
+        source for source, _, message in replicas.sent if isinstance(message, RequestPreVote | RequestVote)
     }
     assert asked, "there were elections"
     assert old.node_id not in asked

@@ -16,7 +16,8 @@ from floodmark.format.frame import Frame, FrameKind
 
 from consensus.host.host_types import HostOptions
 from consensus.links.handshake import SPOKEN, Versions
-from consensus.types import GroupOptions, GroupStopped, Message, NotLeader, Proposal, Role, Stored
+from consensus.messages import AppendEntries, Message, Quiesce
+from consensus.types import GroupOptions, GroupStopped, NotLeader, Proposal, Role, Stored
 from consensus.wire import COMMIT_WITH_QUIESCE, encode_packet
 from tests.consensus.host_nodes import HostNode, eventually, hosts, join, leader_of, put
 from tests.support.proxy import FaultProxy
@@ -364,8 +365,8 @@ async def test_a_divergence_is_an_event_that_names_it(tmp_path: Path) -> None:
     node.open(2, frozenset("a"))
 
     def hear(source: str, term: int, commit: int, *frames: Frame) -> None:
-        fields = {"term": term, "prev_index": 1, "prev_term": 0, "commit": commit, "round": 1, "attempt": 0}
-        header, *body = encode_packet([(1, Message("append", fields, list(frames)))])
+        append = AppendEntries(term, 1, 0, commit=commit, round=1, attempt=0, frames=list(frames))
+        header, *body = encode_packet([(1, append)])
         node.host.links._context.hooks.deliver(source, memoryview(header), memoryview(b"".join(body)))
 
     try:
@@ -400,8 +401,8 @@ async def test_only_followers_of_this_build_learn_of_a_commit_by_the_message_to_
             group = node.host.group(1)
 
             def receive(source: str, message: Message, group: Any = group, take: Any = group.receive) -> bool:
-                if message.kind == "quiesce" and group.leader == source:
-                    news.append(message.fields["commit"] > group.commit_index)
+                if isinstance(message, Quiesce) and group.leader == source:
+                    news.append(message.commit > group.commit_index)
                 return bool(take(source, message))
 
             group.receive = receive

@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 
 import pytest
+from msgspec.structs import replace
 
 from consensus.core import state_sending
 from consensus.core.keyed_state import KeyedState, command
 from consensus.core.state_incoming import NAME
-from consensus.types import GroupOptions, Message, Stored
+from consensus.messages import InstallSnapshot, SnapshotChunk, SnapshotPosition
+from consensus.types import GroupOptions, Stored
 from storage.options import LogOptions
 from storage.state_file import SUFFIX
 from tests.support.raft import Replicas
@@ -64,8 +66,8 @@ class Behind:
         """Of the file that the leader sends."""
         return self.replicas.nodes[self.replicas.leader().node_id].group._parts.large.stored.reference.length
 
-    def chunks(self) -> list[Message]:
-        return [message for _, _, message in self.replicas.sent if message.kind == "state_chunk"]
+    def chunks(self) -> list[SnapshotChunk]:
+        return [message for _, _, message in self.replicas.sent if isinstance(message, SnapshotChunk)]
 
     def until_received(self, share: float) -> None:
         """Until ``c`` has this part of the file durable."""
@@ -74,8 +76,8 @@ class Behind:
         while position < goal:
             self.replicas.run(0.0004)
             for _, _, message in self.replicas.sent[seen:]:
-                if message.kind == "state_wanted":
-                    position = message.fields["position"]
+                if isinstance(message, SnapshotPosition):
+                    position = message.position
             seen = len(self.replicas.sent)
 
     def until_level(self, name: str = "c") -> None:
@@ -101,18 +103,18 @@ def test_the_file_comes_in_chunks_and_then_the_log() -> None:
     replicas.sent.clear()
     replicas.start("c")
     behind.until_level()
-    kinds = {message.kind for _, _, message in replicas.sent}
-    assert "install" not in kinds
+    kinds = {type(message) for _, _, message in replicas.sent}
+    assert InstallSnapshot not in kinds
     chunks = behind.chunks()
     assert len(chunks) > 20
     assert sum(len(chunk.state) for chunk in chunks) == behind.length
     assert max(len(chunk.state) for chunk in chunks) <= 600
     acked, sent = 0, 0
     for _, _, message in replicas.sent:
-        if message.kind == "state_wanted":
-            acked = message.fields["position"]
-        elif message.kind == "state_chunk":
-            sent = message.fields["position"] + len(message.state)
+        if isinstance(message, SnapshotPosition):
+            acked = message.position
+        elif isinstance(message, SnapshotChunk):
+            sent = message.position + len(message.state)
         assert sent - acked < 2000 + 600
     replicas.run(0.1)
     reference = replicas.leader()._parts.large.stored.reference
@@ -308,15 +310,16 @@ def test_a_chunk_that_does_not_fit_is_not_written() -> None:
     altered[20] ^= 1
     node.group.step()
     position = node.group._parts.receiver._queued
-    for source, fields, state in (
-        (leader, chunk.fields | {"position": position, "id": 5}, chunk.state),
-        (leader, chunk.fields | {"position": position}, bytes(altered)),
-        (leader, chunk.fields | {"position": position}, b""),
-        (leader, chunk.fields | {"position": position + 1}, chunk.state),
-        ("b" if leader == "a" else "a", chunk.fields | {"position": position}, chunk.state),
-        (leader, chunk.fields | {"position": position, "term": 0}, chunk.state),
+    due = replace(chunk, position=position)
+    for source, wrong in (
+        (leader, replace(due, id=5)),
+        (leader, replace(due, state=bytes(altered))),
+        (leader, replace(due, state=b"")),
+        (leader, replace(due, position=position + 1)),
+        ("b" if leader == "a" else "a", due),
+        (leader, replace(due, term=0)),
     ):
-        node.group.receive(source, Message("state_chunk", dict(fields), state=state))
+        node.group.receive(source, wrong)
         node.group.step()
     replicas.sent.clear()
     behind.until_level()
@@ -346,12 +349,12 @@ def test_a_follower_that_begins_again_and_again_holds_nothing_back() -> None:
     behind.until_received(0.1)
     first = len(behind.chunks()[0].state)
     replicas.isolate("c")
-    wanted = next(message for _, _, message in replicas.sent if message.kind == "state_wanted").fields
+    wanted = next(message for _, _, message in replicas.sent if isinstance(message, SnapshotPosition))
     behind.write(100)
     for time in range(state_sending.STARTS_MAX):
         assert not leader.checkpoint_is_due(rests=True, bytes_max=1), f"begun {time} times"
         for position in (first, 0):
-            leader.receive("c", Message("state_wanted", wanted | {"position": position, "again": True}))
+            leader.receive("c", replace(wanted, position=position, again=True))
             leader.step()
     assert leader.checkpoint_is_due(rests=True, bytes_max=1)
     replicas.heal()

@@ -10,7 +10,7 @@ import pytest
 from consensus.links.handshake import Versions
 from consensus.links.inbound import IncomingLink
 from consensus.links.link_types import LinkOptions, Reception
-from consensus.types import Message
+from consensus.messages import SnapshotChunk
 from tests.consensus.link_nodes import (
     FAST,
     LinkNode,
@@ -248,7 +248,7 @@ async def test_a_small_message_does_not_wait_for_what_another_group_has_queued()
         proxy.resume()
         await b.until(lambda: len(b.received) == 68)
         groups = [group for _, group, _ in b.received]
-        assert [message.fields["term"] for _, group, message in b.received if group == 1] == list(range(66))
+        assert [message.claimed_term for _, group, message in b.received if group == 1] == list(range(66))
         # What the kernel and the connection had taken already goes first; the rest does not.
         assert max(groups.index(2), groups.index(3)) < 40
 
@@ -258,7 +258,7 @@ async def test_a_peer_is_sent_no_kind_that_its_version_does_not_have():
     """What is of a later version of the protocol stays here; all else of its packet leaves."""
     for highest in (3, 4):
         a, b = LinkNode("a"), LinkNode("b", versions=Versions(3, highest))
-        chunk = Message("state_chunk", {"term": 1, "id": 2, "position": 0}, state=b"blocks")
+        chunk = SnapshotChunk(term=1, id=2, position=0, state=b"blocks")
         known = highest == 4
         async with running(a, b):
             a.links.dial("b", *b.address)
@@ -266,8 +266,8 @@ async def test_a_peer_is_sent_no_kind_that_its_version_does_not_have():
             a.links.send("b", [(1, chunk)])
             a.links.send("b", [numbered(1), (1, chunk), numbered(2)])
             await b.until(lambda b=b, known=known: len(b.received) >= 2 + 2 * known)
-            kinds = sorted(message.kind for _, _, message in b.received)
-            assert kinds == ["state_chunk", "state_chunk", "vote", "vote"][0 if known else 2 :]
+            kinds = sorted(type(message).__name__ for _, _, message in b.received)
+            assert kinds == ["RequestVoteResponse"] * 2 + ["SnapshotChunk"] * (2 if known else 0)
             assert a.links.peers["b"].version == highest
             assert a.links.peers["b"].messages_sent == 2 + 2 * known
             assert a.links.peers["b"].messages_dropped == (0 if known else 2)

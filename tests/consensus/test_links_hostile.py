@@ -30,8 +30,7 @@ from consensus.links.handshake import (
 )
 from consensus.links.link_types import LinkOptions
 from consensus.links.seal import MARK_BYTES, Seal
-from consensus.types import Message
-from consensus.wire import KINDS
+from consensus.messages import KINDS, AppendEntries, RequestVoteResponse
 from storage.vote import TERM_MAX
 from tests.consensus.link_nodes import (
     FAST,
@@ -257,7 +256,7 @@ async def test_a_message_of_a_newer_build_is_left_out_counted_and_logged_once():
             _, writer, seal = await raw_link(node, "newer", epoch=1)
             for number in range(3):
                 newer = [1, len(KINDS) + 1, ["what", "ever"], 0, 0]
-                vote = [1, KINDS.index("vote"), [number], 0, 0]
+                vote = [1, KINDS.index(RequestVoteResponse), [number], 0, 0]
                 writer.write(sealed(seal, msgpack.packb([newer, vote]), b""))
             await node.until(lambda: len(node.numbers("newer")) == 3)
             assert node.numbers("newer") == [0, 1, 2]
@@ -274,11 +273,10 @@ async def test_an_append_with_a_frame_of_a_newer_build_is_left_out_and_named():
     with capture_logs() as logs:
         async with target() as node:
             _, writer, seal = await raw_link(node, "newer", epoch=1)
-            fields = {"term": 1, "prev_index": 1, "prev_term": 1, "commit": 1, "round": 1, "attempt": 1}
-            append = Message("append", fields, [replace(frame(2, 1, b"payload"), level=4)])
+            append = AppendEntries(1, 1, 1, 1, 1, 1, [replace(frame(2, 1, b"payload"), level=4)])
             writer.write(raw_packet(seal, (1, append), numbered(7)))
             await node.until(lambda: node.numbers("newer") == [7])
-            assert [message.kind for _, _, message in node.received] == ["vote"]
+            assert [type(message) for _, _, message in node.received] == [RequestVoteResponse]
             writer.close()
     [line] = [line for line in logs if line["event"] == "peer_message_too_new"]
     assert line["peer"] == "newer"

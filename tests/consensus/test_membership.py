@@ -7,7 +7,8 @@ from floodmark.format.frame import Frame, FrameKind, crc_of
 
 from consensus.core import membership
 from consensus.core.safeguards import Safeguard
-from consensus.types import ChangeRefused, Membership, Message, NotLeader, Role, Stored
+from consensus.messages import AppendEntries, Message
+from consensus.types import ChangeRefused, Membership, NotLeader, Role, Stored
 from tests.support.raft import Lone, Replicas, frame
 
 
@@ -132,8 +133,7 @@ def test_a_membership_survives_a_restart() -> None:
 
 
 def _append_of(new: Frame) -> Message:
-    fields = {"term": 2, "prev_index": 2, "prev_term": 1, "commit": 2, "round": 1, "attempt": 0}
-    return Message("append", fields, [new])
+    return AppendEntries(2, 2, 1, commit=2, round=1, attempt=0, frames=[new])
 
 
 def test_a_follower_takes_no_change() -> None:

@@ -8,8 +8,9 @@ import pytest
 from floodmark.format.frame import Frame, FrameKind
 from structlog.testing import capture_logs
 
+from consensus.messages import AppendEntriesResponse, InstallSnapshot, StaleTerm
 from consensus.types import GroupStopped, NotLeader, NotStored, Stored, Unknown
-from tests.support.raft import Lone, Machine, Replicas, frame
+from tests.support.raft import Lone, Machine, Replicas, frame, of_kind
 
 
 def _propose(lone: Lone, payload: bytes = b"x", *, records: int = 0):  # type: ignore[no-untyped-def]
@@ -40,7 +41,7 @@ def test_a_proposal_outlives_the_leadership_and_ends_with_its_place() -> None:
         lone.step()
         lone.flush()
         own = lone.log.frame(3)
-        lone.hear("c", "stale", term=term + 1)
+        lone.hear("c", StaleTerm(term=term + 1))
         assert proposal.outcome is None
         kept = own if its_term == 1 else frame(3, 2)
         lone.append((2, 1), [kept, frame(4, 2, offset=kept.next_offset)], term=2, commit=4, source="c")
@@ -67,7 +68,7 @@ def test_what_was_never_appended_is_not_stored() -> None:
     lone = Lone()
     lone.lead()
     proposal = _propose(lone)
-    lone.hear("c", "stale", term=lone.group.term + 1)
+    lone.hear("c", StaleTerm(term=lone.group.term + 1))
     assert isinstance(proposal.outcome, NotStored)
 
 
@@ -146,10 +147,10 @@ def test_a_proposal_whose_place_was_replaced_by_an_install_is_unknown() -> None:
     proposal = _propose(lone)
     lone.step()
     lone.flush()
-    lone.hear("c", "stale", term=term + 1)
+    lone.hear("c", StaleTerm(term=term + 1))
     assert proposal.outcome is None
     place = {"index": 50, "entry_term": term + 1, "offset": 7, "voters": ["a", "b", "c"], "learners": []}
-    lone.hear("c", "install", term=term + 1, round=1, attempt=0, **place)
+    lone.hear("c", InstallSnapshot(term=term + 1, round=1, attempt=0, **place))
     lone.append((50, term + 1), [frame(51, term + 1, offset=7)], term=term + 1, commit=51, source="c")
     lone.flush()
     assert isinstance(proposal.outcome, Unknown)
@@ -164,7 +165,7 @@ def test_nothing_is_queued_or_forwarded_without_leadership() -> None:
                 _propose(lone)
             assert caught.value.leader == leader
         said = lone.append((1, 0), [], term=1)
-        assert not [kind for _, kind, _ in said if kind != "ack"]
+        assert of_kind(AppendEntriesResponse, said) == [message for _, message in said]
     lone.lead()
     lone.flush()
     assert lone.log.last_index == 2, "the new leadership's no-op is all that was appended"
@@ -175,7 +176,7 @@ def test_a_leader_that_lost_its_leadership_keeps_no_queue() -> None:
     lone = Lone()
     term = lone.lead()
     waiting = [_propose(lone) for _ in range(1000)]
-    lone.hear("c", "stale", term=term + 1)
+    lone.hear("c", StaleTerm(term=term + 1))
     assert {type(proposal.outcome) for proposal in waiting} == {NotStored}
     lone.lead()
     _propose(lone)

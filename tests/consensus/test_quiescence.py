@@ -8,9 +8,20 @@ from typing import Any
 
 import pytest
 
-from consensus.types import GroupOptions, Message, Role, Stored
+from consensus.messages import (
+    AppendEntries,
+    AppendEntriesResponse,
+    Message,
+    Quiesce,
+    ReadIndexRequest,
+    ReadIndexResponse,
+    RequestPreVote,
+    RequestVote,
+    TimeoutNow,
+)
+from consensus.types import GroupOptions, Role, Stored
 from consensus.wire import COMMIT_WITH_QUIESCE
-from tests.support.raft import Lone, Replicas, frame
+from tests.support.raft import Lone, Replicas, frame, of_kind
 
 
 def _asleep() -> Replicas:
@@ -86,9 +97,9 @@ def test_a_question_that_is_as_new_as_the_leaders_good_night_is_asked() -> None:
     lone = Lone()
     lone.append((1, 0), [], term=1)
     read_index = lone.group.read_index()
-    said = lone.hear("b", "quiesce", term=1, commit=1, last_index=1, last_term=0)
-    (question,) = [fields for _, kind, fields in said if kind == "read_request"]
-    lone.hear("b", "read_index", id=question["id"], index=1, ok=True)
+    said = lone.hear("b", Quiesce(term=1, commit=1, last_index=1, last_term=0))
+    (question,) = of_kind(ReadIndexRequest, said)
+    lone.hear("b", ReadIndexResponse(id=question.id, index=1, ok=True))
     assert read_index.done
     assert not lone.group.asleep
 
@@ -100,15 +111,17 @@ def test_the_acknowledgement_that_lets_a_leader_sleep_does_not_wait_for_another_
     lone.flush()
     for name in "bc":
         lone.ack(name, 3)
-    fields = {"term": lone.group.term, "next_index": 3, "success": True, "reset": False, "attempt": 0}
+    term = lone.group.term
     while not lone.group.asleep:
         said = lone.until_deadline()
-        for name, kind, sent in said:
-            assert kind in ("append", "quiesce")
-            if kind == "append" and lone.group.receive(
-                name, Message("ack", {**fields, "round": sent["round"], "trusted": True}, [])
-            ):
-                lone.step()
+        for name, sent in said:
+            assert isinstance(sent, AppendEntries | Quiesce)
+            if isinstance(sent, AppendEntries):
+                ack = AppendEntriesResponse(
+                    term, 3, success=True, reset=False, round=sent.round, attempt=0, trusted=True
+                )
+                if lone.group.receive(name, ack):
+                    lone.step()
         assert lone.now < 110, "it never sleeps"
 
 
@@ -179,8 +192,8 @@ def test_a_new_connection_wakes_those_alone_that_have_to_say_something() -> None
     assert replicas.leader() is leader
 
 
-def _kinds(replicas: Replicas) -> Counter[str]:
-    return Counter(message.kind for _, _, message in replicas.sent)
+def _kinds(replicas: Replicas) -> Counter[type[Message]]:
+    return Counter(type(message) for _, _, message in replicas.sent)
 
 
 def _asleep_at_once(names: str = "abc", **options: Any) -> Replicas:
@@ -200,7 +213,7 @@ def test_a_record_of_a_sleeping_group_costs_three_messages_for_each_follower() -
     proposal = replicas.propose(b"2")
     replicas.run(0.03)
     assert isinstance(proposal.outcome, Stored)
-    assert _kinds(replicas) == {"append": 2, "ack": 2, "quiesce": 2}
+    assert _kinds(replicas) == {AppendEntries: 2, AppendEntriesResponse: 2, Quiesce: 2}
     assert all(group.asleep and group.applied_index == proposal.outcome.index for group in replicas.groups())
     replicas.run(60.0)
     assert len(replicas.sent) == 6
@@ -218,7 +231,7 @@ def test_learners_are_told_of_the_last_commit_and_sleep_as_well() -> None:
     replicas.run(0.03)
     assert replicas.group("d").asleep
     assert replicas.group("d").applied_index == index + 1
-    assert _kinds(replicas) == {"append": 3, "ack": 3, "quiesce": 3}
+    assert _kinds(replicas) == {AppendEntries: 3, AppendEntriesResponse: 3, Quiesce: 3}
 
 
 def test_a_read_index_of_a_sleeping_group_asks_everybody_once() -> None:
@@ -226,13 +239,13 @@ def test_a_read_index_of_a_sleeping_group_asks_everybody_once() -> None:
     replicas = _asleep_at_once()
     for group, more in (
         (replicas.leader(), {}),
-        (replicas.followers()[0], {"read_request": 1, "read_index": 1}),
+        (replicas.followers()[0], {ReadIndexRequest: 1, ReadIndexResponse: 1}),
     ):
         replicas.sent.clear()
         read_index = group.read_index()
         replicas.run(5.0)
         assert read_index.index == group.commit_index
-        assert _kinds(replicas) == {"append": 2, "ack": 2, "quiesce": 2, **more}
+        assert _kinds(replicas) == {AppendEntries: 2, AppendEntriesResponse: 2, Quiesce: 2, **more}
 
 
 def test_records_that_follow_each_other_keep_a_group_awake() -> None:
@@ -244,7 +257,7 @@ def test_records_that_follow_each_other_keep_a_group_awake() -> None:
         assert not replicas.leader().asleep
     replicas.run(0.2)
     assert all(group.asleep for group in replicas.groups())
-    assert _kinds(replicas)["quiesce"] == 2
+    assert _kinds(replicas)[Quiesce] == 2
 
 
 def test_a_proposal_that_comes_when_the_group_would_fall_asleep_is_appended() -> None:
@@ -288,7 +301,7 @@ def test_who_sleeps_grants_no_vote_to_who_cannot_hear_the_leader() -> None:
     replicas.cut |= {(leader.node_id, one.node_id), (one.node_id, leader.node_id)}
     one.peer_silent(leader.node_id)
     replicas.run(30.0)
-    assert _kinds(replicas)["prevote_request"] > 20
+    assert _kinds(replicas)[RequestPreVote] > 20
     assert not other.asleep
     assert {group.term for group in replicas.groups()} == {term}
     assert leader.role is Role.LEADER
@@ -305,23 +318,24 @@ def test_a_sleeping_group_elects_as_soon_as_others_when_its_leader_is_gone() -> 
 
 def test_a_follower_with_another_log_says_that_it_stays_awake() -> None:
     """Its commit index stays as well: the message says nothing about such a log. The leader then wakes up."""
-    for fields in (
-        {"term": 1, "commit": 1, "last_index": 3, "last_term": 1},
-        {"term": 1, "commit": 2, "last_index": 2, "last_term": 0},
-        {"term": 2, "commit": 2, "last_index": 2, "last_term": 1},
+    for quiesce in (
+        Quiesce(term=1, commit=1, last_index=3, last_term=1),
+        Quiesce(term=1, commit=2, last_index=2, last_term=0),
+        Quiesce(term=2, commit=2, last_index=2, last_term=1),
     ):
         lone = Lone(options=GroupOptions())
         lone.append((1, 0), [frame(2, 1)], term=1)
         lone.flush()
-        ((to, kind, answer),) = lone.hear("b", "quiesce", **fields)
-        assert (to, kind) == ("b", "ack")
-        assert (answer["success"], answer["reset"], answer["next_index"]) == (False, False, 3)
+        ((to, answer),) = lone.hear("b", quiesce)
+        assert to == "b"
+        assert isinstance(answer, AppendEntriesResponse)
+        assert (answer.success, answer.reset, answer.next_index) == (False, False, 3)
         assert not lone.group.asleep
         assert lone.group.commit_index == 1
     lone = Lone(options=GroupOptions())
     lone.append((1, 0), [frame(2, 1)], term=1)
     lone.flush()
-    assert lone.hear("b", "quiesce", term=1, commit=2, last_index=2, last_term=1) == []
+    assert lone.hear("b", Quiesce(term=1, commit=2, last_index=2, last_term=1)) == []
     assert lone.group.asleep
     assert lone.group.applied_index == 2
 
@@ -330,14 +344,13 @@ def test_a_leader_hears_of_a_member_that_stays_awake() -> None:
     """It goes on with heartbeats, believes nothing about the member's log, and sleeps once all is said."""
     replicas = _asleep_at_once()
     leader, (one, _) = replicas.leader(), replicas.followers()
-    fields = {"term": leader.term, "next_index": 1, "success": False, "reset": False}
-    fields |= {"round": 0, "attempt": 0, "trusted": True}
-    leader.receive(one.node_id, Message("ack", fields, []))
+    ack = AppendEntriesResponse(leader.term, 1, success=False, reset=False, round=0, attempt=0, trusted=True)
+    leader.receive(one.node_id, ack)
     replicas.run(0.001)
     assert not leader.asleep
     assert leader.match_of(one.node_id) == leader.log.last_index
     replicas.run(1.0)
-    assert _kinds(replicas) == {"append": 2, "ack": 2, "quiesce": 2}
+    assert _kinds(replicas) == {AppendEntries: 2, AppendEntriesResponse: 2, Quiesce: 2}
 
 
 def test_a_follower_sleeps_once_it_has_applied_everything(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -346,7 +359,7 @@ def test_a_follower_sleeps_once_it_has_applied_everything(monkeypatch: pytest.Mo
     lone = Lone(options=GroupOptions())
     lone.append((1, 0), [frame(index, 1) for index in range(2, 7)], term=1)
     lone.flush()
-    lone.hear("b", "quiesce", term=1, commit=6, last_index=6, last_term=1)
+    lone.hear("b", Quiesce(term=1, commit=6, last_index=6, last_term=1))
     steps = 0
     while not lone.group.asleep:
         assert lone.group.next_deadline <= lone.now + 1e-6
@@ -362,10 +375,10 @@ def test_a_successor_that_was_asked_to_take_over_does_not_fall_asleep() -> None:
     lone = Lone(options=GroupOptions())
     lone.append((1, 0), [frame(2, 1)], term=1)
     lone.flush()
-    lone.group.receive("b", Message("timeout_now", {"term": 1}))
+    lone.group.receive("b", TimeoutNow(term=1))
     quiesce = {"term": 1, "commit": 2, "last_index": 2, "last_term": 1}
-    said = lone.hear("b", "quiesce", **quiesce) + lone.until_deadline()
-    assert [kind for _, kind, _ in said if kind == "vote_request"] == ["vote_request"] * 2
+    said = lone.hear("b", Quiesce(**quiesce)) + lone.until_deadline()
+    assert len(of_kind(RequestVote, said)) == 2
 
 
 def test_members_of_an_older_build_hear_of_the_commit_first_and_sleep_after_a_second() -> None:
@@ -380,7 +393,7 @@ def test_members_of_an_older_build_hear_of_the_commit_first_and_sleep_after_a_se
     replicas.propose(b"2")
     replicas.run(0.9)
     assert not leader.asleep
-    assert _kinds(replicas)["quiesce"] == 0
+    assert _kinds(replicas)[Quiesce] == 0
     assert one.commit_index == leader.commit_index
     replicas.run(1.0)
     assert all(group.asleep for group in replicas.groups())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
 from floodmark.format.frame import FrameKind
 
 from consensus.core.safeguards import Safeguard
-from consensus.types import GroupOptions, Message
+from consensus.messages import AppendEntries, AppendEntriesResponse, InstallSnapshot, Message
+from consensus.types import GroupOptions
 from storage.options import LogOptions
-from tests.support.raft import Lone, Machine, Node, Replicas, frame
+from tests.support.raft import Lone, Machine, Node, Replicas, frame, of_kind
 
 SMALL = GroupOptions(quiesce_after_s=1e9, append_bytes_max=400, unacknowledged_bytes_max=1500)
 
@@ -54,7 +54,7 @@ def test_nothing_is_sent_twice_while_acknowledgements_are_under_way() -> None:
     sent = [
         (target, each.index)
         for _, target, message in replicas.sent
-        if message.kind == "append"
+        if isinstance(message, AppendEntries)
         for each in message.frames
     ]
     assert len(sent) == len(set(sent)) == 100
@@ -95,19 +95,20 @@ def test_what_is_under_way_to_a_follower_is_bounded() -> None:
         sizes += [
             sum(each.size for each in message.frames)
             for node, message in lone.group.take_outbox()
-            if node == "b" and message.kind == "append"
+            if node == "b" and isinstance(message, AppendEntries)
         ]
     assert SMALL.unacknowledged_bytes_max <= sum(sizes) <= 1500 + 400
     said = lone.until_deadline()
-    assert [kind for node, kind, _ in said if node == "b"] == ["append"], "a heartbeat"
+    assert [type(message) for node, message in said if node == "b"] == [AppendEntries], "a heartbeat"
     lone.group.receive("b", _ack(lone, 7))
     lone.group.step()
-    assert any(message.frames for node, message in lone.group.take_outbox() if node == "b")
+    assert any(message.frames for message in of_kind(AppendEntries, lone.group.take_outbox(), "b"))
 
 
 def _ack(lone: Lone, next_index: int) -> Message:
-    fields = {"success": True, "reset": False, "round": 1, "attempt": 0, "trusted": True}
-    return Message("ack", {"term": lone.group.term, "next_index": next_index, **fields})
+    return AppendEntriesResponse(
+        lone.group.term, next_index, success=True, reset=False, round=1, attempt=0, trusted=True
+    )
 
 
 def test_a_follower_that_was_away_gets_what_it_missed_once() -> None:
@@ -126,7 +127,7 @@ def test_a_follower_that_was_away_gets_what_it_missed_once() -> None:
     got = [
         each.index
         for _, target, message in replicas.sent
-        if target == away and message.kind == "append"
+        if target == away and isinstance(message, AppendEntries)
         for each in message.frames
     ]
     assert replicas.group(away).commit_index == replicas.leader().commit_index
@@ -176,20 +177,11 @@ def test_a_metadata_replica_gets_the_state_instead_of_its_history() -> None:
 def test_a_failed_install_is_not_acknowledged() -> None:
     """C6: the replica fails, for good; without the safeguard it would claim to have everything."""
     answers = {}
-    fields = {"index": 50, "entry_term": 1, "offset": 7, "voters": ["a", "b", "c"], "learners": []}
+    install = InstallSnapshot(1, 50, 1, 7, ["a", "b", "c"], [], round=1, attempt=0)
     for without in (None, Safeguard.C6):
         lone = Lone(without=without, term=1)
         lone.node.fs.fail("write")
-        said = lone.hear("b", "install", term=1, round=1, attempt=0, **fields)
-        answers[without] = [answer["success"] for _, kind, answer in said if kind == "ack"]
+        said = lone.hear("b", install)
+        answers[without] = [message.success for message in of_kind(AppendEntriesResponse, said)]
         assert (lone.group.failed is None) == (without is not None)
     assert answers == {None: [], Safeguard.C6: [True]}
-
-
-@pytest.mark.parametrize("kind", ["apply_command", "apply_command_response", "transmission", ""])
-def test_messages_that_the_stock_engine_would_unpickle_are_nothing_here(kind: str) -> None:
-    """C5: unknown kinds are dropped before the engine sees them."""
-    lone = Lone()
-    before = lone.log.last_index
-    assert lone.hear("b", kind, command=b"\x80\x04.", data=b"\x80\x04.", term=9) == []
-    assert (lone.log.last_index, lone.group.term) == (before, 0)

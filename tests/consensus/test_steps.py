@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from floodmark.format.frame import FrameKind
+from msgspec.structs import replace
 
-from consensus.types import Message, Stored
+from consensus.messages import AppendEntriesResponse, Message
+from consensus.types import Stored
 from tests.support.raft import Lone
 
 
-def _ack(lone: Lone, next_index: object, **changed: object) -> Message:
-    fields: dict[str, object] = {
-        "term": lone.group.term,
-        "next_index": next_index,
-        "success": True,
-        "reset": False,
-        "round": 1,
-        "attempt": 0,
-        "trusted": True,
-    }
-    return Message("ack", fields | changed, [])
+def _ack(lone: Lone, next_index: int, **changed: Any) -> Message:
+    ack = AppendEntriesResponse(
+        lone.group.term, next_index, success=True, reset=False, round=1, attempt=0, trusted=True
+    )
+    return replace(ack, **changed)
 
 
 def _leader(voters: str = "abc") -> Lone:

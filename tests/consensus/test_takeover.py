@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from consensus.messages import RequestPreVote, RequestPreVoteResponse, RequestVote
 from consensus.types import GroupOptions, Stored
-from tests.support.raft import Lone, Replicas
+from tests.support.raft import Lone, Replicas, of_kind
 
 PATIENT = GroupOptions(election_timeout_min_s=100.0, election_timeout_max_s=200.0, takeover_s=0.5)
 """No election of these tests can be one of a timeout."""
@@ -32,7 +33,7 @@ def test_a_group_whose_leader_is_gone_elects_once(names: str, raft_group: int) -
     replicas.sent.clear()
     replicas.stop("a")
     replicas.until(lambda: any(group.is_ready_leader for group in replicas.groups()), len(names))
-    asked = {source for source, _, message in replicas.sent if message.kind == "vote_request"}
+    asked = {source for source, _, message in replicas.sent if isinstance(message, RequestVote)}
     assert asked == {replicas.leader().node_id}
     assert {group.term for group in replicas.groups()} == {term + 1}
 
@@ -55,7 +56,7 @@ def test_a_leader_that_one_replica_hears_stays() -> None:
     replicas.group("b").peer_silent("a")
     replicas.group("b").peer_gone("a")
     replicas.run(30.0)
-    asked = [source for source, _, message in replicas.sent if message.kind == "prevote_request"]
+    asked = [source for source, _, message in replicas.sent if isinstance(message, RequestPreVote)]
     assert "b" in asked
     assert replicas.leader() is leader
     assert {group.term for group in replicas.groups()} == {term}
@@ -68,7 +69,7 @@ def test_who_asks_in_vain_does_not_ask_often() -> None:
     replicas.sent.clear()
     replicas.group("b").peer_gone("a")
     replicas.run(90.0)
-    asked = [target for source, target, message in replicas.sent if message.kind == "prevote_request"]
+    asked = [target for source, target, message in replicas.sent if isinstance(message, RequestPreVote)]
     assert asked.count("c") == 4
 
 
@@ -79,7 +80,7 @@ def test_nobody_has_to_hear_of_it_first() -> None:
     replicas.cut |= {("a", "b"), ("a", "c")}
     replicas.group(first).peer_gone("a")
     replicas.until(
-        lambda: any(message.kind == "prevote_request" for source, _, message in replicas.sent), 1.0
+        lambda: any(isinstance(message, RequestPreVote) for source, _, message in replicas.sent), 1.0
     )
     replicas.run(ASKED_S)
     replicas.group(second).peer_gone("a")
@@ -91,7 +92,7 @@ def _first_to_ask(raft_group: int) -> str:
     replicas.sent.clear()
     replicas.stop("a")
     replicas.elect()
-    return next(source for source, _, message in replicas.sent if message.kind == "prevote_request")
+    return next(source for source, _, message in replicas.sent if isinstance(message, RequestPreVote))
 
 
 def test_of_two_that_ask_at_once_one_yields() -> None:
@@ -101,9 +102,9 @@ def test_of_two_that_ask_at_once_one_yields() -> None:
         lone.append((1, 0), [], term=1, source="c")
         lone.group.peer_gone("c")
         said = lone.until_deadline()
-        assert [kind for _, kind, _ in said] == ["prevote_request"] * 2
-        said = lone.hear("b", "prevote_request", term=2, last_index=last_index, last_term=0)
-        assert [fields["granted"] for _, kind, fields in said if kind == "prevote"] == [granted]
+        assert [type(message) for _, message in said] == [RequestPreVote] * 2
+        said = lone.hear("b", RequestPreVote(term=2, last_index=last_index, last_term=0))
+        assert [message.granted for message in of_kind(RequestPreVoteResponse, said)] == [granted]
 
 
 def test_who_would_vote_for_another_lets_it_win() -> None:
@@ -111,7 +112,7 @@ def test_who_would_vote_for_another_lets_it_win() -> None:
     lone = Lone(options=PATIENT)
     lone.append((1, 0), [], term=1, source="c")
     lone.group.peer_gone("c")
-    lone.hear("b", "prevote_request", term=2, last_index=1, last_term=0)
+    lone.hear("b", RequestPreVote(term=2, last_index=1, last_term=0))
     assert lone.group.next_deadline > lone.now + PATIENT.takeover_s
 
 
@@ -122,7 +123,7 @@ def test_who_was_held_up_asks_all_the_same() -> None:
     lone.group.peer_gone("c")
     lone.now += 2.0
     lone.group.held_up(2.0)
-    assert [kind for _, kind, _ in lone.step()] == ["prevote_request"] * 2
+    assert [type(message) for _, message in lone.step()] == [RequestPreVote] * 2
 
 
 def test_a_group_whose_leaders_replica_ended_elects_soon_as_well() -> None:

@@ -17,6 +17,7 @@ from floodmark.format.frame_records import form_of
 from floodmark.format.record import Record
 
 from consensus.core.group import Group
+from consensus.messages import AppendEntries, AppendEntriesResponse
 from consensus.wire import decode_packet, encode_packet
 from node.partition.producers import ProducerTable
 from tests.support.raft import Replicas
@@ -70,7 +71,7 @@ class Work:
         next_due: dict[Group, None] = {}
         for group in due:
             for target, message in group.take_outbox():
-                self.messages[message.kind] += 1
+                self.messages[type(message)] += 1
                 head, *body = encode_packet([(1, message)])
                 ((_, decoded),) = decode_packet(head, b"".join(body))
                 self.replicas.group(target).receive(group.node_id, decoded)
@@ -118,7 +119,7 @@ def _work_of(batch_format: int) -> Work:
 def test_a_record_costs_an_append_and_an_answer_for_each_follower_three_fsyncs_and_few_calls() -> None:
     """Appends and acknowledgements are all that is said: the next append tells of the commit."""
     work = _work_of(batch_format=2)
-    assert work.messages == {"append": 2 * RECORDS, "ack": 2 * RECORDS}
+    assert work.messages == {AppendEntries: 2 * RECORDS, AppendEntriesResponse: 2 * RECORDS}
     assert work.syncs == 3 * RECORDS
     calls = work.by_function
     a_record = sum(calls.values()) / RECORDS

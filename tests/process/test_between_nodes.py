@@ -13,7 +13,7 @@ import msgpack
 
 from consensus.links.handshake import HELLO_BYTES, PROOF_BYTES
 from consensus.links.seal import MARK_BYTES
-from consensus.wire import KINDS
+from consensus.messages import KINDS, StaleTerm
 from local.folder import LocalNode, Route
 from local.ports import pick_ports
 from tests.support.processes import ProcessCluster
@@ -97,7 +97,7 @@ async def test_what_he_says_ends_a_connection_and_no_cluster(tmp_path: Path) -> 
             await client.topics.create("t", partitions=1, replication_factor=3)
             await client.produce("t", {"n": 0})
             groups = [int(path.name) for path in (cluster.data_dir("n2") / "groups").iterdir()]
-            header = msgpack.packb([[group, KINDS.index("stale"), [_TERM], 0, 0] for group in groups])
+            header = msgpack.packb([[group, KINDS.index(StaleTerm), [_TERM], 0, 0] for group in groups])
             await relay.say(struct.pack("<II", len(header), 0) + header + bytes(MARK_BYTES))
             async with asyncio.timeout(20):
                 while await _refused(cluster) == 0:  # noqa: ASYNC110 - a counter of another process

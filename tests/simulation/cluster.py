@@ -6,7 +6,15 @@ import random
 from collections.abc import Callable
 
 from consensus.core.safeguards import Safeguard
-from consensus.types import Message, Role
+from consensus.messages import (
+    AppendEntriesResponse,
+    Message,
+    RequestVoteResponse,
+    SnapshotChunk,
+    SnapshotOffer,
+    SnapshotPosition,
+)
+from consensus.types import Role
 from consensus.wire import COMMIT_WITH_QUIESCE, NEWEST_VERSION
 from tests.simulation.broken import Rule
 from tests.simulation.clock import NodeClock
@@ -27,6 +35,11 @@ from tests.simulation.scheduler import Scheduler
 from tests.simulation.trace import Trace
 from tests.simulation.watch import Watch
 from tests.simulation.workload import Workload
+
+LARGE_STATE = (SnapshotOffer, SnapshotPosition, SnapshotChunk)
+"""Messages that bring a large state."""
+COMES_AGAIN = (AppendEntriesResponse, RequestVoteResponse, *LARGE_STATE)
+"""Messages that may come a second time: answers, and those that bring a large state."""
 
 
 class Cluster:
@@ -164,7 +177,7 @@ class Cluster:
     def send(self, source: str, target: str, message: Message) -> None:
         """Put one message of a replica's outbox on its link."""
         lose = self.profile.lose
-        if lose and message.kind.startswith("state_") and self._losses.random() < lose:
+        if lose and isinstance(message, LARGE_STATE) and self._losses.random() < lose:
             return
         if target in self.replicas:
             self.network.send(source, target, through_wire(message) if self.encodes else copied(message))
@@ -189,21 +202,16 @@ class Cluster:
         self.watch.said(replica.name, target, message, vote.term, vote.voted_for)
 
     def _deliver(self, source: str, target: str, message: Message) -> None:
-        self.note(target, f"gets {message.kind} of {source}")
+        self.note(target, f"gets {type(message).__name__} of {source}")
         self.inspector.look_at_delivery(self.replicas[target], source, message)
         self.replicas[target].deliver(source, message)
 
     def _again(self, message: Message) -> float | None:
         """When answers come a second time, in the runs where they do."""
         chance = self.profile.duplicate
-        if not chance or not _comes_again(message.kind) or self._duplicates.random() >= chance:
+        if not chance or not isinstance(message, COMES_AGAIN) or self._duplicates.random() >= chance:
             return None
         return self._duplicates.choice((0.0, self._duplicates.uniform(0.0, AGAIN_WITHIN_S)))
 
     def _notify(self, source: str, target: str, up: bool) -> None:
         self.replicas[source].link(target, up)
-
-
-def _comes_again(kind: str) -> bool:
-    """Messages that may come a second time: answers, and those that bring a large state."""
-    return kind in ("ack", "vote") or kind.startswith("state_")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from consensus.types import Message
+from msgspec.structs import astuple
+
+from consensus.messages import Message
 from consensus.wire import decode_packet, encode_packet
 from tests.simulation.violation import require
 
@@ -16,11 +18,12 @@ def through_wire(message: Message) -> Message:
     require(
         (raft_group, decoded) == (RAFT_GROUP, message),
         "the wire changes nothing",
-        lambda: f"{message.kind} {message.fields} came out as {decoded.kind} {decoded.fields}",
+        lambda: f"{message} came out as {decoded}",
     )
     return decoded
 
 
 def copied(message: Message) -> Message:
     """The same message with containers of its own; frames and bytes are immutable."""
-    return Message(message.kind, dict(message.fields), list(message.frames), message.state)
+    fields = astuple(message)
+    return type(message)(*(list(value) if isinstance(value, list) else value for value in fields))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from consensus.core.group import Group
-from consensus.types import Message
+from consensus.messages import Message
 from storage.errors import StorageError
 from storage.log import Log
 from storage.vote import VoteFile

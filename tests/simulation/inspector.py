@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from floodmark.format.frame import FrameKind
 
-from consensus.types import Message, Role
+from consensus.messages import Message, Quiesce
+from consensus.types import Role
 from storage.errors import LogCorrupt
 from tests.simulation.ledger import VIRTUAL_FIRST_INDEX, brief
 from tests.simulation.profile import AGAIN_WITHIN_S
@@ -155,13 +156,13 @@ class Inspector:
 
     def look_at_delivery(self, replica: Replica, source: str, message: Message) -> None:
         """A message is about to be taken in."""
-        group, fields = replica.group, message.fields
-        if message.kind == "quiesce" and replica.older and group is not None and not replica.paused:
-            knows = fields["commit"] <= group.commit_index
+        group = replica.group
+        if isinstance(message, Quiesce) and replica.older and group is not None and not replica.paused:
+            knows = message.commit <= group.commit_index
             require(
-                knows or (group.term, group.leader) != (fields["term"], source),
+                knows or (group.term, group.leader) != (message.term, source),
                 "an older build is put to sleep only when it knows of the last commit",
-                lambda: f"{replica.name} knows of {group.commit_index}, told {fields}",
+                lambda: f"{replica.name} knows of {group.commit_index}, told {message}",
             )
 
     def _sweep(self) -> None:

@@ -7,7 +7,15 @@ from random import Random
 import pytest
 from floodmark.format.frame import Frame, FrameKind, crc_of
 
-from consensus.types import Message, Stored
+from consensus.messages import (
+    AppendEntries,
+    Message,
+    RequestPreVote,
+    RequestPreVoteResponse,
+    RequestVote,
+    RequestVoteResponse,
+)
+from consensus.types import Stored
 from storage.log import Log
 from storage.memory_filesystem import MemoryFileSystem
 from storage.options import LogOptions
@@ -139,21 +147,21 @@ def test_what_may_not_go_back_is_found(
 
 
 @pytest.mark.parametrize(
-    ("kind", "fields", "rule"),
+    ("message", "rule"),
     [
-        ("append", {"term": 4}, "terms are durable before they are told"),
-        ("prevote", {"term": 4, "own_term": 4}, "terms are durable before they are told"),
-        ("vote", {"term": 3}, "votes are durable before they are told"),
-        ("vote_request", {"term": 3}, "votes are durable before they are told"),
+        (AppendEntries(4, 1, 1, 1, 1, 1), "terms are durable before they are told"),
+        (RequestPreVoteResponse(4, granted=True, own_term=4), "terms are durable before they are told"),
+        (RequestVoteResponse(3), "votes are durable before they are told"),
+        (RequestVote(3, 1, 1), "votes are durable before they are told"),
     ],
 )
-def test_what_is_told_before_it_is_durable_is_found(kind: str, fields: dict[str, object], rule: str) -> None:
+def test_what_is_told_before_it_is_durable_is_found(message: Message, rule: str) -> None:
     """With term 3 and a vote for n2 on disk, n1 may ask about term 4 and speak for n2, and no more."""
     watch = Watch()
-    watch.said("n1", "n2", Message("vote", {"term": 3}), 3, "n2")
-    watch.said("n1", "n2", Message("prevote_request", {"term": 4}), 3, "n2")
+    watch.said("n1", "n2", RequestVoteResponse(term=3), 3, "n2")
+    watch.said("n1", "n2", RequestPreVote(4, 1, 1), 3, "n2")
     with pytest.raises(Violation, match=rule):
-        watch.said("n1", "n3", Message(kind, fields), 3, "n2")
+        watch.said("n1", "n3", message, 3, "n2")
 
 
 def test_a_vote_is_remembered_across_a_crash_and_not_across_a_new_disk() -> None:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from consensus.types import Message
+from consensus.messages import (
+    Message,
+    RequestPreVote,
+    RequestPreVoteResponse,
+    RequestVote,
+    RequestVoteResponse,
+)
 from tests.simulation.violation import require
 
 
@@ -79,15 +85,20 @@ class Watch:
 
     def said(self, node: str, target: str, message: Message, vote_term: int, voted_for: str | None) -> None:
         """A message leaves: the term and the vote that it speaks of must be on the sender's disk."""
-        kind, fields = message.kind, message.fields
-        # A pre-vote asks about a term that nobody has entered.
-        term = fields.get("own_term", 0) if kind.startswith("prevote") else fields.get("term", 0)
+        kind = type(message).__name__
+        match message:
+            case RequestPreVote():
+                term = 0  # It asks about a term that nobody has entered.
+            case RequestPreVoteResponse():
+                term = message.own_term
+            case _:
+                term = message.claimed_term
         require(
             term <= vote_term,
             "terms are durable before they are told",
             lambda: f"{node} says {kind} of term {term} to {target}, its disk has {vote_term}",
         )
-        promised = {"vote": target, "vote_request": node}.get(kind)
+        promised: str | None = {RequestVoteResponse: target, RequestVote: node}.get(type(message))
         require(
             promised is None or (term, promised) == (vote_term, voted_for),
             "votes are durable before they are told",

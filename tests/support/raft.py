@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from floodmark.format.frame import Frame, FrameKind, crc_of
 
@@ -19,7 +19,15 @@ from consensus.core.keyed_state import KeyedState
 from consensus.core.large_state import is_large
 from consensus.core.safeguards import ALL, Safeguard
 from consensus.core.state_files import StateFiles
-from consensus.types import GroupOptions, Membership, Message, Proposal, Role
+from consensus.messages import (
+    AppendEntries,
+    AppendEntriesResponse,
+    Message,
+    RequestPreVote,
+    RequestPreVoteResponse,
+    RequestVoteResponse,
+)
+from consensus.types import GroupOptions, Membership, Proposal, Role
 from storage.errors import LogFailed
 from storage.log import Log
 from storage.memory_filesystem import MemoryFileSystem
@@ -29,6 +37,33 @@ from storage.vote import VoteFile
 HOP_S = 0.0002
 """From one replica to the next."""
 OPTIONS = GroupOptions(quiesce_after_s=1e9)
+
+
+Said = tuple[str, Message]
+"""To whom, and what."""
+
+M = TypeVar("M", bound=Message)
+
+
+def of_kind(kind: type[M], said: Iterable[Said], node: str | None = None) -> list[M]:
+    """The messages of a kind, to all or to one."""
+    return [message for to, message in said if isinstance(message, kind) and node in (None, to)]
+
+
+def example_of(kind: type[Message]) -> Message:
+    """A message with a value of the right type in every field that travels in a packet's header."""
+    examples = {"Term": 7, "Number": 7, "bool": True, "NodeIds": ["n1", "n2"]}
+    return kind(**{name: examples[hint] for name, hint in hints_of(kind).items()})
+
+
+def hints_of(kind: type[Message]) -> dict[str, str]:
+    """The fields that travel in a packet's header, each with the name of its type, in their order."""
+    hints = {
+        name: hint
+        for base in reversed(kind.__mro__)
+        for name, hint in vars(base).get("__annotations__", {}).items()
+    }
+    return {name: hints[name] for name in kind.__struct_fields__ if name not in ("frames", "state")}
 
 
 def frame(index: int, term: int, payload: bytes = b"x", *, offset: int = 0, records: int = 0) -> Frame:
@@ -175,51 +210,44 @@ class Lone:
             if name != "a":
                 self.group.peer_up(name)
 
-    def hear(self, source: str, kind: str, *, frames: list[Frame] | None = None, **fields: Any) -> list[Any]:
-        """Deliver one message; returns what the replica then says, as (node, kind, fields)."""
-        self.group.receive(source, Message(kind, fields, frames or []))
+    def hear(self, source: str, message: Message) -> list[Said]:
+        """Deliver one message; returns what the replica then says."""
+        self.group.receive(source, message)
         return self.step()
 
     def append(
         self, prev: tuple[int, int], frames: list[Frame], *, term: int, commit: int = 1, source: str = "b"
-    ) -> list[Any]:
+    ) -> list[Said]:
         """Deliver an append of a leader."""
-        fields = {
-            "term": term,
-            "prev_index": prev[0],
-            "prev_term": prev[1],
-            "commit": commit,
-            "round": 1,
-            "attempt": 0,
-        }
-        return self.hear(source, "append", frames=frames, **fields)
+        message = AppendEntries(term, *prev, commit=commit, round=1, attempt=0, frames=frames)
+        return self.hear(source, message)
 
     def ack(
         self, source: str, next_index: int, *, term: int | None = None, round_: int = 1, trusted: bool = True
-    ) -> list[Any]:
+    ) -> list[Said]:
         """Deliver a follower's success."""
-        fields = {
-            "term": self.group.term if term is None else term,
-            "next_index": next_index,
-            "success": True,
-            "reset": False,
-            "round": round_,
-            "attempt": 0,
-            "trusted": trusted,
-        }
-        return self.hear(source, "ack", **fields)
+        message = AppendEntriesResponse(
+            self.group.term if term is None else term,
+            next_index,
+            success=True,
+            reset=False,
+            round=round_,
+            attempt=0,
+            trusted=trusted,
+        )
+        return self.hear(source, message)
 
-    def step(self) -> list[Any]:
+    def step(self) -> list[Said]:
         self.group.step()
         while self.node.save_vote():
             self.group.step()
-        return [(node, message.kind, message.fields) for node, message in self.group.take_outbox()]
+        return self.group.take_outbox()
 
-    def flush(self) -> list[Any]:
+    def flush(self) -> list[Said]:
         self.node.flush()
         return self.step()
 
-    def until_deadline(self) -> list[Any]:
+    def until_deadline(self) -> list[Said]:
         """Let time pass until something is due, and do it."""
         self.now = max(self.now, self.group.next_deadline)
         return self.step()
@@ -228,11 +256,10 @@ class Lone:
         """Become a candidate, with pre-votes of ``helpers``; returns the term."""
         said = self.until_deadline()
         for name in helpers:
-            for _, kind, fields in list(said):
-                if kind == "prevote_request":
-                    answer = {"term": fields["term"], "granted": True, "own_term": self.group.term}
-                    said += self.hear(name, "prevote", **answer)
-                    break
+            asked = of_kind(RequestPreVote, said)[0]
+            said += self.hear(
+                name, RequestPreVoteResponse(asked.term, granted=True, own_term=self.group.term)
+            )
         assert self.group.role in (Role.CANDIDATE, Role.LEADER)
         return self.group.term
 
@@ -240,7 +267,7 @@ class Lone:
         """Become the leader with the votes of ``helpers``; returns the term."""
         term = self.campaign(helpers)
         for name in helpers:
-            self.hear(name, "vote", term=term)
+            self.hear(name, RequestVoteResponse(term=term))
         assert self.group.role is Role.LEADER
         return term
 
