@@ -32,7 +32,7 @@ T = TypeVar("T")
 DEFAULT_URL: Final = "http://localhost:7070"
 _PREFETCH_BYTES: Final = 32 << 20
 _AGAIN_S: Final = 0.05
-"""Before a record goes to the topic that was made again: the node that is asked may not know yet."""
+"""Pause before a record goes to a topic that was created again: nodes may not know of it yet."""
 
 
 class Client:
@@ -41,7 +41,7 @@ class Client:
     Any node answers any request; the client goes straight to leaders once it knows them. Nothing is sent
     before the first call, and ``close()`` always returns.
 
-    timeout_s          deadline of each call that does not bring its own
+    timeout_s          deadline of each call that has no timeout of its own
     request_timeout_s  how long one node may take before another one is asked
     """
 
@@ -91,7 +91,7 @@ class Client:
                 )
                 return await ack
             except TopicDeleted:
-                # It is stored nowhere: what is meant is the topic that has the name by now, if there is one.
+                # It was not stored. The caller means the topic that has the name now, if there is one.
                 self._singles.let_go(producer)
                 if deadline.remaining_s <= _AGAIN_S:
                     raise
@@ -129,15 +129,15 @@ class Client:
         end     the offset to stop before
         follow  wait for what is stored from now on, instead of stopping at what is stored when the reading
                 begins; there is no error for "nothing yet"
-        idle_s  stop once nothing has come for so long while it was waited for; ``reader.stop()`` ends the
-                loop from outside, after what has arrived
+        idle_s  stop after waiting this long for a record; ``reader.stop()`` ends the loop from outside, after
+                the records that have already arrived
 
         topic_id  the topic that the offsets belong to, if that is known (``reader.topic_id``,
                 ``topics.describe``): another one of the name is not read
 
         Reading begins with the loop, or with ``async with client.read(...) as records``. A reader belongs to
         one topic id: it raises ``TopicDeleted`` when that topic is gone, and never goes on in one that was
-        made under the name later.
+        created under the same name later.
         """
         return RecordReader(
             self.read_batches(
@@ -214,11 +214,11 @@ class Client:
     # -- ending ----------------------------------------------------------------------------------------
 
     async def close(self) -> None:
-        """Stop readers, send what producers hold, close connections. Always returns, once the producers'
-        delivery timeouts have passed at the latest.
+        """Stop readers, send what producers hold, close connections. Always returns, at the latest when the
+        producers' delivery timeouts have passed.
 
-        From another event loop than that of its use it has the work done there, if that one still runs; in a
-        forked child, and when that one is over, it only forgets what it has.
+        Called from another event loop than the client's own, it closes the client over there, if that loop
+        still runs. In a forked child, or when that loop has ended, it only drops its references.
         """
         home = self._transport.home
         home.is_closing = True

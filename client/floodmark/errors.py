@@ -5,18 +5,18 @@ FloodmarkError
 │   ├── InvalidBatch            a record batch that fails its checksum, count, or limits
 │   └── InvalidName             a name outside [A-Za-z0-9._-]{1,249}
 ├── Unauthorized                no or wrong credentials
-├── Forbidden                   known, and not allowed
+├── Forbidden                   the caller is known and lacks permission
 │   └── ProducerFenced          a newer epoch of this producer exists
 ├── NotFound
 │   ├── UnknownTopic
 │   │   └── TopicDeleted        what is held (an offset, a cursor, ...) belongs to a topic that is gone
 │   └── UnknownPartition
-├── MethodNotAllowed            not this method on this path
-├── NotAcceptable               none of the offered media types
+├── MethodNotAllowed            this path does not support the method
+├── NotAcceptable               none of the accepted media types can be produced
 ├── RequestTimeout              the request came too slowly; nothing was stored
 ├── Conflict
 │   ├── FeatureLevelNeeded      the cluster must be raised to a higher feature level first
-│   ├── TopicExists             with another configuration
+│   ├── TopicExists             a topic of this name exists with another configuration
 │   ├── TooManyPartitions       a node has no room for the replicas that a new topic would bring
 │   ├── OutOfOrderSequence      a producer's sequence skipped ahead
 │   └── SequenceReused          other records are stored under this sequence
@@ -25,14 +25,14 @@ FloodmarkError
 │   └── OffsetPastEnd           nothing has been written there yet
 ├── OffsetMismatch              If-Offset does not hold
 ├── TooLarge                    a record, batch or body above its limit
-├── UnsupportedMedia            a body in a media type that is not supported here
-├── Misdirected                 the host that was asked for is not a name of this node
+├── UnsupportedMedia            the media type of the body is not supported here
+├── Misdirected                 the request names a host that is not this node
 ├── TooManyRequests             the in-flight budget is used up; try again after a while
 │   └── TooManyProducers        no room to remember one more idempotent producer; others are not affected
 ├── Unavailable                 it cannot be served at the moment; nothing was stored
-│   ├── NotLeaderOrFollower     another node leads, or this one does not any more
-│   ├── LeaderNotAvailable      nobody leads at the moment, as far as is known
-│   ├── NotEnoughReplicas       no majority confirms what would have to be
+│   ├── NotLeaderOrFollower     this node is not the leader, or not any more
+│   ├── LeaderNotAvailable      no leader is known at the moment
+│   ├── NotEnoughReplicas       no majority of the replicas confirms the operation
 │   ├── ReplicaNotAvailable     the replica here does not serve: it is closing, or behind for good
 │   ├── StorageUnavailable      a disk fails, or what it holds cannot be read
 │   └── TimedOut                the deadline passed first, and nothing was stored
@@ -113,7 +113,7 @@ class UnknownTopic(NotFound):
 
 
 class TopicDeleted(UnknownTopic):
-    """``topic_id`` is the topic that is gone; ``current_topic_id`` the one that has its name now, if any."""
+    """``topic_id`` is the topic that is gone; ``current_topic_id`` the one with its name now, if any."""
 
     code = "topic_deleted"
 
@@ -139,7 +139,7 @@ class Conflict(FloodmarkError):
 
 
 class FeatureLevelNeeded(Conflict):
-    """``needs``: the feature level; ``level``: the one that the cluster has."""
+    """``needs`` is the feature level required, ``level`` the one that the cluster has."""
 
     code = "feature_level_needed"
 
@@ -205,16 +205,17 @@ class ServerError(FloodmarkError):
 
 
 class TooNew(ServerError):
-    """Whole, its checksums right, and made by a newer Floodmark: never damage, and never to be repaired.
+    """Intact data made by a newer Floodmark: its checksums are right, so it is not damage and must not be
+    repaired.
 
-    ``index`` is the frame's, where it is a frame; ``unlike`` says what was met and what this build knows.
+    ``index`` is the frame's, if it is a frame; ``unlike`` says what was met and what this build knows.
     """
 
     code = "too_new"
 
 
 class Unavailable(FloodmarkError):
-    """``cause`` names the class below it; empty where none of them fits."""
+    """``cause`` tells the subclasses apart; it is empty where none of them fits."""
 
     code, retriable = "unavailable", True
     cause: ClassVar[str] = ""
@@ -261,7 +262,8 @@ class TransportError(FloodmarkError):
 
 
 class NotUsable(TransportError):
-    """The client, producer or reader is closed, or belongs elsewhere; nothing was sent. Client side only."""
+    """The client, producer or reader is closed, or belongs to another process or event loop; nothing was
+    sent. Client side only."""
 
     code, retriable = "not_usable", False
 

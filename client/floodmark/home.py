@@ -1,4 +1,4 @@
-"""The process and the event loop that a client belongs to: from anywhere else it would wait for ever.
+"""The process and the event loop that a client belongs to: a call from anywhere else would never return.
 
 Connections, locks and tasks belong to one loop, and a forked child shares its parent's connections without
 having the threads and tasks that serve them.
@@ -23,7 +23,7 @@ os.register_at_fork(after_in_child=_forked)
 
 
 class Home:
-    """One client's. It is settled by the first use."""
+    """The home of one client, fixed by its first use."""
 
     __slots__ = ("_forks", "_loop", "is_closed", "is_closing")
 
@@ -31,7 +31,7 @@ class Home:
         self._forks = _forks
         self._loop: asyncio.AbstractEventLoop | None = None
         self.is_closing = False
-        """Nothing new is begun; what is under way may end."""
+        """No new call begins; those under way may end."""
         self.is_closed = False
 
     @property
@@ -41,7 +41,7 @@ class Home:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
-        """The event loop, once there was a use."""
+        """The event loop; None before the first use."""
         return self._loop
 
     @property
@@ -50,16 +50,16 @@ class Home:
         return not self.is_forked and self._loop in (None, asyncio.get_running_loop())
 
     def check(self) -> None:
-        """Called by a coroutine before it does anything. Raises ``NotUsable``."""
+        """Called by every coroutine first. Raises ``NotUsable``."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop or self.is_closed or self._forks != _forks:
             self._settle(loop)
 
     def check_new(self) -> None:
-        """The same for what begins something. Needs no event loop."""
+        """The same for calls that begin something; also fails once closed. Needs no event loop."""
         if self.is_forked:
             raise NotUsable(
-                "this client was made before a fork: a child process needs one of its own", sent=False
+                "this client was created before a fork: create one in the child process", sent=False
             )
         if self.is_closing:
             raise NotUsable("this client is closed", sent=False)
@@ -68,7 +68,8 @@ class Home:
         self.check_new()
         if self._loop is not None:
             raise NotUsable(
-                "this client is used in another event loop: make one in each (each asyncio.run has its own)",
+                "this client belongs to another event loop: create one in each (each asyncio.run has its "
+                "own)",
                 sent=False,
             )
         self._loop = loop

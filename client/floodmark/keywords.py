@@ -1,6 +1,6 @@
-"""The keyword arguments of the client's methods as types, for whoever passes them on (``floodmark.sync``).
+"""The keyword arguments of the client's methods as types, for code that passes them on (``floodmark.sync``).
 
-What each means, and what it is when left out, stands at the method of ``floodmark.Client`` that takes it.
+Their meaning and defaults are documented at the method of ``floodmark.Client`` that takes them.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class OfRead(Within, total=False):
 
 
 class OfTopicId(Within, total=False):
-    """What belongs to one topic id: ``Client.tail``, ``Topics.describe``, ``Topics.delete``."""
+    """Options of calls for one topic id: ``Client.tail``, ``Topics.describe``, ``Topics.delete``."""
 
     topic_id: int | None
 

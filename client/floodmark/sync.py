@@ -52,7 +52,7 @@ class _LoopThread:
 
     @property
     def is_running(self) -> bool:
-        """Whether work can be begun. In a forked child there is no such thread."""
+        """Whether work can begin. In a forked child the thread does not exist."""
         return not self._home.is_closing and not self._home.is_forked
 
     def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
@@ -78,7 +78,7 @@ class _LoopThread:
             raise
 
     def stop(self) -> None:
-        """End the thread, and what is still under way in it: those who wait for that are told."""
+        """End the thread and cancel what is under way in it; waiting callers get an error."""
         with self._lock:
             if self._home.is_closing:
                 return
@@ -183,7 +183,7 @@ class Client:
 
 
 class Reading(Iterator[R]):
-    """What ``read`` and ``read_batches`` give: an iterator, and a context manager that closes it."""
+    """The result of ``read`` and ``read_batches``: an iterator, and a context manager that closes it."""
 
     def __init__(self, thread: _LoopThread, reader: BatchReader, items: Iterator[R]) -> None:
         self._thread = thread
@@ -194,7 +194,7 @@ class Reading(Iterator[R]):
         return next(self._items)
 
     def stop(self) -> None:
-        """Have the reading end as at the log's end, from any thread: what has arrived still comes."""
+        """End the reading as at the log's end, from any thread: what has arrived still comes."""
 
         async def stop() -> None:
             self.reader.stop()
@@ -228,7 +228,7 @@ class Topics:
         return self._thread.wait(self._topics.create(topic, **options))
 
     def ensure(self, topic: str, **options: Unpack[OfTopic]) -> Topic:
-        """Make a topic unless it exists."""
+        """Create a topic unless it exists."""
         return self._thread.wait(self._topics.ensure(topic, **options))
 
     def describe(self, topic: str, **options: Unpack[OfTopicId]) -> Topic:
@@ -236,7 +236,7 @@ class Topics:
         return self._thread.wait(self._topics.describe(topic, **options))
 
     def exists(self, topic: str, **options: Unpack[Within]) -> bool:
-        """Whether there is such a topic."""
+        """Whether a topic of this name exists."""
         return self._thread.wait(self._topics.exists(topic, **options))
 
     def list(self, prefix: str = "", **options: Unpack[Within]) -> Sequence[Topic]:
@@ -256,7 +256,7 @@ class Topics:
         self._thread.wait(self._topics.delete(topic, **options))
 
 
-class Pending(Generic[T]):
+class BlockingAck(Generic[T]):
     """An acknowledgement that is waited for with ``result()``."""
 
     def __init__(self, thread: _LoopThread, ack: Ack | AckList) -> None:
@@ -291,20 +291,22 @@ class Producer:
         self._thread = thread
         self._producer = producer
 
-    def send(self, value: Any, **options: Unpack[OfRecord]) -> Pending[Produced]:
-        """Take one record in."""
-        return Pending(self._thread, self._thread.wait(self._producer.send(value, **options)))
+    def send(self, value: Any, **options: Unpack[OfRecord]) -> BlockingAck[Produced]:
+        """Accept one record."""
+        return BlockingAck(self._thread, self._thread.wait(self._producer.send(value, **options)))
 
-    def send_many(self, values: Sequence[Any], **options: Unpack[OfRecords]) -> Pending[Sequence[Produced]]:
-        """Take many records in: far faster than one by one, since a switch of threads is paid once."""
-        return Pending(self._thread, self._thread.wait(self._producer.send_many(values, **options)))
+    def send_many(
+        self, values: Sequence[Any], **options: Unpack[OfRecords]
+    ) -> BlockingAck[Sequence[Produced]]:
+        """Accept many records: far faster than one by one, because threads are switched once."""
+        return BlockingAck(self._thread, self._thread.wait(self._producer.send_many(values, **options)))
 
     def flush(self) -> None:
-        """Wait until all that was taken in is settled."""
+        """Wait until every accepted record is settled."""
         self._thread.wait(self._producer.flush())
 
     def close(self) -> None:
-        """Send what was taken in, and end."""
+        """Send all accepted records, and end."""
         self._thread.wait(self._producer.close())
 
     def __enter__(self) -> Self:

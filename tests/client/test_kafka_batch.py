@@ -151,7 +151,7 @@ def test_a_control_batch_has_no_records_for_readers() -> None:
     data = encode(marker, producer=(9, 2, -1), attributes=Attribute.CONTROL | Attribute.TRANSACTIONAL)
     assert decode(data) == by_slices(data) == [None]
     assert not decode_stored_header(data).view().is_idempotent
-    with pytest.raises(InvalidBatch, match="no control batch"):
+    with pytest.raises(InvalidBatch, match="a control batch"):
         check(data)
 
 
@@ -219,15 +219,15 @@ KEYLESS = (b"\0", varint(0), varint(0), varint(-1))
     ("raw", "wrong"),
     [
         (_raw(*KEYLESS, varint(-1), varint(0), b"!"), "does not end where"),
-        (_raw(*KEYLESS, varint(-1), varint(0)) + b"!", "left behind"),
+        (_raw(*KEYLESS, varint(-1), varint(0)) + b"!", "left after"),
         (_raw(*KEYLESS, varint(-1)), "decoded"),
-        (_raw(*KEYLESS, varint(-2), varint(0)), "less than no bytes"),
-        (_raw(b"\0", varint(0), varint(0), varint(-2), varint(-1), varint(0)), "less than no bytes"),
+        (_raw(*KEYLESS, varint(-2), varint(0)), "negative length"),
+        (_raw(b"\0", varint(0), varint(0), varint(-2), varint(-1), varint(0)), "negative length"),
         (_raw(*KEYLESS, varint(50), varint(0)), "decoded"),
-        (_raw(*KEYLESS, varint(-1), varint(-1)), "less than none"),
-        (_raw(*KEYLESS, varint(-1), varint(2), varint(0), varint(0)), "more headers than bytes"),
+        (_raw(*KEYLESS, varint(-1), varint(-1)), "number of a record's headers"),
+        (_raw(*KEYLESS, varint(-1), varint(2), varint(0), varint(0)), "number of a record's headers"),
         (_raw(*KEYLESS, varint(-1), varint(1), varint(-1), varint(-1)), "no name"),
-        (_raw(*KEYLESS, varint(-1), varint(1), varint(1), b"a", varint(-2)), "less than no bytes"),
+        (_raw(*KEYLESS, varint(-1), varint(1), varint(1), b"a", varint(-2)), "negative length"),
         (_raw(*KEYLESS, varint(-1), varint(1), varint(1), b"\xff", varint(-1)), "decoded"),
         (_raw(*KEYLESS, varint(-1), varint(1), varint(1), b"a", varint(9)), "decoded|behind it|end"),
         (_raw(b"\0", varint(0), varint(1), varint(-1), varint(-1), varint(0)), "offset 1"),
@@ -321,7 +321,7 @@ def test_headers_are_counted_before_they_are_built() -> None:
     with pytest.raises(TooLarge, match=f"at most {BATCH_HEADERS_MAX}"):
         decode(data)
     claims = _raw(*KEYLESS, varint(-1), varint(BATCH_HEADERS_MAX), bytes(1_000))
-    with pytest.raises(InvalidBatch, match="more headers than bytes"):
+    with pytest.raises(InvalidBatch, match="number of a record's headers"):
         decode(encode([Record(1, None, None)], raw=claims))
 
 

@@ -129,7 +129,7 @@ async def test_all_of_it_comes_back(
     assert not null.tombstone
     assert (null.value, null.json()) == (b"null", None)
     assert null.headers == {"a": "1", "b": ""}
-    with pytest.raises(InvalidRequest, match="no text"):
+    with pytest.raises(InvalidRequest, match="not text"):
         _ = null.key_text
     assert set(formats(nodes, "t")) == {2}
     assert FEATURES not in front.seen

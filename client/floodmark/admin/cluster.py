@@ -1,4 +1,4 @@
-"""The cluster and its nodes, as one of them sees them."""
+"""The cluster and its nodes, as the node that answers sees them."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     leads: int = 0
     replicas: int = 0
     number: int | None = None
-    """An int32 above 0, never another node's. None where nodes of an older build answer."""
+    """An int32 above 0, never given to another node. None when a node of an older build answers."""
     state: str = ""
-    """ready, not_ready, stopping or silent. "" where a node of an older build answers, or one alone."""
+    """ready, not_ready, stopping or silent. "" when a node of an older build answers, or a single node."""
     reasons: list[str] = []
     """Why it is not ready."""
     draining: bool = False
-    """Its replicas are on their way to other nodes, or gone, and it gets none."""
+    """True while its replicas move to other nodes, and after that: it gets no new ones."""
     rack: str = ""
     version: str | None = None
-    """None where the node did not say it, as the next three."""
+    """None where the node did not report it, like the next three."""
     data_bytes: int | None = None
-    """Of its replicas' segment files."""
+    """Bytes of its replicas' segment files."""
     disk_free_bytes: int | None = None
     disk_total_bytes: int | None = None
     last_seen_ms: int | None = None
-    """Unix milliseconds by the cluster's clock, when any node heard it last; None: not since they started."""
+    """When any node last heard from it, Unix milliseconds by the cluster's clock; None: not since they
+    started."""
 
 
 class Recovery(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,11 +45,11 @@ class Recovery(msgspec.Struct, frozen=True, kw_only=True):
     recovered_partitions: int = 0
     """Partitions that had lost their majority: the last records of each may be missing."""
     emptied_partitions: int = 0
-    """Partitions of which nothing was left."""
+    """Partitions of which no replica was left."""
 
 
 class Cluster(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole picture."""
+    """The whole cluster."""
 
     cluster_id: str
     node_id: str

@@ -1,4 +1,4 @@
-"""Asking the cluster for its feature level, and saying what needs a later one."""
+"""The cluster's feature level, and the error for what needs a higher one."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ class _Features(msgspec.Struct):
 
 
 async def feature_level(transport: Transport, *, timeout_s: float) -> int:
-    """The level as a majority has it: a node that has not heard of it yet asks. Raises what the transport
-    does."""
+    """The level as a majority has it: a node that may lag behind asks the others. Raises what the
+    transport does."""
     request = Request(method="GET", path="/v1/cluster/features")
     try:
         answer = await transport.call(request, Deadline(timeout_s))
-    except NotFound:  # Nodes of before there were levels.
+    except NotFound:  # Nodes of builds without feature levels.
         return 1
     return answer.convert(_Features).level
 
 
 def needs_format_2(what: str, level: int) -> FeatureLevelNeeded:
-    """The refusal of what format 1 cannot hold."""
+    """The error for what record batch format 1 cannot hold."""
     return FeatureLevelNeeded(
         f"{what} needs feature level {BATCH_FORMAT_2}; the cluster is at {level}: once every node runs a "
         f"build that knows it, raise it with `floodmark cluster upgrade --finalize {BATCH_FORMAT_2}`",

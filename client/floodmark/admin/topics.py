@@ -1,4 +1,4 @@
-"""Topics: making, describing, listing, altering and deleting them."""
+"""Create, describe, list, alter and delete topics."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Partition(msgspec.Struct, frozen=True, kw_only=True):
     log_start_offset: int | None = None
     term: int | None = None
     leader_epoch: int | None = None
-    """The term of ``leader``: it grows with each change of leader. None where none is known."""
+    """The term of ``leader``: it grows with each change of leader. None where no leader is known."""
 
 
 class TopicConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +45,7 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str = msgspec.field(name="topic")
     topic_id: int
-    """Never given twice: a topic that is made again under the name has a higher one."""
+    """Never given twice: a topic that is created again under the same name has a higher one."""
     replication_factor: int
     config: TopicConfig
     partitions: list[Partition]
@@ -71,7 +71,7 @@ class Topics:
         config: Mapping[str, Any] | None = None,
         timeout_s: float | None = None,
     ) -> Topic:
-        """Make a topic. Raises ``TopicExists`` when there is one of this name, whatever its configuration."""
+        """Create a topic. Raises ``TopicExists`` if the name is taken, whatever the configuration."""
         answer = await self._put(topic, partitions, replication_factor, config, timeout_s)
         if answer.status != 201 and not answer.repeated:
             raise TopicExists(f"topic {topic!r} exists already, with this configuration")
@@ -86,18 +86,18 @@ class Topics:
         config: Mapping[str, Any] | None = None,
         timeout_s: float | None = None,
     ) -> Topic:
-        """Make a topic unless it exists. Raises ``TopicExists`` when it does with another configuration."""
+        """Create a topic unless it exists. Raises ``TopicExists`` if it does with another configuration."""
         return _topic(await self._put(topic, partitions, replication_factor, config, timeout_s))
 
     async def describe(
         self, topic: str, *, topic_id: int | None = None, timeout_s: float | None = None
     ) -> Topic:
-        """One topic with its partitions. Raises ``UnknownTopic``; ``TopicDeleted`` where it has another
-        ``topic_id`` than the given one."""
+        """One topic with its partitions. Raises ``UnknownTopic``, or ``TopicDeleted`` if the topic of this
+        name has another id than ``topic_id``."""
         return _topic(await self._call("GET", topic, topic_id=topic_id, timeout_s=timeout_s))
 
     async def exists(self, topic: str, *, timeout_s: float | None = None) -> bool:
-        """Whether there is such a topic."""
+        """Whether a topic of this name exists."""
         try:
             await self.describe(topic, timeout_s=timeout_s)
         except UnknownTopic:
@@ -128,8 +128,8 @@ class Topics:
     ) -> None:
         """Remove a topic and its data on every node. Raises ``UnknownTopic``.
 
-        With ``topic_id`` only the topic that has it: one that was made under the name later stays, and the
-        call raises ``TopicDeleted``.
+        With ``topic_id``, only the topic with that id is removed: if the name belongs to a later topic, that
+        one stays and the call raises ``TopicDeleted``.
         """
         try:
             await self._call("DELETE", topic, topic_id=topic_id, timeout_s=timeout_s)
@@ -168,7 +168,7 @@ class Topics:
             body=json_text.encode(body) if body is not None else None,
         )
         deadline = self._deadline(timeout_s)
-        # Making a topic takes a while when an election is under way; one try may use all the time there is.
+        # Creating a topic takes a while during an election; a single try may use all the time there is.
         return await self._transport.call(request, deadline, attempt_timeout_s=deadline.timeout_s)
 
     def _deadline(self, timeout_s: float | None) -> Deadline:

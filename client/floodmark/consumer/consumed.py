@@ -19,7 +19,7 @@ class ConsumedRecord(msgspec.Struct, frozen=True, gc=False):
 
     partition, offset  its place: offsets rise and may have gaps, and a place never changes its record
     timestamp          event time, as the producer said; milliseconds since the Unix epoch; None if it did not
-    append_time        when the leader took it in; milliseconds since the Unix epoch
+    append_time        when the leader appended it; milliseconds since the Unix epoch
     key                bytes or None
     value              bytes; of a JSON value, its text to the letter; None of a tombstone
     is_json            whether ``json()`` can be called
@@ -42,19 +42,20 @@ class ConsumedRecord(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def key_text(self) -> str | None:
-        """The key as text. Raises ``InvalidRequest`` when it is no UTF-8."""
+        """The key as text. Raises ``InvalidRequest`` if it is not UTF-8."""
         return key_text_of(self.key)
 
     @property
     def tombstone(self) -> bool:
-        """Whether this says that the key has no value any more."""
+        """Whether this record deletes its key: it has no value."""
         return self.value is None
 
     def json(self, *, exact: bool = False) -> Any:
-        """The value as Python objects. Raises ``InvalidRequest`` when it is opaque bytes, or a tombstone.
+        """The value as Python objects. Raises ``InvalidRequest`` if it is bytes that are not JSON, or a
+        tombstone.
 
-        Numbers with a fraction or an exponent are floats, or ``Decimal`` where no float reaches (``1e400``);
-        with ``exact`` always ``Decimal``.
+        Numbers with a fraction or an exponent are floats, or ``Decimal`` beyond the range of a float
+        (``1e400``); with ``exact`` always ``Decimal``.
         """
         return json_of(self.value, self.is_json, exact=exact)
 
@@ -62,7 +63,8 @@ class ConsumedRecord(msgspec.Struct, frozen=True, gc=False):
 class ReadBatch:
     """Records that were stored together: offsets ``first_offset <= o < next_offset``.
 
-    The leader's checksum was verified when they came, the producer's is when the records are first looked at.
+    The leader's checksum was verified on arrival; the producer's is verified at the first look at the
+    records.
     """
 
     __slots__ = (
@@ -89,11 +91,11 @@ class ReadBatch:
 
     @property
     def append_time(self) -> int:
-        """When the leader took them in; milliseconds since the Unix epoch."""
+        """When the leader appended them; milliseconds since the Unix epoch."""
         return self._frame.append_time
 
     def __len__(self) -> int:
-        """How many offsets they take up: as many as there are records, unless some were removed."""
+        """How many offsets they take up: the number of records, unless some were removed."""
         return self.next_offset - self.first_offset
 
     @property

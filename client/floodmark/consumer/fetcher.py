@@ -30,7 +30,7 @@ class Bounds(msgspec.Struct, frozen=True):
 
 
 class FetchOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How to read. ``timeout_s``: how long nodes may fail to answer before the reader is told."""
+    """How to read. ``timeout_s``: how long nodes may fail to answer before the reader gets an error."""
 
     start: Start
     end: End
@@ -41,7 +41,7 @@ class FetchOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fetcher:
-    """The position in one partition. ``next`` answers what is there and moves on."""
+    """The position in one partition. ``next`` returns what is there and moves on."""
 
     def __init__(
         self, transport: Transport, topic: str, partition: int, options: FetchOptions, pin: Pin
@@ -59,9 +59,9 @@ class Fetcher:
     async def next(self) -> tuple[list[ReadBatch], int] | None:
         """The next batches and the bytes they take, or None at the end. Waits while there is nothing yet.
 
-        Raises ``OffsetBelowStart`` when retention was faster, ``OffsetPastEnd`` for a start that does not
-        exist, ``UnknownTopic``, ``TopicDeleted`` when the topic that was read is gone, and ``TransportError``
-        or ``Unavailable`` after ``timeout_s`` in vain.
+        Raises ``OffsetBelowStart`` if retention has removed the position, ``OffsetPastEnd`` for a start that
+        does not exist, ``UnknownTopic``, ``TopicDeleted`` if the topic that was read is gone, and
+        ``TransportError`` or ``Unavailable`` after ``timeout_s`` without an answer.
         """
         await self.open()
         while not self._is_at_end():
@@ -87,11 +87,11 @@ class Fetcher:
         return self._position >= self._end
 
     async def _ask(self) -> Answer:
-        """One answer, of which every payload has its checksum.
+        """One answer, with the checksums of all payloads verified.
 
-        An offset that this reader has come to by reading exists: a new leader that does not know yet that
-        it is committed is given time. Damage is most likely on the leader's disk: asked to verify what it
-        reads, the leader mends it or gives way. Raises ``InvalidBatch`` where it stays.
+        An offset that this reader reached by reading exists, so a new leader that does not know yet that it
+        is committed gets time to learn it. Damage is most likely on the leader's disk: asked to verify what
+        it reads, the leader repairs it or steps down. Raises ``InvalidBatch`` if the damage stays.
         """
         deadline = Deadline(self._options.timeout_s)
         backoff = Backoff()
@@ -106,7 +106,7 @@ class Fetcher:
             },
             headers=self._pin.headers({"Accept": BATCH_MEDIA_TYPE, "Cache-Control": "no-store"}),
             route=self._route,
-            is_lean=True,
+            fast=True,
         )
         while True:
             try:
@@ -161,7 +161,7 @@ def _check(answer: Answer) -> None:
 
 async def tail(transport: Transport, path: str, route: str, timeout_s: float, *, pin: Pin) -> Bounds:
     """The bounds of the partition at ``path``, confirmed by a majority."""
-    # The node is given less time than the connection, so that it can say why it has no answer.
+    # The node gets less time than the connection, so that it can still say why it has no answer.
     at_most_s = min(transport.request_timeout_s, timeout_s)
     request = Request(
         method="GET",
@@ -178,7 +178,7 @@ async def tail(transport: Transport, path: str, route: str, timeout_s: float, *,
 
 
 def check_start(start: Start) -> Start:
-    """``start`` itself. Raises ``InvalidRequest`` for what is no position."""
+    """``start`` itself. Raises ``InvalidRequest`` if it is not a position."""
     if isinstance(start, dt.datetime):
         if start.tzinfo is None:
             raise InvalidRequest("a datetime needs a time zone: which moment is meant?")

@@ -21,14 +21,14 @@ _FETCH_BYTES_MIN: Final = 64 << 10
 _FETCH_BYTES_MAX: Final = 4 << 20
 
 
-class _Fetched(msgspec.Struct, frozen=True):
-    """What one partition came up with: batches, an error, or neither at its end."""
+class _FetchResult(msgspec.Struct, frozen=True):
+    """The result of one fetch from one partition: batches, an error, or neither at its end."""
 
     batches: list[ReadBatch]
     size: int
     error: FloodmarkError | None = None
     stops: bool = False
-    """Nothing more is wanted."""
+    """The reader was asked to stop."""
 
 
 class BatchReader:
@@ -59,7 +59,7 @@ class BatchReader:
         self._options = options
         self._pin = Pin(topic_id)
         self._budget = MemoryBudget(prefetch_bytes)
-        self._arrived: asyncio.Queue[_Fetched] = asyncio.Queue()
+        self._arrived: asyncio.Queue[_FetchResult] = asyncio.Queue()
         self._fetchers: list[Fetcher] = []
         self._pumps: list[asyncio.Task[None]] = []
         self._closed = False
@@ -72,7 +72,7 @@ class BatchReader:
         return self._pin.topic_id
 
     async def open(self) -> None:
-        """Fix where each partition is read from. Entering ``async with`` and the loop do it. Raises
+        """Fix where each partition is read from; ``async with`` and the loop call this. Raises
         ``UnknownTopic``."""
         self._transport.home.check()
         if self._fetchers:
@@ -100,12 +100,12 @@ class BatchReader:
             while (found := await fetcher.next()) is not None:
                 batches, size = found
                 await self._budget.take(size, timeout_s=None)
-                self._arrived.put_nowait(_Fetched(batches, size))
-            self._arrived.put_nowait(_Fetched([], 0))
+                self._arrived.put_nowait(_FetchResult(batches, size))
+            self._arrived.put_nowait(_FetchResult([], 0))
         except FloodmarkError as error:
-            self._arrived.put_nowait(_Fetched([], 0, error))
+            self._arrived.put_nowait(_FetchResult([], 0, error))
         except Exception as error:
-            self._arrived.put_nowait(_Fetched([], 0, ServerError(f"{type(error).__name__}: {error}")))
+            self._arrived.put_nowait(_FetchResult([], 0, ServerError(f"{type(error).__name__}: {error}")))
             raise
 
     async def __aiter__(self) -> AsyncGenerator[ReadBatch, None]:
@@ -131,7 +131,7 @@ class BatchReader:
         finally:
             await self.aclose()
 
-    async def _next(self) -> _Fetched | None:
+    async def _next(self) -> _FetchResult | None:
         """None when nothing has come for ``idle_s``."""
         try:
             async with asyncio.timeout(self._idle_s if self._arrived.empty() else None):
@@ -143,7 +143,7 @@ class BatchReader:
         """Have the loop end by itself, after what has arrived; for another task of the same event loop."""
         if not self._stopped and not self._closed:
             self._stopped = True
-            self._arrived.put_nowait(_Fetched([], 0, stops=True))
+            self._arrived.put_nowait(_FetchResult([], 0, stops=True))
 
     async def aclose(self) -> None:
         """Stop fetching. A loop that waits for records ends with ``TransportError``."""
@@ -152,7 +152,7 @@ class BatchReader:
             for pump in self._pumps:
                 pump.cancel()
             await asyncio.gather(*self._pumps, return_exceptions=True)
-            self._arrived.put_nowait(_Fetched([], 0, NotUsable("the reader was closed", sent=False)))
+            self._arrived.put_nowait(_FetchResult([], 0, NotUsable("the reader was closed", sent=False)))
 
     async def __aenter__(self) -> Self:
         await self.open()

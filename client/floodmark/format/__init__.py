@@ -1,1 +1,1 @@
-"""What lies on disks and travels: records, batches, frames. Both sides share it, and it knows no HTTP."""
+"""The formats on disk and on the wire: records, batches, frames. Client and server share them; no HTTP."""

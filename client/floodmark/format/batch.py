@@ -1,12 +1,11 @@
 """The record batch: the unit that producers send, nodes replicate and store, and consumers receive.
 
 A batch is made once, by the producer, and never encoded again: its checksums are end to end. Its header is
-described in ``batch_header.py``. Behind it stands a MessagePack array of ``Record`` arrays, compressed as the
-header's ``codec`` says, with nil for one that was removed, so that those behind it keep their places.
+described in ``batch_header.py``. A MessagePack array of ``Record`` arrays follows, compressed as the header's
+``codec`` says, with nil in place of each removed record, so that the others keep their places.
 
-Format 2 is what a cluster takes from feature level 2 on. Format 1 stays readable for ever: it has no
-timestamp, value or header's value that is nil, no removed record, and no name of a header twice (headers are
-a map of texts).
+A cluster accepts format 2 from feature level 2 on. Format 1 stays readable forever. It has no nil timestamp,
+value or header value, no removed record, and no repeated header name (headers are a map of texts).
 """
 
 from __future__ import annotations
@@ -76,7 +75,7 @@ __all__ = [
 _CRC_PIECE_BYTES: Final = 64 << 10
 _CRC_FROM: Final = 12
 _FEW_HEADERS_BYTES: Final = 2 * BATCH_HEADERS_MAX
-"""Fewer bytes than that hold no more headers than a batch may have."""
+"""A batch of fewer bytes cannot hold more headers than are allowed."""
 
 _AFTER_CRC = struct.Struct("<BBHIIqq16sIIQ")
 _PREFIX = struct.Struct("<4sII")
@@ -97,9 +96,9 @@ def encode(
     producer_kind: ProducerKind | None = None,
     transactional: bool = False,
 ) -> bytes:
-    """Pack records into one batch; None for one that was removed. ``producer_kind``: by default NAMED.
+    """Pack records into one batch; None stands for a removed one. ``producer_kind`` is NAMED by default.
 
-    Raises ``InvalidBatch`` when empty, and for what format 1 cannot hold; ``TooLarge`` above a cap.
+    Raises ``InvalidBatch`` if empty or if format 1 cannot hold it; ``TooLarge`` above a cap.
     """
     if not 1 <= len(records) <= BATCH_RECORDS_MAX:
         raise InvalidBatch(f"a batch has 1 to {BATCH_RECORDS_MAX} records, not {len(records)}")
@@ -144,7 +143,7 @@ def encode(
 
 
 def _sealed(version: int, length: int, rest: bytes | bytearray, body: bytes | memoryview) -> bytes:
-    """A batch of its parts: what is behind the checksum in its header, and the records."""
+    """A batch from its parts: the header after the checksum, and the records."""
     if version == 1:
         crc = google_crc32c.extend(google_crc32c.value(bytes(rest)), bytes(body))
         return b"".join((_PREFIX.pack(MAGIC, length, crc), rest, body))
@@ -152,13 +151,13 @@ def _sealed(version: int, length: int, rest: bytes | bytearray, body: bytes | me
 
 
 def _as_format_1(records: Sequence[Record | None]) -> Sequence[Record | None]:
-    """The same records as format 1 has them. Raises ``InvalidBatch`` for what it cannot hold."""
+    """The same records in format 1. Raises ``InvalidBatch`` for what it cannot hold."""
     try:
         there = cast(Sequence[Record], records)
         if not any([record.pairs or record.value is None for record in there]):  # noqa: C419 - half the time
             return records
     except AttributeError:
-        raise InvalidBatch("a batch of format 1 holds no removed record") from None
+        raise InvalidBatch("a batch of format 1 cannot hold a removed record") from None
     if None in [record.value for record in there]:
         raise InvalidBatch("a record has no value: tombstones need feature level 2 of the cluster")
     return [_with_map(record) for record in there]
@@ -175,7 +174,7 @@ def _with_map(record: Record) -> Record:
 
 
 def _as_format_2(records: Sequence[Record | None]) -> Sequence[Record | None]:
-    """The same records with their headers as format 2 has them."""
+    """The same records with their headers in format 2."""
     if not any([record and record.pairs for record in records]):  # noqa: C419 - half the time
         return records
     return [
@@ -187,7 +186,7 @@ def _as_format_2(records: Sequence[Record | None]) -> Sequence[Record | None]:
 
 
 def _times(records: Sequence[Record | None]) -> tuple[int, int, int]:
-    """The first timestamp and the greatest one, and the flags that say what is missing."""
+    """The first timestamp, the greatest one, and the flags for missing ones."""
     try:
         times = [record.timestamp for record in records]  # type: ignore[union-attr]
     except AttributeError:
@@ -204,7 +203,7 @@ def _times(records: Sequence[Record | None]) -> tuple[int, int, int]:
 
 
 def restamp(batch: bytes, *, producer_epoch: int, sequence: int) -> bytes:
-    """The same records under another epoch and sequence: for a producer that must number its batches anew."""
+    """The same records under another epoch and sequence: for a producer that must renumber its batches."""
     rest = bytearray(batch[12:HEADER_BYTES])
     struct.pack_into("<I", rest, 44, producer_epoch)
     struct.pack_into("<Q", rest, 52, sequence)
@@ -214,17 +213,17 @@ def restamp(batch: bytes, *, producer_epoch: int, sequence: int) -> bytes:
 def decode(
     batch: bytes | memoryview, *, frame_crc: int | None = None, behind: bytes | memoryview = b""
 ) -> list[Record | None]:
-    """The records of a stored batch, its checksums and count verified; None for one that was removed.
+    """The records of a stored batch, its checksums and count verified; None in place of a removed one.
 
-    ``frame_crc`` is what the frame around it says of all its bytes, and of those ``behind`` it. Nothing of
-    the records refers to the buffer that ``batch`` may be a view of. Raises ``InvalidBatch``, ``TooNew``.
+    ``frame_crc`` is the checksum that the frame carries for the batch and the bytes ``behind`` it. The
+    records do not refer to the buffer that ``batch`` may be a view of. Raises ``InvalidBatch``, ``TooNew``.
     """
     header = decode_stored_header(batch)
     return decode_records(unpacked(batch, header, frame_crc, behind), header)
 
 
 def decode_records(packed: bytes | memoryview, header: BatchHeader) -> list[Record | None]:
-    """The records in what ``unpacked`` gave, or in a part of it. Raises ``InvalidBatch``, ``TooNew``."""
+    """The records in the result of ``unpacked``, or in a part of it. Raises ``InvalidBatch``, ``TooNew``."""
     try:
         return _DECODER.decode(packed)
     except UNDECODABLE as error:
@@ -234,7 +233,7 @@ def decode_records(packed: bytes | memoryview, header: BatchHeader) -> list[Reco
 
 
 def _strange_record(packed: bytes | memoryview) -> str | None:
-    """What a record, of a batch whose checksums are right, says that this build does not know."""
+    """What this build does not know about a record in a batch with right checksums; None if it knows all."""
     try:
         found = [record for record in _ANY.decode(packed) if isinstance(record, list)]
     except UNDECODABLE:
@@ -255,7 +254,7 @@ def unpacked(
 ) -> bytes | memoryview:
     """The MessagePack of the records, ``raw_length`` bytes, the checksums and the count verified.
 
-    For those who decode it piece by piece (``batch_slices``). ``frame_crc`` and ``behind`` are as for
+    For callers that decode it piece by piece (``batch_slices``). ``frame_crc`` and ``behind`` are as in
     ``decode``. Raises ``InvalidBatch``.
     """
     view = memoryview(batch)
@@ -266,12 +265,12 @@ def unpacked(
     elif len(body) != header.raw_length:
         raise InvalidBatch(f"raw_length says {header.raw_length} and the records have {len(body)} bytes")
     if packed_heads.array_length(body) != header.count:
-        raise InvalidBatch(f"the batch claims {header.count} records and holds another number of them")
+        raise InvalidBatch(f"the batch claims {header.count} records and holds a different number")
     return body
 
 
 def check_header_count(count: int) -> None:
-    """Raise ``TooLarge`` when a batch's records have more headers together than are allowed."""
+    """Raise ``TooLarge`` if a batch's records have more headers in total than are allowed."""
     if count > BATCH_HEADERS_MAX:
         raise TooLarge(
             f"the records of one batch have {count} headers together; at most {BATCH_HEADERS_MAX} are "
@@ -281,15 +280,15 @@ def check_header_count(count: int) -> None:
 
 
 def undecodable(error: Exception) -> InvalidBatch:
-    """One of ``UNDECODABLE`` as what it means."""
+    """The error to raise for one of ``UNDECODABLE``."""
     return InvalidBatch(f"the records of the batch cannot be decoded: {error}")
 
 
 def _check_crcs(
     view: memoryview, header: BatchHeader, frame_crc: int | None, behind: bytes | memoryview
 ) -> None:
-    """The checksum takes ``bytes`` only. Small copies of a large view stay in the processor's cache and in
-    memory that the process has; one large copy is made of new pages each time, and costs more than all else.
+    """The checksum function takes ``bytes`` only, so a view is copied piece by piece: small copies stay in
+    the processor's cache, while one large copy needs new pages each time and costs more than all the rest.
     """
     body_at = _CRC_FROM if header.format == 1 else HEADER_BYTES
     whole, crc = google_crc32c.value(bytes(view[:body_at])), 0
@@ -301,4 +300,4 @@ def _check_crcs(
     if crc != header.records_crc or (header.format > 1 and header_crc(view) != header.crc):
         raise InvalidBatch("the batch fails its CRC32C: it was damaged on its way, send it again")
     if frame_crc is not None and frame_crc != google_crc32c.extend(whole, bytes(behind)):
-        raise InvalidBatch("the batch is not the one that its frame was made for")
+        raise InvalidBatch("the batch does not match the checksum of its frame")

@@ -1,6 +1,6 @@
-"""The header of a record batch (``batch.py``): what tells its producer, its times and its form.
+"""The header of a record batch (``batch.py``): its producer, its times and its form.
 
-All integers are little-endian. Format 2, which a cluster takes from feature level 2 on:
+All integers are little-endian. Format 2, which a cluster accepts from feature level 2 on:
 
      0  magic            4  "FMB2"; its last character is the format's version
      4  length           4  bytes of the whole batch, these 72 included
@@ -8,7 +8,7 @@ All integers are little-endian. Format 2, which a cluster takes from feature lev
     12  codec            1  0 none, 1 zstd
     13  producer_kind    1  see ``ProducerKind``
     14  flags            2  1 transactional, 2 has removed records, 4 has records without a timestamp
-    16  count            4  records and what was removed of them, at least 1
+    16  count            4  records, removed ones included, at least 1
     20  raw_length       4  bytes of the records before compression
     24  first_timestamp  8  of the first record, milliseconds since the Unix epoch, signed; -2^63 for none
     32  max_timestamp    8  the greatest of all records', signed; -2^63 for none
@@ -60,18 +60,18 @@ class ProducerKind(enum.IntEnum):
     """The id is BLAKE2b-128 of a name; the sequence counts batches, from 0 on in each epoch."""
     NUMBERED = 2
     """The id is an int64, then zeros, and the epoch an int16; the sequence is an int32 that counts records,
-    from 0 on in each epoch, and goes on from 2^31-1 at 0: as Kafka's."""
+    from 0 on in each epoch, and wraps from 2^31-1 to 0, like Kafka's."""
 
 
 class BatchFlag(enum.IntFlag):
-    """What else a batch of format 2 says of its records."""
+    """Properties of the records in a batch of format 2."""
 
     TRANSACTIONAL = 1
     """They count once a control frame has committed them."""
     HAS_REMOVED = 2
     """Some were removed: compaction leaves their places."""
     UNTIMED = 4
-    """Some have no timestamp: their append time is it, where one is needed."""
+    """Some have no timestamp: the append time stands in where one is needed."""
 
 
 _KINDS: Final = tuple(ProducerKind)
@@ -92,12 +92,12 @@ class BatchHeader(msgspec.Struct, frozen=True, gc=False):
     producer_epoch: int
     sequence: int
     crc: int
-    """The checksum that the header claims: of all that is in a batch of format 1, else of the header."""
+    """The checksum in the header: of the whole batch in format 1, else of the header."""
     records_crc: int
-    """What identifies the records: of format 2 their checksum, of format 1 the one of all."""
+    """A checksum that identifies the records: their own in format 2, that of the whole batch in format 1."""
     producer_kind: ProducerKind = ProducerKind.NONE
     format: int = 1
-    """Of a Kafka record batch ``kafka_header.FORMAT``; its ``codec`` is one of Kafka's numbers then."""
+    """``kafka_header.FORMAT`` for a Kafka record batch, whose ``codec`` is one of Kafka's numbers."""
     flags: int = 0
 
     @property
@@ -182,18 +182,18 @@ def decode_header(batch: bytes | memoryview) -> BatchHeader:
 
 
 def _check_producer(kind: int, flags: int, name: bytes, epoch: int, sequence: int) -> None:
-    """What the header of format 2 says of the producer. Raises ``InvalidBatch``."""
+    """Check the producer fields of a format 2 header. Raises ``InvalidBatch``."""
     if flags & ~_FLAGS:
         raise InvalidBatch(f"the batch has unknown flags {flags & ~_FLAGS:#06x}")
     if kind == ProducerKind.NONE:
         if name != NO_PRODUCER or epoch or sequence or flags & _TRANSACTIONAL:
-            raise InvalidBatch("a batch without a producer has an epoch, a sequence or a transaction")
+            raise InvalidBatch("a batch without a producer cannot have an epoch, a sequence or a transaction")
     elif kind == ProducerKind.NAMED:
         if name == NO_PRODUCER or flags & _TRANSACTIONAL:
-            raise InvalidBatch("a batch of a named producer has no id, or a transaction")
+            raise InvalidBatch("a batch of a named producer needs an id, and cannot be in a transaction")
     elif kind == ProducerKind.NUMBERED:
         if not 0 < int.from_bytes(name[:8], "little") < 1 << 63 or any(name[8:]):
-            raise InvalidBatch("the id of a numbered producer is an int64 above 0, then zeros")
+            raise InvalidBatch("the id of a numbered producer must be an int64 above 0, then zeros")
         if epoch > NUMBERED_EPOCH_MAX or sequence > RECORD_SEQUENCE_MAX:
             raise InvalidBatch(
                 f"a numbered producer's epoch is at most {NUMBERED_EPOCH_MAX}, "
@@ -204,9 +204,9 @@ def _check_producer(kind: int, flags: int, name: bytes, epoch: int, sequence: in
 
 
 def unlike(batch: bytes | memoryview) -> str | None:
-    """What a batch's header says that this build does not know, and what it knows; None when it knows all.
+    """What this build does not know in a batch's header, and what it knows; None if it knows all.
 
-    Its checksum is not looked at. What is no record batch of any version is None too.
+    The checksum is not checked. None also for what is not a record batch of any version.
     """
     if len(batch) < HEADER_BYTES:
         return None
@@ -233,11 +233,11 @@ def _unlike(batch: bytes | memoryview, magic: bytes) -> str | None:
 
 
 def decode_stored_header(batch: bytes | memoryview) -> BatchHeader:
-    """As ``decode_header``, of a batch that a node has stored.
+    """Like ``decode_header``, for a batch that a node has stored.
 
-    Raises ``TooNew`` where the header's checksum is right and the rest says what this build does not know;
-    else ``InvalidBatch``. From format 2 on the checksum is of the magic too: a flipped bit makes no newer
-    format.
+    Raises ``TooNew`` if the header's checksum is right and a field has a value that this build does not
+    know; else ``InvalidBatch``. From format 2 on the checksum covers the magic too, so that a flipped bit
+    does not look like a newer format.
     """
     try:
         return decode_header(batch)
@@ -249,7 +249,7 @@ def decode_stored_header(batch: bytes | memoryview) -> BatchHeader:
 
 
 def header_crc(batch: bytes | memoryview) -> int:
-    """What the checksum in the header should be: of all of a batch of format 1, else of its header."""
+    """What the checksum in the header should be: of the whole batch in format 1, else of the header."""
     if batch[:4] == MAGIC:
         return int(google_crc32c.value(bytes(batch[_CRC_FROM:])))
     return int(google_crc32c.value(bytes(batch[:4]) + bytes(batch[_CRC_FROM:HEADER_BYTES])))

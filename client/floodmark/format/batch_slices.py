@@ -1,4 +1,4 @@
-"""The records of a batch a few at a time, so that neither their number nor their size holds anybody up.
+"""The records of a batch a few at a time, so that neither their number nor their size blocks the event loop.
 
 A batch of 32 MiB becomes as many bytes of values and up to 100,000 objects when it is decoded at once. Here
 only the ends of its records are found; what is taken is decoded.
@@ -20,16 +20,16 @@ from floodmark.format.record import Record
 SLICE_RECORDS: Final = 500
 SLICE_BYTES: Final = 64 << 10
 SLICE_HEADERS: Final = 2_000
-"""Of a slice that has more the rest is left for the next one: to show a header takes some microseconds."""
+"""Headers in a slice; what is beyond is left for the next slice: each header takes some microseconds."""
 
 _FEW_HEADERS_BYTES: Final = 2 * SLICE_HEADERS
-"""So many bytes hold no more headers than that."""
+"""A slice of fewer bytes cannot hold more headers than that."""
 
 _BOUNDS = msgspec.msgpack.Decoder(list[msgspec.Raw])
 
 
 class BatchSlices:
-    """Over what ``batch.unpacked`` gave of the batch. Raises ``InvalidBatch``, ``TooNew``."""
+    """The slices of the result of ``batch.unpacked``. Raises ``InvalidBatch``, ``TooNew``."""
 
     def __init__(self, raw: bytes | memoryview, header: BatchHeader) -> None:
         self._raw = raw
@@ -37,7 +37,7 @@ class BatchSlices:
         self._small: list[Record | None] | None = None
         self._records = SLICE_RECORDS
         self._bounds = array("Q")
-        """Where each record begins, and where the last one ends. Not needed of a batch that is one slice."""
+        """Where each record begins, and where the last one ends. Not needed if the batch is one slice."""
         count = packed_heads.array_length(raw)
         if count <= SLICE_RECORDS and len(raw) <= SLICE_BYTES:
             self._small = batch.decode_records(raw, header)

@@ -1,4 +1,4 @@
-"""zstd for record batches, with every allocation bounded by what the batch's header admits to.
+"""zstd for record batches, with every allocation bounded by what the batch's header states.
 
 A zstd frame states the size of its content in its own header, and the library believes it when it allocates.
 So that statement is compared with the batch's ``raw_length``, which is capped, before anything is

@@ -17,10 +17,10 @@ class EndOfTransaction(msgspec.Struct, frozen=True, gc=False):
 
     result: Literal["commit", "abort"]
     producer_id: int
-    """Of a numbered producer."""
+    """The id of a numbered producer."""
     producer_epoch: int
     coordinator_epoch: int
-    """Of the coordinator that decided: one of an older epoch is not believed."""
+    """The epoch of the coordinator that decided: decisions of an older epoch are ignored."""
 
 
 class _Kind(msgspec.Struct, frozen=True):
@@ -28,7 +28,7 @@ class _Kind(msgspec.Struct, frozen=True):
 
 
 class _Control(EndOfTransaction, frozen=True, tag_field="kind", tag="end_transaction"):
-    """On disk the map has its kind as well: others may come."""
+    """On disk the map also has its kind, so that other kinds can be added."""
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder()

@@ -25,9 +25,9 @@ little-endian.
 ``synced`` is the only field in which replicas may differ. It tells recovery whether a bad frame had
 been made durable (then it is corruption) or not (then it is a torn write); on the wire it is zero.
 
-A header whose magic and checksum are right is a frame's, whatever it says: where this build does not know its
-kind, payload type, flags or level, it is ``TooNew``, and never damage. At every level the other fields mean
-what they mean here, so that any build can tell how long such a frame is and where it belongs.
+A header whose magic and checksum are right is a frame's header, whatever it says: if this build does not know
+its kind, payload type, flags or level, the frame is ``TooNew``, never damage. At every level the other fields
+mean what they mean here, so that any build can tell how long such a frame is and where it belongs.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ GAP_LEVEL: Final = 2
 """The feature level of gaps."""
 GAP_PAYLOAD_BYTES: Final = 8
 GAP_BYTES: Final = HEADER_BYTES + GAP_PAYLOAD_BYTES
-"""A whole gap. Whoever looks at single headers reads so much: only a whole gap tells where it ends."""
+"""Bytes of a whole gap. Code that looks at single headers reads this much: only a whole gap tells where
+it ends."""
 GAP_OFFSETS_MAX: Final = (1 << 32) - 1
 """Offsets that one gap can take up; a longer run of removed entries becomes several."""
 
@@ -76,14 +77,14 @@ class FrameKind(enum.IntEnum):
     COMMAND = 3
     """A command of the metadata state machine."""
     GAP = 4
-    """Stands for a run of entries that compaction removed. What it stands for is committed, always."""
+    """Stands for a run of entries that compaction removed; these are always committed."""
 
 
 class PayloadType(enum.IntEnum):
-    """What the payload of a RECORDS frame is made of. Of other kinds it is 0."""
+    """The format of the payload of a RECORDS frame; 0 for other kinds."""
 
     IMPLIED = 0
-    """Of RECORDS: a record batch of format 1."""
+    """For RECORDS: a record batch of format 1."""
     BATCH_2 = 1
     """A record batch of format 2."""
     KAFKA_2 = 2
@@ -93,7 +94,7 @@ class PayloadType(enum.IntEnum):
 
 
 class FrameFlag(enum.IntFlag):
-    """What else a frame says of its payload."""
+    """Properties of a frame's payload."""
 
     CONTROL = 1
     """It is a control frame."""
@@ -106,13 +107,13 @@ class FrameFlag(enum.IntFlag):
 
 
 _KINDS: Final = tuple(FrameKind)
-"""By number: to call the enumeration takes as long as all else about a header."""
+"""By number, because calling the enumeration takes as long as all the rest of decoding a header."""
 _TYPES: Final = tuple(PayloadType)
 _CONTROL: Final = int(PayloadType.CONTROL)
 _KAFKA_2: Final = int(PayloadType.KAFKA_2)
 _FLAGS: Final = int(FrameFlag.CONTROL | FrameFlag.TRANSACTIONAL | FrameFlag.COMPACTED | FrameFlag.ATTRIBUTES)
 _BATCH_LEVEL: Final = 2
-"""The feature level that frames name whose payload is a batch of another format than 1."""
+"""The feature level in frames whose payload is a batch of another format than 1."""
 
 
 def _usual() -> dict[int, tuple[FrameKind, int, int, int]]:
@@ -126,8 +127,8 @@ def _usual() -> dict[int, tuple[FrameKind, int, int, int]]:
 
 
 USUAL: Final = _usual()
-"""Bytes 52 to 56 as one number -> kind, payload type, flags and level: of frames that stand for one entry and
-of which this build knows all. Nearly all frames are such, and one look-up tells all of that."""
+"""Bytes 52 to 56 as one number -> kind, payload type, flags and level, for frames that stand for one entry
+and in which this build knows everything. Nearly all frames are like that, and one look-up decodes them."""
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
@@ -182,7 +183,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 
 
 class FrameHeader(msgspec.Struct, frozen=True, gc=False):
-    """The fields before the payload. ``kind`` is a bare number where this build does not know it."""
+    """The fields before the payload. ``kind`` is a plain number if this build does not know it."""
 
     payload_length: int
     payload_crc: int
@@ -197,7 +198,7 @@ class FrameHeader(msgspec.Struct, frozen=True, gc=False):
     flags: int = 0
     level: int = 0
     entries: int = 1
-    """How many it stands for; 0 of a gap whose payload did not stand behind the header, or was damaged."""
+    """How many entries it stands for; 0 for a gap whose payload was missing or damaged."""
 
     @property
     def last_index(self) -> int:
@@ -215,11 +216,11 @@ class FrameHeader(msgspec.Struct, frozen=True, gc=False):
         return self.first_offset + self.offset_count
 
     def with_payload(self, payload: bytes) -> Frame:
-        """The whole frame; raises ``InvalidBatch`` when the payload fails its checksum or length."""
+        """The whole frame. Raises ``InvalidBatch`` if the payload fails its checksum or length."""
         if len(payload) != self.payload_length or google_crc32c.value(payload) != self.payload_crc:
             raise InvalidBatch(f"the payload of frame {self.index} fails its CRC32C")
         if self.kind is FrameKind.GAP and len(payload) == GAP_PAYLOAD_BYTES and not _entries_in(payload):
-            raise InvalidBatch(f"frame {self.index} is a gap that stands for nothing")
+            raise InvalidBatch(f"frame {self.index} is a gap that stands for no entries")
         return Frame(
             self.index,
             self.term,
@@ -238,8 +239,9 @@ class FrameHeader(msgspec.Struct, frozen=True, gc=False):
 def gap(
     index: int, term: int, first_offset: int, append_time: int, *, entries: int, offset_count: int
 ) -> Frame:
-    """What stands for ``entries`` entries of one term from ``index`` on, and ``offset_count`` offsets."""
-    assert 0 < entries <= _ENTRIES_MAX, "a gap stands for something"
+    """The gap that stands for ``entries`` entries of one term from ``index`` on, and ``offset_count``
+    offsets."""
+    assert 0 < entries <= _ENTRIES_MAX, "a gap must stand for at least one entry"
     payload = _ENTRIES.pack(entries)
     return Frame(
         index,
@@ -267,7 +269,7 @@ def part_of_gap(whole: Frame, index: int, last_index: int, first_offset: int, ne
 
 
 def _entries_in(payload: bytes | bytearray | memoryview) -> int:
-    """What the payload of a gap says; 0 where it says nothing that could be."""
+    """The number of entries in the payload of a gap; 0 if that is impossible."""
     if len(payload) != GAP_PAYLOAD_BYTES:
         return 0
     entries = int(_ENTRIES.unpack(payload)[0])
@@ -275,9 +277,9 @@ def _entries_in(payload: bytes | bytearray | memoryview) -> int:
 
 
 def unlike(frame: Frame | FrameHeader) -> str | None:
-    """What of a frame this build does not know, and what it knows; None when it knows all.
+    """What this build does not know in a frame, and what it knows; None if it knows all.
 
-    Of a whole frame the batch in it counts too: its payload must have passed its checksum.
+    For a whole frame that includes the batch in it: the payload must have passed its checksum.
     """
     strange = _unlike_header(frame)
     return unlike_payload(frame) if strange is None and isinstance(frame, Frame) else strange
@@ -298,7 +300,8 @@ def _unlike_header(frame: Frame | FrameHeader) -> str | None:
 
 
 def unlike_payload(frame: Frame) -> str | None:
-    """As ``unlike``, of the batch in a frame whose header this build knows: ``decode_header`` gave it."""
+    """Like ``unlike``, for the batch in a frame whose header this build knows (``decode_header`` returned
+    it)."""
     if frame.kind is not FrameKind.RECORDS or frame.payload_type == _CONTROL:
         return None
     is_kafka = frame.payload_type == _KAFKA_2
@@ -307,17 +310,17 @@ def unlike_payload(frame: Frame) -> str | None:
 
 
 def crc_of(payload: bytes) -> int:
-    """The checksum that a frame carries of its payload."""
+    """The checksum that a frame carries for its payload."""
     return int(google_crc32c.value(payload))
 
 
 def decode_header(
     data: bytes | bytearray | memoryview, position: int = 0, *, too_new_as_well: bool = False
 ) -> FrameHeader | None:
-    """The frame header at ``position``, or None where no valid one stands (or too few bytes). How many
-    entries a gap stands for is only known where all of it is there.
+    """The frame header at ``position``, or None if there is no valid one (or too few bytes). How many
+    entries a gap stands for is only known if all of the gap is there.
 
-    Raises ``TooNew``, unless such a header is wanted as well: then ask ``unlike`` about it.
+    Raises ``TooNew``, unless such headers are asked for as well: then call ``unlike`` on the result.
     """
     if len(data) - position < HEADER_BYTES:
         return None
@@ -375,8 +378,8 @@ def iterate(data: bytes | bytearray) -> Iterator[Frame]:
 def walk(data: bytes | bytearray) -> Iterator[tuple[FrameHeader, memoryview]]:
     """Like ``iterate``, without a copy: headers, and views of the payloads, whose checksum is *not* verified.
 
-    For those who decode the record batches in them: ``batch.decode`` verifies it beside the batch's own.
-    Raises ``InvalidBatch`` on a header that fails its checksum, ``TooNew``.
+    For callers that decode the record batches in them: ``batch.decode`` verifies it together with the
+    batch's own. Raises ``InvalidBatch`` on a header that fails its checksum, ``TooNew``.
     """
     view, position = memoryview(data), 0
     while len(data) - position >= HEADER_BYTES:

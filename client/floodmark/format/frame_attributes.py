@@ -1,7 +1,7 @@
-"""What a leader says of a record batch beside it: a small map at the end of a frame's payload.
+"""What a leader says about a record batch: a small map at the end of a frame's payload.
 
-The batch keeps its place at the front, so that whoever looks at its header finds it where it always was, and
-stays byte for byte as its producer made it. Behind it, where the frame has the flag ``ATTRIBUTES``:
+The batch keeps its place at the front, so that its header is found where it always was, and stays byte for
+byte as its producer made it. After it, if the frame has the flag ``ATTRIBUTES``:
 
     attributes   a MessagePack map: number of the attribute -> its value
     length    2  of the map, little-endian
@@ -26,7 +26,7 @@ _DECODER = msgspec.msgpack.Decoder(dict[int, Any])
 
 
 class Attribute(enum.IntEnum):
-    """The numbers that are given out."""
+    """The attribute numbers in use."""
 
     STREAM = 1
     """[hash of the stream's name (16 bytes), version of the first record in it, how many]"""
@@ -37,7 +37,7 @@ class Attribute(enum.IntEnum):
 
 
 def pack(attributes: Mapping[int, Any]) -> bytes:
-    """What goes behind the batch. Raises ``ValueError`` above ``ATTRIBUTES_BYTES_MAX``."""
+    """The bytes that follow the batch. Raises ``ValueError`` above ``ATTRIBUTES_BYTES_MAX``."""
     packed = _ENCODER.encode(attributes)
     if len(packed) > ATTRIBUTES_BYTES_MAX:
         raise ValueError(f"{len(packed)} bytes of attributes; at most {ATTRIBUTES_BYTES_MAX}")
@@ -47,7 +47,7 @@ def pack(attributes: Mapping[int, Any]) -> bytes:
 def split(
     frame: Frame | FrameHeader, payload: bytes | memoryview
 ) -> tuple[bytes | memoryview, bytes | memoryview]:
-    """The batch in a frame's payload, and what is behind it. Raises ``InvalidBatch``."""
+    """The batch in a frame's payload, and the bytes after it. Raises ``InvalidBatch``."""
     if not frame.flags & _FLAG:
         return payload, b""
     at = len(payload) - _LENGTH_BYTES
@@ -58,7 +58,7 @@ def split(
 
 
 def attributes(frame: Frame | FrameHeader, payload: bytes | memoryview) -> dict[int, Any]:
-    """The attributes of a frame whose payload was verified; those that this build gives no meaning are kept.
+    """The attributes of a frame whose payload was verified; those unknown to this build are kept.
 
     Raises ``InvalidBatch``.
     """

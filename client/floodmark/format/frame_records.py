@@ -14,7 +14,7 @@ from floodmark.format.record import Record
 
 
 class PayloadForm(NamedTuple):
-    """What a frame's header says of its payload beside the kind."""
+    """What a frame's header says about its payload besides the kind."""
 
     payload_type: int = PayloadType.IMPLIED
     flags: int = 0
@@ -31,7 +31,7 @@ _BATCH_2: Final = int(PayloadType.BATCH_2)
 _KAFKA_2: Final = int(PayloadType.KAFKA_2)
 _IS_TRANSACTIONAL: Final = int(BatchFlag.TRANSACTIONAL)
 _UNTIMED: Final = int(BatchFlag.UNTIMED)
-"""Plain numbers, since ``&`` of an enumeration's members takes as long as all else about a frame."""
+"""Plain numbers, because ``&`` of an enumeration's members takes as long as all the rest for a frame."""
 _PRODUCER_KIND_AT: Final = 13
 _NO_PRODUCER: Final = bytes([ProducerKind.NONE])
 _FLAGS_AT: Final = 14
@@ -45,12 +45,12 @@ class Slices(Protocol):
     def take(self, first: int, last: int) -> list[Record | None]:
         """The records from number ``first`` on and before ``last``: at least one, perhaps not all.
 
-        Empty behind the last; None stands for one that was removed. Raises ``InvalidBatch``, ``TooNew``.
+        Empty after the last; None stands for a removed one. Raises ``InvalidBatch``, ``TooNew``.
         """
 
 
 def form_of(header: BatchHeader) -> PayloadForm:
-    """How a frame tells of the batch with this header."""
+    """How a frame's header describes the batch with this header."""
     if header.format == 1:
         return IMPLIED
     is_transactional = header.flags & _IS_TRANSACTIONAL
@@ -60,13 +60,13 @@ def form_of(header: BatchHeader) -> PayloadForm:
 
 
 def has_records(frame: Frame | FrameHeader) -> bool:
-    """Whether there are records for readers in it: control frames and others only take up offsets."""
+    """Whether it holds records for readers: control frames and others only take up offsets."""
     return frame.kind is FrameKind.RECORDS and frame.payload_type != _CONTROL
 
 
 def may_have_producer(frame: Frame) -> bool:
-    """Of a frame that has records: False where its batch surely is of no idempotent producer. One byte tells,
-    and most batches need no more of their header read.
+    """For a frame that has records: False if its batch is certainly not of an idempotent producer. One byte
+    tells, so that the header of most batches need not be decoded.
     """
     return frame.payload_type != _BATCH_2 or frame.payload[_PRODUCER_KIND_AT:_FLAGS_AT] != _NO_PRODUCER
 
@@ -97,8 +97,8 @@ def records_in(frame: Frame | FrameHeader, payload: bytes | memoryview) -> list[
 def slices_in(
     frame: Frame | FrameHeader, payload: bytes | memoryview, header: BatchHeader | None = None
 ) -> Slices:
-    """The records of a frame that has some, to be decoded piece by piece; its checksums are verified, and it
-    is decompressed, here. ``header``: what ``header_in`` gave, where it was asked before. Raises
+    """The records of a frame that has some, to be decoded piece by piece; checksums are verified and the
+    batch is decompressed here. ``header``: the result of ``header_in``, if it was called before. Raises
     ``InvalidBatch``, ``TooNew``.
     """
     made, behind = split(frame, payload)
@@ -111,8 +111,8 @@ def slices_in(
 
 
 def max_time_in(frame: Frame | FrameHeader, payload: bytes | memoryview, at: int) -> int:
-    """The greatest moment that a search by time can find in a frame that has records, whose payload begins at
-    ``payload[at]``. As much of that as a batch's header is there, or all of it.
+    """The greatest time that a search by time can find in a frame that has records, whose payload begins at
+    ``payload[at]``. At least the batch's header must be there.
     """
     if frame.payload_type == _KAFKA_2:
         if len(payload) - at < kafka_header.HEADER_BYTES:
@@ -128,5 +128,5 @@ def max_time_in(frame: Frame | FrameHeader, payload: bytes | memoryview, at: int
 
 
 def time_of(record: Record, append_time: int) -> int:
-    """The moment that a search by time looks at, milliseconds since the Unix epoch."""
+    """The time that a search by time compares, milliseconds since the Unix epoch."""
     return append_time if record.timestamp is None else record.timestamp

@@ -1,4 +1,4 @@
-"""JSON texts: from Python objects and back, so that nothing is changed or lost on the way without a word."""
+"""JSON texts: from Python objects and back, so that nothing is changed or lost silently."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _ANY: Final = msgspec.json.Decoder(msgspec.Raw)
 
 
 def encode(value: Any) -> bytes:
-    """The text of a JSON document. Raises ``InvalidRequest`` for what JSON has no form for.
+    """The text of a JSON document. Raises ``InvalidRequest`` for what JSON cannot represent.
 
-    The encoder writes NaN and infinities as null, and members whose names become the same twice: that is
-    looked for where the text has a null or names are not all text. It costs too much to do always.
+    The encoder writes NaN and infinities as null, and may write two members of the same name. This is
+    checked only if the text has a null or not all names are text: checking always costs too much.
     """
     try:
         if type(value) is msgspec.Raw:
@@ -36,7 +36,7 @@ def encode(value: Any) -> bytes:
 def decode(text: bytes, *, exact: bool = False) -> Any:
     """The Python objects of a JSON document.
 
-    A number with a fraction or an exponent is a ``float``, and where no float reaches (``1e400``) a
+    A number with a fraction or an exponent is a ``float``, or beyond the range of a float (``1e400``) a
     ``Decimal``; with ``exact`` always a ``Decimal``. Raises ``InvalidRequest``.
     """
     try:
@@ -47,7 +47,7 @@ def decode(text: bytes, *, exact: bool = False) -> Any:
                 pass
         return msgspec.json.Decoder(float_hook=Decimal if exact else _float_or_decimal).decode(text)
     except (ValueError, ArithmeticError, RecursionError) as error:  # msgspec's own errors are ValueErrors
-        reason = "a number is beyond what Python has" if isinstance(error, ArithmeticError) else error
+        reason = "a number is out of Python's range" if isinstance(error, ArithmeticError) else error
         raise InvalidRequest(f"the value of this record cannot be read as JSON: {reason}") from error
 
 
@@ -57,7 +57,7 @@ def _float_or_decimal(text: str) -> float | Decimal:
 
 
 def _checked(text: bytes) -> bytes:
-    """A text that is to be stored to the letter."""
+    """Check a JSON text that will be stored as it is."""
     _ANY.decode(text)
     text.decode()
     return text
@@ -72,12 +72,10 @@ def _has_text_names(value: Mapping[Any, Any]) -> bool:
 
 
 def _check(value: Any, where: str) -> None:
-    """Raise ``InvalidRequest`` for a number that JSON has not, and for members of one name. Only for what the
-    encoder took: its depth is bounded."""
+    """Raise ``InvalidRequest`` for a number that JSON cannot represent, and for members of the same name.
+    Only for values that the encoder accepted: their depth is bounded."""
     if isinstance(value, float) and not math.isfinite(value):
-        raise InvalidRequest(
-            f"{where} is {value}, which JSON has no form for: say what is meant, for example None or text"
-        )
+        raise InvalidRequest(f"{where} is {value}, which JSON cannot represent: send None or text instead")
     if isinstance(value, dict) and not _has_text_names(value):
         _check_names(value, where)
     for part, place in _parts(value, where):
@@ -85,7 +83,7 @@ def _check(value: Any, where: str) -> None:
 
 
 def _parts(value: Any, where: str) -> Iterator[tuple[Any, str]]:
-    """What a value is made of, each with its place."""
+    """The parts of a value, each with its place."""
     match value:
         case str() | int() | float() | None:
             return
@@ -97,7 +95,7 @@ def _parts(value: Any, where: str) -> Iterator[tuple[Any, str]]:
             yield from ((item, f"an element of {where}") for item in value)
         case _:
             plain = msgspec.to_builtins(value, builtin_types=(bytes, bytearray, memoryview))
-            if type(plain) is not type(value):  # else it is a scalar of JSON's
+            if type(plain) is not type(value):  # else it is a JSON scalar
                 yield plain, where
 
 
@@ -105,7 +103,7 @@ def _check_names(value: Mapping[Any, Any], where: str) -> None:
     names: dict[Any, Any] = {}
     for name in value:
         if isinstance(name, float) and not math.isfinite(name):
-            raise InvalidRequest(f"{where} has a member named {name}, which is no number of JSON's")
+            raise InvalidRequest(f"{where} has a member named {name}, which is not a JSON number")
         (text,) = msgspec.json.decode(_ENCODER.encode({name: 0}))
         if text in names:
             raise InvalidRequest(

@@ -1,5 +1,5 @@
-"""Kafka record batches of format 2: a header (``kafka_header.py``), and behind it records
-(``kafka_records.py``), compressed as it says.
+"""Kafka record batches of format 2: a header (``kafka_header.py``), then records (``kafka_records.py``),
+compressed as the header says.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _CRC_PIECE_BYTES: Final = 64 << 10
 def decode(
     batch: bytes | memoryview, *, frame_crc: int | None = None, behind: bytes | memoryview = b""
 ) -> list[Record | None]:
-    """The records of a stored batch, its checksum and count verified; None at places where there is none.
+    """The records of a stored batch, its checksum and count verified; None where a record was removed.
 
-    The parameters are as for ``batch.decode``. Raises ``InvalidBatch``, ``TooLarge``, ``TooNew``.
+    The parameters are as in ``batch.decode``. Raises ``InvalidBatch``, ``TooLarge``, ``TooNew``.
     """
     header = decode_stored_header(batch, frame_crc, behind)
     raw = bytes(unpacked(batch, header, frame_crc, behind))
@@ -52,7 +52,7 @@ def unpacked(
     if crc != header.crc:
         raise InvalidBatch("the batch fails its CRC32C: it was damaged on its way, send it again")
     if frame_crc is not None and frame_crc != google_crc32c.extend(whole, bytes(behind)):
-        raise InvalidBatch("the batch is not the one that its frame was made for")
+        raise InvalidBatch("the batch does not match the checksum of its frame")
     body = view[HEADER_BYTES:]
     if header.codec == kafka_compression.NONE:
         return body
@@ -60,7 +60,7 @@ def unpacked(
 
 
 class KafkaSlices:
-    """As ``BatchSlices``. Raises ``InvalidBatch``, ``TooLarge``."""
+    """Like ``BatchSlices``. Raises ``InvalidBatch``, ``TooLarge``."""
 
     def __init__(self, raw: bytes | memoryview, header: KafkaHeader) -> None:
         self._raw = raw
@@ -90,18 +90,18 @@ class KafkaSlices:
                 raise InvalidBatch("a record does not end where its length says")
             bounds.append(at)
         if at != size:
-            raise InvalidBatch(f"{size - at} bytes are left behind the last record")
+            raise InvalidBatch(f"{size - at} bytes are left after the last record")
         self._places = range(count) if count == self._header.positions else self._found_places()
 
     def _found_places(self) -> Sequence[int]:
-        """Where some were removed. That they are right is found when the records are decoded."""
+        """The places if some records were removed. They are checked when the records are decoded."""
         raw, places, last = self._raw, array("I"), -1
         for begin in self._bounds[:-1]:
             _, at = number_at(raw, begin, VARINT_BYTES)
             _, at = number_at(raw, at + 1, VARLONG_BYTES)
             number, _ = number_at(raw, at, VARINT_BYTES)
             if number & 1 or not last < number >> 1 < self._header.positions:
-                raise InvalidBatch(f"a record stands at offset {number >> 1} of its batch, behind {last}")
+                raise InvalidBatch(f"a record stands at offset {number >> 1} of its batch, after {last}")
             last = number >> 1
             places.append(last)
         return places

@@ -1,8 +1,7 @@
 """Checking a Kafka record batch on its way in: checksum, exact count, offsets, times, every cap.
 
-What brokers alone may write (control batches, append times, batches with holes) no producer may send. As of
-our own batches (``batch_check.py``), ``check_if_light`` says when to check one elsewhere than on an event
-loop.
+Producers may not send what only brokers write: control batches, append times, batches with holes. As for our
+own batches (``batch_check.py``), ``check_if_light`` says when to check one outside of the event loop.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ from floodmark.format.limits import BATCH_HEADERS_MAX, RECORD_BYTES_MAX_DEFAULT,
 LIGHT_RECORDS_MAX: Final = 5_000
 LIGHT_HEADERS_MAX: Final = 10_000
 LIGHT_BYTES_MAX: Final = 1 << 20
-"""Of records that are compressed."""
+"""Bytes of compressed records."""
 
 
 def check(batch: bytes, *, record_bytes_max: int = RECORD_BYTES_MAX_DEFAULT) -> BatchHeader:
-    """The header of a batch in which everything is as it must be.
+    """Check a whole batch and return its header.
 
     Raises ``InvalidBatch``, ``InvalidRequest`` or ``TooLarge``.
     """
@@ -31,7 +30,7 @@ def check(batch: bytes, *, record_bytes_max: int = RECORD_BYTES_MAX_DEFAULT) -> 
 
 
 def check_if_light(batch: bytes, *, record_bytes_max: int = RECORD_BYTES_MAX_DEFAULT) -> BatchHeader | None:
-    """As ``check``; None, with nothing said of the batch yet, when that takes more than some milliseconds."""
+    """Like ``check``, or None, with the batch not judged yet, if that takes more than some milliseconds."""
     header = decode_header(batch)
     if header.record_count > LIGHT_RECORDS_MAX or (header.codec and header.raw_length > LIGHT_BYTES_MAX):
         return None
@@ -45,9 +44,11 @@ def check_if_light(batch: bytes, *, record_bytes_max: int = RECORD_BYTES_MAX_DEF
 
 def _checked(batch: bytes, header: KafkaHeader, record_bytes_max: int, headers_max: int) -> BatchHeader:
     if header.is_control:
-        raise InvalidBatch("a producer's batch is no control batch")
+        raise InvalidBatch("a producer cannot send a control batch")
     if header.append_time is not None:
-        raise InvalidBatch("a producer's batch has no append time: its records have times of their own")
+        raise InvalidBatch(
+            "a producer's batch cannot have an append time: its records have times of their own"
+        )
     if header.record_count != header.positions:
         raise InvalidBatch(f"the batch claims {header.record_count} records at {header.positions} offsets")
     raw = bytes(unpacked(batch, header))
@@ -61,7 +62,7 @@ def _checked(batch: bytes, header: KafkaHeader, record_bytes_max: int, headers_m
 
 
 def _check_times(times: list[int | None], header: KafkaHeader) -> None:
-    """A search by time trusts the header, and takes the append time where that has a time missing."""
+    """A search by time trusts the header, and uses the append time if the header has no time."""
     known = [time for time in times if time is not None]
     if len(known) < len(times) and NONE not in (header.base_timestamp, header.max_timestamp):
         raise InvalidBatch("a record has no timestamp, and the batch has one")

@@ -1,10 +1,10 @@
-"""Compression of Kafka's record batches, with every allocation bounded by what is looked at first.
+"""Compression of Kafka record batches, with every allocation bounded before anything is decompressed.
 
 Such a batch does not say how many bytes its records have. gzip says it at its end, zstd in its header or not
-at all; then its blocks tell how many there can be at most. That is capped before anything is decompressed,
-and whoever needs memory for the records can set so much aside. A batch is one gzip member or one zstd frame.
+at all; then its blocks give an upper bound. That number is capped before anything is decompressed, and memory
+can be set aside for it. A batch is one gzip member or one zstd frame.
 
-snappy (2) and lz4 (3) are codecs to come.
+snappy (2) and lz4 (3) are not supported yet.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _BLOCK_BYTES_MAX: Final = 128 << 10
 _BLOCKS_MAX: Final = 4096
-"""Of a zstd frame with more blocks it is not asked how little it may grow to."""
+"""The blocks of a zstd frame are looked at up to this number; a frame with more counts as the cap."""
 _WINDOW_BYTES_MAX: Final = 128 << 20
-"""What the highest level of zstd uses. It is memory that only gets used as far as there is content."""
+"""The window of the highest level of zstd. Its memory is only touched as far as there is content."""
 _LAST, _RLE, _COMPRESSED = 1, 1, 2
 
 
@@ -57,7 +57,7 @@ def decompress(codec: int, body: bytes | memoryview, raw_length: int) -> bytes:
         return _gunzip(body, raw_length)
     if zstandard.get_frame_parameters(body).content_size != zstandard.CONTENTSIZE_UNKNOWN:
         return compression.decompress(body, raw_length)
-    # One that keeps no window when it is done.
+    # A decompressor that keeps no window when it is done.
     decompressor = zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES_MAX)
     try:
         return decompressor.decompress(body, max_output_size=max(1, raw_length), allow_extra_data=False)
@@ -78,7 +78,7 @@ def _gunzip(body: bytes | memoryview, raw_length: int) -> bytes:
 
 def _zstd_size(body: bytes | memoryview) -> int:
     if bytes(body[:4]) != _ZSTD_MAGIC:
-        raise InvalidBatch("the records are no zstd frame")
+        raise InvalidBatch("the records are not a zstd frame")
     try:
         parameters = zstandard.get_frame_parameters(body)
         at = zstandard.frame_header_size(body)
@@ -94,12 +94,12 @@ def _zstd_size(body: bytes | memoryview) -> int:
 
 
 def _blocks_grow_to(body: bytes | memoryview, at: int, block_bytes_max: int) -> int:
-    """What the blocks of a zstd frame from ``at`` on have at most; the cap where they are many."""
+    """Upper bound on the content of a zstd frame's blocks from ``at`` on; the cap if there are many."""
     total = 0
     for _ in range(_BLOCKS_MAX):
         head = int.from_bytes(body[at : at + 3], "little")
         if at + 3 > len(body):
-            raise InvalidBatch("the zstd frame of the batch ends within it")
+            raise InvalidBatch("the zstd frame of the batch is cut off")
         kind, size = head >> 1 & 3, head >> 3
         total += block_bytes_max if kind == _COMPRESSED else size
         if head & _LAST:

@@ -2,13 +2,13 @@
 
 All integers are big-endian:
 
-     0  baseOffset            8  what the producer wrote, 0; where its records are, the frame says
-     8  batchLength           4  bytes behind this field
-    12  partitionLeaderEpoch  4  what the producer wrote, -1
+     0  baseOffset            8  as the producer wrote it, 0; the real offsets are in the frame
+     8  batchLength           4  bytes after this field
+    12  partitionLeaderEpoch  4  as the producer wrote it, -1
     16  magic                 1  2
     17  crc                   4  CRC32C of bytes 21 to the end
     21  attributes            2  bits 0 to 2 codec, 3 LogAppendTime, 4 transactional, 5 control
-    23  lastOffsetDelta       4  of the last record there ever was: one more are the offsets that it takes up
+    23  lastOffsetDelta       4  of the last record, removed ones included: offsets taken up, minus one
     27  baseTimestamp         8  milliseconds since the Unix epoch, signed; -1 for none
     35  maxTimestamp          8  the greatest of all records'; with LogAppendTime that of each
     43  producerId            8  -1 for none
@@ -47,7 +47,7 @@ HEADER_BYTES: Final = 61
 MAGIC: Final = 2
 CRC_FROM: Final = 21
 FORMAT: Final = 0x102
-"""What ``BatchHeader.format`` says of such a batch: 2 of another kind, and no number of ours."""
+"""``BatchHeader.format`` of such a batch: Kafka's format 2, not a number of our own formats."""
 _CRC_AT: Final = 17
 _MAGIC_AT: Final = 16
 _ATTRIBUTES_AT: Final = 21
@@ -58,32 +58,32 @@ _TIMES = struct.Struct(">qq")
 _BASE_TIMESTAMP_AT: Final = 27
 _CODEC_BITS: Final = 7
 NONE: Final = -1
-"""Of a timestamp: there is none."""
+"""The value of a missing timestamp."""
 
 
 class Attribute(enum.IntFlag):
-    """The bits behind the codec's."""
+    """The bits after those of the codec."""
 
     LOG_APPEND_TIME = 8
-    """``maxTimestamp`` is the time of each record: when a broker took them in."""
+    """``maxTimestamp`` is the time of every record: when a broker appended them."""
     TRANSACTIONAL = 16
     CONTROL = 32
-    """What a broker wrote; no records for readers."""
+    """Written by a broker; it has no records for readers."""
 
 
 _KNOWN: Final = int(Attribute.LOG_APPEND_TIME | Attribute.TRANSACTIONAL | Attribute.CONTROL) | _CODEC_BITS
 
 
 class KafkaHeader(msgspec.Struct, frozen=True, gc=False):
-    """The fields, as in the diagram above. ``length``: of the whole batch. ``raw_length``: the bytes that the
-    records take up at most before compression; where the codec tells it, just so many.
+    """The fields, as in the diagram above. ``length``: bytes of the whole batch. ``raw_length``: upper bound
+    on the bytes of the records before compression, exact if the codec tells it.
     """
 
     length: int
     crc: int
     attributes: int
     positions: int
-    """Offsets that it takes up: its records, and those that compaction removed."""
+    """Offsets that it takes up, those of removed records included."""
     base_timestamp: int
     max_timestamp: int
     producer_id: int
@@ -94,21 +94,21 @@ class KafkaHeader(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def codec(self) -> int:
-        """The number of the compression, as Kafka gives them out."""
+        """Kafka's number of the compression."""
         return self.attributes & _CODEC_BITS
 
     @property
     def is_control(self) -> bool:
-        """Whether a broker wrote it, for brokers and clients and not for readers."""
+        """Whether it is a control batch: written by a broker, not shown to readers."""
         return bool(self.attributes & Attribute.CONTROL)
 
     @property
     def append_time(self) -> int | None:
-        """The time of every record, where a broker has given them one."""
+        """The time of every record, if a broker has set it."""
         return self.max_timestamp if self.attributes & Attribute.LOG_APPEND_TIME else None
 
     def view(self) -> BatchHeader:
-        """The same as a header of ours. ``codec`` keeps Kafka's number."""
+        """The same as a ``BatchHeader``. ``codec`` keeps Kafka's number."""
         first = self.base_timestamp if self.append_time is None else self.max_timestamp
         flags = BatchFlag.TRANSACTIONAL if self.attributes & Attribute.TRANSACTIONAL else 0
         flags |= BatchFlag.HAS_REMOVED if self.record_count < self.positions else 0
@@ -170,14 +170,16 @@ def _check_producer(attributes: int, producer: int, epoch: int, sequence: int) -
         return
     if producer < 0:
         if attributes & Attribute.TRANSACTIONAL:
-            raise InvalidBatch("a batch without a producer belongs to a transaction")
+            raise InvalidBatch("a batch without a producer cannot belong to a transaction")
     elif not 0 <= epoch <= NUMBERED_EPOCH_MAX or sequence < 0:
-        raise InvalidBatch(f"producer {producer} has epoch {epoch} and sequence {sequence}, one below 0")
+        raise InvalidBatch(
+            f"producer {producer} has epoch {epoch} and sequence {sequence}: neither may be below 0"
+        )
 
 
 def unlike(batch: bytes | memoryview) -> str | None:
-    """What the header of a batch says that this build does not know, and what it knows; None when it knows
-    all, and where the checksum is not right: then it is nobody's.
+    """What this build does not know in a batch's header, and what it knows; None if it knows all, and if the
+    checksum is wrong: then it is damage.
     """
     if len(batch) < HEADER_BYTES:
         return None
@@ -199,11 +201,11 @@ def unlike(batch: bytes | memoryview) -> str | None:
 def decode_stored_header(
     batch: bytes | memoryview, frame_crc: int | None = None, behind: bytes | memoryview = b""
 ) -> KafkaHeader:
-    """As ``decode_header``, of a batch that a node has stored.
+    """Like ``decode_header``, for a batch that a node has stored.
 
-    Raises ``TooNew`` where the checksum is right and the header says what this build does not know. The
-    checksum is not of the magic: for another one the frame speaks, by its own (``frame_crc``), of the batch
-    and what is ``behind`` it; a flipped bit makes no newer format.
+    Raises ``TooNew`` if the checksum is right and a field has a value that this build does not know. The
+    checksum does not cover the magic: another magic counts only if the frame's checksum (``frame_crc``, of
+    the batch and what is ``behind`` it) is right, so that a flipped bit does not look like a newer format.
     """
     try:
         return decode_header(batch)

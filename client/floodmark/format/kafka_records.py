@@ -1,7 +1,7 @@
 """The records in a Kafka record batch, before compression. Each is
 
-    length          varint   bytes behind this field
-    attributes           1   nothing is said there so far
+    length          varint   bytes after this field
+    attributes           1   unused so far
     timestampDelta  varlong  to baseTimestamp
     offsetDelta     varint   its place in the batch
     key             varint   its length, -1 for none; and the bytes
@@ -39,7 +39,7 @@ def decode_records(
     behind: int,
     headers_max: int = BATCH_HEADERS_MAX,
 ) -> list[Record | None]:
-    """The ``count`` records that ``raw`` is, which take up offsets ``first`` and on before ``behind``.
+    """The ``count`` records in ``raw``, which take up offsets ``first <= o < behind``.
 
     Raises ``InvalidBatch``, ``TooLarge``.
     """
@@ -49,10 +49,10 @@ def decode_records(
         raise InvalidBatch(f"the records of the batch cannot be decoded: {error}") from error
 
 
-def _decoded(  # noqa: C901, PLR0912, PLR0915 - a call for each number would take longer than all else
+def _decoded(  # noqa: C901, PLR0912, PLR0915 - a call for each number would dominate the time
     raw: bytes, header: KafkaHeader, count: int, place: int, behind: int, headers_max: int
 ) -> list[Record | None]:
-    """Most numbers have a byte or two."""
+    """Inlined for speed: most numbers have a byte or two."""
     base, append_time, size = header.base_timestamp, header.append_time, len(raw)
     is_dense, make, zigzag, time_max = count == behind - place, Record, _ZIGZAG, _TIME_MAX
     found: list[Record | None] = []
@@ -111,7 +111,7 @@ def _decoded(  # noqa: C901, PLR0912, PLR0915 - a call for each number would tak
         if not number & 1:
             key = raw[at : (at := at + (number >> 1))]
         elif number != 1:
-            raise InvalidBatch("a record has a key of less than no bytes")
+            raise InvalidBatch("a record has a key of negative length")
 
         number = raw[at]
         if number < 128:
@@ -124,13 +124,13 @@ def _decoded(  # noqa: C901, PLR0912, PLR0915 - a call for each number would tak
         if not number & 1:
             value = raw[at : (at := at + (number >> 1))]
         elif number != 1:
-            raise InvalidBatch("a record has a value of less than no bytes")
+            raise InvalidBatch("a record has a value of negative length")
 
         pairs: Pairs | None = None
         if raw[at]:
             number, at = number_at(raw, at, VARINT_BYTES)
             if number & 1 or number >> 1 > (end - at) // _HEADER_BYTES_MIN:
-                raise InvalidBatch("a record has more headers than bytes, or less than none")
+                raise InvalidBatch("the number of a record's headers is negative, or more than its bytes")
             headers += number >> 1
             if headers > headers_max:
                 raise _too_many_headers(headers, headers_max)
@@ -141,7 +141,7 @@ def _decoded(  # noqa: C901, PLR0912, PLR0915 - a call for each number would tak
             raise InvalidBatch("a record does not end where its length says")
         append(make(timestamp, key, value, False, pairs))  # noqa: FBT003 - as it lies in a batch
     if at != size:
-        raise InvalidBatch(f"{size - at} bytes are left behind the last record")
+        raise InvalidBatch(f"{size - at} bytes are left after the last record")
     if place < behind:
         found.extend([None] * (behind - place))
     return found
@@ -155,7 +155,7 @@ def _too_many_headers(count: int, limit: int) -> TooLarge:
 
 
 def _pairs(raw: bytes, at: int, end: int, count: int) -> tuple[Pairs, int]:
-    """So many headers, and where they end. Raises ``InvalidBatch``."""
+    """``count`` headers, and where they end. Raises ``InvalidBatch``."""
     pairs: Pairs = []
     for _ in range(count):
         number, at = number_at(raw, at, VARINT_BYTES)
@@ -166,13 +166,13 @@ def _pairs(raw: bytes, at: int, end: int, count: int) -> tuple[Pairs, int]:
         number, at = number_at(raw, at, VARINT_BYTES)
         if number & 1:
             if number != 1:
-                raise InvalidBatch("a header has a value of less than no bytes")
+                raise InvalidBatch("a header has a value of negative length")
             pairs.append((name, None))
         else:
             pairs.append((name, raw[at : at + (number >> 1)]))
             at += number >> 1
         if at > end:
-            raise InvalidBatch("the headers of a record end behind it")
+            raise InvalidBatch("the headers of a record reach beyond its end")
     return pairs, at
 
 

@@ -9,7 +9,7 @@ BATCH_BYTES_MAX = 8 << 20
 """One record batch, its header included, as sent and as stored."""
 
 BATCH_RAW_BYTES_MAX = 32 << 20
-"""The records of one batch after decompression: what a small body may at most grow to."""
+"""The records of one batch after decompression: the most that a small body may grow to."""
 
 BATCH_RECORDS_MAX = 100_000
 """Records in one batch."""
@@ -33,4 +33,4 @@ PRODUCER_ID_MAX = (1 << 63) - 1
 """The ids of numbered producers begin at 1."""
 
 PRODUCER_EPOCH_MAX = (1 << 15) - 1
-"""The last epoch of a numbered producer; behind it there is another id."""
+"""The last epoch of a numbered producer; after it the producer needs another id."""

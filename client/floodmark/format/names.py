@@ -1,4 +1,4 @@
-"""Names of topics: what may stand in a path, checked before anything is sent."""
+"""Names of topics: what is allowed in a path, checked before anything is sent."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ def check_name(name: str) -> str:
     """``name`` itself. Raises ``InvalidName``."""
     if not _NAME.fullmatch(name) or name in (".", ".."):
         raise InvalidName(
-            f"{name[:50]!r} is no name: use 1 to {NAME_LENGTH_MAX} of A-Z a-z 0-9 . _ -, and not . or .."
+            f"{name[:50]!r} is not a valid name: use 1 to {NAME_LENGTH_MAX} of A-Z a-z 0-9 . _ -, and not "
+            ". or .."
         )
     return name

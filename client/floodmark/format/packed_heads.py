@@ -1,10 +1,10 @@
-"""The heads of MessagePack arrays and maps: how long they claim to be, before anything is built of them."""
+"""The heads of MessagePack arrays and maps: how long they claim to be, before anything is decoded."""
 
 from __future__ import annotations
 
 
 def array_length(packed: bytes | memoryview) -> int:
-    """Of the array in ``packed``; -1 for anything else."""
+    """Items of the array in ``packed``; -1 for anything else."""
     return _claimed(packed, 0x90, 0xDC)
 
 

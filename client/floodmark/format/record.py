@@ -15,13 +15,13 @@ from floodmark.format.limits import RECORD_HEADERS_MAX
 class Record(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
     """One record as it lies in a batch: a MessagePack array of these five fields, in this order.
 
-    timestamp  event time in milliseconds since the Unix epoch; None when the producer gave none
+    timestamp  event time in milliseconds since the Unix epoch; None if the producer set none
     key        bytes or None; records with one key share a partition and so an order
-    value      opaque bytes, or the text of a JSON document kept to the letter; None makes a tombstone
+    value      opaque bytes, or the text of a JSON document as it was sent; None makes a tombstone
     is_json    whether the value is the text of a JSON document
-    pairs      headers: names and values in order, or None. Of a batch of format 1, a map of texts
+    pairs      headers: names and values in order, or None. In a batch of format 1, a map of texts
 
-    A batch of format 1 holds no timestamp, value or header's value that is None, and no name twice.
+    In a batch of format 1 no timestamp, value or header value is None, and no header name comes twice.
     """
 
     timestamp: int | None
@@ -37,19 +37,19 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unkn
 
     @property
     def key_text(self) -> str | None:
-        """The key as text. Raises ``InvalidRequest`` when it is no UTF-8."""
+        """The key as text. Raises ``InvalidRequest`` if it is not UTF-8."""
         return key_text_of(self.key)
 
     @property
     def tombstone(self) -> bool:
-        """Whether this says that the key has no value any more."""
+        """Whether this record deletes its key: it has no value."""
         return self.value is None
 
     def json(self, *, exact: bool = False) -> Any:
-        """The value as Python objects. Raises ``InvalidRequest`` when it is opaque bytes, or a tombstone.
+        """The value as Python objects. Raises ``InvalidRequest`` if it is opaque bytes or a tombstone.
 
-        Numbers with a fraction or an exponent are floats, or ``Decimal`` where no float reaches (``1e400``);
-        with ``exact`` always ``Decimal``.
+        Numbers with a fraction or an exponent are floats, or ``Decimal`` beyond the range of a float
+        (``1e400``); with ``exact`` always ``Decimal``.
         """
         return json_of(self.value, self.is_json, exact=exact)
 
@@ -65,17 +65,17 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unkn
         return total
 
     def beyond_format_1(self) -> str | None:
-        """What of it a batch of format 1 cannot hold; None when that can hold all."""
+        """The part of it that a batch of format 1 cannot hold; None if format 1 can hold all."""
         if self.value is None:
             return "a tombstone"
         if self.timestamp is None:
             return "a record without a timestamp"
         if self.pairs and texts_of(self.pairs) is None:
-            return "a header that comes twice, or whose value is null or no text,"
+            return "a header that comes twice, or whose value is null or not text,"
         return None
 
     def check(self, record_bytes_max: int) -> None:
-        """Raise ``InvalidRequest`` or ``TooLarge`` when this record is above a limit."""
+        """Raise ``InvalidRequest`` or ``TooLarge`` if this record is above a limit."""
         if self.pairs is not None and len(self.pairs) > RECORD_HEADERS_MAX:
             raise InvalidRequest(
                 f"a record has {len(self.pairs)} headers; at most {RECORD_HEADERS_MAX} are allowed"
@@ -97,11 +97,11 @@ def headers_of(pairs: list[tuple[str, bytes | None]] | dict[str, str] | None) ->
 
 
 def key_text_of(key: bytes | None) -> str | None:
-    """A key as text. Raises ``InvalidRequest`` when it is no UTF-8."""
+    """A key as text. Raises ``InvalidRequest`` if it is not UTF-8."""
     try:
         return None if key is None else key.decode()
     except UnicodeDecodeError as error:
-        raise InvalidRequest(f"the key of this record is no text: {error}") from error
+        raise InvalidRequest(f"the key of this record is not text: {error}") from error
 
 
 def json_of(value: bytes | None, is_json: bool, *, exact: bool) -> Any:  # noqa: FBT001 - as in a record

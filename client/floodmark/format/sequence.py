@@ -1,9 +1,9 @@
 """How the sequences of idempotent producers count, for both sides of the wire.
 
 A named producer's count batches: 0, 1, 2, ... A numbered producer's count records, as Kafka's do: a batch
-bears the number of its first record, the next one that number and the count of records, and behind 2^31 - 1
-comes 0. What wraps around has no first and no last: of two such numbers the earlier is the one from which it
-is less than half of the way round to the other.
+has the number of its first record, the next batch that number plus the count of records, and 2^31 - 1 is
+followed by 0. Because the numbers wrap around, one is before another if the way from it to the other is less
+than half of the way round.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _ROUND: Final = RECORD_SEQUENCE_MAX + 1
 
 
 def following(kind: ProducerKind, sequence: int, count: int) -> int:
-    """The sequence of the batch behind one of ``count`` records."""
+    """The sequence of the batch that follows one of ``count`` records."""
     return (sequence + count) % _ROUND if kind is ProducerKind.NUMBERED else sequence + 1
 
 
@@ -28,7 +28,7 @@ def is_before(kind: ProducerKind, sequence: int, other: int) -> bool:
 
 
 def covers(kind: ProducerKind, first: int, count: int, sequence: int) -> bool:
-    """Whether a batch of ``count`` records that bears ``first`` takes up the number ``sequence``."""
+    """Whether a batch of ``count`` records with the sequence ``first`` includes the number ``sequence``."""
     if kind is ProducerKind.NUMBERED:
         return (sequence - first) % _ROUND < count
     return sequence == first

@@ -1,9 +1,9 @@
-"""What a producer may hand over, and what is stored for it. One rule:
+"""The values that a producer accepts, and what is stored for them. One rule:
 
 ``bytes``, ``bytearray`` and ``memoryview`` are stored as the bytes that they are; everything else is stored
 as JSON (``str``, numbers, ``None``, lists, dicts, dataclasses, ``msgspec.Struct``, ``datetime``, ``UUID``).
-What JSON has no form for (NaN, infinities, two members that come to one name) is refused. ``TOMBSTONE`` is no
-value at all: it says that its key has none any more. (``None`` is a value, JSON's null.)
+What JSON cannot represent (NaN, infinities, two members of the same name) is refused. ``TOMBSTONE`` is not a
+value: it deletes the key. (``None`` is a value, JSON's null.)
 A key is text (stored as UTF-8) or bytes. A timestamp is milliseconds since the Unix epoch or a ``datetime``.
 """
 
@@ -31,11 +31,11 @@ class Tombstone(Enum):
 
 
 TOMBSTONE: Final = Tombstone.TOMBSTONE
-"""Instead of a value: the key of this record has none any more."""
+"""In place of a value: this record deletes its key."""
 
 
 def now_ms() -> int:
-    """The wall clock: the event time of records that say nothing else."""
+    """The wall clock: the event time of records that have no other."""
     return time.time_ns() // 1_000_000
 
 
@@ -57,7 +57,7 @@ def record_of(
 
 
 def records_of(values: Sequence[Any], keys: Sequence[Key] | None, timestamp: Timestamp) -> list[Record]:
-    """Records of one time for many values. Raises ``InvalidRequest`` if one cannot be stored."""
+    """Records with the same timestamp for many values. Raises ``InvalidRequest`` if one cannot be stored."""
     if keys is not None and len(keys) != len(values):
         raise InvalidRequest(f"{len(values)} values and {len(keys)} keys: give one key for each value")
     time_ms = timestamp_of(timestamp)
@@ -86,7 +86,7 @@ def key_of(key: Key) -> bytes | None:
         return key
     if isinstance(key, str):
         return _utf8(key)
-    raise InvalidRequest(f"a key is text or bytes, not {type(key).__name__}")
+    raise InvalidRequest(f"a key must be text or bytes, not {type(key).__name__}")
 
 
 def timestamp_of(timestamp: Timestamp) -> int:
@@ -99,11 +99,11 @@ def timestamp_of(timestamp: Timestamp) -> int:
         return round(timestamp.timestamp() * 1000)
     if isinstance(timestamp, int) and -(1 << 63) <= timestamp < 1 << 63:
         return timestamp
-    raise InvalidRequest("a timestamp is milliseconds since the Unix epoch, or a datetime")
+    raise InvalidRequest("a timestamp must be milliseconds since the Unix epoch, or a datetime")
 
 
 def _utf8(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        raise InvalidRequest(f"this text has no form in UTF-8: {error}") from error
+        raise InvalidRequest(f"this text cannot be encoded as UTF-8: {error}") from error

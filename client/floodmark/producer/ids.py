@@ -1,4 +1,4 @@
-"""Asking the cluster for the number of a producer."""
+"""The request to the cluster for a producer id."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from floodmark.transport.http import Request, Transport
 from floodmark.transport.pacing import Deadline
 
 WAIT_S: Final = 2.0
-"""The metadata's leader gives the numbers. Where there is none for so long, a producer does without."""
+"""The metadata's leader assigns the numbers. If there is no leader for this long, a producer does without."""
 
 
 class _Given(msgspec.Struct):
@@ -20,9 +20,9 @@ class _Given(msgspec.Struct):
 
 
 async def new_producer_id(transport: Transport, *, timeout_s: float) -> int | None:
-    """A number that no producer has had; None when it cannot be had within half of the time, or ``WAIT_S``.
+    """A new producer id; None if there is no answer within half of the time, or ``WAIT_S``.
 
-    One that is given and not heard of is never used: it may be asked for again. Raises ``NotUsable``,
+    A number whose answer is lost is never used, so the request can be repeated. Raises ``NotUsable``,
     ``FeatureLevelNeeded``.
     """
     wait_s = min(WAIT_S, timeout_s / 2)

@@ -1,4 +1,4 @@
-"""A budget of bytes: whoever wants more than is left waits in line."""
+"""A budget of bytes; callers that need more than is left wait in line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from floodmark.errors import TransportError
 
 
 class MemoryBudget:
-    """At most ``limit`` bytes are held at a time; one larger piece is let in when nothing else is held."""
+    """At most ``limit`` bytes are held at a time; one larger piece is allowed when nothing else is held."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -17,7 +17,7 @@ class MemoryBudget:
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     def try_take(self, count: int) -> bool:
-        """Take ``count`` bytes at once, if nobody waits and they are there."""
+        """Take ``count`` bytes now, if they are free and no caller is waiting."""
         used = self.used
         if self._waiting or (used and used + count > self.limit):
             return False
@@ -25,7 +25,7 @@ class MemoryBudget:
         return True
 
     async def take(self, count: int, *, timeout_s: float | None) -> None:
-        """Take ``count`` bytes, in the order of asking. Raises ``TransportError`` when time is up."""
+        """Take ``count`` bytes, first come, first served. Raises ``TransportError`` when time is up."""
         if self.try_take(count):
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""Under which id and epoch a producer's batches go: one for all its partitions at a time."""
+"""The id and epoch of a producer's batches: one at a time for all its partitions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from floodmark.format.limits import PRODUCER_EPOCH_MAX
 
 
 class Epoch(msgspec.Struct, frozen=True):
-    """One stretch of numbering: in each partition its sequences begin with 0."""
+    """One epoch of a producer: in each partition its sequences begin with 0."""
 
     producer_id: bytes = NO_PRODUCER
     number: int = 0
@@ -23,7 +23,7 @@ class Epoch(msgspec.Struct, frozen=True):
         return self.kind is not ProducerKind.NONE
 
     def following(self, sequence: int, count: int) -> int:
-        """The sequence behind that of a batch of ``count`` records."""
+        """The sequence that follows that of a batch of ``count`` records."""
         return counting.following(self.kind, sequence, count) if self.is_idempotent else 0
 
     def is_before(self, sequence: int, other: int) -> bool:
@@ -32,23 +32,23 @@ class Epoch(msgspec.Struct, frozen=True):
 
 
 class Numbering:
-    """The epoch that a producer is in. ``owns_epoch``: it may be raised without asking anybody.
+    """The current epoch of a producer. ``owns_epoch``: the producer may raise it by itself.
 
-    A sender that needs new numbers moves the whole producer on. The others follow, each once nothing of its
-    own is under way in an earlier epoch: a partition never sees two epochs of a producer mixed.
+    A sender that needs new numbers moves the whole producer on. The other senders follow, each once it has
+    nothing under way in an earlier epoch: a partition never sees two epochs of a producer mixed.
     """
 
     def __init__(self, epoch: Epoch, *, owns_epoch: bool = True, batch_format: int = 1) -> None:
         self.current = epoch
         self.owns_epoch = owns_epoch
         self.batch_format = 2 if epoch.kind is ProducerKind.NUMBERED else batch_format
-        """Of the batches that are made from now on; the cluster may come to take a later one."""
+        """The format of new batches; it can rise with the cluster's feature level."""
 
     def move_on(self, seen: Epoch) -> Epoch:
         """The epoch that follows ``seen``: another sender may have begun it.
 
-        Raises ``NotUsable`` behind the last one. To go on under another id would be easy and wrong: what is
-        late of an epoch is shut out by a later one of its own id only.
+        Raises ``NotUsable`` after the last one. Going on under another id would be wrong: late requests of an
+        epoch are fenced only by a later epoch of the same id.
         """
         if self.current is seen:
             if seen.kind is ProducerKind.NUMBERED and seen.number >= PRODUCER_EPOCH_MAX:

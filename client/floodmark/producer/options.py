@@ -1,4 +1,4 @@
-"""What a producer can be told, with units, and checked together."""
+"""The options of a producer, with units, and checked together."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class ProducerOptions(msgspec.Struct, frozen=True, kw_only=True):
     batch_bytes         a batch leaves when it has grown to this
     compression         "zstd" or "none"
     idempotent          number the batches: kept in order, stored once however often they are sent
-    name, epoch         who this producer is across restarts; each start needs a higher epoch, which fences
-                        the one before. Without them the cluster gives it a number, or where there is none
-                        to be had its name is random, and the epoch looks after itself
-    acks                "quorum": on disk on a majority; "leader": on the leader's disk; "none": taken in
+    name, epoch         identify this producer across restarts; each start needs a higher epoch, which fences
+                        the one before. Without them the cluster assigns an id (or the producer takes a
+                        random name if it cannot get one), and the epoch is managed automatically
+    acks                "quorum": on disk on a majority; "leader": on the leader's disk; "none": received
     memory_bytes_max    records that are accepted and not settled; beyond this, ``send`` waits
     delivery_timeout_s  a record is settled, one way or the other, within this time
     in_flight_max       batches under way at once per partition (one, when not idempotent)
@@ -49,24 +49,28 @@ class ProducerOptions(msgspec.Struct, frozen=True, kw_only=True):
     in_flight_max: int = 4
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work, naming the option."""
+        """Refuse values that cannot work, naming the option."""
         if self.compression not in _CODECS:
-            raise InvalidRequest(f"compression is none or zstd, not {self.compression!r}")
+            raise InvalidRequest(f"compression must be none or zstd, not {self.compression!r}")
         if self.acks not in ("quorum", "leader", "none"):
-            raise InvalidRequest(f"acks is quorum, leader or none, not {self.acks!r}")
+            raise InvalidRequest(f"acks must be quorum, leader or none, not {self.acks!r}")
         if not 1 <= self.batch_bytes <= BATCH_BYTES_MAX:
-            raise InvalidRequest(f"batch_bytes is 1 to {BATCH_BYTES_MAX}, not {self.batch_bytes}")
+            raise InvalidRequest(f"batch_bytes must be 1 to {BATCH_BYTES_MAX}, not {self.batch_bytes}")
         if self.linger_ms < 0 or self.memory_bytes_max < 1 or self.delivery_timeout_s <= 0:
-            raise InvalidRequest("linger_ms, memory_bytes_max and delivery_timeout_s are positive")
+            raise InvalidRequest("linger_ms, memory_bytes_max and delivery_timeout_s must be positive")
         if not 1 <= self.in_flight_max <= 5:
-            raise InvalidRequest("in_flight_max is 1 to 5: nodes remember no more of a producer's batches")
+            raise InvalidRequest(
+                "in_flight_max must be 1 to 5: nodes remember no more of a producer's batches"
+            )
         if (self.name is None) != (self.epoch is None):
-            raise InvalidRequest("name and epoch go together: a named producer starts with a higher epoch")
+            raise InvalidRequest(
+                "name and epoch go together: give a named producer a higher epoch at each start"
+            )
         if self.name is not None and not self.idempotent:
-            raise InvalidRequest("a named producer is idempotent")
+            raise InvalidRequest("a named producer must be idempotent: leave idempotent=False out")
 
     def for_senders(self) -> SenderOptions:
-        """What the senders need to know."""
+        """The part that the senders need."""
         return SenderOptions(
             linger_s=self.linger_ms / 1000,
             batch_bytes=self.batch_bytes,
@@ -77,10 +81,10 @@ class ProducerOptions(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     async def numbering(self, batch_format: int, new_id: Callable[[], Awaitable[int | None]]) -> Numbering:
-        """The identity of one producer, in a cluster that takes batches of this format.
+        """The identity of one producer, in a cluster that accepts batches of this format.
 
-        ``new_id`` is asked for a number where there are such. Where it has none a random name does as well:
-        what it takes to store records does not wait for the metadata. Raises what ``new_id`` does.
+        ``new_id`` is asked for a number if the cluster has them. If it returns None a random name is used:
+        storing records must not depend on the metadata. Raises what ``new_id`` raises.
         """
         if not self.idempotent:
             return Numbering(Epoch(), batch_format=batch_format)

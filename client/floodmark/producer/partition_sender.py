@@ -5,10 +5,10 @@ producer's batches in the order of their numbers only, so a batch that overtakes
 stored. When one fails, the sender waits until all that are under way have ended, and sends those that are not
 stored again, in order (go back N).
 
-A batch that is given up leaves a hole in the numbers, and the rest is numbered anew: from the hole on when no
-request of theirs can still be on its way, else under the next epoch, which shuts such a request out: once a
-batch of the next epoch is stored, none of the one before ever will be, so order is kept without an answer.
-The epoch is the whole producer's: the other senders take it up too, each with nothing of its own under way.
+A batch that is given up leaves a hole in the numbers, and the rest is renumbered: from the hole on if none of
+their requests can still be on its way, else under the next epoch, which fences such a request: once a batch
+of the next epoch is stored, none of the earlier epoch ever will be, so order is kept without an answer.
+The epoch is the whole producer's: the other senders move to it too, each with nothing of its own under way.
 
 A batch that may be stored under its number is never sent under another one, whatever a node answers: it goes
 again under the same number until it is known to be stored, and ends as unknown when its time is up.
@@ -41,13 +41,13 @@ from floodmark.producer.sender_options import SenderHost, SenderOptions
 from floodmark.transport.pacing import Backoff
 
 _TELL_AFTER_S: Final = 1.0
-"""What passes within a second, as most changes of leader do, is not worth a word."""
+"""Problems that pass within a second, as most changes of leader do, are not logged."""
 _log: Final = logging.getLogger("floodmark.producer.producer")
 _log.addHandler(logging.NullHandler())  # a library says nothing unless its user listens
 
 
 class PartitionSender:
-    """Collects, sends and settles the batches of one partition."""
+    """Gathers, sends and settles the batches of one partition."""
 
     def __init__(
         self, partition: int, options: SenderOptions, numbering: Numbering, host: SenderHost
@@ -78,13 +78,13 @@ class PartitionSender:
         ]
 
     def end(self, error: FloodmarkError) -> None:
-        """Take nothing more in, and give up what has not left; what is under way is told by itself."""
+        """Accept no more records, and fail what has not left; what is under way gets its own answer."""
         self.fatal = self.fatal or error
         for producer_batch in self.accumulator.drain():
             self._give_up(producer_batch, error)
 
     async def stop(self) -> None:
-        """End at once: what is not settled fails, as unknown where it may have been stored."""
+        """End at once: what is not settled fails, with an unknown outcome if it may have been stored."""
         attempts = [
             producer_batch.attempt for producer_batch in self._window if producer_batch.attempt is not None
         ]
@@ -112,10 +112,10 @@ class PartitionSender:
             raise
 
     async def _let_woken_send(self) -> None:
-        """Those whom an answer wakes often send again at once, and may join the batch that leaves now.
+        """Let callers that an answer woke add their next records to the batch that leaves now.
 
-        Else callers would divide into two groups that wait for each other's batches. It takes three turns of
-        the loop until a record is here whose sender awaited an acknowledgement.
+        Otherwise callers would split into two groups that wait for each other's batches. It takes three
+        turns of the loop until the next record of a caller that awaited an acknowledgement is here.
         """
         for _ in range(3):
             await asyncio.sleep(0)
@@ -142,9 +142,11 @@ class PartitionSender:
                 self._start(producer_batch)
 
     def _number(self, producer_batch: ProducerBatch) -> bool:
-        """Give a producer batch its place in the order, and its bytes; one that cannot leave is settled."""
+        """Number and encode a producer batch; one that cannot be sent is settled. Whether it can be sent."""
         if self.fatal is None and producer_batch.deadline.expired:
-            self._give_up(producer_batch, TransportError("its turn did not come in time", sent=False))
+            self._give_up(
+                producer_batch, TransportError("it could not be sent before its delivery timeout", sent=False)
+            )
         elif self.fatal is not None:
             self._give_up(producer_batch, self.fatal)
         else:
@@ -191,12 +193,13 @@ class PartitionSender:
         self._window = kept
 
     async def _recover(self) -> None:
-        """Nothing is under way and all that is left has failed. The oldest one's error is the reason."""
+        """Handle the failure of all batches that are left, with nothing under way. The oldest one's error is
+        the reason."""
         oldest = self._window[0]
         error = oldest.error
         assert error is not None
         if isinstance(error, OutOfOrderSequence) and not oldest.was_first:
-            pass  # It overtook an older one that has arrived by now.
+            pass  # It overtook an older batch, which is stored by now.
         elif self._may_repeat(error) or self._is_disputed(oldest, error):
             delay_s = self._backoff.next_delay_s(error.retry_after_s)
             if isinstance(error, TransportError) and self._host.has_alternative():
@@ -207,7 +210,7 @@ class PartitionSender:
             else:
                 self._drop_oldest(error)
         elif self._lost_count(oldest, error) and not oldest.deadline.expired:
-            # What went before is gone, as it may be without acks="quorum".
+            # Earlier batches are gone, as is possible without acks="quorum".
             self._begin_epoch(error)
             await asyncio.sleep(self._backoff.next_delay_s())
         else:
@@ -216,7 +219,7 @@ class PartitionSender:
             self._start(producer_batch)
 
     def _tell(self, oldest: ProducerBatch, error: FloodmarkError) -> None:
-        """Say once what keeps records from being stored, before their time is up and it is an error."""
+        """Log once what keeps records from being stored, before their time is up and it becomes an error."""
         left_s = oldest.deadline.remaining_s
         if not self._is_told and oldest.deadline.timeout_s - left_s >= _TELL_AFTER_S:
             self._is_told = True
@@ -233,7 +236,8 @@ class PartitionSender:
     def _is_disputed(self, producer_batch: ProducerBatch, error: FloodmarkError) -> bool:
         """Whether a majority acknowledged what this answer says is missing, and the batch may be stored.
 
-        The next answer may come from one that has both; under a new number the batch could be stored twice.
+        The next answer may come from a node that has both; under a new number the batch could be stored
+        twice.
         """
         return (
             self._options.is_durable
@@ -242,7 +246,7 @@ class PartitionSender:
         )
 
     def _misses_earlier(self, producer_batch: ProducerBatch, error: FloodmarkError) -> bool:
-        """Whether a node says that batches before this one are not stored, of which all were acknowledged."""
+        """Whether a node says that batches before this one are missing, although all were acknowledged."""
         expected = error.fields.get("expected_sequence")
         return (
             isinstance(error, OutOfOrderSequence)
@@ -254,14 +258,14 @@ class PartitionSender:
         oldest = self._window.pop(0)
         self._give_up(oldest, error)
         if isinstance(error, TopicDeleted):
-            # Its numbers mean nothing in a topic that has the name later, and order ends here.
+            # Its numbers mean nothing in a later topic of the same name, and order ends here.
             self.fatal = error
             self._fail_all(error)
         if not self._epoch.is_idempotent:
             return
         is_open = oldest.maybe_stored or any(producer_batch.maybe_stored for producer_batch in self._window)
         if isinstance(error, ProducerFenced | SequenceReused):
-            # Another instance goes by this name: in a later epoch, or in the same one.
+            # Another instance uses this name: in a later epoch, or in the same one.
             self.fatal = error
         elif is_open and not self._numbering.owns_epoch:
             self.fatal = OutcomeUnknown(
@@ -278,7 +282,7 @@ class PartitionSender:
             self._number_anew(self._epoch, sequence=oldest.sequence, ordinal=oldest.ordinal)
 
     def _begin_epoch(self, error: FloodmarkError) -> None:
-        """Number anew what is certainly not stored; the rest ends as unknown."""
+        """Renumber what is certainly not stored; the rest ends with an unknown outcome."""
         for producer_batch in [
             producer_batch for producer_batch in self._window if producer_batch.maybe_stored
         ]:

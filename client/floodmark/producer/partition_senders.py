@@ -1,4 +1,4 @@
-"""The senders of one producer, and how a record finds its own."""
+"""The partition senders of one producer, and which of them a record goes to."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ from floodmark.producer.sender_options import SenderHost, SenderOptions
 from floodmark.transport.http import BATCH_MEDIA_TYPE, GRACE_S, Request, Transport
 
 _SMALL_BYTES_MAX: Final = 64 << 10
-"""A request that leaves in one piece: it costs aiohttp more to send it than a node to take it in."""
+"""A request up to this size leaves in one piece: aiohttp needs more time to send it than a node to handle
+it."""
 _SHARE_BYTES_MAX: Final = 64 << 10
-"""What a partition gets of keyless records before the next one has its turn, when batches leave early."""
+"""Bytes of keyless records that a partition gets before the next one has its turn, when batches leave
+early."""
 
 
 class PartitionSenders:
@@ -58,10 +60,10 @@ class PartitionSenders:
         return iter(list(self._senders.values()))
 
     def find(self, key: bytes | None, partition: int | None, size: int) -> PartitionSender:
-        """The sender for a record of ``size`` bytes. Raises ``UnknownPartition``, or what has ended it.
+        """The sender for a record of ``size`` bytes. Raises ``UnknownPartition``, or the error that ended it.
 
-        Keyless records share a partition until it has had its share and its batch has left or has no room
-        for the next one: few large batches, one partition after the other.
+        Keyless records stick to one partition until it has had its share and its batch has left or has no
+        room for the next record: few large batches, one partition after the other.
         """
         if partition is not None:
             return self._sender(partition)
@@ -74,8 +76,8 @@ class PartitionSenders:
         return sender
 
     def room(self, partition: int | None, size: int) -> int:
-        """What the batch has room for that takes a keyless record of ``size`` bytes next; less than that when
-        a new one begins with it."""
+        """The room in the batch that the next keyless record of ``size`` bytes joins; less than ``size`` if
+        the record begins a new batch."""
         if partition is not None:
             return self._sender(partition).accumulator.room
         sender = self._sticky
@@ -108,7 +110,7 @@ class PartitionSenders:
         return sender
 
     def _end(self, error: TopicDeleted) -> None:
-        """One sender was told; none has anything to do any more."""
+        """The topic is gone, as one sender learned: end all of them."""
         self._gone = error
         for sender in self._senders.values():
             sender.end(error)
@@ -118,7 +120,7 @@ class PartitionSenders:
         route = f"{self._topic}/{partition}"
 
         async def attempt(producer_batch: ProducerBatch) -> int:
-            # The node is given less time than the connection, so that it can say how it ended.
+            # The node gets less time than the connection, so that it can still say how the request ended.
             timeout_s = min(self._transport.request_timeout_s, producer_batch.deadline.remaining_s)
             request = Request(
                 method="POST",
@@ -127,8 +129,7 @@ class PartitionSenders:
                 headers=self._headers,
                 body=producer_batch.data,
                 route=route,
-                is_lean=self._numbering.current.is_idempotent
-                and len(producer_batch.data) <= _SMALL_BYTES_MAX,
+                fast=self._numbering.current.is_idempotent and len(producer_batch.data) <= _SMALL_BYTES_MAX,
             )
             try:
                 answer = await self._transport.attempt(request, timeout_s + GRACE_S)

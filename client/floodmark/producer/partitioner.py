@@ -1,4 +1,5 @@
-"""Which partition a key belongs to: as Apache Kafka's own clients decide, so that mirrored topics agree.
+"""Which partition a key belongs to: the same as with Apache Kafka's own clients, so that mirrored topics
+agree.
 
 The hash is MurmurHash2 (Austin Appleby, 32 bits, seed 0x9747b28c); its sign bit is cleared before the
 remainder by the number of partitions is taken.
@@ -38,7 +39,7 @@ def _positive_hash_of_short(key: bytes) -> int:
 
 
 def partition_for(key: bytes, partitions: int) -> int:
-    """The partition, of ``partitions`` many, that every record with this key goes to."""
+    """The partition, out of ``partitions``, that every record with this key goes to."""
     if len(key) <= _CACHED_KEY_BYTES_MAX:
         return _positive_hash_of_short(key) % partitions
     return (murmur2(key) & 0x7FFFFFFF) % partitions

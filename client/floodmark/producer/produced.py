@@ -1,4 +1,4 @@
-"""What a producer gets back: acknowledgements that can be awaited, one small object per send."""
+"""Acknowledgements of a producer's records, which can be awaited: one small object per send."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Produced(NamedTuple):
 
 
 class BatchOutcome:
-    """The fate that all records of one batch share: stored from ``first_offset`` on, or an error."""
+    """The outcome that all records of one batch share: stored from ``first_offset`` on, or an error."""
 
     __slots__ = ("_future", "error", "first_offset", "partition", "was_seen")
 
@@ -32,7 +32,7 @@ class BatchOutcome:
 
     @property
     def is_settled(self) -> bool:
-        """Whether the fate is known."""
+        """Whether the outcome is known."""
         return self._future.done()
 
     def stored(self, first_offset: int) -> None:
@@ -46,15 +46,15 @@ class BatchOutcome:
         self._future.set_result(None)
 
     async def wait(self) -> None:
-        """Wait for the fate; cancelling one that waits does not disturb the others."""
+        """Wait for the outcome; cancelling one waiter does not disturb the others."""
         if not self._future.done():
             await asyncio.shield(self._future)
 
     def check(self) -> None:
-        """Raise the error, if it is one; whoever asked has now seen it."""
+        """Raise the error, if there is one, and note that it was seen."""
         if self.error is not None:
             self.was_seen = True
-            # Without the traces of those who asked before: all records of a batch share one error.
+            # Without the tracebacks of earlier callers: all records of a batch share one error.
             raise self.error.with_traceback(None)
 
     def offset_of(self, index: int) -> int:
@@ -63,7 +63,8 @@ class BatchOutcome:
 
 
 class Ack(msgspec.Struct, eq=False, gc=False):
-    """The promise of one record. Await it for ``Produced``, or for the error that kept it from being stored.
+    """The acknowledgement of one record. Await it for ``Produced``, or for the error that kept it from being
+    stored.
 
     It is settled at the latest when the producer's ``delivery_timeout_s`` has passed.
     """
@@ -94,7 +95,8 @@ class Ack(msgspec.Struct, eq=False, gc=False):
 
 
 class AckList:
-    """The promises of many records that were sent at once. Await it for their ``Produced`` in that order."""
+    """The acknowledgements of many records that were sent together. Await it for their ``Produced`` in that
+    order."""
 
     __slots__ = ("_runs",)
 

@@ -33,15 +33,15 @@ from floodmark.transport.pacing import Deadline
 _UNSEEN_MAX: Final = 100
 _PAUSE_BYTES: Final = 256 << 10
 _LIMIT_KNOWN_S: Final = 1.0
-"""A record above the topic's limit has the limit looked up again, at most so often."""
+"""A record above the topic's limit makes the producer look the limit up again, at most this often."""
 
 
 class Producer:
-    """Made by ``client.producer(topic, ...)``; use it as ``async with``, or call ``close()``.
+    """Created by ``client.producer(topic, ...)``; use it in ``async with``, or call ``close()``.
 
     Records with one key go to one partition, in the order of the ``send`` calls; records without a key
     stay with one partition for a batch, or for several small ones, and then move on. Leaving ``async with``
-    flushes and raises the first error that no acknowledgement has shown.
+    flushes and raises the first error that no acknowledgement has raised.
     """
 
     def __init__(self, topic: str, options: ProducerOptions, transport: Transport, topics: Topics) -> None:
@@ -92,8 +92,8 @@ class Producer:
         headers: HeadersLike | None = None,
         timestamp: Timestamp = None,
     ) -> Ack:
-        """Take one record in; waits only while ``memory_bytes_max`` are on their way. Await the result for
-        the offset. ``TOMBSTONE`` as ``value`` says that the key has none any more.
+        """Accept one record; waits only while ``memory_bytes_max`` are under way. Await the result for the
+        offset. ``TOMBSTONE`` as ``value`` deletes the key.
 
         Raises ``InvalidRequest``, ``TooLarge`` or ``FeatureLevelNeeded`` for a record that cannot be stored.
         """
@@ -120,10 +120,10 @@ class Producer:
         partition: int | None = None,
         timestamp: Timestamp = None,
     ) -> AckList:
-        """Take many records in, with little work for each. ``keys`` has one key for each value."""
+        """Accept many records, with little work for each. ``keys`` has one key for each value."""
         records = records_of(values, keys, timestamp)
         await self.open()
-        sizes = await self._sizes(records)  # All are looked at before the first is taken in.
+        sizes = await self._sizes(records)  # All are checked before the first is accepted.
         if keys is None or partition is not None:
             return AckList(await self._send_run(records, sizes, partition))
         runs = []
@@ -139,7 +139,7 @@ class Producer:
     async def _send_run(
         self, records: Sequence[Record], sizes: Sequence[int], partition: int | None
     ) -> list[tuple[BatchOutcome, int, int]]:
-        """Records without keys go by as many as a batch has room for, not one by one."""
+        """Send records without keys in runs as large as a batch has room for, not one by one."""
         ends = list(itertools.accumulate(sizes))
         runs: list[tuple[BatchOutcome, int, int]] = []
         start = taken = 0
@@ -158,9 +158,9 @@ class Producer:
         return runs
 
     async def flush(self) -> None:
-        """Wait until all that was taken in before is settled; at most ``delivery_timeout_s``.
+        """Wait until all records accepted so far are settled; at most ``delivery_timeout_s``.
 
-        Raises the first error that no acknowledgement has shown to anybody.
+        Raises the first error that no acknowledgement has raised.
         """
         self._transport.home.check()
         await self._settle_all()
@@ -172,11 +172,11 @@ class Producer:
             unseen[0].check()
 
     async def close(self) -> None:
-        """Send what was taken in, for at most ``delivery_timeout_s``, and end. Never raises for records that
-        were not stored: their acknowledgements do."""
+        """Send all accepted records, for at most ``delivery_timeout_s``, and end. Never raises for records
+        that were not stored: their acknowledgements do."""
         self._closed = True
         if not self._transport.home.is_here:
-            return  # What gathers and sends lives elsewhere; here is nobody who could wait for it.
+            return  # The senders run in another event loop; they cannot be awaited here.
         try:
             with contextlib.suppress(TransportError):
                 await self._settle_all()
@@ -199,19 +199,19 @@ class Producer:
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of records that were taken in and are not settled."""
+        """Bytes of records that were accepted and are not settled."""
         return self._memory.used
 
     @property
     def is_idle(self) -> bool:
-        """Whether everything that was taken in is settled."""
+        """Whether every accepted record is settled."""
         return self._memory.used == 0
 
     async def _new_id(self) -> int | None:
         return await new_producer_id(self._transport, timeout_s=self.options.delivery_timeout_s)
 
     async def _settle_all(self) -> None:
-        # Batches have deadlines of their own; this one is for the case that a sender does not keep to them.
+        # Batches have deadlines of their own; this is a safeguard should a sender miss them.
         deadline = Deadline(self.options.delivery_timeout_s + 2 * GRACE_S)
         outcomes = []
         for sender in self._senders or ():
@@ -225,7 +225,7 @@ class Producer:
             raise TransportError("records are not settled although their time is up", sent=True) from error
 
     async def _let_others_run(self) -> None:
-        """A loop of sends that never has to wait would keep the batches it fills from leaving."""
+        """Yield to the event loop: sends in a loop that never wait would keep full batches from leaving."""
         self._since_pause = 0
         await asyncio.sleep(0)
 
@@ -237,9 +237,9 @@ class Producer:
         return sizes
 
     async def _check_limits(self, records: Sequence[Record]) -> None:
-        """Raise ``TooLarge`` by the limit that the topic has now: it may have been altered meanwhile.
+        """Raise ``TooLarge`` by the topic's current limit, which may have been altered.
 
-        Raises ``FeatureLevelNeeded`` likewise: of a batch all records would fail for one.
+        Raises ``FeatureLevelNeeded`` likewise: one such record would fail its whole batch.
         """
         if self._numbering.batch_format == 1:
             await self._check_format(records)
@@ -268,7 +268,7 @@ class Producer:
         self._limit_until = time.monotonic() + _LIMIT_KNOWN_S
 
     def _room(self, size: int, partition: int | None) -> int:
-        """What a batch has room for that takes a keyless record of ``size`` bytes next."""
+        """The room in the batch that the next keyless record of ``size`` bytes joins."""
         if self._senders is None:
             return self.options.batch_bytes
         room = self._senders.room(partition, size)
@@ -280,9 +280,10 @@ class Producer:
         await self._memory.take(size, timeout_s=self.options.delivery_timeout_s + GRACE_S)
 
     def _sender(self, key: bytes | None, partition: int | None, size: int) -> PartitionSender:
-        """The sender for records of ``size`` bytes, which hold that much memory; they lose it on an error.
+        """The sender for records of ``size`` bytes, which hold that much memory; on an error it is given
+        back.
 
-        Nothing is awaited between this and adding them.
+        The caller awaits nothing between this and adding them.
         """
         try:
             if self._closed or self._senders is None:

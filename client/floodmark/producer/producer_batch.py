@@ -1,4 +1,4 @@
-"""A batch on its way: records that are collected, then the bytes that are sent until their fate is known."""
+"""A batch on its way: records that gather, then the bytes that are sent until their outcome is known."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HEADER_OVERHEAD = 10
 
 
 def size_of(record: Record) -> int:
-    """No less than what a record takes in a batch before compression."""
+    """Upper bound on the bytes of a record in a batch before compression."""
     value, key = record.value, record.key
     size = (len(value) if value else 0) + _RECORD_OVERHEAD
     if key:
@@ -59,7 +59,7 @@ class ProducerBatch:
         self.error: FloodmarkError | None = None
 
     def encode(self, epoch: Epoch, *, batch_format: int, codec: int, sequence: int, ordinal: int) -> None:
-        """Make the bytes, for the first time or numbered anew. Raises ``InvalidBatch``, ``TooLarge``."""
+        """Make the bytes, for the first time or renumbered. Raises ``InvalidBatch``, ``TooLarge``."""
         if self.data:
             self.data = batch.restamp(self.data, producer_epoch=epoch.number, sequence=sequence)
         else:
@@ -77,7 +77,7 @@ class ProducerBatch:
         self.sequence, self.ordinal = sequence, ordinal
 
     def conclude(self) -> int | None:
-        """Take in how the attempt ended: the first offset if stored, else None, and ``error`` is set."""
+        """Note how the attempt ended: the first offset if stored, else None, and ``error`` is set."""
         attempt, self.attempt = self.attempt, None
         assert attempt is not None
         if attempt.cancelled():
@@ -92,9 +92,9 @@ class ProducerBatch:
         return None
 
     def give_up(self, error: FloodmarkError) -> None:
-        """Settle with an error; as an unknown outcome when an attempt may have been stored.
+        """Settle with an error; with an unknown outcome if an attempt may have been stored.
 
-        In a topic that is deleted nothing is stored any more, whatever became of the attempt.
+        If the topic is deleted the batch is not stored, whatever the attempt did.
         """
         if self.maybe_stored and not isinstance(error, OutcomeUnknown | TopicDeleted):
             unknown = OutcomeUnknown(f"these records may or may not be stored; the last try: {error.detail}")
@@ -104,7 +104,7 @@ class ProducerBatch:
 
 
 def _leaves_open(error: FloodmarkError) -> bool:
-    """Whether the attempt, or one before it that the transport made by itself, may have stored the batch."""
+    """Whether the attempt, or an earlier try within the transport, may have stored the batch."""
     if error.fields.get("repeated") or error.fields.get("sent"):
         return True
     if isinstance(error, TransportError):

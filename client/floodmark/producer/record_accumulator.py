@@ -1,4 +1,4 @@
-"""Where the records of one partition gather until they leave as a batch: when it is full, or old enough.
+"""The records of one partition, gathered until they leave as a batch: when it is full, or old enough.
 
 Without lingering, an unfilled batch leaves at once when nothing before it is under way. While something is,
 it gathers until the answer comes (as Nagle's algorithm does with small segments), so that there are no more
@@ -18,11 +18,11 @@ from floodmark.producer.produced import BatchOutcome
 from floodmark.producer.producer_batch import ProducerBatch
 
 _ANSWER_S_MAX: Final = 0.01
-"""How long the answer to another batch is waited for. Nodes far away take longer without being busy."""
+"""How long a batch waits for the answer to another one. Distant nodes take longer without being busy."""
 
 
 class RecordAccumulator:
-    """One open producer batch and the full ones before it. While none can leave, the open one grows.
+    """One open producer batch and the full ones before it. While no batch can leave, the open one grows.
 
     ``ripe`` is called whenever a producer batch may leave.
     """
@@ -49,7 +49,7 @@ class RecordAccumulator:
         self._full: deque[ProducerBatch] = deque()
 
     def add(self, record: Record, size: int) -> tuple[BatchOutcome, int]:
-        """Take a record in; answers its batch's outcome and its place in the batch."""
+        """Add a record; returns its batch's outcome and its place in the batch."""
         producer_batch = self._open
         if producer_batch is None or size > self.room:
             producer_batch = self._open_batch()
@@ -62,7 +62,8 @@ class RecordAccumulator:
         return producer_batch.outcome, index
 
     def add_run(self, records: Sequence[Record], size: int) -> tuple[BatchOutcome, int]:
-        """Take in records that fit into one batch together; answers the place of the first one."""
+        """Add records that fit into one batch together; returns the outcome and the place of the first
+        one."""
         producer_batch = self._open
         if (
             producer_batch is None

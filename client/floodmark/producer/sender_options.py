@@ -1,4 +1,4 @@
-"""What a sender is told: its options, and the three things that it needs of the producer around it."""
+"""What a sender gets: its options, and the callbacks of the producer around it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from floodmark.producer.producer_batch import ProducerBatch
 
 
 class SenderOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What all senders of a producer share. ``is_durable``: what is acknowledged is on a majority's disks."""
+    """What all senders of a producer share. ``is_durable``: acknowledged means on a majority's disks."""
 
     linger_s: float
     batch_bytes: int
@@ -22,8 +22,8 @@ class SenderOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SenderHost(msgspec.Struct, frozen=True):
-    """What a sender needs: one attempt to store a producer batch (answers the first offset), somebody to
-    tell when one is settled, and whether another node could be asked at once."""
+    """The callbacks: one attempt to store a producer batch (returns the first offset), a notification when
+    one is settled, and whether another node could be asked at once."""
 
     send: Callable[[ProducerBatch], Awaitable[int]]
     settled: Callable[[ProducerBatch], None]

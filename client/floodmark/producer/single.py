@@ -1,4 +1,4 @@
-"""Producers behind ``client.produce``: one for each topic and promise, so that calls at the same time share
+"""Producers behind ``client.produce``: one for each topic and ``acks``, so that concurrent calls share
 batches, keep their order per key, and can be repeated without storing anything twice."""
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _KEPT_MAX: Final = 64
 
 
 class SingleProducers:
-    """Makes them when they are needed and lets go of idle ones when there are many."""
+    """Creates producers when they are needed and drops idle ones when there are many."""
 
     def __init__(self, transport: Transport, topics: Topics) -> None:
         self._transport = transport
@@ -24,18 +24,19 @@ class SingleProducers:
         self._closing: set[asyncio.Task[None]] = set()
 
     def get(self, topic: str, acks: Acks, timeout_s: float) -> Producer:
-        """The producer for these. Each ends a record's fate within ``timeout_s``."""
+        """The producer for these. It settles each record within ``timeout_s``."""
         identity = (topic, acks, timeout_s)
         producer = self._producers.pop(identity, None)
         if producer is None:
             self._let_go_of_idle()
             options = ProducerOptions(linger_ms=0, acks=acks, delivery_timeout_s=timeout_s)
             producer = Producer(topic, options, self._transport, self._topics)
-        self._producers[identity] = producer  # At the end again: the first ones are those used longest ago.
+        self._producers[identity] = producer  # At the end again: the least recently used come first.
         return producer
 
     def let_go(self, producer: Producer) -> None:
-        """Its topic is gone: the next call gets another one, for the topic that has the name by then."""
+        """Drop a producer whose topic is gone: the next call gets one for the topic that has the name
+        then."""
         for identity, known in list(self._producers.items()):
             if known is producer:
                 del self._producers[identity]

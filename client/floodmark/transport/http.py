@@ -20,7 +20,7 @@ import yarl
 
 from floodmark.errors import FloodmarkError, OutcomeUnknown, ServerError, TransportError
 from floodmark.home import Home
-from floodmark.transport.downloads import Download, Downloads, NotConnected
+from floodmark.transport.fast_http import FastAnswer, FastHttp, NotConnected
 from floodmark.transport.nodes import LEADER_HEADER, Nodes
 from floodmark.transport.pacing import Backoff, Deadline
 from floodmark.transport.problems import error_of
@@ -28,10 +28,10 @@ from floodmark.transport.problems import error_of
 T = TypeVar("T")
 _CONNECT_TIMEOUT_S: Final = 3.0
 _FIRST_CONNECTION_S: Final = 2.0
-"""How long nodes of which none has answered yet are tried: a wrong URL is no slow cluster."""
+"""How long to try nodes none of which ever answered: more likely a wrong URL than a slow cluster."""
 _LARGE_BYTES: Final = 1 << 20
 BATCH_MEDIA_TYPE: Final = "application/vnd.floodmark.batch;v=1"
-#: How much longer to wait for an answer than the node was told that it may take.
+#: How much longer to wait for an answer than the time limit that the node was given.
 GRACE_S: Final = 1.0
 _USER_AGENT: Final = "floodmark-python"
 
@@ -54,8 +54,8 @@ class Answer(msgspec.Struct, frozen=True):
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """What to ask. ``route`` groups requests that one leader answers. ``repeatable``: doing it twice is
-    the same as doing it once, so that it may be sent again when the outcome is unknown. ``is_lean``: a
-    GET whose answer may be large, or a repeatable POST of few bytes, worth a way past aiohttp."""
+    the same as doing it once, so that it may be sent again when the outcome is unknown. ``fast``: a GET
+    whose answer may be large, or a repeatable POST of few bytes, which may go around aiohttp."""
 
     method: str
     path: str
@@ -64,7 +64,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes | None = None
     route: str | None = None
     repeatable: bool = True
-    is_lean: bool = False
+    fast: bool = False
 
 
 class Transport:
@@ -74,17 +74,17 @@ class Transport:
         self.nodes = Nodes(urls)
         self.request_timeout_s = request_timeout_s
         self._session: aiohttp.ClientSession | None = None
-        self._downloads = Downloads(_USER_AGENT)
+        self._fast_http = FastHttp(_USER_AGENT)
         self.home = Home()
         self._was_reached = False
 
     async def call(
         self, request: Request, deadline: Deadline, *, attempt_timeout_s: float | None = None
     ) -> Answer:
-        """Ask until there is an answer, moving from node to node; errors that may pass are waited out.
+        """Ask until there is an answer, moving from node to node and retrying errors that may pass.
 
-        Raises what the last try raised once the deadline has passed; ``OutcomeUnknown`` when that leaves
-        open whether a request that is not repeatable was done. An error has the field ``repeated`` when an
+        Raises what the last try raised once the deadline has passed; ``OutcomeUnknown`` if a request that
+        is not repeatable may have been done. An error has the field ``repeated`` when an
         earlier try may have been carried out.
         """
         backoff = Backoff()
@@ -122,8 +122,8 @@ class Transport:
         repeated = False
         answer: Answer | None = None
         try:
-            if request.is_lean and self._downloads.can(url):
-                answer = await self._exchange_lean(url, request, timeout_s)
+            if request.fast and self._fast_http.can(url):
+                answer = await self._exchange_fast(url, request, timeout_s)
                 repeated = answer is None and request.method != "GET"
             if answer is None:
                 answer = await self._exchange(url, request, timeout_s)
@@ -164,11 +164,12 @@ class Transport:
         except (aiohttp.ClientError, OSError) as error:
             raise TransportError(f"{url} broke off: {error or type(error).__name__}", sent=True) from error
 
-    async def _exchange_lean(self, url: str, request: Request, timeout_s: float) -> Answer | None:
-        """None when the answer is not as a node's: aiohttp then gets another one, and all that follow."""
+    async def _exchange_fast(self, url: str, request: Request, timeout_s: float) -> Answer | None:
+        """None if the answer does not look like a node's: aiohttp then asks again, and for all later
+        requests."""
         try:
             async with asyncio.timeout(max(timeout_s, 0.001)):
-                found = await self._ask_lean(url, request.path + _query(request.query), request)
+                found = await self._ask_fast(url, request.path + _query(request.query), request)
         except NotConnected as error:
             raise TransportError(f"no connection to {url}: {error}", sent=False) from error
         except TimeoutError as error:
@@ -177,11 +178,11 @@ class Transport:
             raise TransportError(f"{url} broke off: {error or type(error).__name__}", sent=True) from error
         return None if found is None else Answer(found.head.status, found.head.headers, found.body)
 
-    async def _ask_lean(self, url: str, target: str, request: Request) -> Download | None:
+    async def _ask_fast(self, url: str, target: str, request: Request) -> FastAnswer | None:
         headers, body = request.headers, request.body
         if body is None:
-            return await self._downloads.get(url, target, headers, connect_timeout_s=self._connect_timeout_s)
-        return await self._downloads.post(
+            return await self._fast_http.get(url, target, headers, connect_timeout_s=self._connect_timeout_s)
+        return await self._fast_http.post(
             url, target, headers, body, connect_timeout_s=self._connect_timeout_s
         )
 
@@ -196,34 +197,34 @@ class Transport:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": _USER_AGENT},
             )
-            # aiohttp would repeat a request whose connection breaks without a word; here that must be known.
+            # aiohttp would silently repeat a request whose connection breaks; we must know that it did.
             self._session._retry_connection = False  # noqa: SLF001
         return self._session
 
     async def close(self) -> None:
         """Close all connections; requests that are under way fail.
 
-        Elsewhere than at home there is nothing that may be touched: a forked child shares the connections.
+        In another process or event loop they must not be touched: a forked child shares the connections.
         """
         is_here = self.home.is_here
         self.home.is_closing = self.home.is_closed = True
         if not is_here:
             return
-        self._downloads.close()
+        self._fast_http.close()
         session, self._session = self._session, None
         if session is not None:
             await session.close()
 
 
 def _reason(error: OSError | aiohttp.ClientError) -> str:
-    """In the system's words where there are some: aiohttp's tell of its own settings."""
+    """The system's words if there are any: aiohttp's talk about its own settings."""
     cause = getattr(error, "os_error", None)
     number = getattr(cause, "errno", None)
     return os.strerror(number) if isinstance(number, int) and number > 0 else str(error) or "out of time"
 
 
 def _payload(body: bytes | None) -> bytes | io.BytesIO | None:
-    """A large body is handed over as a file, which aiohttp sends piece by piece; large bytes it warns of."""
+    """A large body is passed as a file, which aiohttp sends piece by piece; it warns about large bytes."""
     return io.BytesIO(body) if body is not None and len(body) > _LARGE_BYTES else body
 
 

@@ -1,4 +1,4 @@
-"""The head of an HTTP/1.1 answer, where it is of the plain kind that nodes send."""
+"""The head of an HTTP/1.1 answer, if it has the plain form that nodes send."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _CODINGS: Final = ("Transfer-Encoding", "Content-Encoding")
 
 
 class Head(msgspec.Struct, frozen=True):
-    """Headers' names are in title case. ``length``: bytes of the body; ``closes``: no request may follow."""
+    """Header names are in title case. ``length``: bytes of the body; ``closes``: no request may follow."""
 
     status: int
     headers: dict[str, str]
@@ -21,8 +21,8 @@ class Head(msgspec.Struct, frozen=True):
 
 def parse(data: bytes) -> Head | None:
     """The head in ``data``, which ends before the empty line. None for everything that is not a final answer
-    with a ``Content-Length`` and without codings: then somebody between here and the node speaks another kind
-    of HTTP, and that is for a whole HTTP client."""
+    with a ``Content-Length`` and without codings: then a proxy on the way speaks another kind of HTTP, which
+    needs a complete HTTP client."""
     first, *rest = data.decode("latin-1").split("\r\n")
     status = first[len(_VERSION) : len(_VERSION) + 3]
     if not first.startswith(_VERSION) or not status.isdecimal() or int(status) < 200:

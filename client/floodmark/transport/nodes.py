@@ -1,4 +1,4 @@
-"""Which node to ask: the leader where it is known, any other that answered lately where it is not."""
+"""Which node to ask: the leader if it is known, else any node that answered lately."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ LEADER_HEADER: Final = "Floodmark-Leader-Url"
 class Nodes:
     """The addresses a client knows. Every node answers every request, so a wrong guess costs one hop.
 
-    Leaders are learned from answers, per route (a topic's partition). A node that did not answer is left
-    alone for a second, longer each time in a row, unless there is no other.
+    Leaders are learned from answers, per route (a topic's partition). A node that did not answer is not
+    asked for a second, longer each time in a row, unless there is no other.
     """
 
     def __init__(self, urls: Sequence[str]) -> None:
@@ -46,7 +46,7 @@ class Nodes:
         return self._current
 
     def has_alternative(self) -> bool:
-        """Whether a node is known that did not fail just now: then there is no need to wait."""
+        """Whether a node is known that did not just fail: then there is no need to wait."""
         return any(not self._is_penalised(url) for url in self._urls)
 
     def answered(self, url: str, route: str | None, leader: str | None) -> None:
@@ -69,7 +69,7 @@ class Nodes:
             del self._leaders[route]
 
     def forget_leader(self, route: str | None) -> None:
-        """The leader says that it is none and does not know a better one."""
+        """The node says that it is not the leader and does not know which node is."""
         if route is not None:
             self._leaders.pop(route, None)
 
@@ -81,5 +81,5 @@ class Nodes:
 def _base(url: str) -> str:
     parts = urlsplit(url if "://" in url else f"http://{url}")
     if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
-        raise InvalidRequest(f"{url!r} is no base URL such as http://localhost:7070")
+        raise InvalidRequest(f"{url!r} is not a base URL: write it as in http://localhost:7070")
     return parts.geturl().rstrip("/")

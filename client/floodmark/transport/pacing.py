@@ -31,7 +31,7 @@ class Deadline:
 
 
 class Backoff:
-    """Delays that double up to a second, each jittered so that many clients do not come back at once."""
+    """Delays that double up to a second, each with jitter so that many clients do not return at once."""
 
     __slots__ = ("_tries",)
 
@@ -39,7 +39,7 @@ class Backoff:
         self._tries = 0
 
     def reset(self) -> None:
-        """Something worked: the next delay is the shortest one again."""
+        """After a success: the next delay is the shortest one again."""
         self._tries = 0
 
     def next_delay_s(self, hint_s: float | None = None) -> float:

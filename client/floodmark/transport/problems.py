@@ -1,4 +1,4 @@
-"""From an answer that is no success (RFC 9457) to the exception of the error tree that it stands for."""
+"""From an error answer (RFC 9457) to the exception of the error tree that it stands for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from floodmark.errors import (
     error_class,
 )
 
-#: What a proxy in between means, which knows the status codes and not ours.
+#: What a status of a proxy means, which knows HTTP statuses but not our codes.
 _BY_STATUS: Final[dict[int, type[FloodmarkError]]] = {
     400: InvalidRequest,
     401: Unauthorized,
@@ -42,13 +42,14 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes | bytearray) -
     fields = {name: value for name, value in problem.items() if name not in _STANDARD_MEMBERS}
     fields.setdefault("http_status", status)
     retry_after = headers.get("Retry-After", "")
-    # A node says it in ``retry_after_s``; its header, in whole seconds, is for others and far too coarse.
+    # A node says it in ``retry_after_s``; the header has whole seconds, which is far too coarse.
     if "code" not in problem and retry_after.replace(".", "", 1).isdigit():
         fields["retry_after_s"] = float(retry_after)
     cls = error_class(str(problem.get("code")), problem.get("cause"))
     if cls is None:
         cls = _BY_STATUS.get(status, ServerError)
         if cls is Unavailable:
-            # Proxies say so too when the connection to a node broke: this one may have got the request.
+            # Proxies send this status too if the connection to a node broke: the node may have got the
+            # request.
             fields["sent"] = True
     return cls(str(problem.get("detail") or problem.get("title") or f"HTTP status {status}"), **fields)

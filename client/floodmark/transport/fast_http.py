@@ -1,8 +1,8 @@
-"""The two exchanges that a client makes all the time, without aiohttp: many bytes come, or a few are stored.
+"""The client's fast path: large fetches and small produces over HTTP/1.1 without aiohttp.
 
-aiohttp hands a body through three buffers, each allocated for it, and has as much work with a small request
-as a node has: docs/decisions has the figures (client-fast-path). Only what nodes really send is understood
-here; whatever is different is left to aiohttp.
+aiohttp passes a body through three buffers, each allocated for it, and needs as much time for a small request
+as a node: docs/decisions/0012-client-fast-path.md has the figures. Only answers of the form that nodes send
+are understood here; everything else is left to aiohttp.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from floodmark.transport.http_head import Head
 
 _HEAD_BYTES_MAX: Final = 64 << 10
 _BODY_BYTES_MAX: Final = 80 << 20
-"""More than any answer: a frame has at most 64 MiB. What claims more gets no memory for its claim."""
+"""More than any answer: a frame has at most 64 MiB. No memory is allocated for a larger claim."""
 _IDLE_S: Final = 15.0
-"""A connection that was not used for so long is not used any more: the other side may be closing it."""
+"""A connection idle for longer is not used again: the other side may be closing it."""
 _END_OF_HEAD: Final = b"\r\n\r\n"
 
 
-class Download(NamedTuple):
+class FastAnswer(NamedTuple):
     """One answer."""
 
     head: Head
@@ -32,40 +32,40 @@ class Download(NamedTuple):
 
 
 class NotConnected(ConnectionError):
-    """There is no connection, and so nothing was sent."""
+    """No connection could be made, so nothing was sent."""
 
 
-class Odd(Exception):
-    """The answer is not of the kind that is understood here."""
+class UnexpectedAnswer(Exception):
+    """The answer does not have the form that is understood here."""
 
 
-class Downloads:
+class FastHttp:
     """Connections to nodes, each kept for the next request to the same one."""
 
     def __init__(self, user_agent: str) -> None:
         self._user_agent = user_agent
         self._idle: dict[str, list[_Connection]] = defaultdict(list)
         self._busy: set[_Connection] = set()
-        self._odd: set[str] = set()
+        self._unexpected: set[str] = set()
 
     def can(self, url: str) -> bool:
-        """Whether this is for a base URL: plain HTTP, and no odd answer came from there yet."""
-        return url.startswith("http://") and "@" not in url and url.isascii() and url not in self._odd
+        """Whether a base URL can be asked here: plain HTTP, and no unexpected answer came from it yet."""
+        return url.startswith("http://") and "@" not in url and url.isascii() and url not in self._unexpected
 
     async def get(
         self, url: str, target: str, headers: Mapping[str, str], *, connect_timeout_s: float
-    ) -> Download | None:
+    ) -> FastAnswer | None:
         """The answer to a GET of ``target`` (path and query) below the base URL ``url``.
 
-        None when it is an odd one; ``can`` is false from then on. Raises ``NotConnected`` and other
+        None if it is an unexpected one; ``can`` is false from then on. Raises ``NotConnected`` and other
         ``OSError``s.
         """
         return await self._ask(url, self._head("GET", url, target, headers), connect_timeout_s)
 
     async def post(
         self, url: str, target: str, headers: Mapping[str, str], body: bytes, *, connect_timeout_s: float
-    ) -> Download | None:
-        """The same for a POST, which may have been carried out also where the answer is an odd one."""
+    ) -> FastAnswer | None:
+        """The same for a POST, which may have been carried out even if the answer is an unexpected one."""
         headers = {**headers, "Content-Length": str(len(body))}
         return await self._ask(url, self._head("POST", url, target, headers) + body, connect_timeout_s)
 
@@ -77,7 +77,7 @@ class Downloads:
             f"User-Agent: {self._user_agent}\r\n{rest}\r\n"
         ).encode("ascii")
 
-    async def _ask(self, url: str, request: bytes, connect_timeout_s: float) -> Download | None:
+    async def _ask(self, url: str, request: bytes, connect_timeout_s: float) -> FastAnswer | None:
         parts = urlsplit(url)
         connection = self._idle_one(url) or await _connect(
             parts.hostname or "", parts.port or 80, connect_timeout_s
@@ -85,8 +85,8 @@ class Downloads:
         self._busy.add(connection)
         try:
             answer = await connection.ask(request)
-        except Odd:
-            self._odd.add(url)
+        except UnexpectedAnswer:
+            self._unexpected.add(url)
             return None
         finally:
             self._busy.discard(connection)
@@ -137,15 +137,15 @@ class _Connection(asyncio.BufferedProtocol):
         self._body = bytearray()
         self._target = self._scratch
         self._filled = 0
-        self._answered: asyncio.Future[Download] | None = None
+        self._answered: asyncio.Future[FastAnswer] | None = None
 
     @property
     def is_open(self) -> bool:
         """Whether another request can be sent."""
         return self._transport is not None and not self._transport.is_closing()
 
-    async def ask(self, request: bytes) -> Download:
-        """Send a request and read its answer. Raises ``ConnectionError`` and ``Odd``."""
+    async def ask(self, request: bytes) -> FastAnswer:
+        """Send a request and read its answer. Raises ``ConnectionError`` and ``UnexpectedAnswer``."""
         if self._transport is None:
             raise ConnectionResetError("the connection is closed")
         self._answered = asyncio.get_running_loop().create_future()
@@ -159,13 +159,15 @@ class _Connection(asyncio.BufferedProtocol):
             self._answered = None
 
     def close(self) -> None:
-        """Close it; what is asked for fails."""
+        """Close it; a request under way fails."""
         self._fail(ConnectionAbortedError("the connection was closed here"))
 
     # What the event loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's are of no class of asyncio.
+        self._transport = cast(
+            asyncio.Transport, transport
+        )  # uvloop's transports are not of asyncio's classes.
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -177,7 +179,7 @@ class _Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         self._filled += nbytes
         if self._answered is None or self._answered.done():
-            self._fail(ConnectionAbortedError("bytes came that nobody had asked for"))
+            self._fail(ConnectionAbortedError("bytes arrived without a request"))
             return
         if self._head is None and not self._take_head():
             return
@@ -185,17 +187,17 @@ class _Connection(asyncio.BufferedProtocol):
             self._finish()
 
     def _take_head(self) -> bool:
-        """Whether the head is there; the body's buffer is then, and what came of it is in it."""
+        """Whether the head is complete; then the body's buffer is allocated and holds what has arrived."""
         data = bytes(self._scratch[: self._filled])
         end = data.find(_END_OF_HEAD)
         if end < 0:
             if self._filled == len(self._scratch):
-                self._fail(Odd())
+                self._fail(UnexpectedAnswer())
             return False
         head = http_head.parse(data[:end])
         rest = data[end + len(_END_OF_HEAD) :]
         if head is None or len(rest) > head.length or head.length > _BODY_BYTES_MAX:
-            self._fail(Odd())
+            self._fail(UnexpectedAnswer())
             return False
         self._head, self._body = head, bytearray(head.length)
         self._target = memoryview(self._body)
@@ -211,7 +213,7 @@ class _Connection(asyncio.BufferedProtocol):
         self.idle_since = asyncio.get_running_loop().time()
         if head.closes and self._transport is not None:
             self._transport.close()
-        answered.set_result(Download(head, body))
+        answered.set_result(FastAnswer(head, body))
 
     def _fail(self, error: Exception) -> None:
         if self._transport is not None:

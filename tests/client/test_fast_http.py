@@ -1,4 +1,4 @@
-"""Downloads: large answers read past aiohttp, and everything that is not as a node sends it."""
+"""The fast path: large answers read around aiohttp, and every answer that does not look like a node's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import uvloop
 from aiohttp import web
 from floodmark import Client
-from floodmark.transport.downloads import Downloads, NotConnected
+from floodmark.transport.fast_http import FastHttp, NotConnected
 from floodmark.transport.http_head import parse
 
 from tests.client.front import Front
@@ -59,9 +59,9 @@ def answering(*pieces: bytes, closes: bool = False) -> Peer:
 
 
 @asynccontextmanager
-async def downloads() -> AsyncIterator[Downloads]:
+async def fast_http() -> AsyncIterator[FastHttp]:
     """Closed at the end."""
-    made = Downloads("test")
+    made = FastHttp("test")
     try:
         yield made
     finally:
@@ -78,7 +78,7 @@ async def downloads() -> AsyncIterator[Downloads]:
 )
 async def test_an_answer_comes_in_pieces_of_any_size(pieces: tuple[bytes, ...]) -> None:
     """Whole, byte by byte, cut in head and body: the same bytes, again and again on one connection."""
-    async with listening(answering(*pieces)) as (url, connections), downloads() as made:
+    async with listening(answering(*pieces)) as (url, connections), fast_http() as made:
         for _ in range(3):
             found = await made.get(url, "/x", {}, connect_timeout_s=5)
             assert found is not None
@@ -96,7 +96,7 @@ def test_downloads_work_on_uvloop_too() -> None:
 
 async def test_requests_at_the_same_time_have_connections_of_their_own() -> None:
     """Four at once, then four again: four connections, each used twice."""
-    async with listening(answering(ANSWER)) as (url, connections), downloads() as made:
+    async with listening(answering(ANSWER)) as (url, connections), fast_http() as made:
         for _ in range(2):
             answers = await asyncio.gather(*(made.get(url, "/", {}, connect_timeout_s=5) for _ in range(4)))
             assert all(answer is not None and answer.body == BODY for answer in answers)
@@ -122,7 +122,7 @@ async def test_requests_at_the_same_time_have_connections_of_their_own() -> None
 )
 async def test_an_odd_answer_is_left_to_others(answer: bytes) -> None:
     """Nothing is made of it, and nobody is asked there again."""
-    async with listening(answering(answer)) as (url, _), downloads() as made:
+    async with listening(answering(answer)) as (url, _), fast_http() as made:
         assert made.can(url)
         assert await made.get(url, "/", {}, connect_timeout_s=5) is None
         assert not made.can(url)
@@ -131,7 +131,7 @@ async def test_an_odd_answer_is_left_to_others(answer: bytes) -> None:
 @pytest.mark.parametrize("cut", [0, 10, 70, len(ANSWER) - 1])
 async def test_an_answer_that_breaks_off_is_an_error(cut: int) -> None:
     """In front of it, in its head, behind it, before its last byte: never a short body."""
-    async with listening(answering(ANSWER[:cut], closes=True)) as (url, _), downloads() as made:
+    async with listening(answering(ANSWER[:cut], closes=True)) as (url, _), fast_http() as made:
         with pytest.raises(ConnectionError):
             await made.get(url, "/", {}, connect_timeout_s=5)
         assert made.can(url)
@@ -140,7 +140,7 @@ async def test_an_answer_that_breaks_off_is_an_error(cut: int) -> None:
 async def test_a_connection_that_the_other_side_ends_is_not_used_again() -> None:
     """Said in the head, or shown by closing: the next request has a new connection."""
     said = ANSWER.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)
-    async with listening(answering(said)) as (url, connections), downloads() as made:
+    async with listening(answering(said)) as (url, connections), fast_http() as made:
         for count in (1, 2):
             found = await made.get(url, "/", {}, connect_timeout_s=5)
             assert found is not None
@@ -156,7 +156,7 @@ async def test_what_is_given_up_leaves_nothing_behind() -> None:
         await reader.read()
         ended.set()
 
-    async with listening(peer) as (url, _), downloads() as made:
+    async with listening(peer) as (url, _), fast_http() as made:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
                 await made.get(url, "/", {}, connect_timeout_s=5)
@@ -177,7 +177,7 @@ async def test_bytes_that_nobody_asked_for_end_the_connection() -> None:
                 await reader.read()
             ended.set()
 
-    async with listening(peer) as (url, connections), downloads() as made:
+    async with listening(peer) as (url, connections), fast_http() as made:
         assert await made.get(url, "/", {}, connect_timeout_s=5) is not None
         late.set()
         await asyncio.wait_for(ended.wait(), 10)
@@ -191,7 +191,7 @@ async def test_nobody_there_is_told_from_an_answer_that_was_lost() -> None:
     """Nothing was sent, which the caller may rely on."""
     async with listening(answering(ANSWER)) as (url, _):
         pass
-    async with downloads() as made:
+    async with fast_http() as made:
         with pytest.raises(NotConnected):
             await made.get(url, "/", {}, connect_timeout_s=5)
 
@@ -238,7 +238,7 @@ async def test_small_bodies_are_posted_whole_and_on_one_connection() -> None:
             seen.append((head, await reader.readexactly(300)))
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 
-    async with listening(peer) as (url, connections), downloads() as made:
+    async with listening(peer) as (url, connections), fast_http() as made:
         for _ in range(3):
             found = await made.post(url + "/base", "/x?y=1", {"A": "b"}, bytes(300), connect_timeout_s=5)
             assert found is not None
