@@ -49,8 +49,6 @@ class HttpContext:
     """What this cluster's nodes say to each other with what they pass on, and nobody else knows."""
     wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     """The time of records that are sent without one."""
-    draining: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the server stops: long polls and streams then end by themselves."""
     bodies: LoopShare = field(default_factory=lambda: LoopShare(BODY_TURN_BYTES))
     """Bodies of clients and of other nodes, the oldest first."""
     packers: Packers = field(default_factory=Packers)
@@ -80,6 +78,11 @@ class HttpContext:
         """What this request's body may hold of the node's memory."""
         address = address_of(request)
         return self.broker.uploads(address, from_node=self.is_from_node(request.headers.get(FORWARDED)))
+
+    @property
+    def draining(self) -> asyncio.Event:
+        """Set when the server stops: long polls and streams then end by themselves."""
+        return self.service.draining
 
     @property
     def session(self) -> aiohttp.ClientSession:

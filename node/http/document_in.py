@@ -18,11 +18,11 @@ T = TypeVar("T")
 
 async def read_document(
     request: web.Request, context: HttpContext, decoder: msgspec.json.Decoder[T], example: str
-) -> T:
-    """The request's body. Raises as ``read_body`` and ``decoded`` do."""
+) -> tuple[T, int]:
+    """The request's body, and its size in bytes. Raises as ``read_body`` and ``decoded`` do."""
     with ExitStack() as held:
         body = await read_body(request, context, held)
-    return decoded(body, decoder, example)
+    return decoded(body, decoder, example), len(body)
 
 
 def decoded(body: bytes, decoder: msgspec.json.Decoder[T], example: str) -> T:

@@ -198,29 +198,6 @@ async def _leader_of(context: HttpContext, partition: Partition, deadline_s: flo
             return context.broker.node_id
 
 
-async def to_metadata_leader(
-    context: HttpContext, request: web.Request, path: str, *, timeout_s: float
-) -> web.StreamResponse | None:
-    """Serve a topic change from the node that can make it; None when that is this one by now."""
-    if is_forwarded(request):
-        raise not_here(None, "the metadata")
-    deadline = time.monotonic() + timeout_s
-    while (left := deadline - time.monotonic()) > 0:
-        leader = await context.broker.wait_metadata_leader(timeout_s=left)
-        if context.broker.metadata_leads_here:
-            return None
-        if leader != context.broker.node_id:
-            doubt = context.broker.doubt_metadata_leader
-            answer = await _attempt(context, request, leader, path, doubt, timeout_s=left)
-            if answer is not None:
-                try:
-                    return await _pass_back(context, request, answer, leader)
-                finally:
-                    answer.release()
-        await asyncio.sleep(_RETRY_S)
-    raise LeaderNotAvailable("no leader of the metadata answered in time")
-
-
 async def _attempt(
     context: HttpContext,
     request: web.Request,

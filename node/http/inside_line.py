@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import msgspec
-from floodmark.errors import FloodmarkError, OutcomeUnknown, Unavailable, UnknownTopic, error_class
+from floodmark.errors import OutcomeUnknown, Unavailable, UnknownTopic
 
 from node.broker import Appended, Bounds, Fetched, Partition, Unreadable
 from node.http.media import Media
 from node.http.node_address import base_url, in_pieces
+from node.http.older_metadata_leader import ask_older_leader
+from node.http.problem_in import error_of
 from node.http.statuses import NOT_FOUND, UNAVAILABLE
 from node.http.topic_id import TOPIC_ID
 from node.service.answer_budget import Hold
 from node.service.inside_line import AppendRequest, Found
+from node.service.inside_requests import InsideRequest, R
+from node.service.requests import Request
 from node.service.while_heard import WhileHeard
 
 if TYPE_CHECKING:
@@ -25,9 +29,6 @@ if TYPE_CHECKING:
 
 FORWARDED: Final = "Floodmark-Forwarded"
 """A request with it was passed on by a node, and is not passed on again."""
-_STANDARD: Final = frozenset(
-    {"type", "title", "status", "detail", "code", "cause", "retriable", "request_id"}
-)
 _APPENDED = msgspec.json.Decoder()
 _READY = msgspec.json.Decoder(dict[str, list[int]])
 
@@ -37,6 +38,19 @@ class HttpInsideLine:
 
     def __init__(self, context: HttpContext) -> None:
         self._context = context
+
+    async def ask(
+        self,
+        node: str,
+        request: InsideRequest[R],
+        *,
+        timeout_s: float,
+        hold: Hold | None = None,  # noqa: ARG002
+    ) -> R:
+        """See ``InsideLine``; for requests of the metadata's leader."""
+        assert isinstance(request, Request), "only administration is asked like this"
+        mark = {FORWARDED: self._context.node_mark}
+        return await ask_older_leader(self._context, node, request, mark=mark, timeout_s=timeout_s)
 
     async def append(
         self, node: str, partition: Partition, request: AppendRequest, *, timeout_s: float
@@ -66,7 +80,7 @@ class HttpInsideLine:
         if answer.status != 200:
             if answer.status == UNAVAILABLE:
                 partition.doubt_leader(node)
-            raise _error_of(answer.status, body)
+            raise error_of(answer.status, body)
         found: dict[str, Any] = _APPENDED.decode(body)
         return Appended(found["first_offset"], found["next_offset"], found["high_watermark"])
 
@@ -140,7 +154,7 @@ class HttpInsideLine:
                 if answer.status != 200:
                     if answer.status == NOT_FOUND:  # Also for HEAD, whose answer has no body.
                         raise UnknownTopic(f"node {node} knows no such topic {partition.topic}")
-                    error = _error_of(answer.status, await answer.read())
+                    error = error_of(answer.status, await answer.read())
                     if isinstance(error, Unavailable):
                         partition.doubt_leader(node)
                         raise Unreadable(error.detail, **error.fields)
@@ -152,16 +166,3 @@ class HttpInsideLine:
 
 def _path(partition: Partition) -> str:
     return f"/v1/topics/{partition.topic}/partitions/{partition.number}/records"
-
-
-def _error_of(status: int, body: bytes) -> FloodmarkError:
-    """Another node's problem document as the exception that it was there."""
-    try:
-        problem = _APPENDED.decode(body)
-        cls = error_class(problem["code"], problem.get("cause"))
-        detail = str(problem["detail"])
-    except (ValueError, TypeError, KeyError):
-        cls, detail = None, ""
-    if cls is None:
-        return Unavailable(f"a node answered {status} without a problem document")
-    return cls(detail, **{name: value for name, value in problem.items() if name not in _STANDARD})

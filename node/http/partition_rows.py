@@ -7,29 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from typing import Final
 
-from node.broker import Broker, TopicInfo
+from node.broker import Broker
+from node.service.topics import PARTITIONS_AT_ONCE, all_topics
 
 KEPT_S: Final = 1.0
-AT_ONCE: Final = 100
-"""Partitions that are looked at in one turn of the event loop, but for those of one topic."""
 _MARK: Final = ("floodmark_partition_high_watermark", "Offset behind the last record.")
 _START: Final = ("floodmark_partition_log_start_offset", "The first offset held.")
 _LEADER: Final = ("floodmark_partition_leader", "1 where the partition is led.")
-
-
-async def all_topics(broker: Broker, *, prefix: str = "", after: str = "") -> AsyncIterator[TopicInfo]:
-    """All topics in order of name, with a turn of the event loop for others between some of them."""
-    limit = 1
-    while page := broker.topics(prefix=prefix, after=after, limit=limit):
-        for topic in page:
-            yield topic
-        after = page[-1].name
-        largest = max(len(topic.partitions) for topic in page)
-        limit = max(1, AT_ONCE // largest)
-        await asyncio.sleep(0)
 
 
 class PartitionRows:
@@ -70,11 +56,11 @@ class PartitionRows:
                 if info.leader is not None:
                     rows[_LEADER].append(f'{{{labels},node="{info.leader}"}} 1.0')
             await asyncio.sleep(0)
-        self._are_many = len(rows[_LEADER]) > AT_ONCE
+        self._are_many = len(rows[_LEADER]) > PARTITIONS_AT_ONCE
         text: list[str] = []
         for (name, help_text), found in rows.items():
             text += (f"# HELP {name} {help_text}", f"# TYPE {name} gauge")
-            for begin in range(0, len(found), 10 * AT_ONCE):
-                text.append("\n".join([name + row for row in found[begin : begin + 10 * AT_ONCE]]))
+            for begin in range(0, len(found), 10 * PARTITIONS_AT_ONCE):
+                text.append("\n".join([name + row for row in found[begin : begin + 10 * PARTITIONS_AT_ONCE]]))
                 await asyncio.sleep(0)
         return ("\n".join(text) + "\n").encode()

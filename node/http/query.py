@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from floodmark.errors import InvalidName, InvalidRequest
+from floodmark.errors import InvalidRequest
 from floodmark.format.names import check_name
 
 from node.broker import Acks
@@ -18,7 +18,6 @@ OFFSET_MAX: Final = (1 << 63) - 1
 _NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
 _DURATION = re.compile(r"([0-9]{1,15})(ms|s|m|h)", re.ASCII)
 _UNIT_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_NODE_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _NONE: Final[Mapping[str, str]] = {}
 _ACKS: Final = {str(acks): acks for acks in Acks}
 
@@ -42,14 +41,6 @@ def query_of(request: web.Request, known: frozenset[str]) -> Mapping[str, str]:
 def topic_name(request: web.Request) -> str:
     """The topic in the path. Raises ``InvalidName``."""
     return check_name(request.match_info["topic"])
-
-
-def node_id(request: web.Request) -> str:
-    """The node in the path. Raises ``InvalidName``."""
-    node = request.match_info["node"]
-    if _NODE_ID.fullmatch(node) is None:
-        raise InvalidName(f"{node[:80]!r} is no node id: 1 to 64 of A-Z a-z 0-9 . _ -")
-    return node
 
 
 def partition_number(request: web.Request) -> int:

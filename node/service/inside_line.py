@@ -14,6 +14,7 @@ from floodmark.format.batch import BatchHeader
 
 from node.broker import Acks, Appended, Fetched, Partition
 from node.service.answer_budget import Hold
+from node.service.inside_requests import InsideRequest, R
 
 
 class AppendRequest(msgspec.Struct, frozen=True):
@@ -33,7 +34,22 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class InsideLine(Protocol):
-    """``node`` is the id of another node; a partition belongs to its topic id there, too."""
+    """``node`` is the id of a node; a partition belongs to its topic id there, too."""
+
+    async def ask(
+        self, node: str, request: InsideRequest[R], *, timeout_s: float, hold: Hold | None = None
+    ) -> R:
+        """Have ``node`` do it, which answers for itself and asks nobody in turn; this node may ask itself.
+
+        ``hold``: where a large result is counted before it comes. Raises what the handler there raises, and
+
+        - ``Unavailable``: the request did not get there, or there is no answer to one that only reads;
+        - ``OutcomeUnknown``: there is no answer to one that stores;
+        - ``TooManyRequests``: ``hold`` has no room;
+        - ``TooNew``: that node's build does not know the request.
+
+        When the caller is cancelled, so is the handler there.
+        """
 
     async def append(
         self, node: str, partition: Partition, request: AppendRequest, *, timeout_s: float

@@ -28,13 +28,16 @@ from node.service import unpacking
 from node.service.answer_budget import AnswerBudget
 from node.service.inside_line import InsideLine
 from node.service.loop_share import PAGE_TURN_BYTES, LoopShare
+from node.service.metadata_leader import at_metadata_leader
 from node.service.policy import Operation, Policy, Resource
 from node.service.request_context import RequestContext
+from node.service.requests import Request, Served
 from node.service.topic_identity import OfTopic, WhileExists, deleted, never_was
 from node.service.watches import Watches
 
 _CATCH_UP_S: Final = 2.0
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Service:
@@ -45,6 +48,8 @@ class Service:
         self.limits = limits
         self.inside = inside
         self._policy = policy
+        self.draining = asyncio.Event()
+        """Set when the node stops: what waits ends by itself then."""
         self.answers = AnswerBudget(limits.responses_bytes_max)
         self.pages = LoopShare(PAGE_TURN_BYTES)
         """Records on their way into answers, a slice of each answer in turn."""
@@ -70,6 +75,21 @@ class Service:
     def admit(self, context: RequestContext, operation: Operation, size: int) -> None:
         """Count a request of ``size`` bytes against the principal's quota. Raises ``TooManyRequests``."""
         self._policy.admit(context, operation, size)
+
+    async def ask(self, context: RequestContext, request: Request[R], *, size: int = 0) -> Served[R]:
+        """The way of every request: authorize, quota, validate, route, execute.
+
+        ``size``: bytes that it came in. ``context`` has a deadline. It was judged here, where it arrived: the
+        node that executes it does not judge it again.
+        """
+        resource = request.resource()
+        if resource is not None:
+            self.authorize(context, request.operation, resource)
+        self.admit(context, request.operation, size)
+        request.check()
+        if request.at_metadata_leader:
+            return await at_metadata_leader(self, context, request)
+        return Served(await request.execute(self, context), self.broker.node_id)
 
     async def topic(self, name: str, asked_id: int | None = None) -> TopicInfo:
         """The topic, giving this node the chance to learn of one that was made a moment ago elsewhere.

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from node.broker import TopicInfo
-from node.http.partition_rows import AT_ONCE
+from node.service.topics import PARTITIONS_AT_ONCE as AT_ONCE
 from tests.http.conftest import Harness
 
 PARTITIONS = 3

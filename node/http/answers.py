@@ -1,0 +1,72 @@
+"""What administration is asked over HTTP: the time that there is, the question to the service, the answer."""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from node.http.context import HttpContext
+from node.http.forward import LEADER, LEADER_URL, is_forwarded, not_here
+from node.http.produce import timeout_of
+from node.http.query import query_of
+from node.http.request_context import request_context
+from node.service.requests import Request, Served
+
+JSON: Final = {"Content-Type": "application/json", "Cache-Control": "no-store", "Server": "floodmark"}
+TIMEOUT: Final = frozenset({"timeout"})
+NO_QUERY: Final[frozenset[str]] = frozenset()
+_ENCODER = msgspec.json.Encoder()
+R = TypeVar("R")
+
+
+class Desk:
+    """One per group of handlers. All of administration asks the service through it, and so is judged."""
+
+    def __init__(self, context: HttpContext) -> None:
+        self._context = context
+
+    async def ask(
+        self, request: web.Request, asked: Request[R], *, timeout_s: float | None = None, size: int = 0
+    ) -> Served[R]:
+        """What the service says. Without ``timeout_s`` there is the time of a request that names none.
+
+        ``size``: of the body.
+        """
+        if (
+            asked.at_metadata_leader
+            and is_forwarded(request)
+            and not self._context.broker.metadata_leads_here
+        ):
+            raise not_here(None, "the metadata")  # Else two nodes that each take the other for it go on so.
+        if timeout_s is None:
+            timeout_s = self._context.settings.produce_timeout_s
+        return await self._context.service.ask(request_context(request).within(timeout_s), asked, size=size)
+
+    async def show(
+        self, request: web.Request, asked: Request[Any], *, known: frozenset[str] = TIMEOUT, status: int = 200
+    ) -> web.Response:
+        """The answer to a request without a body and with nothing in its query but perhaps a timeout."""
+        timeout_s = self.timeout_of(request, known)
+        return self.answer(*await self.ask(request, asked, timeout_s=timeout_s), status=status)
+
+    def timeout_of(self, request: web.Request, known: frozenset[str] = TIMEOUT) -> float:
+        """Raises ``InvalidRequest`` for anything in the query that is not ``known``."""
+        return timeout_of(query_of(request, known).get("timeout"), self._context)
+
+    def answer(
+        self, result: Any, node: str, *, status: int = 200, headers: dict[str, str] | None = None
+    ) -> web.Response:
+        """The result that ``node`` came to as JSON. None is 204, without a body."""
+        led = {**self._leader(node), **(headers or {})}
+        if result is None:
+            return web.Response(status=204, headers={"Server": "floodmark", **led})
+        return web.Response(status=status, body=_ENCODER.encode(result) + b"\n", headers={**JSON, **led})
+
+    def _leader(self, node: str) -> dict[str, str]:
+        """Who has done it, where that is another node."""
+        broker = self._context.broker
+        if node == broker.node_id:
+            return {}
+        return {LEADER: node, LEADER_URL: (broker.node_url(node) or "").rstrip("/")}

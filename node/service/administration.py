@@ -1,0 +1,52 @@
+"""The requests that only the metadata's leader can do, as nodes pass them on to it: under which names."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from node import outcomes
+from node.broker import DrainInfo, Features, RebalanceInfo
+from node.service.cluster import DescribeFeatures, RaiseLevel
+from node.service.inside_answers import Asked, InsideAnswers
+from node.service.inside_requests import register
+from node.service.moves import MoveReplicas, Reassignments
+from node.service.nodes import DrainNode, ForgetNode, Rebalance, RemoveNode, ReplaceNode
+from node.service.policy import Operation
+from node.service.producer_ids import InitProducerId, ProducerNumber
+from node.service.request_context import RequestContext
+from node.service.requests import Request
+from node.service.service import Service
+from node.service.topics import AlterTopic, CreatedTopic, CreateTopic, DeleteTopic, TopicDescription
+
+PROTOCOL: Final = "inside"
+"""Of requests that another node passed on: that one has judged them."""
+AT_METADATA_LEADER: Final[dict[str, tuple[type[Request[Any]], Any]]] = {
+    "create_topic": (CreateTopic, CreatedTopic),
+    "alter_topic": (AlterTopic, TopicDescription),
+    "delete_topic": (DeleteTopic, None),
+    "describe_features": (DescribeFeatures, Features),
+    "raise_level": (RaiseLevel, Features),
+    "move_replicas": (MoveReplicas, Reassignments),
+    "drain_node": (DrainNode, DrainInfo),
+    "forget_node": (ForgetNode, None),
+    "remove_node": (RemoveNode, DrainInfo),
+    "replace_node": (ReplaceNode, DrainInfo),
+    "rebalance": (Rebalance, RebalanceInfo),
+    "init_producer_id": (InitProducerId, ProducerNumber),
+}
+"""The name of each on the way, which never changes its meaning, and what it comes to."""
+
+for _name, (_request, _result) in AT_METADATA_LEADER.items():
+    register(_name, _request, _result, stores=_request.operation is not Operation.DESCRIBE)
+
+
+def answer_administration(answers: InsideAnswers, service: Service) -> None:
+    """Have this node, while it leads the metadata, do what other nodes pass on to it."""
+
+    async def execute(request: Request[Any], asked: Asked) -> Any:
+        if not service.broker.metadata_leads_here:
+            raise outcomes.not_leader(None)
+        return await request.execute(service, RequestContext(protocol=PROTOCOL, deadline=asked.deadline))
+
+    for request, _ in AT_METADATA_LEADER.values():
+        answers.on(request, execute)

@@ -1,0 +1,111 @@
+"""The cluster as a whole: what it looks like, what is wrong with it, and its feature level."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, Final
+
+import msgspec
+
+from node.broker import ClusterHealth, ClusterInfo, Features, Health, ListedNode, NodeHealth, NodeState
+from node.service.policy import Operation
+from node.service.request_context import RequestContext
+from node.service.requests import Request
+
+if TYPE_CHECKING:
+    from node.service.service import Service
+
+STOPPING: Final = "this node is stopping"
+
+
+class NodeList(msgspec.Struct, frozen=True):
+    """The nodes, in order of id."""
+
+    nodes: list[ListedNode]
+
+
+class DescribeCluster(Request[ClusterInfo], frozen=True, kw_only=True):
+    """The whole picture, as the node sees it that is asked."""
+
+    operation: ClassVar[Operation] = Operation.DESCRIBE
+
+    async def execute(self, at: Service, context: RequestContext) -> ClusterInfo:  # noqa: ARG002
+        """Raises ``Unavailable`` where this node knows of the past only."""
+        at.broker.check_current()
+        return at.broker.cluster()
+
+
+class ListNodes(Request[NodeList], frozen=True, kw_only=True):
+    """The nodes, each as it says itself."""
+
+    operation: ClassVar[Operation] = Operation.DESCRIBE
+
+    async def execute(self, at: Service, context: RequestContext) -> NodeList:  # noqa: ARG002
+        """Raises ``Unavailable`` where this node knows of the past only."""
+        at.broker.check_current()
+        nodes = await at.broker.list_nodes()
+        if at.draining.is_set():
+            nodes = [_stopping(node) if node.node_id == at.broker.node_id else node for node in nodes]
+        return NodeList(nodes)
+
+
+class DescribeHealth(Request[ClusterHealth], frozen=True, kw_only=True):
+    """What all nodes say together."""
+
+    operation: ClassVar[Operation] = Operation.DESCRIBE
+
+    async def execute(self, at: Service, context: RequestContext) -> ClusterHealth:  # noqa: ARG002
+        """Asks all nodes."""
+        return await at.broker.cluster_health()
+
+
+class DescribeOwnHealth(Request[NodeHealth], frozen=True, kw_only=True):
+    """What the node that is asked says of itself alone."""
+
+    operation: ClassVar[Operation] = Operation.DESCRIBE
+
+    async def execute(self, at: Service, context: RequestContext) -> NodeHealth:  # noqa: ARG002
+        """Asks nobody."""
+        health = at.broker.node_health()
+        if at.draining.is_set():
+            return replace(health, ready=False, stopping=True, reasons=[*health.reasons, STOPPING])
+        return health
+
+
+class DescribeFeatures(Request[Features], frozen=True, kw_only=True):
+    """The feature level that the cluster has agreed on, and which ones each node knows.
+
+    What nodes know the leader has from themselves; others may have it from a build that lost it.
+    """
+
+    operation: ClassVar[Operation] = Operation.DESCRIBE
+    at_metadata_leader: ClassVar[bool] = True
+
+    async def execute(self, at: Service, context: RequestContext) -> Features:
+        """See ``Broker.features``."""
+        return await at.broker.features(timeout_s=context.left_s())
+
+
+class RaiseLevel(Request[Features], frozen=True, kw_only=True):
+    """Raise the feature level, for good."""
+
+    operation: ClassVar[Operation] = Operation.ALTER
+    at_metadata_leader: ClassVar[bool] = True
+
+    level: int
+
+    async def execute(self, at: Service, context: RequestContext) -> Features:
+        """See ``Broker.raise_level``."""
+        return await at.broker.raise_level(self.level, timeout_s=context.left_s())
+
+
+def readiness(at: Service) -> Health:
+    """Whether this node can serve, and why not. Everybody may know, so this is no request."""
+    health = at.broker.health()
+    if at.draining.is_set():
+        return replace(health, ready=False, reasons=[*health.reasons, STOPPING])
+    return health
+
+
+def _stopping(node: ListedNode) -> ListedNode:
+    return replace(node, state=NodeState.STOPPING, reasons=[*node.reasons, STOPPING])

@@ -1,0 +1,54 @@
+"""Finding who leads the metadata, and trying again until it has done what only it can do."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from floodmark.errors import (
+    LeaderNotAvailable,
+    NotLeaderOrFollower,
+    ReplicaNotAvailable,
+    StorageUnavailable,
+    Unavailable,
+)
+
+from node.service.request_context import RequestContext
+from node.service.requests import Request, Served
+
+if TYPE_CHECKING:
+    from node.service.service import Service
+
+RETRY_S: Final = 0.05
+"""Between two looks at who leads: nothing tells that somebody does."""
+R = TypeVar("R")
+
+
+async def at_metadata_leader(service: Service, context: RequestContext, request: Request[R]) -> Served[R]:
+    """Have the metadata's leader execute ``request``, here or elsewhere, within the time that there is.
+
+    ``Unavailable`` says that nothing was changed, so that whoever leads next is asked. Raises whatever else
+    the leader raises, and ``OutcomeUnknown`` where something may have been changed.
+    """
+    broker = service.broker
+    refused: Unavailable | None = None
+    while (left := context.left_s()) > 0:
+        if broker.metadata_leads_here:
+            try:
+                return Served(await request.execute(service, context), broker.node_id)
+            except Unavailable as error:
+                if broker.metadata_leads_here and not isinstance(error, NotLeaderOrFollower):
+                    raise
+                refused = error
+        else:
+            leader = await broker.wait_metadata_leader(timeout_s=left)
+            if leader != broker.node_id:  # else: elected this moment, and not ready yet
+                try:
+                    return Served(await service.inside.ask(leader, request, timeout_s=left), leader)
+                except (StorageUnavailable, ReplicaNotAvailable):
+                    raise
+                except Unavailable as error:
+                    broker.doubt_metadata_leader(leader)
+                    refused = error
+        await asyncio.sleep(RETRY_S)
+    raise LeaderNotAvailable("no leader of the metadata answered in time") from refused

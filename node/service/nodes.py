@@ -1,0 +1,167 @@
+"""Nodes that are drained, replaced, removed, or evened out: begin, end, and how far it is."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from floodmark.errors import InvalidName, InvalidRequest
+
+from node import outcomes
+from node.broker import DrainInfo, RebalanceInfo, RemovalInfo
+from node.service.policy import Operation
+from node.service.request_context import RequestContext
+from node.service.requests import Request
+
+if TYPE_CHECKING:
+    from node.service.service import Service
+
+_NODE_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_HAND_OVER_S: Final = 2.0
+"""How long a node that leads the metadata and is to be removed waits for another to lead them."""
+
+
+class DrainNode(Request[DrainInfo], frozen=True, kw_only=True):
+    """From now on its replicas go elsewhere; or, undone, what is on its way from there goes back."""
+
+    operation: ClassVar[Operation] = Operation.ALTER
+    at_metadata_leader: ClassVar[bool] = True
+
+    node: str
+    undo: bool = False
+
+    def check(self) -> None:
+        """Raises ``InvalidName``."""
+        check_node_id(self.node)
+
+    async def execute(self, at: Service, context: RequestContext) -> DrainInfo:
+        """See ``Broker.drain``."""
+        change = at.broker.undrain if self.undo else at.broker.drain
+        return await change(self.node, timeout_s=context.left_s())
+
+
+class DescribeDrain(Request[DrainInfo], frozen=True, kw_only=True):
+    """How far a drain is."""
+
+    operation: ClassVar[Operation] = Operation.DESCRIBE
+
+    node: str
+
+    def check(self) -> None:
+        """Raises ``InvalidName``."""
+        check_node_id(self.node)
+
+    async def execute(self, at: Service, context: RequestContext) -> DrainInfo:
+        """See ``Broker.drain_of``."""
+        return await at.broker.drain_of(self.node, timeout_s=context.left_s())
+
+
+class DescribeRemoval(Request[RemovalInfo], frozen=True, kw_only=True):
+    """What would become of a node's partitions without it."""
+
+    operation: ClassVar[Operation] = Operation.DESCRIBE
+
+    node: str
+
+    def check(self) -> None:
+        """Raises ``InvalidName``."""
+        check_node_id(self.node)
+
+    async def execute(self, at: Service, context: RequestContext) -> RemovalInfo:
+        """See ``Broker.removal``."""
+        return await at.broker.removal(self.node, timeout_s=context.left_s())
+
+
+class ForgetNode(Request[None], frozen=True, kw_only=True):
+    """Do without a node that has no replicas, for good."""
+
+    operation: ClassVar[Operation] = Operation.ALTER
+    at_metadata_leader: ClassVar[bool] = True
+
+    node: str
+
+    def check(self) -> None:
+        """Raises ``InvalidName``."""
+        check_node_id(self.node)
+
+    async def execute(self, at: Service, context: RequestContext) -> None:
+        """See ``Broker.forget_node``."""
+        await _leave_metadata(at, self.node, context)
+        await at.broker.forget_node(self.node, timeout_s=context.left_s())
+
+
+class RemoveNode(Request[DrainInfo], frozen=True, kw_only=True):
+    """Drain a node, and then do without it, though partitions may have fewer replicas than they should."""
+
+    operation: ClassVar[Operation] = Operation.ALTER
+    at_metadata_leader: ClassVar[bool] = True
+
+    node: str
+
+    def check(self) -> None:
+        """Raises ``InvalidName``."""
+        check_node_id(self.node)
+
+    async def execute(self, at: Service, context: RequestContext) -> DrainInfo:
+        """See ``Broker.retire``."""
+        await _leave_metadata(at, self.node, context)
+        return await at.broker.retire(self.node, heir="", timeout_s=context.left_s())
+
+
+class ReplaceNode(Request[DrainInfo], frozen=True, kw_only=True):
+    """Another node gets all that this one has, and then this one is removed."""
+
+    operation: ClassVar[Operation] = Operation.ALTER
+    at_metadata_leader: ClassVar[bool] = True
+
+    node: str
+    by: str
+
+    def check(self) -> None:
+        """Raises ``InvalidName``, ``InvalidRequest``."""
+        check_node_id(self.node)
+        if not self.by:
+            raise InvalidRequest("the body's node_id is empty: name the node that takes the place")
+
+    async def execute(self, at: Service, context: RequestContext) -> DrainInfo:
+        """See ``Broker.retire``."""
+        return await at.broker.retire(self.node, heir=self.by, timeout_s=context.left_s())
+
+
+class Rebalance(Request[RebalanceInfo], frozen=True, kw_only=True):
+    """Even out replicas and leaders; or end that, and undo what it has begun."""
+
+    operation: ClassVar[Operation] = Operation.ALTER
+    at_metadata_leader: ClassVar[bool] = True
+
+    begin: bool
+
+    async def execute(self, at: Service, context: RequestContext) -> RebalanceInfo:
+        """See ``Broker.rebalance``."""
+        return await at.broker.rebalance(begin=self.begin, timeout_s=context.left_s())
+
+
+class PlanRebalance(Request[RebalanceInfo], frozen=True, kw_only=True):
+    """What a rebalance moves, or would."""
+
+    operation: ClassVar[Operation] = Operation.DESCRIBE
+
+    async def execute(self, at: Service, context: RequestContext) -> RebalanceInfo:
+        """See ``Broker.rebalance_plan``."""
+        return await at.broker.rebalance_plan(timeout_s=context.left_s())
+
+
+def check_node_id(node: str) -> None:
+    """Raises ``InvalidName``."""
+    if _NODE_ID.fullmatch(node) is None:
+        raise InvalidName(f"{node[:80]!r} is no node id: 1 to 64 of A-Z a-z 0-9 . _ -")
+
+
+async def _leave_metadata(at: Service, node: str, context: RequestContext) -> None:
+    """Where this node is to go and leads the metadata, another one does it. Raises ``Unavailable``."""
+    broker = at.broker
+    if node != broker.node_id:
+        return
+    await broker.leave_metadata_to_others(node, timeout_s=min(context.left_s(), _HAND_OVER_S))
+    if not broker.metadata_leads_here:
+        raise outcomes.not_leader(None)
