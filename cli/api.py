@@ -1,4 +1,4 @@
-"""One request to the cluster, answered with the API's own document.
+"""Requests to the cluster that return the API's own document.
 
 Commands that show or change the cluster print what the API says, key by key, so they pass its documents on
 instead of translating them into objects and back.
@@ -15,7 +15,7 @@ from floodmark.transport.http import Answer, Request, Transport
 from floodmark.transport.pacing import Deadline
 
 TIMEOUT_S = 10.0
-"""How long to wait out an election; a node that is not there is reported at once."""
+"""How long to wait for an election to end; a node that cannot be reached is reported at once."""
 Document = dict[str, Any]
 
 
@@ -38,7 +38,7 @@ class Api:
     async def change(
         self, method: str, path: str, body: Document | None = None, **query: str
     ) -> tuple[int, Document]:
-        """PUT, PATCH, POST or DELETE: the status, and the document if the answer has one."""
+        """PUT, PATCH, POST or DELETE: returns the status, and the document if the answer has one."""
         request = Request(
             method=method,
             path=path,
@@ -61,18 +61,18 @@ class Api:
 
 
 def topic_path(name: str) -> str:
-    """Where a topic lies. Any text is quoted into one segment; the server refuses what is no name."""
+    """The path of a topic. Any text is quoted into one segment; the server refuses invalid names."""
     return f"/v1/topics/{quote(name, safe='')}"
 
 
 async def require_topic(url: str, name: str) -> None:
-    """Report a node or a topic that is not there at once; the client would go on trying for a while."""
+    """Fail at once if the node or the topic is missing; the client would retry for a while."""
     async with Api(url) as api:
         await api.get(topic_path(name))
 
 
 async def all_topics(api: Api, *, prefix: str = "") -> list[Document]:
-    """Every topic, page by page, in order of name."""
+    """Every topic in order of name, fetched page by page."""
     topics: list[Document] = []
     while True:
         page = await api.get(

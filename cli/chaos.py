@@ -53,8 +53,8 @@ _TOOLS = View(
 def chaos() -> None:
     """Break a cluster on purpose and check that it keeps its promises.
 
-    Each run starts a local cluster of its own behind real network proxies (Toxiproxy), writes and reads all
-    the time, puts faults on it, heals them, and checks all that was promised against the nodes' disks.
+    Each run starts its own local cluster behind real network proxies (Toxiproxy), writes and reads all the
+    time, injects faults, heals them, and checks every promise against the nodes' disks.
     """
 
 
@@ -81,7 +81,7 @@ def list_(*, output: str | None) -> None:
 @output_option()
 @debug_option
 def kinds_(*, output: str | None) -> None:
-    """List the kinds of faults that a scenario may have, with their settings."""
+    """List the kinds of faults that a scenario can use, with their settings."""
     members = [
         {"kind": kind, "settings": list(fields_of(cls)), "summary": summary_of(cls)}
         for kind, cls in kinds().items()
@@ -93,20 +93,24 @@ def kinds_(*, output: str | None) -> None:
 @click.argument("scenario", required=False, metavar="[SCENARIO|FILE]")
 @click.option("--random", "is_random", is_flag=True, help="Draw the faults from the seed.")
 @click.option(
-    "--kind", "chosen_kinds", multiple=True, help="With --random: only faults of this kind (again for more)."
+    "--kind", "chosen_kinds", multiple=True, help="With --random: only faults of this kind (may be repeated)."
 )
 @click.option(
-    "--seed", type=click.IntRange(0), help="What is random comes from it.  [default: the file's, or any]"
+    "--seed",
+    type=click.IntRange(0),
+    help="Seed of everything random.  [default: the file's, or a random one]",
 )
-@click.option("--duration", type=DURATION_MS, help="With --random: how long faults go on.  [default: 60s]")
-@click.option("--nodes", type=click.IntRange(1, 9), help="How many nodes.  [default: the scenario's, or 3]")
+@click.option(
+    "--duration", type=DURATION_MS, help="With --random: how long to inject faults.  [default: 60s]"
+)
+@click.option("--nodes", type=click.IntRange(1, 9), help="Number of nodes.  [default: the scenario's, or 3]")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("chaos-runs"),
     show_default=True,
     metavar="DIR",
-    help="Each run gets a folder of its own in here.",
+    help="Parent folder: each run gets a folder of its own in it.",
 )
 @output_option()
 @debug_option
@@ -123,15 +127,13 @@ def run_(
 ) -> int:
     """Run a scenario (see 'floodmark chaos list'), the one in FILE, or a random one.
 
-    The folder of the run has the scenario, the history, the nodes' logs and data, and the report.
-    Exit code 0 only when every promise was kept and every node came back; 6 when not.
+    The folder of the run holds the scenario, the history, the nodes' logs and data, and the report.
+    Exit code 0 if every promise was kept and every node came back, else 6.
     """
     if (scenario is None) is not is_random:
-        raise click.UsageError("name a scenario or a file, or ask for --random")
+        raise click.UsageError("give the name of a scenario, a file, or --random")
     if not is_random and (duration is not None or chosen_kinds):
-        raise click.UsageError(
-            "--duration and --kind go with --random: a scenario has its own times and faults"
-        )
+        raise click.UsageError("--duration and --kind need --random: a scenario has its own times and faults")
     if is_random:
         seed = secrets.randbits(_SEED_BITS) if seed is None else seed
         chosen = drawn_scenario(seed, duration, nodes or 3, chosen_kinds)
@@ -146,7 +148,7 @@ def run_(
     try:
         return _conclude(run(_run(chosen, folder, seed)), output)
     except asyncio.CancelledError:
-        raise click.Abort from None  # SIGTERM; asyncio makes KeyboardInterrupt of SIGINT by itself
+        raise click.Abort from None  # SIGTERM; asyncio turns SIGINT into KeyboardInterrupt by itself
 
 
 @chaos.command("check")
@@ -154,9 +156,9 @@ def run_(
 @output_option()
 @debug_option
 def check(*, folder: Path, output: str | None) -> int:
-    """Judge the run in DIR once more, by its history and the nodes' folders, and write its report anew."""
+    """Judge the run in DIR again, from its history and the nodes' folders, and rewrite its report."""
     if not (folder / RECORD_FILE).exists():
-        raise Failure(f"{folder}: no run has ended in it", exit_code=NOT_FOUND)
+        raise Failure(f"{folder} does not hold a run that has ended", exit_code=NOT_FOUND)
     return _conclude(judge(folder), output)
 
 
@@ -164,10 +166,10 @@ def check(*, folder: Path, output: str | None) -> int:
 @output_option()
 @debug_option
 def setup(*, output: str | None) -> None:
-    """Fetch and build what runs need besides Floodmark, and say where it is.
+    """Download and build what runs need besides Floodmark, and say where it is.
 
-    That is Toxiproxy's server, built once with Go, which is fetched for it where the machine has none. A
-    first run does the same by itself.
+    That is Toxiproxy's server, built once with Go; Go is downloaded if it is not installed. The first run
+    does the same by itself.
     """
     show({"tools": [{"name": "toxiproxy-server", "path": str(toxiproxy())}]}, _TOOLS, output)
 
@@ -186,12 +188,12 @@ async def _run(scenario: Scenario, folder: Path, seed: int) -> RunResult:
     except ExceptionGroup as group:
         raise _first_of(group) from group
     except asyncio.CancelledError:
-        talk(f"stopped; what there is of the run is in {folder}")
+        talk(f"stopped; the unfinished run is in {folder}")
         raise
 
 
 def _first_of(group: ExceptionGroup[Exception]) -> Exception:
-    """What went wrong first in the tasks of a run; the others ended because of it."""
+    """The first error in the tasks of a run; the others ended because of it."""
     first = group.exceptions[0]
     return _first_of(first) if isinstance(first, ExceptionGroup) else first
 

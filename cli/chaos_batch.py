@@ -1,6 +1,6 @@
-"""Many chaos runs, some at the same time, within a bounded time: each a process of its own.
+"""Many chaos runs, several at a time, within a bounded time; each is a process of its own.
 
-So the verdict over one run does not slow down another one's clients, and a run that hangs can be ended.
+So judging one run does not slow down the clients of another, and a run that hangs can be killed.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from cli.exits import OK, UNAVAILABLE, VIOLATED, Failure
 from cli.session import talk
 
 _SURPLUS_S: Final = 400.0
-"""What a run may take beyond its timeline: nodes get two minutes to be ready, and two to catch up."""
+"""Time allowed beyond a run's timeline: nodes get two minutes to be ready, and two to catch up."""
 _END_S: Final = 30.0
 _TOLD: Final = 3
-"""Lines of a run that did not conclude that are shown."""
+"""Lines of output shown for a run that did not conclude."""
 
 
 class Batch:
-    """Runs jobs until all are done or the time is up. ``rows`` has one document for each, as they end."""
+    """Runs jobs until all are done or the time is up. ``rows`` gets one document per job, as they end."""
 
     def __init__(self, out: Path, seconds_max: float, *, keep_all: bool = False) -> None:
         self.rows: list[dict[str, Any]] = []
@@ -40,9 +40,9 @@ class Batch:
         self._late: list[tuple[Job, dict[str, Any]]] = []
 
     async def run(self, jobs: Iterable[Job], at_once: int) -> None:
-        """One after the other, or some at the same time. Whatever ends this, no process is left.
+        """Run the jobs, ``at_once`` at a time. However this ends, no process is left.
 
-        Those that were just late while the machine had no time left are run again in the end, alone.
+        Runs that were only late because the machine was overloaded are repeated at the end, alone.
         """
         waiting = iter(jobs)
         async with asyncio.TaskGroup() as group:
@@ -66,7 +66,7 @@ class Batch:
             await self._one(job)
 
     async def _one(self, job: Job, *, is_again: bool = False) -> dict[str, Any]:
-        """One run; its row."""
+        """Make one run and return its row."""
         watch = Watch()
         file = self._out / f"{job.name}.toml"
         await asyncio.to_thread(file.write_text, to_toml(job.scenario), encoding="utf-8")
@@ -102,14 +102,14 @@ class Batch:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for us; we tell it to end
+            start_new_session=True,  # Ctrl-C reaches only us; we end the run
         )
         try:
             async with asyncio.timeout(min(job.scenario.duration_s + _SURPLUS_S, max(self._left_s(), 1.0))):
                 out, err = await process.communicate()
         except TimeoutError:
             await _end(process)
-            return -signal.SIGTERM, "", "it took too long and was ended"
+            return -signal.SIGTERM, "", "it took too long and was stopped"
         except BaseException:
             await _end(process)
             raise
@@ -123,7 +123,7 @@ def _keep_report(folder: Path) -> None:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """In order, so that it ends its nodes too; their deaths follow its own in any case."""
+    """SIGTERM first, so that it stops its nodes; if it is killed its nodes end as well."""
     with contextlib.suppress(ProcessLookupError):
         process.send_signal(signal.SIGTERM)
     try:

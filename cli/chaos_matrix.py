@@ -29,7 +29,7 @@ from cli.units import DURATION_MS
 
 _SEED_BITS = 32
 _AROUND_S = 45.0
-"""What a random run takes besides its timeline, mostly: none is begun that would be cut off."""
+"""Usual time of a random run besides its timeline: no run is begun that would be cut off."""
 _RUNS = View(
     columns=(
         field("Scenario"),
@@ -62,28 +62,35 @@ def _shared(command: Any) -> Any:
         type=click.IntRange(1),
         default=os.cpu_count() or 1,
         show_default="one for each core",
-        help="So many runs at the same time.",
+        help="Number of runs at the same time.",
     )
-    keep = click.option("--keep-all", is_flag=True, help="Keep all of clean runs, not just their reports.")
+    keep = click.option(
+        "--keep-all", is_flag=True, help="Keep everything of clean runs, not only the reports."
+    )
     out = click.option(
         "--out",
         type=click.Path(file_okay=False, path_type=Path),
         default=None,
         show_default="a new folder in chaos-runs",
         metavar="DIR",
-        help="Each run gets a folder of its own in here.",
+        help="Parent folder: each run gets a folder of its own in it.",
     )
     return at_once(keep(out(output_option()(debug_option(command)))))
 
 
 @click.command("matrix")
 @click.option(
-    "--only", "patterns", multiple=True, help="Only these, such as 'kill-*' or '*-on-all' (again for more)."
+    "--only", "patterns", multiple=True, help="Only these, such as 'kill-*' or '*-on-all' (may be repeated)."
 )
 @click.option(
-    "--list", "is_list", is_flag=True, help="List the cells, and those that make no sense; run none."
+    "--list",
+    "is_list",
+    is_flag=True,
+    help="List the cells, and those that make no sense, without running any.",
 )
-@click.option("--seed", type=click.IntRange(0), help="The seeds of all runs come from it.  [default: any]")
+@click.option(
+    "--seed", type=click.IntRange(0), help="Seed of the seeds of all runs.  [default: a random one]"
+)
 @click.option(
     "--seconds-max", type=click.FloatRange(1), default=3600.0, show_default=True, help="Then no more is run."
 )
@@ -99,10 +106,10 @@ def matrix(
     out: Path | None,
     output: str | None,
 ) -> int:
-    """Run every scenario of 'floodmark chaos list', and every fault on every target, each shortly.
+    """Run every scenario of 'floodmark chaos list', and every fault on every target, briefly.
 
-    Goes on after a failure and prints one table at the end. Exit code 0 only when every run was made, and is
-    clean or refused where a majority lost its data; 6 when a promise was broken, 1 when a run is missing.
+    Goes on after a failure and prints one table at the end. Exit code 0 if every run was made and is clean
+    (or refused, where a majority lost its data); 6 if a promise was broken; 1 if a run is missing.
     """
     if is_list:
         return _list(output)
@@ -111,19 +118,27 @@ def matrix(
         job for job in _jobs(seed) if not patterns or any(fnmatch(job.scenario.name, p) for p in patterns)
     ]
     if not chosen:
-        raise Failure(f"no run is named {', '.join(patterns)}", exit_code=NOT_FOUND, hint="see --list")
+        raise Failure(f"no run matches {', '.join(patterns)}", exit_code=NOT_FOUND, hint="see --list")
     talk(f"{len(chosen)} runs, {jobs} at the same time, seed {seed}, for at most {seconds_max:g} s")
     return _run_all(chosen, jobs, seconds_max, _folder(out, "matrix", seed), output, keep_all=keep_all)
 
 
 @click.command("seeds")
-@click.option("--first-seed", type=click.IntRange(0), help="Then the next ones.  [default: any]")
-@click.option("--count", type=click.IntRange(1), default=1_000_000, help="How many.  [default: no limit]")
+@click.option(
+    "--first-seed", type=click.IntRange(0), help="First seed; the next ones follow.  [default: a random one]"
+)
+@click.option(
+    "--count", type=click.IntRange(1), default=1_000_000, help="Number of runs.  [default: no limit]"
+)
 @click.option(
     "--nodes", type=click.IntRange(1, 9), multiple=True, default=(3, 5), show_default=True, help="In turn."
 )
 @click.option(
-    "--duration", type=DURATION_MS, default="40s", show_default=True, help="How long faults go on in each."
+    "--duration",
+    type=DURATION_MS,
+    default="40s",
+    show_default=True,
+    help="How long to inject faults in each run.",
 )
 @click.option(
     "--seconds-max", type=click.FloatRange(1), default=3600.0, show_default=True, help="Then no more is run."
@@ -143,7 +158,7 @@ def seeds(
 ) -> int:
     """Run random scenarios, one seed after the other, until the time is up.
 
-    Exit code 0 only when all are clean.
+    Exit code 0 if all are clean.
     """
     if isinstance(duration, str):
         raise click.UsageError("--duration: a run has to end")
@@ -167,7 +182,7 @@ def _jobs(seed: int) -> Iterator[Job]:
 
 
 def _seed_of(seed: int, name: str) -> int:
-    """A run's own seed: it does not depend on which others are run."""
+    """The seed of one run, which does not depend on the other runs."""
     return random.Random(f"{seed}/{name}").getrandbits(_SEED_BITS)
 
 

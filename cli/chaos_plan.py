@@ -17,7 +17,7 @@ _RANDOM_DURATION_MS = 60_000
 
 
 def named_scenario(name: str, nodes: int | None) -> Scenario:
-    """A scenario that comes with Floodmark, or the one in a file; ``nodes`` overrides how many it wants."""
+    """A scenario that comes with Floodmark, or the one in a file; ``nodes`` overrides its number of nodes."""
     try:
         scenario = builtin_scenario(name) if name in builtin_names() else read_scenario(Path(name))
     except FileNotFoundError as error:
@@ -25,7 +25,7 @@ def named_scenario(name: str, nodes: int | None) -> Scenario:
         raise Failure(f"{name!r} is neither a scenario nor a file", exit_code=NOT_FOUND, hint=hint) from error
     except ScenarioInvalid as error:
         listed = "".join(f"\n  {problem}" for problem in error.problems)
-        raise Failure(f"{error.source} is no scenario that can be run:{listed}", exit_code=USAGE) from error
+        raise Failure(f"{error.source} is not a valid scenario:{listed}", exit_code=USAGE) from error
     if nodes is None:
         return scenario
     missing = (
@@ -33,7 +33,7 @@ def named_scenario(name: str, nodes: int | None) -> Scenario:
     )
     if missing:
         raise click.UsageError(
-            f"the scenario aims at {', '.join(sorted(missing))}; --nodes {nodes} has no such node"
+            f"the scenario aims at {', '.join(sorted(missing))}, which --nodes {nodes} does not include"
         )
     return dataclasses.replace(scenario, nodes=nodes, replication=min(nodes, scenario.replication))
 
@@ -41,7 +41,7 @@ def named_scenario(name: str, nodes: int | None) -> Scenario:
 def drawn_scenario(
     seed: int, duration: int | str | None, nodes: int, chosen_kinds: tuple[str, ...]
 ) -> Scenario:
-    """A random one. Raises ``UsageError`` for a duration or a kind that is none."""
+    """A random scenario. Raises ``UsageError`` for an invalid duration or kind."""
     if isinstance(duration, str):
         raise click.UsageError("--duration: a run has to end")
     duration_ms = _RANDOM_DURATION_MS if duration is None else duration
@@ -52,9 +52,9 @@ def drawn_scenario(
 
 
 def new_folder(out: Path, name: str) -> Path:
-    """A folder that is not there yet: runs are kept."""
+    """The path of a new folder, because earlier runs are kept."""
     tries = (out / (name if number == 1 else f"{name}-{number}") for number in range(1, 10_000))
     folder = next((each for each in tries if not each.exists()), None)
     if folder is None:
-        raise Failure(f"{out} is full of runs named {name}", exit_code=CONFLICT)
+        raise Failure(f"{out} has too many runs named {name}", exit_code=CONFLICT)
     return folder

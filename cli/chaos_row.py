@@ -1,4 +1,4 @@
-"""One run of many: what is to be run, and the row of the table that it ends as."""
+"""One run of many: the job, and its row in the table of results."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from chaos.scenario.model import Scenario
 from chaos.verdict import judge
 
 _BUSY: Final = 0.9
-"""From here on a machine had no time left: starting Python alone takes seconds then."""
+"""Above this share a machine counts as overloaded: starting Python alone takes seconds then."""
 FINE: Final = frozenset({"clean", "refused", "late"})
-"""refused: as it should, since data of a majority were gone. late: after healing, nothing else was wrong, the
-machine had no time left, and the same run was clean when it was made again alone."""
+"""refused: as it should, because a majority lost its data. late: only the healing took too long, the machine
+was overloaded, and the same run was clean when it was repeated alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Job:
     """One run to make.
 
     may_refuse    see ``chaos.matrix.refusal``
-    is_of_matrix  it has just the fault that it is about, so it shows nothing when that was left out
+    is_of_matrix  it has only the fault that it is about, so it proves nothing if that was left out
     """
 
     scenario: Scenario
@@ -41,7 +41,7 @@ class Job:
 
 
 class Watch:
-    """How long a run takes, and how much of the machine's time was used meanwhile, by whomever."""
+    """Measures how long a run takes and how busy the machine is meanwhile, with any processes."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
@@ -58,7 +58,7 @@ class Watch:
 
 
 def verdict_of(job: Job, found: dict[str, Any], busy: float) -> tuple[str, str]:
-    """The verdict over a run that has concluded, and why. ``busy``: how busy the machine was. Blocks."""
+    """The verdict on a run that has concluded, and why. ``busy``: how busy the machine was. Blocks."""
     if found["clean"]:
         left_out = [note for note in found["notes"] if "was left out" in note] if job.is_of_matrix else []
         return ("broken", left_out[0]) if left_out else ("clean", "")

@@ -52,9 +52,9 @@ def document(result: RunResult) -> dict[str, Any]:
 
 
 def explain(result: RunResult) -> None:
-    """Say on stderr what was found."""
+    """Print the findings on stderr."""
     for node, code in sorted(result.deaths.items()):
-        talk(f"violated: {node} ended by itself, or not in order, with exit code {code}: see its log")
+        talk(f"violated: {node} ended by itself, or did not stop in order (exit code {code}): see its log")
     for node, reason in sorted(result.unready.items()):
         talk(f"violated: {node} did not come back: {reason}")
     shown: Counter[str] = Counter()

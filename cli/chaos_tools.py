@@ -11,7 +11,7 @@ from cli.session import talk
 
 
 def toxiproxy() -> Path:
-    """Toxiproxy's server, fetched and built when it is not there. Raises ``Failure``."""
+    """Toxiproxy's server, downloaded and built if it is missing. Raises ``Failure``."""
     try:
         return find_binary(tell=talk)
     except ToxiproxyMissing as missing:

@@ -1,4 +1,4 @@
-"""How a chaos run looks while it goes on: a picture on a terminal, a line for each event elsewhere."""
+"""The display of a chaos run while it goes on: live on a terminal, else one line per event."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _STYLES = {"up": "green", "paused": "yellow", "down": "red"}
 
 @contextlib.asynccontextmanager
 async def watching(scenario: Scenario) -> AsyncIterator[Status]:
-    """The status to give to a run; it is shown as long as this lasts."""
+    """The status object for a run; it is displayed until the context ends."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield Status(talk)
@@ -46,7 +46,7 @@ async def _draw(live: Live, picture: _Picture) -> None:
 
 
 class _Picture:
-    """A run at a moment."""
+    """The live display of a run."""
 
     def __init__(self, scenario: Scenario, status: Status) -> None:
         self._scenario = scenario
@@ -54,7 +54,7 @@ class _Picture:
         self._stored: deque[tuple[float, int]] = deque()
 
     def draw(self) -> RenderableType:
-        """All there is to see."""
+        """The whole display."""
         status = self._status
         of = f"  {status.elapsed_s:.0f} of {self._scenario.duration_s:g} s" if status.is_playing else ""
         head = Text(f"{self._scenario.name}: {status.phase}{of}", style="bold")
@@ -78,7 +78,7 @@ class _Picture:
         )
 
     def _rate(self) -> float:
-        """Over the last seconds."""
+        """Records per second over the last seconds."""
         now = time.monotonic()
         self._stored.append((now, self._status.tally.stored))
         while now - self._stored[0][0] > _RATE_OVER_S:

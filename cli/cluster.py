@@ -1,4 +1,4 @@
-"""``floodmark cluster``: the whole picture, as the node asked sees it."""
+"""``floodmark cluster``: the whole cluster, as the node that is asked sees it."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ _LEADERS = View(
 
 @click.group()
 def cluster() -> None:
-    """Write the settings of a new cluster, show the state of one, restart its nodes, raise its level."""
+    """Set up a new cluster, show the state of one, restart its nodes, raise its feature level."""
 
 
 cluster.add_command(init)
@@ -86,7 +86,7 @@ cluster.add_command(roll)
 @cluster_options
 @click.pass_obj
 def status(session: Session, *, output: str | None) -> None:
-    """Count topics, partitions, and what is wrong with them."""
+    """Show the number of topics and partitions, and what is wrong with them."""
     show(run(_ask(session, "/v1/cluster")), _STATUS, output)
 
 
@@ -95,7 +95,7 @@ def status(session: Session, *, output: str | None) -> None:
 @cluster_options
 @click.pass_context
 def health(ctx: click.Context, *, output: str | None) -> None:
-    """Say whether anything is wrong on any node; exit code 5 when something is."""
+    """Show whether anything is wrong on any node; exit code 5 if something is."""
     document = run(_ask(ctx.obj, "/v1/cluster/health"))
     show(document, _HEALTH, output)
     ctx.exit(0 if document["healthy"] else UNAVAILABLE)
@@ -123,7 +123,7 @@ def leaders(session: Session, *, topic: str | None, output: str | None) -> None:
 @cluster_options
 @click.pass_obj
 def features(session: Session, *, output: str | None) -> None:
-    """Show the feature level of the cluster, and which ones each node knows."""
+    """Show the feature level of the cluster, and the levels that each node supports."""
     show(run(_ask(session, _FEATURES_PATH)), _FEATURES, output)
 
 
@@ -134,18 +134,18 @@ def features(session: Session, *, output: str | None) -> None:
     flag_value="highest",
     required=True,
     metavar="[LEVEL]",
-    help="Raise the feature level, for good: to LEVEL, or to the highest that every node knows.",
+    help="Raise the feature level, for good: to LEVEL, or to the highest that every node supports.",
 )
 @output_option(default=None)
 @cluster_options
 @click.pass_obj
 def upgrade(session: Session, *, finalize: str, output: str | None) -> None:
-    """Let the cluster use what a newer Floodmark can do, once every node runs it.
+    """Let the cluster use the features of a newer Floodmark, once every node runs it.
 
-    Nodes of an older build cannot take part any more then.
+    After that, nodes of an older build cannot take part any more.
     """
     if finalize != "highest" and not finalize.isdecimal():
-        raise Failure(f"{finalize!r} is no feature level", exit_code=USAGE, hint="it is a number, as in 2")
+        raise Failure(f"{finalize!r} is not a feature level", exit_code=USAGE, hint="use a number, as in 2")
 
     async def change() -> tuple[int, Document]:
         async with Api(session.url()) as api:
@@ -155,9 +155,9 @@ def upgrade(session: Session, *, finalize: str, output: str | None) -> None:
 
     before, document = run(change())
     if document["level"] == before:
-        talk(f"the cluster is at feature level {before}, as before")
+        talk(f"the cluster stays at feature level {before}")
     else:
-        talk(f"the cluster is at feature level {document['level']} from now on; it was at {before}")
+        talk(f"the cluster is now at feature level {document['level']}; it was at {before}")
     show(document, _FEATURES, output)
 
 

@@ -1,7 +1,7 @@
-"""``floodmark cluster init``: the settings of the nodes that form a cluster, written so that they fit.
+"""``floodmark cluster init``: matching settings for the nodes that form a cluster.
 
-Nothing is formed by the command itself: nodes with empty folders and the same ``cluster.peers`` do that when
-all of them are up. What goes wrong is that these, or the secrets, differ.
+The command itself does not form the cluster: nodes with empty folders and the same ``cluster.peers`` do, when
+all of them are up. Written by hand, these or the secrets may differ by mistake.
 """
 
 from __future__ import annotations
@@ -44,25 +44,29 @@ class _Node:
 
 @click.command("init")
 @click.argument("nodes", metavar="NODE=HOST[:HTTP_PORT[:PEER_PORT]]...", nargs=-1, required=True)
-@click.option("--to", "folder", type=click.Path(file_okay=False), required=True, help="Where to write them.")
+@click.option(
+    "--to", "folder", type=click.Path(file_okay=False), required=True, help="Folder to write the files to."
+)
 @click.option("--id", "cluster_id", default="floodmark", show_default=True, help="cluster.id")
-@click.option("--data-dir", default="/var/lib/floodmark", show_default=True, help="node.data_dir of each.")
+@click.option(
+    "--data-dir", default="/var/lib/floodmark", show_default=True, help="node.data_dir of each node."
+)
 @click.option(
     "--secret-file",
     default="/etc/floodmark/secret",
     show_default=True,
-    help="cluster.secret_file: where the secret will lie on each machine.",
+    help="cluster.secret_file: path of the secret on each machine.",
 )
 @output_option(default=None)
 @debug_option
 def init(
     nodes: tuple[str, ...], folder: str, cluster_id: str, data_dir: str, secret_file: str, output: str | None
 ) -> None:
-    """Write the settings of the nodes that are to form a new cluster, and its secret.
+    """Write the settings of the nodes of a new cluster, and its secret.
 
-    One file for each node, NODE.toml, and `secret`, drawn at random. Put a node's file and the secret on its
-    machine, and start all nodes: they form the cluster as soon as every one of them is up. Nodes that come
-    later need no place here: they join with `floodmark start --join`. No file is ever written over.
+    Writes one file per node, NODE.toml, and `secret`, a random one. Put a node's file and the secret on its
+    machine, and start all nodes: they form the cluster as soon as all of them are up. Do not list nodes that
+    come later: they join with `floodmark start --join`. Existing files are never overwritten.
     """
     parsed = [_parsed(text) for text in nodes]
     _check(parsed)
@@ -75,9 +79,9 @@ def init(
     files[path / "secret"] = secrets.token_hex(32) + "\n"
     if there := sorted(file.name for file in files if file.exists()):
         raise Failure(
-            f"{folder} has {', '.join(there)} already; nothing was written",
+            f"{folder} already has {', '.join(there)}; nothing was written",
             exit_code=CONFLICT,
-            hint="name another folder; the nodes of one cluster have one secret",
+            hint="choose another folder; all nodes of a cluster share one secret",
         )
     for file, text in files.items():
         with open(file, "x", encoding="utf-8", opener=private) as out:
@@ -97,16 +101,22 @@ def _parsed(text: str) -> _Node:
         http, peer = int(found["http"] or HTTP_PORT), int(found["peer"] or PEER_PORT)
         if 0 < http < 65_536 and 0 < peer < 65_536:
             return _Node(found["name"], f"{found['host']}:{http}", f"{found['host']}:{peer}")
-    raise Failure(f"{text!r} is no node with its host", exit_code=USAGE, hint="for example n1=10.0.0.1")
+    raise Failure(
+        f"{text!r} does not name a node and its host", exit_code=USAGE, hint="for example n1=10.0.0.1"
+    )
 
 
 def _check(nodes: list[_Node]) -> None:
-    """Each name and each address is one node's alone."""
+    """Refuse a name or an address that is given twice."""
     names = Counter(node.name for node in nodes)
     places = Counter(place for node in nodes for place in (node.http, node.peer))
     for text, count in (*names.items(), *places.items()):
         if count > 1:
-            raise Failure(f"{text} is given twice", exit_code=USAGE, hint="nodes share no name or address")
+            raise Failure(
+                f"{text} is given twice",
+                exit_code=USAGE,
+                hint="every node needs a name and addresses of its own",
+            )
 
 
 def _settings(node: _Node, nodes: list[_Node], cluster_id: str, data_dir: str, secret_file: str) -> str:

@@ -19,9 +19,9 @@ from local.roll import WAIT_S
     default=Path("floodmark-data"),
     show_default=True,
     metavar="DIR",
-    help="The folder of the cluster, as 'floodmark dev' was given it.",
+    help="The cluster's folder, the same as for 'floodmark dev'.",
 )
-@click.option("--afresh", is_flag=True, help="Restart all nodes, also after a roll that was interrupted.")
+@click.option("--afresh", is_flag=True, help="Restart all nodes, even after a roll that was interrupted.")
 @click.option(
     "--wait",
     "wait_s",
@@ -29,19 +29,19 @@ from local.roll import WAIT_S
     default=WAIT_S,
     show_default=True,
     metavar="SECONDS",
-    help="Give up when the cluster is not healthy so long after a restart.",
+    help="Give up if the cluster is not healthy this long after a restart.",
 )
 @debug_option
 def roll(*, data: Path, afresh: bool, wait_s: float) -> None:
     """Restart the nodes of a local cluster one by one; clients go on.
 
-    The cluster has to be healthy: all nodes ready, all replicas of all partitions in sync. Else no node is
-    stopped, and it ends with 5. Each node hands its leaderships over before it stops, and the next one has
-    its turn when all is healthy again. The metadata's leader is the last. Nodes start with the Floodmark
-    that is installed then, so this is the way to a newer one too.
+    The cluster must be healthy: all nodes ready, all replicas of all partitions in sync. Otherwise no node
+    is stopped, and the exit code is 5. Each node hands over its leaderships before it stops, and the next
+    one follows when the cluster is healthy again; the metadata's leader is the last. Nodes start with the
+    Floodmark that is installed then, so this is also how to upgrade.
 
-    Interrupted, it leaves the node that has its turn to be started again, and the next call goes on with the
-    others. For clusters that 'floodmark dev' does not run see docs/OPERATIONS.md.
+    If interrupted, the current node is still started again, and the next call goes on with the others. For
+    clusters that 'floodmark dev' does not run see docs/OPERATIONS.md.
     """
     run(_roll(data, afresh=afresh, wait_s=wait_s))
 
@@ -51,6 +51,6 @@ async def _roll(data: Path, *, afresh: bool, wait_s: float) -> None:
         try:
             await keeper.roll(afresh=afresh, wait_s=wait_s, tell=talk)
         except asyncio.CancelledError:
-            talk("interrupted: 'floodmark cluster roll' goes on with the nodes that are left")
+            talk("interrupted: run 'floodmark cluster roll' again to go on with the nodes that are left")
             raise
     talk("all nodes were restarted")

@@ -1,4 +1,4 @@
-"""Words that a shell offers at the tab key, besides commands and options: topics and profiles there are."""
+"""Tab completion besides commands and options: names of topics and profiles."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from cli.api import Api
 from cli.session import Session
 
 _PATIENCE_S = 1.0
-"""How long a shell's user may be kept waiting for a list of topics."""
+"""How long the shell may wait for a list of topics."""
 
 
 def complete_topics(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-    """Names of topics that begin so; none when the cluster does not answer."""
+    """Names of topics with this prefix; empty if the cluster does not answer."""
 
     async def ask(url: str) -> list[str]:
         async with asyncio.timeout(_PATIENCE_S), Api(url) as api:
@@ -29,7 +29,7 @@ def complete_topics(ctx: click.Context, _param: click.Parameter, incomplete: str
 
 
 def complete_profiles(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-    """Names of profiles that begin so."""
+    """Names of profiles with this prefix."""
     try:
         return sorted(name for name in profile_store.load().servers if name.startswith(incomplete))
     except Exception:  # noqa: BLE001 - a prompt is no place for an error

@@ -1,4 +1,4 @@
-"""``floodmark completion``: the script that teaches a shell to complete this command's words."""
+"""``floodmark completion``: the script for tab completion in a shell."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ def completion(ctx: click.Context, shell: str) -> None:
     """
     complete = get_completion_class(shell)
     if complete is None:
-        raise Failure(f"no completion for {shell}")
+        raise Failure(f"completion does not support {shell}")
     click.echo(complete(ctx.find_root().command, {}, "floodmark", "_FLOODMARK_COMPLETE").source())

@@ -36,7 +36,7 @@ Write = Callable[[Sequence[ConsumedRecord]], None]
     metavar="POSITION",
     help="earliest, latest, an offset, -10 (the last ten of each partition) or @2026-01-31T10:00Z.",
 )
-@click.option("-n", "--count", type=click.IntRange(min=0), help="End after exactly so many records.")
+@click.option("-n", "--count", type=click.IntRange(min=0), help="Stop after exactly this many records.")
 @click.option("-p", "--partition", type=click.IntRange(min=0), help="Only this partition.")
 @click.option("-f", "--format", "format_", metavar="FORMAT", help=r"Print as in '%p/%o %k %v\n'.")
 @click.option("-F", "--follow", is_flag=True, help="Wait for more at the end.")
@@ -54,7 +54,7 @@ def consume(
     follow: bool,
     output: str | None,
 ) -> None:
-    """Print the records of TOPIC, up to what is stored when the command begins.
+    """Print the records of TOPIC, up to those stored when the command begins.
 
     Values, one per line, unless -f or -o say otherwise. Each partition's records come in order of offset.
 
@@ -66,7 +66,7 @@ def consume(
     """
     if format_ is not None and output is not None:
         if ctx.get_parameter_source("output") == ParameterSource.COMMANDLINE:
-            raise click.UsageError("-f and -o cannot both say how to print", ctx)
+            raise click.UsageError("use either -f or -o, not both", ctx)
         output = None
     session: Session = ctx.obj
     with contextlib.ExitStack() as stack:

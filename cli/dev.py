@@ -31,7 +31,7 @@ from local.restarts import Restarts
 
 _PROFILE = "dev"
 _ANSWER_S = 2.0
-"""How long a cluster that has the profile may take to show that it runs."""
+"""How long to wait for an answer from the cluster that the profile names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +45,14 @@ class _Plan:
 
 
 @click.command()
-@click.option("-n", "--nodes", type=click.IntRange(1, 9), help="How many nodes.  [default: 3, or as before]")
+@click.option("-n", "--nodes", type=click.IntRange(1, 9), help="Number of nodes.  [default: 3, or as before]")
 @click.option(
     "--data",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("floodmark-data"),
     show_default=True,
     metavar="DIR",
-    help="Where the nodes keep their data; found again at the next start.",
+    help="Folder of the nodes' data, which is kept for the next start.",
 )
 @click.option("--temp", is_flag=True, help="Keep the data in a temporary folder and remove it at the end.")
 @click.option("--http-port", type=click.IntRange(1, 65_000), default=7070, show_default=True)
@@ -70,12 +70,14 @@ class _Plan:
     default=10.0,
     show_default=True,
     metavar="SECONDS",
-    help="A node that ended by itself is started again after this time.",
+    help="Pause before a node that ended by itself is started again.",
 )
-@click.option("--no-restart", is_flag=True, help="A node that ended by itself stays away.")
+@click.option("--no-restart", is_flag=True, help="Do not restart nodes that ended by themselves.")
 @click.option("--profile/--no-profile", "select_profile", default=True, help="Select the profile 'dev'.")
 @click.option(
-    "--take-terminal", is_flag=True, help="Let Ctrl-C reach only this command, not who started it, as make."
+    "--take-terminal",
+    is_flag=True,
+    help="Let Ctrl-C reach only this command, not the process that started it, such as make.",
 )
 @debug_option
 def dev(
@@ -93,11 +95,11 @@ def dev(
 ) -> None:
     """Start a local cluster and stay until Ctrl-C.
 
-    The nodes listen on loopback only, on the ports from --http-port on, or the next ones that are free.
+    The nodes listen on loopback only, on the ports from --http-port on, or the next free ones.
 
-    Kill one and watch: the others go on, and after --restart-after it is started again. Each time that it
-    ends before it is ready doubles this time, up to a minute; after five such times in a row it is left
-    alone. A node that ends before all have been ready once ends the command.
+    Kill one and watch: the others go on, and after --restart-after it is started again. Each time it ends
+    before it is ready this pause doubles, up to a minute; after five times in a row it is not restarted any
+    more. A node that ends before all have been ready once ends the command.
     """
     restarts = Restarts(None if no_restart else restart_after_s)
     with own_terminal() if take_terminal else contextlib.nullcontext(), _folder(data, temp=temp) as folder:
@@ -115,7 +117,7 @@ def _folder(data: Path, *, temp: bool) -> Iterator[LocalFolder]:
 
 
 async def _run_cluster(plan: _Plan, path: Path) -> None:
-    """From the first process to the last: returns after a signal, raises when anything goes wrong."""
+    """Run the cluster from start to stop: returns after a signal, raises if anything goes wrong."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -141,7 +143,7 @@ async def _run_cluster(plan: _Plan, path: Path) -> None:
 
 
 async def _serve(plan: _Plan, keeper: Keeper, path: Path) -> None:
-    """All that happens while the nodes run."""
+    """Everything while the nodes run."""
     with Console(stderr=True).status("waiting until all nodes are ready"):
         await keeper.wait_ready()
     pids = keeper.pids
@@ -161,7 +163,7 @@ async def _serve(plan: _Plan, keeper: Keeper, path: Path) -> None:
 
 
 async def _is_of_another(url: str, nodes: Sequence[LocalNode]) -> bool:
-    """Whether a node answers at ``url`` that is none of these."""
+    """Whether a node answers at ``url`` that is not one of ``nodes``."""
     if url in [node.url for node in nodes]:
         return False
     try:
@@ -173,16 +175,16 @@ async def _is_of_another(url: str, nodes: Sequence[LocalNode]) -> bool:
 
 
 def _start_command() -> str:
-    """What starts a node by hand in this installation."""
+    """The command that starts a node by hand in this installation."""
     called = Path(sys.argv[0])
     ours = [sys.argv[0]] if called.name == "floodmark" else [sys.executable, "-P", "-m", "cli.main"]
     return shlex.join([*ours, "start"])
 
 
 async def _select_profile(nodes: Sequence[LocalNode]) -> None:
-    """From now on commands talk to this cluster, unless they talk to another one that runs.
+    """Make commands talk to this cluster, unless the profile belongs to another one that runs.
 
-    A file that cannot be written is no reason to fail."""
+    A profiles file that cannot be written only causes a warning."""
     url = nodes[0].url
     try:
         profiles = profile_store.load()
@@ -190,8 +192,8 @@ async def _select_profile(nodes: Sequence[LocalNode]) -> None:
         known = profiles.servers.get(_PROFILE)
         if known is not None and await _is_of_another(known, nodes):
             talk(
-                f"profile {_PROFILE!r} stays with the cluster at {known}, which runs; "
-                f"for this one: --server {url}, or floodmark profile create NAME {url}"
+                f"profile {_PROFILE!r} still names the cluster at {known}, which is running; "
+                f"for this one use --server {url}, or floodmark profile create NAME {url}"
             )
             return
         profiles.servers[_PROFILE], profiles.current = url, _PROFILE

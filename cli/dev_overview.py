@@ -1,4 +1,4 @@
-"""What ``floodmark dev`` prints once the cluster serves: where the leaders are, and what to try."""
+"""The overview of ``floodmark dev`` once the cluster serves: where the leaders are, and what to try."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from local.folder import LocalNode
 from local.restarts import Restarts
 
 _LOSES_NONE_MAX = 2
-"""A cluster of up to so many nodes has no majority without one of them."""
+"""A cluster of up to this many nodes has no majority if one is lost."""
 
 
 async def print_overview(nodes: Sequence[LocalNode]) -> None:
@@ -34,8 +34,8 @@ async def print_overview(nodes: Sequence[LocalNode]) -> None:
 
 
 def kill_lines(nodes: Sequence[LocalNode], pids: Mapping[str, int], restarts: Restarts) -> str:
-    """How to lose a node, and what happens then."""
-    victim = nodes[1 % len(nodes)].name  # Not the first, which other commands talk to.
+    """How to kill a node, and what happens then."""
+    victim = nodes[1 % len(nodes)].name  # Not the first, which other commands use.
     others = "the others go on" if len(nodes) > _LOSES_NONE_MAX else "nothing is acknowledged without it"
     back = (
         "you start it again"
@@ -46,7 +46,7 @@ def kill_lines(nodes: Sequence[LocalNode], pids: Mapping[str, int], restarts: Re
 
 
 def _fullest(leaders: Sequence[Document], topic: str) -> int | None:
-    """The partition of a topic that holds most, if any holds something."""
+    """The partition of a topic with the most records; None if all are empty."""
     filled = [(row["high_watermark"] or 0, row["partition"]) for row in leaders if row["topic"] == topic]
     most, partition = max(filled, default=(0, 0))
     return partition if most else None
@@ -57,7 +57,7 @@ def _shares(shares: Counter[str]) -> str:
 
 
 def curl_lines(urls: Sequence[str], *, flights_partition: int | None) -> list[str]:
-    """Lines that work as they stand, in this order, each at another node."""
+    """Commands that work as they are, in this order, each at another node."""
     first, second, third = (f"{urls[number % len(urls)]}/v1/topics" for number in range(3))
     lines = [
         f"""curl -X PUT {second}/greetings -d '{{"partitions": 3}}'""",

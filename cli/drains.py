@@ -1,4 +1,4 @@
-"""``floodmark node drain``: a node whose replicas and leaderships all go elsewhere."""
+"""``floodmark node drain``: move all replicas and leaderships away from a node."""
 
 from __future__ import annotations
 
@@ -32,9 +32,13 @@ DRAIN = View(
 
 @click.command("drain")
 @click.argument("name", metavar="NODE")
-@click.option("--undo", is_flag=True, help="Let it have replicas again; what is on its way goes back.")
-@click.option("--status", is_flag=True, help="Only show how far it is.")
-@click.option("--no-wait", is_flag=True, help="Do not stay until it is done.")
+@click.option(
+    "--undo",
+    is_flag=True,
+    help="Undo the drain: moves under way are undone, and the node may get replicas again.",
+)
+@click.option("--status", is_flag=True, help="Only show the progress.")
+@click.option("--no-wait", is_flag=True, help="Return at once instead of waiting until it is done.")
 @output_option(default=None)
 @cluster_options
 @click.pass_obj
@@ -43,8 +47,8 @@ def drain(
 ) -> None:
     """Move all replicas and leaderships away from a node, while they are written and read.
 
-    Stays until it is done, and tells how far it is. Ctrl-C ends the waiting, and the drain goes on; the same
-    command waits again. The node takes no replicas until --undo.
+    Waits until it is done, and shows the progress. Ctrl-C ends only the waiting, and the drain goes on; run
+    the command again to wait again. The node gets no replicas until --undo.
     """
     document = run(_drain(session.url(), name, undo=undo, status=status, wait=not no_wait))
     show(document, DRAIN, output)
@@ -67,20 +71,22 @@ async def _drain(url: str, name: str, *, undo: bool, status: bool, wait: bool) -
 
 
 async def stay(api: Api, path: str, begun: Document) -> Document:
-    """Until it is done; tells of every change, and how long the rest may take at the pace so far."""
+    """Wait until it is done; prints each change, and an estimate of the time left."""
     started, told, waits = time.monotonic(), begun["replicas"], begun["waiting_for"]
     document = begun
     while not document["done"]:
         await asyncio.sleep(LOOK_S)
         document = await api.get(path)
         if not document["draining"]:
-            raise Failure(f"the drain of {document['node_id']} was undone meanwhile", exit_code=CONFLICT)
+            raise Failure(
+                f"the drain of {document['node_id']} was undone by another command", exit_code=CONFLICT
+            )
         if document["replicas"] != told:
             told = document["replicas"]
             left = estimate_s(begun["replicas"], told, time.monotonic() - started)
             talk(state(document) + (f"; about {left:.0f} s left" if left else ""))
         if document["waiting_for"] and document["waiting_for"] == waits:
-            talk(f"nothing moves for now: {'; '.join(waits)}")
+            talk(f"no replica can move at the moment: {'; '.join(waits)}")
             waits = None
         elif waits is not None:
             waits = document["waiting_for"]
@@ -88,7 +94,7 @@ async def stay(api: Api, path: str, begun: Document) -> Document:
 
 
 def estimate_s(at_first: int, left: int, seconds: float) -> float:
-    """How long the rest takes at the pace so far; 0 where there is none yet."""
+    """Seconds left at the pace so far; 0 if it is not known yet."""
     done = at_first - left
     return seconds / done * left if done > 0 else 0.0
 
@@ -99,9 +105,9 @@ def state(drain: Document) -> str:
     if not drain["draining"]:
         return f"{node} is not drained; it has {drain['replicas']} replicas"
     if drain["done"] and drain["removing"]:
-        return f"{node} has nothing any more, and is removed"
+        return f"{node} has no replicas any more, and is removed"
     if drain["done"]:
-        return f"{node} is drained: it has no replicas, and gets none"
+        return f"{node} is drained: it has no replicas, and gets no new ones"
     what = "removed" if drain["removing"] else "drained"
     if heir := drain["replaced_by"]:
         what = f"replaced by {heir}"

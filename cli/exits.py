@@ -1,8 +1,8 @@
-"""How a command ends: the one place that turns errors into exit codes and into words.
+"""How a command ends: the one place that turns errors into exit codes and messages.
 
-0 fine, 1 error, 2 usage, 3 not found, 4 conflict, 5 unavailable, 6 a promise was broken (chaos),
+0 success, 1 error, 2 usage, 3 not found, 4 conflict, 5 unavailable, 6 a promise was broken (chaos),
 7 stored by a newer Floodmark than this one,
-130 interrupted, 141 nobody reads the output
+130 interrupted, 141 the reader of the output has closed it
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ OK, ERROR, USAGE, NOT_FOUND, CONFLICT, UNAVAILABLE, VIOLATED, TOO_NEW = range(8)
 INTERRUPTED = 128 + 2
 """What a shell reports for a process that SIGINT ended."""
 READER_GONE = 128 + 13
-"""What a shell reports for a process that SIGPIPE ended: nobody reads our output any more."""
+"""What a shell reports for a process that SIGPIPE ended: the reader of our output has closed it."""
 
 _CODES: tuple[tuple[type[Exception], int], ...] = (
     (FolderInUse, CONFLICT),
@@ -52,23 +52,23 @@ _HINTS: dict[type[errors.FloodmarkError], str] = {
 
 
 _KEPT = "\n\t"
-"""Messages may quote what others said; only these of its control characters reach a terminal."""
+"""The control characters of a message that reach a terminal: it may quote text from elsewhere."""
 
 
 def _hint(error: errors.FloodmarkError) -> str | None:
     if not isinstance(error, errors.TransportError):
         return _HINTS.get(type(error))
-    if error.fields.get("sent"):  # It took the request: somebody is there.
-        return "'floodmark cluster health' says how the cluster is"
+    if error.fields.get("sent"):  # A node accepted the request.
+        return "'floodmark cluster health' shows what is wrong"
     return "is a node running there? 'floodmark dev' starts some; --server names another"
 
 
 class ReaderGone(Exception):
-    """Nobody reads our output any more."""
+    """The reader of our output has closed it."""
 
 
 class Failure(click.ClickException):
-    """An error that a command found itself, with the exit code that fits and perhaps a hint."""
+    """An error found by a command itself, with its exit code and perhaps a hint."""
 
     def __init__(self, message: str, *, exit_code: int = ERROR, hint: str | None = None) -> None:
         super().__init__(message)
@@ -86,7 +86,7 @@ def exit_code_of(error: BaseException) -> int:
 
 
 def describe(error: BaseException) -> tuple[str, str | None]:
-    """What is wrong, in one line, and what to do about it where that is known."""
+    """What is wrong, in one line, and a hint what to do, if there is one."""
     hint: str | None = None
     match error:
         case click.UsageError():
@@ -105,12 +105,12 @@ def describe(error: BaseException) -> tuple[str, str | None]:
             message = f"{error.filename}: {said}" if error.filename else said
         case _:
             message = f"{type(error).__name__}: {error}"
-            hint = "this is a defect; --debug shows where it happened"
+            hint = "this is a bug in Floodmark; --debug shows where it happened"
     return message, hint
 
 
 def guard(command: Callable[[], Any], *, debug: Callable[[], bool]) -> int:
-    """Run a command to its end and return its exit code; says on stderr what went wrong.
+    """Run a command to its end and return its exit code; prints errors on stderr.
 
     With ``debug`` the traceback comes first.
     """
@@ -139,7 +139,7 @@ def guard(command: Callable[[], Any], *, debug: Callable[[], bool]) -> int:
 
 
 def _give_up_output() -> None:
-    """What cannot be written now cannot be when Python ends either, which would complain once more."""
+    """Discard unwritten output: Python would fail to write it again at exit, and complain once more."""
     try:
         sys.stdout.flush()
     except OSError:

@@ -1,7 +1,7 @@
 """The flights of ``make run``: real departures as events, produced once and read back every time.
 
-One event per flight, keyed by carrier, so that each carrier's flights have an order. What is stored must be
-the file's records, carrier by carrier in the file's order; an interrupted load goes on where it ended.
+One event per flight, keyed by carrier, so that each carrier's flights are ordered. The topic must hold the
+file's records, those of each carrier in the file's order; an interrupted load continues where it stopped.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _record(row: dict[str, str]) -> Record:
 
 
 def _typed(name: str, text: str) -> str | int | None:
-    """NA is how the file says that something is not known."""
+    """The value of a field; NA means not known."""
     if text == "NA":
         return None
     return text if name in _TEXT_COLUMNS else int(text)
@@ -53,7 +53,7 @@ def _typed(name: str, text: str) -> str | int | None:
 
 @dataclass(slots=True)
 class Comparison:
-    """What a topic holds, record by record against what it should: per key, in order."""
+    """Compares the records of a topic with the expected ones, in order for each key."""
 
     expected: dict[bytes, list[bytes]]
     seen: Counter[bytes] = field(default_factory=Counter)
@@ -69,7 +69,7 @@ class Comparison:
         return cls(dict(expected))
 
     def see(self, key: bytes | None, value: bytes, *, where: str) -> None:
-        """The next record of the topic. Those behind the last expected one of a key are somebody else's."""
+        """Compare the next record of the topic. Records of a key after its last expected one are not ours."""
         mine = self.expected.get(key or b"", [])
         position = self.seen[key or b""]
         if position >= len(mine):
@@ -85,7 +85,7 @@ class Comparison:
         return self.seen.total()
 
     def missing(self, records: list[Record]) -> Iterator[Record]:
-        """Those of ``records`` that the topic does not hold yet, in order."""
+        """The records that the topic does not hold yet, in order."""
         position: Counter[bytes] = Counter()
         for record in records:
             key = record.key or b""
@@ -94,16 +94,16 @@ class Comparison:
             position[key] += 1
 
     def require_in_order(self) -> None:
-        """Fail when anything seen was not what the file has at that place."""
+        """Fail if any record differs from the file's."""
         if self.wrong:
             first: Any = self.wrong[0]
             raise Failure(
                 f"{len(self.wrong)} records of topic {TOPIC} are not the file's; the first: {first}",
-                hint=f"if the topic is your own, 'floodmark topic delete {TOPIC}' makes room",
+                hint=f"the topic may be your own; if you do not need it: floodmark topic delete {TOPIC}",
             )
 
     def require_complete(self) -> None:
-        """Fail when a flight is not there or not in its place."""
+        """Fail if a flight is missing or out of order."""
         self.require_in_order()
         wanted = sum(map(len, self.expected.values()))
         if self.count != wanted:

@@ -1,4 +1,4 @@
-"""Loading the flights into a cluster, reading all of them back, and saying how it went."""
+"""Loads the flights into a cluster, reads all of them back, and reports the result."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REPLICAS = 3
 
 
 async def load_flights(urls: Sequence[str], path: Path) -> None:
-    """Make the topic hold every flight of the file, in order; raises ``Failure`` when it does not.
+    """Make the topic hold every flight of the file, in order. Raises ``Failure`` if it does not.
 
     ``urls``: all nodes.
     """
@@ -32,18 +32,18 @@ async def load_flights(urls: Sequence[str], path: Path) -> None:
         missing = list(held.missing(records))
         if missing:
             if held.count:
-                talk(f"topic {TOPIC} holds {held.count:,} flights already: going on from there")
+                talk(f"topic {TOPIC} already holds {held.count:,} flights: continuing from there")
             await _produce(client, missing)
             held = await _read_back(client, records, "reading back")
         else:
-            talk(f"topic {TOPIC} holds its {held.count:,} flights already: nothing to produce")
+            talk(f"topic {TOPIC} already holds its {held.count:,} flights: nothing to produce")
         held.require_complete()
     carriers = len(held.expected)
     click.echo(
         f"checked: all {held.count:,} flights are there, those of each of {carriers} carriers in order"
     )
     if held.others:
-        click.echo(f"         ({held.others:,} other records stand behind them)")
+        click.echo(f"         ({held.others:,} other records follow them)")
 
 
 async def _produce(client: Client, records: list[Record]) -> None:
@@ -75,7 +75,7 @@ async def _read_back(client: Client, records: list[Record], what: str) -> Compar
 
 
 def _progress() -> Progress:
-    """A bar on stderr; on anything but a terminal it prints nothing."""
+    """A progress bar on stderr; silent if stderr is not a terminal."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description:>20}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -50,7 +50,7 @@ def _assigned(name: str, value: bytes | None) -> bytes:
 
 
 def compile_format(text: str) -> Callable[[Consumed], bytes]:
-    """A function from a record to the bytes to print. Raises ``click.BadParameter`` at a slip."""
+    """A function from a record to the bytes to print. Raises ``click.BadParameter`` for an invalid text."""
     parts: list[bytes | Callable[[Consumed], bytes]] = []
     position = 0
     for token in _TOKEN.finditer(text):
@@ -72,6 +72,4 @@ def _part(token: re.Match[str]) -> bytes | Callable[[Consumed], bytes]:
     if escape and escape[0] == "x" and len(escape) == 3:
         return bytes.fromhex(escape[1:])
     known = " ".join(f"%{name}" for name in _FIELDS)
-    raise click.BadParameter(
-        f"{token.group()!r} means nothing here; known: {known} %% \\n \\t \\r \\0 \\\\ \\xHH"
-    )
+    raise click.BadParameter(f"{token.group()!r} is not supported; use {known} %% \\n \\t \\r \\0 \\\\ \\xHH")

@@ -52,7 +52,7 @@ class Floodmark(click.Group):
             raise ReaderGone from error
 
     def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
-        """Run, and exit with a code of ``cli.exits`` instead of an exception."""
+        """Run, and exit with a code of ``cli.exits`` instead of raising."""
         session = Session()
         options: dict[str, Any] = {"obj": session, **extra, "standalone_mode": False}
         code = guard(lambda: super(Floodmark, self).main(*args, **options), debug=lambda: session.debug)
@@ -72,7 +72,7 @@ def floodmark() -> None:
 
 
 def main() -> None:
-    """Where the console script enters."""
+    """The entry point of the console script."""
     streams.prepare()
     floodmark(prog_name="floodmark")
 

@@ -23,9 +23,9 @@ def node() -> None:
 @cluster_options
 @click.pass_obj
 def list_(session: Session, *, output: str | None) -> None:
-    """List all nodes, as each says itself: state, leaders, replicas, disk, version, rack.
+    """List all nodes, as each reports itself: state, leaders, replicas, disk, version, rack.
 
-    The same at every node. One that does not answer is shown with what is known of it.
+    The list is the same at every node. A node that does not answer is shown with what is known about it.
     """
 
     async def ask() -> Document:
@@ -41,10 +41,10 @@ def list_(session: Session, *, output: str | None) -> None:
 @cluster_options
 @click.pass_obj
 def forget(session: Session, name: str, *, output: str | None) -> None:
-    """Strike off a node that is none of the cluster's own.
+    """Remove the entry of a node that does not belong to the cluster.
 
-    Such a node was registered by a version that did not refuse it. Its replicas, which have never run, go to
-    other nodes. Refused while it is connected, or while a partition has no majority without it.
+    Such a node was registered by a version that did not refuse it. Its replicas, which never ran, go to other
+    nodes. Refused while it is connected, or while a partition has no majority without it.
     """
 
     async def change() -> None:

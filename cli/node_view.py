@@ -1,4 +1,4 @@
-"""How nodes stand in a table."""
+"""The table of nodes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _UNITS: Final = ("B", "KB", "MB", "GB", "TB", "PB")
 
 
 def size_text(count: int | None) -> str | None:
-    """Bytes in the unit that leaves one to three digits before the point."""
+    """A number of bytes as text, in the unit that leaves one to three digits before the point."""
     if count is None:
         return None
     size, unit = float(count), 0
@@ -31,7 +31,7 @@ def _state(node: Item) -> str | None:
 
 
 def _last_seen(node: Item) -> object:
-    """By the word of all nodes; one that answers is there now."""
+    """According to all nodes; a node that answers was seen now."""
     if node.get("alive"):
         return "now"
     last = node.get("last_seen_ms")

@@ -1,7 +1,7 @@
-"""What commands print: one document in any of six formats, chosen with ``-o``.
+"""The output of commands: one document in any of six formats, chosen with ``-o``.
 
-json and yaml print the document as the HTTP API answers it; jsonl one item per line; name one name per
-line; table and wide are for eyes, and nothing but these two may change their looks between versions.
+json and yaml print the document of the HTTP API; jsonl prints one item per line, name one name per line;
+table and wide are for people, and only these two may change between versions.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from cli.visible import is_terminal, visible, visible_json
 
 FORMATS = ("table", "wide", "json", "jsonl", "yaml", "name")
 _PIPE_WIDTH = 10_000
-"""Columns that a table may take where no terminal sets a width: nothing is cut or wrapped in a pipe."""
+"""Width of a table that does not go to a terminal: nothing is cut or wrapped in a pipe."""
 
 Item = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a table: its title, and the text of its cell for an item."""
+    """One column of a table: its title, and how to get the cell of an item."""
 
     title: str
     cell: Callable[[Item], object]
@@ -40,7 +40,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How a document looks as a table. ``items`` finds the rows in it, ``name`` names one of them."""
+    """A document as a table. ``items`` finds the rows in it, ``name`` gives the name of one."""
 
     columns: Sequence[Column]
     name: Callable[[Item], str]
@@ -48,7 +48,7 @@ class View:
 
 
 def yaml_writer() -> Any:
-    """The module ``cli.yaml_text``, loaded once YAML is printed: few commands need PyYAML, and all start."""
+    """The module ``cli.yaml_text``, loaded only when YAML is printed, so that other commands start faster."""
     return importlib.import_module("cli.yaml_text")
 
 
@@ -59,7 +59,7 @@ def field(title: str, key: str | None = None, *, right: bool = False, wide: bool
 
 
 def output_option(*, default: str | None = "table") -> Callable[[Any], Any]:
-    """The ``-o`` of a command. Commands that print nothing unless asked give ``default=None``."""
+    """The ``-o`` of a command. With ``default=None`` the command prints nothing unless asked."""
     return click.option(
         "-o",
         "--output",
@@ -68,12 +68,12 @@ def output_option(*, default: str | None = "table") -> Callable[[Any], Any]:
         default=default,
         envvar="FLOODMARK_OUTPUT",
         show_default=default is not None,
-        help="How to print.",
+        help="Output format.",
     )
 
 
 def show(document: Item, view: View, output: str | None) -> None:
-    """Print a document on stdout; nothing when no format was asked for."""
+    """Print a document on stdout; nothing if ``output`` is None."""
     match output:
         case None:
             return
@@ -92,17 +92,17 @@ def show(document: Item, view: View, output: str | None) -> None:
 
 
 def json_line(value: Any) -> str:
-    """A JSON value on one line; ``msgspec.Raw`` is embedded to the letter."""
+    """A JSON value on one line; ``msgspec.Raw`` is embedded unchanged."""
     return msgspec.json.encode(value).decode()
 
 
 def on_stdout(text: str) -> str:
-    """A JSON text, or a name, as it is printed: on a terminal without control characters."""
+    """A JSON text, or a name, ready to print: without control characters on a terminal."""
     return visible_json(text) if is_terminal(sys.stdout) else text
 
 
 def cell_text(value: object) -> str:
-    """How a value stands in a table: absent ones are a dash, lists are joined with commas."""
+    """The text of a value in a table: a dash if absent, lists joined with commas."""
     match value:
         case None:
             return "-"

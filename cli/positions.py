@@ -19,7 +19,7 @@ class Position(click.ParamType[Start]):
     name = "position"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Start:
-        """What the client takes as ``start``."""
+        """The text as the client's ``start``."""
         text = str(value)
         if text in _NAMED:
             return _NAMED[text]
@@ -29,7 +29,8 @@ class Position(click.ParamType[Start]):
             return int(text)
         except (ValueError, OverflowError, OSError):
             self.fail(
-                f"{text!r}: use earliest, latest, an offset, -10 for the last ten, or @2026-01-31T10:00Z",
+                f"{text!r} is not a position: use earliest, latest, an offset, -10 for the last ten, or "
+                "@2026-01-31T10:00Z",
                 param,
                 ctx,
             )

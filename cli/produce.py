@@ -39,7 +39,7 @@ _COLUMNS = (
     "--format",
     "format_",
     type=click.Choice(FORMATS),
-    help="What the input is.  [default: by suffix, or jsonl]",
+    help="Format of the input.  [default: by suffix, or jsonl]",
 )
 @click.option("-k", "--key", help="Key of every record.")
 @click.option(
@@ -54,10 +54,12 @@ _COLUMNS = (
     "headers",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Header of every record; a name may come again.",
+    help="Header of every record; names may be repeated.",
 )
-@click.option("--tombstone", is_flag=True, help="Write that KEY has no value any more, instead of a value.")
-@click.option("-p", "--partition", type=click.IntRange(min=0), help="Partition, instead of the key's.")
+@click.option("--tombstone", is_flag=True, help="Delete the key: write a record without a value.")
+@click.option(
+    "-p", "--partition", type=click.IntRange(min=0), help="Write to this partition instead of the key's."
+)
 @click.option("--acks", type=click.Choice(["quorum", "leader", "none"]), default="quorum", show_default=True)
 @click.option("--compression", type=click.Choice(["none", "zstd"]), default="none", show_default=True)
 @output_option(default=None)
@@ -73,10 +75,10 @@ def produce(
     compression: Compression,
     **given: Any,
 ) -> None:
-    """Write records to TOPIC: the VALUEs, the files, or else what comes in on stdin.
+    """Write records to TOPIC: the VALUEs, the files, or else standard input.
 
     Values are JSON unless --format says otherwise, one per line. A summary goes to stderr; -o prints where
-    each record went. At an error, the records before it stay written.
+    each record is stored. After an error, the records before it stay written.
 
     \b
     floodmark produce orders '{"id": 1}' -k customer-7
@@ -103,14 +105,16 @@ def _name(item: dict[str, Any]) -> str:
 def _headers(assignments: tuple[str, ...]) -> list[tuple[str, str]]:
     for assignment in assignments:
         if "=" not in assignment:
-            raise click.BadParameter(f"{assignment!r}: write it as in -H source=web", param_hint="--header")
+            raise click.BadParameter(
+                f"{assignment!r} is not a header: write it as in -H source=web", param_hint="--header"
+            )
     return [(name, value) for name, _, value in (each.partition("=") for each in assignments)]
 
 
 def _check_tombstone(given: dict[str, Any]) -> None:
-    """It has no value, so nothing may say where to take one from; and without a key it says nothing."""
+    """Refuse options for a value, which a tombstone does not have, and a tombstone without a key."""
     if given["key"] is None:
-        raise click.UsageError("--tombstone says of a key that it has no value any more: give it with --key")
+        raise click.UsageError("--tombstone deletes a key: give it with --key")
     beside = {
         "VALUE": given["values"],
         "--file": given["files"],
@@ -120,16 +124,16 @@ def _check_tombstone(given: dict[str, Any]) -> None:
     }
     for name, said in beside.items():
         if said:
-            raise click.UsageError(f"--tombstone is in place of a value: leave {name} out")
+            raise click.UsageError(f"--tombstone writes no value: leave {name} out")
 
 
 def _inputs(
     values: tuple[str, ...], files: tuple[str, ...], format_: str | None, shape: Shape
 ) -> Iterator[Input]:
-    """All input, in order; nothing is opened before it is its turn."""
+    """All inputs, in order; each is opened only when it is reached."""
     for number, value in enumerate(values, 1):
         data, source = value.encode(errors="surrogateescape"), f"value {number}"
-        if format_ == "raw":  # one record, whatever is in it, also nothing
+        if format_ == "raw":  # one record with any content, even empty
             yield record_input(data, where=source, is_json=False, shape=shape)
         else:
             yield from read_records(io.BytesIO(data), source=source, format_=format_ or "jsonl", shape=shape)
@@ -146,7 +150,8 @@ def _opened(name: str) -> contextlib.AbstractContextManager[BinaryIO]:
 def _stdin() -> BinaryIO:
     """Standard input behind a buffer of our own.
 
-    The thread that reads it may block for ever; Python cannot end while it holds the lock of sys.stdin's.
+    The thread that reads it may block forever, and Python cannot exit while a thread holds the lock of
+    sys.stdin's buffer.
     """
     raw = getattr(sys.stdin.buffer, "raw", None)
     return io.BufferedReader(raw) if isinstance(raw, io.FileIO) else sys.stdin.buffer

@@ -1,7 +1,7 @@
-"""What ``produce`` reads: bytes in one of four formats, turned into records, each with its line number.
+"""The input of ``produce``: bytes in one of four formats, turned into records, each with its line number.
 
 raw     one record per line, its bytes as they are
-jsonl   one JSON value per line, kept to the letter
+jsonl   one JSON value per line, stored unchanged
 json    one document; an array is one record per element, anything else is one record
 csv     a header line, then one JSON object of strings per row
 """
@@ -26,7 +26,7 @@ from floodmark.format.values import now_ms
 
 from cli.exits import Failure
 
-csv.field_size_limit(BATCH_BYTES_MAX)  # else a field above 128 KiB is refused
+csv.field_size_limit(BATCH_BYTES_MAX)  # otherwise a field above 128 KiB is refused
 
 FORMATS = ("raw", "json", "jsonl", "csv")
 _BY_SUFFIX = {
@@ -45,7 +45,7 @@ _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a record gets besides its value: constants from flags, or fields of the value."""
+    """Key, time and headers of the records: constants from options, or fields of the value."""
 
     key: str | None = None
     key_field: str | None = None
@@ -62,23 +62,23 @@ class Input:
 
 
 def format_of(path: str, chosen: str | None) -> str:
-    """The format of a source: the chosen one, or what its suffix says, or jsonl."""
+    """The format of a source: the chosen one, or that of its suffix, or jsonl."""
     return chosen or next((name for end, name in _BY_SUFFIX.items() if path.lower().endswith(end)), "jsonl")
 
 
 def read_records(stream: BinaryIO, *, source: str, format_: str, shape: Shape) -> Iterator[Input]:
-    """Records of a stream, one at a time; raises ``Failure`` with the line that is wrong."""
+    """Records of a stream, one at a time. Raises ``Failure``, naming the line that is wrong."""
     for line, value, is_json in _READERS[format_](stream, source):
         where = f"{source}: line {line}"
         yield record_input(value, where=where, is_json=is_json, shape=shape)
 
 
 def record_input(value: bytes | None, *, where: str, is_json: bool, shape: Shape) -> Input:
-    """One record of this value, or a tombstone.
+    """One record with this value, or a tombstone.
 
-    Raises ``Failure`` when it lacks a field that is to be its key or time.
+    Raises ``Failure`` if the field for its key or time is missing.
     """
-    # Bytes of an argument that are no UTF-8 are a key all the same.
+    # Bytes of an argument that are not UTF-8 are a valid key.
     key = shape.key.encode(errors="surrogateescape") if shape.key is not None else None
     timestamp: int | None = None
     if shape.key_field or shape.timestamp_field:
@@ -94,11 +94,11 @@ def record_input(value: bytes | None, *, where: str, is_json: bool, shape: Shape
 
 
 def _members(value: bytes, where: str) -> dict[str, msgspec.Raw]:
-    """The members of an object, their texts to the letter: a key must not lose a digit."""
+    """The members of an object with their exact texts: a key must not lose a digit."""
     try:
         return _MEMBERS.decode(value)
     except ValueError:
-        raise Failure(f"{where}: it is no object, so it has no fields") from None
+        raise Failure(f"{where}: the value is not a JSON object, so it has no fields") from None
 
 
 def _field(members: dict[str, msgspec.Raw], name: str, where: str) -> bytes:
@@ -109,7 +109,7 @@ def _field(members: dict[str, msgspec.Raw], name: str, where: str) -> bytes:
 
 
 def _text(member: bytes) -> str:
-    """What a string says, or the text of any other value."""
+    """The content of a string, or the text of any other value."""
     return msgspec.json.decode(member, type=str) if member.startswith(b'"') else member.decode()
 
 
@@ -128,9 +128,9 @@ def timestamp_ms(text: str) -> int:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise ValueError(
-            f"{text!r} is no time: use 2026-01-31T10:00:00Z or milliseconds since 1970"
+            f"{text!r} is not a time: use 2026-01-31T10:00:00Z or milliseconds since 1970"
         ) from None
-    # Not by way of a float, which is a millisecond off now and then.
+    # Not through a float, which is sometimes off by a millisecond.
     return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // timedelta(milliseconds=1)
 
 
@@ -153,7 +153,7 @@ def _json(stream: BinaryIO, source: str) -> Iterator[tuple[int, bytes, bool]]:
     if not text.startswith(b"["):
         yield 1, text, True
         return
-    # Raw keeps each element's text to the letter: no number is rounded, no key moved.
+    # Raw keeps each element's exact text: no number is rounded, no key moved.
     for number, element in enumerate(msgspec.json.decode(text, type=list[msgspec.Raw]), 1):
         yield number, bytes(element), True
 
@@ -162,7 +162,7 @@ def _check_json(value: bytes, where: str) -> None:
     try:
         Record(timestamp=0, key=None, value=value, is_json=True).json()
     except InvalidRequest as error:
-        raise Failure(f"{where}: {error.detail}", hint="plain text goes with --format raw") from error
+        raise Failure(f"{where}: {error.detail}", hint="use --format raw for plain text") from error
 
 
 def _csv(stream: BinaryIO, source: str) -> Iterator[tuple[int, bytes, bool]]:
@@ -183,9 +183,9 @@ def _csv(stream: BinaryIO, source: str) -> Iterator[tuple[int, bytes, bool]]:
 
 
 def _check_columns(names: list[str], source: str) -> None:
-    """Each column becomes a member of an object: without a name of its own it would be lost."""
+    """Every column needs a name of its own: it becomes a member of an object."""
     if not names:
-        raise Failure(f"{source}: line 1: it is empty, and should name the columns")
+        raise Failure(f"{source}: line 1 is empty; it should name the columns")
     for number, name in enumerate(names, 1):
         if not name:
             raise Failure(
@@ -195,7 +195,7 @@ def _check_columns(names: list[str], source: str) -> None:
             first = names.index(name) + 1
             raise Failure(
                 f"{source}: line 1: columns {first} and {number} are both named {name!r}",
-                hint="give each a name of its own: one of the values would be lost",
+                hint="give each a name of its own, or one of the values would be lost",
             )
 
 
@@ -208,5 +208,5 @@ _READERS: dict[str, Callable[[BinaryIO, str], Iterator[tuple[int, bytes, bool]]]
 
 
 def chain(sources: list[Callable[[], Iterator[Input]]]) -> Iterator[Input]:
-    """All sources, one after the other, each opened when the one before is at its end."""
+    """All sources, one after the other, each opened when the previous one has ended."""
     return itertools.chain.from_iterable(source() for source in sources)

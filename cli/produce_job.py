@@ -1,4 +1,4 @@
-"""Sending what ``produce`` read: in order, with what became of each record told in the order of the input."""
+"""Sends the records that ``produce`` read, and reports the result of each in the order of the input."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Job:
     stored_bytes: int = 0
 
     def settle(self, one: Input, produced: Produced) -> None:
-        """A record is stored."""
+        """Count and print a record that is stored."""
         self.stored += 1
         self.stored_bytes += len(one.record.value or b"")
         if self.printer:
@@ -50,7 +50,7 @@ class Job:
 
 
 async def produce_all(url: str, job: Job, *, acks: Acks, compression: Compression) -> None:
-    """Send all inputs, in order, and say how many are stored. Raises with the line that went wrong."""
+    """Send all inputs in order, and print how many are stored. Raises errors with the line they are about."""
     await require_topic(url, job.topic)
     logging.getLogger("floodmark.producer.producer").addHandler(_Told())
     began = time.monotonic()
@@ -63,7 +63,7 @@ async def produce_all(url: str, job: Job, *, acks: Acks, compression: Compressio
                 await _send_all(producer, job)
             except (Failure, FloodmarkError, OSError):
                 with contextlib.suppress(FloodmarkError):
-                    await _settle(job, wait=True)  # what came before a bad line is written, and counted
+                    await _settle(job, wait=True)  # records before a bad line are written and counted
                 raise
             await _settle(job, wait=True)
     except BaseException:
@@ -74,7 +74,7 @@ async def produce_all(url: str, job: Job, *, acks: Acks, compression: Compressio
 
 
 class _Told(logging.Handler):
-    """What the client says while it tries again is said at once."""
+    """Prints the client's log messages about retries at once."""
 
     def emit(self, record: logging.LogRecord) -> None:
         talk(record.getMessage())
@@ -92,14 +92,14 @@ async def _send_all(producer: Producer, job: Job) -> None:
     while taken := await pump.take():
         for one in taken:
             job.open_acks.append((one, await _send(producer, one, job)))
-        # Where input comes slowly, what became of it is told before more is waited for.
+        # If input comes slowly, report results before waiting for more.
         await _settle(job, wait=pump.is_dry)
 
 
 def _value(record: Record) -> bytes | msgspec.Raw | Tombstone:
     if record.value is None:
         return TOMBSTONE
-    # Raw hands JSON text through to the letter.
+    # Raw passes JSON text through unchanged.
     return msgspec.Raw(record.value) if record.is_json else record.value
 
 
@@ -118,7 +118,7 @@ async def _send(producer: Producer, one: Input, job: Job) -> Ack:
 
 
 async def _settle(job: Job, *, wait: bool) -> None:
-    """Take note of acknowledgements, in the order of the input, as far as they have come in."""
+    """Handle acknowledgements in the order of the input, as far as they have arrived."""
     while job.open_acks and (wait or job.open_acks[0][1].done()):
         one, ack = job.open_acks.popleft()
         try:
@@ -130,5 +130,5 @@ async def _settle(job: Job, *, wait: bool) -> None:
 
 
 def _at(where: str, error: FloodmarkError) -> FloodmarkError:
-    """The same error, with the line that it is about."""
+    """The same error, with the line it is about."""
     return type(error)(f"{where}: {error.detail}", **error.fields)

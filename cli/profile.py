@@ -26,13 +26,13 @@ def _entry(profiles: Profiles, name: str) -> dict[str, Any]:
 
 @click.group()
 def profile() -> None:
-    """Name clusters, and choose which one commands talk to."""
+    """Name clusters, and choose the one that commands use."""
 
 
 @profile.command("create")
 @click.argument("name")
 @click.argument("server", metavar="URL")
-@click.option("--use", is_flag=True, help="Use it from now on; the first profile is used in any case.")
+@click.option("--use", is_flag=True, help="Use it from now on; the first profile is always used.")
 @click.option("--replace", is_flag=True, help="Replace a profile of this name.")
 @output_option(default=None)
 @debug_option
@@ -41,7 +41,9 @@ def create(name: str, server: str, *, use: bool, replace: bool, output: str | No
     profile_store.check_name(name)
     profiles = profile_store.load()
     if name in profiles.servers and not replace:
-        raise Failure(f"there is a profile {name!r}", exit_code=CONFLICT, hint="--replace replaces it")
+        raise Failure(
+            f"profile {name!r} exists already", exit_code=CONFLICT, hint="use --replace to replace it"
+        )
     profiles.servers[name] = check_url(server)
     if use or profiles.current is None:
         profiles.current = name
@@ -55,7 +57,7 @@ def create(name: str, server: str, *, use: bool, replace: bool, output: str | No
 @output_option(default=None)
 @debug_option
 def use(name: str, *, output: str | None) -> None:
-    """Let commands talk to this cluster from now on."""
+    """Make commands use this cluster from now on."""
     profiles = profile_store.load()
     profiles.require(name)
     profiles.current = name
@@ -83,7 +85,7 @@ def show_(name: str | None, *, output: str | None) -> None:
     if name is None:
         name = profiles.current
     if name is None:
-        raise Failure("no profile is in use", hint="'floodmark profile create NAME URL' makes one")
+        raise Failure("no profile is in use", hint="create one with 'floodmark profile create NAME URL'")
     show(_entry(profiles, name), _VIEW, output)
 
 
@@ -92,7 +94,7 @@ def show_(name: str | None, *, output: str | None) -> None:
 @output_option(default=None)
 @debug_option
 def delete(name: str, *, output: str | None) -> None:
-    """Forget a profile; the cluster is left alone."""
+    """Delete a profile; the cluster is not touched."""
     profiles = profile_store.load()
     profiles.require(name)
     entry = _entry(profiles, name)

@@ -5,7 +5,7 @@
     [profiles.dev]
     server = "http://localhost:7070"
 
-It lies in the user's configuration folder, or where FLOODMARK_CONFIG says, and is replaced as a whole.
+It is in the user's configuration folder, or where FLOODMARK_CONFIG says, and is replaced as a whole.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class Profiles:
     current: str | None = None
 
     def server(self, name: str) -> str:
-        """The URL of a profile; fails with exit code 3 when there is no such profile."""
+        """The URL of a profile. Fails with exit code 3 if the profile does not exist."""
         self.require(name)
         return self.servers[name]
 
     def require(self, name: str) -> None:
-        """Fail with exit code 3 when there is no such profile."""
+        """Fail with exit code 3 if the profile does not exist."""
         if name not in self.servers:
             known = ", ".join(sorted(self.servers)) or "none"
             raise Failure(
@@ -48,21 +48,21 @@ class Profiles:
 
 
 def check_name(name: str) -> None:
-    """Profile names are also keys of the file, so they stay plain."""
+    """Refuse names that are not plain: profile names are keys of the file."""
     if not _NAME.fullmatch(name):
         raise Failure(
-            f"{name!r} cannot be a profile's name: use 1 to 64 of A-Z a-z 0-9 . _ -", exit_code=USAGE
+            f"{name!r} is not a valid profile name: use 1 to 64 of A-Z a-z 0-9 . _ -", exit_code=USAGE
         )
 
 
 def path() -> Path:
-    """Where the file lies."""
+    """The path of the file."""
     chosen = os.environ.get("FLOODMARK_CONFIG")
     return Path(chosen) if chosen else Path(click.get_app_dir("floodmark")) / "config.toml"
 
 
 def load() -> Profiles:
-    """Read the file; a missing one has no profiles."""
+    """Read the file; a missing file has no profiles."""
     file = path()
     try:
         text = file.read_text(encoding="utf-8")
@@ -73,13 +73,13 @@ def load() -> Profiles:
         servers = {name: str(entry["server"]) for name, entry in document.get("profiles", {}).items()}
     except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
         raise Failure(
-            f"{file}: not a profiles file: {error}", hint="mend it, or remove it to start anew"
+            f"{file}: not a profiles file: {error}", hint="repair it, or remove it to start over"
         ) from error
     return Profiles(servers, document.get("current"))
 
 
 def save(profiles: Profiles) -> None:
-    """Replace the file in one step: a reader sees the old one or the new one, also after a crash."""
+    """Replace the file in one step: a reader sees the old or the new one, even after a crash."""
     file = path()
     file.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")

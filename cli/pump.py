@@ -1,7 +1,7 @@
-"""From a blocking iterator to an event loop: a thread reads, the loop takes what is there.
+"""From a blocking iterator to an event loop: a thread reads, the loop takes what has arrived.
 
-Reading a pipe or a terminal blocks and must not hold up what is already on its way to the cluster. The thread
-is a daemon because nothing can interrupt such a read: Ctrl-C must end the process all the same.
+Reading a pipe or a terminal blocks, and must not delay what is already on its way to the cluster. The thread
+is a daemon because such a read cannot be interrupted, and Ctrl-C must still end the process.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _HELD_MAX = 2_000
 
 
 class Pump(Generic[T]):
-    """Hands out the items of an iterator, in order, as many at a time as have arrived."""
+    """Returns the items of an iterator in order, as many at a time as have arrived."""
 
     def __init__(self, items: Iterator[T]) -> None:
         self._items = items
@@ -30,7 +30,7 @@ class Pump(Generic[T]):
         threading.Thread(target=self._read, name="input", daemon=True).start()
 
     async def take(self) -> list[T]:
-        """At least one item, or none at the end. Raises what the iterator raised, after all before it."""
+        """At least one item, or an empty list at the end. Raises the iterator's error after its last item."""
         while True:
             await self._arrived.wait()
             with self._changed:
@@ -54,7 +54,7 @@ class Pump(Generic[T]):
         try:
             for item in self._items:
                 self._put(item)
-        except Exception as error:  # noqa: BLE001 - handed to the loop, which raises it
+        except Exception as error:  # noqa: BLE001 - passed to the loop, which raises it
             self._error = error
         with self._changed:
             self._ended = True
@@ -72,4 +72,4 @@ class Pump(Generic[T]):
         try:
             self._loop.call_soon_threadsafe(self._arrived.set)
         except RuntimeError:
-            return  # The loop is closed: nobody waits any more.
+            return  # The loop is closed, so no caller waits any more.

@@ -1,4 +1,4 @@
-"""``floodmark cluster rebalance``: equally many replicas and leaders on all nodes."""
+"""``floodmark cluster rebalance``: spread replicas and leaders evenly over the nodes."""
 
 from __future__ import annotations
 
@@ -31,18 +31,19 @@ _MOVES = View(
 
 @click.command("rebalance")
 @click.option("--dry-run", is_flag=True, help="Only show what would move.")
-@click.option("--cancel", is_flag=True, help="End it; what it has begun goes back.")
-@click.option("--no-wait", is_flag=True, help="Do not stay until it is done.")
+@click.option("--cancel", is_flag=True, help="Cancel the rebalance; moves under way are undone.")
+@click.option("--no-wait", is_flag=True, help="Return at once instead of waiting until it is done.")
 @output_option(default=None)
 @cluster_options
 @click.pass_obj
 def rebalance(session: Session, *, dry_run: bool, cancel: bool, no_wait: bool, output: str | None) -> None:
-    """Move replicas and leaderships until all nodes have equally many, by as few bytes as that takes.
+    """Move replicas and leaderships until they are spread evenly, moving as few bytes as possible.
 
-    Stays until it is done; Ctrl-C ends the waiting, and the rebalance goes on. Drained nodes take no part.
+    Waits until it is done; Ctrl-C ends only the waiting, and the rebalance goes on. Drained nodes are left
+    out.
     """
     if dry_run and cancel:
-        raise Failure("--dry-run or --cancel", exit_code=USAGE)
+        raise Failure("use either --dry-run or --cancel, not both", exit_code=USAGE)
     document = run(_rebalance(session.url(), dry_run=dry_run, cancel=cancel, stay=not no_wait))
     show(document, _MOVES, output or ("table" if dry_run else None))
 
@@ -56,7 +57,7 @@ async def _rebalance(url: str, *, dry_run: bool, cancel: bool, stay: bool) -> Do
             return document
         _, document = await api.change("DELETE" if cancel else "POST", PATH)
         if cancel:
-            talk("the rebalance is ended")
+            talk("the rebalance is cancelled")
             return document
         talk(_plan(document, "to move"))
         _talk_lacking(document)
@@ -73,10 +74,10 @@ async def _rebalance(url: str, *, dry_run: bool, cancel: bool, stay: bool) -> Do
 
 
 def _talk_lacking(document: Document) -> None:
-    """Which nodes get nothing, and why."""
+    """Print which nodes get no replicas, and why."""
     for share in document["nodes"]:
         if share["lacking"]:
-            talk(f"nothing moves to {share['node_id']}: it {share['lacking']}")
+            talk(f"no replica moves to {share['node_id']}: it {share['lacking']}")
 
 
 def _plan(document: Document, what: str) -> str:
@@ -84,5 +85,5 @@ def _plan(document: Document, what: str) -> str:
     replicas = sum(1 for move in moves if set(move["replicas"]) != set(move["target"]))
     return (
         f"{replicas} partitions {what}, about {size_text(document['bytes'])}; "
-        f"{len(moves) - replicas} are led by another one of their nodes"
+        f"{len(moves) - replicas} get another leader among their nodes"
     )

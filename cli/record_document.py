@@ -1,4 +1,4 @@
-"""A consumed record as the HTTP API shows it, and as a table does."""
+"""A consumed record as the HTTP API shows it, and as a row of a table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def document_of(record: ConsumedRecord) -> Item:
-    """The record with the API's keys. JSON values are embedded to the letter."""
+    """The record with the API's keys. JSON values are embedded unchanged."""
     document: dict[str, Any] = {
         "partition": record.partition,
         "offset": record.offset,
@@ -29,7 +29,7 @@ def document_of(record: ConsumedRecord) -> Item:
     if record.value is None:
         document["tombstone"] = True
     elif record.is_json and is_json(record.value):
-        # A line break in JSON text is white space; one record must stay one line.
+        # A line break in JSON text is white space, and one record must stay on one line.
         document["value"] = msgspec.Raw(record.value.translate(_LINE_BREAKS))
     else:
         document["value_b64"] = base64.b64encode(record.value).decode()
@@ -43,7 +43,7 @@ def document_of(record: ConsumedRecord) -> Item:
 
 
 def is_json(value: bytes) -> bool:
-    """Whether a value is the document that it claims to be; clients that make batches themselves may err."""
+    """Whether a value is valid JSON: clients that make batches themselves may store an invalid one."""
     try:
         _ANY_JSON.decode(value)
         value.decode()
@@ -58,7 +58,7 @@ def name_of(document: Item) -> str:
 
 
 def time_text(milliseconds: int) -> str | int:
-    """ISO 8601 in UTC; the bare number where no calendar reaches."""
+    """ISO 8601 in UTC; the plain number if it is out of the calendar's range."""
     try:
         moment = _EPOCH + timedelta(milliseconds=milliseconds)
     except OverflowError:

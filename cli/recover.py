@@ -1,4 +1,4 @@
-"""``floodmark recover``: go on with what is left when a majority of the nodes is lost for good."""
+"""``floodmark recover``: continue with the nodes that are left when a majority is lost for good."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _FOLDER = click.Path(exists=True, file_okay=False)
 
 
 def _held(group: Item) -> str:
-    """What each node has of a group, a line for each."""
+    """What each node holds of a group, one line per node."""
     return "\n".join(map(_replica, group["replicas"])) or "-"
 
 
 def _replica(replica: Item) -> str:
     if not replica["usable"]:
-        return f"{replica['node']}: of no use"
+        return f"{replica['node']}: cannot be used"
     offsets = f"{replica['start_offset']}..{replica['next_offset']}"
     marks = [
         text
@@ -66,25 +66,30 @@ _APPLIED = View(
 
 @click.group()
 def recover() -> None:
-    """Go on with what is left when a majority of the nodes is lost for good.
+    """Continue with the nodes that are left when a majority is lost for good.
 
-    Only when their disks are really gone: what was acknowledged and is only on them is lost by this. Stop
-    all nodes that are left, make a survey of each one's data folder and a plan of all surveys, read what it
-    says is lost, and write it into each of the folders. docs/OPERATIONS.md has the steps.
+    Use this only if their disks are really gone: acknowledged records that only they had are lost. Stop all
+    nodes that are left, make a survey of each data folder and a plan from all surveys, read what it says is
+    lost, and write it into each of the folders. docs/OPERATIONS.md has the steps.
     """
 
 
 @recover.command("survey")
 @click.argument("folder", metavar="DATA_DIR", type=_FOLDER)
 @click.option(
-    "--to", "path", metavar="FILE", type=_FILE, required=True, help="Where the survey goes; - is stdout."
+    "--to",
+    "path",
+    metavar="FILE",
+    type=_FILE,
+    required=True,
+    help="File to write the survey to; - is stdout.",
 )
 @output_option(default=None)
 @debug_option
 def survey(folder: str, *, path: str, output: str | None) -> None:
-    """Read a stopped node's data folder, and write what it holds into a small file. Nothing else is changed.
+    """Write a summary of a stopped node's data folder into a small file. The folder is not changed.
 
-    The file holds indexes, offsets and the cluster's description, no records. Every frame is read, as by
+    The file holds indexes, offsets and the cluster's description, but no records. Every frame is read, as by
     'floodmark verify'.
     """
     with _told(), Console(stderr=True).status("reading") as status:
@@ -93,7 +98,7 @@ def survey(folder: str, *, path: str, output: str | None) -> None:
         click.echo(content, nl=False)
     else:
         _write(path, content)
-    talk(f"surveyed {folder} into {'stdout' if path == '-' else path}: nothing was changed")
+    talk(f"surveyed {folder} into {'stdout' if path == '-' else path}; the folder was not changed")
     show({"file": path}, _SURVEYED, output)
 
 
@@ -101,14 +106,14 @@ def survey(folder: str, *, path: str, output: str | None) -> None:
 @click.argument(
     "sources", metavar="SURVEY_OR_DATA_DIR...", nargs=-1, required=True, type=click.Path(exists=True)
 )
-@click.option("--to", "path", metavar="FILE", type=_FILE, help="Keep the plan in this file.")
+@click.option("--to", "path", metavar="FILE", type=_FILE, help="Write the plan into this file.")
 @output_option()
 @debug_option
 def plan(sources: tuple[str, ...], *, path: str | None, output: str | None) -> None:
-    """Show what the nodes that are left have, what each partition would go on from, and what may be lost.
+    """Show what the remaining nodes hold, where each partition would continue, and what may be lost.
 
-    Give the surveys, or the data folders, of ALL nodes that are left: those that are not given count as lost
-    for good, and are refused from then on. Nothing is changed; --to writes the plan into a file, for
+    Give the surveys, or the data folders, of ALL nodes that are left: all other nodes count as lost for
+    good, and are refused from then on. Nothing is changed; --to writes the plan into a file, for
     'floodmark recover apply'.
     """
     with _told(), Console(stderr=True).status("reading") as status:
@@ -118,7 +123,7 @@ def plan(sources: tuple[str, ...], *, path: str | None, output: str | None) -> N
     if document["untouched"]:
         talk(f"{document['untouched']} partitions had no replica on a lost node, and stay as they are")
     if path is None:
-        talk("nothing was changed; --to FILE keeps this plan")
+        talk("nothing was changed; --to FILE saves this plan")
         return
     _write(path, content)
     talk(f"the plan is in {path}; nothing was changed. Next: 'floodmark recover apply {path} DATA_DIR --yes'")
@@ -127,27 +132,27 @@ def plan(sources: tuple[str, ...], *, path: str | None, output: str | None) -> N
 @recover.command("apply")
 @click.argument("plan_file", metavar="PLAN", type=click.File("rb"))
 @click.argument("folders", metavar="DATA_DIR...", nargs=-1, required=True, type=_FOLDER)
-@click.option("--yes", is_flag=True, help="Really write; there is no way back.")
+@click.option("--yes", is_flag=True, help="Really write. This cannot be undone.")
 @output_option(default=None)
 @debug_option
 def apply(plan_file: BinaryIO, folders: tuple[str, ...], *, yes: bool, output: str | None) -> None:
-    """Write a plan into the data folders that it was made for. Without --yes only see whether that can be.
+    """Write a plan into the data folders that it was made for. Without --yes only check that it can be done.
 
-    PLAN is its file, - is stdin. Do it on every node of the plan before any is started. When it was
-    interrupted, run it again: until it is done no node starts on the folder. A folder in which all is written
-    already stays as it is.
+    PLAN is the plan's file, - is stdin. Run it on every node of the plan before any of them is started. If
+    it was interrupted, run it again: until it is done no node starts on the folder. A folder in which
+    everything is written already stays as it is.
     """
     with _told():
         made = offline.read_plan(plan_file.read(), plan_file.name)
         pending = [folder for folder in folders if offline.check(made, folder)]
     for folder in folders:
         if folder not in pending:
-            talk(f"{folder}: all is written already")
+            talk(f"{folder}: everything is written already")
     if pending and not yes:
         raise Failure(
             f"{', '.join(pending)}: nothing was written",
             exit_code=CONFLICT,
-            hint=f"--yes does it; {', '.join(made.lost)} are refused from then on, whatever they have",
+            hint=f"add --yes to write it; then {', '.join(made.lost)} are refused, whatever they hold",
         )
     for folder in pending:
         with _told(), Console(stderr=True).status("writing") as status:
@@ -159,7 +164,7 @@ def apply(plan_file: BinaryIO, folders: tuple[str, ...], *, yes: bool, output: s
 
 @contextlib.contextmanager
 def _told() -> Iterator[None]:
-    """What cannot be done, in words."""
+    """Turn errors of a recovery into failures of the command."""
     try:
         yield
     except NotRecoverable as error:
@@ -169,7 +174,7 @@ def _told() -> Iterator[None]:
 
 
 def _write(path: str, content: bytes) -> None:
-    """Durable, and for nobody else to read: it tells about the cluster."""
+    """Write durably, readable by the owner only: the file tells about the cluster."""
     temporary = Path(f"{path}.tmp")
     with open(temporary, "wb", opener=private) as file:
         file.write(content)

@@ -1,4 +1,4 @@
-"""``floodmark repair-votes``: take a stopped node's terms back into their range."""
+"""``floodmark repair-votes``: bring a stopped node's terms back into their range."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _VIEW = View(
 @output_option()
 @debug_option
 def repair_votes(folder: str, *, output: str | None) -> None:
-    """Take the terms of a stopped node's replicas back into their range.
+    """Bring the terms of a stopped node's replicas back into their range.
 
     For a cluster whose nodes say that a vote file's term is above its range, or refuse each other's terms
     ('term_refused' in the log). Stop ALL nodes, run this on the data folder of EVERY node, then start them:
-    a node that is left out cannot take part any more. Records, offsets and settings stay as they are.
+    a node that is left out cannot take part any more. Records, offsets and settings do not change.
     """
     with _stopped(folder):
         try:
@@ -45,7 +45,7 @@ def repair_votes(folder: str, *, output: str | None) -> None:
         except NotRepairable as error:
             raise Failure(f"{error}; nothing was changed", exit_code=ERROR) from error
     if not repaired:
-        raise Failure(f"{folder}: there is no replica in it", exit_code=NOT_FOUND)
+        raise Failure(f"{folder}: no replicas found", exit_code=NOT_FOUND)
     show({"replicas": [dataclasses.asdict(each) for each in repaired]}, _VIEW, output)
 
 
@@ -58,7 +58,7 @@ def _stopped(folder: str) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             hint = "stop all nodes of the cluster first"
-            raise Failure(f"{folder}: its node runs", exit_code=CONFLICT, hint=hint) from error
+            raise Failure(f"{folder}: its node is running", exit_code=CONFLICT, hint=hint) from error
         yield
     finally:
         os.close(lock)

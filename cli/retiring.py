@@ -1,4 +1,4 @@
-"""``floodmark node remove`` and ``floodmark node replace``: nodes that go for good."""
+"""``floodmark node remove`` and ``floodmark node replace``: take nodes out for good."""
 
 from __future__ import annotations
 
@@ -21,19 +21,21 @@ REMOVED = View(columns=(field("Node", "node_id"),), name=DRAIN.name, items=lambd
 
 @click.command("remove")
 @click.argument("name", metavar="NODE")
-@click.option("--force", is_flag=True, help="Also where data are left with fewer replicas than they should.")
-@click.option("--no-wait", is_flag=True, help="With --force: do not stay until it is done.")
+@click.option("--force", is_flag=True, help="Even if partitions are left with too few replicas.")
+@click.option(
+    "--no-wait", is_flag=True, help="With --force: return at once instead of waiting until it is done."
+)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @output_option(default=None)
 @cluster_options
 @click.pass_obj
 def remove(session: Session, name: str, *, force: bool, no_wait: bool, yes: bool, output: str | None) -> None:
-    """Take a node out of the cluster for good: its id never returns.
+    """Take a node out of the cluster for good: its id cannot be used again.
 
-    Refused while it has replicas: drain it first, which works for a dead node as well. With --force the
-    partitions that find no other place have fewer replicas than they should; these are named before you are
-    asked. Refused all the same where records would be lost. A node that runs says that it was removed, and
-    may be stopped.
+    Refused while it has replicas: drain it first, which works for a dead node as well. With --force,
+    partitions whose replicas find no other node are left with too few; they are listed before you are asked.
+    Even with --force it is refused if records would be lost. A node that is running logs that it was removed,
+    and can be stopped.
     """
     if force:
         _talk_removal(run(_removal(session.url(), name)))
@@ -49,17 +51,17 @@ def remove(session: Session, name: str, *, force: bool, no_wait: bool, yes: bool
 @click.command("replace")
 @click.argument("old", metavar="OLD")
 @click.argument("new", metavar="NEW")
-@click.option("--no-wait", is_flag=True, help="Do not stay until it is done.")
+@click.option("--no-wait", is_flag=True, help="Return at once instead of waiting until it is done.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @output_option(default=None)
 @cluster_options
 @click.pass_obj
 def replace(session: Session, old: str, new: str, *, no_wait: bool, yes: bool, output: str | None) -> None:
-    """Have NEW, which has joined, take the place of the dead node OLD, which is then removed for good.
+    """Replace the dead node OLD by NEW, which has joined; OLD is then removed for good.
 
-    Stays until NEW has all that OLD had, and tells how far it is. Ctrl-C ends the waiting, and it goes on;
-    the same command waits again, and `node drain OLD --undo` gives it up. A machine that comes back under its
-    own name needs none of this: start it.
+    Waits until NEW has everything that OLD had, and shows the progress. Ctrl-C ends only the waiting; run the
+    command again to wait again, or `node drain OLD --undo` to cancel. A machine that comes back under its own
+    name does not need this: start it.
     """
     confirm(f"Replace {old} by {new}? The id {old} can never be used again.", yes=yes)
     document = run(_replace(session.url(), old, new, wait=not no_wait))
@@ -95,7 +97,7 @@ async def _replace(url: str, old: str, new: str, *, wait: bool) -> Document:
 
 
 async def _until_removed(api: Api, name: str, begun: Document) -> Document:
-    """Until it has nothing, and is no node of the cluster any more."""
+    """Wait until it has no replicas and does not belong to the cluster any more."""
     document = begun
     try:
         if not document["done"]:
@@ -108,16 +110,18 @@ async def _until_removed(api: Api, name: str, begun: Document) -> Document:
 
 
 def _talk_removal(plan: Document) -> None:
-    """What falls below its factor, and what cannot go at all."""
+    """Print the partitions that would have too few replicas, and those that block the removal."""
     name, blocked, too_few = plan["node_id"], plan["blocked"], plan["too_few"]
     if blocked:
-        talk(f"{name} cannot go: of {len(blocked)} partitions records could be lost, or not be served:")
+        talk(
+            f"{name} cannot be removed: {len(blocked)} partitions could lose records, or could not be served:"
+        )
         for part in blocked[:NAMED_MAX]:
             talk(f"  {part['topic']}/{part['partition']}: {part['reason']}")
         _talk_more(len(blocked))
-        raise Failure(f"nothing was changed; {name} is a node as before", exit_code=CONFLICT)
+        raise Failure(f"nothing was changed; {name} stays in the cluster", exit_code=CONFLICT)
     if too_few:
-        talk(f"without {name} {len(too_few)} partitions have fewer replicas than they should:")
+        talk(f"without {name} {len(too_few)} partitions have too few replicas:")
         for part in too_few[:NAMED_MAX]:
             left, factor = part["left"], part["replication_factor"]
             talk(f"  {part['topic']}/{part['partition']}: {len(left)} of {factor} ({', '.join(left)})")

@@ -1,4 +1,4 @@
-"""What every command shares: which cluster is meant, and whether to show tracebacks."""
+"""What every command shares: which cluster to use, and whether to show tracebacks."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Session:
-    """The options that may stand before or after a command's name."""
+    """The options that are allowed before and after a command's name."""
 
     server: str | None = None
     profile: str | None = None
     debug: bool = False
 
     def url(self) -> str:
-        """Flags, then variables, then the profile in use, then the default; a server before a profile."""
+        """From options, else variables, else the profile in use, else the default; a server wins over a
+        profile."""
         given = ((self.server, self.profile), (os.environ.get(SERVER_VAR), os.environ.get(PROFILE_VAR)))
         for server, profile in given:
             if server:
@@ -48,7 +49,7 @@ def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
 
 
 def check_url(value: str) -> str:
-    """A node's base URL, without a final slash; a scheme left out means http."""
+    """A node's base URL without the final slash; http if the scheme is missing."""
     url = value if "://" in value else f"http://{value}"
     scheme, _, rest = url.partition("://")
     if scheme not in ("http", "https") or not rest.strip("/"):
@@ -67,9 +68,9 @@ def debug_option(command: Any) -> Any:
 
 def cluster_options(command: Any) -> Any:
     """``--server`` and ``--profile``, on every command that talks to a cluster."""
-    server = _shared("--server", f"Any node; else {SERVER_VAR}, or a profile.", metavar="URL")
+    server = _shared("--server", f"URL of any node.  [default: {SERVER_VAR}, or a profile]", metavar="URL")
     profile = _shared(
-        "--profile", f"Use this profile; else {PROFILE_VAR}, or the one in use.", metavar="NAME"
+        "--profile", f"Profile to use.  [default: {PROFILE_VAR}, or the one in use]", metavar="NAME"
     )
     return server(profile(debug_option(command)))
 
@@ -80,12 +81,12 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def talk(message: str) -> None:
-    """Say something to a person: on stderr, never among the data."""
+    """Print a message for people: on stderr, never among the data."""
     click.echo(visible(message, keep="\n\t"), err=True)
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask before something cannot be undone. Without a terminal only ``--yes`` will do."""
+    """Ask before an action that cannot be undone. Without a terminal ``--yes`` is needed."""
     if yes:
         return
     if not sys.stdin.isatty():

@@ -18,23 +18,23 @@ from node.settings import InvalidSettings
 from node.settings_sources import load
 
 _ORPHAN_TIMEOUT_S = 12.0
-"""A node that should stop and does not is ended the hard way after this time."""
+"""A node that does not stop within this time is killed."""
 
 
 @click.command()
-@click.option("--config", type=click.Path(dir_okay=False), metavar="FILE", help="Settings as TOML.")
-@click.option("--node-id", metavar="ID", help="node.id: unique in the cluster, for ever.")
+@click.option("--config", type=click.Path(dir_okay=False), metavar="FILE", help="Settings file (TOML).")
+@click.option("--node-id", metavar="ID", help="node.id: unique in the cluster, forever.")
 @click.option("--data-dir", metavar="DIR", help="node.data_dir: a folder for this node alone.")
-@click.option("--http", metavar="HOST:PORT", help="http.listen: where users are served.")
-@click.option("--peer", metavar="HOST:PORT", help="peer.listen: where the other nodes connect to.")
+@click.option("--http", metavar="HOST:PORT", help="http.listen: address for users.")
+@click.option("--peer", metavar="HOST:PORT", help="peer.listen: address for the other nodes.")
 @click.option("--peers", metavar="ID=HOST:PORT,...", help="cluster.peers: the initial nodes.")
 @click.option(
     "--join",
     metavar="HOST:PORT",
     multiple=True,
-    help="cluster.join: peer port of a node of the cluster to join with an empty folder; may be repeated.",
+    help="cluster.join: peer address of a node of the cluster to join with an empty folder; may be repeated.",
 )
-@click.option("--secret-file", metavar="FILE", help="cluster.secret_file: holds the shared secret.")
+@click.option("--secret-file", metavar="FILE", help="cluster.secret_file: file with the shared secret.")
 @click.option("--log-format", type=click.Choice(["auto", "console", "json"]), help="log.format")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="log.level")
 @click.option("--set", "assignments", metavar="SECTION.KEY=VALUE", multiple=True, help="Any other setting.")
@@ -44,8 +44,8 @@ _ORPHAN_TIMEOUT_S = 12.0
 def start(ctx: click.Context, config: str | None, *, stop_with_stdin: bool, **flags: Any) -> None:
     """Start one node and stay in the foreground.
 
-    A flag wins over its FLOODMARK_SECTION_KEY variable, and that over the file. SIGTERM or Ctrl-C hand
-    leaderships over, drain requests and stop the node.
+    An option wins over its FLOODMARK_SECTION_KEY variable, and that over the file. SIGTERM or Ctrl-C hand
+    over leaderships, drain requests and stop the node.
     """
     try:
         settings = load(config, environment=os.environ, flags=_settings_of(flags))
@@ -57,7 +57,7 @@ def start(ctx: click.Context, config: str | None, *, stop_with_stdin: bool, **fl
 
 
 def _settings_of(flags: dict[str, Any]) -> dict[str, Any]:
-    """Dotted setting names -> values or None, as the node's settings take them."""
+    """Dotted setting names -> values or None, as the node's settings accept them."""
     values = {
         "node.id": flags["node_id"],
         "node.data_dir": flags["data_dir"],
@@ -73,14 +73,14 @@ def _settings_of(flags: dict[str, Any]) -> dict[str, Any]:
         name, equals, value = assignment.partition("=")
         if not equals or "." not in name:
             raise click.BadParameter(
-                f"{assignment!r}: write it as in raft.heartbeat_s=0.05", param_hint="--set"
+                f"{assignment!r} is not a setting: write it as in raft.heartbeat_s=0.05", param_hint="--set"
             )
         values[name] = value
     return values
 
 
 def _stop_when_stdin_ends() -> None:
-    """Whoever started us holds the other end: when they are gone, however they went, so are we."""
+    """Stop when the process that started us ends, however it ends: it holds the other end of our stdin."""
     with contextlib.suppress(OSError):
         while os.read(sys.stdin.fileno(), 4096):
             pass

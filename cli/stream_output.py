@@ -1,4 +1,4 @@
-"""Printing records as they come, however many: the formats of ``cli.output`` without holding the document."""
+"""Prints records as they arrive, in the formats of ``cli.output``, without holding the whole document."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WIDTHS = {True: 12, False: 24}
 class StreamPrinter:
     """Prints ``{"records": [...]}`` one record at a time; as a context manager it begins and ends it.
 
-    Tables have fixed widths, because what comes later is not known; a longer cell shifts its line's rest.
+    Tables have fixed widths, because later records are not known; a longer cell shifts the rest of its line.
     """
 
     def __init__(self, output: str, columns: Sequence[Column], name: Callable[[Item], str]) -> None:
@@ -51,7 +51,7 @@ class StreamPrinter:
         self._count += 1
 
     def flush(self) -> None:
-        """Let readers see what was printed so far."""
+        """Flush what was printed so far."""
         sys.stdout.flush()
 
     def _header(self) -> str:
@@ -88,7 +88,7 @@ class StreamPrinter:
 def _yaml(item: Item) -> str:
     try:
         text: str = yaml_writer().yaml_of_json(f"[{json_line(item)}]")
-    except RecursionError:  # nodes take no such value, but one in a batch of a client's they do not look at
+    except RecursionError:  # nodes refuse such a value, but do not look into batches made by clients
         text = yaml_writer().yaml_text([{name: _as_text(member) for name, member in item.items()}])
     return text
 

@@ -1,4 +1,4 @@
-"""The three standard streams, also where the shell has closed one (``>&-``) or ignores Ctrl-C (``&``)."""
+"""The three standard streams, even if the shell has closed one (``>&-``) or ignores Ctrl-C (``&``)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NAMES: Final = {0: "input", 1: "output", 2: "error output"}
 
 
 class _Closed(io.RawIOBase):
-    """A stream that is not there: who uses it is told so, and who does not goes on."""
+    """Stands in for a closed stream: using it raises an error, and a command that does not use it runs."""
 
     def __init__(self, number: int) -> None:
         self._number = number
@@ -35,11 +35,11 @@ class _Closed(io.RawIOBase):
 
 
 def prepare() -> None:
-    """Before anything is opened: put something in place of closed streams, and let SIGINT interrupt.
+    """Replace closed streams, and let SIGINT interrupt. Call this before anything is opened.
 
-    A number that is free would be given to the next file or connection, into which things would be printed.
-    Python has None for a closed stream. Errors that cannot be told are not a reason to fail. A shell
-    starts what runs in its background with SIGINT ignored, and Python then leaves it so.
+    The free descriptor would be given to the next file or connection, and output would go into that. Python
+    has None for a closed stream. Errors that cannot be printed must not fail the command. A shell starts
+    background commands with SIGINT ignored, and Python leaves it that way.
     """
     for number in _NAMES:
         try:
@@ -57,10 +57,10 @@ def prepare() -> None:
 
 
 def discard_output() -> None:
-    """Point stdout at nothing, so that the flush when Python ends has nowhere to fail."""
+    """Point stdout at the null device, so that the flush at exit cannot fail."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
-    except OSError:  # it is closed: it has no number
+    except OSError:  # it is closed and has no descriptor
         sys.stdout = os.fdopen(nowhere, "w")

@@ -1,4 +1,4 @@
-"""Taking the terminal over, so that Ctrl-C reaches this process and not those that started it."""
+"""Takes the terminal over, so that Ctrl-C reaches this process and not those that started it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def own_terminal() -> Iterator[None]:
-    """Be the terminal's foreground process group alone, until the end. Without a terminal nothing happens.
+    """Be the terminal's only foreground process group, until the end. Does nothing without a terminal.
 
-    A terminal sends Ctrl-C to its whole foreground group. make, for one, then ends with an error although the
-    command that it waits for ends well. Ctrl-Z is ignored meanwhile: nobody would know how to wake us.
+    A terminal sends Ctrl-C to its whole foreground group. make, for example, then ends with an error although
+    the command it waits for ends well. Ctrl-Z is ignored meanwhile, because no shell could resume us.
     """
     group = _shared_foreground_group()
     if group is None:
@@ -40,7 +40,7 @@ def _shared_foreground_group() -> int | None:
 
 
 def _hand_terminal_to(group: int) -> None:
-    """A group in the background may do this only while it ignores SIGTTOU."""
+    """Only possible for a background group while it ignores SIGTTOU."""
     before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     try:
         with contextlib.suppress(OSError):  # the terminal, or that group, may be gone

@@ -54,10 +54,14 @@ _PARTITIONS = View(
 def _config_options(command: Any) -> Any:
     options = (
         click.option(
-            "--retention", type=DURATION_MS, help="Drop records after this time, as in 7d; or none."
+            "--retention",
+            type=DURATION_MS,
+            help="Delete records after this time, as in 7d; none for no limit.",
         ),
         click.option(
-            "--retention-size", type=SIZE_BYTES, help="Bytes to keep per partition, as in 10GiB; or none."
+            "--retention-size",
+            type=SIZE_BYTES,
+            help="Bytes to keep per partition, as in 10GiB; none for no limit.",
         ),
         click.option("--max-record-size", type=SIZE_BYTES, help="Largest record, as in 1MiB."),
         click.option(
@@ -84,7 +88,8 @@ def _config_of(
         key, equals, value = assignment.partition("=")
         if not equals:
             raise click.BadParameter(
-                f"{assignment!r}: write it as in segment_bytes=67108864", param_hint="--config"
+                f"{assignment!r} is not a setting: write it as in segment_bytes=67108864",
+                param_hint="--config",
             )
         given[key] = int(value) if value.isdecimal() else value
     return {key: None if value == NO_LIMIT else value for key, value in given.items() if value is not None}
@@ -92,16 +97,19 @@ def _config_of(
 
 @click.group()
 def topic() -> None:
-    """Make, show, change, move and delete topics."""
+    """Create, show, change, move and delete topics."""
 
 
 @topic.command("create")
 @click.argument("name")
 @click.option(
-    "-p", "--partitions", type=click.IntRange(min=1), help="Independent logs.  [default: the server's]"
+    "-p", "--partitions", type=click.IntRange(min=1), help="Number of partitions.  [default: the server's]"
 )
 @click.option(
-    "-r", "--replication-factor", type=click.IntRange(min=1), help="Copies.  [default: the server's]"
+    "-r",
+    "--replication-factor",
+    type=click.IntRange(min=1),
+    help="Replicas of each partition.  [default: the server's]",
 )
 @_config_options
 @output_option(default=None)
@@ -117,7 +125,8 @@ def create(
     output: str | None,
     **config: Any,
 ) -> None:
-    """Create a topic. One that is there with the same settings is fine; with others it is a conflict."""
+    """Create a topic. If it exists with the same settings that is fine; with other settings it is a
+    conflict."""
     wanted = {
         "partitions": partitions,
         "replication_factor": replication_factor,
@@ -152,7 +161,7 @@ def list_(session: Session, *, prefix: str, output: str | None) -> None:
 @cluster_options
 @click.pass_obj
 def describe(session: Session, name: str, *, output: str | None) -> None:
-    """Show a topic's settings, and where its partitions are."""
+    """Show a topic's settings, and the nodes of its partitions."""
 
     async def ask() -> Document:
         async with Api(session.url()) as api:
@@ -170,10 +179,16 @@ def describe(session: Session, name: str, *, output: str | None) -> None:
 @topic.command("alter")
 @click.argument("name", shell_complete=complete_topics)
 @click.option(
-    "-p", "--partitions", type=click.IntRange(min=1), help="Have so many; keys go to other ones then."
+    "-p",
+    "--partitions",
+    type=click.IntRange(min=1),
+    help="New number of partitions (it can only grow); keys then map to other partitions.",
 )
 @click.option(
-    "-r", "--replication-factor", type=click.IntRange(min=1), help="Have so many copies, moved as needed."
+    "-r",
+    "--replication-factor",
+    type=click.IntRange(min=1),
+    help="New number of replicas; they are moved as needed.",
 )
 @_config_options
 @output_option(default=None)
@@ -189,14 +204,14 @@ def alter(
     output: str | None,
     **config: Any,
 ) -> None:
-    """Change a topic's settings (those not named stay), its number of copies, or that of its partitions."""
+    """Change a topic's settings (others stay as they are), its replication factor, or its partitions."""
     settings = _config_of(**config)
     changes = {"config": settings, "partitions": partitions, "replication_factor": replication_factor}
     given = {key: value for key, value in changes.items() if value}
     if not given:
-        raise Failure("nothing to change", exit_code=USAGE, hint="name a setting, as in --retention 7d")
+        raise Failure("nothing to change", exit_code=USAGE, hint="give a setting, as in --retention 7d")
     if len(given) > 1:
-        raise Failure("one at a time: settings, --partitions or --replication-factor", exit_code=USAGE)
+        raise Failure("change one at a time: settings, --partitions or --replication-factor", exit_code=USAGE)
     _, document = run(_change(session, "PATCH", name, given))
     talk(f"changed topic {name}: {', '.join(settings or given)}")
     if warning := document.get("warning"):

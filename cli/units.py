@@ -36,7 +36,7 @@ class _Quantity(click.ParamType[int | str]):
             return NO_LIMIT
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text)
         if match is None or match[2] not in self._units:
-            self.fail(f"{value!r}: write it as in {self._example}, or {NO_LIMIT}", param, ctx)
+            self.fail(f"{value!r} is not valid: write it as in {self._example}, or {NO_LIMIT}", param, ctx)
         return round(float(match[1]) * self._units[match[2]])
 
 

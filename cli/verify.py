@@ -50,10 +50,10 @@ _VIEW = View(
 def verify(folder: str, *, compare: bool, output: str | None) -> None:
     """Read every frame of every replica in and below DIR; nothing is changed. The node must not be running.
 
-    Each finding is told on stderr. Exit code 1 when there is damage; what a crash may leave behind, and the
-    next start puts in order, is no damage. Exit code 7 when nothing is damaged and something needs a newer
-    Floodmark than this one. Replicas with the same indexes have the same digest (-o wide) unless they have
-    gaps: --compare tells those apart too, and a difference is exit code 1.
+    Each finding is printed on stderr. Exit code 1 if there is damage; what a crash may leave behind, and the
+    next start repairs, is not damage. Exit code 7 if nothing is damaged but something needs a newer Floodmark
+    than this one. Replicas with the same indexes have the same digest (-o wide) unless they have gaps:
+    --compare compares those too, and a difference is exit code 1.
     """
     reports: list[ReplicaReport] = []
     with Console(stderr=True).status("checking") as status:
@@ -61,7 +61,7 @@ def verify(folder: str, *, compare: bool, output: str | None) -> None:
             reports.append(report)
             status.update(f"checked {len(reports)} replicas")
     if not reports:
-        raise Failure(f"{folder}: there is no replica in it", exit_code=NOT_FOUND)
+        raise Failure(f"{folder}: no replicas found", exit_code=NOT_FOUND)
     for report in reports:
         for finding in report.findings:
             kind = "damage" if finding.is_damage else "too new" if finding.is_too_new else "note"
@@ -80,12 +80,12 @@ def verify(folder: str, *, compare: bool, output: str | None) -> None:
 
 
 def _compare_all(reports: list[ReplicaReport]) -> int:
-    """Tell what replicas of the same group hold otherwise than the first; how many of them do."""
+    """Print how replicas differ from the first one of their group; returns how many do."""
     firsts: dict[str, ReplicaReport] = {}
     found = 0
     for report in reports:
         if not report.is_sound or report.is_too_new:
-            continue  # That has been told.
+            continue  # It was reported above.
         first = firsts.setdefault(PurePath(report.path).name, report)
         told = differences(RealFileSystem(), first.path, report.path) if first is not report else []
         for what in told:

@@ -1,7 +1,7 @@
-"""Text that others have written, made fit for a terminal: control characters are shown, not obeyed.
+"""Makes text from elsewhere safe for a terminal: control characters are shown, not obeyed.
 
-Escape sequences can move the cursor, change the title, or put words into the keyboard's buffer. What goes
-into a pipe or a file is left to the byte.
+Escape sequences can move the cursor, change the title, or put words into the keyboard's buffer. Output to a
+pipe or a file is not changed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def is_terminal(stream: Any) -> bool:
-    """Whether people look at what is printed there."""
+    """Whether the stream is a terminal."""
     return bool(stream is not None and stream.isatty())
 
 
@@ -23,19 +23,19 @@ def visible(text: str, *, keep: str = "") -> str:
 
 
 def visible_bytes(data: bytes) -> bytes:
-    """Bytes of a record: line breaks and tabs stay, what is no UTF-8 is shown as ``\\xff``."""
+    """Bytes of a record: line breaks and tabs stay, bytes that are not UTF-8 are shown as ``\\xff``."""
     return visible(data.decode(errors="backslashreplace"), keep="\n\t").encode()
 
 
 def visible_json(text: str) -> str:
-    """A JSON or YAML text that says the same: what is not printable stands in strings only."""
+    """A JSON or YAML text of the same meaning, in which unprintable characters are escaped."""
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() or each in "\n\t" else _escaped(each) for each in text)
 
 
 def for_stdout(data: bytes) -> bytes:
-    """What a record holds, as it is printed: to the byte, but on a terminal."""
+    """Bytes of a record ready to print: unchanged, except on a terminal."""
     return visible_bytes(data) if is_terminal(sys.stdout) else data
 
 

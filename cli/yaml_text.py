@@ -1,4 +1,5 @@
-"""JSON documents as YAML. PyYAML writes them; here is only what JSON may hold that Python's values do not."""
+"""JSON documents as YAML. PyYAML writes them; this module adds what JSON can hold but Python's values
+cannot."""
 
 from __future__ import annotations
 
@@ -8,22 +9,22 @@ from typing import Any, ClassVar, Final
 import yaml
 
 _WIDTH: Final = 1 << 30
-"""Lines are as long as their texts: a value that is cut in two is hard to copy."""
+"""Lines are never wrapped: a value that is cut in two is hard to copy."""
 
 
 class _Number(str):
-    """A number's text in JSON: every digit of it stays."""
+    """The text of a JSON number, so that every digit stays."""
 
 
 class _Members(list[tuple[str, Any]]):
-    """The members of an object in their order: names may be given twice."""
+    """The members of an object in their order; a name may come twice."""
 
 
 _READER = json.JSONDecoder(object_pairs_hook=_Members, parse_float=_Number, parse_int=_Number)
 
 
 def yaml_text(value: Any) -> str:
-    """A document, with a final newline. Raises ``TypeError`` for what has no place in JSON."""
+    """A document with a final newline. Raises ``TypeError`` for what JSON cannot represent."""
     text: str = yaml.dump(
         value, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=_WIDTH, default_flow_style=False
     )
@@ -31,12 +32,12 @@ def yaml_text(value: Any) -> str:
 
 
 def yaml_of_json(text: str) -> str:
-    """The same document in YAML: every digit of its numbers stays, and members that are given twice do."""
+    """The same document in YAML; every digit of its numbers and members that come twice stay."""
     return yaml_text(_READER.decode(text))
 
 
 class _Dumper(yaml.SafeDumper):
-    """Only what JSON has; what Python holds once and a document twice is written twice."""
+    """Writes JSON's types only, and no references: what a document has twice is written twice."""
 
     yaml_representers: ClassVar[dict[Any, Any]] = {
         kind: represent
@@ -49,11 +50,11 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _refuse(_dumper: _Dumper, value: Any) -> Any:
-    raise TypeError(f"{type(value).__name__} has no place in a JSON document")
+    raise TypeError(f"{type(value).__name__} cannot be part of a JSON document")
 
 
 def _text(dumper: _Dumper, text: str) -> yaml.Node:
-    # A plain text that is not printable comes back as another one: U+0085 is folded.
+    # An unprintable plain text would be read back differently: U+0085 is folded.
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if text.isprintable() else '"')
 
 

@@ -1,5 +1,4 @@
-"""A cluster of node processes on this machine: what ``floodmark dev``, fault injection, tests and benchmarks
-start.
+"""A cluster of node processes on this machine, for ``floodmark dev``, fault injection, tests and benchmarks.
 
-Nodes are reached as a user reaches them: started with ``floodmark start``, spoken to through HTTP.
+Nodes are used as a user would: started with ``floodmark start``, and asked over HTTP.
 """

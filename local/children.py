@@ -1,7 +1,7 @@
 """Node processes of a local cluster: start them, and stop them all.
 
-A child must not outlive this process, however it ends: each holds the reading end of a pipe as its stdin
-and stops when that ends (``start --stop-with-stdin``), which the operating system sees to.
+A child must not outlive this process, however that ends: each has the reading end of a pipe as its stdin and
+stops when the operating system closes the other end (``start --stop-with-stdin``).
 Children are in sessions of their own, so that Ctrl-C reaches only this process, which then stops them
 in order. (A process group would do, but uvloop cannot make one, and a test's loop may be uvloop's.)
 """
@@ -21,10 +21,10 @@ from pathlib import Path
 from local.private import private
 
 STOP_TIMEOUT_S = 10.0
-"""A node that gets SIGTERM hands over and drains within this time."""
+"""A node hands over and drains within this time after SIGTERM."""
 _LAST_LINES = 12
 _OF_ONE_NODE = tuple(f"FLOODMARK_{section}_" for section in ("NODE", "HTTP", "PEER", "CLUSTER"))
-"""Variables that say who one node is must not be said to all; others, as FLOODMARK_LOG_LEVEL, reach all."""
+"""Variables that identify a single node are not passed on; others, like FLOODMARK_LOG_LEVEL, reach all."""
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ class Child:
         return self.process.returncode is None
 
     def last_lines(self) -> str:
-        """The end of the log, to show why a node died."""
+        """The end of the log, to show why a node ended."""
         with self.log.open(encoding="utf-8", errors="replace") as lines:
             return "".join(f"  {self.name}: {line.rstrip()}\n" for line in deque(lines, _LAST_LINES))
 
@@ -50,7 +50,7 @@ async def start_child(name: str, *, config: Path, log: Path, code: Path | None =
     """Start the node that ``config`` describes, with the Python that runs us.
 
     ``code``: a folder with the packages of another build, which come before those that run us.
-    ``-P`` keeps the current folder off the module path: a folder named ``cli`` there is not ours.
+    ``-P`` keeps the current folder off the module path: it may have a folder named ``cli``.
     """
     environment = {name: text for name, text in os.environ.items() if not name.startswith(_OF_ONE_NODE)}
     if code is not None:
@@ -68,7 +68,7 @@ async def start_child(name: str, *, config: Path, log: Path, code: Path | None =
 
 
 async def stop_children(children: Sequence[Child]) -> list[Child]:
-    """SIGTERM to all that still run; SIGKILL to those that take too long, which are returned."""
+    """Send SIGTERM to all that still run, and SIGKILL to those that take too long, which are returned."""
     for child in children:
         _signal(child, signal.SIGTERM)
     waits = {asyncio.ensure_future(child.process.wait()): child for child in children}

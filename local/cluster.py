@@ -1,4 +1,4 @@
-"""The node processes of a local cluster: started, ended, stopped in their tracks, and started again."""
+"""The node processes of a local cluster: start, kill, stop and restart them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _LAST_LINES = 15
 class LocalCluster:
     """Node processes n1, n2, ... on loopback, with their data below ``folder``, on ports chosen at random.
 
-    Nothing runs before ``start``. Whoever makes one calls ``close`` at the end, after the last process.
+    Nothing runs before ``start``. Call ``close`` at the end, after the last process.
     """
 
     def __init__(self, folder: Path, count: int = 3, *, routes: Routes = direct, further: int = 0) -> None:
-        """``further``: nodes that ``add`` may bring, of which ``routes`` is to know from the beginning."""
+        """``further``: how many nodes ``add`` may add, which ``routes`` has to know from the beginning."""
         self.folder = folder
         self._lock = LocalFolder(folder)
         self._ports = PortBlock()
@@ -34,16 +34,16 @@ class LocalCluster:
             self._lock.write_founder(node, nodes[:count], self._routes[node.name])
         self.nodes: dict[str, LocalNode] = {node.name: node for node in nodes[:count]}
         self.further: dict[str, LocalNode] = {node.name: node for node in nodes[count:]}
-        """Those that were not added yet."""
+        """Nodes that were not added yet."""
         self.children: dict[str, Child] = {}
-        """Those that were started and not ended by us; paused ones are among them."""
+        """Nodes that were started and not ended by us, paused ones included."""
         self.code: dict[str, Path] = {}
-        """Nodes that run another build, from the next start on: the folder with its packages."""
+        """Node -> folder with the packages of another build, which it runs from its next start on."""
 
     def add(self, name: str, *, seeds: Collection[str] = ()) -> LocalNode:
-        """The settings of a node, which joins the ``seeds``, or all others, when it is started.
+        """Write the settings of a node that joins the ``seeds``, or all others, when it is started.
 
-        One that was there before keeps its ports, and what is in its folder.
+        A node that was there before keeps its ports and its folder.
         """
         others = [node for other, node in self.nodes.items() if other != name]
         node = self.nodes.get(name) or self.further.pop(name, None)
@@ -73,8 +73,8 @@ class LocalCluster:
             )
 
     async def ready(self, *names: str, timeout_s: float = READY_TIMEOUT_S) -> None:
-        """Wait until the named nodes, or all, say that they are ready. Raises ``NotReady``, also at once
-        when one of them ends by itself meanwhile."""
+        """Wait until the named nodes, or all, are ready. Raises ``NotReady``, at once if one of them ends by
+        itself."""
         wanted = names or tuple(self.nodes)
         await wait_ready(
             [self.nodes[name] for name in wanted],
@@ -83,7 +83,7 @@ class LocalCluster:
         )
 
     async def kill(self, *names: str) -> None:
-        """SIGKILL, to all of them before any is waited for."""
+        """Send SIGKILL to all of them before waiting for any."""
         self._signal(signal.SIGKILL, names)
         for name in names:
             await self.children.pop(name).process.wait()
@@ -97,7 +97,7 @@ class LocalCluster:
         self._signal(signal.SIGCONT, names)
 
     async def stop(self, *names: str) -> dict[str, int | None]:
-        """SIGTERM to the named nodes, or all that run; their exit codes."""
+        """Send SIGTERM to the named nodes, or all that run; returns their exit codes."""
         gone = {name: self.children.pop(name) for name in names or tuple(self.children)}
         await stop_children(list(gone.values()))
         return {name: child.process.returncode for name, child in gone.items()}
@@ -108,7 +108,7 @@ class LocalCluster:
         self._ports.close()
 
     def logs(self) -> str:
-        """The last lines of every node, for the report of what went wrong."""
+        """The last log lines of every node, for error reports."""
         return "".join(
             "".join(
                 f"{name}: {line}\n"
@@ -119,7 +119,7 @@ class LocalCluster:
         )
 
     def _must_run(self, names: Iterable[str]) -> None:
-        """Those that we ended ourselves are not among the children, and may be started again."""
+        """Raise if one of these ended by itself. Those that we ended are not among the children."""
         for child in (self.children[name] for name in names if name in self.children):
             if not child.runs:
                 raise NotReady(

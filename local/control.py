@@ -1,8 +1,8 @@
-"""What another process may ask of the one that runs a local cluster: to restart its nodes one by one.
+"""Lets another process ask the one that runs a local cluster to restart its nodes one by one.
 
-A socket in the cluster's folder, which is for its owner only. A connection is one roll: JSON lines go back
-and forth, as ``control_client.py`` sends them, and its end interrupts the roll. Who comes next is told which
-nodes are left, for those that were started since it began are done, whoever started them.
+It uses a socket in the cluster's folder, which only its owner can access. A connection is one roll: JSON
+lines go back and forth (``control_client.py``), and the end of the connection interrupts the roll. The next
+connection learns which nodes are left: those that were not started since the roll began.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from local.keeper import Keeper
 
 _NAME: Final = "control"
 _PATH_BYTES_MAX: Final = 100
-"""Of a socket's path, which the kernel limits to little more."""
+"""Longest path of a socket; the kernel's limit is little more."""
 _TURN_S: Final = STOP_TIMEOUT_S + 5
-"""How long a roll waits for the restart that the one before has left under way."""
+"""How long a roll waits for a restart that the previous one has left under way."""
 
 
 @contextlib.contextmanager
 def socket_path(folder: Path) -> Iterator[str]:
-    """By which the socket of a folder can be bound or connected to, however long the folder's path is."""
+    """A path to bind or connect the socket of a folder, however long the folder's path is."""
     path = folder / _NAME
     if len(os.fsencode(path)) <= _PATH_BYTES_MAX:
         yield str(path)
@@ -41,7 +41,7 @@ def socket_path(folder: Path) -> Iterator[str]:
 
 
 class Control:
-    """Takes the requests. ``urls``: node -> base URL, of all nodes that ``keeper`` runs."""
+    """Handles the requests. ``urls``: node -> base URL, of all nodes that ``keeper`` runs."""
 
     def __init__(self, folder: Path, keeper: Keeper, urls: Mapping[str, str]) -> None:
         self._folder = folder
@@ -53,7 +53,7 @@ class Control:
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
-        """While the body runs."""
+        """Serve requests while the body runs."""
         with socket_path(self._folder) as path:
             server = await asyncio.start_unix_server(self._connection, path)
         try:
@@ -68,7 +68,7 @@ class Control:
         except NoKeeper as error:
             _say(writer, {"error": str(error)})
         except (ValueError, KeyError, TypeError) as error:
-            _say(writer, {"error": f"the request is not understood: {error!r}"})
+            _say(writer, {"error": f"invalid request: {error!r}"})
         finally:
             with contextlib.suppress(OSError):
                 writer.close()
@@ -97,7 +97,7 @@ class Control:
 
     @property
     def _left(self) -> list[str]:
-        """Nodes that run since before the roll began."""
+        """Nodes that have not been restarted since the roll began."""
         began, started = self._began or {}, self._keeper.started
         return [name for name, count in began.items() if started[name] == count]
 

@@ -24,15 +24,15 @@ class ControlClient:
     @classmethod
     @contextlib.asynccontextmanager
     async def connected(cls, folder: Path) -> AsyncIterator[Self]:
-        """To whoever runs the cluster of a folder. Raises ``NoKeeper``."""
+        """Connect to the process that runs the cluster of a folder. Raises ``NoKeeper``."""
         try:
             with socket_path(folder) as path:
                 reader, writer = await asyncio.open_unix_connection(path)
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
             raise NoKeeper(
-                f"no local cluster is ready on {folder}",
-                hint="'floodmark dev' runs one, --data names its folder; "
-                "docs/OPERATIONS.md says how to restart the nodes of any other cluster",
+                f"no local cluster runs on {folder}, or it is not ready",
+                hint="start one with 'floodmark dev', or give its folder with --data; "
+                "for any other cluster see docs/OPERATIONS.md",
             ) from None
         try:
             yield cls(reader, writer)
@@ -42,7 +42,7 @@ class ControlClient:
     async def roll(
         self, *, afresh: bool = False, wait_s: float = WAIT_S, tell: Callable[[str], None]
     ) -> None:
-        """Restart all nodes, or those that an interrupted roll has left.
+        """Restart all nodes, or those that an interrupted roll left out.
 
         Raises ``NotHealthy``, ``NoKeeper``.
         """

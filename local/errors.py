@@ -3,18 +3,18 @@
 LocalClusterError
 ├── FolderInUse      another local cluster runs on the folder
 ├── OtherSize        the folder holds a cluster of another number of nodes
-├── NoFreePorts      too few ports from the wanted one on
+├── NoFreePorts      too few free ports from the requested one on
 ├── NotReady         nodes do not serve in time
 ├── NodesEnded       nodes ended by themselves
 ├── NotHealthy       not all partitions have all their replicas in sync, or something else is wrong
-└── NoKeeper         no local cluster runs on the folder, or it does not do what it is asked for
+└── NoKeeper         no local cluster runs on the folder, or it cannot do what is asked
 """
 
 from __future__ import annotations
 
 
 class LocalClusterError(Exception):
-    """Base of all. ``hint`` says what to do, where that is known."""
+    """Base of all. ``hint`` says what to do, if that is known."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -30,20 +30,20 @@ class OtherSize(LocalClusterError):
 
 
 class NoFreePorts(LocalClusterError):
-    """Too few ports from the wanted one on."""
+    """Too few free ports from the requested one on."""
 
 
 class NotReady(LocalClusterError):
-    """Nodes do not serve in time; the text has what each lacked."""
+    """Nodes do not serve in time; the text says what each of them lacked."""
 
 
 class NodesEnded(LocalClusterError):
-    """Nodes ended by themselves, and are not started again; the text says how."""
+    """Nodes ended by themselves and are not restarted; the text says how they ended."""
 
 
 class NotHealthy(LocalClusterError):
-    """Something is wrong with the cluster that has to be right first; the text says what."""
+    """The cluster must be healthy first; the text says what is wrong."""
 
 
 class NoKeeper(LocalClusterError):
-    """Who runs the local cluster of a folder is not there, or cannot do what it is asked for."""
+    """No process runs the local cluster of a folder, or it cannot do what is asked."""

@@ -1,12 +1,12 @@
 """The data folder of a local cluster, and the settings of its nodes.
 
-All of it is for its owner only: the folder has mode 700.
+Only its owner has access: the folder has mode 700.
 
 DATA/lock       held while the cluster runs
-DATA/control    a socket on which whoever runs the cluster takes requests (control.py)
-DATA/secret     what proves to a node that another one belongs here; made once, mode 600
-DATA/n1.toml    settings of node n1, written anew at every start, because ports may change
-DATA/n1.log     what node n1 said
+DATA/control    socket on which the process that runs the cluster takes requests (control.py)
+DATA/secret     the secret that nodes of this cluster share; made once, mode 600
+DATA/n1.toml    settings of node n1, rewritten at every start, because ports may change
+DATA/n1.log     log of node n1
 DATA/n1/        its data
 """
 
@@ -26,7 +26,7 @@ from local.ports import LOOPBACK, pick_ports
 from local.private import make_private, private
 
 _LOG_BYTES_MAX = 16 << 20
-"""A log above this size is put aside (one generation) when its node starts."""
+"""A larger log is moved aside (one generation) when its node starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +47,24 @@ class LocalNode:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How one node is reached and reaches others, and what can be done to it."""
+    """How one node is reached and reaches others, and how it can be disturbed."""
 
     advertise: str = ""
-    """The base URL that it tells others; by default its own."""
+    """The base URL that it advertises; by default its own."""
     dial: Mapping[str, str] = field(default_factory=dict)
     """node -> host:port to dial instead of that node's peer port."""
     scrub_interval_s: float | None = None
-    """Between its readings of all that is stored; by default the setting's own default."""
+    """Seconds between scrubs of its disk; by default the setting's own default."""
     faults: str = ""
-    """Folder by which its disk and its clock can be harmed; by default they cannot."""
+    """Folder through which faults of its disk and clock are injected; by default none can be."""
 
 
 Routes = Callable[[Sequence[LocalNode]], Mapping[str, Route]]
-"""Asked once the ports are chosen: node -> its route."""
+"""Called once the ports are chosen: node -> its route."""
 
 
 def direct(nodes: Sequence[LocalNode]) -> Mapping[str, Route]:
-    """Nothing stands between the nodes."""
+    """Direct connections between all nodes."""
     return {node.name: Route() for node in nodes}
 
 
@@ -101,7 +101,7 @@ class LocalFolder:
         return nodes
 
     def choose(self, count: int, *, http_port: int, peer_port: int) -> list[LocalNode]:
-        """Nodes n1, n2, ... and their ports; nothing is written for them yet."""
+        """Nodes n1, n2, ... and their ports; no settings are written yet."""
         http_ports = pick_ports(count, first=http_port)
         peer_ports = pick_ports(count, first=peer_port, besides=http_ports)
         names = [f"n{number}" for number in range(1, count + 1)]
@@ -111,20 +111,20 @@ class LocalFolder:
         ]
 
     def further(self, name: str, others: Sequence[LocalNode], *, http_port: int, peer_port: int) -> LocalNode:
-        """One more node, with ports besides those of the ``others``; nothing is written for it yet."""
+        """One more node, with ports that the ``others`` do not use; no settings are written yet."""
         taken = [port for other in others for port in (other.http_port, other.peer_port)]
         (http,) = pick_ports(1, first=http_port, besides=taken)
         (peer,) = pick_ports(1, first=peer_port, besides=[*taken, http])
         return LocalNode(name, http, peer, self.path / f"{name}.toml", self.path / f"{name}.log")
 
     def write_founder(self, node: LocalNode, nodes: Sequence[LocalNode], route: Route) -> None:
-        """The settings of one of the nodes that form the cluster."""
+        """Write the settings of one of the nodes that form the cluster."""
         self._make_secret()
         self._write(node, self._settings_text(node, nodes, route))
         _roll_log(node.log)
 
     def write_newcomer(self, node: LocalNode, seeds: Sequence[LocalNode], route: Route | None = None) -> None:
-        """The settings of a node that joins those that are there."""
+        """Write the settings of a node that joins existing ones."""
         self._write(node, self._settings_text(node, [], route or Route(), seeds=seeds))
 
     def _write(self, node: LocalNode, text: str) -> None:
@@ -144,7 +144,7 @@ class LocalFolder:
         storage = "" if scrub is None else f"\n[storage]\nscrub_interval_s = {scrub}\n"
         testing = f"\n[testing]\nfaults = {_quoted(route.faults)}\n" if route.faults else ""
         return (
-            "# Written anew at every start of the cluster.\n"
+            "# Rewritten at every start of the cluster.\n"
             f"[node]\nid = {_quoted(node.name)}\ndata_dir = {_quoted(str(self.path / node.name))}\n\n"
             f'[http]\nlisten = "{LOOPBACK}:{node.http_port}"\n{advertise}\n'
             f'[peer]\nlisten = "{LOOPBACK}:{node.peer_port}"\n\n'
@@ -168,7 +168,7 @@ class LocalFolder:
             lock.close()
             raise FolderInUse(
                 f"another local cluster runs on {self.path}",
-                hint="stop that one, or use another folder with --data",
+                hint="stop it, or use another folder with --data",
             ) from None
         return lock
 

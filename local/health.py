@@ -1,4 +1,4 @@
-"""Whether anything is wrong with a cluster, as all of its nodes say alike."""
+"""Whether a cluster is healthy, according to all of its nodes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ _LOOK_AGAIN_S: Final = 0.2
 
 
 async def unhealthy(urls: Mapping[str, str]) -> list[str]:
-    """Why the cluster is not healthy; empty only when every node answers, and says that all is well.
+    """Why the cluster is not healthy; empty if every node answers and reports no problem.
 
-    That is: all are ready and reach each other, and every partition has a leader and all replicas in sync.
+    Healthy means: all nodes are ready and reach each other, and every partition has a leader and all replicas
+    in sync.
     """
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ANSWER_S)) as session:
         said = await asyncio.gather(*(_ask(session, node, url) for node, url in urls.items()))
@@ -28,7 +29,7 @@ async def unhealthy(urls: Mapping[str, str]) -> list[str]:
 async def wait_healthy(
     urls: Mapping[str, str], *, timeout_s: float, tell: Callable[[list[str]], None] = lambda _reasons: None
 ) -> None:
-    """Until the cluster is healthy; ``tell`` hears what it lacks meanwhile. Raises ``NotHealthy``."""
+    """Wait until the cluster is healthy; ``tell`` gets what it still lacks. Raises ``NotHealthy``."""
     reasons: list[str] = []
     try:
         async with asyncio.timeout(timeout_s):

@@ -1,7 +1,7 @@
-"""Keeping the nodes of a local cluster running, and saying what becomes of them.
+"""Keeps the nodes of a local cluster running, and reports what happens to them.
 
-Until all of them have been ready once, the first one that ends is an error: it cannot run as it was set up.
-After that a node that ends is started again after a pause, and the others go on.
+Until all of them have been ready once, a node that ends is an error: its setup is wrong. After that a node
+that ends is started again after a pause, and the others go on.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from local.restarts import VAIN_STARTS_MAX, Restarts
 
 
 class Keeper:
-    """Start the nodes, ``keep`` them in a task, and in the end cancel that and ``stop`` them.
+    """Start the nodes, ``keep`` them running in a task, and at the end cancel that and ``stop`` them.
 
-    ``tell`` is given sentences for a person; ``by_hand`` is what they call to start a node: it takes
+    ``tell`` gets messages for people; ``by_hand`` is the command that starts a node, without its
     ``--config FILE``.
     """
 
@@ -36,17 +36,17 @@ class Keeper:
         self._children: dict[str, Child] = {}
         self._were_ready = False
         self._asked: dict[str, asyncio.Future[Child]] = {}
-        """Nodes that are stopped to be started again at once: who waits for the new process."""
+        """Nodes under restart -> future of the new process."""
         self.started: dict[str, int] = {}
         """How often each node was started."""
 
     @property
     def pids(self) -> dict[str, int]:
-        """The process of each node, also of one that has ended."""
+        """The process id of each node, even of one that has ended."""
         return {name: child.process.pid for name, child in self._children.items()}
 
     async def start(self) -> None:
-        """Start all, one by one: each that runs must be stopped if the next one fails."""
+        """Start all, one by one, so that those that run can be stopped if the next one fails."""
         for node in self._nodes:
             await self._start(node)
 
@@ -56,7 +56,8 @@ class Keeper:
         self._were_ready = True
 
     async def keep(self) -> NoReturn:
-        """Raises ``NodesEnded`` once one has ended before all were ready, or none will be started again."""
+        """Keep the nodes running. Raises ``NodesEnded`` if one ends before all were ready, or when no node is
+        left that would be started again."""
         keeping = [asyncio.create_task(self._keep(node)) for node in self._nodes]
         try:
             ends = await asyncio.gather(*keeping)
@@ -67,20 +68,20 @@ class Keeper:
         raise NodesEnded(f"no node is left: {'; '.join(ends)}")
 
     async def restart(self, name: str) -> Child:
-        """Stop a node that runs and start it again at once; its new process. Only while ``keep`` runs.
+        """Stop a running node, start it again at once, and return the new process. Only while ``keep`` runs.
 
-        Raises ``NoKeeper`` when it does not run now, or cannot be started again.
+        Raises ``NoKeeper`` if it is not running, or cannot be started again.
         """
         child = self._children[name]
         if not child.runs or name in self._asked:
-            raise NoKeeper(f"{name} does not run now")
+            raise NoKeeper(f"{name} is not running")
         started: asyncio.Future[Child] = asyncio.get_running_loop().create_future()
         self._asked[name] = started
         await stop_children([child])
         return await started
 
     async def stop(self) -> list[Child]:
-        """Stop all that run; those that had to be killed."""
+        """Stop all that run; returns those that had to be killed."""
         return await stop_children(list(self._children.values()))
 
     async def _start(self, node: LocalNode) -> Child:
@@ -90,14 +91,14 @@ class Keeper:
         return child
 
     async def _keep(self, node: LocalNode) -> str:
-        """Until the node will not be started again: how it ended."""
+        """Keep one node running; returns how it ended once it will not be started again."""
         vain_starts = 0
         while True:
             child = self._children[node.name]
             code = await child.process.wait()
             ended = f"{node.name} {_how(code)}"
             if (asked := self._asked.pop(node.name, None)) is not None:
-                self._tell(f"{ended}, as it was asked to")
+                self._tell(f"{ended}, as requested")
                 vain_starts = 0 if await self._starts_as_asked(node, asked) else 1
                 continue
             if not self._were_ready:
@@ -116,7 +117,7 @@ class Keeper:
             vain_starts = 0 if await self._gets_ready(node) else vain_starts + 1
 
     async def _starts_as_asked(self, node: LocalNode, asked: asyncio.Future[Child]) -> bool:
-        """At once, whatever ``Restarts`` says; False when it ends before it is ready."""
+        """Start it at once, whatever ``Restarts`` says; False if it ends before it is ready."""
         try:
             child = await self._start(node)
         except BaseException:
@@ -126,7 +127,7 @@ class Keeper:
         return await self._runs_ready(node, child)
 
     async def _gets_ready(self, node: LocalNode) -> bool:
-        """Start it and wait until it is ready; False when it ends before that."""
+        """Start it and wait until it is ready; False if it ends before that."""
         return await self._runs_ready(node, await self._start(node))
 
     async def _runs_ready(self, node: LocalNode, child: Child) -> bool:
@@ -150,7 +151,7 @@ class Keeper:
         while True:
             try:
                 return await wait_ready([node])
-            except NotReady as error:  # Perhaps a majority is missing: it has time.
+            except NotReady as error:  # Perhaps a majority is missing: go on waiting.
                 self._tell(f"{node.name} runs again, but {error}")
 
     def _others(self) -> str:
@@ -164,7 +165,11 @@ class Keeper:
     def _what_next(self, node: LocalNode, vain_starts: int, pause_s: float | None) -> str:
         if pause_s is not None:
             return f"{node.name} is started again in {pause_s:g} s"
-        why = f"after {vain_starts} vain starts it is left alone; " if vain_starts >= VAIN_STARTS_MAX else ""
+        why = (
+            f"after {vain_starts} failed starts it is not restarted any more; "
+            if vain_starts >= VAIN_STARTS_MAX
+            else ""
+        )
         return f"{why}to start {node.name} again: {self._by_hand} --config {node.config}"
 
     def _tell_last_lines(self, child: Child) -> None:

@@ -14,20 +14,20 @@ LOOPBACK = "127.0.0.1"
 _PORT_MAX = 65_535
 _BLOCK_PORTS: Final = 50
 _BLOCKS: Final = range(20_000, 31_000, _BLOCK_PORTS)
-"""Below the range that the kernel takes outgoing ports from, to the last port of the last block."""
+"""Below the range from which the kernel takes outgoing ports."""
 
 
 class PortBlock:
-    """Ports from ``first`` on that no other block holds on this machine, until ``close`` or our end.
+    """Ports from ``first`` on that no other block on this machine holds, until ``close`` or our end.
 
-    A port that nobody listens on is not free for that: the node that has it may be down for a while. What is
-    held is a name of a socket (Linux's abstract ones, which leave no file); elsewhere chance has to do.
+    A port without a listener need not be free: the node that owns it may be down for a while. A block is held
+    by the name of a socket (an abstract one of Linux, which leaves no file); on other systems by chance only.
     """
 
     count: Final = _BLOCK_PORTS
 
     def __init__(self) -> None:
-        """A random one. Raises ``NoFreePorts``."""
+        """Take a random block. Raises ``NoFreePorts``."""
         for first in random.SystemRandom().sample(_BLOCKS, len(_BLOCKS)):
             holder = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             try:
@@ -42,7 +42,7 @@ class PortBlock:
         raise NoFreePorts(f"all ports from {_BLOCKS.start} to {_BLOCKS.stop - 1} are held by local clusters")
 
     def close(self) -> None:
-        """Let others have them."""
+        """Release the block."""
         self._holder.close()
 
     def __enter__(self) -> Self:
@@ -53,7 +53,7 @@ class PortBlock:
 
 
 def pick_ports(count: int, *, first: int, besides: Collection[int] = ()) -> list[int]:
-    """``count`` ports from ``first`` on: those that nobody listens on and that are not in ``besides``."""
+    """``count`` ports from ``first`` on, without listeners and not in ``besides``."""
     found: list[int] = []
     port = first
     while len(found) < count:
@@ -68,7 +68,7 @@ def pick_ports(count: int, *, first: int, besides: Collection[int] = ()) -> list
 def is_free(port: int) -> bool:
     """Whether a server could listen here now, on loopback and on every other address.
 
-    The wildcard is tried as well: whoever holds it would answer where our node does not.
+    The wildcard address is tried as well: a process that listens on it would answer in place of our node.
     """
     for address in (LOOPBACK, "0.0.0.0"):  # noqa: S104 - bound for a moment, never listened on
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:

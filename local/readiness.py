@@ -1,4 +1,4 @@
-"""Waiting until the nodes of a local cluster serve."""
+"""Waits until the nodes of a local cluster serve."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from local.errors import NotReady
 from local.folder import LocalNode
 
 READY_TIMEOUT_S = 120.0
-"""Long enough for a cold machine with much data to look at."""
+"""Long enough for a cold machine with much data to recover."""
 _ASK_AGAIN_S = 0.1
 
 
@@ -21,9 +21,9 @@ async def wait_ready(
     timeout_s: float = READY_TIMEOUT_S,
     look: Callable[[], None] = lambda: None,
 ) -> None:
-    """Return when every node says that it is ready. Raises ``NotReady`` with what the last one lacked.
+    """Return when every node is ready. Raises ``NotReady`` with what the last node lacked.
 
-    ``look`` is called after every question in vain, to raise when there is nothing to wait for any more.
+    ``look`` is called after every failed attempt; it raises if there is nothing to wait for any more.
     """
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
         try:
@@ -34,7 +34,7 @@ async def wait_ready(
             lacking = [f"{node.name}: {await _ask(session, node)}" for node in nodes]
             raise NotReady(
                 f"the cluster is not ready after {timeout_s:g} s; " + "; ".join(lacking),
-                hint=f"what the nodes say stands in {nodes[0].log.parent}/n*.log",
+                hint=f"see the nodes' logs in {nodes[0].log.parent}/n*.log",
             ) from error
 
 
@@ -45,7 +45,7 @@ async def _wait_ready(session: aiohttp.ClientSession, node: LocalNode, look: Cal
 
 
 async def _ask(session: aiohttp.ClientSession, node: LocalNode) -> str | None:
-    """None when the node is ready, else what it says."""
+    """None if the node is ready, else what it says."""
     try:
         async with session.get(f"{node.url}/readyz") as answer:
             return None if answer.status == 200 else (await answer.text())[:300]

@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from typing import Final
 
 VAIN_STARTS_MAX: Final = 5
-"""A node that ended so many times in a row before it was ready is left alone."""
+"""A node that ended this many times in a row before it was ready is not restarted any more."""
 _PAUSE_S_MAX: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Restarts:
-    """``after_s`` seconds after its end, which is above 0; None: never."""
+    """``after_s``: seconds, above 0, between the end of a node and its restart; None: never."""
 
     after_s: float | None
 
     def pause_s(self, vain_starts: int) -> float | None:
-        """How long to wait, after so many starts in a row that led nowhere; None: leave it alone.
+        """How long to wait after ``vain_starts`` failed starts in a row; None: do not restart.
 
-        Each of them doubles the pause, up to a minute: what keeps a node from starting rarely goes at once.
+        Each failed start doubles the pause, up to a minute: its cause rarely goes away at once.
         """
         if self.after_s is None or vain_starts >= VAIN_STARTS_MAX:
             return None

@@ -1,8 +1,8 @@
-"""Restarting the nodes of a cluster one after the other, so that clients notice nothing but some latency.
+"""Restarts the nodes of a cluster one after the other; clients notice only some latency.
 
 No node is stopped unless the whole cluster is healthy: every node is ready and every partition has all of its
-replicas in sync. A node hands its leaderships over when it is stopped, and when it runs again all of that is
-waited for anew. So a majority of each partition is there all the time, with all that was acknowledged.
+replicas in sync. A node hands over its leaderships when it is stopped, and after its restart the roll waits
+until the cluster is healthy again. So each partition always has a majority with all acknowledged records.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from local.health import unhealthy, wait_healthy
 
 TELL_EVERY_S: Final = 5.0
 WAIT_S: Final = 300.0
-"""How long one node may take until the cluster is healthy again: it may have much to catch up with."""
+"""How long the cluster may take to be healthy after a restart: the node may have much to catch up with."""
 _ANSWER_S: Final = 5.0
 
 
 class Roll:
-    """``urls``: node -> base URL. ``restart`` stops a node, starts it again, and need not wait for more."""
+    """``urls``: node -> base URL. ``restart`` stops a node and starts it again; it need not wait longer."""
 
     def __init__(
         self,
@@ -40,17 +40,17 @@ class Roll:
         self._wait_s = wait_s
 
     async def run(self, left: Collection[str], *, goes_on: bool = False) -> None:
-        """Restart those that are ``left``. Raises ``NotHealthy``: then nothing more is restarted.
+        """Restart the nodes that are ``left``. Raises ``NotHealthy``: then no further node is restarted.
 
-        A roll that ``goes_on`` waits for what its own last restart may have left behind; one that begins
-        refuses at once.
+        A roll that ``goes_on`` first waits for the cluster to recover from its own last restart; a new roll
+        refuses at once if the cluster is not healthy.
         """
         if goes_on:
             await self._wait_healthy("the roll that was interrupted")
         elif reasons := await unhealthy(self._urls):
             raise NotHealthy(
                 f"no node is restarted while something is wrong: {'; '.join(reasons)}",
-                hint="'floodmark cluster health' says when all is well",
+                hint="'floodmark cluster health' shows what is wrong",
             )
         order = await self._in_order(left)
         for number, name in enumerate(order, start=len(self._urls) - len(order) + 1):
@@ -73,12 +73,12 @@ class Roll:
         await wait_healthy(self._urls, timeout_s=self._wait_s, tell=tell)
 
     async def _in_order(self, left: Collection[str]) -> list[str]:
-        """By name, and the metadata's leader last: so its leadership moves once, or twice at the most."""
+        """By name, but the metadata's leader last, so that its leadership moves once, or at most twice."""
         leader = await self._metadata_leader()
         return sorted(left, key=lambda name: (name == leader, name))
 
     async def _metadata_leader(self) -> str | None:
-        """As the first node that answers knows it."""
+        """The metadata's leader, according to the first node that answers."""
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ANSWER_S)) as session:
             for url in self._urls.values():
                 with contextlib.suppress(aiohttp.ClientError, TimeoutError, ValueError):

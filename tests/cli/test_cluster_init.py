@@ -52,20 +52,20 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
     before = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert '[peer]\nlisten = "10.0.0.1:7170"' in before["n1.toml"]
     again = _init("n1=10.0.0.1", "n2=10.0.0.2", "--to", str(tmp_path))
-    assert (again.exit_code, "n1.toml, secret already" in again.stderr) == (4, True), again.output
+    assert (again.exit_code, "already has n1.toml, secret" in again.stderr) == (4, True), again.output
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (("n1",), "'n1' is no node with its host"),
-        (("n1=",), "is no node"),
-        (("n 1=host",), "is no node"),
-        (("n1=host:0",), "is no node"),
-        (("n1=host:70000",), "is no node"),
-        (("n1=host:1:2:3",), "is no node"),
-        (("secret=host",), "is no node"),
+        (("n1",), "'n1' does not name a node and its host"),
+        (("n1=",), "does not name a node"),
+        (("n 1=host",), "does not name a node"),
+        (("n1=host:0",), "does not name a node"),
+        (("n1=host:70000",), "does not name a node"),
+        (("n1=host:1:2:3",), "does not name a node"),
+        (("secret=host",), "does not name a node"),
         (("n1=a", "n1=b"), "n1 is given twice"),
         (("n1=a", "n2=a"), "a:7070 is given twice"),
         (("n1=a:7000:7000",), "a:7000 is given twice"),

@@ -56,7 +56,7 @@ async def test_a_cluster_loads_the_flights_stops_cleanly_and_finds_them_again(
         assert not any(node.is_running() for node in nodes)
     async with dev_process(tmp_path, "--flights", str(some_flights)) as dev:
         await dev.says(STARTED)
-        assert "holds its 1,000 flights already: nothing to produce" in dev.text
+        assert "holds its 1,000 flights: nothing to produce" in dev.text
         assert "checked: all 1,000 flights are there" in dev.text
         dev.process.send_signal(signal.SIGTERM)
         assert await dev.ends() == 0

@@ -94,7 +94,7 @@ async def test_a_node_that_cannot_be_started_again_is_left_alone(tmp_path: Path)
         await dev.says("n2 is started again in 0.2 s")
         assert "n2 ended by itself with exit code 2; n1, n3 go on; " in dev.text
         assert "shoe_size" in dev.text, "the last lines of its log"
-        await dev.says("after 5 vain starts it is left alone; to start n2 again: ")
+        await dev.says("after 5 failed starts it is not restarted any more; to start n2 again: ")
         assert re.findall(r"again in (\S+) s", dev.text) == ["0.1", "0.2", "0.4", "0.8", "1.6"]
         async with ledger.writing(dev.urls):
             await ledger.wait_acknowledged(500)

@@ -51,7 +51,7 @@ def test_csv_rows_become_objects_named_by_the_header() -> None:
         (b"a,b\n1,2,3\n", "csv", "in: line 2: 3 fields, but the header names 2"),
         (b"id,amount,amount\n1,10,EUR\n", "csv", "in: line 1: columns 2 and 3 are both named 'amount'"),
         (b",a\n1,2\n", "csv", "in: line 1: column 1 has no name"),
-        (b"\n1,2\n", "csv", "in: line 1: it is empty"),
+        (b"\n1,2\n", "csv", "in: line 1 is empty"),
         (b'a\n"x\n', "csv", "in: line 2:"),
     ],
 )

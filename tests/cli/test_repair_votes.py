@@ -38,5 +38,5 @@ def test_a_running_nodes_folder_is_left_alone(invoke: Invoke, tmp_path: Path) ->
         fcntl.flock(lock, fcntl.LOCK_EX)
         result = invoke("repair-votes", data)
     assert result.exit_code == 4
-    assert "its node runs" in result.stderr
+    assert "its node is running" in result.stderr
     assert "stop all nodes" in result.stderr

@@ -177,11 +177,11 @@ async def test_the_command_line_shows_and_raises_the_level(tmp_path: Path) -> No
         assert (await _command(node, "upgrade", "--finalize", "two")).exit_code == 2
         assert (await _command(node, "upgrade")).exit_code == 2
         raised = await _command(node, "upgrade", "--finalize", "-o", "json")
-        assert "is at feature level 4 from now on; it was at 1" in raised.stderr
+        assert "is now at feature level 4; it was at 1" in raised.stderr
         begin = raised.stdout.index("{\n")
         assert json.JSONDecoder().raw_decode(raised.stdout, begin)[0]["level"] == 4
         again = await _command(node, "upgrade", "--finalize")
-        assert (again.exit_code, "at feature level 4, as before" in again.stderr) == (0, True)
+        assert (again.exit_code, "stays at feature level 4" in again.stderr) == (0, True)
         assert (await _command(node, "upgrade", "--finalize", "1")).exit_code == 4
 
 

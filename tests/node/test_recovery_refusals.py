@@ -80,7 +80,7 @@ async def test_wrong_uses_change_nothing(tmp_path: Path) -> None:
             after = content(n1.data_dir)
             again = run("apply", plan, n1.data_dir, "--yes", "-o", "json")
             assert again.exit_code == 0
-            assert "all is written already" in again.stderr
+            assert "everything is written already" in again.stderr
             assert json.loads(again.stdout)["folders"] == [{"folder": str(n1.data_dir), "written": False}]
             assert "was recovered by another plan meanwhile" in refused("apply", other, n1.data_dir, "--yes")
             assert content(n1.data_dir) == after
