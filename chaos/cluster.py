@@ -1,5 +1,5 @@
-"""A cluster of real node processes for faults to be put on: a Toxiproxy on everything that they say, a disk
-that fails on demand and a clock that can be wrong below each.
+"""A cluster of real node processes to inject faults into: all connections go through Toxiproxy, and each
+node has a disk that fails on demand and a clock that can be wrong.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from chaos.view import View
 from local.cluster import LocalCluster
 
 _IN_ORDER = (0, None, -signal.SIGTERM)
-"""Told to stop while Python still loads it, a node has not taken SIGTERM over yet, and is ended by it."""
+"""Exit code of a node that SIGTERM killed while Python was still loading it, before it had a handler."""
 _REMOVED = "removed"
 
 
 class NoFurtherNode(Exception):
-    """A node was to join, and the cluster was made with none that could."""
+    """A node was asked to join, but the cluster was made without further nodes."""
 
 
 class ChaosCluster:
     """Nodes n1, n2, ... and their proxies.
 
-    Several faults may want the same node to be down, or to stand still, at the same time. So each *holds* it
-    under a name of its own, and it goes on once nobody holds it any more.
+    Several faults may need the same node to be down, or paused, at the same time. So each *holds* it under a
+    name of its own, and the node goes on when no fault holds it any more.
     """
 
     def __init__(
@@ -50,11 +50,11 @@ class ChaosCluster:
         self.processes = LocalCluster(folder, count, routes=routes, further=further)
         self._founders = frozenset(self.processes.nodes)
         self.gone: set[str] = set()
-        """Nodes that belong to the cluster no more, and never will again."""
+        """Nodes that were removed from the cluster for good."""
         self.unfinished: list[str] = []
-        """Changes of the cluster that did not end in time, though nothing stood in their way any more."""
+        """Changes of the cluster that did not end in time, although nothing blocked them any more."""
         self.when_recovered: Callable[[Sequence[GivenUp]], None] = lambda _given_up: None
-        """Told what a recovery has given up, when all nodes are down and none has been started again."""
+        """Called with what a recovery has given up, while all nodes are down."""
         self._down: defaultdict[str, set[str]] = defaultdict(set)
         self._paused: defaultdict[str, set[str]] = defaultdict(set)
         self._deaths: dict[str, int] = {}
@@ -67,58 +67,58 @@ class ChaosCluster:
 
     @property
     def names(self) -> list[str]:
-        """The nodes that belong to it now, in order."""
+        """The current nodes of the cluster, in order."""
         return sorted(self.processes.nodes.keys() - self.gone)
 
     @property
     def has_grown(self) -> bool:
-        """Whether nodes have joined, and may be about to."""
+        """Whether nodes have joined, or may be about to."""
         return not self._founders.issuperset(self.processes.nodes)
 
     @property
     def urls(self) -> list[str]:
-        """Base URLs for clients: those of the proxies, also of nodes that are still to come."""
+        """Base URLs for clients: those of the proxies, of nodes that will join later as well."""
         return [self.links.urls[name] for name in sorted({*self.names, *self.processes.further})]
 
     def direct_url(self, name: str) -> str:
-        """A node's own base URL, for asking it past all network faults."""
+        """A node's own base URL, which bypasses all network faults."""
         return self.processes.nodes[name].url
 
     def runs(self, name: str) -> bool:
-        """Whether a node's process is there and not made to stand still."""
+        """Whether a node's process runs and is not paused."""
         child = self.processes.children.get(name)
         return child is not None and child.process.returncode is None and not self._paused[name]
 
     def died(self) -> dict[str, int]:
-        """node -> exit code of those that ended by themselves, or not in order though they were asked to."""
+        """node -> exit code of those that ended by themselves, or failed when asked to stop."""
         codes = {name: child.process.returncode for name, child in self.processes.children.items()}
         self._deaths.update({name: code for name, code in codes.items() if code is not None})
         return dict(self._deaths)
 
     async def ready(self) -> None:
-        """Wait until every node says that it is ready."""
+        """Wait until every node is ready."""
         await self.processes.ready(*self.names)
 
     async def join(self, holder: str) -> str:
-        """Have the next one of the nodes that are to come join those that run; its name.
+        """Add the next further node, which joins those that run; returns its name.
 
-        It is started once the holder has let it up. Raises ``NoFurtherNode``.
+        It is started when the holder lets it up. Raises ``NoFurtherNode``.
         """
         async with self._changing:
             if not self.processes.further:
-                raise NoFurtherNode("all nodes that were to come have joined")
+                raise NoFurtherNode("all further nodes have joined already")
             name = min(self.processes.further)
             self.processes.add(name, seeds=self._members())
             self._down[name].add(holder)
         return name
 
     async def rejoin(self, name: str) -> None:
-        """Have a node join the others anew when it is started next, with what is in its folder."""
+        """Make a node join the others again when it is started next, with what is in its folder."""
         async with self._changing:
             self.processes.add(name, seeds=self._members() - {name})
 
     async def part(self, name: str) -> None:
-        """A node was removed from the cluster: its process ends, and nobody starts it again."""
+        """End the process of a node that was removed from the cluster; it is never started again."""
         await self.hold_down(_REMOVED, name, gently=name in self.processes.children)
         self.gone.add(name)
 
@@ -128,12 +128,12 @@ class ChaosCluster:
     async def hold_down(self, holder: str, *names: str, gently: bool = False) -> None:
         """End nodes, all at once, and keep them down: kill -9, or SIGTERM when ``gently``."""
         async with self._changing:
-            self.died()  # remembers those that are down already and should not be
+            self.died()  # notes those that ended by themselves
             up = [name for name in names if name in self.processes.children]
             for name in names:
                 self._down[name].add(holder)
             if gently:
-                # A node that stands still cannot hear: it is let go for its end.
+                # A paused node cannot handle the signal: resume it first.
                 self.processes.resume(*up)
                 codes = await self.processes.stop(*up) if up else {}
                 self._deaths.update({name: code for name, code in codes.items() if code not in _IN_ORDER})
@@ -141,7 +141,7 @@ class ChaosCluster:
                 await self.processes.kill(*up)
 
     async def let_up(self, holder: str, *names: str) -> None:
-        """Start the nodes again that nobody else holds down. Does not wait until they are ready."""
+        """Start the nodes again that no other holder keeps down. Does not wait until they are ready."""
         async with self._changing:
             for name in names:
                 self._down[name].discard(holder)
@@ -158,7 +158,7 @@ class ChaosCluster:
             self.processes.pause(*(name for name in names if name in self.processes.children))
 
     async def let_go(self, holder: str, *names: str) -> None:
-        """SIGCONT to those that nobody else holds."""
+        """Send SIGCONT to those that no other holder pauses."""
         async with self._changing:
             for name in names:
                 self._paused[name].discard(holder)
@@ -176,7 +176,7 @@ class ChaosCluster:
         binary: Path | None = None,
         scrub_interval_s: float | None = None,
     ) -> AsyncIterator[Self]:
-        """A cluster that is ready, and that is gone afterwards, whatever faults are still in force.
+        """A cluster that is ready, and is removed at the end, whatever faults are still in force.
 
         ``further``: nodes that may join it later. Raises ``ToxiproxyMissing``, and ``LocalClusterError`` when
         the nodes do not get ready.

@@ -1,8 +1,8 @@
-"""The history of a run: what clients asked and were told, and what was done to the cluster meanwhile.
+"""The history of a run: the requests and answers of clients, and what was done to the cluster.
 
 A history is a file of JSON lines, in the order of their times. The first is a ``History``. Every operation
-has an ``Invoke`` and at most one ``Ok``, ``Fail`` or ``Unknown`` with the same ``op``; one that has none, for
-the run ended first, is as good as unknown. Times are nanoseconds of the machine's monotonic clock
+has an ``Invoke`` and at most one ``Ok``, ``Fail`` or ``Unknown`` with the same ``op``; without one, because
+the run ended first, its outcome is unknown. Times are nanoseconds of the machine's monotonic clock
 (``time.monotonic_ns``), which all processes of a machine share. ``chaos.history_file`` writes and reads them.
 
 The three outcomes are what the checker's conclusions rest on, so a workload must not be generous: ``fail``
@@ -22,15 +22,15 @@ Config = dict[str, int | None]
 
 
 class _Line(msgspec.Struct, frozen=True, tag_field="type", forbid_unknown_fields=True, omit_defaults=True):
-    """What all kinds of lines share."""
+    """Base of all lines."""
 
 
 class _Action(msgspec.Struct, frozen=True, tag_field="do", forbid_unknown_fields=True, omit_defaults=True):
-    """What all operations share."""
+    """Base of all operations."""
 
 
 class _Result(msgspec.Struct, frozen=True, tag_field="got", forbid_unknown_fields=True, omit_defaults=True):
-    """What all results share."""
+    """Base of all results."""
 
 
 # Operations ---------------------------------------------------------------------------------------------
@@ -50,7 +50,8 @@ class Produce(_Action, frozen=True, tag="produce"):
 
 
 class Read(_Action, frozen=True, tag="read"):
-    """One poll from ``offset`` on. A process's polls of one session go on where the one before ended."""
+    """One poll from ``offset`` on. In one session of a process each poll continues where the previous one
+    ended."""
 
     topic: str
     partition: int
@@ -66,7 +67,7 @@ class Tail(_Action, frozen=True, tag="tail"):
 
 
 class Create(_Action, frozen=True, tag="create"):
-    """Make a topic. ``config`` is the whole configuration that it is to have."""
+    """Create a topic. ``config`` is its whole configuration."""
 
     topic: str
     partitions: int
@@ -74,7 +75,7 @@ class Create(_Action, frozen=True, tag="create"):
 
 
 class Alter(_Action, frozen=True, tag="alter"):
-    """Change what ``config`` names and nothing else."""
+    """Change only the settings in ``config``."""
 
     topic: str
     config: Config
@@ -98,7 +99,7 @@ Action = Produce | Read | Tail | Create | Alter | Delete | Describe
 
 
 class Produced(_Result, frozen=True, tag="produced"):
-    """The values stand from ``first_offset`` on, without a gap. -1: the answer tells no offset."""
+    """The values are stored from ``first_offset`` on, without a gap. -1: the answer has no offset."""
 
     first_offset: int
 
@@ -111,7 +112,7 @@ class Run(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=Tr
 
 
 class Page(_Result, frozen=True, tag="page"):
-    """What a poll brought, in the order it came: one run, unless offsets are missing."""
+    """The records of a poll, in order: one run, unless offsets are missing."""
 
     runs: list[Run]
     next_offset: int
@@ -126,7 +127,7 @@ class Bounds(_Result, frozen=True, tag="bounds"):
 
 
 class Done(_Result, frozen=True, tag="done"):
-    """A topic was created, altered or deleted. ``changed`` is false for a create that found its equal."""
+    """A topic was created, altered or deleted. ``changed`` is false if an equal topic existed already."""
 
     changed: bool = True
 
@@ -162,7 +163,8 @@ class History(_Line, frozen=True, tag="history"):
 
 
 class Producer(_Line, frozen=True, tag="producer"):
-    """A producer, before its first record. ``ordered``: its records of a partition stand in sending order."""
+    """A producer, before its first record. ``ordered``: its records of a partition are in the order of its
+    sends."""
 
     time_ns: int
     producer: int
@@ -212,7 +214,7 @@ class Unknown(_Line, frozen=True, tag="unknown"):
 
 
 class PauseBegan(_Line, frozen=True, tag="pause_began"):
-    """From here on nobody begins to write to a partition: that nothing is stored there is no outage."""
+    """From here on no write to a partition begins: that nothing is stored there is not an outage."""
 
     time_ns: int
     topic: str
@@ -220,7 +222,7 @@ class PauseBegan(_Line, frozen=True, tag="pause_began"):
 
 
 class PauseEnded(_Line, frozen=True, tag="pause_ended"):
-    """It is written to again."""
+    """Writes to it begin again."""
 
     time_ns: int
     topic: str
@@ -237,14 +239,14 @@ class FaultBegan(_Line, frozen=True, tag="fault_began"):
 
 
 class FaultEnded(_Line, frozen=True, tag="fault_ended"):
-    """It is no more; its consequences may last."""
+    """A fault is over; its consequences may last."""
 
     time_ns: int
     fault: int
 
 
 class GivenUp(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """What a recovery may cost a partition: all from ``offset`` on; -1: everything, it began anew, empty."""
+    """What a recovery may cost a partition: all from ``offset`` on; -1: everything, it starts over empty."""
 
     topic: str
     partition: int
@@ -252,10 +254,10 @@ class GivenUp(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
 
 
 class Recovered(_Line, frozen=True, tag="recovered"):
-    """A majority was lost for good, and the cluster goes on without it from here on. No node ran just then.
+    """A majority was lost for good, and the cluster goes on without it from here on. No node runs just then.
 
-    Of the partitions that are not named nothing may be lost. Groups may count terms twice: their leaders
-    from here on are others.
+    Partitions that are not named may not lose anything. Groups may use terms again: leaders from here on
+    are not compared with earlier ones.
     """
 
     time_ns: int
@@ -263,7 +265,7 @@ class Recovered(_Line, frozen=True, tag="recovered"):
 
 
 class Healed(_Line, frozen=True, tag="healed"):
-    """All faults are over and all nodes are told to run: the cluster has to come right from here on."""
+    """All faults are over and all nodes are started: from here on the cluster has to recover."""
 
     time_ns: int
 

@@ -1,4 +1,4 @@
-"""Histories in files: a writer that many tasks share, and a reader that takes nothing on trust."""
+"""Histories in files: a writer that many tasks share, and a reader that checks everything."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ from chaos.history_rules import HistoryRules
 
 FLUSH_BYTES: Final = 64 << 10
 FLUSH_NS: Final = 500_000_000
-"""A writer that is used at all hands what it holds to the operating system this often."""
+"""How often a writer in use hands its lines to the operating system."""
 
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Event)
 
 
 class HistoryInvalid(ValueError):
-    """A history that no conclusion can be drawn from; says where and why."""
+    """A history that cannot be judged; says where and why."""
 
 
 class HistoryWriter:
     """Appends events to a new file. Times are taken here, so that lines are in their order.
 
-    Whole lines are handed over with one write: after a crash of this process what is missing is the end,
-    and at most the last line is torn, which the reader expects. Use as a context manager.
+    Whole lines are handed over with one write: after a crash of this process only the end is missing, and at
+    most the last line is torn, which the reader expects. Use as a context manager.
     """
 
     def __init__(
@@ -98,11 +98,11 @@ class HistoryWriter:
         self._add(Unknown(op, self._clock_ns(), error, node))
 
     def pause_began(self, topic: str, partition: int) -> None:
-        """Nobody writes to a partition from now on."""
+        """Writes to a partition pause from now on."""
         self._add(PauseBegan(self._clock_ns(), topic, partition))
 
     def pause_ended(self, topic: str, partition: int) -> None:
-        """It is written to again from now on."""
+        """Writes to it begin again."""
         self._add(PauseEnded(self._clock_ns(), topic, partition))
 
     def fault_began(self, name: str, nodes: Sequence[str] = ()) -> int:
@@ -112,7 +112,7 @@ class HistoryWriter:
         return self._faults
 
     def fault_ended(self, fault: int) -> None:
-        """It is no more."""
+        """A fault is over."""
         self._add(FaultEnded(self._clock_ns(), fault))
 
     def recovered(self, given_up: Sequence[GivenUp]) -> None:
@@ -175,7 +175,7 @@ def read_history(path: Path) -> Iterator[Event]:
                 raise HistoryInvalid(f"{path}, line {number}: {wrong}")
             yield event
         if rules.is_empty:
-            raise HistoryInvalid(f"{path}, line {max(number, 1)}: there is no history in it")
+            raise HistoryInvalid(f"{path}, line {max(number, 1)}: the file does not hold a history")
 
 
 def read_histories(paths: Sequence[Path]) -> Iterator[Event]:

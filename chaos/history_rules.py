@@ -1,4 +1,4 @@
-"""What makes a sequence of events a history: the rules that hold between its lines."""
+"""The rules that hold between the lines of a history."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class HistoryRules:
     def take(self, event: Event) -> str | None:
         """What is wrong with this event after those before it, or None."""
         if isinstance(event, History) is not self.is_empty:
-            return "a history begins with its history line, and has no other one"
+            return "a history must begin with its only history line"
         if not self.is_empty and event.time_ns < self._time_ns:
             return f"time went back from {self._time_ns} to {event.time_ns}"
         self.is_empty = False
@@ -64,7 +64,7 @@ class HistoryRules:
                 self._faults.add(event.fault)
             case FaultEnded():
                 if event.fault not in self._faults:
-                    wrong = f"fault {event.fault} ended and is not in force"
+                    wrong = f"fault {event.fault} ended but is not in force"
                 self._faults.discard(event.fault)
             case PauseBegan() | PauseEnded():
                 wrong = self._pause(event)
@@ -85,7 +85,7 @@ class HistoryRules:
         self._open[event.op] = event.action
         if isinstance(event.action, Produce):
             if not event.action.values:
-                return "a produce of no values"
+                return "a produce without values"
             if (event.action.topic, event.action.partition) in self._pausing:
                 return f"{event.action.topic}/{event.action.partition} is written to in its pause"
             unknown = {producer_of(value) for value in event.action.values} - self._producers
@@ -96,7 +96,7 @@ class HistoryRules:
     def _end(self, event: End) -> str | None:
         action = self._open.pop(event.op, None)
         if action is None:
-            return f"operation {event.op} ended and is not under way"
+            return f"operation {event.op} ended but is not under way"
         if isinstance(event, Ok) and not isinstance(event.result, RESULT_OF[type(action)]):
-            return f"a {type(event.result).__name__} is no result of a {type(action).__name__}"
+            return f"a {type(event.result).__name__} cannot be the result of a {type(action).__name__}"
         return None

@@ -15,12 +15,12 @@ from local.ports import LOOPBACK
 
 
 def peer_link(source: str, target: str) -> str:
-    """The proxy that what ``source`` says to ``target`` passes."""
+    """The name of the proxy on the link from ``source`` to ``target``."""
     return f"{source}-to-{target}"
 
 
 def http_link(node: str) -> str:
-    """The proxy that requests to a node pass."""
+    """The name of the proxy in front of a node's HTTP port."""
     return f"http-{node}"
 
 
@@ -33,7 +33,7 @@ class Links:
         """node -> the base URL by which clients and the other nodes reach it."""
 
     def routes(self, nodes: Sequence[LocalNode]) -> Mapping[str, Route]:
-        """For ``LocalCluster``: make all proxies, and lead everybody through them."""
+        """For ``LocalCluster``: make all proxies, and route all connections through them."""
         self.urls = {
             node.name: f"http://{self.control.create(http_link(node.name), f'{LOOPBACK}:{node.http_port}')}"
             for node in nodes

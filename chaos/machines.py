@@ -1,4 +1,4 @@
-"""The disks and the clocks of the nodes, which do harm when they are told to (storage/faulty)."""
+"""The disks and clocks of the nodes, whose faults are injected here (storage/faulty)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from storage.faulty.trace import forget
 
 
 class Machines:
-    """Each harm has a holder, and is in force until that one mends it. So several come and go in any order.
+    """Each harm has a holder, and is in force until the holder mends it. So several can overlap in any order.
 
-    A harm is in force for every call of the node that begins after ``harm`` returns, and no more for those
-    that begin after ``mend`` returns; also when the node does not run now.
+    A harm affects every call of the node that begins after ``harm`` returns and before ``mend`` returns, even
+    if the node is not running now.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -26,7 +26,7 @@ class Machines:
         self._harms: dict[str, dict[str, Conditions]] = {}
 
     def routes(self, routes: Routes, *, scrub_interval_s: float | None = None) -> Routes:
-        """The same, with a harmable disk and clock for every node, and a scrub that rests so long."""
+        """The same routes, with a harmable disk and clock for every node, and this scrub interval."""
 
         def harmable(nodes: Sequence[LocalNode]) -> Mapping[str, Route]:
             found = routes(nodes)
@@ -48,16 +48,16 @@ class Machines:
         self._post(name)
 
     def mend(self, holder: str, name: str) -> None:
-        """Take back what the holder has done to a node; fine when that is nothing."""
+        """Undo what the holder did to a node, if anything."""
         self._harms[name].pop(holder, None)
         self._post(name)
 
     def lose_power(self, name: str, rng: random.Random | None) -> Taken:
-        """Take from a node that has ended what it had not synced; with ``rng`` only some of it."""
+        """Remove what a node that has ended had not synced; with ``rng`` only some of it."""
         return lose_power(self._faults(name), str(self._folder / name), rng)
 
     def settle(self, name: str) -> None:
-        """Let everything be durable that a node that has ended had written."""
+        """Make everything durable that a node that has ended had written."""
         forget(self._faults(name))
 
     def close(self) -> None:

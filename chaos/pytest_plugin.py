@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 Scope = Literal["session", "package", "module", "class", "function"]
 
 _CLUSTER = pytest.StashKey["FaultyCluster"]()
-"""Of the configuration: the cluster that runs now."""
+"""Key of the configuration: the cluster that runs now."""
 _FAULTS = pytest.StashKey["Faults"]()
 """Of a test."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """How the cluster is made."""
+    """The options of the cluster."""
     group = parser.getgroup("floodmark", "a Floodmark cluster with faults")
     group.addoption(
         "--floodmark-nodes",
@@ -44,17 +44,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--floodmark-scope",
         choices=("session", "package", "module", "class", "function"),
         default="session",
-        help="how long one cluster lives (default: session, that is, all tests)",
+        help="lifetime of one cluster (default: session, that is, all tests)",
     )
     group.addoption(
         "--floodmark-keep",
         type=Path,
         metavar="FOLDER",
-        help="keep settings, logs and data of the nodes in a new folder below this one",
+        help="keep settings, logs and data of the nodes in a new folder in this one",
     )
-    group.addoption(
-        "--floodmark-seed", type=int, metavar="N", help="draw what is random about faults as this seed did"
-    )
+    group.addoption("--floodmark-seed", type=int, metavar="N", help="seed of the random parts of faults")
 
 
 def _scope(fixture_name: str, config: pytest.Config) -> Scope:  # noqa: ARG001 - pytest passes both by name
@@ -68,7 +66,7 @@ def floodmark_cluster(pytestconfig: pytest.Config) -> Iterator[FaultyCluster]:
 
     Without Toxiproxy the test is skipped; with ``CI`` set and Go on the machine it fails instead.
     """
-    from chaos.testing.cluster import FaultyCluster  # noqa: PLC0415 - costs nothing where it is not used
+    from chaos.testing.cluster import FaultyCluster  # noqa: PLC0415 - costs nothing if not used
     from chaos.testing.toxiproxy import toxiproxy_or_skip  # noqa: PLC0415
     from local.errors import LocalClusterError  # noqa: PLC0415
 
@@ -91,7 +89,7 @@ def floodmark_cluster(pytestconfig: pytest.Config) -> Iterator[FaultyCluster]:
 
 @pytest.fixture
 def floodmark_faults(floodmark_cluster: FaultyCluster, request: pytest.FixtureRequest) -> Iterator[Faults]:
-    """Puts faults onto the cluster. After the test all are healed and every node is ready again."""
+    """Injects faults into the cluster. After the test all are healed and every node is ready again."""
     from chaos.testing.faults import Faults  # noqa: PLC0415
 
     faults = request.node.stash[_FAULTS] = Faults(floodmark_cluster, request.node.nodeid)
@@ -112,7 +110,7 @@ def floodmark_urls(floodmark_cluster: FaultyCluster) -> list[str]:
 
 @pytest.fixture
 def floodmark_url(floodmark_cluster: FaultyCluster) -> str:
-    """The base URL of the first node, for programs that take but one."""
+    """The base URL of the first node, for programs that accept only one."""
     return floodmark_cluster.urls[0]
 
 
@@ -127,7 +125,7 @@ def floodmark_client(floodmark_cluster: FaultyCluster) -> Iterator[floodmark.syn
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Result[pytest.TestReport], None]:
-    """Add to a failure which faults were in force, and the last that the nodes said."""
+    """Add to a failure which faults were in force, and the last log lines of the nodes."""
     outcome = yield
     report = outcome.get_result()
     cluster = item.config.stash.get(_CLUSTER, None)

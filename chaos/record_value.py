@@ -1,4 +1,4 @@
-"""The records that workloads write: each unique, and each telling who wrote it, as what, and where to.
+"""The records that workloads write: each is unique and names its producer, its number and its partition.
 
 A value id is one number: the producer's number times 2^40, plus the record's number among its producer's,
 rising in the order of the sends. As text it is ``3.17``; as a record's value it is ``3.17@orders/0|`` and a
@@ -17,14 +17,14 @@ PRODUCER_MAX: Final = (1 << 22) - 1
 """So that every value id is a positive signed integer of 64 bits."""
 
 FOREIGN: Final = -1
-"""Stands for the value of a record that no workload wrote."""
+"""In place of the value of a record that no workload wrote."""
 
 _HEAD = re.compile(rb"(\d{1,7})\.(\d{1,13})@([A-Za-z0-9._-]{1,249})/(\d{1,4})\|")
 
 
 @dataclass(frozen=True, slots=True)
 class RecordValue:
-    """What a record says of itself."""
+    """The content of a record's value."""
 
     value: int
     topic: str
@@ -49,7 +49,7 @@ def number_of(value: int) -> int:
 
 
 def name_of(value: int) -> str:
-    """A value id as people read it."""
+    """A value id as text for people."""
     return "foreign" if value < 0 else f"{producer_of(value)}.{number_of(value)}"
 
 
@@ -60,7 +60,7 @@ def encode(value: int, topic: str, partition: int, *, size_bytes: int = 0) -> by
 
 
 def decode(data: bytes) -> RecordValue | None:
-    """What a record says of itself, or None when any byte of it is not as a workload wrote it."""
+    """The content of a record's value, or None if any byte differs from what a workload wrote."""
     head = _HEAD.match(data)
     if head is None:
         return None

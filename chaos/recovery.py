@@ -1,4 +1,4 @@
-"""From the last fault to the end: do nodes get ready, read all that they have, and are replicas equal?"""
+"""From the last fault to the end: waits until nodes are ready and scrubbed, and replicas are equal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import aiohttp
 
 from chaos.checker.options import Place
 from chaos.cluster import ChaosCluster
-from chaos.faults.asking import lacking
+from chaos.faults.admin_api import lacking
 from local.errors import NotReady
 
 _ASK_AGAIN_S: Final = 0.1
@@ -23,7 +23,8 @@ _OWN_VIEW: Final = {"Floodmark-Forwarded": "1"}
 
 
 async def unready_nodes(cluster: ChaosCluster, ready_s_max: float) -> dict[str, str]:
-    """Wait until every node that has not died is ready; node -> what those lack that are not in time."""
+    """Wait until every node that has not died is ready; returns node -> what it lacks, for those that are
+    late."""
     alive = [name for name in cluster.names if name not in cluster.died()]
     answers = await asyncio.gather(
         *(cluster.processes.ready(name, timeout_s=ready_s_max) for name in alive), return_exceptions=True
@@ -38,9 +39,10 @@ async def unready_nodes(cluster: ChaosCluster, ready_s_max: float) -> dict[str, 
 
 
 async def wait_scrubbed(cluster: ChaosCluster, nodes: Sequence[str], timeout_s: float) -> list[str]:
-    """Wait until these nodes have read all that they store since they started, and mended what they could.
+    """Wait until these nodes have read everything they store since they started, and repaired what they
+    could.
 
-    A start reads only what is behind the checkpoint. Returns who has not when the time is up.
+    A start reads only what follows the checkpoint. Returns the nodes that have not when the time is up.
     """
     left = set(nodes)
     timeout = aiohttp.ClientTimeout(total=_ASK_TIMEOUT_S)
@@ -56,11 +58,11 @@ async def wait_scrubbed(cluster: ChaosCluster, nodes: Sequence[str], timeout_s: 
                     return []
                 await asyncio.sleep(_ASK_AGAIN_S)
     except TimeoutError:
-        return [f"{name} has not read all that it stores" for name in sorted(left)]
+        return [f"{name} has not read everything it stores" for name in sorted(left)]
 
 
 async def _passes(session: aiohttp.ClientSession, url: str) -> float:
-    """How often a node has read all that it stores; 0 where it does not answer."""
+    """How often a node has read everything it stores; 0 if it does not answer."""
     try:
         async with session.get(url) as answer:
             found = _PASSES.search(await answer.text())
@@ -70,7 +72,7 @@ async def _passes(session: aiohttp.ClientSession, url: str) -> float:
 
 
 async def wait_caught_up(cluster: ChaosCluster, topics: Sequence[str], timeout_s: float) -> list[str]:
-    """Wait until all replicas show the same high watermark; what is behind when the time is up."""
+    """Wait until all replicas show the same high watermark; returns what is behind when the time is up."""
     behind: list[str] = []
     try:
         async with asyncio.timeout(timeout_s):
@@ -84,9 +86,9 @@ async def wait_caught_up(cluster: ChaosCluster, topics: Sequence[str], timeout_s
 
 
 async def wait_moved(cluster: ChaosCluster, timeout_s: float) -> list[str]:
-    """Wait until no replica is on its way to another node, or will be; what is when the time is up.
+    """Wait until no replica is moving or will move; returns what still moves when the time is up.
 
-    That is: nothing is drained or evened out, and every partition has as many replicas as its topic wants.
+    That is: no drain or rebalance runs, and every partition has as many replicas as its topic asks for.
     """
     moving = ["no node answers"]
     with contextlib.suppress(TimeoutError):
@@ -108,7 +110,7 @@ async def _moving(session: aiohttp.ClientSession, urls: Sequence[str]) -> list[s
             moves = await _get(session, f"{url}/v1/reassignments")
             if even is None or topics is None or moves is None:
                 continue
-            found = ["the cluster is evened out"] if even["rebalancing"] else []
+            found = ["the cluster is being rebalanced"] if even["rebalancing"] else []
             found += [
                 f"{row['topic']}/{row['partition']} moves to {row['target']}"
                 for row in moves["reassignments"]

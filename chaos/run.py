@@ -1,4 +1,4 @@
-"""One run: a cluster, a workload, a scenario's faults, healing, and the verdict over what was recorded."""
+"""One run: a cluster, a workload, a scenario's faults, healing, and the verdict on the history."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ from chaos.workload.workload import working
 __all__ = ["RunResult", "judge", "run_scenario"]
 
 _PROGRESS_MARGIN_S: Final = 1.0
-"""Writing goes on for longer than progress may take: else the history would end before the time is up."""
+"""Writing goes on for longer than progress may take: otherwise the history would end before the limit."""
 _HEALED_S_MIN: Final = 2.0
 _LOOK_AGAIN_S: Final = 0.1
 _CREATE_TIMEOUT_S: Final = 30.0
 _END: Final = "end of the run"
 _THE_CLUSTER: Final = "the cluster"
-"""In place of a node that does not come back: changes that do not end."""
+"""Stands in for a node that does not come back: changes that do not end."""
 
 
 async def run_scenario(
     scenario: Scenario, folder: Path, seed: int, *, status: Status | None = None, binary: Path | None = None
 ) -> RunResult:
-    """Run it in ``folder``, which is new, and judge it. Whatever ends this, no process is left.
+    """Run it in ``folder``, which is new, and judge it. However this ends, no process is left.
 
-    Raises ``ToxiproxyMissing``, ``LocalClusterError`` when the cluster does not start, ``FloodmarkError``
-    when the topics cannot be made, and ``FileExistsError`` when the folder has a run already.
+    Raises ``ToxiproxyMissing``, ``LocalClusterError`` if the cluster does not start, ``FloodmarkError`` if
+    the topics cannot be created, and ``FileExistsError`` if the folder already holds a run.
     """
     status = status or Status()
     with _begin(folder, scenario, seed) as history:
@@ -129,7 +129,7 @@ class _Run:
         recorder.tally.end()
         unfinished = list(self._cluster.unfinished)
         if any(timed.fault.moves_replicas for timed in self._scenario.faults):
-            self._status.enter("waiting until no replica moves any more")
+            self._status.enter("waiting until no replica is moving")
             unfinished += await wait_moved(self._cluster, self._scenario.ready_s_max)
             replicas = await self._replicas_now()
         if unfinished:
@@ -155,7 +155,7 @@ class _Run:
         )
 
     async def _make_topics(self) -> list[ReplicasOf]:
-        """Make the topics and wait until every partition has a leader; which nodes hold them."""
+        """Create the topics, wait until every partition has a leader; returns which nodes hold them."""
         scenario = self._scenario
         found: list[ReplicasOf] = []
         async with floodmark.Client(self._cluster.urls, timeout_s=_CREATE_TIMEOUT_S) as client:
@@ -169,7 +169,7 @@ class _Run:
         return found
 
     async def _replicas_now(self) -> list[ReplicasOf]:
-        """Which nodes hold the partitions in the end, as the metadata say."""
+        """Which nodes hold the partitions at the end, according to the metadata."""
         async with floodmark.Client(self._cluster.urls, timeout_s=_CREATE_TIMEOUT_S) as client:
             return [
                 ReplicasOf(topic, partition.partition, list(partition.replicas))
@@ -178,11 +178,11 @@ class _Run:
             ]
 
     async def _wait_progress(self, tally: Tally, healed_ns: int) -> None:
-        """Until every partition has stored what was sent after healing; when one has not, as long as it may
-        take, and longer."""
+        """Wait until every partition has stored what was sent after healing; if one does not, for longer than
+        it may take."""
         await asyncio.sleep(_HEALED_S_MIN)
         looks = int((PROGRESS_S_MAX + _PROGRESS_MARGIN_S - _HEALED_S_MIN) / _LOOK_AGAIN_S)
         while looks and not tally.is_stored_since(self._written, healed_ns):
             await asyncio.sleep(_LOOK_AGAIN_S)
-            # Nothing is stored in a pause, so it takes none of the time.
+            # Nothing is stored in a pause, so it does not count.
             looks -= not any(map(self._pauses.has, self._written))

@@ -1,4 +1,4 @@
-"""What a run leaves in its folder besides the history, so that it can be judged again, or by others.
+"""The record of a run in its folder, so that the run can be judged again.
 
 RUN/scenario.toml   the scenario as it was run, with its seed
 RUN/history.jsonl   what clients and the cluster did
@@ -20,7 +20,7 @@ CLUSTER_FOLDER: Final = "cluster"
 
 
 class ReplicasOf(msgspec.Struct, frozen=True):
-    """The nodes that are to hold a partition in the end."""
+    """The nodes that should hold a partition at the end."""
 
     topic: str
     partition: int
@@ -51,5 +51,5 @@ def write_record(folder: Path, record: RunRecord) -> None:
 
 
 def read_record(folder: Path) -> RunRecord:
-    """Raises ``OSError``, and ``msgspec.DecodeError`` for what is no record."""
+    """Read it. Raises ``OSError``, and ``msgspec.DecodeError`` if it is not a record."""
     return msgspec.json.decode((folder / RECORD_FILE).read_bytes(), type=RunRecord)

@@ -1,4 +1,4 @@
-"""How a run stands, for whoever watches it: a live view, lines on a pipe, or nobody."""
+"""The progress of a run, for a live view or lines on a pipe."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chaos.workload.recorder import Tally
 
 
 class Status:
-    """Kept up to date by the run. ``say`` is called with every line that is worth one."""
+    """Kept up to date by the run. ``say`` is called with each line of progress."""
 
     def __init__(self, say: Callable[[str], None] = lambda _line: None) -> None:
         self._say = say
@@ -27,11 +27,11 @@ class Status:
 
     @property
     def elapsed_s(self) -> float:
-        """Since the timeline began; before that, since the run did."""
+        """Seconds since the timeline began; before that, since the run began."""
         return time.monotonic() - self._began
 
     def start_timeline(self) -> None:
-        """The time of the scenario begins."""
+        """The timeline begins."""
         self._began = time.monotonic()
         self.enter("running")
         self.is_playing = True

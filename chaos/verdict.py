@@ -1,4 +1,4 @@
-"""What a run came to, and the verdict over it: made from its folder alone, so that it can be made again."""
+"""The result of a run and the verdict on it, made from its folder alone, so that it can be repeated."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ PROGRESS_S_MAX: Final = CheckOptions().progress_s_max
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """What a run came to. Times are nanoseconds of the machine's monotonic clock, as in the history.
+    """The result of a run. Times are nanoseconds of the machine's monotonic clock, as in the history.
 
-    nodes          all that belonged to the cluster, those that were removed among them
+    nodes          all that belonged to the cluster, including those that were removed
     folder         has scenario.toml, history.jsonl, run.json, cluster/ (logs and data of the nodes)
-    deaths         node -> exit code of those that ended though no fault ended them, or not in order
-    unready        node -> what it lacked, of those that did not get ready after all was healed;
-                   "the cluster" -> its changes that did not end, though nothing stood in their way any more
-    healed_ns      when all faults were over and all nodes told to run
+    deaths         node -> exit code of those that ended by themselves, or failed to stop in order
+    unready        node -> what it lacked, for those that did not get ready after healing;
+                   "the cluster" -> its changes that did not end, although nothing blocked them any more
+    healed_ns      when all faults were over and all nodes were started
     began_wall_ns  what time.time_ns() was at began_ns: node logs tell wall-clock times
-    notes          what a reader should know besides: faults that found no target, replicas that stayed behind
+    notes          what else a reader should know: faults without a target, replicas that stayed behind
     """
 
     folder: Path
@@ -54,7 +54,7 @@ class RunResult:
 
 
 def judge(folder: Path) -> RunResult:
-    """The verdict over a run that is in its folder. Raises what reading it raises."""
+    """The verdict on the run in a folder. Raises what reading it raises."""
     record = read_record(folder)
     scenario = read_scenario(folder / SCENARIO_FILE)
     recoveries: list[Recovered] = []

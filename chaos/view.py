@@ -1,4 +1,4 @@
-"""Who leads what, asked of the nodes themselves and past all network faults."""
+"""The current leaders, according to the nodes themselves, bypassing all network faults."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _ASK_AGAIN_S: Final = 0.1
 
 
 class NobodyLeads(Exception):
-    """There was no leader all the time that a fault's target was looked for."""
+    """No leader was found while looking for the target of a fault."""
 
 
 class View:
-    """What the nodes that run say. During a fault they may disagree: the highest term counts."""
+    """The view of the running nodes. During a fault they may disagree: the highest term counts."""
 
     def __init__(self, cluster: ChaosCluster) -> None:
         self._cluster = cluster
@@ -38,7 +38,7 @@ class View:
         return await self._wait(look, f"partition {topic}/{partition}", timeout_s)
 
     async def metadata_leader(self, *, timeout_s: float = 10.0) -> str:
-        """The node that leads the metadata group, in the eyes of most. Raises ``NobodyLeads``."""
+        """The node that leads the metadata group, according to most nodes. Raises ``NobodyLeads``."""
 
         async def look() -> str | None:
             answers = await self._ask_all("/v1/cluster")
@@ -56,7 +56,7 @@ class View:
                         return leader
                     await asyncio.sleep(_ASK_AGAIN_S)
         except TimeoutError as error:
-            raise NobodyLeads(f"nobody leads {what} for {timeout_s:.0f} s") from error
+            raise NobodyLeads(f"{what} has had no leader for {timeout_s:.0f} s") from error
 
     async def _ask_all(self, path: str) -> list[Any]:
         """The answers of all nodes that run and answer in time."""

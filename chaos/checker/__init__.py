@@ -1,1 +1,1 @@
-"""Did the cluster keep its promises? One module per idea; ``check`` asks all of them."""
+"""Did the cluster keep its promises? One module per promise; ``check`` runs all of them."""

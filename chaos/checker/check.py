@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from chaos.checker.asking import Asking
 from chaos.checker.conditional import Conditional
 from chaos.checker.final_state import ReplicaState, by_place
 from chaos.checker.freshness import Freshness
 from chaos.checker.gaps import Gap, Gaps
 from chaos.checker.given_up import without_given_up
+from chaos.checker.idle_time import IdleTime
 from chaos.checker.leaders import Leaders
 from chaos.checker.loss import Loss
 from chaos.checker.metadata import Metadata
@@ -28,7 +28,7 @@ from chaos.history import Delete, End, Event, Fail, Invoke, Produce
 
 
 class Watcher(Protocol):
-    """One idea's part in the pass over the history."""
+    """One check's part in the pass over the history."""
 
     def see(self, event: Event, call: Invoke | None) -> None:
         """Take in the next event; ``call`` is the operation that it ends, if it ends one."""
@@ -36,7 +36,7 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """How much was looked at: a clean verdict over nothing would say nothing."""
+    """How much was checked: a clean verdict on nothing would mean nothing."""
 
     events: int
     operations: int
@@ -46,7 +46,7 @@ class Figures:
     replicas: int
     metadata_operations: int
     conditional_operations: int = 0
-    """Of the partitions that are appended to with If-Offset."""
+    """Operations on partitions that are appended to with If-Offset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +66,13 @@ class CheckResult:
 
 
 class TopicDeleted(ValueError):
-    """Records were written to a topic that was also deleted: nothing can be said of them."""
+    """Records were written to a topic that was also deleted, so they cannot be checked."""
 
 
 def check(
     history: Iterable[Event], final: Sequence[ReplicaState], options: CheckOptions | None = None
 ) -> CheckResult:
-    """Check a run. Raises ``TopicDeleted``; and ``HistoryInvalid`` as the history is read."""
+    """Check a run. Raises ``TopicDeleted``, and ``HistoryInvalid`` while the history is read."""
     options = options or CheckOptions()
     if options.recoveries:
         history = without_given_up(history, options.recoveries)
@@ -80,9 +80,9 @@ def check(
     records = Records(Places())
     placement = Placement(records, findings)
     order, metadata = Order(records, findings), Metadata(options, findings)
-    asking = Asking()
-    progress, gaps = Progress(options, asking, findings), Gaps(options, asking, findings)
-    watchers: list[Watcher] = [asking, records, placement, order]
+    idle_time = IdleTime()
+    progress, gaps = Progress(options, idle_time, findings), Gaps(options, idle_time, findings)
+    watchers: list[Watcher] = [idle_time, records, placement, order]
     conditional = Conditional(options, records, findings)
     watchers += [Polls(options, findings), Freshness(options, findings), Leaders(findings)]
     watchers += [metadata, conditional, progress, gaps]

@@ -1,4 +1,4 @@
-"""Integers by number: eight bytes each where they stand close together, as offsets and value ids do."""
+"""A compact map of integers to integers: eight bytes per entry where keys are dense, like offsets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _EMPTY: Final = array("q", [ABSENT]) * (1 << _BITS)
 
 
 class ChunkedInts:
-    """A map of integers to integers that are not negative. One wild key costs one chunk, no more."""
+    """A map of integers to non-negative integers. An outlying key costs one chunk."""
 
     __slots__ = ("_chunks",)
 
@@ -32,7 +32,7 @@ class ChunkedInts:
         chunk[key & _MASK] = value
 
     def items(self) -> Iterator[tuple[int, int]]:
-        """What is there, by key."""
+        """All entries, by key."""
         for number in sorted(self._chunks):
             first = number << _BITS
             for at, value in enumerate(self._chunks[number]):

@@ -1,8 +1,8 @@
 """Appends with If-Offset behave as if one node took them, one after the other: compare the end, and append.
 
-Looked at are the partitions whose first append is one; who writes there without it appends at whatever the
-end is. Tails, refusals with the next offset, and those of reads past the end tell the end as it is at that
-moment. What became of an append whose answer is not known is looked up on the disks, where they are known.
+It checks the partitions whose first append has If-Offset; an append without it goes to whatever the end is.
+Tails, refusals with the next offset, and refused reads past the end tell the end at that moment. The outcome
+of an append without an answer is looked up on the disks, if they were read.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NEVER_NS: Final = 1 << 62
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """An operation on a partition, its end if that tells anything, and where it is known to stand."""
+    """An operation on a partition, its result if that tells anything, and its offset if known."""
 
     call: Invoke
     action: Produce | Read | Tail
@@ -37,7 +37,7 @@ class Call:
 
 
 class Conditional:
-    """Collects the operations of each partition, and searches in the end."""
+    """Collects the operations of each partition, and searches for an order at the end."""
 
     def __init__(self, options: CheckOptions, records: Records, findings: Findings) -> None:
         self._options = options
@@ -45,7 +45,7 @@ class Conditional:
         self._findings = findings
         self._open: dict[int, tuple[Place, Call]] = {}
         self._places: dict[Place, list[Operation[Call]] | None] = {}
-        """None: it is none of these partitions."""
+        """place -> its operations; None for a partition that is not checked."""
         self.operations = 0
 
     def see(self, event: Event, call: Invoke | None) -> None:
@@ -89,7 +89,7 @@ class Conditional:
     def _settled(
         self, operation: Operation[Call], place: Place, placement: Placement, on_disk: Collection[Place]
     ) -> Operation[Call] | None:
-        """What became of an append whose answer is not known; None where it was not stored."""
+        """The outcome of an append without an answer; None if it was not stored."""
         what = operation.what
         if operation.ended_ns is not None or not isinstance(what.action, Produce):
             return operation
@@ -109,14 +109,14 @@ class Conditional:
         stuck = _evidence(found.stuck_at)
         order = [_evidence(operation) for operation in found.order]
         summary = f"no order explains {stuck.what}, after the {len(order)} that can be put in one"
-        # The newest of the order are what it does not go together with.
+        # It contradicts the newest operations of the order.
         self._findings.add(
             Kind.NOT_LINEARIZABLE, summary, stuck, *reversed(order), topic=topic, partition=partition
         )
 
 
 def step(end: int, what: Call) -> tuple[bool, int]:
-    """Whether this may happen where the partition ends at ``end``, and where it ends then."""
+    """Whether this may happen while the partition ends at ``end``, and its end after that."""
     action = what.action
     if not isinstance(action, Produce):
         return end == _told_end(what), end
@@ -130,7 +130,7 @@ def step(end: int, what: Call) -> tuple[bool, int]:
 
 
 def only_looks(what: Call) -> bool:
-    """Whether it tells something of the end and never moves it."""
+    """Whether it tells the end and never moves it."""
     return not isinstance(what.action, Produce) or isinstance(what.end, Fail)
 
 
@@ -150,7 +150,7 @@ def _told_end(what: Call) -> int | None:
 
 
 def _is_open(what: Call) -> bool:
-    """Whether an answer leaves open where, or that, the records are stored for good."""
+    """Whether an answer leaves open where, or whether, the records are stored for good."""
     action, end = what.action, what.end
     if not isinstance(action, Produce) or not isinstance(end, Ok):
         return False
@@ -158,7 +158,7 @@ def _is_open(what: Call) -> bool:
 
 
 def _tells_anything(what: Call) -> bool:
-    """Whether it says where the log ends, or may have moved that. Other failures had no effect."""
+    """Whether it tells the log's end, or may have moved it. Other failures had no effect."""
     action, end = what.action, what.end
     if isinstance(action, Produce):
         return not isinstance(end, Fail) or end.error == OFFSET_MISMATCH

@@ -1,7 +1,7 @@
-"""What lies in the nodes' data folders when all is over, read through storage and without their doing.
+"""The contents of the nodes' data folders after the run, read through ``storage`` without the nodes.
 
-Groups are recognised by their records, which tell the topic and partition that they were written to. A group
-is the same partition on every node, so a replica that has no record left is recognised by the others'.
+Groups are recognised by their records, which name the topic and partition that they were written to. A group
+is the same partition on every node, so a replica without any record is recognised by the others.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from storage.verify import Finding, verify_replica
 
 METADATA_GROUP: Final = 0
 MISSING: Final = -2
-"""Stands for a value that damage or compaction has taken from a replica."""
+"""In place of a value that damage or compaction removed from a replica."""
 UNKNOWN: Final = -1
-"""Stands for the first offset of an entry that was taken."""
+"""In place of the first offset of an entry that was removed."""
 
 
 @dataclass(slots=True)
@@ -34,9 +34,9 @@ class ReplicaState:
     """One replica. Offsets of ``values`` count from ``start_offset``; entries of all else from
     ``base_index``.
 
-    ``frames`` holds one fingerprint for each frame, its payload included, ``terms`` and ``firsts`` the term
-    and first offset. Where damage has left something out, or compaction, there are holes: MISSING, 0 and
-    UNKNOWN. Of what was removed the terms are known.
+    ``frames`` holds one fingerprint per frame, its payload included; ``terms`` and ``firsts`` hold the term
+    and first offset. Damage and compaction leave holes: MISSING, 0 and UNKNOWN. The terms of compacted
+    entries are known.
     """
 
     node: str
@@ -53,7 +53,7 @@ class ReplicaState:
 
     @property
     def next_offset(self) -> int:
-        """The offset behind the last record."""
+        """The offset after the last record."""
         return self.start_offset + len(self.values)
 
     @property
@@ -62,15 +62,15 @@ class ReplicaState:
         return self.base_index + len(self.frames) - 1
 
     def value_at(self, offset: int) -> int | None:
-        """The value id at an offset, or None outside of what is held."""
+        """The value id at an offset, or None outside of the replica."""
         at = offset - self.start_offset
         return self.values[at] if 0 <= at < len(self.values) else None
 
 
 def read_final_state(fs: FileSystem, data_dirs: Mapping[str, str]) -> list[ReplicaState]:
-    """Every replica of every node, by its data folder; no node may be running.
+    """Every replica of every node, from the data folders; no node may be running.
 
-    The metadata group and groups that hold no record of a workload on any node are left out. Raises
+    The metadata group, and groups without a workload's record on any node, are left out. Raises
     ``OSError``.
     """
     groups: dict[int, list[ReplicaState]] = defaultdict(list)
@@ -91,18 +91,18 @@ def read_final_state(fs: FileSystem, data_dirs: Mapping[str, str]) -> list[Repli
 
 
 def read_replica(fs: FileSystem, node: str, folder: str) -> ReplicaState:
-    """One replica folder. ``topic`` stays empty when no record tells it. Raises ``OSError``."""
-    reading = _Reading(ReplicaState(node))
-    report = verify_replica(fs, folder, on_frame=reading.frame)
-    state = reading.state
+    """Read one replica folder. ``topic`` stays empty if no record tells it. Raises ``OSError``."""
+    reader = _ReplicaReader(ReplicaState(node))
+    report = verify_replica(fs, folder, on_frame=reader.frame)
+    state = reader.state
     if not report.frames:
         state.start_offset, state.base_index = report.start_offset, report.base_index
     state.digest, state.findings = report.digest, tuple(f for f in report.findings if f.is_damage)
     return state
 
 
-class _Reading:
-    """Takes the frames of one replica in."""
+class _ReplicaReader:
+    """Builds the state of one replica from its frames."""
 
     def __init__(self, state: ReplicaState) -> None:
         self.state = state
@@ -111,7 +111,7 @@ class _Reading:
         state = self.state
         if not state.frames:
             state.base_index, state.start_offset = frame.index, frame.first_offset
-        # What damage has left out is filled up; what stands twice is a finding and nothing to compare.
+        # Fill up what damage left out. A frame that is there twice is a finding, and is not compared.
         if frame.index <= state.last_index or frame.first_offset < state.next_offset:
             return
         self._skip(frame.index - state.last_index - 1, 0)
@@ -151,7 +151,7 @@ class _Reading:
 
 
 def _fingerprint(frame: Frame) -> int:
-    """The header holds the payload's checksum, which was verified: it stands for all of the frame."""
+    """A hash of the header, which holds the verified checksum of the payload: so of the whole frame."""
     digest = hashlib.blake2b(frame.pack_header(0), digest_size=8).digest()
     return int.from_bytes(digest, "little")
 

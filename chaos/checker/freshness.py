@@ -1,10 +1,10 @@
-"""What was shown to be in the log is not denied to whoever asks later.
+"""What one client saw in the log is not denied to a later request.
 
-A tail is confirmed by a majority after it began: it must cover all that any acknowledgement, read or tail had
-shown before; so is the refusal of a read past the end. A poll is answered by whoever leads as far as it
-knows, so it must cover what its own process was shown by reads and tails, or, with ``reads_are_confirmed``,
-what any process was. Not so where a node answers that a fault is about, or was a moment ago: it may have been
-deposed unawares, and then knows of its own answers alone.
+A tail is confirmed by a majority after it began, so it must cover everything that any acknowledgement, read
+or tail had shown before; the same holds for the refusal of a read past the end. A poll is answered by a node
+that believes it is the leader, so it must cover what its own process was shown by reads and tails, or, with
+``reads_are_confirmed``, what any process was shown. Excepted are nodes under a fault, or shortly after one:
+they may have been deposed without knowing it, and then know only their own answers.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from chaos.history import (
 )
 
 _UNAWARE_NS: Final = 2_000_000_000
-"""Longer than any leader goes on that hears of no majority."""
+"""Longer than any leader stays leader without a majority."""
 _Ends = dict[tuple[str, Place], Evidence]
 
 
 class Freshness:
-    """The highest end that was shown, in all and to each process, when each operation began."""
+    """The highest end shown, overall and to each process, when each operation began."""
 
     def __init__(self, options: CheckOptions, findings: Findings) -> None:
         self._options = options
@@ -43,7 +43,7 @@ class Freshness:
         self._shown: _Ends = {}
         self._floors: dict[int, Evidence] = {}
         self._confirmed: dict[int, Evidence] = {}
-        """What the end of a read has to cover that is confirmed: a refusal."""
+        """What the end in the refusal of a read, which is confirmed, has to cover."""
         self._faults: dict[int, list[str]] = {}
         self._faulty_until_ns: dict[str, int] = {}
 
@@ -97,7 +97,7 @@ class Freshness:
             self._compare(call, action, event, event.result.high_watermark, floor)
 
     def _may_be_unaware(self, event: Ok) -> bool:
-        """Whether the node that answered may lead no more, and not know it yet."""
+        """Whether the node that answered may have been deposed without knowing it yet."""
         if self._options.reads_are_confirmed:
             return False
         in_force = any(event.node in nodes for nodes in self._faults.values())

@@ -1,13 +1,13 @@
-"""For how long nothing could be stored: a measurement, charged to the faults that were in force meanwhile.
+"""How long nothing could be stored: a measurement, attributed to the faults in force at the time.
 
-It is a violation only where the run's settings say how long a gap may be.
+It is a violation only if the run's settings limit the length of a gap.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from chaos.checker.asking import Asking
+from chaos.checker.idle_time import IdleTime
 from chaos.checker.options import CheckOptions, Place
 from chaos.checker.violation import Evidence, Findings, Kind
 from chaos.history import Event, FaultBegan, FaultEnded, Invoke, Ok, Produce
@@ -18,7 +18,7 @@ class Gap:
     """From one stored produce of a partition to the next one, or to the last attempt.
 
     ``fault`` is the fault's number in the history, None for the longest gap of the whole run. ``idle_ns`` is
-    the part of it in which nobody asked: pauses make no gap.
+    the part of it without requests: a pause is not a gap.
     """
 
     fault: int | None
@@ -32,7 +32,7 @@ class Gap:
 
     @property
     def seconds(self) -> float:
-        """How long it is, pauses left out."""
+        """Its length, pauses left out."""
         return (self.ended_ns - self.began_ns - self.idle_ns) / 1e9
 
 
@@ -44,7 +44,7 @@ class _Fault:
 
 @dataclass(frozen=True, slots=True)
 class _Moment:
-    """``idle_ns``: what the partition's idle time had come to by then."""
+    """``idle_ns``: the partition's idle time until then."""
 
     time_ns: int
     idle_ns: int
@@ -57,11 +57,11 @@ class _Partition:
 
 
 class Gaps:
-    """The longest gap of each fault: those that lie, in any part, within the fault's time."""
+    """The longest gap of each fault, among those that overlap the fault's time."""
 
-    def __init__(self, options: CheckOptions, asking: Asking, findings: Findings) -> None:
+    def __init__(self, options: CheckOptions, idle_time: IdleTime, findings: Findings) -> None:
         self._options = options
-        self._asking = asking
+        self._idle_time = idle_time
         self._findings = findings
         self._active: dict[int, _Fault] = {}
         self._ended: list[_Fault] = []
@@ -101,7 +101,7 @@ class Gaps:
             partition.stored = now
 
     def _moment(self, place: Place, event: Event) -> _Moment:
-        return _Moment(event.time_ns, self._asking.idle_ns(place, event.time_ns))
+        return _Moment(event.time_ns, self._idle_time.idle_ns(place, event.time_ns))
 
     def _charge(self, place: Place, began: _Moment, ended: _Moment) -> None:
         gap = Gap(None, "", (), *place, began.time_ns, ended.time_ns, ended.idle_ns - began.idle_ns)

@@ -1,8 +1,9 @@
-"""What a recovery from the loss of a majority may cost, taken out of a history before it is judged.
+"""Removes from a history what a recovery from the loss of a majority may cost, before it is judged.
 
-A recovery says of each partition from which offset on acknowledged records may be lost. What clients had been
-told of those offsets before it counts as not told: acknowledgements as unknown, pages, tails and refusals as
-if the log had ended there. All else is held to every promise, also to those across the recovery.
+A recovery names for each partition the offset from which on acknowledged records may be lost. What clients
+were told about those offsets before is discounted: acknowledgements become unknown; pages, tails and
+refusals are read as if the log had ended there. Everything else has to keep every promise, even across the
+recovery.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _REASON: Final = "given up by a recovery"
 
 
 def without_given_up(history: Iterable[Event], recoveries: Sequence[Recovered]) -> Iterator[Event]:
-    """The history as if nobody had been told what the recoveries, in order, have given up."""
+    """The history without what the recoveries, in order, gave up."""
     return _Rewriting(recoveries).events(history)
 
 
@@ -79,7 +80,7 @@ class _Rewriting:
             session = action.session + _SESSIONS_MAX * self._count(event.time_ns)
             return msgspec.structs.replace(event, action=msgspec.structs.replace(action, session=session))
         if isinstance(action, Produce) and place in self._emptied:
-            # Its offsets go on somewhere else: no order of appends from 0 on explains that.
+            # Its offsets continue elsewhere, which no order of appends from 0 on explains.
             return msgspec.structs.replace(event, action=msgspec.structs.replace(action, if_offset=None))
         return event
 
@@ -99,12 +100,12 @@ class _Rewriting:
         return msgspec.structs.replace(event, group=f"{event.group}+{count}") if count else event
 
     def _count(self, time_ns: int) -> int:
-        """How many recoveries there were by then."""
+        """Number of recoveries up to then."""
         return sum(each < time_ns for each in self._times_ns)
 
 
 def _told_less(event: Ok, action: Produce | Read | Tail, end: int) -> Ok | None:
-    """The answer of a log that ends at ``end``; None where there is none."""
+    """The answer of a log that ends at ``end``; None if there would be none."""
     result = event.result
     if isinstance(result, Produced) and isinstance(action, Produce):
         return event if result.first_offset + len(action.values) <= end else None

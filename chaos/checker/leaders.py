@@ -7,7 +7,7 @@ from chaos.history import Event, Invoke, Leads
 
 
 class Leaders:
-    """Who was seen to lead which term."""
+    """The leaders that were seen in each term."""
 
     def __init__(self, findings: Findings) -> None:
         self._findings = findings

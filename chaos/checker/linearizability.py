@@ -1,11 +1,11 @@
-"""Is there one order of operations that explains all answers and respects who ended before whom began?
+"""Is there an order of operations that explains all answers, with each operation after those that had ended?
 
 The search of Wing and Gong ("Testing and Verifying Concurrent Objects", 1993) with Lowe's memory of
-configurations ("Testing for linearizability", 2017): a set of operations done together with the state they
-led to is never gone into twice. Operations whose end is not known may take effect at any time, or never.
+configurations ("Testing for linearizability", 2017): a set of operations done, together with the resulting
+state, is never explored twice. Operations whose end is not known may take effect at any time, or never.
 
-An operation that only looks happens as soon as it may: an order in which it comes later is as good with it
-here. So there is something to choose only among those that may change something.
+An operation that only reads is placed as early as possible: any order with it later works with it here too.
+So choices exist only among operations that may change something.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Operation(Generic[W]):
 
 
 class Verdict(enum.Enum):
-    """What the search came to."""
+    """The result of the search."""
 
     LINEARIZABLE = "linearizable"
     NOT_LINEARIZABLE = "not linearizable"
@@ -38,7 +38,7 @@ class Verdict(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[W]):
-    """``order`` is the longest that was found, ``stuck_at`` an operation that fits nowhere behind it."""
+    """``order`` is the longest that was found, ``stuck_at`` an operation that cannot follow it."""
 
     verdict: Verdict
     order: tuple[Operation[W], ...]
@@ -54,7 +54,7 @@ def search(
     only_looks: Callable[[W], bool] = lambda _: False,
     steps_max: int,
 ) -> Outcome[W]:
-    """Look for an order. ``step`` says whether an operation may happen in a state, and what comes of it.
+    """Search for an order. ``step`` says whether an operation may happen in a state, and the state after it.
 
     ``only_looks``: whether an operation changes no state, whatever it happens in.
     """
@@ -62,7 +62,7 @@ def search(
 
 
 class _Entry:
-    """A link in the list of beginnings and ends by time; ``end`` is None where there is none."""
+    """A node in the list of beginnings and ends by time; ``end`` is None if there is none."""
 
     __slots__ = ("end", "is_begin", "next", "number", "previous")
 
@@ -124,7 +124,7 @@ class _Search(Generic[W, S]):
             if not changing:
                 entry, changing = self.head.next, True
                 continue
-            # All that may come first has been tried: what ended here, or the path that led here, is wrong.
+            # Every possible next operation was tried: the one that ended here, or the path to here, is wrong.
             if entry is not None and len(self.path) >= len(self.longest):
                 self.longest, self.stuck = tuple(e.number for e, _ in self.path), entry.number
             back = self._last_choice()
@@ -135,7 +135,7 @@ class _Search(Generic[W, S]):
         return self._outcome(Verdict.LINEARIZABLE, steps)
 
     def _take(self, entry: _Entry) -> bool:
-        """Let an operation happen next, if it may and that leads to anything new."""
+        """Let an operation happen next, if it may and if that leads to a new configuration."""
         operation = self.operations[entry.number]
         may, state = self.step(self.state, operation.what)
         if not may or (operation.ended_ns is None and state == self.state):
@@ -153,7 +153,7 @@ class _Search(Generic[W, S]):
         return True
 
     def _last_choice(self) -> _Entry | None:
-        """Go back to before the last operation that could change something; None where there was none."""
+        """Go back to before the last operation that could change something; None if there was none."""
         while self.path:
             entry = self._take_back()
             if not self.looks[entry.number]:
@@ -176,7 +176,7 @@ class _Search(Generic[W, S]):
 
 
 def _entries(operations: Sequence[Operation[W]]) -> _Entry:
-    """The list, behind a head of its own. At equal times beginnings come first: such operations overlap."""
+    """The list, after a separate head. At equal times beginnings come first: such operations overlap."""
     moments: list[tuple[int, bool, _Entry]] = []
     for number, operation in enumerate(operations):
         begin = _Entry(number, is_begin=True)

@@ -1,8 +1,8 @@
-"""What was acknowledged is on a majority of the replicas when all is over.
+"""Every acknowledged record is on a majority of the replicas at the end.
 
-Lost records are told apart by where they stood among the acknowledged ones that are still there: a lost tail
-speaks of a leader that had too little of the log, a lost prefix of a log that began anew, a hole in the
-middle of damage that went unnoticed.
+Lost records are classified by their place among the acknowledged ones that are left: a lost tail points to a
+leader with too short a log, a lost prefix to a log that started over, a hole in the middle to unnoticed
+damage.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from chaos.record_value import name_of
 
 @dataclass(slots=True)
 class _Partition:
-    """What became of a partition's acknowledged records."""
+    """A partition's acknowledged records and what is left of them."""
 
     lost: array[int] = field(default_factory=lambda: array("q"))
     first_there: int | None = None
@@ -91,7 +91,7 @@ class Loss:
         return (found if expected is None else len(expected)) // 2 + 1
 
     def _is_moved(self, value: int) -> bool:
-        """Whether it is there at another offset, and reported for that."""
+        """Whether it is at another offset, which is reported separately."""
         return value in self._placement.reported and any(
             self._stands(packed, value) for packed in self._placement.places_of(value)
         )

@@ -1,6 +1,6 @@
 """Creating, altering, deleting and describing topics behaves as if one node did it, one after the other.
 
-Operations on different topics do not concern each other, so each topic is searched by itself.
+Operations on different topics are independent, so each topic is searched by itself.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from chaos.history import Action, Alter, Create, Delete, Describe, End, Event, I
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """An operation on a topic, and its end where there was one."""
+    """An operation on a topic, and its end if there was one."""
 
     call: Invoke
     action: Action
@@ -27,7 +27,7 @@ class _Call:
 
 
 class Metadata:
-    """Collects the operations of each topic, and searches in the end."""
+    """Collects the operations of each topic, and searches for an order at the end."""
 
     def __init__(self, options: CheckOptions, findings: Findings) -> None:
         self._options = options

@@ -1,4 +1,4 @@
-"""Records of a producer stand in the order of its sends, and what was stored earlier stands before."""
+"""Records of a producer are in the order of its sends, and records stored earlier come before later ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chaos.record_value import name_of, producer_of
 
 
 class Order:
-    """The order between answers and later requests, whoever sent them; then the order in the logs."""
+    """Checks the order between answers and later requests of any process, then the order in the logs."""
 
     def __init__(self, records: Records, findings: Findings) -> None:
         self._records = records
@@ -47,7 +47,7 @@ class Order:
                 if before is not None and value < before[1]:
                     self._findings.add(
                         Kind.OUT_OF_ORDER,
-                        f"{name_of(value)} at offset {offset} stands behind {name_of(before[1])}",
+                        f"{name_of(value)} at offset {offset} comes after {name_of(before[1])}",
                         Evidence(f"{name_of(before[1])} at offset {before[0]}", None, before[0], before[1]),
                         Evidence(f"{name_of(value)} at offset {offset}", None, offset, value),
                         topic=topic,
@@ -65,7 +65,7 @@ class Order:
         last = first_offset + len(action.values) - 1
         what = f"{name_of(action.values[-1])} acknowledged at offset {last}"
         evidence = Evidence(what, event.time_ns, last, action.values[-1], event.node, call.process, call.op)
-        # A value that was sent before may rightly be answered with where its first sending put it.
+        # A value that was sent before may be answered with the offset of its first send.
         is_new = self._records.sends[action.values[0]] == 1
         if is_new and floor is not None and floor.offset is not None and first_offset <= floor.offset:
             self._findings.add(

@@ -9,7 +9,7 @@ from chaos.record_value import name_of
 
 
 def check_origin(records: Records, placement: Placement, findings: Findings) -> None:
-    """Look at every value that was seen anywhere."""
+    """Check every value that was seen anywhere."""
     for value, packed in placement.place.items():
         if records.is_known(value) and not records.has_failed(value):
             continue
@@ -20,7 +20,7 @@ def check_origin(records: Records, placement: Placement, findings: Findings) -> 
             failed = Evidence(f"{name_of(value)} reported as failed", records.settled_ns[value], None, value)
             findings.add(
                 Kind.FAILED_RECORD_READ,
-                f"{name_of(value)} was reported as failed and stands at offset {offset}",
+                f"{name_of(value)} was reported as failed but is at offset {offset}",
                 failed,
                 seen,
                 topic=topic,

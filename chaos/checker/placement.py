@@ -1,6 +1,6 @@
-"""One offset, one value; one value, one offset: whoever tells it, producer, consumer or disk.
+"""One offset, one value; one value, one offset: according to producers, consumers and disks alike.
 
-What is first seen at an offset, or of a value, is what everything later is held against.
+Everything later is compared with what was first seen at an offset, or of a value.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class Placement:
         self.place = ChunkedInts()
         """value -> packed place"""
         self.reported: set[int] = set()
-        """values that were reported to stand at more offsets than they may"""
+        """values that were reported at more offsets than allowed"""
         self._further: dict[int, list[tuple[int, Evidence]]] = {}
         self._conflicts: set[tuple[int, int]] = set()
 
     def see(self, event: Event, call: Invoke | None) -> None:
-        """Take in where an answer says that values are."""
+        """Note the places of values in an answer."""
         if not isinstance(event, Ok) or call is None:
             return
         action, result = call.action, event.result
@@ -45,7 +45,7 @@ class Placement:
                 self._run(action, run.first_offset, run.values, "read by", call, event)
 
     def see_replica(self, replica: ReplicaState) -> None:
-        """Take in what a data folder holds."""
+        """Note the places of values in a data folder."""
         number = self._places.number(replica.topic, replica.partition)
         for offset, value in enumerate(replica.values, replica.start_offset):
             if value != MISSING and self._is_news(number, offset, value):
@@ -58,11 +58,11 @@ class Placement:
         return [] if first == ABSENT else [first, *(packed for packed, _ in self._further.get(value, ()))]
 
     def has_copies(self, value: int) -> bool:
-        """Whether it was seen at more than one place."""
+        """Whether it was seen at several places."""
         return value in self._further
 
     def finish(self) -> None:
-        """Report the values at more offsets than they may stand at."""
+        """Report the values at more offsets than allowed."""
         for value, further in sorted(self._further.items()):
             is_known = self._records.is_known(value)
             is_idempotent = is_known and self._records.is_idempotent(value)
@@ -76,7 +76,7 @@ class Placement:
             where = [offset, *(self._places.unpack(packed)[1] for packed, _ in further)]
             self._findings.add(
                 kind,
-                f"{name_of(value)} stands at offsets {', '.join(map(str, where))}",
+                f"{name_of(value)} is at offsets {', '.join(map(str, where))}",
                 self._first_seen(number, offset, value),
                 *(evidence for _, evidence in further),
                 topic=topic,

@@ -1,4 +1,5 @@
-"""A consumer's polls go on where the one before ended: no offset twice, none left out but removed ones."""
+"""Each poll of a consumer continues where the previous one ended: no offset twice, only removed ones left
+out."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Once all is healed, every partition stores records again, soon."""
+"""After healing, every partition soon stores records again."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from chaos.checker.asking import Asking
+from chaos.checker.idle_time import IdleTime
 from chaos.checker.options import CheckOptions, Place
 from chaos.checker.violation import Evidence, Findings, Kind
 from chaos.history import Event, FaultBegan, Healed, Invoke, Ok, Produce
@@ -14,7 +14,7 @@ from chaos.history import Event, FaultBegan, Healed, Invoke, Ok, Produce
 class Recovery:
     """From healing to the first produce of a partition that began after it and was stored.
 
-    ``idle_ns``: the part of it in which nobody asked.
+    ``idle_ns``: the part of it without requests.
     """
 
     topic: str
@@ -33,16 +33,16 @@ class Recovery:
 class _Waiting:
     healed_ns: int
     idle_ns: int
-    """What the partition's idle time had come to by then."""
+    """The partition's idle time until then."""
     attempts: int = 0
 
 
 class Progress:
-    """Waits, from each healing on, for every partition that was ever written to."""
+    """After each healing, waits for every partition that was ever written to."""
 
-    def __init__(self, options: CheckOptions, asking: Asking, findings: Findings) -> None:
+    def __init__(self, options: CheckOptions, idle_time: IdleTime, findings: Findings) -> None:
         self._max_ns = int(options.progress_s_max * 1e9)
-        self._asking = asking
+        self._idle_time = idle_time
         self._findings = findings
         self._written: dict[Place, None] = {}
         self._waiting: dict[Place, _Waiting] = {}
@@ -59,10 +59,10 @@ class Progress:
             self._stored(call, call.action, event)
         elif isinstance(event, Healed):
             for place in self._written:
-                idle_ns = self._asking.idle_ns(place, event.time_ns)
+                idle_ns = self._idle_time.idle_ns(place, event.time_ns)
                 self._waiting.setdefault(place, _Waiting(event.time_ns, idle_ns))
         elif isinstance(event, FaultBegan):
-            # What had its time is judged; for the others nothing is promised any more.
+            # Judge those that had their time; for the others nothing is promised any more.
             self._waiting = {
                 place: waiting
                 for place, waiting in self._waiting.items()
@@ -71,7 +71,7 @@ class Progress:
             self.finish()
 
     def finish(self) -> None:
-        """Report what is waited for still."""
+        """Report the partitions that have not stored anything yet."""
         for (topic, partition), waiting in self._waiting.items():
             self._findings.add(
                 Kind.NO_PROGRESS,
@@ -102,5 +102,5 @@ class Progress:
             )
 
     def _idle_ns(self, place: Place, time_ns: int) -> int:
-        """Since a partition's healing."""
-        return self._asking.idle_ns(place, time_ns) - self._waiting[place].idle_ns
+        """Idle time of a partition since the healing."""
+        return self._idle_time.idle_ns(place, time_ns) - self._waiting[place].idle_ns

@@ -1,4 +1,4 @@
-"""What the history says of each record: how often it was sent, what that came to, where it was told to be."""
+"""What the history says of each record: how often it was sent, the outcomes, and its reported place."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Places:
         return partition << OFFSET_BITS | offset
 
     def unpack(self, packed: int) -> tuple[int, int]:
-        """The two again."""
+        """The inverse of ``pack``."""
         return packed >> OFFSET_BITS, packed & _OFFSET_MASK
 
 
@@ -49,13 +49,13 @@ class Records:
         self.acknowledged = ChunkedInts()
         """value -> packed place, of the first acknowledgement by a majority"""
         self.acknowledged_ns = ChunkedInts()
-        """value -> when that came"""
+        """value -> time of that acknowledgement"""
         self.sends = ChunkedInts()
         """value -> how often it was sent"""
         self.possible = ChunkedInts()
         """value -> how many of the sends did not certainly fail"""
         self.settled_ns = ChunkedInts()
-        """value -> when it was sent or settled last"""
+        """value -> when it was last sent or settled"""
 
     def see(self, event: Event, call: Invoke | None) -> None:
         """Take in one event; ``call`` is what it ends."""
@@ -73,7 +73,7 @@ class Records:
         return value != FOREIGN and self.sends[value] != ABSENT
 
     def has_failed(self, value: int) -> bool:
-        """Whether every time that it was sent ended as certainly not stored."""
+        """Whether every send of it was certainly not stored."""
         return self.possible[value] == 0
 
     def is_idempotent(self, value: int) -> bool:
@@ -81,7 +81,7 @@ class Records:
         return self.producers[producer_of(value)].idempotent
 
     def acknowledgement(self, value: int) -> Evidence | None:
-        """That it was acknowledged, where and when."""
+        """Its acknowledgement, with place and time; None if there is none."""
         packed = self.acknowledged[value]
         if packed == ABSENT:
             return None

@@ -1,4 +1,4 @@
-"""When all is over, every replica is there, undamaged, and holds the same."""
+"""At the end every replica exists, is undamaged, and holds the same as the others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check_replicas(
     for place in sorted(replicas.keys() | options.replicas.keys()):
         topic, partition = place
         wanted = options.replicas.get(place)
-        # A node that a replica has left for another one may not have deleted all of it yet.
+        # A node whose replica has moved away may not have deleted all of it yet.
         held = [each for each in replicas.get(place, []) if wanted is None or each.node in wanted]
         for node in sorted((wanted or frozenset()) - {replica.node for replica in held}):
             summary = f"{node} has no replica"
@@ -57,7 +57,7 @@ def _compare_all(place: Place, held: list[ReplicaState], options: CheckOptions, 
 
 
 def _differences(replica: ReplicaState, model: ReplicaState, *, is_trimmed: bool) -> list[Evidence]:
-    """The first of each kind. Holes are told elsewhere, as damage; frames without records may lag."""
+    """The first difference of each kind. Holes are reported as damage; frames without records may lag."""
     found: list[Evidence] = []
     offset = _first_difference(
         replica.values, replica.start_offset, model.values, model.start_offset, hole=MISSING
@@ -73,7 +73,7 @@ def _differences(replica: ReplicaState, model: ReplicaState, *, is_trimmed: bool
     )
     if index is not None:
         found.append(Evidence(f"frame {index} is not the same", node=replica.node))
-    # Where one of both was compacted there are no frames to compare; what was removed has its place still.
+    # If one of both was compacted there are no frames to compare; removed entries keep their places.
     for what, mine, theirs, hole in (
         ("term", replica.terms, model.terms, _NO_FRAME),
         ("first offset", replica.firsts, model.firsts, UNKNOWN),

@@ -20,11 +20,11 @@ class Topic:
 
 
 State = Topic | None
-"""None: there is no such topic."""
+"""None if the topic does not exist."""
 
 
 def step(state: State, action: Action, end: End | None) -> tuple[bool, State]:
-    """Whether ``action`` in ``state`` may end so, and the state after it. None: its end is not known."""
+    """Whether ``action`` in ``state`` may end with ``end`` (None: not known), and the state after it."""
     if isinstance(end, Fail):
         return _may_fail(state, action, end.error), state
     result = end.result if isinstance(end, Ok) else None
@@ -41,7 +41,7 @@ def step(state: State, action: Action, end: End | None) -> tuple[bool, State]:
 
 
 def is_observation(action: Action, end: End | None) -> bool:
-    """Whether its end tells anything, or it may have had an effect. Other failures had none."""
+    """Whether its end tells anything, or it may have had an effect. Other failures had no effect."""
     if isinstance(end, Fail):
         return end.error in (TOPIC_EXISTS, UNKNOWN_TOPIC)
     return isinstance(end, Ok) or not isinstance(action, Describe)
@@ -63,7 +63,7 @@ def _may_fail(state: State, action: Action, error: str) -> bool:
     if error == UNKNOWN_TOPIC:
         return state is None
     if not isinstance(action, Create):
-        return False  # Nothing else may meet a topic that exists.
+        return False  # No other failure is possible with a topic that exists.
     return state is not None and state != Topic(action.partitions, _frozen(action.config))
 
 

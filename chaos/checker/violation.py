@@ -1,4 +1,4 @@
-"""What the checker reports: each broken promise with the records, places and times that show it."""
+"""The checker's reports: each broken promise with the records, places and times that show it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 KEPT_MAX: Final = 1_000
-"""Violations of one kind that are kept with their evidence; all are counted."""
+"""How many violations of one kind are kept with their evidence; all are counted."""
 
 
 class Kind(enum.StrEnum):

@@ -1,4 +1,4 @@
-"""Which nodes a fault is meant for, and which those are at the moment that it is put into force."""
+"""The target of a fault, and the nodes that this means at the moment of the injection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chaos.cluster import ChaosCluster
 
 
 class NoSuchNode(ValueError):
-    """A node is named that is not there: it was removed, or has not joined yet."""
+    """The named node does not exist: it was removed, or has not joined yet."""
 
 
 class Target(StrEnum):
@@ -25,7 +25,7 @@ class Target(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aim:
-    """A target, with what it takes to find it.
+    """A target, with the parameters to find its nodes.
 
     node               with ONE: this node; empty means any
     topic, partition   with LEADER: of which partition

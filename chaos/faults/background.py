@@ -1,4 +1,4 @@
-"""Faults that go on by themselves once they are in force."""
+"""Faults that run in the background once they are in force."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from contextlib import AsyncExitStack
 from typing import Any, Final
 
 END_S: Final = 60.0
-"""How long what has to be done in full may take once its fault's time is over."""
+"""How long work that must be completed may take after its fault's time is over."""
 
 
 def in_background(undo: AsyncExitStack, work: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
-    """Run work until it ends or is told to stop; what it raises is raised when the fault heals."""
+    """Run work until it ends or is told to stop; its error is raised when the fault heals."""
     stop = asyncio.Event()
     task = asyncio.create_task(work(stop))
 
@@ -24,7 +24,7 @@ def in_background(undo: AsyncExitStack, work: Callable[[asyncio.Event], Coroutin
 
 
 def to_the_end(undo: AsyncExitStack, work: Coroutine[Any, Any, None], tell: Callable[[], None]) -> None:
-    """Do work beside all else. Healing waits for it, and tells when it is not done in ``END_S`` then."""
+    """Run work in the background. Healing waits for it, and calls ``tell`` if it takes over ``END_S``."""
     task = asyncio.create_task(work)
 
     async def end() -> None:

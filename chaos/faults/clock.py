@@ -11,9 +11,9 @@ from chaos.faults.fault import Fault, Scene
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClockJump(Fault):
-    """The wall clocks of the nodes aimed at jump, forward or back, and jump back when it heals.
+    """The wall clocks of the target nodes jump, forward or back, and jump back when it heals.
 
-    Only the time of day: the clock that counts the time since the start does not jump on real machines.
+    Only the time of day jumps: the monotonic clock does not jump on real machines either.
     """
 
     kind: ClassVar[str] = "clock jump"
@@ -21,7 +21,7 @@ class ClockJump(Fault):
     direction: Literal["forward", "back"] = "forward"
 
     async def apply(self, scene: Scene, undo: AsyncExitStack) -> None:
-        """In force for whoever asks what time it is from here on."""
+        """Every later reading of the clock is affected."""
         offset_ms = round(self.jump_s * 1000) * (1 if self.direction == "forward" else -1)
         for name in scene.nodes:
             undo.callback(scene.cluster.machines.mend, scene.tag, name)

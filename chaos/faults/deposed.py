@@ -1,4 +1,4 @@
-"""A leader that is deposed and does not know it when clients ask it."""
+"""A leader that is deposed but does not know it when clients ask."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from chaos.faults.network import cut_off
 class PauseInCut(Fault):
     """SIGSTOP and a cut between nodes; SIGCONT ``pause_s`` later, and the cut stays until it heals.
 
-    Whoever led goes on in the belief that it does still, and clients reach it; nothing in its sockets tells
-    it otherwise. The pause is long enough for the others to elect.
+    The old leader goes on believing that it leads, and clients reach it; nothing in its sockets tells it
+    otherwise. The pause is long enough for the others to elect a leader.
     """
 
     kind: ClassVar[str] = "pause in a cut"
     pause_s: float = 2.5
 
     async def apply(self, scene: Scene, undo: AsyncExitStack) -> None:
-        """Stop first: a leader that is cut off and runs would step down before the others elect."""
+        """Pause first: a running leader that is cut off would step down before the others elect one."""
         undo.push_async_callback(scene.cluster.let_go, scene.tag, *scene.nodes)
         await scene.cluster.hold_still(scene.tag, *scene.nodes)
         await cut_off(scene, undo)

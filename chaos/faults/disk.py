@@ -14,14 +14,14 @@ from storage.faulty.conditions import DiskFault
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveDiskFault(Fault):
-    """What all that happens below a running node shares."""
+    """Base of the faults of a running node's disk."""
 
     @abstractmethod
     def disk_fault(self) -> DiskFault:
         """What its disk does."""
 
     async def apply(self, scene: Scene, undo: AsyncExitStack) -> None:
-        """In force for every call that begins from here on."""
+        """Every later call is affected."""
         for name in scene.nodes:
             undo.callback(scene.cluster.machines.mend, scene.tag, name)
             scene.cluster.machines.harm(scene.tag, name, self.disk_fault())
@@ -29,7 +29,7 @@ class LiveDiskFault(Fault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskFull(LiveDiskFault):
-    """No space is left: nothing grows any more, overwriting goes on."""
+    """No space is left: files cannot grow, overwriting works."""
 
     kind: ClassVar[str] = "disk full"
 
@@ -64,7 +64,7 @@ class SlowSync(LiveDiskFault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShortWrites(LiveDiskFault):
-    """Every write takes only a third of what it is given."""
+    """Every write takes only a third of its bytes."""
 
     kind: ClassVar[str] = "short writes"
 
@@ -74,17 +74,17 @@ class ShortWrites(LiveDiskFault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PowerLoss(Fault):
-    """All nodes aimed at end in the same moment, and what they had not synced is gone.
+    """All target nodes end at the same moment, and what they had not synced is gone.
 
-    They are started again when it heals. ``written_back`` lets chance keep some of it: single pages and
-    names that the kernel had written back early, in any order, so that torn ends and holes appear.
+    They are started again when it heals. ``written_back`` keeps a random part of it: pages and names
+    that the kernel had written back early, in any order, so that torn ends and holes appear.
     """
 
     kind: ClassVar[str] = "power loss"
     written_back: bool = True
 
     async def apply(self, scene: Scene, undo: AsyncExitStack) -> None:
-        """Kill, and take; nobody starts them in between."""
+        """Kill, then remove what was not synced; the nodes stay down in between."""
         cluster = scene.cluster
         undo.push_async_callback(cluster.let_up, scene.tag, *scene.nodes)
         await cluster.hold_down(scene.tag, *scene.nodes)

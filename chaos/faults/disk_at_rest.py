@@ -1,6 +1,6 @@
-"""Damage to the files of nodes that do not run: each node aimed at is killed, and started again on healing.
+"""Damage to the files of stopped nodes: each target node is killed, and started again on healing.
 
-What they had written counts as durable: these are disks that forget or rot, not losses of power.
+Everything written counts as durable: these are disks that forget or rot, not losses of power.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from chaos.faults.replica_files import PATTERNS, Of, ReplicaFile, choose
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AtRestFault(Fault):
-    """What those share that do their damage while the nodes are down."""
+    """Base of the faults that do their damage while the nodes are down."""
 
     @abstractmethod
     def damage(self, scene: Scene) -> None:
-        """Do it, on all nodes aimed at. Blocks."""
+        """Do the damage on all target nodes. Blocks."""
 
     async def apply(self, scene: Scene, undo: AsyncExitStack) -> None:
-        """Kill, and damage; nobody starts them in between."""
+        """Kill, then do the damage; the nodes stay down in between."""
         cluster = scene.cluster
         undo.push_async_callback(cluster.let_up, scene.tag, *scene.nodes)
         await cluster.hold_down(scene.tag, *scene.nodes)
@@ -54,7 +54,7 @@ class FlipBit(AtRestFault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TruncateSegment(AtRestFault):
-    """A segment ends somewhere in what was its middle half."""
+    """A segment is cut off somewhere in its middle half."""
 
     kind: ClassVar[str] = "truncated segment"
     of: Of = "partition"
@@ -90,7 +90,7 @@ class WipeFolder(AtRestFault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OldCopy(Fault):
-    """A file is put back as it was when this was put into force: on healing, with the nodes killed for it."""
+    """A file is restored on healing to its content at the injection, with the nodes killed for it."""
 
     kind: ClassVar[str] = "old copy"
     of: Of = "partition"
@@ -115,7 +115,7 @@ async def _go_back(scene: Scene, copies: list[tuple[Path, bytes]]) -> None:
 
 
 def _written(segment: bytes | bytearray) -> int:
-    """Bytes of a segment without the zeros that its log wrote ahead: those are no loss."""
+    """Bytes of a segment without the zeros that its log wrote ahead, which are not data."""
     return len(segment.rstrip(b"\0"))
 
 

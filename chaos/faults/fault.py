@@ -1,4 +1,4 @@
-"""What all faults share: a description that never changes, and an injection that is in force or not."""
+"""The base of all faults: an immutable description, and an injection that is in force or not."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _TAGS = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Where one injection of a fault happens.
+    """The surroundings of one injection of a fault.
 
-    ``tag`` is this injection's alone: faults of the same kind on the same link must not undo each other.
+    ``tag`` is unique to this injection: faults of the same kind on the same link must not undo each other.
     """
 
     cluster: ChaosCluster
@@ -42,20 +42,21 @@ class Fault(ABC):
 
     kind: ClassVar[str]
     moves_replicas: ClassVar[bool] = False
-    """Whether other nodes may hold a partition in the end than in the beginning."""
+    """Whether other nodes may hold a partition at the end than at the beginning."""
     loses_records: ClassVar[bool] = False
-    """Whether acknowledged records may be lost, of which the history tells then; and changes of topics."""
+    """Whether acknowledged records, which the history then names, and changes of topics may be lost."""
     brings_nodes: ClassVar[int] = 0
-    """How many nodes join, which the cluster has to be made with."""
+    """How many nodes join; the cluster has to be made with these as further nodes."""
     aim: Aim = field(default_factory=Aim)
 
     async def choose(self, cluster: ChaosCluster, rng: random.Random, tag: str) -> list[str]:  # noqa: ARG002
-        """The nodes that it is about. Raises ``NobodyLeads``, ``NoFurtherNode``, ``ValueError``."""
+        """The target nodes. Raises ``NobodyLeads``, ``NoFurtherNode``, ``ValueError``."""
         return await self.aim.choose(cluster, rng)
 
     @abstractmethod
     async def apply(self, scene: Scene, undo: AsyncExitStack) -> None:
-        """Make it happen. What undoes a step goes onto ``undo`` first, so that half a fault heals too."""
+        """Put it into force. The undo of each step goes onto ``undo`` first, so that half a fault heals
+        too."""
 
 
 class Injection:
@@ -64,7 +65,7 @@ class Injection:
     def __init__(self, fault: Fault, cluster: ChaosCluster, *, rng: random.Random | None = None) -> None:
         self.fault = fault
         self.nodes: list[str] = []
-        """The nodes that it concerned when it was last put into force."""
+        """The target nodes of the last injection."""
         self._cluster = cluster
         self._random = rng or random.Random()
         self._tag = f"f{next(_TAGS)}"
@@ -77,10 +78,10 @@ class Injection:
         return self._undo is not None
 
     async def inject(self, on_chosen: Callable[[], None] = lambda: None) -> None:
-        """Choose the nodes and put the fault into force, unless it is. Undoes what fails halfway.
+        """Choose the nodes and put the fault into force, unless it already is. Undoes a half-done injection.
 
-        ``on_chosen`` is called in between, when ``nodes`` are known and nothing is done to them yet: some
-        faults take seconds until they are wholly in force.
+        ``on_chosen`` is called when ``nodes`` are known and nothing is done to them yet: some faults take
+        seconds until they are fully in force.
         """
         async with self._changing:
             if self._undo is not None:
@@ -92,7 +93,7 @@ class Injection:
                 self._undo = undo.pop_all()
 
     async def heal(self) -> None:
-        """Take it back; does nothing when it is not in force. Nodes may still need a while to be ready."""
+        """End the fault; does nothing if it is not in force. Nodes may need a while to be ready."""
         async with self._changing:
             undo, self._undo = self._undo, None
             if undo is not None:

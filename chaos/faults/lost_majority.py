@@ -1,8 +1,8 @@
 """A majority of the nodes is lost for good, and the others go on: what an operator does with ``recover``.
 
-As docs/OPERATIONS.md has it: those that are left are stopped, a plan is made of their folders, and written;
-then they are started. The lost ones come back with empty folders, as new members. What the plan says may be
-lost is told to the history, for nothing else may be.
+As in docs/OPERATIONS.md: the remaining nodes are stopped, a plan is made from their folders and written, and
+they are started. The lost ones come back with empty folders, as new members. What the plan says may be lost
+is recorded in the history; nothing else may be lost.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from chaos.cluster import ChaosCluster
+from chaos.faults.admin_api import wait_whole
 from chaos.faults.aim import NoSuchNode, Target
-from chaos.faults.asking import wait_whole
 from chaos.faults.background import END_S
 from chaos.faults.fault import Fault, Scene
 from chaos.faults.replica_files import NothingToDamage
@@ -49,7 +49,7 @@ class _Plan(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LostMajority(Fault):
-    """The nodes aimed at are killed and their disks are gone; the others are recovered and go on without.
+    """The target nodes are killed and their disks are gone; the others are recovered and go on without them.
 
     left   a node that is among the others; empty means any
     """
@@ -60,12 +60,12 @@ class LostMajority(Fault):
     left: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse targets that are no majority, or leave nobody."""
+        """Refuse targets that are not a majority, or leave no node."""
         if self.aim.target is not Target.MAJORITY:
-            raise ValueError(f"it is about a majority, not {self.aim.target.value}: aim at majority")
+            raise ValueError(f"the target must be a majority, not {self.aim.target.value}")
 
     async def choose(self, cluster: ChaosCluster, rng: random.Random, tag: str) -> list[str]:  # noqa: ARG002
-        """Of those that are there once nobody is about to leave."""
+        """Choose among the nodes once none is about to leave."""
         async with cluster.leaving, cluster.losing_data:
             if not self.left:
                 return await self.aim.choose(cluster, rng)
@@ -75,15 +75,17 @@ class LostMajority(Fault):
             return sorted(rng.sample(names, len(cluster.names) // 2 + 1))
 
     async def apply(self, scene: Scene, undo: AsyncExitStack) -> None:
-        """Lose them, and recover. Raises ``NothingToDamage``, ``NotReady``."""
+        """Kill them, and recover the others. Raises ``NothingToDamage``, ``NotReady``."""
         cluster = scene.cluster
         await undo.enter_async_context(cluster.leaving)
         await undo.enter_async_context(cluster.losing_data)
-        if cluster.has_grown:  # One that has no place yet could not go on.
+        if cluster.has_grown:  # A node without a place in the cluster could not go on.
             await cluster.ready()
         lost, left = scene.nodes, scene.others
         if not 0 < len(left) < len(lost) or cluster.gone.intersection(lost):
-            raise NothingToDamage("nodes have come or gone meanwhile: these are not what is a majority now")
+            raise NothingToDamage(
+                "nodes joined or left in the meantime, so the chosen ones are not a majority any more"
+            )
         undo.push_async_callback(self._made_whole, scene)
         undo.push_async_callback(cluster.let_up, scene.tag, *lost, *left)
         await cluster.hold_down(scene.tag, *lost)
@@ -102,7 +104,7 @@ class LostMajority(Fault):
             await cluster.rejoin(name)
 
     async def _made_whole(self, scene: Scene) -> None:
-        """Nobody else may lose data before the lost nodes have all that is left."""
+        """Wait until the lost nodes have everything that is left: no other node may lose data before that."""
         try:
             async with asyncio.timeout(END_S):
                 await wait_whole(scene)
@@ -111,7 +113,7 @@ class LostMajority(Fault):
 
 
 def _given_up(document: bytes) -> list[GivenUp]:
-    """The partitions of which the plan says that something may be lost, and from which offset on."""
+    """The partitions that may lose records according to the plan, and from which offset on."""
     found = []
     for group in msgspec.json.decode(document, type=_Plan).groups:
         if group.loss == "none" or group.partition is None:
@@ -123,7 +125,7 @@ def _given_up(document: bytes) -> list[GivenUp]:
 
 
 async def _recover(*words: str | Path) -> Any:
-    """What ``floodmark recover`` prints. Raises ``RuntimeError`` with what it says, when it refuses."""
+    """The output of ``floodmark recover``. Raises ``RuntimeError`` with its message if it refuses."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "cli.main", "recover", *map(str, words)),
         stdout=asyncio.subprocess.PIPE,

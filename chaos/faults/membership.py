@@ -1,6 +1,6 @@
-"""Changes of who holds what, while clients and other faults go on: no harm in themselves, and no excuse.
+"""Changes of the placement of replicas, while clients and other faults go on. They do no harm by themselves.
 
-What nodes refuse, because one is away or another change is under way, is left at that: the next one may do.
+A change that nodes refuse, because one is down or another change is under way, is skipped.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from chaos.faults.asking import ask, change, rest
+from chaos.faults.admin_api import ask, change, rest
 from chaos.faults.background import in_background
 from chaos.faults.fault import Fault, Scene
 
@@ -21,13 +21,13 @@ _UNDO_S: Final = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drain(Fault):
-    """The nodes aimed at are drained: all their replicas go to others. They may come back when it heals."""
+    """The target nodes are drained: all their replicas go to others, and may return when it heals."""
 
     kind: ClassVar[str] = "drain"
     moves_replicas: ClassVar[bool] = True
 
     async def apply(self, scene: Scene, undo: AsyncExitStack) -> None:
-        """Begin; that it is taken may need a leader, which there need not be now."""
+        """Begin; the change may have to wait for a leader."""
         undo.push_async_callback(self._undrain, scene)
         in_background(undo, lambda stop: self._drain(scene, stop))
 
@@ -47,9 +47,9 @@ class Drain(Fault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moves(Fault):
-    """Replicas of random partitions go to the nodes aimed at, and away from them, again and again.
+    """Replicas of random partitions move to the target nodes, and away from them, again and again.
 
-    every_s   the time between two moves; the one before may still be under way
+    every_s   the time between two moves; the previous one may still be under way
     """
 
     kind: ClassVar[str] = "moves"
@@ -57,7 +57,7 @@ class Moves(Fault):
     every_s: float = 1.0
 
     async def apply(self, scene: Scene, undo: AsyncExitStack) -> None:
-        """Start moving. What is under way in the end goes on."""
+        """Start moving. Moves under way at the end go on."""
         in_background(undo, lambda stop: self._move(scene, stop))
 
     async def _move(self, scene: Scene, stop: asyncio.Event) -> None:
@@ -68,7 +68,8 @@ class Moves(Fault):
             await rest(stop, self.every_s)
 
     async def _draw(self, scene: Scene) -> dict[str, Any] | None:
-        """A partition and its next replicas; None where no node answers or no other replicas are possible."""
+        """A random partition and its next replicas; None if no node answers or no other replicas are
+        possible."""
         listed = await ask(scene, "GET", "/v1/topics")
         parts = [
             (topic["topic"], topic["replication_factor"], part)

@@ -15,8 +15,8 @@ from chaos.links import http_link, peer_link
 from chaos.toxiproxy.control import STREAMS, Control, Toxic
 
 _BLACK_HOLE = {"timeout": 0}
-"""Everything is swallowed and nothing closed, until the toxic goes: then the connections are closed, since
-what they carried has a hole."""
+"""Swallows everything and closes nothing, until it is removed: then the connections are closed, since data is
+missing in them."""
 
 
 def _pairs(sources: Iterable[str], targets: Iterable[str]) -> set[str]:
@@ -42,7 +42,7 @@ async def _put(
 
 
 async def cut_off(scene: Scene, undo: AsyncExitStack) -> None:
-    """Let nothing through between the nodes aimed at and any other one, in either direction."""
+    """Let nothing through between the target nodes and any other one, in either direction."""
     names = scene.cluster.names
     await _put(scene, undo, "timeout", _BLACK_HOLE, _pairs(scene.nodes, names) | _pairs(names, scene.nodes))
 
@@ -59,11 +59,11 @@ def _remove_all(control: Control, wanted: list[tuple[str, str, Toxic]]) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkFault(Fault):
-    """One kind of toxic on links of the nodes aimed at.
+    """One kind of toxic on links of the target nodes.
 
     links      "peers": those between nodes; "http": those before HTTP ports, which clients and forwarding
                nodes share; "all": both
-    direction  of peer links: what the nodes say ("out"), what they are told ("in"), or both
+    direction  of peer links: what the nodes send ("out"), what they receive ("in"), or both
     peers      only the links to and from these nodes; empty means all others
     """
 
@@ -94,7 +94,7 @@ class LinkFault(Fault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut(LinkFault):
-    """Nothing gets through, and nobody is told: each node aimed at is alone, one-sidedly with a direction."""
+    """Nothing gets through, silently: each target node is isolated, one-sidedly with a direction."""
 
     kind: ClassVar[str] = "cut"
     toxic: ClassVar[str] = "timeout"
@@ -130,7 +130,7 @@ class Bandwidth(LinkFault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlowClose(LinkFault):
-    """The end of a connection is passed on ``delay_ms`` late: one side believes in it for that long."""
+    """The end of a connection is passed on ``delay_ms`` late: until then one side thinks it is open."""
 
     kind: ClassVar[str] = "slow close"
     toxic: ClassVar[str] = "slow_close"
@@ -142,7 +142,7 @@ class SlowClose(LinkFault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reset(LinkFault):
-    """Every connection is reset ``after_ms``, what waits in it is lost; new ones too while it is in force."""
+    """Every connection, new ones too, is reset after ``after_ms``, and what waits in it is lost."""
 
     kind: ClassVar[str] = "reset"
     toxic: ClassVar[str] = "reset_peer"
@@ -154,7 +154,7 @@ class Reset(LinkFault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataLimit(LinkFault):
-    """Every connection is closed once ``data_bytes`` have passed, in the middle of whatever it says."""
+    """Every connection is closed once ``data_bytes`` have passed, even in the middle of a message."""
 
     kind: ClassVar[str] = "data limit"
     toxic: ClassVar[str] = "limit_data"
@@ -184,7 +184,7 @@ class Slice(LinkFault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bridge(Fault):
-    """The other nodes fall into two halves that do not hear each other; the node aimed at hears both."""
+    """The other nodes split into two halves that cannot reach each other; the target node reaches both."""
 
     kind: ClassVar[str] = "bridge"
 

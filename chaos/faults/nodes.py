@@ -1,7 +1,7 @@
-"""Nodes that come and go for good, while clients and other faults go on: no harm in themselves, no excuse.
+"""Nodes that join and leave for good, while clients and other faults go on. They do no harm by themselves.
 
-Each is brought to its end, however long that takes: what is not done a minute after the fault's time is over,
-though all nodes may run by then, is told as a fault of the cluster.
+Each change is completed, however long it takes: one that is not done a minute after the fault's time is over,
+although all nodes may run by then, is reported as a failure of the cluster.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from chaos.cluster import ChaosCluster
+from chaos.faults.admin_api import ask, wait_whole
 from chaos.faults.aim import Target
-from chaos.faults.asking import ask, wait_whole
 from chaos.faults.background import END_S, to_the_end
 from chaos.faults.fault import Fault, Scene
 from chaos.faults.replica_files import NothingToDamage
@@ -35,12 +35,12 @@ class Join(Fault):
     brings_nodes: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        """Refuse an aim: it is a node that is not there yet."""
+        """Refuse a target: the node does not exist yet."""
         if self.aim.target is not Target.ONE or self.aim.node:
-            raise ValueError("a node that joins is none of those that are there: leave out target and node")
+            raise ValueError("a node that joins does not exist yet: leave out target and node")
 
     async def choose(self, cluster: ChaosCluster, rng: random.Random, tag: str) -> list[str]:  # noqa: ARG002
-        """The next one of those that are to come."""
+        """The next further node."""
         return [await cluster.join(tag)]
 
     async def apply(self, scene: Scene, undo: AsyncExitStack) -> None:
@@ -56,7 +56,7 @@ class Join(Fault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfOneNode(Fault):
-    """What those share after which a node is not there any more."""
+    """Base of the faults that end with a node removed."""
 
     moves_replicas: ClassVar[bool] = True
 
@@ -66,23 +66,23 @@ class OfOneNode(Fault):
             raise ValueError(f"one node at a time, not {self.aim.target.value}: aim at one or a leader")
 
     async def choose(self, cluster: ChaosCluster, rng: random.Random, tag: str) -> list[str]:  # noqa: ARG002
-        """Of those that are there once nobody else is about to leave."""
+        """Choose among the nodes once no other one is about to leave."""
         async with cluster.leaving:
             return await self.aim.choose(cluster, rng)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remove(OfOneNode):
-    """The node aimed at is drained, and removed from the cluster for good; its process ends then.
+    """The target node is drained and removed from the cluster for good; then its process ends.
 
-    force   both in one, as ``node remove --force`` does it
+    force   both in one step, like ``node remove --force``
     """
 
     kind: ClassVar[str] = "remove"
     force: bool = False
 
     async def apply(self, scene: Scene, undo: AsyncExitStack) -> None:
-        """Begin. Raises ``NothingToDamage`` where too few nodes would be left."""
+        """Begin. Raises ``NothingToDamage`` if too few nodes would be left."""
         (name,) = scene.nodes
         await undo.enter_async_context(scene.cluster.leaving)
         listed = await ask(scene, "GET", "/v1/topics")
@@ -102,13 +102,13 @@ class Remove(OfOneNode):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replace(OfOneNode):
-    """The node aimed at is killed and its disk is gone for good; a fresh one joins and takes its place."""
+    """The target node is killed and its disk is gone for good; a fresh one joins and takes its place."""
 
     kind: ClassVar[str] = "replaced machine"
     brings_nodes: ClassVar[int] = 1
 
     async def apply(self, scene: Scene, undo: AsyncExitStack) -> None:
-        """Begin when no replica lacks data. Raises ``NotReady``, ``NothingToDamage``."""
+        """Begin once no replica lacks data. Raises ``NotReady``, ``NothingToDamage``."""
         cluster, (name,) = scene.cluster, scene.nodes
         await undo.enter_async_context(cluster.leaving)
         await undo.enter_async_context(cluster.losing_data)
@@ -126,7 +126,7 @@ class Replace(OfOneNode):
 
     async def _replace(self, scene: Scene, name: str, other: str) -> None:
         await _until_listed(scene, other, is_there=True)
-        # Refused while the dead one may be alive, and the new one is not ready.
+        # Refused while the dead one may be alive, or the new one is not ready.
         await _until_done(scene, "POST", f"/v1/nodes/{name}/replacement", {"node_id": other}, gone=True)
         await _leave(scene, name)
         await wait_whole(scene)
@@ -138,7 +138,7 @@ async def _remove(scene: Scene, name: str) -> None:
     while True:
         said = await ask(scene, "GET", f"/v1/nodes/{name}/drain")
         if said is not None and said[0] == 200 and not said[1]["replicas"]:
-            # 409 when it has got a replica again; 404 when only the answer was lost.
+            # 409 if it has got a replica again; 404 if only the answer was lost.
             removed = await ask(scene, "DELETE", f"/v1/nodes/{name}")
             if removed is not None and removed[0] in (*_DONE, _GONE):
                 break
@@ -149,7 +149,7 @@ async def _remove(scene: Scene, name: str) -> None:
 
 
 async def _leave(scene: Scene, name: str) -> None:
-    """Once the others say that it is none of them any more, its process ends."""
+    """End its process once the others do not list it any more."""
     await _until_listed(scene, name, is_there=False)
     await scene.cluster.part(name)
 
@@ -162,7 +162,7 @@ def _to_the_end(scene: Scene, undo: AsyncExitStack, what: str, work: Coroutine[A
 async def _until_done(
     scene: Scene, method: str, path: str, body: dict[str, Any] | None = None, *, gone: bool = False
 ) -> None:
-    """Until it is accepted; with ``gone`` also when what it is about is not there any more."""
+    """Repeat a change until it is accepted; with ``gone`` also until its subject does not exist any more."""
     while True:
         answer = await ask(scene, method, path, body)
         if answer is not None and (answer[0] in _DONE or (gone and answer[0] == _GONE)):
@@ -171,7 +171,7 @@ async def _until_done(
 
 
 async def _until_listed(scene: Scene, name: str, *, is_there: bool) -> None:
-    """Until a node says that it is a member, or is none any more."""
+    """Wait until a node lists it as a member, or does not any more."""
     while True:
         said = await ask(scene, "GET", "/v1/nodes")
         if said is not None and said[0] == 200:

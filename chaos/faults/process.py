@@ -14,7 +14,7 @@ from chaos.faults.fault import Fault, Scene
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kill(Fault):
-    """kill -9, all nodes aimed at in the same moment. They are started again when it heals."""
+    """kill -9 all target nodes at the same moment. They are started again when it heals."""
 
     kind: ClassVar[str] = "kill"
 
@@ -31,20 +31,20 @@ class Pause(Fault):
     kind: ClassVar[str] = "pause"
 
     async def apply(self, scene: Scene, undo: AsyncExitStack) -> None:
-        """Stop in their tracks."""
+        """Pause them."""
         undo.push_async_callback(scene.cluster.let_go, scene.tag, *scene.nodes)
         await scene.cluster.hold_still(scene.tag, *scene.nodes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restart(Fault):
-    """The nodes aimed at end, all at once, and start again: SIGTERM if ``gently``, else kill -9."""
+    """The target nodes end, all at once, and start again: SIGTERM if ``gently``, else kill -9."""
 
     kind: ClassVar[str] = "restart"
     gently: bool = False
 
     async def apply(self, scene: Scene, undo: AsyncExitStack) -> None:
-        """End and start; there is nothing left to heal, unless this is interrupted."""
+        """Stop and start; nothing is left to heal, unless this is interrupted."""
         undo.push_async_callback(scene.cluster.let_up, scene.tag, *scene.nodes)
         await scene.cluster.hold_down(scene.tag, *scene.nodes, gently=self.gently)
         await scene.cluster.let_up(scene.tag, *scene.nodes)
@@ -52,16 +52,16 @@ class Restart(Fault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RollingRestart(Fault):
-    """One node aimed at after the other is restarted, each once the one before is ready.
+    """The target nodes are restarted one after the other, each once the previous one is ready.
 
-    Goes on in the background; healing waits until the node whose turn it is serves, and leaves out the rest.
+    Runs in the background; healing waits until the current node serves, and leaves out the rest.
     """
 
     kind: ClassVar[str] = "rolling restart"
     gently: bool = True
 
     async def apply(self, scene: Scene, undo: AsyncExitStack) -> None:
-        """Start going round."""
+        """Start the rolling restart."""
         in_background(undo, lambda stop: self._go_round(scene, stop))
 
     async def _go_round(self, scene: Scene, stop: asyncio.Event) -> None:
@@ -76,10 +76,10 @@ class RollingRestart(Fault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KillStorm(Fault):
-    """kill -9 one node aimed at after the other, in random order, again and again until it heals.
+    """kill -9 one target node after the other, in random order, again and again until it heals.
 
     down_s   how long each stays down
-    up_s     how long it is at rest at most before the next one is killed; few get ready in that time
+    up_s     longest pause before the next one is killed; few nodes get ready in that time
     """
 
     kind: ClassVar[str] = "kill storm"

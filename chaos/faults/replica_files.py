@@ -1,4 +1,4 @@
-"""Which file of which replica a fault is to harm: the same group on every node aimed at."""
+"""Chooses the file of the replica that a fault damages: the same group on every target node."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _METADATA = "0"
 
 
 class NothingToDamage(Exception):
-    """No group has such a file on all nodes aimed at."""
+    """No group has such a file on all target nodes."""
 
 
 def choose(scene: Scene, file: ReplicaFile, of: Of) -> list[Path]:
@@ -37,7 +37,7 @@ def choose(scene: Scene, file: ReplicaFile, of: Of) -> list[Path]:
 
 
 def _largest_by_group(groups: Path, pattern: str) -> dict[str, Path]:
-    """The largest file of a kind in each group's folder, where there is one with content."""
+    """The largest non-empty file of a kind in each group's folder."""
     found: dict[str, Path] = {}
     for folder in groups.iterdir():
         files = [path for path in folder.glob(pattern) if path.stat().st_size]

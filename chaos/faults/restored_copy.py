@@ -1,7 +1,7 @@
-"""A whole data folder that is put back as it was: a snapshot of a machine, restored after the node went on.
+"""A whole data folder is restored from an old copy: a snapshot of a machine, restored after the node went on.
 
-The copy is of a node that is down, and every other node has met a later start of it before it is put back:
-that is what operators are asked for, and what an old copy is told by (docs/OPERATIONS.md).
+The copy is made while the node is down, and every other node has met a later start of it before the copy is
+restored: operators are asked to do so, and this is how an old copy is recognised (docs/OPERATIONS.md).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LOOK_AGAIN_S: Final = 0.1
 
 
 class _Identity(msgspec.Struct, frozen=True):
-    """What a folder's node.json tells of its starts."""
+    """The part of a folder's node.json about its starts."""
 
     incarnation: str
     boot: int
@@ -34,7 +34,7 @@ class _Identity(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoredCopy(Fault):
-    """The data folder is put back on healing, with the node killed, as it was when this came into force.
+    """On healing, with the node killed, the data folder is restored to its state at the injection.
 
     In between the node is started and, ``restarts`` times, killed and started again. One at a time.
     """
@@ -43,10 +43,10 @@ class RestoredCopy(Fault):
     restarts: int = 1
 
     async def apply(self, scene: Scene, undo: AsyncExitStack) -> None:
-        """Copy, let the nodes go on until it heals. Raises ``NothingToDamage``, ``NotReady``."""
+        """Copy, then let the nodes go on until it heals. Raises ``NothingToDamage``, ``NotReady``."""
         cluster = scene.cluster
         if not scene.others:
-            raise NothingToDamage("no node is left that could tell an old copy")
+            raise NothingToDamage("no node is left that could recognise an old copy")
         await undo.enter_async_context(cluster.losing_data)
         await cluster.ready()
         undo.push_async_callback(cluster.let_up, scene.tag, *scene.nodes)
@@ -99,7 +99,7 @@ def _identity(cluster: ChaosCluster, name: str) -> _Identity:
 def _boots_met(cluster: ChaosCluster, name: str) -> set[tuple[str, str, int]]:
     """The starts of others that a node has noted, each as node, incarnation of its folder, and number."""
     lines = (cluster.processes.data_dir(name) / "registry.log").read_bytes().splitlines(keepends=True)
-    # Behind its checksum each line is JSON; the node may just be writing the last one.
+    # Each line is a checksum and JSON; the node may just be writing the last one.
     changes = [json.loads(line[9:]) for line in lines if line.endswith(b"\n")]
     return {tuple(change["boot"][:3]) for change in changes if "boot" in change}
 

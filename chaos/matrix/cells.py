@@ -1,4 +1,4 @@
-"""The cells of the fault matrix: each row on each target, as a scenario; and those that there are none of."""
+"""The cells of the fault matrix: each row on each target, as a scenario, except those that make no sense."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _CALM_END_S: Final = 0.5
 _BESIDE_AFTER_S: Final = 1.0
 _READY_S: Final = 60.0
 _REFUSAL_READY_S: Final = 15.0
-"""Nodes that cannot get ready, since data of a majority are gone, are not waited for as long as others."""
+"""Nodes that cannot get ready because a majority lost its data are not waited for as long as others."""
 
 REFUSED: Final = frozenset(
     (name, Target.MAJORITY)
     for name in ("flipped-bit", "flipped-metadata", "truncated-segment", "old-copy", "wiped-folder")
 )
-"""Cells in which data of a majority are gone, which no system of majorities makes good. Right is that the
-partition has no leader, its nodes say so, and nothing wrong is served: see ``chaos.matrix.refusal``."""
+"""Cells in which a majority loses its data, which no quorum system can repair. Correct is that the partition
+has no leader, its nodes say so, and nothing wrong is served: see ``chaos.matrix.refusal``."""
 
 _A_BRIDGE_IS_ONE: Final = "a bridge is one node between two halves"
 _ALL_COPIES: Final = (
@@ -51,7 +51,7 @@ EXCLUDED: Final[dict[tuple[str, Target], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A row on a target."""
+    """One row on one target."""
 
     row: Row
     target: Target

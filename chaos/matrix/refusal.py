@@ -1,7 +1,7 @@
-"""What a cluster may do that lost data of a majority: refuse, and say so; never serve what is wrong.
+"""What a cluster whose majority lost its data may do: refuse, and say so, but never serve wrong data.
 
-Acknowledged records may be missing from a majority then, since that is what the fault did. Everything else
-holds still, and a partition that lost any must not have gone on as if nothing had happened.
+Acknowledged records may be missing from a majority, since that is what the fault did. Every other promise
+still holds, and a partition that lost records must not have gone on as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ _LOSSES: Final = frozenset({Kind.LOST_PREFIX, Kind.LOST_MIDDLE, Kind.LOST_TAIL, 
 _FOLLOWS: Final = frozenset(
     {Kind.NO_PROGRESS, Kind.REPLICAS_DIFFER, Kind.REPLICA_DAMAGED, Kind.REPLICA_MISSING}
 )
-"""Of a partition that has no leader: nobody writes to it, and nobody mends its replicas."""
+"""Violations of a partition without a leader: it is not written to, and its replicas are not repaired."""
 _SAID: Final = ("lost data", "know no leader", "has no leader")
-"""What the nodes' readiness tells of it."""
+"""The words for it in the nodes' readiness."""
 
 
 def refusal_faults(result: RunResult) -> list[str]:
-    """What is wrong with a run that may refuse; empty when it served, or refused as it should."""
+    """What is wrong with a run that may refuse; empty if it served, or refused as it should."""
     if result.is_clean:
         return []
     wrong = [f"{node} ended with exit code {code}" for node, code in sorted(result.deaths.items())]
@@ -32,9 +32,11 @@ def refusal_faults(result: RunResult) -> list[str]:
         f"{kind} ({count})" for kind, count in sorted(result.check.counts.items()) if kind not in allowed
     ]
     lost, stuck = _places(result, _LOSSES), _places(result, {Kind.NO_PROGRESS})
-    wrong += [f"{topic}/{number} lost records and took new ones" for topic, number in sorted(lost - stuck)]
+    wrong += [
+        f"{topic}/{number} lost records and accepted new ones" for topic, number in sorted(lost - stuck)
+    ]
     if not any(each in reason for reason in result.unready.values() for each in _SAID):
-        wrong.append("it was late, and no node says that it lost data or that nobody leads")
+        wrong.append("it was late, but no node says that it lost data or that there is no leader")
     return wrong
 
 

@@ -1,7 +1,7 @@
-"""The rows of the fault matrix: what goes wrong, with the settings that make it felt in a short run.
+"""The rows of the fault matrix: faults, with settings that have an effect even in a short run.
 
-Toxics other than cuts are put on all links, the clients' too; a cut is between nodes, so that clients go on
-talking to whoever is cut off.
+Toxics other than cuts are put on all links, the clients' too; a cut is between nodes, so that clients still
+reach the node that is cut off.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ class Row:
     """One fault.
 
     kind, settings  of the fault, as in a scenario
-    at              settings for some targets besides
+    at              additional settings for some targets
     for_s           how long it is in force
     nodes           how many nodes the cluster has
     targets         on whom
-    alone           no other topics come and go, so that every partition is one that is checked
-    beside          a second fault, in force within the first one's time: what makes the first one felt
+    alone           no other topics are created or deleted, so that every partition is checked
+    beside          a second fault, within the first one's time, without which the first has no effect
     """
 
     name: str
@@ -51,7 +51,7 @@ def _toxic(kind: str, *, beside: str = "", **settings: Any) -> Row:
 
 
 def _damage(name: str, kind: str, *, for_s: float = 2.0) -> Row:
-    """Whoever leads the metadata is hit there, all others in a partition."""
+    """For the leader of the metadata the damage is there, for all other targets in a partition."""
     return Row(name=name, kind=kind, at={Target.METADATA_LEADER: OF_METADATA}, for_s=for_s, alone=True)
 
 

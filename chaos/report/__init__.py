@@ -1,1 +1,1 @@
-"""What a person is shown of a run: report.json with all figures, report.html with the same to look at."""
+"""The reports of a run: report.json with all figures, and report.html, which shows them."""

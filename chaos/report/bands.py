@@ -1,4 +1,4 @@
-"""Who led what, and when."""
+"""The leaders of each group over time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GROUPS_MAX: Final = 64
 
 
 class BandMaker:
-    """A band ends where a later term's leader is seen: a node that leads no more is not always heard of."""
+    """A band ends where a later term's leader is seen: the end of a leadership is not always reported."""
 
     def __init__(self, times: Timescale) -> None:
         self._times = times
@@ -23,7 +23,7 @@ class BandMaker:
         self.left_out = 0
 
     def see(self, event: Event, call: Invoke | None) -> None:
-        """Take in one event; what a leader deposed unawares says of an earlier term changes nothing."""
+        """Take in one event; reports of earlier terms, from deposed leaders, are ignored."""
         del call
         if not isinstance(event, Leads) or event.term <= self._highest.get(event.group, -1):
             return

@@ -1,4 +1,4 @@
-"""One pass over the history, and what the checker said: together a report."""
+"""Makes a report from one pass over the history and the checker's result."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ RECOVERIES_MAX: Final = 200
 _LOST = (Kind.LOST_PREFIX, Kind.LOST_MIDDLE, Kind.LOST_TAIL, Kind.LOST_ALL)
 _COMMAND = "floodmark chaos run scenario.toml"
 _NOT_COVERED = [
-    "All nodes ran on one machine, with one kernel, clock and disk: what takes several to show is not here.",
-    "The same seed brings the same faults at the same times; what processes do meanwhile differs each time.",
+    "All nodes ran on one machine, with one kernel, clock and disk; several of each were not tested.",
+    "The same seed gives the same faults at the same times; what processes do in between differs each time.",
     "What was not written, read or broken here was not checked: the figures say how much there was.",
-    "Latencies are of operations that succeeded; those that did not are in the gaps.",
+    "Latencies are of operations that succeeded; failed ones show up as gaps.",
     "acks=leader and acks=none promise nothing that could be broken; a plain poll may show an older end.",
-    "Nodes that lie to each other are outside of what the cluster protects against.",
+    "The cluster does not protect against nodes that lie to each other.",
 ]
 
 
@@ -40,7 +40,7 @@ class _Watcher(Protocol):
 
 
 class Collector:
-    """Everything that comes from the history, in memory that grows only with the number of records."""
+    """Collects everything from the history, in memory that grows only with the number of records."""
 
     def __init__(self, times: Timescale) -> None:
         self.outcomes = Outcomes()

@@ -1,7 +1,7 @@
-"""report.json: what is in it. docs/CHAOS.md explains every field; a test compares the two.
+"""The content of report.json. docs/CHAOS.md explains every field; a test compares the two.
 
 Times named ``_s`` are seconds since the run began, durations too; latencies are milliseconds. Whatever could
-grow with the run's length is bounded, and says next to it how much was left out.
+grow with the run's length is bounded, with a field beside it that says how much was left out.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ VERSION: Final = 1
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What all parts of a report share."""
+    """Base of all parts of a report."""
 
 
 class Machine(_Part, frozen=True):
-    """Where it ran, without names."""
+    """The machine it ran on, without names."""
 
     cores: int
     python: str
@@ -56,7 +56,7 @@ class Recovery(_Part, frozen=True):
 
 
 class Figures(_Part, frozen=True):
-    """The run in numbers. Records are counted once, by the best that was heard of any of their sends."""
+    """The run in numbers. Each record is counted once, by the best outcome of its sends."""
 
     records_sent: int
     records_acknowledged: int
@@ -89,7 +89,7 @@ class Evidence(_Part, frozen=True):
 
 
 class LogLine(_Part, frozen=True):
-    """What a node said."""
+    """A line of a node's log."""
 
     at_s: float
     node: str
@@ -98,7 +98,7 @@ class LogLine(_Part, frozen=True):
 
 
 class Violation(_Part, frozen=True):
-    """A broken promise, what shows it, and what the nodes said within two seconds of the evidence."""
+    """A broken promise, its evidence, and the nodes' log lines within two seconds of the evidence."""
 
     kind: str
     summary: str
@@ -110,7 +110,7 @@ class Violation(_Part, frozen=True):
 
 
 class Fault(_Part, frozen=True):
-    """When it was in force. ``longest_gap`` touches that time in any part and is told in full."""
+    """A fault and its time. ``longest_gap`` overlaps that time and is given in full."""
 
     number: int
     kind: str
@@ -144,14 +144,14 @@ class Band(_Part, frozen=True):
 
 
 class Leaders(_Part, frozen=True):
-    """Who led a partition (topic/number), or the metadata."""
+    """The leaders of a partition (topic/number), or of the metadata."""
 
     group: str
     bands: list[Band]
 
 
 class Outage(_Part, frozen=True):
-    """Longer than ``outage_s_min`` nothing was stored: in a partition, or, when that is None, in any."""
+    """Nothing was stored for longer than ``outage_s_min``: in a partition, or, if that is None, in any."""
 
     topic: str
     partition: int | None
@@ -160,7 +160,7 @@ class Outage(_Part, frozen=True):
 
 
 class Pause(_Part, frozen=True):
-    """Nobody wrote to a partition, on purpose: that nothing was stored there meanwhile is no outage."""
+    """Writes to a partition paused on purpose: that nothing was stored there is not an outage."""
 
     topic: str
     partition: int
@@ -169,7 +169,7 @@ class Pause(_Part, frozen=True):
 
 
 class Repeat(_Part, frozen=True):
-    """What makes the same cluster, load and faults again."""
+    """How to repeat the same cluster, load and faults."""
 
     command: str
     scenario_toml: str

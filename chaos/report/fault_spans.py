@@ -1,4 +1,4 @@
-"""When which fault was in force."""
+"""The times at which each fault was in force."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FAULTS_MAX: Final = 1_000
 
 
 class FaultMaker:
-    """Keeps the first of them; one that never ended was in force to the end."""
+    """Keeps the first faults; one that never ended was in force to the end."""
 
     def __init__(self, times: Timescale) -> None:
         self._times = times
@@ -53,7 +53,7 @@ class FaultMaker:
 
 
 def gap_of(gap: Gap | None, times: Timescale) -> document.Gap | None:
-    """The checker's gap as the report tells it."""
+    """The checker's gap in the form of the report."""
     if gap is None:
         return None
     return document.Gap(

@@ -1,4 +1,4 @@
-"""The violations as the report shows them: the first of every kind, with what the nodes said meanwhile."""
+"""The violations for the report: the first of every kind, with the nodes' log lines of that time."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Latencies:
         self.max_us = max(self.max_us, us)
 
     def quantile_ms(self, share: float) -> float | None:
-        """What this share of them does not exceed; None of none."""
+        """The latency that this share of them does not exceed; None if there are none."""
         left = math.ceil(share * self.count)
         for cell in sorted(self._cells):
             left -= self._cells[cell]
@@ -38,5 +38,5 @@ class Latencies:
 
     @property
     def max_ms(self) -> float | None:
-        """The longest; None of none."""
+        """The longest one; None if there are none."""
         return self.max_us / 1e3 if self.count else None

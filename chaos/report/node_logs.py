@@ -1,4 +1,4 @@
-"""What the nodes said around certain moments. Whatever a line holds, it is only text."""
+"""The nodes' log lines around certain moments. Their content is treated as plain text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chaos.report.timescale import Timescale
 
 AROUND_NS: Final = 2_000_000_000
 LINES_MAX: Final = 16
-"""Of one node around the moments of one violation: the nearest ones."""
+"""Lines kept of one node around the moments of one violation: the nearest ones."""
 LINE_CHARS_MAX: Final = 400
 
 _DATE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)\s*(?:\[(\w+)\s*\])?\s*")
@@ -28,7 +28,7 @@ def lines_around(
 ) -> list[list[document.LogLine]]:
     """For each list of moments (monotonic) the lines of all nodes near any of them, by time.
 
-    Reads every log once. Lines without a date, as those of a traceback, are as old as the one before.
+    Reads every log once. Lines without a date, like those of a traceback, have the date of the line before.
     """
     found: list[list[document.LogLine]] = [[] for _ in moments]
     for node in nodes:
@@ -47,7 +47,7 @@ def lines_around(
 
 
 def _lines(folder: Path, node: str, times: Timescale) -> Iterator[tuple[int, str, str]]:
-    """Time, level and text of every line of a node's log, the generation that was put aside first."""
+    """Time, level and text of every line of a node's log, the older generation first."""
     time_ns: int | None = None
     level = ""
     for path in (folder / f"{node}.log.1", folder / f"{node}.log"):

@@ -1,4 +1,4 @@
-"""When nothing could be stored for long, in a partition and in any."""
+"""The times when nothing could be stored for long, in one partition or in all."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ANY: Final = ("", -1)
 
 @dataclass(slots=True)
 class _Writes:
-    """Since when nothing is stored, and when that was last tried."""
+    """Since when nothing was stored, and when it was last tried."""
 
     stored_ns: int
     tried_ns: int

@@ -1,4 +1,4 @@
-"""What became of the records, as the clients were told, and of the reads."""
+"""The outcomes of records and reads, as clients saw them."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class Outcomes:
             if isinstance(event, Ok):
                 self.reads += 1
                 self.records_read += records_of(event)
-                if records_of(event):  # A poll at the end waits for records that nobody has written.
+                if records_of(event):  # A poll at the end waits for records that are not written yet.
                     self.read.add(latency_us(event, call))
             else:
                 self.reads_failed += 1
 
     def finish(self, still_open: Iterable[Invoke]) -> None:
-        """Nobody heard how these ended."""
+        """Count the operations whose end is not known."""
         for call in still_open:
             if isinstance(call.action, Produce):
                 self._settle(call.action.values, UNKNOWN)
@@ -60,7 +60,7 @@ class Outcomes:
 
 
 def is_acknowledged(event: Event, call: Invoke) -> bool:
-    """Whether a majority has the records of this produce: what only acks="quorum" says."""
+    """Whether a majority has the records of this produce: only acks="quorum" says so."""
     return (
         isinstance(event, Ok)
         and isinstance(call.action, Produce)
@@ -71,7 +71,7 @@ def is_acknowledged(event: Event, call: Invoke) -> bool:
 
 
 def records_of(event: Ok) -> int:
-    """How many records a read brought."""
+    """The number of records in a read's answer."""
     return sum(len(run.values) for run in event.result.runs) if isinstance(event.result, Page) else 0
 
 

@@ -1,8 +1,8 @@
-"""report.html: one file with everything in it, the report as JSON among it, which its script draws.
+"""report.html: a single file, with the report embedded as JSON, which its script draws.
 
 Nothing of the report becomes markup: it is embedded as JSON without ``<``, ``>`` and ``&``, and the script
-puts it on the page as text nodes only. Should it ever slip, the page's policy runs no script but this one and
-loads nothing.
+puts it on the page as text nodes only. As a second defence the page's policy runs no other script and loads
+nothing.
 """
 
 from __future__ import annotations
@@ -54,5 +54,5 @@ def _part(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """What a Content-Security-Policy calls an inline text by."""
+    """The hash of an inline text for a Content-Security-Policy."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

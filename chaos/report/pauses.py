@@ -1,4 +1,4 @@
-"""When the workload paused, partition by partition."""
+"""The pauses of the workload, partition by partition."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PAUSES_MAX: Final = 2_000
 
 
 class PauseMaker:
-    """Keeps the first of them; one that never ended lasted to the end."""
+    """Keeps the first pauses; one that never ended lasted to the end."""
 
     def __init__(self, times: Timescale) -> None:
         self._times = times

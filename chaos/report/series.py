@@ -1,4 +1,4 @@
-"""Rates and latencies over time, in so many buckets however long the run is."""
+"""Rates and latencies over time, in a bounded number of buckets however long the run is."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class SeriesMaker:
         """Take in one event; ``call`` is what it ends."""
         if call is None or not isinstance(call.action, Produce | Read):
             return
-        # What happens outside of the run's time, while all is stopped, belongs to its first or last moment.
+        # What happens outside of the run's time, while nodes stop, belongs to its first or last moment.
         at = (event.time_ns - self._began_ns) // self._bucket_ns
         at = min(max(at, 0), len(self._produced) - 1)
         if isinstance(call.action, Read):

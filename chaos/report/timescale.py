@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 @dataclass(frozen=True, slots=True)
 class Timescale:
-    """Made of what ``RunResult`` tells; monotonic nanoseconds, except for the wall clock's."""
+    """Made from ``RunResult``; times are monotonic nanoseconds, except for the wall clock's."""
 
     began_ns: int
     ended_ns: int
@@ -29,5 +29,5 @@ class Timescale:
         return round((time_ns - self.began_ns) / 1e9, 4)
 
     def from_wall(self, moment: datetime) -> int:
-        """The monotonic time of a date that a log tells: right as long as nobody turned that clock."""
+        """The monotonic time of a date in a log: right unless that clock was changed."""
         return int(moment.timestamp() * 1e9) - self.began_wall_ns + self.began_ns

@@ -1,1 +1,1 @@
-"""Scenarios: what a run does to a cluster, and what is written and read meanwhile."""
+"""Scenarios: what a run does to a cluster, and its workload."""

@@ -17,7 +17,7 @@ def builtin_names() -> list[str]:
 
 
 def builtin_scenario(name: str) -> Scenario:
-    """One of them. Raises ``KeyError`` for a name that there is none of."""
+    """One of them. Raises ``KeyError`` for an unknown name."""
     if name not in builtin_names():
         raise KeyError(name)
     return read_scenario(_FOLDER / f"{name}.toml")

@@ -1,4 +1,4 @@
-"""A ``[[fault]]`` of a scenario: when, what, on whom, and the settings of its kind."""
+"""A ``[[fault]]`` of a scenario: time, kind, target, and the settings of its kind."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TARGETS = Literal["one", "leader", "metadata leader", "majority", "all"]
 def read_fault(
     values: dict[str, Any], number: int, scenario: Scenario, problems: list[str], joining: int
 ) -> TimedFault | None:
-    """The fault, or None when something is wrong with it, which ``problems`` then has.
+    """The fault, or None if something is wrong with it, which is added to ``problems``.
 
     ``joining``: how many nodes the faults of the scenario have join.
     """

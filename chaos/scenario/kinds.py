@@ -1,4 +1,4 @@
-"""The kinds of faults that a scenario may name: every ``Fault`` in ``chaos.faults``, found by itself."""
+"""The kinds of faults that a scenario may name: every ``Fault`` in ``chaos.faults``, found automatically."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def kinds() -> dict[str, type[Fault]]:
 
 
 def _below(cls: type[Fault]) -> Iterator[type[Fault]]:
-    """Concrete kinds. A dataclass with slots is made anew; the class that it was made from is none."""
+    """Concrete kinds. A dataclass with slots is a new class; the class it was made from is skipped."""
     for sub in cls.__subclasses__():
         is_current = getattr(sys.modules[sub.__module__], sub.__name__, None) is sub
         if is_current and "kind" in vars(sub) and not inspect.isabstract(sub):
@@ -47,7 +47,7 @@ class FieldOfFault:
 
 @functools.cache
 def fields_of(cls: type[Fault]) -> dict[str, FieldOfFault]:
-    """A kind's own settings, without where it is aimed at."""
+    """A kind's own settings, without its target."""
     types = typing.get_type_hints(cls)
     return {
         field.name: FieldOfFault(field.name, types[field.name], _default_of(field))

@@ -8,7 +8,7 @@ from chaos.faults.fault import Fault
 
 DEFAULT_TOPIC = "orders"
 RACES_TOPIC = "races"
-"""Where the racers write, and nobody else: one partition, with as many replicas as the others have."""
+"""The topic that only the racers write to: one partition, with as many replicas as the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,10 +20,10 @@ class Workload:
     list_records          every other request of a producer holds one record, the others this many
     idempotent_producers  each the client's Producer
     plain_producers       each sends every record once, whatever comes back
-    tailing_consumers     each polls every partition and goes on where it ended
+    tailing_consumers     each polls every partition and continues where it ended
     rereading_consumers   each reads every partition from the start, again and again
-    racers                each appends with If-Offset, to a partition of their own, for which they all race
-    pause_s               about how long a pause is: nobody asks for anything, and groups fall asleep; 0: none
+    racers                each appends with If-Offset to the partition for which all racers compete
+    pause_s               about how long a pause without requests is, in which groups fall asleep; 0: none
     pause_every_s         about how often there is one
     pause_at_faults       the share of the faults that begin while something sleeps
     topic_admins          each creates, alters, describes and deletes topics of its own, and the others'
@@ -47,8 +47,8 @@ class Workload:
 class TimedFault:
     """A fault that is put into force ``at_s`` after the workload began, and healed ``for_s`` later.
 
-    ``when_ready``: not before every node is ready, which takes as long as it takes. A fault that costs a
-    replica its data must not meet another replica that has not got its own back.
+    ``when_ready``: not before every node is ready, however long that takes. A fault that costs a replica its
+    data must not coincide with another replica that has not got its data back.
     """
 
     at_s: float
@@ -58,7 +58,7 @@ class TimedFault:
 
     @property
     def name(self) -> str:
-        """What it is called in histories and reports: without nodes, which are known later."""
+        """Its name in histories and reports, without nodes, which are known later."""
         return f"{self.fault.kind} on {self.fault.aim.target.value}"
 
 
@@ -67,8 +67,8 @@ class Scenario:
     """One run's plan. ``duration_s`` is the time of the timeline: start, healing and checks come on top.
 
     topics, partitions, replication   every topic that records are written to has this many of each
-    seed                              what is random in the run comes from it; None: each run draws one
-    gap_s_max                         how long a partition that is asked to may store nothing; None: no bound
+    seed                              of everything random in the run; None: each run draws one
+    gap_s_max                         how long a partition may store nothing although asked; None: no limit
     scrub_interval_s                  how long nodes rest before they read all that is stored again
     ready_s_max                       how long all nodes may take to get ready once all is healed
     """

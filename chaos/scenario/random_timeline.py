@@ -1,7 +1,7 @@
 """Scenarios from a seed: faults of all kinds, on all targets, some of them at the same time.
 
-A seed stands for its scenario as long as this file and the faults stay as they are, which is why every run
-keeps its scenario as text.
+A seed gives the same scenario only as long as this file and the faults do not change, so every run keeps its
+scenario as text.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _TARGET_WEIGHTS: Final = {
 }
 _SINGLE: Final = (Target.ONE, Target.LEADER, Target.METADATA_LEADER)
 _OF_ONE_NODE: Final = ("bridge", "drain", "remove", "replaced machine", "restored copy")
-"""A bridge is one node; of old copies that are a majority nobody can tell that they are old."""
+"""A bridge is one node; old copies that are a majority cannot be recognised as old."""
 _NODES_MAX: Final = 7
 _LOSS_SHARE: Final = 0.2
-"""Of the scenarios in which a majority may be lost for good, once."""
+"""Share of the scenarios in which a majority may be lost for good, once."""
 _RESHAPING: Final = ("drain", "join", "lost majority", "moves", "remove", "replaced machine")
 Settings = Callable[[random.Random], dict[str, Any]]
 
@@ -112,7 +112,8 @@ def random_scenario(
 
 
 def _drawn(nodes: int) -> list[str]:
-    """Replicas have no place to go where every node has one of each; of few nodes none may be lost."""
+    """Kinds that are possible: replicas cannot move if every node has one of each, and few nodes must all
+    stay."""
     if nodes > _REPLICATION:
         return list(RECIPES)
     left_out = {"drain", "moves"} if nodes == _REPLICATION else _RESHAPING
@@ -120,14 +121,14 @@ def _drawn(nodes: int) -> list[str]:
 
 
 class _Shape:
-    """The nodes that there are, as far as it is drawn."""
+    """The number of nodes at this point of the drawn timeline."""
 
     def __init__(self, nodes: int) -> None:
         self.nodes = self.ever = nodes
         self._has_lost = False
 
     def allows(self, kind: str) -> bool:
-        """Whether there are nodes enough, and not too many."""
+        """Whether there are enough nodes for it, and not too many."""
         cls = all_kinds()[kind]
         if cls.loses_records:
             return self.nodes >= _REPLICATION and not self._has_lost
@@ -136,7 +137,7 @@ class _Shape:
         return not cls.brings_nodes or self.ever + cls.brings_nodes <= _NODES_MAX
 
     def take(self, kind: str) -> None:
-        """It was drawn."""
+        """Note that it was drawn."""
         cls = all_kinds()[kind]
         self.ever += cls.brings_nodes
         self.nodes += {"join": 1, "remove": -1}.get(kind, 0)
@@ -172,7 +173,7 @@ def _aim(rng: random.Random, shape: _Shape, kind: str) -> Aim:
         return Aim(target=Target.MAJORITY)
     targets = _SINGLE if kind in _OF_ONE_NODE else tuple(Target)
     target = rng.choices(targets, [_TARGET_WEIGHTS[each] for each in targets])[0]
-    # Which nodes there are once some have come and gone is known when they have.
+    # After nodes have joined and left, the names of the nodes are only known in the run.
     is_as_it_was = shape.nodes == shape.ever
     return Aim(
         target=target,

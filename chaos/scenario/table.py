@@ -1,4 +1,4 @@
-"""Reading a TOML table strictly: every member is of its type and in its range, and none is left over."""
+"""Reads a TOML table strictly: every member has the right type and range, and unknown ones are errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 
 T = TypeVar("T")
 REQUIRED: Final[Any] = object()
-"""Instead of a default."""
+"""In place of a default."""
 
 _NAMES: Final[dict[object, str]] = {
     int: "a whole number",
@@ -33,7 +33,7 @@ class Table:
     def take(
         self, name: str, kind: Any, default: Any, *, low: float | None = None, high: float | None = None
     ) -> Any:
-        """The member ``name`` of type ``kind``, its default where it is missing or wrong."""
+        """The member ``name`` of type ``kind``, or its default if it is missing or wrong."""
         self._known.append(name)
         if name not in self._values:
             if default is REQUIRED:
@@ -51,11 +51,11 @@ class Table:
         return found
 
     def wrong(self, what: str) -> None:
-        """Something is wrong in this table."""
+        """Add a problem of this table."""
         self._problems.append(f"{self._where}{what}")
 
     def finish(self, *, besides: Iterable[str] = ()) -> None:
-        """Members that nobody has asked for are mistakes."""
+        """Report members that were not taken as mistakes."""
         known = [*self._known, *besides]
         for name in self._values:
             if name not in known:

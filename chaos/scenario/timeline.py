@@ -1,4 +1,4 @@
-"""Plays a scenario's faults on a running cluster, each at its time, and heals them all."""
+"""Injects a scenario's faults into a running cluster, each at its time, and heals them all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from local.errors import LocalClusterError, NotReady
 
 
 class Timeline:
-    """One playing of the faults. ``notes`` tells of those that could not be played as they were meant."""
+    """One run of the timeline. ``notes`` lists faults that could not be injected as planned."""
 
     def __init__(self, cluster: ChaosCluster, history: HistoryWriter, status: Status) -> None:
         self._cluster = cluster
@@ -26,7 +26,7 @@ class Timeline:
         self.notes: list[str] = []
 
     async def play(self, scenario: Scenario, seed: int) -> None:
-        """Return when the time is over and every fault healed, also when this is cancelled."""
+        """Return when the time is over and every fault is healed, even if cancelled."""
         async with asyncio.TaskGroup() as group:
             for number, timed in enumerate(scenario.faults, 1):
                 # A random source for each: what one draws does not depend on when the others do.
@@ -39,13 +39,14 @@ class Timeline:
         begun: list[int] = []
 
         def begin() -> None:
-            """What is broken halfway is broken already, so the fault's time begins before it is applied."""
+            """Begin the fault's time before it is applied: a fault that is half in force already does
+            harm."""
             begun.append(self._history.fault_began(timed.name, injection.nodes))
             self._status.fault_began(begun[0], str(injection))
 
         try:
             if timed.when_ready:
-                # Nodes may be ready before a fault that costs data has let them have all of it again.
+                # Nodes may be ready before they have all their data again after a fault that cost it.
                 async with self._cluster.losing_data:
                     await self._cluster.ready()
             await injection.inject(begin)

@@ -30,11 +30,11 @@ _NODES_MAX: Final = 9
 
 
 def parse_scenario(text: str, *, source: str = "scenario") -> Scenario:
-    """The scenario. Raises ``ScenarioInvalid``, which tells all that is wrong at once."""
+    """The scenario. Raises ``ScenarioInvalid``, which lists everything that is wrong."""
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ScenarioInvalid(source, [f"this is no TOML: {error}"]) from error
+        raise ScenarioInvalid(source, [f"invalid TOML: {error}"]) from error
     problems: list[str] = []
     table = Table(values, "", problems)
     scenario = Scenario(
@@ -52,7 +52,7 @@ def parse_scenario(text: str, *, source: str = "scenario") -> Scenario:
         workload=_workload(table.take("workload", dict[str, Any], {}), problems),
     )
     if scenario.replication > scenario.nodes:
-        table.wrong(f"'replication' is {scenario.replication}, and there are {scenario.nodes} nodes")
+        table.wrong(f"'replication' is {scenario.replication}, but there are {scenario.nodes} nodes")
     faults = table.take("fault", list[dict[str, Any]], [])
     table.finish()
     joining = sum(cls.brings_nodes for fault in faults if (cls := kinds().get(str(fault.get("kind")))))
@@ -61,7 +61,7 @@ def parse_scenario(text: str, *, source: str = "scenario") -> Scenario:
     if scenario.workload.topic_admins and any(timed.fault.loses_records for timed in found):
         table.wrong("a lost majority may cost changes of topics, too: set 'topic_admins = 0' in [workload]")
     if scenario.nodes + joining > _NODES_MAX:
-        table.wrong(f"{joining} nodes join {scenario.nodes}; there may be {_NODES_MAX} in all")
+        table.wrong(f"{joining} nodes join {scenario.nodes}; at most {_NODES_MAX} in total are allowed")
     if problems:
         raise ScenarioInvalid(source, problems)
     return dataclasses.replace(scenario, faults=found)
@@ -83,7 +83,7 @@ def _topics(table: Table) -> tuple[str, ...]:
         if topic == RACES_TOPIC:
             table.wrong(f"'topics': {topic!r} is the topic that the racers write to")
     if not topics or len(set(topics)) != len(topics):
-        table.wrong("'topics' must name at least one topic, and none twice")
+        table.wrong("'topics' must name at least one topic, and each only once")
     return topics
 
 
@@ -96,12 +96,14 @@ def _workload(values: dict[str, Any], problems: list[str]) -> Workload:
     table.finish()
     workload = Workload(**given)
     if not workload.idempotent_producers + workload.plain_producers:
-        table.wrong("without a producer nothing can be checked: 'idempotent_producers' or 'plain_producers'")
+        table.wrong(
+            "nothing can be checked without producers: set 'idempotent_producers' or 'plain_producers'"
+        )
     return workload
 
 
 def to_toml(scenario: Scenario) -> str:
-    """The text that ``parse_scenario`` makes the same scenario of."""
+    """The text from which ``parse_scenario`` makes the same scenario."""
     lines = [
         f"{field.name} = {toml_value(value)}"
         for field in dataclasses.fields(Scenario)

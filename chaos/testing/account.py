@@ -1,4 +1,4 @@
-"""What the report of a failed test says about its cluster."""
+"""The section about the cluster in the report of a failed test."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _LOG_LINES: Final = 12
 
 
 def account(cluster: FaultyCluster, faults: Faults | None) -> str:
-    """The faults of the test, which of them were in force when it failed, and the last that nodes said."""
+    """The faults of the test, those in force when it failed, and the last log lines of the nodes."""
     return "\n".join(_lines(cluster, faults))
 
 
 def _lines(cluster: FaultyCluster, faults: Faults | None) -> Iterator[str]:
     stopped = [name for name in cluster.names if not cluster.runs(name)]
-    yield f"nodes: {', '.join(cluster.names)}" + (f"; do not run: {', '.join(stopped)}" if stopped else "")
+    yield f"nodes: {', '.join(cluster.names)}" + (f"; not running: {', '.join(stopped)}" if stopped else "")
     yield f"seed of the faults: {cluster.seed} (--floodmark-seed={cluster.seed})"
     if faults is not None:
         yield from (_fault(each, faults.began_s) for each in faults.history)
         if not faults.history:
-            yield "no fault was put into force"
+            yield "no fault was injected"
     yield f"folder: {cluster.folder} (--floodmark-keep keeps it)"
-    yield "the last that the nodes said (UTC):"
+    yield "the last log lines of the nodes (UTC):"
     for name in cluster.names:
         yield from (f"  {name}  {line}" for line in _last_lines(cluster.folder / f"{name}.log"))
 

@@ -15,25 +15,25 @@ _ENDED_BY_ITSELF = "ended by itself"
 
 
 class NodesEnded(Exception):
-    """Nodes ended that nobody had ended. They were started again."""
+    """Nodes ended although no fault ended them. They were started again."""
 
 
 class FaultyCluster:
     """Nodes n1, n2, ... behind proxies. Methods wait; call them from any thread but the cluster's own.
 
     folder  has the nodes' settings, logs (n1.log, ...) and data (n1/, ...)
-    seed    what is random about faults is drawn from it
+    seed    of the random parts of faults
     """
 
     def __init__(self, chaos: ChaosCluster, thread: LoopThread, seed: int) -> None:
         self.chaos = chaos
-        """The cluster itself. It belongs to the background's event loop: ``run`` leads there."""
+        """The cluster itself. It belongs to the event loop in the background; use ``run`` to call it."""
         self.seed = seed
         self._thread = thread
 
     @property
     def folder(self) -> Path:
-        """Where everything of the nodes stands."""
+        """The folder with everything of the nodes."""
         return self.chaos.processes.folder
 
     @property
@@ -43,7 +43,7 @@ class FaultyCluster:
 
     @property
     def urls(self) -> list[str]:
-        """Base URLs for clients, in the order of names. They lead through the proxies."""
+        """Base URLs for clients, in the order of names, through the proxies."""
         return self.chaos.urls
 
     def url(self, name: str) -> str:
@@ -51,7 +51,7 @@ class FaultyCluster:
         return self.chaos.links.urls[name]
 
     def direct_url(self, name: str) -> str:
-        """The base URL of one node, past all network faults."""
+        """The base URL of one node, which bypasses all network faults."""
         return self.chaos.direct_url(name)
 
     def runs(self, name: str) -> bool:
@@ -71,14 +71,14 @@ class FaultyCluster:
         self.run(self.chaos.ready())
 
     def revive(self) -> None:
-        """Start nodes again that ended by themselves, wait until all are ready, and tell of them.
+        """Restart nodes that ended by themselves, wait until all are ready, and report them.
 
-        Raises ``NodesEnded`` when there were any: a node that ends though nothing ended it is a defect.
+        Raises ``NodesEnded`` if there were any: a node must not end by itself.
         """
         ended = self.run(self._revive())
         if ended:
             told = ", ".join(f"{name} (exit code {code})" for name, code in ended.items())
-            raise NodesEnded(f"nodes ended that no fault had ended: {told}; their logs are in {self.folder}")
+            raise NodesEnded(f"nodes ended by themselves: {told}; their logs are in {self.folder}")
 
     async def _revive(self) -> dict[str, int]:
         codes = {name: child.process.returncode for name, child in self.chaos.processes.children.items()}

@@ -1,4 +1,4 @@
-"""The faults of one test: put into force at any moment of it, healed at its end at the latest."""
+"""The faults of one test: injected at any moment, healed at its end at the latest."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ class InForce:
 
 
 class Faults:
-    """What is put onto the cluster during one test.
+    """The faults injected during one test.
 
-    ``name`` is the test's: what is random about its faults depends on it and on the cluster's seed, and not
-    on the tests before it.
+    ``name`` is the test's: the random parts of its faults depend on the name and on the cluster's seed, not
+    on earlier tests.
     """
 
     def __init__(self, cluster: FaultyCluster, name: str) -> None:
@@ -68,10 +68,10 @@ class Faults:
         self._random = random.Random(f"{cluster.seed}/{name}")
         self.began_s = time.monotonic()
         self.history: list[InForce] = []
-        """All that were put into force, in order."""
+        """All that were injected, in order."""
 
     def inject(self, fault: Fault) -> InForce:
-        """Put a fault into force, now. ``with faults.inject(Kill()) as kill: ...`` heals it afterwards.
+        """Inject a fault now. ``with faults.inject(Kill()) as kill: ...`` heals it afterwards.
 
         Raises ``chaos.view.NobodyLeads`` when it is aimed at a leader and there is none for 10 s.
         """
@@ -97,8 +97,8 @@ class Faults:
             await found.heal_async()
 
     def heal(self) -> None:
-        """Take back all that is in force, the last one first."""
-        with ExitStack() as stack:  # goes on with the others when one cannot be healed, and tells of it
+        """Heal all that are in force, the last one first."""
+        with ExitStack() as stack:  # goes on with the others if one cannot be healed, and raises its error
             for each in self.history:
                 stack.callback(each.heal)
 

@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, for callers that have none, or another one."""
+"""An event loop in a thread of its own, for callers without an event loop or with another one."""
 
 from __future__ import annotations
 

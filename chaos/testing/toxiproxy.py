@@ -12,7 +12,7 @@ from chaos.toxiproxy.errors import ToxiproxyMissing
 
 
 def toxiproxy_or_skip() -> Path:
-    """The program, built when it is not there. Where that fails the test is skipped, but not with CI set."""
+    """The program, built if it is missing. If that fails the test is skipped, but not with CI set."""
     try:
         return find_binary()
     except ToxiproxyMissing as missing:

@@ -1,6 +1,6 @@
 """Where Toxiproxy's server comes from: ``$TOXIPROXY_SERVER``, the path, or built once (build.py).
 
-A binary that we build carries its version in its name, so that another pinned version is built anew.
+A binary that we build carries its version in its name, so that another pinned version is built again.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _SOURCES: Final = Path(__file__).resolve().parents[2]
 
 
 def find_binary(tools: Path | None = None, *, tell: Callable[[str], None] | None = None) -> Path:
-    """The server's executable; builds it when there is none, which takes about a minute the first time.
+    """The server's executable; builds it if there is none, which takes about a minute the first time.
 
     ``tools`` is the folder for what we build, by default ``.tools`` beside the sources, or the user's cache
-    where Floodmark is installed without them. ``tell`` hears what takes long. Raises ``ToxiproxyMissing``.
+    if Floodmark is installed without them. ``tell`` is called before long steps. Raises ``ToxiproxyMissing``.
     """
     if importlib.util.find_spec("toxiproxy") is None:
         raise ToxiproxyMissing(
@@ -52,7 +52,7 @@ def _tools_folder() -> Path:
 
 
 def _build_once(folder: Path, built: Path, tell: Callable[[str], None]) -> None:
-    """Build into ``built``; whoever comes at the same time waits and finds it."""
+    """Build into ``built``; concurrent callers wait and then find it."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

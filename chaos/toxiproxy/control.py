@@ -1,13 +1,13 @@
 """Toxiproxy's HTTP interface, through toxiproxy-python, as values and with typed errors.
 
-That library keeps the address of the one server that it speaks to in a class, answers some failures with
-nothing and others with untyped exceptions. Here every control has its own server, all may be used from any
-thread, and nothing fails in silence. Calls block for a millisecond or two: call them in a thread. It is an
-extra of the distribution, so it is loaded where it is used; ``find_binary`` says when it is not there.
+That library keeps the address of its one server in a class, ignores some failures and raises untyped
+exceptions for others. Here every control has its own server, can be used from any thread, and fails loudly.
+Calls block for a millisecond or two: call them in a thread. The library is an extra of the distribution, so
+it is imported where it is used; ``find_binary`` says if it is missing.
 
-Toxiproxy 2.12 ends with an index error when a toxic is taken out of the middle of a chain while a connection
-that is closed already lingers there, and another toxic comes later. So only the last toxic of a stream is
-ever taken off; one before it is made harmless, and taken off once it is the last.
+Toxiproxy 2.12 crashes with an index error if a toxic is removed from the middle of a chain while a closed
+connection lingers there, and another toxic is added later. So only the last toxic of a stream is ever
+removed; an earlier one is made harmless, and removed once it is the last.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any, Final, Literal
 from chaos.toxiproxy.errors import ToxiproxyFailed
 
 Stream = Literal["upstream", "downstream"]
-"""From whoever dialled to the server behind the proxy, and back."""
+"""From the dialling side to the server behind the proxy, and back."""
 STREAMS: Final[tuple[Stream, Stream]] = ("upstream", "downstream")
 
 _ONE_SERVER_AT_A_TIME = threading.Lock()
@@ -50,7 +50,7 @@ class _Link:
 
 
 class Control:
-    """One Toxiproxy server. Every method raises ``ToxiproxyFailed`` when it does not do as it is told."""
+    """One Toxiproxy server. Every method raises ``ToxiproxyFailed`` if the server refuses or fails."""
 
     def __init__(self, host: str, port: int) -> None:
         self._host = host
@@ -59,19 +59,19 @@ class Control:
         """The toxics of each stream of each proxy, in the order in which data passes them."""
 
     def version(self) -> str | None:
-        """What the server calls itself; None when nobody answers yet."""
+        """The server's version; None if it does not answer yet."""
         with self._server() as server:
             answer: bytes | None = server.version()
         return None if answer is None else answer.decode(errors="replace")
 
     def create(self, name: str, upstream: str) -> str:
-        """Make a proxy that leads to ``upstream`` and return where it listens, as host:port."""
+        """Make a proxy to ``upstream`` and return the address it listens on, as host:port."""
         with self._server() as server:
             listen: str = server.create(upstream=upstream, name=name, listen=f"{self._host}:0").listen
         return listen
 
     def add(self, proxy: str, name: str, toxic: Toxic) -> None:
-        """Put a toxic on the connections of a proxy, those that are open and those to come."""
+        """Put a toxic on all connections of a proxy, open and future ones."""
         with self._server() as server:
             self._proxy(server, proxy).add_toxic(
                 name=name, type=toxic.kind, stream=toxic.stream, attributes=dict(toxic.attributes)
@@ -79,7 +79,7 @@ class Control:
             self._chains[proxy, toxic.stream].append(_Link(name, toxic.kind))
 
     def remove(self, proxy: str, name: str) -> None:
-        """Take a toxic off again; one that is gone already is fine."""
+        """Remove a toxic, if it is still there."""
         with self._server() as server:
             for stream in STREAMS:
                 chain = self._chains[proxy, stream]
@@ -130,10 +130,10 @@ class Control:
 
 
 def _neutralise(proxy: str, link: _Link) -> None:
-    """Let all data pass a toxic that has others behind it.
+    """Make a toxic harmless that has others after it.
 
-    What a black hole has swallowed is missing in its connections, so they are closed before they carry more.
-    (Taking the toxic off would close them too.)
+    Connections through a black hole lack what it swallowed, so they are closed before they carry more.
+    (Removing the toxic would close them too.)
     """
     from toxiproxy.api import APIConsumer  # noqa: PLC0415 - an extra
 

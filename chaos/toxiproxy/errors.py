@@ -13,7 +13,7 @@ class ToxiproxyError(Exception):
 
 
 class ToxiproxyMissing(ToxiproxyError):
-    """No server binary. ``reason`` says why there is none, ``fix`` is one line that says what to do."""
+    """No server binary. ``reason`` says why it is missing, ``fix`` is one line that says what to do."""
 
     def __init__(self, reason: str, fix: str) -> None:
         super().__init__(f"{reason}; {fix}")

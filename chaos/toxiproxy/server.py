@@ -17,21 +17,21 @@ from local.ports import LOOPBACK, pick_ports
 
 _PORTS: Final = range(18_000, 20_000)
 _TRIES: Final = 5
-"""A port may be taken between the look at it and the server's start."""
+"""Attempts: a port may be taken between the check and the server's start."""
 _START_TIMEOUT_S: Final = 15.0
 _STOP_TIMEOUT_S: Final = 5.0
 _UNTIL_STDIN_ENDS: Final = (
     'exec 3<&0; "$@" 3<&- & server=$!; (cat <&3 >/dev/null; kill -9 $server) & watch=$!;'
     " wait $server; ended=$?; kill $watch; exit $ended"
 )
-"""The server has no way to notice that we are gone; the shell's stdin ends then, however we end."""
+"""A shell around the server, which cannot notice our end by itself: the shell's stdin ends when we do."""
 
 
 class ToxiproxyServer:
     """A running server: ``with ToxiproxyServer(log) as toxiproxy: toxiproxy.control.create(...)``."""
 
     def __init__(self, log: Path, *, binary: Path | None = None) -> None:
-        """``log`` is the file for what the server says. Raises ``ToxiproxyMissing``."""
+        """``log`` is the file for the server's output. Raises ``ToxiproxyMissing``."""
         self._binary = binary or find_binary()
         self._log = log
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +81,7 @@ class ToxiproxyServer:
             )
 
     def _answers(self, process: subprocess.Popen[bytes], control: Control) -> bool:
-        """Wait until the server speaks; False when it ends instead, as it does when its port is taken."""
+        """Wait until the server answers; False if it ends instead, as it does if its port is taken."""
         give_up = time.monotonic() + _START_TIMEOUT_S
         while time.monotonic() < give_up and process.poll() is None:
             if control.version() is not None and process.poll() is None:

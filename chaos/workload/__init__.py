@@ -2,11 +2,11 @@
 
 workload.py     starts and ends all of it
 site.py         what the tasks share: where the cluster is, what is written to, how fast
-recorder.py     writes the history, and keeps count for whoever watches
+recorder.py     writes the history, and keeps the figures for the live view
 outcome.py      which errors say that nothing was done
 producers.py    records: through the client's Producer, and by single requests
-consumers.py    polls: on and on, and from the start again and again; tails
-pauses.py       when nobody asks, so that groups sleep
-topic_admin.py  topics that are made, altered, described and deleted
-sampler.py      who leads what in which term, asked of every node
+consumers.py    polls that follow the log, and that reread it from the start; tails
+pauses.py       times without requests, so that groups sleep
+topic_admin.py  topics that are created, altered, described and deleted
+sampler.py      leaders and terms, according to every node
 """

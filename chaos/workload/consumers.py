@@ -1,4 +1,4 @@
-"""Consumers: polls that go on where the one before ended, readings from the start, and tails."""
+"""Consumers: polls that follow the log, readings from the start, and tails."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Tail(msgspec.Struct):
 
 
 async def follow(site: Site, process: str, place: Place) -> None:
-    """One session that begins at the start and stays at the end."""
+    """One session that begins at the start and then follows the end."""
     transport = site.transport(f"{process}/{place}")
     offset = 0
     try:
@@ -47,7 +47,7 @@ async def follow(site: Site, process: str, place: Place) -> None:
 
 
 async def reread(site: Site, process: str, place: Place) -> None:
-    """One session after the other, each from the start to the end as it is then; asks the nodes in turn."""
+    """One session after the other, each from the start to the current end; asks the nodes in turn."""
     transport = site.rotation(f"{process}/{place}")
     start = offset = session = 0
     try:
@@ -97,9 +97,9 @@ async def _poll(
     *,
     session: int | None = None,
 ) -> Page | int | None:
-    """One poll; with a session number it does not wait for what is not there yet. None when it failed.
+    """One poll; with a session number it does not wait for new records. None if it failed.
 
-    Where the log begins, when that is behind the offset: after a recovery that found nothing of it.
+    It reads from the log's start if that is above the offset: after a recovery that found nothing of the log.
     """
     topic, partition = place
     wait_s = _WAIT_S if session is None else 0.0

@@ -41,14 +41,14 @@ _REFUSALS: Final = (
     TooManyRequests,
     Unavailable,
 )
-"""Those of which ``floodmark.errors`` says that nothing was stored. A full or failed disk is not among them:
-what it did take may yet be found."""
+"""Errors after which nothing was stored, according to ``floodmark.errors``. A full or failed disk is not
+among them: part of the data may still be found."""
 
 
 def had_no_effect(error: FloodmarkError) -> bool:
-    """Whether the error, of a single attempt or of the client's Producer, leaves nothing open."""
+    """Whether the error, of a single attempt or of the client's Producer, means certainly no effect."""
     if error.fields.get("sent") or error.fields.get("repeated"):
-        return False  # A proxy's answer, or the second try of a request that was made twice.
+        return False  # A proxy's answer, or the second try of a request.
     if isinstance(error, TransportError):
         return error.fields.get("sent") is False
     return isinstance(error, _REFUSALS)

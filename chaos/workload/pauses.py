@@ -1,7 +1,7 @@
-"""Pauses: nobody asks a part of the partitions, or all and the metadata, for a while, so that groups sleep.
+"""Pauses: for a while no requests go to some partitions, or to all and the metadata, so that groups sleep.
 
-Drawn from the run's seed. Some begin just so long before a fault that it finds its groups asleep, some before
-all is healed, others by themselves. Records, readers, tails and races pause together: each would keep a
+Drawn from the run's seed. Some begin just before a fault, so that it hits sleeping groups, some before
+healing, others at any time. Records, readers, tails and races pause together: each would keep a
 group awake, or wake it.
 """
 
@@ -18,9 +18,10 @@ from chaos.scenario.model import Scenario, TimedFault
 from chaos.workload.recorder import Recorder
 
 _ASLEEP_AFTER_S: Final = (1.5, 2.0)
-"""From a pause's beginning to the fault: what is under way ends, and all sleep (older builds: after 1 s)."""
+"""From the start of a pause to the fault: requests under way end and groups sleep (older builds: after 1
+s)."""
 _FIRST_AT_S: Final = 0.4
-"""Before, not every partition has been written to."""
+"""Earlier, not every partition has been written to."""
 _AWAKE_S_MIN: Final = 1.0
 _SPREAD: Final = (0.8, 1.2)
 _WHOLE_SHARE: Final = 0.6
@@ -50,7 +51,7 @@ def plan_pauses(scenario: Scenario, places: Sequence[Place], seed: int) -> list[
     pauses: list[Pause] = []
     moments: list[tuple[float, TimedFault | None]] = [(each.at_s, each) for each in scenario.faults]
     for at_s, timed in sorted([*moments, (scenario.duration_s, None)], key=lambda each: each[0]):
-        # Drawn whether there is room or not: the others stay as they are.
+        # Drawn even if there is no room, so that the others do not change.
         wanted, begins_s = rng.random() < workload.pause_at_faults, at_s - rng.uniform(*_ASLEEP_AFTER_S)
         pause = _draw(rng, begins_s, workload.pause_s, places, timed)
         if wanted and _has_room(pause, pauses):
@@ -62,7 +63,7 @@ def plan_pauses(scenario: Scenario, places: Sequence[Place], seed: int) -> list[
 def _between(
     rng: random.Random, scenario: Scenario, places: Sequence[Place], pauses: Sequence[Pause]
 ) -> Iterator[Pause]:
-    """Those that no fault is the reason for."""
+    """The pauses that do not belong to a fault."""
     at_s = 0.0
     while True:
         at_s += scenario.workload.pause_every_s * rng.uniform(0.5, 1.5)
@@ -95,7 +96,7 @@ def _draw(
 
 
 class Pauses:
-    """Plays a plan; every task of the workload asks before it begins anything."""
+    """Carries out a plan; every task of the workload checks it before it begins anything."""
 
     def __init__(self, plan: Sequence[Pause] = ()) -> None:
         self.plan = plan
@@ -104,7 +105,7 @@ class Pauses:
         self._pausing: set[Place] = set()
 
     def has(self, place: Place) -> bool:
-        """Whether nothing may be asked of a partition now."""
+        """Whether requests to a partition pause now."""
         return place in self._pausing
 
     async def play(self, recorder: Recorder) -> None:

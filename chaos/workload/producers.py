@@ -1,7 +1,7 @@
 """Producers: every record is a value of its own, sent once by its producer, at a steady pace.
 
-None of them waits for an answer before it sends the next record: an attempt that a fault swallowed must not
-keep later ones from being made. Only a pause of the whole workload (pauses.py) is one of theirs.
+They do not wait for an answer before they send the next record: an attempt that a fault swallowed must not
+block later ones. They stop only in a pause of the workload (pauses.py).
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Sends:
         self.interval_s = (1 + workload.list_records) / 2 * producers / workload.records_per_s
 
     def next(self, turn: int) -> tuple[Place, list[int]]:
-        """Where to, and the values."""
-        # The turns that hold lists move on from round to round, so that no partition gets nothing but lists.
+        """The partition and the values of the next send."""
+        # The turns with lists shift from round to round, so that no partition gets only lists.
         is_list = (turn + turn // len(self._site.places)) % 2
         count = self._site.workload.list_records if is_list else 1
         return next(self._places), [value_id(self._producer, next(self._numbers)) for _ in range(count)]

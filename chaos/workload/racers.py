@@ -1,6 +1,6 @@
-"""Racers: conditional appends to one partition, each a single attempt, of which one wins every offset.
+"""Racers: conditional appends to one partition, each a single attempt; one racer wins each offset.
 
-They ask each node in turn: a leader that was deposed unawares is asked as often as the others.
+They ask each node in turn: a leader that was deposed without knowing it is asked as often as the others.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from chaos.workload.site import NODE_TIMEOUT_S, Rotation, Site, attempt, ticks
 
 _INTERVAL_S: Final = 0.15
 _MISSES: Final = (0, 0, 0, 0, 0, 0, 0, 0, 1, -1)
-"""How far from what it takes for the end a racer expects it: now and then what is certainly refused."""
+"""Added to the expected end: sometimes an offset that is certainly refused."""
 
 
 class _Answer(msgspec.Struct):
@@ -32,7 +32,7 @@ class _Answer(msgspec.Struct):
 
 
 class _Racer:
-    """``end``: the offset behind the last record, as far as this racer has heard."""
+    """``end``: the offset after the last record, as far as this racer knows."""
 
     def __init__(self, site: Site, producer: int, place: Place, rng: random.Random) -> None:
         self._site = site
@@ -43,21 +43,21 @@ class _Racer:
         self._end = 0
 
     def next(self) -> Produce:
-        """One or two values, for the end as it is known."""
+        """An append of one or two values at the end as far as it is known."""
         expected = max(0, self._end + self._rng.choice(_MISSES))
         count = self._rng.choice((1, 2))
         values = [value_id(self._producer, next(self._numbers)) for _ in range(count)]
         return Produce(*self._place, values, if_offset=expected)
 
     async def run(self, op: int, transport: Rotation, produce: Produce) -> None:
-        """One attempt, which was recorded as ``op``, and what it tells of the end."""
+        """Make one attempt, recorded as ``op``, and learn the end from it."""
         recorder = self._site.recorder
         try:
             answer, node = await attempt(transport, self._request(produce))
             first_offset = answer.convert(_Answer).first_offset
         except FloodmarkError as error:
             if isinstance(error, OffsetMismatch):
-                # Lower than it was before where a majority was lost for good.
+                # Can be lower than before if a majority was lost for good.
                 self._end = error.fields["next_offset"]
             recorder.failed(op, error)
         except asyncio.CancelledError:
@@ -82,7 +82,7 @@ class _Racer:
 
 async def race(site: Site, number: int, producer: int) -> None:
     """Race for every offset of ``site.race``. Runs until ``site.stop``."""
-    assert site.race is not None, "there is a partition to race for"
+    assert site.race is not None, "the site needs a partition to race for"
     process = f"racer-{number}"
     site.recorder.history.producer(producer, process, idempotent=False, ordered=False)
     rng = site.rng(process)

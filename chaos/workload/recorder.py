@@ -1,4 +1,4 @@
-"""Where all tasks record their operations, and where whoever watches a run finds the figures so far."""
+"""Records the operations of all tasks, and keeps the figures so far for the live view."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chaos.workload.outcome import had_no_effect
 
 
 class Tally:
-    """Figures of a run so far: the checker's, made from the history, are the ones that count."""
+    """Figures of a run so far, for display; the verdict uses the checker's, made from the history."""
 
     def __init__(self) -> None:
         self.stored = 0
@@ -27,7 +27,7 @@ class Tally:
         self._has_ended = False
 
     def end(self) -> None:
-        """Nothing is sent any more: what follows is no gap."""
+        """Sends have ended: what follows is not a gap."""
         self._has_ended = True
 
     def sent(self, place: Place) -> None:
@@ -35,7 +35,7 @@ class Tally:
         self._stored_ns.setdefault(place, time.monotonic_ns())
 
     def pause_began(self, place: Place) -> None:
-        """Nobody writes to it: the clock of its gap stands still."""
+        """Writes to it pause: the clock of its gap stops."""
         self._paused_ns[place] = time.monotonic_ns()
 
     def pause_ended(self, place: Place) -> None:
@@ -57,7 +57,7 @@ class Tally:
         return all(self._began_ns.get(place, 0) >= time_ns for place in places)
 
     def open_gap_s(self) -> float:
-        """For how long nothing has been stored in the partition that waits longest."""
+        """Seconds without a stored record in the partition that has waited longest."""
         if self._has_ended:
             return 0.0
         return max(map(self._gap_s, self._stored_ns), default=0.0)
@@ -76,7 +76,7 @@ class Recorder:
         self._produces: dict[int, tuple[Produce, int]] = {}
 
     def pause_began(self, place: Place) -> None:
-        """Nobody writes to a partition from now on."""
+        """Writes to a partition pause from now on."""
         self.history.pause_began(*place)
         self.tally.pause_began(place)
 
@@ -101,14 +101,14 @@ class Recorder:
             self.tally.stored_now((produce.topic, produce.partition), len(produce.values), began_ns)
 
     def failed(self, op: int, error: FloodmarkError) -> None:
-        """It ended with an error, which says whether it had no effect or whether nobody knows."""
+        """It ended with an error, which says whether it had no effect or whether that is unknown."""
         was_produce = self._produces.pop(op, None) is not None
         if had_no_effect(error):
             high_watermark, next_offset = (
                 error.fields.get(name) for name in ("high_watermark", "next_offset")
             )
             self.history.fail(op, error.code, high_watermark=high_watermark, next_offset=next_offset)
-            # Who loses a race is not refused for any fault.
+            # Losing a race is not caused by a fault.
             self.tally.refused += was_produce and not isinstance(error, OffsetMismatch)
         else:
             self.history.unknown(op, error.code)

@@ -1,4 +1,4 @@
-"""Who leads what in which term: asked of every node that runs, past all faults, and read in their logs."""
+"""Samples leaders and terms: asks every running node, bypassing all faults, and reads their logs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ INTERVAL_S: Final = 0.25
 METADATA: Final = "metadata"
 _ASK_TIMEOUT_S: Final = 1.0
 _OWN_VIEW: Final = {"Floodmark-Forwarded": "1"}
-"""The node that is asked tells what it knows itself, and asks nobody in turn."""
+"""Header: the node answers with what it knows itself, without asking other nodes."""
 
 
 class _Partition(msgspec.Struct):
@@ -44,7 +44,7 @@ _LOG_LINE = msgspec.json.Decoder(_LogLine)
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """A node's word that ``node`` leads ``group`` in ``term``."""
+    """A report that ``node`` leads ``group`` in ``term``."""
 
     node: str
     group: str
@@ -52,14 +52,14 @@ class Lead:
 
 
 class LogTail:
-    """What is new in a node's log since the last look."""
+    """Reads the new lines of a node's log."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._position = 0
 
     def lines(self) -> list[str]:
-        """The whole lines that were added."""
+        """The complete lines added since the last call."""
         if not self._path.exists():
             return []
         with self._path.open("rb") as log:
@@ -109,7 +109,7 @@ class Sampler:
                     self._saw(lead_of_metadata)
 
     def _saw(self, lead: Lead) -> None:
-        """Each lead is told once: the sampler asks often, and nothing new is in a repetition."""
+        """Record each lead once."""
         if lead not in self._told:
             self._told.add(lead)
             self._history.leads(lead.node, lead.group, lead.term)
@@ -133,7 +133,7 @@ def _leads_of(topic: _Topic) -> Iterator[Lead]:
 
 
 def metadata_lead(line: str) -> Lead | None:
-    """What a log line says of the metadata's leader. Other lines, and torn ones, say nothing."""
+    """The metadata's leader according to a log line; None for other lines, and torn ones."""
     if '"metadata_leader"' not in line:
         return None
     try:

@@ -18,15 +18,15 @@ from chaos.workload.pauses import Pauses
 from chaos.workload.recorder import Recorder
 
 ATTEMPT_TIMEOUT_S: Final = 1.5
-"""How long one request may take. Short: what a fault swallowed is soon followed by other attempts."""
+"""Timeout of one request. Short, so that an attempt swallowed by a fault is soon followed by others."""
 NODE_TIMEOUT_S: Final = 1.0
-"""What a node is told: less, so that it can say how it ended."""
+"""Timeout given to the node: less, so that it can still say how the request ended."""
 LEADER_HEADER: Final = "Floodmark-Leader"
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """The cluster as its clients see it, and what they are to do there."""
+    """The cluster as its clients see it, and their workload."""
 
     urls: tuple[str, ...]
     places: tuple[Place, ...]
@@ -34,10 +34,10 @@ class Site:
     recorder: Recorder
     seed: int
     race: Place | None = None
-    """Where the racers write. Everybody else writes to ``places``."""
+    """The partition of the racers. All other tasks write to ``places``."""
     pauses: Pauses = field(default_factory=Pauses)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
-    """Once it is set nothing new begins, and every task ends when what it has under way has ended."""
+    """Once set, nothing new begins, and every task ends when its operations under way have ended."""
 
     @property
     def topics(self) -> list[str]:
@@ -45,15 +45,15 @@ class Site:
         return sorted({topic for topic, _ in self.places})
 
     def rng(self, process: str) -> random.Random:
-        """A process's own random source: what one draws does not depend on when others do."""
+        """A process's own random source, so that its draws do not depend on those of others."""
         return random.Random(f"{self.seed}/{process}")
 
     def transport(self, process: str) -> Transport:
-        """Connections of a process's own, to all nodes in an order of its own; follows leaders."""
+        """A process's own connections to all nodes, in its own order; follows leaders."""
         return Transport(self._shuffled(process), request_timeout_s=ATTEMPT_TIMEOUT_S)
 
     def rotation(self, process: str) -> Rotation:
-        """Connections of a process's own that ask each node in turn."""
+        """A process's own connections that ask each node in turn."""
         return Rotation(self._shuffled(process))
 
     def _shuffled(self, process: str) -> list[str]:
@@ -61,8 +61,8 @@ class Site:
 
 
 class Rotation:
-    """Asks one node after the other, as behind a load balancer: most requests meet a node that has to pass
-    them on, and one that was deposed unawares is asked as often as the others."""
+    """Asks one node after the other, as behind a load balancer: most requests reach a node that has to
+    forward them, and a node that was deposed without knowing it is asked as often as the others."""
 
     def __init__(self, urls: Sequence[str]) -> None:
         self._transports = [Transport([url], request_timeout_s=ATTEMPT_TIMEOUT_S) for url in urls]
@@ -79,7 +79,7 @@ class Rotation:
 
 
 async def ticks(interval_s: float, stop: asyncio.Event) -> AsyncIterator[int]:
-    """0, 1, 2, ... at this pace until the end. What was missed is left out: nothing comes in bursts."""
+    """0, 1, 2, ... at this pace until the end. Missed ticks are skipped, so there are no bursts."""
     loop = asyncio.get_running_loop()
     due, number = loop.time(), 0
     while not stop.is_set():
@@ -92,6 +92,6 @@ async def ticks(interval_s: float, stop: asyncio.Event) -> AsyncIterator[int]:
 async def attempt(
     transport: Transport | Rotation, request: Request, *, wait_s: float = 0.0
 ) -> tuple[Answer, str]:
-    """One attempt: the answer, and the node that served it where that is told. Raises errors of the tree."""
+    """One attempt: the answer, and the node that served it if known. Raises errors of the tree."""
     answer = await transport.attempt(request, ATTEMPT_TIMEOUT_S + wait_s)
     return answer, answer.headers.get(LEADER_HEADER, "")

@@ -1,7 +1,7 @@
-"""Topic administration on topics that nobody writes to, each operation a single attempt.
+"""Topic administration on topics without records, each operation a single attempt.
 
-The client's own calls try again in silence and could meet their own first attempts, so requests are sent
-here one by one.
+The client's own calls retry silently and could meet the effect of their own first attempts, so requests are
+sent here one by one.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from chaos.workload.site import NODE_TIMEOUT_S, Site, attempt, ticks
 
 _INTERVAL_S: Final = 0.7
 _POOL: Final = 2
-"""Topics that all admins contend for at a time."""
+"""Topics that all admins share at a time."""
 _TOPICS_LIVE_S: Final = 15.0
-"""Others take their place then: what nobody knows the outcome of burdens the search for an order for good."""
+"""Then other topics take their place, because operations with unknown outcomes make the search for an order
+slower forever."""
 _CONFIG: Final[Config] = {
     "retention_ms": None,
     "retention_bytes": None,
     "max_record_bytes": 1 << 20,
     "segment_bytes": 8 << 20,
 }
-"""All there is to configure, so that the history tells the whole configuration."""
+"""Every setting, so that the history has the whole configuration."""
 
 
 class _Partition(msgspec.Struct):
@@ -41,8 +42,8 @@ class _Topic(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """One operation: as the history tells it, and as it is sent."""
+class _AdminOperation:
+    """One operation: as recorded in the history, and as it is sent."""
 
     action: Action
     method: str
@@ -63,34 +64,34 @@ async def administrate(site: Site, process: str, replication: int) -> None:
         await transport.close()
 
 
-def _draw(rng: random.Random, topic: str, replication: int) -> _Asked:
+def _draw(rng: random.Random, topic: str, replication: int) -> _AdminOperation:
     retention_ms = rng.choice([3_600_000, 7_200_000])
     match rng.choices(("create", "alter", "describe", "delete"), (4, 3, 2, 2))[0]:
         case "create":
             partitions = rng.choice([1, 1, 2])
             body = {"partitions": partitions, "replication_factor": replication, "config": _CONFIG}
-            return _Asked(Create(topic, partitions, _CONFIG), "PUT", body)
+            return _AdminOperation(Create(topic, partitions, _CONFIG), "PUT", body)
         case "alter":
             config: Config = {"retention_ms": retention_ms}
-            return _Asked(Alter(topic, config), "PATCH", {"config": config})
+            return _AdminOperation(Alter(topic, config), "PATCH", {"config": config})
         case "delete":
-            return _Asked(Delete(topic), "DELETE")
+            return _AdminOperation(Delete(topic), "DELETE")
         case _:
-            return _Asked(Describe(topic), "GET")
+            return _AdminOperation(Describe(topic), "GET")
 
 
-async def _do(site: Site, transport: Transport, process: str, topic: str, asked: _Asked) -> None:
+async def _do(site: Site, transport: Transport, process: str, topic: str, operation: _AdminOperation) -> None:
     request = Request(
-        method=asked.method,
+        method=operation.method,
         path=f"/v1/topics/{topic}",
-        query={"timeout": f"{round(NODE_TIMEOUT_S * 1000)}ms"} if asked.method != "GET" else {},
-        headers={"Content-Type": "application/json"} if asked.body is not None else {},
-        body=msgspec.json.encode(asked.body) if asked.body is not None else None,
+        query={"timeout": f"{round(NODE_TIMEOUT_S * 1000)}ms"} if operation.method != "GET" else {},
+        headers={"Content-Type": "application/json"} if operation.body is not None else {},
+        body=msgspec.json.encode(operation.body) if operation.body is not None else None,
     )
-    op = site.recorder.begin(process, asked.action)
+    op = site.recorder.begin(process, operation.action)
     try:
         answer, node = await attempt(transport, request)
-        result = _result(asked.action, answer)
+        result = _result(operation.action, answer)
     except FloodmarkError as error:
         site.recorder.failed(op, error)
     else:

@@ -15,15 +15,15 @@ from chaos.workload.site import Site
 from chaos.workload.topic_admin import administrate
 
 _DRAIN_S: Final = 20.0
-"""What is under way when the workload ends has ended by then: every operation has a deadline far below."""
+"""Time for operations under way at the end of the workload: each has a much shorter deadline."""
 
 
 @contextlib.asynccontextmanager
 async def working(site: Site, sampler: Sampler, *, replication: int) -> AsyncIterator[None]:
-    """The workload runs inside, with its site's pauses and no others.
+    """Run the workload inside the context.
 
-    On leaving, what is under way is waited for. A task that fails is a defect of ours
-    and ends everything at once.
+    On leaving, operations under way are awaited. A task that fails is a bug of ours and ends everything at
+    once.
     """
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(work) for work in _works(site, replication)]

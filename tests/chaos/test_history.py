@@ -110,9 +110,9 @@ def test_an_existing_history_is_never_written_over(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "why"),
     [
-        (b"", "line 1: there is no history"),
-        (READ, "line 1: a history begins"),
-        (HEAD + HEAD, "line 2: a history begins"),
+        (b"", "line 1: the file does not hold a history"),
+        (READ, "line 1: a history must begin"),
+        (HEAD + HEAD, "line 2: a history must begin"),
         (HEAD.replace(b"1,", b"2,", 1), "version 2"),
         (HEAD + b'{"type":"healed","time_ns":4}\n', "time went back from 5 to 4"),
         (HEAD + b"{}\n", "line 2: Object missing"),
@@ -122,11 +122,11 @@ def test_an_existing_history_is_never_written_over(tmp_path: Path) -> None:
         (HEAD + READ + READ, "operation 1 began after operation 1"),
         (
             HEAD + b'{"type":"fail","op":1,"time_ns":6,"error":"x"}\n',
-            "operation 1 ended and is not under way",
+            "operation 1 ended but is not under way",
         ),
         (
             HEAD + READ + b'{"type":"ok","op":1,"time_ns":6,"result":{"got":"done"}}\n',
-            "a Done is no result of a Tail",
+            "a Done cannot be the result of a Tail",
         ),
         (HEAD + PRODUCER + PRODUCER, "producer 0 is declared twice"),
         (HEAD + PAUSE + PAUSE, "t/0 pauses already"),
@@ -138,14 +138,14 @@ def test_an_existing_history_is_never_written_over(tmp_path: Path) -> None:
             + READ.replace(b'"tail"', b'"produce"').replace(b"0}}", b'0,"values":[1]}}'),
             "line 4: t/0 is written to in its pause",
         ),
-        (HEAD + b'{"type":"fault_ended","time_ns":6,"fault":1}\n', "fault 1 ended and is not in force"),
+        (HEAD + b'{"type":"fault_ended","time_ns":6,"fault":1}\n', "fault 1 ended but is not in force"),
         (
             HEAD + READ.replace(b'"tail"', b'"produce"').replace(b"0}}", b'0,"values":[1]}}'),
             "producer 0 is not declared",
         ),
         (
             HEAD + READ.replace(b'"tail"', b'"produce"').replace(b"0}}", b'0,"values":[]}}'),
-            "a produce of no values",
+            "a produce without values",
         ),
     ],
 )

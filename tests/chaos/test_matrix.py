@@ -87,7 +87,10 @@ def test_a_partition_that_refuses_and_says_so_is_right() -> None:
     [
         (_result(*REFUSES), "no node says"),
         (_result(*REFUSES, unready={"n1": "no answer"}), "no node says"),
-        (_result((Kind.LOST_TAIL, 0), (Kind.NO_PROGRESS, 1), unready=SAYS), "orders/0 lost records and took"),
+        (
+            _result((Kind.LOST_TAIL, 0), (Kind.NO_PROGRESS, 1), unready=SAYS),
+            "lost records and accepted",
+        ),
         (_result(*REFUSES, (Kind.STALE_READ, 0), unready=SAYS), "stale_read (1)"),
         (_result(*REFUSES, (Kind.TWO_VALUES_AT_ONE_OFFSET, 0), unready=SAYS), "two_values_at_one_offset (1)"),
         (_result(*REFUSES, unready=SAYS, deaths={"n2": 1}), "n2 ended with exit code 1"),

@@ -146,7 +146,7 @@ async def test_faults_end_with_their_test_and_failures_tell_of_them(
     assert "fault: pause on one (n2), from" in out
     assert "s, in force when the test failed" in out
     assert "fault: cut on one (n1), in force since" in out
-    assert "NodesEnded: nodes ended that no fault had ended: n3 (exit code -9)" in out
+    assert "NodesEnded: nodes ended by themselves: n3 (exit code -9)" in out
     assert re.search(r"\n  n2  [\d:.]{12} info    listening http=", out), "the last lines of the logs"
     (folder,) = (tmp_path / "kept").iterdir()
     assert {"n1", "n1.log", "n1.toml", "n3"} <= {each.name for each in folder.iterdir()}

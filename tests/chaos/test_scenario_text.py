@@ -39,13 +39,13 @@ def test_a_fault_is_read_with_its_target_and_its_own_settings() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("name = ", ["this is no TOML"]),
+        ("name = ", ["invalid TOML"]),
         ("", ["'name' is missing: text"]),
         ('name = "x"\nnodes = 0', ["'nodes' must be a whole number from 1 to 9, not 0"]),
         ('name = "x"\nnodes = "three"', ["'nodes' must be a whole number from 1 to 9, not 'three'"]),
         ('name = "x"\nduration_s = nan', ["'duration_s' must be a number from 1 to 86400, not nan"]),
         ('name = "x"\nduraton_s = 9', ["'duraton_s' is not known here; did you mean 'duration_s'?"]),
-        ('name = "x"\nreplication = 5', ["'replication' is 5, and there are 3 nodes"]),
+        ('name = "x"\nreplication = 5', ["'replication' is 5, but there are 3 nodes"]),
         ('name = "x"\ntopics = ["a/b"]', ["'topics': "]),
         ('name = "x"\ntopics = ["admin-1"]', ["'topics': 'admin-1' is one of the topics that the admins"]),
         (
@@ -54,7 +54,7 @@ def test_a_fault_is_read_with_its_target_and_its_own_settings() -> None:
         ),
         (
             'name = "x"\n[workload]\nidempotent_producers = 0\nplain_producers = 0',
-            ["[workload]: without a producer"],
+            ["[workload]: nothing can be checked without producers"],
         ),
         (
             FAULT + 'kind = "earthquake"',
@@ -100,16 +100,19 @@ def test_a_fault_is_read_with_its_target_and_its_own_settings() -> None:
             ["fault 1 (kill): 'at_s' is missing", "fault 1 (kill): 'for_s'"],
         ),
         (FAULT + 'kind = "bridge"\ntarget = "all"', ["fault 1 (bridge): a bridge is one node"]),
-        (FAULT + 'kind = "join"\nnode = "n2"', ["fault 1 (join): a node that joins is none of those"]),
+        (FAULT + 'kind = "join"\nnode = "n2"', ["fault 1 (join): a node that joins does not exist yet"]),
         (FAULT + 'kind = "remove"\ntarget = "all"', ["fault 1 (remove): one node at a time, not all"]),
-        (FAULT + 'kind = "lost majority"', ["fault 1 (lost majority): it is about a majority, not one"]),
+        (
+            FAULT + 'kind = "lost majority"',
+            ["fault 1 (lost majority): the target must be a majority, not one"],
+        ),
         (
             FAULT + 'kind = "lost majority"\ntarget = "majority"',
             ["a lost majority may cost changes of topics, too: set 'topic_admins = 0' in [workload]"],
         ),
         (
             FAULT.replace('"x"', '"x"\nnodes = 9') + 'kind = "join"',
-            ["1 nodes join 9; there may be 9 in all"],
+            ["1 nodes join 9; at most 9 in total"],
         ),
         (
             'name = "x"\nnodes = 0\n[workload]\nplain_producers = -1\n[[fault]]\nat_s = 0\nkind = "?"',

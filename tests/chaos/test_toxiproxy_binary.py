@@ -69,7 +69,7 @@ def test_without_server_and_go_one_is_fetched_or_the_fix_is_one_line(
     assert "install Go" in caught.value.fix
     assert len(str(caught.value).splitlines()) == 1
     assert len(said) == 1
-    assert said[0].startswith("fetching Go")
+    assert said[0].startswith("downloading Go")
     assert [each.name for each in (tmp_path / "tools").iterdir()] == ["lock"]
 
 

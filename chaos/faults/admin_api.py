@@ -1,4 +1,4 @@
-"""Asking nodes past all network faults, for faults that change the cluster itself."""
+"""Requests to nodes that bypass all network faults, for faults that change the cluster itself."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _REFUSED: Final = range(400, 500)
 
 
 async def wait_whole(scene: Scene) -> None:
-    """Until every node says that all replicas are in sync, and none lacks any: a node that has just come to
-    the cluster knows of none, and neither does it say that all is well.
+    """Wait until every node says that all replicas are in sync and none are missing. A node that has just
+    joined knows no replicas, and does not say that all is well.
     """
     cluster = scene.cluster
     while True:
@@ -30,9 +30,9 @@ async def wait_whole(scene: Scene) -> None:
 
 
 def lacking(listed: Any, nodes: int) -> list[str]:
-    """The partitions of what ``/v1/topics`` says that have fewer replicas than they could have."""
+    """The partitions in the answer of ``/v1/topics`` that have fewer replicas than possible."""
     return [
-        f"{topic['topic']}/{part['partition']} has replicas on {part['replicas']} alone"
+        f"{topic['topic']}/{part['partition']} has replicas only on {part['replicas']}"
         for topic in listed["topics"]
         for part in topic["partitions"]
         if len(part["replicas"]) < min(nodes, topic["replication_factor"])
@@ -40,14 +40,14 @@ def lacking(listed: Any, nodes: int) -> list[str]:
 
 
 async def rest(stop: asyncio.Event, seconds: float) -> None:
-    """Until it is told to stop, or the time is up."""
+    """Sleep until ``stop`` is set, or the time is up."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await stop.wait()
 
 
 async def change(scene: Scene, method: str, path: str, body: dict[str, Any] | None = None) -> bool:
-    """Whether it is settled: done, or refused for a reason that stays."""
+    """Make a change; True if it is settled: done, or refused for a permanent reason."""
     answer = await ask(scene, method, path, body)
     return answer is not None and (answer[0] < 400 or answer[0] in _REFUSED)
 
@@ -55,7 +55,7 @@ async def change(scene: Scene, method: str, path: str, body: dict[str, Any] | No
 async def ask(
     scene: Scene, method: str, path: str, body: dict[str, Any] | None = None
 ) -> tuple[int, Any] | None:
-    """Status and document from the first node that runs and answers; None when none does."""
+    """Status and document from the first node that runs and answers; None if no node does."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ANSWER_S)) as session:
         for name in scene.random.sample(scene.cluster.names, len(scene.cluster.names)):
             if not scene.cluster.runs(name):

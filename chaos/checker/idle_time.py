@@ -1,4 +1,4 @@
-"""For how long clients asked: a partition that nobody writes to is not one that cannot be written to."""
+"""How long the workload left a partition idle: a partition without writes is not one that refuses them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from chaos.checker.options import Place
 from chaos.history import End, Event, Invoke, PauseBegan, PauseEnded, Produce
 
 
-class Asking:
-    """The idle time of every partition: it pauses, and no produce is under way there."""
+class IdleTime:
+    """The idle time of every partition: the time in a pause while no produce is under way there."""
 
     def __init__(self) -> None:
         self._under_way: defaultdict[Place, int] = defaultdict(int)
@@ -18,7 +18,7 @@ class Asking:
         self._idle_ns: defaultdict[Place, int] = defaultdict(int)
 
     def see(self, event: Event, call: Invoke | None) -> None:
-        """Take in one event, before whoever asks for the idle time at it."""
+        """Take in one event, before the checks that ask for the idle time at it."""
         if isinstance(event, Invoke) and isinstance(event.action, Produce):
             place = (event.action.topic, event.action.partition)
             self._under_way[place] += 1
@@ -40,5 +40,5 @@ class Asking:
             self._idle_ns[place] += event.time_ns - self._idle_since_ns.pop(place)
 
     def idle_ns(self, place: Place, time_ns: int) -> int:
-        """All of it so far, up to a time that is not before the last event."""
+        """The idle time so far, up to a time that is not before the last event."""
         return self._idle_ns[place] + time_ns - self._idle_since_ns.get(place, time_ns)
