@@ -148,7 +148,7 @@ class Lifecycle:
     async def stop(self) -> None:
         """Leave in an orderly way; safe after a start that failed half way."""
         parts = self._parts
-        parts.app[CONTEXT].draining.set()
+        parts.app[CONTEXT].service.draining.set()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -207,7 +207,7 @@ def build(
         replica.appender for replica in replicas.local.values() if replica.group.is_ready_leader
     )
     app = create_app(broker, settings.limits, _origins(settings), AllowAll())
-    app[CONTEXT].wall_ms = host.wall.now_ms
+    app[CONTEXT].service.wall_ms = host.wall.now_ms
     app[CONTEXT].node_mark = _node_mark(settings.cluster.id, secret)
     answers = app[CONTEXT].service.answers
     scrub = Scrub(

@@ -8,11 +8,13 @@ import msgspec
 from aiohttp import web
 
 from node.http.context import HttpContext
-from node.http.forward import LEADER, LEADER_URL, is_forwarded, not_here
+from node.http.forwarded import is_forwarded
+from node.http.leader_headers import LEADER, LEADER_URL
 from node.http.produce import timeout_of
 from node.http.query import query_of
 from node.http.request_context import request_context
 from node.service.requests import Request, Served
+from node.service.router import not_here
 
 JSON: Final = {"Content-Type": "application/json", "Cache-Control": "no-store", "Server": "floodmark"}
 TIMEOUT: Final = frozenset({"timeout"})

@@ -45,17 +45,16 @@ def create_app(
     # Bodies are bounded by read_body; aiohttp's own bound guards only what is read by other means.
     app = web.Application(middlewares=[outermost(context)], client_max_size=settings.body_bytes_max)
     app[CONTEXT] = context
-    produce = PartitionProduce(context)
     app[DOOR] = door = Door(context, origins)
-    app[FAST_PATH] = FastPath(context, produce, origins)
+    app[FAST_PATH] = FastPath(context, origins)
     app.on_response_prepare.append(door.on_response_prepare)
-    app.add_routes(_routes(context, produce))
+    app.add_routes(_routes(context))
     app.cleanup_ctx.append(_sessions)
     return app
 
 
-def _routes(context: HttpContext, produce: PartitionProduce) -> list[web.RouteDef]:
-    produce_topic = TopicProduce(context)
+def _routes(context: HttpContext) -> list[web.RouteDef]:
+    produce, produce_topic = PartitionProduce(context), TopicProduce(context)
     fetch, fetch_topic = PartitionFetch(context), TopicFetch(context)
     topics, cluster, moves = Topics(context), Cluster(context), Reassignments(context)
     shaping = Shaping(context)

@@ -11,7 +11,7 @@ from node.http import openapi
 from node.http.answers import JSON, NO_QUERY, TIMEOUT, Desk
 from node.http.context import HttpContext
 from node.http.document_in import read_document
-from node.http.forward import is_forwarded
+from node.http.forwarded import is_forwarded
 from node.http.query import flag, query_of
 from node.http.request_context import request_context
 from node.service.cluster import (

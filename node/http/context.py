@@ -6,11 +6,10 @@ import asyncio
 import hmac
 import itertools
 import secrets
-import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import InitVar, dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import aiohttp
 from aiohttp import web
@@ -21,7 +20,8 @@ from floodmark.errors import (
 from node.broker import Broker
 from node.budget import Account
 from node.http.connection import Connection
-from node.http.inside_line import FORWARDED, HttpInsideLine
+from node.http.forwarded import FORWARDED
+from node.http.inside_line import HttpInsideLine
 from node.http.metrics import HttpMetrics
 from node.http.packers import Packers
 from node.http.refusals import Refusals
@@ -47,8 +47,6 @@ class HttpContext:
     service: Service = field(init=False)
     node_mark: str = field(default_factory=lambda: secrets.token_hex(16))
     """What this cluster's nodes say to each other with what they pass on, and nobody else knows."""
-    wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
-    """The time of records that are sent without one."""
     bodies: LoopShare = field(default_factory=lambda: LoopShare(BODY_TURN_BYTES))
     """Bodies of clients and of other nodes, the oldest first."""
     packers: Packers = field(default_factory=Packers)
@@ -78,11 +76,6 @@ class HttpContext:
         """What this request's body may hold of the node's memory."""
         address = address_of(request)
         return self.broker.uploads(address, from_node=self.is_from_node(request.headers.get(FORWARDED)))
-
-    @property
-    def draining(self) -> asyncio.Event:
-        """Set when the server stops: long polls and streams then end by themselves."""
-        return self.service.draining
 
     @property
     def session(self) -> aiohttp.ClientSession:
@@ -160,17 +153,6 @@ class HttpContext:
             yield
         finally:
             protocol.ends_with_it = None
-
-    async def unless_draining(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """The result of ``work``, or None when the server begins to stop before there is one."""
-        task = asyncio.ensure_future(work)
-        stop = asyncio.ensure_future(self.draining.wait())
-        try:
-            await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
-            return task.result() if task.done() else None
-        finally:
-            task.cancel()
-            stop.cancel()
 
     def hold_for(self, request: web.Request) -> Hold:
         """What the answer to a request will hold of the memory for answers; for a with-block."""

@@ -18,8 +18,8 @@ from node.http import cors
 from node.http.admission import may_be_spared
 from node.http.connection import Connection
 from node.http.context import HttpContext
+from node.http.forwarded import FORWARDED
 from node.http.head_errors import TooManyHeaders, UnknownTransferCoding
-from node.http.inside_line import FORWARDED
 from node.http.media import BODIES, is_form
 from node.http.metrics import UNMATCHED
 from node.http.origins import Origins

@@ -10,29 +10,28 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aiohttp import web
 from aiohttp.helpers import rfc822_formatted_time
 from floodmark.errors import FeatureLevelNeeded, FloodmarkError, TopicDeleted, Unavailable
-from floodmark.format import batch as codec
 
 from node.broker import Acks, Appended, Partition
 from node.budget import Account
 from node.http import problems
-from node.http.body_weight import is_heavy
-from node.http.forward import LEADER, LEADER_URL
 from node.http.intake import Intake
+from node.http.leader_headers import leader_headers
 from node.http.media import Media
 from node.http.origins import Origins
-from node.http.packing import NOBODY
 from node.http.plain_head import PlainHead, PlainHeads
-from node.http.produce import PartitionProduce, Wanted, document, timeout_of
+from node.http.produce import document, timeout_of
+from node.http.produce_body import ProduceBody
+from node.http.request_context import plain_request_context
 from node.http.topic_id import TOPIC_ID
-from node.partition.coalescer import SHARE_BYTES_MAX
-from node.service.forward_batcher import Elsewhere, ForwardBatcher
-from node.service.inside_line import AppendRequest
-from node.service.router import append
+from node.service.forward_batcher import SHARE_BYTES_MAX
+from node.service.partition_requests import Produced, ProduceRequest
+from node.service.policy import Operation
+from node.service.request_context import RequestContext
 from node.service.topic_identity import told
 
 if TYPE_CHECKING:
@@ -60,10 +59,10 @@ _NO_HEADERS: Final = _NoHeaders({}, ())
 class FastPath:
     """One per application."""
 
-    def __init__(self, context: HttpContext, produce: PartitionProduce, origins: Origins) -> None:
+    def __init__(self, context: HttpContext, origins: Origins) -> None:
         self._context = context
-        self._produce = produce
-        self._batcher = ForwardBatcher(context.service)
+        self._service = context.service
+        self._producing = context.service.producing
         self._heads = PlainHeads(origins.knows_host)
         self._vary = {"Vary": "Origin"} if origins.listed else {}
         self._answer_head = self._head_of(context.broker.node_id)
@@ -84,51 +83,77 @@ class FastPath:
             return False
         if not _is_plain_for(head, partition):
             return False
-        wanted = Wanted(_NO_HEADERS, head.media, head.acks, timeout_s)
         held = context.broker.uploads(connection.address, from_node=context.is_from_node(head.forwarded))
         try:
+            who = self._who(connection, head)
+            self._service.authorize(who, Operation.WRITE, head.resource)
             held.take(len(data) - begin)
+            self._service.admit(who, Operation.WRITE, head.content_length)
         except FloodmarkError:
-            return False
+            held.close()
+            return False  # It is refused on the usual way.
         if len(data) - begin == head.content_length:
-            self._serve(connection, head, partition, wanted, data[begin:], held)
+            self._serve(connection, head, partition, timeout_s, data[begin:], held)
         else:
             intake = Intake(
                 connection,
                 head.content_length,
                 held,
                 context.bodies,
-                lambda body: self._serve(connection, head, partition, wanted, body, held),
+                lambda body: self._serve(connection, head, partition, timeout_s, body, held),
                 lambda refusal: self._refuse(connection, head, partition, refusal, held),
             )
             intake.add(memoryview(data)[begin:])
             connection.begin_intake(intake)
         return True
 
+    def _who(self, connection: Connection, head: PlainHead) -> RequestContext:
+        """One object for all plain requests of a connection, as long as its client gives the same name."""
+        who = connection.plain_context
+        if who is None or who.client_id != head.client_id:
+            who = connection.plain_context = plain_request_context(head, connection.address)
+        return who
+
     def _serve(
         self,
         connection: Connection,
         head: PlainHead,
         partition: Partition,
-        wanted: Wanted,
+        timeout_s: float,
         body: bytes,
         held: Account,
     ) -> None:
         """By callbacks: a task would cost as much as all that it waits for."""
         started = time.perf_counter()
+        producing = self._producing
         led = partition.leads_here
-        work: asyncio.Future[Appended | Elsewhere]
+        request = ProduceRequest(
+            topic=head.topic,
+            partition=head.partition,
+            body=ProduceBody(self._context.packers, _NO_HEADERS, head.media, body),
+            timeout_s=timeout_s,
+            topic_id=partition.topic_id,
+            acks=head.acks,
+            here_only=head.forwarded is not None,
+        )
+        work: asyncio.Future[Appended | Produced]
         try:
-            work = asyncio.ensure_future(self._store(head, partition, wanted, body, leads_here=led))
+            here = led or not _may_share(head)
+            storing: Awaitable[Appended] | Awaitable[Produced] = (
+                producing.begin_here(partition, request) if here else producing.share(partition, request)
+            )
+            work = asyncio.ensure_future(storing)
         except FeatureLevelNeeded:
-            work = asyncio.ensure_future(self._store_once_known(head, partition, wanted, body))
+            work = asyncio.ensure_future(producing.at_leader(partition, request, timeout_s))
         except Exception as error:  # noqa: BLE001  -- answered like what fails later
             work = _failed(error)
 
-        def ask_next() -> Awaitable[Appended | Elsewhere] | None:
-            if not led or head.forwarded is not None or self._context.service.current(partition).leads_here:
+        def ask_next() -> Awaitable[Appended | Produced] | None:
+            """This node led when the request came, and does not any more; nothing was stored."""
+            if not led or head.forwarded is not None or self._service.current(partition).leads_here:
                 return None
-            return self._store_at_next(partition, wanted, body, started)
+            left = timeout_s - (time.perf_counter() - started)
+            return producing.at_leader(partition, request, left)
 
         self._answer_when_done(connection, head, partition, work, held, started, ask_next)
 
@@ -137,14 +162,14 @@ class FastPath:
         connection: Connection,
         head: PlainHead,
         partition: Partition,
-        work: asyncio.Future[Appended | Elsewhere],
+        work: asyncio.Future[Appended | Produced],
         held: Account,
         started: float,
-        ask_next: Callable[[], Awaitable[Appended | Elsewhere] | None] = lambda: None,
+        ask_next: Callable[[], Awaitable[Appended | Produced] | None] = lambda: None,
     ) -> None:
         """``ask_next``: stores at the next leader what this node surely did not store."""
 
-        def ended(work: asyncio.Future[Appended | Elsewhere]) -> None:
+        def ended(work: asyncio.Future[Appended | Produced]) -> None:
             if work.cancelled():
                 held.close()
                 connection.end_fast_path(None)
@@ -178,56 +203,18 @@ class FastPath:
         work = _failed(refusal)
         self._answer_when_done(connection, head, partition, work, held, time.perf_counter())
 
-    def _store(
-        self, head: PlainHead, partition: Partition, wanted: Wanted, body: bytes, *, leads_here: bool
-    ) -> Awaitable[Appended] | Awaitable[Elsewhere]:
-        if leads_here or not _may_share(head):
-            return self._produce.store(partition, wanted, body)
-        if is_heavy(wanted.media, body):
-            return self._context.service.once_level_known(lambda: self._share_packed(partition, wanted, body))
-        records = self._produce.records(wanted, body, partition)
-        return self._batcher.produce(partition, records, len(body))
-
-    async def _store_once_known(
-        self, head: PlainHead, partition: Partition, wanted: Wanted, body: bytes
-    ) -> Appended | Elsewhere:
-        storing = self._context.service.once_level_known(
-            lambda: self._store(head, partition, wanted, body, leads_here=partition.leads_here)
-        )
-        return cast(Appended | Elsewhere, await storing)
-
-    async def _store_at_next(
-        self, partition: Partition, wanted: Wanted, body: bytes, started: float
-    ) -> Appended | Elsewhere:
-        """This node led when the request came, and does not any more; nothing was stored."""
-        context = self._context
-        left = wanted.timeout_s - (time.perf_counter() - started)
-        batch = body
-        if wanted.media is not Media.BATCH:
-            batch = await context.service.once_level_known(
-                lambda: self._produce.batch_of(partition, wanted, body, NOBODY, left)
-            )
-        sending = AppendRequest(batch, codec.decode_header(batch), wanted.acks, left)
-        return Elsewhere(*await append(context.service, partition, sending))
-
-    async def _share_packed(self, partition: Partition, wanted: Wanted, body: bytes) -> Elsewhere:
-        """Many records in few bytes, which have a batch of their own."""
-        batch = await self._produce.batch_of(partition, wanted, body, NOBODY, wanted.timeout_s)
-        sending = AppendRequest(batch, codec.decode_header(batch), wanted.acks, wanted.timeout_s)
-        return Elsewhere(*await append(self._context.service, partition, sending))
-
     def _answer(
-        self, head: PlainHead, partition: Partition, work: asyncio.Future[Appended | Elsewhere]
+        self, head: PlainHead, partition: Partition, work: asyncio.Future[Appended | Produced]
     ) -> tuple[int, bytes]:
         answer_head = self._answer_head
         try:
             appended = work.result()
-            if isinstance(appended, Elsewhere):
+            if isinstance(appended, Produced):
                 answer_head = self._head_of(appended.leader)
                 appended = appended.appended
             body = document(head.partition, appended)
         except Exception as error:  # noqa: BLE001  -- the last resort before the connection
-            reason = told(self._context.service.reason(error, partition), head.topic_id)
+            reason = told(self._service.reason(error, partition), head.topic_id)
             refusal = self._context.refusals.answer(reason, "POST", head.path, head.path)
             refusal.headers.update(self._vary)
             return refusal.status, problems.as_bytes(refusal)
@@ -242,17 +229,13 @@ class FastPath:
         )
 
     def _head_of(self, leader: str) -> bytes:
-        broker = self._context.broker
-        headers = {**_HEAD, **self._vary, LEADER: leader}
-        url = None if leader == broker.node_id else broker.node_url(leader)
-        if url is not None:
-            headers[LEADER_URL] = url.rstrip("/")
+        headers = {**_HEAD, **self._vary, **leader_headers(self._context.broker, leader)}
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         return f"HTTP/1.1 200 OK\r\n{lines}{TOPIC_ID}: ".encode()
 
 
-def _failed(error: Exception) -> asyncio.Future[Appended | Elsewhere]:
-    work: asyncio.Future[Appended | Elsewhere] = asyncio.get_running_loop().create_future()
+def _failed(error: Exception) -> asyncio.Future[Appended | Produced]:
+    work: asyncio.Future[Appended | Produced] = asyncio.get_running_loop().create_future()
     work.set_exception(error)
     return work
 

@@ -11,35 +11,33 @@ behind its length in four bytes, big-endian.
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import web
-from floodmark.errors import InvalidRequest, Unavailable
+from floodmark.errors import InvalidRequest
 
-from node.broker import Bounds, Partition, Unreadable
+from node.broker import Bounds, Partition
 from node.http import event_id
 from node.http.context import HttpContext
 from node.http.entity_tag import caching
-from node.http.forward import LEADER, is_forwarded, to_partition_leader
+from node.http.forwarded import is_forwarded
+from node.http.leader_headers import leader_headers
 from node.http.live_response import stream
 from node.http.media import Media, accepted, answer_media
 from node.http.page import read_page, send
 from node.http.produce import timeout_of
 from node.http.query import capped, duration_s, flag, partition_number, query_of, topic_name
+from node.http.request_context import request_context
 from node.http.topic_id import TOPIC_ID, TOPIC_ID_QUERY, asked_id
 from node.request_limits import RequestLimits
 from node.service import positions
 from node.service.answer_budget import Hold
-from node.service.topic_reader import TopicReader
+from node.service.partition_requests import FetchRequest, ListOffsetsRequest, Offsets
+from node.service.policy import Operation
+from node.service.request_context import RequestContext
 
 QUERY: Final = frozenset({"from", "max_records", "max_bytes", "wait", "follow", "verify", TOPIC_ID_QUERY})
-_RETRY_S: Final = 0.05
-_LEADER_WAIT_S: Final = 4.0
-"""How long a read waits for a leader, its own wait apart: clients give an answer five seconds, and should
-hear that there is none rather than nothing."""
 _TAIL_QUERY: Final = frozenset({"timeout", TOPIC_ID_QUERY})
 _AROUND_BYTES: Final = 160
 """Of a page of one partition, besides its records."""
@@ -85,84 +83,50 @@ class PartitionFetch:
 
     def __init__(self, context: HttpContext) -> None:
         self._context = context
-        self._head = {"Server": "floodmark", "Vary": "Accept", LEADER: context.broker.node_id}
-
-    def _head_of(self, partition: Partition) -> dict[str, str]:
-        return {**self._head, TOPIC_ID: str(partition.topic_id)}
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Records from a position on, as a page or a stream."""
         context = self._context
+        who = request_context(request)
         topic, number = topic_name(request), partition_number(request)
         query = query_of(request, QUERY)
         asked = Asked(query, context.settings, answer_media(accepted(request)))
         last = request.headers.get("Last-Event-ID")
         event = event_id.decode(last, number) if last else None
         if event is None:
-            spec, held = positions.check(last or query.get("from", "earliest")), None
+            position, held = positions.check(last or query.get("from", "earliest")), None
         else:
-            spec, held = str(event.next_offset), event.topic_id
-        partition = await context.service.partition(topic, number, asked_id(request, query, held))
-        timeout_s = asked.wait_s + min(context.settings.produce_timeout_s, _LEADER_WAIT_S)
-        deadline = time.monotonic() + timeout_s
-        while True:
-            if not partition.leads_here:
-                answer = await to_partition_leader(
-                    context,
-                    request,
-                    partition,
-                    "records",
-                    timeout_s=timeout_s,
-                    waits=asked.wait_s > 0 or asked.is_stream,
-                )
-                if isinstance(answer, web.StreamResponse):
-                    return answer
-                partition = answer
-            try:
-                return await self._serve(request, partition, spec, asked)
-            except Unreadable:
-                # It is about to be mended, or another replica leads in a moment, or this one is opened anew.
-                began = request.writer.output_size > 0
-                if began or is_forwarded(request) or time.monotonic() >= deadline:
-                    raise
-                await asyncio.sleep(_RETRY_S)
-                partition = context.service.current(partition)
-            except Unavailable as error:
-                if partition.leads_here or is_forwarded(request):
-                    raise context.service.reason(error, partition) from error
-
-    async def _serve(
-        self, request: web.Request, partition: Partition, spec: str, asked: Asked
-    ) -> web.StreamResponse:
-        """At the leader."""
-        start = await positions.resolve(spec, partition)
+            position, held = str(event.next_offset), event.topic_id
+        named = asked_id(request, query, held)
+        partition = await context.service.find(who, Operation.READ, topic, number, named)
         if asked.is_stream:
-            return await self._stream(request, partition, start, asked)
-        with self._context.hold_for(request) as hold:
+            return await self._stream(request, who, partition, position, asked)
+        with context.hold_for(request) as hold, context.task_ends_with_connection(request):
             if asked.media is Media.BATCH:
-                return await self._frames(request, partition, start, asked, hold)
-            return await self._page(request, partition, start, asked, hold)
+                return await self._frames(request, who, partition, position, asked, hold)
+            return await self._page(request, who, partition, position, asked, hold)
 
     async def tail(self, request: web.Request) -> web.StreamResponse:
         """The bounds, confirmed by a majority."""
         context = self._context
         query = query_of(request, _TAIL_QUERY)
-        partition = await context.service.partition(
-            topic_name(request), partition_number(request), asked_id(request, query)
+        topic, number, named = topic_name(request), partition_number(request), asked_id(request, query)
+        who = request_context(request)
+        await context.service.find(who, Operation.DESCRIBE, topic, number, named)
+        found = await context.service.list_offsets(
+            who,
+            ListOffsetsRequest(
+                topic=topic,
+                partition=number,
+                position=None,
+                timeout_s=timeout_of(query.get("timeout"), context),
+                topic_id=named,
+                here_only=is_forwarded(request),
+            ),
         )
-        timeout_s = timeout_of(query.get("timeout"), context)
-        if not partition.leads_here:
-            answer = await to_partition_leader(context, request, partition, "tail", timeout_s=timeout_s)
-            if isinstance(answer, web.StreamResponse):
-                return answer
-            partition = answer
-        try:
-            async with context.service.while_exists(partition):
-                bounds = await partition.tail(timeout_s=timeout_s)
-        except Unavailable as error:
-            raise context.service.reason(error, partition) from error
+        bounds = found.bounds
         body = b'{"partition":%d,"log_start_offset":%d,"high_watermark":%d,"next_offset":%d}\n' % (
-            partition.number,
+            number,
             bounds.log_start_offset,
             bounds.high_watermark,
             bounds.high_watermark,
@@ -170,7 +134,7 @@ class PartitionFetch:
         return web.Response(
             body=body,
             headers={
-                **self._head_of(partition),
+                **self._head_of(found.topic_id, found.leader),
                 "Content-Type": "application/json",
                 "Cache-Control": "no-store",
                 **_log_headers(bounds, bounds.high_watermark),
@@ -178,26 +142,35 @@ class PartitionFetch:
         )
 
     async def _frames(
-        self, request: web.Request, partition: Partition, start: int, asked: Asked, hold: Hold
+        self,
+        request: web.Request,
+        who: RequestContext,
+        partition: Partition,
+        position: str,
+        asked: Asked,
+        hold: Hold,
     ) -> web.StreamResponse:
         """Batches as they lie on disk."""
         context = self._context
-        granted = hold.set_page_aside(asked.max_bytes)
-        fetched = await partition.fetch(start, max_bytes=granted, verify=asked.verify)
-        if not fetched.frames and asked.wait_s > 0:
-            hold.nothing()
-            with context.task_ends_with_connection(request):
-                async with context.service.while_exists(partition):
-                    woken = await context.unless_draining(partition.wait_records(start, wait_s=asked.wait_s))
-            granted = hold.set_page_aside(asked.max_bytes)
-            fetched = (
-                await partition.fetch(start, max_bytes=granted, verify=asked.verify) if woken else fetched
-            )
-        body = fetched.frames
-        hold.more(len(body))
-        hold.page_is_made()
-        next_offset = max(fetched.next_offset, start)
-        headers = self._page_head(partition, start, next_offset, fetched.bounds, asked.media)
+        found = await context.service.fetch(
+            who,
+            FetchRequest(
+                topic=partition.topic,
+                partition=partition.number,
+                position=position,
+                max_bytes=asked.max_bytes,
+                topic_id=partition.topic_id,
+                wait_s=asked.wait_s,
+                verify=asked.verify,
+                here_only=is_forwarded(request),
+            ),
+            hold,
+        )
+        body, start, next_offset = found.frames, found.start, found.next_offset
+        headers = {
+            **self._head_of(found.topic_id, found.leader),
+            **_page_head(start, next_offset, found.bounds, asked.media),
+        }
         kept, is_known = caching(request, partition, asked.media, (start, next_offset), (body,))
         headers |= kept
         if is_known:
@@ -212,24 +185,35 @@ class PartitionFetch:
         return answer
 
     async def _page(
-        self, request: web.Request, partition: Partition, start: int, asked: Asked, hold: Hold
+        self,
+        request: web.Request,
+        who: RequestContext,
+        partition: Partition,
+        position: str,
+        asked: Asked,
+        hold: Hold,
     ) -> web.StreamResponse:
         """Records, translated."""
         context = self._context
-        reader = TopicReader(
-            context.service, hold, partition.topic_id, [partition], [str(start)], by_cursor=False
+        reader = context.service.reader(
+            who, partition, position, hold, wait_s=asked.wait_s, here_only=is_forwarded(request)
         )
-        with context.task_ends_with_connection(request):
-            page = await read_page(context, reader, hold, asked, around=_AROUND_BYTES)
-        bounds = reader.bounds[0] or partition.bounds()
+        page = await read_page(context, reader, hold, asked, around=_AROUND_BYTES)
+        bounds, start = reader.bounds[0], reader.starts[0]
+        assert bounds is not None, "an answer without records is of a look at the partition as well"
+        assert start is not None, "likewise"
         next_offset = max(reader.offsets[0], start)
-        members = {
-            "next_offset": next_offset,
-            "log_start_offset": bounds.log_start_offset,
-            "high_watermark": bounds.high_watermark,
+        pieces = page.finish(
+            {
+                "next_offset": next_offset,
+                "log_start_offset": bounds.log_start_offset,
+                "high_watermark": bounds.high_watermark,
+            }
+        )
+        headers = {
+            **self._head_of(partition.topic_id, reader.leaders[0] or context.broker.node_id),
+            **_page_head(start, next_offset, bounds, asked.media),
         }
-        pieces = page.finish(members)
-        headers = self._page_head(partition, start, next_offset, bounds, asked.media)
         kept, is_known = caching(
             request,
             partition,
@@ -242,39 +226,61 @@ class PartitionFetch:
             return web.Response(status=304, headers=headers)
         return await send(request, headers, pieces, hold)
 
-    def _page_head(
-        self, partition: Partition, start: int, next_offset: int, bounds: Bounds, media: Media
-    ) -> dict[str, str]:
-        return {
-            **self._head_of(partition),
-            "Content-Type": str(media),
-            "Log-From-Offset": str(start),
-            **_log_headers(bounds, next_offset),
-        }
-
     async def _stream(
-        self, request: web.Request, partition: Partition, start: int, asked: Asked
+        self,
+        request: web.Request,
+        who: RequestContext,
+        partition: Partition,
+        position: str,
+        asked: Asked,
     ) -> web.StreamResponse:
         context = self._context
-        bounds = partition.bounds()
+        begin = await self._begin(request, who, partition, position, asked)
         with context.hold_for(request) as hold:
             return await stream(
                 context,
                 request,
-                TopicReader(
-                    context.service, hold, partition.topic_id, [partition], [str(start)], by_cursor=False
-                ),
+                context.service.reader(who, partition, str(begin.offset), hold),
                 hold,
                 asked.media,
                 headers={
-                    **self._head_of(partition),
-                    "Log-From-Offset": str(start),
-                    **_log_headers(bounds, start),
+                    **self._head_of(begin.topic_id, begin.leader),
+                    "Log-From-Offset": str(begin.offset),
+                    **_log_headers(begin.bounds, begin.offset),
                 },
                 max_records=asked.stream_records,
                 wait_s=asked.wait_s,
                 follow=asked.follow,
             )
+
+    async def _begin(
+        self, request: web.Request, who: RequestContext, partition: Partition, position: str, asked: Asked
+    ) -> Offsets:
+        """Where a stream begins, which its head says."""
+        service = self._context.service
+        return await service.list_offsets(
+            who,
+            ListOffsetsRequest(
+                topic=partition.topic,
+                partition=partition.number,
+                position=position,
+                timeout_s=service.fetching.leader_s(asked.wait_s),
+                topic_id=partition.topic_id,
+                here_only=is_forwarded(request),
+            ),
+        )
+
+    def _head_of(self, topic_id: int, leader: str) -> dict[str, str]:
+        served = leader_headers(self._context.broker, leader)
+        return {"Server": "floodmark", "Vary": "Accept", **served, TOPIC_ID: str(topic_id)}
+
+
+def _page_head(start: int, next_offset: int, bounds: Bounds, media: Media) -> dict[str, str]:
+    return {
+        "Content-Type": str(media),
+        "Log-From-Offset": str(start),
+        **_log_headers(bounds, next_offset),
+    }
 
 
 def _log_headers(bounds: Bounds, next_offset: int) -> dict[str, str]:

@@ -14,9 +14,11 @@ from node.http.live_response import stream
 from node.http.media import Media, accepted, answer_media
 from node.http.page import read_page, send
 from node.http.query import query_of, topic_name
+from node.http.request_context import request_context
 from node.http.topic_id import TOPIC_ID, asked_id
-from node.service import cursor, positions
+from node.service import cursor, policy, positions
 from node.service.answer_budget import Hold
+from node.service.policy import Operation
 from node.service.topic_reader import TopicReader
 
 TOPIC_QUERY: Final = QUERY | {"cursor"}
@@ -37,6 +39,9 @@ class TopicFetch:
         context = self._context
         name = topic_name(request)
         query = query_of(request, TOPIC_QUERY)
+        who = request_context(request)
+        context.service.authorize(who, Operation.READ, policy.topic(name))
+        context.service.admit(who, Operation.READ, 0)
         asked = Asked(query, context.settings, answer_media(accepted(request), _OFFERED))
         with context.hold_for(request) as hold:
             reader = await self._reader(request, query, name, hold)

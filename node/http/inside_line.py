@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import msgspec
 from floodmark.errors import OutcomeUnknown, Unavailable, UnknownTopic
 
 from node.broker import Appended, Bounds, Fetched, Partition, Unreadable
+from node.http.forwarded import FORWARDED
 from node.http.media import Media
 from node.http.node_address import base_url, in_pieces
 from node.http.older_metadata_leader import ask_older_leader
@@ -27,8 +28,6 @@ from node.service.while_heard import WhileHeard
 if TYPE_CHECKING:
     from node.http.context import HttpContext
 
-FORWARDED: Final = "Floodmark-Forwarded"
-"""A request with it was passed on by a node, and is not passed on again."""
 _APPENDED = msgspec.json.Decoder()
 _READY = msgspec.json.Decoder(dict[str, list[int]])
 
@@ -58,12 +57,14 @@ class HttpInsideLine:
         """See ``InsideLine``."""
         context = self._context
         url = base_url(context.broker, node) + _path(partition)
-        query = {"acks": str(request.acks), "timeout": f"{max(1, int(timeout_s * 1000))}ms"}
+        query = {"acks": str(request.acks), "timeout": _milliseconds(timeout_s)}
         headers = {
             "Content-Type": str(Media.BATCH),
             FORWARDED: context.node_mark,
             TOPIC_ID: str(partition.topic_id),
         }
+        if request.expected_offset is not None:
+            headers["If-Offset"] = str(request.expected_offset)
         try:
             async with (
                 asyncio.timeout(timeout_s + context.settings.forward_grace_s),
@@ -82,14 +83,21 @@ class HttpInsideLine:
                 partition.doubt_leader(node)
             raise error_of(answer.status, body)
         found: dict[str, Any] = _APPENDED.decode(body)
-        return Appended(found["first_offset"], found["next_offset"], found["high_watermark"])
+        return Appended(
+            found["first_offset"],
+            found["next_offset"],
+            found["high_watermark"],
+            duplicate=found.get("duplicate", False),
+        )
 
     async def fetch(
-        self, node: str, partition: Partition, position: str, *, max_bytes: int, hold: Hold
+        self, node: str, partition: Partition, position: str, *, max_bytes: int, verify: bool, hold: Hold
     ) -> Found:
         """See ``InsideLine``."""
-        query = {"from": position, "max_bytes": str(max_bytes), "verify": "true"}
-        async with self._asked(node, partition, "GET", query) as answer:
+        query = {"from": position, "max_bytes": str(max_bytes)}
+        if verify:
+            query["verify"] = "true"
+        async with self._asked(node, partition, "GET", "records", query) as answer:
             size = answer.content_length or 0
             hold.more(size)
             try:
@@ -97,14 +105,20 @@ class HttpInsideLine:
             except BaseException:
                 hold.less(size)
                 raise
-        head = answer.headers
-        bounds = Bounds(int(head["Log-Start-Offset"]), int(head["Log-High-Watermark"]))
-        return Found(int(head["Log-From-Offset"]), Fetched(body, int(head["Log-Next-Offset"]), bounds))
+        return _found(answer, body)
 
-    async def resolve(self, node: str, partition: Partition, position: str) -> int:
+    async def list_offsets(self, node: str, partition: Partition, position: str) -> Found:
         """See ``InsideLine``."""
-        async with self._asked(node, partition, "HEAD", {"from": position, "max_bytes": "1"}) as answer:
-            return int(answer.headers["Log-From-Offset"])
+        query = {"from": position, "max_bytes": "1"}
+        async with self._asked(node, partition, "HEAD", "records", query) as answer:
+            head = _found(answer, b"")
+        return Found(head.start, Fetched(b"", head.start, head.fetched.bounds))
+
+    async def tail(self, node: str, partition: Partition, *, timeout_s: float) -> Bounds:
+        """See ``InsideLine``."""
+        query = {"timeout": _milliseconds(timeout_s)}
+        async with self._asked(node, partition, "GET", "tail", query, timeout_s=timeout_s) as answer:
+            return _found(answer, b"").fetched.bounds
 
     async def wait(
         self, node: str, topic: str, topic_id: int, cursor: str, *, wait_s: float
@@ -132,11 +146,18 @@ class HttpInsideLine:
 
     @asynccontextmanager
     async def _asked(
-        self, node: str, partition: Partition, method: str, query: dict[str, str]
+        self,
+        node: str,
+        partition: Partition,
+        method: str,
+        rest: str,
+        query: dict[str, str],
+        *,
+        timeout_s: float = 0.0,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A leader's answer about its records, of which the body is still to be read."""
         context = self._context
-        url = base_url(context.broker, node) + _path(partition)
+        url = base_url(context.broker, node) + _path(partition, rest)
         headers = {
             "Accept": Media.BATCH,
             "Cache-Control": "no-store",
@@ -145,7 +166,7 @@ class HttpInsideLine:
         }
         try:
             async with (
-                asyncio.timeout(context.settings.forward_grace_s),
+                asyncio.timeout(timeout_s + context.settings.forward_grace_s),
                 WhileHeard(context.broker, node),
                 context.session.request(
                     method, url, params=query, headers=headers, allow_redirects=False
@@ -164,5 +185,16 @@ class HttpInsideLine:
             raise Unavailable(f"node {node} did not answer", leader=node) from error
 
 
-def _path(partition: Partition) -> str:
-    return f"/v1/topics/{partition.topic}/partitions/{partition.number}/records"
+def _path(partition: Partition, rest: str = "records") -> str:
+    return f"/v1/topics/{partition.topic}/partitions/{partition.number}/{rest}"
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{max(1, int(seconds * 1000))}ms"
+
+
+def _found(answer: aiohttp.ClientResponse, frames: bytes) -> Found:
+    head = answer.headers
+    bounds = Bounds(int(head["Log-Start-Offset"]), int(head["Log-High-Watermark"]))
+    next_offset = int(head["Log-Next-Offset"])
+    return Found(int(head.get("Log-From-Offset", next_offset)), Fetched(frames, next_offset, bounds))

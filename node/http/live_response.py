@@ -108,7 +108,7 @@ class _Pump:
     async def run(self, part: Slice | None, left: int) -> None:
         """Emit at most ``left`` records, from ``part`` on."""
         context, reader = self._context, self._reader
-        while not context.draining.is_set():
+        while not context.service.draining.is_set():
             if part is not None:
                 self._wait_s = 0.0
                 left -= await self._emitter.emit(part, left)
@@ -117,12 +117,12 @@ class _Pump:
             elif self._follow:
                 reader.let_go()
                 pause_s = context.settings.keep_alive_comment_s
-                if not await context.unless_draining(reader.wait(pause_s)):
+                if not await context.service.unless_draining(reader.wait(pause_s)):
                     await self._emitter.keep_alive()
                 self._begin()
             elif self._wait_s > 0:
                 reader.let_go()
-                await context.unless_draining(reader.wait(self._wait_s))
+                await context.service.unless_draining(reader.wait(self._wait_s))
                 self._wait_s = 0.0
                 reader.ends = {}
                 self._begin()

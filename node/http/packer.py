@@ -14,7 +14,8 @@ import msgspec
 from floodmark.errors import ERRORS_BY_CODE
 
 from node.http.packer_process import LENGTHS, Answer
-from node.http.packing import Order, Packed
+from node.http.packing import Order
+from node.service.division import Packed
 
 COMMAND: Final = (sys.executable, "-P", "-m", "node.http.packer_process")
 _PIECE_BYTES: Final = 256 << 10

@@ -21,7 +21,8 @@ from typing import Any, BinaryIO, Final, cast
 import msgspec
 from floodmark.errors import FloodmarkError, TooLarge
 
-from node.http.packing import Order, Packed, pack
+from node.http.packing import Order, pack
+from node.service.division import Packed
 
 LENGTHS: Final = struct.Struct("<II")
 MEMORY_BYTES_MAX: Final = 768 << 20

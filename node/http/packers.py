@@ -13,7 +13,8 @@ from typing import Any, Final, TypeVar
 from floodmark.errors import TooManyRequests, Unavailable
 
 from node.http.packer import Gone, Packer, result
-from node.http.packing import Order, Packed
+from node.http.packing import Order
+from node.service.division import Packed
 
 PROCESSES_MAX: Final = 2
 WAITING_MAX: Final = 64

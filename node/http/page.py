@@ -122,10 +122,10 @@ async def read_page(
             if left <= 0 or not reader.by_cursor:
                 raise
             await asyncio.sleep(_PAUSE_S)
-        if page.count or left <= 0 or context.draining.is_set():
+        if page.count or left <= 0 or context.service.draining.is_set():
             return page
         hold.nothing()
-        await context.unless_draining(reader.wait(left))
+        await context.service.unless_draining(reader.wait(left))
 
 
 async def _fill(page: Page, reader: TopicReader, hold: Hold, granted: int) -> None:

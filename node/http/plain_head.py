@@ -14,6 +14,8 @@ from floodmark.errors import FloodmarkError
 from node.broker import Acks
 from node.http.media import Media, body_media
 from node.http.query import acks_of, duration_s
+from node.service import policy
+from node.service.policy import Resource
 
 _HEAD_BYTES_MAX: Final = 1024
 _KNOWN_MAX: Final = 1024
@@ -61,6 +63,8 @@ class PlainHead(NamedTuple):
     topic_id: int | None
     client_id: str
     """What the client calls itself."""
+    resource: Resource
+    """What is asked for."""
 
 
 class PlainHeads:
@@ -124,6 +128,7 @@ def _parsed(text: bytes, knows_host: Callable[[str], bool]) -> PlainHead | None:
         headers[_FORWARDED].decode() if _FORWARDED in headers else None,
         None if topic_id is None else int(topic_id),
         headers.get(_CLIENT_ID, b"").decode(),
+        policy.topic(topic),
     )
 
 

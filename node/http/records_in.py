@@ -19,6 +19,7 @@ from node.http.members_in import PackedIn, RecordIn, parsed
 from node.http.query import OFFSET_MAX
 from node.http.raw_value import RecordHead, check_format_1
 from node.service import timestamps
+from node.service.division import Incoming
 from node.service.repeated_batches import TRACE
 
 """A request's trace becomes a header of its records."""
@@ -28,13 +29,6 @@ _ANY = msgspec.msgpack.Decoder()
 _TO_JSON = msgspec.json.Encoder()
 _PACKED_PER_TEXT: Final = 9
 """No value has more bytes of MessagePack than this for each byte of its JSON: a number of 64 bits has."""
-
-
-class Incoming(NamedTuple):
-    """A record and the partition that it asks for, if any."""
-
-    record: Record
-    partition: int | None
 
 
 class Reading(NamedTuple):

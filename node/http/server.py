@@ -56,7 +56,7 @@ class HttpServer:
 
     async def stop(self, drain_s: float) -> None:
         """Accept nothing more, end long polls and streams, give other requests ``drain_s``, close all."""
-        self._context.draining.set()
+        self._context.service.draining.set()
         if self._accepting is not None:
             self._accepting.stop()
         if self._sweeper is not None:

@@ -8,7 +8,7 @@ from aiohttp import web
 from node.http.answers import Desk
 from node.http.context import HttpContext
 from node.http.document_in import read_document
-from node.http.forward import is_forwarded
+from node.http.forwarded import is_forwarded
 from node.service.moves import DescribeSizes
 from node.service.nodes import (
     DescribeDrain,

@@ -10,11 +10,10 @@ import msgspec
 from aiohttp import web
 from floodmark.errors import FloodmarkError, OutcomeUnknown
 
-from node.broker import Appended
 from node.http import problems
 from node.http.context import HttpContext
+from node.service.partition_requests import Outcome
 
-Outcome = Appended | FloodmarkError
 HEAD: Final = {"Content-Type": "application/json", "Server": "floodmark"}
 ROWS_AT_ONCE: Final = 10_000
 """Then whatever else waits for the event loop has its turn."""

@@ -13,7 +13,7 @@ from floodmark.errors import InvalidRequest
 from node.http.answers import JSON, Desk
 from node.http.body import read_body
 from node.http.context import HttpContext
-from node.http.forward import is_forwarded
+from node.http.forwarded import is_forwarded
 from node.http.json_guard import check_text
 from node.http.query import capped, query_of
 from node.http.topic_id import TOPIC_ID, TOPIC_ID_QUERY, asked_id

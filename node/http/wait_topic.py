@@ -10,10 +10,13 @@ from aiohttp import web
 from floodmark.errors import InvalidRequest
 
 from node.http.context import HttpContext
-from node.http.forward import is_forwarded, not_here
+from node.http.forwarded import is_forwarded
 from node.http.query import duration_s, query_of, topic_name
+from node.http.request_context import request_context
 from node.http.topic_id import TOPIC_ID, TOPIC_ID_QUERY, asked_id
-from node.service import cursor
+from node.service import cursor, policy
+from node.service.policy import Operation
+from node.service.router import not_here
 
 _ENCODER = msgspec.json.Encoder()
 _QUERY: Final = frozenset({"cursor", "wait", TOPIC_ID_QUERY})
@@ -33,6 +36,7 @@ class TopicWait:
         context = self._context
         query = query_of(request, _QUERY)
         name = topic_name(request)
+        context.service.authorize(request_context(request), Operation.READ, policy.topic(name))
         if "cursor" not in query:
             raise InvalidRequest("cursor says behind what to wait for records: a read of the topic gives one")
         goes_on = cursor.decode(query["cursor"])
@@ -52,7 +56,7 @@ class TopicWait:
             waited = [offsets[number] for number in numbers]
             with context.task_ends_with_connection(request):
                 async with context.service.while_exists(partitions[0]):
-                    found = await context.unless_draining(
+                    found = await context.service.unless_draining(
                         context.service.watches.wait(partitions, waited, wait_s=wait_s)
                     )
             ready = found or ()

@@ -2,38 +2,35 @@
 
 Passed on one by one, each would cost this node and the leader a whole request between nodes. So here they
 are checked and packed as they would be at the leader (``node/partition/coalescer.py``), and a batch travels
-as those do that a topic's records are divided into (``router.append``): it goes to the next leader when it
-was surely not stored, and never twice when it may have been.
+as all do (``router.at_leader``): it goes to the next leader when it was surely not stored, and never twice
+when it may have been.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from floodmark.errors import FloodmarkError, OutcomeUnknown, TooLarge, Unavailable
 from floodmark.format.batch import BatchHeader
 from floodmark.format.record import Record
 
 from node.broker import Acks, Appended, Partition
+from node.partition import coalescer
 from node.partition.coalescer import Coalescer, Ending
-from node.service.inside_line import AppendRequest
-from node.service.router import append
+from node.service.leaders import Leader
+from node.service.partition_requests import Produced
+from node.service.router import at_leader
 
 if TYPE_CHECKING:
     from node.service.service import Service
 
+SHARE_BYTES_MAX: Final = coalescer.SHARE_BYTES_MAX
+"""A request above this travels alone."""
 _KNOWN_MAX: Final = 4096
 _LAST_RESORT_S: Final = 1.0
 """A batch ends by its own deadline, before those of the requests in it."""
-
-
-class Elsewhere(NamedTuple):
-    """Where a request's records are, and who leads there."""
-
-    appended: Appended
-    leader: str
 
 
 class ForwardBatcher:
@@ -44,8 +41,8 @@ class ForwardBatcher:
         self._ways: dict[tuple[int, int], _Way] = {}
         """By topic id and partition: what is sent to a topic goes to no other that has its name later."""
 
-    def produce(self, partition: Partition, records: Sequence[Record], size: int) -> Awaitable[Elsewhere]:
-        """Store ``records`` (``size`` bytes) as ``router.append`` does, with the default timeout."""
+    def produce(self, partition: Partition, records: Sequence[Record], size: int) -> Awaitable[Produced]:
+        """Store ``records`` (``size`` bytes) at the leader, with the default timeout."""
         key = partition.topic_id, partition.number
         way = self._ways.get(key)
         if way is None:
@@ -64,11 +61,11 @@ class _Way:
         self._topic_id = partition.topic_id
         self._number = partition.number
         self._coalescer = Coalescer(self._begin, lambda: service.broker.batch_format)
-        self._last = Elsewhere(Appended(-1, -1, -1), "")
-        self._travelling: set[asyncio.Task[Elsewhere | FloodmarkError]] = set()
+        self._last = Produced(Appended(-1, -1, -1), "")
+        self._travelling: set[asyncio.Task[Produced | FloodmarkError]] = set()
         """Kept, because the loop alone does not keep its tasks."""
 
-    def produce(self, records: Sequence[Record], size: int) -> Awaitable[Elsewhere]:
+    def produce(self, records: Sequence[Record], size: int) -> Awaitable[Produced]:
         """See ``ForwardBatcher``."""
         limits = self._service.limits
         count = len(records)
@@ -79,9 +76,9 @@ class _Way:
             answer=lambda first_offset: self._answer(first_offset, count),
         )
 
-    def _answer(self, first_offset: int, count: int) -> Elsewhere:
+    def _answer(self, first_offset: int, count: int) -> Produced:
         appended, leader = self._last
-        return Elsewhere(Appended(first_offset, first_offset + count, appended.high_watermark), leader)
+        return Produced(Appended(first_offset, first_offset + count, appended.high_watermark), leader)
 
     def _begin(self, batch: bytes, header: BatchHeader) -> _Journey:
         task = asyncio.ensure_future(self._travel(batch, header))
@@ -89,16 +86,20 @@ class _Way:
         task.add_done_callback(self._travelling.discard)
         return _Journey(task, self._arrived)
 
-    def _arrived(self, where: Elsewhere) -> None:
+    def _arrived(self, where: Produced) -> None:
         """The requests of this batch are answered next."""
         self._last = where
 
-    async def _travel(self, batch: bytes, header: BatchHeader) -> Elsewhere | FloodmarkError:
+    async def _travel(self, batch: bytes, header: BatchHeader) -> Produced | FloodmarkError:
         service = self._service
-        sending = AppendRequest(batch, header, Acks.QUORUM, service.limits.produce_timeout_s)
+
+        def send(leader: Leader, left: float) -> Awaitable[Appended]:
+            return leader.append(batch, header, acks=Acks.QUORUM, timeout_s=left)
+
         try:
             partition = await service.partition(self._topic, self._number, self._topic_id)
-            return Elsewhere(*await append(service, partition, sending))
+            timeout_s = service.limits.produce_timeout_s
+            return Produced(*await at_leader(service, partition, send, timeout_s=timeout_s))
         except TooLarge as error:
             # Each of its records was small enough by what this node knows, which is about to change.
             return Unavailable(f"not stored: the leader refused a record of the same batch: {error.detail}")
@@ -110,7 +111,7 @@ class _Journey:
     """A batch that is on its way."""
 
     def __init__(
-        self, task: asyncio.Task[Elsewhere | FloodmarkError], arrived: Callable[[Elsewhere], None]
+        self, task: asyncio.Task[Produced | FloodmarkError], arrived: Callable[[Produced], None]
     ) -> None:
         self._task = task
         self._arrived = arrived
@@ -118,9 +119,9 @@ class _Journey:
     def add_done_callback(self, callback: Callable[[Ending], None]) -> None:
         """Call back with how it ended."""
 
-        def ended(task: asyncio.Task[Elsewhere | FloodmarkError]) -> None:
+        def ended(task: asyncio.Task[Produced | FloodmarkError]) -> None:
             end = OutcomeUnknown("this node stops") if task.cancelled() else task.result()
-            if isinstance(end, Elsewhere):
+            if isinstance(end, Produced):
                 self._arrived(end)
                 callback(end.appended)
             else:

@@ -12,18 +12,22 @@ from typing import Protocol
 import msgspec
 from floodmark.format.batch import BatchHeader
 
-from node.broker import Acks, Appended, Fetched, Partition
+from node.broker import Acks, Appended, Bounds, Fetched, Partition
 from node.service.answer_budget import Hold
 from node.service.inside_requests import InsideRequest, R
 
 
 class AppendRequest(msgspec.Struct, frozen=True):
-    """One batch for one partition, in nobody's name, and what was asked for."""
+    """One checked batch for one partition, perhaps in a producer's name, and what was asked for.
+
+    ``expected_offset``: append only if this is the partition's next offset.
+    """
 
     batch: bytes
     header: BatchHeader
     acks: Acks
     timeout_s: float
+    expected_offset: int | None = None
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -57,15 +61,22 @@ class InsideLine(Protocol):
         """Append at ``node``, which leads. Raises as ``Partition.produce`` does."""
 
     async def fetch(
-        self, node: str, partition: Partition, position: str, *, max_bytes: int, hold: Hold
+        self, node: str, partition: Partition, position: str, *, max_bytes: int, verify: bool, hold: Hold
     ) -> Found:
-        """Frames from ``position`` on, checked by ``node``, which leads; they are in ``hold`` then.
+        """Frames from ``position`` on at ``node``, which leads; they are in ``hold`` then.
 
-        Raises as ``Partition.fetch`` does, and ``TooManyRequests`` where ``hold`` has no room.
+        ``verify``: payloads that fail their checksums are not handed out. Raises as ``Partition.fetch`` does,
+        and ``TooManyRequests`` where ``hold`` has no room.
         """
 
-    async def resolve(self, node: str, partition: Partition, position: str) -> int:
-        """The offset that ``position`` means at ``node``, which leads. Raises as ``Partition.fetch`` does."""
+    async def list_offsets(self, node: str, partition: Partition, position: str) -> Found:
+        """The offset that ``position`` means at ``node``, which leads, with the bounds and no frames.
+
+        Raises as ``Partition.fetch`` does.
+        """
+
+    async def tail(self, node: str, partition: Partition, *, timeout_s: float) -> Bounds:
+        """The bounds at ``node``, confirmed by a majority after the call began. Raises ``Unavailable``."""
 
     async def wait(
         self, node: str, topic: str, topic_id: int, cursor: str, *, wait_s: float

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from floodmark.errors import (
     InvalidBatch,
@@ -23,11 +23,17 @@ from floodmark.format.frame import FrameKind, walk
 from floodmark.format.frame_records import records_in
 from floodmark.format.record import Record
 
-from node.broker import Appended, Partition
+from node.broker import Appended
+
+if TYPE_CHECKING:
+    from node.service.leaders import Leader
+    from node.service.service import Service
 
 TRACE: Final = "traceparent"
 """The header that a node adds to records that came with a trace."""
 
+_OWN: Final = ""
+"""What is read to be compared is counted as of no client's address."""
 ReadAt = Callable[[int], Awaitable[list[Record]]]
 """The request's records, as its body says them at a moment (milliseconds since the Unix epoch)."""
 
@@ -39,7 +45,14 @@ class Repeats:
         self._one = asyncio.Semaphore(1)
 
     async def stored_before(
-        self, partition: Partition, refusal: SequenceReused, count: int, read_at: ReadAt, *, timeout_s: float
+        self,
+        service: Service,
+        leader: Leader,
+        refusal: SequenceReused,
+        count: int,
+        read_at: ReadAt,
+        *,
+        timeout_s: float,
     ) -> Appended | None:
         """Where the request's ``count`` records are stored, or None when those under its sequence are others.
 
@@ -51,23 +64,28 @@ class Repeats:
             return None
         try:
             async with asyncio.timeout(timeout_s), self._one:
-                return await _compared(partition, first, behind, read_at)
+                return await _compared(service, leader, first, behind, read_at)
         except TimeoutError:
             raise TimedOut(
                 f"nothing was stored; there was no time to see what is, at offset {first}", retry_after_s=0.2
             ) from None
 
 
-async def _compared(partition: Partition, first: int, behind: int, read_at: ReadAt) -> Appended | None:
-    try:
-        fetched = await partition.fetch(first, max_bytes=1)
-    except OffsetBelowStart:
-        return Appended(first, behind, partition.bounds().high_watermark, duplicate=True)
-    # A time that follows the moment is one that the request does not say.
-    early, late = await read_at(0), await read_at(1)
-    if not await asyncio.to_thread(_are_same, fetched.frames, first, early, late):
-        return None
-    return Appended(first, behind, fetched.bounds.high_watermark, duplicate=True)
+async def _compared(
+    service: Service, leader: Leader, first: int, behind: int, read_at: ReadAt
+) -> Appended | None:
+    with service.answers.hold(_OWN) as hold:
+        try:
+            found = await leader.fetch(str(first), max_bytes=1, verify=False, hold=hold)
+        except OffsetBelowStart as error:
+            high_watermark = int(error.fields["high_watermark"])
+            return Appended(first, behind, high_watermark, duplicate=True)
+        fetched = found.fetched
+        # A time that follows the moment is one that the request does not say.
+        early, late = await read_at(0), await read_at(1)
+        if not await asyncio.to_thread(_are_same, fetched.frames, first, early, late):
+            return None
+        return Appended(first, behind, fetched.bounds.high_watermark, duplicate=True)
 
 
 def _are_same(frames: bytes, first: int, early: list[Record], late: list[Record]) -> bool:

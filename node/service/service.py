@@ -7,8 +7,9 @@ partitions, and what its answer may hold of this node's memory.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, TypeVar
 
 from floodmark.errors import (
     FeatureLevelNeeded,
@@ -25,14 +26,27 @@ from floodmark.errors import (
 from node.broker import Broker, Partition, TopicInfo, TopicLimits
 from node.request_limits import RequestLimits
 from node.service import unpacking
-from node.service.answer_budget import AnswerBudget
+from node.service.answer_budget import AnswerBudget, Hold
+from node.service.fetch import Fetching
 from node.service.inside_line import InsideLine
 from node.service.loop_share import PAGE_TURN_BYTES, LoopShare
 from node.service.metadata_leader import at_metadata_leader
-from node.service.policy import Operation, Policy, Resource
+from node.service.partition_requests import (
+    FetchRequest,
+    FetchResult,
+    ListOffsetsRequest,
+    Offsets,
+    Produced,
+    ProduceRequest,
+    Shared,
+)
+from node.service.policy import Operation, Policy, Resource, ResourceKind
+from node.service.produce import Producing
+from node.service.produce_topic import TopicProducing
 from node.service.request_context import RequestContext
 from node.service.requests import Request, Served
 from node.service.topic_identity import OfTopic, WhileExists, deleted, never_was
+from node.service.topic_reader import TopicReader
 from node.service.watches import Watches
 
 _CATCH_UP_S: Final = 2.0
@@ -56,6 +70,85 @@ class Service:
         self.unpacking = asyncio.Semaphore(unpacking.AT_ONCE)
         """For large batches: only so many are decompressed at a time."""
         self.watches = Watches(self)
+        self.wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+        """The time of records that are sent without one."""
+        self.producing = Producing(self)
+        self._topic_producing = TopicProducing(self)
+        self.fetching = Fetching(self)
+
+    async def produce(self, context: RequestContext, request: ProduceRequest) -> Produced:
+        """Store records in one partition: authorize, quota, validate, route, execute.
+
+        Raises as ``Partition.produce`` does, what the body is refused for, and ``TopicDeleted``.
+        """
+        return await self.producing.produce(context, request)
+
+    async def produce_by_key(self, context: RequestContext, request: ProduceRequest) -> Shared:
+        """Store records in the partitions of their keys; likewise, for each partition's share."""
+        return await self._topic_producing.produce(context, request)
+
+    async def fetch(self, context: RequestContext, request: FetchRequest, hold: Hold) -> FetchResult:
+        """Read frames of one partition; they are in ``hold`` then. Raises as ``Partition.fetch`` does."""
+        return await self.fetching.fetch(context, request, hold)
+
+    def reader(
+        self,
+        context: RequestContext,
+        partition: Partition,
+        position: str,
+        hold: Hold,
+        *,
+        wait_s: float = 0.0,
+        here_only: bool = False,
+    ) -> TopicReader:
+        """For records of one partition, from ``position`` on; what it reads ahead is in ``hold``.
+
+        ``wait_s``: how long the request may wait for its first record, besides for a leader.
+        """
+        self.authorize(context, Operation.READ, Resource(ResourceKind.TOPIC, partition.topic))
+        self.admit(context, Operation.READ, 0)
+        leader_s = self.fetching.leader_s(wait_s)
+        topic_id = partition.topic_id
+        return TopicReader(
+            self,
+            hold,
+            topic_id,
+            [partition],
+            [position],
+            by_cursor=False,
+            leader_s=leader_s,
+            here_only=here_only,
+        )
+
+    async def list_offsets(self, context: RequestContext, request: ListOffsetsRequest) -> Offsets:
+        """What a position means in one partition, or where that ends."""
+        return await self.fetching.list_offsets(context, request)
+
+    async def find(
+        self,
+        context: RequestContext,
+        operation: Operation,
+        topic: str,
+        number: int,
+        asked_id: int | None = None,
+    ) -> Partition:
+        """The partition that a request is about, once it is known that it may be asked for.
+
+        For doors that read a request's body only where there is somewhere to put it.
+        """
+        self.authorize(context, operation, Resource(ResourceKind.TOPIC, topic))
+        return await self.partition(topic, number, asked_id)
+
+    async def unless_draining(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """The result of ``work``, or None when the node begins to stop before there is one."""
+        task = asyncio.ensure_future(work)
+        stop = asyncio.ensure_future(self.draining.wait())
+        try:
+            await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
+        finally:
+            task.cancel()
+            stop.cancel()
 
     def authorize(self, context: RequestContext, operation: Operation, resource: Resource) -> None:
         """Before anything is told of ``resource`` or done to it: once for each request and resource.

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Final
 from floodmark.errors import FloodmarkError, InvalidBatch, OffsetBelowStart, TooManyRequests, Unavailable
 
 from node.broker import Bounds, Partition, Unreadable
-from node.service import cursor, router
+from node.service import cursor
 from node.service.answer_budget import Hold
+from node.service.fetch import read_once, resolve_once
 from node.service.inside_line import Found
 from node.service.positions import is_offset
 from node.service.unpacking import Slice, Unpacking
@@ -47,17 +48,26 @@ class TopicReader:
         specs: Sequence[str],
         *,
         by_cursor: bool,
+        leader_s: float = 0.0,
+        here_only: bool = False,
     ) -> None:
         self._service = service
         self._hold = hold
         self.topic_id = topic_id
         self.by_cursor = by_cursor
         """Whether its reader goes on by cursor (all partitions) or by offset (one)."""
+        self._leader_s = leader_s
+        """How long each read waits for a leader; a partition that has none is passed over then."""
+        self._here_only = here_only
         self.partitions = partitions
         self._places = {partition.number: index for index, partition in enumerate(partitions)}
         self._specs = list(specs)
         self.bounds: list[Bounds | None] = [None] * len(partitions)
         """As each partition's last answer had them."""
+        self.starts: list[int | None] = [int(spec) if is_offset(spec) else None for spec in specs]
+        """The offsets that the positions meant when each partition was first read; None before that."""
+        self.leaders: list[str | None] = [None] * len(partitions)
+        """Who led each partition at its last answer."""
         self.ends: dict[int, int] | None = None
         """Set to ``{}`` to read only what there is at the first look: the ends are then noted here."""
         self._shift = random.randrange(len(partitions))
@@ -99,10 +109,7 @@ class TopicReader:
         for begin in range(0, len(todo), _AT_ONCE):
             group = todo[begin : begin + _AT_ONCE]
             starts = await asyncio.gather(
-                *(
-                    router.resolve(self._service, self.partitions[index], self._specs[index])
-                    for index in group
-                )
+                *(resolve_once(self._service, self.partitions[index], self._specs[index]) for index in group)
             )
             for index, start in zip(group, starts, strict=True):
                 self._specs[index] = str(start)
@@ -190,10 +197,13 @@ class TopicReader:
     async def _look(self, indexes: Sequence[int]) -> None:
         looks = [self._guarded(index) for index in indexes]
         answers = [await looks[0]] if len(looks) == 1 else await asyncio.gather(*looks)
-        for index, found in zip(indexes, answers, strict=True):
-            if isinstance(found, FloodmarkError):
-                self._failures.append(found)
+        for index, answer in zip(indexes, answers, strict=True):
+            if isinstance(answer, FloodmarkError):
+                self._failures.append(answer)
                 continue
+            found, self.leaders[index] = answer
+            if self.starts[index] is None:
+                self.starts[index] = found.start
             self.bounds[index] = found.fetched.bounds
             end = None
             if self.ends is not None:
@@ -209,21 +219,25 @@ class TopicReader:
             )
             self._open.append((index, found, unpacking))
 
-    def _ask(self, index: int) -> Awaitable[Found]:
-        return router.read(
+    def _ask(self, index: int) -> Awaitable[tuple[Found, str]]:
+        return read_once(
             self._service,
             self.partitions[index],
             self._specs[index],
             max_bytes=self._share,
             hold=self._hold,
+            leader_s=self._leader_s,
+            here_only=self._here_only,
         )
 
-    async def _guarded(self, index: int) -> Found | FloodmarkError:
+    async def _guarded(self, index: int) -> tuple[Found, str] | FloodmarkError:
         """A partition without a leader, or whose leader is too busy, is passed over for the others' sake."""
         try:
             return await self._ask(index)
         except (Unavailable, TooManyRequests) as error:
             error.fields.setdefault("partition", self.partitions[index].number)
+            if self._leader_s:
+                raise  # There are no others.
             return error
         except OffsetBelowStart as error:
             start = error.fields.get("log_start_offset")
@@ -241,12 +255,8 @@ class TopicReader:
         """
         service, first = self._service, self.partitions[0]
         async with service.while_exists(first):
-            if len(self.partitions) == 1 and service.current(first).leads_here and self.offsets[0] >= 0:
-                try:
-                    return await service.current(first).wait_records(self.offsets[0], wait_s=wait_s)
-                except Unavailable:
-                    await asyncio.sleep(_RETRY_S)
-                    return True
+            if len(self.partitions) == 1 and self.offsets[0] >= 0:
+                return await service.watches.wait_one(first, self.offsets[0], wait_s=wait_s)
             news = await service.watches.wait(self.partitions, self.offsets, wait_s=wait_s)
         self._news = [self._places[number] for number in news if number in self._places]
         return bool(news)

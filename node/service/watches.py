@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _RETRY_S: Final = 1.0
 """When partitions without a leader, or nodes that do not answer, are tried again."""
+_AGAIN_S: Final = 0.05
+"""After which somebody else may lead."""
 _TASKS_MAX: Final = 64
 _POLL_S: Final = 0.25
 """Between looks at the partitions led here, where there are more than ``_TASKS_MAX``."""
@@ -93,6 +95,20 @@ class Watches:
             for key in asked:
                 self._leave(key)
 
+    async def wait_one(self, partition: Partition, offset: int, *, wait_s: float) -> bool:
+        """Until a record is committed at ``offset``, or there is another reason to look again.
+
+        False when the time is up. Raises as ``Partition.wait_records``, and ``TopicDeleted``.
+        """
+        partition = self._service.current(partition)
+        if not partition.leads_here:
+            return bool(await self.wait([partition], [offset], wait_s=wait_s))
+        try:
+            return await partition.wait_records(offset, wait_s=wait_s)
+        except Unavailable:
+            await asyncio.sleep(_AGAIN_S)
+            return True
+
     async def _placed(
         self, partitions: Sequence[Partition], offsets: Sequence[int]
     ) -> tuple[list[tuple[Partition, int]], dict[str, dict[int, int]], bool]:
@@ -159,9 +175,11 @@ def _requests(leader: str, partitions: Sequence[Partition], placed: dict[int, in
     indexes = sorted(placed)
     found = []
     for begin in range(0, len(indexes), _PARTITIONS_PER_REQUEST):
-        offsets = [cursor.EARLIEST] * len(partitions)
-        for index in indexes[begin : begin + _PARTITIONS_PER_REQUEST]:
-            offsets[index] = placed[index]
+        asked = indexes[begin : begin + _PARTITIONS_PER_REQUEST]
+        # Offsets are told by the partitions' numbers, whichever of them this reader is interested in.
+        offsets = [cursor.EARLIEST] * (max(partitions[index].number for index in asked) + 1)
+        for index in asked:
+            offsets[partitions[index].number] = placed[index]
         found.append(_Asked(leader, first.topic, first.topic_id, cursor.encode(first.topic_id, offsets)))
     return found
 

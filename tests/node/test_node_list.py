@@ -102,7 +102,7 @@ async def test_a_node_that_stops_or_is_not_ready_says_so_everywhere(tmp_path: Pa
     """Also where it is asked itself."""
     async with NodeCluster.running(tmp_path) as cluster:
         await cluster.create("orders")
-        draining = cluster["n2"].running.app[CONTEXT].draining
+        draining = cluster["n2"].running.app[CONTEXT].service.draining
         draining.set()
         await listed(cluster, lambda nodes: nodes["n2"]["state"] == "stopping")
         draining.clear()

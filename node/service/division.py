@@ -1,0 +1,91 @@
+"""A request's records on their way to partitions: which one each goes to, and the batch that is stored.
+
+Everything here is pure, so that it runs on the event loop for small bodies and in a process of its own for
+those that would hold the loop up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from floodmark.errors import InvalidRequest, UnknownPartition
+from floodmark.format import batch as codec
+from floodmark.format.record import Record
+from floodmark.producer.partitioner import partition_for
+
+Producer = tuple[bytes, int, int]
+"""Id, epoch and sequence, as a batch carries them."""
+NOBODY: Final[Producer] = (codec.NO_PRODUCER, 0, 0)
+
+
+class Incoming(NamedTuple):
+    """A record and the partition that it asks for, if any."""
+
+    record: Record
+    partition: int | None
+
+
+class Division(NamedTuple):
+    """What becomes of a body's records.
+
+    ``partition``: all go there, in the name of ``producer``. None: each goes to one of ``partitions``, and
+    those to ``keyless`` that have no key and ask for none.
+    """
+
+    partition: int | None = None
+    producer: Producer = NOBODY
+    partitions: int = 0
+    keyless: int = 0
+
+
+class Packed(NamedTuple):
+    """``places``: the partition of each record, in the order sent; of a path's partition nothing is said."""
+
+    places: Sequence[int]
+    batches: dict[int, bytes]
+
+
+def packed(records: Sequence[Record], producer: Producer, batch_format: int) -> bytes:
+    """One batch of ``records``."""
+    name, epoch, sequence = producer
+    return codec.encode(
+        records, producer_id=name, producer_epoch=epoch, sequence=sequence, format=batch_format
+    )
+
+
+def of_partition(found: Sequence[Incoming], number: int, *, are_copies: bool) -> list[Record]:
+    """The records, which all go to one partition. Raises ``InvalidRequest`` when one asks for another.
+
+    What was read tells which partition it was read from, and asks for none.
+    """
+    for item in () if are_copies else found:
+        if item.partition is not None and item.partition != number:
+            raise InvalidRequest(f"a record asks for partition {item.partition}, the path for {number}")
+    return [item.record for item in found]
+
+
+def places_of(found: Sequence[Incoming], partitions: int, keyless: Callable[[], int]) -> list[int]:
+    """By what a record asks for, by its key, or all keyless ones of a request together."""
+    place: int | None = None
+    places = []
+    for record, wanted in found:
+        if wanted is not None:
+            if wanted >= partitions:
+                raise UnknownPartition(f"there is no partition {wanted}; there are {partitions}")
+            places.append(wanted)
+        elif record.key is not None:
+            places.append(partition_for(record.key, partitions))
+        else:
+            if place is None:
+                place = keyless()
+            places.append(place)
+    return places
+
+
+def shares_of(found: Sequence[Incoming], places: Sequence[int]) -> dict[int, list[Record]]:
+    """Each partition's records, in the order sent."""
+    shares: dict[int, list[Record]] = {}
+    for item, number in zip(found, places, strict=True):
+        shares.setdefault(number, []).append(item.record)
+    return shares

@@ -1,0 +1,140 @@
+"""Reading one partition: its frames as they lie on disk, and what positions mean in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from node.broker import Bounds, Partition
+from node.service import policy
+from node.service.answer_budget import Hold
+from node.service.inside_line import Found
+from node.service.leaders import Leader
+from node.service.partition_requests import FetchRequest, FetchResult, ListOffsetsRequest, Offsets
+from node.service.policy import Operation
+from node.service.request_context import RequestContext
+from node.service.router import at_leader
+
+if TYPE_CHECKING:
+    from node.service.service import Service
+
+_LEADER_WAIT_S: Final = 4.0
+"""How long a read waits for a leader, its own wait apart: clients give an answer five seconds, and should
+hear that there is none rather than nothing."""
+PASSED_OVER_S: Final = 1.0
+"""A partition without a leader for so long is passed over by who reads many, for the others' sake."""
+
+
+class Fetching:
+    """One per service."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def leader_s(self, wait_s: float = 0.0) -> float:
+        """How long a read that may wait for ``wait_s`` waits for a leader."""
+        return wait_s + min(self._service.limits.produce_timeout_s, _LEADER_WAIT_S)
+
+    async def fetch(self, context: RequestContext, request: FetchRequest, hold: Hold) -> FetchResult:
+        """Frames; they are in ``hold`` then. Raises as ``Partition.fetch`` does.
+
+        While it waits nothing is held, and the end of the wait comes early when this node stops.
+        """
+        service = self._service
+        service.authorize(context, Operation.READ, policy.topic(request.topic))
+        service.admit(context, Operation.READ, request.max_bytes)
+        partition = await service.partition(request.topic, request.partition, request.topic_id)
+        found, leader = await self._read(partition, request.position, request, hold)
+        if not found.fetched.frames and request.wait_s > 0:
+            hold.nothing()
+            if await self._wait(partition, found.start, request):
+                found, leader = await self._read(partition, str(found.start), request, hold)
+        hold.page_is_made()
+        fetched = found.fetched
+        return FetchResult(
+            partition.topic_id,
+            found.start,
+            fetched.frames,
+            max(fetched.next_offset, found.start),
+            fetched.bounds,
+            leader,
+        )
+
+    async def _read(
+        self, partition: Partition, position: str, request: FetchRequest, hold: Hold
+    ) -> tuple[Found, str]:
+        async def read(leader: Leader, _left: float) -> Found:
+            granted = hold.set_page_aside(request.max_bytes)
+            return await leader.fetch(position, max_bytes=granted, verify=request.verify, hold=hold)
+
+        return await at_leader(
+            self._service,
+            partition,
+            read,
+            timeout_s=self.leader_s(request.wait_s),
+            here_only=request.here_only,
+        )
+
+    async def _wait(self, partition: Partition, offset: int, request: FetchRequest) -> bool:
+        """Whether there may be something at ``offset``, or somebody else to ask."""
+        service = self._service
+        async with service.while_exists(partition):
+            waiting = service.watches.wait_one(partition, offset, wait_s=request.wait_s)
+            return bool(await service.unless_draining(waiting))
+
+    async def list_offsets(self, context: RequestContext, request: ListOffsetsRequest) -> Offsets:
+        """What a position means at the partition's leader now. Raises as ``Partition.fetch`` does."""
+        service = self._service
+        service.authorize(context, Operation.DESCRIBE, policy.topic(request.topic))
+        service.admit(context, Operation.DESCRIBE, 0)
+        partition = await service.partition(request.topic, request.partition, request.topic_id)
+
+        async def look(leader: Leader, left: float) -> Found | Bounds:
+            if request.position is None:
+                async with service.while_exists(partition):
+                    return await leader.tail(timeout_s=left)
+            return await leader.list_offsets(request.position)
+
+        found, leader = await at_leader(
+            service, partition, look, timeout_s=request.timeout_s, here_only=request.here_only
+        )
+        if isinstance(found, Bounds):
+            return Offsets(partition.topic_id, found.high_watermark, found, leader)
+        return Offsets(partition.topic_id, found.start, found.fetched.bounds, leader)
+
+
+async def read_once(
+    service: Service,
+    partition: Partition,
+    position: str,
+    *,
+    max_bytes: int,
+    hold: Hold,
+    leader_s: float,
+    here_only: bool,
+) -> tuple[Found, str]:
+    """What is there from ``position`` on, and who leads there. Nothing that fails its checksum is read.
+
+    Whoever leads within a second is asked, and with ``leader_s`` above that the next ones too, for so long.
+    The frames are in ``hold`` then. Raises as ``Partition.fetch`` does.
+    """
+
+    async def read(leader: Leader, _left: float) -> Found:
+        return await leader.fetch(position, max_bytes=max_bytes, verify=True, hold=hold)
+
+    return await at_leader(
+        service,
+        partition,
+        read,
+        timeout_s=max(leader_s, PASSED_OVER_S),
+        once=leader_s <= PASSED_OVER_S,
+        here_only=here_only,
+    )
+
+
+async def resolve_once(service: Service, partition: Partition, position: str) -> int:
+    """The offset that ``position`` means at whoever leads within a second. Raises as ``Partition.fetch``."""
+
+    async def look(leader: Leader, _left: float) -> Found:
+        return await leader.list_offsets(position)
+
+    return (await at_leader(service, partition, look, timeout_s=PASSED_OVER_S, once=True))[0].start

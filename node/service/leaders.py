@@ -1,0 +1,121 @@
+"""A partition at its leader, which is this node or another one: what the router has requests ask.
+
+Every method raises classes of ``floodmark.errors`` only. ``Unavailable`` says that nothing was done and that
+the next leader may be asked; ``OutcomeUnknown`` that an append may have been.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Protocol
+
+from floodmark.format.batch import BatchHeader
+
+from node.broker import Acks, Appended, Bounds, Fetched, Partition
+from node.service import positions
+from node.service.answer_budget import Hold
+from node.service.inside_line import AppendRequest, Found, InsideLine
+
+
+class Leader(Protocol):
+    """One partition's."""
+
+    partition: Partition
+
+    def append(
+        self,
+        batch: bytes,
+        header: BatchHeader,
+        *,
+        acks: Acks,
+        timeout_s: float,
+        expected_offset: int | None = None,
+    ) -> Awaitable[Appended]:
+        """As ``Partition.produce``. Appends of one event loop turn keep their order."""
+
+    async def fetch(self, position: str, *, max_bytes: int, verify: bool, hold: Hold) -> Found:
+        """Frames from ``position`` on; they are in ``hold`` then, or ``TooManyRequests`` is raised."""
+
+    async def list_offsets(self, position: str) -> Found:
+        """The offset that ``position`` means now, with the bounds and no frames."""
+
+    async def tail(self, *, timeout_s: float) -> Bounds:
+        """The bounds, with leadership confirmed by a majority after the call began."""
+
+
+class LeaderHere:
+    """This node leads."""
+
+    __slots__ = ("partition",)
+
+    def __init__(self, partition: Partition) -> None:
+        self.partition = partition
+
+    def append(
+        self,
+        batch: bytes,
+        header: BatchHeader,
+        *,
+        acks: Acks,
+        timeout_s: float,
+        expected_offset: int | None = None,
+    ) -> Awaitable[Appended]:
+        """See ``Leader``."""
+        return self.partition.produce(
+            batch, header, acks=acks, timeout_s=timeout_s, expected_offset=expected_offset
+        )
+
+    async def fetch(self, position: str, *, max_bytes: int, verify: bool, hold: Hold) -> Found:
+        """See ``Leader``."""
+        partition = self.partition
+        start = await positions.resolve(position, partition)
+        fetched = await partition.fetch(start, max_bytes=max_bytes, verify=verify)
+        hold.more(len(fetched.frames))
+        return Found(start, fetched)
+
+    async def list_offsets(self, position: str) -> Found:
+        """See ``Leader``."""
+        start = await positions.resolve(position, self.partition)
+        return Found(start, Fetched(b"", start, self.partition.bounds()))
+
+    async def tail(self, *, timeout_s: float) -> Bounds:
+        """See ``Leader``."""
+        return await self.partition.tail(timeout_s=timeout_s)
+
+
+class LeaderThere:
+    """Another node leads; it is asked by the inside line."""
+
+    __slots__ = ("_inside", "_node", "partition")
+
+    def __init__(self, inside: InsideLine, partition: Partition, node: str) -> None:
+        self._inside = inside
+        self._node = node
+        self.partition = partition
+
+    def append(
+        self,
+        batch: bytes,
+        header: BatchHeader,
+        *,
+        acks: Acks,
+        timeout_s: float,
+        expected_offset: int | None = None,
+    ) -> Awaitable[Appended]:
+        """See ``Leader``."""
+        request = AppendRequest(batch, header, acks, timeout_s, expected_offset)
+        return self._inside.append(self._node, self.partition, request, timeout_s=timeout_s)
+
+    async def fetch(self, position: str, *, max_bytes: int, verify: bool, hold: Hold) -> Found:
+        """See ``Leader``."""
+        return await self._inside.fetch(
+            self._node, self.partition, position, max_bytes=max_bytes, verify=verify, hold=hold
+        )
+
+    async def list_offsets(self, position: str) -> Found:
+        """See ``Leader``."""
+        return await self._inside.list_offsets(self._node, self.partition, position)
+
+    async def tail(self, *, timeout_s: float) -> Bounds:
+        """See ``Leader``."""
+        return await self._inside.tail(self._node, self.partition, timeout_s=timeout_s)

@@ -1,0 +1,230 @@
+"""Producing into one partition: an atomic batch, with everything a producer may ask for.
+
+A body is decoded and judged at the node where it arrived. What its leader gets, here or elsewhere, is a
+batch, or at this node also small records that share one with others'.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, TypeVar
+
+from floodmark.errors import FeatureLevelNeeded, InvalidRequest, SequenceReused
+from floodmark.format import batch as codec
+from floodmark.format.batch import BatchHeader
+from floodmark.format.batch_check import check_if_light
+from floodmark.format.record import Record
+
+from node.broker import Appended, Partition
+from node.service import policy
+from node.service.division import NOBODY, Division, of_partition, packed
+from node.service.forward_batcher import ForwardBatcher
+from node.service.leaders import Leader, LeaderHere
+from node.service.partition_requests import Allowed, Produced, ProduceRequest
+from node.service.policy import Operation
+from node.service.repeated_batches import Repeats
+from node.service.request_context import RequestContext
+from node.service.router import at_leader
+from node.service.turns import Turns
+
+if TYPE_CHECKING:
+    from node.service.service import Service
+
+T = TypeVar("T")
+
+
+class _Made:
+    """What was made of a body for the first leader that was asked, and is sent to the next one as well."""
+
+    __slots__ = ("batch", "header")
+
+    def __init__(self) -> None:
+        self.batch: bytes | None = None
+        self.header: BatchHeader | None = None
+
+
+class Producing:
+    """One per service."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._turns = Turns()
+        self._repeats = Repeats()
+        self._batcher = ForwardBatcher(service)
+
+    def admit(self, context: RequestContext, request: ProduceRequest) -> None:
+        """The first steps of every produce, whichever way it takes. Raises what the policy does."""
+        self._service.authorize(context, Operation.WRITE, policy.topic(request.topic))
+        self._service.admit(context, Operation.WRITE, request.body.size)
+
+    async def produce(self, context: RequestContext, request: ProduceRequest) -> Produced:
+        """Store the records in the partition that is named. Raises as ``Partition.produce`` does."""
+        assert request.partition is not None, "keys choose in produce_topic.py"
+        self.admit(context, request)
+        partition = await self._service.partition(request.topic, request.partition, request.topic_id)
+        return await self.at_leader(partition, request, request.timeout_s)
+
+    async def at_leader(self, partition: Partition, request: ProduceRequest, timeout_s: float) -> Produced:
+        """Store an admitted request's records wherever the leader is."""
+        made = _Made()
+
+        async def store(leader: Leader, left: float) -> Appended:
+            return await self._service.once_level_known(lambda: self._begin(leader, request, left, made))
+
+        return Produced(
+            *await at_leader(
+                self._service, partition, store, timeout_s=timeout_s, here_only=request.here_only
+            )
+        )
+
+    def begin_here(self, partition: Partition, request: ProduceRequest) -> Awaitable[Appended]:
+        """Begin to store an admitted request's records in a partition that this node leads.
+
+        Raises what the body is refused for, at once or when it is awaited.
+        """
+        return self._begin(LeaderHere(partition), request, request.timeout_s, _Made())
+
+    def _begin(
+        self, leader: Leader, request: ProduceRequest, timeout_s: float, made: _Made
+    ) -> Awaitable[Appended]:
+        body = request.body
+        if body.batch is not None:
+            return self._store_batch(leader, request, body.batch, timeout_s, made)
+        if isinstance(leader, LeaderHere) and request.is_plain and not body.is_heavy:
+            partition = leader.partition
+            found = body.read(self._allowed(partition))
+            records = of_partition(found, partition.number, are_copies=body.are_copies)
+            return partition.produce_records(records, size=body.size, timeout_s=timeout_s)
+        return self._service.once_level_known(lambda: self._store_packed(leader, request, timeout_s, made))
+
+    def share(self, partition: Partition, request: ProduceRequest) -> Awaitable[Produced]:
+        """Store small plain records, led elsewhere, in one batch with others' on their way there."""
+        body = request.body
+        if body.is_heavy:  # Many records in few bytes, which have a batch of their own.
+            return self.at_leader(partition, request, request.timeout_s)
+        try:
+            found = body.read(self._allowed(partition))
+        except FeatureLevelNeeded:
+            return self.at_leader(partition, request, request.timeout_s)
+        records = of_partition(found, partition.number, are_copies=body.are_copies)
+        return self._batcher.produce(partition, records, body.size)
+
+    def _store_batch(
+        self, leader: Leader, request: ProduceRequest, batch: bytes, timeout_s: float, made: _Made
+    ) -> Awaitable[Appended]:
+        if request.producer is not NOBODY:
+            raise InvalidRequest("a record batch names its producer itself; leave out the Producer headers")
+        if made.header is not None:  # It was checked for the leader before.
+            return _append(leader, request, batch, made.header, timeout_s)
+        partition = leader.partition
+        header = check_if_light(batch, record_bytes_max=self._record_bytes_max(partition))
+        if header is None:
+            return self._store_checked_elsewhere(leader, request, batch, timeout_s, made)
+        made.header = header
+        if header.is_idempotent and self._turns.is_waited_for(_name(partition, header.producer_id)):
+            return self._append_in_turn(leader, request, batch, header, timeout_s)
+        return _append(leader, request, batch, header, timeout_s)
+
+    async def _store_checked_elsewhere(
+        self, leader: Leader, request: ProduceRequest, batch: bytes, timeout_s: float, made: _Made
+    ) -> Appended:
+        began = time.monotonic()
+        header = codec.decode_header(batch)
+        checking = request.body.pack(self._allowed(leader.partition), Division(), timeout_s=timeout_s)
+        await self._in_turn(leader.partition, header.producer_id, checking)
+        made.header = header
+        return await _append(leader, request, batch, header, _left(timeout_s, began))
+
+    async def _append_in_turn(
+        self, leader: Leader, request: ProduceRequest, batch: bytes, header: BatchHeader, timeout_s: float
+    ) -> Appended:
+        began = time.monotonic()
+        await self._in_turn(leader.partition, header.producer_id, asyncio.sleep(0))
+        return await _append(leader, request, batch, header, _left(timeout_s, began))
+
+    async def _store_packed(
+        self, leader: Leader, request: ProduceRequest, timeout_s: float, made: _Made
+    ) -> Appended:
+        """A batch of its own for what is none yet, perhaps in a producer's name."""
+        began = time.monotonic()
+        partition = leader.partition
+        if made.batch is None or made.header is None:
+            packing = self._batch_of(partition, request, timeout_s)
+            made.batch = await self._in_turn(partition, request.producer[0], packing)
+            made.header = codec.decode_header(made.batch)
+        header = made.header
+        try:
+            return await _append(leader, request, made.batch, header, _left(timeout_s, began))
+        except FeatureLevelNeeded:
+            made.batch = None  # Another form of it may do, once it is known which.
+            raise
+        except SequenceReused as refusal:
+
+            async def read_at(now_ms: int) -> list[Record]:
+                again = await self._batch_of(partition, request, _left(timeout_s, began), now_ms)
+                return await asyncio.to_thread(_decoded, again)
+
+            before = await self._repeats.stored_before(
+                self._service, leader, refusal, header.count, read_at, timeout_s=_left(timeout_s, began)
+            )
+            if before is None:
+                raise
+            return before
+
+    async def _batch_of(
+        self,
+        partition: Partition,
+        request: ProduceRequest,
+        timeout_s: float,
+        again_at_ms: int | None = None,
+    ) -> bytes:
+        """One for all records of a body that is none yet; a heavy one is packed where it holds nobody up."""
+        body, number = request.body, partition.number
+        allowed = self._allowed(partition, again_at_ms)
+        if not body.is_heavy:
+            records = of_partition(body.read(allowed), number, are_copies=body.are_copies)
+            return packed(records, request.producer, allowed.batch_format)
+        result = await body.pack(allowed, Division(number, request.producer), timeout_s=timeout_s)
+        return result.batches[number]
+
+    async def _in_turn(self, partition: Partition, producer_id: bytes, work: Awaitable[T]) -> T:
+        """The result of ``work``, not before those of the same producer that came earlier."""
+        if producer_id == codec.NO_PRODUCER:
+            return await work
+        return await self._turns.take(_name(partition, producer_id), work)
+
+    def _allowed(self, partition: Partition, again_at_ms: int | None = None) -> Allowed:
+        """``again_at_ms``: as the body says them itself, at another time."""
+        service = self._service
+        return Allowed(
+            service.wall_ms() if again_at_ms is None else again_at_ms,
+            self._record_bytes_max(partition),
+            service.broker.batch_format,
+            again_at_ms is not None,
+        )
+
+    def _record_bytes_max(self, partition: Partition) -> int:
+        return self._service.broker.topic_limits(partition.topic).max_record_bytes
+
+
+def _decoded(batch: bytes) -> list[Record]:
+    """Of a batch that was just made, from which nothing was removed."""
+    return [record for record in codec.decode(batch) if record is not None]
+
+
+def _name(partition: Partition, producer_id: bytes) -> tuple[str, int, bytes]:
+    return partition.topic, partition.number, producer_id
+
+
+def _append(
+    leader: Leader, request: ProduceRequest, batch: bytes, header: BatchHeader, timeout_s: float
+) -> Awaitable[Appended]:
+    return leader.append(
+        batch, header, acks=request.acks, timeout_s=timeout_s, expected_offset=request.expected_offset
+    )
+
+
+def _left(timeout_s: float, began: float) -> float:
+    return max(0.0, timeout_s - (time.monotonic() - began))
