@@ -20,6 +20,7 @@ from node.http.packing import Order, pack
 from node.http.records_in import Reading, read_records
 from node.http.records_out import json_line, json_record, msgpack_record
 from node.http.statuses import status_of
+from node.service.division import Division
 
 NO_HEAD: Any = SimpleNamespace(headers={}, raw_headers=())
 NOW = 1_700_000_000_000
@@ -86,7 +87,7 @@ def _judge(media: Media, body: bytes, reading: Reading) -> None:
         check_count(media, body)
         is_heavy(media, body)
         found = read_records(NO_HEAD, media, body, reading)
-        pack(Order(media, reading, partitions=3), body)
+        pack(Order(media, reading, division=Division(partitions=3)), body)
     except FloodmarkError as error:
         refusal = status_of(type(error))
     else:

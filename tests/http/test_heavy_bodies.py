@@ -108,8 +108,7 @@ async def test_too_many_records_are_refused_and_none_is_built(
     def never(*_: object) -> None:
         raise AssertionError("decoded on the event loop")
 
-    monkeypatch.setattr(produce, "read_records", never)
-    monkeypatch.setattr(produce_topic, "read_records", never)
+    monkeypatch.setattr(produce_body, "read_records", never)
     for form, (body, media, encoding) in HOSTILE.items():
         headers = {"Content-Type": media} | ({"Content-Encoding": encoding} if encoding else {})
         for path, (node, more) in [*((PARTITION, place) for place in PLACES), (TOPIC, PLACES[-1])]:

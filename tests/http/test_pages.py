@@ -122,10 +122,10 @@ async def test_a_stream_reads_one_batch_and_lets_it_go_when_its_client_stops(
     grown.clear()
     async with reading_nothing(http, RECORDS, accept=accept, node=node) as sock:
         await asyncio.get_running_loop().sock_recv(sock, 1 << 14)
-        await until(lambda: 0 < answers(http).used < 2 << 20)
+        await until(lambda: 0 < answers(http, node).used < 2 << 20)
         assert sum(grown) <= 2 * 32 << 20
         assert max(peaks.values()) < 40 << 20
-    await until(lambda: answers(http).used == 0)
+    await until(lambda: answers(http).used == answers(http, node).used == 0)
 
 
 @asynccontextmanager
