@@ -21,7 +21,7 @@ from floodmark.format import compression
 from floodmark.format.limits import BATCH_HEADERS_MAX, BATCH_RECORDS_MAX, RECORD_HEADERS_MAX
 from floodmark.format.record import Record
 
-from node.http import packer, produce, produce_topic
+from node.http import packer, produce_body
 from node.http.context import CONTEXT
 from node.http.packers import Packers
 from tests.http.conftest import Answer, Harness, until
