@@ -28,8 +28,8 @@ from node.http.produce import document, timeout_of
 from node.http.produce_body import ProduceBody
 from node.http.request_context import plain_request_context
 from node.http.topic_id import TOPIC_ID
+from node.service.data_requests import Produced, ProduceRequest
 from node.service.forward_batcher import SHARE_BYTES_MAX
-from node.service.partition_requests import Produced, ProduceRequest
 from node.service.policy import Operation
 from node.service.request_context import RequestContext
 from node.service.topic_identity import told

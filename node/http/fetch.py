@@ -33,7 +33,7 @@ from node.http.topic_id import TOPIC_ID, TOPIC_ID_QUERY, asked_id
 from node.request_limits import RequestLimits
 from node.service import positions
 from node.service.answer_budget import Hold
-from node.service.partition_requests import FetchRequest, ListOffsetsRequest, Offsets
+from node.service.data_requests import FetchRequest, ListOffsetsRequest, Offsets
 from node.service.policy import Operation
 from node.service.request_context import RequestContext
 

@@ -29,8 +29,8 @@ from node.http.raw_value import RecordHead, check_head
 from node.http.records_in import media_of
 from node.http.request_context import request_context
 from node.http.topic_id import TOPIC_ID, TOPIC_ID_QUERY, asked_id
+from node.service.data_requests import ProduceRequest
 from node.service.division import NOBODY, Producer
-from node.service.partition_requests import ProduceRequest
 from node.service.policy import Operation
 
 QUERY: Final = frozenset({"acks", "timeout", "mode", TOPIC_ID_QUERY})

@@ -10,13 +10,13 @@ from node.http.packers import Packers
 from node.http.packing import Order
 from node.http.raw_value import RecordHead
 from node.http.records_in import Reading, read_records
+from node.service.data_requests import Allowed
 from node.service.division import Division, Incoming, Packed
-from node.service.partition_requests import Allowed
 from node.service.repeated_batches import TRACE
 
 
 class ProduceBody:
-    """Implements ``node.service.partition_requests.Body``. ``raw``: the whole body, decompressed."""
+    """Implements ``node.service.data_requests.Body``. ``raw``: the whole body, decompressed."""
 
     __slots__ = ("_head", "_media", "_packers", "_raw", "are_copies", "batch", "size")
 

@@ -18,7 +18,7 @@ from node.http.request_context import request_context
 from node.http.topic_id import TOPIC_ID, asked_id
 from node.http.topic_report import HEAD, answer
 from node.service import policy
-from node.service.partition_requests import ProduceRequest
+from node.service.data_requests import ProduceRequest
 from node.service.policy import Operation
 from node.service.produce_topic import needs_partition
 from node.service.router import not_here

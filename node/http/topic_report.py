@@ -12,7 +12,7 @@ from floodmark.errors import FloodmarkError, OutcomeUnknown
 
 from node.http import problems
 from node.http.context import HttpContext
-from node.service.partition_requests import Outcome
+from node.service.data_requests import Outcome
 
 HEAD: Final = {"Content-Type": "application/json", "Server": "floodmark"}
 ROWS_AT_ONCE: Final = 10_000

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 from node.broker import Bounds, Partition
 from node.service import policy
 from node.service.answer_budget import Hold
+from node.service.data_requests import FetchRequest, FetchResult, ListOffsetsRequest, Offsets
 from node.service.inside_line import Found
 from node.service.leaders import Leader
-from node.service.partition_requests import FetchRequest, FetchResult, ListOffsetsRequest, Offsets
 from node.service.policy import Operation
 from node.service.request_context import RequestContext
 from node.service.router import at_leader

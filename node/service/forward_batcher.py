@@ -19,8 +19,8 @@ from floodmark.format.record import Record
 from node.broker import Acks, Appended, Partition
 from node.partition import coalescer
 from node.partition.coalescer import Coalescer, Ending
+from node.service.data_requests import Produced
 from node.service.leaders import Leader
-from node.service.partition_requests import Produced
 from node.service.router import at_leader
 
 if TYPE_CHECKING:

@@ -19,10 +19,10 @@ from floodmark.format.record import Record
 
 from node.broker import Appended, Partition
 from node.service import policy
+from node.service.data_requests import Allowed, Produced, ProduceRequest
 from node.service.division import NOBODY, Division, of_partition, packed
 from node.service.forward_batcher import ForwardBatcher
 from node.service.leaders import Leader, LeaderHere
-from node.service.partition_requests import Allowed, Produced, ProduceRequest
 from node.service.policy import Operation
 from node.service.repeated_batches import Repeats
 from node.service.request_context import RequestContext

@@ -18,9 +18,9 @@ from floodmark.format.batch_check import check_if_light
 from floodmark.format.record import Record
 
 from node.broker import Acks, Appended, Partition, TopicLimits
+from node.service.data_requests import Allowed, Outcome, ProduceRequest, Shared
 from node.service.division import NOBODY, Division, Packed, packed, places_of, shares_of
 from node.service.leaders import Leader, LeaderHere
-from node.service.partition_requests import Allowed, Outcome, ProduceRequest, Shared
 from node.service.request_context import RequestContext
 from node.service.router import at_leader
 

@@ -27,11 +27,7 @@ from node.broker import Broker, Partition, TopicInfo, TopicLimits
 from node.request_limits import RequestLimits
 from node.service import unpacking
 from node.service.answer_budget import AnswerBudget, Hold
-from node.service.fetch import Fetching
-from node.service.inside_line import InsideLine
-from node.service.loop_share import PAGE_TURN_BYTES, LoopShare
-from node.service.metadata_leader import at_metadata_leader
-from node.service.partition_requests import (
+from node.service.data_requests import (
     FetchRequest,
     FetchResult,
     ListOffsetsRequest,
@@ -40,6 +36,10 @@ from node.service.partition_requests import (
     ProduceRequest,
     Shared,
 )
+from node.service.fetch import Fetching
+from node.service.inside_line import InsideLine
+from node.service.loop_share import PAGE_TURN_BYTES, LoopShare
+from node.service.metadata_leader import at_metadata_leader
 from node.service.policy import Operation, Policy, Resource, ResourceKind
 from node.service.produce import Producing
 from node.service.produce_topic import TopicProducing
