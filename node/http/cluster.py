@@ -11,6 +11,7 @@ from node.http import openapi
 from node.http.answers import JSON, NO_QUERY, TIMEOUT, Desk
 from node.http.context import HttpContext
 from node.http.document_in import read_document
+from node.http.documents import Alive, Ready
 from node.http.forwarded import is_forwarded
 from node.http.query import flag, query_of
 from node.http.request_context import request_context
@@ -37,21 +38,6 @@ class LevelBody(msgspec.Struct, forbid_unknown_fields=True):
     """The feature level that is to be."""
 
     level: int
-
-
-class Alive(msgspec.Struct, frozen=True):
-    """This process answers."""
-
-    status: str
-    node_id: str
-
-
-class Ready(msgspec.Struct, frozen=True):
-    """Whether it can serve, and why not."""
-
-    ready: bool
-    reasons: list[str]
-    warnings: list[str]
 
 
 _LEVEL = msgspec.json.Decoder(LevelBody)

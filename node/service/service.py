@@ -61,7 +61,7 @@ class Service:
         self.broker = broker
         self.limits = limits
         self.inside = inside
-        self._policy = policy
+        self.policy = policy
         self.draining = asyncio.Event()
         """Set when the node stops: what waits ends by itself then."""
         self.answers = AnswerBudget(limits.responses_bytes_max)
@@ -155,19 +155,19 @@ class Service:
 
         Raises ``Unauthorized``, ``Forbidden``, or ``UnknownTopic`` for what may not even be described.
         """
-        self._policy.authorize(context, operation, resource)
+        self.policy.authorize(context, operation, resource)
 
     def may(self, context: RequestContext, operation: Operation, resource: Resource) -> bool:
         """Whether it is allowed: for lists, which leave out what is not."""
         try:
-            self._policy.authorize(context, operation, resource)
+            self.policy.authorize(context, operation, resource)
         except (Unauthorized, Forbidden, NotFound):
             return False
         return True
 
     def admit(self, context: RequestContext, operation: Operation, size: int) -> None:
         """Count a request of ``size`` bytes against the principal's quota. Raises ``TooManyRequests``."""
-        self._policy.admit(context, operation, size)
+        self.policy.admit(context, operation, size)
 
     async def ask(self, context: RequestContext, request: Request[R], *, size: int = 0) -> Served[R]:
         """The way of every request: authorize, quota, validate, route, execute.

@@ -10,6 +10,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from schemathesis.specs.openapi.checks import response_schema_conformance
 
 from node.http import openapi
 from node.http.app import create_app
@@ -61,6 +62,7 @@ def test_no_described_request_is_a_server_error(case: schemathesis.Case, base_ur
     case.headers.pop("Accept", None)
     answer = case.call(base_url=base_url, timeout=20)
     assert answer.status_code < 500, answer.text
+    case.validate_response(answer, checks=[response_schema_conformance])
     if answer.status_code >= 400:
         assert answer.headers["content-type"] == ["application/problem+json"]
         assert answer.json()["status"] == answer.status_code

@@ -1,0 +1,113 @@
+"""The documents that this door answers with besides the service's results: what they look like.
+
+Those of records are written without these types, for speed; tests compare what is written with them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+_Text = str | msgspec.UnsetType
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """Why a request was refused (RFC 9457); some have more members."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    retriable: bool
+    request_id: str
+
+
+class Alive(msgspec.Struct, frozen=True):
+    """This process answers."""
+
+    status: str
+    node_id: str
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """Whether a node can serve, and why not."""
+
+    ready: bool
+    reasons: list[str]
+    warnings: list[str]
+
+
+class PartitionBounds(msgspec.Struct, frozen=True):
+    """What a partition holds, confirmed by a majority."""
+
+    partition: int
+    log_start_offset: int
+    high_watermark: int
+    next_offset: int
+
+
+class Produced(msgspec.Struct, frozen=True):
+    """Where a batch is. With acks=none the offsets are -1."""
+
+    partition: int
+    first_offset: int
+    next_offset: int
+    high_watermark: int
+    duplicate: bool | msgspec.UnsetType = msgspec.UNSET
+    """It was stored before."""
+
+
+class ProducedRecord(msgspec.Struct, frozen=True):
+    """Where a record is, or why it is not stored."""
+
+    partition: int
+    offset: int | msgspec.UnsetType = msgspec.UNSET
+    error: Problem | msgspec.UnsetType = msgspec.UNSET
+
+
+class ProducedRecords(msgspec.Struct, frozen=True):
+    """One for each record, in the order sent."""
+
+    records: list[ProducedRecord]
+
+
+class ReadyPartitions(msgspec.Struct, frozen=True):
+    """Partitions that have records behind a cursor."""
+
+    ready: list[int]
+
+
+class ReadRecord(msgspec.Struct, frozen=True):
+    """A record: its value is JSON (``value``), bytes (``value_b64``), or none at all (``tombstone``)."""
+
+    partition: int
+    offset: int
+    timestamp: str | None
+    append_time: str
+    key: str | msgspec.UnsetType | None = msgspec.UNSET
+    key_b64: _Text = msgspec.UNSET
+    value: Any = msgspec.UNSET
+    value_b64: _Text = msgspec.UNSET
+    tombstone: bool | msgspec.UnsetType = msgspec.UNSET
+    headers: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    headers_list: list[tuple[str, Any]] | msgspec.UnsetType = msgspec.UNSET
+
+
+class PartitionPage(msgspec.Struct, frozen=True):
+    """Records of a partition, and where to go on."""
+
+    records: list[ReadRecord]
+    next_offset: int
+    high_watermark: int
+    log_start_offset: int
+
+
+class TopicPage(msgspec.Struct, frozen=True):
+    """Records of a topic, and where to go on."""
+
+    records: list[ReadRecord]
+    cursor: str
+    left_out: list[int] | msgspec.UnsetType = msgspec.UNSET
+    """Partitions that cannot be read at the moment."""

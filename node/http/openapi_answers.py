@@ -1,0 +1,84 @@
+"""What answers look like, for the API's description: as the types of the service's results say."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from node.broker import (
+    ClusterHealth,
+    ClusterInfo,
+    DrainInfo,
+    Features,
+    RebalanceInfo,
+    RemovalInfo,
+)
+from node.http.documents import (
+    Alive,
+    PartitionBounds,
+    PartitionPage,
+    Problem,
+    Produced,
+    ProducedRecords,
+    Ready,
+    ReadyPartitions,
+    TopicPage,
+)
+from node.http.media import Media
+from node.service.cluster import NodeList
+from node.service.moves import Reassignments
+from node.service.producer_ids import ProducerNumber
+from node.service.topics import TopicDescription, TopicList
+
+_TEXT: Final = {"type": "string"}
+_DONE: Final = "Done."
+_DESCRIPTIONS: Final = {
+    "200": _DONE,
+    "202": "It is done by and by.",
+    "207": "Some records are stored, some are not.",
+    "503": "Not ready.",
+}
+_RESULTS: Final[tuple[type, ...]] = (
+    Alive,
+    ClusterHealth,
+    ClusterInfo,
+    DrainInfo,
+    Features,
+    NodeList,
+    PartitionBounds,
+    PartitionPage,
+    Problem,
+    Produced,
+    ProducedRecords,
+    ProducerNumber,
+    Ready,
+    ReadyPartitions,
+    Reassignments,
+    RebalanceInfo,
+    RemovalInfo,
+    TopicDescription,
+    TopicList,
+    TopicPage,
+)
+_REFERENCES, COMPONENTS = msgspec.json.schema_components(_RESULTS, ref_template="#/components/schemas/{name}")
+_SCHEMAS: Final = dict(zip(_RESULTS, _REFERENCES, strict=True))
+PROBLEM: Final = {
+    "description": "A problem document (RFC 9457).",
+    "content": {"application/problem+json": {"schema": _SCHEMAS[Problem]}},
+}
+
+
+def response(code: str, medias: list[str], kind: type | None) -> dict[str, Any]:
+    """Of one status. ``kind``: the type of what is answered in JSON; None for any object."""
+    if code == "204":
+        return {"description": _DONE}
+    content = {media: {"schema": _schema(media, kind)} for media in medias}
+    return {"description": _DESCRIPTIONS.get(code, _DONE), "content": content}
+
+
+def _schema(media: str, kind: type | None) -> dict[str, Any]:
+    """Only JSON has a schema: other forms of records are lines, events and bytes."""
+    if media != str(Media.JSON):
+        return _TEXT
+    return {"type": "object"} if kind is None else _SCHEMAS[kind]

@@ -1,0 +1,168 @@
+"""What bodies of requests look like, for the API's description: tighter than the types that decode them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from floodmark.format.limits import PRODUCER_EPOCH_MAX, PRODUCER_ID_MAX, RECORD_HEADERS_MAX
+
+from node.http.media import BODIES, Media
+
+_OBJECT: Final = {"type": "object"}
+_TEXT: Final = {"type": "string"}
+
+
+def _record() -> dict[str, Any]:
+    encoded = {"type": "string", "contentEncoding": "base64"}
+    name_and_value = {
+        "type": "array",
+        "prefixItems": [
+            _TEXT,
+            {
+                "anyOf": [
+                    _TEXT,
+                    {"type": "null"},
+                    {
+                        "type": "object",
+                        "additionalProperties": False,
+                        "properties": {"b64": encoded},
+                        "required": ["b64"],
+                    },
+                ]
+            },
+        ],
+        "items": False,
+        "minItems": 2,
+    }
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "key": _TEXT,
+            "key_b64": encoded,
+            "value": {},
+            "value_b64": encoded,
+            "tombstone": {
+                "type": "boolean",
+                "description": "True: there is no value. From feature level 2 on",
+            },
+            "headers": {"type": "object", "additionalProperties": _TEXT},
+            "headers_list": {
+                "type": "array",
+                "maxItems": RECORD_HEADERS_MAX,
+                "items": name_and_value,
+                "description": "Names that come again, null and bytes need feature level 2",
+            },
+            "timestamp": {"type": "integer", "minimum": 0, "maximum": 253_402_300_799_999},
+            "partition": {"type": "integer", "minimum": 0},
+        },
+        "oneOf": [
+            {"required": ["value"]},
+            {"required": ["value_b64"]},
+            {"required": ["tombstone"], "properties": {"tombstone": {"const": True}}},
+        ],
+        "not": {"anyOf": [{"required": ["key", "key_b64"]}, {"required": ["headers", "headers_list"]}]},
+    }
+
+
+def records_body() -> dict[str, Any]:
+    """Of a produce."""
+    record = _record()
+    many = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {"records": {"type": "array", "minItems": 1, "items": record}},
+        "required": ["records"],
+    }
+    content: dict[str, Any] = {str(media): {"schema": {"type": "string"}} for media in BODIES}
+    content[str(Media.JSON)] = {"schema": {"anyOf": [many, record]}}
+    return {"required": True, "content": content}
+
+
+def _config() -> dict[str, Any]:
+    limit = {"type": ["integer", "null"], "minimum": 1}
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "retention_ms": limit,
+            "retention_bytes": limit,
+            "max_record_bytes": {"type": "integer", "minimum": 1, "maximum": 8 << 20},
+            "segment_bytes": {"type": "integer", "minimum": 1},
+        },
+    }
+
+
+def topic_body() -> dict[str, Any]:
+    """Of a new topic."""
+    schema = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "partitions": {"type": "integer", "minimum": 1, "maximum": 1000},
+            "replication_factor": {"type": "integer", "minimum": 1},
+            "config": _config(),
+        },
+    }
+    return {"content": {str(Media.JSON): {"schema": schema}}}
+
+
+def changes_body() -> dict[str, Any]:
+    """Of changes to a topic."""
+    properties = {
+        "config": _config(),
+        "partitions": {"type": "integer", "minimum": 1, "maximum": 1000},
+        "replication_factor": {"type": "integer", "minimum": 1},
+    }
+    schema = {**_OBJECT, "properties": properties, "minProperties": 1, "maxProperties": 1}
+    return {"required": True, "content": {str(Media.JSON): {"schema": schema}}}
+
+
+def producer_body() -> dict[str, Any]:
+    """Of a producer that goes on."""
+    schema = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "producer_id": {"type": "integer", "minimum": 1, "maximum": PRODUCER_ID_MAX},
+            "producer_epoch": {"type": "integer", "minimum": 0, "maximum": PRODUCER_EPOCH_MAX},
+        },
+        "dependentRequired": {"producer_id": ["producer_epoch"], "producer_epoch": ["producer_id"]},
+    }
+    return {"content": {str(Media.JSON): {"schema": schema}}}
+
+
+def level_body() -> dict[str, Any]:
+    """Of a raise of the feature level."""
+    level = {"type": "integer", "minimum": 1, "maximum": 1_000_000}
+    schema = {**_OBJECT, "properties": {"level": level}, "required": ["level"]}
+    return {"required": True, "content": {str(Media.JSON): {"schema": schema}}}
+
+
+def replacement_body() -> dict[str, Any]:
+    """Of a node's replacement."""
+    schema = {**_OBJECT, "properties": {"node_id": _TEXT}, "required": ["node_id"]}
+    return {"required": True, "content": {str(Media.JSON): {"schema": schema}}}
+
+
+def reassignments_body() -> dict[str, Any]:
+    """Of moves."""
+    one = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "topic": _TEXT,
+            "partition": {"type": "integer", "minimum": 0},
+            "replicas": {
+                "type": ["array", "null"],
+                "minItems": 1,
+                "maxItems": 100,
+                "items": _TEXT,
+                "description": "Node ids, the preferred leader first; null undoes what is under way",
+            },
+        },
+        "required": ["topic", "partition", "replicas"],
+    }
+    many = {"type": "array", "minItems": 1, "maxItems": 10_000, "items": one}
+    schema = {**_OBJECT, "properties": {"reassignments": many}, "required": ["reassignments"]}
+    return {"required": True, "content": {str(Media.JSON): {"schema": schema}}}

@@ -1,0 +1,142 @@
+"""What nodes answer is what the API's description says, to the last member."""
+
+from __future__ import annotations
+
+import copy
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import jsonschema
+
+from node.http import openapi
+from node.request_limits import RequestLimits
+from tests.support.nodes import NodeCluster
+
+DESCRIPTION: Final = openapi.document(RequestLimits())
+RECORDS: Final = "/v1/topics/t/partitions/0/records"
+REQUESTS: Final[list[tuple[str, str, Any]]] = [
+    ("GET", "/healthz", None),
+    ("GET", "/readyz", None),
+    ("GET", "/openapi.json", None),
+    (
+        "PUT",
+        "/v1/topics/t",
+        {"partitions": 2, "replication_factor": 2, "config": {"retention_ms": 9_000_000}},
+    ),
+    ("PUT", "/v1/topics/t", None),
+    ("PATCH", "/v1/topics/t", {"partitions": 3}),
+    ("PATCH", "/v1/topics/t", {"config": {"retention_ms": None}}),
+    ("GET", "/v1/topics/t", None),
+    ("GET", "/v1/topics", None),
+    ("POST", RECORDS, {"key": "a", "value": {"x": [1, None]}, "headers": {"h": "1"}}),
+    ("POST", RECORDS, {"key_b64": "/w==", "value_b64": "/w==", "timestamp": 1_700_000_000_000}),
+    ("POST", RECORDS, {"tombstone": True, "headers_list": [["h", None], ["h", {"b64": "/w=="}]]}),
+    ("POST", "/v1/topics/t/records", {"records": [{"key": "a", "value": 1}, {"value": "b"}]}),
+    ("GET", RECORDS, None),
+    ("GET", "/v1/topics/t/records?from=earliest", None),
+    ("GET", "/v1/topics/t/wait?cursor={cursor}", None),
+    ("GET", "/v1/topics/t/partitions/0/tail", None),
+    ("POST", "/v1/producers", None),
+    ("POST", "/v1/producers", {"producer_id": 1, "producer_epoch": 0}),
+    ("GET", "/v1/cluster", None),
+    ("GET", "/v1/cluster/health", None),
+    ("GET", "/v1/cluster/features", None),
+    ("POST", "/v1/cluster/features", {"level": "{level}"}),
+    ("GET", "/v1/nodes", None),
+    ("GET", "/v1/nodes/n1/drain", None),
+    ("GET", "/v1/nodes/n3/removal", None),
+    ("POST", "/v1/cluster/rebalance", None),
+    ("GET", "/v1/cluster/rebalance", None),
+    ("DELETE", "/v1/cluster/rebalance", None),
+    ("PUT", "/v1/topics/two", {"replication_factor": 2}),
+    ("POST", "/v1/nodes/n3/drain", None),
+    ("GET", "/v1/reassignments", None),
+    ("DELETE", "/v1/nodes/n3/drain", None),
+    (
+        "POST",
+        "/v1/reassignments",
+        {"reassignments": [{"topic": "two", "partition": 0, "replicas": ["n1", "n2"]}]},
+    ),
+    ("POST", "/v1/nodes/n9/replacement", {"node_id": "n1"}),
+    ("DELETE", "/v1/nodes/n9", None),
+    ("GET", "/v1/topics/none", None),
+    ("DELETE", "/v1/topics/t", None),
+]
+"""In this order."""
+
+
+ONLY_REFUSED: Final = {("/v1/nodes/{node}/replacement", "post"), ("/v1/nodes/{node}", "delete")}
+"""For these a node would have to go."""
+
+
+def _closed() -> dict[str, Any]:
+    """The description, and nothing beside what it names; problems have members of their own."""
+    document = copy.deepcopy(DESCRIPTION)
+    for name, component in document["components"]["schemas"].items():
+        if component.get("type") == "object" and name != "Problem":
+            component["additionalProperties"] = False
+    return document
+
+
+def _route(path: str) -> str:
+    """The described path that a path belongs to: the one with the fewest parameters."""
+    plain = path.partition("?")[0]
+    fitting = [
+        route
+        for route in DESCRIPTION["paths"]
+        if re.fullmatch(re.sub(r"\{[a-z]+\}", "[^/]+", route), plain) is not None
+    ]
+    return min(fitting, key=lambda route: route.count("{"))
+
+
+def _check(document: dict[str, Any], method: str, path: str, status: int, body: Any) -> None:
+    responses = document["paths"][_route(path)][method.lower()]["responses"]
+    if status >= 400 and str(status) not in responses:
+        schema = responses["default"]["content"]["application/problem+json"]["schema"]
+    else:
+        schema = responses[str(status)]["content"]["application/json"]["schema"]
+    jsonschema.Draft202012Validator({**schema, "components": document["components"]}).validate(body)
+
+
+async def test_every_answer_of_a_node_is_as_described(tmp_path: Path) -> None:
+    """Real nodes, asked for all that there is, through one that leads and through one that does not."""
+    document = _closed()
+    described: set[tuple[str, str, str]] = set()
+    async with NodeCluster.running(tmp_path) as cluster:
+        level = cluster["n1"].running.metadata.state.level
+        for node in ("n1", "n2"):
+            cursor = ""
+            for method, path, body in REQUESTS:
+                sent = {"level": level} if body == {"level": "{level}"} else body
+                url = cluster[node].url + path.replace("{cursor}", cursor)
+                async with cluster.session.request(method, url, json=sent) as answer:
+                    if answer.status == 204:
+                        continue
+                    found = await answer.json(content_type=None)
+                    assert answer.status < 500, found
+                    _check(document, method, path, answer.status, found)
+                    described.add((_route(path), method.lower(), str(answer.status)))
+                    cursor = found.get("cursor", cursor)
+    routes = {
+        (route, method)
+        for route, methods in DESCRIPTION["paths"].items()
+        for method, operation in methods.items()
+        for response in operation["responses"].values()
+        if "application/json" in response.get("content", {})
+    }
+    assert (
+        routes == {(route, method) for route, method, status in described if status[0] == "2"} | ONLY_REFUSED
+    )
+
+
+def test_a_member_that_is_not_described_is_found() -> None:
+    """So that the test above can fail."""
+    alive = {"status": "alive", "node_id": "n1"}
+    _check(_closed(), "GET", "/healthz", 200, alive)
+    for wrong in ({**alive, "more": 1}, {"status": "alive"}, {**alive, "node_id": 1}):
+        try:
+            _check(_closed(), "GET", "/healthz", 200, wrong)
+        except jsonschema.ValidationError:
+            continue
+        raise AssertionError(wrong)
