@@ -16,9 +16,9 @@ from node.http.page import read_page, send
 from node.http.query import query_of, topic_name
 from node.http.request_context import request_context
 from node.http.topic_id import TOPIC_ID, asked_id
-from node.service import cursor, policy, positions
+from node.service import cursor, positions
 from node.service.answer_budget import Hold
-from node.service.policy import Operation
+from node.service.data_requests import ReadTopicRequest
 from node.service.topic_reader import TopicReader
 
 TOPIC_QUERY: Final = QUERY | {"cursor"}
@@ -37,14 +37,11 @@ class TopicFetch:
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Records of all partitions, each partition's in order."""
         context = self._context
-        name = topic_name(request)
         query = query_of(request, TOPIC_QUERY)
-        who = request_context(request)
-        context.service.authorize(who, Operation.READ, policy.topic(name))
-        context.service.admit(who, Operation.READ, 0)
+        wanted = _wanted(request, query)
         asked = Asked(query, context.settings, answer_media(accepted(request), _OFFERED))
         with context.hold_for(request) as hold:
-            reader = await self._reader(request, query, name, hold)
+            reader = await context.service.read_topic(request_context(request), wanted, hold)
             if asked.is_stream:
                 return await stream(
                     context,
@@ -58,32 +55,6 @@ class TopicFetch:
                     follow=asked.follow,
                 )
             return await self._page(request, reader, asked, hold)
-
-    async def _reader(
-        self, request: web.Request, query: Mapping[str, str], name: str, hold: Hold
-    ) -> TopicReader:
-        context = self._context
-        text = request.headers.get("Last-Event-ID") or query.get("cursor")
-        if text is None:
-            spec = positions.check(query.get("from", "earliest"))
-            if positions.is_offset(spec):
-                raise InvalidRequest(
-                    "an offset belongs to one partition: read .../partitions/N/records?from=..."
-                )
-            limits = await context.service.topic_limits(name, asked_id(request, query))
-            specs = [spec] * limits.partitions
-        else:
-            if "from" in query and "cursor" in query:
-                raise InvalidRequest("a cursor says where to go on; leave out from")
-            goes_on = cursor.decode(text)
-            limits = await context.service.topic_limits(name, asked_id(request, query, goes_on.topic_id))
-            offsets = goes_on.offsets_in(limits.partitions)
-            specs = [str(offset) if offset >= 0 else "earliest" for offset in offsets]
-        topic_id = limits.topic_id
-        partitions = [
-            await context.service.partition(name, number, topic_id) for number in range(limits.partitions)
-        ]
-        return TopicReader(context.service, hold, topic_id, partitions, specs, by_cursor=True)
 
     async def _page(
         self, request: web.Request, reader: TopicReader, asked: Asked, hold: Hold
@@ -106,3 +77,15 @@ class TopicFetch:
         if reader.left_out:
             members["left_out"] = reader.left_out
         return await send(request, headers, page.finish(members), hold)
+
+
+def _wanted(request: web.Request, query: Mapping[str, str]) -> ReadTopicRequest:
+    name = topic_name(request)
+    text = request.headers.get("Last-Event-ID") or query.get("cursor")
+    if text is None:
+        begin = positions.check(query.get("from", "earliest"))
+        return ReadTopicRequest(topic=name, begin=begin, topic_id=asked_id(request, query))
+    if "from" in query and "cursor" in query:
+        raise InvalidRequest("a cursor says where to go on; leave out from")
+    goes_on = cursor.decode(text)
+    return ReadTopicRequest(topic=name, begin=goes_on, topic_id=asked_id(request, query, goes_on.topic_id))

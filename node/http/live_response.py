@@ -8,11 +8,12 @@ connection's own clock.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
 from aiohttp import web
-from floodmark.errors import FloodmarkError, TooManyRequests, TopicDeleted, Unavailable
+from floodmark.errors import FloodmarkError, TooManyRequests, TopicDeleted
 
 from node.http import problems
 from node.http.context import HttpContext
@@ -22,12 +23,11 @@ from node.http.page import PIECE_BYTES
 from node.http.records_out import stream_encoder, stream_failure, stream_item
 from node.service import cursor, timestamps
 from node.service.answer_budget import Hold
+from node.service.following import Following
 from node.service.topic_reader import TopicReader
 from node.service.unpacking import Slice
 
 _COMMENT: Final = b": keep-alive\n\n"
-_PAUSE_S: Final = 0.05
-"""Between two looks at partitions that have no leader."""
 _PATIENCE_S: Final = 0.25
 """How long a client may take for a piece before what was read ahead for it is let go."""
 
@@ -55,11 +55,13 @@ async def stream(
         return emitter.answer
     with context.task_ends_with_connection(request):
         await reader.pin()
-        pump = _Pump(context, emitter, follow=follow, wait_s=wait_s)
-        first = await pump.next()
+        following = Following(context.service, reader, follow=follow, wait_s=wait_s)
+        first = await following.next()
         await emitter.begin(headers)
+        pause_s = context.settings.keep_alive_comment_s
         try:
-            await pump.run(first, max_records)
+            async with contextlib.aclosing(following.slices(first, pause_s=pause_s)) as slices:
+                await emitter.emit_all(slices, max_records)
         except FloodmarkError as error:
             await emitter.fail(error)
             ends_so = media is Media.EVENTS or isinstance(error, TopicDeleted)
@@ -67,68 +69,6 @@ async def stream(
                 raise  # It has an end, which it has not come to, or it would go on: that is to be seen.
         await emitter.answer.write_eof()
     return emitter.answer
-
-
-class _Pump:
-    """Rounds of reading, and what is done where one brings nothing."""
-
-    def __init__(self, context: HttpContext, emitter: _Emitter, *, follow: bool, wait_s: float) -> None:
-        self._context = context
-        self._emitter = emitter
-        self._reader = emitter.reader
-        self._follow = follow
-        self._wait_s = 0.0 if follow else wait_s
-        """How long a stream that does not follow may still wait for its first record."""
-        if not follow:
-            self._reader.ends = {}
-        self._begin()
-
-    def _begin(self) -> None:
-        self._reader.begin(max_bytes=self._context.settings.stream_bytes)
-
-    async def next(self) -> Slice | None:
-        """The next slice of what is there; None where that is all."""
-        while True:
-            try:
-                part = await self._reader.next()
-            except TooManyRequests:
-                self._reader.let_go()
-                await self._context.service.answers.room()
-                self._begin()
-                continue
-            except Unavailable:
-                if not self._follow and self._wait_s <= 0:
-                    raise
-                await asyncio.sleep(_PAUSE_S)
-                return None
-            if part is not None or not self._reader.took:
-                return part
-            self._begin()
-
-    async def run(self, part: Slice | None, left: int) -> None:
-        """Emit at most ``left`` records, from ``part`` on."""
-        context, reader = self._context, self._reader
-        while not context.service.draining.is_set():
-            if part is not None:
-                self._wait_s = 0.0
-                left -= await self._emitter.emit(part, left)
-                if left <= 0:
-                    return
-            elif self._follow:
-                reader.let_go()
-                pause_s = context.settings.keep_alive_comment_s
-                if not await context.service.unless_draining(reader.wait(pause_s)):
-                    await self._emitter.keep_alive()
-                self._begin()
-            elif self._wait_s > 0:
-                reader.let_go()
-                await context.service.unless_draining(reader.wait(self._wait_s))
-                self._wait_s = 0.0
-                reader.ends = {}
-                self._begin()
-            else:
-                return
-            part = await self.next()
 
 
 class _Emitter:
@@ -157,6 +97,16 @@ class _Emitter:
             }
         )
         await self.answer.prepare(self._request)
+
+    async def emit_all(self, slices: AsyncIterator[Slice | None], left: int) -> None:
+        """Write at most ``left`` records, and show that the stream lives where none come."""
+        async for part in slices:
+            if part is None:
+                await self.keep_alive()
+                continue
+            left -= await self.emit(part, left)
+            if left <= 0:
+                return
 
     async def emit(self, part: Slice, limit: int) -> int:
         """Write at most ``limit`` records and return how many; waits while the client is behind."""

@@ -11,9 +11,8 @@ from floodmark.format.record import Record
 
 from node.http.headers_in import Pairs
 from node.http.query import OFFSET_MAX, number
-from node.metadata.levels import BATCH_FORMAT_2
-from node.outcomes import needs_level
 from node.service import timestamps
+from node.service.division import needs_batch_format_2
 
 TOMBSTONE: Final = "Record-Tombstone"
 _HEADER_PREFIX: Final = b"record-header-"
@@ -78,7 +77,7 @@ def check_format_1(record: Record) -> None:
     if record.value is None or record.timestamp is None or isinstance(record.pairs, list):
         what = record.beyond_format_1()
         if what is not None:
-            raise needs_level(what, BATCH_FORMAT_2, BATCH_FORMAT_2 - 1)
+            raise needs_batch_format_2(what)
 
 
 def _is_tombstone(head: RecordHead, body: bytes) -> bool:

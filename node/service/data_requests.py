@@ -13,6 +13,7 @@ import msgspec
 from floodmark.errors import FloodmarkError
 
 from node.broker import Acks, Appended, Bounds
+from node.service.cursor import Cursor
 from node.service.division import NOBODY, Division, Incoming, Packed, Producer
 
 
@@ -155,6 +156,31 @@ class FetchResult(NamedTuple):
     next_offset: int
     bounds: Bounds
     leader: str
+
+
+class ReadTopicRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """All partitions' records from ``begin`` on: a cursor, or a position that all partitions have."""
+
+    topic: str
+    begin: Cursor | str
+    topic_id: int | None = None
+
+
+class WaitRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Wait until a partition has a record behind its offset in the cursor, for ``wait_s`` at most."""
+
+    topic: str
+    behind: Cursor
+    wait_s: float
+    topic_id: int | None = None
+    here_only: bool = False
+
+
+class TopicNews(NamedTuple):
+    """Numbers of partitions, in order."""
+
+    topic_id: int
+    ready: list[int]
 
 
 class ListOffsetsRequest(msgspec.Struct, frozen=True, kw_only=True):

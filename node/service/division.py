@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from floodmark.errors import InvalidRequest, UnknownPartition
+from floodmark.errors import FeatureLevelNeeded, InvalidRequest, UnknownPartition
 from floodmark.format import batch as codec
 from floodmark.format.record import Record
 from floodmark.producer.partitioner import partition_for
+
+from node.metadata.levels import BATCH_FORMAT_2
+from node.outcomes import needs_level
 
 Producer = tuple[bytes, int, int]
 """Id, epoch and sequence, as a batch carries them."""
@@ -89,3 +92,8 @@ def shares_of(found: Sequence[Incoming], places: Sequence[int]) -> dict[int, lis
     for item, number in zip(found, places, strict=True):
         shares.setdefault(number, []).append(item.record)
     return shares
+
+
+def needs_batch_format_2(what: str) -> FeatureLevelNeeded:
+    """The refusal of records that batches of the cluster's feature level cannot hold."""
+    return needs_level(what, BATCH_FORMAT_2, BATCH_FORMAT_2 - 1)

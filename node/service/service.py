@@ -34,7 +34,10 @@ from node.service.data_requests import (
     Offsets,
     Produced,
     ProduceRequest,
+    ReadTopicRequest,
     Shared,
+    TopicNews,
+    WaitRequest,
 )
 from node.service.fetch import Fetching
 from node.service.inside_line import InsideLine
@@ -43,6 +46,7 @@ from node.service.metadata_leader import at_metadata_leader
 from node.service.policy import Operation, Policy, Resource, ResourceKind
 from node.service.produce import Producing
 from node.service.produce_topic import TopicProducing
+from node.service.read_topic import read_topic, wait_topic
 from node.service.request_context import RequestContext
 from node.service.requests import Request, Served
 from node.service.topic_identity import OfTopic, WhileExists, deleted, never_was
@@ -119,6 +123,14 @@ class Service:
             leader_s=leader_s,
             here_only=here_only,
         )
+
+    async def read_topic(self, context: RequestContext, request: ReadTopicRequest, hold: Hold) -> TopicReader:
+        """For records of all partitions; what it reads ahead is in ``hold``. See ``read_topic.py``."""
+        return await read_topic(self, context, request, hold)
+
+    async def wait_topic(self, context: RequestContext, request: WaitRequest) -> TopicNews:
+        """Wait for news of any partition, and read nothing. See ``read_topic.py``."""
+        return await wait_topic(self, context, request)
 
     async def list_offsets(self, context: RequestContext, request: ListOffsetsRequest) -> Offsets:
         """What a position means in one partition, or where that ends."""
