@@ -64,7 +64,9 @@ class WireError(Exception):
 
 COMMIT_WITH_QUIESCE: Final = 5
 """The version of the peer protocol from which on a follower learns of a commit by ``quiesce`` too."""
-NEWEST_VERSION: Final = COMMIT_WITH_QUIESCE
+REQUESTS: Final = 6
+"""... and from which on nodes ask each other over bulk connections, and tell what they lead."""
+NEWEST_VERSION: Final = REQUESTS
 """The version of the peer protocol that has all that is here."""
 SINCE: Final[dict[type[Message], int]] = dict.fromkeys((SnapshotOffer, SnapshotPosition, SnapshotChunk), 4)
 """Kinds that the first version has not, and the one that has them: no older build is sent them."""

@@ -19,9 +19,11 @@ from node.budget import SharedBudget
 from node.control.controller import Controller
 from node.environment import Environment
 from node.http.app import create_app
-from node.http.context import CONTEXT
+from node.http.context import CONTEXT, HttpContext
+from node.http.older_nodes import OlderNodes
 from node.http.origins import Origins
 from node.http.server import HttpServer
+from node.links_line import LinksLine
 from node.local_broker import LocalBroker
 from node.membership.alive import Alive
 from node.membership.boots import Boots
@@ -46,6 +48,11 @@ from node.replicas.replica_store import ReplicaStore
 from node.replicas.replicas import Replicas
 from node.replicas.retention import Retention
 from node.replicas.scrub import Scrub
+from node.service.administration import answer_administration
+from node.service.answer_budget import AnswerBudget
+from node.service.inside_answers import InsideAnswers
+from node.service.partition_answers import PartitionAnswers
+from node.service.partition_requests import InsidePartitions
 from node.service.policy import AllowAll
 from node.settings import Settings
 from node.settings_rules import split_address
@@ -209,7 +216,7 @@ def build(
     app = create_app(broker, settings.limits, _origins(settings), AllowAll())
     app[CONTEXT].service.wall_ms = host.wall.now_ms
     app[CONTEXT].node_mark = _node_mark(settings.cluster.id, secret)
-    answers = app[CONTEXT].service.answers
+    answers = _connect_inside(app[CONTEXT], host, settings)
     scrub = Scrub(
         host=host,
         groups=lambda: [METADATA_GROUP, *replicas.local],
@@ -256,6 +263,25 @@ def build(
         builder=builder,
         fs=around.fs,
     )
+
+
+def _connect_inside(context: HttpContext, host: GroupHost, settings: Settings) -> AnswerBudget:
+    """Let this node ask others over its links, and answer them; the memory for answers of both kinds."""
+    service, limits = context.service, settings.limits
+    answers = InsideAnswers()
+    PartitionAnswers(service).register(answers)
+    answer_administration(answers, service)
+    host.links.bulk.budget.limit = limits.inflight_node_bytes
+    line = LinksLine(
+        host.node_id,
+        host.links,
+        answers,
+        service.answers,
+        OlderNodes(context),
+        grace_s=limits.forward_grace_s,
+    )
+    service.inside = InsidePartitions(line)
+    return service.answers
 
 
 def _each(*calls: Callable[[], None]) -> None:

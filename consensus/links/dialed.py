@@ -7,6 +7,7 @@ import socket
 from collections.abc import Sequence
 from typing import Protocol, cast
 
+from consensus.links.bulk_connection import BulkConnection
 from consensus.links.handshake import CHALLENGE_BYTES, WELCOME_BYTES, Dialing, HandshakeFailed, PeerClaim
 from consensus.links.link_types import HandshakeBuffer, LinkOptions, Peer
 from consensus.links.seal import MARK_BYTES, Seal
@@ -27,10 +28,17 @@ class QueueOwner(Protocol):
 class DialedConnection(asyncio.BufferedProtocol):
     """``welcomed`` ends the handshake, ``lost`` the connection. After the welcome nothing may come on it.
 
-    ``full``: what is written now waits behind some hundred kilobytes at least.
+    ``full``: what is written now waits behind some hundred kilobytes at least. ``bulk`` takes the connection
+    over at the welcome, where it is one for that.
     """
 
-    def __init__(self, dialing: Dialing, options: LinkOptions, owner: QueueOwner) -> None:
+    def __init__(
+        self,
+        dialing: Dialing,
+        options: LinkOptions,
+        owner: QueueOwner,
+        bulk: BulkConnection | None = None,
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.welcomed: asyncio.Future[PeerClaim] = loop.create_future()
         self.lost: asyncio.Future[None] = loop.create_future()
@@ -40,6 +48,7 @@ class DialedConnection(asyncio.BufferedProtocol):
         self._dialing = dialing
         self._options = options
         self._owner = owner
+        self._bulk = bulk
         self._answered = False
         self._seal: Seal | None = None
         self._greeting = HandshakeBuffer()
@@ -144,6 +153,9 @@ class DialedConnection(asyncio.BufferedProtocol):
             claim = self._dialing.check(received)
             self._seal = Seal(self._dialing.key)
             self.version = self._dialing.version
+            if self._bulk is not None:
+                transport, self._transport = self._transport, None
+                self._bulk.begin(transport, ours=self._dialing.key, theirs=self._dialing.key_back)
             self.welcomed.set_result(claim)
             return
         self._transport.write(self._dialing.answer(received))

@@ -24,6 +24,7 @@ HELLO      0  magic           4  b"FMP1"            CHALLENGE   0  magic        
                                  connection of it              64  announcement  514
          224  incarnation    64  of the data folder           578  HMAC-SHA256    32
          288  announcement  514  2 length, then the bytes, NUL-padded
+                                 the length's highest bit: the dialer wants a bulk connection
          802  nonce          32
 ```
 
@@ -35,6 +36,10 @@ still sends its challenge before it closes, so that both logs can name both.
 
 From the secret and all of that both sides make the connection's key, with which the dialer marks its packets
 (seal.py). Nothing is encrypted: for that, links take a TLS context.
+
+A bulk connection (from version 6 on) is for requests and answers, which go both ways on it: the acceptor's
+packets have a key of their own. Builds of before take the mark of its hello for an announcement that is too
+long, and refuse it; none is dialled.
 """
 
 from __future__ import annotations
@@ -46,7 +51,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from consensus.wire import NEWEST_VERSION
+from consensus.wire import NEWEST_VERSION, REQUESTS
 
 MAGIC: Final = b"FMP1"
 TEXT_BYTES_MAX: Final = 64
@@ -56,6 +61,9 @@ ANNOUNCEMENT_BYTES_MAX: Final = 512
 WHOEVER: Final = "?"
 """In place of the acceptor's id: a dialer that knows an address and no name yet. It hears who is there, and
 the connection ends with the welcome."""
+
+_BULK: Final = 1 << 15
+"""In the length of a hello's announcement."""
 
 _PREFIX = struct.Struct("<4sHH")
 _HELLO = struct.Struct("<4sHH64s64s64s16sQ64s514s32s")
@@ -118,13 +126,18 @@ class PeerClaim:
     epoch: int = 0
     is_probe: bool = False
     """It dialled ``WHOEVER``."""
+    is_bulk: bool = False
+    """The connection is for requests and answers."""
 
 
 class Dialing:
     """The dialer's side of one conversation."""
 
-    def __init__(self, identity: Identity, target: str, epoch: int, announcement: bytes = b"") -> None:
+    def __init__(
+        self, identity: Identity, target: str, epoch: int, announcement: bytes = b"", *, bulk: bool = False
+    ) -> None:
         self._identity = identity
+        self._bulk = bulk
         self._target = target
         self.hello = _HELLO.pack(
             *_prefix(identity.versions),
@@ -134,12 +147,14 @@ class Dialing:
             identity.process,
             epoch,
             _pad(identity.incarnation),
-            _pack_announcement(announcement),
+            _pack_announcement(announcement, _BULK if bulk else 0),
             secrets.token_bytes(32),
         )
         self._transcript = b""
         self.key = b""
         """Of this connection; known once the acceptor has proved itself."""
+        self.key_back = b""
+        """Of what the acceptor sends on a bulk connection."""
         self.version = 0
         """Of the protocol on this connection; known with the challenge, and true once the acceptor has proved
         itself."""
@@ -147,6 +162,8 @@ class Dialing:
     def answer(self, challenge: bytes) -> bytes:
         """Our proof for the acceptor's challenge. Raises ``NoCommonVersion``."""
         self.version = agree(self._identity.versions, challenge)
+        if self._bulk and self.version < REQUESTS:
+            raise NoCommonVersion(f"the other side speaks version {self.version}, without bulk connections")
         self._transcript = self.hello + challenge
         return _proof(self._identity.secret, b"dialer", self._transcript)
 
@@ -156,7 +173,7 @@ class Dialing:
         said = self._transcript + incarnation + announcement
         if not hmac.compare_digest(_proof(self._identity.secret, b"acceptor", said), proof):
             raise HandshakeFailed("the peer that answered does not know the cluster's secret")
-        self.key = _key(self._identity.secret, said)
+        self.key, self.key_back = _keys(self._identity.secret, said)
         return PeerClaim(self._target, _text(incarnation, "incarnation"), _unpack_announcement(announcement))
 
 
@@ -168,6 +185,8 @@ class Accepting:
         self._transcript = b""
         self.key = b""
         """Of this connection; known once the dialer has proved itself and ``finish`` has answered."""
+        self.key_back = b""
+        """Of what we send on a bulk connection."""
         self.version = 0
         """Of the protocol on this connection; known with the hello, true once the dialer is proved."""
 
@@ -183,6 +202,7 @@ class Accepting:
         """Check the dialer's hello; what it claims, and our challenge."""
         self.agree(hello)
         _, _, _, cluster, dialer, target, process, epoch, incarnation, announcement, _ = _HELLO.unpack(hello)
+        announcement, is_bulk = _without_mark(announcement)
         if cluster != _pad(self._identity.cluster_id):
             raise HandshakeFailed("the dialer belongs to another cluster")
         is_probe = target == _pad(WHOEVER)
@@ -203,7 +223,10 @@ class Accepting:
             process,
             epoch,
             is_probe,
+            is_bulk and self.version >= REQUESTS,
         )
+        if is_bulk and (is_probe or not claim.is_bulk):
+            raise HandshakeFailed("the dialer wants a bulk connection, and has no place for one")
         return claim, challenge
 
     def check(self, proof: bytes) -> None:
@@ -216,7 +239,7 @@ class Accepting:
         self.check(proof)
         secret = self._identity.secret
         said = _pad(self._identity.incarnation) + _pack_announcement(announcement)
-        self.key = _key(secret, self._transcript + said)
+        self.key, self.key_back = _keys(secret, self._transcript + said)
         return said + _proof(secret, b"acceptor", self._transcript + said)
 
 
@@ -247,14 +270,24 @@ def _proof(secret: bytes, role: bytes, transcript: bytes) -> bytes:
     return hmac.digest(secret, b"floodmark peer " + role + b"\0" + transcript, "sha256")
 
 
-def _key(secret: bytes, transcript: bytes) -> bytes:
-    return hmac.digest(secret, b"floodmark peer key\0" + transcript, "sha256")
+def _keys(secret: bytes, transcript: bytes) -> tuple[bytes, bytes]:
+    """Of the dialer's packets and of the acceptor's: nothing that one has sent can be sent back to it."""
+    return (
+        hmac.digest(secret, b"floodmark peer key\0" + transcript, "sha256"),
+        hmac.digest(secret, b"floodmark peer key back\0" + transcript, "sha256"),
+    )
 
 
-def _pack_announcement(announcement: bytes) -> bytes:
+def _pack_announcement(announcement: bytes, mark: int = 0) -> bytes:
     if len(announcement) > ANNOUNCEMENT_BYTES_MAX:
         raise ValueError(f"an announcement has at most {ANNOUNCEMENT_BYTES_MAX} bytes")
-    return len(announcement).to_bytes(2, "little") + announcement.ljust(ANNOUNCEMENT_BYTES_MAX, b"\0")
+    length = len(announcement) | mark
+    return length.to_bytes(2, "little") + announcement.ljust(ANNOUNCEMENT_BYTES_MAX, b"\0")
+
+
+def _without_mark(raw: bytes) -> tuple[bytes, bool]:
+    length = int.from_bytes(raw[:2], "little")
+    return (length & ~_BULK).to_bytes(2, "little") + raw[2:], bool(length & _BULK)
 
 
 def _unpack_announcement(raw: bytes) -> bytes:

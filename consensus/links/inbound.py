@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import cast
 
+from consensus.links.bulk_connection import BulkConnection
+from consensus.links.bulk_links import BulkLinks
 from consensus.links.framing import Beat, FramingError, Packet, PacketReader, unpack_beat
 from consensus.links.handshake import (
     HELLO_BYTES,
@@ -25,11 +27,16 @@ class Listener:
     """Accepts the connections of all peers, and knows which one of each peer counts."""
 
     def __init__(
-        self, context: LinkContext, peer: Callable[[str], Peer], heard: Callable[[Peer], None]
+        self,
+        context: LinkContext,
+        peer: Callable[[str], Peer],
+        heard: Callable[[Peer], None],
+        bulk: BulkLinks,
     ) -> None:
         self.context = context
         self.peer = peer
         self.heard = heard
+        self._bulk = bulk
         self._unauthenticated: dict[IncomingLink, None] = {}
         self._current: dict[str, IncomingLink] = {}
         self._server: asyncio.Server | None = None
@@ -91,10 +98,19 @@ class Listener:
         ):
             raise HandshakeFailed("the peer has made a newer connection since")
 
+    def bulk(self, claim: PeerClaim) -> BulkConnection:
+        """What takes over a bulk connection of a peer. Raises ``HandshakeFailed`` unless its link stands."""
+        link = self._current.get(claim.node_id)
+        if link is None or link.claim is None or _folder(link.claim) != _folder(claim):
+            raise HandshakeFailed("a bulk connection comes after the peer's own link")
+        return self._bulk.accept(claim)
+
     def authenticated(self, link: IncomingLink, claim: PeerClaim) -> None:
         """Let a connection that ``check`` has let pass count from now on, in place of an older one."""
         older = self._current.get(claim.node_id)
         if older is not None:
+            if older.claim is not None and _folder(older.claim) != _folder(claim):
+                self._bulk.drop(claim.node_id)  # They are of a process that has ended.
             older.drop()
         self._unauthenticated.pop(link, None)
         self._current[claim.node_id] = link
@@ -208,6 +224,9 @@ class IncomingLink(asyncio.BufferedProtocol):
             return
         hooks, claim = self._context.hooks, self.claim
         self._accepting.check(received)
+        if claim.is_bulk:
+            self._give_over(received, self._listener.bulk(claim))
+            return
         self._listener.check(claim)
         # Before anything is held for it: a peer that has no place here costs nothing.
         reception = hooks.on_announcement(claim.node_id, claim.announcement)
@@ -227,6 +246,14 @@ class IncomingLink(asyncio.BufferedProtocol):
         self.version = self._accepting.version
         self._transport.write(welcome)
         self._listener.heard(self._peer)
+
+    def _give_over(self, proof: bytes, bulk: BulkConnection) -> None:
+        """It is for requests: nothing of this link is left."""
+        transport, self._transport = self._transport, None
+        assert transport is not None
+        self._end()
+        transport.write(self._accepting.finish(proof))
+        bulk.begin(transport, ours=self._accepting.key_back, theirs=self._accepting.key)
 
     def _take(self, packets: list[Packet], count: int) -> None:
         peer = self._peer
@@ -258,3 +285,8 @@ class IncomingLink(asyncio.BufferedProtocol):
             self._boot = beat.boot
             assert self.claim is not None
             self._context.hooks.on_boot(peer.node_id, self.claim.incarnation, beat.boot)
+
+
+def _folder(claim: PeerClaim) -> tuple[str, bytes]:
+    """Which process speaks for which data folder."""
+    return claim.incarnation, claim.process

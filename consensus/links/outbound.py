@@ -13,6 +13,7 @@ import random
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+from consensus.links.bulk_connection import BulkConnection
 from consensus.links.dialed import DialedConnection, QueueOwner
 from consensus.links.fair_queue import FairQueue, Routed
 from consensus.links.framing import BODY_BYTES_MAX, HEADER_BYTES_MAX, Beat, pack_beat, pack_prefix
@@ -57,6 +58,11 @@ class OutgoingLink:
         self._waiting = FairQueue()
         """Empty unless the connection is full."""
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"link to {peer.node_id}")
+
+    @property
+    def address(self) -> Address:
+        """Where it was found last, or is looked for first."""
+        return self._used or self.addresses[0]
 
     @property
     def queue_bytes(self) -> int:
@@ -250,17 +256,26 @@ def is_refused(error: Exception) -> bool:
 
 
 async def welcomed_at(
-    context: LinkContext, address: Address, target: str, owner: QueueOwner
+    context: LinkContext,
+    address: Address,
+    target: str,
+    owner: QueueOwner,
+    bulk: BulkConnection | None = None,
 ) -> tuple[DialedConnection, PeerClaim]:
     """Dial and prove ourselves; the connection, and what the other side says of itself.
 
-    Raises ``OSError`` (timeouts are) and ``HandshakeFailed``.
+    ``bulk`` takes the connection over: a peer hears no announcement on it. Raises ``OSError`` (timeouts are)
+    and ``HandshakeFailed``.
     """
-    dialing = Dialing(context.identity, target, next(context.epochs), context.hooks.announce(target))
+    said = context.hooks.announce(target) if bulk is None else b""
+    dialing = Dialing(context.identity, target, next(context.epochs), said, bulk=bulk is not None)
     host, port = address
     async with asyncio.timeout(context.options.connect_timeout_s):
         _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: DialedConnection(dialing, context.options, owner), host, port, ssl=context.client_tls
+            lambda: DialedConnection(dialing, context.options, owner, bulk),
+            host,
+            port,
+            ssl=context.client_tls,
         )
     try:
         async with asyncio.timeout(context.options.handshake_timeout_s):

@@ -15,11 +15,13 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
+from consensus.links.bulk_links import BulkLinks
 from consensus.links.fair_queue import Routed
 from consensus.links.handshake import WHOEVER, Identity
 from consensus.links.inbound import Listener
 from consensus.links.link_types import LinkContext, LinkHooks, LinkOptions, Peer
 from consensus.links.outbound import Address, OutgoingLink, welcomed_at
+from consensus.wire import REQUESTS
 
 
 class PeerLinks:
@@ -46,7 +48,9 @@ class PeerLinks:
         self.peers: dict[str, Peer] = {}
         """Every node that is dialled or has dialled, with its counters."""
         self._outgoing: dict[str, OutgoingLink] = {}
-        self._listener = Listener(self._context, self._peer, self._heard)
+        self.bulk = BulkLinks(self._context, self._bulk_address)
+        """Connections for requests and their answers."""
+        self._listener = Listener(self._context, self._peer, self._heard, self.bulk)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
 
@@ -61,6 +65,7 @@ class PeerLinks:
         """Close everything; what is queued gets a moment to leave."""
         if self._timer is not None:
             self._timer.cancel()
+        await self.bulk.stop()
         self._listener.stop()
         outgoing, self._outgoing = self._outgoing, {}
         await asyncio.gather(*(link.stop() for link in outgoing.values()))
@@ -68,6 +73,7 @@ class PeerLinks:
     def sever(self) -> None:
         """Cut all links at once and make none any more: nothing more leaves this process, or reaches it."""
         self._listener.stop()
+        self.bulk.sever()
         for link in self._outgoing.values():
             link.sever()
 
@@ -101,6 +107,7 @@ class PeerLinks:
         returns ends when they are closed.
         """
         self._listener.drop(node_id)
+        self.bulk.drop(node_id)
         self.peers.pop(node_id, None)
         link = self._outgoing.pop(node_id, None)
         return asyncio.sleep(0) if link is None else link.stop()
@@ -129,6 +136,20 @@ class PeerLinks:
         if link is not None:
             link.send(messages)
 
+    def takes_requests(self, node_id: str) -> bool:
+        """Whether a node's build takes them, as far as this one has met it."""
+        peer = self.peers.get(node_id)
+        return peer is not None and peer.version >= REQUESTS
+
+    def is_older(self, node_id: str) -> bool:
+        """Whether a node was met, and its build takes no requests."""
+        peer = self.peers.get(node_id)
+        return peer is not None and 0 < peer.version < REQUESTS
+
+    def _bulk_address(self, node_id: str) -> Address | None:
+        link = self._outgoing.get(node_id)
+        return link.address if link is not None and self.takes_requests(node_id) else None
+
     def _peer(self, node_id: str) -> Peer:
         peer = self.peers.get(node_id)
         if peer is None:
@@ -155,6 +176,7 @@ class PeerLinks:
     def _is_gone(self, peer: Peer) -> None:
         if not peer.gone:
             peer.gone = True
+            self.bulk.drop(peer.node_id)  # Nobody waits for a node that is not there.
             self._context.hooks.peer_gone(peer.node_id)
 
     def _schedule_beat(self) -> None:
@@ -167,6 +189,7 @@ class PeerLinks:
         late = max(0.0, now - self._timer_due)
         for link in list(self._outgoing.values()):
             link.beat(now, late)
+        self.bulk.beat(now, late)
         for peer in list(self.peers.values()):
             # While this process did not run, nobody could be heard: that time is no silence of theirs.
             peer.heard_at = min(now, peer.heard_at + late)

@@ -21,14 +21,15 @@ from node.broker import Broker
 from node.budget import Account
 from node.http.connection import Connection
 from node.http.forwarded import FORWARDED
-from node.http.inside_line import HttpInsideLine
 from node.http.metrics import HttpMetrics
+from node.http.older_nodes import OlderNodes
 from node.http.packers import Packers
 from node.http.refusals import Refusals
 from node.http.request_context import address_of
 from node.request_limits import RequestLimits
 from node.service.answer_budget import Hold
 from node.service.loop_share import BODY_TURN_BYTES, LoopShare
+from node.service.partition_requests import InsidePartitions
 from node.service.policy import AllowAll, Policy
 from node.service.service import Service
 
@@ -60,7 +61,9 @@ class HttpContext:
 
     def __post_init__(self, policy: Policy | None) -> None:
         self.refusals = Refusals(self.next_request_id)
-        self.service = Service(self.broker, self.settings, HttpInsideLine(self), policy or AllowAll())
+        self.service = Service(
+            self.broker, self.settings, InsidePartitions(OlderNodes(self)), policy or AllowAll()
+        )
 
     def is_from_node(self, forwarded: str | None) -> bool:
         """Whether another node of this cluster has passed a request on, by that header's value.

@@ -37,23 +37,28 @@ class Found(msgspec.Struct, frozen=True):
     fetched: Fetched
 
 
-class InsideLine(Protocol):
-    """``node`` is the id of a node; a partition belongs to its topic id there, too."""
+class Line(Protocol):
+    """Carries typed requests to other nodes, wherever they are."""
 
     async def ask(
         self, node: str, request: InsideRequest[R], *, timeout_s: float, hold: Hold | None = None
     ) -> R:
         """Have ``node`` do it, which answers for itself and asks nobody in turn; this node may ask itself.
 
-        ``hold``: where a large result is counted before it comes. Raises what the handler there raises, and
+        ``hold``: where the large field of a result is counted before it comes. Raises what the handler there
+        raises, and
 
         - ``Unavailable``: the request did not get there, or there is no answer to one that only reads;
         - ``OutcomeUnknown``: there is no answer to one that stores;
-        - ``TooManyRequests``: ``hold`` has no room;
+        - ``TooManyRequests``: ``hold`` has no room, or too many requests wait for that node;
         - ``TooNew``: that node's build does not know the request.
 
         When the caller is cancelled, so is the handler there.
         """
+
+
+class InsideLine(Line, Protocol):
+    """``node`` is the id of a node; a partition belongs to its topic id there, too."""
 
     async def append(
         self, node: str, partition: Partition, request: AppendRequest, *, timeout_s: float

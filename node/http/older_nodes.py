@@ -1,27 +1,39 @@
-"""Asking other nodes over their public HTTP, with a mark that only this cluster's nodes know."""
+"""Asking nodes of older builds, over their public HTTP, with a mark that only this cluster's nodes know.
+
+Builds that take no requests over their links (peer protocol below 6) are asked this way, until none of them
+may be upgraded from any more.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import msgspec
-from floodmark.errors import OutcomeUnknown, Unavailable, UnknownTopic
+from floodmark.errors import OutcomeUnknown, TooNew, Unavailable, UnknownTopic
 
-from node.broker import Appended, Bounds, Fetched, Partition, Unreadable
+from node.broker import Appended, Bounds
 from node.http.forwarded import FORWARDED
 from node.http.media import Media
 from node.http.node_address import base_url, in_pieces
 from node.http.older_metadata_leader import ask_older_leader
 from node.http.problem_in import error_of
-from node.http.statuses import NOT_FOUND, UNAVAILABLE
+from node.http.statuses import NOT_FOUND
 from node.http.topic_id import TOPIC_ID
 from node.service.answer_budget import Hold
-from node.service.inside_line import AppendRequest, Found
-from node.service.inside_requests import InsideRequest, R
+from node.service.inside_requests import InsideRequest, R, type_of
+from node.service.partition_requests import (
+    AppendThere,
+    FetchThere,
+    Frames,
+    ListOffsetsThere,
+    OfPartition,
+    TailThere,
+    WaitThere,
+)
 from node.service.requests import Request
 from node.service.while_heard import WhileHeard
 
@@ -32,36 +44,46 @@ _APPENDED = msgspec.json.Decoder()
 _READY = msgspec.json.Decoder(dict[str, list[int]])
 
 
-class HttpInsideLine:
-    """One per application."""
+class OlderNodes:
+    """Implements ``Line`` towards nodes whose builds take no requests over their links: one per application.
+
+    A node is asked for what its build offers at its HTTP port, and nothing else.
+    """
 
     def __init__(self, context: HttpContext) -> None:
         self._context = context
+        self._ways: dict[type, Callable[[str, Any, float, Hold | None], Awaitable[Any]]] = {
+            AppendThere: self._append,
+            FetchThere: self._fetch,
+            ListOffsetsThere: self._list_offsets,
+            TailThere: self._tail,
+            WaitThere: self._wait,
+        }
 
     async def ask(
-        self,
-        node: str,
-        request: InsideRequest[R],
-        *,
-        timeout_s: float,
-        hold: Hold | None = None,  # noqa: ARG002
+        self, node: str, request: InsideRequest[R], *, timeout_s: float, hold: Hold | None = None
     ) -> R:
-        """See ``InsideLine``; for requests of the metadata's leader."""
-        assert isinstance(request, Request), "only administration is asked like this"
-        mark = {FORWARDED: self._context.node_mark}
-        return await ask_older_leader(self._context, node, request, mark=mark, timeout_s=timeout_s)
+        """See ``Line``."""
+        if isinstance(request, Request):
+            mark = {FORWARDED: self._context.node_mark}
+            return await ask_older_leader(self._context, node, request, mark=mark, timeout_s=timeout_s)
+        way = self._ways.get(type(request))
+        if way is None:
+            name = type_of(request).name
+            raise TooNew(f"node {node} does not know requests of type {name}: start a newer one", unlike=name)
+        result: R = await way(node, request, timeout_s, hold)
+        return result
 
-    async def append(
-        self, node: str, partition: Partition, request: AppendRequest, *, timeout_s: float
+    async def _append(
+        self, node: str, request: AppendThere, timeout_s: float, _hold: Hold | None
     ) -> Appended:
-        """See ``InsideLine``."""
         context = self._context
-        url = base_url(context.broker, node) + _path(partition)
+        url = base_url(context.broker, node) + _path(request)
         query = {"acks": str(request.acks), "timeout": _milliseconds(timeout_s)}
         headers = {
             "Content-Type": str(Media.BATCH),
             FORWARDED: context.node_mark,
-            TOPIC_ID: str(partition.topic_id),
+            TOPIC_ID: str(request.topic_id),
         }
         if request.expected_offset is not None:
             headers["If-Offset"] = str(request.expected_offset)
@@ -79,8 +101,6 @@ class HttpInsideLine:
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
             raise OutcomeUnknown(f"node {node} did not answer; it may have done it", leader=node) from error
         if answer.status != 200:
-            if answer.status == UNAVAILABLE:
-                partition.doubt_leader(node)
             raise error_of(answer.status, body)
         found: dict[str, Any] = _APPENDED.decode(body)
         return Appended(
@@ -90,48 +110,45 @@ class HttpInsideLine:
             duplicate=found.get("duplicate", False),
         )
 
-    async def fetch(
-        self, node: str, partition: Partition, position: str, *, max_bytes: int, verify: bool, hold: Hold
-    ) -> Found:
-        """See ``InsideLine``."""
-        query = {"from": position, "max_bytes": str(max_bytes)}
-        if verify:
+    async def _fetch(self, node: str, request: FetchThere, _timeout_s: float, hold: Hold | None) -> Frames:
+        query = {"from": request.position, "max_bytes": str(request.max_bytes)}
+        if request.verify:
             query["verify"] = "true"
-        async with self._asked(node, partition, "GET", "records", query) as answer:
+        async with self._asked(node, request, "GET", "records", query) as answer:
             size = answer.content_length or 0
-            hold.more(size)
+            if hold is not None:
+                hold.more(size)
             try:
                 body = await answer.read()
             except BaseException:
-                hold.less(size)
+                if hold is not None:
+                    hold.less(size)
                 raise
         return _found(answer, body)
 
-    async def list_offsets(self, node: str, partition: Partition, position: str) -> Found:
-        """See ``InsideLine``."""
-        query = {"from": position, "max_bytes": "1"}
-        async with self._asked(node, partition, "HEAD", "records", query) as answer:
-            head = _found(answer, b"")
-        return Found(head.start, Fetched(b"", head.start, head.fetched.bounds))
+    async def _list_offsets(
+        self, node: str, request: ListOffsetsThere, _timeout_s: float, _hold: Hold | None
+    ) -> Frames:
+        query = {"from": request.position, "max_bytes": "1"}
+        async with self._asked(node, request, "HEAD", "records", query) as answer:
+            found = _found(answer, b"")
+        return msgspec.structs.replace(found, next_offset=found.start)
 
-    async def tail(self, node: str, partition: Partition, *, timeout_s: float) -> Bounds:
-        """See ``InsideLine``."""
+    async def _tail(self, node: str, request: TailThere, timeout_s: float, _hold: Hold | None) -> Bounds:
         query = {"timeout": _milliseconds(timeout_s)}
-        async with self._asked(node, partition, "GET", "tail", query, timeout_s=timeout_s) as answer:
-            return _found(answer, b"").fetched.bounds
+        async with self._asked(node, request, "GET", "tail", query, timeout_s=timeout_s) as answer:
+            found = _found(answer, b"")
+        return Bounds(found.log_start_offset, found.high_watermark)
 
-    async def wait(
-        self, node: str, topic: str, topic_id: int, cursor: str, *, wait_s: float
-    ) -> Collection[int]:
-        """See ``InsideLine``."""
+    async def _wait(self, node: str, request: WaitThere, timeout_s: float, _hold: Hold | None) -> list[int]:
         context = self._context
-        url = f"{base_url(context.broker, node)}/v1/topics/{topic}/wait"
-        query = {"cursor": cursor, "wait": f"{wait_s:g}s"}
-        headers = {FORWARDED: context.node_mark, TOPIC_ID: str(topic_id)}
+        url = f"{base_url(context.broker, node)}/v1/topics/{request.topic}/wait"
+        query = {"cursor": request.cursor, "wait": f"{timeout_s:g}s"}
+        headers = {FORWARDED: context.node_mark, TOPIC_ID: str(request.topic_id)}
         try:
             with context.patience():
                 async with (
-                    asyncio.timeout(wait_s + context.settings.forward_grace_s),
+                    asyncio.timeout(timeout_s + context.settings.forward_grace_s),
                     WhileHeard(context.broker, node),
                     context.patient_session.get(
                         url, params=query, headers=headers, allow_redirects=False
@@ -148,7 +165,7 @@ class HttpInsideLine:
     async def _asked(
         self,
         node: str,
-        partition: Partition,
+        request: OfPartition,
         method: str,
         rest: str,
         query: dict[str, str],
@@ -157,12 +174,12 @@ class HttpInsideLine:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A leader's answer about its records, of which the body is still to be read."""
         context = self._context
-        url = base_url(context.broker, node) + _path(partition, rest)
+        url = base_url(context.broker, node) + _path(request, rest)
         headers = {
             "Accept": Media.BATCH,
             "Cache-Control": "no-store",
             FORWARDED: context.node_mark,
-            TOPIC_ID: str(partition.topic_id),
+            TOPIC_ID: str(request.topic_id),
         }
         try:
             async with (
@@ -174,27 +191,28 @@ class HttpInsideLine:
             ):
                 if answer.status != 200:
                     if answer.status == NOT_FOUND:  # Also for HEAD, whose answer has no body.
-                        raise UnknownTopic(f"node {node} knows no such topic {partition.topic}")
-                    error = error_of(answer.status, await answer.read())
-                    if isinstance(error, Unavailable):
-                        partition.doubt_leader(node)
-                        raise Unreadable(error.detail, **error.fields)
-                    raise error
+                        raise UnknownTopic(f"node {node} knows no such topic {request.topic}")
+                    raise error_of(answer.status, await answer.read())
                 yield answer
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
             raise Unavailable(f"node {node} did not answer", leader=node) from error
 
 
-def _path(partition: Partition, rest: str = "records") -> str:
-    return f"/v1/topics/{partition.topic}/partitions/{partition.number}/{rest}"
+def _path(request: OfPartition, rest: str = "records") -> str:
+    return f"/v1/topics/{request.topic}/partitions/{request.partition}/{rest}"
 
 
 def _milliseconds(seconds: float) -> str:
     return f"{max(1, int(seconds * 1000))}ms"
 
 
-def _found(answer: aiohttp.ClientResponse, frames: bytes) -> Found:
+def _found(answer: aiohttp.ClientResponse, frames: bytes) -> Frames:
     head = answer.headers
-    bounds = Bounds(int(head["Log-Start-Offset"]), int(head["Log-High-Watermark"]))
     next_offset = int(head["Log-Next-Offset"])
-    return Found(int(head.get("Log-From-Offset", next_offset)), Fetched(frames, next_offset, bounds))
+    return Frames(
+        int(head.get("Log-From-Offset", next_offset)),
+        next_offset,
+        int(head["Log-Start-Offset"]),
+        int(head["Log-High-Watermark"]),
+        frames,
+    )

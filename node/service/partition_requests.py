@@ -1,0 +1,161 @@
+"""What nodes ask the leaders of partitions, and how they ask: records in, records out, positions, waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import msgspec
+from floodmark.errors import Unavailable
+
+from node.broker import Acks, Appended, Bounds, Fetched, Partition, Unreadable
+from node.service.answer_budget import Hold
+from node.service.inside_line import AppendRequest, Found, Line
+from node.service.inside_requests import InsideRequest, R, register
+
+_READ_S = 2.0
+"""For what is there already."""
+
+
+class Frames(msgspec.Struct, frozen=True):
+    """``Found`` as it travels."""
+
+    start: int
+    next_offset: int
+    log_start_offset: int
+    high_watermark: int
+    frames: bytes = b""
+
+
+class AppendThere(InsideRequest[Appended], frozen=True):
+    """Append a record batch that the asking node has checked. The handler raises as ``Partition.produce``."""
+
+    topic: str
+    topic_id: int
+    partition: int
+    acks: Acks
+    expected_offset: int | None = None
+    batch: bytes = b""
+
+
+class FetchThere(InsideRequest[Frames], frozen=True):
+    """Frames from a position on; at least one batch where there is any.
+
+    ``verify``: payloads that fail their checksums are not handed out.
+    """
+
+    topic: str
+    topic_id: int
+    partition: int
+    position: str
+    max_bytes: int
+    verify: bool = True
+
+
+class ListOffsetsThere(InsideRequest[Frames], frozen=True):
+    """The offset that a position means, with the bounds and no frames."""
+
+    topic: str
+    topic_id: int
+    partition: int
+    position: str
+
+
+class TailThere(InsideRequest[Bounds], frozen=True):
+    """The bounds, with leadership confirmed by a majority after the request came."""
+
+    topic: str
+    topic_id: int
+    partition: int
+
+
+OfPartition = AppendThere | FetchThere | ListOffsetsThere | TailThere
+"""Requests that only the leader of one partition can answer."""
+
+
+class WaitThere(InsideRequest[list[int]], frozen=True):
+    """The partitions that have something behind a cursor, as soon as one has; none when the time is up."""
+
+    topic: str
+    topic_id: int
+    cursor: str
+
+
+register("append", AppendThere, Appended, stores=True, raw="batch")
+register("fetch", FetchThere, Frames, raw_result="frames")
+register("list_offsets", ListOffsetsThere, Frames, raw_result="frames")
+register("tail", TailThere, Bounds)
+register("wait", WaitThere, list[int])
+
+
+class InsidePartitions:
+    """Implements ``InsideLine`` over whatever carries typed requests."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+
+    async def ask(
+        self, node: str, request: InsideRequest[R], *, timeout_s: float, hold: Hold | None = None
+    ) -> R:
+        """See ``Line``."""
+        return await self._line.ask(node, request, timeout_s=timeout_s, hold=hold)
+
+    async def append(
+        self, node: str, partition: Partition, request: AppendRequest, *, timeout_s: float
+    ) -> Appended:
+        """See ``InsideLine``."""
+        there = AppendThere(
+            partition.topic,
+            partition.topic_id,
+            partition.number,
+            request.acks,
+            request.expected_offset,
+            request.batch,
+        )
+        try:
+            return await self._line.ask(node, there, timeout_s=timeout_s)
+        except Unavailable:
+            partition.doubt_leader(node)
+            raise
+
+    async def fetch(
+        self, node: str, partition: Partition, position: str, *, max_bytes: int, verify: bool, hold: Hold
+    ) -> Found:
+        """See ``InsideLine``."""
+        there = FetchThere(partition.topic, partition.topic_id, partition.number, position, max_bytes, verify)
+        return _found(await self._read(node, partition, there, hold=hold))
+
+    async def list_offsets(self, node: str, partition: Partition, position: str) -> Found:
+        """See ``InsideLine``."""
+        there = ListOffsetsThere(partition.topic, partition.topic_id, partition.number, position)
+        return _found(await self._read(node, partition, there))
+
+    async def tail(self, node: str, partition: Partition, *, timeout_s: float) -> Bounds:
+        """See ``InsideLine``."""
+        there = TailThere(partition.topic, partition.topic_id, partition.number)
+        return await self._read(node, partition, there, timeout_s=timeout_s)
+
+    async def _read(
+        self,
+        node: str,
+        partition: Partition,
+        request: InsideRequest[R],
+        *,
+        timeout_s: float = _READ_S,
+        hold: Hold | None = None,
+    ) -> R:
+        try:
+            return await self._line.ask(node, request, timeout_s=timeout_s, hold=hold)
+        except Unavailable as error:
+            partition.doubt_leader(node)
+            raise Unreadable(error.detail, **error.fields) from error
+
+    async def wait(
+        self, node: str, topic: str, topic_id: int, cursor: str, *, wait_s: float
+    ) -> Collection[int]:
+        """See ``InsideLine``."""
+        return await self._line.ask(node, WaitThere(topic, topic_id, cursor), timeout_s=wait_s)
+
+
+def _found(found: Frames) -> Found:
+    bounds = Bounds(found.log_start_offset, found.high_watermark)
+    return Found(found.start, Fetched(found.frames, found.next_offset, bounds))
