@@ -11,10 +11,11 @@ from typing import Final, NamedTuple, Protocol
 
 import msgspec
 from floodmark.errors import FloodmarkError
+from floodmark.format.record import Record
 
 from node.broker import Acks, Appended, Bounds
 from node.service.cursor import Cursor
-from node.service.division import NOBODY, Division, Incoming, Packed, Producer
+from node.service.division import NOBODY, Division, Incoming, Packed, Producer, needs_batch_format_2
 
 
 class Allowed(NamedTuple):
@@ -62,21 +63,28 @@ class Body(Protocol):
 
 
 class Records:
-    """The body of a door that has records in hand: few, and none that asks for a partition."""
+    """The body of a door that has few records in hand. Those without a time get that of their arrival."""
 
     batch: Final = None
     is_heavy: Final = False
     are_copies: Final = False
 
-    def __init__(self, found: Sequence[Incoming]) -> None:
-        self._found = list(found)
-        self.size = sum(item.record.size for item in found)
+    def __init__(self, records: Sequence[Record]) -> None:
+        self._records = records
+        self.size = sum(record.size for record in records)
 
     def read(self, allowed: Allowed) -> list[Incoming]:
         """See ``Body``."""
-        for item in self._found:
-            item.record.check(allowed.record_bytes_max)
-        return self._found
+        found = []
+        for record in self._records:
+            record.check(allowed.record_bytes_max)
+            timed = record
+            if record.timestamp is None:
+                timed = msgspec.structs.replace(record, timestamp=allowed.now_ms)
+            if allowed.batch_format == 1 and (what := timed.beyond_format_1()) is not None:
+                raise needs_batch_format_2(what)
+            found.append(Incoming(timed, None))
+        return found
 
     def pack(self, allowed: Allowed, division: Division, *, timeout_s: float) -> Awaitable[Packed]:
         """Never called: it is not heavy."""
