@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from floodmark.errors import NotLeaderOrFollower
-from floodmark.format import batch_check
-from floodmark.format.batch import BatchHeader
+from floodmark.format import batch as codec
 
 from node.broker import Appended, Bounds, Partition
 from node.service import cursor
@@ -22,13 +19,10 @@ from node.service.partition_requests import (
     TailThere,
     WaitThere,
 )
+from node.service.router import led_here
 
 if TYPE_CHECKING:
     from node.service.service import Service
-
-_READY_S: Final = 1.0
-"""How long a new leader is waited for to be ready."""
-RETRY_AFTER_S: Final = 0.1
 
 
 class PartitionAnswers:
@@ -47,20 +41,16 @@ class PartitionAnswers:
 
     async def _led(self, topic: str, number: int, topic_id: int, asked: Asked) -> Partition:
         """The partition, which this node leads and can serve. Raises ``NotLeaderOrFollower``."""
-        service = self._service
-        partition = await service.partition(topic, number, topic_id)
-        if not partition.leads_here and partition.leader == service.broker.node_id:
-            # Elected this moment, and not ready yet.
-            await partition.wait_leader(deadline_s=min(asked.left_s, _READY_S))
-            partition = service.current(partition)
-        if not partition.leads_here:
-            raise not_here(partition.leader, f"{topic}/{number}")
-        return partition
+        partition = await self._service.partition(topic, number, topic_id)
+        return await led_here(self._service, partition, asked.left_s)
 
     async def _append(self, request: AppendThere, asked: Asked) -> Appended:
         service = self._service
         partition = await self._led(request.topic, request.partition, request.topic_id, asked)
-        header = await self._checked(request)
+        # The asking node has checked it; on its way it may have been damaged. Nothing is waited for here: a
+        # producer's batches are admitted in the order in which they came.
+        header = codec.decode_header(request.batch)
+        codec.check_sums(request.batch, header)
 
         async def append() -> Appended:
             return await partition.produce(
@@ -72,17 +62,6 @@ class PartitionAnswers:
             )
 
         return await service.once_level_known(append)
-
-    async def _checked(self, request: AppendThere) -> BatchHeader:
-        """The asking node has checked it, by the limits that it knew; on its way it may have been damaged."""
-        record_bytes_max = self._service.broker.topic_limits(request.topic).max_record_bytes
-        header = batch_check.check_if_light(request.batch, record_bytes_max=record_bytes_max)
-        if header is None:
-            async with self._service.unpacking:
-                header = await asyncio.to_thread(
-                    batch_check.check, request.batch, record_bytes_max=record_bytes_max
-                )
-        return header
 
     async def _fetch(self, request: FetchThere, asked: Asked) -> Frames:
         leader = LeaderHere(await self._led(request.topic, request.partition, request.topic_id, asked))
@@ -120,8 +99,3 @@ def _frames(found: Found) -> Frames:
     return Frames(
         found.start, fetched.next_offset, bounds.log_start_offset, bounds.high_watermark, fetched.frames
     )
-
-
-def not_here(leader: str | None, what: str) -> NotLeaderOrFollower:
-    """The answer to a node that takes this one for the leader."""
-    return NotLeaderOrFollower(f"this node does not lead {what}", leader=leader, retry_after_s=RETRY_AFTER_S)

@@ -102,15 +102,21 @@ async def _at_leader(
 
 
 async def _here(service: Service, partition: Partition, ask: Ask[T], timeout_s: float) -> tuple[T, str]:
-    own = service.broker.node_id
-    if not partition.leads_here and partition.leader == own:  # Elected this moment, and not ready yet.
+    partition = await led_here(service, partition, timeout_s)
+    return await ask(LeaderHere(partition), timeout_s), service.broker.node_id
+
+
+async def led_here(service: Service, partition: Partition, timeout_s: float) -> Partition:
+    """The partition, which this node leads and can serve. Raises ``NotLeaderOrFollower``, ``Unavailable``."""
+    if not partition.leads_here and partition.leader == service.broker.node_id:
+        # Elected this moment, and not ready yet.
         await partition.wait_leader(deadline_s=min(timeout_s, READY_S))
         partition = service.current(partition)
     if not partition.leads_here:
         raise not_here(partition.leader, f"{partition.topic}/{partition.number}")
-    return await ask(LeaderHere(partition), timeout_s), own
+    return partition
 
 
-def not_here(leader: str | None, what: str) -> Unavailable:
+def not_here(leader: str | None, what: str) -> NotLeaderOrFollower:
     """The answer to a request that was passed on to a node that does not lead (any more)."""
     return NotLeaderOrFollower(f"this node does not lead {what}", leader=leader, retry_after_s=0.1)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from floodmark.errors import (
+    InvalidBatch,
     NotLeaderOrFollower,
     OffsetPastEnd,
     OutcomeUnknown,
@@ -162,3 +163,25 @@ async def test_what_was_lost_on_its_way_is_told_from_what_may_have_been_done(tmp
             await tasks[1]
         with contextlib.suppress(Exception):
             await asyncio.gather(*tasks)
+
+
+async def test_a_producers_batches_are_admitted_in_the_order_in_which_they_came(tmp_path: Path) -> None:
+    """However long it would take to check one of them: the asking node did. What was damaged is refused."""
+    async with NodeCluster.running(tmp_path, 1) as cluster:
+        await cluster.create("t")
+        node = await cluster.leader("t")
+        topic_id = node.broker.topic_limits("t").topic_id
+        name = codec.producer_id_of("p")
+
+        def append(sequence: int, count: int, *, damage: bytes = b"") -> AppendThere:
+            records = [Record(1, None, b"")] * count
+            made = codec.encode(records, producer_id=name, producer_epoch=0, sequence=sequence)
+            return AppendThere("t", topic_id, 0, Acks.QUORUM, None, made[: len(made) - len(damage)] + damage)
+
+        ask = _line(node).ask
+        found = await asyncio.gather(
+            *(ask("n1", append(number, 50_000 if number == 0 else 1), timeout_s=10) for number in range(4))
+        )
+        assert [item.first_offset for item in found] == [0, 50_000, 50_001, 50_002]
+        with pytest.raises(InvalidBatch):
+            await ask("n1", append(4, 1, damage=b"\xff"), timeout_s=10)

@@ -269,6 +269,11 @@ def unpacked(
     return body
 
 
+def check_sums(batch: bytes | memoryview, header: BatchHeader) -> None:
+    """The checksums alone, for a batch that was checked before it was sent here. Raises ``InvalidBatch``."""
+    _check_crcs(memoryview(batch), header, None, b"")
+
+
 def check_header_count(count: int) -> None:
     """Raise ``TooLarge`` if a batch's records have more headers in total than are allowed."""
     if count > BATCH_HEADERS_MAX:
