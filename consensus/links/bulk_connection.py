@@ -46,6 +46,8 @@ class BulkConnection(asyncio.BufferedProtocol):
         self.lost: asyncio.Future[None] = loop.create_future()
         self.bytes_sent = 0
         self.bytes_received = 0
+        self.refused = 0
+        """Packets of the other side that ended the connection."""
         self._now = loop.time
         self._log = log
         self._dead_after_s = dead_after_s
@@ -170,6 +172,7 @@ class BulkConnection(asyncio.BufferedProtocol):
                 if not self._stands():
                     return
         except FramingError as error:
+            self.refused += 1
             self._log.warning("bulk_connection_refused", peer=self.peer, reason=str(error))
             self.abort()
 

@@ -50,6 +50,8 @@ class BulkLinks:
         self._accepted: dict[str, BulkConnection] = {}
         self._dialling: dict[str, asyncio.Task[BulkConnection]] = {}
         self._stopped = False
+        self.packets_refused = 0
+        """Those that were no packets of a sound peer, or bore no true mark; each ended its connection."""
 
     async def ask(
         self,
@@ -193,6 +195,7 @@ class BulkLinks:
         return await self.serve(peer, envelope, raw, timeout_s)
 
     def _lost(self, connection: BulkConnection) -> None:
+        self.packets_refused += connection.refused
         for table in (self._dialled, self._accepted):
             if table.get(connection.peer) is connection:
                 del table[connection.peer]

@@ -116,9 +116,9 @@ async def running(*nodes: LinkNode) -> AsyncIterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def joined() -> AsyncIterator[tuple[LinkNode, LinkNode]]:
+async def joined(options: LinkOptions = FAST) -> AsyncIterator[tuple[LinkNode, LinkNode]]:
     """Two nodes that are connected both ways."""
-    a, b = LinkNode("a"), LinkNode("b")
+    a, b = LinkNode("a", options), LinkNode("b", options)
     async with running(a, b):
         a.links.dial("b", *b.address)
         b.links.dial("a", *a.address)
