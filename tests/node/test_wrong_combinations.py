@@ -226,7 +226,7 @@ def _reasons(log: list[Any], event: str) -> set[str]:
     return {line["reason"] for line in log if line["event"] == event}
 
 
-@row("a seed that is this node itself, or where nobody answers")
+@row("a seed that is this node itself, or where no node answers")
 async def has_bad_seeds(meeting: Meeting) -> None:
     """It waits and names both; a good seed among them is enough."""
     port, nobody = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
