@@ -23,7 +23,6 @@ from node.http.aiohttp_library import check_connection, check_library
 from node.http.head_errors import TooManyHeaders
 from node.http.statuses import status_of
 from node.request_limits import RequestLimits
-from node.service.request_context import RequestContext
 
 if TYPE_CHECKING:
     from node.http.fast_path import FastPath
@@ -55,7 +54,6 @@ class Connection(RequestHandler):
         "_unsent_bytes",
         "_unsent_since",
         "ends_with_it",
-        "plain_context",
         "spare_for",
     )
 
@@ -90,8 +88,6 @@ class Connection(RequestHandler):
         self._unsent_bytes = 0
         self.ends_with_it: asyncio.Task[Any] | None = None
         """The handler task to cancel when the client leaves; set only while it stores nothing."""
-        self.plain_context: RequestContext | None = None
-        """Who asks, for requests that go past aiohttp."""
 
     @property
     def address(self) -> str:

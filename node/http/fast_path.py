@@ -31,7 +31,6 @@ from node.http.topic_id import TOPIC_ID
 from node.service.data_requests import Produced, ProduceRequest
 from node.service.forward_batcher import SHARE_BYTES_MAX
 from node.service.policy import Operation
-from node.service.request_context import RequestContext
 from node.service.topic_identity import told
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ class FastPath:
             return False
         held = context.broker.uploads(connection.address, from_node=context.is_from_node(head.forwarded))
         try:
-            who = self._who(connection, head)
+            who = plain_request_context(head, connection.address)
             self._service.authorize(who, Operation.WRITE, head.resource)
             held.take(len(data) - begin)
             self._service.admit(who, Operation.WRITE, head.content_length)
@@ -106,13 +105,6 @@ class FastPath:
             intake.add(memoryview(data)[begin:])
             connection.begin_intake(intake)
         return True
-
-    def _who(self, connection: Connection, head: PlainHead) -> RequestContext:
-        """One object for all plain requests of a connection, as long as its client gives the same name."""
-        who = connection.plain_context
-        if who is None or who.client_id != head.client_id:
-            who = connection.plain_context = plain_request_context(head, connection.address)
-        return who
 
     def _serve(
         self,

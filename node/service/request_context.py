@@ -24,6 +24,9 @@ class RequestContext(msgspec.Struct, frozen=True, kw_only=True):
     address: str = ""
     deadline: float | None = None
     trace: str | None = None
+    allowed: set[tuple[object, object]] = set()
+    """What the policy has allowed this request so far, so that it is asked once for each operation and
+    resource, however many steps on the way make sure of it. Copies for another deadline share it."""
 
     def within(self, timeout_s: float) -> RequestContext:
         """The same request, to be answered within so many seconds from now."""

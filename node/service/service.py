@@ -163,16 +163,19 @@ class Service:
             stop.cancel()
 
     def authorize(self, context: RequestContext, operation: Operation, resource: Resource) -> None:
-        """Before anything is told of ``resource`` or done to it: once for each request and resource.
+        """Before anything is told of ``resource`` or done to it. The policy is asked once for each request.
 
         Raises ``Unauthorized``, ``Forbidden``, or ``UnknownTopic`` for what may not even be described.
         """
-        self.policy.authorize(context, operation, resource)
+        asked = (operation, resource)
+        if asked not in context.allowed:
+            self.policy.authorize(context, operation, resource)
+            context.allowed.add(asked)
 
     def may(self, context: RequestContext, operation: Operation, resource: Resource) -> bool:
         """Whether it is allowed: for lists, which leave out what is not."""
         try:
-            self.policy.authorize(context, operation, resource)
+            self.authorize(context, operation, resource)
         except (Unauthorized, Forbidden, NotFound):
             return False
         return True
