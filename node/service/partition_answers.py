@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from floodmark.format import batch as codec
 
-from node.broker import Appended, Bounds, Partition
+from node.broker import Appended, Bounds
 from node.service import cursor
 from node.service.inside_answers import Asked, InsideAnswers
 from node.service.inside_line import Found
-from node.service.leaders import LeaderHere
+from node.service.leaders import Leader
 from node.service.partition_requests import (
     AppendThere,
     FetchThere,
     Frames,
     ListOffsetsThere,
+    OfPartition,
     TailThere,
     WaitThere,
 )
-from node.service.router import led_here
+from node.service.router import Ask, at_leader, led_here
 
 if TYPE_CHECKING:
     from node.service.service import Service
+
+T = TypeVar("T")
 
 
 class PartitionAnswers:
@@ -39,54 +42,60 @@ class PartitionAnswers:
         answers.on(TailThere, self._tail)
         answers.on(WaitThere, self._wait)
 
-    async def _led(self, topic: str, number: int, topic_id: int, asked: Asked) -> Partition:
-        """The partition, which this node leads and can serve. Raises ``NotLeaderOrFollower``."""
-        partition = await self._service.partition(topic, number, topic_id)
-        return await led_here(self._service, partition, asked.left_s)
+    async def _here(self, request: OfPartition, asked: Asked, ask: Ask[T]) -> T:
+        """What this node says as the partition's leader. Raises ``NotLeaderOrFollower``, ``TopicDeleted``."""
+        service = self._service
+        partition = await service.partition(request.topic, request.partition, request.topic_id)
+        return (await at_leader(service, partition, ask, timeout_s=asked.left_s, here_only=True))[0]
 
     async def _append(self, request: AppendThere, asked: Asked) -> Appended:
-        service = self._service
-        partition = await self._led(request.topic, request.partition, request.topic_id, asked)
         # The asking node has checked it; on its way it may have been damaged. Nothing is waited for here: a
         # producer's batches are admitted in the order in which they came.
         header = codec.decode_header(request.batch)
         codec.check_sums(request.batch, header)
 
-        async def append() -> Appended:
-            return await partition.produce(
+        async def append(leader: Leader, timeout_s: float) -> Appended:
+            return await leader.append(
                 request.batch,
                 header,
                 acks=request.acks,
-                timeout_s=asked.left_s,
+                timeout_s=timeout_s,
                 expected_offset=request.expected_offset,
             )
 
-        return await service.once_level_known(append)
+        once_known = self._service.once_level_known
+        return await once_known(lambda: self._here(request, asked, append))
 
     async def _fetch(self, request: FetchThere, asked: Asked) -> Frames:
-        leader = LeaderHere(await self._led(request.topic, request.partition, request.topic_id, asked))
-        found = await leader.fetch(
-            request.position, max_bytes=request.max_bytes, verify=request.verify, hold=asked.hold
-        )
-        return _frames(found)
+        async def fetch(leader: Leader, _timeout_s: float) -> Found:
+            return await leader.fetch(
+                request.position, max_bytes=request.max_bytes, verify=request.verify, hold=asked.hold
+            )
+
+        return _frames(await self._here(request, asked, fetch))
 
     async def _list_offsets(self, request: ListOffsetsThere, asked: Asked) -> Frames:
-        leader = LeaderHere(await self._led(request.topic, request.partition, request.topic_id, asked))
-        return _frames(await leader.list_offsets(request.position))
+        async def look(leader: Leader, _timeout_s: float) -> Found:
+            return await leader.list_offsets(request.position)
+
+        return _frames(await self._here(request, asked, look))
 
     async def _tail(self, request: TailThere, asked: Asked) -> Bounds:
-        partition = await self._led(request.topic, request.partition, request.topic_id, asked)
-        return await partition.tail(timeout_s=asked.left_s)
+        async def look(leader: Leader, timeout_s: float) -> Bounds:
+            return await leader.tail(timeout_s=timeout_s)
+
+        return await self._here(request, asked, look)
 
     async def _wait(self, request: WaitThere, asked: Asked) -> list[int]:
         service = self._service
         limits = await service.topic_limits(request.topic, request.topic_id)
         offsets = cursor.decode(request.cursor).offsets_in(limits.partitions)
-        partitions = [
-            await self._led(request.topic, number, request.topic_id, asked)
+        found = [
+            await service.partition(request.topic, number, request.topic_id)
             for number, offset in enumerate(offsets)
             if offset >= 0
         ]
+        partitions = [await led_here(service, partition, asked.left_s) for partition in found]
         if not partitions:
             return []
         waited = [offset for offset in offsets if offset >= 0]
