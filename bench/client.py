@@ -47,7 +47,9 @@ def kafka(value_bytes: int) -> None:
     count = (1 << 20) // value_bytes
     value = bytes(index % 251 for index in range(value_bytes))
     records = [Record(1_700_000_000_000 + n, b"key-%d" % (n % 50), value) for n in range(count)]
-    ours = {codec: batch.encode(records, codec=codec, format=2) for codec in batch.CODECS}
+    ours = {
+        codec: batch.encode(records, codec=codec, format=2) for codec in (batch.CODEC_NONE, batch.CODEC_ZSTD)
+    }
     theirs = {codec: kafka_batches.encode(records, codec=codec) for codec in ("none", "gzip", "zstd")}
     works: dict[str, Callable[[], object]] = {
         "format 2": lambda: batch.decode(ours[batch.CODEC_NONE]),

@@ -16,6 +16,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import aiohttp
 import floodmark
@@ -183,20 +184,20 @@ async def _run_all(urls: list[str]) -> None:
     for size, count in ((1024, 200_000), (100, 1_000_000)):
         await rounds(
             f"(c) producer, {size} B, record by record",
-            lambda t, s=size, n=count: produce(urls, t, s, n // 2, in_lists=False),
+            partial(produce, urls, size=size, count=count // 2, in_lists=False),
         )
         topic = await rounds(
             f"(c) producer, {size} B, in lists",
-            lambda t, s=size, n=count: produce(urls, t, s, n, in_lists=True),
+            partial(produce, urls, size=size, count=count, in_lists=True),
         )
         await rounds(
             f"(d) consumer, {size} B, record by record",
-            lambda t, s=size: consume(urls, t, s, batches=False),
+            partial(consume, urls, size=size, batches=False),
             topic=topic,
         )
         await rounds(
             f"(d) consumer, {size} B, by batches",
-            lambda t, s=size: consume(urls, t, s, batches=True),
+            partial(consume, urls, size=size, batches=True),
             topic=topic,
         )
 

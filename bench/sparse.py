@@ -102,7 +102,7 @@ async def cost(nodes: Nodes, topic: str, records: int, per_second: float) -> lis
     share = spent.seconds / idle.seconds
 
     def each(what: str) -> float:
-        return (getattr(spent, what) - getattr(idle, what) * share) / records
+        return float(getattr(spent, what) - getattr(idle, what) * share) / records
 
     return [
         Row("record in a sparse partition, all nodes", each("processor_s") * 1e3, "ms of processor", GOAL_MS),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import Iterator
+from functools import partial
 
 import msgspec
 from floodmark.format.limits import BATCH_RECORDS_MAX
@@ -36,9 +37,7 @@ def attacks() -> Iterator[Attack]:
     keyed = [b'{"key":"%x","value":1}' % number for number in range(BATCH_RECORDS_MAX)]
     yield _sent("100,000 records a request, by their keys", _records(keyed), _JSON)
     for name, more in (("", ""), (" (by aiohttp)", "X-Any: thing\r\n")):
-        yield Attack(
-            f"{_UPLOADS} uploads of 16 MiB at 1 KB/s a node{name}", lambda target, m=more: _upload(target, m)
-        )
+        yield Attack(f"{_UPLOADS} uploads of 16 MiB at 1 KB/s a node{name}", partial(_upload, more=more))
 
 
 def _sent(name: str, body: bytes, media: str, *, encoding: str | None = None) -> Attack:

@@ -12,12 +12,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from floodmark.errors import FloodmarkError
+
 from bench.growth.figures import Gauge
 from bench.growth.meter import Sink
 from bench.growth.scale import Scale
-from node.metadata import state as metadata_state
+from node.metadata.command import Command
 from node.metadata.domains.nodes import RegisterNode
 from node.metadata.domains.topics import CreateTopic
+from node.metadata.edit import Edit
 from node.metadata.machine import MetadataMachine
 from node.metadata.placement import place_in
 from node.metadata.state import MetadataState
@@ -57,15 +60,20 @@ def _full(nodes: int) -> MetadataMachine:
     machine = MetadataMachine()
     names = [f"n{number:03}" for number in range(nodes)]
     for name in names:
-        metadata_state.apply(machine.state, RegisterNode(name, f"http://{name}:7070", f"{name}:7170", name))
+        _apply(machine, RegisterNode(name, f"http://{name}:7070", f"{name}:7170", name))
     for first in range(0, nodes * REPLICAS_PER_NODE // _REPLICATION, _TOPIC_PARTITIONS):
         assignments = [
             [names[(first + number + replica) % nodes] for replica in range(_REPLICATION)]
             for number in range(_TOPIC_PARTITIONS)
         ]
         command = CreateTopic(f"t{first}", _REPLICATION, TopicConfig(), assignments)
-        metadata_state.apply(machine.state, command)
+        _apply(machine, command)
     return machine
+
+
+def _apply(machine: MetadataMachine, command: Command) -> None:
+    outcome = machine.levels.commands[command.kind].apply(Edit(machine.state), command)
+    assert not isinstance(outcome, FloodmarkError), outcome
 
 
 def _median_ms(work: Callable[[], object]) -> float:

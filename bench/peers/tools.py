@@ -12,6 +12,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from bench.paths import ROOT, TOOLS
@@ -75,7 +76,7 @@ class Tools:
             self._try("kafka", self._install_kafka)
         for system in _DEBIAN:
             if system in systems:
-                self._try(system, lambda system=system: self._install_debian(system))
+                self._try(system, partial(self._install_debian, system))
 
     def _try(self, name: str, install: Callable[[], str]) -> None:
         try:

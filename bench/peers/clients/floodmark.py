@@ -81,13 +81,13 @@ class FloodmarkClient(PeerClient):
         if way == "batches":
             async for batch in self._client.read_batches(topic):
                 records += len(batch.records)
-                size += sum(len(record.value) for record in batch.records)
+                size += sum(len(record.value or b"") for record in batch.records)
                 if records >= count or time.perf_counter() >= deadline:
                     break
         else:
             async for record in self._client.read(topic):
                 records += 1
-                size += len(record.value)
+                size += len(record.value or b"")
                 if records == count or (records % _LOOK_AT_CLOCK == 0 and time.perf_counter() >= deadline):
                     break
         return records, size
@@ -109,7 +109,7 @@ class FloodmarkClient(PeerClient):
         async with self._client.read(topic, follow=True) as records:
             yield b""
             async for record in records:
-                yield bytes(record.value)
+                yield record.value or b""
 
     async def close(self) -> None:
         """The client, and the plain session."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -57,4 +58,4 @@ class Etcd(Servers):
             self.run(f"n{number + 1}", [str(self.tools.debian_program("etcd")), *command])
         self.addresses = [f"http://{LOOPBACK}:{port}" for port in clients]
         for port in clients:
-            self.wait_until(lambda port=port: answers_ok(port, "/health"), "health of a server")
+            self.wait_until(partial(answers_ok, port, "/health"), "health of a server")

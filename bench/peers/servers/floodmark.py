@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import sys
+from functools import partial
 from typing import ClassVar
 
 from bench.peers.servers.base import NODES, Servers, answers_ok
@@ -45,4 +46,4 @@ class Floodmark(Servers):
             self.run(node.name, command)
         self.addresses = [node.url for node in nodes]
         for node in nodes:
-            self.wait_until(lambda port=node.http_port: answers_ok(port, "/readyz"), f"ready of {node.name}")
+            self.wait_until(partial(answers_ok, node.http_port, "/readyz"), f"ready of {node.name}")

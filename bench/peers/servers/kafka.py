@@ -6,6 +6,7 @@ import base64
 import shutil
 import socket
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -112,7 +113,7 @@ class Kafka(Servers):
             self.run(f"n{number + 1}", [*java, "kafka.Kafka", str(path)])
         self.addresses = [f"{LOOPBACK}:{port}" for port in ports]
         for port in ports:
-            self.wait_until(lambda port=port: _listens(port), "a broker's start")
+            self.wait_until(partial(_listens, port), "a broker's start")
 
 
 def _listens(port: int) -> bool:

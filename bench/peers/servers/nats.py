@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -83,4 +84,4 @@ class Nats(Servers):
             self.run(f"n{number + 1}", [str(self.tools.program("nats-server")), "-c", str(path)])
         self.addresses = [f"nats://{LOOPBACK}:{port}" for port in clients]
         for port in monitors:
-            self.wait_until(lambda port=port: answers_ok(port, "/healthz"), "health of a server")
+            self.wait_until(partial(answers_ok, port, "/healthz"), "health of a server")
