@@ -134,7 +134,7 @@ def in_sync(group: Group, node: str, alive: Collection[str]) -> bool:
         return False
     if group.role is not Role.LEADER:
         return group.leader is not None
-    return group.keeps_up(node)
+    return group.followers.keeps_up(node)
 
 
 def lacks_replicas(group: Group, entry: PartitionEntry, move: Move | None, alive: Collection[str]) -> bool:

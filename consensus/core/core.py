@@ -60,6 +60,10 @@ class Core:
         self.transfer_target: str | None = None
         self.terms_refused = 0
         """Messages that were not taken in, because they would have moved the term too far."""
+        self.failed: Exception | None = None
+        """Why this replica is of no more use; after this it takes part in nothing."""
+        self.runs = True
+        """Whether this replica has neither failed nor been stopped."""
         self.installing = False
         """The log is being replaced by a large state that came: nothing may be taken in, said or written."""
         self.asleep = False
@@ -84,6 +88,11 @@ class Core:
     ) -> None:
         """Have something done in a thread; see ``Job``."""
         self.jobs.append(Job(work, done, exclusive, leisurely, failed))
+
+    @property
+    def is_ready_leader(self) -> bool:
+        """Whether this replica leads and has applied all that was committed before it did."""
+        return self.engine.is_leader and self.applied_index >= self.engine.noop_index
 
     def has(self, safeguard: Safeguard) -> bool:
         """Whether a safeguard is in place: always, but for tests."""

@@ -1,25 +1,12 @@
-"""One Raft group's replica: takes in messages, proposals and time, and gives out messages and outcomes.
+"""One replica of a Raft group, as its host sees it: inputs, a step, and what is to be done after it.
 
-No I/O but its log, no clock but the one it is given, no thread: everything here belongs to one thread, only
-``log.write()`` and ``log.sync()`` run elsewhere, between ``needs_flush`` and ``flushed``. The contract with
-whoever runs it (``host.py``, or the simulator):
-
-1. After any input (``propose``, ``receive``, ``peer_up``, ``flushed``, ...), and at ``next_deadline``, it
-   calls ``step()``. Where ``receive`` or ``flushed`` returns False, a step decides nothing and may wait.
-2. After a step it sends what ``take_outbox()`` returns: only what may leave now. An acknowledgement waits in
-   the group for the fsync that it depends on.
-3. While ``needs_vote_saved``, it runs ``save_vote()``, in a thread if it likes, then calls ``vote_saved()``.
-   Until then the group stands still: it takes nothing in, sends nothing and has nothing written.
-4. While ``needs_flush``, it runs ``log.write()`` and ``log.sync()``, one thread at a time, then calls
-   ``flushed()`` with the durable index; after an error ``flush_failed()``, which ends the replica.
-5. A machine with a large state gives it jobs as well (``take_jobs``): run in threads, then ``job_done()``,
-   which returns whether a step is due.
-
-A proposal ends as exactly one of ``Stored``, ``NotStored`` and ``Unknown``, in the thread that steps.
+The contract with the host is the docstring of this package. Beside ``Group`` stand ``group.followers``
+(what a leader knows of its members) and ``group.storage`` (checkpoints); group_parts.py is what is inside.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from random import Random
 
@@ -28,10 +15,13 @@ from floodmark.format.frame_records import IMPLIED, PayloadForm
 
 from consensus.core import membership as members
 from consensus.core.catch_up import CatchUp
-from consensus.core.group_disk import GroupDisk
+from consensus.core.followers import Followers
+from consensus.core.group_parts import GroupParts
+from consensus.core.group_storage import GroupStorage
+from consensus.core.jobs import Job
 from consensus.core.journal import Pending
 from consensus.core.large_state import LargeMachine
-from consensus.core.parts import Parts
+from consensus.core.ready import Ready
 from consensus.core.safeguards import ALL
 from consensus.core.safeguards import Safeguard as Safeguard  # noqa: PLC0414 # tests take it from here
 from consensus.core.state_files import StateFiles
@@ -45,16 +35,17 @@ from consensus.types import (
     NotLeader,
     Proposal,
     ReadIndex,
+    Role,
     StateMachine,
 )
 from consensus.wire import COMMIT_WITH_QUIESCE, NEWEST_VERSION
-from storage.errors import LogCorrupt, LogFailed, StorageError
+from storage.errors import LogFailed, StorageError
 from storage.log import Log
 from storage.vote import VoteFile
 
 
-class Group(GroupDisk):
-    """One replica of one group; the module says what its owner has to do.
+class Group:
+    """One replica of one group.
 
     ``voting=False``: this replica's data, votes included, is gone. ``safeguards``: tests take some away.
     ``files``: of a machine that keeps its state there. ``catch_up``: the node's, of all its groups.
@@ -80,20 +71,18 @@ class Group(GroupDisk):
         self.raft_group = raft_group
         self.node_id = node_id
         self.log = log
-        self.failed = None
         self._stopped = False
-        self._clock = clock
-        self._machine = machine
         self._inbox: list[tuple[str, Message]] = []
         self._released: list[tuple[str, Message]] = []
-        self._parts = Parts(
+        """What may leave though the vote is being saved: it was said before, or by a replica that failed."""
+        parts = self._parts = GroupParts(
             raft_group=raft_group,
             node_id=node_id,
             log=log,
             vote=vote,
             machine=machine,
             membership=membership,
-            now=clock(),
+            clock=clock,
             random=random,
             options=options,
             voting=voting,
@@ -101,10 +90,14 @@ class Group(GroupDisk):
             files=files,
             catch_up=catch_up,
         )
-        self._core = self._parts.core
+        self._core = parts.core
+        self.followers = Followers(parts)
+        """What a leader knows of its members."""
+        self.storage = GroupStorage(parts)
+        """Checkpoints, and what else lies beside the log."""
         self._granted_after: float | None = None
         """When the leader had last been heard as time was granted it that this process did not run."""
-        self._parts.checkpoints.store_stage()
+        parts.checkpoints.store_stage()
 
     # Inputs.
 
@@ -134,12 +127,12 @@ class Group(GroupDisk):
         if self._parts.proposals.membership_is_queued:
             raise ChangeRefused("another membership change is not committed yet")
         if self._core.engine.is_leader and Safeguard.C7 in self._core.safeguards:
-            if not self.is_ready_leader:
+            if not self._core.is_ready_leader:
                 raise ChangeRefused("this leader has not committed an entry of its own yet")
             replication = self._parts.replication
             self._core.members.check_change(
                 membership,
-                commit_index=self.commit_index,
+                commit_index=self._core.engine.commit_index,
                 match=replication.match_of,
                 is_trusted=replication.is_trusted,
             )
@@ -157,7 +150,7 @@ class Group(GroupDisk):
         A group that sleeps is woken where its leader is concerned alone: those of a node that joins or comes
         back are many, and to wake all of them would be more work than the node is.
         """
-        if self.failed is not None:
+        if self._core.failed is not None:
             self._released += [(to, words) for to, words in self.last_words() if to == node]
             return
         engine, is_member = self._core.engine, node in self._core.members.others
@@ -189,22 +182,23 @@ class Group(GroupDisk):
         groups that it led elect another leader without waiting for a timeout.
         """
         engine = self._core.engine
-        if self.failed is None and not self._stopped and engine.leader == node:
+        if self._core.runs and engine.leader == node:
             self._begin()
             self._parts.prevote.leader_is_gone()
 
     def held_up(self, seconds: float) -> None:
-        """This process did not run for so long: that nobody was heard meanwhile says nothing about them.
+        """This process was stalled for so long, so silence of the peers is not evidence of their failure.
 
-        A follower grants that once between two words of a leader: where processes never run in time,
-        elections must begin all the same. Of a leader that is known to be gone nothing is to be heard.
+        A follower extends its election timeout for that at most once per contact with the leader: where
+        processes are always late, elections must begin all the same. A leader that is known to be gone is not
+        waited for.
         """
         core = self._core
-        if self.failed is not None or self._stopped or core.asleep or self._parts.prevote.is_hurried:
+        if not core.runs or core.asleep or self._parts.prevote.is_hurried:
             return
         if core.engine.is_leader or self._granted_after != core.leader_heard_at:
             self._granted_after = core.leader_heard_at
-            self._parts.begin(self._clock())
+            self._parts.begin()
             core.engine.allow(seconds)
 
     def read_index(self) -> ReadIndex:
@@ -219,19 +213,9 @@ class Group(GroupDisk):
         self._begin()
         return self._parts.fetching.ask(first, last)
 
-    def take_damage(self) -> LogCorrupt | None:
-        """What could not be read for a peer since the last call."""
-        damage, self._core.damage = self._core.damage, None
-        return damage
-
-    def take_member_news(self) -> bool:
-        """Whether a member was found sound, lost or caught up since the last call."""
-        news, self._core.member_news = self._core.member_news, False
-        return news
-
     def campaign(self) -> None:
         """Ask for votes now and not after a timeout, where no leader is known; the others may refuse."""
-        if self.failed is None and not self._stopped and self._core.engine.leader is None:
+        if self._core.runs and self._core.engine.leader is None:
             self._begin()
             self._parts.prevote.cancel()
             self._core.engine.end_election_clock()
@@ -242,7 +226,7 @@ class Group(GroupDisk):
 
     def transfer(self, to: str | None = None) -> bool:
         """Begin to hand over the leadership; False when this replica does not lead or nobody can."""
-        if self.failed is not None or self._stopped or not self._core.engine.is_leader:
+        if not self._core.runs or not self._core.engine.is_leader:
             return False
         self._begin()
         return self._parts.transfer.start(to)
@@ -250,35 +234,40 @@ class Group(GroupDisk):
     def flushed(self, durable_index: int) -> bool:
         """``log.sync()`` has returned this; whether a step is due, in which what waited for it goes on."""
         assert durable_index >= 0, "an index"
-        self._parts.was_flushed = True
-        return bool(self._inbox) or self.needs_flush or self.needs_vote_saved or self._parts.flush_decides
+        parts = self._parts
+        parts.was_flushed = True
+        return bool(self._inbox) or parts.needs_flush or parts.journal.vote_is_unsaved or parts.flush_decides
 
     def flush_failed(self, error: StorageError) -> None:
         """A write or fsync of the log or the vote failed: this replica is of no more use."""
         self._fail(error)
 
+    def save_vote(self) -> None:
+        """Make term and vote durable, while ``Ready.save_vote``; in any thread. Raises ``StorageError``."""
+        self._parts.journal.save_vote()
+
     def vote_saved(self) -> None:
         """``save_vote()`` has returned: what waited for it may leave, and the next step goes on."""
         self._parts.journal.vote_is_unsaved = False
-        if self.failed is None:
+        if self._core.failed is None:
             self._released += self._core.outbox
         self._core.outbox = []
 
     def step(self) -> None:
-        """Take in what is queued, look at the deadlines, resolve what is decided, fill the outbox.
+        """Take in what is queued, look at the deadlines, resolve what is decided; ``ready`` has the rest.
 
         Ends early where the term or vote changes, and does nothing until that is saved: whatever a replica
         says or writes after it depends on it (C4). Nor does it while the log is replaced.
         """
         parts, core = self._parts, self._core
         journal = parts.journal
-        if (journal.vote_is_unsaved or core.installing) and self.failed is None and not self._stopped:
+        if (journal.vote_is_unsaved or core.installing) and core.runs:
             return
         inbox, self._inbox = self._inbox, []
-        if self.failed is not None or self._stopped or (core.asleep and not inbox):
+        if not core.runs or (core.asleep and not inbox):
             return
         try:
-            parts.begin(self._clock())
+            parts.begin()
             for taken, (source, message) in enumerate(inbox, start=1):
                 parts.dispatcher.take(source, message)
                 if journal.vote_is_unsaved:
@@ -293,45 +282,154 @@ class Group(GroupDisk):
             self._fail(LogFailed("an unexpected error in a step"))
             raise
 
+    def ready(self) -> Ready:
+        """What is to be done now. Called after each step, and the only way in which anything leaves."""
+        parts, core = self._parts, self._core
+        messages, self._released = self._released, []
+        save_vote = parts.journal.vote_is_unsaved
+        if core.outbox and not save_vote:
+            messages += core.outbox
+            core.outbox = []
+        jobs = core.jobs
+        if jobs:
+            core.jobs = []
+        damage, core.damage = core.damage, None
+        news, core.member_news = core.member_news, False
+        runs = core.runs
+        return Ready(
+            messages=messages,
+            save_vote=save_vote and core.failed is None,
+            flush=parts.needs_flush and core.failed is None,
+            jobs=jobs,
+            deadline=parts.deadline if runs else math.inf,
+            member_news=news,
+            damage=damage,
+        )
+
+    def job_done(self, job: Job, result: object, error: BaseException | None) -> bool:
+        """A job has ended, with its result or an error; whether a step is due."""
+        core = self._core
+        if not core.runs:
+            return False
+        self._parts.begin()
+        try:
+            job.ended(result, error)
+        except StorageError as failure:
+            self._fail(failure)
+        except BaseException:
+            self._fail(LogFailed("an unexpected error behind a job"))
+            raise
+        return job.exclusive or core.failed is not None or bool(core.outbox) or bool(core.jobs)
+
     def stop(self) -> None:
         """Open proposals and read indexes end as unknown. The log stays open: it is the host's."""
         if not self._stopped:
-            self._stopped = True
-            self._parts.proposals.abandon("this replica was stopped")
-            self._parts.reads.abandon()
-            self._parts.fetching.abandon()
-
-    def take_outbox(self) -> list[tuple[str, Message]]:
-        """Messages that may leave now, in order, as (node, message)."""
-        outbox, self._released = self._released, []
-        if not self._parts.journal.vote_is_unsaved:
-            outbox += self._core.outbox
-            self._core.outbox = []
-        return outbox
+            self._stopped, self._core.runs = True, False
+            self._abandon("this replica was stopped")
 
     def last_words(self) -> list[tuple[str, Message]]:
         """What the others, who may sleep, are told of a replica that ended: no link does, its node lives."""
         message = ReplicaGone(self._core.vote.term)
         return [(node, message) for node in sorted(self._core.members.others)]
 
+    # What may be read between steps.
+
+    @property
+    def failed(self) -> Exception | None:
+        """Why this replica is of no more use; after this it takes part in nothing."""
+        return self._core.failed
+
+    @property
+    def needs_flush(self) -> bool:
+        """What the next ``Ready.flush`` would be."""
+        return self._core.failed is None and self._parts.needs_flush
+
+    @property
+    def needs_vote_saved(self) -> bool:
+        """What the next ``Ready.save_vote`` would be."""
+        return self._core.failed is None and self._parts.journal.vote_is_unsaved
+
+    @property
+    def next_deadline(self) -> float:
+        """What the next ``Ready.deadline`` would be."""
+        return self._parts.deadline if self._core.runs else math.inf
+
+    @property
+    def role(self) -> Role:
+        """What this replica is now."""
+        return self._core.engine.role if self._core.members.is_voter else Role.LEARNER
+
+    @property
+    def term(self) -> int:
+        """The highest term that this replica knows of."""
+        return self._core.engine.term
+
+    @property
+    def leader(self) -> str | None:
+        """Who leads that term, as far as is known here; None once this replica asks for votes."""
+        return None if self._parts.prevote.is_asking else self._core.engine.leader
+
+    @property
+    def membership(self) -> Membership:
+        """The members in force."""
+        return self._core.members.current
+
+    @property
+    def commit_index(self) -> int:
+        """The last entry that is known committed."""
+        return self._core.engine.commit_index
+
+    @property
+    def applied_index(self) -> int:
+        """The last entry that the machine has seen: committed, and durable here."""
+        return self._core.applied_index
+
+    @property
+    def high_watermark(self) -> int:
+        """Records below this offset are committed, and durable here."""
+        return self._core.applied_offset
+
+    @property
+    def is_ready_leader(self) -> bool:
+        """Whether this replica leads and has applied all that was committed before it did."""
+        return self._core.is_ready_leader
+
+    @property
+    def terms_refused(self) -> int:
+        """How many messages were not taken in because they would have moved the term too far."""
+        return self._core.terms_refused
+
+    @property
+    def asleep(self) -> bool:
+        """Quiescent: nothing to do, and no heartbeats."""
+        return self._core.asleep
+
+    @property
+    def may_vote(self) -> bool:
+        """False while this replica has lost data and not regained it."""
+        return self._parts.disk_loss_recovery.may_vote
+
     # Inside.
 
     def _begin(self, *, says_something: bool = False) -> None:
-        self._parts.begin(self._clock())
+        self._parts.begin()
         self._parts.quiescence.wake(says_something=says_something)
 
     def _check_runs(self) -> None:
-        if self.failed is not None or self._stopped:
-            raise GroupStopped(f"this replica does not run: {self.failed or 'it was stopped'}")
+        if not self._core.runs:
+            raise GroupStopped(f"this replica does not run: {self._core.failed or 'it was stopped'}")
 
     def _fail(self, error: Exception) -> None:
-        if self.failed is None:
-            self.failed = error
-            self._core.outbox.clear()
-            self._released.clear()
-            self._core.asleep = False
-            self._released += self.last_words()
-            self._core.engine.step_down()
-            self._parts.proposals.abandon(f"this replica failed: {error}")
-            self._parts.reads.abandon()
-            self._parts.fetching.abandon()
+        core = self._core
+        if core.failed is None:
+            core.failed, core.runs = error, False
+            core.outbox.clear()
+            core.asleep = False
+            self._released = self.last_words()
+            core.engine.step_down()
+            self._abandon(f"this replica failed: {error}")
+
+    def _abandon(self, reason: str) -> None:
+        self._parts.proposals.abandon(reason)
+        self._parts.reads.abandon()
+        self._parts.fetching.abandon()

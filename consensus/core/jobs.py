@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from storage.errors import LogFailed, StorageError
+from storage.failures import failure_of
+
 
 @dataclass(slots=True, eq=False)
 class Job:
@@ -23,3 +26,16 @@ class Job:
     and processor gets half of both."""
     failed: Callable[[BaseException], None] | None = None
     """Takes the error. Without it the replica has failed: its disk is of no use."""
+
+    def ended(self, result: object, error: BaseException | None) -> None:
+        """Hand the result on, or the error. Raises ``StorageError`` where the replica has failed with it."""
+        if error is None:
+            self.done(result)
+        elif self.failed is not None:
+            self.failed(error)
+        elif isinstance(error, OSError):
+            raise failure_of(error, "writing the state")
+        elif isinstance(error, StorageError):
+            raise error
+        else:
+            raise LogFailed(f"a defect: {error!r}")

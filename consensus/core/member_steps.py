@@ -19,7 +19,7 @@ CAUGHT_UP_ENTRIES: Final = 64
 
 
 class LedGroup(Protocol):
-    """What is asked of the replica that leads; ``Group`` is one."""
+    """What is asked of the replica that leads; ``Followers`` is one."""
 
     @property
     def node_id(self) -> str: ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -29,12 +29,12 @@ class DiskJobs:
 
     def begin_checkpoint(self, slot: Slot) -> None:
         """Have a machine that keeps its state in files begin a new one."""
-        if not slot.removed and slot.group.begin_checkpoint():
-            self.start_jobs(slot)
+        if not slot.removed and slot.group.storage.begin_checkpoint():
+            self._wake(slot)
 
-    def start_jobs(self, slot: Slot) -> None:
-        """Run what the group wants to have done; called after whatever may have made it want something."""
-        for job in slot.group.take_jobs():
+    def start_jobs(self, slot: Slot, jobs: Iterable[Job]) -> None:
+        """Run what the group wants to have done."""
+        for job in jobs:
             slot.jobs += 1
             if job.exclusive:
                 task = asyncio.get_running_loop().create_task(self._run_alone(slot, job))
@@ -58,23 +58,27 @@ class DiskJobs:
         except Exception:  # noqa: BLE001
             _log.exception("group_defect", group=slot.group.raft_group)
             is_due = True
-        self.start_jobs(slot)
         if is_due:
             self._wake(slot)
-        waiting, slot.on_job_done = slot.on_job_done, []
-        for callback in waiting:
-            callback()
+        _tell_waiting(slot)
 
     async def jobs_done(self, slot: Slot) -> None:
-        """Wait until no thread works for the group; one that has stopped wants nothing more."""
+        """Wait until no thread works for a group that was removed: it wants nothing more."""
         while slot.jobs:
             await self._job_done(slot)
+        _tell_waiting(slot)
 
     async def _job_done(self, slot: Slot) -> None:
         """Until one more has ended."""
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         slot.on_job_done.append(partial(settle, ended, None, None))
         await ended
+
+
+def _tell_waiting(slot: Slot) -> None:
+    waiting, slot.on_job_done = slot.on_job_done, []
+    for callback in waiting:
+        callback()
 
 
 def _later(begun: float, ended: Done, result: Any, error: BaseException | None) -> None:

@@ -99,9 +99,9 @@ class DiskWork(DiskJobs):
     async def checkpoint(self, slot: Slot) -> None:
         """Store the group's state, and let the next start scan from there. Of a machine that keeps its state
         in files, a new file."""
-        if slot.group.is_large:
+        if slot.group.storage.is_large:
             self.begin_checkpoint(slot)
-            while slot.group.checkpoint_under_way and not slot.removed and slot.group.failed is None:
+            while slot.group.storage.checkpoint_under_way and not slot.removed and slot.group.failed is None:
                 await self._job_done(slot)
             return
         await self.idle(slot)
@@ -110,7 +110,7 @@ class DiskWork(DiskJobs):
         group, log = slot.group, slot.group.log
         if log.checkpoint_index >= group.applied_index:
             return
-        state, index = group.checkpoint_state(), group.applied_index
+        state, index = group.storage.checkpoint_state(), group.applied_index
         slot.position_at_checkpoint = log.end_position
 
         def work() -> None:
@@ -128,7 +128,7 @@ class DiskWork(DiskJobs):
         Of a machine that keeps its state in files, below what the last one covers: none is written for it.
         """
         limit = min(before_index, slot.group.applied_index + 1)
-        if not slot.group.is_large:
+        if not slot.group.storage.is_large:
             await self.checkpoint(slot)
         await self.idle(slot)
         log = slot.group.log
@@ -183,20 +183,20 @@ class DiskWork(DiskJobs):
             return
 
         def work() -> None:
-            slot.group.verify_vote()
+            slot.group.storage.verify_vote()
             slot.group.log.verify_checkpoint()
 
         await self._guarded(slot, work)
-        if slot.group.is_large:
+        if slot.group.storage.is_large:
             await self._verify_state(slot)
 
     async def _verify_state(self, slot: Slot) -> None:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._bulk.submit(slot.group.verify_state, lambda found, error: settle(future, found, error))
+        self._bulk.submit(slot.group.storage.verify_state, lambda found, error: settle(future, found, error))
         found = await future
         if found is not None and not slot.removed:
-            slot.group.distrust_state(*found)
-            self.start_jobs(slot)
+            slot.group.storage.distrust_state(*found)
+            self._wake(slot)
 
     async def seal(self, slot: Slot, index: int) -> bool:
         """Have the segment that holds a frame be none that is written to; False where the group has ended."""

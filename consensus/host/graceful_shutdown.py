@@ -30,7 +30,7 @@ async def _save(slot: Slot, disk: DiskWork) -> None:
     if slot.group.needs_flush:
         disk.flush(slot, alone=False)
         await disk.idle(slot)
-    if not slot.group.is_large:
+    if not slot.group.storage.is_large:
         # A large state would keep the node from stopping; the next start goes on from the last file.
         await disk.checkpoint(slot)
 

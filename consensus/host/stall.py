@@ -80,5 +80,5 @@ class StallWatch:
         """Hand over all that others can lead without this disk; tried again at every look."""
         for slot in slots:
             group = slot.group
-            if group.role is Role.LEADER and group.others_are_enough and group.transfer():
+            if group.role is Role.LEADER and group.followers.are_enough and group.transfer():
                 self._wake(slot)

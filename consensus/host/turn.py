@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
+from consensus.core.ready import Ready
 from consensus.host.disk_work import DiskWork
 from consensus.host.host_types import HostHooks, Slot
 from consensus.host.mender import Mender
@@ -40,40 +41,36 @@ class Turn:
     def run(self, slots: list[Slot]) -> None:
         """Step, send, and only then let others know: they may want to propose or read at once."""
         outgoing: dict[str, list[Routed]] = defaultdict(list)
-        for slot in slots:
-            self._step(slot, outgoing)
+        stepped = [(slot, self._step(slot, outgoing)) for slot in slots]
         for node, messages in outgoing.items():
             self._links.send(node, messages)
         # Behind the sending: followers write at the same time, and no thread wakes up to wait for this one.
-        due = [slot for slot in slots if slot.group.needs_disk]
-        for slot in due:
-            if self._write(slot, alone=len(due) == 1):
+        due = [(slot, ready) for slot, ready in stepped if ready.save_vote or ready.flush]
+        for slot, ready in due:
+            if ready.save_vote:
+                self._disk.save_vote(slot)
+            elif self._disk.flush(slot, alone=len(due) == 1):
                 # It is on disk already, so a follower's acknowledgement leaves in this turn.
                 self.run([slot])
-        for slot in slots:
-            self._tell(slot)
+        for slot, ready in stepped:
+            self._tell(slot, ready)
 
-    def _step(self, slot: Slot, outgoing: dict[str, list[Routed]]) -> None:
+    def _step(self, slot: Slot, outgoing: dict[str, list[Routed]]) -> Ready:
         group = slot.group
         try:
             group.step()
         # A defect: the group has failed itself, and the others must go on.
         except Exception:  # noqa: BLE001
             _log.exception("group_defect", group=group.raft_group)
-        for node, message in group.take_outbox():
+        ready = group.ready()
+        for node, message in ready.messages:
             outgoing[node].append((group.raft_group, message))
-        if group.has_jobs:
-            self._disk.start_jobs(slot)
-        self._at(slot, group.next_deadline)
+        if ready.jobs:
+            self._disk.start_jobs(slot, ready.jobs)
+        self._at(slot, ready.deadline)
+        return ready
 
-    def _write(self, slot: Slot, *, alone: bool) -> bool:
-        """Begin to; whether it is done, and another step is due for it."""
-        if slot.group.needs_vote_saved:
-            self._disk.save_vote(slot)
-            return False
-        return self._disk.flush(slot, alone=alone)
-
-    def _tell(self, slot: Slot) -> None:
+    def _tell(self, slot: Slot, ready: Ready) -> None:
         group = slot.group
         if slot.removed:
             return
@@ -91,10 +88,10 @@ class Turn:
             group.log.is_read = leader == group.node_id
             slot.leader_waiters.changed()
             self._hooks.on_leadership(group.raft_group, leader, term)
-        if group.has_member_news and group.take_member_news():
+        if ready.member_news:
             self._hooks.on_member_news(group.raft_group)
-        if group.damage is not None and (damage := group.take_damage()) is not None:
-            self._mender.damaged(slot, damage)
+        if ready.damage is not None:
+            self._mender.damaged(slot, ready.damage)
         if group.failed is not None and not slot.failure_told:
             slot.failure_told = True
             _log.error("group_failed", group=group.raft_group, reason=str(group.failed))

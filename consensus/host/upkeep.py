@@ -41,7 +41,7 @@ class Upkeep:
                 : self._options.checkpoints_per_round
             ]:
                 del self._dirty[slot]
-                if slot.group.is_large:
+                if slot.group.storage.is_large:
                     self._disk.begin_checkpoint(slot)
                 else:
                     await self._disk.checkpoint(slot)
@@ -53,8 +53,10 @@ class Upkeep:
 
     def _is_due(self, slot: Slot) -> bool:
         group, options = slot.group, self._options
-        if group.is_large:
-            return group.checkpoint_is_due(rests=self._rests(slot), bytes_max=options.checkpoint_bytes)
+        if group.storage.is_large:
+            return group.storage.checkpoint_is_due(
+                rests=self._rests(slot), bytes_max=options.checkpoint_bytes
+            )
         written = group.log.end_position - slot.position_at_checkpoint
         if not self._rests(slot):
             return written >= options.checkpoint_bytes

@@ -201,6 +201,6 @@ def is_fit(group: Group, node: str, alive: Collection[str]) -> bool:
     return (
         node in alive
         and node in group.membership.voters
-        and group.is_trusted(node)
-        and group.match_of(node) >= group.commit_index
+        and group.followers.is_trusted(node)
+        and group.followers.match_of(node) >= group.commit_index
     )

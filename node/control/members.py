@@ -79,7 +79,7 @@ class MemberSteps:
         return (
             group in self._metadata.state.moves
             or members.learners != frozenset()
-            or any(replica.group.has_lost(node) for node in members.voters)
+            or any(replica.group.followers.has_lost(node) for node in members.voters)
         )
 
     @property
@@ -105,8 +105,8 @@ class MemberSteps:
         first voters. One of them is demoted, and reads so in the log. A learner has to read it as well, or it
         would wait for it for ever.
         """
-        step = next_step(group, self._metadata_members(group, alive), alive=alive)
-        if step is not None or group.members_are_written or not group.may_change_members:
+        step = next_step(group.followers, self._metadata_members(group, alive), alive=alive)
+        if step is not None or group.followers.members_are_written or not group.followers.may_change_members:
             return step
         is_told = self._metadata.state.level < MEMBERSHIP or not group.membership.learners
         return None if is_told else group.membership
@@ -128,7 +128,7 @@ class MemberSteps:
         moves = self._metadata.state.moves
         for entry, group in self._unsettled.look():
             target = wanted(entry, moves.get(entry.raft_group))
-            step = next_step(group, Membership(frozenset(target)), alive=alive, preferred=target)
+            step = next_step(group.followers, Membership(frozenset(target)), alive=alive, preferred=target)
             if step is not None:
                 yield group, step
 
@@ -138,7 +138,7 @@ class MemberSteps:
             if not move.started or replica is None or not replica.group.is_ready_leader:
                 continue
             target = Membership(frozenset(move.replicas))
-            step = next_step(replica.group, target, alive=alive, preferred=move.replicas)
+            step = next_step(replica.group.followers, target, alive=alive, preferred=move.replicas)
             if step is not None:
                 yield replica.group, step
 

@@ -127,7 +127,9 @@ def _described(topic: TopicEntry, entry: PartitionEntry, move: Move, group: Grou
         leader=group.node_id,
         voters=sorted(members.voters),
         catching_up=[_lacking(group, node) for node in coming] if move.started else [],
-        arrived=move.started and members == Membership(frozenset(move.replicas)) and group.may_change_members,
+        arrived=move.started
+        and members == Membership(frozenset(move.replicas))
+        and group.followers.may_change_members,
     )
 
 
@@ -135,6 +137,6 @@ def _lacking(group: Group, node: str) -> CatchingUp:
     log = group.log
     first = min(log.base_index, group.commit_index + 1)
     there = group.commit_index + 1 - first
-    entries = group.commit_index - max(group.match_of(node), first - 1)
+    entries = group.commit_index - max(group.followers.match_of(node), first - 1)
     entries = max(0, entries)
     return CatchingUp(node, entries, log.size_bytes * entries // there if there else 0)

@@ -77,5 +77,5 @@ class Unsettled:
             not members.learners
             and members.voters == frozenset(target)
             and self.best_leader(entry) == self._node_id
-            and not any(group.has_lost(node) for node in target)
+            and not any(group.followers.has_lost(node) for node in target)
         )

@@ -132,11 +132,11 @@ class Metadata:
         fit = [
             node
             for node in sorted(group.membership.voters - {group.node_id} - self.state.draining.keys())
-            if node in alive and group.is_trusted(node) and not self._host.wall.is_off_at(node)
+            if node in alive and group.followers.is_trusted(node) and not self._host.wall.is_off_at(node)
         ]
         if fit:
             # What it lacks it is sent first (consensus/core/transfer.py).
-            self._host.transfer(METADATA_GROUP, max(fit, key=group.match_of))
+            self._host.transfer(METADATA_GROUP, max(fit, key=group.followers.match_of))
         return bool(fit)
 
     async def leave_to_others(self, alive: Callable[[], Collection[str]], *, timeout_s: float) -> None:

@@ -83,7 +83,7 @@ def test_a_learner_catches_up_at_the_rate_and_producers_do_not_wait() -> None:
     assert seconds[0] <= RATE + (BURST_MESSAGES + 1) * MESSAGE
     assert all(RATE - MESSAGE <= each <= RATE + MESSAGE for each in seconds[1:]), seconds
     leader = replicas.leader()
-    replicas.until(lambda: leader.match_of("d") == leader.log.last_index, 20.0)
+    replicas.until(lambda: leader.followers.match_of("d") == leader.log.last_index, 20.0)
 
 
 def test_without_a_limit_it_comes_at_once() -> None:
@@ -106,7 +106,7 @@ def test_a_learner_that_has_everything_is_not_held_back() -> None:
         replicas.run(0.001)
     replicas.run(0.05)
     assert _bytes(replicas.sent, "d") > 5 * RATE
-    assert leader.match_of("d") == leader.log.last_index
+    assert leader.followers.match_of("d") == leader.log.last_index
     assert limit.sent_bytes == before
 
 
@@ -135,13 +135,14 @@ def test_who_runs_the_leader_is_told_when_a_member_has_caught_up() -> None:
     """Once it is known to be sound, and once it has come near; not for every acknowledgement."""
     replicas = _grown(_limit())
     leader = replicas.leader()
-    leader.take_member_news()
+    node = replicas.nodes[leader.node_id]
+    node.member_news = 0
     told = []
-    while leader.match_of("d") < leader.commit_index:
+    while leader.followers.match_of("d") < leader.commit_index:
         replicas.run(0.05)
-        if leader.take_member_news():
-            told.append(leader.commit_index - leader.match_of("d") <= CAUGHT_UP_ENTRIES)
+        if node.member_news > len(told):
+            told.append(leader.commit_index - leader.followers.match_of("d") <= CAUGHT_UP_ENTRIES)
     assert told == [False, True]
     replicas.propose(b"1")
     replicas.run(1.0)
-    assert not leader.take_member_news()
+    assert node.member_news == len(told)

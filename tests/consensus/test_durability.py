@@ -154,13 +154,13 @@ def test_a_replica_stands_still_until_its_vote_is_saved() -> None:
     group.step()
     group.step()
     assert group.needs_vote_saved
-    assert (group.term, group.take_outbox(), group.next_deadline) == (5, [], math.inf)
+    assert (group.term, group.ready().messages, group.next_deadline) == (5, [], math.inf)
     group.save_vote()
     assert VoteFile(lone.node.fs, "g").voted_for == "b"
-    assert group.take_outbox() == []
+    assert group.ready().messages == []
     group.vote_saved()
     group.step()
-    assert [(node, type(message)) for node, message in group.take_outbox()] == [("b", RequestVoteResponse)]
+    assert [(node, type(message)) for node, message in group.ready().messages] == [("b", RequestVoteResponse)]
     assert group.needs_vote_saved
     assert group.term == 6
 
@@ -186,7 +186,7 @@ def test_a_vote_that_cannot_be_saved_ends_the_replica() -> None:
         lone.group.save_vote()
     lone.group.flush_failed(failure.value)
     lone.group.step()
-    assert {type(message) for _, message in lone.group.take_outbox()} == {ReplicaGone}
+    assert {type(message) for _, message in lone.group.ready().messages} == {ReplicaGone}
     assert lone.group.failed is failure.value
 
 

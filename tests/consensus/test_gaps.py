@@ -143,7 +143,7 @@ def _life(seed: int, *, entries: int) -> tuple[Replicas, random.Random]:
 
 
 def _compact(group: Group, keep: Callable[[Frame], bool] = nothing) -> int:
-    group.checkpoint()
+    group.storage.checkpoint()
     return sum(compact(group.log, index, keep) for index in compactable(group.log))
 
 
@@ -189,7 +189,7 @@ def test_a_follower_catches_up_over_the_gaps_of_its_leader(seed: int) -> None:
     proposal = replicas.propose(b"more", records=1)
     replicas.until(lambda: proposal.outcome)
     group = replicas.group(away)
-    group.checkpoint()
+    group.storage.checkpoint()
     replicas.stop(away)
     replicas.start(away)
     replicas.run(1.0)

@@ -91,7 +91,7 @@ async def test_a_follower_behind_a_full_queue_catches_up_once_it_drains(tmp_path
             await eventually(lambda: proxy.forwarded_bytes > 0 and links_of.connected(follower.node_id))
             index = await put(leader, b"before")
             # Until this is acknowledged the leader sends one message at a time.
-            await eventually(lambda: leader.host.group(1).match_of(follower.node_id) >= index)
+            await eventually(lambda: leader.host.group(1).followers.match_of(follower.node_id) >= index)
             proxy.pause()
             peer = leader.host.links.peers[follower.node_id]
             for _ in range(40):

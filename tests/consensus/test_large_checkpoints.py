@@ -39,8 +39,8 @@ def _write(replicas: Replicas, rng: random.Random, count: int = 40) -> None:
 
 def _checkpoint(replicas: Replicas) -> None:
     group = replicas.group("a")
-    assert group.begin_checkpoint()
-    replicas.until(lambda: not group.checkpoint_under_way)
+    assert group.storage.begin_checkpoint()
+    replicas.until(lambda: not group.storage.checkpoint_under_way)
     replicas.run(0.01)
 
 
@@ -76,10 +76,10 @@ def test_frames_are_applied_and_stored_while_the_file_is_written() -> None:
     node, group = replicas.nodes["a"], replicas.group("a")
     expected, index = dict(node.machine.items()), group.applied_index
     replicas.jobs_run = False
-    assert group.begin_checkpoint()
-    assert not group.begin_checkpoint(), "one at a time"
+    assert group.storage.begin_checkpoint()
+    assert not group.storage.begin_checkpoint(), "one at a time"
     jobs = 0
-    while group.checkpoint_under_way:
+    while group.storage.checkpoint_under_way:
         _write(replicas, rng, 3)
         assert node.run_job()
         jobs += 1
@@ -107,7 +107,7 @@ def test_a_crash_at_any_step_leaves_the_old_state_or_the_new_one(*, power_loss: 
                 _checkpoint(replicas)
         first, second = states
         node.fs.fail("any", after=step, times=1_000_000)
-        node.group.begin_checkpoint()
+        node.group.storage.begin_checkpoint()
         while node.run_job():
             pass
         died = node.group.failed is not None
@@ -139,11 +139,11 @@ def test_nothing_is_trimmed_that_no_file_covers() -> None:
     replicas = _alone()
     group = replicas.group("a")
     _write(replicas, rng, 100)
-    assert group.compact() == 2
+    assert group.storage.compact() == 2
     _checkpoint(replicas)
     index = group.applied_index
     _write(replicas, rng, 100)
-    assert 2 < group.compact() <= index + 1
+    assert 2 < group.storage.compact() <= index + 1
     assert group.log.truncate_head(before_index=group.applied_index) <= index + 1
 
 
@@ -153,18 +153,18 @@ def test_how_often_a_file_is_written_follows_what_the_log_has_grown() -> None:
     replicas = _alone()
     group = replicas.group("a")
     _write(replicas, rng, 100)
-    assert group.checkpoint_is_due(rests=True, bytes_max=1_000_000)
-    assert not group.checkpoint_is_due(rests=False, bytes_max=1_000_000)
+    assert group.storage.checkpoint_is_due(rests=True, bytes_max=1_000_000)
+    assert not group.storage.checkpoint_is_due(rests=False, bytes_max=1_000_000)
     _checkpoint(replicas)
-    assert not group.checkpoint_is_due(rests=True, bytes_max=1)
+    assert not group.storage.checkpoint_is_due(rests=True, bytes_max=1)
     length = group._parts.large.stored.reference.length
     while group.log.bytes_since_checkpoint < length:
-        rests = group.checkpoint_is_due(rests=True, bytes_max=1)
+        rests = group.storage.checkpoint_is_due(rests=True, bytes_max=1)
         assert rests == (group.log.bytes_since_checkpoint >= length // 4)
-        assert not group.checkpoint_is_due(rests=False, bytes_max=1)
+        assert not group.storage.checkpoint_is_due(rests=False, bytes_max=1)
         _write(replicas, rng, 1)
-    assert group.checkpoint_is_due(rests=False, bytes_max=1)
-    assert not group.checkpoint_is_due(rests=False, bytes_max=100_000)
+    assert group.storage.checkpoint_is_due(rests=False, bytes_max=1)
+    assert not group.storage.checkpoint_is_due(rests=False, bytes_max=100_000)
 
 
 def test_a_file_that_was_damaged_is_not_believed() -> None:
@@ -175,7 +175,7 @@ def test_a_file_that_was_damaged_is_not_believed() -> None:
         _write(replicas, rng, 100)
         _checkpoint(replicas)
         if trimmed:
-            replicas.group("a").compact()
+            replicas.group("a").storage.compact()
         node = replicas.nodes["a"]
         expected, [name] = node.machine.digest(), _files(replicas)
         replicas.stop("a")
@@ -197,8 +197,8 @@ def test_other_machines_have_no_files() -> None:
     """They are asked for their state as ever."""
     lone = Lone("a")
     assert not is_large(lone.node.machine)
-    assert not lone.group.is_large
-    assert not lone.group.begin_checkpoint()
+    assert not lone.group.storage.is_large
+    assert not lone.group.storage.begin_checkpoint()
 
 
 def test_a_step_applies_a_bounded_part_of_what_is_behind() -> None:

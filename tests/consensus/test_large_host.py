@@ -63,7 +63,7 @@ async def test_a_group_is_removed_while_its_file_is_written(tmp_path):
         await _fill(node, 300, bytes(300))
         writing = asyncio.create_task(node.host.checkpoint(1))
         await asyncio.sleep(0)
-        assert node.host.group(1).checkpoint_under_way
+        assert node.host.group(1).storage.checkpoint_under_way
         await node.host.remove(1)
         await writing
         machine = KeyedState()
@@ -87,7 +87,7 @@ async def test_a_file_that_went_bad_at_rest_is_found_and_replaced(tmp_path):
         good = path.read_bytes()
         path.write_bytes(good[:300] + bytes([good[300] ^ 1]) + good[301:])
         await node.host.verify_files(1)
-        await eventually(lambda: not group.checkpoint_under_way)
+        await eventually(lambda: not group.storage.checkpoint_under_way)
         assert _names(tmp_path) == [name]
         found = path.read_bytes()
         assert len(found) == len(good)

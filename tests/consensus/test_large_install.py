@@ -57,9 +57,9 @@ class Behind:
 
     def checkpoint(self, name: str) -> None:
         group = self.replicas.group(name)
-        assert group.begin_checkpoint()
-        self.replicas.until(lambda: not group.checkpoint_under_way)
-        assert group.compact() > 50
+        assert group.storage.begin_checkpoint()
+        self.replicas.until(lambda: not group.storage.checkpoint_under_way)
+        assert group.storage.compact() > 50
 
     @property
     def length(self) -> int:
@@ -203,20 +203,20 @@ def test_the_file_and_the_log_behind_it_stay_until_the_follower_has_them() -> No
     behind.until_received(0.3)
     replicas.isolate("c")
     behind.write(300)
-    assert not leader.checkpoint_is_due(rests=True, bytes_max=1)
-    assert not leader.begin_checkpoint()
-    assert leader.compact() <= leader.log.checkpoint_index + 1
+    assert not leader.storage.checkpoint_is_due(rests=True, bytes_max=1)
+    assert not leader.storage.begin_checkpoint()
+    assert leader.storage.compact() <= leader.log.checkpoint_index + 1
     replicas.run(20.0)
-    assert not leader.checkpoint_is_due(rests=True, bytes_max=1)
+    assert not leader.storage.checkpoint_is_due(rests=True, bytes_max=1)
     replicas.run(state_sending.GIVE_UP_S)
-    assert leader.checkpoint_is_due(rests=True, bytes_max=1)
+    assert leader.storage.checkpoint_is_due(rests=True, bytes_max=1)
     behind.checkpoint(leader.node_id)
     replicas.heal()
     behind.until_level()
     assert leader.is_ready_leader
     replicas.run(0.1)
     behind.write(100)
-    assert leader.checkpoint_is_due(rests=True, bytes_max=1)
+    assert leader.storage.checkpoint_is_due(rests=True, bytes_max=1)
 
 
 @pytest.mark.parametrize("power_loss", [True, False])
@@ -352,10 +352,10 @@ def test_a_follower_that_begins_again_and_again_holds_nothing_back() -> None:
     wanted = next(message for _, _, message in replicas.sent if isinstance(message, SnapshotPosition))
     behind.write(100)
     for time in range(state_sending.STARTS_MAX):
-        assert not leader.checkpoint_is_due(rests=True, bytes_max=1), f"begun {time} times"
+        assert not leader.storage.checkpoint_is_due(rests=True, bytes_max=1), f"begun {time} times"
         for position in (first, 0):
             leader.receive("c", replace(wanted, position=position, again=True))
             leader.step()
-    assert leader.checkpoint_is_due(rests=True, bytes_max=1)
+    assert leader.storage.checkpoint_is_due(rests=True, bytes_max=1)
     replicas.heal()
     behind.until_level()

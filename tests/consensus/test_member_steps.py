@@ -182,19 +182,21 @@ def test_a_new_leader_expels_nobody_who_has_said_nothing() -> None:
     """Only who has lost its data is made a learner, and only who has not is made a voter: in a real group."""
     lone = Lone()
     lone.lead()
-    assert next_step(lone.group, _members("abcd"), alive="abcd") is None, "nothing of its term is committed"
+    assert next_step(lone.group.followers, _members("abcd"), alive="abcd") is None, (
+        "nothing of its term is committed"
+    )
     lone.flush()
     lone.ack("b", 3)
-    assert next_step(lone.group, _members("abcd"), alive="abcd") == _members("abc", "d")
+    assert next_step(lone.group.followers, _members("abcd"), alive="abcd") == _members("abc", "d")
     lone.group.propose_membership(_members("abc", "d"))
     lone.step()
-    assert next_step(lone.group, _members("abcd"), alive="abcd") is None, "a change is under way"
+    assert next_step(lone.group.followers, _members("abcd"), alive="abcd") is None, "a change is under way"
     lone.flush()
     lone.ack("b", 4)
     lone.ack("c", 4)
-    assert next_step(lone.group, _members("abcd"), alive="abcd") is None, "d has said nothing"
+    assert next_step(lone.group.followers, _members("abcd"), alive="abcd") is None, "d has said nothing"
     lone.ack("d", 4)
-    assert next_step(lone.group, _members("abcd"), alive="abc") is None, "d is dead"
-    assert next_step(lone.group, _members("abcd"), alive="abcd") == _members("abcd")
+    assert next_step(lone.group.followers, _members("abcd"), alive="abc") is None, "d is dead"
+    assert next_step(lone.group.followers, _members("abcd"), alive="abcd") == _members("abcd")
     lone.ack("c", 4, trusted=False)
-    assert next_step(lone.group, _members("abcd"), alive="abcd") == _members("ab", "cd")
+    assert next_step(lone.group.followers, _members("abcd"), alive="abcd") == _members("ab", "cd")

@@ -121,7 +121,7 @@ def test_a_membership_survives_a_restart() -> None:
     lone = Lone()
     lone.append((1, 0), [_entry(2, 1, _members("abcd"))], term=1, commit=2)
     lone.flush()
-    lone.group.checkpoint()
+    lone.group.storage.checkpoint()
     lone.append((2, 1), [_entry(3, 1, _members("abcde"))], term=1, commit=2)
     lone.flush()
     lone.group.stop()

@@ -145,11 +145,11 @@ def test_a_leader_sleeps_no_more_while_a_followers_replica_is_absent() -> None:
     replicas.run(10.0)
     leader = replicas.leader()
     assert not leader.asleep
-    assert leader.match_of(gone) == 0
-    assert not leader.keeps_up(gone)
+    assert leader.followers.match_of(gone) == 0
+    assert not leader.followers.keeps_up(gone)
     replicas.reopen(gone)
     replicas.run(3.0)
-    assert leader.match_of(gone) == leader.log.last_index
+    assert leader.followers.match_of(gone) == leader.log.last_index
     assert all(group.asleep for group in replicas.groups())
 
 
@@ -348,7 +348,7 @@ def test_a_leader_hears_of_a_member_that_stays_awake() -> None:
     leader.receive(one.node_id, ack)
     replicas.run(0.001)
     assert not leader.asleep
-    assert leader.match_of(one.node_id) == leader.log.last_index
+    assert leader.followers.match_of(one.node_id) == leader.log.last_index
     replicas.run(1.0)
     assert _kinds(replicas) == {AppendEntries: 2, AppendEntriesResponse: 2, Quiesce: 2}
 

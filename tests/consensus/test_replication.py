@@ -66,20 +66,20 @@ def test_a_follower_keeps_up_while_all_it_lacks_is_on_its_way() -> None:
     lone = Lone(options=SMALL)
     lone.lead()
     lone.flush()
-    assert not lone.group.keeps_up("b"), "nothing is known of it"
+    assert not lone.group.followers.keeps_up("b"), "nothing is known of it"
     lone.ack("b", 3)
-    assert lone.group.keeps_up("a")
-    assert lone.group.keeps_up("b")
-    assert not lone.group.keeps_up("c")
+    assert lone.group.followers.keeps_up("a")
+    assert lone.group.followers.keeps_up("b")
+    assert not lone.group.followers.keeps_up("c")
     behind = 0
     for number in range(30):
         proposal = lone.group.propose(FrameKind.COMMAND, b"%3d" % number * 40, append_time=1)
         lone.group.step()
-        behind += not lone.group.keeps_up("b")
+        behind += not lone.group.followers.keeps_up("b")
     assert 0 < behind < 30
     lone.flush()
     lone.ack("b", proposal.index + 1)
-    assert lone.group.keeps_up("b")
+    assert lone.group.followers.keeps_up("b")
 
 
 def test_what_is_under_way_to_a_follower_is_bounded() -> None:
@@ -94,7 +94,7 @@ def test_what_is_under_way_to_a_follower_is_bounded() -> None:
         lone.group.step()
         sizes += [
             sum(each.size for each in message.frames)
-            for node, message in lone.group.take_outbox()
+            for node, message in lone.group.ready().messages
             if node == "b" and isinstance(message, AppendEntries)
         ]
     assert SMALL.unacknowledged_bytes_max <= sum(sizes) <= 1500 + 400
@@ -102,7 +102,7 @@ def test_what_is_under_way_to_a_follower_is_bounded() -> None:
     assert [type(message) for node, message in said if node == "b"] == [AppendEntries], "a heartbeat"
     lone.group.receive("b", _ack(lone, 7))
     lone.group.step()
-    assert any(message.frames for message in of_kind(AppendEntries, lone.group.take_outbox(), "b"))
+    assert any(message.frames for message in of_kind(AppendEntries, lone.group.ready().messages, "b"))
 
 
 def _ack(lone: Lone, next_index: int) -> Message:
@@ -142,7 +142,7 @@ def test_a_follower_before_the_leaders_base_is_installed_and_gets_the_rest() -> 
     for number in range(60):
         replicas.propose(b"%02d" % number * 20, records=2)
         replicas.run(0.01)
-    base = leader.compact(before_index=40)
+    base = leader.storage.compact(before_index=40)
     assert 10 < base <= 40
     replicas.start("c")
     replicas.run(2.0)
@@ -164,7 +164,7 @@ def test_a_metadata_replica_gets_the_state_instead_of_its_history() -> None:
     for number in range(60):
         replicas.propose(b"%02d" % number * 20)
         replicas.run(0.01)
-    leader.compact()
+    leader.storage.compact()
     replicas.start("c")
     replicas.run(2.0)
     replicas.propose(b"after")

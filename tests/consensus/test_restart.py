@@ -66,7 +66,7 @@ def test_compaction_keeps_what_a_restart_needs() -> None:
     for number in range(50):
         replicas.propose(b"%02d" % number * 20)
         replicas.run(0.01)
-    assert leader.compact() > 40
+    assert leader.storage.compact() > 40
     replicas.stop("a")
     replicas.start()
     assert replicas.elect().role is Role.LEADER

@@ -48,9 +48,9 @@ def test_the_fsync_is_waited_for_before_acknowledgements_are_looked_at() -> None
     lone.step()
     assert lone.group.commit_index == index
     assert not lone.group.receive("c", _ack(lone, index + 1)), "it is committed already"
-    assert lone.group.match_of("c") == index - 1
+    assert lone.group.followers.match_of("c") == index - 1
     lone.step()
-    assert lone.group.match_of("c") == index
+    assert lone.group.followers.match_of("c") == index
 
 
 def test_an_acknowledgement_behind_the_fsync_decides() -> None:

@@ -17,6 +17,7 @@ from floodmark.format.frame_records import form_of
 from floodmark.format.record import Record
 
 from consensus.core.group import Group
+from consensus.core.ready import Ready
 from consensus.messages import AppendEntries, AppendEntriesResponse
 from consensus.wire import decode_packet, encode_packet
 from node.partition.producers import ProducerTable
@@ -59,18 +60,18 @@ class Work:
             assert proposal.outcome is not None, "the record was stored"
 
     def _turn(self, due: list[Group]) -> list[Group]:
-        for group in due:
-            self._step(group)
-        for group in due:
-            if group.needs_disk:
+        stepped = [(group, self._step(group)) for group in due]
+        said = [(group, ready.messages) for group, ready in stepped]
+        for group, ready in stepped:
+            if ready.flush:
                 group.log.write()
                 durable = group.log.sync()
                 self.syncs += 1
                 if group.flushed(durable):
-                    self._step(group)
+                    said.append((group, self._step(group).messages))
         next_due: dict[Group, None] = {}
-        for group in due:
-            for target, message in group.take_outbox():
+        for group, messages in said:
+            for target, message in messages:
                 self.messages[type(message)] += 1
                 head, *body = encode_packet([(1, message)])
                 ((_, decoded),) = decode_packet(head, b"".join(body))
@@ -78,10 +79,12 @@ class Work:
                 next_due[self.replicas.group(target)] = None
         return list(next_due)
 
-    def _step(self, group: Group) -> None:
+    def _step(self, group: Group) -> Ready:
         self.steps += 1
         group.step()
-        assert group.next_deadline > self.replicas.now, "nothing is left over"
+        ready = group.ready()
+        assert ready.deadline > self.replicas.now, "nothing is left over"
+        return ready
 
     def counted(self, records: int) -> None:
         """As ``take``, with all calls counted."""

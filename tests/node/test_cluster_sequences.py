@@ -188,7 +188,7 @@ async def test_silent_producers_make_room_though_nobody_writes(tmp_path: Path) -
         applied = node.running.replicas.local[raft_group].group.applied_index
         groups = [other.running.replicas.local[raft_group].group for other in cluster.up]
         await cluster.until(lambda: all(group.applied_index >= applied for group in groups), "applied")
-        tables = {group.checkpoint_state() for group in groups}
+        tables = {group.storage.checkpoint_state() for group in groups}
         assert len(tables) == 1
         assert batch.producer_id_of("a") not in tables.pop()
         async with cluster.session.get(node.url + RECORDS) as read:

@@ -110,7 +110,7 @@ class Builds:
             case "heal":
                 replicas.heal()
             case "compact":
-                replicas.group(name).compact()
+                replicas.group(name).storage.compact()
         for _ in range(rng.randint(1, 4)):
             replicas.run(rng.choice((0.005, 0.1, 0.6)))
             self.check()

@@ -128,7 +128,7 @@ def change_members(life: Life, left: list[str]) -> None:
     """What the controller does: whoever should vote and has caught up is made a voter."""
     for group in life.replicas.groups():
         if group.is_ready_leader:
-            step = next_step(group, Membership(frozenset(left)), alive=life.replicas.up)
+            step = next_step(group.followers, Membership(frozenset(left)), alive=life.replicas.up)
             if isinstance(step, Membership):
                 with contextlib.suppress(ChangeRefused):
                     group.propose_membership(step)

@@ -24,6 +24,7 @@ class StubGroup:
         self.is_ready_leader = True
         self.members = Membership(frozenset(NODES))
         self.lost: set[str] = set()
+        self.followers = self
         self.asked = 0
 
     @property

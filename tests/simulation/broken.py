@@ -42,7 +42,7 @@ class _Careless:
         self.node_id = group.node_id
         self.membership = group.membership
         self.commit_index = group.commit_index
-        self.has_lost = group.has_lost
+        self.has_lost = group.followers.has_lost
 
     @property
     def may_change_members(self) -> bool:
@@ -51,14 +51,14 @@ class _Careless:
             return group.is_ready_leader
         if Rule.M3 in self._broken:
             return group.role is Role.LEADER and group._core.members.changed_at <= group.commit_index
-        return group.may_change_members
+        return group.followers.may_change_members
 
     def match_of(self, node: str) -> int:
         blind = Rule.M4 in self._broken and node in self.membership.learners
-        return self.commit_index if blind else self._group.match_of(node)
+        return self.commit_index if blind else self._group.followers.match_of(node)
 
     def is_trusted(self, node: str) -> bool:
-        return Rule.M4 in self._broken or self._group.is_trusted(node)
+        return Rule.M4 in self._broken or self._group.followers.is_trusted(node)
 
 
 def step_without(
@@ -66,17 +66,17 @@ def step_without(
 ) -> Membership | HandOver | None:
     """The next step, but for the rules in ``broken``."""
     if not broken:
-        return next_step(group, wanted, alive=alive)
+        return next_step(group.followers, wanted, alive=alive)
     now = group.membership
-    if Rule.M1 in broken and group.may_change_members and now != wanted:
+    if Rule.M1 in broken and group.followers.may_change_members and now != wanted:
         if group.node_id not in wanted.voters:
             return HandOver(tuple(sorted(now.voters & wanted.voters)) or tuple(sorted(now.voters)))
         return wanted
-    if Rule.M5 in broken and group.may_change_members:
+    if Rule.M5 in broken and group.followers.may_change_members:
         for node in sorted(now.learners & wanted.voters & set(alive)):
-            if group.is_trusted(node) and group.match_of(node) >= group.commit_index - 8:
+            if group.followers.is_trusted(node) and group.followers.match_of(node) >= group.commit_index - 8:
                 return Membership(now.voters | {node}, now.learners - {node})
-    if Rule.M6 in broken and group.may_change_members:
+    if Rule.M6 in broken and group.followers.may_change_members:
         for node in sorted(now.voters - wanted.voters - {group.node_id}):
             return Membership(now.voters - {node}, now.learners | {node})
     return next_step(_Careless(group, broken), wanted, alive=alive)

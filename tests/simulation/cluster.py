@@ -168,7 +168,7 @@ class Cluster:
         latest = max(self.watch.leader_of, default=0)
         for leader in self.leaders():
             group = leader.group
-            if group is not None and group.term == latest and group.may_change_members:
+            if group is not None and group.term == latest and group.followers.may_change_members:
                 return group.membership.voters
         return frozenset()
 

@@ -168,19 +168,19 @@ class Host(abc.ABC):
         assert log is not None
         self._inspect()
         # Between links there is no order; within one there is, and a stable sort keeps it.
-        for target, message in sorted(group.take_outbox(), key=lambda item: item[0]):
+        ready = group.ready()
+        for target, message in sorted(ready.messages, key=lambda item: item[0]):
             self._cluster.inspect_message(self, target, message)
             self._cluster.send(self.name, target, message)
         if group.failed is not None:
             self._failed(group.failed)
             return
-        damage = group.take_damage()
-        if damage is not None:
-            self.mending.damaged(damage)
-        self.jobs.start()
-        if group.needs_vote_saved or group.needs_flush:
+        if ready.damage is not None:
+            self.mending.damaged(ready.damage)
+        self.jobs.start(ready.jobs)
+        if ready.save_vote or ready.flush:
             self.flusher.start()
-        due = self.clock.virtual(group.next_deadline)
+        due = self.clock.virtual(ready.deadline)
         if due < float("inf"):
             self._step_at(max(due, self._cluster.scheduler.now + STEP_S))
 

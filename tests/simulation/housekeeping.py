@@ -40,8 +40,10 @@ class Housekeeping:
         """Store the state, and let the next start scan from there."""
         replica = self._rng.choice(self._cluster.in_order())
         if replica.group is not None and not replica.paused:
-            large = replica.group.is_large
-            replica.guarded(replica.group.begin_checkpoint if large else replica.group.checkpoint)
+            large = replica.group.storage.is_large
+            replica.guarded(
+                replica.group.storage.begin_checkpoint if large else replica.group.storage.checkpoint
+            )
 
     def truncate_head(self) -> None:
         """Retention: on one replica alone, as clocks and restarts make it in reality."""
@@ -49,7 +51,7 @@ class Housekeeping:
         group = replica.group
         if group is not None and not replica.paused:
             before = group.applied_index - self._rng.randint(0, 40)
-            replica.guarded(lambda: group.compact(before))
+            replica.guarded(lambda: group.storage.compact(before))
 
     def roll(self) -> None:
         """Segments by age: each replica for itself, by what is on its own disk and when it looks."""
@@ -74,7 +76,7 @@ class Housekeeping:
         if group is None or log is None or replica.paused or log.failed is not None:
             return
         if self._compacting.random() < 0.5:
-            replica.guarded(group.checkpoint)
+            replica.guarded(group.storage.checkpoint)
             if replica.log is not log:
                 return
         choice = compactable(log)

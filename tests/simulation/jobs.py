@@ -6,6 +6,7 @@ Between the two, and between one job and the next, everything else may happen: a
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from consensus.core.jobs import Job
@@ -25,11 +26,10 @@ class Jobs:
         self._alone: deque[Job] = deque()
         """Those that wait until nothing else works on the log."""
 
-    def start(self) -> None:
+    def start(self, jobs: Iterable[Job] = ()) -> None:
         """Begin with what the group has come to want, and with what the log is free for now."""
         replica = self._replica
-        assert replica.group is not None
-        for job in replica.group.take_jobs():
+        for job in jobs:
             if job.exclusive:
                 self._alone.append(job)
             else:

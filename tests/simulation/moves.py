@@ -185,7 +185,7 @@ class Moves:
         wanted = self.wanted
         for leader in self._cluster.leaders():
             group = leader.group
-            if group is None or group.membership != wanted or not group.may_change_members:
+            if group is None or group.membership != wanted or not group.followers.may_change_members:
                 continue
             if self.have_ended:
                 return
@@ -242,10 +242,10 @@ class Moves:
     def _know_the_lost(self, leader: Replica, group: Group) -> None:
         """When the group has stopped counting on one, and when it counts on it again."""
         now = group.membership
-        settled = group.may_change_members and leader.log is not None
+        settled = group.followers.may_change_members and leader.log is not None
         for replica in self._cluster.in_order():
             name = replica.name
-            if name in now.voters and group.has_lost(name) and not replica.wiped:
+            if name in now.voters and group.followers.has_lost(name) and not replica.wiped:
                 # It says so itself: what it lost on its way back made it begin again.
                 replica.damaged = replica.wiped = True
                 replica.expelled = False

@@ -55,7 +55,7 @@ class Operator:
         settled = leader.group.commit_index == leader.log.last_index
         for replica in self._cluster.in_order():
             name = replica.name
-            if leader.group.has_lost(name) and not replica.wiped:
+            if leader.group.followers.has_lost(name) and not replica.wiped:
                 # It says so itself: what it lost on its way back made it begin again.
                 replica.damaged = replica.wiped = True
                 replica.expelled = False
@@ -78,7 +78,7 @@ class Operator:
         if leader.group is None or replica.group is None or leader.log is None:
             return False
         level = replica.group.commit_index >= leader.group.commit_index - 3
-        return level and leader.group.is_trusted(replica.name)
+        return level and leader.group.followers.is_trusted(replica.name)
 
     def _random_change(self, leader: Replica) -> Membership | None:
         assert leader.group is not None

@@ -180,7 +180,7 @@ class Recoveries:
         if replica.running:
             replica.resume()
             if replica.group is not None and self._rng.random() < 0.5:
-                replica.guarded(replica.group.checkpoint)  # An orderly stop.
+                replica.guarded(replica.group.storage.checkpoint)  # An orderly stop.
         if replica.running:
             replica.crash(power_loss=self._rng.random() < 0.5)
         replica.disk.heal()

@@ -104,6 +104,9 @@ class Node:
         self._log_options = log_options or LogOptions()
         self._lives = 0
         self._jobs: deque[Job] = deque()
+        self._said: list[Said] = []
+        self.member_news = 0
+        """How often it had some."""
 
     def open_log(self) -> Log:
         return Log.open(self.fs, "g", self._log_options)
@@ -143,9 +146,21 @@ class Node:
         )
         return self.group
 
+    def said(self) -> list[Said]:
+        """What the replica has said since the last call, and what may leave."""
+        self._take()
+        said, self._said = self._said, []
+        return said
+
+    def _take(self) -> None:
+        ready = self.group.ready()
+        self._said += ready.messages
+        self._jobs += ready.jobs
+        self.member_news += ready.member_news
+
     def run_job(self) -> bool:
         """Do one of the things that the host does in threads; whether there was any."""
-        self._jobs += self.group.take_jobs()
+        self._take()
         if not self._jobs:
             return False
         job = self._jobs.popleft()
@@ -174,6 +189,7 @@ class Node:
         """Lose power: what was not synced is gone."""
         self.group.stop()
         self._jobs.clear()
+        self._said.clear()
         self.fs.crash(random.Random(0))
         self.fs.restart()
 
@@ -241,7 +257,7 @@ class Lone:
         self.group.step()
         while self.node.save_vote():
             self.group.step()
-        return self.group.take_outbox()
+        return self.node.said()
 
     def flush(self) -> list[Said]:
         self.node.flush()
@@ -329,7 +345,7 @@ class Replicas:
         group = self.group(name)
         group.flush_failed(LogFailed("a test"))
         group.step()
-        for target, message in group.take_outbox():
+        for target, message in self.nodes[name].said():
             self.sent.append((name, target, message))
             self._queue.append((name, target, message))
         group.stop()
@@ -409,7 +425,7 @@ class Replicas:
             node.group.step()
             if node.save_vote():
                 moved = True
-            for target, message in node.group.take_outbox():
+            for target, message in node.said():
                 moved = True
                 if target in self.up and (name, target) not in self.cut:
                     self.sent.append((name, target, message))

@@ -1,7 +1,9 @@
-"""The parts of one group, put together, and what the engine asks of them."""
+"""The parts of one replica, put together: what each does in a step, and what the engine asks of them."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from random import Random
 from typing import cast
 
@@ -36,8 +38,8 @@ from storage.log import Log
 from storage.vote import VoteFile
 
 
-class Parts:
-    """Everything inside of a group. Also the engine's driver."""
+class GroupParts:
+    """One replica's parts, each a rule of Raft, and their turn within a step. Also the engine's driver."""
 
     def __init__(
         self,
@@ -48,7 +50,7 @@ class Parts:
         vote: VoteFile,
         machine: StateMachine | LargeMachine,
         membership: Membership,
-        now: float,
+        clock: Callable[[], float],
         random: Random,
         options: GroupOptions,
         voting: bool,
@@ -65,7 +67,8 @@ class Parts:
             random=random,
             safeguards=safeguards,
         )
-        self.begin(now)
+        self._clock = clock
+        self.begin()
         small = None if is_large(machine) else cast(StateMachine, machine)
         start = restored(core, membership, small, voting=voting, on_change=self.members_changed, files=files)
         journal = self.journal = Journal(
@@ -143,14 +146,16 @@ class Parts:
         self._was_leader = False
         self.members_changed(core.members.current)
 
-    def begin(self, now: float) -> None:
+    def begin(self) -> None:
         """Every call from outside starts with the time."""
-        self.core.now = now
+        now = self.core.now = self._clock()
         Engine.at(now)
 
     def can_wait(self, source: str, message: Message) -> bool:
-        """Whether nothing depends on a message yet: a leader's own fsync, which will, is not done, or was
-        all that was missing. A commit has two followers' acknowledgements, and needs one.
+        """Whether a message may stay queued until the next step, because it cannot advance the commit index.
+
+        On a leader, an acknowledgement decides nothing before this replica's own fsync, nor once the entry is
+        committed: of three replicas the second follower's always comes too late to matter.
         """
         core = self.core
         if not isinstance(message, AppendEntriesResponse) or not core.engine.is_leader or core.asleep:
@@ -162,9 +167,33 @@ class Parts:
         return not decides and self.replication.expects(source, message)
 
     @property
-    def stands_still(self) -> bool:
-        """Whether nothing may be taken in, said or written: the vote is being saved, or the log replaced."""
-        return self.journal.vote_is_unsaved or self.core.installing
+    def needs_flush(self) -> bool:
+        """Whether the log holds entries that are not durable yet, and may be written."""
+        core = self.core
+        log = core.log
+        unsaved = self.journal.vote_is_unsaved
+        return log.durable_index < log.last_index and not unsaved and not core.installing
+
+    @property
+    def deadline(self) -> float:
+        """When a step is due though nothing arrives; inf while asleep."""
+        core = self.core
+        if core.asleep or self.journal.vote_is_unsaved or core.installing:
+            return math.inf
+        if self.applier.is_behind:
+            return core.now
+        engine = core.engine
+        own = math.inf
+        if engine.is_leader:
+            own = min(engine.heartbeat_due, self.replication.deadline)
+        elif self.prevote.may_campaign:
+            own = engine.election_deadline
+            if own < core.now:
+                own = self.prevote.retry_at
+        # The engine acts strictly after its deadlines.
+        return math.nextafter(
+            min(own, self.reads.deadline, self.fetching.deadline, self.transfer.deadline), math.inf
+        )
 
     @property
     def flush_decides(self) -> bool:
