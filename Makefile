@@ -64,7 +64,7 @@ LARGE_BENCH_OPTIONS ?=
 bench-large-state: setup ## what a checkpoint and an install of 200 MB take, and what other writes see of it; about two minutes
 	@$(BIN)/python -m bench.large_state $(LARGE_BENCH_OPTIONS)
 
-bench-failover: setup ## how long nobody can write: 30 leaders killed, 15 stopped, 10 majorities paused; about eight minutes
+bench-failover: setup ## how long writes are interrupted: 30 leaders killed, 15 stopped, 10 majorities paused; about eight minutes
 	@$(BIN)/python -m bench.failover
 
 ROLLING_OPTIONS ?=
@@ -78,11 +78,11 @@ bench-rolling: setup ## every node restarted in turn under 20 MB/s: nothing lost
 	@$(BIN)/python -m bench.rolling $(ROLLING_OPTIONS)
 
 SCALE_OPTIONS ?=
-bench-scale: setup ## 1,000 partitions x 3: making, idling, memory, a kill -9, a restart, 100 clients, 300 moves; five minutes
+bench-scale: setup ## 1,000 partitions x 3: creating, idling, memory, a kill -9, a restart, 100 clients, 300 moves; five minutes
 	@$(BIN)/python -m bench.scale $(SCALE_OPTIONS)
 
 ATTACK_OPTIONS ?=
-attack: setup ## what strangers can do, each beside honest clients; a table of what those saw; some minutes
+attack: setup ## attacks by strangers, and what honest clients notice of them; some minutes
 	@$(BIN)/python -m bench.attack $(ATTACK_OPTIONS)
 
 CALLBACKS_OPTIONS ?=

@@ -1,4 +1,4 @@
-"""What the servers use: processor time, and bytes that they make the disk write."""
+"""Resources used by the servers: processor time, and bytes written to the disk."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Usage:
 
 
 def usage(pids: Iterable[int]) -> Usage:
-    """Of these processes and their children."""
+    """The usage of these processes and their children."""
     cpu_s, written = 0.0, 0
     for pid in pids:
         parent = psutil.Process(pid)

@@ -1,8 +1,8 @@
 """What opening a big log costs: ``python -m bench.big_log [GIGABYTES] [--folder FOLDER]`` (10, Linux).
 
 Writes a log of that size into a temporary folder, then opens it three times in processes of their own, with
-nothing of it in the page cache: after an orderly stop, after a kill that left as much behind the last
-checkpoint as a node ever does, and with its checkpoint gone. Takes a few minutes; removes everything again.
+nothing of it in the page cache: after an orderly stop, after a kill that left as much after the last
+checkpoint as a node ever does, and without its checkpoint. Takes a few minutes; removes everything again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PAYLOAD_BYTES = 64 << 10
 FRAMES_PER_WRITE = 256
 WRITES_PER_SYNC = 8
 ROOM = 1.2
-"""How much more than the log's size has to be free: what others need meanwhile is left to them."""
+"""Free space required, as a multiple of the log's size, so that other programs keep enough."""
 
 
 def main() -> int:

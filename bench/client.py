@@ -1,4 +1,4 @@
-"""What the client costs: the codecs alone, also that of Kafka's batches, and, with ``--url``, a producer and
+"""The cost of the client: the codecs alone, Kafka's batches included, and, with ``--url``, a producer and
 readers against running nodes.
 
 python -m bench.client [--url http://localhost:7070] [--records 200000]

@@ -1,4 +1,4 @@
-"""What a benchmark tells while it runs; figures go to standard output, this does not."""
+"""Progress messages of a benchmark; only figures go to standard output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def to_stderr(text: str) -> None:
 
 
 def not_quiet() -> str | None:
-    """A note for the figures when others keep this machine busy."""
+    """A note for the figures if other processes keep this machine busy."""
     if (load := os.getloadavg()[0]) > _QUIET_LOAD:
         return f"the machine was not quiet: {load:.1f} processes wanted to run before this began"
     return None

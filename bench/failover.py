@@ -1,7 +1,8 @@
-"""How long nobody can write when a leader dies, stops, or a majority is away: ``python -m bench.failover``.
+"""How long writes are interrupted when a leader dies, stops, or a majority is paused: ``python -m
+bench.failover``.
 
-Writers post to every node, one request at a time each, and ask again 20 ms after a failure; a gap is the
-longest time around an event in which none of them got an acknowledgement by a quorum. About four minutes.
+Writers post to every node, one request at a time each, and retry 20 ms after a failure; a gap is the longest
+time around an event in which none of them got an acknowledgement by a quorum. About four minutes.
 """
 
 from __future__ import annotations
@@ -63,14 +64,14 @@ class Writers:
             await asyncio.sleep(0.02)
 
     async def gap(self, event: Callable[[], Awaitable[None]]) -> tuple[float, float]:
-        """The longest gap around ``event``, and how long after its end somebody was acknowledged first."""
+        """The longest gap around ``event``, and the time from its end to the first acknowledgement."""
         await self._one_more(time.monotonic())
         first = len(self.acknowledged) - 1
         await event()
         ended = time.monotonic()
         await self._one_more(ended)
         until = self.acknowledged[-1]
-        # Somebody may be acknowledged by a leader that does not know yet: look a little further.
+        # A leader that does not know of the event yet may still acknowledge: look a little further.
         while time.monotonic() < min(until + 2.0, ended + WATCH_S):
             await self._one_more(time.monotonic())
         times = self.acknowledged[first:]
@@ -93,7 +94,7 @@ class Events:
         self.down: list[str] = []
 
     async def leader(self) -> str:
-        """Who leads the partition."""
+        """The leader of the partition."""
         async with floodmark.Client(self.urls) as client:
             while True:
                 with contextlib.suppress(floodmark.FloodmarkError):

@@ -26,10 +26,10 @@ NAMES = ("n1", "n2", "n3")
 
 
 class NoMachine:
-    """State that nobody needs."""
+    """A state machine without state."""
 
     def apply(self, frame: Frame) -> None:
-        """Nothing is kept."""
+        """Does nothing."""
 
     def snapshot(self) -> bytes:
         """Nothing."""
@@ -66,7 +66,7 @@ async def three_hosts(folder: Path, groups: int) -> AsyncIterator[list[GroupHost
 
 
 async def leader(hosts: list[GroupHost], raft_group: int) -> GroupHost:
-    """Who leads a group and can serve."""
+    """The host that leads a group and can serve it."""
     while True:
         name = await hosts[0].wait_leader(raft_group, deadline_s=60)
         host = next(host for host in hosts if host.node_id == name)

@@ -49,9 +49,9 @@ def serve(pipe: Connection) -> None:
 
 
 async def measure(name: str, base: str, ask: Ask, connections: int) -> None:
-    """So many connections, each asking again as soon as it has its answer.
+    """``connections`` connections, each with its next request as soon as it has an answer.
 
-    The server's processor time per request is told too: on a busy machine it is the figure that holds.
+    The server's processor time per request is shown too: on a busy machine only that figure is reliable.
     """
     server = psutil.Process(multiprocessing.active_children()[0].pid)
     latencies: list[float] = []

@@ -1,9 +1,9 @@
 """What many partitions cost: ``python -m bench.idle [partitions]``, about two minutes.
 
-Three node processes hold a replica each of all partitions of one topic, and nobody writes. Printed is the
+Three node processes each hold a replica of all partitions of one topic, without any writes. It prints the
 processor time of the three processes together, in percent of one core, once all is quiet; how long all nodes
-need to stop, and to be ready after that; and what it takes to elect leaders for a killed node's partitions.
-All nodes share this machine's cores.
+need to stop, and to be ready after that; and how long it takes to elect leaders for a killed node's
+partitions. All nodes share this machine's cores.
 """
 
 from __future__ import annotations

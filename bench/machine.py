@@ -1,4 +1,4 @@
-"""The machine's own figures, printed beside every benchmark: without them no figure means anything."""
+"""The machine's own figures, printed with every benchmark: other figures mean nothing without them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What nodes need of memory: ``python -m bench.node_memory [GIGABYTES]`` (10, some minutes, Linux).
+"""The memory that nodes need: ``python -m bench.node_memory [GIGABYTES]`` (10, some minutes, Linux).
 
 Three nodes, a topic of three partitions in three replicas that keeps a gigabyte each, and a client that
 writes records of 1 KiB in lists as fast as it can, then reads what is kept. Printed after each gigabyte:

@@ -9,8 +9,8 @@ T = TypeVar("T")
 
 
 def order_of(round_number: int, each: Sequence[T]) -> list[T]:
-    """Rounds begin with another one each, and every other round goes backwards: what a machine does over
-    time, or a predecessor leaves behind, hits all alike."""
+    """Each round begins with another one, and every second round goes backwards, so that changes of the
+    machine over time, and effects of the previous one, affect all equally."""
     start = round_number % len(each)
     turned = [*each[start:], *each[:start]]
     return turned[::-1] if round_number % 2 else turned

@@ -1,4 +1,4 @@
-"""The operating system's cache of files, which makes a benchmark believe that a disk is fast."""
+"""The operating system's page cache, which would make the disk look fast in a benchmark."""
 
 from __future__ import annotations
 

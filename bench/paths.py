@@ -1,4 +1,4 @@
-"""Where the benchmarks find and put things."""
+"""Folders of the benchmarks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What records hold in benchmarks."""
+"""The values of records in benchmarks."""
 
 from __future__ import annotations
 

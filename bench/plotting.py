@@ -16,7 +16,7 @@ _READY = TOOLS / "plot" / "ready"
 
 
 def draw(module: str, data: Path, picture: Path) -> None:
-    """``python -m module DATA PICTURE``. A plot that cannot be drawn is no reason to lose the figures."""
+    """``python -m module DATA PICTURE``. If a plot cannot be drawn the figures are kept all the same."""
     try:
         _install()
         command = [str(_VENV / "bin" / "python"), "-m", module, str(data.absolute()), str(picture.absolute())]

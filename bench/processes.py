@@ -1,4 +1,4 @@
-"""Processes of the benchmark: each in a group of its own, and none outlives the benchmark."""
+"""Processes of the benchmark: each in a process group of its own; none outlives the benchmark."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class Failed(Exception):
-    """A process ended, or did not do what it should in time. The message is for people."""
+    """A process ended, or was too slow. The message is for people."""
 
 
 def die_with_parent() -> None:

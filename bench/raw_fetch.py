@@ -1,9 +1,9 @@
-"""How fast stored batches come out of the nodes: ``python -m bench.raw_fetch``, half a minute.
+"""How fast nodes deliver stored batches: ``python -m bench.raw_fetch``, half a minute.
 
-A client that does next to nothing, as an HTTP load tool: each connection asks for a page of batches at the
-leader of its partition, reads it into one buffer, looks at no byte of it, and asks for the page behind it.
-Threads with plain sockets: about 0.2 ms of processor time a megabyte, nearly all of it in the kernel. Prints
-three rounds beside the machine's own figures, of which loopback TCP is what nobody can pass.
+The client does almost nothing, like an HTTP load tool: each connection asks the leader of its partition for a
+page of batches, reads it into one buffer without looking at it, and asks for the next page. It uses threads
+with plain sockets: about 0.2 ms of processor time per megabyte, nearly all of it in the kernel. Prints three
+rounds and the machine's own figures, of which loopback TCP is the upper limit.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""A cluster that changes shape as it was planned, under load: ``python -m bench.reshaping``, some minutes.
+"""Planned changes of a cluster's nodes under load: ``python -m bench.reshaping``, some minutes.
 
 Three nodes grow to five and shrink back to three, then every node is restarted in turn, and then one is lost
 for good and comes back with an empty disk. All the while idempotent producers write to every partition of a
 topic and a consumer reads all of them, both with the client's default retries. Printed for each step: how
 long it took, the longest time in which one of the partitions acknowledged nothing, and how many requests
-failed. Ends with 1 when a record is lost, doubled or out of order, or a request fails. What is not planned is
-in ``bench.reshaping_broken``.
+failed. Ends with 1 when a record is lost, doubled or out of order, or a request fails. Unplanned
+events are in ``bench.reshaping_broken``.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Step:
 
 
 class Reshape:
-    """The steps, each to its end. What a step waits for is what the cluster's own answers say."""
+    """The steps, each to its end, which is known from the cluster's own answers."""
 
     def __init__(self, cluster: LocalCluster) -> None:
         self.cluster = cluster
@@ -71,7 +71,7 @@ class Reshape:
         self.steps.append(Step(what, goal_s, began, time.monotonic()))
 
     async def join(self, name: str) -> None:
-        """A further node comes in, and is there for all."""
+        """A further node joins, and all nodes know it."""
         self.cluster.add(name)
         await self.cluster.start(name)
         await self.cluster.ready(name)
@@ -83,21 +83,21 @@ class Reshape:
         await self.until("/v1/cluster/rebalance", lambda said: not said["rebalancing"])
 
     async def drain(self, name: str) -> None:
-        """Until the node has nothing any more."""
+        """Drain a node, and wait until it has no replicas."""
         await self.send("POST", f"/v1/nodes/{name}/drain")
         await self.drained(name)
 
     async def drained(self, name: str) -> None:
-        """Until a node that is drained has nothing any more."""
+        """Wait until a node that is being drained has no replicas."""
         await self.until(f"/v1/nodes/{name}/drain", lambda said: said["replicas"] == 0)
 
     async def remove(self, name: str) -> None:
-        """The node belongs to the cluster no more, and its process ends."""
+        """Remove the node from the cluster, and end its process."""
         await self.send("DELETE", f"/v1/nodes/{name}")
         await self.cluster.stop(name)
 
     async def lose(self, name: str) -> None:
-        """Its disk is gone, and with it all that it had; it comes back under its name."""
+        """Replace its disk by an empty one; it comes back under its name."""
         await self.cluster.kill(name)
         await asyncio.to_thread(shutil.rmtree, self.cluster.data_dir(name))
         await self.cluster.start(name)

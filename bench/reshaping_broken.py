@@ -1,13 +1,13 @@
-"""Moves of replicas that are broken in the middle, under load: ``python -m bench.reshaping_broken``.
+"""Moves of replicas with failures in the middle, under load: ``python -m bench.reshaping_broken``.
 
-Five nodes, whose links are proxies. Again and again a node is drained, and while its replicas are on their
-way something happens that nobody planned: the controller is killed, the node that is drained, the learner
-that catches up, or what the controller says, or the learner is told, does not get through any more. Then the
-plan has to end by itself. All the while idempotent producers write to every partition and a consumer reads
-all of them, both with the client's default retries. Printed for each step: how many moves were under way,
-how long until the plan had ended, the longest time in which one of the partitions acknowledged nothing, and
-how many requests failed; and the 99th percentile of these times over partitions and steps. Ends with 1 when a
-record is lost, doubled or out of order, or that percentile is above its goal.
+Five nodes, whose links are proxies. A node is drained again and again, and while its replicas are moving
+something fails: the controller, the drained node or a learner is killed, or messages from the controller or
+to the learner are lost. Then the plan has to end by itself. All the while idempotent producers write to every
+partition and a consumer reads all of them, both with the client's default retries. Printed for each step:
+how many moves were under way, how long until the plan had ended, the longest time in which one of the
+partitions acknowledged nothing, and how many requests failed; and the 99th percentile of these times over
+partitions and steps. Ends with 1 when a record is lost, doubled or out of order, or that percentile is above
+its goal.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _FAULT_S: Final = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Moving:
-    """What is under way: the node that is drained, the nodes that get replicas, and who plans it."""
+    """A drain under way: the drained node, the nodes that get replicas, and the controller."""
 
     drained: str
     learners: list[str]
@@ -57,7 +57,7 @@ BREAKS: Final[dict[str, Breaks]] = {
     "nobody hears the controller": lambda now: Cut(aim=Aim(node=now.controller), direction="out"),
     "the learner hears nobody": lambda now: Cut(aim=Aim(node=now.learners[0]), direction="in"),
 }
-"""What happens in the middle of moves."""
+"""The failures in the middle of moves."""
 
 
 @dataclass(frozen=True, slots=True)

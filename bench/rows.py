@@ -1,4 +1,4 @@
-"""A figure of a benchmark beside its goal."""
+"""A figure of a benchmark with its goal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replicas of many partitions move to a node that joins: how long, and what that time is made of."""
+"""Replicas of many partitions move to a node that joins: how long it takes, and why."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""What a record costs whose partition sleeps before and after it: ``python -m bench.sparse``, about a minute.
+"""The cost of a record whose partition sleeps before and after it: ``python -m bench.sparse``, about a
+minute.
 
 Three node processes hold a replica each of some hundred partitions. A client writes single records, always to
 the partition whose last one is the longest ago, so that each finds its partition asleep. Printed, for each
-record and without what the nodes need when nobody writes: the processor time of all nodes together, the
+record and without what idle nodes need: the processor time of all nodes together, the
 messages between nodes that belong to partitions, and the fsyncs. All nodes and the client share this
 machine's cores.
 """

@@ -1,4 +1,4 @@
-"""Producers and a consumer that notice whatever becomes of a cluster's records while it is worked on.
+"""Producers and a consumer that check a cluster's records while the cluster is changed.
 
 Each producer is idempotent and has the default retries. It numbers its records for each partition; the
 consumer reads all partitions as they grow and expects each number behind the one before: what is lost, stored
@@ -122,7 +122,7 @@ class Traffic:
         ]
 
     def told(self, seconds: float) -> str:
-        """What became of all, for people: how much, how fast, and what is wrong."""
+        """A summary for people: how much, how fast, and what is wrong."""
         rate = self.acknowledged * self.record_bytes / seconds / 1e6
         whole = (
             f"{self.acknowledged:,} records acknowledged and {self.consumed:,} read, {rate:.1f} MB/s; "

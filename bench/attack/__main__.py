@@ -1,8 +1,8 @@
 """Attacks a cluster beside honest clients: ``python -m bench.attack [PART OF A NAME] [--seconds N]``.
 
-Each attack has three new nodes and goes on for some seconds, while one client per node produces, fetches and
-asks for health. A line for each says the longest that such a client waited, how its requests were answered,
-the memory of the largest node, and how often leaderships moved.
+Each attack runs against three new nodes for some seconds, while one client per node produces, fetches and
+asks for health. One line per attack shows the longest wait of such a client, the answers to its requests, the
+memory of the largest node, and how often leaderships moved.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def main() -> int:
     """All attacks, or those with the given words in their names."""
     parser = argparse.ArgumentParser(prog="python -m bench.attack", description=__doc__.partition("\n")[0])
     parser.add_argument("part", nargs="?", default="", help="only attacks with this in their name")
-    parser.add_argument("--seconds", type=float, default=_SECONDS, help="how long each goes on")
+    parser.add_argument("--seconds", type=float, default=_SECONDS, help="duration of each attack")
     options = parser.parse_args()
     print(measure())
     print(_HEAD)

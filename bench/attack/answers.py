@@ -1,4 +1,4 @@
-"""Attacks by what is read: answers that cost much or that nobody takes, and waiting for what never comes."""
+"""Attacks by reading: answers that cost much or are never taken, and long polls without results."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def _pages_untaken(target: Target, form: str) -> None:
 
 
 async def _hold(target: Target, count: int, path: str, form: str) -> None:
-    """Ask at all nodes in turn and read next to nothing of the answers, until the time is up."""
+    """Send requests to all nodes in turn and read almost nothing of the answers, until the time is up."""
     loop = asyncio.get_running_loop()
     connections = [socket.socket() for _ in range(count)]
     try:

@@ -1,4 +1,4 @@
-"""What an attack is: something that strangers do to a cluster for some seconds."""
+"""An attack: requests that strangers send to a cluster for some seconds."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import NamedTuple
 import aiohttp
 
 TOPIC = "attacked"
-"""Made before each attack, with three partitions."""
+"""Topic created before each attack, with three partitions."""
 
 
 class Target(NamedTuple):
-    """Whom to attack, with what, and until when (``time.monotonic``); ``answers`` counts what came back."""
+    """The cluster to attack, until when (``time.monotonic``), and ``answers``, which counts the results."""
 
     session: aiohttp.ClientSession
     urls: list[str]
@@ -24,7 +24,7 @@ class Target(NamedTuple):
     peers: Mapping[str, tuple[str, int]]
     """Node -> host and port for other nodes."""
     secret: bytes
-    """The cluster's, for attackers who have it."""
+    """The cluster's secret, for attackers who have it."""
 
     @property
     def goes_on(self) -> bool:
@@ -56,7 +56,7 @@ class Target(NamedTuple):
         headers: Mapping[str, str] | None = None,
         connections_per_node: int = 1,
     ) -> None:
-        """At all nodes at once, each time as soon as there is an answer."""
+        """Send requests to all nodes at once, each as soon as the previous one is answered."""
 
         async def one(url: str) -> None:
             while self.goes_on:
@@ -66,7 +66,7 @@ class Target(NamedTuple):
 
 
 class Attack(NamedTuple):
-    """``run`` returns when the time is up. ``prepare`` makes what it needs, before anything is measured."""
+    """``run`` returns when the time is up. ``prepare`` runs before anything is measured."""
 
     name: str
     run: Callable[[Target], Awaitable[None]]

@@ -1,4 +1,4 @@
-"""Attacks by what is sent: few bytes that cost much, and much that comes slowly."""
+"""Attacks by request bodies: few bytes that cost much, and large bodies sent slowly."""
 
 from __future__ import annotations
 

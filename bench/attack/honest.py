@@ -1,6 +1,6 @@
-"""The honest clients beside an attack: one per node, each in turn producing, fetching and asking for health.
+"""The honest clients during an attack: one per node, which produces, fetches and asks for health in turn.
 
-They have a process of their own, so that what an attack costs the attacker does not count as theirs.
+They run in a process of their own, so that the attacker's own cost does not slow them down.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Seen:
 
 @contextlib.asynccontextmanager
 async def clients(urls: list[str]) -> AsyncIterator[Seen]:
-    """Within it they ask; what they saw is known behind it."""
+    """They send requests while the context is open; the result is complete after it."""
     seen = Seen()
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_run, args=(urls, theirs), daemon=True)

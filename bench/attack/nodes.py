@@ -1,4 +1,4 @@
-"""What an attack does to the nodes: their memory, and how often leaderships moved."""
+"""Effects of an attack on the nodes: their memory, and how often leaderships moved."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Memory:
 
 @contextlib.asynccontextmanager
 async def watched(pids: list[int]) -> AsyncIterator[Memory]:
-    """Within it the nodes' resident memory is looked at."""
+    """Samples the nodes' resident memory while the context is open."""
     memory = Memory(*[_largest_mib(pids)] * 3)
 
     async def look() -> None:
@@ -56,7 +56,7 @@ def _resident_bytes(pid: int) -> int:
 
 
 async def leader_changes(session: aiohttp.ClientSession, urls: list[str]) -> int:
-    """So many were seen by all nodes together since they started."""
+    """Leader changes that all nodes together have seen since they started."""
     total = 0.0
     for url in urls:
         async with session.get(f"{url}/metrics") as answer:

@@ -1,4 +1,4 @@
-"""Plain overload, and what it is held against: the same cluster while others burn its processors."""
+"""Plain overload, and a control run: the same cluster while other processes use all processors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _POLLS = 500
 _MANY = "overload-many"
 _PARTITIONS = 1_000
 _REFUSED_PAUSE_S = 1.0
-"""What Retry-After asks for; overload is told from an attack by heeding it."""
+"""The delay that Retry-After asks for. Clients that only overload a node obey it, attackers do not."""
 _BURNERS_PER_CORE = 4
 
 
@@ -32,7 +32,7 @@ async def _many_partitions(target: Target) -> None:
     path = f"{target.urls[0]}/v1/topics/{_MANY}"
     async with target.session.put(f"{path}?timeout=60s", json={"partitions": _PARTITIONS}) as made:
         assert made.status == 201, await made.text()
-    # Leaderships that go to the preferred replicas are no doing of the load: all are there before it begins.
+    # Wait until preferred leaders lead: those moves are not caused by the load.
     while True:
         async with target.session.get(path) as described:
             partitions = (await described.json())["partitions"]

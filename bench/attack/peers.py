@@ -1,4 +1,4 @@
-"""Attacks on the port that nodes reach each other by, without and with the cluster's secret."""
+"""Attacks on the peer port, without and with the cluster's secret."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def attacks() -> Iterator[Attack]:
 
 
 def _on_all(attack: Callable[[Target, str, int], Awaitable[str]]) -> Callable[[Target], Awaitable[None]]:
-    """Again and again at each node, many at once."""
+    """Repeat an attack at each node, many at once."""
     numbers = itertools.count()
 
     async def one(target: Target, node: str) -> None:
@@ -78,7 +78,7 @@ async def _guessed(target: Target, node: str, number: int) -> str:
 
 
 async def _invented(target: Target, node: str, number: int) -> str:
-    """A name that nobody expects, which announces the largest packet there is and sends a part of it."""
+    """An unknown node name that announces the largest possible packet and sends a part of it."""
     reader, writer = await asyncio.open_connection(*target.peers[node])
     try:
         dialing = _dialing(node, number, target.secret)

@@ -12,7 +12,7 @@ from bench.attack.attack import Attack, Target
 
 
 def attacks() -> Iterator[Attack]:
-    """What happens when nothing happens comes first: the others are held against it."""
+    """All attacks. The first one does nothing: the others are compared with it."""
     kinds = (bodies, answers, peers, overload)
     return itertools.chain([Attack("none", _nothing)], *(kind.attacks() for kind in kinds))
 

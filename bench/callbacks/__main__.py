@@ -1,8 +1,8 @@
 """The costliest callback of each kind of request: ``python -m bench.callbacks [PART OF A NAME]``.
 
-Three nodes in the mode that measures callbacks (``testing.slow_callback_ms``) get hostile requests, and
-those that are as large as they may be, one after the other. Of each the callback of the event loop is told
-that used the most processor time on any node. None should use more than 50 ms: Raft's heartbeats wait for it.
+Three nodes that measure callbacks (``testing.slow_callback_ms``) get hostile requests, and requests of the
+largest allowed size, one after the other. For each, the event loop callback that used the most processor
+time on any node is shown. None should use more than 50 ms, because Raft's heartbeats wait for it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Worst(NamedTuple):
 
 
 class Logs:
-    """What the nodes said of their callbacks since the last look."""
+    """The nodes' log lines about callbacks since the last call."""
 
     def __init__(self, logs: dict[str, Path]) -> None:
         self._logs = logs
@@ -101,7 +101,8 @@ async def whom_to_ask(session: aiohttp.ClientSession, cluster: LocalCluster) -> 
 
 
 async def run(part: str) -> float:
-    """Ask everything whose name has ``part`` in it, print a line each; the worst in milliseconds."""
+    """Run the cases whose names contain ``part``, print a line for each; returns the worst in
+    milliseconds."""
     worst_ms = 0.0
     timeout = aiohttp.ClientTimeout(total=_ANSWER_S)
     async with measured_cluster() as (cluster, logs), aiohttp.ClientSession(timeout=timeout) as session:

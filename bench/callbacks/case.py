@@ -28,7 +28,7 @@ class Nodes(NamedTuple):
 
 
 class Case(NamedTuple):
-    """``run`` asks, and tells in a few words what was answered."""
+    """``run`` sends the request, and returns a short description of the answer."""
 
     name: str
     run: Callable[[Nodes], Awaitable[str]]
@@ -42,7 +42,7 @@ async def ask(
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> str:
-    """Send one request and take all of its answer: status and number of bytes, or how it failed."""
+    """Send one request and read its whole answer: status and number of bytes, or how it failed."""
     try:
         async with nodes.session.request(method, url, data=body, headers=headers) as answer:
             size = len(await answer.read())

@@ -1,9 +1,9 @@
-"""This checkout beside another one: ``python -m bench.compare --base FOLDER [PART OF A NAME ...]``.
+"""Compares this checkout with another one: ``python -m bench.compare --base FOLDER [PART OF A NAME ...]``.
 
 Three nodes of each run at once on one machine, and three more of the other one. All get the same work in
-turns of a second or two, so that whatever else the machine does hits all. What is compared is processor time
-per request or record, of all nodes and of the client. How far the other checkout is from itself says what
-means nothing: worse is what is above 5 percent and above that.
+turns of a second or two, so that other load on the machine affects all equally. The comparison is of
+processor time per request or record, of all nodes and of the client. The difference between the two clusters
+of the other checkout is noise: worse means above 5 percent and above that noise.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ async def compare(case: Case, targets: list[Target], turns: int, seconds: float)
         await turn(case, target, 0.7)
     taken: list[list[Turn]] = [[] for _ in targets]
     for number in range(turns):
-        # Each side comes first, in the middle and last equally often, and behind each of the others.
+        # Each side is first, in the middle and last equally often, and follows each of the others.
         order = [(number + place) % len(targets) for place in range(len(targets))]
         for side in order if number // len(targets) % 2 else reversed(order):
             taken[side].append(await turn(case, targets[side], seconds))

@@ -18,7 +18,7 @@ JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
 MSGPACK: Final = "application/vnd.msgpack"
 _ANY_LANGUAGE: Final = {"Accept-Language": "en"}
-"""No plain request has this, so aiohttp serves it."""
+"""A header that no plain request has, so that aiohttp serves the request."""
 _READ_BATCHES: Final = 40
 
 

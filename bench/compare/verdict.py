@@ -1,4 +1,4 @@
-"""What the turns of one case say: how this checkout stands to the other one, and that one to itself."""
+"""The result of the turns of one case: this checkout relative to the other one, and that one to itself."""
 
 from __future__ import annotations
 

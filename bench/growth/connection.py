@@ -1,7 +1,7 @@
-"""One HTTP connection that asks again as soon as it has its answer: what a load tool needs, and no more.
+"""One HTTP connection that sends its next request as soon as it has an answer: only what a load tool needs.
 
-It costs the client a tenth of what aiohttp does, so that on a machine that nodes and client share the
-curves are those of the nodes.
+It costs the client a tenth of what aiohttp does, so that on a machine shared by nodes and client the curves
+show the nodes.
 """
 
 from __future__ import annotations
@@ -64,11 +64,11 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = transport
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing may be under way."""
+        """Fails the run if a request is under way."""
         self._fail(f"the node closed the connection: {exc}")
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Always the same: what comes is looked at at once."""
+        """Always the same buffer, because its content is handled at once."""
         del sizehint
         return self._view
 

@@ -1,4 +1,4 @@
-"""What the figures of an axis come to, as sentences: a part that stays, a part that grows, and the knee."""
+"""Conclusions from the figures of an axis, as sentences: the fixed part, the growing part, and the knee."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Points = Mapping[float, Spread]
 
 
 def sentences(results: Results, axis: str) -> list[str]:
-    """What can be said from these figures; nothing where they do not suffice."""
+    """What follows from these figures; empty if they do not suffice."""
     return list(_OF[axis](results))
 
 

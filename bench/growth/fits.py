@@ -1,4 +1,4 @@
-"""Straight lines through medians: what a cost is made of, a part that stays and a part that grows."""
+"""Straight lines through medians: a cost is made of a fixed part and a growing part."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ class Line:
 
     @property
     def knee(self) -> float:
-        """Where both parts are equal: below it the fixed part rules, above it the growing one."""
+        """The place where both parts are equal: below it the fixed part dominates, above it the growing
+        one."""
         return self.fixed / self.slope if self.slope > 0 and self.fixed > 0 else float("nan")
 
 

@@ -1,4 +1,4 @@
-"""Load: connections that all ask at once, each one request after the other."""
+"""Load: concurrent connections, each with one request after the other."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def targets_of(urls: list[str], topic: str) -> list[Target]:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What some time of load brought."""
+    """The results of a period of load."""
 
     latencies_s: list[float]
     seconds: float

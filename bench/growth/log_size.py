@@ -20,7 +20,7 @@ _RECORD_BYTES: Final = 1024
 _FILL: Final = Posting("fill", 4, records=1000, record_bytes=_RECORD_BYTES)
 _FILL_S: Final = 3.0
 _ROOM: Final = 1.3
-"""How much more than the log's size has to be free: what others need meanwhile is left to them."""
+"""Free space required, as a multiple of the log's size, so that other programs keep enough."""
 _END_BYTES: Final = 100_000_000
 
 

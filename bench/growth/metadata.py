@@ -1,7 +1,7 @@
-"""What the cluster's description of itself costs a node as the cluster grows: in this process, without nodes.
+"""What the metadata cost a node as the cluster grows: in this process, without nodes.
 
-Every node holds all of it, walks over it whenever it changes, and twice a second or so besides; who is asked
-for a new topic places it.
+Every node holds all of them and walks over them about twice a second; the node that is asked for a new topic
+places it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Takes measurements on running nodes and hands them on: rates, and beside them what explains them."""
+"""Takes measurements on running nodes: rates, and the figures that explain them."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Meter:
         self._sink(Gauge(self._axis, name, x, self._round, value))
 
     async def idle(self, x: float, seconds: float, *, quiet_s_max: float) -> None:
-        """What nodes use that have nothing to do, all together; and the memory and files of the largest."""
+        """What idle nodes use, all together; and the memory and open files of the largest."""
         await self._wait_quiet(quiet_s_max)
         sent, packets = (await self._nodes.counters())["link_bytes"], _loopback_packets()
         begin, used = time.perf_counter(), self._nodes.scheduled_s()

@@ -142,7 +142,7 @@ class Nodes:
 
 @contextlib.asynccontextmanager
 async def started(count: int, *, within: Path | None = None) -> AsyncIterator[Nodes]:
-    """So many new nodes on free ports; they and their data are gone at the end, however that comes."""
+    """``count`` new nodes on free ports; they and their data are always removed at the end."""
     with tempfile.TemporaryDirectory(prefix="floodmark-growth-", dir=within) as folder:
         cluster = LocalCluster(Path(folder), count)
         try:
@@ -150,6 +150,6 @@ async def started(count: int, *, within: Path | None = None) -> AsyncIterator[No
             await nodes.start()
             yield nodes
         finally:
-            # Orderly stops cost seconds and serve nobody: the data goes with the nodes.
+            # Orderly stops would only cost seconds: the data is removed with the nodes.
             await asyncio.shield(cluster.kill(*cluster.children))
             cluster.close()

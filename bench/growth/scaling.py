@@ -22,7 +22,7 @@ _REPLICAS_PER_NODE: Final = 1_000
 _BEATS_S: Final = 10
 """Each link carries a beat every 0.1 s (``LinkOptions.heartbeat_s``), in both directions."""
 _WALKS_S: Final = 2
-"""How often a second a node looks through all partitions of the cluster though nothing happens."""
+"""How often per second a node looks through all partitions of the cluster even if nothing happens."""
 _BATCH_MB: Final = 256 * 1024 / 1e6
 
 

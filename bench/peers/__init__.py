@@ -1,4 +1,4 @@
-"""Floodmark beside NATS JetStream, Kafka, Redis Streams and etcd: one machine, one work, one after the other.
+"""Floodmark compared with NATS JetStream, Kafka, Redis Streams and etcd: same machine, same work, one by one.
 
 ``make bench-peers``, or ``python -m bench.peers --help``; docs/PERFORMANCE.md explains what is measured.
 

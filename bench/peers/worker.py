@@ -45,7 +45,7 @@ async def main(job: Job) -> Outcome:
 
 
 async def _create(client: PeerClient, job: Job) -> Outcome:
-    """Again and again: a cluster that answers may not have elected anybody yet."""
+    """Retried: a cluster that answers may not have elected a leader yet."""
     deadline = time.perf_counter() + _CREATE_TIMEOUT_S
     while True:
         try:

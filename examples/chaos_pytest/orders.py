@@ -25,8 +25,8 @@ class Shop:
     def place(self, order_id: str, item: str, quantity: int = 1, *, timeout_s: float = 30.0) -> None:
         """Return once the order cannot be lost any more. Raises ``NotConfirmed`` when the time is up.
 
-        An attempt whose outcome is not known is repeated, so the order may be stored twice: whoever counts
-        looks at the id.
+        An attempt whose outcome is not known is repeated, so the order may be stored twice: readers
+        have to compare ids.
         """
         order = {"id": order_id, "item": item, "quantity": quantity}
         give_up = time.monotonic() + timeout_s

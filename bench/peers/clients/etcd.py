@@ -29,7 +29,7 @@ class EtcdClient(PeerClient):
         self._under_way = UnderWay(MANY_CALLERS)
 
     async def create(self, topic: str) -> None:
-        """Nothing to make; but somebody must lead."""
+        """Nothing to create, but the cluster must have a leader."""
         await self._post("/v3/kv/range", {"key": _text(topic)})
 
     async def waiting(

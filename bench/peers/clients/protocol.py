@@ -48,7 +48,7 @@ class PeerClient(Protocol):
 
 
 class UnderWay:
-    """Requests that nobody waits for one by one; never more than ``limit`` of them."""
+    """Concurrent requests that are not awaited one by one; never more than ``limit`` of them."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
