@@ -56,6 +56,19 @@ async def test_everything_that_matters_is_passed_on(http: Harness) -> None:
     assert (past.status, past.json["high_watermark"]) == (416, 1)
 
 
+async def test_a_condition_holds_by_way_of_any_node(http: Harness) -> None:
+    """In each form of a body; nothing is stored where it does not hold, and the answer says what would."""
+    await http.make_topic()
+    for media, body in (
+        ("application/octet-stream", b"x"),
+        ("application/vnd.floodmark.batch;v=1", batch.encode([Record(0, None, b"x")])),
+    ):
+        headers = {"Content-Type": media, "If-Offset": "7"}
+        refused = await http.call("POST", RECORDS, node="n2", data=body, headers=headers)
+        assert (refused.status, refused.json["code"]) == (409, "offset_mismatch")
+        assert refused.json["next_offset"] == http.cluster.logs["t", 0].next == 0
+
+
 async def test_what_is_left_out_is_left_out_on_the_way_too(http: Harness) -> None:
     """No Content-Type is JSON everywhere: for a topic, at a partition's leader, and on the way to it."""
     await http.make_topic()

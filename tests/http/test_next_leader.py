@@ -96,13 +96,16 @@ async def test_what_a_node_passed_on_is_not_passed_on_again(http: Harness, refus
 async def test_a_refusal_for_another_reason_is_answered(
     http: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The node leads on, so nobody else could store it."""
+    """The node leads on, so nobody else could store it, and it is asked once."""
     await http.make_topic()
+    asked: list[int] = []
 
     async def refuses(*_: Any, **__: Any) -> Appended:
+        asked.append(1)
         raise Unavailable("this replica does not serve at the moment")
 
     monkeypatch.setattr(MemoryPartition, "produce", refuses)
     for headers in (RAW, {**RAW, "Record-Key": "k"}):
         answer = await http.call("POST", RECORDS, data=b"v", headers=headers)
         assert (answer.status, "does not serve" in answer.json["detail"]) == (503, True)
+    assert len(asked) == 2
