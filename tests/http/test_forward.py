@@ -65,7 +65,7 @@ async def test_a_condition_holds_by_way_of_any_node(http: Harness) -> None:
     ):
         headers = {"Content-Type": media, "If-Offset": "7"}
         refused = await http.call("POST", RECORDS, node="n2", data=body, headers=headers)
-        assert (refused.status, refused.json["code"]) == (409, "offset_mismatch")
+        assert (refused.status, refused.json["code"]) == (412, "offset_mismatch")
         assert refused.json["next_offset"] == http.cluster.logs["t", 0].next == 0
 
 
