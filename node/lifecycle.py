@@ -24,6 +24,7 @@ from node.http.context import CONTEXT
 from node.membership.identity import NodeIdentity, Standing
 from node.membership.presence import Presence
 from node.metadata.state import METADATA_GROUP
+from node.replicas.metadata_spec import metadata_spec
 from node.settings import Settings
 from node.settings_rules import split_address
 from node.wiring import Parts
@@ -33,7 +34,6 @@ HAND_OVER_S: Final = 3.0
 HAND_OVER_STUCK_S: Final = 1.0
 """With nothing handed over for this long, the others are leaving as well."""
 DRAIN_S: Final = 2.0
-UPKEEP_S: Final = 5.0
 ANSWERS_WITHIN_S: Final = 2.0
 """How long a node that starts waits for all others to say whether its folder is an old copy."""
 
@@ -53,11 +53,12 @@ class Lifecycle:
         self._parts = parts
         self._tasks: set[asyncio.Task[None]] = set()
         self._http_runs = self._host_runs = False
+        self._failure: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Start, and return when ``stop`` is set. Raises what made this node fail, or ``FolderSetBack``."""
-        failure = self._parts.builder.failure
-        self._parts.presence.on_set_back = self._set_back
+        failure = self._failure
+        self._parts.presence.set_back.follow(self._set_back)
         self._spawn(self._start())
         stopping = asyncio.ensure_future(stop.wait())
         try:
@@ -81,14 +82,8 @@ class Lifecycle:
         self._spawn(parts.seeds.run())
         self._spawn(parts.disk.run())
         await self._join()
-        self._spawn(parts.boots.rise())
-        self._spawn(parts.boots.keep())
-        self._spawn(parts.controller.run())
-        self._spawn(parts.broker.moving.run())
-        self._spawn(parts.broker.reshaping.run())
-        self._spawn(parts.retention.run())
-        self._spawn(parts.spare_memory.run())
-        self._spawn(self._keep_metadata_short())
+        for task in parts.background:
+            self._spawn(task())
 
     async def _join(self) -> None:
         """Take part in the metadata group, and through it in the others."""
@@ -98,14 +93,16 @@ class Lifecycle:
         parts.metadata.first = parts.presence.first_membership
         loop = asyncio.get_running_loop()
         present = await loop.run_in_executor(parts.executor, parts.store.sweep)
-        known = METADATA_GROUP in parts.registry.groups
-        await parts.metadata_replica.join(known=known, wiped=standing is Standing.WIPED)
-        self._spawn(parts.metadata_replica.keep())
-        if not known and not parts.presence.identity.joined:
-            preferred = min(parts.presence.roster.formed_of)
-            parts.builder.campaign_early(parts.host, METADATA_GROUP, preferred, new=True)
+        self._spawn(parts.manager.run())
+        self._spawn(parts.metadata.keep_current())
+        me, formed_of = parts.presence.identity, parts.presence.roster.formed_of
+        asks_first = not me.joined and me.node_id == min(formed_of, default="")
+        parts.manager.want(
+            metadata_spec(parts.metadata, wiped=standing is Standing.WIPED, asks_first=asks_first)
+        )
+        await parts.manager.opened(METADATA_GROUP)
         self._spawn(self._become_ready())
-        self._spawn(parts.replicas.run(present))
+        parts.replicas.start(present)
 
     async def _settle(self, presence: Presence) -> None:
         """Until it is known what this folder is, and that this node may take part with it."""
@@ -132,18 +129,13 @@ class Lifecycle:
     def _set_back(self) -> None:
         """This folder is an old copy: not one more word to anybody."""
         self._parts.host.links.sever()
-        self._parts.builder.fail(FolderSetBack())
+        self._fail(FolderSetBack())
 
     async def _become_ready(self) -> None:
-        await self._parts.metadata.become_current()
+        await self._parts.metadata.wait_current()
         self._parts.replicas.metadata_are_current()
         await self._parts.replicas.started()
         self._spawn(self._parts.scrub.run())
-
-    async def _keep_metadata_short(self) -> None:
-        while True:
-            await asyncio.sleep(UPKEEP_S)
-            await self._parts.metadata.compact_if_due()
 
     async def stop(self) -> None:
         """Leave in an orderly way; safe after a start that failed half way."""
@@ -163,18 +155,18 @@ class Lifecycle:
         await parts.query.close()
         if self._host_runs:
             await parts.host.stop()
-        for replica in parts.replicas.local.values():
-            replica.vote.close()
+        parts.manager.release()
         parts.executor.shutdown(wait=True)
 
     async def _hand_over(self) -> None:
         """Until nothing is led here that somebody else could lead, or nobody takes anything any more."""
-        host, changed = self._parts.host, self._parts.builder.leadership_changed
+        host, changed = self._parts.host, self._parts.events.leadership_changed
         host.leave()
         fewest, since = math.inf, time.monotonic()
         while time.monotonic() - since < HAND_OVER_STUCK_S:
             changed.clear()
-            led = [raft_group for raft_group in self._groups() if host.group(raft_group).role is Role.LEADER]
+            running = self._parts.manager.running.values()
+            led = [replica.spec.raft_group for replica in running if replica.group.role is Role.LEADER]
             # All are asked each time: a transfer that did not succeed is begun anew, another one goes on.
             begun = [raft_group for raft_group in led if host.transfer(raft_group)]
             if not begun:
@@ -185,14 +177,15 @@ class Lifecycle:
                 async with asyncio.timeout(0.5):
                     await changed.wait()
 
-    def _groups(self) -> list[int]:
-        joined = [METADATA_GROUP] if self._parts.metadata.group is not None else []
-        return [*joined, *self._parts.replicas.local]
-
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+
+    def _fail(self, error: Exception) -> None:
+        """This node cannot go on."""
+        if not self._failure.done():
+            self._failure.set_result(error)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -202,4 +195,4 @@ class Lifecycle:
         if isinstance(error, Exception):
             if not isinstance(error, OSError | LogFailed | LogTooNew):
                 _log.error("task_failed", exc_info=error)
-            self._parts.builder.fail(error)
+            self._fail(error)

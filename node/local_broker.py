@@ -42,9 +42,10 @@ from node.health import HealthQuery
 from node.membership.alive import Alive
 from node.membership.node_list import NodeList
 from node.membership.presence import Presence
+from node.metadata.delta import MetadataDelta
 from node.metadata.group import Metadata
 from node.metadata.holders import holders, wanted
-from node.metadata.state import PartitionEntry, TopicEntry
+from node.metadata.state import MetadataState, PartitionEntry, TopicEntry
 from node.metadata.topic_config import TopicConfig
 from node.partition.batch_format import BatchFormat
 from node.partition.partition import LocalPartition, Replica
@@ -53,7 +54,7 @@ from node.partition.remote_partition import LeaderLookup, RemotePartition
 from node.partition.sizes import Sizes
 from node.replicas.deletions import Deletions
 from node.replicas.disk_reserve import DiskReserve
-from node.replicas.replicas import Replicas
+from node.replicas.partition_replicas import PartitionReplicas
 from node.replicas.wanted import in_transit
 from node.topic_query import TopicQuery, merged
 from node.topics import Topics
@@ -73,7 +74,7 @@ class LocalBroker:
         node_id: str,
         host: GroupHost,
         metadata: Metadata,
-        replicas: Replicas,
+        replicas: PartitionReplicas,
         presence: Presence,
         views: Views,
         budget: SharedBudget,
@@ -232,11 +233,15 @@ class LocalBroker:
         )
         return replica if settled else None
 
-    def metadata_changed(self) -> None:
+    def metadata_changed(self, _state: MetadataState, delta: MetadataDelta) -> None:
         """What was kept of partitions may be of the past; who waits on a topic that is gone is told."""
-        self._partitions.clear()
-        self._deletions.look()
-        self.moving.reconcile()
+        if delta.is_whole:
+            self._partitions.clear()
+        for raft_group in delta.partitions:
+            self._partitions.pop(raft_group, None)
+        self._deletions.look(None if delta.is_whole else delta.topics)
+        if delta.concerns("moves"):
+            self.moving.reconcile()
 
     def check_current(self) -> None:
         """Where this node has stopped applying the metadata."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from aiohttp import web
 
+from consensus.core.catch_up import CatchUp
 from consensus.host.group_host import GroupHost
 from consensus.host.host_types import HostOptions
 from consensus.links.handshake import Identity
@@ -36,16 +38,19 @@ from node.membership.seeds import Seeds
 from node.metadata.group import Metadata
 from node.metadata.levels import Levels
 from node.metadata.machine import MetadataMachine
-from node.metadata.state import METADATA_GROUP
 from node.metadata.this_build import THIS_BUILD
-from node.metrics import HostCollector, LevelCollector
+from node.metrics import HostCollector, LevelCollector, NodeMetrics
 from node.partition.batch_format import BatchFormat
+from node.partition.partition import Replica
+from node.partition.producers_here import ProducersLed
 from node.partition.remote_partition import LeaderLookup
-from node.replicas.builder import Builder
 from node.replicas.disk_reserve import DiskReserve
-from node.replicas.metadata_replica import MetadataReplica
+from node.replicas.group_factory import GroupFactory
+from node.replicas.host_events import HostEvents
+from node.replicas.manager import ReplicaManager
+from node.replicas.partition_parts import PartitionParts
+from node.replicas.partition_replicas import PartitionReplicas
 from node.replicas.replica_store import ReplicaStore
-from node.replicas.replicas import Replicas
 from node.replicas.retention import Retention
 from node.replicas.scrub import Scrub
 from node.service.administration import answer_administration
@@ -59,7 +64,6 @@ from node.settings_rules import split_address
 from node.spare_memory import SpareMemory
 from node.topic_query import TopicQuery
 from node.views import Views
-from storage.filesystem import FileSystem
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,24 +74,23 @@ class Parts:
     presence: Presence
     neighbours: Neighbours
     seeds: Seeds
-    boots: Boots
     metadata: Metadata
-    metadata_replica: MetadataReplica
     store: ReplicaStore
     registry: Registry
-    replicas: Replicas
+    manager: ReplicaManager
+    replicas: PartitionReplicas
     controller: Controller
-    retention: Retention
     scrub: Scrub
     disk: DiskReserve
-    spare_memory: SpareMemory
     broker: LocalBroker
     query: TopicQuery
     app: web.Application
     http: HttpServer
     executor: ThreadPoolExecutor
-    builder: Builder
-    fs: FileSystem
+    events: HostEvents
+    metrics: NodeMetrics
+    background: Sequence[Callable[[], Coroutine[Any, Any, None]]]
+    """Tasks that run for as long as this node takes part."""
 
 
 def build(
@@ -101,7 +104,9 @@ def build(
     """All parts of a node, nothing started."""
     data_dir = settings.node.data_dir
     disk = DiskReserve(partial(around.fs.space, data_dir), settings.storage.disk_reserve_bytes)
-    builder = Builder(settings, identity, disk)
+    catch_up = CatchUp(settings.limits.catch_up_bytes_per_s)
+    metrics = NodeMetrics(catch_up)
+    events = HostEvents(identity.node_id, metrics)
     node_id = identity.node_id
     executor = ThreadPoolExecutor(8, thread_name_prefix="replicas")
     store = ReplicaStore(around.fs, data_dir)
@@ -119,7 +124,7 @@ def build(
     host = GroupHost(
         Identity(settings.cluster.id, node_id, identity.incarnation, secret),
         split_address(settings.peer.listen),
-        hooks=builder.hooks(presence, boots),
+        hooks=events.hooks(presence, boots),
         options=HostOptions(
             links=LinkOptions(heartbeat_s=settings.raft.heartbeat_s),
             io_threads=settings.storage.fsync_threads,
@@ -129,30 +134,39 @@ def build(
         wall_ms=around.wall_ms,
     )
     alive = Alive(node_id, host)
-    presence.is_connected = lambda node: node in alive()
     neighbours = Neighbours(host.links, presence, settings.cluster)
     metadata = Metadata(host, machine, presence.first_membership)
-    presence.leader = lambda: metadata.leader or ""
-    batch_format = builder.batch_format = BatchFormat(metadata)
-    replicas = Replicas(
-        node_id=node_id,
-        incarnation=identity.incarnation,
+    presence.attach(is_connected=lambda node: node in alive(), leader=lambda: metadata.leader or "")
+    batch_format = BatchFormat(metadata)
+    manager = ReplicaManager(
         host=host,
-        machine=machine,
         store=store,
         registry=registry,
-        make=lambda entry, opened, groups: builder.replica(host, entry, opened, groups),
+        groups=GroupFactory(node_id, settings.raft.options(), catch_up),
         executor=executor,
-        on_added=lambda entry, new: builder.campaign_early(
-            host, entry.raft_group, entry.replicas[0], new=new
+    )
+    local: dict[int, Replica] = {}
+    replicas = PartitionReplicas(
+        node_id=node_id,
+        incarnation=identity.incarnation,
+        machine=machine,
+        manager=manager,
+        registry=registry,
+        local=local,
+        parts=PartitionParts(
+            host=host,
+            events=events,
+            disk=disk,
+            limits=settings.limits,
+            batch_format=batch_format,
+            producers=ProducersLed(lambda: (each.appender for each in local.values() if each.leads)),
         ),
-        on_removed=lambda group: builder.flushed.pop(group, None),
     )
     controller = Controller(
         node_id=node_id,
         host=host,
         metadata=metadata,
-        local=replicas.local,
+        local=local,
         presence=presence,
         alive=alive,
     )
@@ -166,7 +180,7 @@ def build(
         metadata=metadata,
         replicas=replicas,
         presence=presence,
-        views=Views(node_id=node_id, cluster_id=settings.cluster.id, local=replicas.local, metadata=metadata),
+        views=Views(node_id=node_id, cluster_id=settings.cluster.id, local=local, metadata=metadata),
         budget=budget,
         passed_on=passed_on,
         query=query,
@@ -179,52 +193,37 @@ def build(
         evacuate_after_s=settings.cluster.evacuate_after_s,
     )
 
-    def changed() -> None:
-        presence.formed(machine.state.formation)
-        presence.is_at(machine.state.level)
-        presence.recovered(machine.state.cluster_epoch, machine.state.recovery)
-        presence.members_are(machine.state)
-        neighbours.look()
-        replicas.reconcile()
-        broker.metadata_changed()
-
-    machine.follow(lambda _delta: changed())
-
-    presence.on_change = partial(_each, controller.nudge, neighbours.look)
-    builder.on_metadata_commit = controller.nudge
-    builder.on_group_news = controller.group_news
-    metadata_replica = MetadataReplica(
-        host=host,
-        store=store,
-        registry=registry,
-        builder=builder,
-        machine=machine,
-        metadata=metadata,
-        executor=executor,
-    )
-
-    def failed(group: int) -> None:
-        if group == METADATA_GROUP:
-            metadata_replica.failed()
-        else:
-            replicas.reconcile()
-
-    builder.on_replica_failed = failed
-    builder.producers_here.led = lambda: (
-        replica.appender for replica in replicas.local.values() if replica.group.is_ready_leader
-    )
+    # Who the cluster's nodes are first, then what is here, then what is served of it.
+    for follower in (presence, replicas, broker, controller):
+        machine.follow(follower.metadata_changed)
+    presence.changed.follow(controller.nudge)
+    presence.changed.follow(neighbours.look)
+    presence.past.follow(neighbours.part)
+    events.metadata_committed.follow(controller.nudge)
+    events.group_news.follow(controller.group_news)
+    events.group_failed.follow(manager.failed)
     app = create_app(broker, settings.limits, _origins(settings), AllowAll())
     app[CONTEXT].service.wall_ms = host.wall.now_ms
     app[CONTEXT].node_mark = _node_mark(settings.cluster.id, secret)
     answers = _connect_inside(app[CONTEXT], host, settings)
+    retention = Retention(
+        manager=manager,
+        host=host,
+        interval_s=settings.storage.retention_interval_s,
+        wall_ms=host.wall.retention_ms,
+    )
+    spare_memory = SpareMemory(
+        in_hand=lambda: budget.used + answers.used,
+        served=lambda: answers.taken,
+    )
     scrub = Scrub(
         host=host,
-        groups=lambda: [METADATA_GROUP, *replicas.local],
+        groups=lambda: manager.running,
         interval_s=settings.storage.scrub_interval_s,
     )
     for collector in [
-        *builder.metrics.collectors,
-        HostCollector(host, replicas.local, lambda: budget.used + passed_on.used, lambda: answers.used),
+        *metrics.collectors,
+        HostCollector(host, local, lambda: budget.used + passed_on.used, lambda: answers.used),
         LevelCollector(metadata, lambda: replicas.too_new),
         scrub,
         disk,
@@ -235,33 +234,31 @@ def build(
         presence=presence,
         neighbours=neighbours,
         seeds=Seeds(host.links, presence, settings.cluster.join),
-        boots=boots,
         metadata=metadata,
-        metadata_replica=metadata_replica,
         store=store,
         registry=registry,
+        manager=manager,
         replicas=replicas,
         controller=controller,
-        retention=Retention(
-            state=lambda: machine.state,
-            local=replicas.local,
-            host=host,
-            interval_s=settings.storage.retention_interval_s,
-            wall_ms=host.wall.retention_ms,
-        ),
         scrub=scrub,
         disk=disk,
-        spare_memory=SpareMemory(
-            in_hand=lambda: budget.used + answers.used,
-            served=lambda: answers.taken,
-        ),
         broker=broker,
         query=query,
         app=app,
         http=HttpServer(app),
         executor=executor,
-        builder=builder,
-        fs=around.fs,
+        events=events,
+        metrics=metrics,
+        background=(
+            boots.rise,
+            boots.keep,
+            controller.run,
+            broker.moving.run,
+            broker.reshaping.run,
+            retention.run,
+            retention.run_state_logs,
+            spare_memory.run,
+        ),
     )
 
 
@@ -282,11 +279,6 @@ def _connect_inside(context: HttpContext, host: GroupHost, settings: Settings) -
     )
     service.inside = InsidePartitions(line)
     return service.answers
-
-
-def _each(*calls: Callable[[], None]) -> None:
-    for call in calls:
-        call()
 
 
 def _origins(settings: Settings) -> Origins:

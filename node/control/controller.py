@@ -21,9 +21,11 @@ from consensus.host.group_host import GroupHost
 from node.control.members import MemberSteps
 from node.control.unsettled import Unsettled
 from node.membership.presence import Presence
+from node.metadata.delta import MetadataDelta
 from node.metadata.domains.features import FormCluster, RaiseLevel, highest_level
 from node.metadata.domains.nodes import JoinNode
 from node.metadata.group import Metadata
+from node.metadata.state import MetadataState
 from node.partition.partition import Replica
 
 LOOK_S: Final = 1.0
@@ -71,13 +73,17 @@ class Controller:
         """When this leader first found the cluster without a name."""
 
     def nudge(self) -> None:
-        """The metadata changed, or something is to be registered: look now."""
-        self._unsettled.changed()
+        """The metadata group took something in, or something is to be registered: look now."""
+        self._nudged.set()
+
+    def metadata_changed(self, _state: MetadataState, delta: MetadataDelta) -> None:
+        """Partitions may have other members to come to, or a better leader."""
+        self._unsettled.changed(None if delta.concerns("draining") else delta.partitions)
         self._nudged.set()
 
     def group_news(self, group: int) -> None:
         """A group is led here since now, has news of a member, or has taken a step: the next may be due."""
-        self._unsettled.changed()
+        self._unsettled.changed([group])
         if self._members.may_be_due(group):
             self._look_at_all = self._look_at_all or group not in self._metadata.state.moves
             self._nudged.set()

@@ -93,8 +93,7 @@ class MemberSteps:
             await self._metadata.catch_up(timeout_s=CATCH_UP_S)
         except FloodmarkError:
             return
-        # They are as of now only since this node has caught up.
-        self._unsettled.changed()
+        # What has changed until then was told, and is looked at now.
         for group, step in list(due(self._alive())):
             self._take(group, step)
 

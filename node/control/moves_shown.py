@@ -96,13 +96,10 @@ class MovesShown:
             return []
 
     def _known(self) -> Iterator[tuple[TopicEntry, PartitionEntry, Move]]:
-        moves = self._metadata.state.moves
-        if not moves:
-            return
-        for topic, entry in self._metadata.state.partitions():
-            move = moves.get(entry.raft_group)
-            if move is not None:
-                yield topic, entry, move
+        state = self._metadata.state
+        for raft_group, move in state.moves.items():
+            if (found := state.partition(raft_group)) is not None:
+                yield *found, move
 
 
 def _described(topic: TopicEntry, entry: PartitionEntry, move: Move, group: Group | None) -> MoveInfo:

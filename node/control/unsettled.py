@@ -1,13 +1,14 @@
 """The partitions led here that are not as they should be: on an idle node none, however many it leads.
 
 To look at all of them every second cost more than all else that an idle node with a thousand replicas does.
-So all are looked at when something has changed that can unsettle them, and now and then in any case.
+So only those are looked at of which something has changed that can unsettle them; all of them when that can
+be any, and now and then in any case.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from consensus.core.group import Group
@@ -36,33 +37,39 @@ class Unsettled:
         self._metadata = metadata
         self._local = local
         self._clock = clock
-        self._found: list[tuple[PartitionEntry, Group]] = []
+        self._due: dict[int, None] = {}
+        """Groups to be looked at next time: those that were found, and those that have changed since."""
         self._all_again_at = 0.0
 
-    def changed(self) -> None:
-        """Look at all of them next time."""
-        self._all_again_at = 0.0
+    def changed(self, raft_groups: Iterable[int] | None = None) -> None:
+        """Look at these next time; None: at all of them."""
+        if raft_groups is None:
+            self._all_again_at = 0.0
+        else:
+            self._due.update(dict.fromkeys(raft_groups))
 
     def led_here(self) -> Iterator[tuple[PartitionEntry, Group]]:
         """All partitions that this node leads."""
-        for topic in self._metadata.state.topics.values():
-            for entry in topic.partitions:
-                replica = self._local.get(entry.raft_group)
-                if replica is not None and replica.group.is_ready_leader:
-                    yield entry, replica.group
+        return filter(None, map(self._led, list(self._local)))
 
     def look(self) -> list[tuple[PartitionEntry, Group]]:
         """Those whose members are to change, or which are better led elsewhere."""
         now = self._clock()
         if now >= self._all_again_at:
             self._all_again_at = now + ALL_AGAIN_S
-            self._found = list(self.led_here())
-        self._found = [
-            (entry, group)
-            for entry, group in self._found
-            if group.is_ready_leader and not self._is_settled(entry, group)
-        ]
-        return self._found
+            led = self.led_here()
+        else:
+            led = filter(None, map(self._led, self._due))
+        found = [(entry, group) for entry, group in led if not self._is_settled(entry, group)]
+        self._due = dict.fromkeys(entry.raft_group for entry, _ in found)
+        return found
+
+    def _led(self, raft_group: int) -> tuple[PartitionEntry, Group] | None:
+        replica = self._local.get(raft_group)
+        if replica is None or not replica.group.is_ready_leader:
+            return None
+        known = self._metadata.state.partition(raft_group)
+        return None if known is None else (known[1], replica.group)
 
     def best_leader(self, entry: PartitionEntry) -> str:
         """The first of the replicas that are to be there whose node is not drained."""

@@ -23,6 +23,8 @@ class KeptIdentity:
         self.identity = identity
         self.boot = Boot(identity.boot, secrets.token_hex(4))
         """The folder's boot number, and this process: what is told of it is durable."""
+        self.is_behind = False
+        """Something was not kept, since the disk took nothing. Whoever tries again resets this."""
         self._keep = keep
         self._keeping = threading.Lock()
 
@@ -31,7 +33,11 @@ class KeptIdentity:
         with self._keeping:
             changed = msgspec.structs.replace(self.identity, **fields)
             if changed != self.identity:
-                self._keep(changed)
+                try:
+                    self._keep(changed)
+                except IdentityProblem:
+                    self.is_behind = True
+                    raise
                 self.identity = changed
 
     def try_change(self, event: str, **fields: Any) -> None:

@@ -30,7 +30,6 @@ class Neighbours:
     def __init__(self, links: PeerLinks, presence: Presence, settings: ClusterSettings) -> None:
         self._links = links
         self._presence = presence
-        presence.on_past = self.part
         self._settings = settings
         self._dialled: dict[str, Addresses] = {}
         self._closing: set[asyncio.Task[None]] = set()

@@ -28,10 +28,12 @@ from node.membership.kept_identity import KeptIdentity
 from node.membership.refused import Refused
 from node.membership.registry import Boot, Registry
 from node.membership.roster import Roster
+from node.metadata.delta import MetadataDelta
 from node.metadata.domains.nodes import RegisterNode, join_refusal
 from node.metadata.levels import MEMBERSHIP, Levels
 from node.metadata.state import MetadataState
 from node.metadata.this_build import THIS_BUILD
+from node.signal import Signal
 
 _log = structlog.get_logger(__name__)
 
@@ -54,15 +56,14 @@ class Presence:
         levels: Levels = THIS_BUILD,
         joins: bool = False,
     ) -> None:
-        self.on_change: Callable[[], None] = lambda: None
-        self.on_past: Callable[[str], None] = lambda _node: None
+        self.changed: Signal[[]] = Signal()
+        """Something new is known of nodes."""
+        self.past: Signal[[str]] = Signal()
         """A node that was met is of another epoch than this one by now: the two have to part."""
-        self.on_set_back: Callable[[], None] = lambda: None
+        self.set_back: Signal[[]] = Signal()
         """This folder is an old copy: what it promised since then is forgotten here. Called once."""
-        self.is_connected: Callable[[str], bool] = lambda _node: False
-        """Whether a node that was met is there now."""
-        self.leader: Callable[[], str] = lambda: ""
-        """Who leads the metadata, as far as is known."""
+        self._is_connected: Callable[[str], bool] = lambda _node: False
+        self._leader: Callable[[], str] = lambda: ""
         self.nodes: dict[str, Announcement] = {}
         self.decided = asyncio.Event()
         """Whether this folder is a first one or a replacement is known, and that it has a place here."""
@@ -91,6 +92,12 @@ class Presence:
         self._removed_by = ""
         self._is_set_back = self._is_settled = False
         self._decide()
+
+    def attach(self, *, is_connected: Callable[[str], bool], leader: Callable[[], str]) -> None:
+        """What only parts made later can tell: whether a node that was met is there now, and who leads the
+        metadata, as far as is known; "" where it is not.
+        """
+        self._is_connected, self._leader = is_connected, leader
 
     def introduce(self, *, http: str, peer: str, rack: str) -> None:
         """This node's own addresses; to be called before any link stands."""
@@ -166,18 +173,18 @@ class Presence:
             # Seeds may be of two clusters: a newcomer asks those of one for a place, once it has chosen it.
             is_ours = self.formation != "" and self.formation == said.formation
             if self.joining.waits(said, refusal.reason, is_ours=is_ours):
-                self.on_change()
+                self.changed()
             return Reception.WAITS
         if said.answer == Answer.REMOVED and self.formation in ("", said.formation):
             self._removed_by = said.node_id
-            self.on_change()
+            self.changed()
         self._refuse(said.node_id, refusal.reason)
         return Reception.REFUSED
 
     def _refusal(self, said: Announcement, other: Standpoint) -> Refusal | None:
         peer = said.node_id
         met = self.nodes.get(peer)
-        is_other = met is not None and met.incarnation != said.incarnation and self.is_connected(peer)
+        is_other = met is not None and met.incarnation != said.incarnation and self._is_connected(peer)
         known = Known(self.roster.expected, self._registry.peers.get(peer, ""), self.roster.removed, is_other)
         me = self._standpoint()
         if refusal := belonging.refusal(me, other, known, said.answer):
@@ -216,7 +223,7 @@ class Presence:
         self.nodes[peer] = lasting
         self._decide()
         if changed:
-            self.on_change()
+            self.changed()
 
     def _epoch_refusal(self, mine: Standpoint, other: Standpoint) -> str | None:
         reason = epochs.refusal(mine, other)
@@ -248,8 +255,19 @@ class Presence:
         """The cluster's nodes, as far as is known here."""
         return self.roster.members
 
+    def metadata_changed(self, state: MetadataState, delta: MetadataDelta) -> None:
+        """Go by what the metadata say of the cluster and its nodes; again where the disk did not keep it."""
+        told = delta.concerns("nodes", "level", "formation", "recoveries", "removed")
+        if told or self._kept.is_behind:
+            self._kept.is_behind = False
+            self.formed(state.formation)
+            self.is_at(state.level)
+            self.recovered(state.cluster_epoch, state.recovery)
+            self.members_are(state)
+            self.changed()
+
     def recovered(self, epoch: int, recovery: str) -> None:
-        """The metadata say which epoch the cluster is in. Called at every change."""
+        """The metadata say which epoch the cluster is in."""
         if epoch > self.epoch:
             self._enter(epoch, recovery)
             self._kept.try_change("cluster_epoch_not_kept", epoch=epoch, recovery=recovery)
@@ -261,7 +279,7 @@ class Presence:
             if met_in != (epoch, recovery):
                 del self._met_in[node]
                 self.nodes.pop(node, None)
-                self.on_past(node)
+                self.past(node)
 
     @property
     def _is_fresh(self) -> bool:
@@ -333,12 +351,12 @@ class Presence:
         self._kept.raise_boot()
 
     def is_at(self, level: int) -> None:
-        """The metadata say which feature level the cluster is at. Called at every change."""
+        """The metadata say which feature level the cluster is at."""
         if level > self.level:
             self._kept.try_change("feature_level_not_kept", level=level)
 
     def formed(self, name: str) -> None:
-        """The metadata say what this cluster is called; "" while they do not. Called at every change."""
+        """The metadata say what this cluster is called; "" while they do not."""
         if not name or name == self.identity.formation:
             return
         if self.formation not in ("", name):
@@ -351,7 +369,7 @@ class Presence:
             _log.error("formation_not_kept", reason=str(error))
 
     def members_are(self, state: MetadataState) -> None:
-        """The metadata say who belongs to the cluster. Called at every change."""
+        """The metadata say who belongs to the cluster."""
         self.roster.told(state)
         self.joining.registered(state.nodes)
         for node in self.roster.removed.keys() & self.nodes.keys() - {self.identity.node_id}:
@@ -372,7 +390,7 @@ class Presence:
 
     def _announcement(self, peer: str, answer: int) -> bytes:
         me = self._standpoint()
-        leader = "" if answer == Answer.NONE else self.leader()
+        leader = "" if answer == Answer.NONE else self._leader()
         said = msgspec.structs.replace(
             self.nodes[self.identity.node_id],
             known_as=self._registry.peers.get(peer) or self.roster.incarnations.get(peer, ""),
@@ -427,7 +445,7 @@ class Presence:
             hint="this folder is an old copy, without what this node has promised since: it counts as lost. "
             "All is fetched anew, and there is no vote before",
         )
-        self.on_set_back()
+        self.set_back()
 
     def _decide(self) -> None:
         has_place = self.joining.has_place if self.joining.is_newcomer else not self._unheard

@@ -19,6 +19,8 @@ class MetadataDelta:
     is_whole: bool = False
     topics: Mapping[str, TopicEntry | None] = field(default_factory=dict)
     """By name. One that was deleted and made again under its name comes in two deltas."""
+    configs: frozenset[str] = frozenset()
+    """Names of the topics that were there and have another configuration."""
     partitions: frozenset[int] = frozenset()
     """Groups of the partitions that were added or removed, or have other replicas, or another move."""
     nodes: Mapping[str, NodeEntry | None] = field(default_factory=dict)

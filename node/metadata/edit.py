@@ -21,6 +21,7 @@ class Edit:
         self.state = state
         self._before: dict[str, Any] = {name: getattr(state, name) for name in _MEMBERS}
         self._topics: dict[str, TopicEntry | None] = {}
+        self._configs: set[str] = set()
         self._partitions: set[int] = set()
         self._nodes: dict[str, NodeEntry | None] = {}
         self._moves: dict[int, Move | None] = {}
@@ -29,6 +30,8 @@ class Edit:
         """Add it, or have it in the place of the one of its name."""
         old = self.state.topics.get(topic.name)
         self.state.topics[topic.name] = self._topics[topic.name] = topic
+        if old is not None and old.config != topic.config:
+            self._configs.add(topic.name)
         had: tuple[PartitionEntry, ...] = old.partitions if old is not None else ()
         if had is topic.partitions:
             return
@@ -73,6 +76,7 @@ class Edit:
         state = self.state
         return MetadataDelta(
             topics=self._topics,
+            configs=frozenset(self._configs),
             partitions=frozenset(self._partitions),
             nodes=self._nodes,
             moves=self._moves,

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Callable, Collection
 
-import structlog
 from floodmark.errors import FloodmarkError, LeaderNotAvailable, ReplicaNotAvailable, Unavailable
 from floodmark.format.frame import FrameKind
 
@@ -25,8 +24,6 @@ RETRY_S = 0.1
 SEGMENT_BYTES = 1 << 20
 """The metadata log is kept below three of these: what is older is in the checkpoint."""
 
-_log = structlog.get_logger(__name__)
-
 
 class Metadata:
     """The replicated description of the cluster, and the way to change it."""
@@ -34,12 +31,17 @@ class Metadata:
     def __init__(self, host: GroupHost, machine: MetadataMachine, first: Membership) -> None:
         self.group: Group | None = None
         """None until this node may take part."""
-        self.is_current = False
-        """Whether this node has known, since it started, all that the cluster had agreed on."""
+        self._joined = asyncio.Event()
+        self._current = asyncio.Event()
         self.first = first
         """The group's members before its log says anything."""
         self._host = host
         self._machine = machine
+
+    @property
+    def machine(self) -> MetadataMachine:
+        """What the group's entries go to."""
+        return self._machine
 
     @property
     def state(self) -> MetadataState:
@@ -89,10 +91,25 @@ class Metadata:
         entry = self.state.nodes.get(node_id)
         return entry.http if entry is not None else None
 
+    @property
+    def is_current(self) -> bool:
+        """Whether this node has known, since it took part, all that the cluster had agreed on."""
+        return self._current.is_set()
+
     def join(self, group: Group) -> None:
-        """Take part from now on."""
+        """The replica here is about to take part."""
         self.group = group
-        self._host.add(group)
+        self._joined.set()
+
+    def leave(self) -> None:
+        """It takes part no longer: its disk failed. What is known here stays, and grows old."""
+        self.group = None
+        self._joined.clear()
+        self._current.clear()
+
+    async def wait_current(self) -> None:
+        """Until this node has known all that the cluster had agreed on when it began to take part."""
+        await self._current.wait()
 
     async def wait_leader(self, *, timeout_s: float) -> str:
         """Node id of the leader. Raises ``Unavailable``."""
@@ -145,15 +162,21 @@ class Metadata:
         while time.monotonic() < deadline and self.hand_over(alive()):  # noqa: ASYNC110
             await asyncio.sleep(RETRY_S)  # It goes on, or is begun again: no event tells that it was in vain.
 
-    async def become_current(self) -> None:
-        """Catch up once, however long it takes; what was agreed on while this node was away counts too."""
-        while not self.is_current:
+    async def keep_current(self) -> None:
+        """Catch up each time that the replica here begins to take part, however long it takes; until
+        cancelled. What was agreed on while this node was away counts too.
+        """
+        while True:
+            await self._joined.wait()
+            group = self.group
             try:
                 await self.catch_up(timeout_s=CATCH_UP_S)
             except Unavailable:
                 await asyncio.sleep(RETRY_S)  # It may be refused at once.
-            else:
-                self.is_current = True
+                continue
+            if self.group is group:
+                self._current.set()
+                self._joined.clear()
 
     async def propose(self, command: Command, *, timeout_s: float) -> Applied:
         """What the command came to; an error that it came to is raised.
@@ -174,13 +197,6 @@ class Metadata:
         if applied is None:
             raise outcomes.unknown("it is committed, and its result is not known here any more")
         return applied
-
-    async def compact_if_due(self) -> None:
-        """Drop the segments that the checkpointed state stands for, when there are some."""
-        group = self.group
-        if group is not None and group.failed is None and group.log.size_bytes > 2 * SEGMENT_BYTES:
-            base_index = await self._host.truncate_head(METADATA_GROUP, group.applied_index + 1)
-            _log.info("metadata_log_trimmed", base_index=base_index)
 
     def _check_joined(self) -> None:
         self.check()

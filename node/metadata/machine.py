@@ -19,6 +19,7 @@ from node.metadata.levels import Levels, TooNew, surplus
 from node.metadata.state import Applied, MetadataState
 from node.metadata.this_build import THIS_BUILD
 
+Follower = Callable[[MetadataState, MetadataDelta], object]
 OUTCOMES_KEPT = 1_000
 SNAPSHOT_VERSION = 1
 
@@ -52,17 +53,17 @@ class MetadataMachine:
         self.state = MetadataState()
         self.halted: str | None = None
         """Why nothing is applied any more: what a newer build has written. Else None."""
-        self._followers: list[Callable[[MetadataDelta], None]] = []
+        self._followers: list[Follower] = []
         self.levels = levels
         """What this build knows."""
         self._foreign: bytes | None = None
         """A snapshot that only a newer build can read: kept as it is, for that one."""
         self._outcomes: OrderedDict[int, Applied] = OrderedDict()
 
-    def follow(self, follower: Callable[[MetadataDelta], None]) -> None:
+    def follow(self, follower: Follower) -> None:
         """Have it called after each change, in the thread that steps the group; in the order of these calls.
 
-        What it gets says what is different now from what the call before has seen.
+        It gets the state and what is different now from when it was called before. Must not raise.
         """
         self._followers.append(follower)
 
@@ -89,7 +90,7 @@ class MetadataMachine:
     def _tell(self, delta: MetadataDelta) -> None:
         if delta:
             for follower in self._followers:
-                follower(delta)
+                follower(self.state, delta)
 
     def _apply(self, frame: Frame, edit: Edit) -> Applied:
         try:

@@ -58,6 +58,11 @@ class Replica:
     """Told after every fsync of the log."""
     batch_format: BatchFormat
 
+    @property
+    def leads(self) -> bool:
+        """Elected, and its own first entry is committed and applied."""
+        return self.group.is_ready_leader
+
 
 class LocalPartition:
     """Implements ``node.broker.Partition`` over the local replica."""

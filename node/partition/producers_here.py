@@ -13,21 +13,20 @@ from node.partition.appender import Appender
 
 
 class ProducersLed:
-    """Implements ``newcomers.ProducersHere``."""
+    """Implements ``newcomers.ProducersHere``. ``led``: the appenders of the partitions led by this node."""
 
-    def __init__(self) -> None:
-        self.led: Callable[[], Iterable[Appender]] = tuple
-        """The appenders of the partitions that this node leads."""
+    def __init__(self, led: Callable[[], Iterable[Appender]]) -> None:
+        self._led = led
 
     @property
     def count(self) -> int:
         """How many."""
-        return sum(appender.producers for appender in self.led())
+        return sum(appender.producers for appender in self._led())
 
     def forget(self, count: int, now_ms: int) -> int:
         """Begin to forget up to so many that are silent at ``now_ms``; returns how many."""
         going = 0
-        for appender in self.led():
+        for appender in self._led():
             if going >= count:
                 break
             try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 
 class Deletions:
@@ -10,25 +10,37 @@ class Deletions:
 
     def __init__(self, id_of: Callable[[str], int | None]) -> None:
         self._id_of = id_of
-        self._waiting: dict[tuple[str, int], dict[object, Callable[[], None]]] = {}
+        self._waiting: dict[str, dict[int, dict[object, Callable[[], None]]]] = {}
+        """By the topic's name and id."""
 
     def watch(self, topic: str, topic_id: int, tell: Callable[[], None]) -> Callable[[], None]:
         """Have ``tell`` called once; the answer undoes that, also when it was called already."""
-        key, ticket = (topic, topic_id), object()
-        self._waiting.setdefault(key, {})[ticket] = tell
+        ticket = object()
+        self._waiting.setdefault(topic, {}).setdefault(topic_id, {})[ticket] = tell
 
         def undo() -> None:
-            waiting = self._waiting.get(key)
+            ids = self._waiting.get(topic, {})
+            waiting = ids.get(topic_id)
             if waiting is not None:
                 waiting.pop(ticket, None)
                 if not waiting:
-                    del self._waiting[key]
+                    del ids[topic_id]
+                    if not ids:
+                        del self._waiting[topic]
 
         return undo
 
-    def look(self) -> None:
-        """The metadata changed."""
-        gone = [key for key in self._waiting if self._id_of(key[0]) != key[1]]
-        for key in gone:
-            for tell in self._waiting.pop(key).values():
-                tell()
+    def waiting(self, topic: str, topic_id: int) -> int:
+        """How many are to be told of this one."""
+        return len(self._waiting.get(topic, {}).get(topic_id, ()))
+
+    def look(self, topics: Iterable[str] | None = None) -> None:
+        """These topics changed in the metadata; None: any of them may have."""
+        for topic in list(self._waiting) if topics is None else topics:
+            now = self._id_of(topic)
+            ids = self._waiting.get(topic, {})
+            for topic_id in [each for each in ids if each != now]:
+                for tell in ids.pop(topic_id).values():
+                    tell()
+            if not ids:
+                self._waiting.pop(topic, None)

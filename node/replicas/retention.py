@@ -1,82 +1,100 @@
-"""Removes what topics do not want to keep any longer, while everything runs.
+"""Removes what need not be kept of logs any longer, while everything runs.
 
 Whole segments go, never a part of one, and only those that are committed, applied and covered by a
-checkpoint: what is removed is never needed for a restart. The segment that is written to is closed when it
-has grown old, so that records go at most an eighth of ``retention_ms`` later than asked for, however few.
+checkpoint: what is removed is never needed for a restart. Of records the segment that is written to is closed
+when it has grown old, so that records go at most an eighth of ``retention_ms`` later than asked for, however
+few. Of a machine that keeps its state the log is only what leads from one checkpoint to the next.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 import structlog
 from floodmark.errors import Unavailable
 
 from consensus.host.group_host import GroupHost
-from node.metadata.state import MetadataState, PartitionEntry, TopicEntry
-from node.partition.partition import Replica
+from node.replicas.manager import ReplicaManager
+from node.replicas.replica_spec import KeepRecords, KeepState, OpenReplica
 from storage.errors import StorageError
 
 ROLL_PART: Final = 8
 ROLL_MIN_MS: Final = 1_000
+STATE_LOGS_S: Final = 5.0
+"""How often logs are looked at of which only the state is kept."""
 
+K = TypeVar("K", KeepRecords, KeepState)
 _log = structlog.get_logger(__name__)
 
 
 class Retention:
-    """One task for all local replicas."""
+    """For all replicas of this node. ``interval_s``: how often records are looked at; ``wall_ms``: the time
+    of day that their age is told by.
+    """
 
     def __init__(
-        self,
-        *,
-        state: Callable[[], MetadataState],
-        local: Mapping[int, Replica],
-        host: GroupHost,
-        interval_s: float,
-        wall_ms: Callable[[], int],
+        self, *, manager: ReplicaManager, host: GroupHost, interval_s: float, wall_ms: Callable[[], int]
     ) -> None:
-        self._state = state
-        self._local = local
+        self._manager = manager
         self._host = host
         self._interval_s = interval_s
         self._wall_ms = wall_ms
 
     async def run(self) -> None:
-        """Look at every replica again and again, until cancelled."""
+        """Look at every replica's records again and again, until cancelled."""
         while True:
             await asyncio.sleep(self._interval_s)
-            await self.look()
+            for replica, keep in self._kept(KeepRecords):
+                if keep.retention_ms is not None or keep.retention_bytes is not None:
+                    await self._remove_old(replica, keep)
 
-    async def look(self) -> None:
-        """Look at every replica once."""
-        for topic in list(self._state().topics.values()):
-            if topic.config.retention_ms is None and topic.config.retention_bytes is None:
-                continue
-            for entry in topic.partitions:
-                replica = self._local.get(entry.raft_group)
-                if replica is not None and replica.group.failed is None:
-                    await self._truncate_head(topic, entry, replica)
+    async def run_state_logs(self) -> None:
+        """Likewise at the logs of which only the state is kept."""
+        while True:
+            await asyncio.sleep(STATE_LOGS_S)
+            for replica, keep in self._kept(KeepState):
+                await self._shorten(replica, keep)
 
-    async def _truncate_head(self, topic: TopicEntry, entry: PartitionEntry, replica: Replica) -> None:
-        log, config = replica.log, topic.config
+    def _kept(self, kind: type[K]) -> list[tuple[OpenReplica, K]]:
+        """The replicas that run, as their specs are by now."""
+        found = []
+        for raft_group, replica in self._manager.running.items():
+            spec = self._manager.specs.get(raft_group)
+            if spec is not None and isinstance(spec.keep, kind) and replica.group.failed is None:
+                found.append((replica, spec.keep))
+        return found
+
+    async def _shorten(self, replica: OpenReplica, keep: KeepState) -> None:
+        """Drop the segments that the checkpointed state stands for, when there are some."""
+        group, spec = replica.group, replica.spec
+        if group.log.size_bytes <= keep.log_bytes_max:
+            return
+        try:
+            base_index = await self._host.truncate_head(spec.raft_group, group.applied_index + 1)
+        except (StorageError, Unavailable) as error:
+            _log.warning("log_not_trimmed", kind=spec.kind, group=spec.raft_group, reason=str(error))
+        else:
+            _log.info(f"{spec.log_name}_log_trimmed", group=spec.raft_group, base_index=base_index)
+
+    async def _remove_old(self, replica: OpenReplica, keep: KeepRecords) -> None:
+        spec, log = replica.spec, replica.log
         now_ms = self._wall_ms()
         try:
-            if config.retention_ms is not None:
-                roll_ms = max(ROLL_MIN_MS, config.retention_ms // ROLL_PART)
-                await self._host.roll(entry.raft_group, now_ms=now_ms, roll_ms=roll_ms)
+            if keep.retention_ms is not None:
+                roll_ms = max(ROLL_MIN_MS, keep.retention_ms // ROLL_PART)
+                await self._host.roll(spec.raft_group, now_ms=now_ms, roll_ms=roll_ms)
             wanted = log.expired_before(
                 now_ms=now_ms,
-                retention_ms=config.retention_ms,
-                retention_bytes=config.retention_bytes,
+                retention_ms=keep.retention_ms,
+                retention_bytes=keep.retention_bytes,
             )
             start = log.start_offset
             if wanted > log.base_index:
-                await self._host.truncate_head(entry.raft_group, wanted)
+                await self._host.truncate_head(spec.raft_group, wanted)
         except (StorageError, Unavailable) as error:
-            _log.warning("retention_failed", topic=topic.name, partition=entry.number, reason=str(error))
+            _log.warning("retention_failed", **spec.log_fields, reason=str(error))
             return
         if log.start_offset > start:
-            removed = log.start_offset - start
-            _log.info("retention", topic=topic.name, partition=entry.number, removed_offsets=removed)
+            _log.info("retention", **spec.log_fields, removed_offsets=log.start_offset - start)

@@ -18,22 +18,14 @@ def wanted_here(
                 yield entry.raft_group, (topic, entry)
 
 
-def groups_here(state: MetadataState, node_id: str, among: Iterable[int]) -> list[int]:
-    """Those groups of ``among`` that should have a replica on this node. Walks over the state once."""
-    here = {group for group, _ in wanted_here(state, node_id)}
-    return [group for group in among if group in here]
-
-
 def in_transit(state: MetadataState, node_id: str) -> set[int]:
     """The groups whose replica on this node is only coming, or leaving: nothing depends on it."""
-    if not state.moves:
-        return set()
     return {
-        entry.raft_group
-        for _, entry in state.partitions()
-        if (move := state.moves.get(entry.raft_group)) is not None
-        and node_id in holders(entry, move)
-        and not (node_id in entry.replicas and node_id in wanted(entry, move))
+        raft_group
+        for raft_group, move in state.moves.items()
+        if (found := state.partition(raft_group)) is not None
+        and node_id in holders(found[1], move)
+        and not (node_id in found[1].replicas and node_id in wanted(found[1], move))
     }
 
 

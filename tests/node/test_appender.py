@@ -105,7 +105,7 @@ def appender_of(
     """Of the queue's group."""
     budget = budget or ByteBudget(1 << 20, "test")
     disk = DiskReserve(lambda: Space(1, 1), 0)
-    return Appender(queue, 1, queue.log, queue.table, budget, producers, here or ProducersLed(), disk)
+    return Appender(queue, 1, queue.log, queue.table, budget, producers, here or ProducersLed(tuple), disk)
 
 
 def append(appender: Appender, body: bytes, expected: int | None = None) -> Proposal | Remembered | Flying:

@@ -25,7 +25,7 @@ EVENTS = {"Accept": "text/event-stream"}
 
 def held(node: TestNode, topic_id: int) -> int:
     """How many requests at a node are to be told when the topic is deleted."""
-    return len(node.broker._deletions._waiting.get(("t", topic_id), ()))
+    return node.broker._deletions.waiting("t", topic_id)
 
 
 class Places:

@@ -73,7 +73,7 @@ def test_an_empty_folder_that_met_one_of_the_past_first(tmp_path: Path) -> None:
     n3.registry.close()
     fresh = Member(tmp_path / "new", "n3")
     past: list[str] = []
-    fresh.presence.on_past = past.append
+    fresh.presence.past.follow(past.append)
     assert dial(fresh, n2) == (Reception.WELCOME, Reception.WELCOME)
     assert dial(fresh, n1) == (Reception.WELCOME, Reception.WELCOME)
     assert past == ["n2"], "a link that stands is not judged again"

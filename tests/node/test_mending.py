@@ -89,9 +89,9 @@ async def test_the_scrub_mends_what_is_bad_on_two_replicas_in_different_records(
             assert is_whole(node, raft_group), node.node_id
             assert votes_given_up(node, raft_group) == 0
             assert node.running.scrub.damage_found > 0
-            assert node.running.builder.metrics.failed_replicas.collect()[0].samples[0].value == 0
+            assert node.running.metrics.failed_replicas.collect()[0].samples[0].value == 0
             assert list((node.data_dir / "groups" / str(raft_group) / "quarantine").glob("*.log"))
-        mended = [node.running.builder.metrics.mended.collect()[0].samples[0].value for node in nodes]
+        mended = [node.running.metrics.mended.collect()[0].samples[0].value for node in nodes]
         assert mended == [2, 3, 1]
         assert await read(cluster) == list(range(COUNT))
 

@@ -227,7 +227,7 @@ def test_changes_are_told_once_per_change() -> None:
     """A refused command is no change; restoring is one."""
     told: list[int] = []
     machine = MetadataMachine()
-    machine.follow(lambda _delta: told.append(1))
+    machine.follow(lambda _state, _delta: told.append(1))
     machine.apply(frame(2, commands.encode(register("n1"))))
     machine.apply(frame(2, commands.encode(register("n1"))))
     machine.apply(frame(3, commands.encode(DeleteTopic("a", 1))))

@@ -142,6 +142,18 @@ def test_a_started_move_that_is_undone_goes_back_before_anything_is_deleted() ->
     assert cluster.here("n4") == cluster.here("n5") == set()
 
 
+def test_moves_that_are_undone_are_numbered_in_the_order_of_their_partitions() -> None:
+    """However the command lists them: every build gives the same numbers."""
+    cluster = Cluster()
+    cluster.do(create("a", ["n1", "n2"]))
+    cluster.to("n4", "n2", "n3")
+    cluster.to("n4", "n3", "n1", group=2)
+    cluster.do(MoveReplicas([Reassignment(3, ["n1", "n2"], ["n4", "n2"])]))
+    cluster.do(StartMoves({1: 1, 2: 2, 3: 3}))
+    assert cluster.do(CancelMoves({3: 3, 2: 2, 1: 1})) == 3
+    assert {group: move.number for group, move in cluster.machine.state.moves.items()} == {1: 4, 2: 5, 3: 6}
+
+
 def test_a_queued_move_is_forgotten_and_another_order_needs_none() -> None:
     """Nothing has to be carried anywhere."""
     cluster = Cluster()

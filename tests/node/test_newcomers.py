@@ -158,9 +158,8 @@ def test_all_partitions_of_a_node_have_a_bound_together(tmp_path: Path) -> None:
     """It refuses new ones everywhere, and silent ones of any of them make room."""
     limits = ProducerLimits(per_partition=100, per_node=6, remembered_s=3600)
     queues = [Queue(tmp_path / str(number)) for number in range(2)]
-    here = ProducersLed()
+    here = ProducersLed(lambda: appenders)
     appenders = [appender_of(queue, producers=limits, here=here) for queue in queues]
-    here.led = lambda: appenders
     for queue, appender in zip(queues, appenders, strict=True):
         queue.now_ms = 10 * HOUR_MS
         for name in "abc":
@@ -201,9 +200,8 @@ class Model:
         self.queue.table = self.replayed()
         bound = self.random.choice([4, 5, 6])
         limits = ProducerLimits(bound, self.random.choice([5, 1000]), self.random.choice([3600, 7200]))
-        here = ProducersLed()
+        here = ProducersLed(lambda: [self.appender])
         self.appender = appender_of(self.queue, producers=limits, here=here)
-        here.led = lambda: [self.appender]
 
     def replayed(self) -> ProducerTable:
         """A replica that restarts from a checkpoint of another one and reads the rest of the log."""

@@ -107,7 +107,7 @@ async def test_a_node_that_stops_or_is_not_ready_says_so_everywhere(tmp_path: Pa
         await listed(cluster, lambda nodes: nodes["n2"]["state"] == "stopping")
         draining.clear()
         await listed(cluster, lambda nodes: nodes["n2"]["state"] == "ready")
-        cluster["n3"].running.metadata.is_current = False
+        cluster["n3"].running.metadata._current.clear()
         for answer in await listed(cluster, lambda nodes: nodes["n3"]["state"] == "not_ready"):
             assert "is being fetched" in answer["n3"]["reasons"][0]
-        cluster["n3"].running.metadata.is_current = True
+        cluster["n3"].running.metadata._current.set()

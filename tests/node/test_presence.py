@@ -44,8 +44,8 @@ class Member:
             keep=partial(save, FS, self.folder),
             levels=levels,
         )
-        self.presence.on_set_back = self._set_back
-        self.presence.on_change = self._changed
+        self.presence.set_back.follow(self._set_back)
+        self.presence.changed.follow(self._changed)
         self.presence.introduce(http=f"http://{node_id}", peer=f"{node_id}:1", rack="r")
 
     def _changed(self) -> None:

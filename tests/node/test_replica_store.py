@@ -10,8 +10,8 @@ from floodmark.format import batch
 from floodmark.format.frame import Frame, FrameKind, crc_of
 from floodmark.format.record import Record
 
+from node.replicas.group_factory import tail_bytes
 from node.replicas.replica_store import Opened, ReplicaStore
-from node.replicas.replicas import tail_bytes
 from storage.errors import LogCorrupt
 from storage.filesystem import RealFileSystem
 from storage.options import LogOptions

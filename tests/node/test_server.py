@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from node import server, settings_sources
 from node.membership.identity import FolderLock, IdentityProblem, load_or_create
-from node.replicas.builder import scaled
+from node.replicas.group_factory import scaled
 from node.settings import Settings
 from storage.filesystem import RealFileSystem
 from tests.support.nodes import SECRET, free_port

@@ -162,7 +162,7 @@ async def test_one_met_by_the_scrub_ends_the_replica_and_nothing_is_mended(
         (reason,) = node.running.replicas.too_new
         assert reason == f"frame 8 of {path} is of kind 9, this build knows 0 to 4: start a newer Floodmark"
         assert reason in await reasons(cluster, node)
-        node.running.replicas.reconcile()
+        node.running.manager.failed(raft_group)
         await produce(cluster, cluster["n1"].url, "orders", 2)
         assert raft_group not in node.running.replicas.local
         after = contents(node, raft_group)

@@ -1,0 +1,84 @@
+"""What the host of groups tells a node, as signals that its other parts follow; and what of it is counted."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from consensus.host.host_types import HostHooks, Waiters
+from node.membership.boots import Boots
+from node.membership.presence import Presence
+from node.metadata.state import METADATA_GROUP
+from node.metrics import NodeMetrics
+from node.signal import Signal
+
+_log = structlog.get_logger(__name__)
+
+
+class HostEvents:
+    """Made before the host, followed by what is made after it."""
+
+    def __init__(self, node_id: str, metrics: NodeMetrics) -> None:
+        self._node_id = node_id
+        self._metrics = metrics
+        self.metadata_committed: Signal[[]] = Signal()
+        """The metadata group's applied index rose, here."""
+        self.group_news: Signal[[int]] = Signal()
+        """A partition's group is led here since now, or has news of a member."""
+        self.group_failed: Signal[[int]] = Signal()
+        """A replica is of no more use until it is opened again."""
+        self.leadership_changed = asyncio.Event()
+        """Set whenever any group's leadership changed."""
+        self.flushed: dict[int, Waiters] = {}
+        """By group: told after every fsync of its log."""
+        self._new_leads: set[int] = set()
+
+    def hooks(self, presence: Presence, boots: Boots) -> HostHooks:
+        """For the host."""
+        metrics = self._metrics
+        return HostHooks(
+            on_leadership=self._on_leadership,
+            on_commit=self._on_commit,
+            on_member_news=self.group_news,
+            on_group_failed=self._on_group_failed,
+            on_flush=self._on_flush,
+            on_damage=lambda _group: metrics.damage.inc(),
+            on_mended=lambda _group, frames: metrics.mended.inc(frames),
+            announce=presence.announce,
+            answer=presence.answer,
+            on_announcement=presence.heard,
+            boot=lambda: presence.boot,
+            on_boot=boots.told,
+        )
+
+    def _on_leadership(self, group: int, leader: str | None, term: int) -> None:
+        self.leadership_changed.set()
+        self._new_leads.discard(group)
+        if leader is None:
+            return
+        if leader == self._node_id:
+            self._new_leads.add(group)
+        self._metrics.leader_changes.inc()
+        if group == METADATA_GROUP:
+            _log.info("metadata_leader", leader=leader, term=term)
+        else:
+            _log.debug("leader", group=group, leader=leader, term=term)
+
+    def _on_commit(self, group: int) -> None:
+        if group == METADATA_GROUP:
+            self.metadata_committed()
+        elif group in self._new_leads:
+            # Its first commit makes a new leader one that may change members.
+            self._new_leads.discard(group)
+            self.group_news(group)
+
+    def _on_group_failed(self, group: int, _error: Exception) -> None:
+        self._metrics.failed_replicas.inc()
+        self.group_failed(group)
+
+    def _on_flush(self, group: int, seconds: float) -> None:
+        self._metrics.flushes.observe(seconds)
+        waiters = self.flushed.get(group)
+        if waiters:
+            waiters.changed()

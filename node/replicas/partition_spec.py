@@ -1,0 +1,49 @@
+"""This node's replica of a partition, as the metadata say that it should be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from consensus.types import Membership
+from node.metadata.state import PartitionEntry, TopicEntry
+from node.partition.producers import ProducerTable
+from node.replicas.replica_spec import KeepRecords, OpenReplica, ReplicaSpec
+
+KIND: Final = "partition"
+
+CAMPAIGN_AFTER_S: Final = (0.03, 0.1, 0.25)
+"""When the preferred leader of a new group asks for votes: the others may need a moment to have it too."""
+RETURN_AFTER_S: Final = (0.1, 0.5, 1.0, 1.5, 2.0, 2.5)
+"""... and that of a group that was there before: when all nodes start, they are not equally fast."""
+
+
+def partition_spec(
+    topic: TopicEntry,
+    entry: PartitionEntry,
+    *,
+    node_id: str,
+    incarnation: str,
+    on_open: Callable[[OpenReplica], None],
+    on_closed: Callable[[OpenReplica], None],
+) -> ReplicaSpec:
+    """``incarnation``: of this node's folder. No election timeout is needed where no leader can be: the
+    preferred one asks at once.
+    """
+    leads_best = entry.replicas[0] == node_id
+    return ReplicaSpec(
+        kind=KIND,
+        raft_group=entry.raft_group,
+        members=Membership(frozenset(entry.replicas)),
+        machine=ProducerTable,
+        keep=KeepRecords(topic.config.retention_ms, topic.config.retention_bytes),
+        segment_bytes=topic.config.segment_bytes,
+        is_one_of_many=True,
+        wiped=entry.incarnation_of(node_id) != incarnation,
+        comes=node_id not in entry.replicas,
+        campaign_new_s=CAMPAIGN_AFTER_S if leads_best else (),
+        campaign_again_s=RETURN_AFTER_S if leads_best else (),
+        on_open=on_open,
+        on_closed=on_closed,
+        log_fields={"topic": topic.name, "partition": entry.number},
+    )
