@@ -17,19 +17,21 @@ import structlog
 from consensus.links.link_types import Reception
 from consensus.throttle import ThrottledLog
 from consensus.types import Membership
-from node.membership import announcement, belonging, epochs, formation
+from node.membership import announcement, belonging, formation
 from node.membership.announcement import Announcement, Answer
-from node.membership.belonging import Known, Refusal
+from node.membership.belonging import Refusal
 from node.membership.epochs import OF_NO_EPOCH
 from node.membership.formation import Standpoint
 from node.membership.identity import IdentityProblem, NodeIdentity, Standing
 from node.membership.joining import Joining
-from node.membership.kept_identity import KeptIdentity
+from node.membership.judge import Judge
+from node.membership.own_folder import OwnFolder
 from node.membership.refused import Refused
+from node.membership.registrations import unregistered
 from node.membership.registry import Boot, Registry
 from node.membership.roster import Roster
 from node.metadata.delta import MetadataDelta
-from node.metadata.domains.nodes import RegisterNode, join_refusal
+from node.metadata.domains.nodes import RegisterNode
 from node.metadata.levels import MEMBERSHIP, Levels
 from node.metadata.state import MetadataState
 from node.metadata.this_build import THIS_BUILD
@@ -69,28 +71,24 @@ class Presence:
         """Whether this folder is a first one or a replacement is known, and that it has a place here."""
         self.answered = asyncio.Event()
         """All other nodes of the cluster have said that this folder is as new as they know it."""
-        self.standing = identity.standing
-        self.formation = identity.formation
         self.joining = Joining(is_newcomer=joins and identity.standing is Standing.NEW)
         self.roster = Roster(identity, nodes or tuple(initial_nodes))
+        self.own = OwnFolder(identity, keep, roster=self.roster, joining=self.joining)
         is_listed = bool(nodes) and identity.level < MEMBERSHIP
         self.misplaced = formation.misplaced(nodes, initial_nodes) if is_listed else None
         """Why this folder does not go with the settings."""
-        self.outdated: str | None = None
-        """Why this folder, which a recovery of the cluster left out, may take part in nothing."""
-        self.epoch, self.recovery = identity.epoch, identity.recovery
         self._met_in: dict[str, tuple[int, str]] = {}
         """The epoch and the recovery that each node named when it was met; not of empty folders."""
         self.levels = levels
-        self._kept = KeptIdentity(identity, keep)
         self._registry = registry
+        self._judge = Judge(self.own, self.roster, registry, levels)
         self._throttled = ThrottledLog(__name__)
         self._unheard = set(self.members) - {identity.node_id}
         self._unanswered = set(self._unheard)
         self._answers: dict[str, int] = {}
         self._refused = Refused()
         self._removed_by = ""
-        self._is_set_back = self._is_settled = False
+        self._is_set_back = False
         self._decide()
 
     def attach(self, *, is_connected: Callable[[str], bool], leader: Callable[[], str]) -> None:
@@ -169,30 +167,23 @@ class Presence:
     def _turned_away(self, said: Announcement, refusal: Refusal) -> Reception:
         if refusal.answer is Answer.WAITS:
             if self.joining.is_newcomer:
-                self.formation = self.formation or said.formation
+                self.own.formation = self.own.formation or said.formation
             # Seeds may be of two clusters: a newcomer asks those of one for a place, once it has chosen it.
-            is_ours = self.formation != "" and self.formation == said.formation
+            is_ours = said.formation == self.own.formation != ""
             if self.joining.waits(said, refusal.reason, is_ours=is_ours):
                 self.changed()
             return Reception.WAITS
-        if said.answer == Answer.REMOVED and self.formation in ("", said.formation):
+        if said.answer == Answer.REMOVED and self.own.formation in ("", said.formation):
             self._removed_by = said.node_id
             self.changed()
         self._refuse(said.node_id, refusal.reason)
         return Reception.REFUSED
 
     def _refusal(self, said: Announcement, other: Standpoint) -> Refusal | None:
-        peer = said.node_id
-        met = self.nodes.get(peer)
-        is_other = met is not None and met.incarnation != said.incarnation and self._is_connected(peer)
-        known = Known(self.roster.expected, self._registry.peers.get(peer, ""), self.roster.removed, is_other)
-        me = self._standpoint()
-        if refusal := belonging.refusal(me, other, known, said.answer):
-            return refusal
-        reason = self._epoch_refusal(me, other) or self._level_refusal(said)
-        if reason is None and said.answer == Answer.REFUSED:
-            reason = f"{peer} refuses this node: its log says why"
-        return None if reason is None else Refusal(reason)
+        met = self.nodes.get(said.node_id)
+        is_other = met is not None and met.incarnation != said.incarnation
+        runs_elsewhere = is_other and self._is_connected(said.node_id)
+        return self._judge.refusal(said, other, runs_elsewhere=runs_elsewhere)
 
     def _accept(self, said: Announcement) -> None:
         peer = said.node_id
@@ -203,9 +194,9 @@ class Presence:
             self._unanswered.discard(peer)
             self.joining.has_place = True
         if self.standing is not Standing.MEMBER:
-            self.formation = self.formation or said.formation
-            self.is_at(said.level)  # It says whether to look for others than the settings name.
-        if self._is_fresh and said.epoch > self.epoch:
+            self.own.formation = self.own.formation or said.formation
+            self.own.is_at(said.level)  # It says whether to look for others than the settings name.
+        if self.own.is_fresh and said.epoch > self.own.epoch:
             self._enter(said.epoch, said.recovery)
         if said.epoch != OF_NO_EPOCH:
             self._met_in[peer] = said.epoch, said.recovery
@@ -215,7 +206,7 @@ class Presence:
                 known_by=peer,
                 hint="this node has had another folder: it fetches all anew, and has no vote before",
             )
-            self.standing = Standing.WIPED
+            self.own.standing = Standing.WIPED
         lasting = said.lasting()
         changed = self.nodes.get(peer) != lasting
         if said.leader != self.identity.node_id and self.joining.leader_is(said.leader, said.leader_peer):
@@ -225,30 +216,20 @@ class Presence:
         if changed:
             self.changed()
 
-    def _epoch_refusal(self, mine: Standpoint, other: Standpoint) -> str | None:
-        reason = epochs.refusal(mine, other)
-        if reason is not None and other.epoch > mine.epoch and not self._is_settled:
-            self.outdated = reason
-        return reason
-
-    def _level_refusal(self, said: Announcement) -> str | None:
-        """Why one of the two nodes is of a build that cannot work in the cluster as it is by now."""
-        lowest, highest = said.levels
-        if not lowest <= self.level <= highest:
-            return _other_build(said.node_id, lowest, highest, self.level, "there")
-        if not self.levels.knows(said.level):
-            return _other_build("this node", self.levels.lowest, self.levels.highest, said.level, "here")
-        return None
-
     @property
     def identity(self) -> NodeIdentity:
         """What the folder says of itself, durably."""
-        return self._kept.identity
+        return self.own.identity
+
+    @property
+    def standing(self) -> Standing:
+        """What this folder is in its cluster, as far as is decided."""
+        return self.own.standing
 
     @property
     def level(self) -> int:
         """The cluster's feature level, as far as this folder knows."""
-        return self.identity.level
+        return self.own.level
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -258,33 +239,28 @@ class Presence:
     def metadata_changed(self, state: MetadataState, delta: MetadataDelta) -> None:
         """Go by what the metadata say of the cluster and its nodes; again where the disk did not keep it."""
         told = delta.concerns("nodes", "level", "formation", "recoveries", "removed")
-        if told or self._kept.is_behind:
-            self._kept.is_behind = False
-            self.formed(state.formation)
-            self.is_at(state.level)
+        if told or self.own.kept.is_behind:
+            self.own.kept.is_behind = False
+            self.own.formed(state.formation, self.nodes)
+            self.own.is_at(state.level)
             self.recovered(state.cluster_epoch, state.recovery)
             self.members_are(state)
             self.changed()
 
     def recovered(self, epoch: int, recovery: str) -> None:
         """The metadata say which epoch the cluster is in."""
-        if epoch > self.epoch:
+        if epoch > self.own.epoch:
             self._enter(epoch, recovery)
-            self._kept.try_change("cluster_epoch_not_kept", epoch=epoch, recovery=recovery)
+            self.own.keep_epoch()
 
     def _enter(self, epoch: int, recovery: str) -> None:
         """What was met in another epoch is judged again: links outlive what they were judged by."""
-        self.epoch, self.recovery = epoch, recovery
+        self.own.epoch, self.own.recovery = epoch, recovery
         for node, met_in in list(self._met_in.items()):
             if met_in != (epoch, recovery):
                 del self._met_in[node]
                 self.nodes.pop(node, None)
                 self.past(node)
-
-    @property
-    def _is_fresh(self) -> bool:
-        """Whether this folder holds nothing yet that would be of an epoch."""
-        return self.identity.standing is Standing.NEW
 
     @property
     def unheard(self) -> list[str]:
@@ -299,6 +275,11 @@ class Presence:
         return None
 
     @property
+    def outdated(self) -> str | None:
+        """Why this folder, which a recovery of the cluster left out, may take part in nothing; else None."""
+        return self._judge.outdated
+
+    @property
     def obstacles(self) -> list[str]:
         """Why this node does not take part yet, or any more; empty while it may."""
         if lasting := self.removed or self.misplaced or self.outdated:
@@ -307,7 +288,7 @@ class Presence:
             if self.joining.is_newcomer:
                 return [str(self.joining)]
             return [f"a new data folder: waiting to hear from {', '.join(self.unheard)}"]
-        if not self._is_settled:
+        if not self.own.is_settled:
             others = ", ".join(sorted(self._unanswered))
             return [f"waiting a moment for {others} to say whether this data folder is an old copy"]
         return []
@@ -320,53 +301,23 @@ class Presence:
     @property
     def first_membership(self) -> Membership:
         """Of the metadata group, before its log says anything. Known once this folder is settled."""
-        return self.roster.first_membership(self.identity)
+        return self.own.first_membership
 
     def settle(self) -> None:
         """Make durable what was decided, before this node takes part. Raises ``IdentityProblem``."""
-        self._is_settled = True
-        if self.joining.is_newcomer and self.identity.standing is Standing.NEW:
-            self.roster.joined_with(tuple(sorted(self.nodes)))
-        joined = self.identity.joined or self.joining.is_newcomer
-        self._kept.change(
-            standing=self.standing,
-            nodes=self.roster.formed_of,
-            formation=self.formation,
-            epoch=self.epoch,
-            recovery=self.recovery,
-            joined=joined,
-            level=max(self.level, MEMBERSHIP) if joined else self.level,
-        )
+        self.own.settle(self.nodes)
 
     @property
     def boot(self) -> int:
         """The folder's boot number: what is told of it is durable."""
-        return self._kept.boot.number
+        return self.own.kept.boot.number
 
     def raise_boot(self) -> None:
         """Let the folder's boot number rise, first on disk and then in what is told. Any thread may call.
 
         Raises ``IdentityProblem``: then the number before is told on.
         """
-        self._kept.raise_boot()
-
-    def is_at(self, level: int) -> None:
-        """The metadata say which feature level the cluster is at."""
-        if level > self.level:
-            self._kept.try_change("feature_level_not_kept", level=level)
-
-    def formed(self, name: str) -> None:
-        """The metadata say what this cluster is called; "" while they do not."""
-        if not name or name == self.identity.formation:
-            return
-        if self.formation not in ("", name):
-            _log.error("formation_differs", of_folder=self.formation, of_metadata=name)
-            return
-        self.formation = name
-        try:
-            self.settle()
-        except IdentityProblem as error:
-            _log.error("formation_not_kept", reason=str(error))
+        self.own.kept.raise_boot()
 
     def members_are(self, state: MetadataState) -> None:
         """The metadata say who belongs to the cluster."""
@@ -374,58 +325,20 @@ class Presence:
         self.joining.registered(state.nodes)
         for node in self.roster.removed.keys() & self.nodes.keys() - {self.identity.node_id}:
             del self.nodes[node]
-        self._kept.try_change("members_not_kept", addresses=self.roster.addresses)
+        self.own.keep_members()
 
     def unregistered(self, state: MetadataState) -> list[RegisterNode]:
         """What the cluster does not know yet of the nodes that were met."""
-        lost = self.roster.lost
-        commands = [
-            said.joining() if node in lost else said.registration()
-            for node, said in sorted(self.nodes.items())
-        ]
-        # One that the metadata would refuse is not proposed: each proposal is an entry, and it asks again.
-        asked = [said.joining() for _, said in sorted(self.joining.asking.items())]
-        joining = [command for command in asked if join_refusal(state, command) is None]
-        return [*(command for command in commands if not _is_registered(state, command)), *joining]
+        return unregistered(state, met=self.nodes, asking=self.joining.asking, lost=self.roster.lost)
 
     def _announcement(self, peer: str, answer: int) -> bytes:
-        me = self._standpoint()
-        leader = "" if answer == Answer.NONE else self._leader()
-        said = msgspec.structs.replace(
-            self.nodes[self.identity.node_id],
+        said = self.own.announcement(
+            self.nodes[self.own.node_id],
             known_as=self._registry.peers.get(peer) or self.roster.incarnations.get(peer, ""),
-            standing=str(me.standing),
-            formation=me.formation,
-            nodes_digest=me.nodes_digest,
-            names=me.names,
-            boot=self._kept.boot.number,
-            process=self._kept.boot.process,
             answer=answer,
-            level=self.level,
-            epoch=OF_NO_EPOCH if self._is_fresh else self.epoch,
-            recovery=self.recovery,
-            joins=me.joins,
-            leader=leader,
-            leader_peer=self.roster.addresses.get(leader, ""),
+            leader=self._leader(),
         )
         return announcement.encode(said, len(self.members))
-
-    def _standpoint(self) -> Standpoint:
-        # Builds that know the list of the first nodes only compare it with their own.
-        listed = self.roster.formed_of if self.level < MEMBERSHIP else self.members
-        return Standpoint(
-            self.identity.node_id,
-            self.standing,
-            self.identity.incarnation,
-            formation.digest(listed),
-            formation.named(listed),
-            self.formation,
-            self.epoch,
-            self.recovery,
-            self._is_fresh,
-            self.level,
-            self.joining.is_newcomer and self.standing is Standing.NEW,
-        )
 
     def _refuse(self, peer: str, reason: str) -> None:
         self._refused.add(peer, reason)
@@ -450,23 +363,8 @@ class Presence:
     def _decide(self) -> None:
         has_place = self.joining.has_place if self.joining.is_newcomer else not self._unheard
         if self.standing is Standing.NEW and has_place:
-            self.standing = Standing.MEMBER
+            self.own.standing = Standing.MEMBER
         if self.standing is not Standing.NEW:
             self.decided.set()
         if not self._unanswered:
             self.answered.set()
-
-
-def _other_build(who: str, lowest: int, highest: int, level: int, where: str) -> str:
-    return (
-        f"{who} knows feature levels {lowest} to {highest}, and the cluster is at {level}: start "
-        f"{'a newer' if highest < level else 'an older'} Floodmark {where}"
-    )
-
-
-def _is_registered(state: MetadataState, command: RegisterNode) -> bool:
-    entry = state.nodes.get(command.node_id)
-    return entry is not None and (
-        (entry.http, entry.peer, entry.incarnation, entry.rack, entry.levels)
-        == (command.http, command.peer, command.incarnation, command.rack, command.levels)
-    )

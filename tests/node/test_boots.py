@@ -97,7 +97,7 @@ async def test_a_number_that_is_not_on_disk_is_not_told(
     tries = 0
     tried, rose = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    kept = n1.presence._kept
+    kept = n1.presence.own.kept
     save = kept._keep
 
     def full(*_: object) -> None:

@@ -79,7 +79,7 @@ def test_an_empty_folder_that_met_one_of_the_past_first(tmp_path: Path) -> None:
     assert past == ["n2"], "a link that stands is not judged again"
     assert "n2" not in fresh.presence.nodes
     assert dial(fresh, n2) == (Reception.WELCOME, Reception.REFUSED)
-    assert fresh.presence.epoch == 1
+    assert fresh.presence.own.epoch == 1
 
 
 def test_the_metadata_tell_the_epoch_too(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def formed(folder: Path, nodes: list[str], name: str) -> dict[str, Member]:
     for member in members.values():
         assert member.presence.standing is Standing.MEMBER
         member.presence.settle()
-        member.presence.formed(name)
+        member.presence.own.formed(name, member.presence.nodes)
     return members
 
 
@@ -131,7 +131,7 @@ def test_a_replaced_folder_is_taken_in_by_a_formed_cluster(tmp_path: Path) -> No
 def test_the_formation_is_named_once_and_kept(tmp_path: Path) -> None:
     """node.json has the nodes and the name from then on; another name changes nothing."""
     member = formed(tmp_path, ["n1"], "first")["n1"]
-    member.presence.formed("second")
+    member.presence.own.formed("second", member.presence.nodes)
     told = json.loads((tmp_path / "n1" / "node.json").read_text())
     assert (told["standing"], told["nodes"], told["formation"]) == ("member", ["n1"], "first")
 

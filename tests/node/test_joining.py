@@ -101,7 +101,7 @@ async def test_a_fresh_node_joins_and_has_a_part_in_everything(tmp_path: Path) -
         assert sum("n4" in replicas for replicas in placed) >= 4, placed
         for one in cluster.up:
             await serves(cluster, "orders", 8, asked=one)
-        formation = fourth.running.presence.formation
+        formation = fourth.running.presence.own.formation
 
         # Everybody's settings are as before; the newcomer's name nobody at all.
         assert "n4" not in cluster["n1"].settings.cluster.peers
@@ -112,7 +112,7 @@ async def test_a_fresh_node_joins_and_has_a_part_in_everything(tmp_path: Path) -
             one.start()
         await cluster.ready()
         await metadata_voters(cluster, "n1", "n2", "n3", "n4")
-        assert fourth.running.presence.formation == formation
+        assert fourth.running.presence.own.formation == formation
         await serves(cluster, "orders", 8, asked=fourth)
         assert await values_of(cluster, "before") == bodies
 

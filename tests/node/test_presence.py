@@ -173,7 +173,7 @@ def test_a_node_that_does_not_know_the_clusters_level_is_refused_and_both_say_so
     for member in (n1, n2, n3):
         member.presence.settle()
         assert member.presence.refusals == []
-    n1.presence.is_at(4)
+    n1.presence.own.is_at(4)
     old = n3.restarted()
     there = "n3 knows feature levels 1 to 3, and the cluster is at 4: start a newer Floodmark there"
     here = "this node knows feature levels 1 to 3, and the cluster is at 4: start a newer Floodmark here"
@@ -204,8 +204,8 @@ def test_the_feature_level_is_known_from_the_start_on(tmp_path: Path) -> None:
     """It stands in the folder, so nobody is let in before the metadata are read; it never falls."""
     member = Member(tmp_path, "n1", ["n1"], LATER)
     assert member.presence.level == 1
-    member.presence.is_at(2)
-    member.presence.is_at(1)
+    member.presence.own.is_at(2)
+    member.presence.own.is_at(1)
     assert member.restarted(["n1"]).presence.level == 2
     path = tmp_path / "node.json"
     document = json.loads(path.read_text())
