@@ -21,8 +21,8 @@ import structlog
 
 from consensus.types import Role
 from node.http.context import CONTEXT
+from node.membership.discovery import Discovery
 from node.membership.identity import NodeIdentity, Standing
-from node.membership.presence import Presence
 from node.metadata.state import METADATA_GROUP
 from node.replicas.metadata_spec import metadata_spec
 from node.settings import Settings
@@ -58,7 +58,7 @@ class Lifecycle:
     async def run(self, stop: asyncio.Event) -> None:
         """Start, and return when ``stop`` is set. Raises what made this node fail, or ``FolderSetBack``."""
         failure = self._failure
-        self._parts.presence.set_back.follow(self._set_back)
+        self._parts.discovery.set_back.follow(self._set_back)
         self._spawn(self._start())
         stopping = asyncio.ensure_future(stop.wait())
         try:
@@ -74,11 +74,11 @@ class Lifecycle:
         host, port = await parts.http.start(*split_address(settings.http.listen))
         self._http_runs = True
         url = settings.http.advertise or f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        parts.presence.introduce(http=url, peer=settings.peer_advertise, rack=settings.node.rack)
+        parts.discovery.introduce(http=url, peer=settings.peer_advertise, rack=settings.node.rack)
         await parts.host.start()
         self._host_runs = True
         _log.info("listening", http=url, peer=settings.peer.listen, incarnation=self._identity.incarnation)
-        parts.neighbours.start()
+        parts.dialer.start()
         self._spawn(parts.seeds.run())
         self._spawn(parts.disk.run())
         await self._join()
@@ -88,14 +88,14 @@ class Lifecycle:
     async def _join(self) -> None:
         """Take part in the metadata group, and through it in the others."""
         parts = self._parts
-        await self._settle(parts.presence)
-        standing = parts.presence.standing
-        parts.metadata.first = parts.presence.first_membership
+        await self._settle(parts.discovery)
+        standing = parts.discovery.standing
+        parts.metadata.first = parts.discovery.first_membership
         loop = asyncio.get_running_loop()
         present = await loop.run_in_executor(parts.executor, parts.store.sweep)
         self._spawn(parts.manager.run())
         self._spawn(parts.metadata.keep_current())
-        me, formed_of = parts.presence.identity, parts.presence.roster.formed_of
+        me, formed_of = parts.discovery.identity, parts.discovery.roster.formed_of
         asks_first = not me.joined and me.node_id == min(formed_of, default="")
         parts.manager.want(
             metadata_spec(parts.metadata, wiped=standing is Standing.WIPED, asks_first=asks_first)
@@ -104,27 +104,27 @@ class Lifecycle:
         self._spawn(self._become_ready())
         parts.replicas.start(present)
 
-    async def _settle(self, presence: Presence) -> None:
+    async def _settle(self, discovery: Discovery) -> None:
         """Until it is known what this folder is, and that this node may take part with it."""
-        if presence.misplaced is not None:
-            _log.error("data_folder_misplaced", reason=presence.misplaced)
+        if discovery.misplaced is not None:
+            _log.error("data_folder_misplaced", reason=discovery.misplaced)
             await asyncio.Event().wait()  # as long as this process runs
-        if not presence.decided.is_set():
-            if presence.joining.is_newcomer:
+        if not discovery.decided.is_set():
+            if discovery.joining.is_newcomer:
                 _log.info("joining_a_cluster", seeds=self._settings.cluster.join)
             else:
-                _log.info("new_data_folder", waiting_for=presence.unheard)
-            await presence.decided.wait()
-        elif not presence.answered.is_set():
+                _log.info("new_data_folder", waiting_for=discovery.unheard)
+            await discovery.decided.wait()
+        elif not discovery.answered.is_set():
             # Whoever knows this folder in a later state says so before anything is promised to anybody. Nodes
             # that are away are not waited for long: with them the cluster would stay away as well.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(ANSWERS_WITHIN_S):
-                    await presence.answered.wait()
-        if presence.outdated is not None:
-            _log.error("data_folder_outdated", reason=presence.outdated)
+                    await discovery.answered.wait()
+        if discovery.outdated is not None:
+            _log.error("data_folder_outdated", reason=discovery.outdated)
             await asyncio.Event().wait()  # as long as this process runs
-        presence.settle()
+        discovery.settle()
 
     def _set_back(self) -> None:
         """This folder is an old copy: not one more word to anybody."""

@@ -39,9 +39,9 @@ from node.control.reshaping import Reshaping
 from node.control.retiring import Retiring
 from node.control.shaping import Shaping
 from node.health import HealthQuery
-from node.membership.alive import Alive
+from node.membership.discovery import Discovery
+from node.membership.liveness import Liveness
 from node.membership.node_list import NodeList
-from node.membership.presence import Presence
 from node.metadata.delta import MetadataDelta
 from node.metadata.group import Metadata
 from node.metadata.holders import holders, wanted
@@ -75,13 +75,13 @@ class LocalBroker:
         host: GroupHost,
         metadata: Metadata,
         replicas: PartitionReplicas,
-        presence: Presence,
+        discovery: Discovery,
         views: Views,
         budget: SharedBudget,
         passed_on: SharedBudget,
         query: TopicQuery,
         lookup: LeaderLookup,
-        alive: Alive,
+        alive: Liveness,
         disk: DiskReserve,
         partitions_max: int,
         batch_format: BatchFormat,
@@ -91,7 +91,7 @@ class LocalBroker:
         self._host = host
         self._metadata = metadata
         self._replicas = replicas
-        self._presence = presence
+        self._discovery = discovery
         self._views = views
         self._budget = budget
         self._passed_on = passed_on
@@ -109,11 +109,11 @@ class LocalBroker:
             query=query,
             alive=alive,
             disk=disk,
-            heard_ms_ago=lambda: alive.heard_ms_ago(presence.nodes),
+            heard_ms_ago=lambda: alive.heard_ms_ago(discovery.nodes),
         )
         self._node_list = NodeList(metadata, self._health, host.wall.now_ms)
         placeable = Placeable(
-            node_id=node_id, metadata=metadata, presence=presence, health=self._health, alive=alive
+            node_id=node_id, metadata=metadata, discovery=discovery, health=self._health, alive=alive
         )
         room = PartitionRoom()
         self._topics = Topics(metadata, placeable, self._wait_leaders, disk, room)
@@ -339,13 +339,13 @@ class LocalBroker:
             opening=self._replicas.opening,
             broken=self._replicas.broken,
             too_new=self._replicas.too_new,
-            obstacles=self._presence.obstacles,
+            obstacles=self._discovery.obstacles,
             halted=self._metadata.halted,
             draining=self._metadata.state.draining,
         )
-        if self._presence.removed is not None:
-            reasons = [self._presence.removed]
-        refusals = self._presence.refusals
+        if self._discovery.removed is not None:
+            reasons = [self._discovery.removed]
+        refusals = self._discovery.refusals
         if reasons:
             return Health(ready=False, reasons=[*reasons, *refusals], warnings=self._disk.warnings)
         return Health(

@@ -66,7 +66,7 @@ async def serve(
         while (old_copy := await _live(settings, secret, around, stop, on_built, levels)) is not None:
             # First the replicas, then the name that says what they are: a crash between them begins it anew.
             old_copy.store.forsake()
-            save(around.fs, settings.node.data_dir, replaced(old_copy.presence.identity))
+            save(around.fs, settings.node.data_dir, replaced(old_copy.discovery.identity))
     finally:
         lock.release()
 

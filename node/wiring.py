@@ -27,12 +27,12 @@ from node.http.origins import Origins
 from node.http.server import HttpServer
 from node.links_line import LinksLine
 from node.local_broker import LocalBroker
-from node.membership.alive import Alive
 from node.membership.boots import Boots
+from node.membership.dialer import Dialer
+from node.membership.discovery import Discovery
 from node.membership.formation import nodes_of
 from node.membership.identity import NodeIdentity, save
-from node.membership.neighbours import Neighbours
-from node.membership.presence import Presence
+from node.membership.liveness import Liveness
 from node.membership.registry import Registry
 from node.membership.seeds import Seeds
 from node.metadata.group import Metadata
@@ -71,8 +71,8 @@ class Parts:
     """What server.py starts, watches and stops."""
 
     host: GroupHost
-    presence: Presence
-    neighbours: Neighbours
+    discovery: Discovery
+    dialer: Dialer
     seeds: Seeds
     metadata: Metadata
     store: ReplicaStore
@@ -111,7 +111,7 @@ def build(
     executor = ThreadPoolExecutor(8, thread_name_prefix="replicas")
     store = ReplicaStore(around.fs, data_dir)
     machine = MetadataMachine(levels)
-    presence = Presence(
+    discovery = Discovery(
         identity,
         registry,
         initial_nodes=settings.initial_nodes,
@@ -120,11 +120,11 @@ def build(
         levels=levels,
         joins=bool(settings.cluster.join),
     )
-    boots = Boots(presence, registry, executor, settings.storage.boot_interval_s)
+    boots = Boots(discovery, registry, executor, settings.storage.boot_interval_s)
     host = GroupHost(
         Identity(settings.cluster.id, node_id, identity.incarnation, secret),
         split_address(settings.peer.listen),
-        hooks=events.hooks(presence, boots),
+        hooks=events.hooks(discovery, boots),
         options=HostOptions(
             links=LinkOptions(heartbeat_s=settings.raft.heartbeat_s),
             io_threads=settings.storage.fsync_threads,
@@ -133,10 +133,10 @@ def build(
         ),
         wall_ms=around.wall_ms,
     )
-    alive = Alive(node_id, host)
-    neighbours = Neighbours(host.links, presence, settings.cluster)
-    metadata = Metadata(host, machine, presence.first_membership)
-    presence.attach(is_connected=lambda node: node in alive(), leader=lambda: metadata.leader or "")
+    alive = Liveness(node_id, host)
+    dialer = Dialer(host.links, discovery, settings.cluster)
+    metadata = Metadata(host, machine, discovery.first_membership)
+    discovery.attach(is_connected=lambda node: node in alive(), leader=lambda: metadata.leader or "")
     batch_format = BatchFormat(metadata)
     manager = ReplicaManager(
         host=host,
@@ -167,7 +167,7 @@ def build(
         host=host,
         metadata=metadata,
         local=local,
-        presence=presence,
+        discovery=discovery,
         alive=alive,
     )
     limits = settings.limits
@@ -179,7 +179,7 @@ def build(
         host=host,
         metadata=metadata,
         replicas=replicas,
-        presence=presence,
+        discovery=discovery,
         views=Views(node_id=node_id, cluster_id=settings.cluster.id, local=local, metadata=metadata),
         budget=budget,
         passed_on=passed_on,
@@ -194,11 +194,11 @@ def build(
     )
 
     # Who the cluster's nodes are first, then what is here, then what is served of it.
-    for follower in (presence, replicas, broker, controller):
+    for follower in (discovery, replicas, broker, controller):
         machine.follow(follower.metadata_changed)
-    presence.changed.follow(controller.nudge)
-    presence.changed.follow(neighbours.look)
-    presence.past.follow(neighbours.part)
+    discovery.changed.follow(controller.nudge)
+    discovery.changed.follow(dialer.look)
+    discovery.past.follow(dialer.part)
     events.metadata_committed.follow(controller.nudge)
     events.group_news.follow(controller.group_news)
     events.group_failed.follow(manager.failed)
@@ -231,9 +231,9 @@ def build(
         app[CONTEXT].metrics.register(collector)
     return Parts(
         host=host,
-        presence=presence,
-        neighbours=neighbours,
-        seeds=Seeds(host.links, presence, settings.cluster.join),
+        discovery=discovery,
+        dialer=dialer,
+        seeds=Seeds(host.links, discovery, settings.cluster.join),
         metadata=metadata,
         store=store,
         registry=registry,

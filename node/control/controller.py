@@ -20,7 +20,7 @@ from consensus.core.group import Group
 from consensus.host.group_host import GroupHost
 from node.control.members import MemberSteps
 from node.control.unsettled import Unsettled
-from node.membership.presence import Presence
+from node.membership.discovery import Discovery
 from node.metadata.delta import MetadataDelta
 from node.metadata.domains.features import FormCluster, RaiseLevel, highest_level
 from node.metadata.domains.nodes import JoinNode
@@ -49,13 +49,13 @@ class Controller:
         host: GroupHost,
         metadata: Metadata,
         local: Mapping[int, Replica],
-        presence: Presence,
+        discovery: Discovery,
         alive: Callable[[], Collection[str]],
     ) -> None:
         self._node_id = node_id
         self._host = host
         self._metadata = metadata
-        self._presence = presence
+        self._discovery = discovery
         self._alive = alive
         self._nudged = asyncio.Event()
         self._unsettled = Unsettled(node_id=node_id, metadata=metadata, local=local)
@@ -114,7 +114,7 @@ class Controller:
         if not self._metadata.leads_here:
             self._forming_since = None
             return
-        for command in self._presence.unregistered(self._metadata.state):
+        for command in self._discovery.unregistered(self._metadata.state):
             joins = isinstance(command, JoinNode)
             if not joins and command.node_id not in self._metadata.membership.members:
                 continue

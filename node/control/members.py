@@ -18,7 +18,7 @@ from consensus.core.member_steps import HandOver, next_step
 from consensus.host.group_host import GroupHost
 from consensus.types import ChangeRefused, GroupStopped, Membership, NotLeader
 from node.control.unsettled import Unsettled
-from node.membership.silence import Silence
+from node.membership.liveness import Silence
 from node.metadata.group import Metadata
 from node.metadata.holders import wanted
 from node.metadata.levels import MEMBERSHIP

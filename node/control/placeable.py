@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from floodmark.errors import Conflict
 
 from node.health import HealthQuery
-from node.membership.presence import Presence
+from node.membership.discovery import Discovery
 from node.metadata.group import Metadata
 
 
@@ -44,13 +44,13 @@ class Placeable:
         *,
         node_id: str,
         metadata: Metadata,
-        presence: Presence,
+        discovery: Discovery,
         health: HealthQuery,
         alive: Callable[[], Collection[str]],
     ) -> None:
         self._node_id = node_id
         self._metadata = metadata
-        self._presence = presence
+        self._discovery = discovery
         self._health = health
         self._alive = alive
         self._been_ready: dict[str, tuple[str, int]] = {}
@@ -85,7 +85,7 @@ class Placeable:
         return await self._lacks_there(node) if node in self._alive() else "does not answer"
 
     async def _lacks_there(self, node: str) -> str:
-        said = self._presence.nodes.get(node)
+        said = self._discovery.nodes.get(node)
         process = said.process if said is not None else ""
         if process and self._been_ready.get(node, ("", 0))[0] == process:
             return ""

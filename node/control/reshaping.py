@@ -17,7 +17,7 @@ from floodmark.errors import FloodmarkError
 
 from node.control.lacking import is_full, lacks
 from node.health import HealthQuery
-from node.membership.silence import Silence
+from node.membership.liveness import Silence
 from node.metadata.command import Command
 from node.metadata.domains.moves import CancelMoves
 from node.metadata.domains.nodes import RemoveNode

@@ -13,8 +13,8 @@ from concurrent.futures import Executor
 
 import structlog
 
+from node.membership.discovery import Discovery
 from node.membership.identity import IdentityProblem
-from node.membership.presence import Presence
 from node.membership.registry import Registry
 
 _log = structlog.get_logger(__name__)
@@ -23,8 +23,10 @@ _log = structlog.get_logger(__name__)
 class Boots:
     """Lives on the event loop; both tasks write in ``executor``, since a disk may take long."""
 
-    def __init__(self, presence: Presence, registry: Registry, executor: Executor, interval_s: float) -> None:
-        self._presence = presence
+    def __init__(
+        self, discovery: Discovery, registry: Registry, executor: Executor, interval_s: float
+    ) -> None:
+        self._discovery = discovery
         self._registry = registry
         self._executor = executor
         self._interval_s = interval_s
@@ -43,10 +45,10 @@ class Boots:
         fails = False
         while True:
             await asyncio.sleep(self._interval_s)
-            if len(self._presence.members) == 1:
+            if len(self._discovery.members) == 1:
                 continue  # There is nobody to tell.
             try:
-                await loop.run_in_executor(self._executor, self._presence.raise_boot)
+                await loop.run_in_executor(self._executor, self._discovery.raise_boot)
                 fails = False
             except IdentityProblem as error:
                 if not fails:

@@ -7,7 +7,7 @@ from typing import Final
 
 from consensus.links.handshake import HandshakeFailed
 from consensus.links.peer_links import PeerLinks
-from node.membership.presence import Presence
+from node.membership.discovery import Discovery
 from node.settings_rules import split_address
 
 ASK_AGAIN_S: Final = 0.25
@@ -21,9 +21,9 @@ _HINT: Final = (
 class Seeds:
     """A node that has data asks as well: a seed of another cluster is a mistake, which both sides name."""
 
-    def __init__(self, links: PeerLinks, presence: Presence, addresses: tuple[str, ...]) -> None:
+    def __init__(self, links: PeerLinks, discovery: Discovery, addresses: tuple[str, ...]) -> None:
         self._links = links
-        self._presence = presence
+        self._discovery = discovery
         self._addresses = addresses
 
     async def run(self) -> None:
@@ -31,7 +31,7 @@ class Seeds:
         asked, pause_s = list(self._addresses), ASK_AGAIN_S
         while asked:
             # What was said before this node had chosen a cluster has to be said to all of them once more.
-            had_place = self._presence.decided.is_set()
+            had_place = self._discovery.decided.is_set()
             answers = await asyncio.gather(*(self._ask(address) for address in asked))
             if had_place:
                 asked = [address for address, answered in zip(asked, answers, strict=True) if not answered]
@@ -42,10 +42,10 @@ class Seeds:
         try:
             said = await self._links.probe(*split_address(address))
         except HandshakeFailed as error:
-            self._presence.joining.failed(address, f"{error}; {_HINT}")
+            self._discovery.joining.failed(address, f"{error}; {_HINT}")
             return False
         except OSError as error:
-            self._presence.joining.failed(address, str(error) or type(error).__name__)
+            self._discovery.joining.failed(address, str(error) or type(error).__name__)
             return False
-        self._presence.probed(address, said)
+        self._discovery.probed(address, said)
         return True

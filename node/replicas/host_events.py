@@ -8,7 +8,7 @@ import structlog
 
 from consensus.host.host_types import HostHooks, Waiters
 from node.membership.boots import Boots
-from node.membership.presence import Presence
+from node.membership.discovery import Discovery
 from node.metadata.state import METADATA_GROUP
 from node.metrics import NodeMetrics
 from node.signal import Signal
@@ -34,7 +34,7 @@ class HostEvents:
         """By group: told after every fsync of its log."""
         self._new_leads: set[int] = set()
 
-    def hooks(self, presence: Presence, boots: Boots) -> HostHooks:
+    def hooks(self, discovery: Discovery, boots: Boots) -> HostHooks:
         """For the host."""
         metrics = self._metrics
         return HostHooks(
@@ -45,10 +45,10 @@ class HostEvents:
             on_flush=self._on_flush,
             on_damage=lambda _group: metrics.damage.inc(),
             on_mended=lambda _group, frames: metrics.mended.inc(frames),
-            announce=presence.announce,
-            answer=presence.answer,
-            on_announcement=presence.heard,
-            boot=lambda: presence.boot,
+            announce=discovery.announce,
+            answer=discovery.answer,
+            on_announcement=discovery.heard,
+            boot=lambda: discovery.boot,
             on_boot=boots.told,
         )
 

@@ -20,7 +20,7 @@ from node.membership.boots import Boots
 from node.membership.identity import IdentityProblem
 from node.membership.registry import Boot, Registry
 from storage.memory_filesystem import MemoryFileSystem
-from tests.node.test_presence import FS, Member, dial, meet
+from tests.node.test_discovery import FS, Member, dial, meet
 
 ORIGINAL = Boot(1, "p")
 
@@ -54,13 +54,13 @@ def test_a_copy_from_before_a_rise_comes_back_under_a_number_that_is_known(tmp_p
     n1, n2 = Member(tmp_path / "n1", "n1", ["n1", "n2"]), Member(tmp_path / "n2", "n2", ["n1", "n2"])
     meet(n1, n2)
     then = n1.identity
-    n1.presence.raise_boot()
-    n2.registry.risen({("n1", then.incarnation): n1.presence.boot})
+    n1.discovery.raise_boot()
+    n2.registry.risen({("n1", then.incarnation): n1.discovery.boot})
     FS.mkdir(str(tmp_path / "copy"))
     (tmp_path / "copy" / "node.json").write_bytes((tmp_path / "n1" / "node.json").read_bytes())
-    n1.presence.raise_boot()
-    n2.registry.risen({("n1", then.incarnation): n1.presence.boot})
-    assert n1.presence.boot == then.boot + 2
+    n1.discovery.raise_boot()
+    n2.registry.risen({("n1", then.incarnation): n1.discovery.boot})
+    assert n1.discovery.boot == then.boot + 2
     n2 = n2.restarted(["n1", "n2"])
     n1 = n1.restarted(["n1", "n2"])
     assert n1.identity.boot == then.boot + 3
@@ -75,14 +75,14 @@ def test_what_one_process_says_may_be_heard_the_other_way_round(tmp_path: Path) 
     """A welcome that was overtaken by a beat neither lowers what is known nor is it an old copy's."""
     n1, n2 = Member(tmp_path / "n1", "n1", ["n1", "n2"]), Member(tmp_path / "n2", "n2", ["n1", "n2"])
     meet(n1, n2)
-    said = n1.presence.announce("n2")
-    n1.presence.raise_boot()
+    said = n1.discovery.announce("n2")
+    n1.discovery.raise_boot()
     key = ("n1", n1.identity.incarnation)
-    n2.registry.risen({key: n1.presence.boot})
+    n2.registry.risen({key: n1.discovery.boot})
     size = (tmp_path / "n2" / "registry.log").stat().st_size
-    assert n2.presence.heard("n1", said) is Reception.WELCOME
-    n2.registry.risen({key: n1.presence.boot, ("n1", "another"): 99, ("n9", "x"): 99})
-    assert n2.registry.boots["n1"][key[1]].number == n1.presence.boot
+    assert n2.discovery.heard("n1", said) is Reception.WELCOME
+    n2.registry.risen({key: n1.discovery.boot, ("n1", "another"): 99, ("n9", "x"): 99})
+    assert n2.registry.boots["n1"][key[1]].number == n1.discovery.boot
     assert (tmp_path / "n2" / "registry.log").stat().st_size == size
 
 
@@ -93,11 +93,11 @@ async def test_a_number_that_is_not_on_disk_is_not_told(
     n1, n2 = Member(tmp_path / "n1", "n1", ["n1", "n2"]), Member(tmp_path / "n2", "n2", ["n1", "n2"])
     meet(n1, n2)
     first = n1.identity.boot
-    boots = Boots(n1.presence, n1.registry, executor, 0.001)
+    boots = Boots(n1.discovery, n1.registry, executor, 0.001)
     tries = 0
     tried, rose = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    kept = n1.presence.own.kept
+    kept = n1.discovery.own.kept
     save = kept._keep
 
     def full(*_: object) -> None:
@@ -108,7 +108,7 @@ async def test_a_number_that_is_not_on_disk_is_not_told(
         raise IdentityProblem("No space left on device")
 
     def works(identity: Any) -> None:
-        assert n1.presence.boot == identity.boot - 1, "told before it was kept"
+        assert n1.discovery.boot == identity.boot - 1, "told before it was kept"
         save(identity)
         loop.call_soon_threadsafe(rose.set)
 
@@ -116,15 +116,15 @@ async def test_a_number_that_is_not_on_disk_is_not_told(
     with structlog.testing.capture_logs() as log:
         async with asyncio.timeout(20), doing(boots.rise()):
             await tried.wait()
-            assert n1.presence.boot == n1.identity.boot == first
+            assert n1.discovery.boot == n1.identity.boot == first
             assert dial(n1, n2)[0] is Reception.WELCOME
             assert n2.registry.boots["n1"][n1.identity.incarnation].number == first
             monkeypatch.setattr(kept, "_keep", works)
             await rose.wait()
     executor.shutdown()
-    assert n1.presence.boot == n1.presence.identity.boot > first
+    assert n1.discovery.boot == n1.discovery.identity.boot > first
     assert [line["event"] for line in log if line["log_level"] == "error"] == ["boot_number_not_raised"]
-    assert n1.restarted(["n1", "n2"]).identity.boot == n1.presence.boot + 1
+    assert n1.restarted(["n1", "n2"]).identity.boot == n1.discovery.boot + 1
 
 
 async def test_a_node_alone_writes_nothing_until_there_are_others(
@@ -141,13 +141,13 @@ async def test_a_node_alone_writes_nothing_until_there_are_others(
             looks += 1
             return 1
 
-    monkeypatch.setattr(n1.presence.roster, "members", Alone())
-    async with asyncio.timeout(20), doing(Boots(n1.presence, n1.registry, executor, 0.001).rise()):
+    monkeypatch.setattr(n1.discovery.roster, "members", Alone())
+    async with asyncio.timeout(20), doing(Boots(n1.discovery, n1.registry, executor, 0.001).rise()):
         await until(lambda: looks == 5)
         assert (tmp_path / "node.json").read_bytes() == before
-        boot = n1.presence.boot
-        n1.presence.roster.members = ("n1", "n2")
-        await until(lambda: n1.presence.boot > boot)
+        boot = n1.discovery.boot
+        n1.discovery.roster.members = ("n1", "n2")
+        await until(lambda: n1.discovery.boot > boot)
 
 
 async def test_what_cannot_be_kept_of_a_peer_is_kept_later(
@@ -159,8 +159,8 @@ async def test_what_cannot_be_kept_of_a_peer_is_kept_later(
     registry = Registry(fs, "/n1")
     registry.met_boot("n2", "i", ORIGINAL)
     registry.met_boot("n3", "i", ORIGINAL)
-    presence = Member(tmp_path, "n1").presence
-    boots = Boots(presence, registry, executor, 60)
+    discovery = Member(tmp_path, "n1").discovery
+    boots = Boots(discovery, registry, executor, 60)
     fs.fail("sync", path="registry.log", error=errno.ENOSPC)
     with structlog.testing.capture_logs() as log:
         async with asyncio.timeout(20), doing(boots.keep()):

@@ -99,7 +99,7 @@ async def test_a_node_that_waits_says_so_when_it_is_asked(tmp_path: Path) -> Non
         cluster["n1"].start()
         try:
             await cluster.until(
-                lambda: cluster.up and "n1" in cluster["n1"].running.presence.nodes, "it runs"
+                lambda: cluster.up and "n1" in cluster["n1"].running.discovery.nodes, "it runs"
             )
             document = await health(cluster, cluster["n1"])
             assert document["healthy"] is False

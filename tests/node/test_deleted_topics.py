@@ -230,7 +230,7 @@ async def test_a_node_that_was_away_serves_no_topic_that_was_made_again(places: 
     assert status == 201, made
     assert (await places.call(left, "POST", ONE, json={"value": "new"}))[0] == 200
     away.start()
-    await cluster.until(lambda: away.parts is not None and away.node_id in away.running.presence.nodes, "up")
+    await cluster.until(lambda: away.parts is not None and away.node_id in away.running.discovery.nodes, "up")
     asked = [
         ({}, {200, 503}),
         ({"Floodmark-Topic-Id": str(old)}, {404, 503}),

@@ -11,7 +11,7 @@ import pytest
 from consensus.links.link_types import Reception
 from node.membership.formation import digest, named
 from node.membership.identity import Standing
-from tests.node.test_presence import NODES, Member, dial, meet
+from tests.node.test_discovery import NODES, Member, dial, meet
 
 REFUSED = (Reception.REFUSED, Reception.REFUSED)
 
@@ -24,9 +24,9 @@ def formed(folder: Path, nodes: list[str], name: str) -> dict[str, Member]:
             if one is not other:
                 dial(one, other)
     for member in members.values():
-        assert member.presence.standing is Standing.MEMBER
-        member.presence.settle()
-        member.presence.own.formed(name, member.presence.nodes)
+        assert member.discovery.standing is Standing.MEMBER
+        member.discovery.settle()
+        member.discovery.own.formed(name, member.discovery.nodes)
     return members
 
 
@@ -38,9 +38,9 @@ def test_nothing_forms_around_a_node_that_holds_data(tmp_path: Path, size: int, 
     alone = formed(tmp_path, ["n1"], "one")["n1"]
     if restarted:
         alone = alone.restarted(nodes)
-        assert alone.presence.misplaced is not None
-        assert alone.presence.obstacles == [alone.presence.misplaced]
-        assert "formed of n1, and cluster.peers names n1, n2" in alone.presence.misplaced
+        assert alone.discovery.misplaced is not None
+        assert alone.discovery.obstacles == [alone.discovery.misplaced]
+        assert "formed of n1, and cluster.peers names n1, n2" in alone.discovery.misplaced
     empty = [Member(tmp_path / node, node, nodes) for node in nodes[1:]]
     for one in empty:
         for other in empty:
@@ -49,12 +49,12 @@ def test_nothing_forms_around_a_node_that_holds_data(tmp_path: Path, size: int, 
     for one in empty:
         assert dial(one, alone) == REFUSED
         assert dial(alone, one) == REFUSED
-        assert not one.presence.decided.is_set()
-        assert one.presence.unheard == ["n1"]
-        assert "n1 holds data of a cluster formed of n1" in one.presence.refusals[0]
-    assert len(alone.presence.refusals) == size - 1
-    assert "n2 is none of the nodes that this cluster was formed of (n1)" in alone.presence.refusals[0]
-    assert [*alone.presence.nodes] == ["n1"]
+        assert not one.discovery.decided.is_set()
+        assert one.discovery.unheard == ["n1"]
+        assert "n1 holds data of a cluster formed of n1" in one.discovery.refusals[0]
+    assert len(alone.discovery.refusals) == size - 1
+    assert "n2 is none of the nodes that this cluster was formed of (n1)" in alone.discovery.refusals[0]
+    assert [*alone.discovery.nodes] == ["n1"]
     assert alone.registry.peers == {}
 
 
@@ -65,9 +65,9 @@ def test_a_folder_with_data_runs_with_the_peers_that_it_was_formed_with_only(
     """Fewer, more or others: it takes part in nothing, and says what to put back; the right ones mend it."""
     member = formed(tmp_path, NODES, "three")["n1"]
     elsewhere = member.restarted(nodes)
-    assert elsewhere.presence.obstacles == [elsewhere.presence.misplaced]
-    assert "formed of n1, n2, n3" in str(elsewhere.presence.misplaced)
-    assert elsewhere.restarted().presence.misplaced is None
+    assert elsewhere.discovery.obstacles == [elsewhere.discovery.misplaced]
+    assert "formed of n1, n2, n3" in str(elsewhere.discovery.misplaced)
+    assert elsewhere.restarted().discovery.misplaced is None
 
 
 def test_a_fourth_node_is_refused_by_the_three_and_says_so(tmp_path: Path) -> None:
@@ -76,16 +76,16 @@ def test_a_fourth_node_is_refused_by_the_three_and_says_so(tmp_path: Path) -> No
     fourth = Member(tmp_path / "n4", "n4", [*NODES, "n4"])
     for member in members.values():
         assert dial(fourth, member) == REFUSED
-        assert "n4" not in member.presence.nodes
-        assert "n4 is none of the nodes" in member.presence.refusals[0]
-    assert fourth.presence.standing is Standing.NEW
-    assert len(fourth.presence.refusals) == 3
+        assert "n4" not in member.discovery.nodes
+        assert "n4 is none of the nodes" in member.discovery.refusals[0]
+    assert fourth.discovery.standing is Standing.NEW
+    assert len(fourth.discovery.refusals) == 3
     # One that claims to be of the three: only its name is wrong.
-    said = msgspec.msgpack.decode(fourth.presence.announce("n1"))
+    said = msgspec.msgpack.decode(fourth.discovery.announce("n1"))
     said[8] = digest(NODES)
-    assert members["n1"].presence.heard("n4", msgspec.msgpack.encode(said)) is Reception.REFUSED
+    assert members["n1"].discovery.heard("n4", msgspec.msgpack.encode(said)) is Reception.REFUSED
     fresh = Member(tmp_path / "n9", "n1")
-    assert fresh.presence.heard("n4", msgspec.msgpack.encode(said)) is Reception.REFUSED
+    assert fresh.discovery.heard("n4", msgspec.msgpack.encode(said)) is Reception.REFUSED
 
 
 def test_empty_nodes_with_different_peers_do_not_form(tmp_path: Path) -> None:
@@ -95,27 +95,27 @@ def test_empty_nodes_with_different_peers_do_not_form(tmp_path: Path) -> None:
         Member(tmp_path / "n2", "n2", ["n1", "n2", "n3"]),
     )
     assert dial(one, other) == REFUSED
-    assert "cluster.peers of n2 names n1, n2, n3, and that of this node n1, n2" in one.presence.refusals[0]
-    assert "cluster.peers of n1 names n1, n2, and that of this node n1, n2, n3" in other.presence.refusals[0]
+    assert "cluster.peers of n2 names n1, n2, n3, and that of this node n1, n2" in one.discovery.refusals[0]
+    assert "cluster.peers of n1 names n1, n2, and that of this node n1, n2, n3" in other.discovery.refusals[0]
     other = other.restarted(["n1", "n2"])
     meet(one, other)
-    assert one.presence.standing is other.presence.standing is Standing.MEMBER
-    assert one.presence.refusals == other.presence.refusals == []
+    assert one.discovery.standing is other.discovery.standing is Standing.MEMBER
+    assert one.discovery.refusals == other.discovery.refusals == []
 
 
 def test_two_clusters_of_the_same_names_never_become_one(tmp_path: Path) -> None:
     """Same secret, ids and peers, other data: told apart by name, and before there is one."""
     ours, theirs = formed(tmp_path / "a", NODES, "ours"), formed(tmp_path / "b", NODES, "theirs")
     assert dial(ours["n1"], theirs["n2"]) == REFUSED
-    assert "holds data of another cluster" in ours["n1"].presence.refusals[0]
+    assert "holds data of another cluster" in ours["n1"].discovery.refusals[0]
     early, late = formed(tmp_path / "c", NODES, ""), formed(tmp_path / "d", NODES, "")
     assert dial(early["n1"], late["n2"]) == REFUSED
     # A replaced folder joins one of them, and has nothing to do with the other.
     wiped = Member(tmp_path / "new", "n3")
     assert dial(wiped, ours["n1"]) == (Reception.WELCOME, Reception.WELCOME)
-    assert wiped.presence.standing is Standing.WIPED
+    assert wiped.discovery.standing is Standing.WIPED
     assert dial(wiped, theirs["n2"]) == REFUSED
-    wiped.presence.settle()
+    wiped.discovery.settle()
     assert wiped.restarted().identity.formation == "ours"
 
 
@@ -124,14 +124,14 @@ def test_a_replaced_folder_is_taken_in_by_a_formed_cluster(tmp_path: Path) -> No
     members = formed(tmp_path, NODES, "three")
     wiped = members["n3"].restarted(folder=tmp_path / "empty")
     assert dial(wiped, members["n1"]) == (Reception.WELCOME, Reception.WELCOME)
-    assert wiped.presence.standing is Standing.WIPED
-    assert members["n1"].presence.nodes["n3"].incarnation == wiped.identity.incarnation
+    assert wiped.discovery.standing is Standing.WIPED
+    assert members["n1"].discovery.nodes["n3"].incarnation == wiped.identity.incarnation
 
 
 def test_the_formation_is_named_once_and_kept(tmp_path: Path) -> None:
     """node.json has the nodes and the name from then on; another name changes nothing."""
     member = formed(tmp_path, ["n1"], "first")["n1"]
-    member.presence.own.formed("second", member.presence.nodes)
+    member.discovery.own.formed("second", member.discovery.nodes)
     told = json.loads((tmp_path / "n1" / "node.json").read_text())
     assert (told["standing"], told["nodes"], told["formation"]) == ("member", ["n1"], "first")
 
@@ -151,10 +151,10 @@ def test_an_old_copy_of_a_folder_is_recognised(tmp_path: Path) -> None:
         (tmp_path / "n2" / name).write_bytes(content)
     old = n2.restarted()
     assert old.identity.boot == 2
-    assert n1.presence.heard("n2", old.presence.announce("n1")) is Reception.REFUSED
-    assert old.presence.heard("n1", n1.presence.answer("n2")) is Reception.REFUSED
+    assert n1.discovery.heard("n2", old.discovery.announce("n1")) is Reception.REFUSED
+    assert old.discovery.heard("n1", n1.discovery.answer("n2")) is Reception.REFUSED
     assert old.set_back == 1
-    assert not old.presence.answered.is_set()
+    assert not old.discovery.answered.is_set()
 
 
 def test_a_folder_that_was_replaced_and_comes_back_is_an_old_copy(tmp_path: Path) -> None:
@@ -175,23 +175,23 @@ def test_who_starts_waits_for_all_answers(tmp_path: Path) -> None:
     again = members["n1"].restarted()
     dial(members["n2"], again)
     dial(members["n3"], again)
-    assert not again.presence.answered.is_set()
-    assert again.presence.obstacles == [
+    assert not again.discovery.answered.is_set()
+    assert again.discovery.obstacles == [
         "waiting a moment for n2, n3 to say whether this data folder is an old copy"
     ]
     dial(again, members["n2"])
-    assert not again.presence.answered.is_set()
+    assert not again.discovery.answered.is_set()
     dial(again, members["n3"])
-    assert again.presence.answered.is_set()
-    again.presence.settle()
-    assert again.presence.obstacles == []
+    assert again.discovery.answered.is_set()
+    again.discovery.settle()
+    assert again.discovery.obstacles == []
 
 
 def test_many_and_long_names_fit_an_announcement(tmp_path: Path) -> None:
     """At most 512 bytes travel, however many nodes there are."""
     nodes = [f"{'n' * 60}{number:04}" for number in range(100)]
     member = Member(tmp_path, nodes[0], nodes)
-    member.presence.introduce(http="h" * 196, peer="p", rack="r" * 64)
-    assert len(member.presence.announce(nodes[1])) <= 512
+    member.discovery.introduce(http="h" * 196, peer="p", rack="r" * 64)
+    assert len(member.discovery.announce(nodes[1])) <= 512
     assert len(named(nodes)) <= 120
     assert named(["b", "a"]) == "a, b"

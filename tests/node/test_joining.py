@@ -94,14 +94,14 @@ async def test_a_fresh_node_joins_and_has_a_part_in_everything(tmp_path: Path) -
         bodies = await fill(cluster, "before", 3)
         follower = next(one for one in cluster.up if not one.running.metadata.leads_here)
         fourth = await cluster.grow("n4", seeds=(follower.node_id,))
-        assert fourth.running.presence.standing is Standing.MEMBER
+        assert fourth.running.discovery.standing is Standing.MEMBER
         await metadata_voters(cluster, "n1", "n2", "n3", "n4")
         await cluster.create("orders", partitions=8, replicas=3)
         placed = [set(part.replicas) for part in fourth.broker.topic("orders").partitions]
         assert sum("n4" in replicas for replicas in placed) >= 4, placed
         for one in cluster.up:
             await serves(cluster, "orders", 8, asked=one)
-        formation = fourth.running.presence.own.formation
+        formation = fourth.running.discovery.own.formation
 
         # Everybody's settings are as before; the newcomer's name nobody at all.
         assert "n4" not in cluster["n1"].settings.cluster.peers
@@ -112,7 +112,7 @@ async def test_a_fresh_node_joins_and_has_a_part_in_everything(tmp_path: Path) -
             one.start()
         await cluster.ready()
         await metadata_voters(cluster, "n1", "n2", "n3", "n4")
-        assert fourth.running.presence.own.formation == formation
+        assert fourth.running.discovery.own.formation == formation
         await serves(cluster, "orders", 8, asked=fourth)
         assert await values_of(cluster, "before") == bodies
 
@@ -166,7 +166,7 @@ async def test_a_newcomer_that_dies_half_way_goes_on(tmp_path: Path) -> None:
         cluster.nodes["n4"] = fourth
         fourth.start()
         await cluster.ready()
-        assert fourth.running.presence.standing is Standing.WIPED
+        assert fourth.running.discovery.standing is Standing.WIPED
         await metadata_voters(cluster, "n1", "n2", "n3", "n4")
 
 
@@ -181,7 +181,7 @@ async def test_a_node_that_joined_and_lost_its_disk_is_rebuilt(tmp_path: Path) -
         shutil.rmtree(third.data_dir)
         third.start()
         await rejoined(cluster, third, "orders", bodies)
-        assert third.running.presence.standing is Standing.WIPED
+        assert third.running.discovery.standing is Standing.WIPED
         await cluster["n1"].stop()
         await produce(await cluster.on_leader("orders"), payload([b"more"]))
 

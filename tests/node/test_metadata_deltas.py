@@ -216,14 +216,12 @@ class Group:
     def __init__(self, raft_group: int, replicas: tuple[str, ...]) -> None:
         self.raft_group = raft_group
         self._members = Membership(frozenset(replicas))
+        self.followers = SimpleNamespace(has_lost=lambda _node: False)
 
     @property
     def membership(self) -> Membership:
         Group.asked += 1
         return self._members
-
-    def has_lost(self, _node: str) -> bool:
-        return False
 
 
 PER_TOPIC, COUNT = 30, 100

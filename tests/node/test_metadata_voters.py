@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node.control import members
-from node.membership.silence import Silence
+from node.membership.liveness import Silence
 from node.metadata.domains.shape import DrainNode
 from node.metadata.first_members import VOTERS_MAX
 from node.planning.voters import metadata_voters

@@ -105,9 +105,9 @@ async def test_one_node_of_three_is_left(tmp_path: Path) -> None:
         shutil.copytree(tmp_path / "old n2", n2.data_dir)
         n2.start()
         await cluster.until(
-            lambda: n1.running.presence.refusals and n2.parts and n2.running.presence.outdated, "refusals"
+            lambda: n1.running.discovery.refusals and n2.parts and n2.running.discovery.outdated, "refusals"
         )
-        assert "n2 holds data from before this cluster was recovered" in n1.running.presence.refusals[0]
+        assert "n2 holds data from before this cluster was recovered" in n1.running.discovery.refusals[0]
         obstacle = n2.broker.health().reasons[0]
         assert "the cluster was recovered without this data folder (cluster epoch 1 at n1" in obstacle
         assert n2.running.metadata.group is None
@@ -120,8 +120,8 @@ async def test_one_node_of_three_is_left(tmp_path: Path) -> None:
         await cluster.until(
             lambda: n1.running.metadata.group.membership.voters == {"n1", "n2", "n3"}, "they vote again"
         )
-        assert {node.running.presence.identity.epoch for node in cluster.up} == {1}
-        assert n2.running.presence.standing is Standing.WIPED
+        assert {node.running.discovery.identity.epoch for node in cluster.up} == {1}
+        assert n2.running.discovery.standing is Standing.WIPED
 
 
 async def test_two_nodes_of_five_are_left_with_unequal_logs(tmp_path: Path) -> None:
@@ -222,5 +222,5 @@ async def test_a_cluster_of_an_earlier_level_is_recovered_twice(tmp_path: Path) 
 
         (tmp_path / "old n1").rename(n1.data_dir)
         n1.start()
-        await cluster.until(lambda: n1.parts and n1.running.presence.outdated, "it takes part in nothing")
-        assert "cluster epoch 2 at n3, and here it is 1" in str(n1.running.presence.outdated)
+        await cluster.until(lambda: n1.parts and n1.running.discovery.outdated, "it takes part in nothing")
+        assert "cluster epoch 2 at n3, and here it is 1" in str(n1.running.discovery.outdated)

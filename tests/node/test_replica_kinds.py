@@ -110,7 +110,7 @@ class Kind:
         """What the owner of a kind does on the leader: members that lost their data are taken in again."""
         for one in self.here.values():
             if one.leads and one.replica is not None:
-                step = next_step(one.replica.group, NODES, alive=NODES.voters)
+                step = next_step(one.replica.group.followers, NODES, alive=NODES.voters)
                 try:
                     if isinstance(step, Membership):
                         one.node.running.host.change_members(GROUP, step)

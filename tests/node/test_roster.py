@@ -12,7 +12,7 @@ from node.metadata.domains.nodes import JoinNode, RegisterNode, RemoveNode
 from node.metadata.machine import applied
 from node.metadata.state import MetadataState
 from node.metadata.this_build import THIS_BUILD
-from tests.node.test_presence import Member, meet
+from tests.node.test_discovery import Member, meet
 
 KNOWS = (1, THIS_BUILD.highest)
 NODES = ("n1", "n2", "n3")
@@ -64,14 +64,14 @@ def test_only_who_would_be_taken_is_proposed(tmp_path: Path) -> None:
     """Each proposal is an entry of the metadata's log, and a newcomer asks several times a second."""
     n1, n2 = Member(tmp_path / "n1", "n1", ["n1", "n2"]), Member(tmp_path / "n2", "n2", ["n1", "n2"])
     meet(n1, n2)
-    said = n1.presence.nodes["n2"]
-    n1.presence.joining.waits(said, "it asks", is_ours=True)
+    said = n1.discovery.nodes["n2"]
+    n1.discovery.joining.waits(said, "it asks", is_ours=True)
     state = MetadataState()
-    applied(state, n1.presence.nodes["n1"].registration())
-    assert not any(isinstance(command, JoinNode) for command in n1.presence.unregistered(state))
+    applied(state, n1.discovery.nodes["n1"].registration())
+    assert not any(isinstance(command, JoinNode) for command in n1.discovery.unregistered(state))
     applied(state, RaiseLevel(3))
     assert [said.joining()] == [
-        command for command in n1.presence.unregistered(state) if isinstance(command, JoinNode)
+        command for command in n1.discovery.unregistered(state) if isinstance(command, JoinNode)
     ]
     state.removed["n2"] = "i"
-    assert not any(isinstance(command, JoinNode) for command in n1.presence.unregistered(state))
+    assert not any(isinstance(command, JoinNode) for command in n1.discovery.unregistered(state))

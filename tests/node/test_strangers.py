@@ -177,7 +177,7 @@ async def test_a_copy_of_a_running_nodes_folder_costs_nothing_that_was_acknowled
         shutil.copytree(victim.data_dir, tmp_path / "copy", ignore=shutil.ignore_patterns("*.tmp"))
         copied = boot_of(victim)
         witness = leader.running.registry
-        incarnation = victim.running.presence.identity.incarnation
+        incarnation = victim.running.discovery.identity.incarnation
         await cluster.until(
             lambda: witness.boots[victim.node_id][incarnation].number > copied, "its number rose"
         )
@@ -234,4 +234,4 @@ async def test_a_node_hears_late_that_its_folder_is_an_old_copy(tmp_path: Path) 
         for name in ("n1", "n2"):
             cluster[name].start()
         await rejoined(cluster, cluster["n3"], "orders", bodies)
-        assert cluster["n3"].running.presence.identity.incarnation != old.presence.identity.incarnation
+        assert cluster["n3"].running.discovery.identity.incarnation != old.discovery.identity.incarnation

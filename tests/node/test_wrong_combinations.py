@@ -143,14 +143,14 @@ async def comes_without_join(meeting: Meeting) -> None:
 async def takes_a_live_id(meeting: Meeting) -> None:
     """Asked at another node and at the very one; it goes on, on its own folder."""
     two = meeting.cluster["n2"]
-    before = two.running.presence.identity
+    before = two.running.discovery.identity
     for seed in ("n1", "n2"):
         other = meeting.node("n2", folder=f"other-{seed}", seeds=(seed,))
         async with meeting.running(other):
             await meeting.not_ready(other, "two nodes never share an id")
             await meeting.warns("another process runs under the id n2", by=seed)
-    assert two.running.presence.identity.incarnation == before.incarnation
-    assert two.running.presence.standing is Standing.MEMBER
+    assert two.running.discovery.identity.incarnation == before.incarnation
+    assert two.running.discovery.standing is Standing.MEMBER
 
 
 @row("an empty folder with the id of a node that is gone", nodes=3)
@@ -163,7 +163,7 @@ async def replaces(meeting: Meeting) -> None:
     meeting.cluster.nodes["n2"] = other
     other.start()
     await meeting.cluster.ready()
-    assert other.running.presence.standing is Standing.WIPED
+    assert other.running.discovery.standing is Standing.WIPED
     assert frames_of(other, "orders") == [KEPT]
 
 

@@ -80,7 +80,7 @@ class TestNode:
     @property
     def url(self) -> str:
         """The base URL of the running node."""
-        return self.running.presence.nodes[self.node_id].http
+        return self.running.discovery.nodes[self.node_id].http
 
     def start(self) -> None:
         """Begin to run; ``wait`` for what it should come to."""

@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from consensus.links.peer_links import PeerLinks
-from node.membership.presence import Presence
+from node.membership.discovery import Discovery
 from node.metadata.levels import MEMBERSHIP
 from node.settings import ClusterSettings
 from node.settings_rules import split_address
@@ -24,12 +24,12 @@ Addresses = tuple[tuple[str, int], ...]
 _log: Final = structlog.get_logger(__name__)
 
 
-class Neighbours:
+class Dialer:
     """``look`` is called whenever something of that may have changed, from the start on."""
 
-    def __init__(self, links: PeerLinks, presence: Presence, settings: ClusterSettings) -> None:
+    def __init__(self, links: PeerLinks, discovery: Discovery, settings: ClusterSettings) -> None:
         self._links = links
-        self._presence = presence
+        self._discovery = discovery
         self._settings = settings
         self._dialled: dict[str, Addresses] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -66,18 +66,18 @@ class Neighbours:
         task.add_done_callback(self._closing.discard)
 
     def _wanted(self) -> Iterator[tuple[str, Addresses]]:
-        presence, settings = self._presence, self._settings
-        if presence.removed is not None:
+        discovery, settings = self._discovery, self._settings
+        if discovery.removed is not None:
             return
-        known = presence.roster.addresses
-        met = presence.nodes if presence.joining.is_newcomer or presence.level >= MEMBERSHIP else {}
-        names = {*presence.members, *met, *presence.joining.contacts} - presence.roster.removed.keys()
-        for node in sorted(names - {presence.identity.node_id}):
+        known = discovery.roster.addresses
+        met = discovery.nodes if discovery.joining.is_newcomer or discovery.level >= MEMBERSHIP else {}
+        names = {*discovery.members, *met, *discovery.joining.contacts} - discovery.roster.removed.keys()
+        for node in sorted(names - {discovery.identity.node_id}):
             said = met[node].peer if node in met else ""
             found = [
                 said,
                 known.get(node, ""),
-                presence.joining.contacts.get(node, ""),
+                discovery.joining.contacts.get(node, ""),
                 settings.peers.get(node, ""),
             ]
             if node in settings.dial:

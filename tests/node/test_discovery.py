@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from consensus.links.link_types import Reception
+from node.membership.discovery import Discovery
 from node.membership.formation import nodes_of
 from node.membership.identity import NodeIdentity, Standing, load_or_create, save
-from node.membership.presence import Presence
 from node.membership.registry import Registry
 from node.metadata.domains.nodes import RegisterNode
 from node.metadata.levels import Levels
@@ -36,7 +36,7 @@ class Member:
         self.identity: NodeIdentity = load_or_create(FS, self.folder, node_id=node_id, cluster_id="c")
         self.registry = Registry(FS, self.folder)
         self.changes = self.set_back = 0
-        self.presence = Presence(
+        self.discovery = Discovery(
             self.identity,
             self.registry,
             initial_nodes=nodes,
@@ -44,9 +44,9 @@ class Member:
             keep=partial(save, FS, self.folder),
             levels=levels,
         )
-        self.presence.set_back.follow(self._set_back)
-        self.presence.changed.follow(self._changed)
-        self.presence.introduce(http=f"http://{node_id}", peer=f"{node_id}:1", rack="r")
+        self.discovery.set_back.follow(self._set_back)
+        self.discovery.changed.follow(self._changed)
+        self.discovery.introduce(http=f"http://{node_id}", peer=f"{node_id}:1", rack="r")
 
     def _changed(self) -> None:
         self.changes += 1
@@ -65,10 +65,10 @@ class Member:
 def dial(one: Member, other: Member) -> tuple[Reception, Reception | None]:
     """A connection that ``one`` makes: what each side makes of the other."""
     names = one.identity.node_id, other.identity.node_id
-    heard = other.presence.heard(names[0], one.presence.announce(names[1]))
+    heard = other.discovery.heard(names[0], one.discovery.announce(names[1]))
     if heard is Reception.UNKEPT:
         return heard, None
-    return heard, one.presence.heard(names[1], other.presence.answer(names[0]))
+    return heard, one.discovery.heard(names[1], other.discovery.answer(names[0]))
 
 
 def meet(one: Member, other: Member) -> None:
@@ -81,35 +81,35 @@ def test_a_new_cluster_decides_once_everybody_was_heard(tmp_path: Path) -> None:
     """Not before: the missing one might know better."""
     n1, n2, n3 = (Member(tmp_path / name, name) for name in NODES)
     meet(n1, n2)
-    assert not n1.presence.decided.is_set()
-    assert n1.presence.unheard == ["n3"]
+    assert not n1.discovery.decided.is_set()
+    assert n1.discovery.unheard == ["n3"]
     meet(n3, n1)
-    assert n1.presence.decided.is_set()
-    assert n1.presence.standing is Standing.MEMBER
-    assert n2.presence.standing is Standing.NEW
+    assert n1.discovery.decided.is_set()
+    assert n1.discovery.standing is Standing.MEMBER
+    assert n2.discovery.standing is Standing.NEW
 
 
 def test_a_disk_that_takes_nothing_puts_a_peer_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is believed that a restart would forget; said again when there is room, it counts."""
     n1, n2 = Member(tmp_path / "n1", "n1", ["n1", "n2"]), Member(tmp_path / "n2", "n2", ["n1", "n2"])
-    said = n2.presence.announce("n1")
+    said = n2.discovery.announce("n1")
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as harm:
         harm.setattr("node.membership.registry.write_all", full)
-        assert n1.presence.heard("n2", said) is Reception.UNKEPT
-    assert not n1.presence.decided.is_set()
-    assert (n1.registry.peers, n1.presence.unheard, n1.changes) == ({}, ["n2"], 0)
-    assert n1.presence.heard("n2", said) is Reception.WELCOME
-    assert n1.presence.decided.is_set()
+        assert n1.discovery.heard("n2", said) is Reception.UNKEPT
+    assert not n1.discovery.decided.is_set()
+    assert (n1.registry.peers, n1.discovery.unheard, n1.changes) == ({}, ["n2"], 0)
+    assert n1.discovery.heard("n2", said) is Reception.WELCOME
+    assert n1.discovery.decided.is_set()
     assert list(Registry(FS, str(tmp_path / "n1")).peers) == ["n2"]
 
 
 def test_one_node_alone_decides_at_once(tmp_path: Path) -> None:
     """It has nobody to ask."""
-    assert Member(tmp_path, "n1", ["n1"]).presence.standing is Standing.MEMBER
+    assert Member(tmp_path, "n1", ["n1"]).discovery.standing is Standing.MEMBER
 
 
 def test_a_node_that_comes_back_with_another_folder_is_told(tmp_path: Path) -> None:
@@ -121,8 +121,8 @@ def test_a_node_that_comes_back_with_another_folder_is_told(tmp_path: Path) -> N
         n2 = Member(tmp_path / "n2", "n2")
         wiped = Member(tmp_path / f"n1-{life}", "n1")
         meet(wiped, n2)
-        assert wiped.presence.standing is Standing.WIPED
-        assert wiped.presence.decided.is_set()
+        assert wiped.discovery.standing is Standing.WIPED
+        assert wiped.discovery.decided.is_set()
 
 
 def test_a_folder_that_is_known_is_not_taken_for_a_new_one(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_folder_that_is_known_is_not_taken_for_a_new_one(tmp_path: Path) -> No
     for _ in range(3):
         n1 = Member(tmp_path / "n1", "n1")
         meet(n1, n2)
-        assert n1.presence.standing is Standing.NEW
+        assert n1.discovery.standing is Standing.NEW
         n1.registry.close()
 
 
@@ -141,13 +141,13 @@ def test_unknown_and_changed_nodes_are_to_be_registered(tmp_path: Path) -> None:
     meet(n1, n2)
     assert n1.changes == 1
     state = MetadataState()
-    wanted = n1.presence.unregistered(state)
+    wanted = n1.discovery.unregistered(state)
     assert [command.node_id for command in wanted] == ["n1", "n2"]
     applied(state, wanted[0])
-    assert n1.presence.unregistered(state) == [wanted[1]]
+    assert n1.discovery.unregistered(state) == [wanted[1]]
     applied(state, wanted[1])
     applied(state, RegisterNode("n1", "http://old", "n1:1", n1.identity.incarnation, "r"))
-    assert n1.presence.unregistered(state) == [wanted[0]]
+    assert n1.discovery.unregistered(state) == [wanted[0]]
     meet(n1, n2)
     assert n1.changes == 1
 
@@ -156,9 +156,9 @@ def test_unknown_and_changed_nodes_are_to_be_registered(tmp_path: Path) -> None:
 def test_an_announcement_that_is_not_understood_is_ignored(tmp_path: Path, raw: bytes) -> None:
     """So is one that speaks for another node."""
     n1, n2 = Member(tmp_path / "n1", "n1"), Member(tmp_path / "n2", "n2")
-    assert n1.presence.heard("n2", raw) is Reception.REFUSED
-    assert n1.presence.heard("n3", n2.presence.announce("n1")) is Reception.REFUSED
-    assert list(n1.presence.nodes) == ["n1"]
+    assert n1.discovery.heard("n2", raw) is Reception.REFUSED
+    assert n1.discovery.heard("n3", n2.discovery.announce("n1")) is Reception.REFUSED
+    assert list(n1.discovery.nodes) == ["n1"]
     assert n1.registry.peers == {}
 
 
@@ -171,17 +171,17 @@ def test_a_node_that_does_not_know_the_clusters_level_is_refused_and_both_say_so
     for one, other in ((n1, n2), (n1, n3), (n2, n3)):
         meet(one, other)
     for member in (n1, n2, n3):
-        member.presence.settle()
-        assert member.presence.refusals == []
-    n1.presence.own.is_at(4)
+        member.discovery.settle()
+        assert member.discovery.refusals == []
+    n1.discovery.own.is_at(4)
     old = n3.restarted()
     there = "n3 knows feature levels 1 to 3, and the cluster is at 4: start a newer Floodmark there"
     here = "this node knows feature levels 1 to 3, and the cluster is at 4: start a newer Floodmark here"
     assert dial(old, n1) == (Reception.REFUSED, Reception.REFUSED)
-    assert (n1.presence.refusals, old.presence.refusals) == ([there], [here])
+    assert (n1.discovery.refusals, old.discovery.refusals) == ([there], [here])
     n1, old = n1.restarted(levels=LATER), old.restarted()
     assert dial(n1, old) == (Reception.REFUSED, Reception.REFUSED)
-    assert (n1.presence.refusals, old.presence.refusals) == ([there], [here])
+    assert (n1.discovery.refusals, old.discovery.refusals) == ([there], [here])
     # n2 does not know of the new level yet, and n3 none that it could not work with there.
     assert dial(old, n2) == (Reception.WELCOME, Reception.WELCOME)
     newer = old.restarted(levels=LATER)
@@ -195,7 +195,7 @@ def test_a_build_that_begins_above_the_clusters_level_is_refused(tmp_path: Path)
         Member(tmp_path / "n2", "n2", ["n1", "n2"], dataclasses.replace(THIS_BUILD, lowest=2, highest=3)),
     )
     assert dial(n2, n1)[0] is Reception.REFUSED
-    assert n1.presence.refusals == [
+    assert n1.discovery.refusals == [
         "n2 knows feature levels 2 to 3, and the cluster is at 1: start an older Floodmark there"
     ]
 
@@ -203,12 +203,12 @@ def test_a_build_that_begins_above_the_clusters_level_is_refused(tmp_path: Path)
 def test_the_feature_level_is_known_from_the_start_on(tmp_path: Path) -> None:
     """It stands in the folder, so nobody is let in before the metadata are read; it never falls."""
     member = Member(tmp_path, "n1", ["n1"], LATER)
-    assert member.presence.level == 1
-    member.presence.own.is_at(2)
-    member.presence.own.is_at(1)
-    assert member.restarted(["n1"]).presence.level == 2
+    assert member.discovery.level == 1
+    member.discovery.own.is_at(2)
+    member.discovery.own.is_at(1)
+    assert member.restarted(["n1"]).discovery.level == 2
     path = tmp_path / "node.json"
     document = json.loads(path.read_text())
     del document["level"]
     path.write_text(json.dumps(document))
-    assert member.restarted(["n1"]).presence.level == 1, "as builds before levels left it"
+    assert member.restarted(["n1"]).discovery.level == 1, "as builds before levels left it"

@@ -40,7 +40,7 @@ from node.signal import Signal
 _log = structlog.get_logger(__name__)
 
 
-class Presence:
+class Discovery:
     """The announcements of all nodes that were met since the start, this one's included.
 
     ``nodes``: those that this folder's cluster was formed of; empty for a folder that holds no data. ``keep``
