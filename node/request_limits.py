@@ -62,4 +62,5 @@ class RequestLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     forward_grace_s: float = 2.0
     """How much longer a forwarded request is waited for than the leader was given."""
     forward_connections_max: int = 1024
-    """To other nodes. Half of them are for long polls and streams; beyond it those are refused with 429."""
+    """To nodes of earlier builds. Half of them are for what waits there; beyond it that looks again now and
+    then."""

@@ -287,3 +287,21 @@ async def test_a_leader_that_hangs_is_waited_for_only_while_it_is_heard(http: Ha
     assert (read.result().status, [each["value"] for each in read.result().json["records"]]) == (200, [2])
     assert {task.result().json["code"] for task in written} == {"outcome_unknown"}
     assert b'"value":2' in followed.result().body
+
+
+async def test_a_stream_goes_on_over_a_change_of_leaders(http: Harness) -> None:
+    """At a node that leads neither before nor after it: nothing is left out, nothing comes twice."""
+    await http.make_topic()
+    log = http.cluster.logs["t", 0]
+    assert (await http.call("POST", RECORDS, data=b'{"value": 0}', headers=JSON)).status == 200
+    events = {"Accept": "text/event-stream"}
+    async with http.session.get(http.url(RECORDS, "n2"), headers=events) as stream, asyncio.timeout(20):
+        assert stream.headers["Floodmark-Leader"] == "n1"
+        for number, leader in enumerate(("n1", "n3", "n1")):
+            if number:
+                await log.awaited()
+                log.move(None)
+                log.move(leader)
+                answer = await http.call("POST", RECORDS, data=b'{"value": %d}' % number, headers=JSON)
+                assert answer.status == 200
+            assert b'"value":%d' % number in await stream.content.readuntil(b"\n\n")
