@@ -1,4 +1,4 @@
-"""A leader's side of replication: what each follower has, what is under way to it, and what it gets next.
+"""A leader's side of replication: what each follower has, what is in flight to it, and what it gets next.
 
 Entries go out in the step that appends them, ahead of the leader's own fsync, several messages deep, up to a
 bound on bytes that are not acknowledged. A follower whose position is not known gets one message at a time,
@@ -7,6 +7,7 @@ a learner that is behind as many as the node's limit allows (catch_up.py).
 
 from __future__ import annotations
 
+import enum
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
@@ -30,60 +31,97 @@ APPEND_BYTES_AIM: Final = 1 << 20
 """Entries in one append, where one entry alone is not larger: others share the link, and the disk's time."""
 
 
+class Position(enum.Enum):
+    """What a leader knows about where a follower's log is, and so what it may send."""
+
+    PROBE = "probe"
+    """Unknown: one message with entries at a time, until its answer says where to go on."""
+    REPLICATE = "replicate"
+    """The follower acknowledged in this position: entries go out ahead of its answers, up to a bound."""
+    SNAPSHOT = "snapshot"
+    """It ends before this log begins: it gets the machine's state, and heartbeats, until a response moves
+    ``next`` into this log."""
+
+
 class Progress:
-    """One follower or learner, as its leader sees it."""
+    """One follower or learner, as its leader sees it.
+
+    What always holds, and the simulator checks after every step:
+
+    - ``match < next <= last_index + 1``;
+    - ``inflight`` rises, lies above ``match``, and ends at ``next - 1``; ``inflight_bytes`` is its sum;
+    - in PROBE there is at most one message in flight;
+    - in SNAPSHOT there is none.
+
+    ``link_up`` and a response with ``reset`` lead to PROBE; a success from PROBE to REPLICATE; ``next`` below
+    the log's base to SNAPSHOT. Members that join, and all at a new leadership, begin in PROBE.
+    """
 
     __slots__ = (
         "acked_round",
         "attempt",
         "heard_at",
+        "inflight",
+        "inflight_bytes",
         "match",
         "next",
-        "probe_is_out",
-        "probing",
+        "position",
         "trusted",
-        "under_way",
-        "under_way_bytes",
     )
 
     def __init__(self, next_index: int, now: float) -> None:
+        self.position = Position.PROBE
         self.match = 0
+        """Everything up to here is durable there and the same as here; 0 while nothing is known."""
         self.next = next_index
+        """The first entry that the next message has."""
+        self.inflight: deque[tuple[int, int]] = deque()
+        """Messages that are not acknowledged: (last index, bytes) of each."""
+        self.inflight_bytes = 0
         self.attempt = 0
+        """How often ``next`` was moved back: what answers an earlier attempt does not move it again."""
         self.acked_round = 0
+        """The latest broadcast that it answered."""
         self.heard_at = now
         self.trusted: bool | None = None
         """What its last acknowledgement of this leadership said; None before there is one, and again over a
         new connection: perhaps another process answers, on an empty disk (H5).
         """
-        self.probing = True
-        self.probe_is_out = False
-        self.under_way: deque[tuple[int, int]] = deque()
-        self.under_way_bytes = 0
 
     def set_back(self, next_index: int) -> None:
-        """Continue elsewhere; what is under way no longer counts, and late resets for it mean nothing."""
+        """Probe from another index; what is in flight no longer counts, and its late answers mean nothing."""
         self.next = next_index
         self.attempt += 1
-        self.probing = True
-        self.probe_is_out = False
-        self.under_way.clear()
-        self.under_way_bytes = 0
+        self.position = Position.PROBE
+        self._clear_inflight()
+
+    def install(self) -> None:
+        """The leader has no entry to send any more: its log begins behind ``next``."""
+        self.position = Position.SNAPSHOT
+        self._clear_inflight()
 
     def sent(self, last_index: int, size: int) -> None:
         """Entries up to ``last_index`` are on their way."""
         self.next = last_index + 1
-        self.probe_is_out = True
-        self.under_way.append((last_index, size))
-        self.under_way_bytes += size
+        self.inflight.append((last_index, size))
+        self.inflight_bytes += size
 
     def matched(self, index: int) -> None:
         """Entries up to ``index`` are durable there."""
         self.match = max(self.match, index)
         self.next = max(self.next, self.match + 1)
-        self.probing = False
-        while self.under_way and self.under_way[0][0] <= index:
-            self.under_way_bytes -= self.under_way.popleft()[1]
+        self.position = Position.REPLICATE
+        while self.inflight and self.inflight[0][0] <= self.match:
+            self.inflight_bytes -= self.inflight.popleft()[1]
+
+    @property
+    def may_send(self) -> bool:
+        """Whether another message with entries may leave, as far as the position goes."""
+        return self.position is Position.REPLICATE or not self.inflight
+
+    def _clear_inflight(self) -> None:
+        self.inflight.clear()
+        self.inflight_bytes = 0
 
 
 class Replication:
@@ -155,7 +193,9 @@ class Replication:
     def keeps_up(self, name: str) -> bool:
         """Whether a member has all of this leader's log, or the rest of it is on its way there."""
         peer = self.peers.get(name)
-        return peer is not None and not peer.probing and peer.next > self._core.log.last_index
+        return (
+            peer is not None and peer.position is Position.REPLICATE and peer.next > self._core.log.last_index
+        )
 
     def is_trusted(self, name: str) -> bool:
         """Whether a member has said that its acknowledgements count. It has not on a new leader."""
@@ -177,7 +217,7 @@ class Replication:
             and not message.reset
             and message.term == self._core.engine.term == self._term
             and peer.trusted is True
-            and not peer.probing
+            and peer.position is Position.REPLICATE
             and peer.next > self._core.log.last_index
         )
 
@@ -237,12 +277,13 @@ class Replication:
         core = self._core
         log = core.log
         if peer.next < log.base_index:
+            peer.install()
             return self._installer.send(name, self.round, peer.attempt)
         went = False
         for _ in range(APPENDS_PER_STEP_MAX):
-            if peer.next > log.last_index or peer.under_way_bytes >= core.options.unacknowledged_bytes_max:
+            if peer.next > log.last_index or peer.inflight_bytes >= core.options.unacknowledged_bytes_max:
                 break
-            if peer.probing and peer.probe_is_out and core.has(Safeguard.C2):
+            if not peer.may_send and core.has(Safeguard.C2):
                 break
             waits = peer.next <= self._pushed and (
                 peer.trusted is False or name in core.members.current.learners

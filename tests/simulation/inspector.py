@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 from floodmark.format.frame import FrameKind
 
+from consensus.core.group import Group
+from consensus.core.safeguards import Safeguard
 from consensus.messages import Message, Quiesce
 from consensus.types import Role
 from storage.errors import LogCorrupt
 from tests.simulation.ledger import VIRTUAL_FIRST_INDEX, brief
 from tests.simulation.profile import AGAIN_WITHIN_S
+from tests.simulation.progress import look_at_progress
 from tests.simulation.violation import require
 from tests.simulation.watch import View
 
@@ -85,6 +88,13 @@ class Inspector:
                 lambda: f"{replica.name} shows {group.high_watermark} with commit index {commit}",
             )
         replica.last_membership = group.membership
+        if is_leader and Safeguard.C2 in self._cluster.safeguards:
+            self._progress(replica.name, group)
+
+    def _progress(self, name: str, group: Group) -> None:
+        log = group.log
+        for follower, progress in group._parts.replication.peers.items():
+            look_at_progress(name, follower, progress, base_index=log.base_index, last_index=log.last_index)
 
     def _changes_of_members(self, replica: Replica, commit: int) -> None:
         """What majorities of neighbouring memberships need to overlap."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from random import Random
+from typing import Any
 
 import pytest
 from floodmark.format.frame import Frame, FrameKind, crc_of
 
+from consensus.core.replication import Position, Progress
 from consensus.messages import (
     AppendEntries,
     Message,
@@ -23,6 +26,7 @@ from tests.simulation.holdings import Holdings
 from tests.simulation.ledger import Asked, Ledger
 from tests.simulation.machine import AppliedHistory, ChainMachine
 from tests.simulation.producers import Producers
+from tests.simulation.progress import look_at_progress
 from tests.simulation.violation import Violation
 from tests.simulation.watch import View, Watch
 
@@ -162,6 +166,32 @@ def test_what_is_told_before_it_is_durable_is_found(message: Message, rule: str)
     watch.said("n1", "n2", RequestPreVote(4, 1, 1), 3, "n2")
     with pytest.raises(Violation, match=rule):
         watch.said("n1", "n3", message, 3, "n2")
+
+
+@pytest.mark.parametrize(
+    ("changed", "rule"),
+    [
+        ({"match": 6}, "is behind what it has"),
+        ({"next": 12}, "no further than the log"),
+        ({"inflight_bytes": 1}, "are counted"),
+        ({"match": 4}, "in order, and not acknowledged"),
+        ({"next": 8}, "follows what is in flight"),
+        ({"position": Position.PROBE}, "bounds what is in flight"),
+        ({"position": Position.SNAPSHOT}, "bounds what is in flight"),
+        ({"position": Position.SNAPSHOT, "inflight": deque(), "inflight_bytes": 0}, "has no more"),
+    ],
+)
+def test_a_progress_that_cannot_be_is_found(changed: dict[str, Any], rule: str) -> None:
+    """Two messages are in flight behind entry 3; each of its fields is then set to what it never is."""
+    progress = Progress(4, 0.0)
+    progress.matched(3)
+    progress.sent(4, 10)
+    progress.sent(5, 20)
+    look_at_progress("n1", "n2", progress, base_index=2, last_index=9)
+    for name, value in changed.items():
+        setattr(progress, name, value)
+    with pytest.raises(Violation, match=rule):
+        look_at_progress("n1", "n2", progress, base_index=2, last_index=9)
 
 
 def test_a_vote_is_remembered_across_a_crash_and_not_across_a_new_disk() -> None:
