@@ -1,34 +1,22 @@
-"""The broker: this node as HTTP sees it. See ``node.broker.Broker`` for what each method promises."""
+"""This node as its service layer sees it: the parts put together, and what there is of one partition."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from floodmark.errors import UnknownPartition
 
 from consensus.host.group_host import GroupHost
 from node.broker import (
-    ClusterHealth,
-    ClusterInfo,
-    DrainInfo,
-    Features,
     Health,
-    ListedNode,
-    MoveInfo,
-    MoveWanted,
-    NodeHealth,
     Partition,
-    RebalanceInfo,
-    RemovalInfo,
     TopicInfo,
     TopicLimits,
 )
 from node.budget import Account, SharedBudget
-from node.control.features import FeatureLevel
 from node.control.forget import Forgetting
 from node.control.moves_shown import MovesShown
 from node.control.moving import Moving
@@ -39,6 +27,9 @@ from node.control.reshaping import Reshaping
 from node.control.retiring import Retiring
 from node.control.shaping import Shaping
 from node.health import HealthQuery
+from node.local_cluster import LocalCluster, LocalLeadership, LocalProducers
+from node.local_nodes import LocalMoves, LocalNodes
+from node.local_topics import LocalTopics
 from node.membership.discovery import Discovery
 from node.membership.liveness import Liveness
 from node.membership.node_list import NodeList
@@ -46,22 +37,18 @@ from node.metadata.delta import MetadataDelta
 from node.metadata.group import Metadata
 from node.metadata.holders import holders, wanted
 from node.metadata.state import MetadataState, PartitionEntry, TopicEntry
-from node.metadata.topic_config import TopicConfig
 from node.partition.batch_format import BatchFormat
 from node.partition.partition import LocalPartition, Replica
-from node.partition.producer_ids import ProducerIds
 from node.partition.remote_partition import LeaderLookup, RemotePartition
 from node.partition.sizes import Sizes
 from node.replicas.deletions import Deletions
 from node.replicas.disk_reserve import DiskReserve
 from node.replicas.partition_replicas import PartitionReplicas
 from node.replicas.wanted import in_transit
-from node.topic_query import TopicQuery, merged
+from node.topic_query import TopicQuery
 from node.topics import Topics
 from node.views import Views, clock_warnings, readiness
 
-HEARD_WAIT_S: Final = 1.0
-"""How long DELETE waits for the other nodes to hear of it; the topic is deleted whether or not they do."""
 DESCRIBE_S: Final = 2.0
 
 
@@ -95,7 +82,6 @@ class LocalBroker:
         self._views = views
         self._budget = budget
         self._passed_on = passed_on
-        self._query = query
         self._lookup = lookup
         self._alive = alive
         self._disk = disk
@@ -111,44 +97,45 @@ class LocalBroker:
             disk=disk,
             heard_ms_ago=lambda: alive.heard_ms_ago(discovery.nodes),
         )
-        self._node_list = NodeList(metadata, self._health, host.wall.now_ms)
+        self.cluster = LocalCluster(
+            metadata=metadata,
+            views=views,
+            health=self._health,
+            node_list=NodeList(metadata, self._health, host.wall.now_ms),
+            alive=alive,
+        )
+        self.metadata = LocalLeadership(node_id, metadata, alive)
+        self.producers = LocalProducers(metadata)
         placeable = Placeable(
             node_id=node_id, metadata=metadata, discovery=discovery, health=self._health, alive=alive
         )
         room = PartitionRoom()
         self._topics = Topics(metadata, placeable, self._wait_leaders, disk, room)
-        self._moves = MovesShown(
-            node_id=node_id, host=host, metadata=metadata, local=replicas.local, query=query
+        self.topics = LocalTopics(
+            node_id=node_id, metadata=metadata, topics=self._topics, views=views, query=query, alive=alive
         )
-        self._sizes = Sizes(node_id=node_id, local=replicas.local, query=query, alive=alive)
+        shown = MovesShown(node_id=node_id, host=host, metadata=metadata, local=replicas.local, query=query)
+        sizes = Sizes(node_id=node_id, local=replicas.local, query=query, alive=alive)
         self.reshaping = Reshaping(
             metadata=metadata,
             health=self._health,
             alive=alive,
-            sizes=self._sizes.everywhere,
+            sizes=sizes.everywhere,
             evacuate_after_s=evacuate_after_s,
         )
         """A task of its own, as the next one."""
-        self._reassign = Reassign(
-            metadata=metadata, placeable=placeable, nodes=self.reshaping.nodes, room=room
-        )
-        self._shaping = Shaping(metadata=metadata, nodes=self.reshaping.nodes, sizes=self._sizes.everywhere)
-        self._retiring = Retiring(
+        nodes = self.reshaping.nodes
+        reassign = Reassign(metadata=metadata, placeable=placeable, nodes=nodes, room=room)
+        self.moves = LocalMoves(metadata=metadata, shown=shown, reassign=reassign, sizes=sizes, alive=alive)
+        describe = partial(self.topics.describe, timeout_s=DESCRIBE_S)
+        self.nodes = LocalNodes(
             metadata=metadata,
-            nodes=self.reshaping.nodes,
-            describe=partial(self.describe_topic, timeout_s=DESCRIBE_S),
-            alive=alive,
+            shaping=Shaping(metadata=metadata, nodes=nodes, sizes=sizes.everywhere),
+            retiring=Retiring(metadata=metadata, nodes=nodes, describe=describe, alive=alive),
+            forgetting=Forgetting(metadata=metadata, placeable=placeable, describe=describe, alive=alive),
         )
-        self.moving = Moving(metadata=metadata, shown=self._moves, alive=alive)
+        self.moving = Moving(metadata=metadata, shown=shown, alive=alive)
         """What the leader of the metadata does for moves under way; a task of its own runs it."""
-        self._forgetting = Forgetting(
-            metadata=metadata,
-            placeable=placeable,
-            describe=partial(self.describe_topic, timeout_s=DESCRIBE_S),
-            alive=alive,
-        )
-        self._level = FeatureLevel(metadata)
-        self._producer_ids = ProducerIds(metadata)
         self._format = batch_format
         self._partitions: dict[int, Partition] = {}
         self._deletions = Deletions(self._topics.id_of)
@@ -166,30 +153,6 @@ class LocalBroker:
         """From the replicated metadata alone."""
         entry = self._topics.find(name)
         return TopicLimits(len(entry.partitions), entry.config.max_record_bytes, entry.topic_id)
-
-    async def describe_topic(self, name: str, *, timeout_s: float) -> TopicInfo:
-        """One topic, its partitions as their leaders see them."""
-        topic, alive = self.topic(name), self._alive()
-        unsure = [info for info in topic.partitions if info.leader != self.node_id]
-        asked = {
-            info.leader or next((node for node in info.replicas if node in alive), "") for info in unsure
-        }
-        nodes = sorted(asked & alive - {self.node_id})
-        try:
-            async with asyncio.timeout(timeout_s):
-                seen = await asyncio.gather(
-                    *(self._query.partitions(node, name, topic.topic_id) for node in nodes)
-                )
-        except TimeoutError:
-            return topic
-        return merged(topic, dict(zip(nodes, seen, strict=True)))
-
-    def topics(self, *, prefix: str, after: str, limit: int) -> list[TopicInfo]:
-        """A page of them, in order of name."""
-        known = self._metadata.state.topics
-        names = sorted(name for name in known if name.startswith(prefix) and name > after)
-        alive = self._alive()
-        return [self._views.topic(known[name], alive) for name in names[:limit]]
 
     def partition(self, topic: str, number: int) -> Partition:
         """One partition, local or not."""
@@ -251,75 +214,6 @@ class LocalBroker:
         """A read index on the metadata group."""
         await self._metadata.catch_up(timeout_s=timeout_s)
 
-    @property
-    def metadata_leads_here(self) -> bool:
-        """Whether topic changes can be made here."""
-        return self._metadata.leads_here
-
-    async def wait_metadata_leader(self, *, timeout_s: float) -> str:
-        """The metadata group's leader."""
-        return await self._metadata.wait_leader(timeout_s=timeout_s)
-
-    def doubt_metadata_leader(self, node: str) -> None:
-        """Where the group sleeps it wakes up."""
-        self._metadata.doubt_leader(node)
-
-    async def create_topic(
-        self,
-        name: str,
-        *,
-        partitions: int,
-        replication_factor: int,
-        config: TopicConfig,
-        timeout_s: float,
-    ) -> tuple[TopicInfo, bool]:
-        """Make a topic, or find that it is there as wanted."""
-        topic, created = await self._topics.create(
-            name,
-            partitions=partitions,
-            replication_factor=replication_factor,
-            config=config,
-            timeout_s=timeout_s,
-        )
-        return self._views.topic(topic, self._alive()), created
-
-    async def alter_topic(self, name: str, changes: dict[str, Any], *, timeout_s: float) -> TopicInfo:
-        """Change some of the configuration."""
-        topic = await self._topics.alter(name, changes, timeout_s=timeout_s)
-        return self._views.topic(topic, self._alive())
-
-    async def change_replication_factor(self, name: str, factor: int, *, timeout_s: float) -> TopicInfo:
-        """Have more replicas, or fewer."""
-        topic = await self._topics.change_replication_factor(name, factor, timeout_s=timeout_s)
-        return self._views.topic(topic, self._alive())
-
-    async def add_partitions(self, name: str, partitions: int, *, timeout_s: float) -> tuple[TopicInfo, bool]:
-        """Have more partitions."""
-        topic, added = await self._topics.add_partitions(name, partitions, timeout_s=timeout_s)
-        return self._views.topic(topic, self._alive()), added
-
-    async def delete_topic(self, name: str, *, timeout_s: float) -> None:
-        """Remove a topic, and give all nodes that are there the time to hear of it.
-
-        Whoever has the answer finds it gone at each of them: a node that did not know yet could store records
-        in what is deleted. One that is cut off is not waited for; its replicas have no majority.
-        """
-        topic = await self._topics.delete(name, timeout_s=timeout_s)
-        others = self._alive() - {self.node_id}
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(HEARD_WAIT_S):
-                await asyncio.gather(
-                    *(self._query.wait_deleted(node, name, topic.topic_id) for node in others)
-                )
-
-    def cluster(self) -> ClusterInfo:
-        """The whole picture."""
-        return self._views.cluster(self._alive())
-
-    async def list_nodes(self) -> list[ListedNode]:
-        """In order of id."""
-        return await self._node_list.show()
-
     def node_url(self, node_id: str) -> str | None:
         """From the replicated metadata only."""
         return self._metadata.node_url(node_id)
@@ -356,93 +250,6 @@ class LocalBroker:
         """The replicas here without those that are coming or leaving."""
         passing = in_transit(self._metadata.state, self.node_id)
         return {group: replica for group, replica in self._replicas.local.items() if group not in passing}
-
-    def node_health(self) -> NodeHealth:
-        """This node alone."""
-        return self._health.here()
-
-    async def cluster_health(self) -> ClusterHealth:
-        """All nodes, asked now."""
-        return await self._health.cluster()
-
-    async def forget_node(self, node_id: str, *, timeout_s: float) -> None:
-        """Strike a node off."""
-        await self._forgetting.forget(node_id, timeout_s=timeout_s)
-
-    async def moves_led_here(self) -> list[MoveInfo]:
-        """As this node sees them."""
-        return await self._moves.led_here()
-
-    async def moves(self, *, timeout_s: float) -> list[MoveInfo]:
-        """All of them, asked now."""
-        await self._metadata.catch_up(timeout_s=timeout_s)
-        return await self._moves.everywhere(self._alive())
-
-    async def move(self, wanted: Sequence[MoveWanted], *, timeout_s: float) -> list[MoveInfo]:
-        """Have replicas go to other nodes."""
-        await self._reassign.move(wanted, timeout_s=timeout_s)
-        meant = {(item.topic, item.partition) for item in wanted}
-        infos = await self._moves.everywhere(self._alive())
-        return [info for info in infos if (info.topic, info.partition) in meant]
-
-    async def drain(self, node_id: str, *, timeout_s: float) -> DrainInfo:
-        """Begin to have all replicas and leaderships of a node go elsewhere."""
-        return await self._shaping.drain(node_id, timeout_s=timeout_s)
-
-    async def undrain(self, node_id: str, *, timeout_s: float) -> DrainInfo:
-        """Undo it."""
-        return await self._shaping.undrain(node_id, timeout_s=timeout_s)
-
-    async def drain_of(self, node_id: str, *, timeout_s: float) -> DrainInfo:
-        """How far it is."""
-        return await self._shaping.drain_of(node_id, timeout_s=timeout_s)
-
-    async def removal(self, node_id: str, *, timeout_s: float) -> RemovalInfo:
-        """What it would leave."""
-        return await self._retiring.removal(node_id, timeout_s=timeout_s)
-
-    async def retire(self, node_id: str, *, heir: str, timeout_s: float) -> DrainInfo:
-        """Drain it and remove it, with another in its place or none."""
-        if heir:
-            await self._retiring.replace(node_id, heir, timeout_s=timeout_s)
-        else:
-            await self._retiring.remove(node_id, timeout_s=timeout_s)
-        if node_id not in self._metadata.state.nodes:  # It had nothing, and is gone already.
-            return DrainInfo(node_id, False, 0, 0, 0, True, removing=True)  # noqa: FBT003
-        return await self._shaping.drain_of(node_id, timeout_s=timeout_s)
-
-    async def leave_metadata_to_others(self, node_id: str, *, timeout_s: float) -> None:
-        """Before this node is removed."""
-        if node_id == self.node_id:
-            await self._metadata.leave_to_others(self._alive, timeout_s=timeout_s)
-
-    def sizes_led_here(self) -> dict[int, int]:
-        """Of the partitions that this node leads."""
-        return self._sizes.led_here()
-
-    async def rebalance(self, *, begin: bool, timeout_s: float) -> RebalanceInfo:
-        """Even out replicas and leaders, or end and undo that."""
-        return await self._shaping.rebalance(begin=begin, timeout_s=timeout_s)
-
-    async def rebalance_plan(self, *, timeout_s: float) -> RebalanceInfo:
-        """What it would do."""
-        return await self._shaping.rebalance_plan(timeout_s=timeout_s)
-
-    async def features(self, *, timeout_s: float) -> Features:
-        """The feature level, and who knows which."""
-        return await self._level.show(timeout_s=timeout_s)
-
-    async def raise_level(self, level: int, *, timeout_s: float) -> Features:
-        """Raise the feature level."""
-        return await self._level.finalize(level, timeout_s=timeout_s)
-
-    async def new_producer(self, *, timeout_s: float) -> tuple[int, int]:
-        """Of this node's block."""
-        return await self._producer_ids.next(timeout_s=timeout_s), 0
-
-    async def next_epoch(self, producer_id: int, epoch: int, *, timeout_s: float) -> tuple[int, int]:
-        """The next number, where there is one."""
-        return await self._producer_ids.following(producer_id, epoch, timeout_s=timeout_s)
 
     def uploads(self, address: str, *, from_node: bool) -> Account:
         """Of the budget of clients, or of that of the other nodes, which all count as one."""

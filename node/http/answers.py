@@ -39,7 +39,7 @@ class Desk:
         if (
             asked.at_metadata_leader
             and is_forwarded(request)
-            and not self._context.broker.metadata_leads_here
+            and not self._context.broker.metadata.leads_here
         ):
             raise not_here(None, "the metadata")  # Else two nodes that each take the other for it go on so.
         if timeout_s is None:

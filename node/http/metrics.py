@@ -60,7 +60,7 @@ class _BrokerCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Cluster totals."""
-        cluster = self._broker.cluster()
+        cluster = self._broker.cluster.show()
         for name, text, value in (
             ("floodmark_topics", "Topics.", cluster.topics),
             ("floodmark_partitions", "Partitions.", cluster.partitions),

@@ -44,7 +44,7 @@ def answer_administration(answers: InsideAnswers, service: Service) -> None:
     """Have this node, while it leads the metadata, do what other nodes pass on to it."""
 
     async def execute(request: Request[Any], asked: Asked) -> Any:
-        if not service.broker.metadata_leads_here:
+        if not service.broker.metadata.leads_here:
             raise outcomes.not_leader(None)
         return await request.execute(service, RequestContext(protocol=PROTOCOL, deadline=asked.deadline))
 

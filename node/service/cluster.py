@@ -32,7 +32,7 @@ class DescribeCluster(Request[ClusterInfo], frozen=True, kw_only=True):
     async def execute(self, at: Service, context: RequestContext) -> ClusterInfo:  # noqa: ARG002
         """Raises ``Unavailable`` where this node knows of the past only."""
         at.broker.check_current()
-        return at.broker.cluster()
+        return at.broker.cluster.show()
 
 
 class ListNodes(Request[NodeList], frozen=True, kw_only=True):
@@ -43,7 +43,7 @@ class ListNodes(Request[NodeList], frozen=True, kw_only=True):
     async def execute(self, at: Service, context: RequestContext) -> NodeList:  # noqa: ARG002
         """Raises ``Unavailable`` where this node knows of the past only."""
         at.broker.check_current()
-        nodes = await at.broker.list_nodes()
+        nodes = await at.broker.cluster.list_nodes()
         if at.draining.is_set():
             nodes = [_stopping(node) if node.node_id == at.broker.node_id else node for node in nodes]
         return NodeList(nodes)
@@ -56,7 +56,7 @@ class DescribeHealth(Request[ClusterHealth], frozen=True, kw_only=True):
 
     async def execute(self, at: Service, context: RequestContext) -> ClusterHealth:  # noqa: ARG002
         """Asks all nodes."""
-        return await at.broker.cluster_health()
+        return await at.broker.cluster.health()
 
 
 class DescribeOwnHealth(Request[NodeHealth], frozen=True, kw_only=True):
@@ -66,7 +66,7 @@ class DescribeOwnHealth(Request[NodeHealth], frozen=True, kw_only=True):
 
     async def execute(self, at: Service, context: RequestContext) -> NodeHealth:  # noqa: ARG002
         """Asks nobody."""
-        health = at.broker.node_health()
+        health = at.broker.cluster.node_health()
         if at.draining.is_set():
             return replace(health, ready=False, stopping=True, reasons=[*health.reasons, STOPPING])
         return health
@@ -82,8 +82,8 @@ class DescribeFeatures(Request[Features], frozen=True, kw_only=True):
     at_metadata_leader: ClassVar[bool] = True
 
     async def execute(self, at: Service, context: RequestContext) -> Features:
-        """See ``Broker.features``."""
-        return await at.broker.features(timeout_s=context.left_s())
+        """See ``Broker.cluster.features``."""
+        return await at.broker.cluster.features(timeout_s=context.left_s())
 
 
 class RaiseLevel(Request[Features], frozen=True, kw_only=True):
@@ -95,8 +95,8 @@ class RaiseLevel(Request[Features], frozen=True, kw_only=True):
     level: int
 
     async def execute(self, at: Service, context: RequestContext) -> Features:
-        """See ``Broker.raise_level``."""
-        return await at.broker.raise_level(self.level, timeout_s=context.left_s())
+        """See ``Broker.cluster.raise_level``."""
+        return await at.broker.cluster.raise_level(self.level, timeout_s=context.left_s())
 
 
 def readiness(at: Service) -> Health:

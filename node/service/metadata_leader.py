@@ -33,22 +33,22 @@ async def at_metadata_leader(service: Service, context: RequestContext, request:
     broker = service.broker
     refused: Unavailable | None = None
     while (left := context.left_s()) > 0:
-        if broker.metadata_leads_here:
+        if broker.metadata.leads_here:
             try:
                 return Served(await request.execute(service, context), broker.node_id)
             except Unavailable as error:
-                if broker.metadata_leads_here and not isinstance(error, NotLeaderOrFollower):
+                if broker.metadata.leads_here and not isinstance(error, NotLeaderOrFollower):
                     raise
                 refused = error
         else:
-            leader = await broker.wait_metadata_leader(timeout_s=left)
+            leader = await broker.metadata.wait_leader(timeout_s=left)
             if leader != broker.node_id:  # else: elected this moment, and not ready yet
                 try:
                     return Served(await service.inside.ask(leader, request, timeout_s=left), leader)
                 except (StorageUnavailable, ReplicaNotAvailable):
                     raise
                 except Unavailable as error:
-                    broker.doubt_metadata_leader(leader)
+                    broker.metadata.doubt_leader(leader)
                     refused = error
         await asyncio.sleep(RETRY_S)
     raise LeaderNotAvailable("no leader of the metadata answered in time") from refused

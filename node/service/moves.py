@@ -50,9 +50,9 @@ class MoveReplicas(Request[Reassignments], frozen=True, kw_only=True):
     moves: Moves
 
     async def execute(self, at: Service, context: RequestContext) -> Reassignments:
-        """See ``Broker.move``."""
+        """See ``Broker.moves.move``."""
         wanted = [MoveWanted(item.topic, item.partition, item.replicas) for item in self.moves]
-        return Reassignments(await at.broker.move(wanted, timeout_s=context.left_s()))
+        return Reassignments(await at.broker.moves.move(wanted, timeout_s=context.left_s()))
 
 
 class ListMoves(Request[Reassignments], frozen=True, kw_only=True):
@@ -66,8 +66,8 @@ class ListMoves(Request[Reassignments], frozen=True, kw_only=True):
         """Raises ``Unavailable`` where this node knows of the past only."""
         at.broker.check_current()
         if self.led_here:
-            return Reassignments(await at.broker.moves_led_here())
-        return Reassignments(await at.broker.moves(timeout_s=context.left_s()))
+            return Reassignments(await at.broker.moves.led_here())
+        return Reassignments(await at.broker.moves.everywhere(timeout_s=context.left_s()))
 
 
 class DescribeSizes(Request[Sizes], frozen=True, kw_only=True):
@@ -77,4 +77,4 @@ class DescribeSizes(Request[Sizes], frozen=True, kw_only=True):
 
     async def execute(self, at: Service, context: RequestContext) -> Sizes:  # noqa: ARG002
         """Asks nobody."""
-        return Sizes({str(group): size for group, size in at.broker.sizes_led_here().items()})
+        return Sizes({str(group): size for group, size in at.broker.moves.sizes_led_here().items()})

@@ -35,8 +35,8 @@ class DrainNode(Request[DrainInfo], frozen=True, kw_only=True):
         check_node_id(self.node)
 
     async def execute(self, at: Service, context: RequestContext) -> DrainInfo:
-        """See ``Broker.drain``."""
-        change = at.broker.undrain if self.undo else at.broker.drain
+        """See ``Broker.nodes.drain``."""
+        change = at.broker.nodes.undrain if self.undo else at.broker.nodes.drain
         return await change(self.node, timeout_s=context.left_s())
 
 
@@ -52,8 +52,8 @@ class DescribeDrain(Request[DrainInfo], frozen=True, kw_only=True):
         check_node_id(self.node)
 
     async def execute(self, at: Service, context: RequestContext) -> DrainInfo:
-        """See ``Broker.drain_of``."""
-        return await at.broker.drain_of(self.node, timeout_s=context.left_s())
+        """See ``Broker.nodes.drain_of``."""
+        return await at.broker.nodes.drain_of(self.node, timeout_s=context.left_s())
 
 
 class DescribeRemoval(Request[RemovalInfo], frozen=True, kw_only=True):
@@ -68,8 +68,8 @@ class DescribeRemoval(Request[RemovalInfo], frozen=True, kw_only=True):
         check_node_id(self.node)
 
     async def execute(self, at: Service, context: RequestContext) -> RemovalInfo:
-        """See ``Broker.removal``."""
-        return await at.broker.removal(self.node, timeout_s=context.left_s())
+        """See ``Broker.nodes.removal``."""
+        return await at.broker.nodes.removal(self.node, timeout_s=context.left_s())
 
 
 class ForgetNode(Request[None], frozen=True, kw_only=True):
@@ -85,9 +85,9 @@ class ForgetNode(Request[None], frozen=True, kw_only=True):
         check_node_id(self.node)
 
     async def execute(self, at: Service, context: RequestContext) -> None:
-        """See ``Broker.forget_node``."""
+        """See ``Broker.nodes.forget``."""
         await _leave_metadata(at, self.node, context)
-        await at.broker.forget_node(self.node, timeout_s=context.left_s())
+        await at.broker.nodes.forget(self.node, timeout_s=context.left_s())
 
 
 class RemoveNode(Request[DrainInfo], frozen=True, kw_only=True):
@@ -103,9 +103,9 @@ class RemoveNode(Request[DrainInfo], frozen=True, kw_only=True):
         check_node_id(self.node)
 
     async def execute(self, at: Service, context: RequestContext) -> DrainInfo:
-        """See ``Broker.retire``."""
+        """See ``Broker.nodes.retire``."""
         await _leave_metadata(at, self.node, context)
-        return await at.broker.retire(self.node, heir="", timeout_s=context.left_s())
+        return await at.broker.nodes.retire(self.node, heir="", timeout_s=context.left_s())
 
 
 class ReplaceNode(Request[DrainInfo], frozen=True, kw_only=True):
@@ -124,8 +124,8 @@ class ReplaceNode(Request[DrainInfo], frozen=True, kw_only=True):
             raise InvalidRequest("the body's node_id is empty: name the node that takes the place")
 
     async def execute(self, at: Service, context: RequestContext) -> DrainInfo:
-        """See ``Broker.retire``."""
-        return await at.broker.retire(self.node, heir=self.by, timeout_s=context.left_s())
+        """See ``Broker.nodes.retire``."""
+        return await at.broker.nodes.retire(self.node, heir=self.by, timeout_s=context.left_s())
 
 
 class Rebalance(Request[RebalanceInfo], frozen=True, kw_only=True):
@@ -137,8 +137,8 @@ class Rebalance(Request[RebalanceInfo], frozen=True, kw_only=True):
     begin: bool
 
     async def execute(self, at: Service, context: RequestContext) -> RebalanceInfo:
-        """See ``Broker.rebalance``."""
-        return await at.broker.rebalance(begin=self.begin, timeout_s=context.left_s())
+        """See ``Broker.nodes.rebalance``."""
+        return await at.broker.nodes.rebalance(begin=self.begin, timeout_s=context.left_s())
 
 
 class PlanRebalance(Request[RebalanceInfo], frozen=True, kw_only=True):
@@ -147,8 +147,8 @@ class PlanRebalance(Request[RebalanceInfo], frozen=True, kw_only=True):
     operation: ClassVar[Operation] = Operation.DESCRIBE
 
     async def execute(self, at: Service, context: RequestContext) -> RebalanceInfo:
-        """See ``Broker.rebalance_plan``."""
-        return await at.broker.rebalance_plan(timeout_s=context.left_s())
+        """See ``Broker.nodes.rebalance_plan``."""
+        return await at.broker.nodes.rebalance_plan(timeout_s=context.left_s())
 
 
 def check_node_id(node: str) -> None:
@@ -162,6 +162,6 @@ async def _leave_metadata(at: Service, node: str, context: RequestContext) -> No
     broker = at.broker
     if node != broker.node_id:
         return
-    await broker.leave_metadata_to_others(node, timeout_s=min(context.left_s(), _HAND_OVER_S))
-    if not broker.metadata_leads_here:
+    await broker.metadata.leave_to_others(node, timeout_s=min(context.left_s(), _HAND_OVER_S))
+    if not broker.metadata.leads_here:
         raise outcomes.not_leader(None)

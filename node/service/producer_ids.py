@@ -45,8 +45,8 @@ class InitProducerId(Request[ProducerNumber], frozen=True, kw_only=True):
             raise InvalidRequest(f"producer_epoch is 0 to {PRODUCER_EPOCH_MAX}, not {epoch}")
 
     async def execute(self, at: Service, context: RequestContext) -> ProducerNumber:
-        """See ``Broker.new_producer`` and ``Broker.next_epoch``."""
+        """See ``Broker.producers.new`` and ``Broker.producers.next_epoch``."""
         number, epoch, left = self.producer_id, self.producer_epoch, context.left_s()
         if number is None or epoch is None:
-            return ProducerNumber(*await at.broker.new_producer(timeout_s=left))
-        return ProducerNumber(*await at.broker.next_epoch(number, epoch, timeout_s=left))
+            return ProducerNumber(*await at.broker.producers.new(timeout_s=left))
+        return ProducerNumber(*await at.broker.producers.next_epoch(number, epoch, timeout_s=left))

@@ -123,7 +123,7 @@ class CreateTopic(Request[CreatedTopic], frozen=True, kw_only=True):
             raise InvalidRequest(f"a topic has 1 to {PARTITIONS_MAX} partitions, not {self.partitions}")
 
     async def execute(self, at: Service, context: RequestContext) -> CreatedTopic:
-        """See ``Broker.create_topic``."""
+        """See ``Broker.topics.create``."""
         await _check_id(at, self.topic, self.topic_id)
         existing = _existing(at.broker, self.topic)
         partitions, factor = self.partitions, self.replication_factor
@@ -131,7 +131,7 @@ class CreateTopic(Request[CreatedTopic], frozen=True, kw_only=True):
             partitions = len(existing.partitions) if partitions is None else partitions
             factor = existing.replication_factor if factor is None else factor
         config = {} if existing is None else _config(existing.config)
-        made, created = await at.broker.create_topic(
+        made, created = await at.broker.topics.create(
             self.topic,
             partitions=1 if partitions is None else partitions,
             replication_factor=factor or 0,
@@ -176,13 +176,13 @@ class AlterTopic(Request[TopicDescription], frozen=True, kw_only=True):
         await _check_id(at, self.topic, self.topic_id)
         broker, added, left = at.broker, False, context.left_s()
         if self.partitions is not None:
-            changed, added = await broker.add_partitions(self.topic, self.partitions, timeout_s=left)
+            changed, added = await broker.topics.add_partitions(self.topic, self.partitions, timeout_s=left)
         elif self.replication_factor is not None:
             factor = self.replication_factor
-            changed = await broker.change_replication_factor(self.topic, factor, timeout_s=left)
+            changed = await broker.topics.change_replication_factor(self.topic, factor, timeout_s=left)
         else:
             changes = {} if self.config is None else self.config.given()
-            changed = await broker.alter_topic(self.topic, changes, timeout_s=left)
+            changed = await broker.topics.alter(self.topic, changes, timeout_s=left)
         description = described(changed, broker.batch_format)
         return msgspec.structs.replace(description, warning=KEYS_MOVE) if added else description
 
@@ -205,9 +205,9 @@ class DeleteTopic(Request[None], frozen=True, kw_only=True):
         check_name(self.topic)
 
     async def execute(self, at: Service, context: RequestContext) -> None:
-        """See ``Broker.delete_topic``."""
+        """See ``Broker.topics.delete``."""
         await _check_id(at, self.topic, self.topic_id)
-        await at.broker.delete_topic(self.topic, timeout_s=context.left_s())
+        await at.broker.topics.delete(self.topic, timeout_s=context.left_s())
 
 
 class DescribeTopic(Request[TopicDescription], frozen=True, kw_only=True):
@@ -233,7 +233,7 @@ class DescribeTopic(Request[TopicDescription], frozen=True, kw_only=True):
             await at.broker.catch_up(timeout_s=_DESCRIBE_S)
         found = await at.topic(self.topic, self.topic_id)
         if not self.own_view:
-            found = await at.broker.describe_topic(found.name, timeout_s=_DESCRIBE_S)
+            found = await at.broker.topics.describe(found.name, timeout_s=_DESCRIBE_S)
         return described(found, at.broker.batch_format)
 
 
@@ -274,7 +274,7 @@ class ListTopics(Request[TopicList], frozen=True, kw_only=True):
 async def all_topics(broker: Broker, *, prefix: str = "", after: str = "") -> AsyncIterator[TopicInfo]:
     """All topics in order of name, with a turn of the event loop for others between some of them."""
     limit = 1
-    while page := broker.topics(prefix=prefix, after=after, limit=limit):
+    while page := broker.topics.page(prefix=prefix, after=after, limit=limit):
         for info in page:
             yield info
         after = page[-1].name

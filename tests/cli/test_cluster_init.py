@@ -41,7 +41,7 @@ async def test_nodes_with_what_it_writes_form_a_cluster(tmp_path: Path) -> None:
             while not all(node.parts is not None and node.broker.health().ready for node in nodes):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert [sorted(node.running.metadata.state.nodes) for node in nodes] == [list(names)] * 3
-        assert nodes[0].broker.cluster().cluster_id == "shop"
+        assert nodes[0].broker.cluster.show().cluster_id == "shop"
     finally:
         await asyncio.gather(*(node.stop() for node in nodes))
 

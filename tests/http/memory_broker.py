@@ -285,76 +285,21 @@ class MemoryPartition:
             raise OffsetPastEnd(f"offset {offset} is past the end", **bounds)
 
 
-class MemoryBroker:
-    """See ``node.broker.Broker``."""
+class MemoryTopics:
+    """See ``node.broker.TopicAdmin``."""
 
-    def __init__(self, cluster: MemoryCluster, node_id: str, budget_bytes: int) -> None:
-        self.node_id = node_id
-        self.healthy = Health(ready=True)
-        self.budget = SharedBudget(budget_bytes, budget_bytes // 4, "this node")
-        self.passed_on = SharedBudget(budget_bytes, budget_bytes, "this node")
-        self.deletions = Deletions(self._id_of)
-        self.behind: dict[str, TopicInfo] | None = None
-        """The topics as this node knows them until it catches up; None: as they are."""
-        self.level_behind: int | None = None
-        """Likewise the feature level."""
+    def __init__(self, cluster: MemoryCluster, broker: MemoryBroker) -> None:
         self._cluster = cluster
+        self._broker = broker
 
-    def topic(self, name: str) -> TopicInfo:
-        check_name(name)
-        topic = (self._cluster.topics if self.behind is None else self.behind).get(name)
-        if topic is None:
-            raise UnknownTopic(f"there is no topic {name}", topic=name)
-        return topic
+    async def describe(self, name: str, *, timeout_s: float) -> TopicInfo:
+        return self._broker.topic(name)
 
-    @property
-    def batch_format(self) -> int:
-        level = self._cluster.level if self.level_behind is None else self.level_behind
-        return 2 if level >= BATCH_FORMAT_2 else 1
-
-    def topic_limits(self, name: str) -> TopicLimits:
-        topic = self.topic(name)
-        return TopicLimits(len(topic.partitions), topic.config.max_record_bytes, topic.topic_id)
-
-    async def describe_topic(self, name: str, *, timeout_s: float) -> TopicInfo:
-        return self.topic(name)
-
-    def topics(self, *, prefix: str, after: str, limit: int) -> list[TopicInfo]:
+    def page(self, *, prefix: str, after: str, limit: int) -> list[TopicInfo]:
         names = sorted(name for name in self._cluster.topics if name.startswith(prefix) and name > after)
         return [self._cluster.topics[name] for name in names[:limit]]
 
-    def partition(self, topic: str, number: int) -> MemoryPartition:
-        known = self.topic(topic)
-        log = self._cluster.logs.get((topic, number))
-        if log is None:
-            raise UnknownPartition(f"{topic} has no partition {number}", topic=topic)
-        return MemoryPartition(self.node_id, known, number, log, lambda: self.batch_format)
-
-    def when_deleted(self, topic: str, topic_id: int, tell: Callable[[], None]) -> Callable[[], None]:
-        return self.deletions.watch(topic, topic_id, tell)
-
-    def _id_of(self, name: str) -> int | None:
-        topic = (self._cluster.topics if self.behind is None else self.behind).get(name)
-        return None if topic is None else topic.topic_id
-
-    def check_current(self) -> None:
-        return
-
-    async def catch_up(self, *, timeout_s: float) -> None:
-        self.behind = self.level_behind = None
-        await asyncio.sleep(0)
-
-    @property
-    def metadata_leads_here(self) -> bool:
-        return self._cluster.metadata_leader == self.node_id
-
-    async def wait_metadata_leader(self, *, timeout_s: float) -> str:
-        return self._cluster.metadata_leader
-
-    def doubt_metadata_leader(self, node: str) -> None:
-        self._cluster.doubted.append(node)
-
-    async def create_topic(
+    async def create(
         self, name: str, *, partitions: int, replication_factor: int, config: TopicConfig, timeout_s: float
     ) -> tuple[TopicInfo, bool]:
         check_name(name)
@@ -378,8 +323,8 @@ class MemoryBroker:
         self._cluster.topics[name] = topic
         return topic, True
 
-    async def alter_topic(self, name: str, changes: dict[str, Any], *, timeout_s: float) -> TopicInfo:
-        topic = self.topic(name)
+    async def alter(self, name: str, changes: dict[str, Any], *, timeout_s: float) -> TopicInfo:
+        topic = self._broker.topic(name)
         fields = {key: getattr(topic.config, key) for key in TopicConfig.__slots__}
         config = TopicConfig(**{**fields, **changes})
         changed = TopicInfo(name, topic.topic_id, topic.replication_factor, config, topic.partitions)
@@ -387,8 +332,8 @@ class MemoryBroker:
         return changed
 
     async def change_replication_factor(self, name: str, factor: int, *, timeout_s: float) -> TopicInfo:
-        topic = self.topic(name)
-        self._check_level("command change_replication_factor")
+        topic = self._broker.topic(name)
+        self._broker.check_level("command change_replication_factor")
         if not 1 <= factor <= len(self._cluster.urls):
             raise InvalidRequest(f"{factor} replicas need as many nodes; there are {len(self._cluster.urls)}")
         changed = dataclasses.replace(topic, replication_factor=factor)
@@ -396,35 +341,43 @@ class MemoryBroker:
         return changed
 
     async def add_partitions(self, name: str, partitions: int, *, timeout_s: float) -> tuple[TopicInfo, bool]:
-        topic = self.topic(name)
+        topic = self._broker.topic(name)
         count = len(topic.partitions)
         if not count <= partitions <= PARTITIONS_MAX:
             raise InvalidRequest(f"topic {name} has {count} partitions, and never fewer")
         if partitions == count:
             return topic, False
-        self._check_level("command add_partitions")
+        self._broker.check_level("command add_partitions")
         infos = list(topic.partitions)
         for number in range(count, partitions):
-            self._cluster.logs[name, number] = MemoryLog(self.node_id)
+            self._cluster.logs[name, number] = MemoryLog(self._broker.node_id)
             nodes = list(self._cluster.urls)
-            infos.append(PartitionInfo(number, self.node_id, nodes, nodes, 0, 0, 1))
+            infos.append(PartitionInfo(number, self._broker.node_id, nodes, nodes, 0, 0, 1))
         changed = dataclasses.replace(topic, partitions=infos)
         self._cluster.topics[name] = changed
         return changed, True
 
-    async def delete_topic(self, name: str, *, timeout_s: float) -> None:
-        topic = self.topic(name)
+    async def delete(self, name: str, *, timeout_s: float) -> None:
+        topic = self._broker.topic(name)
         del self._cluster.topics[name]
         for info in topic.partitions:
             self._cluster.logs.pop((name, info.partition)).wake()
         for broker in self._cluster.brokers.values():
             broker.deletions.look()
 
-    def cluster(self) -> ClusterInfo:
+
+class MemoryClusterView:
+    """See ``node.broker.ClusterView``."""
+
+    def __init__(self, cluster: MemoryCluster, broker: MemoryBroker) -> None:
+        self._cluster = cluster
+        self._broker = broker
+
+    def show(self) -> ClusterInfo:
         cluster = self._cluster
         return ClusterInfo(
             "memory",
-            self.node_id,
+            self._broker.node_id,
             cluster.metadata_leader,
             list(cluster.urls),
             self._nodes(),
@@ -451,6 +404,34 @@ class MemoryBroker:
             for node in self._nodes()
         ]
 
+    def node_health(self) -> NodeHealth:
+        leads = sum(log.leader == self._broker.node_id for log in self._cluster.logs.values())
+        return NodeHealth(
+            self._broker.node_id, self._broker.healthy.ready, self._broker.healthy.reasons, leads=leads
+        )
+
+    async def health(self) -> ClusterHealth:
+        nodes = [broker.cluster.node_health() for broker in self._cluster.brokers.values()]
+        reasons = [reason for node in nodes for reason in node.reasons]
+        return ClusterHealth(not reasons, self._broker.node_id, reasons, nodes)
+
+    async def features(self, *, timeout_s: float) -> Features:
+        known = self._cluster.levels
+        nodes = [NodeLevels(name, *known.get(name, (1, 1))) for name in sorted(self._cluster.urls)]
+        highest = min(node.highest for node in nodes)
+        return Features(
+            level=self._cluster.level,
+            can_finalize=highest if highest > self._cluster.level else None,
+            nodes=nodes,
+        )
+
+    async def raise_level(self, level: int, *, timeout_s: float) -> Features:
+        features = await self.features(timeout_s=timeout_s)
+        if not features.level <= level <= max(features.level, features.can_finalize or 0):
+            raise Conflict(f"not {level}", level=features.level)
+        self._cluster.level = level
+        return await self.features(timeout_s=timeout_s)
+
     def _nodes(self) -> list[NodeInfo]:
         logs = self._cluster.logs.values()
         return [
@@ -458,54 +439,21 @@ class MemoryBroker:
             for node, url in self._cluster.urls.items()
         ]
 
-    def node_url(self, node_id: str) -> str | None:
-        return self._cluster.urls.get(node_id)
 
-    def hears(self, node_id: str) -> bool:
-        return node_id not in self._cluster.silent
+class MemoryNodes:
+    """See ``node.broker.NodeAdmin``."""
 
-    def health(self) -> Health:
-        return self.healthy
+    def __init__(self, cluster: MemoryCluster, broker: MemoryBroker) -> None:
+        self._cluster = cluster
+        self._broker = broker
 
-    def node_health(self) -> NodeHealth:
-        leads = sum(log.leader == self.node_id for log in self._cluster.logs.values())
-        return NodeHealth(self.node_id, self.healthy.ready, self.healthy.reasons, leads=leads)
-
-    async def cluster_health(self) -> ClusterHealth:
-        nodes = [broker.node_health() for broker in self._cluster.brokers.values()]
-        reasons = [reason for node in nodes for reason in node.reasons]
-        return ClusterHealth(not reasons, self.node_id, reasons, nodes)
-
-    async def moves_led_here(self) -> list[MoveInfo]:
-        return [
-            info
-            for info in self._cluster.moves
-            if self._cluster.logs[info.topic, info.partition].leader == self.node_id
-        ]
-
-    async def moves(self, *, timeout_s: float) -> list[MoveInfo]:
-        return self._cluster.moves
-
-    async def move(self, wanted: Sequence[MoveWanted], *, timeout_s: float) -> list[MoveInfo]:
-        self._check_level("a move of replicas")
-        rows = {(info.topic, info.partition): info for info in self._cluster.moves}
-        for item in wanted:
-            topic = self.topic(item.topic)
-            self.partition(item.topic, item.partition)
-            rows.pop((item.topic, item.partition), None)
-            if item.replicas is None:
-                continue
-            has = topic.partitions[item.partition].replicas
-            if unknown := [node for node in item.replicas if node not in self._cluster.urls]:
-                raise NotFound(f"the cluster knows no node {unknown[0]}", node=unknown[0])
-            rows[item.topic, item.partition] = MoveInfo(
-                item.topic, item.partition, 1, True, "asked for", has, item.replicas, [], []
-            )
-        self._cluster.moves = list(rows.values())
-        return [rows[key] for key in rows if key in {(item.topic, item.partition) for item in wanted}]
+    async def forget(self, node_id: str, *, timeout_s: float) -> None:
+        if node_id in self._cluster.urls:
+            raise Conflict(f"{node_id} is one of the nodes", node=node_id)
+        raise NotFound(f"the cluster knows no node {node_id}", node=node_id)
 
     async def drain(self, node_id: str, *, timeout_s: float) -> DrainInfo:
-        self._check_level("command drain_node")
+        self._broker.check_level("command drain_node")
         self._check_node(node_id)
         self._cluster.draining.add(node_id)
         return await self.drain_of(node_id, timeout_s=timeout_s)
@@ -526,61 +474,76 @@ class MemoryBroker:
         return RemovalInfo(node_id, True, len(self._cluster.logs), [], [])
 
     async def retire(self, node_id: str, *, heir: str, timeout_s: float) -> DrainInfo:
-        self._check_level("command retire_node")
+        self._broker.check_level("command retire_node")
         self._check_node(node_id)
         if heir:
             self._check_node(heir)
         return await self.drain(node_id, timeout_s=timeout_s)
 
-    async def leave_metadata_to_others(self, node_id: str, *, timeout_s: float) -> None:
-        pass
-
-    def sizes_led_here(self) -> dict[int, int]:
-        return {
-            number: log.next
-            for number, log in enumerate(self._cluster.logs.values(), 1)
-            if log.leader == self.node_id
-        }
-
     async def rebalance(self, *, begin: bool, timeout_s: float) -> RebalanceInfo:
-        self._check_level("command rebalance")
+        self._broker.check_level("command rebalance")
         self._cluster.rebalancing = begin
         return await self.rebalance_plan(timeout_s=timeout_s)
 
     async def rebalance_plan(self, *, timeout_s: float) -> RebalanceInfo:
         return RebalanceInfo(self._cluster.rebalancing, 0, [], [])
 
-    def _check_level(self, what: str) -> None:
-        if self._cluster.level < MEMBERSHIP:
-            raise outcomes.needs_level(what, MEMBERSHIP, self._cluster.level)
-
     def _check_node(self, node_id: str) -> None:
         if node_id not in self._cluster.urls:
             raise NotFound(f"the cluster knows no node {node_id}", node=node_id)
 
-    async def features(self, *, timeout_s: float) -> Features:
-        known = self._cluster.levels
-        nodes = [NodeLevels(name, *known.get(name, (1, 1))) for name in sorted(self._cluster.urls)]
-        highest = min(node.highest for node in nodes)
-        return Features(
-            level=self._cluster.level,
-            can_finalize=highest if highest > self._cluster.level else None,
-            nodes=nodes,
-        )
 
-    async def raise_level(self, level: int, *, timeout_s: float) -> Features:
-        features = await self.features(timeout_s=timeout_s)
-        if not features.level <= level <= max(features.level, features.can_finalize or 0):
-            raise Conflict(f"not {level}", level=features.level)
-        self._cluster.level = level
-        return await self.features(timeout_s=timeout_s)
+class MemoryMoves:
+    """See ``node.broker.MoveAdmin``."""
 
-    async def forget_node(self, node_id: str, *, timeout_s: float) -> None:
-        if node_id in self._cluster.urls:
-            raise Conflict(f"{node_id} is one of the nodes", node=node_id)
-        raise NotFound(f"the cluster knows no node {node_id}", node=node_id)
+    def __init__(self, cluster: MemoryCluster, broker: MemoryBroker) -> None:
+        self._cluster = cluster
+        self._broker = broker
 
-    async def new_producer(self, *, timeout_s: float) -> tuple[int, int]:
+    async def led_here(self) -> list[MoveInfo]:
+        return [
+            info
+            for info in self._cluster.moves
+            if self._cluster.logs[info.topic, info.partition].leader == self._broker.node_id
+        ]
+
+    async def everywhere(self, *, timeout_s: float) -> list[MoveInfo]:
+        return self._cluster.moves
+
+    async def move(self, wanted: Sequence[MoveWanted], *, timeout_s: float) -> list[MoveInfo]:
+        self._broker.check_level("a move of replicas")
+        rows = {(info.topic, info.partition): info for info in self._cluster.moves}
+        for item in wanted:
+            topic = self._broker.topic(item.topic)
+            self._broker.partition(item.topic, item.partition)
+            rows.pop((item.topic, item.partition), None)
+            if item.replicas is None:
+                continue
+            has = topic.partitions[item.partition].replicas
+            if unknown := [node for node in item.replicas if node not in self._cluster.urls]:
+                raise NotFound(f"the cluster knows no node {unknown[0]}", node=unknown[0])
+            rows[item.topic, item.partition] = MoveInfo(
+                item.topic, item.partition, 1, True, "asked for", has, item.replicas, [], []
+            )
+        self._cluster.moves = list(rows.values())
+        return [rows[key] for key in rows if key in {(item.topic, item.partition) for item in wanted}]
+
+    def sizes_led_here(self) -> dict[int, int]:
+        return {
+            number: log.next
+            for number, log in enumerate(self._cluster.logs.values(), 1)
+            if log.leader == self._broker.node_id
+        }
+
+
+class MemoryProducers:
+    """See ``node.broker.ProducerNumbers``."""
+
+    def __init__(self, cluster: MemoryCluster, broker: MemoryBroker) -> None:
+        self._cluster = cluster
+        self._broker = broker
+
+    async def new(self, *, timeout_s: float) -> tuple[int, int]:
         if self._cluster.level < NUMBERED_PRODUCERS:
             raise outcomes.needs_level("a numbered producer", NUMBERED_PRODUCERS, self._cluster.level)
         self._cluster.last_producer_id += 1
@@ -592,8 +555,101 @@ class MemoryBroker:
         if producer_id > self._cluster.last_producer_id:
             raise NotFound("no such producer")
         if epoch == PRODUCER_EPOCH_MAX:
-            return await self.new_producer(timeout_s=timeout_s)
+            return await self.new(timeout_s=timeout_s)
         return producer_id, epoch + 1
+
+
+class MemoryLeadership:
+    """See ``node.broker.MetadataLeadership``."""
+
+    def __init__(self, cluster: MemoryCluster, broker: MemoryBroker) -> None:
+        self._cluster = cluster
+        self._broker = broker
+
+    @property
+    def leads_here(self) -> bool:
+        return self._cluster.metadata_leader == self._broker.node_id
+
+    async def wait_leader(self, *, timeout_s: float) -> str:
+        return self._cluster.metadata_leader
+
+    def doubt_leader(self, node: str) -> None:
+        self._cluster.doubted.append(node)
+
+    async def leave_to_others(self, node_id: str, *, timeout_s: float) -> None:
+        pass
+
+
+class MemoryBroker:
+    """See ``node.broker.Broker``."""
+
+    def __init__(self, cluster: MemoryCluster, node_id: str, budget_bytes: int) -> None:
+        self.node_id = node_id
+        self.healthy = Health(ready=True)
+        self.budget = SharedBudget(budget_bytes, budget_bytes // 4, "this node")
+        self.passed_on = SharedBudget(budget_bytes, budget_bytes, "this node")
+        self.deletions = Deletions(self._id_of)
+        self.behind: dict[str, TopicInfo] | None = None
+        """The topics as this node knows them until it catches up; None: as they are."""
+        self.level_behind: int | None = None
+        """Likewise the feature level."""
+        self._cluster = cluster
+        self.topics = MemoryTopics(cluster, self)
+        self.cluster = MemoryClusterView(cluster, self)
+        self.nodes = MemoryNodes(cluster, self)
+        self.moves = MemoryMoves(cluster, self)
+        self.producers = MemoryProducers(cluster, self)
+        self.metadata = MemoryLeadership(cluster, self)
+
+    def topic(self, name: str) -> TopicInfo:
+        check_name(name)
+        topic = (self._cluster.topics if self.behind is None else self.behind).get(name)
+        if topic is None:
+            raise UnknownTopic(f"there is no topic {name}", topic=name)
+        return topic
+
+    @property
+    def batch_format(self) -> int:
+        level = self._cluster.level if self.level_behind is None else self.level_behind
+        return 2 if level >= BATCH_FORMAT_2 else 1
+
+    def topic_limits(self, name: str) -> TopicLimits:
+        topic = self.topic(name)
+        return TopicLimits(len(topic.partitions), topic.config.max_record_bytes, topic.topic_id)
+
+    def partition(self, topic: str, number: int) -> MemoryPartition:
+        known = self.topic(topic)
+        log = self._cluster.logs.get((topic, number))
+        if log is None:
+            raise UnknownPartition(f"{topic} has no partition {number}", topic=topic)
+        return MemoryPartition(self.node_id, known, number, log, lambda: self.batch_format)
+
+    def when_deleted(self, topic: str, topic_id: int, tell: Callable[[], None]) -> Callable[[], None]:
+        return self.deletions.watch(topic, topic_id, tell)
+
+    def _id_of(self, name: str) -> int | None:
+        topic = (self._cluster.topics if self.behind is None else self.behind).get(name)
+        return None if topic is None else topic.topic_id
+
+    def check_current(self) -> None:
+        return
+
+    async def catch_up(self, *, timeout_s: float) -> None:
+        self.behind = self.level_behind = None
+        await asyncio.sleep(0)
+
+    def node_url(self, node_id: str) -> str | None:
+        return self._cluster.urls.get(node_id)
+
+    def hears(self, node_id: str) -> bool:
+        return node_id not in self._cluster.silent
+
+    def health(self) -> Health:
+        return self.healthy
+
+    def check_level(self, what: str) -> None:
+        if self._cluster.level < MEMBERSHIP:
+            raise outcomes.needs_level(what, MEMBERSHIP, self._cluster.level)
 
     def uploads(self, address: str, *, from_node: bool) -> Account:
         return (self.passed_on if from_node else self.budget).account(address)

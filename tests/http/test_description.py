@@ -115,7 +115,7 @@ async def test_a_defect_is_500_with_an_id_that_the_log_has(
     def broken() -> Any:
         raise ZeroDivisionError("inside")
 
-    http.broker.cluster = broken  # type: ignore[method-assign]
+    http.broker.cluster.show = broken  # type: ignore[method-assign]
     answer = await http.call("GET", "/v1/cluster")
     assert (answer.status, answer.json["code"]) == (500, "server_error")
     assert "inside" not in answer.body.decode()

@@ -17,14 +17,14 @@ PARTITIONS = 3
 def looks(http: Harness, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many partitions each look at the topics brought."""
     found: list[int] = []
-    real = http.broker.topics
+    real = http.broker.topics.page
 
     def counted(*, prefix: str, after: str, limit: int) -> list[TopicInfo]:
         page = real(prefix=prefix, after=after, limit=limit)
         found.append(sum(len(topic.partitions) for topic in page))
         return page
 
-    monkeypatch.setattr(http.broker, "topics", counted)
+    monkeypatch.setattr(http.broker.topics, "page", counted)
     return found
 
 

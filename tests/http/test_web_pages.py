@@ -88,7 +88,7 @@ async def test_a_web_page_is_refused_everywhere(http: Harness) -> None:
                 assert not [name for name in answer.headers if name.startswith("Access-Control")]
                 if method != "HEAD":
                     assert answer.json["code"] == "forbidden"
-    assert [topic.name for topic in http.broker.topics(prefix="", after="", limit=9)] == ["t"]
+    assert [topic.name for topic in http.broker.topics.page(prefix="", after="", limit=9)] == ["t"]
     assert http.cluster.logs["t", 0].next == 0
 
 

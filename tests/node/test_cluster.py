@@ -209,8 +209,8 @@ async def test_a_deleted_topic_leaves_nothing_behind(tmp_path: Path) -> None:
         await cluster.create("orders", partitions=3)
         await fill(cluster, "orders", 3)
         await cluster["n3"].stop()
-        leader = await cluster["n1"].broker.wait_metadata_leader(timeout_s=10)
-        await cluster[leader].broker.delete_topic("orders", timeout_s=10)
+        leader = await cluster["n1"].broker.metadata.wait_leader(timeout_s=10)
+        await cluster[leader].broker.topics.delete("orders", timeout_s=10)
         cluster["n3"].start()
         await cluster.ready()
 
@@ -245,8 +245,8 @@ async def test_a_disk_that_fails_while_a_topic_goes_ends_nothing(
             well(what)
 
         monkeypatch.setattr(target, step, fails_at_first)
-        leader = await node.broker.wait_metadata_leader(timeout_s=10)
-        await cluster[leader].broker.delete_topic("orders", timeout_s=10)
+        leader = await node.broker.metadata.wait_leader(timeout_s=10)
+        await cluster[leader].broker.topics.delete("orders", timeout_s=10)
 
         def only_one_left() -> bool:
             return len(list((node.data_dir / "groups").iterdir())) == 2
@@ -274,8 +274,8 @@ async def test_a_topic_that_goes_before_its_replica_could_be_opened_leaves_the_n
             broken.setattr(node.running.store, "open", fails)
             await cluster.create("orders")
             await cluster.until(lambda: node.running.replicas.broken == 1, "the replica failed")
-            leader = await node.broker.wait_metadata_leader(timeout_s=10)
-            await cluster[leader].broker.delete_topic("orders", timeout_s=10)
+            leader = await node.broker.metadata.wait_leader(timeout_s=10)
+            await cluster[leader].broker.topics.delete("orders", timeout_s=10)
             await cluster.until(lambda: node.running.replicas.broken == 0, "nothing is broken")
         assert len(list((node.data_dir / "groups").iterdir())) == 2
 
@@ -284,7 +284,7 @@ async def test_a_node_is_not_ready_before_it_knows_what_was_agreed_on_without_it
     """Topics made while a node was down are there, with their replicas, when it says that it is ready."""
     async with NodeCluster.running(tmp_path) as cluster:
         await cluster["n3"].stop()
-        leader = await cluster["n1"].broker.wait_metadata_leader(timeout_s=10)
+        leader = await cluster["n1"].broker.metadata.wait_leader(timeout_s=10)
         for number in range(5):
             # As placed while n3 was still there.
             replicas = [["n1", "n2", "n3"], ["n2", "n3", "n1"]]

@@ -115,7 +115,7 @@ async def test_replicas_go_to_nodes_that_are_there(tmp_path: Path) -> None:
         await cluster.until(
             lambda: all("n2" not in one.running.controller._alive() for one in cluster.up), "n2 is missed"
         )
-        await cluster["n1"].broker.wait_metadata_leader(timeout_s=10)
+        await cluster["n1"].broker.metadata.wait_leader(timeout_s=10)
         for one in cluster.up:
             for body in ({}, {"replication_factor": 3}):
                 status, problem = await call(cluster, one, "PUT", "/v1/topics/orders", body)
@@ -135,7 +135,7 @@ async def test_replicas_go_to_nodes_that_are_there(tmp_path: Path) -> None:
 
 async def poison(cluster: NodeCluster) -> None:
     """As builds before left it behind: a fourth node is registered, with replicas of what was made then."""
-    leader = cluster[await cluster["n1"].broker.wait_metadata_leader(timeout_s=10)].running.metadata
+    leader = cluster[await cluster["n1"].broker.metadata.wait_leader(timeout_s=10)].running.metadata
     stranger = RegisterNode("n4", "http://127.0.0.1:9", "127.0.0.1:9", "i4")
     await leader.propose(stranger, timeout_s=10)
     replicas = [["n4", "n1", "n2"], ["n3", "n4", "n2"], ["n1", "n2", "n3"]]
@@ -179,7 +179,7 @@ async def test_a_node_is_not_forgotten_while_it_is_needed(tmp_path: Path) -> Non
     """One of the cluster's own never is; another one not while a partition has no majority without it."""
     async with NodeCluster.running(tmp_path, formed_at=2) as cluster:
         await poison(cluster)
-        leader = cluster[await cluster["n1"].broker.wait_metadata_leader(timeout_s=10)].running.metadata
+        leader = cluster[await cluster["n1"].broker.metadata.wait_leader(timeout_s=10)].running.metadata
         await leader.propose(CreateTopic("pair", 2, TopicConfig(), [["n1", "n4"]]), timeout_s=10)
         await says(cluster, lambda reasons: len(reasons) == 4, "only pair/0 has no leader")
         for one in cluster.up:

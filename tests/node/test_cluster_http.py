@@ -64,20 +64,20 @@ async def test_topics_are_made_changed_and_removed_through_any_node(tmp_path: Pa
             cluster, cluster["n3"], "PATCH", "/v1/topics/orders", {"config": {"retention_ms": 5}}
         )
         assert status == 200
-        leader = cluster[await cluster["n1"].broker.wait_metadata_leader(timeout_s=5)].broker
+        leader = cluster[await cluster["n1"].broker.metadata.wait_leader(timeout_s=5)].broker
         assert leader.topic("orders").config == TopicConfig(retention_ms=5)
         with pytest.raises(InvalidRequest, match="has 3 nodes"):
-            await leader.create_topic(
+            await leader.topics.create(
                 "wide", partitions=1, replication_factor=4, config=TopicConfig(), timeout_s=5
             )
         with pytest.raises(TopicExists):
-            await leader.create_topic(
+            await leader.topics.create(
                 "orders", partitions=2, replication_factor=3, config=TopicConfig(), timeout_s=5
             )
         async with cluster.session.delete(cluster["n2"].url + "/v1/topics/orders") as answer:
             assert answer.status == 204
         with pytest.raises(UnknownTopic):
-            await leader.delete_topic("orders", timeout_s=5)
+            await leader.topics.delete("orders", timeout_s=5)
         await cluster.until(lambda: not cluster["n3"].running.metadata.state.topics, "everybody knows")
         status, _ = await call(cluster, cluster["n3"], "GET", "/v1/topics/orders")
         assert status == 404

@@ -224,7 +224,7 @@ async def test_a_node_that_was_away_serves_no_topic_that_was_made_again(places: 
     await away.stop()
     # The one that is away counts as a voter of the metadata; the other two decide.
     left = places.nodes["outsider"]
-    await cluster.until(lambda: left.broker.metadata_leads_here or left.running.metadata.leader, "a leader")
+    await cluster.until(lambda: left.broker.metadata.leads_here or left.running.metadata.leader, "a leader")
     assert (await places.call(left, "DELETE", "/v1/topics/t"))[0] == 204
     status, made = await places.call(left, "PUT", "/v1/topics/t", data=b'{"replication_factor": 2}')
     assert status == 201, made
@@ -257,7 +257,7 @@ async def test_delete_is_answered_once_the_other_nodes_know(
     """Each of them is asked until it does; a node that did not know could store records in what is gone."""
     topic_id = await places.make()
     nodes = places.cluster.nodes
-    (leads,) = (node for node in nodes.values() if node.broker.metadata_leads_here)
+    (leads,) = (node for node in nodes.values() if node.broker.metadata.leads_here)
     asking, go_on, known = asyncio.Event(), asyncio.Event(), []
     wait_deleted = leads.running.query.wait_deleted
 

@@ -54,7 +54,7 @@ async def metadata_voters(cluster: NodeCluster, *names: str) -> None:
 
 async def remove(cluster: NodeCluster, name: str) -> None:
     """Strike a node off that holds nothing."""
-    leader = await cluster.up[0].broker.wait_metadata_leader(timeout_s=10)
+    leader = await cluster.up[0].broker.metadata.wait_leader(timeout_s=10)
     await cluster[leader].running.metadata.propose(RemoveNode(name), timeout_s=10)
 
 

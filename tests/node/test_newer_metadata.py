@@ -64,7 +64,7 @@ async def test_an_older_node_stops_at_a_newer_command_and_the_others_go_on(tmp_p
             other = newer[1] if leader is newer[0] else newer[0]
             await leader.stop()
             await cluster.until(lambda: other.running.metadata.leads_here, "the other newer node leads")
-            await other.broker.alter_topic("t", {"retention_ms": 7_000}, timeout_s=10)
+            await other.broker.topics.alter("t", {"retention_ms": 7_000}, timeout_s=10)
             group = old.running.metadata.group
             assert group is not None
             assert group.role is not Role.LEADER

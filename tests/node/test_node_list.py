@@ -89,12 +89,12 @@ async def test_a_node_that_is_drained_is_listed_so_until_that_is_undone(tmp_path
     async with NodeCluster.running(tmp_path, 4) as cluster:
         await cluster.create("orders", partitions=2)
         await listed(cluster, lambda nodes: not any(row["draining"] for row in nodes.values()))
-        leader = await cluster["n1"].broker.wait_metadata_leader(timeout_s=10)
-        await cluster[leader].broker.drain("n4", timeout_s=10)
+        leader = await cluster["n1"].broker.metadata.wait_leader(timeout_s=10)
+        await cluster[leader].broker.nodes.drain("n4", timeout_s=10)
         await listed(
             cluster, lambda nodes: [row["draining"] for row in nodes.values()] == [False] * 3 + [True]
         )
-        await cluster[leader].broker.undrain("n4", timeout_s=10)
+        await cluster[leader].broker.nodes.undrain("n4", timeout_s=10)
         await listed(cluster, lambda nodes: not any(row["draining"] for row in nodes.values()))
 
 

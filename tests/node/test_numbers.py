@@ -85,12 +85,12 @@ async def test_numbers_and_uuids_are_alike_everywhere_and_outlive_restarts_and_n
             for node in cluster.up:
                 await node.broker.catch_up(timeout_s=10)
             assert (await _told(cluster))[0] == {"a-stranger": None, **numbers}
-            await leader.broker.forget_node("a-stranger", timeout_s=10)
+            await leader.broker.nodes.forget("a-stranger", timeout_s=10)
             for node in cluster.up:
                 await node.broker.catch_up(timeout_s=10)
             assert (await _told(cluster))[0] == numbers
 
-        await leader.broker.delete_topic("b", timeout_s=10)
+        await leader.broker.topics.delete("b", timeout_s=10)
         await cluster.create("b")
         await cluster.leader("b")
         _, again, _ = await _told(cluster)

@@ -174,14 +174,14 @@ async def test_who_has_not_heard_of_the_level_catches_up_before_it_refuses(
 ) -> None:
     """The partition's leader lags, or the node that is asked does: accepted, after it has asked."""
     async with NodeCluster.running(tmp_path, formed_at=1) as cluster:
-        metadata_leader = await cluster["n1"].broker.wait_metadata_leader(timeout_s=10)
+        metadata_leader = await cluster["n1"].broker.metadata.wait_leader(timeout_s=10)
         await cluster.create("t", partitions=3, replicas=1)
         led = {(await cluster.leader("t", number)).node_id: number for number in range(3)}
         assert set(led) == set(cluster.nodes)
         lagging = next(node for node in cluster.up if node.node_id != metadata_leader)
         target = lagging.node_id if asked == "the leader" else metadata_leader
         lag = _Lag(lagging)
-        await cluster[metadata_leader].broker.raise_level(2, timeout_s=10)
+        await cluster[metadata_leader].broker.cluster.raise_level(2, timeout_s=10)
         assert lagging.broker.batch_format == 1
 
         async def post(query: str, body: bytes, headers: dict[str, str]) -> int:

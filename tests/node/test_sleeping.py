@@ -50,9 +50,9 @@ async def test_a_sleeping_metadata_group_elects_when_its_leaders_disk_fails(tmp_
         damaged.running.host.disk_failed(METADATA_GROUP, LogFailed("a test"))
         others = [node for node in cluster.up if node is not damaged]
         await cluster.until(
-            lambda: any(node.broker.metadata_leads_here for node in others), "another metadata leader"
+            lambda: any(node.broker.metadata.leads_here for node in others), "another metadata leader"
         )
-        leader = next(node for node in others if node.broker.metadata_leads_here)
+        leader = next(node for node in others if node.broker.metadata.leads_here)
         for name, node, replicas in (("orders", leader, 2), ("producer_batches", damaged, 3)):
             body = {"partitions": 1, "replication_factor": replicas}
             async with cluster.session.put(f"{node.url}/v1/topics/{name}", json=body) as answer:

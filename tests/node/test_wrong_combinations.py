@@ -195,7 +195,7 @@ async def comes_back_removed(meeting: Meeting) -> None:
 
 async def _removed_third(meeting: Meeting) -> TestNode:
     three = await meeting.cluster.grow("n3")
-    leader = await meeting.cluster["n1"].broker.wait_metadata_leader(timeout_s=10)
+    leader = await meeting.cluster["n1"].broker.metadata.wait_leader(timeout_s=10)
     await meeting.cluster[leader].running.metadata.propose(RemoveNode("n3"), timeout_s=10)
     del meeting.cluster.nodes["n3"]
     await three.stop()

@@ -212,11 +212,11 @@ class NodeCluster:
     async def create(self, topic: str, *, partitions: int = 1, replicas: int = 0, **config: Any) -> None:
         """Make a topic where topics are made."""
         node = self.up[0]
-        leader = await node.broker.wait_metadata_leader(timeout_s=10)
+        leader = await node.broker.metadata.wait_leader(timeout_s=10)
         async with asyncio.timeout(30):
             while True:
                 try:
-                    await self[leader].broker.create_topic(
+                    await self[leader].broker.topics.create(
                         topic,
                         partitions=partitions,
                         replication_factor=replicas,

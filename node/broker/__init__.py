@@ -1,0 +1,71 @@
+"""What the service layer needs of a node, and nothing more: Protocols, each with its shapes beside it.
+
+Every method raises classes of ``floodmark.errors`` only; what they hold is for users to read.
+"""
+
+from node.broker.broker import Broker, MetadataLeadership, ProducerNumbers
+from node.broker.cluster import (
+    ClusterHealth,
+    ClusterInfo,
+    ClusterView,
+    Features,
+    Health,
+    ListedNode,
+    NodeHealth,
+    NodeInfo,
+    NodeLevels,
+    NodeState,
+    RecoveryInfo,
+)
+from node.broker.moves import CatchingUp, MoveAdmin, MoveInfo, MoveWanted
+from node.broker.nodes import (
+    Blocked,
+    DrainInfo,
+    NodeAdmin,
+    NodeShare,
+    PlannedMove,
+    RebalanceInfo,
+    RemovalInfo,
+    TooFew,
+)
+from node.broker.partitions import Acks, Appended, Bounds, Fetched, Partition, Unreadable
+from node.broker.topics import PartitionInfo, TopicAdmin, TopicInfo, TopicLimits
+
+__all__ = [
+    "Acks",
+    "Appended",
+    "Blocked",
+    "Bounds",
+    "Broker",
+    "CatchingUp",
+    "ClusterHealth",
+    "ClusterInfo",
+    "ClusterView",
+    "DrainInfo",
+    "Features",
+    "Fetched",
+    "Health",
+    "ListedNode",
+    "MetadataLeadership",
+    "MoveAdmin",
+    "MoveInfo",
+    "MoveWanted",
+    "NodeAdmin",
+    "NodeHealth",
+    "NodeInfo",
+    "NodeLevels",
+    "NodeShare",
+    "NodeState",
+    "Partition",
+    "PartitionInfo",
+    "PlannedMove",
+    "ProducerNumbers",
+    "RebalanceInfo",
+    "RecoveryInfo",
+    "RemovalInfo",
+    "TooFew",
+    "TopicAdmin",
+    "TopicInfo",
+    "TopicLimits",
+    "Unreadable",
+]

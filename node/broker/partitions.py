@@ -1,0 +1,128 @@
+"""One partition of a topic, from a node's point of view: what its records come and go through."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from floodmark.errors import StorageUnavailable
+from floodmark.format.batch import BatchHeader
+from floodmark.format.record import Record
+
+
+class Acks(enum.StrEnum):
+    """When a produce is answered."""
+
+    QUORUM = "quorum"
+    """Durable on a majority: the default, and the promise."""
+    LEADER = "leader"
+    """Durable on the leader's disk: lost with that disk if the leader fails right after."""
+    NONE = "none"
+    """Taken in by the leader: lost with its process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a partition holds: offsets log_start_offset <= o < high_watermark can be read."""
+
+    log_start_offset: int
+    high_watermark: int
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """The answer to a produce. With acks=none ``first_offset`` is -1. ``duplicate``: stored before."""
+
+    first_offset: int
+    next_offset: int
+    high_watermark: int
+    duplicate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Frames as they lie on disk (see floodmark.format.frame), and where to go on.
+
+    ``next_offset`` is the offset behind the last frame, or the one asked for when there is none. The
+    first frame may begin before the offset asked for: the reader skips.
+    """
+
+    frames: bytes
+    next_offset: int
+    bounds: Bounds
+
+
+class Unreadable(StorageUnavailable):
+    """A replica cannot read what it stores. It is mended or gives way: ask again, wherever the leader is."""
+
+
+class Partition(Protocol):
+    """One partition of a topic, from this node's point of view.
+
+    It belongs to one topic id: it never becomes the partition of a topic that is made later under the name.
+    """
+
+    topic: str
+    topic_id: int
+    number: int
+
+    @property
+    def leader(self) -> str | None:
+        """Node id of the leader as far as is known."""
+
+    @property
+    def leads_here(self) -> bool:
+        """Whether this node is the leader and can serve."""
+
+    async def wait_leader(self, *, deadline_s: float) -> str:
+        """The leader's node id, waiting for an election to end. Raises ``Unavailable``."""
+
+    def doubt_leader(self, node: str) -> None:
+        """``node``, asked as the leader, did not serve: who relies on it without hearing it looks again."""
+
+    async def produce(
+        self,
+        batch: bytes,
+        header: BatchHeader,
+        *,
+        acks: Acks,
+        timeout_s: float,
+        expected_offset: int | None = None,
+    ) -> Appended:
+        """Append one checked batch; only where ``leads_here``.
+
+        Raises FeatureLevelNeeded (of the batch's format), Unavailable (not stored), OutcomeUnknown,
+        TooManyRequests, TooManyProducers, ProducerFenced
+        (current_epoch), OutOfOrderSequence (expected_sequence), SequenceReused (first_offset, next_offset:
+        of the records that are stored under it), OffsetMismatch (next_offset), StorageFull.
+        """
+
+    def produce_records(
+        self, records: Sequence[Record], *, size: int, timeout_s: float
+    ) -> Awaitable[Appended]:
+        """Append records of ``size`` bytes that no producer has packed, with acks=quorum.
+
+        They stay together and in order; others' that arrive at the same time may share their batch.
+        Only where ``leads_here``; raises as ``produce`` does.
+        """
+
+    async def fetch(self, offset: int, *, max_bytes: int, verify: bool = False) -> Fetched:
+        """Committed frames from ``offset`` on; empty when there are none yet.
+
+        ``verify``: payloads that fail their checksums are not handed out. Raises OffsetBelowStart,
+        OffsetPastEnd (log_start_offset, high_watermark), Unavailable; Unreadable for what is damaged here.
+        """
+
+    async def wait_records(self, offset: int, *, wait_s: float) -> bool:
+        """Wait until a record is committed at ``offset``; False when the time is up. Raises as ``fetch``."""
+
+    def bounds(self) -> Bounds:
+        """As known here, without asking anybody."""
+
+    async def tail(self, *, timeout_s: float) -> Bounds:
+        """The bounds, with leadership confirmed by a majority after the call began."""
+
+    async def offset_at_time(self, timestamp_ms: int) -> int:
+        """The offset of the first record with a timestamp of at least this; high watermark if none."""
