@@ -138,7 +138,7 @@ class HealthQuery:
         for node in silent:
             if node not in members:
                 yield (
-                    f"node {node} does not answer, and is none of the cluster's nodes: "
+                    f"node {node} does not answer, and is not one of the cluster's nodes: "
                     f"`floodmark node forget {node}` takes it away"
                 )
             else:

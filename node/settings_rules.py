@@ -130,7 +130,7 @@ def _visitors(http: HttpSettings) -> Iterator[str]:
     for origin in http.cors_origins:
         if not _ORIGIN.fullmatch(origin):
             yield (
-                f"http.cors_origins: {origin!r} is no origin; write it exactly as browsers do, in small "
+                f"http.cors_origins: {origin!r} is not an origin; write it exactly as browsers do, in small "
                 "letters, without a path and the port that the scheme has anyway, as in "
                 '"https://app.example"'
             )

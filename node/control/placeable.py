@@ -75,7 +75,7 @@ class Placeable:
     async def _lacks(self, node: str) -> str:
         """What keeps replicas from a node; "" when nothing does."""
         if node not in self._metadata.membership.members:
-            return "is none of the cluster's nodes"
+            return "is not one of the cluster's nodes"
         if node not in self._metadata.state.nodes:
             return "has not joined"
         if node in self._metadata.state.draining:

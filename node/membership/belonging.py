@@ -151,8 +151,8 @@ def _apart(other: Standpoint) -> Refusal:
 
 def _unknown(mine: Standpoint, other: Standpoint) -> Refusal:
     return Refusal(
-        f"{other.node_id} is none of the nodes of this cluster ({mine.names}): start it with an empty folder "
-        f"and --join HOST:PORT to add it, give it the node.id of one that it replaces, or stop it",
+        f"{other.node_id} is not one of the nodes of this cluster ({mine.names}): start it with an empty "
+        f"folder and --join HOST:PORT to add it, give it the node.id of one that it replaces, or stop it",
         Answer.UNKNOWN,
     )
 

@@ -204,7 +204,7 @@ class Discovery:
             _log.error(
                 "data_folder_replaced",
                 known_by=peer,
-                hint="this node has had another folder: it fetches all anew, and has no vote before",
+                hint="this node has had another folder: it fetches everything again, and has no vote before",
             )
             self.own.standing = Standing.WIPED
         lasting = said.lasting()
@@ -356,7 +356,7 @@ class Discovery:
             boot=self.boot,
             met=met,
             hint="this folder is an old copy, without what this node has promised since: it counts as lost. "
-            "All is fetched anew, and there is no vote before",
+            "All is fetched again, and there is no vote before",
         )
         self.set_back()
 

@@ -22,9 +22,9 @@ def refusal(mine: Standpoint, other: Standpoint) -> str | None:
     if other.epoch < mine.epoch:
         return (
             f"{other.node_id} holds data from before this cluster was recovered (cluster epoch "
-            f"{other.epoch}, and here it is {mine.epoch}): what that folder holds is no part of this cluster "
-            f"any more. Keep it elsewhere, and start {other.node_id} with an empty one; or, if the plan of "
-            f"the recovery names it, run 'floodmark recover apply' on it"
+            f"{other.epoch}, and here it is {mine.epoch}): what that folder holds is not part of this "
+            f"cluster any more. Keep it elsewhere, and start {other.node_id} with an empty one; or, if the "
+            f"plan of the recovery names it, run 'floodmark recover apply' on it"
         )
     if other.epoch > mine.epoch:
         return None if mine.is_fresh else outdated(mine, other)

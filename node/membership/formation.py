@@ -61,8 +61,9 @@ def refusal(mine: Standpoint, other: Standpoint, *, expected: Collection[str], m
     """
     if mine.holds_data and other.node_id not in expected:
         return (
-            f"{other.node_id} is none of the nodes that this cluster was formed of ({mine.names}), and nodes "
-            f"are added from feature level 3 on: stop it, or give it the node.id of one that it replaces"
+            f"{other.node_id} is not one of the nodes that this cluster was formed of ({mine.names}), and "
+            f"nodes are added from feature level 3 on: stop it, or give it the node.id of one that it "
+            f"replaces"
         )
     if mine.nodes_digest != other.nodes_digest:
         return _other_nodes(mine, other)

@@ -196,7 +196,7 @@ class LocalPartition:
                 if proposal.outcome is not None:
                     raise
             if self._group.leader is None and not self._others.hears_enough:
-                raise outcomes.unknown("this node leads no more, and does not hear the others")
+                raise outcomes.unknown("this node no longer leads, and does not hear the others")
         return (await waiting.stored(proposal, deadline_s=max(0.0, left))).first_offset
 
     def _on_disk(self, proposal: Proposal) -> int | None:

@@ -77,7 +77,7 @@ def _stopped(folder: str) -> Iterator[None]:
     """Hold the folder's lock, as its node does while it runs."""
     identity = Path(folder, FILE_NAME)
     if not identity.exists():
-        raise NotRecoverable(f"{folder} is no node's data folder: there is no {FILE_NAME} in it")
+        raise NotRecoverable(f"{folder} is not a node's data folder: there is no {FILE_NAME} in it")
     if identity.stat().st_uid != os.geteuid():
         owner = identity.owner()
         raise NotRecoverable(
@@ -98,9 +98,9 @@ def _decoded(raw: bytes, path: str, kind: type[_T], what: str, version: int) -> 
     try:
         found = msgspec.json.decode(raw, type=dict[str, msgspec.Raw]).get(f"{what}_version")
         if found is None:
-            raise NotRecoverable(f"{path} is no {what}")
+            raise NotRecoverable(f"{path} is not a {what}")
         if msgspec.json.decode(found, type=int) > version:
             raise NotRecoverable(f"{path} was made by a newer Floodmark: use the same one everywhere")
         return msgspec.json.decode(raw, type=kind)
     except msgspec.DecodeError as error:
-        raise NotRecoverable(f"{path} is no {what}, or damaged: {error}") from error
+        raise NotRecoverable(f"{path} is not a {what}, or damaged: {error}") from error

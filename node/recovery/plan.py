@@ -104,7 +104,7 @@ def decide(
     strangers = sorted(found.keys() - state.nodes.keys() - members)
     if strangers:
         raise NotRecoverable(
-            f"{strangers[0]} is none of the cluster's nodes (any more): leave its folder out"
+            f"{strangers[0]} is not one of the cluster's nodes (any more): leave its folder out"
         )
     lost = sorted((state.nodes.keys() | members) - found.keys())
     if not lost:
@@ -298,5 +298,5 @@ def _check_nothing_in_the_way(
             raise NotRecoverable(
                 f"{node} has the only replica of group {raft_group} that is left, and it cannot be used: "
                 f"{replica.damage}. Restore it, or move groups/{raft_group} of its data folder elsewhere: "
-                "then the partition begins anew, empty. Make a new survey afterwards"
+                "then the partition starts over, empty. Make a new survey afterwards"
             )

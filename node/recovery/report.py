@@ -81,7 +81,7 @@ def _loss(
         return (
             "all",
             0,
-            f"no replica is left, all of its records are lost: it begins anew, empty, at offset {begins}",
+            f"no replica is left, all of its records are lost: it starts over, empty, at offset {begins}",
         )
     best = replicas[group.chosen]
     knows = max(replicas.values(), key=lambda replica: replica.committed)

@@ -95,7 +95,7 @@ def of_member(fs: FileSystem, data_dir: str) -> NodeIdentity:
     """Whose folder it is, if it was part of a cluster. Raises ``NotRecoverable``, ``IdentityProblem``."""
     identity = load(fs, data_dir)
     if identity is None:
-        raise NotRecoverable(f"{data_dir} is no node's data folder: there is no node.json in it")
+        raise NotRecoverable(f"{data_dir} is not a node's data folder: there is no node.json in it")
     if identity.standing is Standing.NEW:
         raise NotRecoverable(f"{data_dir} holds nothing: its node has never taken part in a cluster")
     return identity

@@ -183,7 +183,7 @@ class ReplicaStore:
                 first_bad_index=error.first_bad_index,
                 last_known_index=error.last_known_index,
                 set_aside=True,
-                hint="the damaged part is kept in quarantine/ and fetched anew from the other replicas",
+                hint="the damaged part is kept in quarantine/ and fetched again from the other replicas",
             )
             # First the promise not to vote before all is back, then the cut: a crash between them loses
             # neither.

@@ -9,7 +9,7 @@ few. Of a machine that keeps its state the log is only what leads from one check
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
 
 import structlog
@@ -57,14 +57,14 @@ class Retention:
             for replica, keep in self._kept(KeepState):
                 await self._shorten(replica, keep)
 
-    def _kept(self, kind: type[K]) -> list[tuple[OpenReplica, K]]:
-        """The replicas that run, as their specs are by now."""
-        found = []
-        for raft_group, replica in self._manager.running.items():
-            spec = self._manager.specs.get(raft_group)
-            if spec is not None and isinstance(spec.keep, kind) and replica.group.failed is None:
-                found.append((replica, spec.keep))
-        return found
+    def _kept(self, kind: type[K]) -> Iterator[tuple[OpenReplica, K]]:
+        """The replicas that run at the moment when they come up, as their specs are by then."""
+        for raft_group in list(self._manager.running):
+            replica, spec = self._manager.running.get(raft_group), self._manager.specs.get(raft_group)
+            if replica is None or spec is None or replica.group.failed is not None:
+                continue
+            if isinstance(spec.keep, kind):
+                yield replica, spec.keep
 
     async def _shorten(self, replica: OpenReplica, keep: KeepState) -> None:
         """Drop the segments that the checkpointed state stands for, when there are some."""

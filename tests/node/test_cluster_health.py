@@ -148,7 +148,7 @@ async def test_a_node_that_should_not_be_there_is_forgotten(tmp_path: Path, aske
     async with NodeCluster.running(tmp_path, formed_at=2) as cluster:
         await poison(cluster)
         bodies = await fill(cluster, "orders", 5)
-        what = "does not answer, and is none of the cluster's nodes"
+        what = "does not answer, and is not one of the cluster's nodes"
         wanted = [
             f"node n4 {what}: `floodmark node forget n4` takes it away",
             "2 partitions have too few replicas in sync: orders/0, orders/1",

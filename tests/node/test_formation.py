@@ -53,7 +53,7 @@ def test_nothing_forms_around_a_node_that_holds_data(tmp_path: Path, size: int, 
         assert one.discovery.unheard == ["n1"]
         assert "n1 holds data of a cluster formed of n1" in one.discovery.refusals[0]
     assert len(alone.discovery.refusals) == size - 1
-    assert "n2 is none of the nodes that this cluster was formed of (n1)" in alone.discovery.refusals[0]
+    assert "n2 is not one of the nodes that this cluster was formed of (n1)" in alone.discovery.refusals[0]
     assert [*alone.discovery.nodes] == ["n1"]
     assert alone.registry.peers == {}
 
@@ -77,7 +77,7 @@ def test_a_fourth_node_is_refused_by_the_three_and_says_so(tmp_path: Path) -> No
     for member in members.values():
         assert dial(fourth, member) == REFUSED
         assert "n4" not in member.discovery.nodes
-        assert "n4 is none of the nodes" in member.discovery.refusals[0]
+        assert "n4 is not one of the nodes" in member.discovery.refusals[0]
     assert fourth.discovery.standing is Standing.NEW
     assert len(fourth.discovery.refusals) == 3
     # One that claims to be of the three: only its name is wrong.

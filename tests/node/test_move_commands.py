@@ -178,7 +178,7 @@ def test_a_queued_move_is_forgotten_and_another_order_needs_none() -> None:
     [
         (Reassignment(1, ["n1", "n2", "n3"], []), InvalidRequest, "each node is named once"),
         (Reassignment(1, ["n1", "n2", "n3"], ["n4", "n4"]), InvalidRequest, "each node is named once"),
-        (Reassignment(1, ["n1", "n2", "n3"], ["n9"]), Conflict, "n9 is no node of the cluster"),
+        (Reassignment(1, ["n1", "n2", "n3"], ["n9"]), Conflict, "n9 is not a node of the cluster"),
         (Reassignment(3, ["n1", "n2", "n3"], ["n4"]), Conflict, "no partition of group 3"),
         (Reassignment(1, ["n1", "n2", "n3"], ["n4"], 7), Conflict, "moved meanwhile"),
     ],

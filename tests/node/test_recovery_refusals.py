@@ -45,13 +45,13 @@ async def test_wrong_uses_change_nothing(tmp_path: Path) -> None:
             assert run("survey", n1.data_dir, "--to", file).exit_code == 0
             assert "no node is missing" in refused("plan", file, n2.data_dir, n3.data_dir)
             assert "every group has a majority without n2" in refused("plan", file, n3.data_dir)
-            assert "no node's data folder" in refused("survey", tmp_path, "--to", tmp_path / "x")
-            assert "is no survey" in refused("plan", n1.data_dir / "node.json")
+            assert "is not a node's data folder" in refused("survey", tmp_path, "--to", tmp_path / "x")
+            assert "is not a survey" in refused("plan", n1.data_dir / "node.json")
             told = run("plan", file, "--to", plan)
             assert told.exit_code == 0
             assert "n1: term" in told.stdout
             assert "lost for good: n2, n3" in told.stderr
-            assert "is no plan" in refused("apply", file, n1.data_dir, "--yes")
+            assert "is not a plan" in refused("apply", file, n1.data_dir, "--yes")
             assert "nothing was written" in refused("apply", plan, n1.data_dir)
             assert "the plan was made without" in refused("apply", plan, n2.data_dir, "--yes")
             assert "the plan was made without" in refused("apply", plan, n1.data_dir, n2.data_dir, "--yes")

@@ -92,7 +92,7 @@ def test_what_cannot_be_is_refused_and_changes_nothing() -> None:
     """By the metadata themselves: whoever asked may have known an older state of them."""
     cluster = Cluster()
     cluster.refused(RetireNode("n9"), "knows no node n9", NotFound)
-    cluster.refused(RetireNode("n1", "n9"), "n9 is no node of the cluster")
+    cluster.refused(RetireNode("n1", "n9"), "n9 is not a node of the cluster")
     cluster.refused(RetireNode("n1", "n1"), "cannot take its own place", InvalidRequest)
     cluster.do(DrainNode("n3"))
     cluster.refused(RetireNode("n1", "n3"), "n3 is being drained")

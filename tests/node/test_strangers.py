@@ -75,7 +75,8 @@ async def test_a_cluster_of_one_is_not_grown_by_its_settings(tmp_path: Path) -> 
                 status, _, warnings = await readyz(cluster, cluster["n1"])
                 assert status == 200
                 assert (
-                    "n2 is none of the nodes of this cluster (n1): start it with an empty folder" in warnings
+                    "n2 is not one of the nodes of this cluster (n1): start it with an empty folder"
+                    in warnings
                 )
                 assert await values(await cluster.on_leader("orders")) == [b"kept"]
             # The natural way: its own settings name the others as well. They are only where to look.
@@ -117,7 +118,7 @@ async def test_a_fourth_node_changes_nothing(tmp_path: Path) -> None:
             for one in cluster.up:
                 status, _, warnings = await readyz(cluster, one)
                 assert status == 200
-                assert "n4 is none of the nodes" in warnings
+                assert "n4 is not one of the nodes" in warnings
                 assert sorted(one.running.metadata.state.nodes) == ["n1", "n2", "n3"]
             await cluster.create("orders", partitions=8)
             info = cluster["n2"].broker.topic("orders")
@@ -149,7 +150,7 @@ async def set_back(
 
 
 async def test_an_old_copy_of_a_data_folder_costs_nothing_that_was_acknowledged(tmp_path: Path) -> None:
-    """Back on it a node votes for nobody who lacks what it had acknowledged, and fetches all anew."""
+    """Back on it a node votes for nobody who lacks what it had acknowledged, and fetches everything again."""
     async with NodeCluster.running(tmp_path) as cluster:
         await cluster.create("orders")
         bodies = await fill(cluster, "orders", 5)

@@ -135,7 +135,9 @@ async def comes_without_join(meeting: Meeting) -> None:
     )
     async with meeting.running(three):
         await meeting.not_ready(three, "knows no node n3: start this node with --join")
-        await meeting.warns("n3 is none of the nodes of this cluster (n1, n2): start it with an empty folder")
+        await meeting.warns(
+            "n3 is not one of the nodes of this cluster (n1, n2): start it with an empty folder"
+        )
         assert meeting.members == ["n1", "n2"]
 
 

@@ -75,9 +75,9 @@ def _refusal(state: MetadataState, change: Reassignment) -> FloodmarkError | Non
     topic, entry = found
     named = f"{topic.name}/{entry.number}"
     if not change.replicas or len(set(change.replicas)) < len(change.replicas):
-        return InvalidRequest(f"{change.replicas} are no replicas of {named}: each node is named once")
+        return InvalidRequest(f"{change.replicas} cannot be the replicas of {named}: each node is named once")
     if unknown := sorted(set(change.replicas) - state.nodes.keys()):
-        return Conflict(f"{unknown[0]} is no node of the cluster: {named} cannot move there")
+        return Conflict(f"{unknown[0]} is not a node of the cluster: {named} cannot move there")
     move = state.moves.get(change.raft_group)
     number = move.number if move is not None else 0
     if tuple(change.expected) != entry.replicas or change.move != number:

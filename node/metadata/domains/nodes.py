@@ -56,7 +56,7 @@ def register_node(edit: Edit, command: RegisterNode) -> Applied:
     """The entry. From feature level 3 on only a node that has joined is described again."""
     state = edit.state
     if state.level >= MEMBERSHIP and command.node_id not in state.nodes:
-        return Conflict(f"{command.node_id} is none of the cluster's nodes", node=command.node_id)
+        return Conflict(f"{command.node_id} is not one of the cluster's nodes", node=command.node_id)
     return _describe(edit, command)
 
 

@@ -114,7 +114,7 @@ def _heir_refusal(state: MetadataState, node: str, heir: str) -> FloodmarkError 
     if heir == node:
         return InvalidRequest(f"{node} cannot take its own place", node=node)
     if heir not in state.nodes:
-        return Conflict(f"{heir} is no node of the cluster: it cannot take the place of {node}", node=heir)
+        return Conflict(f"{heir} is not a node of the cluster: it cannot take the place of {node}", node=heir)
     if heir in state.draining:
         return Conflict(f"{heir} is being drained: it cannot take the place of {node}", node=heir)
     return None

@@ -80,7 +80,7 @@ def placed(
     """New partitions, which have their groups' numbers from now on."""
     for replicas in assignments:
         if len(replicas) != factor or len(set(replicas)) != len(replicas):
-            return InvalidRequest(f"{replicas} is no placement of {factor} replicas")
+            return InvalidRequest(f"{replicas} is not a placement of {factor} replicas")
         if not state.nodes.keys() >= set(replicas):
             return Conflict(f"the placement {replicas} names a node that the cluster does not know")
     if state.next_raft_group + len(assignments) > COORDINATOR_GROUPS_FROM:
