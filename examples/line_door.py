@@ -47,13 +47,14 @@ class LineDoor:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # Authentication belongs here: whom it finds is the principal of all that comes from this client.
-        context = RequestContext(protocol="line", address=str(writer.get_extra_info("peername")[0]))
+        address = str(writer.get_extra_info("peername")[0])
         try:
             while not self._service.draining.is_set():
                 async with asyncio.timeout(IDLE_S):
                     line = await reader.readline()
                 if not line:
                     break
+                context = RequestContext(protocol="line", address=address)  # Of this command alone.
                 writer.write((await self._answer(context, line)).encode())
                 await writer.drain()  # Who does not read what it asked for is asked nothing more.
         except ValueError:

@@ -235,7 +235,7 @@ class PartitionFetch:
         asked: Asked,
     ) -> web.StreamResponse:
         context = self._context
-        begin = await self._begin(request, who, partition, position, asked)
+        begin = await self._begin(request, partition, position, asked)
         with context.hold_for(request) as hold:
             return await stream(
                 context,
@@ -254,12 +254,12 @@ class PartitionFetch:
             )
 
     async def _begin(
-        self, request: web.Request, who: RequestContext, partition: Partition, position: str, asked: Asked
+        self, request: web.Request, partition: Partition, position: str, asked: Asked
     ) -> Offsets:
         """Where a stream begins, which its head says."""
         service = self._context.service
-        return await service.list_offsets(
-            who,
+        return await service.fetching.offsets_of(
+            partition,
             ListOffsetsRequest(
                 topic=partition.topic,
                 partition=partition.number,

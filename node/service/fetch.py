@@ -87,6 +87,11 @@ class Fetching:
         service.authorize(context, Operation.DESCRIBE, policy.topic(request.topic))
         service.admit(context, Operation.DESCRIBE, 0)
         partition = await service.partition(request.topic, request.partition, request.topic_id)
+        return await self.offsets_of(partition, request)
+
+    async def offsets_of(self, partition: Partition, request: ListOffsetsRequest) -> Offsets:
+        """Likewise, as a part of a request that is judged for what else it asks for."""
+        service = self._service
 
         async def look(leader: Leader, left: float) -> Found | Bounds:
             if request.position is None:

@@ -12,7 +12,7 @@ ANONYMOUS: Final = "anonymous"
 
 
 class RequestContext(msgspec.Struct, frozen=True, kw_only=True):
-    """Made by a door, once for each request. The door has authenticated ``principal``.
+    """Made by a door, for one request and no other. The door has authenticated ``principal``.
 
     ``deadline``: until when an answer is of use, on the event loop's monotonic clock (``time.monotonic``).
     ``address``: the client's, without its port. ``trace``: the W3C ``traceparent`` that came along, if any.
@@ -24,9 +24,10 @@ class RequestContext(msgspec.Struct, frozen=True, kw_only=True):
     address: str = ""
     deadline: float | None = None
     trace: str | None = None
-    allowed: set[tuple[object, object]] = set()
-    """What the policy has allowed this request so far, so that it is asked once for each operation and
-    resource, however many steps on the way make sure of it. Copies for another deadline share it."""
+    judged: set[object] = set()
+    """What the policy has said yes to so far, so that it is asked once for each operation and resource, and
+    once for the quota, however many steps on the way make sure of it. Copies for another deadline share it;
+    it is the service's alone."""
 
     def within(self, timeout_s: float) -> RequestContext:
         """The same request, to be answered within so many seconds from now."""

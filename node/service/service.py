@@ -54,6 +54,7 @@ from node.service.topic_reader import TopicReader
 from node.service.watches import Watches
 
 _CATCH_UP_S: Final = 2.0
+_ADMITTED: Final = "admitted"
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -168,9 +169,9 @@ class Service:
         Raises ``Unauthorized``, ``Forbidden``, or ``UnknownTopic`` for what may not even be described.
         """
         asked = (operation, resource)
-        if asked not in context.allowed:
+        if asked not in context.judged:
             self.policy.authorize(context, operation, resource)
-            context.allowed.add(asked)
+            context.judged.add(asked)
 
     def may(self, context: RequestContext, operation: Operation, resource: Resource) -> bool:
         """Whether it is allowed: for lists, which leave out what is not."""
@@ -181,8 +182,15 @@ class Service:
         return True
 
     def admit(self, context: RequestContext, operation: Operation, size: int) -> None:
-        """Count a request of ``size`` bytes against the principal's quota. Raises ``TooManyRequests``."""
+        """Count a request of ``size`` bytes against the principal's quota. Raises ``TooManyRequests``.
+
+        Raises ``RuntimeError`` for a context that another request had: what was allowed to that one would be
+        taken for allowed to this one.
+        """
+        if _ADMITTED in context.judged:
+            raise RuntimeError("a RequestContext belongs to one request: make another one")
         self.policy.admit(context, operation, size)
+        context.judged.add(_ADMITTED)
 
     async def ask(self, context: RequestContext, request: Request[R], *, size: int = 0) -> Served[R]:
         """The way of every request: authorize, quota, validate, route, execute.

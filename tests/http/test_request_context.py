@@ -51,6 +51,9 @@ def test_the_service_asks_the_policy_that_the_application_was_given() -> None:
     broker = MemoryCluster().brokers["n1"]
     service = create_app(broker, RequestLimits(), policy=NobodyAlters())[CONTEXT].service
     context = RequestContext(protocol="test")
+    service.admit(context, Operation.DESCRIBE, 0)
+    with pytest.raises(RuntimeError, match="one request"):
+        service.admit(context.within(1.0), Operation.DESCRIBE, 0)
     service.authorize(context, Operation.DESCRIBE, CLUSTER)
     assert service.may(context, Operation.DESCRIBE, CLUSTER)
     assert not service.may(context, Operation.ALTER, CLUSTER)

@@ -25,6 +25,7 @@ from tests.support.nodes import NodeCluster, TestNode
 TOPIC: Final = "/v1/topics/{topic}"
 PARTITION: Final = TOPIC + "/partitions/{partition}"
 BATCH: Final = "application/vnd.floodmark.batch;v=1"
+LINES: Final = "application/x-ndjson"
 OPEN: Final = {"/", "/healthz", "/readyz", "/openapi.json"}
 """Who asks nothing of the cluster needs no permission."""
 CLUSTER: Final = Resource(ResourceKind.CLUSTER)
@@ -41,6 +42,7 @@ class Sent(NamedTuple):
     query: str = ""
     body: bytes = b""
     media: str = "application/json"
+    accept: str = "*/*"
 
     @property
     def path(self) -> str:
@@ -62,6 +64,9 @@ REQUESTS: Final = [
     Sent("POST", f"{TOPIC}/records", Operation.WRITE, T, body=b'{"records":[{"value":1},{"value":2}]}'),
     Sent("GET", f"{PARTITION}/records", Operation.READ, T, "?from=earliest&wait=0"),
     Sent("GET", f"{TOPIC}/records", Operation.READ, T, "?from=earliest&wait=0"),
+    Sent("GET", f"{PARTITION}/records", Operation.READ, T, "?from=earliest&wait=0", accept=BATCH),
+    Sent("GET", f"{PARTITION}/records", Operation.READ, T, "?from=earliest&wait=0", accept=LINES),
+    Sent("GET", f"{TOPIC}/records", Operation.READ, T, "?from=earliest&wait=0", accept=LINES),
     Sent("GET", f"{TOPIC}/wait", Operation.READ, T, "?wait=0&cursor={cursor}"),
     Sent("GET", f"{PARTITION}/tail", Operation.DESCRIBE, T),
     Sent("GET", TOPIC, Operation.DESCRIBE, T),
@@ -143,7 +148,7 @@ def _set(node: TestNode, policy: Policy) -> None:
 async def _send(
     cluster: NodeCluster, node: TestNode, sent: Sent, *, method: str = "", unusual: bool = False
 ) -> tuple[int, bytes]:
-    headers = {"User-Agent": "test/1", **({"X-Unusual": "1"} if unusual else {})}
+    headers = {"User-Agent": "test/1", "Accept": sent.accept, **({"X-Unusual": "1"} if unusual else {})}
     if sent.body:
         headers["Content-Type"] = sent.media
     async with cluster.session.request(
