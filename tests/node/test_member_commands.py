@@ -62,7 +62,7 @@ def test_a_node_comes_and_goes_and_its_id_never_returns() -> None:
     cluster.refused(joining("n0"), "has a node n0 already")
     assert cluster.do(RemoveNode("n0")).node_id == "n0"
     cluster.refused(joining("n0", "another folder"), "its id never returns")
-    cluster.refused(RegisterNode("n0", "h", "p", "i", levels=KNOWS), "none of the cluster's nodes")
+    cluster.refused(RegisterNode("n0", "h", "p", "i", levels=KNOWS), "not one of the cluster's nodes")
     cluster.refused(RemoveNode("n0"), "knows no node n0", NotFound)
     cluster.do(joining("n4"))
     assert state.node_numbers == {"n1": 1, "n2": 2, "n3": 3, "n0": 4, "n4": 5}
