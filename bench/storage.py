@@ -74,7 +74,7 @@ def reading(folder: Path, size: int) -> None:
     log.write()
     offset, start = 0, time.perf_counter()
     while offset < count:
-        offset += len(log.read(offset, end_offset=count, max_bytes=1 << 20)) // (size + 64)
+        offset += len(log.read(offset, end_offset=count, max_bytes=1 << 20).frames) // (size + 64)
     seconds = time.perf_counter() - start
     rate, per_frame = count * (size + 64) / seconds / 1e6, seconds / count * 1e6
     print(f"read 1 MiB at a time, frames of {size:>7} B{rate:>16.1f} MB/s   {per_frame:.2f} us a frame")

@@ -10,7 +10,7 @@ from floodmark.format.frame import Frame, FrameKind
 
 from storage.errors import LogClosed, OutOfRange, StorageError
 from storage.failures import failure_of
-from storage.reader import Reader
+from storage.reader import Reader, Slice
 from storage.scan import max_timestamp_in
 from storage.segments import Segments
 from storage.tail import Tail
@@ -123,8 +123,8 @@ class LogReading:
         if self.base_index <= index <= self.written_index:
             self._guarded("reading", self._reader.forget_cached, index, length)
 
-    def read(self, offset: int, *, end_offset: int, max_bytes: int) -> bytes:
-        """The bytes of whole written frames from the one that holds ``offset`` on, below ``end_offset``.
+    def read(self, offset: int, *, end_offset: int, max_bytes: int) -> Slice:
+        """Whole written frames as bytes, from the one that holds ``offset`` on, below ``end_offset``.
 
         At most ``max_bytes``, but at least one frame; empty when there is none yet. The first frame is one
         that takes up offsets: with records, or a gap. Headers are verified, payloads are not: their checksum
@@ -135,7 +135,7 @@ class LogReading:
             raise OutOfRange(f"offset {offset}: this log holds {self.start_offset} to {self.next_offset}")
         end_offset = min(end_offset, self._written_next_offset)
         if offset >= end_offset:
-            return b""
+            return Slice(b"", offset)
         return self._guarded(
             "reading", lambda: self._reader.read(offset, end_offset=end_offset, max_bytes=max_bytes)
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import google_crc32c
 from floodmark.format.frame import GAP_BYTES, HEADER_BYTES, MAGIC, USUAL, Frame, FrameHeader
@@ -18,6 +18,14 @@ _WALK_BYTES: Final = 64 << 10
 _HINTS_MAX: Final = 256
 _HEADER = struct.Struct("<4sIIIQQQqII")  # The first 56 bytes of a frame header.
 _T = TypeVar("_T")
+
+
+class Slice(NamedTuple):
+    """Consecutive frames as they are stored."""
+
+    frames: bytes
+    next_offset: int
+    """The offset behind the last of them; where there is none, the one that reading goes on at."""
 
 
 class Reader:
@@ -101,26 +109,28 @@ class Reader:
             index, position = frame.last_index + 1, position + frame.size
         return None
 
-    def read(self, offset: int, *, end_offset: int, max_bytes: int) -> bytes:
+    def read(self, offset: int, *, end_offset: int, max_bytes: int) -> Slice:
         """See ``Log.read``; ``offset`` is one that a written frame takes up."""
         segment = self._segments.holding_offset(offset)
-        return self._steadily(segment, lambda: self._read_in(segment, offset, end_offset, max_bytes))
+        found = self._steadily(segment, lambda: self._read_in(segment, offset, end_offset, max_bytes))
+        return found if found.frames else Slice(b"", offset)
 
-    def _read_in(self, segment: Segment, offset: int, end_offset: int, max_bytes: int) -> bytes:
+    def _read_in(self, segment: Segment, offset: int, end_offset: int, max_bytes: int) -> Slice:
         hint = self._hints.get(offset)
         if hint is not None and hint[0] == segment.path:
             try:
-                data = self._read(segment, hint[1], hint[2], end_offset, max_bytes)
+                found = self._read(segment, hint[1], hint[2], end_offset, max_bytes)
             except LogCorrupt:
-                data = None  # Perhaps only the hint is wrong: the slower way decides.
-            if data is not None:
-                return data
+                found = None  # Perhaps only the hint is wrong: the slower way decides.
+            if found is not None:
+                return found
         position, header = self._with_good_index(segment, lambda: self._find_offset(segment, offset))
-        return self._read(segment, position, header.index, end_offset, max_bytes) or b""
+        found = self._read(segment, position, header.index, end_offset, max_bytes)
+        return found if found is not None else Slice(b"", offset)
 
     def _read(
         self, segment: Segment, position: int, index: int, end_offset: int, max_bytes: int
-    ) -> bytes | None:
+    ) -> Slice | None:
         """Frames from the one at ``position`` on, with one ``pread`` unless the first is a large one.
 
         None when that one takes up no offsets, as a hint may have it.
@@ -135,7 +145,7 @@ class Reader:
         if not header.offset_count:
             return None
         if header.next_offset > end_offset:
-            return b""
+            return Slice(b"", header.first_offset)
         if header.size > len(data):
             data = file.pread(header.size, position)
         valid, at, next_index, next_offset = _whole_frames(file, data, header, end_offset)
@@ -144,7 +154,7 @@ class Reader:
         if len(self._hints) >= _HINTS_MAX:
             self._hints.clear()
         self._hints[next_offset] = (segment.path, position + at, next_index)
-        return data[:at]
+        return Slice(data[:at], next_offset)
 
     def _find_index(self, segment: Segment, index: int) -> tuple[Segment, int, FrameHeader]:
         sparse = self._segments.index(segment)

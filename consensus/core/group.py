@@ -19,7 +19,7 @@ from consensus.core.followers import Followers
 from consensus.core.group_parts import GroupParts
 from consensus.core.group_storage import GroupStorage
 from consensus.core.jobs import Job
-from consensus.core.journal import Pending
+from consensus.core.journal import ProposedEntry
 from consensus.core.large_state import LargeMachine
 from consensus.core.ready import Ready
 from consensus.core.safeguards import ALL
@@ -118,7 +118,7 @@ class Group:
         # What it appends is heard as a heartbeat is.
         self._begin(says_something=True)
         proposal = Proposal()
-        self._parts.proposals.add(Pending(kind, payload, append_time, record_count, proposal, form))
+        self._parts.proposals.add(ProposedEntry(kind, payload, append_time, record_count, proposal, form))
         return proposal
 
     def propose_membership(self, membership: Membership) -> Proposal:
@@ -295,13 +295,14 @@ class Group:
             core.jobs = []
         damage, core.damage = core.damage, None
         news, core.member_news = core.member_news, False
-        runs = core.runs
+        log, is_sound = self.log, core.failed is None
         return Ready(
             messages=messages,
-            save_vote=save_vote and core.failed is None,
-            flush=parts.needs_flush and core.failed is None,
+            save_vote=save_vote and is_sound,
+            # ``needs_flush``, without the calls: this is part of every step.
+            flush=log.durable_index < log.last_index and is_sound and not (save_vote or core.installing),
             jobs=jobs,
-            deadline=parts.deadline if runs else math.inf,
+            deadline=parts.deadline if core.runs else math.inf,
             member_news=news,
             damage=damage,
         )

@@ -26,8 +26,8 @@ Term = tuple[None, int, int]
 """An entry as far as the engine looks at it: (nothing, index, term)."""
 
 
-class Pending:
-    """A proposal on its way into the log; the engine passes it around and does not look inside."""
+class ProposedEntry:
+    """What a leader is to append, and the proposal that learns what became of it."""
 
     __slots__ = ("append_time", "form", "kind", "payload", "proposal", "record_count")
 
@@ -105,8 +105,15 @@ class Journal:
             found.append((None, first + 1, log.term_at(first + 1)))
         return found
 
-    def add(self, command: object, index: int, term: int) -> None:
-        """Append one entry: a proposal or a no-op of this leader, or a frame from the leader.
+    def propose(self, entry: ProposedEntry, term: int) -> None:
+        """Append an entry of this leader: its proposal learns where it is."""
+        frame = self._framed(entry, term)
+        proposal = entry.proposal
+        proposal.index, proposal.term, proposal.first_offset = frame.index, term, frame.first_offset
+        self._append(frame, frame.index, term)
+
+    def add(self, command: Frame | bytes, index: int, term: int) -> None:
+        """What the engine appends by itself: a frame from the leader, or the no-op of this leader.
 
         ``index`` is the last one that it stands for.
         """
@@ -115,15 +122,13 @@ class Journal:
             if news is None or (news is command and not self._is_news(command.index, term)):
                 return
             frame = news
-        elif isinstance(command, Pending):
-            frame = self._framed(command, index, term)
-            command.proposal.index = index
-            command.proposal.term = term
-            command.proposal.first_offset = frame.first_offset
         else:
             assert command == NO_OP, "the engine appends nothing else by itself"
-            no_op = Pending(FrameKind.NOOP, b"", self._last_append_time, 0, Proposal())
-            frame = self._framed(no_op, index, term)
+            no_op = ProposedEntry(FrameKind.NOOP, b"", self._last_append_time, 0, Proposal())
+            frame = self._framed(no_op, term)
+        self._append(frame, index, term)
+
+    def _append(self, frame: Frame, index: int, term: int) -> None:
         assert index == frame.last_index, "an entry is appended under its own index"
         assert frame.index == self.log.last_index + 1, "entries are appended without a hole between them"
         assert frame.term == term >= self.log.last_term, "terms rise along the log"
@@ -133,17 +138,17 @@ class Journal:
         if frame.kind is FrameKind.MEMBERSHIP:
             self._on_append(frame)
 
-    def _framed(self, pending: Pending, index: int, term: int) -> Frame:
+    def _framed(self, entry: ProposedEntry, term: int) -> Frame:
         return Frame(
-            index,
+            self.log.last_index + 1,
             term,
             self.log.next_offset,
-            pending.append_time,
-            pending.record_count,
-            pending.kind,
-            pending.payload,
-            crc_of(pending.payload),
-            *pending.form,
+            entry.append_time,
+            entry.record_count,
+            entry.kind,
+            entry.payload,
+            crc_of(entry.payload),
+            *entry.form,
         )
 
     def _is_news(self, index: int, term: int) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from floodmark.format.frame import FrameKind
 
-from consensus.core.journal import Pending
+from consensus.core.journal import ProposedEntry
 from consensus.types import NotStored, Proposal, Stored, Unknown
 
 if TYPE_CHECKING:
@@ -25,15 +25,15 @@ class Proposals:
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        self._queued: list[Pending] = []
+        self._queued: list[ProposedEntry] = []
         self._open: list[tuple[int, int, Proposal]] = []
         self._count = itertools.count()
         self._membership_is_queued = False
 
-    def add(self, pending: Pending) -> None:
+    def add(self, entry: ProposedEntry) -> None:
         """Queue a proposal for the next ``drain``."""
-        self._queued.append(pending)
-        if pending.kind is FrameKind.MEMBERSHIP:
+        self._queued.append(entry)
+        if entry.kind is FrameKind.MEMBERSHIP:
             self._membership_is_queued = True
 
     @property
@@ -51,17 +51,17 @@ class Proposals:
         if not self._queued:
             return False
         engine = self._core.engine
-        for pending in self._queued:
-            engine.append(pending)
+        for entry in self._queued:
+            engine.append(entry)
         self._membership_is_queued = False
         queued, self._queued = self._queued, []
-        for pending in queued:
-            proposal = pending.proposal
+        for entry in queued:
+            proposal = entry.proposal
             if proposal.index:
                 heapq.heappush(self._open, (proposal.index, next(self._count), proposal))
-        for pending in queued:
-            if not pending.proposal.index:
-                pending.proposal.resolve(NotStored("this replica no longer led when it came to append it"))
+        for entry in queued:
+            if not entry.proposal.index:
+                entry.proposal.resolve(NotStored("this replica no longer led when it came to append it"))
         return True
 
     def settle(self, up_to: int) -> None:
@@ -80,5 +80,5 @@ class Proposals:
         """Nobody will learn the outcomes here any more."""
         queued, self._queued = self._queued, []
         opened, self._open = self._open, []
-        for proposal in [*(pending.proposal for pending in queued), *(item[2] for item in opened)]:
+        for proposal in [*(entry.proposal for entry in queued), *(item[2] for item in opened)]:
             proposal.resolve(Unknown(reason))

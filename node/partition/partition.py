@@ -29,9 +29,10 @@ from node.partition.confirmed import REFUSALS, Confirmed
 from node.partition.producers import Remembered
 from node.partition.remote_partition import RemotePartition
 from node.partition.sequences import Flying
-from node.partition.slices import next_offset_behind, offset_reaching
+from node.partition.slices import offset_reaching
 from storage.errors import OutOfRange, StorageError
 from storage.log import Log
+from storage.reader import Slice
 from storage.vote import VoteFile
 
 _LOOK_AGAIN_S: Final = 0.5
@@ -228,25 +229,24 @@ class LocalPartition:
             return Fetched(b"", offset, self.bounds())
         try:
             if max_bytes <= INLINE_READ_BYTES:
-                frames = self._read(offset, end, max_bytes, verify=verify)
+                found = self._read(offset, end, max_bytes, verify=verify)
             else:
-                frames = await asyncio.to_thread(self._read, offset, end, max_bytes, verify=verify)
+                found = await asyncio.to_thread(self._read, offset, end, max_bytes, verify=verify)
         except OutOfRange as error:
             # Retention came between; the bounds say so now.
             await self._check_bounds(offset)
             raise self._unreadable(error) from error
         except StorageError as error:
             raise self._unreadable(error) from error
-        next_offset = next_offset_behind(frames)
-        return Fetched(frames, next_offset, self.bounds())
+        return Fetched(found.frames, found.next_offset, self.bounds())
 
-    def _read(self, offset: int, end: int, max_bytes: int, *, verify: bool) -> bytes:
-        frames = self._log.read(offset, end_offset=end, max_bytes=max_bytes)
-        if verify and (damaged := first_damaged(frames)) is not None:
+    def _read(self, offset: int, end: int, max_bytes: int, *, verify: bool) -> Slice:
+        found = self._log.read(offset, end_offset=end, max_bytes=max_bytes)
+        if verify and (damaged := first_damaged(found.frames)) is not None:
             # Whoever reads the frame itself finds the same, and says where.
             for _ in self._log.stored(damaged.index, damaged.index):
-                frames = self._log.read(offset, end_offset=end, max_bytes=max_bytes)
-        return frames
+                found = self._log.read(offset, end_offset=end, max_bytes=max_bytes)
+        return found
 
     def bounds(self) -> Bounds:
         """As this replica knows them."""

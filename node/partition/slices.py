@@ -1,4 +1,4 @@
-"""Where a slice of a log ends, and where in a frame a moment begins."""
+"""Where in a frame a moment begins."""
 
 from __future__ import annotations
 
@@ -9,21 +9,8 @@ from floodmark.errors import InvalidBatch, TooLarge
 from floodmark.format import frame
 from floodmark.format.frame_records import has_records, slices_in, time_of
 
-_LENGTH: Final = slice(8, 12)
 _few: Final = threading.Semaphore(2)
 """Batches that are opened at a time, by all searches: each may grow to 32 MiB."""
-
-
-def next_offset_behind(frames: bytes) -> int:
-    """The offset behind the last of these whole frames; the lengths lead there, only the last is decoded."""
-    position, last = 0, 0
-    while position < len(frames):
-        last = position
-        length = int.from_bytes(frames[position + _LENGTH.start : position + _LENGTH.stop], "little")
-        position += frame.HEADER_BYTES + length
-    header = frame.decode_header(frames, last)
-    assert header is not None, "a log answers with whole frames"
-    return header.next_offset
 
 
 def offset_reaching(item: frame.Frame, timestamp_ms: int) -> int:

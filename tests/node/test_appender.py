@@ -25,7 +25,6 @@ from node.partition.newcomers import ProducerLimits
 from node.partition.producers import ProducerTable, Remembered
 from node.partition.producers_here import ProducersLed
 from node.partition.sequences import Flying
-from node.partition.slices import next_offset_behind
 from node.replicas.disk_reserve import DiskReserve
 from storage.filesystem import RealFileSystem, Space
 from storage.log import Log
@@ -177,9 +176,9 @@ def test_a_slice_ends_behind_its_last_record(queue: Queue) -> None:
     queue.log.append(Frame(queue.log.last_index + 1, 1, 7, 0, 0, FrameKind.NOOP, b"", crc_of(b"")))
     queue.log.write()
     whole = queue.log.read(0, end_offset=7, max_bytes=1 << 20)
-    assert next_offset_behind(whole) == 7
+    assert whole.next_offset == 7
     one = queue.log.read(0, end_offset=7, max_bytes=1)
-    assert next_offset_behind(one) == 3
+    assert one.next_offset == 3
 
 
 def test_a_batch_is_refused_for_what_is_committed_alone(queue: Queue) -> None:

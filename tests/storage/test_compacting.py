@@ -89,7 +89,7 @@ def check(log: Log, frames: list[Frame]) -> None:
         if frame.offset_count and frame.index <= log.written_index:
             offset = frame.next_offset - 1
             assert log.index_at_offset(offset) <= frame.index
-            got = list(iterate(log.read(offset, end_offset=log.next_offset, max_bytes=500)))
+            got = list(iterate(log.read(offset, end_offset=log.next_offset, max_bytes=500).frames))
             assert got[0].first_offset <= offset < got[0].next_offset
             assert [each.index for each in got[1:]] == [each.last_index + 1 for each in got[:-1]]
             assert problem(got, [f for f in frames if got[0].index <= f.index <= got[-1].last_index]) is None
@@ -435,7 +435,7 @@ def test_a_look_up_that_meets_the_new_file_half_way_is_made_again(what: str, ste
         found = list(log.frames(2, 33))
         assert problem(found, frames[: found[-1].last_index - 1]) is None
     elif what == "read":
-        assert next(iterate(log.read(wanted.first_offset, end_offset=150, max_bytes=900))) == wanted
+        assert next(iterate(log.read(wanted.first_offset, end_offset=150, max_bytes=900).frames)) == wanted
     elif what == "time":
         assert log.offset_at_time(wanted.append_time) == wanted.first_offset
     else:

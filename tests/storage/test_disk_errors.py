@@ -172,7 +172,9 @@ def test_a_missing_or_wrong_index_is_rebuilt(damage: str) -> None:
     assert all_frames(log) == frames
     for frame in frames:
         assert log.index_at_offset(frame.first_offset) == frame.index
-        assert log.read(frame.first_offset, end_offset=log.next_offset, max_bytes=1)[64:] == frame.payload
+        assert (
+            log.read(frame.first_offset, end_offset=log.next_offset, max_bytes=1).frames[64:] == frame.payload
+        )
 
 
 def test_an_index_that_passes_its_checksum_but_lies_is_rebuilt() -> None:
@@ -235,7 +237,7 @@ def test_out_of_bounds_is_said_so() -> None:
     ):
         with pytest.raises(OutOfRange):
             call()
-    assert log.read(100, end_offset=200, max_bytes=10) == b""
+    assert log.read(100, end_offset=200, max_bytes=10).frames == b""
 
 
 def test_the_folder_of_a_log_keeps_no_other_name() -> None:

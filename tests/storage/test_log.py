@@ -33,10 +33,10 @@ def test_frames_are_readable_before_they_are_written(tmp_path: Path) -> None:
     frames = fill(log, 3)
     assert all_frames(log) == frames
     assert (log.last_index, log.written_index, log.durable_index) == (4, 1, 1)
-    assert log.read(0, end_offset=3, max_bytes=1000) == b""
+    assert log.read(0, end_offset=3, max_bytes=1000).frames == b""
     assert log.write() == 4
     assert (log.written_index, log.durable_index) == (4, 1)
-    assert list(iterate(log.read(0, end_offset=3, max_bytes=1000))) == frames
+    assert list(iterate(log.read(0, end_offset=3, max_bytes=1000).frames)) == frames
     assert log.sync() == 4
     log.close()
 
@@ -58,7 +58,7 @@ def test_a_log_on_a_real_disk_comes_back_as_it_was(tmp_path: Path) -> None:
     assert len(list(Path(tmp_path, "r").glob("*.log"))) > 10
     offset, got = 0, []
     while offset < log.next_offset:
-        got += list(iterate(log.read(offset, end_offset=log.next_offset, max_bytes=5000)))
+        got += list(iterate(log.read(offset, end_offset=log.next_offset, max_bytes=5000).frames))
         offset = got[-1].next_offset
     assert [f for f in got if f.offset_count] == [f for f in frames if f.offset_count]
     log.close()
@@ -73,23 +73,24 @@ def test_reading_stops_below_the_end_offset_and_at_max_bytes() -> None:
         frames.append(make_frame(log, records=2, size=size))
         log.append(frames[-1])
     log.write()
-    assert list(iterate(log.read(1, end_offset=10, max_bytes=250))) == frames[:2]
-    assert list(iterate(log.read(1, end_offset=10, max_bytes=199))) == frames[:1]
-    assert list(iterate(log.read(4, end_offset=10, max_bytes=1))) == frames[2:3]
-    assert list(iterate(log.read(0, end_offset=8, max_bytes=1 << 20))) == frames[:4]
-    assert list(iterate(log.read(0, end_offset=7, max_bytes=1 << 20))) == frames[:3]
-    assert log.read(9, end_offset=9, max_bytes=100) == b""
+    assert list(iterate(log.read(1, end_offset=10, max_bytes=250).frames)) == frames[:2]
+    assert list(iterate(log.read(1, end_offset=10, max_bytes=199).frames)) == frames[:1]
+    assert list(iterate(log.read(4, end_offset=10, max_bytes=1).frames)) == frames[2:3]
+    assert list(iterate(log.read(0, end_offset=8, max_bytes=1 << 20).frames)) == frames[:4]
+    assert log.read(0, end_offset=8, max_bytes=1 << 20).next_offset == frames[3].next_offset
+    assert list(iterate(log.read(0, end_offset=7, max_bytes=1 << 20).frames)) == frames[:3]
+    assert log.read(9, end_offset=9, max_bytes=100).frames == b""
 
 
 def test_a_read_skips_leading_frames_without_records() -> None:
     """Also where a reader goes on at the point at which it stopped before."""
     log = reopen(MemoryFileSystem())
     first = store(log, 1)
-    assert list(iterate(log.read(0, end_offset=1, max_bytes=1000))) == first
+    assert list(iterate(log.read(0, end_offset=1, max_bytes=1000).frames)) == first
     store(log, 2, records=0)
     second = store(log, 1)
     store(log, 1, records=0)
-    assert list(iterate(log.read(1, end_offset=2, max_bytes=100))) == second
+    assert list(iterate(log.read(1, end_offset=2, max_bytes=100).frames)) == second
 
 
 def test_a_sequential_reader_costs_one_read_of_the_file_at_a_time() -> None:
@@ -102,7 +103,7 @@ def test_a_sequential_reader_costs_one_read_of_the_file_at_a_time() -> None:
     offset = 10
     before = fs.calls["read"], fs.bytes_read
     while offset < 1000:
-        offset += len(log.read(offset, end_offset=1000, max_bytes=2640)) // 264
+        offset += len(log.read(offset, end_offset=1000, max_bytes=2640).frames) // 264
     assert fs.calls["read"] - before[0] == 99
     assert fs.bytes_read - before[1] == 990 * 264
 
@@ -118,8 +119,8 @@ def test_hints_do_not_survive_a_truncation() -> None:
     log.write()
     log.append(make_frame(log, size=100, term=2))
     log.write()
-    assert next(iterate(log.read(2, end_offset=3, max_bytes=1000))).term == 2
-    assert list(iterate(log.read(1, end_offset=2, max_bytes=1000))) == new
+    assert next(iterate(log.read(2, end_offset=3, max_bytes=1000).frames)).term == 2
+    assert list(iterate(log.read(1, end_offset=2, max_bytes=1000).frames)) == new
     assert log._reader._hints.keys() == {3, 2}
 
 

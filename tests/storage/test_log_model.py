@@ -181,7 +181,7 @@ class LogMachine(RuleBasedStateMachine):
                 continue
             offset = frame.next_offset - 1
             assert log.index_at_offset(offset) == frame.index
-            data = log.read(offset, end_offset=log.next_offset, max_bytes=500)
+            data = log.read(offset, end_offset=log.next_offset, max_bytes=500).frames
             got = list(iterate(data))
             if frame.index > log.written_index:
                 assert got == []

@@ -36,7 +36,7 @@ def test_append_does_not_wait_for_a_running_fsync() -> None:
     frames = fill(log, 3)
     assert all_frames(log)[1:] == frames
     assert log.durable_index == 1
-    assert len(log.read(0, end_offset=1, max_bytes=1000)) == 104
+    assert len(log.read(0, end_offset=1, max_bytes=1000).frames) == 104
     go_on.set()
     worker.join(60)
     assert log.durable_index == 2
@@ -68,7 +68,7 @@ def test_writing_in_one_thread_and_appending_and_reading_in_another(tmp_path: Pa
         back = frames[number * 7919 % len(frames)]
         assert log.frame(back.index) == back
         if back.index <= log.written_index:
-            data = log.read(back.first_offset, end_offset=log.next_offset, max_bytes=600)
+            data = log.read(back.first_offset, end_offset=log.next_offset, max_bytes=600).frames
             assert next(iterate(data)) == back
         if number % 400 == 399:
             log.truncate(log.last_index - 5)

@@ -170,7 +170,7 @@ def test_a_read_in_bulk_hands_none_out(strange: dict[str, Any]) -> None:
     log = reopen(fs)
     store(log, 20)
     segment, position, header = log._reader.header(11)
-    assert log.read(0, end_offset=9, max_bytes=1 << 20)
+    assert log.read(0, end_offset=9, max_bytes=1 << 20).frames
     file = fs.open(segment.path)
     write_all(file, [replace(log.frame(11), **strange).pack_header(header.synced)], position)
     with pytest.raises(LogTooNew, match=r"^frame 11 of "):
