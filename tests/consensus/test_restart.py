@@ -35,7 +35,7 @@ def test_a_restart_reads_what_came_after_the_checkpoint() -> None:
     replicas.propose(b"before", records=2)
     replicas.run(0.3)
     follower = replicas.followers()[0]
-    follower.checkpoint()
+    follower.storage.checkpoint()
     replicas.propose(b"after", records=1)
     replicas.run(0.3)
     name = follower.node_id

@@ -240,7 +240,7 @@ def test_what_is_said_to_be_lost_is_all_that_is_lost() -> None:
     life.write(3)
     life.replicas.run(0.3)
     old = life.replicas.leader().node_id
-    life.replicas.group(old).checkpoint()
+    life.replicas.group(old).storage.checkpoint()
     life.fall_apart()
     life.replicas.run(1.0)
     log = life.replicas.nodes[old].log
