@@ -7,6 +7,7 @@ import contextlib
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 import aiohttp
@@ -14,6 +15,7 @@ import aiohttp
 from chaos.checker.options import Place
 from chaos.cluster import ChaosCluster
 from chaos.faults.admin_api import lacking
+from chaos.polling import left_over
 from local.errors import NotReady
 
 _ASK_AGAIN_S: Final = 0.1
@@ -45,20 +47,16 @@ async def wait_scrubbed(cluster: ChaosCluster, nodes: Sequence[str], timeout_s: 
     A start reads only what follows the checkpoint. Returns the nodes that have not when the time is up.
     """
     left = set(nodes)
-    timeout = aiohttp.ClientTimeout(total=_ASK_TIMEOUT_S)
-    try:
-        async with asyncio.timeout(timeout_s), aiohttp.ClientSession(timeout=timeout) as session:
-            while True:
-                for name in sorted(left):
-                    if not cluster.runs(name) or await _passes(
-                        session, f"{cluster.direct_url(name)}/metrics"
-                    ):
-                        left.discard(name)
-                if not left:
-                    return []
-                await asyncio.sleep(_ASK_AGAIN_S)
-    except TimeoutError:
-        return [f"{name} has not read everything it stores" for name in sorted(left)]
+
+    async def unread() -> list[str]:
+        for name in sorted(left):
+            if not cluster.runs(name) or await _passes(session, f"{cluster.direct_url(name)}/metrics"):
+                left.discard(name)
+        return sorted(left)
+
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ASK_TIMEOUT_S)) as session:
+        await left_over(unread, timeout_s, every_s=_ASK_AGAIN_S)
+    return [f"{name} has not read everything it stores" for name in sorted(left)]
 
 
 async def _passes(session: aiohttp.ClientSession, url: str) -> float:
@@ -73,16 +71,7 @@ async def _passes(session: aiohttp.ClientSession, url: str) -> float:
 
 async def wait_caught_up(cluster: ChaosCluster, topics: Sequence[str], timeout_s: float) -> list[str]:
     """Wait until all replicas show the same high watermark; returns what is behind when the time is up."""
-    behind: list[str] = []
-    try:
-        async with asyncio.timeout(timeout_s):
-            while True:
-                behind = await _behind(cluster, topics)
-                if not behind:
-                    return []
-                await asyncio.sleep(_ASK_AGAIN_S)
-    except TimeoutError:
-        return behind
+    return await left_over(partial(_behind, cluster, topics), timeout_s, every_s=_ASK_AGAIN_S)
 
 
 async def wait_moved(cluster: ChaosCluster, timeout_s: float) -> list[str]:
@@ -90,16 +79,13 @@ async def wait_moved(cluster: ChaosCluster, timeout_s: float) -> list[str]:
 
     That is: no drain or rebalance runs, and every partition has as many replicas as its topic asks for.
     """
-    moving = ["no node answers"]
-    with contextlib.suppress(TimeoutError):
-        async with (
-            asyncio.timeout(timeout_s),
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ASK_TIMEOUT_S)) as session,
-        ):
-            while moving:
-                await asyncio.sleep(_ASK_AGAIN_S)
-                moving = await _moving(session, [cluster.direct_url(name) for name in cluster.names])
-    return moving
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ASK_TIMEOUT_S)) as session:
+
+        async def moving() -> list[str]:
+            return await _moving(session, [cluster.direct_url(name) for name in cluster.names])
+
+        await asyncio.sleep(_ASK_AGAIN_S)
+        return await left_over(moving, timeout_s, at_first=["no node answers"], every_s=_ASK_AGAIN_S)
 
 
 async def _moving(session: aiohttp.ClientSession, urls: Sequence[str]) -> list[str]:

@@ -9,10 +9,10 @@ from typing import Any, Final
 import aiohttp
 
 from chaos.faults.fault import Scene
+from chaos.polling import until
 from local.health import unhealthy
 
 _ANSWER_S: Final = 3.0
-_AGAIN_S: Final = 0.3
 _REFUSED: Final = range(400, 500)
 
 
@@ -21,12 +21,14 @@ async def wait_whole(scene: Scene) -> None:
     joined knows no replicas, and does not say that all is well.
     """
     cluster = scene.cluster
-    while True:
-        if not await unhealthy({name: cluster.direct_url(name) for name in cluster.names}):
-            said = await ask(scene, "GET", "/v1/topics")
-            if said is not None and said[0] == 200 and not lacking(said[1], len(cluster.names)):
-                return
-        await asyncio.sleep(_AGAIN_S)
+
+    async def is_whole() -> bool:
+        if await unhealthy({name: cluster.direct_url(name) for name in cluster.names}):
+            return False
+        said = await ask(scene, "GET", "/v1/topics")
+        return said is not None and said[0] == 200 and not lacking(said[1], len(cluster.names))
+
+    await until(is_whole)
 
 
 def lacking(listed: Any, nodes: int) -> list[str]:

@@ -20,8 +20,8 @@ from chaos.faults.aim import Target
 from chaos.faults.background import END_S, to_the_end
 from chaos.faults.fault import Fault, Scene
 from chaos.faults.replica_files import NothingToDamage
+from chaos.polling import until
 
-_AGAIN_S: Final = 0.3
 _DONE: Final = range(200, 300)
 _GONE: Final = 404
 
@@ -135,16 +135,16 @@ class Replace(OfOneNode):
 async def _remove(scene: Scene, name: str) -> None:
     """Drain a node, dead or alive, and take it out of the cluster."""
     await _until_done(scene, "POST", f"/v1/nodes/{name}/drain")
-    while True:
+
+    async def is_removed() -> bool:
         said = await ask(scene, "GET", f"/v1/nodes/{name}/drain")
-        if said is not None and said[0] == 200 and not said[1]["replicas"]:
-            # 409 if it has got a replica again; 404 if only the answer was lost.
-            removed = await ask(scene, "DELETE", f"/v1/nodes/{name}")
-            if removed is not None and removed[0] in (*_DONE, _GONE):
-                break
-        elif said is not None and said[0] == _GONE:
-            break
-        await asyncio.sleep(_AGAIN_S)
+        if said is None or said[0] != 200 or said[1]["replicas"]:
+            return said is not None and said[0] == _GONE
+        # 409 if it has got a replica again; 404 if only the answer was lost.
+        removed = await ask(scene, "DELETE", f"/v1/nodes/{name}")
+        return removed is not None and removed[0] in (*_DONE, _GONE)
+
+    await until(is_removed)
     await _leave(scene, name)
 
 
@@ -163,19 +163,22 @@ async def _until_done(
     scene: Scene, method: str, path: str, body: dict[str, Any] | None = None, *, gone: bool = False
 ) -> None:
     """Repeat a change until it is accepted; with ``gone`` also until its subject does not exist any more."""
-    while True:
+
+    async def is_done() -> bool:
         answer = await ask(scene, method, path, body)
-        if answer is not None and (answer[0] in _DONE or (gone and answer[0] == _GONE)):
-            return
-        await asyncio.sleep(_AGAIN_S)
+        return answer is not None and (answer[0] in _DONE or (gone and answer[0] == _GONE))
+
+    await until(is_done)
 
 
 async def _until_listed(scene: Scene, name: str, *, is_there: bool) -> None:
     """Wait until a node lists it as a member, or does not any more."""
-    while True:
+
+    async def is_so() -> bool:
         said = await ask(scene, "GET", "/v1/nodes")
-        if said is not None and said[0] == 200:
-            listed = [node["node_id"] for node in said[1]["nodes"]]
-            if (name in listed) is is_there and (listed or is_there):
-                return
-        await asyncio.sleep(_AGAIN_S)
+        if said is None or said[0] != 200:
+            return False
+        listed = [node["node_id"] for node in said[1]["nodes"]]
+        return (name in listed) is is_there and bool(listed or is_there)
+
+    await until(is_so)

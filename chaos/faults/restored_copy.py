@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -20,6 +21,7 @@ import msgspec
 from chaos.cluster import ChaosCluster
 from chaos.faults.fault import Fault, Scene
 from chaos.faults.replica_files import NothingToDamage
+from chaos.polling import until
 
 _MET_S_MAX: Final = 60.0
 _LOOK_AGAIN_S: Final = 0.1
@@ -70,10 +72,7 @@ async def _let_up_and_be_met(scene: Scene) -> None:
     await cluster.let_up(scene.tag, *scene.nodes)
     try:
         async with asyncio.timeout(_MET_S_MAX):
-            while True:
-                if await asyncio.to_thread(_are_met, cluster, before):
-                    return
-                await asyncio.sleep(_LOOK_AGAIN_S)
+            await until(partial(asyncio.to_thread, _are_met, cluster, before), every_s=_LOOK_AGAIN_S)
     except TimeoutError:
         names = ", ".join(scene.nodes)
         raise NothingToDamage(f"not every node met {names} again within {_MET_S_MAX:.0f} s") from None
