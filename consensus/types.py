@@ -57,7 +57,7 @@ class GroupOptions:
     election_timeout_max_s: float = 1.0
     """Timeouts are drawn evenly between the two."""
     takeover_s: float = 0.1
-    """Where the leader's process is gone nobody waits for a timeout: the first to take over asks within this
+    """Where the leader's process is gone no timeout is waited for: the first to take over asks within this
     time, the second within another one, and so on. With the groups that elect at once it is to be longer."""
     leader_fallback_s: float = 0.45
     """A leader that hears of no majority for this long steps down; below election_timeout_min_s."""
@@ -182,7 +182,7 @@ class ReadIndex:
             self._callbacks.append(callback)
 
     def cancel(self) -> None:
-        """Nobody waits any more: no callback will come, and the question is forgotten."""
+        """Forget the question: no callback will come."""
         self.done = True
         self._callbacks.clear()
 
@@ -198,7 +198,7 @@ class ReadIndex:
 
 @dataclass(slots=True, eq=False)
 class Fetch:
-    """Frames asked for at the peers: the first ones of those, or None where nobody has them any more."""
+    """Frames asked for at the peers: the first ones of those, or None where no peer has them any more."""
 
     frames: list[Frame] | None = None
     done: bool = False

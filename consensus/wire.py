@@ -13,7 +13,7 @@ Payload bytes are never packed or copied on the way out.
 A kind that is not known, a known one with more fields, or a frame that this build cannot read comes from a
 newer build. Such a message is left out and told to ``too_new``; the others of its packet are taken. To its
 group it is a message that was lost, which groups live with. To close the link instead would lose votes and
-heartbeats of all groups with it, on each new connection again, and nodes without links elect nobody. (What
+heartbeats of all groups with it, on each new connection again, and nodes without links elect no leader. (What
 follows in the packet can be found, for the sizes stand beside the kind.)
 """
 
@@ -168,7 +168,7 @@ def decode_packet(
         if state and position + state > len(view):
             raise WireError("a state that ends before its length")
         if message is not None:
-            # Nobody else has seen the message so far.
+            # The message is not shared yet.
             if frames:
                 force_setattr(message, "frames", sent)
             if state:

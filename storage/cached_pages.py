@@ -1,4 +1,4 @@
-"""What a log has written and nobody is expected to read leaves the operating system's cache of files.
+"""What a log has written and is not expected to be read leaves the operating system's cache of files.
 
 Consumers, and replicas that lack something, read at the leader. What its followers write would push aside
 what is read, and every page that the cache grows by costs more than the write itself where the machine is a

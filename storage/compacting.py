@@ -3,8 +3,8 @@
 What is removed leaves gaps, which take up its indexes and offsets. Everything else stays byte for byte, and
 so do all log positions. A crash at any moment leaves the old segment or the new one.
 
-This is done on one replica by itself: where its segments end, and what is removed of them when, is no part of
-what replicas agree on. That each of them may do so rests on two rules. Only what its checkpoint covers is
+This is done on one replica by itself: where its segments end, and what is removed of them when, is not part
+of what replicas agree on. That each of them may do so rests on two rules. Only what its checkpoint covers is
 removed: that is committed, and never comes into question again. And ``keep`` keeps what any state machine
 needs to come to the same state without the rest: see ``node/partition/kept_entries.py``.
 """

@@ -18,7 +18,7 @@ from storage.scan import Window, read_frame
 from storage.segment_header import HEADER_BYTES
 
 TOLD_MAX: Final = 8
-"""Differences that are told; one that shifts everything behind it would be told for ever."""
+"""Differences that are told; one that shifts everything behind it would be told without end."""
 
 
 def differences(fs: FileSystem, one: str, other: str) -> list[str]:

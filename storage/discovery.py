@@ -13,7 +13,7 @@ from storage.segments import Segment, Segments
 from storage.synced_mark import Mark
 
 FIRST_HEADER = SegmentHeader(base_index=2, base_term=0, base_offset=0, base_position=0)
-"""Of a new log: Raft index 1 is a virtual no-op that nobody stores."""
+"""Of a new log: Raft index 1 is a virtual no-op that is not stored."""
 
 
 def create_segment(fs: FileSystem, folder: str, header: SegmentHeader) -> str:

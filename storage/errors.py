@@ -3,7 +3,7 @@
 StorageError
 ├── LogCorrupt     bytes that were durable are wrong: never cut, the replica repairs itself from its peers
 ├── LogTooNew      whole, and made by a newer Floodmark: no byte is changed, and nothing is repaired or mended
-├── LogFailed      a write or fsync failed: the log is closed for good until the process opens it anew
+├── LogFailed      a write or fsync failed: the log is closed for good until the process opens it again
 │   └── DiskFull   ... because there is no space left
 ├── LogClosed      used after close, or after it failed
 └── OutOfRange     an index or offset outside of what the log holds

@@ -19,7 +19,7 @@ def had_been_durable(
     bad = base_position + position
     for at, header in find_headers(file, _search_from(file, position, expected_index), size):
         room = (at - position) // HEADER_BYTES
-        # A record may hold the image of a frame; what could not be true of a frame here is no evidence.
+        # A record may hold the image of a frame; what could not be true of a frame here proves nothing.
         fits = gaps or header.index <= expected_index + room
         if bad < header.synced <= base_position + at and fits:
             return True
@@ -27,7 +27,7 @@ def had_been_durable(
 
 
 def _search_from(file: File, position: int, expected_index: int) -> int:
-    """Behind the bad frame when its header can be believed, for its payload is no place for evidence."""
+    """Behind the bad frame when its header can be believed, for its payload proves nothing."""
     header = decode_header(file.pread(HEADER_BYTES, position), too_new_as_well=True)
     if header is None or header.index != expected_index:
         return position + 1

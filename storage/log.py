@@ -1,6 +1,6 @@
 """The log of one replica: its door to the layers above. docs/FORMAT.md tells how its bytes lie.
 
-Raft index 1 is a virtual no-op of term 0 that every replica has and nobody stores: the first frame has
+Raft index 1 is a virtual no-op of term 0 that every replica has and none stores: the first frame has
 index 2. ``base_index`` is the index of the first frame that a log may hold, ``base_term`` the term of the
 entry just before it: (2, 0) in a new log. An empty log has ``last_index == base_index - 1``. Offsets held are
 ``start_offset <= offset < next_offset``.
@@ -324,7 +324,7 @@ class Log(LogCompacting):
         return self._segments.active.end_position - self._checkpoint_position
 
     def verify_checkpoint(self) -> bool:
-        """Whether both copies of the stored checkpoint are whole; else it is written anew. Raises as
+        """Whether both copies of the stored checkpoint are whole; else it is written again. Raises as
         ``checkpoint`` does."""
         with self._io:
             self._check_open()

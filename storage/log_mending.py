@@ -106,7 +106,7 @@ class LogMending(LogReading):
     def _replace(self, segment: Segment, path: str) -> None:
         header, size = read_header(self._fs, path), self._fs.size(path)
         assert header is not None, "it was read back whole"
-        # Made anew when somebody asks: it may have been made of damaged frames.
+        # Made again when it is asked for: it may have been made of damaged frames.
         self._segments.remove_index(segment)
         self._fs.rename(path, segment.path)
         self._segments.swap(segment, header, size)

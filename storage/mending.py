@@ -96,7 +96,7 @@ def _copy(
 def _packed(old: File, segment: Segment, hole: Hole, frame: Frame) -> list[bytes]:
     if hole.header is not None and frame.kind is hole.header.kind:
         return [old.pread(FRAME_HEADER_BYTES, hole.position), frame.payload]
-    # All before its segment was durable when this replica wrote the frame; more nobody knows any more.
+    # All before its segment was durable when this replica wrote the frame; more is not known any more.
     return [frame.pack_header(segment.header.base_position), frame.payload]
 
 

@@ -105,7 +105,7 @@ def check(fs: FileSystem, folder: str, options: LogOptions, *, keep_before: int)
     if checkpoint is not None and end.is_before(Mark(checkpoint.position, checkpoint.index)):
         checkpoint = None
     if bases and is_without_state(bases[0], checkpoint):
-        # Nothing is left that the first frames could go on from: whoever has them sends all anew.
+        # Nothing is left that the first frames could go on from: whoever has them sends all again.
         keep, end, checkpoint = 0, _End(0, 0), None
     for base in bases[max(0, keep - 1) :]:
         path = f"{folder}/{segment_header.file_name(base)}"

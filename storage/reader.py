@@ -32,7 +32,7 @@ class Reader:
     """Finds and reads frames in segment files. Any number of threads may read at once.
 
     The file of a segment may be replaced by a compacted or mended one between two reads of it. What was found
-    in the one is not where it was in the other: then it is looked for anew.
+    in the one is not where it was in the other: then it is looked for again.
     """
 
     def __init__(self, segments: Segments) -> None:
@@ -195,7 +195,7 @@ class Reader:
         return self._steadily(segment, look)
 
     def _steadily(self, segment: Segment, find: Callable[[], _T]) -> _T:
-        """Look in the file of a segment, and anew when another one took its place meanwhile."""
+        """Look in the file of a segment, and again when another one took its place meanwhile."""
         while True:
             swaps = segment.swaps
             try:

@@ -8,7 +8,7 @@ from storage.segment_header import HEADER_BYTES
 from storage.segments import Segment, Segments
 
 FUTURE_MS: Final = 20_000
-"""Leaders may differ by some seconds: what is nearer than this is no time in the future."""
+"""Leaders may differ by some seconds: what is nearer than this does not count as the future."""
 _FIRST_BYTES: Final = 4096
 
 

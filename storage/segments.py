@@ -93,7 +93,7 @@ class Segments:
         return self.sealed_bytes + self.all[-1].size
 
     def count(self) -> None:
-        """Count the bytes of sealed segments anew: there are others now, or other files."""
+        """Count the bytes of sealed segments again: there are others now, or other files."""
         with self.lock:
             self.sealed_bytes = sum(segment.size for segment in self.all[:-1])
 
@@ -112,7 +112,7 @@ class Segments:
             return self.all[max(0, bisect_right(self.all, offset, key=lambda s: s.header.base_offset) - 1)]
 
     def file(self, segment: Segment) -> File:
-        """The open file of a segment. Files that fall out of the cache close once nobody uses them."""
+        """The open file of a segment. Files that fall out of the cache close once they are not in use."""
         file = segment.file
         if file is not None:
             return file
@@ -172,9 +172,9 @@ class Segments:
         return index.max_timestamp, index.max_append_time
 
     def first_seen(self, segment: Segment, now_ms: int) -> int:
-        """Since when a segment is known to hold a time in the future: ``now_ms`` when nobody noted it before.
+        """Since when a segment is known to hold a time in the future: ``now_ms`` when that was not noted.
 
-        Beside a sealed segment the note outlives the process; an index that is rebuilt begins it anew.
+        Beside a sealed segment the note outlives the process; an index that is rebuilt begins it again.
         """
         index = self.index(segment)
         if not 0 < index.first_seen <= now_ms:

@@ -13,7 +13,7 @@ for a checkpoint. Written once, front to back, and never changed. All integers a
     64  blocks         each a length (4, at most 1 MiB), a crc32c (4), and so many bytes of the machine's own
 
 The checksum of a block covers the file's id, the block's position and its bytes: what lies there of another
-file, or of another place of this one, is no block of it. Where the file ends stands with whoever names it.
+file, or of another place of this one, is not a block of it. Where the file ends stands with whoever names it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PREFIX_BYTES: Final = 8
 BLOCK_BYTES_MAX: Final = 1 << 20
 """Of the machine's bytes in one block."""
 READ_BYTES: Final = 256 << 10
-"""What is read at a time where nobody says otherwise; a block alone may be larger."""
+"""What is read at a time by default; a block alone may be larger."""
 ID_MAX: Final = (1 << 63) - 1
 
 _HEADER = struct.Struct("<4sIII QQQQ 16s")

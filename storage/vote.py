@@ -173,7 +173,7 @@ class VoteFile:
         self._vote = vote
 
     def verify(self) -> bool:
-        """Whether both copies of the newest version are on the disk; else it is written anew, as a newer one.
+        """Whether both copies of the newest version are on the disk; else writes it again, as a newer one.
 
         Raises as ``save`` does.
         """

@@ -46,7 +46,7 @@ class Writer:
         self._flush(frames[begin:])
 
     def sync(self, *, is_read: bool = True) -> None:
-        """Make all that was written durable; where nobody reads it, it does not stay cached."""
+        """Make all that was written durable; where it will not be read, it does not stay cached."""
         active = self._segments.active
         file = self._segments.file(active)
         file.sync()

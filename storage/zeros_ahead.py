@@ -20,7 +20,7 @@ SMALL_BYTES: Final = 16 << 10
 """A write up to this is a small one. Larger ones gain little by zeros ahead, and would be written twice."""
 _PAGE_BYTES: Final = 4096
 SMALL_RUN: Final = 4
-"""So many small writes in a row begin it: the no-op of every new leader is no reason to take up space."""
+"""So many small writes in a row begin it: the no-op of every new leader should not take up space."""
 
 
 class ZerosAhead:

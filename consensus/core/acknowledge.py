@@ -93,7 +93,7 @@ class Acknowledger:
         """Where the leader is to continue: committed entries are the leader's too, so never before them.
 
         The engine alone answers a mismatch with one step back, and an append that is ahead with its log's
-        end; with several under way these alternate for ever (C2).
+        end; with several in flight these alternate without end (C2).
         """
         core = self._core
         if not core.has(Safeguard.C2):

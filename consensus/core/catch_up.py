@@ -2,7 +2,7 @@
 
 A voter is not held back, unless it has lost its data: what it lacks may be all that a commit waits for. Nor
 is a learner that has everything and only gets what is new. All others stand in one queue for the node's
-bytes, a message at a time: who wants to send is told when its turn is, and nobody is woken before.
+bytes, a message at a time: each is told when its turn is, and is not woken before.
 """
 
 from __future__ import annotations

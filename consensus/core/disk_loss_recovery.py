@@ -8,7 +8,7 @@ does: with the connection of the first answer the leader has forgotten all earli
 *Lost*: nothing is left, its votes included. Its acknowledgements do not count either, until it has applied so
 far and the members list it as no voter. Whoever was elected by a vote of before has no majority among those
 that committed these members, so only the term of now is left in which it could vote twice: there its vote is
-pinned. It must not wait until it is a voter anew: it may be one before it hears of it, and the only one that
+pinned. It must not wait until it is a voter again: it may be one before it hears of it, and the only one that
 can help another to lead. The vote file says so too: no replica becomes sound by losing its checkpoint.
 """
 

@@ -153,7 +153,7 @@ class Dispatcher:
         """Its node lives, so no link tells it: this message alone makes those who sleep on it look."""
         core = self._core
         if core.engine.is_leader:
-            # What it had acknowledged may be damaged: it counts again when the replica says so anew.
+            # What it had acknowledged may be damaged: it counts again once the replica confirms it.
             self._replication.link_up(source)
         elif core.engine.leader == source:
             self._prevote.leader_is_gone()

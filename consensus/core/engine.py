@@ -43,7 +43,7 @@ logging.getLogger("pysyncobj").setLevel(logging.CRITICAL + 1)
 
 
 class _Member(Node):  # type: ignore[misc] # the library is untyped
-    """A replica by its name. The library looks it up often; its own class makes the hash anew each time."""
+    """A replica by its name. The library looks it up often; its own class computes the hash each time."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -212,7 +212,7 @@ class Engine(EngineState, pysyncobj.SyncObj):  # type: ignore[misc] # the librar
             self.step_down()
 
     def pin_vote(self) -> None:
-        """Vote for nobody but the leader of this term, whoever asks for it still."""
+        """Persist this replica's vote for the leader of this term, so that it cannot vote again in it."""
         self._SyncObj__setCurrentTerm(self.term, self.leader or self._SyncObj__selfNode.id)
         # What follows is stored as well, and must not be on disk before the vote is.
         self._journal.save_vote()

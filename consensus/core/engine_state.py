@@ -94,7 +94,7 @@ class EngineState:
         self._SyncObj__raftElectionDeadline = Time.now + after_s
 
     def stop_election_clock(self) -> None:
-        """Wait for ever."""
+        """Wait without a limit."""
         self._SyncObj__raftElectionDeadline = float("inf")
 
     def heartbeat_at(self, when: float) -> None:
@@ -102,12 +102,12 @@ class EngineState:
         self._SyncObj__newAppendEntriesTime = when
 
     def heard_all(self) -> None:
-        """Start everybody's time to answer anew, after a pause that was agreed on."""
+        """Give every member its whole time to answer again, after a pause that was agreed on."""
         for node in self._SyncObj__lastResponseTime:
             self._SyncObj__lastResponseTime[node] = Time.now
 
     def allow(self, seconds: float) -> None:
-        """Leave out of account a time in which nobody could be heard."""
+        """Do not count a time in which no member could be heard."""
         heard = self._SyncObj__lastResponseTime
         for node in heard:
             heard[node] = min(Time.now, heard[node] + seconds)

@@ -225,7 +225,7 @@ class Group:
         self._parts.prevote.leaving = True
 
     def transfer(self, to: str | None = None) -> bool:
-        """Begin to hand over the leadership; False when this replica does not lead or nobody can."""
+        """Begin to hand over the leadership; False where this replica does not lead, or no voter is up."""
         if not self._core.runs or not self._core.engine.is_leader:
             return False
         self._begin()
@@ -278,7 +278,7 @@ class Group:
         except StorageError as error:
             self._fail(error)
         except BaseException:
-            # A defect. Whoever runs this replica learns of it, and nobody hears of the replica again.
+            # A defect: it is raised to the host, and this replica takes part in nothing any more.
             self._fail(LogFailed("an unexpected error in a step"))
             raise
 

@@ -22,7 +22,7 @@ class Job:
     """Takes the result, on the thread of the group. Not called where the group has ended."""
     exclusive: bool = False
     leisurely: bool = False
-    """Nobody waits for it: the host lets as much time pass after it as it took, so that whoever shares disk
+    """Not urgent: the host lets as much time pass after it as it took, so that whoever shares disk
     and processor gets half of both."""
     failed: Callable[[BaseException], None] | None = None
     """Takes the error. Without it the replica has failed: its disk is of no use."""

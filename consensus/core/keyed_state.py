@@ -149,7 +149,7 @@ class KeyedLoader:
         """See ``Loader``."""
         pairs = _pairs(block)
         if pairs is None:
-            raise ValueError("a block that is no list of keys and values")
+            raise ValueError("a block that is not a list of keys and values")
         _take(self.pages, pairs)
 
     def forget(self) -> None:

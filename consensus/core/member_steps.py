@@ -142,7 +142,7 @@ class _Look:
         return len(left) >= self._voters_min and 2 * self._fit(left) > len(left)
 
     def _can_take(self, node: str) -> bool:
-        """Whether one more voter asks for no more than there is: those of before should be enough by
+        """Whether one more voter asks for no more than there is: those that are there should be enough by
         themselves, unless they are not enough even now, or there is but one.
         """
         voters = self._now.voters

@@ -77,7 +77,7 @@ class Proposals:
                 proposal.resolve(NotStored("another leader's entry was committed in its place"))
 
     def abandon(self, reason: str) -> None:
-        """Nobody will learn the outcomes here any more."""
+        """The outcomes will not be known here."""
         queued, self._queued = self._queued, []
         opened, self._open = self._open, []
         for proposal in [*(entry.proposal for entry in queued), *(item[2] for item in opened)]:

@@ -5,7 +5,7 @@ link falls silent the host says so (``Group.peer_silent``), and whatever else ha
 
 The message that puts followers to sleep also tells them of the last commit, so it goes out where a heartbeat
 would have, right after the commit: a record whose group sleeps before and after it costs one append, one
-acknowledgement and one such message for each follower. Nobody answers it:
+acknowledgement and one such message for each follower. It is not answered:
 
 - The leader sends it only when every member that is connected has acknowledged the whole log in this term,
   and sleeps itself. A member that is not connected is sent a heartbeat once it is.

@@ -1,9 +1,9 @@
 """Read indexes: up to where must a read have applied to see all that was acknowledged before it began (H3)?
 
 A leader may have been deposed without knowing, so it asks: it broadcasts with a new round number and answers
-with the commit index of before once a majority has echoed that round, but only after an entry of its own term
-has been committed. Other replicas ask the leader (Raft dissertation, section 6.4). A read index ends when all
-up to that index is applied here.
+with the commit index that it had then, once a majority has echoed that round, but only after an entry of its
+own term has been committed. Other replicas ask the leader (Raft dissertation, section 6.4). A read index ends
+when all up to that index is applied here.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Reads:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nobody waits."""
+        """Whether none is open."""
         return not (self._waiting or self._rounds or self._asked or self._refused or self._known)
 
     @property

@@ -171,7 +171,7 @@ class Replication:
             del self.peers[name]
 
     def link_up(self, name: str) -> None:
-        """A new connection: nothing of before is under way any more, and perhaps another process answers.
+        """A new connection: nothing that was sent before will arrive, and perhaps another process answers.
 
         Its log may have been damaged and repaired between: what the one before had acknowledged counts
         again when this one says so.
@@ -255,7 +255,7 @@ class Replication:
         core.engine.on_append_response(source, next_index, success=message.success and message.trusted)
 
     def confirmed_by_majority(self, round_: int) -> bool:
-        """Whether a majority has answered a broadcast of this round or later: nobody else led before it."""
+        """Whether a majority has answered a broadcast of this round or later: no other led before it."""
         members = self._core.members
         voters = members.other_voters
         # A replica that has lost its data may have voted for somebody else, and has forgotten it.

@@ -147,7 +147,7 @@ class StateFiles:
 
 
 def _check_that_frames_are_there(log: Log) -> None:
-    """A start passes over what is bad below the checkpoint; nobody mends it while nothing is applied."""
+    """A start passes over what is bad below the checkpoint; it is not mended while nothing is applied."""
     try:
         for _ in log.frames(log.base_index, log.last_index):
             pass

@@ -95,7 +95,7 @@ class StateReceiver:
         self._go_on()
 
     def look(self) -> None:
-        """After every step: what nobody needs any more is removed."""
+        """After every step: a file that is not needed any more is removed."""
         index = self._files.incoming_index
         if index is None or self._busy or self._core.installing or index > self._core.applied_index:
             return

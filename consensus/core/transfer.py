@@ -22,7 +22,7 @@ class Transfer:
         self.deadline = math.inf
 
     def start(self, to: str | None) -> bool:
-        """Begin handing over to ``to``, or to the voter that is furthest; False when there is nobody."""
+        """Begin handing over to ``to``, or to the voter that is furthest; False when there is none."""
         core = self._core
         candidates = sorted(core.members.other_voters & core.up)
         if to is not None:

@@ -1,4 +1,4 @@
-"""Replicas that ended on this node though it still runs: who relies on them is told, or would sleep for ever.
+"""Replicas that ended on this node though it still runs: who relies on them is told, or would never wake up.
 
 No link tells it, for the node lives. A message may be lost with its connection, so every new one repeats it
 until the replica is opened again.

@@ -2,7 +2,7 @@
 
 Beats carry the wall clocks of their senders. A clock that is more than ``TOLERANCE_MS`` off the median of all
 that are heard, this node's among them, does not count: what is appended gets a time at the tolerance's edge.
-Where an even number is heard, the two in the middle may be far apart, and nobody can say which is right: then
+Where an even number is heard, the two in the middle may be far apart, and which is right is not known: then
 everything between them is taken, and retention goes by the earlier one, so that nothing is removed too soon.
 """
 
@@ -56,7 +56,7 @@ class ClusterClock:
         return int(mono_ms + min(max(own - mono_ms, low), high))
 
     def ahead_ms(self) -> int:
-        """How far the own clock is ahead of the median (behind: negative); 0 while nobody is heard."""
+        """How far the own clock is ahead of the median (behind: negative); 0 while no other node is heard."""
         own, mono_ms = self._read()
         offset = own - mono_ms
         if self._heard == 0 or self._earlier <= offset <= self._later:

@@ -177,7 +177,7 @@ class DiskWork(DiskJobs):
         return Verified(after, size, damage)
 
     async def verify_files(self, slot: Slot) -> None:
-        """Read vote and checkpoint back; a bad copy is written anew from what is known."""
+        """Read vote and checkpoint back; a bad copy is written again from what is known."""
         await self.idle(slot)
         if slot.removed or slot.group.failed is not None:
             return

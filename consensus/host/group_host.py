@@ -144,7 +144,7 @@ class GroupHost(HostDisk):
         return self._slots[raft_group].group
 
     def runs(self, group: Group) -> bool:
-        """Whether this very replica is here, and was not removed or opened anew meanwhile."""
+        """Whether this very replica is here, and was not removed or opened again meanwhile."""
         slot = self._slots.get(group.raft_group)
         return slot is not None and slot.group is group
 

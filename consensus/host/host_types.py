@@ -45,7 +45,7 @@ class HostHooks:
     on_member_news: Callable[[int], None] = lambda _group: None
     """A group that is led here has found a member sound, lost or caught up: a change may be due."""
     on_group_failed: Callable[[int, Exception], None] = lambda _group, _error: None
-    """The group's disk failed, or a defect showed: this replica is of no more use until it is made anew."""
+    """The group's disk failed, or a defect showed: this replica is of no use until it is opened again."""
     on_damage: Callable[[int], None] = lambda _group: None
     """A frame of the group's log cannot be read; it is about to be mended."""
     on_mended: Callable[[int, int], None] = lambda _group, _frames: None

@@ -1,7 +1,7 @@
 """Mends logs while their groups run: what cannot be read is fetched from a peer and put where it stood.
 
 The replica keeps its vote meanwhile, for all of its log's bounds and terms are known; what is damaged is
-served to nobody. Only what is beyond mending ends the replica: whoever opens it anew sets the damage aside.
+served to nobody. Only what is beyond mending ends the replica: the next opening sets the damage aside.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class Scheduler:
     """``run`` steps a batch of slots; it calls ``at`` for each with its next deadline.
 
     ``held_up`` is told, before anything is judged by the clock, how long this process did not run: in that
-    time nobody could be heard, and what was said lies in the sockets.
+    time no peer could be heard, and what they sent lies in the sockets.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Scheduler:
         if self._turn_is_due:
             late = max(late, now - self._turn_asked_at)
         if late > _HELD_UP_S and not self._stopped:
-            # Noticed once: what is late from here on is so anew.
+            # Noticed once: what is late from here on is noticed again.
             self._timer_at = max(self._timer_at, now)
             self._turn_asked_at = now
             self._held_up(late)

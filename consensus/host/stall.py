@@ -1,7 +1,7 @@
 """A disk that does not come back from an fsync: who leads on it gives way to nodes whose disks answer.
 
-Such a leader is alive to all others, so nobody would elect: its heartbeats go on, followers store what it
-sends and acknowledge, and only its own disk keeps the watermark where it is. To hand over needs nothing of
+Such a leader is alive to all others, so no election would begin: its heartbeats go on, followers store what
+it sends and acknowledge, and only its own disk keeps the watermark where it is. To hand over needs nothing of
 that disk: the successor has everything, and the votes of the others are a majority without this node's.
 """
 

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 async def stored(proposal: Proposal, *, deadline_s: float) -> Stored:
-    """The place of an entry. Raises ``Unavailable`` (not stored) or ``OutcomeUnknown`` (nobody knows).
+    """The place of an entry. Raises ``Unavailable`` (not stored) or ``OutcomeUnknown`` (not known).
 
     After the deadline the proposal goes on: it may still be stored.
     """
@@ -34,7 +34,7 @@ def failure(outcome: NotStored | Unknown) -> Unavailable | OutcomeUnknown:
 
 
 def unknown(reason: str) -> OutcomeUnknown:
-    """The error where nobody knows whether it is stored."""
+    """The error where it is not known whether it is stored."""
     return OutcomeUnknown(f"it may or may not have been stored: {reason}")
 
 

@@ -79,7 +79,7 @@ class Board:
             return conditions
         while True:
             posted = self._read(version)
-            # A slot is written anew only for the version after the next: what was read is whole if that
+            # A slot is written again only for the version after the next: what was read is whole if that
             # has not begun.
             after = self._version()
             if posted is not None and after == version:

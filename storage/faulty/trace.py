@@ -83,7 +83,7 @@ class Trace:
 
     def _exhume(self, grave: str) -> None:
         """Let go of what a name stood for. With its last name all that is known of a file goes: a filesystem
-        that never uses inodes twice (tmpfs) would let the knowledge grow for ever.
+        that never uses inodes twice (tmpfs) would let the knowledge grow without end.
         """
         found = os.stat(grave)
         os.unlink(grave)

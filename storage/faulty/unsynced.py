@@ -168,7 +168,7 @@ def durable_image(state: FileState, current: bytes) -> bytearray:
 
 
 def _without(change: Change, written: Change) -> Iterator[Change]:
-    """What is left of a lost change when a part of it was written anew, and synced."""
+    """What is left of a lost change when a part of it was written again, and synced."""
     if not change.lost:
         yield change
         return

@@ -138,5 +138,5 @@ def test_an_empty_machine_is_a_machine() -> None:
 
 def test_a_block_of_another_form_is_refused() -> None:
     """It would be a file of another machine."""
-    with pytest.raises(ValueError, match="no list of keys"):
+    with pytest.raises(ValueError, match="not a list of keys"):
         KeyedState().loader().feed(b"\x05")
