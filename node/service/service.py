@@ -282,12 +282,11 @@ class Service:
             raise error
         return self.broker.partition(partition.topic, partition.number)
 
-    def while_exists(self, item: OfTopic, *, grace_s: float = 0.0) -> WhileExists:
+    def while_exists(self, item: OfTopic) -> WhileExists:
         """``async with``: what is awaited within ends with ``TopicDeleted`` once it is deleted."""
         return WhileExists(
             lambda: self.gone(item),
             lambda tell: self.broker.when_deleted(item.topic, item.topic_id, tell),
-            grace_s,
         )
 
     def reason(self, error: Exception, item: OfTopic) -> Exception:

@@ -66,35 +66,30 @@ def never_was(topic: str, topic_id: int, current: int) -> UnknownTopic:
 class WhileExists:
     """``async with``: ends what is awaited within with ``TopicDeleted`` once the topic is deleted.
 
-    ``gone`` says whether it is; ``watch`` has a callback called when this node learns of it. ``grace_s``:
-    wait for so long, since who is waited for learns of it as well, and can say more.
+    ``gone`` says whether it is; ``watch`` has a callback called when this node learns of it.
     """
 
-    __slots__ = ("_gone", "_grace_s", "_limit", "_undo", "_watch")
+    __slots__ = ("_gone", "_limit", "_undo", "_watch")
 
     def __init__(
         self,
         gone: Callable[[], TopicDeleted | None],
         watch: Callable[[Callable[[], None]], Callable[[], None]],
-        grace_s: float,
     ) -> None:
         self._gone = gone
         self._watch = watch
-        self._grace_s = grace_s
         self._limit = asyncio.timeout(None)
 
     async def __aenter__(self) -> Self:
         error = self._gone()
-        if error is not None and self._grace_s == 0:
+        if error is not None:
             raise error
         await self._limit.__aenter__()
         self._undo = self._watch(self._end)
-        if error is not None:
-            self._end()
         return self
 
     def _end(self) -> None:
-        self._limit.reschedule(asyncio.get_running_loop().time() + self._grace_s)
+        self._limit.reschedule(asyncio.get_running_loop().time())
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
