@@ -96,8 +96,9 @@ def _reads_give_the_same_bytes(cluster: Cluster, replica: Replica) -> None:
     assert group is not None
     offset, end = log.start_offset, group.high_watermark
     while offset < end:
-        data = log.read(offset, end_offset=end, max_bytes=READ_BYTES)
-        next_offset = _read_on(cluster, replica, data, offset)
+        read = log.read(offset, end_offset=end, max_bytes=READ_BYTES)
+        next_offset = _read_on(cluster, replica, read.frames, offset)
+        require(read.next_offset == next_offset, "a slice says where it ends", f"{replica.name}: {offset}")
         require(next_offset > offset, "reads go on", f"{replica.name} is stuck at {offset} of {end}")
         offset = next_offset
 
