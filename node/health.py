@@ -6,23 +6,19 @@ import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Final
 
-import msgspec
 from floodmark.errors import Unavailable
 
 from node.broker import ClusterHealth, Health, NodeHealth
 from node.build_version import build_version
 from node.metadata.group import Metadata
+from node.node_query import NodeQuery
 from node.partition.partition import Replica
 from node.replicas.disk_reserve import DiskReserve
-from node.topic_query import TopicQuery
 from node.views import lacks_replicas
 
-PATH: Final = "/v1/cluster/health"
 CONFIRMED_WITHIN_S: Final = 2.0
 NAMED_MAX: Final = 10
 """Partitions that a node names; it counts the others."""
-
-_DECODER = msgspec.json.Decoder(NodeHealth)
 
 
 class HealthQuery:
@@ -37,7 +33,7 @@ class HealthQuery:
         own: Callable[[], Health],
         partitions_max: int,
         is_opening: Callable[[], bool],
-        query: TopicQuery,
+        query: NodeQuery,
         alive: Callable[[], Collection[str]],
         disk: DiskReserve,
         heard_ms_ago: Callable[[], Mapping[str, int]],
@@ -89,11 +85,7 @@ class HealthQuery:
 
     async def there(self, node: str) -> NodeHealth | None:
         """What another node says of itself; None when it does not answer."""
-        raw = await self._query.ask(node, PATH)
-        try:
-            return None if raw is None else _DECODER.decode(raw)
-        except msgspec.MsgspecError:
-            return None
+        return await self._query.health(node)
 
     async def cluster(self) -> ClusterHealth:
         """All nodes that belong to the cluster or are registered in it."""

@@ -149,10 +149,10 @@ class Lifecycle:
                 async with asyncio.timeout(HAND_OVER_S):
                     await self._hand_over()
         # Those who ask from other nodes are answered as long as clients are.
+        parts.gossip.stop()
         bulk = parts.host.links.bulk
         if self._http_runs:
             await asyncio.gather(parts.http.stop(DRAIN_S), bulk.stop())
-        await parts.query.close()
         if self._host_runs:
             await parts.host.stop()
         parts.manager.release()

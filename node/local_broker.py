@@ -37,6 +37,7 @@ from node.metadata.delta import MetadataDelta
 from node.metadata.group import Metadata
 from node.metadata.holders import holders, wanted
 from node.metadata.state import MetadataState, PartitionEntry, TopicEntry
+from node.node_query import NodeQuery
 from node.partition.batch_format import BatchFormat
 from node.partition.partition import LocalPartition, Replica
 from node.partition.remote_partition import LeaderLookup, RemotePartition
@@ -45,7 +46,6 @@ from node.replicas.deletions import Deletions
 from node.replicas.disk_reserve import DiskReserve
 from node.replicas.partition_replicas import PartitionReplicas
 from node.replicas.wanted import in_transit
-from node.topic_query import TopicQuery
 from node.topics import Topics
 from node.views import Views, clock_warnings, readiness
 
@@ -66,7 +66,7 @@ class LocalBroker:
         views: Views,
         budget: SharedBudget,
         passed_on: SharedBudget,
-        query: TopicQuery,
+        query: NodeQuery,
         lookup: LeaderLookup,
         alive: Liveness,
         disk: DiskReserve,

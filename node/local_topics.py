@@ -10,7 +10,7 @@ from node.broker import TopicInfo
 from node.membership.liveness import Liveness
 from node.metadata.group import Metadata
 from node.metadata.topic_config import TopicConfig
-from node.topic_query import TopicQuery, merged
+from node.node_query import NodeQuery, merged
 from node.topics import Topics
 from node.views import Views
 
@@ -28,7 +28,7 @@ class LocalTopics:
         metadata: Metadata,
         topics: Topics,
         views: Views,
-        query: TopicQuery,
+        query: NodeQuery,
         alive: Liveness,
     ) -> None:
         self._node_id = node_id

@@ -25,6 +25,7 @@ from node.http.context import CONTEXT, HttpContext
 from node.http.older_nodes import OlderNodes
 from node.http.origins import Origins
 from node.http.server import HttpServer
+from node.leader_gossip import LeaderGossip
 from node.links_line import LinksLine
 from node.local_broker import LocalBroker
 from node.membership.boots import Boots
@@ -40,6 +41,7 @@ from node.metadata.levels import Levels
 from node.metadata.machine import MetadataMachine
 from node.metadata.this_build import THIS_BUILD
 from node.metrics import HostCollector, LevelCollector, NodeMetrics
+from node.node_query import NodeAnswers, NodeQuery
 from node.partition.batch_format import BatchFormat
 from node.partition.partition import Replica
 from node.partition.producers_here import ProducersLed
@@ -55,6 +57,7 @@ from node.replicas.retention import Retention
 from node.replicas.scrub import Scrub
 from node.service.administration import answer_administration
 from node.service.answer_budget import AnswerBudget
+from node.service.cluster import own_health
 from node.service.inside_answers import InsideAnswers
 from node.service.partition_answers import PartitionAnswers
 from node.service.partition_requests import InsidePartitions
@@ -62,7 +65,6 @@ from node.service.policy import AllowAll
 from node.settings import Settings
 from node.settings_rules import split_address
 from node.spare_memory import SpareMemory
-from node.topic_query import TopicQuery
 from node.views import Views
 
 
@@ -83,7 +85,7 @@ class Parts:
     scrub: Scrub
     disk: DiskReserve
     broker: LocalBroker
-    query: TopicQuery
+    gossip: LeaderGossip
     app: web.Application
     http: HttpServer
     executor: ThreadPoolExecutor
@@ -121,10 +123,11 @@ def build(
         joins=bool(settings.cluster.join),
     )
     boots = Boots(discovery, registry, executor, settings.storage.boot_interval_s)
+    gossip = LeaderGossip(node_id)
     host = GroupHost(
         Identity(settings.cluster.id, node_id, identity.incarnation, secret),
         split_address(settings.peer.listen),
-        hooks=events.hooks(discovery, boots),
+        hooks=events.hooks(discovery, boots, gossip),
         options=HostOptions(
             links=LinkOptions(heartbeat_s=settings.raft.heartbeat_s),
             io_threads=settings.storage.fsync_threads,
@@ -173,7 +176,7 @@ def build(
     limits = settings.limits
     budget = SharedBudget(limits.inflight_node_bytes, limits.inflight_address_bytes, "this node")
     passed_on = SharedBudget(limits.inflight_node_bytes, limits.inflight_node_bytes, "this node")
-    query = TopicQuery(metadata.node_url)
+    query = NodeQuery()
     broker = LocalBroker(
         node_id=node_id,
         host=host,
@@ -184,7 +187,7 @@ def build(
         budget=budget,
         passed_on=passed_on,
         query=query,
-        lookup=LeaderLookup(node_id, query.leader, alive),
+        lookup=LeaderLookup(node_id, gossip.table, alive, is_older=host.links.is_older, ask=query.leader),
         alive=alive,
         disk=disk,
         partitions_max=limits.partitions_per_node_max
@@ -194,7 +197,7 @@ def build(
     )
 
     # Who the cluster's nodes are first, then what is here, then what is served of it.
-    for follower in (discovery, replicas, broker, controller):
+    for follower in (discovery, replicas, broker, controller, gossip):
         machine.follow(follower.metadata_changed)
     discovery.changed.follow(controller.nudge)
     discovery.changed.follow(dialer.look)
@@ -203,9 +206,7 @@ def build(
     events.group_news.follow(controller.group_news)
     events.group_failed.follow(manager.failed)
     app = create_app(broker, settings.limits, _origins(settings), AllowAll())
-    app[CONTEXT].service.wall_ms = host.wall.now_ms
-    app[CONTEXT].node_mark = _node_mark(settings.cluster.id, secret)
-    answers = _connect_inside(app[CONTEXT], host, settings)
+    answers = _connect_inside(app[CONTEXT], host, settings, secret, broker, query, gossip)
     retention = Retention(
         manager=manager,
         host=host,
@@ -243,7 +244,7 @@ def build(
         scrub=scrub,
         disk=disk,
         broker=broker,
-        query=query,
+        gossip=gossip,
         app=app,
         http=HttpServer(app),
         executor=executor,
@@ -262,12 +263,30 @@ def build(
     )
 
 
-def _connect_inside(context: HttpContext, host: GroupHost, settings: Settings) -> AnswerBudget:
+def _connect_inside(
+    context: HttpContext,
+    host: GroupHost,
+    settings: Settings,
+    secret: bytes,
+    broker: LocalBroker,
+    query: NodeQuery,
+    gossip: LeaderGossip,
+) -> AnswerBudget:
     """Let this node ask others over its links, and answer them; the memory for answers of both kinds."""
     service, limits = context.service, settings.limits
+    service.wall_ms = host.wall.now_ms
+    context.node_mark = _node_mark(settings.cluster.id, secret)
     answers = InsideAnswers()
     PartitionAnswers(service).register(answers)
     answer_administration(answers, service)
+    gossip.register(answers)
+    NodeAnswers(
+        health=partial(own_health, service),
+        sizes=broker.moves.sizes_led_here,
+        moves=broker.moves.led_here,
+        topic=broker.topic,
+        when_deleted=broker.when_deleted,
+    ).register(answers)
     host.links.bulk.budget.limit = limits.inflight_node_bytes
     line = LinksLine(
         host.node_id,
@@ -278,6 +297,7 @@ def _connect_inside(context: HttpContext, host: GroupHost, settings: Settings) -
         grace_s=limits.forward_grace_s,
     )
     service.inside = InsidePartitions(line)
+    query.line = gossip.line = line
     return service.answers
 
 

@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-import msgspec
 from floodmark.errors import Unavailable
 
 from consensus.core.group import Group
@@ -16,18 +15,10 @@ from consensus.types import GroupStopped, Membership, NotLeader
 from node.broker import CatchingUp, MoveInfo
 from node.metadata.group import Metadata
 from node.metadata.state import Move, PartitionEntry, TopicEntry
+from node.node_query import NodeQuery
 from node.partition.partition import Replica
-from node.topic_query import TopicQuery
 
-PATH: Final = "/v1/reassignments"
 CONFIRM_S: Final = 1.0
-
-
-class _Answer(msgspec.Struct):
-    reassignments: list[MoveInfo]
-
-
-_DECODER = msgspec.json.Decoder(_Answer)
 
 
 class MovesShown:
@@ -40,7 +31,7 @@ class MovesShown:
         host: GroupHost,
         metadata: Metadata,
         local: Mapping[int, Replica],
-        query: TopicQuery,
+        query: NodeQuery,
     ) -> None:
         self._node_id = node_id
         self._host = host
@@ -79,7 +70,7 @@ class MovesShown:
         seen: dict[int, MoveInfo] = {}
         if self._metadata.state.moves:
             others = sorted(set(alive) - {self._node_id})
-            for infos in await asyncio.gather(*(self._there(node) for node in others)):
+            for infos in await asyncio.gather(*(self._query.moves(node) for node in others)):
                 seen.update((info.number, info) for info in infos)
             seen.update((info.number, info) for info in await self.led_here())
         found = [
@@ -87,13 +78,6 @@ class MovesShown:
             for topic, entry, move in self._known()
         ]
         return sorted(found, key=lambda info: (info.topic, info.partition))
-
-    async def _there(self, node: str) -> list[MoveInfo]:
-        raw = await self._query.ask(node, PATH)
-        try:
-            return [] if raw is None else _DECODER.decode(raw).reassignments
-        except msgspec.MsgspecError:
-            return []
 
     def _known(self) -> Iterator[tuple[TopicEntry, PartitionEntry, Move]]:
         state = self._metadata.state

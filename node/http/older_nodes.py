@@ -20,6 +20,7 @@ from node.http.forwarded import FORWARDED
 from node.http.media import Media
 from node.http.node_address import base_url, in_pieces
 from node.http.older_metadata_leader import ask_older_leader
+from node.http.older_questions import OlderQuestions
 from node.http.problem_in import error_of
 from node.http.statuses import NOT_FOUND
 from node.http.topic_id import TOPIC_ID
@@ -58,6 +59,7 @@ class OlderNodes:
             ListOffsetsThere: self._list_offsets,
             TailThere: self._tail,
             WaitThere: self._wait,
+            **OlderQuestions(context).ways,
         }
 
     async def ask(

@@ -1,7 +1,7 @@
-"""A partition without a replica on this node: who leads it is asked of the nodes that have one.
+"""A partition without a replica on this node: who leads it stands in the table that leaders fill.
 
-So is it where there is a replica that knows no leader and cannot hear of any: its node hears too few others,
-though they may answer what they are asked over HTTP, which goes another way.
+So it does where there is a replica that knows no leader and cannot hear of any: its node hears too few
+others.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from typing import Final, NoReturn
 from floodmark.format.batch import BatchHeader
 from floodmark.format.record import Record
 
+from consensus.host import waiting
 from node import outcomes
 from node.broker import Acks, Appended, Bounds, Fetched
+from node.leader_table import LeaderTable
 from node.metadata.state import PartitionEntry, TopicEntry
 
 REMEMBERED_S: Final = 0.25
-"""How long an answer is used before it is asked for again."""
+"""How long an answer of an older node is used before it is asked for again."""
+DOUBTED_S: Final = 0.25
 PAUSE_S: Final = 0.1
 
 AskLeader = Callable[[str, str, int, int], Awaitable[str | None]]
@@ -26,20 +29,38 @@ AskLeader = Callable[[str, str, int, int], Awaitable[str | None]]
 
 
 class LeaderLookup:
-    """Asks replicas who leads, and remembers the answers for a moment."""
+    """Looks into the table of leaders, waits for who is to come into it, and asks nodes that tell nothing.
 
-    def __init__(self, node_id: str, ask: AskLeader, alive: Callable[[], frozenset[str]]) -> None:
+    ``is_older``: whether a node's build tells nobody what it leads; ``ask`` asks such a node.
+    """
+
+    def __init__(
+        self,
+        node_id: str,
+        table: LeaderTable,
+        alive: Callable[[], frozenset[str]],
+        *,
+        is_older: Callable[[str], bool],
+        ask: AskLeader,
+    ) -> None:
         self._node_id = node_id
-        self._ask = ask
+        self._table = table
         self._alive = alive
-        self._known: dict[int, tuple[str, float]] = {}
-        self._doubted: dict[int, str] = {}
-        """Nodes that did not serve as leaders, until somebody names another one."""
+        self._is_older = is_older
+        self._ask = ask
+        self._answers: dict[int, tuple[str, float]] = {}
+        """What older nodes said, and until when that is used."""
+        self._doubted: dict[int, tuple[str, float]] = {}
+        """Nodes that did not serve as leaders, and until when others are looked for."""
 
     def known(self, raft_group: int) -> str | None:
-        """The last answer, if it is fresh and the node is there, or none is as far as this one can tell."""
-        leader, until = self._known.get(raft_group, ("", 0.0))
-        if until <= asyncio.get_running_loop().time():
+        """The leader, if it is there, or no node is as far as this one can tell."""
+        now = asyncio.get_running_loop().time()
+        row = self._table.get(raft_group)
+        answer, until = self._answers.get(raft_group, ("", 0.0))
+        leader = row.leader if row is not None else answer if until > now else None
+        doubted, until = self._doubted.get(raft_group, ("", 0.0))
+        if leader is None or leader == self._node_id or (leader == doubted and until > now):
             return None
         alive = self._alive()
         return leader if leader in alive or len(alive) == 1 else None
@@ -49,42 +70,39 @@ class LeaderLookup:
         return len(self._alive() & set(nodes)) > len(nodes) // 2
 
     def doubt(self, raft_group: int, node: str) -> None:
-        """``node`` did not serve as the leader: a replica that names another one knows better."""
-        self._known.pop(raft_group, None)
-        self._doubted[raft_group] = node
+        """``node`` did not serve as the leader: another one is waited for, for a moment."""
+        self._answers.pop(raft_group, None)
+        self._doubted[raft_group] = node, asyncio.get_running_loop().time() + DOUBTED_S
 
     async def find(
         self, topic: str, topic_id: int, entry: PartitionEntry, nodes: Sequence[str], *, deadline_s: float
     ) -> str:
-        """Ask ``nodes`` until a leader is known. Raises ``Unavailable``."""
+        """Wait until a leader is known. Raises ``Unavailable``."""
         try:
             async with asyncio.timeout(deadline_s):
-                while True:
-                    leader = await self._ask_replicas(topic, topic_id, entry, nodes)
-                    if leader is not None:
-                        until = asyncio.get_running_loop().time() + REMEMBERED_S
-                        self._known[entry.raft_group] = (leader, until)
-                        return leader
-                    await asyncio.sleep(PAUSE_S)
+                while (leader := self.known(entry.raft_group)) is None:
+                    if any(self._is_older(node) for node in nodes):
+                        await self._ask_older(topic, topic_id, entry, nodes)
+                        leader = self.known(entry.raft_group)
+                        if leader is not None:
+                            return leader
+                    await waiting.condition(
+                        self._table.changed, lambda: self.known(entry.raft_group), timeout_s=PAUSE_S
+                    )
+                return leader
         except TimeoutError:
             raise outcomes.no_leader(topic, entry.number) from None
 
-    async def _ask_replicas(
+    async def _ask_older(
         self, topic: str, topic_id: int, entry: PartitionEntry, nodes: Sequence[str]
-    ) -> str | None:
-        alive, doubted = self._alive(), self._doubted.get(entry.raft_group)
-        # Who hears none of them may still be answered: only what they say by themselves does not come.
-        there = [node for node in nodes if node in alive and node != self._node_id]
-        second_best = None
-        for node in there or [node for node in nodes if node != self._node_id]:
-            leader = await self._ask(node, topic, topic_id, entry.number)
-            if leader == self._node_id:
-                continue  # It did, as far as that one knows; and does not.
-            if leader in nodes and leader != doubted:
-                self._doubted.pop(entry.raft_group, None)
-                return leader
-            second_best = leader or second_best
-        return second_best if second_best in nodes else None
+    ) -> None:
+        for node in nodes:
+            if self._is_older(node) and node in self._alive():
+                leader = await self._ask(node, topic, topic_id, entry.number)
+                if leader is not None and leader in nodes:
+                    until = asyncio.get_running_loop().time() + REMEMBERED_S
+                    self._answers[entry.raft_group] = leader, until
+                    return
 
 
 class RemotePartition:
@@ -119,7 +137,7 @@ class RemotePartition:
         return False
 
     async def wait_leader(self, *, deadline_s: float) -> str:
-        """Ask the replicas."""
+        """Wait for the table to name one."""
         if (leader := self.leader) is not None:
             return leader
         return await self._lookup.find(
@@ -127,7 +145,7 @@ class RemotePartition:
         )
 
     def doubt_leader(self, node: str) -> None:
-        """Ask anew, and others first."""
+        """Look for another one, for a moment."""
         self._lookup.doubt(self._entry.raft_group, node)
 
     async def produce(

@@ -4,21 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
-from typing import Final
 
-import msgspec
-
+from node.node_query import NodeQuery
 from node.partition.partition import Replica
-from node.topic_query import TopicQuery
-
-PATH: Final = "/v1/cluster/rebalance"
-
-
-class _Answer(msgspec.Struct):
-    sizes: dict[str, int]
-
-
-_DECODER = msgspec.json.Decoder(_Answer)
 
 
 class Sizes:
@@ -29,7 +17,7 @@ class Sizes:
         *,
         node_id: str,
         local: Mapping[int, Replica],
-        query: TopicQuery,
+        query: NodeQuery,
         alive: Callable[[], Collection[str]],
     ) -> None:
         self._node_id = node_id
@@ -49,10 +37,6 @@ class Sizes:
         """Of all partitions whose leader answers."""
         others = sorted(set(self._alive()) - {self._node_id})
         found = self.led_here()
-        for raw in await asyncio.gather(*(self._query.ask(node, PATH) for node in others)):
-            try:
-                sizes = {} if raw is None else _DECODER.decode(raw).sizes
-                found.update((int(group), size) for group, size in sizes.items())
-            except (msgspec.MsgspecError, ValueError):
-                continue
+        for sizes in await asyncio.gather(*(self._query.sizes(node) for node in others)):
+            found.update(sizes)
         return found

@@ -7,6 +7,7 @@ import asyncio
 import structlog
 
 from consensus.host.host_types import HostHooks, Waiters
+from node.leader_gossip import LeaderGossip
 from node.membership.boots import Boots
 from node.membership.discovery import Discovery
 from node.metadata.state import METADATA_GROUP
@@ -34,8 +35,9 @@ class HostEvents:
         """By group: told after every fsync of its log."""
         self._new_leads: set[int] = set()
 
-    def hooks(self, discovery: Discovery, boots: Boots) -> HostHooks:
+    def hooks(self, discovery: Discovery, boots: Boots, gossip: LeaderGossip) -> HostHooks:
         """For the host."""
+        self._gossip = gossip
         metrics = self._metrics
         return HostHooks(
             on_leadership=self._on_leadership,
@@ -50,10 +52,13 @@ class HostEvents:
             on_announcement=discovery.heard,
             boot=lambda: discovery.boot,
             on_boot=boots.told,
+            on_peer_up=gossip.peer_up,
+            on_peer_down=gossip.peer_down,
         )
 
     def _on_leadership(self, group: int, leader: str | None, term: int) -> None:
         self.leadership_changed.set()
+        self._gossip.leadership(group, leader, term)
         self._new_leads.discard(group)
         if leader is None:
             return

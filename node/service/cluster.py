@@ -66,10 +66,7 @@ class DescribeOwnHealth(Request[NodeHealth], frozen=True, kw_only=True):
 
     async def execute(self, at: Service, context: RequestContext) -> NodeHealth:  # noqa: ARG002
         """Asks nobody."""
-        health = at.broker.cluster.node_health()
-        if at.draining.is_set():
-            return replace(health, ready=False, stopping=True, reasons=[*health.reasons, STOPPING])
-        return health
+        return own_health(at)
 
 
 class DescribeFeatures(Request[Features], frozen=True, kw_only=True):
@@ -104,6 +101,14 @@ def readiness(at: Service) -> Health:
     health = at.broker.health()
     if at.draining.is_set():
         return replace(health, ready=False, reasons=[*health.reasons, STOPPING])
+    return health
+
+
+def own_health(at: Service) -> NodeHealth:
+    """What this node says of itself alone."""
+    health = at.broker.cluster.node_health()
+    if at.draining.is_set():
+        return replace(health, ready=False, stopping=True, reasons=[*health.reasons, STOPPING])
     return health
 
 

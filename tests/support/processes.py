@@ -11,7 +11,7 @@ from typing import Any, Self
 import aiohttp
 
 from local.cluster import LocalCluster
-from node.topic_query import LOCAL_VIEW
+from node.http.forwarded import FORWARDED
 
 
 class ProcessCluster(LocalCluster):
@@ -58,7 +58,7 @@ class ProcessCluster(LocalCluster):
         url = f"{self.nodes[name].url}/v1/topics/{topic}"
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
-            session.get(url, headers=LOCAL_VIEW) as answer,
+            session.get(url, headers={FORWARDED: "1"}) as answer,
         ):
             assert answer.status == 200, f"{name}: {answer.status} {await answer.text()}"
             return tuple(part["high_watermark"] for part in (await answer.json())["partitions"])
