@@ -14,7 +14,6 @@ from typing import Final
 import google_crc32c
 from aiohttp import web
 
-from node.broker import Partition
 from node.http.media import Media
 
 _TAGS: Final = re.compile(r'\s*(?:W/)?("[^"]*")\s*')
@@ -23,7 +22,8 @@ _KEPT: Final = "private, no-cache"
 
 def caching(
     request: web.Request,
-    partition: Partition,
+    topic_id: int,
+    number: int,
     media: Media,
     offsets: tuple[int, ...],
     pieces: Iterable[bytes],
@@ -39,7 +39,7 @@ def caching(
         crc = google_crc32c.extend(crc, piece)
         size += len(piece)
     where = "-".join(map(str, offsets))
-    tag = f'"{partition.topic_id:x}-{partition.number}-{where}-{media.name.lower()}-{size:x}-{crc:08x}"'
+    tag = f'"{topic_id:x}-{number}-{where}-{media.name.lower()}-{size:x}-{crc:08x}"'
     headers = {"Cache-Control": _KEPT, "ETag": tag}
     return headers, matches(request.headers.getall("If-None-Match", ()), tag)
 

@@ -98,12 +98,23 @@ class PartitionFetch:
         else:
             position, held = str(event.next_offset), event.topic_id
         named = asked_id(request, query, held)
+        if asked.media is Media.BATCH:
+            wanted = FetchRequest(
+                topic=topic,
+                partition=number,
+                position=position,
+                max_bytes=asked.max_bytes,
+                topic_id=named,
+                wait_s=asked.wait_s,
+                verify=asked.verify,
+                here_only=is_forwarded(request),
+            )
+            with context.hold_for(request) as hold, context.task_ends_with_connection(request):
+                return await self._frames(request, who, wanted, hold)
         partition = await context.service.find(who, Operation.READ, topic, number, named)
         if asked.is_stream:
             return await self._stream(request, who, partition, position, asked)
         with context.hold_for(request) as hold, context.task_ends_with_connection(request):
-            if asked.media is Media.BATCH:
-                return await self._frames(request, who, partition, position, asked, hold)
             return await self._page(request, who, partition, position, asked, hold)
 
     async def tail(self, request: web.Request) -> web.StreamResponse:
@@ -142,36 +153,18 @@ class PartitionFetch:
         )
 
     async def _frames(
-        self,
-        request: web.Request,
-        who: RequestContext,
-        partition: Partition,
-        position: str,
-        asked: Asked,
-        hold: Hold,
+        self, request: web.Request, who: RequestContext, wanted: FetchRequest, hold: Hold
     ) -> web.StreamResponse:
         """Batches as they lie on disk."""
         context = self._context
-        found = await context.service.fetch(
-            who,
-            FetchRequest(
-                topic=partition.topic,
-                partition=partition.number,
-                position=position,
-                max_bytes=asked.max_bytes,
-                topic_id=partition.topic_id,
-                wait_s=asked.wait_s,
-                verify=asked.verify,
-                here_only=is_forwarded(request),
-            ),
-            hold,
-        )
+        found = await context.service.fetch(who, wanted, hold)
         body, start, next_offset = found.frames, found.start, found.next_offset
         headers = {
             **self._head_of(found.topic_id, found.leader),
-            **_page_head(start, next_offset, found.bounds, asked.media),
+            **_page_head(start, next_offset, found.bounds, Media.BATCH),
         }
-        kept, is_known = caching(request, partition, asked.media, (start, next_offset), (body,))
+        offsets = (start, next_offset)
+        kept, is_known = caching(request, found.topic_id, wanted.partition, Media.BATCH, offsets, (body,))
         headers |= kept
         if is_known:
             return web.Response(status=304, headers=headers)
@@ -216,7 +209,8 @@ class PartitionFetch:
         }
         kept, is_known = caching(
             request,
-            partition,
+            partition.topic_id,
+            partition.number,
             asked.media,
             (start, next_offset, bounds.log_start_offset, bounds.high_watermark),
             pieces,

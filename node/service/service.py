@@ -277,10 +277,13 @@ class Service:
 
         Raises ``TopicDeleted``.
         """
-        error = self.gone(partition)
-        if error is not None:
-            raise error
-        return self.broker.partition(partition.topic, partition.number)
+        try:
+            now = self.broker.partition(partition.topic, partition.number)
+            if now.topic_id == partition.topic_id:
+                return now
+        except UnknownTopic:
+            pass
+        raise deleted(partition.topic, partition.topic_id, self._current_id(partition.topic))
 
     def while_exists(self, item: OfTopic) -> WhileExists:
         """``async with``: what is awaited within ends with ``TopicDeleted`` once it is deleted."""
