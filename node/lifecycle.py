@@ -148,11 +148,11 @@ class Lifecycle:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(HAND_OVER_S):
                     await self._hand_over()
-        # Those who ask from other nodes are answered as long as clients are.
         parts.gossip.stop()
+        # Clients' requests that are here may need other nodes; what those ask is to find another one.
         bulk = parts.host.links.bulk
         if self._http_runs:
-            await asyncio.gather(parts.http.stop(DRAIN_S), bulk.stop())
+            await asyncio.gather(parts.http.stop(DRAIN_S), bulk.serve_no_more())
         if self._host_runs:
             await parts.host.stop()
         parts.manager.release()

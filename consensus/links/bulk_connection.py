@@ -116,15 +116,28 @@ class BulkConnection(asyncio.BufferedProtocol):
             self._queue.word(Kind.PING, 0)
             self._pump()
 
-    async def stop(self, *, within_s: float) -> None:
-        """Begin nothing more; what runs here has so long to end, and is ended then; all are answered."""
+    def refuse(self) -> None:
+        """Begin nothing more for the other side."""
         self._serving.refuse()
+
+    async def serve_no_more(self, *, within_s: float) -> None:
+        """The same; what runs here has so long to end, and is ended then; all are answered."""
+        self.refuse()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._serving.idle.wait()
         self._serving.cancel_all()
         await asyncio.sleep(0)  # Tasks end, and their answers are queued.
         await asyncio.sleep(0)
+
+    async def stop(self, *, within_s: float) -> None:
+        """Close once what runs here and what was asked has its answer, or after so long."""
+        self.refuse()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._asking.idle.wait()
+                await self._serving.idle.wait()
+        await self.serve_no_more(within_s=0)
         if self._transport is not None:
             self._transport.close()
             await asyncio.wait([self.lost], timeout=0.5)

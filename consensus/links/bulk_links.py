@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, Final
 
 from consensus.links.bulk_connection import BulkConnection
 from consensus.links.bulk_packets import LEFT_MS_MAX
@@ -49,6 +49,7 @@ class BulkLinks:
         self._dialled: dict[str, BulkConnection] = {}
         self._accepted: dict[str, BulkConnection] = {}
         self._dialling: dict[str, asyncio.Task[BulkConnection]] = {}
+        self._serves = True
         self._stopped = False
         self.packets_refused = 0
         """Those that were no packets of a sound peer, or bore no true mark; each ended its connection."""
@@ -96,7 +97,7 @@ class BulkLinks:
 
     def accept(self, claim: PeerClaim) -> BulkConnection:
         """For a connection of a peer whose handshake has ended well, in place of an older one."""
-        if self._stopped:
+        if not self._serves:
             raise HandshakeFailed("this node stops")
         if (older := self._accepted.get(claim.node_id)) is not None:
             older.abort()
@@ -110,21 +111,45 @@ class BulkLinks:
         for connection in self.of(node):
             connection.abort()
 
+    def part(self, node: str) -> Coroutine[Any, Any, None]:
+        """Close what there is with a node that leaves the cluster, and ask nothing there from now on.
+
+        What was asked has a moment to be answered: the answer to its own removal is among that.
+        """
+        if (dialling := self._dialling.get(node)) is not None:
+            dialling.cancel()
+        parting = self.of(node)
+        for table in (self._dialled, self._accepted):
+            table.pop(node, None)
+        for connection in parting:
+            connection.refuse()
+        return _stopped(parting)
+
     def beat(self, now: float, late: float) -> None:
         """See ``BulkConnection.beat``."""
         for connection in list(self.each()):
             connection.beat(now, late)
 
+    async def serve_no_more(self) -> None:
+        """Begin nothing for other nodes; what they have asked is answered, or ended after a moment.
+
+        Other nodes are asked as before: clients have requests here that need them.
+        """
+        self._serves = False
+        await asyncio.gather(
+            *(connection.serve_no_more(within_s=_STOP_S) for connection in list(self.each()))
+        )
+
     async def stop(self) -> None:
-        """Begin nothing more. What other nodes have asked is answered, or ended after a moment."""
-        self._stopped = True
+        """Begin nothing more. What was asked is answered, or ended after a moment."""
+        self._serves, self._stopped = False, True
         for dialling in list(self._dialling.values()):
             dialling.cancel()
-        await asyncio.gather(*(connection.stop(within_s=_STOP_S) for connection in list(self.each())))
+        await _stopped(list(self.each()))
 
     def sever(self) -> None:
         """Close everything at once, for good."""
-        self._stopped = True
+        self._serves, self._stopped = False, True
         for node in {*self._dialled, *self._accepted, *self._dialling}:
             self.drop(node)
 
@@ -182,7 +207,7 @@ class BulkLinks:
             self._context.log.info("bulk_connected", peer=node)
 
     def _made(self, node: str) -> BulkConnection:
-        return BulkConnection(
+        connection = BulkConnection(
             node,
             serve=self._serve,
             budget=self.budget,
@@ -190,6 +215,9 @@ class BulkLinks:
             log=self._context.log,
             on_lost=self._lost,
         )
+        if not self._serves:
+            connection.refuse()
+        return connection
 
     async def _serve(self, peer: str, envelope: bytes, raw: bytes, timeout_s: float) -> Served:
         return await self.serve(peer, envelope, raw, timeout_s)
@@ -199,6 +227,10 @@ class BulkLinks:
         for table in (self._dialled, self._accepted):
             if table.get(connection.peer) is connection:
                 del table[connection.peer]
+
+
+async def _stopped(connections: list[BulkConnection]) -> None:
+    await asyncio.gather(*(connection.stop(within_s=_STOP_S) for connection in connections))
 
 
 async def _serve_nothing(_peer: str, _envelope: bytes, _raw: bytes, _timeout_s: float) -> Served:

@@ -103,14 +103,14 @@ class PeerLinks:
     def forget(self, node_id: str) -> Coroutine[Any, Any, None]:
         """Give up the links from and to a node that is no longer part of the cluster.
 
-        That is done when this returns, so that one that comes back at once may be dialled anew; what it
+        That is done when this returns, so that one that comes back at once may be dialled again; what it
         returns ends when they are closed.
         """
         self._listener.drop(node_id)
-        self.bulk.drop(node_id)
+        parting = self.bulk.part(node_id)
         self.peers.pop(node_id, None)
         link = self._outgoing.pop(node_id, None)
-        return asyncio.sleep(0) if link is None else link.stop()
+        return _both(parting, asyncio.sleep(0) if link is None else link.stop())
 
     def connected(self, node_id: str) -> bool:
         """Whether messages to this node can be sent."""
@@ -198,6 +198,10 @@ class PeerLinks:
             if now - peer.heard_at > self._context.options.gone_after_s:
                 self._is_gone(peer)
         self._schedule_beat()
+
+
+async def _both(*closing: Coroutine[Any, Any, None]) -> None:
+    await asyncio.gather(*closing)
 
 
 class _Nobody:

@@ -37,6 +37,9 @@ class Asking:
         """Large answers that have begun to come, with their bytes."""
         self._held_bytes = 0
         self._lost = False
+        self.idle = asyncio.Event()
+        """Set while nobody waits for an answer."""
+        self.idle.set()
 
     @property
     def waiting(self) -> int:
@@ -57,6 +60,7 @@ class Asking:
         message = Outgoing(Kind.REQUEST, self._number, left_ms, envelope, raw)
         question = _Question(message, room, asyncio.get_running_loop().create_future())
         self._open[message.number] = question
+        self.idle.clear()
         self._queue.put(message)
         self._pump()
         try:
@@ -64,6 +68,8 @@ class Asking:
         finally:
             if self._open.pop(message.number, None) is not None:
                 self._give_up(question)
+            if not self._open:
+                self.idle.set()
 
     def take(self, packet: Packet) -> None:
         """An answer, or a piece of one. Raises ``FramingError``."""

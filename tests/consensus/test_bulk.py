@@ -266,6 +266,41 @@ async def test_a_node_that_stops_ends_what_runs_and_begins_nothing() -> None:
             await task
 
 
+async def test_a_node_that_serves_no_more_still_asks() -> None:
+    """Its clients' requests end before it does."""
+    async with joined() as (a, b):
+        Desk(a)
+        desk = Desk(b)
+        waiting = asyncio.create_task(_ask(a, "b", b"wait"))
+        await desk.until(lambda: bool(desk.begun))
+        await a.links.bulk.serve_no_more()
+        with pytest.raises(Unreached):
+            await _ask(b, "a", b"late")
+        desk.go.set()
+        assert (await waiting).envelope == b"b to a: wait"
+        assert (await _ask(a, "b", b"x")).envelope == b"b to a: x"
+
+
+async def test_a_node_that_is_forgotten_gets_the_answers_that_it_waits_for() -> None:
+    """Its removal is what it may have asked for, and so are answers that it has been asked for."""
+    async with joined() as (a, b):
+        theirs, ours = Desk(a), Desk(b)
+        asked = [
+            asyncio.create_task(_ask(a, "b", b"wait: remove me", timeout_s=60)),
+            asyncio.create_task(_ask(b, "a", b"wait", timeout_s=60)),
+        ]
+        await ours.until(lambda: bool(ours.begun))
+        await theirs.until(lambda: bool(theirs.begun))
+        forgotten = asyncio.create_task(b.links.forget("a"))
+        await asyncio.sleep(0)
+        assert not list(b.links.bulk.each())
+        ours.go.set()
+        theirs.go.set()
+        answers = await asyncio.gather(*asked)
+        assert [answer.envelope[:6] for answer in answers] == [b"b to a", b"a to b"]
+        await forgotten
+
+
 async def test_a_defect_of_a_handler_ends_its_request_alone() -> None:
     """The others' go on."""
     async with joined() as (a, b):
