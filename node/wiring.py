@@ -85,6 +85,7 @@ class Parts:
     scrub: Scrub
     disk: DiskReserve
     broker: LocalBroker
+    query: NodeQuery
     gossip: LeaderGossip
     app: web.Application
     http: HttpServer
@@ -244,6 +245,7 @@ def build(
         scrub=scrub,
         disk=disk,
         broker=broker,
+        query=query,
         gossip=gossip,
         app=app,
         http=HttpServer(app),

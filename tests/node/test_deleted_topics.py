@@ -254,7 +254,7 @@ async def test_a_node_that_was_away_serves_no_topic_that_was_made_again(places: 
 async def test_delete_is_answered_once_the_other_nodes_know(
     places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each of them is asked until it does; a node that did not know could store records in what is gone."""
+    """Each of them says when it does; a node that did not know could store records in what is gone."""
     topic_id = await places.make()
     nodes = places.cluster.nodes
     (leads,) = (node for node in nodes.values() if node.broker.metadata.leads_here)
