@@ -63,8 +63,8 @@ async def deposed_of_metadata(cluster: NodeCluster) -> AsyncIterator[Deposed]:
 async def _unheard(old: TestNode, others: list[TestNode], raft_group: int) -> AsyncIterator[list[FaultProxy]]:
     """Nothing passes between ``old`` and the others, and the group's clock stands still there."""
     group = old.running.host.group(raft_group)
-    frozen = group._clock()
-    group._clock = lambda: frozen
+    frozen = group._parts._clock()
+    group._parts._clock = lambda: frozen
     pairs = [pair for other in others for pair in ((old, other), (other, old))]
     async with contextlib.AsyncExitStack() as stack:
         proxies = []
@@ -73,7 +73,9 @@ async def _unheard(old: TestNode, others: list[TestNode], raft_group: int) -> As
             stack.push_async_callback(proxy.stop)
             proxy.pause()
             proxies.append(proxy)
-            source.running.host.links.dial(target.node_id, *proxy.address)
+            links = source.running.host.links
+            links.dial(target.node_id, *proxy.address)
+            links.bulk.drop(target.node_id)  # The next one goes through the proxy, too.
         try:
             yield proxies
         finally:
@@ -86,6 +88,6 @@ async def _unheard(old: TestNode, others: list[TestNode], raft_group: int) -> As
 
 
 def _heal(old: TestNode, raft_group: int, proxies: list[FaultProxy]) -> None:
-    old.running.host.group(raft_group)._clock = old.running.host._clock
+    old.running.host.group(raft_group)._parts._clock = old.running.host._clock
     for proxy in proxies:
         proxy.resume()
