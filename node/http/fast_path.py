@@ -72,25 +72,10 @@ class FastPath:
         if found is None:
             return False
         head, begin = found
-        context = self._context
-        if head.content_length > context.settings.body_bytes_max:
-            return False
-        try:
-            partition = context.broker.partition(head.topic, head.partition)
-            timeout_s = timeout_of(head.timeout, context)
-        except FloodmarkError:
-            return False
-        if not _is_plain_for(head, partition):
-            return False
-        held = context.broker.uploads(connection.address, from_node=context.is_from_node(head.forwarded))
-        try:
-            who = plain_request_context(head, connection.address)
-            self._service.authorize(who, Operation.WRITE, head.resource)
-            held.take(len(data) - begin)
-            self._service.admit(who, Operation.WRITE, head.content_length)
-        except FloodmarkError:
-            held.close()
-            return False  # It is refused on the usual way.
+        admitted = self._admit(connection, head, len(data) - begin)
+        if admitted is None:
+            return False  # It is answered, or fails, on the usual way.
+        partition, timeout_s, held = admitted
         if len(data) - begin == head.content_length:
             self._serve(connection, head, partition, timeout_s, data[begin:], held)
         else:
@@ -98,13 +83,38 @@ class FastPath:
                 connection,
                 head.content_length,
                 held,
-                context.bodies,
+                self._context.bodies,
                 lambda body: self._serve(connection, head, partition, timeout_s, body, held),
                 lambda refusal: self._refuse(connection, head, partition, refusal, held),
             )
             intake.add(memoryview(data)[begin:])
             connection.begin_intake(intake)
         return True
+
+    def _admit(
+        self, connection: Connection, head: PlainHead, size: int
+    ) -> tuple[Partition, float, Account] | None:
+        """Its partition, its timeout, and room for ``size`` bytes that have come; None where it is not served
+        here. A defect, say of a policy, is one on the usual way as well, where it is told and answered."""
+        context = self._context
+        if head.content_length > context.settings.body_bytes_max:
+            return None
+        held: Account | None = None
+        try:
+            partition = context.broker.partition(head.topic, head.partition)
+            timeout_s = timeout_of(head.timeout, context)
+            if not _is_plain_for(head, partition):
+                return None
+            held = context.broker.uploads(connection.address, from_node=context.is_from_node(head.forwarded))
+            who = plain_request_context(head, connection.address)
+            self._service.authorize(who, Operation.WRITE, head.resource)
+            held.take(size)
+            self._service.admit(who, Operation.WRITE, head.content_length)
+        except Exception:  # noqa: BLE001  -- see above
+            if held is not None:
+                held.close()
+            return None
+        return partition, timeout_s, held
 
     def _serve(
         self,
@@ -118,7 +128,7 @@ class FastPath:
         """By callbacks: a task would cost as much as all that it waits for."""
         started = time.perf_counter()
         producing = self._producing
-        led = partition.leads_here
+        led = False
         request = ProduceRequest(
             topic=head.topic,
             partition=head.partition,
@@ -130,6 +140,7 @@ class FastPath:
         )
         work: asyncio.Future[Appended | Produced]
         try:
+            led = partition.leads_here
             here = led or not _may_share(head)
             storing: Awaitable[Appended] | Awaitable[Produced] = (
                 producing.begin_here(partition, request) if here else producing.share(partition, request)
@@ -171,6 +182,8 @@ class FastPath:
                     storing = ask_next()
                 except TopicDeleted:
                     storing = None  # The answer says so.
+                except Exception as error:  # noqa: BLE001  -- raised here, nobody would be answered
+                    storing, work = None, _failed(error)
                 if storing is not None:
                     again = asyncio.ensure_future(storing)
                     self._answer_when_done(connection, head, partition, again, held, started)

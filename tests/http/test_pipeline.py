@@ -9,6 +9,7 @@ import pytest
 from floodmark.errors import Forbidden, TooManyRequests
 from floodmark.format import batch as codec
 from floodmark.format.record import Record
+from structlog.testing import capture_logs
 
 from node.http import produce_body
 from node.http.context import CONTEXT
@@ -61,6 +62,22 @@ class Strict(AllowAll):
         self.sizes.append(size)
 
 
+class Defective(Strict):
+    """Fails in a step as no policy should."""
+
+    def __init__(self, step: str) -> None:
+        super().__init__()
+        self._step = step
+
+    def authorize(self, context: RequestContext, operation: Operation, resource: Resource) -> None:
+        if self._step == "authorize":
+            raise ZeroDivisionError("a defect")
+
+    def admit(self, context: RequestContext, operation: Operation, size: int) -> None:
+        if self._step == "admit":
+            raise ZeroDivisionError("a defect")
+
+
 def policy_of(http: Harness, node: str, policy: Strict) -> Strict:
     """What a node asks from now on."""
     http.servers[node].app[CONTEXT].service.policy = policy
@@ -95,6 +112,48 @@ async def test_a_produce_is_judged_and_counted_once_where_it_arrives(
     assert policy.sizes == [len(body)]
     assert {asked for asked in policy.asked if asked[1].name == "t"} == set(policy.asked)
     assert {operation for operation, _ in policy.asked} == {Operation.WRITE}
+
+
+@pytest.mark.parametrize("step", ["authorize", "admit"])
+@pytest.mark.parametrize("node", ["n1", "n2"])
+@pytest.mark.parametrize("kind", WRITES)
+async def test_a_defect_of_a_policy_is_answered_told_once_and_ends_nothing_else(
+    http: Harness, node: str, kind: str, step: str
+) -> None:
+    """500 on every way; the connection serves what comes next, and no memory stays taken."""
+    path, headers, body = WRITES[kind]
+    await http.make_topic()
+    policy_of(http, node, Defective(step))
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    first = f"POST {path} HTTP/1.1\r\nHost: localhost\r\n{head}Content-Length: {len(body)}\r\n\r\n"
+    sent = first.encode() + body
+    reader, writer = await asyncio.open_connection(*http.address_of(node))
+
+    async def answer() -> tuple[bytes, bytes]:
+        async with asyncio.timeout(5):
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            length = int(head.split(b"content-length: ")[1].split(b"\r\n")[0])
+            return head, await reader.readexactly(length)
+
+    try:
+        with capture_logs() as logs:
+            for piece in (sent[:-1], sent[-1:]) if "pieces" in kind else (sent,):
+                writer.write(piece)
+                await asyncio.sleep(0)
+            status, problem = await answer()
+        assert status.startswith(b"http/1.1 500 ")
+        assert b'"code":"server_error"' in problem
+        assert [line["detail"] for line in logs if line["event"] == "request failed"] == [
+            "something went wrong here; the log has more under this request_id"
+        ]
+        assert http.cluster.logs["t", 0].next == 0
+        policy_of(http, node, Strict())
+        writer.write(sent)
+        status, problem = await answer()
+        assert status.startswith(b"http/1.1 200 "), problem
+        assert http.cluster.brokers[node].budget.used == 0
+    finally:
+        writer.close()
 
 
 @pytest.mark.parametrize("node", ["n1", "n2"])
