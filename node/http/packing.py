@@ -45,9 +45,9 @@ def pack(order: Order, body: bytes) -> Packed:
     version = reading.batch_format
     if division.partition is not None:
         records = of_partition(found, division.partition, are_copies=reading.copies)
-        return Packed((), {division.partition: packed(records, division.producer, version)})
+        return Packed((), {division.partition: packed(records, division.producer, version)[0]})
     places = places_of(found, division.partitions, lambda: division.keyless)
     batches = {
-        number: packed(records, NOBODY, version) for number, records in shares_of(found, places).items()
+        number: packed(records, NOBODY, version)[0] for number, records in shares_of(found, places).items()
     }
     return Packed(places, batches)

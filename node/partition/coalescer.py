@@ -149,8 +149,7 @@ class Coalescer:
             return
         records = [record for share in shares for record in share.records]
         try:
-            batch = codec.encode(records, format=self._batch_format())
-            pending = self._append(batch, codec.decode_header(batch))
+            pending = self._append(*codec.encode_with_header(records, format=self._batch_format()))
         except FloodmarkError as error:
             for share in shares:
                 share.failed(error)

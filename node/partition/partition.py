@@ -158,8 +158,7 @@ class LocalPartition:
         """See ``node.broker.Partition``."""
         if size > SHARE_BYTES_MAX:
             # Large enough for a batch of its own, and if it cannot be one, only this request fails.
-            batch = codec.encode(records, format=self._format.highest)
-            header = codec.decode_header(batch)
+            batch, header = codec.encode_with_header(records, format=self._format.highest)
             return self.produce(batch, header, acks=Acks.QUORUM, timeout_s=timeout_s)
         self._confirmed.check_leads()
         count = len(records)

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from floodmark.errors import FeatureLevelNeeded, InvalidRequest, UnknownPartition
 from floodmark.format import batch as codec
+from floodmark.format.batch import BatchHeader
 from floodmark.format.record import Record
 from floodmark.producer.partitioner import partition_for
 
@@ -49,10 +50,10 @@ class Packed(NamedTuple):
     batches: dict[int, bytes]
 
 
-def packed(records: Sequence[Record], producer: Producer, batch_format: int) -> bytes:
-    """One batch of ``records``."""
+def packed(records: Sequence[Record], producer: Producer, batch_format: int) -> tuple[bytes, BatchHeader]:
+    """One batch of ``records``, and its header."""
     name, epoch, sequence = producer
-    return codec.encode(
+    return codec.encode_with_header(
         records, producer_id=name, producer_epoch=epoch, sequence=sequence, format=batch_format
     )
 

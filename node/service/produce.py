@@ -150,20 +150,20 @@ class Producing:
         """A batch of its own for what is none yet, perhaps in a producer's name."""
         began = time.monotonic()
         partition = leader.partition
-        if made.batch is None or made.header is None:
+        batch, header = made.batch, made.header
+        if batch is None or header is None:
             packing = self._batch_of(partition, request, timeout_s)
-            made.batch = await self._in_turn(partition, request.producer[0], packing)
-            made.header = codec.decode_header(made.batch)
-        header = made.header
+            batch, header = await self._in_turn(partition, request.producer[0], packing)
+            made.batch, made.header = batch, header
         try:
-            return await _append(leader, request, made.batch, header, _left(timeout_s, began))
+            return await _append(leader, request, batch, header, _left(timeout_s, began))
         except FeatureLevelNeeded:
             made.batch = None  # Another form of it may do, once it is known which.
             raise
         except SequenceReused as refusal:
 
             async def read_at(now_ms: int) -> list[Record]:
-                again = await self._batch_of(partition, request, _left(timeout_s, began), now_ms)
+                again, _ = await self._batch_of(partition, request, _left(timeout_s, began), now_ms)
                 return await asyncio.to_thread(_decoded, again)
 
             before = await self._repeats.stored_before(
@@ -179,15 +179,19 @@ class Producing:
         request: ProduceRequest,
         timeout_s: float,
         again_at_ms: int | None = None,
-    ) -> bytes:
-        """One for all records of a body that is none yet; a heavy one is packed where it holds nobody up."""
+    ) -> tuple[bytes, BatchHeader]:
+        """One for all records of a body that is none yet, and its header.
+
+        A heavy body is packed where it holds nobody up.
+        """
         body, number = request.body, partition.number
         allowed = self._allowed(partition, again_at_ms)
         if not body.is_heavy:
             records = of_partition(body.read(allowed), number, are_copies=body.are_copies)
             return packed(records, request.producer, allowed.batch_format)
         result = await body.pack(allowed, Division(number, request.producer), timeout_s=timeout_s)
-        return result.batches[number]
+        batch = result.batches[number]
+        return batch, codec.decode_header(batch)
 
     async def _in_turn(self, partition: Partition, producer_id: bytes, work: Awaitable[T]) -> T:
         """The result of ``work``, not before those of the same producer that came earlier."""

@@ -36,12 +36,19 @@ class _Share:
 
     __slots__ = ("_acks", "_batch", "_header", "_records", "_service")
 
-    def __init__(self, service: Service, acks: Acks, records: Sequence[Record], batch: bytes = b"") -> None:
+    def __init__(
+        self,
+        service: Service,
+        acks: Acks,
+        records: Sequence[Record],
+        batch: bytes = b"",
+        header: BatchHeader | None = None,
+    ) -> None:
         self._service = service
         self._acks = acks
         self._records = records
         self._batch = batch
-        self._header: BatchHeader | None = None
+        self._header = header
 
     async def store(self, leader: Leader, timeout_s: float) -> Appended:
         """At the leader."""
@@ -49,8 +56,9 @@ class _Share:
             size = sum(record.size for record in self._records)
             return await leader.partition.produce_records(self._records, size=size, timeout_s=timeout_s)
         if not self._batch:
-            self._batch = codec.encode(self._records, format=self._service.broker.batch_format)
-        if self._header is None:
+            batch_format = self._service.broker.batch_format
+            self._batch, self._header = codec.encode_with_header(self._records, format=batch_format)
+        if self._header is None:  # It was made in another process.
             self._header = codec.decode_header(self._batch)
         return await leader.append(self._batch, self._header, acks=self._acks, timeout_s=timeout_s)
 
@@ -100,7 +108,7 @@ class TopicProducing:
         if header.is_idempotent:
             raise needs_partition("the producer that the batch names", request.topic)
         number = next(self._turn) % limits.partitions
-        return [number] * header.count, {number: _Share(self._service, request.acks, (), batch)}
+        return [number] * header.count, {number: _Share(self._service, request.acks, (), batch, header)}
 
     async def _packed(self, request: ProduceRequest, limits: TopicLimits) -> Packed:
         """For a heavy body, where it holds nobody up."""
@@ -118,7 +126,7 @@ class TopicProducing:
         if request.is_plain and request.body.size <= _SMALL_BYTES_MAX:
             return places, {number: _Share(service, acks, records) for number, records in parts}
         return places, {
-            number: _Share(service, acks, (), packed(records, NOBODY, allowed.batch_format))
+            number: _Share(service, acks, (), *packed(records, NOBODY, allowed.batch_format))
             for number, records in parts
         }
 

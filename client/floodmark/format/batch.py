@@ -31,6 +31,7 @@ from floodmark.format.batch_header import (
     BatchFlag,
     BatchHeader,
     ProducerKind,
+    check_producer,
     decode_header,
     decode_stored_header,
     header_crc,
@@ -64,6 +65,7 @@ __all__ = [
     "decode_records",
     "decode_stored_header",
     "encode",
+    "encode_with_header",
     "numbered_id_of",
     "producer_id_of",
     "restamp",
@@ -100,17 +102,55 @@ def encode(
 
     Raises ``InvalidBatch`` if empty or if format 1 cannot hold it; ``TooLarge`` above a cap.
     """
+    return _made(records, codec, producer_id, producer_epoch, sequence, format, producer_kind, transactional)[
+        0
+    ]
+
+
+def encode_with_header(
+    records: Sequence[Record | None],
+    *,
+    codec: int = CODEC_NONE,
+    producer_id: bytes = NO_PRODUCER,
+    producer_epoch: int = 0,
+    sequence: int = 0,
+    format: int = 1,  # noqa: A002 - the field's own name
+    producer_kind: ProducerKind | None = None,
+    transactional: bool = False,
+) -> tuple[bytes, BatchHeader]:
+    """The batch that ``encode`` makes, and its header as ``decode_header`` reads it, without reading it.
+
+    Raises what either of the two raises.
+    """
+    batch, header = _made(
+        records, codec, producer_id, producer_epoch, sequence, format, producer_kind, transactional
+    )
+    if format > 1:
+        check_producer(header.producer_kind, header.flags, producer_id, producer_epoch, sequence)
+    return batch, header
+
+
+def _made(
+    records: Sequence[Record | None],
+    codec: int,
+    producer_id: bytes,
+    producer_epoch: int,
+    sequence: int,
+    version: int,
+    producer_kind: ProducerKind | None,
+    transactional: bool,  # noqa: FBT001 - as the two above pass it on
+) -> tuple[bytes, BatchHeader]:
     if not 1 <= len(records) <= BATCH_RECORDS_MAX:
         raise InvalidBatch(f"a batch has 1 to {BATCH_RECORDS_MAX} records, not {len(records)}")
     if codec not in CODECS:
         raise InvalidBatch(f"unknown codec {codec}; 0 (none) and 1 (zstd) are known")
-    if producer_kind is None:
+    if producer_kind is None or version == 1:
         producer_kind = ProducerKind.NONE if producer_id == NO_PRODUCER else ProducerKind.NAMED
-    if format == 1:
+    if version == 1:
         kind = flags = 0
         raw = _ENCODER.encode(_as_format_1(records))
     else:
-        kind, flags = producer_kind, BatchFlag.TRANSACTIONAL if transactional else 0
+        kind, flags = int(producer_kind), int(BatchFlag.TRANSACTIONAL) if transactional else 0
         raw = _ENCODER.encode(_as_format_2(records))
     if len(raw) > BATCH_RAW_BYTES_MAX:
         raise TooLarge(f"a batch of {len(raw)} bytes; at most {BATCH_RAW_BYTES_MAX} before compression")
@@ -121,33 +161,54 @@ def encode(
     if length > BATCH_BYTES_MAX:
         raise TooLarge(f"a batch of {length} bytes; at most {BATCH_BYTES_MAX} are allowed")
     first, latest, missing = _times(records)
-    if format == 1 and missing:
+    if version == 1 and missing:
         raise InvalidBatch("a record has no timestamp: that needs feature level 2 of the cluster")
+    flags |= missing
+    records_crc = 0 if version == 1 else google_crc32c.value(body)
     try:
         rest = _AFTER_CRC.pack(
             codec,
             kind,
-            flags | missing,
+            flags,
             len(records),
             len(raw),
             first,
             latest,
             producer_id,
             producer_epoch,
-            0 if format == 1 else google_crc32c.value(body),
+            records_crc,
             sequence,
         )
     except struct.error as error:
         raise InvalidBatch(f"a timestamp, epoch or sequence is out of range: {error}") from error
-    return _sealed(format, length, rest, body)
+    batch, crc = _sealed(version, length, rest, body)
+    return batch, BatchHeader(
+        length,
+        codec,
+        len(records),
+        len(raw),
+        first,
+        latest,
+        producer_id,
+        producer_epoch,
+        sequence,
+        crc,
+        crc if version == 1 else records_crc,
+        producer_kind,
+        version,
+        flags,
+    )
 
 
-def _sealed(version: int, length: int, rest: bytes | bytearray, body: bytes | memoryview) -> bytes:
-    """A batch from its parts: the header after the checksum, and the records."""
+def _sealed(
+    version: int, length: int, rest: bytes | bytearray, body: bytes | memoryview
+) -> tuple[bytes, int]:
+    """A batch from its parts (the header after the checksum, and the records), and the header's checksum."""
     if version == 1:
         crc = google_crc32c.extend(google_crc32c.value(bytes(rest)), bytes(body))
-        return b"".join((_PREFIX.pack(MAGIC, length, crc), rest, body))
-    return b"".join((_PREFIX.pack(MAGIC_2, length, google_crc32c.value(MAGIC_2 + rest)), rest, body))
+        return b"".join((_PREFIX.pack(MAGIC, length, crc), rest, body)), crc
+    crc = google_crc32c.value(MAGIC_2 + rest)
+    return b"".join((_PREFIX.pack(MAGIC_2, length, crc), rest, body)), crc
 
 
 def _as_format_1(records: Sequence[Record | None]) -> Sequence[Record | None]:
@@ -197,8 +258,8 @@ def _times(records: Sequence[Record | None]) -> tuple[int, int, int]:
         return known[0], max(known), 0
     known = [time for time in times if time is not None]
     there = len(records) - records.count(None)
-    flags = BatchFlag.HAS_REMOVED if there < len(records) else 0
-    flags |= BatchFlag.UNTIMED if len(known) < there else 0
+    flags = int(BatchFlag.HAS_REMOVED) if there < len(records) else 0
+    flags |= int(BatchFlag.UNTIMED) if len(known) < there else 0
     return NO_TIMESTAMP if first is None else first, max(known, default=NO_TIMESTAMP), flags
 
 
@@ -207,7 +268,7 @@ def restamp(batch: bytes, *, producer_epoch: int, sequence: int) -> bytes:
     rest = bytearray(batch[12:HEADER_BYTES])
     struct.pack_into("<I", rest, 44, producer_epoch)
     struct.pack_into("<Q", rest, 52, sequence)
-    return _sealed(1 if batch[:4] == MAGIC else 2, len(batch), rest, batch[HEADER_BYTES:])
+    return _sealed(1 if batch[:4] == MAGIC else 2, len(batch), rest, batch[HEADER_BYTES:])[0]
 
 
 def decode(

@@ -162,7 +162,7 @@ def decode_header(batch: bytes | memoryview) -> BatchHeader:
         return BatchHeader(
             length, codec, count, raw_length, first, latest, name, epoch, sequence, crc, crc, named
         )
-    _check_producer(kind, flags, name, epoch, sequence)
+    check_producer(kind, flags, name, epoch, sequence)
     return BatchHeader(
         length,
         codec,
@@ -181,7 +181,7 @@ def decode_header(batch: bytes | memoryview) -> BatchHeader:
     )
 
 
-def _check_producer(kind: int, flags: int, name: bytes, epoch: int, sequence: int) -> None:
+def check_producer(kind: int, flags: int, name: bytes, epoch: int, sequence: int) -> None:
     """Check the producer fields of a format 2 header. Raises ``InvalidBatch``."""
     if flags & ~_FLAGS:
         raise InvalidBatch(f"the batch has unknown flags {flags & ~_FLAGS:#06x}")
