@@ -38,11 +38,13 @@ T = TypeVar("T")
 class _Made:
     """What was made of a body for the first leader that was asked, and is sent to the next one as well."""
 
-    __slots__ = ("batch", "header")
+    __slots__ = ("header", "packed")
 
     def __init__(self) -> None:
-        self.batch: bytes | None = None
         self.header: BatchHeader | None = None
+        """Of a body that is a batch itself, once it is checked."""
+        self.packed: tuple[bytes, BatchHeader] | None = None
+        """Of any other body."""
 
 
 class Producing:
@@ -150,15 +152,14 @@ class Producing:
         """A batch of its own for what is none yet, perhaps in a producer's name."""
         began = time.monotonic()
         partition = leader.partition
-        batch, header = made.batch, made.header
-        if batch is None or header is None:
+        if made.packed is None:
             packing = self._batch_of(partition, request, timeout_s)
-            batch, header = await self._in_turn(partition, request.producer[0], packing)
-            made.batch, made.header = batch, header
+            made.packed = await self._in_turn(partition, request.producer[0], packing)
+        batch, header = made.packed
         try:
             return await _append(leader, request, batch, header, _left(timeout_s, began))
         except FeatureLevelNeeded:
-            made.batch = None  # Another form of it may do, once it is known which.
+            made.packed = None  # Another form of it may do, once it is known which.
             raise
         except SequenceReused as refusal:
 
