@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -16,23 +16,35 @@ from consensus.host.host_types import Slot
 _log = structlog.get_logger("consensus.host.group_host")
 
 
-class DiskJobs:
-    """A part of ``DiskWork``, which fills the attributes."""
+class LogThread(Protocol):
+    """The one thread at a time that works on a group's log."""
 
-    _bulk: DiskThreads
-    """Threads of their own: however large the states are, the writes of logs do not wait for them."""
-    _wake: Callable[[Slot], None]
-    _alone: set[asyncio.Task[None]]
-    """Those that wait until the log is free."""
-    idle: Callable[[Slot], Any]
-    _begin: Callable[[Slot, Callable[[], object], Done], None]
+    async def idle(self, slot: Slot) -> None:
+        """Wait until there is none."""
+
+    def begin(self, slot: Slot, work: Callable[[], object], done: Done) -> None:
+        """Have one work, where there is none."""
+
+
+class DiskJobs:
+    """One per host.
+
+    ``bulk``: threads of their own; however large the states are, the writes of logs do not wait for them.
+    """
+
+    def __init__(self, log_thread: LogThread, bulk: DiskThreads, wake: Callable[[Slot], None]) -> None:
+        self._log_thread = log_thread
+        self._bulk = bulk
+        self._wake = wake
+        self._alone: set[asyncio.Task[None]] = set()
+        """Those that wait until the log is free."""
 
     def begin_checkpoint(self, slot: Slot) -> None:
         """Have a machine that keeps its state in files begin a new one."""
         if not slot.removed and slot.group.storage.begin_checkpoint():
             self._wake(slot)
 
-    def start_jobs(self, slot: Slot, jobs: Iterable[Job]) -> None:
+    def start(self, slot: Slot, jobs: Iterable[Job]) -> None:
         """Run what the group wants to have done."""
         for job in jobs:
             slot.jobs += 1
@@ -41,16 +53,16 @@ class DiskJobs:
                 self._alone.add(task)
                 task.add_done_callback(self._alone.discard)
             else:
-                ended = partial(self._job_ended, slot, job)
+                ended = partial(self._ended, slot, job)
                 if job.leisurely:
                     ended = partial(_later, asyncio.get_running_loop().time(), ended)
                 self._bulk.submit(job.work, ended)
 
     async def _run_alone(self, slot: Slot, job: Job) -> None:
-        await self.idle(slot)
-        self._begin(slot, job.work, partial(self._job_ended, slot, job))
+        await self._log_thread.idle(slot)
+        self._log_thread.begin(slot, job.work, partial(self._ended, slot, job))
 
-    def _job_ended(self, slot: Slot, job: Job, result: object, error: BaseException | None) -> None:
+    def _ended(self, slot: Slot, job: Job, result: object, error: BaseException | None) -> None:
         slot.jobs -= 1
         try:
             is_due = slot.group.job_done(job, result, error)
@@ -62,14 +74,14 @@ class DiskJobs:
             self._wake(slot)
         _tell_waiting(slot)
 
-    async def jobs_done(self, slot: Slot) -> None:
+    async def all_done(self, slot: Slot) -> None:
         """Wait until no thread works for a group that was removed: it wants nothing more."""
         while slot.jobs:
-            await self._job_done(slot)
+            await self.one_done(slot)
         _tell_waiting(slot)
 
-    async def _job_done(self, slot: Slot) -> None:
-        """Until one more has ended."""
+    async def one_done(self, slot: Slot) -> None:
+        """Wait until one more has ended."""
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         slot.on_job_done.append(partial(settle, ended, None, None))
         await ended

@@ -40,7 +40,7 @@ class Verified(NamedTuple):
     damage: LogCorrupt | None = None
 
 
-class DiskWork(DiskJobs):
+class DiskWork:
     """The threads, and who of the groups uses one."""
 
     def __init__(
@@ -52,8 +52,9 @@ class DiskWork(DiskJobs):
         self._place = SyncPlace()
         self._threads = DiskThreads(threads)
         self._bulk = DiskThreads(BULK_THREADS)
-        self._alone = set()
         self._wake = wake
+        self.jobs = DiskJobs(self, self._bulk, wake)
+        """What groups want to have done beside it."""
         self._on_flush = on_flush
 
     @property
@@ -86,7 +87,7 @@ class DiskWork(DiskJobs):
         if flushed is not None:
             return self._flushed(slot, flushed, None)
         self._under_way[slot] = time.monotonic()
-        self._begin(slot, lambda: _flush(log), lambda result, error: self._flush_ended(slot, result, error))
+        self.begin(slot, lambda: _flush(log), lambda result, error: self._flush_ended(slot, result, error))
         return False
 
     def save_vote(self, slot: Slot) -> None:
@@ -94,15 +95,15 @@ class DiskWork(DiskJobs):
         if not slot.io_running:
             group = slot.group
             self._under_way[slot] = time.monotonic()
-            self._begin(slot, group.save_vote, lambda _, error: self._vote_saved(slot, error))
+            self.begin(slot, group.save_vote, lambda _, error: self._vote_saved(slot, error))
 
     async def checkpoint(self, slot: Slot) -> None:
         """Store the group's state, and let the next start scan from there. Of a machine that keeps its state
         in files, a new file."""
         if slot.group.storage.is_large:
-            self.begin_checkpoint(slot)
+            self.jobs.begin_checkpoint(slot)
             while slot.group.storage.checkpoint_under_way and not slot.removed and slot.group.failed is None:
-                await self._job_done(slot)
+                await self.jobs.one_done(slot)
             return
         await self.idle(slot)
         if slot.removed or slot.group.failed is not None:
@@ -221,6 +222,20 @@ class DiskWork(DiskJobs):
             slot.on_io_done.append(lambda free=free: free.done() or free.set_result(None))  # type: ignore[misc]
             await free
 
+    def begin(self, slot: Slot, work: Callable[[], object], done: Done) -> None:
+        """Have a thread work on the group's log, on which none works now."""
+        assert not slot.io_running, "one thread at a time per group"
+        slot.io_running = True
+
+        def ended(result: Any, error: BaseException | None) -> None:
+            slot.io_running = False
+            done(result, error)
+            waiting, slot.on_io_done = slot.on_io_done, []
+            for callback in waiting:
+                callback()
+
+        self._threads.submit(work, ended)
+
     async def run(self, work: Callable[[], T]) -> T:
         """Anything else that may block."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
@@ -239,26 +254,13 @@ class DiskWork(DiskJobs):
             settle(future, result, error)
             self._wake(slot)
 
-        self._begin(slot, work, done)
+        self.begin(slot, work, done)
         try:
             # A caller that is cancelled does not end what a thread does.
             await future
         except StorageError as error:
             slot.group.flush_failed(error)
             self._wake(slot)
-
-    def _begin(self, slot: Slot, work: Callable[[], object], done: Done) -> None:
-        assert not slot.io_running, "one thread at a time per group"
-        slot.io_running = True
-
-        def ended(result: Any, error: BaseException | None) -> None:
-            slot.io_running = False
-            done(result, error)
-            waiting, slot.on_io_done = slot.on_io_done, []
-            for callback in waiting:
-                callback()
-
-        self._threads.submit(work, ended)
 
     def _flush_ended(self, slot: Slot, flushed: Flushed | None, error: BaseException | None) -> None:
         del self._under_way[slot]

@@ -130,7 +130,7 @@ class GroupHost(HostDisk):
         self._absences.ended(raft_group, slot.group.last_words(), remember=slot.group.failed is not None)
         slot.watermark_waiters.changed()
         slot.leader_waiters.changed()
-        await self._disk.jobs_done(slot)
+        await self._disk.jobs.all_done(slot)
         await self._disk.idle(slot)
         await self._disk.run(slot.group.log.close)
 

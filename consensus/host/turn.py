@@ -66,7 +66,7 @@ class Turn:
         for node, message in ready.messages:
             outgoing[node].append((group.raft_group, message))
         if ready.jobs:
-            self._disk.start_jobs(slot, ready.jobs)
+            self._disk.jobs.start(slot, ready.jobs)
         self._at(slot, ready.deadline)
         return ready
 

@@ -42,7 +42,7 @@ class Upkeep:
             ]:
                 del self._dirty[slot]
                 if slot.group.storage.is_large:
-                    self._disk.begin_checkpoint(slot)
+                    self._disk.jobs.begin_checkpoint(slot)
                 else:
                     await self._disk.checkpoint(slot)
             for slot in [slot for slot in self._dirty if self._rests(slot) and not self._is_due(slot)]:
