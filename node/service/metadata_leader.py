@@ -32,7 +32,10 @@ async def at_metadata_leader(service: Service, context: RequestContext, request:
     """
     broker = service.broker
     refused: Unavailable | None = None
-    while (left := context.left_s()) > 0:
+    first = True
+    # However short the time is: where this node leads, it is tried once.
+    while (left := context.left_s()) > 0 or first:
+        first = False
         if broker.metadata.leads_here:
             try:
                 return Served(await request.execute(service, context), broker.node_id)

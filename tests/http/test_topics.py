@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
+from node.http.context import CONTEXT
+from node.service.request_context import RequestContext
+from node.service.topics import CreateTopic
 from tests.http.conftest import Harness
 
 
@@ -36,6 +41,13 @@ async def test_configuration_is_altered_and_null_takes_a_limit_away(http: Harnes
     changed = await http.call("PATCH", "/v1/topics/t", json={"config": {"retention_ms": None}})
     assert changed.json["config"]["retention_ms"] is None
     assert (await http.call("GET", "/v1/topics/t")).json["config"]["retention_bytes"] == 7
+
+
+async def test_the_leader_of_the_metadata_tries_once_however_short_the_time_is(http: Harness) -> None:
+    """What took all of it on the way is still no reason to do nothing."""
+    service = http.servers["n1"].app[CONTEXT].service
+    late = RequestContext(protocol="test", deadline=time.monotonic() - 1)
+    assert (await service.ask(late, CreateTopic(topic="t"))).result.created
 
 
 async def test_a_deleted_topic_is_gone(http: Harness) -> None:
