@@ -25,7 +25,7 @@ PAYLOAD = bytes(1024)
 async def run(host: GroupHost, proposers: int, seconds: float) -> str:
     """One measured round, as a line."""
     latencies: list[float] = []
-    flushes = host.flushes
+    flushes = host.disk.flushes
     started = time.perf_counter()
     end = started + seconds
 
@@ -36,7 +36,7 @@ async def run(host: GroupHost, proposers: int, seconds: float) -> str:
 
     await asyncio.gather(*(propose() for _ in range(proposers)))
     rate = len(latencies) / (time.perf_counter() - started)
-    shared = len(latencies) / max(1, host.flushes - flushes)
+    shared = len(latencies) / max(1, host.disk.flushes - flushes)
     return (
         f"{proposers:3} proposers: {rate:7.0f} proposals/s, p50 {percentile(latencies, 0.5):.2f} ms, "
         f"p99 {percentile(latencies, 0.99):.2f} ms, {shared:.1f} entries per fsync on the leader"

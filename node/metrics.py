@@ -164,13 +164,13 @@ class HostCollector(Collector):
                 CounterMetricFamily,
                 "disk_stalls",
                 "Fsyncs that took so long that this node's leaders gave way.",
-                host.stalls,
+                host.disk.stalls,
             ),
             (
                 GaugeMetricFamily,
                 "disk_stalled_seconds",
                 "How long the oldest fsync under way has not come back.",
-                host.stalled_s,
+                host.disk.stalled_s,
             ),
         ):
             yield kind(f"floodmark_{name}", text, value)

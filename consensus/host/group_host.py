@@ -29,7 +29,7 @@ from consensus.host.cluster_clock import ClusterClock
 from consensus.host.disk_work import DiskWork
 from consensus.host.graceful_shutdown import graceful_shutdown
 from consensus.host.host_disk import HostDisk
-from consensus.host.host_types import HostHooks, HostOptions, Slot
+from consensus.host.host_types import HostHooks, HostOptions, Slot, slot_of
 from consensus.host.mender import Mender
 from consensus.host.routing import link_hooks
 from consensus.host.scheduler import Scheduler
@@ -44,7 +44,7 @@ from consensus.types import GroupStopped, Membership, NotLeader, Proposal, ReadI
 _log = structlog.get_logger("consensus.host.group_host")
 
 
-class GroupHost(HostDisk):
+class GroupHost:
     """Lives on one event loop; every method is called there.
 
     ``clock`` is the clock of the groups; ``wall_ms`` is this node's time of day, from which ``wall`` makes
@@ -87,12 +87,16 @@ class GroupHost(HostDisk):
     async def start(self) -> None:
         """Listen to peers. Groups may be added from now on."""
         options = self._options
-        self._disk = DiskWork(options.io_threads, self._wake, self._hooks.on_flush)
-        self._upkeep = Upkeep(self._disk, options)
-        self._stall = StallWatch(self._disk, self._slots, self._wake, options.stall_s)
-        self._mender = Mender(self._disk, self._wake, self._hooks)
+        self._disk_work = DiskWork(options.io_threads, self._wake, self._hooks.on_flush)
+        self._upkeep = Upkeep(self._disk_work, options)
+        self._stall = StallWatch(self._disk_work, self._slots, self._wake, options.stall_s)
+        self._mender = Mender(self._disk_work, self._wake, self._hooks)
         self._scheduler = Scheduler(self._run, self._clock, options.timer_grain_s, self._was_held_up)
-        self._turn = Turn(self.links, self._disk, self._upkeep, self._mender, self._hooks, self._scheduler.at)
+        self.disk = HostDisk(self._slots, self._disk_work, self._stall, self._mender, self._wake)
+        """What is asked about the disk below the groups."""
+        self._turn = Turn(
+            self.links, self._disk_work, self._upkeep, self._mender, self._hooks, self._scheduler.at
+        )
         self.address = await self.links.start(*self.address)
 
     async def stop(self) -> None:
@@ -102,12 +106,12 @@ class GroupHost(HostDisk):
         self._mender.stop()
         self.leave()
         slots = list(self._slots.values())
-        await graceful_shutdown(slots, self._disk, self._wake, self._options.transfer_timeout_s)
+        await graceful_shutdown(slots, self._disk_work, self._wake, self._options.transfer_timeout_s)
         await self.links.stop()
         self._scheduler.stop()
         for raft_group in list(self._slots):
             await self.remove(raft_group)
-        self._disk.stop()
+        self._disk_work.stop()
 
     def add(self, group: Group) -> None:
         """Let a group take part from now on."""
@@ -130,9 +134,9 @@ class GroupHost(HostDisk):
         self._absences.ended(raft_group, slot.group.last_words(), remember=slot.group.failed is not None)
         slot.watermark_waiters.changed()
         slot.leader_waiters.changed()
-        await self._disk.jobs.all_done(slot)
-        await self._disk.idle(slot)
-        await self._disk.run(slot.group.log.close)
+        await self._disk_work.jobs.all_done(slot)
+        await self._disk_work.idle(slot)
+        await self._disk_work.run(slot.group.log.close)
 
     @property
     def terms_refused(self) -> int:
@@ -190,7 +194,7 @@ class GroupHost(HostDisk):
 
     async def read_index(self, raft_group: int, *, deadline_s: float) -> int:
         """Wait until all that was acknowledged before the call is applied here. Raises ``Unavailable``."""
-        slot = self._slot(raft_group)
+        slot = slot_of(self._slots, raft_group)
         try:
             read_index: ReadIndex = slot.group.read_index()
         except GroupStopped as error:
@@ -224,7 +228,7 @@ class GroupHost(HostDisk):
 
     async def wait_high_watermark(self, raft_group: int, above: int, *, timeout_s: float) -> int:
         """The high watermark once it is above; or as it is when the time is up."""
-        slot = self._slot(raft_group)
+        slot = slot_of(self._slots, raft_group)
         group = slot.group
 
         def rose() -> int | None:
@@ -237,7 +241,7 @@ class GroupHost(HostDisk):
 
     async def wait_leader(self, raft_group: int, *, deadline_s: float) -> str:
         """Who leads; this node only once it can serve. Raises ``Unavailable``."""
-        slot = self._slot(raft_group)
+        slot = slot_of(self._slots, raft_group)
         group = slot.group
 
         def known() -> str | None:
@@ -264,6 +268,13 @@ class GroupHost(HostDisk):
             slot.group.campaign()
             self._wake(slot)
 
+    def doubt_leader(self, raft_group: int, leader: str) -> None:
+        """A node that the group takes for its leader said that it is not: a group that sleeps on it looks."""
+        slot = self._slots.get(raft_group)
+        if slot is not None:
+            slot.group.peer_silent(leader)
+            self._wake(slot)
+
     def leave(self) -> None:
         """Let the groups here take no leadership any more: this node is about to stop, or cannot serve."""
         for slot in self._slots.values():
@@ -275,6 +286,9 @@ class GroupHost(HostDisk):
         begun = slot.group.transfer(to)
         self._wake(slot)
         return begun
+
+    def _wake(self, slot: Slot) -> None:
+        self._scheduler.wake(slot)
 
     def _say(self, node: str, messages: Sequence[tuple[int, Message]]) -> None:
         self.links.send(node, messages)

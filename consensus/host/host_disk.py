@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-from floodmark.errors import ReplicaNotAvailable
+from collections.abc import Callable, Mapping
 
 from consensus.host.disk_work import DiskWork, Verified
-from consensus.host.host_types import Slot
+from consensus.host.host_types import Slot, slot_of
 from consensus.host.mender import Mender
-from consensus.host.scheduler import Scheduler
 from consensus.host.stall import StallWatch
 from storage.errors import LogCorrupt, StorageError
 
 
 class HostDisk:
-    """A part of ``GroupHost``, which fills the attributes."""
+    """Of one host. What names a group raises ``Unavailable`` where this node has no replica of it."""
 
-    _slots: dict[int, Slot]
-    _disk: DiskWork
-    _stall: StallWatch
-    _mender: Mender
-    _scheduler: Scheduler
+    def __init__(
+        self,
+        slots: Mapping[int, Slot],
+        work: DiskWork,
+        stall: StallWatch,
+        mender: Mender,
+        wake: Callable[[Slot], None],
+    ) -> None:
+        self._slots = slots
+        self._work = work
+        self._stall = stall
+        self._mender = mender
+        self._wake = wake
 
     @property
     def flushes(self) -> int:
         """Writes with fsync so far, of all groups."""
-        return self._disk.flushes
+        return self._work.flushes
 
     @property
     def stalled_s(self) -> float:
@@ -38,18 +45,21 @@ class HostDisk:
 
     async def checkpoint(self, raft_group: int) -> None:
         """Store the group's state now."""
-        await self._disk.checkpoint(self._slot(raft_group))
+        await self._work.checkpoint(slot_of(self._slots, raft_group))
 
     async def truncate_head(self, raft_group: int, before_index: int) -> int:
         """Drop whole segments of applied entries below ``before_index``; the log's new base index."""
-        return await self._disk.truncate_head(self._slot(raft_group), before_index)
+        return await self._work.truncate_head(slot_of(self._slots, raft_group), before_index)
 
     async def roll(self, raft_group: int, *, now_ms: int, roll_ms: int) -> bool:
         """Begin a new segment when the active one is older than that; whether there is a new one."""
-        return await self._disk.roll(self._slot(raft_group), now_ms, roll_ms)
+        return await self._work.roll(slot_of(self._slots, raft_group), now_ms, roll_ms)
 
-    def disk_failed(self, raft_group: int, error: StorageError) -> None:
-        """Somebody else found that a group's log cannot be read: it is mended, or of no more use."""
+    def failed(self, raft_group: int, error: StorageError) -> None:
+        """Somebody else found that a group's log cannot be read: it is mended, or of no more use.
+
+        Where there is no replica of it, nothing is done.
+        """
         slot = self._slots.get(raft_group)
         if slot is None:
             return
@@ -59,21 +69,13 @@ class HostDisk:
             slot.group.flush_failed(error)
             self._wake(slot)
 
-    def doubt_leader(self, raft_group: int, leader: str) -> None:
-        """A node that the group takes for its leader said that it is not: a group that sleeps on it looks."""
-        slot = self._slots.get(raft_group)
-        if slot is not None:
-            slot.group.peer_silent(leader)
-            self._wake(slot)
-
     async def verify(self, raft_group: int, first: int, *, max_bytes: int) -> Verified:
         """Read applied entries back from disk, from ``first`` on.
 
-        Damage is mended, or fails the group; this waits for it. Raises ``Unavailable`` where there is no such
-        group.
+        Damage is mended, or fails the group; this waits for it.
         """
-        slot = self._slot(raft_group)
-        verified = await self._disk.verify(slot, first, max_bytes)
+        slot = slot_of(self._slots, raft_group)
+        verified = await self._work.verify(slot, first, max_bytes)
         if verified.damage is not None:
             self._mender.damaged(slot, verified.damage)
             await self._mender.settled(slot)
@@ -81,13 +83,4 @@ class HostDisk:
 
     async def verify_files(self, raft_group: int) -> None:
         """Have what lies beside a group's segments, its vote and checkpoint, be whole on the disk."""
-        await self._disk.verify_files(self._slot(raft_group))
-
-    def _slot(self, raft_group: int) -> Slot:
-        slot = self._slots.get(raft_group)
-        if slot is None:
-            raise ReplicaNotAvailable("this node has no replica of it any more")
-        return slot
-
-    def _wake(self, slot: Slot) -> None:
-        self._scheduler.wake(slot)
+        await self._work.verify_files(slot_of(self._slots, raft_group))

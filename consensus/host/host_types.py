@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+
+from floodmark.errors import ReplicaNotAvailable
 
 from consensus.core.group import Group
 from consensus.links.link_types import LinkOptions, Reception
@@ -114,3 +116,11 @@ class Slot:
     on_io_done: list[Callable[[], None]] = field(default_factory=list)
     watermark_waiters: Waiters = field(default_factory=Waiters)
     leader_waiters: Waiters = field(default_factory=Waiters)
+
+
+def slot_of(slots: Mapping[int, Slot], raft_group: int) -> Slot:
+    """Raises ``Unavailable`` where this node has no replica of the group."""
+    slot = slots.get(raft_group)
+    if slot is None:
+        raise ReplicaNotAvailable("this node has no replica of it any more")
+    return slot

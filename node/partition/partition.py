@@ -280,7 +280,7 @@ class LocalPartition:
         """A replica that cannot read what it has gives way to another one, and is opened anew."""
         if isinstance(error, OutOfRange):
             return outcomes.translated(error)
-        self._host.disk_failed(self.raft_group, error)
+        self._host.disk.failed(self.raft_group, error)
         return Unreadable(f"this replica cannot be read: {error}", retry_after_s=outcomes.RETRY_AFTER_S)
 
     async def _check_bounds(self, offset: int) -> None:

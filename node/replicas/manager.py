@@ -253,7 +253,7 @@ class ReplicaManager:
         spec.on_open(replica)
         self._host.add(replica.group)
         if files.damage is not None:
-            self._host.disk_failed(spec.raft_group, files.damage)
+            self._host.disk.failed(spec.raft_group, files.damage)
         loop = asyncio.get_running_loop()
         for delay in spec.campaign_new_s if is_new else spec.campaign_again_s:
             loop.call_later(delay, self._host.campaign, spec.raft_group)

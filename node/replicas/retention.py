@@ -72,7 +72,7 @@ class Retention:
         if group.log.size_bytes <= keep.log_bytes_max:
             return
         try:
-            base_index = await self._host.truncate_head(spec.raft_group, group.applied_index + 1)
+            base_index = await self._host.disk.truncate_head(spec.raft_group, group.applied_index + 1)
         except (StorageError, Unavailable) as error:
             _log.warning("log_not_trimmed", kind=spec.kind, group=spec.raft_group, reason=str(error))
         else:
@@ -84,7 +84,7 @@ class Retention:
         try:
             if keep.retention_ms is not None:
                 roll_ms = max(ROLL_MIN_MS, keep.retention_ms // ROLL_PART)
-                await self._host.roll(spec.raft_group, now_ms=now_ms, roll_ms=roll_ms)
+                await self._host.disk.roll(spec.raft_group, now_ms=now_ms, roll_ms=roll_ms)
             wanted = log.expired_before(
                 now_ms=now_ms,
                 retention_ms=keep.retention_ms,
@@ -92,7 +92,7 @@ class Retention:
             )
             start = log.start_offset
             if wanted > log.base_index:
-                await self._host.truncate_head(spec.raft_group, wanted)
+                await self._host.disk.truncate_head(spec.raft_group, wanted)
         except (StorageError, Unavailable) as error:
             _log.warning("retention_failed", **spec.log_fields, reason=str(error))
             return

@@ -63,10 +63,10 @@ class Scrub(Collector):
         loop = asyncio.get_running_loop()
         index = 0
         try:
-            await self._host.verify_files(group)
+            await self._host.disk.verify_files(group)
             while True:
                 began = loop.time()
-                verified = await self._host.verify(group, index, max_bytes=SLICE_BYTES)
+                verified = await self._host.disk.verify(group, index, max_bytes=SLICE_BYTES)
                 self.bytes_read += verified.size
                 self.damage_found += verified.damage is not None
                 if verified.after == index:

@@ -84,9 +84,9 @@ async def test_fsyncs_are_shared_by_what_arrives_meanwhile(tmp_path):
     """Many proposals at once need far fewer fsyncs than one each (group commit)."""
     async with hosts(tmp_path, *NAMES) as nodes:
         leader = await leader_of(nodes)
-        before = leader.host.flushes
+        before = leader.host.disk.flushes
         await asyncio.gather(*(put(leader, b"x" * 100) for _ in range(500)))
-        assert leader.host.flushes - before < 100
+        assert leader.host.disk.flushes - before < 100
 
 
 async def test_a_proposal_at_a_follower_is_refused_with_the_leaders_name(tmp_path):

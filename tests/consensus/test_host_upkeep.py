@@ -167,7 +167,7 @@ async def test_trimming_under_load_drops_whole_segments_of_applied_entries(tmp_p
         writes = [asyncio.create_task(put(node, bytes(3000))) for _ in range(100)]
         await writes[50]
         middle = group.applied_index
-        base = await node.host.truncate_head(1, 10**9)
+        base = await node.host.disk.truncate_head(1, 10**9)
         assert 2 < base <= middle + 100
         await asyncio.gather(*writes)
         assert group.log.base_index == base

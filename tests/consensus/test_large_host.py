@@ -36,7 +36,7 @@ async def test_a_group_that_rests_gets_one_file_and_restarts_from_it(tmp_path):
         await _fill(node, 40, bytes(300))
         await eventually(lambda: group.log.checkpoint_index == group.applied_index)
         index = group.log.checkpoint_index
-        assert await node.host.truncate_head(1, 10**9) > 2
+        assert await node.host.disk.truncate_head(1, 10**9) > 2
         last = await put(node, command([(b"late", b"one")]))
         await eventually(lambda: not node.host._upkeep._dirty)
         assert group.log.checkpoint_index == index < last
@@ -61,7 +61,7 @@ async def test_a_group_is_removed_while_its_file_is_written(tmp_path):
         node.open(1, frozenset("a"), machine=KeyedState())
         await leader_of(nodes)
         await _fill(node, 300, bytes(300))
-        writing = asyncio.create_task(node.host.checkpoint(1))
+        writing = asyncio.create_task(node.host.disk.checkpoint(1))
         await asyncio.sleep(0)
         assert node.host.group(1).storage.checkpoint_under_way
         await node.host.remove(1)
@@ -80,13 +80,13 @@ async def test_a_file_that_went_bad_at_rest_is_found_and_replaced(tmp_path):
         group = node.open(1, frozenset("a"), machine=KeyedState())
         await leader_of([node])
         await _fill(node, 20, bytes(100))
-        await node.host.checkpoint(1)
-        await node.host.verify_files(1)
+        await node.host.disk.checkpoint(1)
+        await node.host.disk.verify_files(1)
         [name] = _names(tmp_path)
         path = tmp_path / "a" / "1" / name
         good = path.read_bytes()
         path.write_bytes(good[:300] + bytes([good[300] ^ 1]) + good[301:])
-        await node.host.verify_files(1)
+        await node.host.disk.verify_files(1)
         await eventually(lambda: not group.storage.checkpoint_under_way)
         assert _names(tmp_path) == [name]
         found = path.read_bytes()

@@ -63,8 +63,8 @@ async def test_a_leader_whose_fsync_stalls_gives_way_with_all_that_it_leads(tmp_
         waiting = stalled.host.propose_nowait(1, FrameKind.COMMAND, b"waits for the disk")
         for raft_group in GROUPS:
             await eventually(lambda: any(node.host.group(raft_group).is_ready_leader for node in others))  # noqa: B023
-        assert stalled.host.stalls == 1
-        assert stalled.host.stalled_s >= STALL_S
+        assert stalled.host.disk.stalls == 1
+        assert stalled.host.disk.stalled_s >= STALL_S
         successor = await leader_of(others, 1)
         await put(successor, b"after")
         assert successor.payloads() == [b"before", b"waits for the disk", b"after"]
@@ -72,7 +72,7 @@ async def test_a_leader_whose_fsync_stalls_gives_way_with_all_that_it_leads(tmp_
         await eventually(lambda: stalled.payloads() == successor.payloads())
         await eventually(lambda: waiting.outcome is not None)
         assert isinstance(waiting.outcome, Stored)
-        await eventually(lambda: stalled.host.stalled_s == 0)
+        await eventually(lambda: stalled.host.disk.stalled_s == 0)
         assert [node.failed for node in nodes] == [[], [], []]
     finally:
         for node in nodes:
@@ -91,10 +91,10 @@ async def test_a_leader_that_is_needed_for_a_majority_stays(tmp_path: Path) -> N
         term = stalled.host.group(1).term
         disk.goes_on.clear()
         waiting = stalled.host.propose_nowait(1, FrameKind.COMMAND, b"x")
-        await eventually(lambda: stalled.host.stalled_s > 2 * STALL_S)
+        await eventually(lambda: stalled.host.disk.stalled_s > 2 * STALL_S)
         disk.goes_on.set()
         await eventually(lambda: isinstance(waiting.outcome, Stored))
-        assert (stalled.host.group(1).term, stalled.host.stalls) == (term, 1)
+        assert (stalled.host.group(1).term, stalled.host.disk.stalls) == (term, 1)
     finally:
         for node in nodes:
             assert isinstance(node.fs, StallingDisk)

@@ -49,7 +49,7 @@ async def compacted(cluster: NodeCluster, topic: str, *, wholly: bool = False) -
             log = log_of(node, raft_group)
             if wholly or node is not leader:
                 log.seal(log.last_index)
-            await node.running.host.checkpoint(raft_group)
+            await node.running.host.disk.checkpoint(raft_group)
             for number, index in enumerate(compactable(log)):
                 many = number < 2 or wholly
                 compact(log, index, lambda each, many=many: not many and each.index % 9 < 2)  # type: ignore[misc]

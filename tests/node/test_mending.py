@@ -33,7 +33,7 @@ async def filled(cluster: NodeCluster, **config: Any) -> int:
         lambda: all(host.group(raft_group).applied_index == last for host in hosts), "applied"
     )
     for host in hosts:
-        await host.checkpoint(raft_group)
+        await host.disk.checkpoint(raft_group)
     return raft_group
 
 

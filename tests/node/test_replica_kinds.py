@@ -147,7 +147,7 @@ async def test_a_third_kind_is_a_spec(tmp_path: Path, monkeypatch: pytest.Monkey
         await kind.alike()
 
         opened = n3.opened
-        n3.node.running.host.disk_failed(GROUP, LogFailed("a test"))
+        n3.node.running.host.disk.failed(GROUP, LogFailed("a test"))
         await cluster.until(lambda: n3.replica is None, "it is closed at once")
         await kind.store(5)
         await kind.alike()

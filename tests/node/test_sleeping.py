@@ -36,7 +36,7 @@ async def test_a_sleeping_partition_elects_when_its_leaders_disk_fails(
         term = damaged.running.host.group(raft_group).term
         with monkeypatch.context() as patch:
             patch.setattr(damaged.running.store, "open", fails)
-            damaged.running.host.disk_failed(raft_group, LogFailed("a test"))
+            damaged.running.host.disk.failed(raft_group, LogFailed("a test"))
             other = await cluster.leader("orders", besides=damaged.node_id)
         assert other.running.host.group(raft_group).term > term
         await cluster.ready()
@@ -47,7 +47,7 @@ async def test_a_sleeping_metadata_group_elects_when_its_leaders_disk_fails(tmp_
     """Topics can be made again at once, and at the damaged node as soon as it is ready."""
     async with NodeCluster.running(tmp_path) as cluster:
         damaged = await asleep(cluster, METADATA_GROUP)
-        damaged.running.host.disk_failed(METADATA_GROUP, LogFailed("a test"))
+        damaged.running.host.disk.failed(METADATA_GROUP, LogFailed("a test"))
         others = [node for node in cluster.up if node is not damaged]
         await cluster.until(
             lambda: any(node.broker.metadata.leads_here for node in others), "another metadata leader"
@@ -71,7 +71,7 @@ async def test_a_request_that_meets_a_node_that_does_not_lead_wakes_the_group(tm
             if node is not damaged:
                 group = node.running.host.group(raft_group)
                 group.receive = lambda *_: False  # type: ignore[method-assign]
-        damaged.running.host.disk_failed(raft_group, LogFailed("a test"))
+        damaged.running.host.disk.failed(raft_group, LogFailed("a test"))
         await cluster.until(lambda: raft_group not in damaged.running.replicas.local, "the replica is closed")
         others = [node for node in cluster.up if node is not damaged]
         for node in others:

@@ -153,13 +153,13 @@ class Node:
 
     async def _do_checkpoint(self, _order: dict[str, Any]) -> dict[str, Any]:
         begun = time.perf_counter()
-        await self.host.checkpoint(LARGE)
+        await self.host.disk.checkpoint(LARGE)
         seconds = time.perf_counter() - begun
         group = self.host.group(LARGE)
         return {"seconds": seconds, "covered": group.log.checkpoint_index}
 
     async def _do_truncate_head(self, _order: dict[str, Any]) -> dict[str, Any]:
-        return {"base": await self.host.truncate_head(LARGE, 1 << 60)}
+        return {"base": await self.host.disk.truncate_head(LARGE, 1 << 60)}
 
     async def _do_digest(self, _order: dict[str, Any]) -> dict[str, Any]:
         """Of all that is here, while nobody writes."""
