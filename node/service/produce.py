@@ -17,7 +17,7 @@ from floodmark.format.batch import BatchHeader
 from floodmark.format.batch_check import check_if_light
 from floodmark.format.record import Record
 
-from node.broker import Appended, Partition
+from node.broker import Acks, Appended, Partition
 from node.service import policy
 from node.service.data_requests import Allowed, Produced, ProduceRequest
 from node.service.division import NOBODY, Division, of_partition, packed
@@ -45,6 +45,12 @@ class _Made:
         """Of a body that is a batch itself, once it is checked."""
         self.packed: tuple[bytes, BatchHeader] | None = None
         """Of any other body."""
+
+    @property
+    def is_recognised(self) -> bool:
+        """Whether a leader that is sent it again knows it: it is the same, and in a producer's name."""
+        header = self.header if self.packed is None else self.packed[1]
+        return header is not None and header.is_idempotent
 
 
 class Producing:
@@ -77,7 +83,12 @@ class Producing:
 
         return Produced(
             *await at_leader(
-                self._service, partition, store, timeout_s=timeout_s, here_only=request.here_only
+                self._service,
+                partition,
+                store,
+                timeout_s=timeout_s,
+                here_only=request.here_only,
+                is_recognised=lambda: made.is_recognised and request.acks is Acks.QUORUM,
             )
         )
 

@@ -3,6 +3,12 @@
 Here or on another node, a request means the same: it was decoded where it arrived, and what is asked of the
 leader is an append, a read of frames, a position or the bounds. ``Unavailable`` says that nothing was done,
 so the next leader is asked until the time is up; any other refusal is the answer.
+
+``OutcomeUnknown`` is the answer as well, unless leaders recognise what they are sent again: then the next one
+is asked, with the same bytes. From then on there are two answers. Success says where the records are, by
+whichever attempt, for they are stored once. Whatever else a leader says holds for its own attempt, and
+neither for the first one, which may still be under way or forgotten since, nor for what the caller wants to
+know: it ends as ``OutcomeUnknown``. Only ``TopicDeleted`` is told as it is: with the topic its records went.
 """
 
 from __future__ import annotations
@@ -17,6 +23,7 @@ from floodmark.errors import (
     LeaderNotAvailable,
     NotLeaderOrFollower,
     OutcomeUnknown,
+    TopicDeleted,
     Unavailable,
     UnknownTopic,
 )
@@ -46,17 +53,19 @@ async def at_leader(
     timeout_s: float,
     once: bool = False,
     here_only: bool = False,
+    is_recognised: Callable[[], bool] = lambda: False,
 ) -> tuple[T, str]:
     """What the partition's leader answers, and who that is.
 
     ``once``: whoever leads now, or will within ``timeout_s``, is asked, and nobody after that. ``here_only``:
-    another node passed the request on and looks further itself. Raises what ``ask`` raises, ``Unavailable``
-    when nobody did it in time, and ``TopicDeleted`` as soon as this node knows.
+    another node passed the request on and looks further itself. ``is_recognised``: whether leaders, sent it
+    again, know that it is the same; looked at once an outcome is unknown. Raises what ``ask`` raises,
+    ``Unavailable`` when nobody did it in time, and ``TopicDeleted`` as soon as this node knows.
     """
     try:
         if here_only:
             return await _here(service, partition, ask, timeout_s)
-        return await _at_leader(service, partition, ask, timeout_s, once=once)
+        return await _at_leader(service, partition, ask, timeout_s, once=once, is_recognised=is_recognised)
     except (Unavailable, OutcomeUnknown) as error:
         raise service.reason(error, partition) from error
     except UnknownTopic as error:
@@ -66,12 +75,18 @@ async def at_leader(
 
 
 async def _at_leader(
-    service: Service, partition: Partition, ask: Ask[T], timeout_s: float, *, once: bool
+    service: Service,
+    partition: Partition,
+    ask: Ask[T],
+    timeout_s: float,
+    *,
+    once: bool,
+    is_recognised: Callable[[], bool],
 ) -> tuple[T, str]:
     own = service.broker.node_id
     deadline = time.monotonic() + timeout_s
     left = timeout_s
-    refusal: FloodmarkError | None = None
+    attempts = _Attempts(once=once, is_recognised=is_recognised)
     while left > 0:
         partition = service.current(partition)
         led = partition.leads_here
@@ -83,22 +98,59 @@ async def _at_leader(
                 if leader != own:  # else: elected this moment, and not ready yet
                     left = deadline - time.monotonic()
                     return await ask(LeaderThere(service.inside, partition, leader), left), leader
-        except Unavailable as error:
-            refusal = error
-            if led and service.current(partition).leads_here:
-                # Nobody else could do it. What a replica cannot read is mended, or it gives way in a moment.
-                if once or not isinstance(error, Unreadable):
-                    raise
-            elif once and not isinstance(error, LeaderNotAvailable):
-                raise
+        except (Unavailable, OutcomeUnknown) as error:
+            attempts.note(error, leads_on=led and service.current(partition).leads_here)
+        except FloodmarkError as error:
+            raise attempts.told(error) from attempts.unknown
         left = deadline - time.monotonic()
         if left > RETRY_S:
             await asyncio.sleep(RETRY_S)
         left = deadline - time.monotonic()
-    raise refusal or LeaderNotAvailable(
-        f"no leader of partition {partition.number} of topic {partition.topic} answered in time",
-        leader=partition.leader,
-    )
+    raise attempts.told(
+        attempts.refusal
+        or LeaderNotAvailable(
+            f"no leader of partition {partition.number} of topic {partition.topic} answered in time",
+            leader=partition.leader,
+        )
+    ) from attempts.unknown
+
+
+class _Attempts:
+    """What those of one request have come to. ``unknown``: it may have been done by one of them."""
+
+    __slots__ = ("_is_recognised", "_once", "refusal", "unknown")
+
+    def __init__(self, *, once: bool, is_recognised: Callable[[], bool]) -> None:
+        self._once = once
+        self._is_recognised = is_recognised
+        self.refusal: Unavailable | None = None
+        self.unknown: OutcomeUnknown | None = None
+
+    def note(self, error: Unavailable | OutcomeUnknown, *, leads_on: bool) -> None:
+        """Returns where another leader is to be asked, and raises what is the answer.
+
+        ``leads_on``: this node was asked, and still leads, so nobody else could do it.
+        """
+        if isinstance(error, OutcomeUnknown):
+            if leads_on or not self._is_recognised():
+                raise self.told(error) from self.unknown
+            self.unknown = error
+            return
+        self.refusal = error
+        if leads_on:
+            # What a replica cannot read is mended, or it gives way in a moment.
+            is_final = self._once or not isinstance(error, Unreadable)
+        else:
+            is_final = self._once and not isinstance(error, LeaderNotAvailable)
+        if is_final:
+            raise self.told(error) from self.unknown
+
+    def told(self, error: FloodmarkError) -> FloodmarkError:
+        """``error`` of the last attempt; where it is not known what came of an earlier one, that."""
+        unknown = self.unknown
+        if unknown is None or isinstance(error, TopicDeleted):
+            return error
+        return OutcomeUnknown(f"{unknown.detail}; asked again: {error.detail}", **unknown.fields)
 
 
 async def _here(service: Service, partition: Partition, ask: Ask[T], timeout_s: float) -> tuple[T, str]:

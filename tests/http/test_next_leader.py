@@ -6,7 +6,16 @@ import zlib
 from typing import Any
 
 import pytest
-from floodmark.errors import Unavailable
+from floodmark.errors import (
+    FloodmarkError,
+    OffsetMismatch,
+    OutcomeUnknown,
+    OutOfOrderSequence,
+    ProducerFenced,
+    StorageFull,
+    TooManyRequests,
+    Unavailable,
+)
 from floodmark.format import batch as codec
 from floodmark.format.record import Record
 
@@ -109,3 +118,50 @@ async def test_a_refusal_for_another_reason_is_answered(
         answer = await http.call("POST", RECORDS, data=b"v", headers=headers)
         assert (answer.status, "does not serve" in answer.json["detail"]) == (503, True)
     assert len(asked) == 2
+
+
+@pytest.mark.parametrize("door", ["n2", "n3"])
+@pytest.mark.parametrize("kind", ["a producer", "a producer's batch", "plain"])
+@pytest.mark.parametrize(
+    "later",
+    [
+        None,
+        Unavailable("nothing was stored"),
+        TooManyRequests("not now"),
+        StorageFull("no room"),
+        OutOfOrderSequence("a gap", expected_sequence=0),
+        OffsetMismatch("no", next_offset=3),
+        ProducerFenced("another one took over", current_epoch=1),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_what_became_of_a_request_is_asked_and_never_taken_from_a_later_refusal(
+    http: Harness, monkeypatch: pytest.MonkeyPatch, door: str, kind: str, later: FloodmarkError | None
+) -> None:
+    """The first leader's word is missing: for a producer the next one is asked about it."""
+    await http.make_topic()
+    produce = MemoryPartition.produce
+    seen: list[str] = []
+
+    async def lost(partition: MemoryPartition, *arguments: Any, **named: Any) -> Appended:
+        seen.append(partition._node_id)
+        if len(seen) == 1:
+            await produce(partition, *arguments, **named)
+            http.cluster.logs["t", 0].move("n3")
+            raise OutcomeUnknown("its leader is gone", leader="n1")
+        if later is not None:
+            raise later
+        return await produce(partition, *arguments, **named)
+
+    monkeypatch.setattr(MemoryPartition, "produce", lost)
+    query, headers, body = KINDS[kind]
+    query = "" if kind == "plain" else "?timeout=300ms"
+    answer = await http.call("POST", RECORDS + query, node=door, data=body, headers=headers)
+    if later is None and kind != "plain":
+        assert (answer.status, answer.json["first_offset"], answer.json["duplicate"]) == (200, 0, True)
+    else:
+        assert (answer.status, answer.json["code"]) == (504, "outcome_unknown")
+        assert answer.json["detail"].startswith("its leader is gone")
+    assert len(http.cluster.logs["t", 0].frames) == 1
+    assert seen[:1] == ["n1"]
+    assert (len(seen) == 1) is (kind == "plain")
