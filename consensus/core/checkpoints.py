@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from consensus.core.checkpoint import State
+from consensus.core.checkpoint_format import State
 from consensus.core.disk_loss_recovery import Stage
 from consensus.core.safeguards import Safeguard
 from consensus.types import StateMachine
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Checkpoints:
-    """The writing side of checkpoint.py."""
+    """The writing side of checkpoint_format.py."""
 
     def __init__(self, core: Core, machine: StateMachine, disk_loss_recovery: DiskLossRecovery) -> None:
         self._core = core

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from consensus.core.admission import Admission
-from consensus.core.checkpoint import State
+from consensus.core.checkpoint_format import State
 from consensus.core.install import is_needed
 from consensus.core.safeguards import Safeguard
 from consensus.messages import (

@@ -5,7 +5,7 @@ Where the docstring does not say otherwise, a call waits for the disk.
 
 from __future__ import annotations
 
-from consensus.core.checkpoint import Reference
+from consensus.core.checkpoint_format import Reference
 from consensus.core.group_parts import GroupParts
 
 

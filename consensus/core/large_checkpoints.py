@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from consensus.core.checkpoint import Reference, State
+from consensus.core.checkpoint_format import Reference, State
 from consensus.core.disk_loss_recovery import Stage
 from consensus.core.large_state import LargeMachine, View
 from storage.errors import OutOfRange

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from floodmark.format.frame import FrameKind
 
-from consensus.core import checkpoint
-from consensus.core.checkpoint import State
+from consensus.core import checkpoint_format
+from consensus.core.checkpoint_format import State
 from consensus.core.disk_loss_recovery import LOST_UNTIL, Stage
 from consensus.core.membership import Members
 from consensus.core.safeguards import Safeguard
@@ -42,7 +42,7 @@ def restored(
         assert files is not None
         state = _of_file(log, membership, files)
     elif log.checkpoint_state:
-        state = checkpoint.decode(log.checkpoint_state)
+        state = checkpoint_format.decode(log.checkpoint_state)
         if state.applied < before_base:
             _refuse_without_state(core, machine)
         machine.restore(state.machine)
@@ -70,7 +70,7 @@ def _of_file(log: Log, membership: Membership, files: StateFiles) -> State:
     before_base = log.base_index - 1
     state = State(before_base, before_base, log.start_offset, [(before_base, membership)])
     if log.checkpoint_state:
-        stored = checkpoint.decode(log.checkpoint_state)
+        stored = checkpoint_format.decode(log.checkpoint_state)
         if stored.reference == files.reference:
             return stored
         state = replace(state, stage=stored.stage)

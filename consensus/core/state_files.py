@@ -11,8 +11,8 @@ from typing import Final
 
 import structlog
 
-from consensus.core import checkpoint, state_incoming
-from consensus.core.checkpoint import Reference
+from consensus.core import checkpoint_format, state_incoming
+from consensus.core.checkpoint_format import Reference
 from consensus.core.large_state import LargeMachine
 from consensus.core.state_incoming import Incoming, Outgoing
 from storage.atomic_file import TEMPORARY_SUFFIX
@@ -48,7 +48,7 @@ class StateFiles:
         begins empty and the log leads to the state. Else raises ``LogCorrupt``, beyond mending. Raises
         ``LogTooNew``, ``LogFailed``.
         """
-        state = checkpoint.decode(log.checkpoint_state) if log.checkpoint_state else None
+        state = checkpoint_format.decode(log.checkpoint_state) if log.checkpoint_state else None
         reference = None if state is None else state.reference
         try:
             if reference is not None and self._load(reference, log, machine):

@@ -11,7 +11,7 @@ from typing import Final
 
 import google_crc32c
 
-from consensus.core.checkpoint import Reference
+from consensus.core.checkpoint_format import Reference
 from storage import state_file
 from storage.filesystem import File, FileSystem, write_all
 from storage.state_file import (

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from consensus.core.checkpoint import Reference, State
+from consensus.core.checkpoint_format import Reference, State
 from consensus.core.install import is_needed
 from consensus.core.large_state import LargeMachine, Loader
 from consensus.messages import SnapshotChunk, SnapshotOffer, SnapshotPosition

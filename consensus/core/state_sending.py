@@ -15,7 +15,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from consensus.core.catch_up import Turns
-from consensus.core.checkpoint import Reference
+from consensus.core.checkpoint_format import Reference
 from consensus.messages import SnapshotChunk, SnapshotOffer, SnapshotPosition
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from consensus.core import checkpoint as group_state
+from consensus.core import checkpoint_format
 from node.membership.identity import NodeIdentity, Standing
 from node.membership.registry import Registry
 from node.metadata.state import METADATA_GROUP
@@ -132,7 +132,7 @@ def nodes_of(fs: FileSystem, data_dir: str, identity: NodeIdentity, registry: Re
     raw = read_file(fs, f"{data_dir}/groups/{METADATA_GROUP}/{checkpoint.NAME}")
     stored = checkpoint.decode(raw).checkpoint if raw else None
     if stored is not None and stored.state:
-        return tuple(sorted(group_state.decode(stored.state).memberships[-1][1].members))
+        return tuple(sorted(checkpoint_format.decode(stored.state).memberships[-1][1].members))
     if identity.standing is Standing.WIPED:
         return ()
     return tuple(sorted({identity.node_id, *registry.peers}))

@@ -14,8 +14,7 @@ from typing import Final
 from floodmark.format.frame import Frame, FrameKind, crc_of
 from msgspec.structs import replace
 
-from consensus.core import checkpoint as group_state
-from consensus.core import membership
+from consensus.core import checkpoint_format, membership
 from consensus.core.disk_loss_recovery import Stage
 from consensus.types import Membership
 from node.membership.identity import NodeIdentity, save
@@ -147,9 +146,9 @@ def _make_sound(log: Log) -> None:
     """Nobody is left who could give back what this replica may have lost: it votes with what it has."""
     if not log.checkpoint_state:
         return
-    state = group_state.decode(log.checkpoint_state)
+    state = checkpoint_format.decode(log.checkpoint_state)
     if state.stage is not Stage.SOUND:
-        sound = group_state.State(
+        sound = checkpoint_format.State(
             state.commit,
             state.applied,
             state.offset,

@@ -7,9 +7,9 @@ from typing import Final
 import msgspec
 from floodmark.format.frame import Frame, FrameKind
 
-from consensus.core import checkpoint as group_state
+from consensus.core import checkpoint_format
 from consensus.core import membership as members
-from consensus.core.checkpoint import State
+from consensus.core.checkpoint_format import State
 from consensus.core.disk_loss_recovery import Stage
 from consensus.types import Membership
 from node.metadata.levels import Levels
@@ -112,7 +112,7 @@ def look_at(
     """Read all of a replica; None where the folder holds none. Raises ``OSError``."""
     try:
         stored = checkpoint.load(fs, folder).checkpoint
-        state = group_state.decode(stored.state) if stored is not None and stored.state else None
+        state = checkpoint_format.decode(stored.state) if stored is not None and stored.state else None
         if metadata is not None:
             metadata.begin(state)
     except (LogTooNew, ValueError) as error:

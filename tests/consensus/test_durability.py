@@ -8,7 +8,7 @@ import math
 import pytest
 from floodmark.format.frame import FrameKind
 
-from consensus.core.checkpoint import State
+from consensus.core.checkpoint_format import State
 from consensus.core.safeguards import Safeguard
 from consensus.messages import AppendEntriesResponse, ReplicaGone, RequestVote, RequestVoteResponse
 from consensus.types import LogDiverged, Stored

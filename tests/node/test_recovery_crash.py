@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from floodmark.format.frame import Frame
 
-from consensus.core import checkpoint as group_state
+from consensus.core import checkpoint_format
 from node.membership.identity import IdentityProblem, load, load_or_create
 from node.metadata.group import SEGMENT_BYTES
 from node.recovery.apply import apply
@@ -59,7 +59,7 @@ def outcome(fs: FileSystem, data_dir: str) -> object:
         votes = VoteFile(fs, folder)
         log = Log.open(fs, folder, LogOptions(segment_bytes=SEGMENT_BYTES))
         frames: list[Frame] = list(log.frames(log.base_index, log.last_index))
-        stage = group_state.decode(log.checkpoint_state).stage if log.checkpoint_state else None
+        stage = checkpoint_format.decode(log.checkpoint_state).stage if log.checkpoint_state else None
         vote = (votes.term, votes.voted_for, votes.recover_until)
         groups.append((name, frames, log.start_offset, stage, vote, fs.exists(f"{folder}/lost")))
         log.close()

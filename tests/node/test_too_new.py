@@ -12,7 +12,7 @@ import structlog.testing
 from floodmark.format.frame import HEADER_BYTES, LEVEL, Frame, FrameKind, crc_of
 from msgspec.structs import replace
 
-from consensus.core.checkpoint import VERSION
+from consensus.core.checkpoint_format import VERSION
 from node.metadata.state import METADATA_GROUP
 from node.metadata.this_build import THIS_BUILD
 from storage import checkpoint as checkpoints
