@@ -27,7 +27,7 @@ from node.metadata.state import METADATA_GROUP
 from node.replicas.metadata_spec import metadata_spec
 from node.settings import Settings
 from node.settings_rules import split_address
-from node.wiring import Parts
+from node.wiring import NodeParts
 from storage.errors import LogFailed, LogTooNew
 
 HAND_OVER_S: Final = 3.0
@@ -47,7 +47,7 @@ class FolderSetBack(Exception):
 class Lifecycle:
     """One node's life."""
 
-    def __init__(self, settings: Settings, identity: NodeIdentity, parts: Parts) -> None:
+    def __init__(self, settings: Settings, identity: NodeIdentity, parts: NodeParts) -> None:
         self._settings = settings
         self._identity = identity
         self._parts = parts

@@ -21,7 +21,7 @@ from node.membership.registry import Registry
 from node.metadata.levels import Levels
 from node.metadata.this_build import THIS_BUILD
 from node.settings import InvalidSettings, Settings
-from node.wiring import Parts, build
+from node.wiring import NodeParts, build
 from storage.errors import StorageError
 
 STOP_WITHIN_S = 9.5
@@ -50,7 +50,7 @@ async def serve(
     settings: Settings,
     *,
     stop: asyncio.Event | None = None,
-    on_built: Callable[[Parts], None] = lambda _parts: None,
+    on_built: Callable[[NodeParts], None] = lambda _parts: None,
     levels: Levels = THIS_BUILD,
 ) -> None:
     """Run a node until ``stop`` is set (or for ever), then leave. ``on_built`` gets its parts at each start.
@@ -76,9 +76,9 @@ async def _live(
     secret: bytes,
     around: Environment,
     stop: asyncio.Event,
-    on_built: Callable[[Parts], None],
+    on_built: Callable[[NodeParts], None],
     levels: Levels,
-) -> Parts | None:
+) -> NodeParts | None:
     """From start to stop; the parts where the folder showed itself as an old copy, which counts as lost."""
     fs, data_dir = around.fs, settings.node.data_dir
     identity = load_or_create(fs, data_dir, node_id=settings.node.id, cluster_id=settings.cluster.id)

@@ -69,7 +69,7 @@ from node.views import Views
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class NodeParts:
     """What server.py starts, watches and stops."""
 
     host: GroupHost
@@ -103,7 +103,7 @@ def build(
     secret: bytes,
     around: Environment,
     levels: Levels = THIS_BUILD,
-) -> Parts:
+) -> NodeParts:
     """All parts of a node, nothing started."""
     data_dir = settings.node.data_dir
     disk = DiskReserve(partial(around.fs.space, data_dir), settings.storage.disk_reserve_bytes)
@@ -231,7 +231,7 @@ def build(
         disk,
     ]:
         app[CONTEXT].metrics.register(collector)
-    return Parts(
+    return NodeParts(
         host=host,
         discovery=discovery,
         dialer=dialer,

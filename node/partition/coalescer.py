@@ -45,14 +45,14 @@ Ending = Outcome | Appended | FloodmarkError
 """Of a batch: in a group of this node, or at a leader elsewhere."""
 
 
-class Pending(Protocol):
+class BatchUnderWay(Protocol):
     """A batch that is on its way, as a ``Proposal`` is."""
 
     def add_done_callback(self, callback: Callable[[Ending], None]) -> None:
         """Call back once with how it ended."""
 
 
-Append = Callable[[bytes, BatchHeader], Pending]
+Append = Callable[[bytes, BatchHeader], BatchUnderWay]
 """Admit one batch. Raises classes of ``floodmark.errors``."""
 
 
@@ -87,7 +87,7 @@ class Coalescer:
         self._batch_format = batch_format
         self._waiting: list[_Share] = []
         self._waiting_bytes = 0
-        self._under_way: Pending | None = None
+        self._under_way: BatchUnderWay | None = None
         self._sent_at = 0.0
         self._expected = 0
         """So many requests may be there soon, and until then the timer runs."""
@@ -149,17 +149,17 @@ class Coalescer:
             return
         records = [record for share in shares for record in share.records]
         try:
-            pending = self._append(*codec.encode_with_header(records, format=self._batch_format()))
+            sent = self._append(*codec.encode_with_header(records, format=self._batch_format()))
         except FloodmarkError as error:
             for share in shares:
                 share.failed(error)
             return
-        self._under_way = pending
+        self._under_way = sent
         self._sent_at = time.monotonic()
-        pending.add_done_callback(lambda ending: self._settled(pending, shares, ending))
+        sent.add_done_callback(lambda ending: self._settled(sent, shares, ending))
 
-    def _settled(self, pending: Pending, shares: list[_Share], ending: Ending) -> None:
-        if self._under_way is pending:
+    def _settled(self, sent: BatchUnderWay, shares: list[_Share], ending: Ending) -> None:
+        if self._under_way is sent:
             self._under_way = None
             if self._do_not_expect:
                 self._do_not_expect -= 1

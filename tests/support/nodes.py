@@ -25,7 +25,7 @@ from node.metadata.this_build import THIS_BUILD
 from node.metadata.topic_config import TopicConfig
 from node.server import serve
 from node.settings import Settings
-from node.wiring import Parts
+from node.wiring import NodeParts
 
 SECRET = "a secret of the tests"
 _PORTS = range(12_000, 20_000)
@@ -62,12 +62,12 @@ class TestNode:
         self.data_dir = Path(settings.node.data_dir)
         self.levels = THIS_BUILD
         """What its build knows, from its next start on."""
-        self.parts: Parts | None = None
+        self.parts: NodeParts | None = None
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
-    def running(self) -> Parts:
+    def running(self) -> NodeParts:
         """The parts of the running node."""
         assert self.parts is not None, f"{self.node_id} does not run"
         return self.parts
@@ -93,7 +93,7 @@ class TestNode:
         finally:
             self.parts = None
 
-    def _built(self, parts: Parts) -> None:
+    def _built(self, parts: NodeParts) -> None:
         self.parts = parts
 
     async def ended(self) -> None:
