@@ -8,6 +8,8 @@ from collections import Counter
 from pathlib import Path
 from types import CodeType, FrameType
 
+from floodmark.format import batch_header
+
 from tests.support.nodes import NodeCluster, TestNode
 
 ROOMS = tuple(f"{Path(__file__).parents[2]}/node/{room}/" for room in ("http", "service"))
@@ -24,6 +26,7 @@ _REQUEST = (
     b"POST /v1/topics/t/partitions/0/records HTTP/1.1\r\nHost: 127.0.0.1\r\n"
     b"Content-Type: application/octet-stream\r\nContent-Length: 1024\r\n\r\n" + bytes(1024)
 )
+_READS_HEADER = batch_header.decode_header.__code__
 
 
 class _Calls:
@@ -31,6 +34,8 @@ class _Calls:
 
     def __init__(self) -> None:
         self._found: Counter[CodeType] = Counter()
+        self.headers_read = 0
+        """Of batches, by whatever room."""
 
     def __enter__(self) -> _Calls:
         self._before = sys.getprofile()
@@ -42,6 +47,8 @@ class _Calls:
 
     def _called(self, frame: FrameType, event: str, _arg: object) -> None:
         code = frame.f_code
+        if event == "call" and code is _READS_HEADER:
+            self.headers_read += 1
         is_of_room = event == "call" and code.co_filename.startswith(ROOMS)
         if is_of_room and not code.co_qualname.startswith(PERIODIC):
             self._found[code] += 1
@@ -88,6 +95,8 @@ async def test_a_plain_produce_costs_few_calls_at_the_leader_and_by_a_follower(t
         await cluster.until(lambda: any(each.leads_here for each in partitions.values()), "somebody leads")
         leader = next(node for node, each in partitions.items() if each.leads_here)
         at_leader = await _work(leader)
+        assert at_leader.headers_read == 0, "who made a batch knows its header"
         assert 0 < at_leader.a_request <= AT_LEADER_MAX, str(at_leader)
         by_follower = await _work(next(node for node in cluster.up if node is not leader))
+        assert by_follower.headers_read <= REQUESTS, "the leader alone reads it, of a batch that it is sent"
         assert at_leader.a_request < by_follower.a_request <= BY_FOLLOWER_MAX, str(by_follower)
