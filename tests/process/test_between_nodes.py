@@ -49,7 +49,9 @@ class Relay:
         try:
             for length in (HELLO_BYTES, PROOF_BYTES):
                 onward.write(await reader.readexactly(length))
-            self._onward = onward
+            # The link comes first; what n1 asks on a connection of its own is not spoken into.
+            if self._onward is None or self._onward.is_closing():
+                self._onward = onward
             while True:
                 lengths = await reader.readexactly(8)
                 async with self._between_packets:

@@ -60,7 +60,7 @@ def test_replicas_with_large_states_have_what_the_log_leads_to(first: int) -> No
         result = simulate(seed, listener=lines)
         assert result.failure is None, result.failure
         assert result.stored > 0, result
-        received += sum(" gets state_chunk " in line for line in lines)
+        received += sum(" gets SnapshotChunk " in line for line in lines)
     assert received > 0
 
 
