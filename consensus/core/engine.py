@@ -23,7 +23,7 @@ from pysyncobj.transport import Transport
 from consensus.core.engine_library import check_engine, check_library
 from consensus.core.engine_setup import Driver, settings
 from consensus.core.engine_state import FOLLOWER, EngineState, Time
-from consensus.core.journal import Journal, ProposedEntry
+from consensus.core.journal import Journal
 from consensus.types import GroupOptions
 
 
@@ -196,14 +196,6 @@ class Engine(EngineState, pysyncobj.SyncObj):  # type: ignore[misc] # the librar
         self._SyncObj__onMessageReceived(self._node(source), message)
 
     # Calls.
-
-    def append(self, entry: ProposedEntry) -> None:
-        """Append an entry if this replica leads; nothing happens on one that does not.
-
-        As the library does with what it takes out of its queue, which would cost more than the entry.
-        """
-        if self.is_leader:
-            self._journal.propose(entry, self.term)
 
     def observe_term(self, term: int) -> None:
         """Follow into a higher term; a leader steps down. Raft's rule for every message."""

@@ -99,7 +99,7 @@ class GroupParts:
         self.fetching = Fetching(core)
         self.disk_loss_recovery = DiskLossRecovery(core, start.stage, self.acks, self.reads)
         self.prevote = Prevote(core, self.disk_loss_recovery)
-        self.proposals = Proposals(core)
+        self.proposals = Proposals(core, journal)
         self.transfer = Transfer(core, self.replication)
         self.large: LargeCheckpoints | None = None
         """Where the machine keeps its state in files."""

@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING
 
 from floodmark.format.frame import FrameKind
 
-from consensus.core.journal import ProposedEntry
 from consensus.types import NotStored, Proposal, Stored, Unknown
 
 if TYPE_CHECKING:
     from consensus.core.core import Core
+    from consensus.core.journal import Journal, ProposedEntry
 
 
 class Proposals:
     """First in a queue, then in the log, then resolved."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, journal: Journal) -> None:
         self._core = core
+        self._journal = journal
         self._queued: list[ProposedEntry] = []
         self._open: list[tuple[int, int, Proposal]] = []
         self._count = itertools.count()
@@ -47,20 +48,25 @@ class Proposals:
         return self._membership_is_queued
 
     def drain(self) -> bool:
-        """Have the engine append what is queued; returns whether anything was."""
+        """Append what is queued; returns whether anything was.
+
+        Past the engine, which would do the same with what it takes out of a queue of its own, at more cost
+        than the entry.
+        """
         if not self._queued:
             return False
         engine = self._core.engine
-        for entry in self._queued:
-            engine.append(entry)
-        self._membership_is_queued = False
+        leads = engine.is_leader
+        if leads:
+            for entry in self._queued:
+                self._journal.propose(entry, engine.term)
+        # Only now: whatever a failing log left without a place is still in the queue, and ends as unknown.
         queued, self._queued = self._queued, []
+        self._membership_is_queued = False
         for entry in queued:
-            proposal = entry.proposal
-            if proposal.index:
-                heapq.heappush(self._open, (proposal.index, next(self._count), proposal))
-        for entry in queued:
-            if not entry.proposal.index:
+            if leads:
+                heapq.heappush(self._open, (entry.proposal.index, next(self._count), entry.proposal))
+            else:
                 entry.proposal.resolve(NotStored("this replica no longer led when it came to append it"))
         return True
 
