@@ -58,6 +58,9 @@ BATCH_FORMAT_2: Final = 2
 MEMBERSHIP: Final = 3
 """The level from which on replicas move, and nodes come and go."""
 
+SECURITY: Final = 4
+"""The level from which on the cluster knows users, what they may do, and how much of it."""
+
 
 def below_level(level: int, needed: int) -> FloodmarkError | None:
     """Why a cluster of this feature level does not take a command: it could not be written down."""

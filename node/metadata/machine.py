@@ -124,7 +124,7 @@ class MetadataMachine:
         members = self.levels.later_members(self.state.level)
         if not later and not members:
             return _ENCODER.encode(snapshot)
-        raw = msgspec.to_builtins(snapshot)
+        raw = msgspec.to_builtins(snapshot, builtin_types=(bytes,))
         for name in members:
             del raw["state"][name]
         for topic in raw["state"]["topics"].values():

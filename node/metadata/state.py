@@ -90,6 +90,64 @@ class Recovery(msgspec.Struct, frozen=True):
     """Groups of the partitions that began anew, without any record, for no replica was left."""
 
 
+class Verifier(msgspec.Struct, frozen=True):
+    """What tells a password from another one by one SCRAM mechanism, and does not tell the password."""
+
+    mechanism: str
+    """``SCRAM-SHA-256`` or ``SCRAM-SHA-512``."""
+    salt: bytes
+    iterations: int
+    stored_key: bytes
+    server_key: bytes
+
+
+class UserEntry(msgspec.Struct, frozen=True):
+    """One user. Without ``verifiers`` it has no password: it is known by its tokens only."""
+
+    name: str
+    created_ms: int
+    verifiers: tuple[Verifier, ...] = ()
+
+
+class TokenEntry(msgspec.Struct, frozen=True):
+    """One token, without its secret. ``expires_ms``: 0 for never; all times in milliseconds since 1970."""
+
+    token_id: str
+    user: str
+    digest: bytes
+    """SHA-256 of the secret."""
+    created_ms: int
+    expires_ms: int = 0
+    last_characters: str = ""
+    """Of the secret, so that its owner knows which one it is."""
+    is_login: bool = False
+    """It came of a password, and is short-lived."""
+
+    def is_valid(self, now_ms: int) -> bool:
+        """Whether it has not expired."""
+        return self.expires_ms == 0 or now_ms < self.expires_ms
+
+
+class AclEntry(msgspec.Struct, frozen=True):
+    """What one principal may do, or (without ``allow``) may not do."""
+
+    principal: str
+    kind: str
+    """``topic``, ``group``, ``cluster``, ..."""
+    pattern: str
+    """``literal`` or ``prefix``: what ``name`` is."""
+    name: str
+    operation: str
+    allow: bool
+
+
+class QuotaEntry(msgspec.Struct, frozen=True):
+    """How much one principal may ask for."""
+
+    principal: str
+    limits: dict[str, float]
+
+
 class MetadataState(msgspec.Struct, rename={"next_raft_group": "next_group_id"}, dict=True):
     """All of it. ``applied_index`` is the Raft index of the last command that is part of it."""
 
@@ -120,6 +178,15 @@ class MetadataState(msgspec.Struct, rename={"next_raft_group": "next_group_id"},
     """Of those, the ones that are removed at the end, and who takes their place; "": nobody. Of level 3."""
     rebalancing: int = 0
     """The number of the rebalance that goes on; 0 for none. Of level 3."""
+    users: dict[str, UserEntry] = {}
+    """By name. Of level 4, like the four members that follow."""
+    tokens: dict[str, TokenEntry] = {}
+    """By id."""
+    administrators: tuple[str, ...] = ()
+    """Users who may do everything, in order of name."""
+    acls: tuple[AclEntry, ...] = ()
+    quotas: dict[str, QuotaEntry] = {}
+    """By principal."""
 
     @property
     def cluster_epoch(self) -> int:
@@ -155,6 +222,6 @@ class MetadataState(msgspec.Struct, rename={"next_raft_group": "next_group_id"},
                 yield topic, entry
 
 
-Applied = NodeEntry | TopicEntry | str | int | FloodmarkError
+Applied = NodeEntry | TopicEntry | UserEntry | TokenEntry | str | int | FloodmarkError
 """The result of a command: the entry that it made, changed or removed, the formation's name, the feature
 level, the first of the ids, how many moves; or why it changed nothing."""

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from typing import Final
 
-from node.metadata.domains import features, moves, nodes, producers, recoveries, shape, topics
-from node.metadata.levels import MEMBERSHIP, NUMBERED_PRODUCERS, Levels
+from node.metadata.domains import (
+    features,
+    moves,
+    nodes,
+    producers,
+    recoveries,
+    shape,
+    tokens,
+    topics,
+    users,
+)
+from node.metadata.levels import MEMBERSHIP, NUMBERED_PRODUCERS, SECURITY, Levels
 
 THIS_BUILD: Final = Levels(
     lowest=1,
-    highest=3,
+    highest=4,
     commands={
         kind: kind_of_command
-        for domain in (features, nodes, topics, producers, moves, recoveries, shape)
+        for domain in (features, nodes, topics, producers, moves, recoveries, shape, users, tokens)
         for kind, kind_of_command in domain.COMMANDS.items()
     },
     settings={
@@ -31,5 +41,10 @@ THIS_BUILD: Final = Levels(
         "rebalancing": MEMBERSHIP,
         "removed": MEMBERSHIP,
         "node_numbers": MEMBERSHIP,
+        "users": SECURITY,
+        "tokens": SECURITY,
+        "administrators": SECURITY,
+        "acls": SECURITY,
+        "quotas": SECURITY,
     },
 )

@@ -13,6 +13,7 @@ from node.metadata.domains.nodes import ForgetNode, JoinNode, RegisterNode, Remo
 from node.metadata.domains.producers import AllocateProducerIds
 from node.metadata.domains.recoveries import RecordRecovery
 from node.metadata.domains.shape import DrainNode, Rebalance, RetireNode, UndrainNode
+from node.metadata.domains.tokens import AddToken, RevokeToken
 from node.metadata.domains.topics import (
     AddPartitions,
     AlterTopic,
@@ -20,11 +21,21 @@ from node.metadata.domains.topics import (
     CreateTopic,
     DeleteTopic,
 )
-from node.metadata.state import MetadataState
+from node.metadata.domains.users import (
+    BootstrapAdministrator,
+    CreateUser,
+    DeleteUser,
+    MakeAdministrator,
+    ResetAdministrator,
+    SetPassword,
+    UnmakeAdministrator,
+)
+from node.metadata.state import MetadataState, TokenEntry, Verifier
 from node.metadata.topic_config import TopicConfig
 
 NODES: Final = tuple(f"n{number}" for number in range(1, 10))
 TOPICS: Final = tuple("abcde")
+USERS: Final = ("ann", "bob", "zoe", "anonymous")
 
 
 class RandomCommands:
@@ -35,7 +46,7 @@ class RandomCommands:
         self._kinds: list[tuple[Callable[[MetadataState], Command], int]] = [
             (self._register, 6),
             (self._join, 6),
-            (lambda _: RaiseLevel(self._rng.choice((2, 3, 3))), 1),
+            (lambda _: RaiseLevel(self._rng.choice((2, 3, 4, 4))), 1),
             (lambda _: FormCluster(self._rng.choice("xy")), 1),
             (self._create, 12),
             (lambda state: AlterTopic(*self._topic(state), {"retention_ms": self._rng.choice((None, 5))}), 4),
@@ -53,6 +64,15 @@ class RandomCommands:
             (self._rebalance, 1),
             (self._forget, 1),
             (lambda _: RemoveNode(self._node()), 1),
+            (lambda _: CreateUser(self._user(), self._rng.randint(0, 9), self._verifiers()), 3),
+            (lambda _: DeleteUser(self._user()), 1),
+            (lambda _: SetPassword(self._user(), self._verifiers()), 1),
+            (lambda _: AddToken(self._token()), 6),
+            (lambda state: RevokeToken(*self._token_of(state)), 1),
+            (lambda _: MakeAdministrator(self._user()), 1),
+            (lambda _: UnmakeAdministrator(self._user()), 1),
+            (lambda _: BootstrapAdministrator(self._token()), 1),
+            (lambda _: ResetAdministrator(self._token()), 1),
         ]
 
     def next(self, state: MetadataState) -> Command:
@@ -77,11 +97,29 @@ class RandomCommands:
         groups = self._rng.sample(list(state.moves), self._rng.randint(0, len(state.moves)))
         return {group: state.moves[group].number for group in groups}
 
+    def _user(self) -> str:
+        return self._rng.choice(USERS)
+
+    def _verifiers(self) -> tuple[Verifier, ...]:
+        chosen = self._rng.choices(("SCRAM-SHA-256", "SCRAM-SHA-512"), k=self._rng.randint(0, 2))
+        return tuple(Verifier(mechanism, b"salt", 4096, b"\xff", b"\x00") for mechanism in chosen)
+
+    def _token(self) -> TokenEntry:
+        now = self._rng.randint(0, 9)
+        token_id = f"t{self._rng.randint(0, 30)}"
+        expires = self._rng.choice((0, now + 3))
+        return TokenEntry(token_id, self._user(), b"\xfe", now, expires, "wxyz", self._rng.random() < 0.7)
+
+    def _token_of(self, state: MetadataState) -> tuple[str, str]:
+        token_id = self._rng.choice([*state.tokens, "t0"])
+        known = state.tokens.get(token_id)
+        return known.user if known is not None else self._user(), token_id
+
     def _register(self, _: MetadataState) -> Command:
-        return RegisterNode(self._node(), "h", "p", self._rng.choice("ab"), "", (1, 3))
+        return RegisterNode(self._node(), "h", "p", self._rng.choice("ab"), "", (1, 4))
 
     def _join(self, _: MetadataState) -> Command:
-        return JoinNode(self._node(), "h", "p", self._rng.choice("ab"), "r1", (1, 3))
+        return JoinNode(self._node(), "h", "p", self._rng.choice("ab"), "r1", (1, 4))
 
     def _create(self, _: MetadataState) -> Command:
         factor = self._rng.randint(1, 3)
