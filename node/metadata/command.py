@@ -1,4 +1,4 @@
-"""What a kind of command is: how it is written, from which feature level on, and what it does."""
+"""What a kind of command is: its encoded name, the feature level that it needs, and what it does."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ class Command(msgspec.Struct, frozen=True, tag_field="kind"):
 
     @property
     def kind(self) -> str:
-        """As it is written."""
+        """The tag that the command is encoded with."""
         return str(self.__struct_config__.tag)
 
 
 @dataclass(frozen=True, slots=True)
 class CommandType:
-    """One kind of command. ``level``: the feature level from which on it may be proposed.
+    """One kind of command. ``level``: the lowest feature level at which it may be proposed.
 
     ``apply`` changes the state, or returns an error and changes nothing. It is a pure function of the state
-    and the command: no clock, no chance, no setting.
+    and the command: no clock, no randomness, no settings.
     """
 
     command: type[Command]

@@ -1,9 +1,9 @@
-"""The commands of the metadata group as bytes: all that can happen to the cluster's description.
+"""The commands of the metadata group as bytes: every change that the cluster's description can undergo.
 
-A command is MessagePack with its kind as a tag. Fields may be added with defaults, from a higher feature
-level on (levels.py); the type of a field never changes, and a kind is never reused for another meaning.
-Whoever proposes decides everything that needs knowledge of the moment (placement): applying a command needs
-nothing but the state.
+A command is MessagePack with its kind as a tag. Fields may be added, with defaults and at a higher
+feature level (levels.py). The type of a field never changes, and a kind is never reused for another meaning.
+The proposer decides everything that depends on the present moment, such as placement: applying a command
+needs nothing but the state.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _DECODER = msgspec.msgpack.Decoder()
 
 
 def encode(command: Command, *, later_settings: Collection[str] = ()) -> bytes:
-    """The payload of a COMMAND frame; settings of a later level, which have their defaults, are left out."""
+    """The payload of a COMMAND frame; ``later_settings``, which have their defaults, are left out."""
     if later_settings and isinstance(command, CreateTopic):
         raw = msgspec.to_builtins(command)
         for name in later_settings:

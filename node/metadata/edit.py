@@ -1,4 +1,4 @@
-"""The state while one command is applied to it: whatever is written is noted, and comes out as a delta."""
+"""The state while one command is applied to it: every write is recorded, and they come out as a delta."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MEMBERS: Final = tuple(name for name in MetadataState.__struct_fields__ if name
 
 class Edit:
     """Reads go to ``state``. Topics, nodes and moves are written by the methods here; the other members of
-    the state are assigned, and never changed in place: which of them are different is found by comparing.
+    the state are assigned, never changed in place: comparing tells which of them differ.
     """
 
     def __init__(self, state: MetadataState) -> None:
@@ -27,7 +27,7 @@ class Edit:
         self._moves: dict[int, Move | None] = {}
 
     def put_topic(self, topic: TopicEntry) -> None:
-        """Add it, or have it in the place of the one of its name."""
+        """Add it, or replace the one of its name."""
         old = self.state.topics.get(topic.name)
         self.state.topics[topic.name] = self._topics[topic.name] = topic
         if old is not None and old.config != topic.config:
@@ -43,7 +43,7 @@ class Edit:
                 self._partitions.add(after.raft_group)
 
     def remove_topic(self, topic: TopicEntry) -> None:
-        """It is gone, and what was under way with its partitions."""
+        """Remove it, and the moves of its partitions."""
         del self.state.topics[topic.name]
         self._topics[topic.name] = None
         for entry in topic.partitions:
@@ -52,27 +52,27 @@ class Edit:
             self.remove_move(entry.raft_group)
 
     def put_node(self, node: NodeEntry) -> None:
-        """Add it, or have it in the place of the one of its id."""
+        """Add it, or replace the one of its id."""
         self.state.nodes[node.node_id] = self._nodes[node.node_id] = node
 
     def remove_node(self, node_id: str) -> None:
-        """It is gone, where it was there."""
+        """Remove it, if it is there."""
         if self.state.nodes.pop(node_id, None) is not None:
             self._nodes[node_id] = None
 
     def put_move(self, raft_group: int, move: Move) -> None:
-        """A partition's move from now on."""
+        """Set the partition's move."""
         self.state.moves[raft_group] = self._moves[raft_group] = move
         self._partitions.add(raft_group)
 
     def remove_move(self, raft_group: int) -> None:
-        """The partition has no move, where it had one."""
+        """Remove the partition's move, if it has one."""
         if self.state.moves.pop(raft_group, None) is not None:
             self._moves[raft_group] = None
             self._partitions.add(raft_group)
 
     def delta(self) -> MetadataDelta:
-        """All that is different by now."""
+        """Everything that has changed so far."""
         state = self.state
         return MetadataDelta(
             topics=self._topics,

@@ -1,4 +1,4 @@
-"""The metadata group as the rest of the node sees it: there once this node has joined, refusing before."""
+"""The metadata group as the rest of the node sees it; until this node has joined, it refuses requests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from node.metadata.state import METADATA_GROUP, Applied, MetadataState
 CATCH_UP_S = 5.0
 RETRY_S = 0.1
 SEGMENT_BYTES = 1 << 20
-"""The metadata log is kept below three of these: what is older is in the checkpoint."""
+"""The metadata log is kept below three of these: the checkpoint stands for what is older."""
 
 
 class Metadata:
@@ -34,13 +34,13 @@ class Metadata:
         self._joined = asyncio.Event()
         self._current = asyncio.Event()
         self.first = first
-        """The group's members before its log says anything."""
+        """The group's members before its log names any."""
         self._host = host
         self._machine = machine
 
     @property
     def machine(self) -> MetadataMachine:
-        """What the group's entries go to."""
+        """The state machine that the group's entries are applied to."""
         return self._machine
 
     @property
@@ -52,7 +52,7 @@ class Metadata:
     def membership(self) -> Membership:
         """Who should be the group's members: all of the cluster's nodes.
 
-        From feature level 3 on who votes among them is another question (node/planning/voters.py).
+        From feature level 3 on, node/planning/voters.py chooses the voters among them.
         """
         state = self.state
         if state.level < MEMBERSHIP or not state.nodes:
@@ -61,14 +61,14 @@ class Metadata:
 
     @property
     def halted(self) -> str | None:
-        """Why this node applies nothing any more; None while it does."""
+        """Why this node no longer applies anything; None while it does."""
         return self._machine.halted
 
     def check(self) -> None:
-        """Raises ``Unavailable`` where the state is known to be one of the past, for good."""
+        """Raises ``Unavailable`` where the state is known to be outdated, and will stay so."""
         if self._machine.halted is not None:
             raise ReplicaNotAvailable(
-                f"this node does not know the cluster as it is by now: {self._machine.halted}"
+                f"this node does not know the cluster's present state: {self._machine.halted}"
             )
 
     @property
@@ -93,7 +93,7 @@ class Metadata:
 
     @property
     def is_current(self) -> bool:
-        """Whether this node has known, since it took part, all that the cluster had agreed on."""
+        """Whether this node has caught up with the metadata since it began to take part."""
         return self._current.is_set()
 
     def join(self, group: Group) -> None:
@@ -102,13 +102,13 @@ class Metadata:
         self._joined.set()
 
     def leave(self) -> None:
-        """It takes part no longer: its disk failed. What is known here stays, and grows old."""
+        """It no longer takes part: its disk failed. What is known here stays, and goes stale."""
         self.group = None
         self._joined.clear()
         self._current.clear()
 
     async def wait_current(self) -> None:
-        """Until this node has known all that the cluster had agreed on when it began to take part."""
+        """Wait until this node knows all that was committed when it began to take part."""
         await self._current.wait()
 
     async def wait_leader(self, *, timeout_s: float) -> str:
@@ -126,14 +126,14 @@ class Metadata:
         self._host.doubt_leader(METADATA_GROUP, node)
 
     async def catch_up(self, *, timeout_s: float) -> None:
-        """Until everything that was acknowledged before the call is applied here. Raises ``Unavailable``."""
+        """Wait until all that was acknowledged before the call is applied here. Raises ``Unavailable``."""
         self._check_joined()
         await self._host.read_index(METADATA_GROUP, deadline_s=timeout_s)
 
     async def confirm_lead(self, *, timeout_s: float) -> None:
-        """Until a majority has confirmed since the call began that changes can be made here.
+        """Wait until a majority has confirmed, since the call began, that changes can be made here.
 
-        The state has all then that was acknowledged before the call. Raises ``Unavailable``.
+        The state then has all that was acknowledged before the call. Raises ``Unavailable``.
         """
         self._check_joined()
         try:
@@ -142,7 +142,7 @@ class Metadata:
             raise outcomes.translated(error) from error
 
     def hand_over(self, alive: Collection[str]) -> bool:
-        """Begin to hand the leadership to another voter that is to stay; whether there is one that is fit."""
+        """Begin to transfer the leadership to a fit voter that stays; returns whether there is one."""
         if self.group is None or not self.leads_here:
             return False
         group = self.group
@@ -152,19 +152,19 @@ class Metadata:
             if node in alive and group.followers.is_trusted(node) and not self._host.wall.is_off_at(node)
         ]
         if fit:
-            # What it lacks it is sent first (consensus/core/transfer.py).
+            # It is first sent what it lacks (consensus/core/transfer.py).
             self._host.transfer(METADATA_GROUP, max(fit, key=group.followers.match_of))
         return bool(fit)
 
     async def leave_to_others(self, alive: Callable[[], Collection[str]], *, timeout_s: float) -> None:
-        """Hand the leadership over, and wait until this node has it no more, if anybody can have it."""
+        """Transfer the leadership and wait until it is gone from here, if anybody can take it."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline and self.hand_over(alive()):  # noqa: ASYNC110
-            await asyncio.sleep(RETRY_S)  # It goes on, or is begun again: no event tells that it was in vain.
+            await asyncio.sleep(RETRY_S)  # No event tells that a transfer came to nothing: then begin again.
 
     async def keep_current(self) -> None:
-        """Catch up each time that the replica here begins to take part, however long it takes; until
-        cancelled. What was agreed on while this node was away counts too.
+        """Catch up each time that the replica here begins to take part, however long that takes; until
+        cancelled. That includes what was committed while this node was away.
         """
         while True:
             await self._joined.wait()
@@ -172,14 +172,14 @@ class Metadata:
             try:
                 await self.catch_up(timeout_s=CATCH_UP_S)
             except Unavailable:
-                await asyncio.sleep(RETRY_S)  # It may be refused at once.
+                await asyncio.sleep(RETRY_S)  # The refusal may have come at once.
                 continue
             if self.group is group:
                 self._current.set()
                 self._joined.clear()
 
     async def propose(self, command: Command, *, timeout_s: float) -> Applied:
-        """What the command came to; an error that it came to is raised.
+        """The command's result; where that is an error, it is raised.
 
         Raises FeatureLevelNeeded, Unavailable (not stored), OutcomeUnknown.
         """
@@ -195,7 +195,7 @@ class Metadata:
         if isinstance(applied, FloodmarkError):
             raise applied
         if applied is None:
-            raise outcomes.unknown("it is committed, and its result is not known here any more")
+            raise outcomes.unknown("it is committed, and its result is no longer known here")
         return applied
 
     def _check_joined(self) -> None:

@@ -1,14 +1,14 @@
-"""What a build knows of the metadata, and what it does with what it does not know.
+"""Which parts of the metadata a build knows, and what it does about the others.
 
 A *feature level* is a number that the whole cluster has agreed on, kept in the metadata: level 1 is what
-builds before levels wrote. Each build knows a range of levels. What only a higher level has is never proposed
-before the cluster was raised to it, so no node meets a command or a setting that it does not know. A node
-that does so all the same stops applying the metadata there: to skip what others apply would make its state
-another one.
+builds without levels wrote. Each build knows a range of levels. What needs a higher level is never
+proposed before the cluster was raised to it, so no node meets a command or a setting that it does not know.
+A node that does so all the same stops applying the metadata there: if it skipped what others apply, its
+state would differ from theirs.
 
 To add a command, put it into the table of its domain (domains/) with the level that it needs; a setting or a
-member of the state stands in ``this_build.py``. Raise ``highest`` with it. Its meaning then never changes;
-another meaning is another name.
+member of the state goes into ``this_build.py``. Raise ``highest`` with it. Its meaning then never changes;
+a new meaning gets a new name.
 """
 
 from __future__ import annotations
@@ -30,30 +30,30 @@ class Levels:
     lowest: int
     highest: int
     commands: Mapping[str, CommandType]
-    """The kinds of commands that it knows, under the names that they are written with."""
+    """The kinds of commands that it knows, by their encoded names."""
     settings: Mapping[str, int]
-    """Likewise each setting of a topic; below that level it has its default, which is not written down."""
+    """The level that each setting of a topic needs; below it the setting has its default, not stored."""
     members: Mapping[str, int] = field(default_factory=dict)
-    """Likewise members of the state itself that are not of level 1."""
+    """Likewise the members of the state that level 1 does not have."""
 
     def knows(self, level: int) -> bool:
-        """Whether this build can work in a cluster of this level."""
+        """Whether this build can run in a cluster at this level."""
         return self.lowest <= level <= self.highest
 
     def later_settings(self, level: int) -> list[str]:
-        """The settings that a cluster of this level does not have yet."""
+        """The settings that a cluster at this level does not have yet."""
         return [name for name, needed in self.settings.items() if needed > level]
 
     def later_members(self, level: int) -> list[str]:
-        """The members of the state that a cluster of this level does not have yet."""
+        """The members of the state that a cluster at this level does not have yet."""
         return [name for name, needed in self.members.items() if needed > level]
 
 
 NUMBERED_PRODUCERS: Final = 2
-"""The level of numbers for producers."""
+"""The level from which on producers can have numbers."""
 
 BATCH_FORMAT_2: Final = 2
-"""The level from which on record batches of format 2 are taken and written."""
+"""The level from which on record batches of format 2 are accepted and written."""
 
 MEMBERSHIP: Final = 3
 """The level from which on replicas move, and nodes come and go."""
@@ -63,7 +63,7 @@ SECURITY: Final = 4
 
 
 def below_level(level: int, needed: int) -> FloodmarkError | None:
-    """Why a cluster of this feature level does not take a command: it could not be written down."""
+    """Why a cluster at ``level`` refuses a command that needs ``needed``; None where it takes it."""
     return None if level >= needed else Conflict(f"this needs feature level {needed}", level=level)
 
 
@@ -72,9 +72,9 @@ class TooNew(Exception):
 
 
 def surplus(given: Any, understood: Any, path: str = "") -> str | None:
-    """The first member of ``given`` that ``understood``, made of what is known of it, does not have.
+    """The first member of ``given`` that ``understood`` lacks, as a path with dots; None when there is none.
 
-    As a path with dots; None when nothing was left out. Both are plain data.
+    Both are plain data; ``understood`` is ``given`` decoded and encoded again by this build.
     """
     if isinstance(given, Mapping) and isinstance(understood, Mapping):
         for name, value in given.items():

@@ -36,41 +36,41 @@ _DECODER = msgspec.msgpack.Decoder()
 
 
 def applied(state: MetadataState, command: Command, levels: Levels = THIS_BUILD) -> Applied:
-    """Change ``state`` as ``command`` says. Returns an error, and changes nothing, where it cannot hold."""
+    """Apply ``command`` to ``state``. Where it is refused, returns the error and changes nothing."""
     return levels.commands[command.kind].apply(Edit(state), command)
 
 
 class MetadataMachine:
-    """A ``StateMachine`` that gives each command to what its kind does, and tells its followers what changed.
+    """A ``StateMachine`` that applies each command by its kind, and tells its followers what changed.
 
-    It halts at what this build does not know, for good: what it has then is what was true up to there.
+    At what this build does not know it halts for good, with the state as it was up to there.
     """
 
     install_at_applied = True
-    """A replica that is behind is given the state alone: the commands that led to it say nothing more."""
+    """A replica that is behind is sent the state alone: the commands that led to it add nothing."""
 
     def __init__(self, levels: Levels = THIS_BUILD) -> None:
         self.state = MetadataState()
         self.halted: str | None = None
-        """Why nothing is applied any more: what a newer build has written. Else None."""
+        """Why nothing more is applied: what a newer build wrote. None while it runs."""
         self._followers: list[Follower] = []
         self.levels = levels
-        """What this build knows."""
+        """The feature levels that this build knows."""
         self._foreign: bytes | None = None
-        """A snapshot that only a newer build can read: kept as it is, for that one."""
+        """A snapshot that only a newer build can read: kept for that build, as it is."""
         self._outcomes: OrderedDict[int, Applied] = OrderedDict()
 
     def follow(self, follower: Follower) -> None:
-        """Have it called after each change, in the thread that steps the group; in the order of these calls.
+        """Have ``follower`` called after each change, in the thread that steps the group, in their order.
 
-        It gets the state and what is different now from when it was called before. Must not raise.
+        It gets the state and what has changed since it was last called. It must not raise.
         """
         self._followers.append(follower)
 
     def apply(self, frame: Frame) -> None:
-        """Take in one committed command; those that the state contains already change nothing.
+        """Apply one committed command; those that the state already contains change nothing.
 
-        Sets ``halted``, and takes nothing in, at one that this build does not know.
+        Sets ``halted``, and applies nothing, at one that this build does not know.
         """
         if self.halted is not None or frame.index <= self.state.applied_index:
             return
@@ -108,7 +108,7 @@ class MetadataMachine:
         return self.levels.commands[command.kind].apply(edit, command)
 
     def outcome(self, index: int) -> Applied | None:
-        """The result of the command at ``index``, if it was applied here not long ago."""
+        """The result of the command at ``index``, if it was applied here recently."""
         return self._outcomes.get(index)
 
     def _halt(self, reason: str) -> None:
@@ -133,10 +133,10 @@ class MetadataMachine:
         return _ENCODER.encode(raw)
 
     def restore(self, state: bytes) -> None:
-        """Replace the state, unless it is newer: both are made of what is committed.
+        """Replace the state, unless the present one is newer: both are made of committed commands.
 
-        Sets ``halted`` for a snapshot of which this build does not know the version or a part: it stays as it
-        is, for a newer build. Raises ``ValueError`` for one that is damaged.
+        Sets ``halted`` for a snapshot whose version or some part of it this build does not know: it is kept
+        for a newer build. Raises ``ValueError`` for one that is damaged.
         """
         restored = MetadataState()
         if state:

@@ -1,8 +1,8 @@
-"""Numbers and UUIDs beside the names, for protocols that know their nodes and topics by these.
+"""Numbers and UUIDs beside the names, for protocols that name nodes and topics by them.
 
-Below feature level 3 all of them follow from what the metadata has had from the first build on, so every node
-of every build that knows the rules gives the same ones. From there on nodes come and go, and have the numbers
-that they were given, of which the first are the same.
+Below feature level 3 all of them follow from what the metadata has had since the first build, so every node
+whose build knows the rules derives the same ones. From there on nodes come and go, and keep the numbers that
+they were given; the first nodes keep the derived ones.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Final
 from node.metadata.state import MetadataState
 
 _TOPICS: Final = uuid.uuid5(uuid.NAMESPACE_URL, "urn:floodmark:topics")
-"""The namespace of all topics' UUIDs: never another one."""
+"""The namespace of all topics' UUIDs: it must never change."""
 
 
 def node_number(members: Collection[str], node_id: str, given: Mapping[str, int]) -> int | None:
-    """Which of the nodes that the cluster was formed of it is, in order of id, from 1 on: an int32.
+    """The node's number, an int32 from 1 on: the first nodes are numbered in order of id.
 
-    Who came later has the next number, ``given`` with all others from feature level 3 on. No number passes to
-    another node; one that lost its disk is the same node. None for a node that has no part in anything.
+    A node that came later has the next number; from feature level 3 on all are ``given``. No number passes to
+    another node; a node that lost its disk is the same node. None for a node that is not the cluster's own.
     """
     if given:
         return given.get(node_id)
@@ -29,8 +29,8 @@ def node_number(members: Collection[str], node_id: str, given: Mapping[str, int]
 
 
 def topic_uuid(state: MetadataState, topic_id: int) -> str | None:
-    """A topic's UUID, of version 5: another one for each topic of each cluster, also under the same name.
+    """A topic's UUID, of version 5: unique to each topic of each cluster, even under the same name.
 
-    None for the moment until a new cluster has the name that tells it from all others.
+    None until a new cluster has the name that tells it from all others.
     """
     return str(uuid.uuid5(_TOPICS, f"{state.formation}/{topic_id}")) if state.formation else None

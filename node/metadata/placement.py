@@ -1,4 +1,4 @@
-"""Where the replicas of a new topic go: evenly over nodes, and over racks before that.
+"""Where the replicas of a new topic go: evenly over racks first, then over nodes.
 
 Deterministic: the same nodes with the same load give the same placement.
 """
@@ -19,7 +19,7 @@ def place(
     """One list of nodes per partition, the preferred leader first.
 
     ``racks`` maps every node to its rack ("" is a rack too); ``existing`` are the placements that the nodes
-    carry already. Raises ``InvalidRequest`` when there are too few nodes.
+    have already. Raises ``InvalidRequest`` when there are too few nodes.
     """
     if not 1 <= replication_factor <= len(racks):
         raise InvalidRequest(
@@ -34,7 +34,7 @@ def place(
     placed: list[list[str]] = []
     for _ in range(partitions):
         chosen = _choose(racks, load, leads, replication_factor)
-        # Who leads least leads this one too; the others keep their order.
+        # The node that leads least leads this one too; the others keep their order.
         leader = min(chosen, key=lambda node: (leads[node], node))
         chosen.remove(leader)
         chosen.insert(0, leader)
@@ -47,10 +47,10 @@ def place(
 
 
 def even_leaders(placed: list[list[str]], leads: Counter[str], nodes: Collection[str]) -> bool:
-    """Pass one leadership on from a node to one that leads two less; whether that was possible.
+    """Pass one leadership from a node to one that leads at least two fewer; returns whether it was possible.
 
     They need not share a partition: the leadership of one partition after the other moves along a chain of
-    nodes, found breadth first, so that the spread in the end is the smallest that the replicas allow.
+    nodes, found breadth first, so that the final spread is the smallest that the replicas allow.
     """
     lowest = min(leads[node] for node in nodes)
     led: dict[str, list[int]] = {}
@@ -58,7 +58,7 @@ def even_leaders(placed: list[list[str]], leads: Counter[str], nodes: Collection
         led.setdefault(replicas[0], []).append(number)
     for start in sorted(nodes, key=lambda node: (-leads[node], node)):
         if leads[start] - lowest < 2:
-            break  # nobody leads two less than this one or any that follows
+            break  # nobody leads two fewer than this one or any that follows
         came_by: dict[str, tuple[str, int]] = {}
         queue = deque([start])
         while queue:
@@ -82,7 +82,7 @@ def even_leaders(placed: list[list[str]], leads: Counter[str], nodes: Collection
 
 
 def _choose(racks: dict[str, str], load: Counter[str], leads: Counter[str], count: int) -> list[str]:
-    """``count`` nodes, each from the rack least used so far and there the least loaded one."""
+    """``count`` nodes, each the least loaded one of the rack least used so far."""
     chosen: list[str] = []
     used = Counter[str]()
     for _ in range(count):
@@ -96,7 +96,7 @@ def _choose(racks: dict[str, str], load: Counter[str], leads: Counter[str], coun
 def place_in(
     state: MetadataState, racks: dict[str, str], *, partitions: int, replication_factor: int
 ) -> list[list[str]]:
-    """``place`` beside the topics of ``state``."""
+    """``place``, given the topics that ``state`` has."""
     return place(
         racks,
         partitions=partitions,

@@ -1,4 +1,4 @@
-"""The cluster's description of itself, and the pure function that a command is.
+"""The cluster's description of itself: the state that the commands of the metadata group produce.
 
 Every node computes the same state from the same log: nothing here reads a clock, a random source or a
 setting. Entries are immutable values; the state's dictionaries are replaced entry by entry.
@@ -17,7 +17,7 @@ from node.metadata.topic_config import TopicConfig
 
 METADATA_GROUP: Final = 0
 COORDINATOR_GROUPS_FROM: Final = 1 << 62
-"""Partitions' groups are numbered from 1 on and stay below; coordinators' stand from here on, below 2^63."""
+"""Partitions' groups are numbered from 1, below this; coordinators' groups from here, below 2^63."""
 
 
 class NodeEntry(msgspec.Struct, frozen=True):
@@ -29,10 +29,10 @@ class NodeEntry(msgspec.Struct, frozen=True):
     incarnation: str
     rack: str = ""
     levels: tuple[int, int] = (1, 1)
-    """The lowest and the highest feature level that its build knows, as it said when it was last met."""
+    """The lowest and the highest feature level that its build knows, as it last announced."""
 
     def knows(self, level: int) -> bool:
-        """Whether it can work in a cluster of this feature level."""
+        """Whether it can run in a cluster at this feature level."""
         lowest, highest = self.levels
         return lowest <= level <= highest
 
@@ -41,7 +41,7 @@ class PartitionEntry(msgspec.Struct, frozen=True, rename={"raft_group": "group_i
     """One partition. ``replicas`` begins with the preferred leader.
 
     ``incarnations`` are those of the replicas' data folders when the partition was made: a replica whose
-    node has another one by now was wiped since.
+    node has another one now has been wiped since.
     """
 
     number: int
@@ -50,12 +50,12 @@ class PartitionEntry(msgspec.Struct, frozen=True, rename={"raft_group": "group_i
     incarnations: tuple[str, ...]
 
     def incarnation_of(self, node_id: str) -> str:
-        """What ``node_id``'s folder was when this partition was made; "" when it is no replica."""
+        """The incarnation of ``node_id``'s folder when this partition was made; "" if it is no replica."""
         return dict(zip(self.replicas, self.incarnations, strict=True)).get(node_id, "")
 
 
 class TopicEntry(msgspec.Struct, frozen=True):
-    """One topic. ``topic_id`` is never reused, so a namesake made later is another topic."""
+    """One topic. ``topic_id`` is never reused, so a namesake created later is another topic."""
 
     name: str
     topic_id: int
@@ -65,19 +65,19 @@ class TopicEntry(msgspec.Struct, frozen=True):
 
 
 class Move(msgspec.Struct, frozen=True):
-    """One partition on its way. ``replicas`` is where to, the preferred leader first."""
+    """The move of one partition. ``replicas`` is its target, the preferred leader first."""
 
     number: int
-    """It rises with every change and is given once: whoever means another move is refused."""
+    """It rises with every change and is never reused: a command that means another move is refused."""
     replicas: tuple[str, ...]
     reason: str = ""
     started: bool = False
     leaving: tuple[str, ...] = ()
-    """Nodes that an earlier target of the same move had, which may have a replica by now."""
+    """Nodes of an earlier target of the same move, which may already have a replica."""
 
 
 class Recovery(msgspec.Struct, frozen=True):
-    """One of them. ``at_ms``: when it was decided, in milliseconds since 1970."""
+    """A recovery from the loss of a majority. ``at_ms``: when it was decided, Unix milliseconds."""
 
     epoch: int
     name: str
@@ -87,7 +87,7 @@ class Recovery(msgspec.Struct, frozen=True):
     chosen: dict[int, str]
     """Group id -> whose log was chosen where a majority was lost: its last records may be missing."""
     emptied: tuple[int, ...]
-    """Groups of the partitions that began anew, without any record, for no replica was left."""
+    """Groups of the partitions that started over empty, since no replica was left."""
 
 
 class Verifier(msgspec.Struct, frozen=True):
@@ -149,7 +149,7 @@ class QuotaEntry(msgspec.Struct, frozen=True):
 
 
 class MetadataState(msgspec.Struct, rename={"next_raft_group": "next_group_id"}, dict=True):
-    """All of it. ``applied_index`` is the Raft index of the last command that is part of it."""
+    """The whole state. ``applied_index`` is the Raft index of the last command that it contains."""
 
     applied_index: int = 0
     next_topic_id: int = 1
@@ -157,25 +157,25 @@ class MetadataState(msgspec.Struct, rename={"next_raft_group": "next_group_id"},
     nodes: dict[str, NodeEntry] = {}
     topics: dict[str, TopicEntry] = {}
     formation: str = ""
-    """This cluster's own name, which no other one has; empty until its first leader has given it."""
+    """This cluster's unique name; empty until its first leader has given it."""
     level: int = 1
-    """The feature level (levels.py). Builds before levels wrote none, and what they wrote is of level 1."""
+    """The feature level (levels.py). Builds without levels wrote none: what they wrote is level 1."""
     next_producer_id: int = 1
-    """The first number that no producer was given. Of level 2: written down from there on."""
+    """The lowest number not given to a producer yet. Stored from level 2 on."""
     moves: dict[int, Move] = {}
     """Partitions on their way to other nodes, by group id. Of level 3."""
     next_move: int = 1
-    """The first number that no move was given. Of level 3."""
+    """The lowest number not given to a move yet. Of level 3."""
     recoveries: tuple[Recovery, ...] = ()
-    """From the loss of a majority, the last one last. Of level 3."""
+    """Recoveries from the loss of a majority, oldest first. Of level 3."""
     removed: dict[str, str] = {}
     """Nodes that were removed, and the incarnation that each had: their ids never return. Of level 3."""
     node_numbers: dict[str, int] = {}
     """Of every node that the cluster has had since it came to level 3 (numbers.py)."""
     draining: dict[str, int] = {}
-    """Nodes that get no replicas, and lose those that they have; since which index. Of level 3."""
+    """Nodes that get no replicas and lose those that they have -> since which index. Of level 3."""
     retiring: dict[str, str] = {}
-    """Of those, the ones that are removed at the end, and who takes their place; "": nobody. Of level 3."""
+    """Those of them that are removed at the end -> the node that takes their place, or "". Of level 3."""
     rebalancing: int = 0
     """The number of the rebalance that goes on; 0 for none. Of level 3."""
     users: dict[str, UserEntry] = {}
@@ -200,8 +200,8 @@ class MetadataState(msgspec.Struct, rename={"next_raft_group": "next_group_id"},
 
     @cached_property
     def places(self) -> dict[int, tuple[str, int]]:
-        """Topic and number of each partition, by its group's id. Derived: made by one walk when it is first
-        asked for, from then on kept by ``Edit``, and never written down.
+        """Topic and number of each partition, by its group's id. Derived: made by one walk on first use,
+        kept up to date by ``Edit``, never stored.
         """
         return {
             entry.raft_group: (topic.name, entry.number)
@@ -210,7 +210,7 @@ class MetadataState(msgspec.Struct, rename={"next_raft_group": "next_group_id"},
         }
 
     def partition(self, raft_group: int) -> tuple[TopicEntry, PartitionEntry] | None:
-        """The partition of a group, with its topic; None when there is none (any more)."""
+        """The partition of a group, with its topic; None when it does not exist, or no longer does."""
         name, number = self.places.get(raft_group, ("", 0))
         topic = self.topics.get(name)
         return None if topic is None else (topic, topic.partitions[number])

@@ -1,4 +1,4 @@
-"""What this build knows of the metadata: its commands of all domains, settings, and members of the state."""
+"""What this build knows of the metadata: the commands of all domains, settings, members of the state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A topic's configuration, as the metadata keeps it: its fields, and what may stand in them."""
+"""A topic's configuration, as the metadata keeps it: its fields, and the values that they may have."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from floodmark.errors import InvalidRequest
 
 @dataclass(frozen=True, slots=True)
 class TopicConfig:
-    """A topic's settings. None means: no limit of this kind."""
+    """A topic's settings. None means no limit."""
 
     retention_ms: int | None = None
     retention_bytes: int | None = None

@@ -1,4 +1,4 @@
-"""A cluster whose nodes have equally many replicas and leaders, by as few bytes as that takes."""
+"""Plans to even out replicas and leaders over the nodes while moving as few bytes as possible."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from node.metadata.placement import even_leaders
 from node.planning.layout import Layout, Part
 
 SPREAD: tuple[int, int] = (1, 10)
-"""Counts that differ by less than this part of the lowest are even; by one they always are."""
+"""Counts that differ by at most one, or by less than this fraction of the lowest, are even."""
 
 
 def even_replicas(layout: Layout, racks: Mapping[str, str], sizes: Mapping[int, int], *, limit: int) -> int:
-    """Plan moves from the fullest nodes to the emptiest until the counts are even. How many.
+    """Plan at most ``limit`` moves from the fullest nodes to the emptiest; returns how many.
 
-    ``racks``: the nodes that take part, and their racks; ``sizes``: bytes by group id. A partition is in no
-    fewer racks afterwards, and those that move already are left alone. At most ``limit``.
+    ``racks``: the nodes that take part, and their racks; ``sizes``: bytes by group id. No partition spans
+    fewer racks afterwards, and partitions that already move are left alone.
     """
     planned = 0
     hopeless: set[tuple[str, str]] = set()
@@ -42,9 +42,9 @@ def _move_one(
     order: list[str],
     hopeless: set[tuple[str, str]],
 ) -> bool:
-    """The smallest partition of the fullest node that a node with room can take; whether there was one.
+    """Move the smallest partition of the fullest node that an emptier node can take; whether there was one.
 
-    ``hopeless``: pairs of nodes that nothing can go between, and never will in this plan.
+    ``hopeless``: pairs of nodes between which nothing can move in this plan.
     """
     for full in reversed(order):
         for empty in order:
@@ -78,9 +78,9 @@ def _keeps_racks(part: Part, racks: Mapping[str, str], full: str, empty: str) ->
 
 
 def even_preferred(layout: Layout, nodes: Collection[str]) -> None:
-    """Plan other preferred leaders until the counts are as even as the replicas allow. Nothing is moved.
+    """Plan other preferred leaders until the counts are as even as the replicas allow; moves no data.
 
-    Partitions that move already keep theirs.
+    Partitions that already move keep theirs.
     """
     resting = [part for part in layout.parts if part.move is None]
     moved = True
@@ -101,7 +101,7 @@ def even_preferred(layout: Layout, nodes: Collection[str]) -> None:
 
 
 def is_even(counts: Sequence[int]) -> bool:
-    """Whether they differ by so little that nothing is to be done about it."""
+    """Whether the counts are close enough to leave them as they are."""
     return max(counts) - min(counts) <= _slack(min(counts))
 
 

@@ -1,4 +1,4 @@
-"""Where all replicas are to be, as a plan goes on: it begins with the targets of the moves that there are."""
+"""Where all replicas are to be, as a plan is made; it starts from the targets of the present moves."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Part:
 
     @property
     def before(self) -> tuple[str, ...]:
-        """Where they go without it."""
+        """Where they would go without this plan."""
         return targets_of(self.entry, self.move)
 
     def reassignment(self) -> Reassignment:
-        """The change, from the state that the plan was made of."""
+        """The change, relative to the state that the plan was made from."""
         number = self.move.number if self.move is not None else 0
         return Reassignment(self.entry.raft_group, list(self.entry.replicas), list(self.target), number)
 
@@ -48,7 +48,7 @@ class Layout:
         self._count(part, 1)
 
     def changed(self) -> list[Part]:
-        """The partitions that this plan has go elsewhere, or be led by another."""
+        """The partitions that this plan moves, or gives another preferred leader."""
         return [part for part in self.parts if part.target != part.before]
 
     def _count(self, part: Part, by: int) -> None:

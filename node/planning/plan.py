@@ -1,4 +1,4 @@
-"""What is to move next, made of the state alone: whoever leads the metadata makes the same of it."""
+"""What moves next, computed from the state and the nodes alone, so that any leader plans the same."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from node.planning.layout import Layout
 from node.planning.repair import repair
 
 UNDER_WAY_MAX: Final = 64
-"""Moves that a plan has queued and started at once: the rest is planned when these are done."""
+"""The most moves that are queued or started at once: the rest is planned when these are done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Nodes:
-    """What of the nodes a plan goes by. ``takes``: those that take replicas now. ``dead``: for long."""
+    """The nodes as a plan sees them. ``takes``: those that take replicas now. ``dead``: silent for long."""
 
     takes: Collection[str]
     dead: Collection[str] = ()
     lacking: Mapping[str, str] = field(default_factory=dict)
-    """Why the others take none now."""
+    """Node -> why it takes none now."""
     unsaid: Collection[str] = ()
-    """Those of them that are there and just did not answer: soon they may take replicas."""
+    """Nodes that are alive but did not answer in time: they may take replicas soon."""
     sizes: Mapping[int, int] = field(default_factory=dict)
     """Bytes of partitions by group id, as far as known."""
 
 
 def next_moves(state: MetadataState, nodes: Nodes, *, limit: int = UNDER_WAY_MAX) -> list[MoveReplicas]:
-    """The moves that are to be asked for now; empty when there is nothing to plan, or nothing now."""
+    """The moves to ask for now; empty when there is nothing to plan, or nothing yet."""
     room = limit - len(state.moves)
     if room < limit // 2:
         return []
@@ -47,7 +47,7 @@ def next_moves(state: MetadataState, nodes: Nodes, *, limit: int = UNDER_WAY_MAX
 
 
 def is_wanted(state: MetadataState, dead: Collection[str]) -> bool:
-    """Whether there may be anything to plan; quick, where mostly nothing is."""
+    """Whether there may be anything to plan; quick in the usual case that there is nothing."""
     return bool(state.draining or state.rebalancing) or _is_astray(state, set(dead))
 
 
@@ -71,7 +71,7 @@ def repairs(state: MetadataState, nodes: Nodes, *, limit: int) -> list[MoveRepli
     racks = {node: all_racks[node] for node in sorted(nodes.takes) if node in all_racks and node not in leave}
     layout = Layout(state)
     heirs = state.retiring
-    if nodes.unsaid:  # Nobody is done without for an answer that comes late.
+    if nodes.unsaid:  # A late answer is no reason to give a node up.
         heirs = {node: heir for node, heir in heirs.items() if heir}
     repair(layout, racks, leave=leave, heirs=heirs, all_racks=all_racks, limit=limit)
     drained = [part for part in layout.changed() if set(part.before) & leave]
@@ -84,7 +84,7 @@ def repairs(state: MetadataState, nodes: Nodes, *, limit: int) -> list[MoveRepli
 
 
 def leaders_of_drained(state: MetadataState, nodes: Nodes) -> list[MoveReplicas]:
-    """Who takes over from drained nodes may lead more than its share: the others take some of it."""
+    """Nodes that take over from drained ones may lead more than their share: the others take some of it."""
     racks = _taking(state, nodes)
     leads = Counter(entry.replicas[0] for topic in state.topics.values() for entry in topic.partitions)
     if not racks or is_even([leads[node] for node in racks]):
@@ -96,7 +96,7 @@ def leaders_of_drained(state: MetadataState, nodes: Nodes) -> list[MoveReplicas]
 
 
 def rebalance(state: MetadataState, nodes: Nodes, *, limit: int) -> list[MoveReplicas]:
-    """To equally many replicas and leaders on all nodes that take any; leaders, which move nothing, last."""
+    """Towards even replicas, then even leaders (which moves no data), on all nodes that take replicas."""
     racks = _taking(state, nodes)
     if not racks:
         return []
@@ -108,13 +108,13 @@ def rebalance(state: MetadataState, nodes: Nodes, *, limit: int) -> list[MoveRep
 
 
 def plan_rebalance(layout: Layout, racks: Mapping[str, str], sizes: Mapping[int, int]) -> None:
-    """All of it at once, to be shown."""
+    """The whole rebalance at once, to show it."""
     even_replicas(layout, racks, sizes, limit=len(layout.parts))
     even_preferred(layout, racks)
 
 
 def _taking(state: MetadataState, nodes: Nodes) -> dict[str, str]:
-    """The nodes that are to have their share, and their racks."""
+    """The nodes that are to have a share, and their racks."""
     return {
         node: state.nodes[node].rack
         for node in sorted(nodes.takes)

@@ -1,4 +1,4 @@
-"""Replicas that are where they should not be, or too few, or too many: drains, dead nodes, other factors."""
+"""Mends misplaced, missing and surplus replicas: drains, dead nodes, changed replication factors."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def repair(
     """Plan for partitions that have replicas on nodes of ``leave``, or not as many as their topic wants.
 
     ``racks``: the nodes that take replicas, and their racks; ``all_racks`` of all nodes. At most ``limit``
-    partitions. Where nobody takes a replica it stays where it is. ``heirs``: nodes of ``leave`` in whose
-    place another one comes; where that is "" the replicas that find no place go all the same.
+    partitions. Where no node takes a replica, it stays where it is. ``heirs``: node of ``leave`` -> the node
+    that takes its place; where that is "", replicas that find no place are dropped.
     """
     for part in layout.parts:
         if limit <= 0:
@@ -64,7 +64,7 @@ def _repaired(
         free = [node for node in racks if node not in stay and node not in coming]
         if not free:
             break
-        # Who holds its data still, of a move that is changed, needs nothing.
+        # A node that still holds data from a move that is being changed has to fetch nothing.
         best = min(
             free,
             key=lambda node: (
@@ -77,7 +77,7 @@ def _repaired(
         )
         coming.append(best)
         used[racks[best]] += 1
-    # What finds no other place stays where it is, unless that is to go all the same.
+    # A replica that finds no other place stays where it is, unless it may be dropped.
     others = [node for node in part.target if node in leave and node not in waiting]
     others = [node for node in others if heirs.get(node) != "" or not (stay or coming)]
     kept = [*waiting, *others][: factor - len(stay) - len(coming)]
@@ -96,9 +96,9 @@ def _inherited(
     leave: Collection[str],
     heirs: Mapping[str, str],
 ) -> tuple[list[str], list[str]]:
-    """The heirs that come in the place of leaving nodes, and the nodes whose heirs are not there to come.
+    """The heirs that take the place of leaving nodes, and the leaving nodes whose heirs cannot take any now.
 
-    An heir that has a replica already can take no other: that one goes wherever there is a place.
+    An heir that already has a replica cannot take another one: that goes wherever there is a place.
     """
     coming: list[str] = []
     waiting: list[str] = []

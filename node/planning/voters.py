@@ -1,4 +1,4 @@
-"""Who votes in the metadata group: up to five of its members, in as many racks as there are."""
+"""Which members of the metadata group vote: up to five, in as many racks as possible."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def metadata_voters(
 ) -> frozenset[str]:
     """The voters that there should be. ``racks``: of all members.
 
-    Who votes goes on as long as it is fit, whoever else there is: votes that wander would gain nothing. One
-    of ``unfit`` (dead for a while, or drained) gives its vote up as soon as somebody alive can have it.
+    A voter stays one as long as it is fit: moving votes around would gain nothing. One of ``unfit`` (dead for
+    a while, or drained) gives up its vote as soon as a live member can take it.
     """
     count = min(VOTERS_MAX, len(racks))
     stay = [node for node in sorted(voters) if node in racks and node not in unfit]
@@ -29,6 +29,6 @@ def metadata_voters(
         free.remove(best)
         stay.append(best)
         used[racks[best]] += 1
-    # A vote that nobody else can have is kept: the majority is counted of as many as there were.
+    # A vote that nobody else can take is kept, so that the size of a majority does not shrink.
     kept = [node for node in sorted(voters) if node in racks and node not in stay]
     return frozenset([*stay, *kept[: max(0, count - len(stay))]])

@@ -93,8 +93,8 @@ def test_a_node_that_has_replicas_does_not_go() -> None:
 def test_below_the_level_nobody_comes_or_goes_that_way() -> None:
     """Nodes are registered and forgotten as ever, and nothing of the later level is written."""
     cluster = Cluster(level=2)
-    cluster.refused(joining("n4"), "from feature level 3 on")
-    cluster.refused(RemoveNode("n3"), "from feature level 3 on")
+    cluster.refused(joining("n4"), "needs feature level 3")
+    cluster.refused(RemoveNode("n3"), "needs feature level 3")
     cluster.do(RegisterNode("n4", "h", "p", "i", levels=KNOWS))
     cluster.do(ForgetNode("n4"))
     assert sorted(cluster.machine.state.nodes) == ["n1", "n2", "n3"]

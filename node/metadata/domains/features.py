@@ -14,19 +14,19 @@ from node.metadata.state import Applied, MetadataState
 
 
 class FormCluster(Command, frozen=True, tag="form_cluster"):
-    """The name of this formation of the cluster, drawn at random; the first one stays."""
+    """Give the cluster its name, drawn at random; the first one stays."""
 
     formation: str
 
 
 class RaiseLevel(Command, frozen=True, tag="raise_level"):
-    """The cluster's feature level, for good: every node knows it."""
+    """Raise the cluster's feature level, for good; every node must know it."""
 
     level: int
 
 
 def form_cluster(edit: Edit, command: FormCluster) -> Applied:
-    """The name that the cluster has: the first one that it was given."""
+    """Returns the cluster's name: the first one that it was given."""
     edit.state.formation = edit.state.formation or command.formation
     return edit.state.formation
 
@@ -37,7 +37,7 @@ def highest_level(state: MetadataState) -> int:
 
 
 def level_refusal(state: MetadataState, level: int) -> FloodmarkError | None:
-    """Why the cluster cannot be of this feature level; None where it can, or is already."""
+    """Why the cluster cannot be at this feature level; None where it can, or already is."""
     if level < state.level:
         return Conflict(
             f"the cluster is at feature level {state.level}, which is never lowered: what was written since "
@@ -57,7 +57,7 @@ def level_refusal(state: MetadataState, level: int) -> FloodmarkError | None:
 
 
 def raise_level(edit: Edit, command: RaiseLevel) -> Applied:
-    """The level that the cluster has now."""
+    """Returns the level that the cluster now has."""
     state = edit.state
     refused = level_refusal(state, command.level)
     if refused is not None:

@@ -15,7 +15,7 @@ from node.metadata.state import Applied, MetadataState, Move, PartitionEntry, To
 
 
 class Reassignment(msgspec.Struct, frozen=True, rename={"raft_group": "group_id"}):
-    """Where one partition's replicas are to be; it says from what state on, and means no other one."""
+    """Where one partition's replicas are to be; valid only in the state that it names."""
 
     raft_group: int
     expected: list[str]
@@ -27,35 +27,35 @@ class Reassignment(msgspec.Struct, frozen=True, rename={"raft_group": "group_id"
 
 
 class MoveReplicas(Command, frozen=True, tag="move_replicas"):
-    """Replicas go to other nodes: all of these, or none when the state is another one by now."""
+    """Move replicas to other nodes: all of these, or none when the state has changed meanwhile."""
 
     moves: list[Reassignment]
     reason: str = ""
 
 
 class StartMoves(Command, frozen=True, tag="start_moves"):
-    """Group id -> number of a queued move whose turn it is."""
+    """Start queued moves: group id -> number of the move."""
 
     moves: dict[int, int]
 
 
 class FinishMoves(Command, frozen=True, tag="finish_moves"):
-    """Group id -> number of a move whose target the group's members are by now."""
+    """Finish moves whose groups have reached their target: group id -> number of the move."""
 
     moves: dict[int, int]
 
 
 class CancelMoves(Command, frozen=True, tag="cancel_moves"):
-    """Group id -> number of a move that is undone."""
+    """Undo moves: group id -> number of the move."""
 
     moves: dict[int, int]
     reason: str = ""
 
 
 def move_replicas(edit: Edit, command: MoveReplicas) -> Applied:
-    """All of the reassignments, or none where one of them means another state. How many changed anything."""
+    """All of the reassignments, or none where one means another state. Returns how many changed anything."""
     state = edit.state
-    if state.level < MEMBERSHIP:  # It could not be written down.
+    if state.level < MEMBERSHIP:  # Below it, it could not be stored.
         return Conflict(f"moves of replicas need feature level {MEMBERSHIP}", level=state.level)
     for change in command.moves:
         refused = _refusal(state, change)
@@ -71,7 +71,7 @@ def move_replicas(edit: Edit, command: MoveReplicas) -> Applied:
 def _refusal(state: MetadataState, change: Reassignment) -> FloodmarkError | None:
     found = state.partition(change.raft_group)
     if found is None:
-        return Conflict(f"there is no partition of group {change.raft_group} (any more)")
+        return Conflict(f"there is no partition of group {change.raft_group}, or no longer")
     topic, entry = found
     named = f"{topic.name}/{entry.number}"
     if not change.replicas or len(set(change.replicas)) < len(change.replicas):
@@ -86,7 +86,7 @@ def _refusal(state: MetadataState, change: Reassignment) -> FloodmarkError | Non
 
 
 def _redirect(edit: Edit, raft_group: int, replicas: tuple[str, ...], reason: str) -> bool:
-    """Another target for a partition that there is; whether it was another one."""
+    """Set an existing partition's target; returns whether that changed it."""
     state = edit.state
     found = state.partition(raft_group)
     assert found is not None, "its group is known"
@@ -96,7 +96,7 @@ def _redirect(edit: Edit, raft_group: int, replicas: tuple[str, ...], reason: st
         return False
     if move is None or not move.started:
         if set(replicas) == set(entry.replicas):
-            # Nothing has to go anywhere: only who leads best is another one.
+            # No replica has to move: only the preferred leader changes.
             edit.remove_move(raft_group)
             _replace(edit, topic, {entry.number: replicas})
             return True
@@ -112,7 +112,7 @@ def _redirect(edit: Edit, raft_group: int, replicas: tuple[str, ...], reason: st
 
 
 def start_moves(edit: Edit, command: StartMoves) -> Applied:
-    """Those of the moves that are still the ones meant; how many."""
+    """Starts those that still have the given numbers; returns how many."""
     started = 0
     for group, number in command.moves.items():
         move = edit.state.moves.get(group)
@@ -123,7 +123,7 @@ def start_moves(edit: Edit, command: StartMoves) -> Applied:
 
 
 def cancel_moves(edit: Edit, command: CancelMoves) -> Applied:
-    """Queued ones are forgotten, started ones go back to where they came from. How many."""
+    """Forgets queued ones, turns started ones back to where they came from; returns how many."""
     cancelled = 0
     for _, entry in _meant(edit.state, command.moves):
         if edit.state.moves[entry.raft_group].started:
@@ -135,7 +135,7 @@ def cancel_moves(edit: Edit, command: CancelMoves) -> Applied:
 
 
 def finish_moves(edit: Edit, command: FinishMoves) -> Applied:
-    """Those whose groups have come to their target, if they are still the ones meant. How many."""
+    """Finishes those that still have the given numbers; returns how many."""
     arrived: dict[str, dict[int, tuple[str, ...]]] = {}
     for topic, entry in _meant(edit.state, command.moves):
         move = edit.state.moves[entry.raft_group]
@@ -156,14 +156,14 @@ def _meant(state: MetadataState, moves: Mapping[int, int]) -> list[tuple[TopicEn
         move, found = state.moves.get(group), state.partition(group)
         if found is not None and move is not None and move.number == number:
             meant.append(found)
-    # Topics stand in the state in the order of their ids.
+    # The state has its topics in the order of their ids.
     return sorted(meant, key=lambda found: (found[0].topic_id, found[1].number))
 
 
 def _replace(edit: Edit, topic: TopicEntry, replicas: Mapping[int, tuple[str, ...]]) -> None:
-    """Other replicas for some partitions, by number.
+    """Replace the replicas of some partitions, by number.
 
-    Whoever came has no incarnation there: what is not whole on its disk when it opens next was lost.
+    Newcomers have no incarnation there: what is incomplete on their disks when next opened was lost.
     """
     partitions = tuple(
         msgspec.structs.replace(

@@ -1,8 +1,7 @@
 """Which nodes the cluster has: they register, join, are forgotten and removed.
 
-From feature level 3 on the cluster has the nodes that are described here, and nobody else. A node that is
-removed leaves its id behind, which never returns: old folders, clients and metrics know the other node by it.
-Its number stays taken as well.
+From feature level 3 on, the nodes described here are the cluster's nodes, and no others are. The id and the
+number of a removed node are never reused: old folders, clients and metrics know the old node by them.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from node.metadata.state import Applied, MetadataState, NodeEntry, PartitionEntr
 
 V = TypeVar("V")
 HOLDING_NAMED_MAX: Final = 10
-"""Partitions that a refusal names."""
+"""How many partitions a refusal names."""
 
 
 class RegisterNode(Command, frozen=True, tag="register_node"):
@@ -36,24 +35,24 @@ class RegisterNode(Command, frozen=True, tag="register_node"):
 
 
 class JoinNode(RegisterNode, frozen=True, tag="join_node"):
-    """A node comes to a cluster that is there, with an empty folder."""
+    """A node with an empty folder joins an existing cluster."""
 
 
 class RemoveNode(Command, frozen=True, tag="remove_node"):
-    """A node goes for good, and its id with it. It holds no replica of a partition."""
+    """Remove a node that holds no replica of a partition, for good, with its id."""
 
     node_id: str
 
 
 class ForgetNode(Command, frozen=True, tag="forget_node"):
-    """A node goes, and its replicas with it. ``replacements``: group id -> who gets a replica instead."""
+    """Remove a node with its replicas. ``replacements``: group id -> the node that gets one instead."""
 
     node_id: str
     replacements: dict[int, str] = msgspec.field(default_factory=dict)
 
 
 def register_node(edit: Edit, command: RegisterNode) -> Applied:
-    """The entry. From feature level 3 on only a node that has joined is described again."""
+    """Returns the entry. From feature level 3 on, only nodes that have joined may register."""
     state = edit.state
     if state.level >= MEMBERSHIP and command.node_id not in state.nodes:
         return Conflict(f"{command.node_id} is not one of the cluster's nodes", node=command.node_id)
@@ -61,12 +60,12 @@ def register_node(edit: Edit, command: RegisterNode) -> Applied:
 
 
 def join_node(edit: Edit, command: JoinNode) -> Applied:
-    """The entry of a new node, which gets the next number."""
+    """Returns the new node's entry; the node gets the next number."""
     state = edit.state
     refused = join_refusal(state, command)
     if refused is not None:
         return refused
-    if command.node_id not in state.node_numbers:  # One that a recovery left out has its own already.
+    if command.node_id not in state.node_numbers:  # A node that a recovery left out already has one.
         state.node_numbers = {**state.node_numbers, command.node_id: len(state.node_numbers) + 1}
     return _describe(edit, command)
 
@@ -80,9 +79,9 @@ def _describe(edit: Edit, command: RegisterNode) -> NodeEntry:
 
 
 def join_refusal(state: MetadataState, command: JoinNode) -> FloodmarkError | None:
-    """Why the cluster does not get this node; None where it may come."""
+    """Why this node may not join the cluster; None where it may."""
     if state.level < MEMBERSHIP:  # It could not be written down.
-        return Conflict(f"nodes are added from feature level {MEMBERSHIP} on", level=state.level)
+        return Conflict(f"adding nodes needs feature level {MEMBERSHIP}", level=state.level)
     name = command.node_id
     if name in state.removed:
         return Conflict(f"{name} was removed from this cluster, and its id never returns", node=name)
@@ -98,10 +97,10 @@ def join_refusal(state: MetadataState, command: JoinNode) -> FloodmarkError | No
 
 
 def remove_node(edit: Edit, command: RemoveNode) -> NodeEntry | FloodmarkError:
-    """A node that holds nothing of any partition goes for good."""
+    """Removes a node that holds nothing of any partition, for good; returns the entry that it had."""
     state, name = edit.state, command.node_id
     if state.level < MEMBERSHIP:
-        return Conflict(f"nodes are removed from feature level {MEMBERSHIP} on", level=state.level)
+        return Conflict(f"removing nodes needs feature level {MEMBERSHIP}", level=state.level)
     gone = state.nodes.get(name)
     if gone is None:
         return NotFound(f"the cluster knows no node {name}", node=name)
@@ -129,7 +128,7 @@ def remove_node(edit: Edit, command: RemoveNode) -> NodeEntry | FloodmarkError:
 
 
 def heir_refusal(state: MetadataState, name: str) -> FloodmarkError | None:
-    """Why a node that takes another one's place cannot go now; None where it takes nobody's."""
+    """Why a node cannot be removed now, since it takes another one's place; None where it does not."""
     for old, heir in state.retiring.items():
         if heir == name:
             return Conflict(
@@ -141,7 +140,7 @@ def heir_refusal(state: MetadataState, name: str) -> FloodmarkError | None:
 
 
 def number_nodes(state: MetadataState) -> None:
-    """The cluster comes to feature level 3: its nodes keep the numbers that they have had by their order."""
+    """The cluster comes to feature level 3: store the numbers that its nodes had by their order until now."""
     state.node_numbers = {name: number for number, name in enumerate(sorted(state.nodes), 1)}
 
 
@@ -151,7 +150,7 @@ def without(members: dict[str, V], name: str) -> dict[str, V]:
 
 
 def forget_node(edit: Edit, command: ForgetNode) -> NodeEntry | FloodmarkError:
-    """The entry that it had. Its replicas go to those that the command names, or to nobody."""
+    """Returns the entry that it had. Its replicas go to the nodes that the command names, or to none."""
     state = edit.state
     gone = state.nodes.get(command.node_id)
     if gone is None:
@@ -173,7 +172,7 @@ def forget_node(edit: Edit, command: ForgetNode) -> NodeEntry | FloodmarkError:
 
 
 def _without_node(state: MetadataState, topic: TopicEntry, command: ForgetNode) -> TopicEntry:
-    """The topic without the node; what a replacement holds before it has fetched all counts as lost."""
+    """The topic without the node; a replacement counts as lost until it has fetched everything."""
     gone = command.node_id
 
     def changed(entry: PartitionEntry) -> PartitionEntry:

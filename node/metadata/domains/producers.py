@@ -1,4 +1,4 @@
-"""Ids for producers, given out in blocks, each once."""
+"""Ids for producers: allocated in blocks, each id once."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ PRODUCER_IDS_MAX: Final = 1_000_000
 
 
 class AllocateProducerIds(Command, frozen=True, tag="allocate_producer_ids"):
-    """The next ids for producers go to whoever proposed this, and never to anybody else."""
+    """Allocate the next ids to the proposer, and never to anybody else."""
 
     count: int
 
 
 def allocate_producer_ids(edit: Edit, command: AllocateProducerIds) -> Applied:
-    """The first of the block."""
+    """Returns the first id of the block."""
     state = edit.state
-    if state.level < NUMBERED_PRODUCERS:  # It could not be written down.
+    if state.level < NUMBERED_PRODUCERS:  # Below it, it could not be stored.
         return Conflict(f"numbered producers need feature level {NUMBERED_PRODUCERS}", level=state.level)
     if not 1 <= command.count <= PRODUCER_IDS_MAX:
         return InvalidRequest(f"a block has 1 to {PRODUCER_IDS_MAX} producer ids, not {command.count}")

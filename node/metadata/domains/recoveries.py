@@ -1,6 +1,6 @@
-"""Recoveries from the loss of a majority, as the description of the cluster keeps them.
+"""Recoveries from the loss of a majority, as the metadata keeps them.
 
-``floodmark recover`` (node/recovery) writes them, with all nodes stopped: nobody proposes one.
+``floodmark recover`` (node/recovery) writes them, with all nodes stopped: they are never proposed.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from node.metadata.levels import MEMBERSHIP
 from node.metadata.state import Applied, Recovery, TopicEntry
 
 NUMBERS_SKIPPED: Final = 1 << 20
-"""Of topics, groups and moves: lost nodes may have given some of them, to what nobody knows of."""
+"""Numbers of topics, groups and moves that the lost nodes may have used for things now unknown."""
 PRODUCER_IDS_SKIPPED: Final = 1 << 40
-"""Likewise of producers."""
+"""Likewise ids of producers."""
 OFFSETS_PER_EPOCH: Final = 1 << 40
-"""A partition that begins anew does so at this times the epoch: above any offset that it can have had."""
+"""A partition that starts over begins at this times the epoch: above any offset that it can have had."""
 
 
 class RecordRecovery(Command, frozen=True, tag="record_recovery"):
@@ -36,17 +36,17 @@ class RecordRecovery(Command, frozen=True, tag="record_recovery"):
     at_ms: int
     """When it was decided, in milliseconds since 1970."""
     lost: list[str]
-    """The nodes that are no part of the cluster any more."""
+    """The nodes that are no longer part of the cluster."""
     replicas: dict[int, list[str]]
     """Group id -> who has a replica now, of all partitions that had one on a node that is lost."""
     chosen: dict[int, str]
     """Group id -> whose log was chosen, of the groups that had lost their majority."""
     emptied: list[int]
-    """Groups of the partitions none of whose replicas is left: they begin anew."""
+    """Groups of the partitions that have no replica left: they start over empty."""
 
 
 def record_recovery(edit: Edit, command: RecordRecovery) -> Applied:
-    """The new epoch. It raises the feature level to its own, for no node of an earlier build can go on."""
+    """Returns the new epoch. Raises the feature level to its own: no node of an earlier build can go on."""
     state = edit.state
     if command.epoch != state.cluster_epoch + 1:
         return Conflict(
@@ -69,7 +69,7 @@ def record_recovery(edit: Edit, command: RecordRecovery) -> Applied:
     for node in command.lost:
         edit.remove_node(node)
         state.draining = without(state.draining, node)
-    # Whose heir is lost is drained still, to wherever there is a place.
+    # A node whose heir is lost is still drained, to wherever there is a place.
     state.retiring = {
         node: heir
         for node, heir in state.retiring.items()
@@ -77,7 +77,7 @@ def record_recovery(edit: Edit, command: RecordRecovery) -> Applied:
     }
     lost = set(command.lost)
     for group, move in list(state.moves.items()):
-        # Whoever had a part in it and is left has a replica from now on; others are moved anew.
+        # The nodes of the move that are left have a replica from now on; others are planned again.
         if group in command.replicas or lost.intersection((*move.replicas, *move.leaving)):
             edit.remove_move(group)
     for topic in list(state.topics.values()):
@@ -91,7 +91,7 @@ def record_recovery(edit: Edit, command: RecordRecovery) -> Applied:
 
 
 def _with(topic: TopicEntry, command: RecordRecovery) -> TopicEntry:
-    """The topic with its replicas where they are left; its factor stays what was asked for."""
+    """The topic with the replicas that are left; its replication factor stays as it was set."""
     partitions = tuple(
         msgspec.structs.replace(
             entry,

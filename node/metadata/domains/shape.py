@@ -1,7 +1,6 @@
-"""What an operator wants the cluster to look like: nodes without replicas, nodes that go, even nodes.
+"""What an operator wants the cluster to look like: drained nodes, retired nodes, an even load.
 
-These say what is to be; which replicas move for it is planned from that (node/planning/) for as long as it
-is not so yet.
+These state the goal; node/planning/ plans the moves towards it until it is reached.
 """
 
 from __future__ import annotations
@@ -20,26 +19,26 @@ from node.metadata.state import Applied, MetadataState
 DRAIN: Final = "drain"
 REPAIR: Final = "replication factor"
 REBALANCE: Final = "rebalance"
-"""Reasons of moves that were planned and not asked for one by one."""
+"""Reasons of moves that were planned, rather than asked for one by one."""
 
 
 class DrainNode(Command, frozen=True, tag="drain_node"):
-    """A node gets no more replicas and leaderships, and those that it has go elsewhere."""
+    """A node gets no more replicas and leaderships; those that it has go elsewhere."""
 
     node_id: str
 
 
 class UndrainNode(Command, frozen=True, tag="undrain_node"):
-    """It is a node like the others again; what was on its way from there stays there."""
+    """End a node's drain; replicas on their way from it stay there."""
 
     node_id: str
 
 
 class RetireNode(Command, frozen=True, tag="retire_node"):
-    """A node is drained for good: once nothing of any partition is on it, it is removed.
+    """A node is drained for good: once it holds nothing of any partition, it is removed.
 
-    ``heir``: the node that gets all that it has, in its place. Without one its replicas go wherever there
-    is a place, and where there is none the partitions have fewer.
+    ``heir``: the node that takes its place, with all its replicas. Without one they go wherever there is
+    a place, and where there is none the partitions have fewer.
     """
 
     node_id: str
@@ -47,15 +46,15 @@ class RetireNode(Command, frozen=True, tag="retire_node"):
 
 
 class Rebalance(Command, frozen=True, tag="rebalance"):
-    """Even out what is on the nodes. Without ``begin`` it ends: one that is over has its ``number``."""
+    """Begin to even out replicas and leaders, or without ``begin`` end the rebalance with this ``number``."""
 
     begin: bool
     number: int = 0
-    """0 stands for whichever there is, whose moves are undone."""
+    """0 means the present one, cancelled: its moves are undone."""
 
 
 def drain_node(edit: Edit, command: DrainNode) -> Applied:
-    """How many nodes are drained now."""
+    """Returns how many nodes are now drained."""
     state = edit.state
     if refused := below_level(state.level, MEMBERSHIP):
         return refused
@@ -69,7 +68,7 @@ def drain_node(edit: Edit, command: DrainNode) -> Applied:
 
 
 def undrain_node(edit: Edit, command: UndrainNode) -> Applied:
-    """How many nodes are drained still."""
+    """Returns how many nodes are still drained."""
     state = edit.state
     node = command.node_id
     if node not in state.draining:
@@ -91,7 +90,7 @@ def undrain_node(edit: Edit, command: UndrainNode) -> Applied:
 
 
 def retire_node(edit: Edit, command: RetireNode) -> Applied:
-    """How many nodes are drained now."""
+    """Returns how many nodes are now drained."""
     state = edit.state
     node, heir = command.node_id, command.heir
     if state.retiring.get(node) == heir:
@@ -121,7 +120,7 @@ def _heir_refusal(state: MetadataState, node: str, heir: str) -> FloodmarkError 
 
 
 def rebalance(edit: Edit, command: Rebalance) -> Applied:
-    """The number of the one that goes on; 0 when none does."""
+    """Returns the number of the rebalance under way; 0 when there is none."""
     state = edit.state
     if refused := below_level(state.level, MEMBERSHIP):
         return refused

@@ -1,4 +1,4 @@
-"""Topics: made, changed and deleted; their partitions get the numbers of their groups here."""
+"""Topics: created, altered and deleted; their partitions get their group numbers here."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class CreateTopic(Command, frozen=True, tag="create_topic"):
 
 
 class AlterTopic(Command, frozen=True, tag="alter_topic"):
-    """Changes to some fields of a topic's configuration. ``topic_id`` guards against a namesake."""
+    """Change some fields of a topic's configuration. ``topic_id`` guards against a later namesake."""
 
     name: str
     topic_id: int
@@ -32,14 +32,14 @@ class AlterTopic(Command, frozen=True, tag="alter_topic"):
 
 
 class DeleteTopic(Command, frozen=True, tag="delete_topic"):
-    """The topic and its data go."""
+    """Delete the topic and its data."""
 
     name: str
     topic_id: int
 
 
 class ChangeReplicationFactor(Command, frozen=True, tag="change_replication_factor"):
-    """How many replicas each partition of a topic is to have; moves bring them there."""
+    """How many replicas each partition of a topic is to have; moves get it there."""
 
     name: str
     topic_id: int
@@ -56,7 +56,7 @@ class AddPartitions(Command, frozen=True, tag="add_partitions"):
 
 
 def create_topic(edit: Edit, command: CreateTopic) -> Applied:
-    """The topic, with its partitions placed."""
+    """Returns the topic, with its partitions placed."""
     state = edit.state
     existing = state.topics.get(command.name)
     if existing is not None:
@@ -77,7 +77,7 @@ def create_topic(edit: Edit, command: CreateTopic) -> Applied:
 def placed(
     state: MetadataState, assignments: list[list[str]], factor: int, *, from_number: int = 0
 ) -> tuple[PartitionEntry, ...] | FloodmarkError:
-    """New partitions, which have their groups' numbers from now on."""
+    """New partitions, with newly allocated group numbers."""
     for replicas in assignments:
         if len(replicas) != factor or len(set(replicas)) != len(replicas):
             return InvalidRequest(f"{replicas} is not a placement of {factor} replicas")
@@ -99,13 +99,13 @@ def placed(
 
 
 def add_partitions(edit: Edit, command: AddPartitions) -> Applied:
-    """The topic with its new partitions."""
+    """Returns the topic with its new partitions."""
     state = edit.state
     topic = _same_topic(state, command.name, command.topic_id)
     if isinstance(topic, FloodmarkError):
         return topic
     if len(topic.partitions) != command.partitions:
-        return Conflict(f"topic {command.name} has {len(topic.partitions)} partitions by now")
+        return Conflict(f"topic {command.name} now has {len(topic.partitions)} partitions")
     if not command.assignments:
         return InvalidRequest("no partitions are to be added")
     made = placed(state, command.assignments, topic.replication_factor, from_number=len(topic.partitions))
@@ -117,7 +117,7 @@ def add_partitions(edit: Edit, command: AddPartitions) -> Applied:
 
 
 def alter_topic(edit: Edit, command: AlterTopic) -> Applied:
-    """The topic as it is now."""
+    """Returns the topic as it is now."""
     state = edit.state
     topic = _same_topic(state, command.name, command.topic_id)
     if isinstance(topic, FloodmarkError):
@@ -132,7 +132,7 @@ def alter_topic(edit: Edit, command: AlterTopic) -> Applied:
 
 
 def delete_topic(edit: Edit, command: DeleteTopic) -> Applied:
-    """What the topic was."""
+    """Returns the topic as it was."""
     topic = _same_topic(edit.state, command.name, command.topic_id)
     if not isinstance(topic, FloodmarkError):
         edit.remove_topic(topic)
@@ -140,7 +140,7 @@ def delete_topic(edit: Edit, command: DeleteTopic) -> Applied:
 
 
 def change_replication_factor(edit: Edit, command: ChangeReplicationFactor) -> Applied:
-    """The topic as it is now; moves bring its replicas there."""
+    """Returns the topic as it is now; moves get its replicas there."""
     state = edit.state
     if refused := below_level(state.level, MEMBERSHIP):
         return refused
