@@ -1,6 +1,6 @@
 """What the service layer needs of a node, and nothing more: Protocols, each with its shapes beside it.
 
-Every method raises classes of ``floodmark.errors`` only; what they hold is for users to read.
+Every method raises classes of ``floodmark.errors`` only; users read their texts and fields.
 """
 
 from node.broker.broker import Broker, MetadataLeadership, ProducerNumbers

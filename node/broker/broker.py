@@ -14,24 +14,24 @@ from node.budget import Account
 
 
 class MetadataLeadership(Protocol):
-    """Who leads the metadata: that node alone changes the cluster."""
+    """Who leads the metadata: only that node can change the cluster."""
 
     @property
     def leads_here(self) -> bool:
-        """Whether topic changes can be made on this node; else ask the one of ``wait_leader``."""
+        """Whether this node can change the cluster; else ask the node that ``wait_leader`` returns."""
 
     async def wait_leader(self, *, timeout_s: float) -> str:
         """Node id of the metadata group's leader. Raises ``Unavailable``."""
 
     def doubt_leader(self, node: str) -> None:
-        """``node``, asked as the metadata's leader, did not serve."""
+        """``node`` was asked as the metadata's leader and did not serve."""
 
     async def leave_to_others(self, node_id: str, *, timeout_s: float) -> None:
-        """Where this is that node and leads the metadata: somebody else does, if anybody can."""
+        """If this is that node and it leads the metadata, transfer that to another node that can."""
 
 
 class ProducerNumbers(Protocol):
-    """Who idempotent producers are; only where this node leads the metadata."""
+    """Allocates ids and epochs of numbered producers; only where this node leads the metadata."""
 
     async def new(self, *, timeout_s: float) -> tuple[int, int]:
         """An id above 0 that no producer has had, and its first epoch; only where ``metadata.leads_here``.
@@ -40,9 +40,9 @@ class ProducerNumbers(Protocol):
         """
 
     async def next_epoch(self, producer_id: int, epoch: int, *, timeout_s: float) -> tuple[int, int]:
-        """What the producer goes on with behind this epoch; only where ``metadata.leads_here``.
+        """The id and epoch for the producer to go on with after these; only where ``metadata.leads_here``.
 
-        A new id where it has no epoch any more. Raises NotFound (the id was given to nobody) besides.
+        A new id where its epochs are used up. Also raises NotFound (the id was never given out).
         """
 
 
@@ -61,15 +61,15 @@ class Broker(Protocol):
 
     @property
     def nodes(self) -> NodeAdmin:
-        """Its nodes, and what is on them."""
+        """The cluster's nodes, and what they hold."""
 
     @property
     def moves(self) -> MoveAdmin:
-        """Replicas on their way."""
+        """Moves of replicas."""
 
     @property
     def producers(self) -> ProducerNumbers:
-        """Who producers are."""
+        """Ids and epochs of producers."""
 
     @property
     def metadata(self) -> MetadataLeadership:
@@ -89,15 +89,15 @@ class Broker(Protocol):
         """Raises UnknownTopic, UnknownPartition."""
 
     def when_deleted(self, topic: str, topic_id: int, tell: Callable[[], None]) -> Callable[[], None]:
-        """Have ``tell`` called once when this node learns that the topic is deleted; what undoes that.
+        """Have ``tell`` called once when this node learns that the topic is deleted; returns the undo.
 
-        The topic is there when this is called.
+        The topic must exist when this is called.
         """
 
     def check_current(self) -> None:
-        """Raises Unavailable where what this node knows of topics and nodes is of the past, and stays so.
+        """Raises Unavailable where what this node knows of topics and nodes is outdated, and will stay so.
 
-        The service calls it before it shows them; those who ask for one topic hear it anyway.
+        The service calls it before it lists them; requests for one topic get it raised anyway.
         """
 
     async def catch_up(self, *, timeout_s: float) -> None:
@@ -110,13 +110,13 @@ class Broker(Protocol):
         """The advertised HTTP base URL of a node, from the replicated metadata only."""
 
     def hears(self, node_id: str) -> bool:
-        """Whether this node has heard of another one a moment ago."""
+        """Whether this node has heard from another one recently."""
 
     def health(self) -> Health:
         """For /readyz."""
 
     def uploads(self, address: str, *, from_node: bool) -> Account:
-        """What one request from ``address`` may hold of the bytes of bodies that this node has under way.
+        """The account for one request from ``address``, of all bytes of bodies that this node holds.
 
-        What other nodes pass on is counted apart: whoever fills the one leaves room in the other.
+        Forwarded requests are counted apart, so that neither kind can use up the other's room.
         """

@@ -20,11 +20,11 @@ class NodeInfo:
     leads: int
     replicas: int
     number: int | None = None
-    """An int32 above 0 that no other node ever has; None for one that is none of the cluster's own."""
+    """An int32 above 0 that no other node ever has; None for a node that is not the cluster's own."""
 
 
 class NodeState(enum.StrEnum):
-    """What a node is doing, by its own word."""
+    """What a node is doing, as it says itself."""
 
     READY = "ready"
     NOT_READY = "not_ready"
@@ -36,7 +36,7 @@ class NodeState(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ListedNode:
-    """One node, as all nodes say together. None: only the node itself could say it, and it is silent."""
+    """One node, as all nodes together see it. None: only the node itself could tell, and it is silent."""
 
     node_id: str
     http: str
@@ -46,7 +46,7 @@ class ListedNode:
     incarnation: str
     leads: int
     replicas: int
-    """That are placed on it."""
+    """How many are placed on it."""
     number: int | None
     state: NodeState
     reasons: Sequence[str]
@@ -56,11 +56,11 @@ class ListedNode:
     rack: str
     version: str | None
     data_bytes: int | None
-    """Of its replicas' segment files."""
+    """Size of its replicas' segment files."""
     disk_free_bytes: int | None
     disk_total_bytes: int | None
     last_seen_ms: int | None
-    """Unix milliseconds by the cluster's clock, when any node heard it last; None: not since they started."""
+    """When any node last heard it, Unix milliseconds by the cluster's clock; None: not since they started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class RecoveryInfo:
     recovered_partitions: int
     """Partitions that had lost their majority: the last records of each may be missing."""
     emptied_partitions: int
-    """Partitions of which nothing was left."""
+    """Partitions that had no replica left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class ClusterInfo:
     leaderless_partitions: int
     under_replicated_partitions: int
     cluster_epoch: int = 0
-    """How often it was recovered: nodes with data of an earlier epoch are refused."""
+    """How often it was recovered; nodes with data of an earlier epoch are refused."""
     recoveries: Sequence[RecoveryInfo] = ()
 
 
@@ -101,12 +101,12 @@ class Health:
     ready: bool
     reasons: Sequence[str] = field(default_factory=list)
     warnings: Sequence[str] = field(default_factory=list)
-    """What somebody has to look at, though this node can serve."""
+    """What an operator should look at, though this node can serve."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeHealth:
-    """What a node says of itself, and of the partitions that it leads."""
+    """What a node tells of itself and of the partitions that it leads."""
 
     node_id: str
     ready: bool
@@ -115,29 +115,29 @@ class NodeHealth:
     takes_replicas: bool = False
     """It has been ready since it started."""
     partitions_max: int = 0
-    """So many replicas it takes; 0 where that is not known."""
+    """How many replicas it takes; 0 where that is not known."""
     leads: int = 0
     under_replicated: int = 0
-    """Of the partitions that it leads, those with a replica that is not in sync."""
+    """How many of the partitions that it leads have a replica that is not in sync."""
     under_replicated_named: Sequence[str] = ()
     """Some of them, as topic/partition."""
     unreachable: Sequence[str] = ()
     """Nodes of the cluster that this one has no connection to."""
     stopping: bool = False
     version: str | None = None
-    """Of the build; None from builds that do not say it, as the next three."""
+    """The build's version; None, like the next three, from builds that do not tell it."""
     data_bytes: int | None = None
-    """Of segment files."""
+    """Size of all segment files."""
     disk_free_bytes: int | None = None
-    """On the data folder's disk; None before it was first looked at, too."""
+    """Free on the data folder's disk; also None before the first look."""
     disk_total_bytes: int | None = None
     heard_ms_ago: Mapping[str, int] = field(default_factory=dict)
-    """The nodes that it has met since it started, and how long ago each was heard last."""
+    """Node met since the start -> milliseconds since it was last heard."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterHealth:
-    """Whether anything is wrong anywhere, as all nodes say together."""
+    """Whether anything is wrong anywhere, as all nodes together see it."""
 
     healthy: bool
     node_id: str
@@ -161,7 +161,7 @@ class Features:
     """What the cluster has agreed to use. The same on every node."""
 
     level: int
-    """The feature level that is finalized."""
+    """The finalized feature level."""
     can_finalize: int | None
     """The highest level above it that every node of the cluster knows, if there is one."""
     nodes: Sequence[NodeLevels]
@@ -175,7 +175,7 @@ class ClusterView(Protocol):
         """The whole picture."""
 
     async def list_nodes(self) -> list[ListedNode]:
-        """In order of id, asked now: the same whoever is asked."""
+        """All nodes, in order of id, asked now: the same answer whichever node is asked."""
 
     def node_health(self) -> NodeHealth:
         """This node alone."""
@@ -187,7 +187,7 @@ class ClusterView(Protocol):
         """As of after the call began. Raises Unavailable."""
 
     async def raise_level(self, level: int, *, timeout_s: float) -> Features:
-        """Raise the feature level, for good; only where ``metadata.leads_here``. The present one is fine.
+        """Raise the feature level, for good; only where ``metadata.leads_here``. The present level is fine.
 
-        Raises Conflict (it would be lowered, or a node does not know it), Unavailable, OutcomeUnknown.
+        Raises Conflict (that would lower it, or a node does not know it), Unavailable, OutcomeUnknown.
         """

@@ -1,4 +1,4 @@
-"""Replicas that go to other nodes."""
+"""Moves of replicas to other nodes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class CatchingUp:
-    """A replica that is on its way to be one: entries and, by their share of the log, bytes that it lacks."""
+    """A new replica that is catching up: the entries that it lacks, and about how many bytes these are."""
 
     node: str
     entries: int
@@ -18,10 +18,10 @@ class CatchingUp:
 
 @dataclass(frozen=True, slots=True)
 class MoveInfo:
-    """One partition whose replicas go to other nodes; Kafka calls it a reassignment.
+    """The move of one partition's replicas to other nodes; Kafka calls it a reassignment.
 
     ``replicas`` are those that it has, ``target`` those that it is to have, the preferred leader first.
-    ``leader``, ``voters``, ``catching_up`` and ``arrived`` are the leader's word: None and empty without it.
+    ``leader``, ``voters``, ``catching_up`` and ``arrived`` come from the leader: None or empty without it.
     """
 
     topic: str
@@ -37,7 +37,7 @@ class MoveInfo:
     voters: Sequence[str] = ()
     catching_up: Sequence[CatchingUp] = ()
     arrived: bool = False
-    """The group's members are the target, and nobody else; committed."""
+    """The group's members are exactly the target, and that is committed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class MoveWanted:
 
 
 class MoveAdmin(Protocol):
-    """Replicas on their way to other nodes."""
+    """Moves of replicas to other nodes."""
 
     async def led_here(self) -> list[MoveInfo]:
         """The moves of partitions that this node leads, as it sees them."""
@@ -62,11 +62,11 @@ class MoveAdmin(Protocol):
         """
 
     async def move(self, wanted: Sequence[MoveWanted], *, timeout_s: float) -> list[MoveInfo]:
-        """Have replicas go to other nodes, or none of them; only where ``metadata.leads_here``.
+        """Move replicas to other nodes, all or none; only where ``metadata.leads_here``.
 
-        Those of ``everywhere`` that are meant. Raises FeatureLevelNeeded, UnknownTopic, UnknownPartition,
-        InvalidRequest, Conflict (a node can take no replicas, or somebody else moved them meanwhile),
-        TooManyPartitions, Unavailable, OutcomeUnknown.
+        Returns these moves, as ``everywhere`` does. Raises FeatureLevelNeeded, UnknownTopic,
+        UnknownPartition, InvalidRequest, Conflict (a node can take no replicas, or somebody else moved them
+        meanwhile), TooManyPartitions, Unavailable, OutcomeUnknown.
         """
 
     def sizes_led_here(self) -> dict[int, int]:

@@ -1,4 +1,4 @@
-"""Nodes that are drained, replaced, removed or evened out."""
+"""Draining, replacing, removing and rebalancing nodes."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class DrainInfo:
-    """A node whose replicas go elsewhere: how many it has still, preferred leaders among them."""
+    """A node that is being drained: how many replicas it still has, and preferred leaders among them."""
 
     node_id: str
     draining: bool
     replicas: int
     preferred: int
     moving: int
-    """Those that are on their way now; the others wait for their turn."""
+    """Those that move now; the others wait for their turn."""
     done: bool
     removing: bool = False
     """When it is done the node is removed from the cluster."""
     replaced_by: str | None = None
-    """The node that gets all that this one has."""
+    """The node that gets all its replicas."""
     waiting_for: Sequence[str] = ()
-    """Where replicas are left for which nothing moves: why each of the other nodes takes none."""
+    """Where replicas are left and none moves: why each of the other nodes takes none."""
 
 
 @dataclass(frozen=True, slots=True)
 class TooFew:
-    """A partition with fewer replicas than its topic wants. ``left``: the nodes that can have one."""
+    """A partition that would have fewer replicas than its topic wants. ``left``: nodes that can have one."""
 
     topic: str
     partition: int
@@ -47,7 +47,7 @@ class Blocked:
 
 @dataclass(frozen=True, slots=True)
 class RemovalInfo:
-    """What would become of a node's partitions if it were removed now. ``alive``: whether it answers."""
+    """What would happen to a node's partitions if it were removed now. ``alive``: whether it answers."""
 
     node_id: str
     alive: bool
@@ -58,7 +58,7 @@ class RemovalInfo:
 
 @dataclass(frozen=True, slots=True)
 class PlannedMove:
-    """What a rebalance has one partition do. ``bytes`` is about what the new replicas have to fetch."""
+    """A rebalance's move of one partition. ``bytes``: about what the new replicas have to fetch."""
 
     topic: str
     partition: int
@@ -82,7 +82,7 @@ class NodeShare:
 
 @dataclass(frozen=True, slots=True)
 class RebalanceInfo:
-    """Whether a rebalance goes on, and what is still to be moved, or would be."""
+    """Whether a rebalance is under way, and what is still to move, or would."""
 
     rebalancing: bool
     bytes: int
@@ -91,31 +91,31 @@ class RebalanceInfo:
 
 
 class NodeAdmin(Protocol):
-    """Nodes that are drained, replaced, removed or evened out."""
+    """Draining, replacing, removing and rebalancing nodes."""
 
     async def forget(self, node_id: str, *, timeout_s: float) -> None:
-        """Strike a node off that is none of the cluster's own; only where ``metadata.leads_here``.
+        """Forget a node that is not one of the cluster's own; only where ``metadata.leads_here``.
 
         Raises NotFound, Conflict (it belongs here, is connected, or is needed), Unavailable, OutcomeUnknown.
         """
 
     async def drain(self, node_id: str, *, timeout_s: float) -> DrainInfo:
-        """Have all replicas and leaderships of a node go elsewhere; only where ``metadata.leads_here``.
+        """Move all replicas and leaderships of a node elsewhere; only where ``metadata.leads_here``.
 
         Raises FeatureLevelNeeded, NotFound, Conflict (they have no place to go), Unavailable, OutcomeUnknown.
         """
 
     async def undrain(self, node_id: str, *, timeout_s: float) -> DrainInfo:
-        """Undo it; likewise."""
+        """Undo a drain; only where ``metadata.leads_here``. Raises as ``drain``."""
 
     async def drain_of(self, node_id: str, *, timeout_s: float) -> DrainInfo:
-        """How far it is; as of after the call began. Raises NotFound, Unavailable."""
+        """A drain's progress, as of after the call began. Raises NotFound, Unavailable."""
 
     async def removal(self, node_id: str, *, timeout_s: float) -> RemovalInfo:
-        """What would become of its partitions; as of after the call began. Raises NotFound, Unavailable."""
+        """What would happen to its partitions, as of after the call began. Raises NotFound, Unavailable."""
 
     async def retire(self, node_id: str, *, heir: str, timeout_s: float) -> DrainInfo:
-        """Drain it, and then remove it; only where ``metadata.leads_here``. What is so already is fine.
+        """Drain it, then remove it; only where ``metadata.leads_here``. Idempotent.
 
         ``heir``: the node that gets all that it has; "": partitions may have fewer replicas than they should.
         Raises FeatureLevelNeeded, NotFound, InvalidRequest, Conflict (something would be lost, or the heir
@@ -123,10 +123,13 @@ class NodeAdmin(Protocol):
         """
 
     async def rebalance(self, *, begin: bool, timeout_s: float) -> RebalanceInfo:
-        """Even out replicas and leaders, or end and undo that; only where ``metadata.leads_here``.
+        """Begin a rebalance, or end it and undo its moves; only where ``metadata.leads_here``.
 
         Raises FeatureLevelNeeded, Unavailable, OutcomeUnknown.
         """
 
     async def rebalance_plan(self, *, timeout_s: float) -> RebalanceInfo:
-        """What it would do, and whether it goes on; as of after the call began. Raises Unavailable."""
+        """What a rebalance would move, and whether one is under way; as of after the call began.
+
+        Raises Unavailable.
+        """

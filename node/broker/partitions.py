@@ -1,4 +1,4 @@
-"""One partition of a topic, from a node's point of view: what its records come and go through."""
+"""One partition of a topic, from a node's point of view: producing to it and fetching from it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Acks(enum.StrEnum):
     LEADER = "leader"
     """Durable on the leader's disk: lost with that disk if the leader fails right after."""
     NONE = "none"
-    """Taken in by the leader: lost with its process."""
+    """Accepted by the leader: lost with its process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """The answer to a produce. With acks=none ``first_offset`` is -1. ``duplicate``: stored before."""
+    """The answer to a produce. With acks=none ``first_offset`` is -1. ``duplicate``: it was stored before."""
 
     first_offset: int
     next_offset: int
@@ -43,7 +43,7 @@ class Appended:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """Frames as they lie on disk (see floodmark.format.frame), and where to go on.
+    """Frames as they are on disk (see floodmark.format.frame), and where to go on.
 
     ``next_offset`` is the offset behind the last frame, or the one asked for when there is none. The
     first frame may begin before the offset asked for: the reader skips.
@@ -55,13 +55,13 @@ class Fetched:
 
 
 class Unreadable(StorageUnavailable):
-    """A replica cannot read what it stores. It is mended or gives way: ask again, wherever the leader is."""
+    """A replica cannot read its log. It is mended or hands over the leadership: ask the leader again."""
 
 
 class Partition(Protocol):
     """One partition of a topic, from this node's point of view.
 
-    It belongs to one topic id: it never becomes the partition of a topic that is made later under the name.
+    It belongs to one topic id, never to a topic created later under the same name.
     """
 
     topic: str
@@ -80,7 +80,7 @@ class Partition(Protocol):
         """The leader's node id, waiting for an election to end. Raises ``Unavailable``."""
 
     def doubt_leader(self, node: str) -> None:
-        """``node``, asked as the leader, did not serve: who relies on it without hearing it looks again."""
+        """``node`` was asked as the leader and did not serve: look for the leader again."""
 
     async def produce(
         self,
@@ -102,16 +102,16 @@ class Partition(Protocol):
     def produce_records(
         self, records: Sequence[Record], *, size: int, timeout_s: float
     ) -> Awaitable[Appended]:
-        """Append records of ``size`` bytes that no producer has packed, with acks=quorum.
+        """Append records of ``size`` bytes that came without a batch, with acks=quorum.
 
-        They stay together and in order; others' that arrive at the same time may share their batch.
+        They stay together and in order; records that arrive at the same time may share their batch.
         Only where ``leads_here``; raises as ``produce`` does.
         """
 
     async def fetch(self, offset: int, *, max_bytes: int, verify: bool = False) -> Fetched:
         """Committed frames from ``offset`` on; empty when there are none yet.
 
-        ``verify``: payloads that fail their checksums are not handed out. Raises OffsetBelowStart,
+        ``verify``: check payloads' checksums, and return none that fails. Raises OffsetBelowStart,
         OffsetPastEnd (log_start_offset, high_watermark), Unavailable; Unreadable for what is damaged here.
         """
 
@@ -119,10 +119,10 @@ class Partition(Protocol):
         """Wait until a record is committed at ``offset``; False when the time is up. Raises as ``fetch``."""
 
     def bounds(self) -> Bounds:
-        """As known here, without asking anybody."""
+        """The bounds as known here, without asking other nodes."""
 
     async def tail(self, *, timeout_s: float) -> Bounds:
         """The bounds, with leadership confirmed by a majority after the call began."""
 
     async def offset_at_time(self, timestamp_ms: int) -> int:
-        """The offset of the first record with a timestamp of at least this; high watermark if none."""
+        """The offset of the first record with at least this timestamp; the high watermark if none."""

@@ -1,4 +1,4 @@
-"""Topics: what they look like, and how they are made, changed and deleted."""
+"""Topics: their descriptions, and creating, altering and deleting them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from node.metadata.topic_config import TopicConfig
 
 @dataclass(frozen=True, slots=True)
 class PartitionInfo:
-    """One partition as this node sees it; offsets are of the leader when known, else None."""
+    """One partition as this node sees it; offsets are the leader's where known, else None."""
 
     partition: int
     leader: str | None
@@ -32,11 +32,11 @@ class TopicInfo:
     config: TopicConfig
     partitions: Sequence[PartitionInfo]
     uuid: str | None = None
-    """None for a moment in a cluster that is just being formed."""
+    """None for a moment, while a cluster is being formed."""
 
 
 class TopicLimits(NamedTuple):
-    """What a topic allows: enough for a produce, which cannot afford the whole picture."""
+    """A topic's limits: all that a produce needs, without the cost of the full description."""
 
     partitions: int
     max_record_bytes: int
@@ -64,7 +64,7 @@ class TopicAdmin(Protocol):
         config: TopicConfig,
         timeout_s: float,
     ) -> tuple[TopicInfo, bool]:
-        """(the topic, whether it was created now). Only where ``metadata.leads_here``, as the next two.
+        """Returns (the topic, whether it was created now). Only where ``metadata.leads_here``.
 
         A ``replication_factor`` of 0: three, or one per node where these are fewer. Raises TopicExists,
         InvalidRequest, Conflict (too few nodes are ready), Unavailable, OutcomeUnknown.
@@ -73,20 +73,20 @@ class TopicAdmin(Protocol):
         """
 
     async def alter(self, name: str, changes: dict[str, Any], *, timeout_s: float) -> TopicInfo:
-        """Change some of the configuration."""
+        """Change some of the configuration; only where ``metadata.leads_here``."""
 
     async def change_replication_factor(self, name: str, factor: int, *, timeout_s: float) -> TopicInfo:
-        """Have more replicas of each partition, or fewer; moves bring them there by and by.
+        """Set how many replicas each partition has; moves get there gradually.
 
-        Only where ``metadata.leads_here``, as the next one. Raises FeatureLevelNeeded, InvalidRequest,
+        Only where ``metadata.leads_here``. Raises FeatureLevelNeeded, InvalidRequest,
         Conflict (too few nodes are there), UnknownTopic, Unavailable, OutcomeUnknown.
         """
 
     async def add_partitions(self, name: str, partitions: int, *, timeout_s: float) -> tuple[TopicInfo, bool]:
-        """Have so many partitions, and whether they are more than before: then keys go to others.
+        """Returns (the topic, whether partitions were added): if so, keys map to other partitions.
 
-        Raises as the one before, and as ``create``.
+        Only where ``metadata.leads_here``. Raises as ``change_replication_factor`` and ``create`` do.
         """
 
     async def delete(self, name: str, *, timeout_s: float) -> None:
-        """Remove the topic and its data on every node."""
+        """Remove the topic and its data on every node; only where ``metadata.leads_here``."""

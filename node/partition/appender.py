@@ -26,11 +26,11 @@ from storage.errors import StorageError
 from storage.log import Log
 
 WAIT_S_MAX: Final = 1.0
-"""Where the oldest batch has waited for so long, the next one would wait longer than that."""
+"""Once the oldest batch has waited this long, the next one would wait even longer: refuse it."""
 BUSY_BYTES: Final = 256 << 10
-"""With less under way a long wait is no overload: a pause of the disk or of this process, and soon over."""
+"""With less than this under way, a long wait is a pause of the disk or this process, not overload."""
 BATCH_COST_BYTES: Final = 4096
-"""What a batch or a request costs beside its bytes."""
+"""What a batch or a request costs besides its bytes."""
 
 
 class Propose(Protocol):
@@ -68,26 +68,26 @@ class Appender:
         self._table = table
         self._sequences = Sequences(table)
         self._committed = Sequences(table)
-        """The same with nothing in flight over it."""
+        """The same without the batches in flight."""
         self._newcomers = Newcomers(table, producers, here, self._command)
         self.newest: Proposal | None = None
-        """The last entry that was put into the queue: with its outcome that of all before it is known."""
+        """The last proposal: once its outcome is known, that of all before it is known too."""
         self._budget = budget
         self._disk = disk
         self._queued: deque[tuple[Proposal, int]] = deque()
-        """Proposals that may not be in the log yet, with their record counts."""
+        """Proposals that may not be in the log yet, each with its record count."""
         self._under_way: deque[tuple[float, Proposal]] = deque()
-        """Proposals whose outcome may not be known yet, and since when, the oldest first."""
+        """Proposals whose outcome may not be known yet, each with its start, the oldest first."""
 
     def append(
         self, batch: bytes, header: BatchHeader, *, term: int, expected_offset: int | None
     ) -> Proposal | Remembered | Flying:
-        """The batch's proposal; or what became, or is becoming, of its sequence before (``Sequences.find``).
+        """The batch's proposal; for a duplicate, where it is stored or in flight (``Sequences.find``).
 
         A duplicate is answered whatever ``expected_offset`` says, for it held when the batch was stored.
         Raises StorageFull, TooManyRequests, TooManyProducers, ProducerFenced, OutOfOrderSequence,
-        SequenceReused, OffsetMismatch; ``MakingRoom``; and as the host does. All but the first three may rest
-        on what is in flight, which may come to nothing: see ``refused``.
+        SequenceReused, OffsetMismatch; ``MakingRoom``; and as the host does. All but the first three may
+        depend on batches in flight, which may come to nothing: see ``refused``.
         """
         if header.is_idempotent:
             self._sequences.begin(term)
@@ -129,9 +129,9 @@ class Appender:
     def refused(
         self, header: BatchHeader, expected_offset: int | None, *, committed: int
     ) -> FloodmarkError | None:
-        """Why the batch is refused whatever becomes of those in flight; None when that matters.
+        """Why the batch is refused whatever becomes of those in flight; None when it depends on them.
 
-        ``committed`` is the offset behind what is committed: another batch may be on its way to just there.
+        ``committed`` is the offset behind what is committed: a batch in flight may take that very offset.
         """
         try:
             if header.is_idempotent and self._committed.find(header) is not None:
@@ -143,10 +143,10 @@ class Appender:
         return _mismatch(expected_offset, committed)
 
     def check_wait(self, *, waiting: int = 0, waiting_bytes: int = 0) -> None:
-        """Raises ``TooManyRequests`` where one batch more would wait too long behind those under way.
+        """Raises ``TooManyRequests`` where one more batch would wait too long behind those under way.
 
-        ``waiting``: requests on their way here that are in no batch yet. A leader that was just elected has
-        nothing under way, and one that cannot commit steps down: this tells of what it cannot keep up with.
+        ``waiting``: requests that are in no batch yet. A new leader has nothing under way, and one that
+        cannot commit steps down: this tells that a working leader cannot keep up.
         """
         under_way = self._under_way
         while under_way and under_way[0][1].outcome is not None:
@@ -159,13 +159,13 @@ class Appender:
         load = self._budget.used + waiting_bytes + (len(under_way) + waiting) * BATCH_COST_BYTES
         if load >= BUSY_BYTES:
             raise TooManyRequests(
-                f"this partition is overloaded: what was taken in {waited:.1f} s ago is not stored yet, and "
+                f"this partition is overloaded: what was accepted {waited:.1f} s ago is not stored yet, and "
                 f"{self._budget.used + waiting_bytes} bytes wait; nothing of this was stored, send it later",
                 retry_after_s=WAIT_S_MAX,
             )
 
     def append_shared(self, batch: bytes, header: BatchHeader) -> Proposal:
-        """A batch that this node has packed, in nobody's name. Raises classes of ``floodmark.errors``."""
+        """Append a batch that this node packed, of no producer. Raises classes of ``floodmark.errors``."""
         try:
             placed = self.append(batch, header, term=0, expected_offset=None)
         except (NotLeader, GroupStopped, StorageError) as error:
@@ -175,11 +175,11 @@ class Appender:
 
     @property
     def producers(self) -> int:
-        """How many this partition remembers."""
+        """How many producers this partition remembers."""
         return len(self._table.producers)
 
     def forget_silent(self, count: int, now_ms: int) -> int:
-        """Begin to forget up to so many that are silent at ``now_ms``; returns how many."""
+        """Begin to forget up to ``count`` producers that are silent at ``now_ms``; returns how many."""
         return self._newcomers.forget(count, now_ms, self._sequences.in_flight)
 
     def _command(self, payload: bytes) -> Proposal:
@@ -187,7 +187,7 @@ class Appender:
         return self.newest
 
     def _forget_appended(self) -> None:
-        """What has a place in the log is counted by the log."""
+        """Drop proposals that are in the log: the log counts their records."""
         queued = self._queued
         while queued and (queued[0][0].index or queued[0][0].outcome is not None):
             queued.popleft()

@@ -1,4 +1,4 @@
-"""The format of record batches that the cluster takes: what its feature level says."""
+"""The highest format of record batches that the cluster accepts, by its feature level."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CATCH_UP_S = 5.0
 
 
 class BatchFormat:
-    """As this node knows it. It only ever rises."""
+    """As known to this node. It never falls."""
 
     def __init__(self, metadata: Metadata) -> None:
         self._metadata = metadata
@@ -20,15 +20,15 @@ class BatchFormat:
 
     @property
     def highest(self) -> int:
-        """The highest format that may be written; lower ones may be, too."""
+        """The highest format that may be written; lower ones may be too."""
         if self._highest == 1 and self._metadata.state.level >= BATCH_FORMAT_2:
             self._highest = 2
         return self._highest
 
     async def check(self, header: BatchHeader) -> None:
-        """Raise ``FeatureLevelNeeded`` for a batch of a higher format, once it is certain that it is one.
+        """Raises ``FeatureLevelNeeded`` for a batch of a higher format, after catching up with the metadata.
 
-        Raises ``Unavailable`` where that cannot be found out.
+        Raises ``Unavailable`` where it cannot catch up.
         """
         if header.format > self.highest:
             await self._metadata.catch_up(timeout_s=CATCH_UP_S)

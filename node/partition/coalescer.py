@@ -3,12 +3,12 @@
 A lone request is sent at once. Under load a batch, a frame, a log entry and an acknowledgement per request
 would cost far more than the records themselves. Records of one request stay together, in their order.
 
-Clients that wait for their answers ask again when they have them. So the answers to a batch are followed by
-as many new requests, over the time that it takes to read them, and the next batch waits until they are there,
-or for as long as the last one took. Otherwise the callers fall apart into two halves, and each waits for the
-batch of the other one before its own: twice the batches, and a longer way for everybody. With 64 callers on
-three partitions a batch has 21 requests for 11, and a request takes 175 microseconds of all nodes' processors
-for 270; with 16 callers 550 for 870. Where the callers do not come back, nobody waits for them.
+Clients that wait for their answers send their next requests as soon as they have them. So the answers to a
+batch are soon followed by as many new requests, and the next batch waits for these, but no longer than the
+last one took. Otherwise the callers split into two halves, each of which waits for the other's batch before
+its own: twice the batches, and higher latency for everybody. With 64 callers on three partitions, waiting
+makes a batch of 21 requests instead of 11, and a request costs 175 microseconds of all nodes' processors
+instead of 270; with 16 callers 550 instead of 870. Where callers do not come back, nobody waits for them.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ from node.broker import Appended
 SHARE_BYTES_MAX: Final = 64 << 10
 """A request above this has a batch of its own."""
 SHARED_BYTES_MAX: Final = 256 << 10
-"""A batch leaves when it has grown to this, whatever is on its way."""
+"""A batch leaves when it has grown to this, whatever is in flight."""
 WAIT_S_MAX: Final = 0.02
-"""The longest that a request waits for the batch before it; only its commit can take longer than this."""
+"""The longest that a request waits for the batch before it to leave; a commit may take longer."""
 RETURN_S_MAX: Final = 0.01
 """The longest that a batch waits for those who were answered and may ask again."""
 VAIN_BATCHES: Final = 16
-"""So many batches do not, after one that waited in vain."""
+"""After a batch that waited in vain, this many do not wait."""
 
 T = TypeVar("T")
 Ending = Outcome | Appended | FloodmarkError
-"""Of a batch: in a group of this node, or at a leader elsewhere."""
+"""How a batch ended: in a group of this node, or at a leader elsewhere."""
 
 
 class BatchUnderWay(Protocol):
-    """A batch that is on its way, as a ``Proposal`` is."""
+    """A batch in flight, such as a ``Proposal``."""
 
     def add_done_callback(self, callback: Callable[[Ending], None]) -> None:
         """Call back once with how it ended."""
@@ -67,7 +67,7 @@ class _Share:
     deadline: Deadline = field(init=False)
 
     def stored(self, first_offset: int) -> None:
-        """The end that is hoped for."""
+        """Answer the request with its place."""
         self.deadline.cancel()
         if not self.answered.done():
             self.answered.set_result(self.answer(first_offset))
@@ -80,7 +80,7 @@ class _Share:
 
 
 class Coalescer:
-    """One per local replica, used only while it leads; or per partition that is led elsewhere."""
+    """One per local replica, used only while it leads; or one per partition that is led elsewhere."""
 
     def __init__(self, append: Append, batch_format: Callable[[], int]) -> None:
         self._append = append
@@ -90,17 +90,17 @@ class Coalescer:
         self._under_way: BatchUnderWay | None = None
         self._sent_at = 0.0
         self._expected = 0
-        """So many requests may be there soon, and until then the timer runs."""
+        """How many requests are expected soon; until they are there the timer runs."""
         self._do_not_expect = 0
-        """For so many batches to come: callers did not come back."""
+        """How many more batches do not wait: callers did not come back."""
         self._timer: asyncio.Handle | None = None
 
     def produce(
         self, records: Sequence[Record], size: int, *, timeout_s: float, answer: Callable[[int], T]
     ) -> asyncio.Future[T]:
-        """Store ``records`` (``size`` bytes) on a quorum; the answer is made of their first offset.
+        """Store ``records`` (``size`` bytes) on a quorum; the result is made from their first offset.
 
-        Fails with what admission raises; ``Unavailable`` (not stored) or ``OutcomeUnknown``.
+        Fails with what admission raises, with ``Unavailable`` (not stored) or ``OutcomeUnknown``.
         """
         share = _Share(records, size, answer, asyncio.get_running_loop().create_future())
         share.deadline = after(timeout_s, lambda: self._expire(share, timeout_s))
@@ -116,7 +116,7 @@ class Coalescer:
 
     @property
     def waiting_bytes(self) -> int:
-        """Of their records."""
+        """Bytes of their records."""
         return self._waiting_bytes
 
     def _schedule(self) -> None:
@@ -132,7 +132,7 @@ class Coalescer:
                 self._timer = asyncio.get_running_loop().call_later(WAIT_S_MAX, self._send)
 
     def _send_soon(self) -> None:
-        """What else is read from sockets in this turn of the loop comes along."""
+        """Send at the end of this turn of the event loop, with whatever else it reads from sockets."""
         self._stop_waiting()
         self._timer = asyncio.get_running_loop().call_soon(self._send)
 
@@ -176,10 +176,10 @@ class Coalescer:
                 share.failed(ending if isinstance(ending, FloodmarkError) else waiting.failure(ending))
 
     def _expect(self, count: int) -> None:
-        """So many are answered now."""
+        """``count`` requests are being answered: as many may follow."""
         self._stop_waiting()
         if not self._waiting and count == 1:
-            return  # A lone caller, who leaves at once whenever it comes.
+            return  # A lone caller never waits.
         self._expected = len(self._waiting) + count
         pause_s = min(RETURN_S_MAX, time.monotonic() - self._sent_at)
         self._timer = asyncio.get_running_loop().call_later(pause_s, self._expect_no_more, count)

@@ -1,8 +1,8 @@
-"""What a leader refuses, it refuses as the leader that it is, and for nothing but what is committed.
+"""A leader refuses requests only while it still leads, and only because of what is committed.
 
-A node that was deposed does not know it for up to half a second, and what is under way may come to nothing.
-So before a request is refused for the state of a partition's log, a majority confirms this node's leadership,
-and what was under way when the request came has ended; then it is judged again. Nothing else waits for that.
+A deposed leader may not know it for up to half a second, and what is in flight may come to nothing. So before
+a request is refused for the state of a partition's log, a majority confirms this node's leadership, and what
+was in flight when the request came has ended; then the request is judged again. Nothing else waits for that.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from node.partition.sequences import Flying
 from storage.errors import StorageError
 
 REFUSALS: Final = (Conflict, ProducerFenced, OffsetMismatch, MakingRoom)
-"""Of batches, for the state of the partition; all others are about this node or about the batch alone."""
+"""Refusals of batches for the state of the partition; others concern this node or the batch alone."""
 
 
 class Confirmed:
@@ -37,12 +37,12 @@ class Confirmed:
         self._appender = appender
 
     def check_leads(self) -> None:
-        """Raises ``Unavailable`` with the leader as far as it is known."""
+        """Raises ``Unavailable``, with the leader where it is known."""
         if not self._group.is_ready_leader:
             raise outcomes.not_leader(self._group.leader)
 
     async def lead(self, *, after: Proposal | None = None, deadline_s: float) -> None:
-        """A majority has confirmed since the call began that this node leads, and ``after`` has ended.
+        """Wait until a majority has confirmed the lead since the call began, and ``after`` has ended.
 
         Raises ``Unavailable``: it does not, or that could not be learned in time.
         """
@@ -70,9 +70,9 @@ class Confirmed:
     async def admit_after_refusal(
         self, batch: bytes, header: BatchHeader, *, expected_offset: int | None, timeout_s: float
     ) -> Proposal | Remembered | Flying:
-        """``admit`` refused the batch: do so again, and refuse it for what is committed alone.
+        """``admit`` refused the batch: judge it again, by committed batches alone.
 
-        Raises what ``admit`` raises; ``Unavailable`` (not stored) without leadership or out of time.
+        Raises what ``admit`` raises; ``Unavailable`` (not stored) without leadership or when the time is up.
         """
         deadline = time.monotonic() + timeout_s
         while True:
@@ -84,4 +84,4 @@ class Confirmed:
                 refusal = self._appender.refused(header, expected_offset, committed=committed)
                 if refusal is not None:
                     raise refusal from None
-                # It rests on what has come into the queue since: once more.
+                # The refusal depends on batches that were proposed meanwhile: once more.

@@ -1,16 +1,16 @@
 """Which entries of a segment compaction must leave, so that a partition's producer table comes out the same.
 
-The table is made of the committed batches. Whoever makes it of a log with gaps has to come to the same one:
-replicas compact by themselves, and two tables that differ would answer one retry in two ways. Of each segment
-there stay, as they are:
+The table is built from the committed batches. Building it from a log with gaps must give the same table:
+replicas compact independently, and two tables that differ would answer one retry in two ways. Of each segment
+these entries stay, unchanged:
 
 - of every idempotent producer the last five batches, all that the table remembers of it, and as many before
-  each entry that forgets it: else nobody would be there to be forgotten, and counted;
+  each entry that forgets it: else there would be no producer to forget and count;
 - all entries of kind COMMAND and MEMBERSHIP, and the ends of transactions;
 - the last entry that the table takes in, whose time and index it tells.
 
-Then the table is the same at every index behind the segment. Within it, it may be another one. Nobody asks:
-a leader admits nothing before it has applied an entry of its own, which stands behind all that is compacted.
+Then the table is the same at every index behind the segment. Within it, it may differ. That does no harm:
+a leader admits nothing before it has applied an entry of its own, behind everything that is compacted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from node.partition.producers import BATCHES_REMEMBERED, forgotten_by, key_of
 
 
 def entries_to_keep(frames: Iterable[Frame]) -> set[int]:
-    """The indexes of those frames of one whole segment that have to stay; gaps stay gaps."""
+    """The indexes of the frames of one whole segment that have to stay; ``frames`` may have gaps."""
     kept: set[int] = set()
     recent: dict[bytes, deque[int]] = {}
     last = 0

@@ -1,9 +1,9 @@
-"""Room for producers that a partition does not know yet: decided by its leader, carried out by the log.
+"""Room for producers that a partition does not know yet: decided by its leader, carried out through the log.
 
-An idempotent retry finds its batch only while its producer is remembered. So nobody is forgotten before there
-is no room, nor sooner than a while after its last batch, by the times in the log; who comes anew is refused
-meanwhile. The leader picks who goes and proposes that as an entry of its own: what replicas remember follows
-from the log alone, whatever each of them has for limits.
+An idempotent retry finds its batch only while its producer is remembered. So a producer is forgotten only
+when there is no room, and only a while after its last batch, by the times in the log; until then newcomers
+are refused. The leader chooses whom to forget and proposes that as an entry of its own: what replicas
+remember follows from the log alone, whatever their own limits are.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from consensus.types import Proposal
 from node.partition.producers import ProducerTable, forgetting
 
 FORGOTTEN_AT_ONCE: Final = 1 / 16
-"""Of the producers that a partition may remember: not every newcomer shall cost an entry."""
+"""This fraction of the producers that a partition may remember, so that not every newcomer costs an entry."""
 FORGOTTEN_AT_ONCE_MAX: Final = 4096
 LOOK_EVERY_S: Final = 1.0
 """How old the time in the log may be when a newcomer is refused by it."""
@@ -28,19 +28,19 @@ RETRY_AFTER_S_MAX: Final = 60.0
 
 
 class ProducersHere(Protocol):
-    """Those that all partitions led by this node remember."""
+    """The producers that all partitions led by this node remember."""
 
     @property
     def count(self) -> int:
         """How many."""
 
     def forget(self, count: int, now_ms: int) -> int:
-        """Begin to forget up to so many that are silent at ``now_ms``; returns how many."""
+        """Begin to forget up to ``count`` that are silent at ``now_ms``; returns how many."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProducerLimits:
-    """What an operator allows."""
+    """The limits that an operator has set."""
 
     per_partition: int
     per_node: int
@@ -48,11 +48,11 @@ class ProducerLimits:
 
 
 class MakingRoom(Exception):
-    """There may be room for a newcomer when the entry that was proposed last is committed: then ask again."""
+    """There may be room for a newcomer once the last proposed entry is committed: then ask again."""
 
 
 class Newcomers:
-    """Of one partition, while this replica leads it. ``propose`` has a command appended to its log."""
+    """Admits new producers to one partition while this replica leads it. ``propose`` appends a command."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Newcomers:
         self._looked_at = -LOOK_EVERY_S
 
     def admit(self, in_flight: Collection[bytes]) -> None:
-        """One producer more. ``in_flight``: those that have batches between proposal and apply.
+        """Admit one more producer. ``in_flight``: those that have batches between proposal and apply.
 
         Raises ``MakingRoom``; ``TooManyProducers`` once that was in vain; and as ``propose`` does.
         """
@@ -85,7 +85,7 @@ class Newcomers:
         if self._is_proposed() or self.forget(wanted, self._table.time, in_flight):
             raise MakingRoom
         if self._clock() - self._looked_at >= LOOK_EVERY_S:
-            # Nobody may have written for long, and the log's time stood still. This entry moves it on.
+            # When nobody has written for long, the log's time stands still: this entry moves it on.
             self._looked_at = self._clock()
             self._proposed = self._propose(forgetting([]))
             raise MakingRoom
@@ -113,13 +113,13 @@ class Newcomers:
         return self._proposed is not None and self._proposed.outcome is None
 
     def _date(self, now_ms: int, latest_ms: float) -> None:
-        """No time, or one far in the future, counts as when it is met. Replicas may differ in that."""
+        """A missing time, or one far in the future, counts as the time when it is met; replicas may differ."""
         for producer in self._table.producers.values():
             if not 0 < producer.time <= latest_ms:
                 producer.time = now_ms
 
     def _next_s(self) -> float:
-        """When the next one may be forgotten, if it stays silent."""
+        """In how many seconds the next one may be forgotten, if it stays silent."""
         oldest = next(iter(self._table.producers.values()), None)
         silent_s = 0.0 if oldest is None else (self._table.time - oldest.time) / 1000
         return self._limits.remembered_s - silent_s

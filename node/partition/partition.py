@@ -1,4 +1,4 @@
-"""A partition that has a replica on this node: what HTTP asks of it."""
+"""A partition that has a replica on this node: what the service layer asks of it."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ from storage.reader import Slice
 from storage.vote import VoteFile
 
 _LOOK_AGAIN_S: Final = 0.5
-"""How often a request that waits for a leader looks whether this replica can hear of one."""
+"""How often a request that waits for a leader checks whether this replica can hear of one."""
 _DEAF_S: Final = 1.0
-"""How often one that waits for its batch looks whether this replica can hear what becomes of it. By then one
+"""How often one that waits for its batch checks whether this replica can learn its outcome. By then a leader
 that hears nobody has stepped down."""
 CONFIRM_S_MAX: Final = 10.0
 """How long a read may wait until a majority has confirmed what it is refused for."""
 INLINE_READ_BYTES: Final = 256 << 10
-"""Reads up to this size are faster done at once than handed to a thread."""
+"""Reads up to this size are faster done inline than handed to a thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Replica:
     appender: Appender
     coalescer: Coalescer
     flushed: Waiters
-    """Told after every fsync of the log."""
+    """Woken after every fsync of the log."""
     batch_format: BatchFormat
 
     @property
@@ -90,7 +90,7 @@ class LocalPartition:
 
     @property
     def leader(self) -> str | None:
-        """As far as this replica knows."""
+        """Node id of the leader, as far as this replica knows."""
         return self._group.leader
 
     @property
@@ -99,9 +99,9 @@ class LocalPartition:
         return self._group.is_ready_leader
 
     async def wait_leader(self, *, deadline_s: float) -> str:
-        """Wait for an election to end; where this node wins it, until it can serve.
+        """Wait for an election to end; where this node wins, until it can serve.
 
-        A node that hears too few others does not hear of elections either: it asks them.
+        A node that hears too few others would not hear of elections either: it asks them.
         """
         deadline = time.monotonic() + deadline_s
         while (left := deadline - time.monotonic()) > 0:
@@ -115,7 +115,7 @@ class LocalPartition:
         raise outcomes.no_leader(self.topic, self.number)
 
     def doubt_leader(self, node: str) -> None:
-        """Where the group sleeps it wakes up, and elects if nobody leads."""
+        """Wake the group if it sleeps: it elects a leader if there is none."""
         self._host.doubt_leader(self.raft_group, node)
         self._others.doubt_leader(node)
 
@@ -157,7 +157,7 @@ class LocalPartition:
     ) -> Awaitable[Appended]:
         """See ``node.broker.Partition``."""
         if size > SHARE_BYTES_MAX:
-            # Large enough for a batch of its own, and if it cannot be one, only this request fails.
+            # Large enough for a batch of its own: if that is refused, only this request fails.
             batch, header = codec.encode_with_header(records, format=self._format.highest)
             return self.produce(batch, header, acks=Acks.QUORUM, timeout_s=timeout_s)
         self._confirmed.check_leads()
@@ -185,8 +185,8 @@ class LocalPartition:
         return settled if settled >= 0 else (await waiting.stored(proposal, deadline_s=0)).first_offset
 
     async def _place_unless_deaf(self, proposal: Proposal, timeout_s: float) -> int:
-        """The same for a batch that does no harm when it is sent again: where this replica leads no more, and
-        hears too little to learn what becomes of it, the next leader can say so at once.
+        """The same for an idempotent batch. Where this replica no longer leads, and hears too few others to
+        learn the outcome, give up early: the next leader can tell it at once.
         """
         deadline = time.monotonic() + timeout_s
         while (left := deadline - time.monotonic()) > _DEAF_S:
@@ -232,7 +232,7 @@ class LocalPartition:
             else:
                 found = await asyncio.to_thread(self._read, offset, end, max_bytes, verify=verify)
         except OutOfRange as error:
-            # Retention came between; the bounds say so now.
+            # Retention removed it meanwhile; the bounds say so now.
             await self._check_bounds(offset)
             raise self._unreadable(error) from error
         except StorageError as error:
@@ -242,7 +242,7 @@ class LocalPartition:
     def _read(self, offset: int, end: int, max_bytes: int, *, verify: bool) -> Slice:
         found = self._log.read(offset, end_offset=end, max_bytes=max_bytes)
         if verify and (damaged := first_damaged(found.frames)) is not None:
-            # Whoever reads the frame itself finds the same, and says where.
+            # Reading the frame itself finds the same damage, and reports where.
             for _ in self._log.stored(damaged.index, damaged.index):
                 found = self._log.read(offset, end_offset=end, max_bytes=max_bytes)
         return found
@@ -252,12 +252,12 @@ class LocalPartition:
         return Bounds(self._log.start_offset, self._group.high_watermark)
 
     async def tail(self, *, timeout_s: float) -> Bounds:
-        """Confirmed by a majority after the call began."""
+        """The bounds, with leadership confirmed by a majority after the call began."""
         await self._host.read_index(self.raft_group, deadline_s=timeout_s)
         return self.bounds()
 
     async def offset_at_time(self, timestamp_ms: int) -> int:
-        """The high watermark when nothing as late is committed."""
+        """The high watermark when no committed record is that late."""
         try:
             return await asyncio.to_thread(self._offset_at_time, timestamp_ms, self._group.high_watermark)
         except StorageError as error:
@@ -273,11 +273,11 @@ class LocalPartition:
             except OutOfRange:
                 if first >= self._log.start_offset:
                     raise
-                continue  # Retention came between.
+                continue  # Retention removed it meanwhile.
             return offset_reaching(item, timestamp_ms)
 
     def _unreadable(self, error: StorageError) -> FloodmarkError:
-        """A replica that cannot read what it has gives way to another one, and is opened anew."""
+        """A replica that cannot read its log hands the leadership over, and is opened again."""
         if isinstance(error, OutOfRange):
             return outcomes.translated(error)
         self._host.disk.failed(self.raft_group, error)

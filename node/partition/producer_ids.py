@@ -1,8 +1,8 @@
-"""Numbers for producers: each is given out once, by the metadata's leader, from a block of its own.
+"""Ids of numbered producers: each is given out once, by the metadata's leader, from a block of its own.
 
-A block is a command in the metadata's log, so that no two leaders ever have the same one; what is left of it
-when a process ends is never used. An id's epochs need no command: a partition's table holds the greatest
-epoch that it has met, and refuses all below it, so whoever moves on is in force where it writes.
+A block is a command in the metadata's log, so no two leaders ever have the same one; what is left of it when
+a process ends is never used. An id's epochs need no command: a partition's table holds the highest epoch that
+it has met and refuses lower ones, so a new epoch takes effect wherever its producer writes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ProducerIds:
         self._allocating: asyncio.Task[None] | None = None
 
     async def next(self, *, timeout_s: float) -> int:
-        """An id that nobody was given before. Raises FeatureLevelNeeded, Unavailable."""
+        """An id that was never given out before. Raises FeatureLevelNeeded, Unavailable."""
         try:
             async with asyncio.timeout(timeout_s):
                 while True:
@@ -42,16 +42,16 @@ class ProducerIds:
                     if self._allocating is None:
                         self._allocating = asyncio.create_task(self._allocate())
                         self._allocating.add_done_callback(self._allocated)
-                    # All who ask meanwhile wait for one block; who leaves does not end it for the others.
+                    # Concurrent callers wait for one block; a cancelled one does not end it for the others.
                     await asyncio.shield(self._allocating)
         except (TimeoutError, OutcomeUnknown) as error:
             raise TimedOut(
-                "no block of producer ids could be had in time, and none was given out: ask again",
+                "no block of producer ids could be allocated in time, and no id was given out: ask again",
                 retry_after_s=outcomes.RETRY_AFTER_S,
             ) from error
 
     async def following(self, producer_id: int, epoch: int, *, timeout_s: float) -> tuple[int, int]:
-        """The id and epoch behind these: the next epoch, or a new id where there is none any more.
+        """The id and epoch that follow these: the next epoch, or a new id when the epochs are used up.
 
         Raises NotFound for an id that was never given out; and as ``next`` does.
         """
@@ -68,7 +68,7 @@ class ProducerIds:
         return await self.next(timeout_s=timeout_s), 0
 
     async def _check(self, timeout_s: float) -> None:
-        """Raise where this node cannot give out anything; that the level is too low once that is certain."""
+        """Raises where this node cannot give out ids; a too low level only after catching up."""
         if not self._metadata.leads_here:
             raise outcomes.not_leader(self._metadata.leader)
         if self._metadata.state.level < NUMBERED_PRODUCERS:
@@ -85,4 +85,4 @@ class ProducerIds:
     def _allocated(self, task: asyncio.Task[None]) -> None:
         self._allocating = None
         if not task.cancelled():
-            task.exception()  # Whoever waits for it is told; maybe nobody does any more.
+            task.exception()  # Waiters get it raised; there may be none left.

@@ -2,7 +2,7 @@
 
 The table is a pure function of the committed batches, so every replica has the same one and a new leader that
 has applied its log knows every batch that any leader acknowledged. For each producer it keeps the epoch, the
-last sequence, and where the last few batches went and what they held, so that a retry is answered with its
+last sequence, and the places and checksums of the last few batches, so that a retry is answered with its
 original offsets and other records under the same sequence are refused. A producer is forgotten when an entry
 of the log says so: ``newcomers.py`` decides about that.
 
@@ -30,7 +30,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Remembered(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Where one batch of a producer went.
+    """Where one batch of a producer is stored.
 
     ``crc`` is the checksum of its records (of all of a batch of format 1). A table that was stored before
     checksums were remembered has None.
@@ -42,7 +42,7 @@ class Remembered(msgspec.Struct, frozen=True, array_like=True, gc=False):
     crc: int | None = None
 
     def is_of(self, header: BatchHeader) -> bool:
-        """Whether it is the batch with this header, of the same epoch, as far as can be told."""
+        """Whether it is the batch with this header, of the same epoch, as far as is remembered."""
         mine = (self.sequence, self.count)
         return mine == (header.sequence, header.count) and self.crc in (None, header.records_crc)
 
@@ -59,11 +59,11 @@ class Producer(msgspec.Struct, array_like=True):
     time: int = 0
 
     def next_sequence(self, kind: ProducerKind) -> int:
-        """What the batch behind the last committed one bears."""
+        """The sequence of the batch after the last committed one."""
         return following(kind, self.recent[-1].sequence, self.recent[-1].count)
 
     def find(self, kind: ProducerKind, sequence: int) -> Remembered | None:
-        """The batch that takes up this sequence, while it is remembered."""
+        """The batch that has this sequence, while it is remembered."""
         for batch in reversed(self.recent):
             if covers(kind, batch.sequence, batch.count, sequence):
                 return batch
@@ -83,18 +83,18 @@ class _Version(msgspec.Struct, frozen=True):
 
 
 class _Command(msgspec.Struct, frozen=True):
-    """What an entry of kind COMMAND in a partition's log says."""
+    """The payload of an entry of kind COMMAND in a partition's log."""
 
     forget: list[bytes]
 
 
 NUMBER_BYTES: Final = 8
-"""The length of a numbered producer's key; a named one's has twice as many."""
+"""The length of a numbered producer's key; a named one's is twice as long."""
 _VERSION: Final = 3
 _VERSION_NAMED: Final = 2
-"""What is written while no producer has a number: builds before them read that.
+"""Written while no producer has a number: earlier builds read it.
 
-Version 1 knows no checksums and no times, and is else the same."""
+Version 1 has neither checksums nor times, and is otherwise the same."""
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(_Snapshot)
 _ONLY_VERSION = msgspec.msgpack.Decoder(_Version)
@@ -102,24 +102,24 @@ _COMMAND = msgspec.msgpack.Decoder(_Command)
 
 
 def key_of(header: BatchHeader) -> bytes:
-    """Under which key the table has the batch's producer: no name has that of a number."""
+    """The key of the batch's producer in the table; names and numbers never share one."""
     if header.producer_kind is ProducerKind.NUMBERED:
         return header.producer_id[:NUMBER_BYTES]
     return header.producer_id
 
 
 def forgetting(names: list[bytes]) -> bytes:
-    """The payload of an entry by which these producers are forgotten; without any it tells the time."""
+    """The payload of an entry that forgets these producers; with none, the entry only tells the time."""
     return _ENCODER.encode(_Command(names))
 
 
 def forgotten_by(frame: Frame) -> list[bytes]:
-    """The keys that an entry of kind COMMAND drops. Raises ``ValueError`` for what is none of a partition."""
+    """The keys that an entry of kind COMMAND drops. Raises ``ValueError`` for other payloads."""
     return _COMMAND.decode(frame.payload).forget
 
 
 class ProducerTable:
-    """A ``StateMachine``. ``producers`` is ordered: the longest silent one comes first."""
+    """A ``StateMachine``. ``producers`` is ordered: the one silent for longest comes first."""
 
     def __init__(self) -> None:
         self.producers: dict[bytes, Producer] = {}
@@ -130,7 +130,7 @@ class ProducerTable:
         """Producers that were dropped to make room; above zero, an unknown name may be one of them."""
 
     def apply(self, frame: Frame) -> None:
-        """Take in one committed frame; those that the state contains already change nothing."""
+        """Apply one committed frame; those that the table already contains change nothing."""
         if frame.index <= self.last_index:
             return
         if has_records(frame):
@@ -147,7 +147,7 @@ class ProducerTable:
         try:
             header = header_in(frame, frame.payload)
         except FloodmarkError as error:
-            # Only a defect lets such a frame in; all replicas skip it in the same way.
+            # Only a bug lets such a frame in; all replicas skip it alike.
             _log.error("a committed frame holds no record batch", index=frame.index, reason=error.detail)
             return
         if not header.is_idempotent:
@@ -167,7 +167,7 @@ class ProducerTable:
         try:
             names = forgotten_by(frame)
         except ValueError as error:
-            _log.error("a committed command is none", index=frame.index, reason=str(error))
+            _log.error("a committed command cannot be read", index=frame.index, reason=str(error))
             return
         for name in names:
             if self.producers.pop(name, None) is not None:
@@ -180,7 +180,7 @@ class ProducerTable:
         return _ENCODER.encode(_Snapshot(version, self.last_index, self.forgotten, self.producers, self.time))
 
     def restore(self, state: bytes) -> None:
-        """Replace the table. Raises ``ValueError`` for what is no snapshot, ``LogTooNew``."""
+        """Replace the table. Raises ``ValueError`` for a damaged snapshot, ``LogTooNew``."""
         if not state:
             self.producers, self.last_index, self.forgotten, self.time = {}, 0, 0, 0
             return

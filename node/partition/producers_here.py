@@ -1,7 +1,7 @@
-"""The producers that the partitions led by this node remember, all together: their number, and room for more.
+"""The producers that all partitions led by this node remember: how many, and room for more.
 
-Of partitions led elsewhere the replicas here remember as much. Those count where they are led, for only there
-can anybody be forgotten.
+Replicas of partitions led elsewhere remember producers too. Those count at their leaders, since only a leader
+can forget a producer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class ProducersLed:
         return sum(appender.producers for appender in self._led())
 
     def forget(self, count: int, now_ms: int) -> int:
-        """Begin to forget up to so many that are silent at ``now_ms``; returns how many."""
+        """Begin to forget up to ``count`` that are silent at ``now_ms``; returns how many."""
         going = 0
         for appender in self._led():
             if going >= count:

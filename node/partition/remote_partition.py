@@ -1,6 +1,6 @@
-"""A partition without a replica on this node: who leads it stands in the table that leaders fill.
+"""A partition without a replica on this node: the table that leaders fill says who leads it.
 
-So it does where there is a replica that knows no leader and cannot hear of any: its node hears too few
+The table also serves a replica that knows no leader and cannot hear of one, since its node hears too few
 others.
 """
 
@@ -20,18 +20,18 @@ from node.leader_table import LeaderTable
 from node.metadata.state import PartitionEntry, TopicEntry
 
 REMEMBERED_S: Final = 0.25
-"""How long an answer of an older node is used before it is asked for again."""
+"""How long the answer of a node of an older build is used before it is asked again."""
 DOUBTED_S: Final = 0.25
 PAUSE_S: Final = 0.1
 
 AskLeader = Callable[[str, str, int, int], Awaitable[str | None]]
-"""(node, topic, its id, partition) -> the leader as that node sees it; None when it knows or answers none."""
+"""(node, topic, its id, partition) -> the leader as that node sees it; None without an answer or a leader."""
 
 
 class LeaderLookup:
-    """Looks into the table of leaders, waits for who is to come into it, and asks nodes that tell nothing.
+    """Looks leaders up in the table, waits for entries, and asks nodes whose builds do not fill it.
 
-    ``is_older``: whether a node's build tells nobody what it leads; ``ask`` asks such a node.
+    ``is_older``: whether a node's build does not tell what it leads; ``ask`` asks such a node.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class LeaderLookup:
         """Nodes that did not serve as leaders, and until when others are looked for."""
 
     def known(self, raft_group: int) -> str | None:
-        """The leader, if it is there, or no node is as far as this one can tell."""
+        """The leader, if it is alive, or if no node seems to be."""
         now = asyncio.get_running_loop().time()
         row = self._table.get(raft_group)
         answer, until = self._answers.get(raft_group, ("", 0.0))
@@ -70,7 +70,7 @@ class LeaderLookup:
         return len(self._alive() & set(nodes)) > len(nodes) // 2
 
     def doubt(self, raft_group: int, node: str) -> None:
-        """``node`` did not serve as the leader: another one is waited for, for a moment."""
+        """``node`` did not serve as the leader: for a moment, wait for another one."""
         self._answers.pop(raft_group, None)
         self._doubted[raft_group] = node, asyncio.get_running_loop().time() + DOUBTED_S
 
@@ -106,9 +106,9 @@ class LeaderLookup:
 
 
 class RemotePartition:
-    """Implements ``node.broker.Partition`` as far as one can without a replica: it says who leads.
+    """Implements what ``node.broker.Partition`` can without a replica: it tells who leads.
 
-    ``nodes`` have one, as far as the metadata tell.
+    ``nodes``: those that have a replica, by the metadata.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class RemotePartition:
 
     @property
     def leader(self) -> str | None:
-        """As it was heard last."""
+        """Node id of the leader, as last heard."""
         return self._lookup.known(self._entry.raft_group)
 
     @property

@@ -1,7 +1,7 @@
 """Whether an idempotent batch is new, a duplicate, or out of order: decided on the leader before it proposes.
 
-The committed batches are in the producer table. Those that this leader has proposed and that are not applied
-yet lie over it; they are this leader's own affair and go when its term ends.
+The producer table has the committed batches. Those that this leader has proposed and that are not applied yet
+are kept over it; they are this leader's alone and are dropped when its term ends.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class InFlight:
 
 
 class Sequences:
-    """The producer table with what is in flight over it. Only to be asked while this replica leads."""
+    """The producer table with the batches in flight over it. Use it only while this replica leads."""
 
     def __init__(self, table: ProducerTable) -> None:
         self._table = table
@@ -66,7 +66,7 @@ class Sequences:
         return name in self._table.producers or name in self._in_flight
 
     def find(self, header: BatchHeader) -> Remembered | Flying | None:
-        """None for the producer's next batch; else what became, or is becoming, of this one before.
+        """None for the producer's next batch; for a duplicate, where it is stored or in flight.
 
         Raises ``ProducerFenced`` (current_epoch), ``OutOfOrderSequence`` (expected_sequence),
         ``SequenceReused`` (first_offset and next_offset of what has the sequence).
@@ -82,7 +82,7 @@ class Sequences:
                 current_epoch=epoch,
             )
         if header.producer_epoch > epoch or expected is None:
-            # Of this epoch there is nothing yet, so nothing comes before its beginning.
+            # This epoch has no batches yet, so there are none before its first one.
             if header.sequence == 0:
                 return None
             raise self._gap(header, epoch, 0)
@@ -93,7 +93,7 @@ class Sequences:
         return self._earlier(header, expected)
 
     def add(self, header: BatchHeader, proposal: Proposal) -> None:
-        """``find`` returned None and this is the batch's proposal."""
+        """Note the proposal of a batch for which ``find`` returned None."""
         name, term = key_of(header), self._term
         flying = self._in_flight.get(name)
         if flying is None or flying.epoch != header.producer_epoch:
@@ -106,13 +106,13 @@ class Sequences:
             if isinstance(outcome, Stored):
                 self._settle(name, flying)
             else:
-                # It did not get in, so neither did what the producer sent behind it.
+                # It was not stored, so neither was what the producer sent after it.
                 del self._in_flight[name]
 
         proposal.add_done_callback(done)
 
     def _settle(self, name: bytes, flying: InFlight) -> None:
-        """Take out what the table has by now, in order."""
+        """Drop what the table now has, in order."""
         while flying.batches:
             proposal = flying.batches[0].proposal
             if proposal.outcome is None or proposal.index > self._table.last_index:
@@ -122,7 +122,7 @@ class Sequences:
             del self._in_flight[name]
 
     def _position(self, header: BatchHeader) -> tuple[int, int | None]:
-        """The producer's epoch, and the sequence that comes next in it; None for one that is not known."""
+        """The producer's epoch, and its next sequence in it; None where that is not known."""
         flying = self._in_flight.get(key_of(header))
         if flying is not None:
             last = flying.batches[-1]
@@ -172,7 +172,7 @@ def _reused(header: BatchHeader, first_offset: int, count: int) -> SequenceReuse
     """The refusal of a batch whose sequence another one has: ``count`` records at ``first_offset``."""
     return SequenceReused(
         f"sequence {header.sequence} of epoch {header.producer_epoch} is used: other records are stored "
-        f"under it ({count} from offset {first_offset} on). A batch is sent again as it was; a new one has "
+        f"under it ({count} from offset {first_offset} on). A retry must be unchanged; a new batch has "
         "the next sequence",
         first_offset=first_offset,
         next_offset=first_offset + count,

@@ -1,4 +1,4 @@
-"""How large partitions are, as the nodes that lead them say."""
+"""The sizes of partitions, as told by the nodes that lead them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Sizes:
         }
 
     async def everywhere(self) -> dict[int, int]:
-        """Of all partitions whose leader answers."""
+        """Bytes by group id, of all partitions whose leaders answer."""
         others = sorted(set(self._alive()) - {self._node_id})
         found = self.led_here()
         for sizes in await asyncio.gather(*(self._query.sizes(node) for node in others)):

@@ -1,4 +1,4 @@
-"""Where in a frame a moment begins."""
+"""Finds the first record of a frame from a timestamp on."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from floodmark.format import frame
 from floodmark.format.frame_records import has_records, slices_in, time_of
 
 _few: Final = threading.Semaphore(2)
-"""Batches that are opened at a time, by all searches: each may grow to 32 MiB."""
+"""At most two batches are decoded at once, by all searches: each may take 32 MiB."""
 
 
 def offset_reaching(item: frame.Frame, timestamp_ms: int) -> int:
     """The offset of the first record of a frame with a timestamp of at least ``timestamp_ms``.
 
-    The frame's first offset where its batch cannot be read, or none has: whoever reads on finds out. For
-    threads: a large batch takes a tenth of a second.
+    The frame's first offset where its batch cannot be read or has no such record: the reader finds out. Call
+    it in a thread: a large batch takes a tenth of a second.
     """
     if not has_records(item):
         return item.first_offset
