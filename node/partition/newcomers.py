@@ -113,7 +113,7 @@ class Newcomers:
         return self._proposed is not None and self._proposed.outcome is None
 
     def _date(self, now_ms: int, latest_ms: float) -> None:
-        """A missing time, or one far in the future, counts as the time when it is met; replicas may differ."""
+        """A time that is missing or far ahead counts as the time when it is met. Replicas may differ."""
         for producer in self._table.producers.values():
             if not 0 < producer.time <= latest_ms:
                 producer.time = now_ms
