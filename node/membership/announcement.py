@@ -1,4 +1,4 @@
-"""What nodes say of themselves in the handshake of a link, as bytes."""
+"""What nodes say of themselves in the handshake of a link, encoded."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from node.metadata.domains.nodes import JoinNode, RegisterNode
 
 
 class Answer(enum.IntEnum):
-    """What an answer says beside numbers: those above 0 are of a later start of the other one's folder."""
+    """Special answers. An answer above 0 is the boot number of a later start of the other node's folder."""
 
     FINE = 0
     NONE = -1
-    """It is no answer, but the first word."""
+    """Not an answer, but the opening announcement."""
     REFUSED = -2
     UNKNOWN = -3
-    """You are none of this cluster's nodes."""
+    """You are not one of this cluster's nodes."""
     REMOVED = -4
-    """You were one, and its id never returns."""
+    """You were removed, and your id is never reused."""
     WAITS = -5
     """You asked to join, and are not registered yet."""
     TAKEN = -6
-    """Another process runs under your id."""
+    """Another process is connected under your id."""
 
 
 class Announcement(msgspec.Struct, frozen=True, array_like=True):
@@ -47,7 +47,7 @@ class Announcement(msgspec.Struct, frozen=True, array_like=True):
     boot: int = 0
     process: str = ""
     answer: int = Answer.NONE
-    """To what you have just said: an ``Answer``, or the number of a later start of your folder."""
+    """To your announcement: an ``Answer``, or the boot number of a later start of your folder."""
     levels: tuple[int, int] = (1, 1)
     """The lowest and the highest feature level that its build knows."""
     level: int = 1
@@ -56,14 +56,14 @@ class Announcement(msgspec.Struct, frozen=True, array_like=True):
     """The cluster's epoch; ``OF_NO_EPOCH`` of a folder that is to take over that of others."""
     recovery: str = ""
     joins: bool = False
-    """It has an empty folder and wants to come to a cluster that is there."""
+    """It has an empty folder and wants to join an existing cluster."""
     leader: str = ""
     leader_peer: str = ""
-    """In an answer: who leads the metadata and registers nodes, and its peer port. The other side may have
-    nobody else to ask, as one that joins, or one that was away while all others went to other addresses."""
+    """In an answer: the metadata's leader, which registers nodes, and its peer address. A node that joins, or
+    was away while all others changed their addresses, may have nobody else to ask."""
 
     def lasting(self) -> Announcement:
-        """Without what changes from one conversation to the next."""
+        """Without the fields that change from one connection to the next."""
         return msgspec.structs.replace(
             self,
             known_as="",
@@ -84,7 +84,7 @@ class Announcement(msgspec.Struct, frozen=True, array_like=True):
         return JoinNode(self.node_id, self.http, self.peer, self.incarnation, self.rack, self.levels)
 
     def standpoint(self) -> Standpoint:
-        """What it holds of a cluster. Raises ``ValueError`` for words that are not known here."""
+        """What it holds of a cluster. Raises ``ValueError`` for unknown values."""
         return Standpoint(
             self.node_id,
             Standing(self.standing),
@@ -105,8 +105,8 @@ _DECODER: Final = msgspec.msgpack.Decoder(Announcement)
 
 
 def encode(said: Announcement, members: int) -> bytes:
-    """At most 512 bytes; what is only for people, or can be heard elsewhere, gives way."""
-    if said.answer == Answer.WAITS:  # It is not registered by this.
+    """At most 512 bytes: fields that are only for people, or can be had elsewhere, are dropped if need be."""
+    if said.answer == Answer.WAITS:  # This answer registers nothing.
         said = msgspec.structs.replace(said, http="", rack="")
     for shorter in ({}, {"names": f"{members} nodes"}, {"leader": "", "leader_peer": ""}):
         said = msgspec.structs.replace(said, **shorter)

@@ -1,9 +1,10 @@
-"""Who belongs to a cluster from feature level 3 on: whom the metadata names, whatever settings say.
+"""Which nodes belong to a cluster from feature level 3 on: those that the metadata names, whatever settings
+say.
 
-Two nodes that hold data belong together when their clusters have the same name. One of them may be behind,
-and not know the other one yet: it is let in all the same, or nobody could tell it. Whoever was removed is
-refused by all that know of it. An empty folder is let in where the metadata name its node; one that asks to
-join waits until they do.
+Two nodes that hold data belong together when their clusters have the same name. One of them may be behind
+and not know the other yet: it accepts it all the same, or it could never catch up. A removed node is refused
+by all that know of the removal. An empty folder is accepted where the metadata names its node; one that asks
+to join waits until it does.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from node.metadata.levels import MEMBERSHIP
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What this node knows of others beside what they say."""
+    """What this node knows of another one besides its announcement."""
 
     members: Collection[str]
     """The cluster's nodes."""
@@ -29,19 +30,19 @@ class Known:
     removed: Mapping[str, str] = field(default_factory=dict)
     """Nodes that were removed from the cluster."""
     runs_elsewhere: bool = False
-    """Whether the other node's id is that of a process which is connected, with another folder."""
+    """Whether a process with another folder is connected under the other node's id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a connection is not kept. ``answer`` is what the other side is told."""
+    """Why a connection is refused. ``answer``: what the other side is told."""
 
     reason: str
     answer: Answer = Answer.REFUSED
 
 
 def refusal(mine: Standpoint, other: Standpoint, known: Known, answer: int) -> Refusal | None:
-    """Why ``mine`` has nothing to do with ``other``, now or ever; None where they belong together.
+    """Why ``mine`` refuses ``other``, for now or for good; None where they belong together.
 
     ``answer`` is what ``other`` has answered to what ``mine`` said.
     """
@@ -100,13 +101,13 @@ def _by_metadata(mine: Standpoint, other: Standpoint, known: Known) -> Refusal |
         return None
     if other.node_id not in known.members:
         return _unknown(mine, other)
-    # Too early for the names to tell: then they are those that formed it, and all of them have met.
+    # The cluster has no name yet: then its nodes are those that form it, and all of them have met.
     is_apart = other.standing is Standing.MEMBER and known.met not in ("", other.incarnation)
     return _apart(other) if is_apart else None
 
 
 def _joining(mine: Standpoint, other: Standpoint, known: Known) -> Refusal | None:
-    """One of them at least has an empty folder and asks for a place."""
+    """The refusal where at least one of them has an empty folder and asks to join."""
     joiner, member = (mine, other) if mine.joins else (other, mine)
     if member.joins or not (member.holds_data and member.formation):
         return _none_to_join(mine, other, known)
@@ -128,7 +129,7 @@ def _none_to_join(mine: Standpoint, other: Standpoint, known: Known) -> Refusal:
     if mine.joins or mine.holds_data or other.node_id not in known.members:
         none = other if mine.joins else mine
         return Refusal(
-            f"{none.node_id} belongs to no cluster that has formed, so that there is none to join there yet",
+            f"{none.node_id} belongs to no cluster that has formed, so there is none to join there yet",
             Answer.WAITS,
         )
     return Refusal(
@@ -166,7 +167,7 @@ def _removed(node_id: str) -> Refusal:
 
 
 def removed_here(node_id: str, told_by: str = "") -> str:
-    """What a removed node says of itself."""
+    """What a removed node reports about itself."""
     told = f", as {told_by} says" if told_by else ""
     return (
         f"this node was removed from the cluster{told}, and the id {node_id} never returns: start it with "

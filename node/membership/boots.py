@@ -1,9 +1,9 @@
-"""Boot numbers while nodes run: this folder's own rises now and then, what peers tell of theirs is kept.
+"""Boot numbers while nodes run: this folder's own rises now and then, and those of peers are remembered.
 
 A copy that was made while a node ran would differ from the folder by one start only, the one on the copy
-itself. So the number rises as time goes by: then a copy comes back under a number that peers have met in
-another process. Beats carry it, and no number is told before it is on disk: the next start is always above
-all that was told. A peer that was away hears the present number when it is back.
+itself. So the number rises as time passes: then a copy comes back under a number that peers have seen from
+another process. Beats carry it, and no number is sent before it is on disk: the next start is always above
+all that were sent. A peer that was away hears the present number when it is back.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Boots:
-    """Lives on the event loop; both tasks write in ``executor``, since a disk may take long."""
+    """Used on the event loop; both tasks write in ``executor``, since a disk may be slow."""
 
     def __init__(
         self, discovery: Discovery, registry: Registry, executor: Executor, interval_s: float
@@ -31,22 +31,22 @@ class Boots:
         self._executor = executor
         self._interval_s = interval_s
         self._told: dict[tuple[str, str], int] = {}
-        """By node and incarnation; what is not kept yet."""
+        """By node and incarnation; not durable yet."""
         self._news = asyncio.Event()
 
     def told(self, peer: str, incarnation: str, number: int) -> None:
-        """A peer's beats tell this number from now on."""
+        """A peer's beats now carry this number."""
         self._told[peer, incarnation] = number
         self._news.set()
 
     async def rise(self) -> None:
-        """For as long as this node runs; a disk that takes nothing now may do so later."""
+        """Raise it now and then while this node runs; a disk that fails may work again later."""
         loop = asyncio.get_running_loop()
         fails = False
         while True:
             await asyncio.sleep(self._interval_s)
             if len(self._discovery.members) == 1:
-                continue  # There is nobody to tell.
+                continue  # No peer is connected.
             try:
                 await loop.run_in_executor(self._executor, self._discovery.raise_boot)
                 fails = False
@@ -60,7 +60,7 @@ class Boots:
                 fails = True
 
     async def keep(self) -> None:
-        """For as long as this node runs; what cannot be kept is tried again with the next that is told."""
+        """Store what peers tell while this node runs; a failed write is retried with the next number."""
         loop = asyncio.get_running_loop()
         fails = False
         while True:

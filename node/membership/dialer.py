@@ -1,7 +1,7 @@
 """Which nodes this one keeps connections to, and where it finds them.
 
 Below feature level 3 those are the peers of the settings. From there on they are the nodes that the metadata
-name, at the addresses that they announced last; settings only say where else to look, and by which way.
+names, at the addresses that they announced last; settings only say where else to look.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from node.settings import ClusterSettings
 from node.settings_rules import split_address
 
 Addresses = tuple[tuple[str, int], ...]
-"""Where a node may be, the likeliest first."""
+"""Addresses to try for a node, the likeliest first."""
 
 _log: Final = structlog.get_logger(__name__)
 
 
 class Dialer:
-    """``look`` is called whenever something of that may have changed, from the start on."""
+    """``look`` is called at the start and whenever any of that may have changed."""
 
     def __init__(self, links: PeerLinks, discovery: Discovery, settings: ClusterSettings) -> None:
         self._links = links
@@ -41,7 +41,7 @@ class Dialer:
         self.look()
 
     def look(self) -> None:
-        """Dial who should be dialled, each where it is by now, and part from everybody else."""
+        """Dial the nodes that should be dialled, at their present addresses; drop links with all others."""
         if not self._started:
             return
         wanted = dict(self._wanted())
@@ -54,7 +54,7 @@ class Dialer:
         self._dialled = wanted
 
     def part(self, node: str) -> None:
-        """Give up the links with a node that has to be judged again, and dial it anew where it is wanted."""
+        """Drop the links with a node that has to be judged again, and dial it again if it is wanted."""
         self._dialled.pop(node, None)
         self._close(node)
         self.look()

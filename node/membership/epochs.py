@@ -1,7 +1,7 @@
 """The cluster's epoch: how often it was recovered from the loss of a majority (node/recovery).
 
-A folder that a recovery left out is of an earlier epoch: what it holds is no part of the cluster any more. So
-its node and those of the later epoch refuse each other, and one that hears of a later epoch when it starts
+A folder that a recovery left out is of an earlier epoch: what it holds is no longer part of the cluster. So
+its node and those of the later epoch refuse each other, and a node that hears of a later epoch when it starts
 takes part in nothing, lest the nodes that were given up go on among themselves.
 """
 
@@ -12,11 +12,11 @@ from typing import Final
 from node.membership.formation import Standpoint
 
 OF_NO_EPOCH: Final = -1
-"""What an empty folder says: it will take over the epoch of the nodes that it meets."""
+"""The epoch of an empty folder: it takes over that of the nodes that it meets."""
 
 
 def refusal(mine: Standpoint, other: Standpoint) -> str | None:
-    """Why ``mine`` has nothing to do with ``other``, and what to do; None where both are of one epoch."""
+    """Why ``mine`` refuses ``other``, and what to do; None where both are of one epoch."""
     if other.is_fresh or (mine.epoch, mine.recovery) == (other.epoch, other.recovery):
         return None
     if other.epoch < mine.epoch:

@@ -1,9 +1,9 @@
-"""Which nodes form a cluster, and who is refused: two nodes compare what they hold before they say more.
+"""Which nodes form a cluster, and which are refused: two nodes compare what they hold before anything else.
 
 A cluster is *formed* when the empty folders of all its initial nodes have met: from then on each folder
-names those nodes, and soon the formation too, a random name that the metadata leader gives once and for ever.
+names those nodes, and soon the formation too: a random name that the metadata leader gives once and for all.
 A node that holds data of one formation takes part in no other, and nothing forms around one that holds data.
-These are the rules of clusters below feature level 3; from there on those of ``belonging.py`` hold.
+These are the rules of clusters below feature level 3; from there on those of ``belonging.py`` apply.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from storage.atomic_file import read_file
 from storage.filesystem import FileSystem
 
 NAMES_BYTES_MAX: Final = 120
-"""How much of the list of its nodes a node tells others, for their messages."""
+"""How much of its list of nodes a node sends to others, for their messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +34,18 @@ class Standpoint:
     incarnation: str
     nodes_digest: str
     names: str
-    """As many of the nodes' names as there was room for, for people."""
+    """As many of the nodes' names as there was room for; only for messages."""
     formation: str = ""
-    """Empty until the metadata leader's word has come."""
+    """Empty until the metadata leader's name for it has arrived."""
     epoch: int = 0
     recovery: str = ""
-    """How often the cluster was recovered from the loss of a majority, and the name of the last time."""
+    """The name of the last recovery from the loss of a majority; ``epoch`` counts them."""
     is_fresh: bool = False
-    """Whether its folder is of no epoch yet, and will take over that of the nodes that it meets."""
+    """Whether its folder has no epoch yet, and takes over that of the nodes that it meets."""
     level: int = 1
     """The cluster's feature level, as far as the node knows."""
     joins: bool = False
-    """Whether it came, with an empty folder, to join a cluster that is there."""
+    """Whether it has an empty folder and joins an existing cluster."""
 
     @property
     def holds_data(self) -> bool:
@@ -54,10 +54,10 @@ class Standpoint:
 
 
 def refusal(mine: Standpoint, other: Standpoint, *, expected: Collection[str], met: str) -> str | None:
-    """Why ``mine`` has nothing to do with ``other``, and what to do; None where they belong together.
+    """Why ``mine`` refuses ``other``, and what to do; None where they belong together.
 
     ``expected``: the nodes of ``mine``'s cluster. ``met``: the incarnation that the other node was first met
-    under, "" when it never was. Both sides come to an answer of their own.
+    under, "" when it never was. Each side decides for itself.
     """
     if mine.holds_data and other.node_id not in expected:
         return (
@@ -83,7 +83,7 @@ def _is_other_formation(mine: Standpoint, other: Standpoint, met: str) -> bool:
         return mine.formation != other.formation
     if not (mine.holds_data and other.holds_data):
         return False
-    # Too early for the names to tell. But in one cluster all have met, and a replacement knows what it is.
+    # No name yet. But in one cluster all have met, and a replacement knows what it is.
     return other.standing is Standing.MEMBER and met not in ("", other.incarnation)
 
 
@@ -144,7 +144,7 @@ def digest(nodes: Iterable[str]) -> str:
 
 
 def named(nodes: Collection[str]) -> str:
-    """The nodes' names for a message, cut where they are many."""
+    """The nodes' names for a message, shortened where there are many."""
     text = ", ".join(sorted(nodes))
     if len(text) <= NAMES_BYTES_MAX:
         return text

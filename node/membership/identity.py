@@ -4,12 +4,12 @@ An incarnation is drawn when the folder is made. A node that lost its disk comes
 that is how its peers notice that it may have forgotten votes and entries. ``boot`` rises with every start, so
 that they notice as well when the folder is an old copy of itself. ``standing`` says how far it has come:
 
-new      made, and not every initial peer has been asked yet whether it knew this node before
+new      created, and not every initial peer has been asked yet whether it knew this node before
 member   a first folder of its node: whatever it has not seen, it has never had
 wiped    some peer has known this node with another folder: replicas from that time start without a vote
 
-Once it is no new one, ``nodes`` are those that the cluster was formed of, and ``formation`` is its name. Who
-belongs to it by now is in the metadata, and in ``addresses`` for the next start.
+Once it is no longer new, ``nodes`` are those that the cluster was formed of, and ``formation`` is its name.
+The present members are in the metadata, and in ``addresses`` for the next start.
 
 ``epoch`` counts the recoveries of the cluster from the loss of a majority (node/recovery), ``recovery`` is
 the name of the last one. A folder with either is of format 2: earlier builds would forget them.
@@ -41,7 +41,7 @@ class IdentityProblem(Exception):
 
 
 class Standing(enum.StrEnum):
-    """See the module's text."""
+    """See the module's docstring."""
 
     NEW = "new"
     MEMBER = "member"
@@ -63,15 +63,15 @@ class NodeIdentity(msgspec.Struct, frozen=True):
     nodes: tuple[str, ...] = ()
     formation: str = ""
     boot: int = 0
-    """How often a node has started on this folder, this time included; 0 by builds that did not count."""
+    """How often a node has started on this folder, this time included; 0 from builds that did not count."""
     level: int = 1
-    """The cluster's feature level, as far as this node has learnt it from the metadata."""
+    """The cluster's feature level, as last learnt from the metadata."""
     epoch: int = 0
     recovery: str = ""
     recovering: str = ""
-    """The name of a recovery that was begun on this folder and is not done: until then no node starts."""
+    """The name of an unfinished recovery of this folder: until it is finished no node starts on it."""
     joined: bool = False
-    """It came to a cluster that was there: ``nodes`` are those that it had met by then."""
+    """It joined an existing cluster: ``nodes`` are those that it had met by then."""
     addresses: dict[str, str] = {}
     """From feature level 3 on: the cluster's nodes and their peer ports, as last learnt from the metadata."""
 
@@ -105,7 +105,7 @@ def load(fs: FileSystem, data_dir: str) -> NodeIdentity | None:
     if raw is None:
         return None
     try:
-        # First alone: what a newer format says of the rest may be nothing that this build can read.
+        # The format alone first: this build may be unable to read the rest of a newer one.
         found = msgspec.json.decode(raw, type=_Format).format_version
         if found > FORMAT_VERSION:
             unlike = f"has format {found}, this build knows {FORMAT_VERSION}"
@@ -168,13 +168,13 @@ def save(fs: FileSystem, data_dir: str, identity: NodeIdentity) -> None:
 
 
 class FolderLock:
-    """Keeps other processes out of a data folder while this one lives, however it ends."""
+    """Keeps other processes out of a data folder until this one ends, in whatever way."""
 
     def __init__(self, data_dir: str) -> None:
         path = Path(data_dir, LOCK_NAME)
         try:
             Path(data_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
-            with contextlib.suppress(OSError):  # of a folder that is not ours, as a mounted disk may be
+            with contextlib.suppress(OSError):  # a folder that is not ours, such as a mounted disk
                 Path(data_dir).chmod(0o700)
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:

@@ -1,8 +1,7 @@
-"""What is under way where an empty folder comes to a cluster that is there, on both sides.
+"""The state of joins, on both sides: an empty folder joins an existing cluster.
 
-The newcomer asks seeds, hears from them whose cluster that is and who leads it, and dials those, again and
-again, until one answers that it is registered. A member keeps what it was asked: if it leads the metadata, it
-registers the newcomer.
+The newcomer asks the seeds, learns from them who is in the cluster and who leads it, and keeps dialling those
+until one answers that it is registered. A member remembers who asked: the metadata's leader registers them.
 """
 
 from __future__ import annotations
@@ -13,22 +12,22 @@ from node.membership.announcement import Announcement
 
 
 class Joining:
-    """``is_newcomer``: this node had no place when it started. Once it has one it is a member as all are."""
+    """``is_newcomer``: this node had no place when it started. Once it has one, it is an ordinary member."""
 
     def __init__(self, *, is_newcomer: bool) -> None:
         self.is_newcomer = is_newcomer
         self.has_place = False
         """A member has answered that this node is registered."""
         self.contacts: dict[str, str] = {}
-        """Nodes of the cluster that were heard of, and their peer ports: seeds, and who leads."""
+        """Nodes of the cluster heard of so far, with their peer addresses: seeds and the leader."""
         self.asking: dict[str, Announcement] = {}
-        """Of a member: nodes that asked and are not registered yet."""
+        """On a member: nodes that asked to join and are not registered yet."""
         self._waits: dict[str, str] = {}
 
     def waits(self, said: Announcement, reason: str, *, is_ours: bool) -> bool:
-        """There is no place yet, on whichever side. Returns whether something is new.
+        """The newcomer has no place yet, seen from either side. Returns whether that is news.
 
-        ``is_ours``: the cluster is the one that the other side means as well.
+        ``is_ours``: both sides mean the same cluster.
         """
         has_none = self.is_newcomer and not self.has_place
         if has_none:
@@ -56,15 +55,15 @@ class Joining:
         self._waits[address] = f"{address} could not be asked: {reason}"
 
     def heard(self, who: str) -> None:
-        """A node or an address has answered something else than to wait."""
+        """A node or an address has answered with something other than to wait."""
         self._waits.pop(who, None)
 
     def registered(self, nodes: Mapping[str, object]) -> None:
-        """The metadata have these nodes by now."""
+        """The metadata now has these nodes."""
         for node in self.asking.keys() & nodes.keys():
             del self.asking[node]
 
     def __str__(self) -> str:
-        """For what a newcomer waits."""
+        """What a newcomer is waiting for."""
         reasons = [reason for _, reason in sorted(self._waits.items())]
         return f"joining a cluster: {'; '.join(reasons) or 'no seed has answered yet'}"

@@ -1,4 +1,4 @@
-"""Whether a node that was met may be connected to this one: by cluster, epoch and feature level."""
+"""Whether a node may stay connected to this one, judged by cluster, epoch and feature level."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Judge:
     def refusal(self, said: Announcement, other: Standpoint, *, runs_elsewhere: bool) -> Refusal | None:
         """Why not; None where it may. ``other``: what it ``said`` of its cluster.
 
-        ``runs_elsewhere``: its id is that of a process that is connected, with another folder.
+        ``runs_elsewhere``: a process with another folder is connected under its id.
         """
         peer, me = said.node_id, self._own.standpoint()
         met = self._registry.peers.get(peer, "")
@@ -45,7 +45,7 @@ class Judge:
         return reason
 
     def _of_levels(self, said: Announcement) -> str | None:
-        """Why one of the two nodes is of a build that cannot work in the cluster as it is by now."""
+        """Why the build of one of the two nodes cannot run at the cluster's feature level."""
         lowest, highest = said.levels
         if not lowest <= self._own.level <= highest:
             return _other_build(said.node_id, lowest, highest, self._own.level, "there")

@@ -1,4 +1,4 @@
-"""A folder's identity as it changes while its node runs: first on disk, then in what is told."""
+"""A folder's identity as it changes while its node runs: written to disk before others are told."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class KeptIdentity:
     def __init__(self, identity: NodeIdentity, keep: Callable[[NodeIdentity], None]) -> None:
         self.identity = identity
         self.boot = Boot(identity.boot, secrets.token_hex(4))
-        """The folder's boot number, and this process: what is told of it is durable."""
+        """The folder's boot number, and this process; durable before it is told."""
         self.is_behind = False
-        """Something was not kept, since the disk took nothing. Whoever tries again resets this."""
+        """Whether a failed write left the disk behind. Whoever retries resets this."""
         self._keep = keep
         self._keeping = threading.Lock()
 
     def change(self, **fields: Any) -> None:
-        """Any thread may call. Raises ``IdentityProblem``: then all is as before."""
+        """Change fields durably; from any thread. Raises ``IdentityProblem``: then nothing has changed."""
         with self._keeping:
             changed = msgspec.structs.replace(self.identity, **fields)
             if changed != self.identity:
@@ -41,13 +41,13 @@ class KeptIdentity:
                 self.identity = changed
 
     def try_change(self, event: str, **fields: Any) -> None:
-        """What can be learnt again after a restart; ``event`` is logged where it cannot be kept."""
+        """Change fields that can be learnt again after a restart; a failed write is logged as ``event``."""
         try:
             self.change(**fields)
         except IdentityProblem as error:
             _log.error(event, reason=str(error))
 
     def raise_boot(self) -> None:
-        """Let the boot number rise. Any thread may call. Raises ``IdentityProblem``: then it stays."""
+        """Raise the boot number; from any thread. Raises ``IdentityProblem``: then it is unchanged."""
         self.change(boot=self.boot.number + 1)
         self.boot = Boot(self.identity.boot, self.boot.process)

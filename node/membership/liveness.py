@@ -10,7 +10,7 @@ from consensus.host.group_host import GroupHost
 
 
 class Liveness:
-    """This node, and those that can be sent to and were heard lately."""
+    """Alive: this node, and those that are connected and were heard recently."""
 
     def __init__(self, node_id: str, host: GroupHost) -> None:
         self._node_id = node_id
@@ -26,7 +26,7 @@ class Liveness:
         return frozenset([self._node_id, *there])
 
     def heard_ms_ago(self, met: Collection[str]) -> dict[str, int]:
-        """How long ago each of the nodes that were ``met`` was heard last."""
+        """Milliseconds since each of the nodes in ``met`` was last heard."""
         now = asyncio.get_running_loop().time()
         return {
             node: int((now - peer.heard_at) * 1000) for node, peer in self._links.peers.items() if node in met
@@ -34,7 +34,7 @@ class Liveness:
 
 
 class Silence:
-    """Looked at now and then: who is heard at one look and silent at the next counts from the latter."""
+    """Checked now and then: a node's silence counts from the first check at which it was silent."""
 
     def __init__(
         self, alive: Callable[[], Collection[str]], clock: Callable[[], float] = time.monotonic
@@ -44,7 +44,7 @@ class Silence:
         self._since: dict[str, float] = {}
 
     def longer_than(self, seconds: float, nodes: Iterable[str]) -> set[str]:
-        """Those of ``nodes`` that have not been heard for so long; the others are forgotten."""
+        """Those of ``nodes`` that have been silent for longer than this; other nodes are forgotten."""
         now, alive = self._clock(), self._alive()
         silent = [node for node in nodes if node not in alive]
         self._since = {node: self._since.get(node, now) for node in silent}

@@ -1,7 +1,7 @@
-"""The nodes of the cluster, put together from the metadata and from what each of them says of itself.
+"""The nodes of the cluster, from the metadata and from what each of them says of itself.
 
-The same answer whoever is asked, but for what changes between two questions. A node that does not answer is
-shown with what the metadata have of it, and with when any of the others heard it last.
+Every node gives the same answer, but for changes between two requests. A node that does not answer is shown
+as the metadata describes it, with the time when any of the others last heard it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class NodeList:
         self._now_ms = now_ms
 
     async def show(self) -> list[ListedNode]:
-        """In order of id."""
+        """All nodes, in order of id."""
         said, _ = await self._health.everybody()
         state = self._metadata.state
         placed = Counter(

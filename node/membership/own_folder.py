@@ -1,4 +1,4 @@
-"""What this node's folder is in its cluster: kept on disk, and told to others."""
+"""This node's folder as part of its cluster: stored on disk, and told to others."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ class OwnFolder:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether this folder holds nothing yet that would be of an epoch."""
+        """Whether this folder holds nothing yet that belongs to an epoch."""
         return self.identity.standing is Standing.NEW
 
     @property
     def first_membership(self) -> Membership:
-        """Of the metadata group, before its log says anything. Known once this folder is settled."""
+        """The metadata group's members before its log names any. Known once this folder is settled."""
         return self._roster.first_membership(self.identity)
 
     def settle(self, met: Iterable[str]) -> None:
@@ -88,12 +88,12 @@ class OwnFolder:
         )
 
     def is_at(self, level: int) -> None:
-        """The cluster is at this feature level, or at a higher one."""
+        """The cluster is at least at this feature level."""
         if level > self.level:
             self.kept.try_change("feature_level_not_kept", level=level)
 
     def formed(self, name: str, met: Iterable[str]) -> None:
-        """The metadata say what this cluster is called; "" while they do not. ``met``: as for ``settle``."""
+        """The metadata names this cluster; "" while it has no name. ``met``: as for ``settle``."""
         if not name or name == self.identity.formation:
             return
         if self.formation not in ("", name):
@@ -106,16 +106,16 @@ class OwnFolder:
             _log.error("formation_not_kept", reason=str(error))
 
     def keep_epoch(self) -> None:
-        """Make the epoch durable, or at least try to."""
+        """Try to make the epoch durable."""
         self.kept.try_change("cluster_epoch_not_kept", epoch=self.epoch, recovery=self.recovery)
 
     def keep_members(self) -> None:
-        """Likewise the addresses of the cluster's nodes."""
+        """Try to make the addresses of the cluster's nodes durable."""
         self.kept.try_change("members_not_kept", addresses=self._roster.addresses)
 
     def standpoint(self) -> Standpoint:
         """What it holds of a cluster, as others judge it."""
-        # Builds that know the list of the first nodes only compare it with their own.
+        # Earlier builds know only the list of the first nodes, and compare it with their own.
         listed = self._roster.formed_of if self.level < MEMBERSHIP else self._roster.members
         return Standpoint(
             self.node_id,
@@ -132,8 +132,8 @@ class OwnFolder:
         )
 
     def announcement(self, lasting: Announcement, *, known_as: str, answer: int, leader: str) -> Announcement:
-        """``lasting``, which says where this node is, with what holds at the moment. Who is the ``leader`` of
-        the metadata is told in answers alone.
+        """``lasting``, which says where this node is, with what holds at the moment. Only answers name
+        the metadata's ``leader``.
         """
         me = self.standpoint()
         leader = "" if answer == Answer.NONE else leader

@@ -8,7 +8,7 @@ from typing import Final
 from consensus.throttle import ThrottledLog
 
 SHOWN_S: Final = 60.0
-"""For how long /readyz names a node that was refused and came no more."""
+"""For how long /readyz names a refused node that did not come again."""
 KEPT_MAX: Final = 64
 
 
@@ -20,7 +20,7 @@ class Refused:
         self._reasons: dict[str, tuple[float, str]] = {}
 
     def add(self, peer: str, reason: str) -> None:
-        """A connection from or to a node was not kept."""
+        """A connection from or to a node was refused."""
         self._log.error("node_refused", peer=peer, reason=reason)
         self._reasons.pop(peer, None)
         self._reasons[peer] = (time.monotonic(), reason)
@@ -28,7 +28,7 @@ class Refused:
             del self._reasons[next(iter(self._reasons))]
 
     def forgive(self, peer: str) -> None:
-        """It is welcome by now."""
+        """The node is now accepted."""
         self._reasons.pop(peer, None)
 
     @property

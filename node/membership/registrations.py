@@ -1,4 +1,4 @@
-"""What the metadata leader has to tell the cluster of the nodes that it has met."""
+"""What the metadata leader registers of the nodes that it has met."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def unregistered(
     asking: Mapping[str, Announcement],
     lost: frozenset[str],
 ) -> list[RegisterNode]:
-    """The commands for what the metadata do not know yet. ``asking``: nodes that want to join; ``lost``:
-    those that a recovery left out, which join again.
+    """The commands for what the metadata does not know yet. ``asking``: nodes that want to join; ``lost``:
+    nodes that a recovery left out, which join again.
     """
     described = [
         said.joining() if node in lost else said.registration() for node, said in sorted(met.items())
     ]
-    # One that the metadata would refuse is not proposed: each proposal is an entry, and it asks again.
+    # A node that would be refused is not proposed: each proposal is an entry, and the node keeps asking.
     asked = [said.joining() for _, said in sorted(asking.items())]
     joining = [command for command in asked if join_refusal(state, command) is None]
     return [*(command for command in described if not _is_registered(state, command)), *joining]

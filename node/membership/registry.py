@@ -1,14 +1,14 @@
-"""What this node has had and met: an append-only file that tells data loss from a fresh start.
+"""Which replicas and peers this node has had and met: a file that tells data loss from a fresh start.
 
-A replica's folder that is missing although the registry says that it was made has been lost, and with it
+A replica's folder that is missing although the registry says that it was created has been lost, and with it
 votes and entries: the replica then starts without a vote. Likewise a peer that shows up under another
 incarnation than the one it was first met under has lost its disk, and is told so; and one whose folder has
 been started more often than the folder itself knows, or has been replaced since, is an old copy.
 
 ``registry.log`` has one line per change: the CRC32C of the rest as eight hex digits, a space, a JSON object,
 a line feed; the first one names the format. A torn last line is cut; any other damaged line stops the node,
-since forgetting is what the file is against. A line with the right checksum that says what this build does
-not know was written by a newer one: the node does not start, and the file stays as it is.
+since the file exists to forget nothing. A line with the right checksum and a change unknown to this build
+was written by a newer one: the node does not start, and the file stays as it is.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Boot(NamedTuple):
 
 
 class _TooNew(Exception):
-    """A sound line of a newer build."""
+    """An intact line of a newer build."""
 
 
 class Registry:
@@ -69,20 +69,20 @@ class Registry:
             raise IdentityProblem(f"{path} cannot be used: {error}") from error
 
     def created(self, groups: Iterable[int]) -> None:
-        """Replicas of these groups stand on disk; to be called before they take part in anything."""
+        """Replicas of these groups are on disk; to be called before they take part in anything."""
         self._append({"created": sorted(groups)})
 
     def removed(self, groups: Iterable[int]) -> None:
-        """These groups' replicas are not wanted any more."""
+        """These groups' replicas are no longer wanted."""
         self._append({"removed": sorted(groups)})
 
     def met(self, peer: str, incarnation: str) -> None:
-        """A peer has shown itself; only the first incarnation counts."""
+        """A peer was met; only the first incarnation counts."""
         if peer not in self.peers:
             self._append({"met": [peer, incarnation]})
 
     def newer_than(self, peer: str, incarnation: str, boot: Boot) -> Boot | None:
-        """A start that was met of this peer and proves that the folder it comes with now is an old copy."""
+        """An earlier met start of this peer that proves that its present folder is an old copy, if any."""
         met = self.boots.get(peer, {})
         known = met.get(incarnation)
         if known is None:
@@ -92,14 +92,14 @@ class Registry:
         return known if boot.process != known.process and boot.number <= known.number else None
 
     def met_boot(self, peer: str, incarnation: str, boot: Boot) -> None:
-        """A peer has shown itself in this start of its folder."""
+        """A peer was met in this start of its folder."""
         known = self.boots.get(peer, {}).get(incarnation)
-        # What one process says on two connections may be heard the other way round.
+        # Announcements on two connections of one process may arrive out of order.
         if known is None or boot.process != known.process or boot.number > known.number:
             self._append({"boot": [peer, incarnation, *boot]})
 
     def risen(self, numbers: Mapping[tuple[str, str], int]) -> None:
-        """What running peers tell, by id and incarnation; only what is more than is known counts."""
+        """Boot numbers of running peers, by id and incarnation; only higher ones than known count."""
         with self._lock:
             for (peer, incarnation), number in numbers.items():
                 known = self.boots.get(peer, {}).get(incarnation)
@@ -107,7 +107,7 @@ class Registry:
                     self._append({"boot": [peer, incarnation, number, known.process]})
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._file.close()
 
     def _apply(self, change: dict[str, Any]) -> None:
@@ -129,7 +129,7 @@ class Registry:
                     raise _TooNew(f"has a change {name!r}, which this build does not know")
 
     def _read(self, raw: bytes, path: str) -> tuple[int, int]:
-        """Take in all sound lines; how many there are, and how many bytes they have."""
+        """Apply all intact lines; returns their number and their size in bytes."""
         count, position = 0, 0
         while position < len(raw):
             end = raw.find(b"\n", position)
@@ -155,7 +155,7 @@ class Registry:
         with self._lock:
             try:
                 if self._lines >= self._lines_max:
-                    # Once this has begun, nothing goes to the old file: it may be another one by now.
+                    # Once this has begun, never write to the old file: it may already be replaced.
                     shorter = self._rewritten()
                     self._file.close()
                     self._file = shorter
@@ -168,7 +168,7 @@ class Registry:
             self._apply(change)
 
     def _rewritten(self) -> File:
-        """Put as few lines as say it all in the place of those that were written."""
+        """Replace the lines with as few as say the same."""
         lines = [_line({"format": FORMAT_VERSION}), _line({"created": sorted(self.groups)})]
         lines += [_line({"met": [peer, incarnation]}) for peer, incarnation in sorted(self.peers.items())]
         lines += [

@@ -1,7 +1,7 @@
-"""Who belongs to the cluster, as this node knows it.
+"""Which nodes belong to the cluster, as far as this node knows.
 
-Below feature level 3 those that it was formed of. From there on those that the metadata name, whatever
-settings say; the folder keeps them for the time after a start until the metadata are known again.
+Below feature level 3 those that it was formed of. From there on those that the metadata names, whatever
+settings say; the folder keeps them for the time between a start and knowing the metadata again.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from node.metadata.state import MetadataState
 class Roster:
     """``formed_of``: the nodes that this folder's cluster was formed of, or would be.
 
-    A node that came later has those there that it had met by then.
+    For a node that joined later: those that it had met by then.
     """
 
     def __init__(self, identity: NodeIdentity, formed_of: tuple[str, ...]) -> None:
         self.formed_of = formed_of
         self.removed: dict[str, str] = {}
-        """Nodes that were removed, and the incarnation that each had."""
+        """Removed nodes -> the incarnation that each had."""
         self.addresses: dict[str, str] = dict(identity.addresses) if identity.level >= MEMBERSHIP else {}
-        """Of the peer port of every node, this one included; empty below feature level 3."""
+        """Every node's peer address, this one's included; empty below feature level 3."""
         self.incarnations: dict[str, str] = {}
-        """Under which every node is registered, as far as the metadata are known here."""
+        """The incarnation that each node is registered with, as far as this node knows the metadata."""
         self.members = tuple(sorted(self.addresses)) or formed_of
         self.lost: frozenset[str] = frozenset()
-        """Nodes that a recovery left out: with empty folders they are taken in again."""
+        """Nodes that a recovery left out: with empty folders they may join again."""
 
     def told(self, state: MetadataState) -> None:
-        """What the metadata say by now."""
+        """Take over what the metadata says."""
         self.incarnations = {node: entry.incarnation for node, entry in state.nodes.items()}
         if state.level >= MEMBERSHIP and state.nodes:
             self.addresses = {node: entry.peer for node, entry in sorted(state.nodes.items())}
@@ -43,18 +43,18 @@ class Roster:
 
     @property
     def expected(self) -> frozenset[str]:
-        """Whose empty folders are let in without more ado."""
+        """The nodes whose empty folders are accepted at once."""
         return self.lost.union(self.members)
 
     def joined_with(self, nodes: tuple[str, ...]) -> None:
-        """This node comes to a cluster, of which it has met these nodes, itself included."""
+        """This node joins a cluster of which it has met these nodes, itself included."""
         self.formed_of = self.members = nodes
 
     def first_membership(self, identity: NodeIdentity) -> Membership:
-        """Of the metadata group, before its log says anything; the same on all nodes that formed it.
+        """The metadata group's members before its log names any; the same on all nodes that formed it.
 
-        A node that came later was no voter then. One that came back without its data may have been one, for
-        all that it knows: it must not take itself for one that has no vote to give up.
+        A node that joined later was not a voter then. One that came back without its data may have been a
+        voter: it must not assume that it has no vote to lose.
         """
         if not identity.joined:
             return initial_membership(list(self.formed_of) or [identity.node_id])

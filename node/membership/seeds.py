@@ -1,4 +1,4 @@
-"""The addresses of ``cluster.join``: asked who is there until all answered, and this node has its place."""
+"""Asks the addresses of ``cluster.join`` who they are, until all have answered and this node has a place."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from node.settings_rules import split_address
 
 ASK_AGAIN_S: Final = 0.25
 ASK_AGAIN_S_MAX: Final = 8.0
-"""By a node that has its place."""
+"""How often a node that has its place asks again."""
 _HINT: Final = (
     "cluster.secret and cluster.id are the same on all nodes, and a seed is another node than this one"
 )
 
 
 class Seeds:
-    """A node that has data asks as well: a seed of another cluster is a mistake, which both sides name."""
+    """A node that has data asks too: a seed of another cluster is a mistake, which both sides report."""
 
     def __init__(self, links: PeerLinks, discovery: Discovery, addresses: tuple[str, ...]) -> None:
         self._links = links
@@ -27,10 +27,10 @@ class Seeds:
         self._addresses = addresses
 
     async def run(self) -> None:
-        """Ask again and again, until there is nothing to ask for any more."""
+        """Ask repeatedly, until there is nothing left to ask."""
         asked, pause_s = list(self._addresses), ASK_AGAIN_S
         while asked:
-            # What was said before this node had chosen a cluster has to be said to all of them once more.
+            # Seeds asked before this node chose a cluster have to be asked once more.
             had_place = self._discovery.decided.is_set()
             answers = await asyncio.gather(*(self._ask(address) for address in asked))
             if had_place:

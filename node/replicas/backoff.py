@@ -8,8 +8,8 @@ from typing import Final
 
 FIRST_S: Final = 0.5
 LONGEST_S: Final = 2.5
-"""A disk that is well again is found to be so within this: a majority may wait for it. Replicas are opened a
-few at a time, so that even a thousand that fail for ever take no more of the node than that."""
+"""A disk that works again is noticed within this time, since a majority may be waiting for it. Replicas are
+opened a few at a time, so that even a thousand that keep failing cost the node no more than that."""
 
 
 class Backoff:
@@ -20,7 +20,7 @@ class Backoff:
         self._waits: dict[int, tuple[float, float]] = {}
 
     def failed(self, group: int) -> float:
-        """Note a failure; how long to wait, in seconds."""
+        """Note a failure; returns how many seconds to wait."""
         now = self._clock()
         until, wait = self._waits.get(group, (0.0, 0.0))
         wait = min(LONGEST_S, 2 * wait) if wait and now - until < 2 * LONGEST_S else FIRST_S
@@ -28,5 +28,5 @@ class Backoff:
         return wait
 
     def forget(self, group: int) -> None:
-        """The group is not here any more."""
+        """The group is no longer here."""
         self._waits.pop(group, None)

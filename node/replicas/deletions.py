@@ -1,4 +1,4 @@
-"""Tells those who hold something of a topic that it was deleted, as soon as this node knows."""
+"""Tells whoever works with a topic that it was deleted, as soon as this node knows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 
 class Deletions:
-    """``id_of`` says which id the topic of a name has by now, or None when there is none."""
+    """``id_of`` returns the id that the topic of a name has now, or None when there is none."""
 
     def __init__(self, id_of: Callable[[str], int | None]) -> None:
         self._id_of = id_of
@@ -14,7 +14,7 @@ class Deletions:
         """By the topic's name and id."""
 
     def watch(self, topic: str, topic_id: int, tell: Callable[[], None]) -> Callable[[], None]:
-        """Have ``tell`` called once; the answer undoes that, also when it was called already."""
+        """Have ``tell`` called once; returns the undo, which may be called after that too."""
         ticket = object()
         self._waiting.setdefault(topic, {}).setdefault(topic_id, {})[ticket] = tell
 
@@ -31,11 +31,11 @@ class Deletions:
         return undo
 
     def waiting(self, topic: str, topic_id: int) -> int:
-        """How many are to be told of this one."""
+        """How many callbacks wait for this topic."""
         return len(self._waiting.get(topic, {}).get(topic_id, ()))
 
     def look(self, topics: Iterable[str] | None = None) -> None:
-        """These topics changed in the metadata; None: any of them may have."""
+        """These topics changed in the metadata; None: any may have."""
         for topic in list(self._waiting) if topics is None else topics:
             now = self._id_of(topic)
             ids = self._waiting.get(topic, {})

@@ -1,8 +1,8 @@
 """Room on the disk that records never take, so that a node with a full disk can still be helped.
 
-Below the reserve this node's leaders take no records and no topics. What a cluster needs to get out of that
-goes on: votes, checkpoints, the metadata (DELETE, shorter retention), what was taken in before, and what
-other leaders send to the replicas here.
+Below the reserve this node's leaders take no records and no topics. What the cluster
+needs to recover goes on: votes, checkpoints, the metadata (DELETE, shorter retention), records accepted
+before, and what other leaders send to the replicas here.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from storage.filesystem import Space
 LOOK_S: Final = 1.0
 LOOK_S_NEAR: Final = 0.1
 NEAR: Final = 4
-"""With less than this many reserves free the disk is looked at more often."""
+"""With less than this many times the reserve free, the disk is checked more often."""
 PART_MAX: Final = 0.05
-"""Of a small disk the reserve is this part at the most."""
+"""On a small disk the reserve is at most this fraction of it."""
 
 _log = structlog.get_logger(__name__)
 
 
 class DiskReserve(Collector):
-    """One per node. ``space`` says what its disk has; it is asked now and then, never for a request."""
+    """One per node. ``space`` asks the disk for its free space: now and then, never for a request."""
 
     def __init__(self, space: Callable[[], Space], reserve_bytes: int) -> None:
         self.space = space
@@ -39,12 +39,12 @@ class DiskReserve(Collector):
         """The reserve on this disk."""
         self.free_bytes = 0
         self.total_bytes = 0
-        """0 until the first look, as the one before."""
+        """Size of the disk; this and the free space are 0 until the first look."""
         self.is_short = False
         self.refused = 0
 
     async def run(self) -> None:
-        """Look again and again, until cancelled. A disk that does not answer holds up nothing else."""
+        """Check repeatedly, until cancelled. A disk that does not answer blocks nothing else."""
         while True:
             try:
                 self.take(await asyncio.to_thread(self.space))
@@ -54,7 +54,7 @@ class DiskReserve(Collector):
             await asyncio.sleep(LOOK_S_NEAR if near else LOOK_S)
 
     def take(self, space: Space) -> None:
-        """What the disk has now."""
+        """Take in what the disk has now."""
         self.free_bytes, self.total_bytes = space.free_bytes, space.total_bytes
         self.kept_bytes = min(self._wanted, int(space.total_bytes * PART_MAX))
         is_short = self.free_bytes < self.kept_bytes
@@ -66,7 +66,7 @@ class DiskReserve(Collector):
                 _log.info("disk_reserve_left", free_bytes=self.free_bytes, reserve_bytes=self.kept_bytes)
 
     def check(self) -> None:
-        """Raises ``StorageFull`` where something would grow."""
+        """Raises ``StorageFull`` while the disk is short of free space; called before anything grows."""
         if self.is_short:
             self.refused += 1
             raise StorageFull(

@@ -1,4 +1,4 @@
-"""Makes the Raft groups of a node: timing and memory as the number of groups asks for them."""
+"""Makes the Raft groups of a node, with timing and memory scaled to the number of groups."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from node.replicas.replica_spec import Machine, ReplicaSpec
 from node.replicas.replica_store import Opened
 
 GROUPS_PER_TIMEOUT: Final = 200
-"""Groups on one node for which the configured election timeouts are long enough; more get longer ones."""
+"""The configured election timeouts suffice for this many groups on a node; more get longer ones."""
 LOG_TAIL_BYTES_MAX: Final = 4 << 20
-"""Recent frames in memory per replica: enough for followers that keep up; others read from the page cache."""
+"""Recent frames in memory per replica: enough for followers that keep up; others need the page cache."""
 LOG_TAILS_BYTES_MAX: Final = 256 << 20
 """... and of all replicas of this node together, where there are many: each gets its share, ..."""
 LOG_TAIL_BYTES_MIN: Final = 64 << 10
@@ -32,7 +32,7 @@ class GroupFactory:
         self._catch_up = catch_up
 
     def group(self, spec: ReplicaSpec, opened: Opened, machine: Machine, *, groups: int) -> Group:
-        """One replica's group, beside so many ``groups`` like it. Raises ``LogTooNew``, ``StorageError``."""
+        """One replica's group on a node with ``groups`` like it. Raises ``LogTooNew``, ``StorageError``."""
         return Group(
             raft_group=spec.raft_group,
             node_id=self._node_id,
@@ -50,10 +50,10 @@ class GroupFactory:
 
 
 def scaled(options: GroupOptions, groups: int) -> GroupOptions:
-    """Timing for a node with so many groups.
+    """Timing for a node with this many groups.
 
     Every election costs each voter an fsync. When a node with many groups stalls, all of them elect at once,
-    and that must take less time than the timeouts, or they would never come to an end. The same goes for
+    and these elections must take less time than the timeouts, or they would never end. The same goes for
     heartbeats: when all groups are awake, after a node came or went, there must be time left to fall asleep.
     """
     factor = max(1.0, groups / GROUPS_PER_TIMEOUT)
@@ -68,5 +68,5 @@ def scaled(options: GroupOptions, groups: int) -> GroupOptions:
 
 
 def tail_bytes(groups: int) -> int:
-    """How much of its newest frames a replica keeps in memory on a node that is to have so many of them."""
+    """How many bytes of its newest frames a replica keeps in memory, on a node with this many replicas."""
     return max(LOG_TAIL_BYTES_MIN, min(LOG_TAIL_BYTES_MAX, LOG_TAILS_BYTES_MAX // max(1, groups)))

@@ -1,4 +1,4 @@
-"""What the host of groups tells a node, as signals that its other parts follow; and what of it is counted."""
+"""What the group host tells a node, as signals for its other parts; some of it is counted."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ _log = structlog.get_logger(__name__)
 
 
 class HostEvents:
-    """Made before the host, followed by what is made after it."""
+    """Made before the host; parts made after it subscribe."""
 
     def __init__(self, node_id: str, metrics: NodeMetrics) -> None:
         self._node_id = node_id
         self._metrics = metrics
         self.metadata_committed: Signal[[]] = Signal()
-        """The metadata group's applied index rose, here."""
+        """The metadata group's applied index rose on this node."""
         self.group_news: Signal[[int]] = Signal()
-        """A partition's group is led here since now, or has news of a member."""
+        """A partition's group has just got its leader here, or has news of a member."""
         self.group_failed: Signal[[int]] = Signal()
-        """A replica is of no more use until it is opened again."""
+        """A replica failed, and does nothing until it is opened again."""
         self.leadership_changed = asyncio.Event()
         """Set whenever any group's leadership changed."""
         self.flushed: dict[int, Waiters] = {}
-        """By group: told after every fsync of its log."""
+        """By group: woken after every fsync of its log."""
         self._new_leads: set[int] = set()
 
     def hooks(self, discovery: Discovery, boots: Boots, gossip: LeaderGossip) -> HostHooks:
@@ -74,7 +74,7 @@ class HostEvents:
         if group == METADATA_GROUP:
             self.metadata_committed()
         elif group in self._new_leads:
-            # Its first commit makes a new leader one that may change members.
+            # A new leader may change members once it has committed an entry.
             self._new_leads.discard(group)
             self.group_news(group)
 

@@ -1,13 +1,13 @@
-"""Runs this node's replicas, of whatever kind: those that are wanted are opened, the others close or go.
+"""Runs this node's replicas, of whatever kind: opens those that are wanted, closes or removes the others.
 
-Whoever owns a kind says ``want``, ``close`` and ``remove``; one task brings the disk and the host there. It
-looks only at groups of which something was said, and may be cut short anywhere: what it did not do, it does
+The owner of a kind calls ``want``, ``close`` and ``remove``; one task reconciles the disk and the host with
+that. It looks only at groups that were named, and may be interrupted anywhere: what it did not do, it does
 next time.
 
 A replica whose disk failed is closed at once, so that this node asks others who leads the group, and opened
 again after a while, as after a restart: what was durable is there, and nothing else was promised. Where its
-data is gone, it comes back without a vote and regains all from the others. One whose files only a newer build
-can read stays closed as long as this process runs, and its files as they are.
+data is gone, it comes back without a vote and fetches everything from the others. One whose files only a
+newer build can read stays closed as long as this process runs, and its files are left as they are.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from storage.errors import LogCorrupt, LogTooNew, StorageError
 from storage.options import LogOptions
 
 AT_ONCE: Final = 64
-"""Replicas opened and registered, or removed, together: one fsync of the registry for all of them. Whatever
-else is to be done, as opening the metadata again, waits no longer than for so many."""
+"""Replicas opened and registered, or removed, together: one fsync of the registry for all of them. Other
+work, such as opening the metadata again, waits for no more than these."""
 _DISK_ERRORS: Final = (StorageError, IdentityProblem, OSError)
 
 _T = TypeVar("_T")
@@ -64,21 +64,21 @@ class ReplicaManager:
         self._broken: dict[int, Exception] = {}
         self._removing: set[int] = set()
         self._resting: set[int] = set()
-        """Groups whose disk failed a moment ago."""
+        """Groups whose disk failed recently: they wait before they are opened again."""
         self._due: set[int] = set()
-        """Groups that are to be looked at."""
+        """Groups to reconcile."""
         self._backoff = Backoff()
         self._said = asyncio.Event()
         self._looked = asyncio.Condition()
 
     @property
     def running(self) -> Mapping[int, OpenReplica]:
-        """The replicas that run here, by group."""
+        """The running replicas, by group."""
         return self._running
 
     @property
     def specs(self) -> Mapping[int, ReplicaSpec]:
-        """Those that are to run here."""
+        """The replicas that should run here, by group."""
         return self._specs
 
     @property
@@ -91,7 +91,7 @@ class ReplicaManager:
         return isinstance(self._broken.get(raft_group), LogTooNew)
 
     def want(self, spec: ReplicaSpec) -> None:
-        """Have it run. One that runs goes on as it is: the spec is for its next opening."""
+        """Have it run. A running one goes on as it is: the spec is used when it is next opened."""
         self._forget_spec(spec.raft_group)
         self._specs[spec.raft_group] = spec
         self._many += spec.is_one_of_many
@@ -112,27 +112,27 @@ class ReplicaManager:
         self.close(raft_groups)
 
     def failed(self, raft_group: int) -> None:
-        """The host says that it is of no more use."""
+        """The host has reported that the replica failed."""
         self._look_at([raft_group])
 
     async def opened(self, raft_group: int) -> None:
-        """Until it runs. Raises what its first opening raised; it is tried again all the same."""
+        """Wait until it runs. Raises what its first opening raised; opening is retried all the same."""
         await self.until(lambda: raft_group in self._running or raft_group in self._broken)
         if (error := self._broken.get(raft_group)) is not None:
             raise error
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        """Wait; looked at whenever replicas were opened or closed."""
+        """Wait until ``holds``, which is checked whenever replicas were opened or closed."""
         async with self._looked:
             await self._looked.wait_for(holds)
 
     def release(self) -> None:
-        """Let go of what the host does not close; to be called when it has stopped."""
+        """Close what the host does not close; call it when the host has stopped."""
         for replica in self._running.values():
             replica.vote.close()
 
     async def run(self) -> None:
-        """Keep going until cancelled."""
+        """Reconcile until cancelled."""
         while True:
             await self._said.wait()
             self._said.clear()
@@ -150,7 +150,7 @@ class ReplicaManager:
         self._many -= spec is not None and spec.is_one_of_many
 
     async def _look(self) -> None:
-        # In order: the metadata first, of which all else depends.
+        # In order: the metadata first, since all else depends on it.
         due, self._due = sorted(self._due), set()
         for raft_group in due:
             replica = self._running.get(raft_group)
@@ -198,7 +198,7 @@ class ReplicaManager:
         try:
             await self._begin(there)
         except _DISK_ERRORS as error:
-            # The disk failed under the registry, or under one of them: none of the rest was begun.
+            # The disk failed under the registry or one of them: the rest was not begun.
             for spec, _, files in there:
                 if spec.raft_group not in self._running:
                     files.log.close()
@@ -227,7 +227,7 @@ class ReplicaManager:
         made: list[tuple[OpenReplica, Opened]] = []
         for spec, machine, files in list(there):
             try:
-                # A group that was lost stores that itself when it is made; only then may it count as known.
+                # A lost replica's group stores that when it is made; only then may the registry know it.
                 group = self._groups.group(spec, files, machine, groups=self._many)
             except LogTooNew as error:
                 files.log.close()
@@ -274,7 +274,7 @@ class ReplicaManager:
         asyncio.get_running_loop().call_later(self._backoff.failed(raft_group), rested)
 
     async def _remove(self, raft_groups: list[int]) -> None:
-        """Delete what replicas that are stopped have left on the disk."""
+        """Delete what stopped replicas have left on the disk."""
         retired = []
         for raft_group in raft_groups:
             is_wanted = raft_group not in self._removing  # since a moment ago
@@ -289,7 +289,7 @@ class ReplicaManager:
         _log.info("replicas_removed", count=len(retired))
 
     async def _on_disk(self, work: Callable[[_T], None], what: _T, *, groups: list[int]) -> bool:
-        """Do part of a removal; when the disk fails, it is all begun again after a while."""
+        """Do part of a removal; when the disk fails, all of it is retried after a while."""
         try:
             await self._in_thread(work, what)
         except _DISK_ERRORS as error:

@@ -1,4 +1,4 @@
-"""This node's replica of the metadata. While it does not run, what is known here of the cluster grows old."""
+"""This node's replica of the metadata. While it does not run, this node's view of the cluster goes stale."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from node.replicas.replica_spec import KeepState, OpenReplica, ReplicaSpec
 
 def metadata_spec(metadata: Metadata, *, wiped: bool, asks_first: bool) -> ReplicaSpec:
     """``wiped``: an earlier folder of this node had one. ``asks_first``: of the nodes that form a cluster
-    this one asks for votes at once. The machine is the same at each opening: it keeps what it knows.
+    this one asks for votes at once. Each opening uses the same machine, which keeps its state.
     """
 
     def opened(replica: OpenReplica) -> None:

@@ -1,4 +1,4 @@
-"""Puts together what a partition's replica has beside its group: admission, budgets, batching."""
+"""Assembles what a partition's replica has besides its group: admission, budgets, batching."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class PartitionParts:
         self._producers = producers
 
     def forget(self, raft_group: int) -> None:
-        """The replica runs no longer."""
+        """The replica no longer runs."""
         self._events.flushed.pop(raft_group, None)
 
     def assemble(self, opened: OpenReplica) -> Replica:
-        """The replica, about to run."""
+        """The replica, just before it runs."""
         table, limits, batch_format = opened.machine, self._limits, self._batch_format
         assert isinstance(table, ProducerTable), "the machine of a partition's spec"
         raft_group = opened.spec.raft_group

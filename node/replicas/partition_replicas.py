@@ -1,7 +1,7 @@
-"""Has the replicas of partitions on this node be those that the metadata say.
+"""Reconciles the replicas of partitions on this node with the metadata.
 
-It follows what changes in the metadata, and looks at the partitions named there alone; at all of them at the
-start, when all that was agreed on is known here, and when a snapshot has replaced the state.
+It follows the metadata's deltas and looks only at the partitions that they name; at all partitions at the
+start, once the metadata here is current, and when a snapshot has replaced the state.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from storage.errors import LogTooNew
 
 
 class PartitionReplicas:
-    """``local`` holds the replicas of partitions that run here, by group."""
+    """``local``: the running replicas of partitions, by group."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class PartitionReplicas:
     ) -> None:
         self.local = local
         self.opening = True
-        """Until the replicas that the metadata named at the start all run."""
+        """True until all replicas that the metadata named at the start run."""
         self._node_id = node_id
         self._incarnation = incarnation
         self._machine = machine
@@ -49,24 +49,24 @@ class PartitionReplicas:
         self._wanted: set[int] = set()
         """The groups that should have a replica here."""
         self._stale: set[int] = set()
-        """Those that have or had one here and should not, as far as is known."""
+        """The groups that have or had a replica here and should not, as far as is known."""
         self._knows_all = False
 
     def start(self, present: Iterable[int]) -> None:
-        """Have all run that the metadata name. ``present``: the replicas whose folders stand already."""
+        """Have all replicas run that the metadata names. ``present``: those whose folders exist."""
         self._stale.update(present)
         self._look_at_all()
 
     def metadata_are_current(self) -> None:
-        """They have all that was agreed on before this node started: what they do not want here may go.
+        """The metadata has all that was committed before this node started: unwanted replicas may be removed.
 
-        Until then they may be older than a replica that has come here since.
+        Until then it may be older than a replica that has since been placed here.
         """
         self._knows_all = True
         self._look_at_all()
 
     def metadata_changed(self, state: MetadataState, delta: MetadataDelta) -> None:
-        """Look at what is different."""
+        """Look at what has changed."""
         if delta.is_whole:
             self._look_at_all()
             return
@@ -80,12 +80,12 @@ class PartitionReplicas:
 
     @property
     def broken(self) -> int:
-        """How many replicas do not run because of their disk."""
+        """How many replicas do not run because their disk failed."""
         return len(self._broken)
 
     @property
     def too_new(self) -> list[str]:
-        """Of those, what is said of each that only a newer build can open."""
+        """The message for each of those that only a newer build can open."""
         return [str(error) for error in self._broken if isinstance(error, LogTooNew)]
 
     @property
@@ -93,7 +93,9 @@ class PartitionReplicas:
         return [error for group, error in self._manager.broken.items() if group in self._wanted]
 
     async def started(self) -> None:
-        """Until all that the metadata names now, and this build can read, run; called once it is current."""
+        """Wait until all replicas that the metadata names, and this build can read, run; call it once
+        current.
+        """
         await self._manager.until(
             lambda: all(
                 raft_group in self.local or self._manager.is_too_new(raft_group)
@@ -103,7 +105,7 @@ class PartitionReplicas:
         self.opening = False
 
     async def wait_local(self, raft_groups: Collection[int], *, timeout_s: float) -> None:
-        """Until those of the groups that belong here run, or the time is up."""
+        """Wait until the replicas of these groups that belong here run, or the time is up."""
         wanted = self._wanted.intersection(raft_groups)
         try:
             async with asyncio.timeout(timeout_s):
@@ -127,7 +129,7 @@ class PartitionReplicas:
             return
         self._wanted.add(raft_group)
         self._stale.discard(raft_group)
-        # Metadata of before may want one that has gone from here: made anew, it would vote as a new one.
+        # Outdated metadata may want a replica that was moved away: made again, it would vote as a new one.
         if self._knows_all or raft_group in self._registry.groups:
             topic, entry = found
             self._manager.want(

@@ -1,4 +1,4 @@
-"""This node's replica of a partition, as the metadata say that it should be."""
+"""This node's replica of a partition, as the metadata describes it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from node.replicas.replica_spec import KeepRecords, OpenReplica, ReplicaSpec
 KIND: Final = "partition"
 
 CAMPAIGN_AFTER_S: Final = (0.03, 0.1, 0.25)
-"""When the preferred leader of a new group asks for votes: the others may need a moment to have it too."""
+"""When the preferred leader of a new group asks for votes: the others may need a moment to create it."""
 RETURN_AFTER_S: Final = (0.1, 0.5, 1.0, 1.5, 2.0, 2.5)
-"""... and that of a group that was there before: when all nodes start, they are not equally fast."""
+"""... and of a group that existed before: when all nodes start, they are not equally fast."""
 
 
 def partition_spec(
@@ -27,8 +27,8 @@ def partition_spec(
     on_open: Callable[[OpenReplica], None],
     on_closed: Callable[[OpenReplica], None],
 ) -> ReplicaSpec:
-    """``incarnation``: of this node's folder. No election timeout is needed where no leader can be: the
-    preferred one asks at once.
+    """``incarnation``: of this node's folder. Where there can be no leader yet, the preferred one asks for
+    votes at once, without an election timeout.
     """
     leads_best = entry.replicas[0] == node_id
     return ReplicaSpec(

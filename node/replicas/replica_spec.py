@@ -1,8 +1,8 @@
-"""What a node has to know to run one replica of a Raft group, whatever the group is about.
+"""What a node has to know to run one replica of a Raft group, whatever the group's kind.
 
-A new kind of group (a coordinator of consumer groups, queues or transactions) is a new spec: the machine that
-its entries go to, how long its log is kept, and who is told that it runs. How a replica is opened, repaired,
-closed when its disk fails, regained and removed is the same for all (``manager.py``).
+A new kind of group (a coordinator of consumer groups, queues or transactions) is a new spec: the state
+machine that its entries are applied to, how long its log is kept, and who is told that it runs. Opening,
+repairing, closing on disk failure, disk-loss recovery and removal are the same for all (``manager.py``).
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ Machine = StateMachine | LargeMachine
 
 @dataclass(frozen=True, slots=True)
 class KeepRecords:
-    """The log is what is asked for: old segments go once they are this old, or the log is this large.
+    """The log itself is the data: segments are dropped at this age (ms), or once the log is this large
+    (bytes).
 
-    None: no limit of this kind.
+    None means no limit.
     """
 
     retention_ms: int | None = None
@@ -32,14 +33,14 @@ class KeepRecords:
 
 @dataclass(frozen=True, slots=True)
 class KeepState:
-    """Only the machine's state is asked for: a log above this size loses what the state stands for."""
+    """Only the machine's state is needed: a log above this size drops what the checkpointed state covers."""
 
     log_bytes_max: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenReplica:
-    """A replica with its files and its group; ``machine`` is the one that the group's entries go to."""
+    """A replica with its files and its group; the group's entries are applied to ``machine``."""
 
     spec: ReplicaSpec
     group: Group
@@ -50,38 +51,39 @@ class OpenReplica:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaSpec:
-    """One replica that is to run here. Times in seconds, sizes in bytes."""
+    """One replica that should run here. Times in seconds, sizes in bytes."""
 
     kind: str
-    """``partition``, ``metadata``, ...: by which the replicas of one kind are counted."""
+    """``partition``, ``metadata``, ...: replicas are counted by kind."""
     raft_group: int
     """The group's number, and the name of its folder."""
     members: Membership
-    """The group's members before its log says anything; the same on all nodes that made it."""
+    """The group's members before its log names any; the same on all nodes that create it."""
     machine: Callable[[], Machine]
-    """The machine for the next opening. One that comes back with what it had is given the rest only."""
+    """Returns the machine for the next opening. One that kept its state is given only the rest."""
     keep: KeepRecords | KeepState
     segment_bytes: int
     tail_bytes: int | None = None
-    """Newest frames kept in memory; None: a share of what the node has for all replicas like this one."""
+    """Bytes of newest frames kept in memory; None: a share of what the node has for all such replicas."""
     is_one_of_many: bool = False
-    """Timeouts grow with the number of such replicas on a node: when it stalls, all of them elect at once."""
+    """Whether timeouts grow with the number of such replicas: when the node stalls, all elect at once."""
     wiped: bool = False
-    """An earlier folder of this node had the replica, so its data is lost where it is missing now."""
+    """An earlier folder of this node had the replica: if it is missing now, its data is lost."""
     comes: bool = False
-    """The others give it to this node: where it is missing it begins as a lost one does, and nothing is lost.
+    """A move brings it to this node: where it is missing it begins as a lost one does, though nothing is
+    lost.
 
-    Lost or coming, it has no vote before it has regained all from the other replicas.
+    Lost or coming, it has no vote until it has fetched everything from the other replicas.
     """
     campaign_new_s: tuple[float, ...] = ()
     """How long after its first opening this node asks for votes without waiting for an election timeout."""
     campaign_again_s: tuple[float, ...] = ()
-    """Likewise after a later opening. Where there is a leader after all, nothing comes of it."""
+    """Likewise after later openings. Where there already is a leader, it has no effect."""
     on_open: Callable[[OpenReplica], None] = lambda _replica: None
-    """Told just before the replica takes part, ..."""
+    """Called just before the replica takes part, ..."""
     on_closed: Callable[[OpenReplica], None] = lambda _replica: None
-    """... and when it is about to stop, because its disk failed or it is not wanted here any more."""
+    """... and just before it stops, because its disk failed or it is no longer wanted here."""
     log_name: str = "replica"
-    """Events of the log begin with it."""
+    """Prefix of its log events."""
     log_fields: Mapping[str, object] = field(default_factory=dict)
-    """What log events name it by, beside its group."""
+    """Fields of its log events besides its group."""

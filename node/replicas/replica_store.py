@@ -1,8 +1,8 @@
-"""The folders of this node's replicas: opened, repaired, recognised as lost, removed. Blocking: for threads.
+"""The folders of this node's replicas: opened, repaired, recognised as lost, removed. It blocks: use threads.
 
-``groups/<id>`` holds one replica's segments, checkpoint and vote. A folder on its way out is renamed first,
-so that a crash in the middle leaves nothing that looks like a replica. A file named ``lost`` says that this
-replica was here before and its data is gone; it stands until the group has stored that itself.
+``groups/<id>`` holds one replica's segments, checkpoint and vote. A folder to be removed is renamed first, so
+that a crash in the middle leaves nothing that looks like a replica. A file named ``lost`` says that this
+replica was here before and its data is gone; it stays until the group has stored that itself.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _log = structlog.get_logger(__name__)
 class Opened:
     """A replica's files. ``lost``: all that it had promised is gone, so it may not vote.
 
-    ``damage``: a frame that cannot be read, and is to be mended once the replica runs.
+    ``damage``: an unreadable frame, to be mended once the replica runs.
     """
 
     log: Log
@@ -40,7 +40,7 @@ class Opened:
     lost: bool
     damage: LogCorrupt | None = None
     files: StateFiles | None = None
-    """Those of a machine that keeps its state in files; it was loaded from them."""
+    """The files of a machine that keeps its state in files; it was loaded from them."""
 
 
 class ReplicaStore:
@@ -51,7 +51,7 @@ class ReplicaStore:
         self._groups = f"{data_dir}/groups"
 
     def sweep(self) -> set[int]:
-        """Finish removals that a crash cut short; the ids of the replicas that are there."""
+        """Finish removals that a crash cut short; returns the ids of the replicas that exist."""
         self._fs.mkdir(self._groups)
         present: set[int] = set()
         for name in self._fs.listdir(self._groups):
@@ -62,7 +62,7 @@ class ReplicaStore:
         return present
 
     def forsake(self) -> None:
-        """Whatever replica stands here counts as lost when it is opened next; durable on return."""
+        """All replicas here count as lost when next opened; durable on return."""
         for raft_group in sorted(self.sweep()):
             self._mark_lost(self._folder(raft_group))
 
@@ -77,14 +77,14 @@ class ReplicaStore:
         damage: LogCorrupt | None = None,
         machine: LargeMachine | None = None,
     ) -> Opened:
-        """Open one replica, making it where it is not there. ``machine``, which keeps its state in files, is
-        loaded from them.
+        """Open one replica, creating it where it does not exist. A ``machine`` that keeps its state in files
+        is loaded from them.
 
-        ``known``: it was made here before, so a missing one is lost. ``wiped``: it is not known here, but
-        was in an earlier folder of this node. ``comes``: the others give it to this node, so it begins as a
-        lost one does, and nothing is lost. ``damage`` was met while the replica ran, perhaps where opening
-        does not look: what is beyond mending is set aside. Raises ``LogFailed``, and ``LogTooNew`` with all
-        files as they are.
+        ``known``: it was created here before, so a missing one is lost. ``wiped``: it is not known here, but
+        was in an earlier folder of this node. ``comes``: a move brings it to this node, so it begins as a
+        lost one does, though nothing is lost. ``damage`` was met while the replica ran, perhaps where opening
+        does not look: what cannot be mended is quarantined. Raises ``LogFailed``, and ``LogTooNew`` with all
+        files left as they are.
         """
         opened = self._open(raft_group, options, known=known, wiped=wiped, damage=damage, comes=comes)
         if machine is None:
@@ -93,7 +93,7 @@ class ReplicaStore:
         try:
             files.load(opened.log, machine)
         except LogCorrupt as error:
-            # A log without the state that it goes on from is of no use: it is set aside like a damaged one.
+            # A log without the state that it continues is useless: it is quarantined like a damaged one.
             opened.log.close()
             opened.vote.close()
             opened = self._open(raft_group, options, known=known, wiped=wiped, damage=error)
@@ -153,7 +153,7 @@ class ReplicaStore:
             self._fs.sync_folder(folder)
 
     def retire(self, raft_group: int) -> None:
-        """The folder is no replica any more from here on; durable on return."""
+        """From here on the folder is not a replica; durable on return."""
         folder = self._folder(raft_group)
         if self._fs.exists(folder):
             self._fs.rename(folder, folder + DELETED_SUFFIX)
@@ -185,15 +185,15 @@ class ReplicaStore:
                 set_aside=True,
                 hint="the damaged part is kept in quarantine/ and fetched again from the other replicas",
             )
-            # First the promise not to vote before all is back, then the cut: a crash between them loses
-            # neither.
+            # First the promise not to vote before all is fetched again, then the cut: a crash between the
+            # two loses neither.
             Log.check_repairable(self._fs, folder, options, keep_before=error.first_bad_index)
             until = max(votes.recover_until, error.last_known_index)
             votes.save(votes.term, votes.voted_for, recover_until=until)
             return self._repaired(folder, options, error)
 
     def _repaired(self, folder: str, options: LogOptions, damage: LogCorrupt) -> Log:
-        """What is set aside may have hidden damage before it: then that is where the log is good to."""
+        """The quarantined part may have hidden damage before it: then the log is good only up to there."""
         while True:
             try:
                 return Log.repair(self._fs, folder, options, keep_before=damage.first_bad_index)

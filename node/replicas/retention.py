@@ -1,9 +1,9 @@
-"""Removes what need not be kept of logs any longer, while everything runs.
+"""Removes the parts of logs that need not be kept any longer, while everything runs.
 
-Whole segments go, never a part of one, and only those that are committed, applied and covered by a
-checkpoint: what is removed is never needed for a restart. Of records the segment that is written to is closed
-when it has grown old, so that records go at most an eighth of ``retention_ms`` later than asked for, however
-few. Of a machine that keeps its state the log is only what leads from one checkpoint to the next.
+Only whole segments are removed, and only those that are committed, applied and covered by a checkpoint: what
+is removed is never needed for a restart. For records, the active segment is rolled when it has grown old, so
+that records are removed at most an eighth of ``retention_ms`` late, however few they are. The log of a
+machine that keeps its state only has to lead from one checkpoint to the next.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from storage.errors import StorageError
 ROLL_PART: Final = 8
 ROLL_MIN_MS: Final = 1_000
 STATE_LOGS_S: Final = 5.0
-"""How often logs are looked at of which only the state is kept."""
+"""How often logs are checked of which only the state is kept."""
 
 K = TypeVar("K", KeepRecords, KeepState)
 _log = structlog.get_logger(__name__)
 
 
 class Retention:
-    """For all replicas of this node. ``interval_s``: how often records are looked at; ``wall_ms``: the time
-    of day that their age is told by.
+    """For all replicas of this node. ``interval_s``: how often records are checked; ``wall_ms``: the wall
+    clock by which they age.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Retention:
         self._wall_ms = wall_ms
 
     async def run(self) -> None:
-        """Look at every replica's records again and again, until cancelled."""
+        """Check every replica's records repeatedly, until cancelled."""
         while True:
             await asyncio.sleep(self._interval_s)
             for replica, keep in self._kept(KeepRecords):
@@ -51,14 +51,14 @@ class Retention:
                     await self._remove_old(replica, keep)
 
     async def run_state_logs(self) -> None:
-        """Likewise at the logs of which only the state is kept."""
+        """Likewise the logs of which only the state is kept."""
         while True:
             await asyncio.sleep(STATE_LOGS_S)
             for replica, keep in self._kept(KeepState):
                 await self._shorten(replica, keep)
 
     def _kept(self, kind: type[K]) -> Iterator[tuple[OpenReplica, K]]:
-        """The replicas that run at the moment when they come up, as their specs are by then."""
+        """The replicas of this kind, each with its spec as it is when its turn comes."""
         for raft_group in list(self._manager.running):
             replica, spec = self._manager.running.get(raft_group), self._manager.specs.get(raft_group)
             if replica is None or spec is None or replica.group.failed is not None:
@@ -67,7 +67,7 @@ class Retention:
                 yield replica, spec.keep
 
     async def _shorten(self, replica: OpenReplica, keep: KeepState) -> None:
-        """Drop the segments that the checkpointed state stands for, when there are some."""
+        """Drop the segments that the checkpointed state covers, if there are any."""
         group, spec = replica.group, replica.spec
         if group.log.size_bytes <= keep.log_bytes_max:
             return

@@ -1,8 +1,8 @@
-"""Reads what is stored, slowly and again and again: damage shows while other replicas can still mend it.
+"""Reads all that is stored, slowly and repeatedly: damage is found while other replicas can still mend it.
 
-A start reads only what is behind the checkpoint, and consumers rarely read old records. All is read from the
-disk, past what the process and the operating system have in memory. What is bad is mended from another
-replica, votes and checkpoints from their other copies.
+A start reads only what is behind the checkpoint, and consumers rarely read old records. Everything is read
+from the disk, bypassing the memory of the process and of the operating system. Damage is mended from another
+replica; votes and checkpoints from their other copies.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from prometheus_client.registry import Collector
 from consensus.host.group_host import GroupHost
 
 SLICE_BYTES: Final = 256 << 10
-"""Read at once, while nothing else is done to the replica's log."""
+"""Read in one piece, while nothing else works on the replica's log."""
 BYTES_PER_S: Final = 32 << 20
 REST: Final = 19.0
-"""How much longer it rests than it works: at most a twentieth of a core."""
+"""How many times longer it rests than it works, so that it takes at most a twentieth of a core."""
 
 
 class Scrub(Collector):
-    """One task for all replicas of a node; ``groups`` are those that run now."""
+    """One task for all replicas of a node; ``groups``: those that run now."""
 
     def __init__(self, *, host: GroupHost, groups: Callable[[], Iterable[int]], interval_s: float) -> None:
         self._host = host
@@ -39,11 +39,11 @@ class Scrub(Collector):
         self._ended_at: float | None = None
         """When the last pass ended, in seconds since the Unix epoch."""
         self._todo = 0
-        """Replicas of this pass that are still to be read; this one among them."""
+        """Replicas still to be read in this pass, the present one included."""
         self._of = 0
 
     async def run(self) -> None:
-        """Go through all of them, rest, and begin again, until cancelled."""
+        """Read all of them, rest, and begin again, until cancelled."""
         while True:
             await self.once()
             await asyncio.sleep(self._interval_s)
@@ -59,7 +59,7 @@ class Scrub(Collector):
         self._ended_at = time.time()
 
     async def read_through(self, group: int) -> None:
-        """All that is applied of one replica when this begins; ends early where the replica does."""
+        """Read what one replica has applied when this begins; ends early if the replica closes."""
         loop = asyncio.get_running_loop()
         index = 0
         try:
@@ -82,7 +82,7 @@ class Scrub(Collector):
         return ()
 
     def collect(self) -> Iterable[Metric]:
-        """How far it is, and since when all was read."""
+        """Progress, and when the last pass ended."""
         for name, text, count in (
             ("passes", "Readings of all that is stored that have ended.", self.passes),
             ("bytes", "Bytes read back from the disk.", self.bytes_read),

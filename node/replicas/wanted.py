@@ -1,4 +1,4 @@
-"""Which replicas the metadata wants on a node, and which of those there have been deleted."""
+"""Which replicas the metadata wants on a node, and which of those present were deleted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def wanted_here(
 
 
 def in_transit(state: MetadataState, node_id: str) -> set[int]:
-    """The groups whose replica on this node is only coming, or leaving: nothing depends on it."""
+    """The groups whose replica on this node is still arriving or is leaving: nothing depends on it."""
     return {
         raft_group
         for raft_group, move in state.moves.items()
@@ -30,9 +30,9 @@ def in_transit(state: MetadataState, node_id: str) -> set[int]:
 
 
 def gone(stale: set[int], here: Iterable[int], state: MetadataState) -> set[int]:
-    """Those of ``stale`` that have been deleted.
+    """Those of ``stale`` that were deleted.
 
-    After a restart the metadata is at first as old as its snapshot: a group that it has not made yet is no
-    deleted one.
+    After a restart the metadata is at first as old as its snapshot: a group that it has not created yet was
+    not deleted.
     """
     return {group for group in stale.difference(here) if 0 < group < state.next_raft_group}
