@@ -21,7 +21,6 @@ from local.errors import NotReady
 _ASK_AGAIN_S: Final = 0.1
 _ASK_TIMEOUT_S: Final = 2.0
 _PASSES: Final = re.compile(r"^floodmark_scrub_passes_total (\S+)$", re.MULTILINE)
-_OWN_VIEW: Final = {"Floodmark-Forwarded": "1"}
 
 
 async def unready_nodes(cluster: ChaosCluster, ready_s_max: float) -> dict[str, str]:
@@ -114,12 +113,13 @@ async def _get(session: aiohttp.ClientSession, url: str) -> Any:
 async def _behind(cluster: ChaosCluster, topics: Sequence[str]) -> list[str]:
     timeout = aiohttp.ClientTimeout(total=_ASK_TIMEOUT_S)
     ends: defaultdict[Place, dict[str, int | None]] = defaultdict(dict)
-    async with aiohttp.ClientSession(timeout=timeout, headers=_OWN_VIEW) as session:
+    async with aiohttp.ClientSession(timeout=timeout) as session:
         for name in cluster.names:
             if not cluster.runs(name):
                 continue
             for topic in topics:
-                for part in await _partitions(session, f"{cluster.direct_url(name)}/v1/topics/{topic}"):
+                url = f"{cluster.direct_url(name)}/v1/topics/{topic}?view=node"
+                for part in await _partitions(session, url):
                     if name in part["replicas"]:
                         ends[topic, part["partition"]][name] = part["high_watermark"]
     found = []

@@ -278,6 +278,7 @@ def _connect_inside(
     service, limits = context.service, settings.limits
     service.wall_ms = host.wall.now_ms
     context.node_mark = _node_mark(settings.cluster.id, secret)
+    context.meets_earlier_builds = host.links.meets_older
     answers = InsideAnswers()
     PartitionAnswers(service).register(answers)
     answer_administration(answers, service)

@@ -17,8 +17,6 @@ from chaos.history_file import HistoryWriter
 INTERVAL_S: Final = 0.25
 METADATA: Final = "metadata"
 _ASK_TIMEOUT_S: Final = 1.0
-_OWN_VIEW: Final = {"Floodmark-Forwarded": "1"}
-"""Header: the node answers with what it knows itself, without asking other nodes."""
 
 
 class _Partition(msgspec.Struct):
@@ -87,7 +85,7 @@ class Sampler:
     async def run(self, stop: asyncio.Event) -> None:
         """Sample until the end."""
         timeout = aiohttp.ClientTimeout(total=_ASK_TIMEOUT_S)
-        async with aiohttp.ClientSession(timeout=timeout, headers=_OWN_VIEW) as session:
+        async with aiohttp.ClientSession(timeout=timeout) as session:
             while not stop.is_set():
                 await self._sample(session)
                 await asyncio.sleep(INTERVAL_S)
@@ -95,7 +93,7 @@ class Sampler:
     async def _sample(self, session: aiohttp.ClientSession) -> None:
         running = [name for name in self._cluster.names if self._cluster.runs(name)]
         urls = [
-            f"{self._cluster.direct_url(name)}/v1/topics/{topic}"
+            f"{self._cluster.direct_url(name)}/v1/topics/{topic}?view=node"
             for name in running
             for topic in self._topics
         ]

@@ -146,6 +146,10 @@ class PeerLinks:
         peer = self.peers.get(node_id)
         return peer is not None and 0 < peer.version < REQUESTS
 
+    def meets_older(self) -> bool:
+        """Whether any node is."""
+        return any(self.is_older(node_id) for node_id in self.peers)
+
     def _bulk_address(self, node_id: str) -> Address | None:
         link = self._outgoing.get(node_id)
         return link.address if link is not None and self.takes_requests(node_id) else None

@@ -8,7 +8,6 @@ import msgspec
 from aiohttp import web
 
 from node.http.context import HttpContext
-from node.http.forwarded import is_forwarded
 from node.http.leader_headers import LEADER, LEADER_URL
 from node.http.produce import timeout_of
 from node.http.query import query_of
@@ -38,7 +37,7 @@ class Desk:
         """
         if (
             asked.at_metadata_leader
-            and is_forwarded(request)
+            and self._context.is_passed_on(request)
             and not self._context.broker.metadata.leads_here
         ):
             raise not_here(None, "the metadata")  # Else two nodes that each take the other for it go on so.

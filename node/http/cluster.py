@@ -12,7 +12,7 @@ from node.http.answers import JSON, NO_QUERY, TIMEOUT, Desk
 from node.http.context import HttpContext
 from node.http.document_in import read_document
 from node.http.documents import Alive, Ready
-from node.http.forwarded import is_forwarded
+from node.http.node_view import VIEW, is_own_view
 from node.http.query import flag, query_of
 from node.http.request_context import request_context
 from node.service.cluster import (
@@ -42,6 +42,7 @@ class LevelBody(msgspec.Struct, forbid_unknown_fields=True):
 
 _LEVEL = msgspec.json.Decoder(LevelBody)
 _ENCODER = msgspec.json.Encoder()
+_HEALTH_QUERY: Final = frozenset({VIEW})
 _REMOVAL: Final = TIMEOUT | {"force"}
 _WORDS: Final = """\
 Floodmark, node {node}: a replicated event log you can curl. Any node answers any request.
@@ -79,9 +80,10 @@ class Cluster:
         return await self._desk.show(request, ListNodes(), known=NO_QUERY)
 
     async def health(self, request: web.Request) -> web.StreamResponse:
-        """What all nodes say together; another node that asks hears of this one alone."""
-        asked = DescribeOwnHealth() if is_forwarded(request) else DescribeHealth()
-        return await self._desk.show(request, asked, known=NO_QUERY)
+        """What all nodes say together, or what this one says of itself alone."""
+        is_of_node = is_own_view(self._context, request, query_of(request, _HEALTH_QUERY))
+        asked = DescribeOwnHealth() if is_of_node else DescribeHealth()
+        return await self._desk.show(request, asked, known=_HEALTH_QUERY)
 
     async def forget(self, request: web.Request) -> web.StreamResponse:
         """Do without a node for good: 204 when it is, 202 where it has to be drained for it."""

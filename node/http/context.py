@@ -6,7 +6,7 @@ import asyncio
 import hmac
 import itertools
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import InitVar, dataclass, field
 from typing import Final, TypeVar
@@ -47,7 +47,10 @@ class HttpContext:
     """Without one everybody may do everything."""
     service: Service = field(init=False)
     node_mark: str = field(default_factory=lambda: secrets.token_hex(16))
-    """What this cluster's nodes say to each other with what they pass on, and nobody else knows."""
+    """What this cluster's nodes say to each other with what they pass on, and nobody else knows. It never
+    changes once requests are served."""
+    meets_earlier_builds: Callable[[], bool] = lambda: False
+    """Whether a node of this cluster has a build that asks over HTTP, as far as this node has met them."""
     bodies: LoopShare = field(default_factory=lambda: LoopShare(BODY_TURN_BYTES))
     """Bodies of clients and of other nodes, the oldest first."""
     packers: Packers = field(default_factory=Packers)
@@ -68,17 +71,20 @@ class HttpContext:
     def is_from_node(self, forwarded: str | None) -> bool:
         """Whether another node of this cluster has passed a request on, by that header's value.
 
-        Anybody may say that a request was passed on, and then it is not passed on again; only nodes are
-        served from what is set aside for nodes.
+        Only nodes can say so: theirs is not passed on again, and is served from what is set aside for nodes.
         """
         return forwarded is not None and hmac.compare_digest(
             forwarded.encode("utf-8", "surrogateescape"), self.node_mark.encode()
         )
 
+    def is_passed_on(self, request: web.BaseRequest) -> bool:
+        """Likewise, of a request. Such a one is answered by this node alone, so none goes in circles."""
+        return self.is_from_node(request.headers.get(FORWARDED))
+
     def uploads(self, request: web.Request) -> Account:
         """What this request's body may hold of the node's memory."""
         address = address_of(request)
-        return self.broker.uploads(address, from_node=self.is_from_node(request.headers.get(FORWARDED)))
+        return self.broker.uploads(address, from_node=self.is_passed_on(request))
 
     @property
     def session(self) -> aiohttp.ClientSession:

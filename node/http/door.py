@@ -18,7 +18,6 @@ from node.http import cors
 from node.http.admission import may_be_spared
 from node.http.connection import Connection
 from node.http.context import HttpContext
-from node.http.forwarded import FORWARDED
 from node.http.head_errors import TooManyHeaders, UnknownTransferCoding
 from node.http.media import BODIES, is_form
 from node.http.metrics import UNMATCHED
@@ -69,7 +68,7 @@ class Door:
         self, request: web.BaseRequest, handler: Handler, crowded: FloodmarkError
     ) -> web.StreamResponse:
         """One request that helps, also of a node in somebody else's name."""
-        if not may_be_spared(request) and not self._context.is_from_node(request.headers.get(FORWARDED)):
+        if not may_be_spared(request) and not self._context.is_passed_on(request):
             raise crowded
         answer = await handler(request)
         answer.force_close()
@@ -107,7 +106,7 @@ class Door:
         has_repeated = len(known) < len(headers)
         if has_repeated or not b"".join(known.values()).isascii():
             _check_text(headers)
-        if len(headers) > self._context.settings.headers_max and FORWARDED not in request.headers:
+        if len(headers) > self._context.settings.headers_max and not self._context.is_passed_on(request):
             raise TooManyHeaders(f"more than {self._context.settings.headers_max} headers")
         if has_repeated:
             _check_repeated(headers)

@@ -62,7 +62,7 @@ class FastPath:
         self._context = context
         self._service = context.service
         self._producing = context.service.producing
-        self._heads = PlainHeads(origins.knows_host)
+        self._heads = PlainHeads(origins.knows_host, context.is_from_node)
         self._vary = {"Vary": "Origin"} if origins.listed else {}
         self._answer_head = self._head_of(context.broker.node_id)
 
@@ -105,7 +105,7 @@ class FastPath:
             timeout_s = timeout_of(head.timeout, context)
             if not _is_plain_for(head, partition):
                 return None
-            held = context.broker.uploads(connection.address, from_node=context.is_from_node(head.forwarded))
+            held = context.broker.uploads(connection.address, from_node=head.is_from_node)
             who = plain_request_context(head, connection.address)
             self._service.authorize(who, Operation.WRITE, head.resource)
             held.take(size)
@@ -136,7 +136,7 @@ class FastPath:
             timeout_s=timeout_s,
             topic_id=partition.topic_id,
             acks=head.acks,
-            here_only=head.forwarded is not None,
+            here_only=head.is_from_node,
         )
         work: asyncio.Future[Appended | Produced]
         try:
@@ -153,7 +153,7 @@ class FastPath:
 
         def ask_next() -> Awaitable[Appended | Produced] | None:
             """This node led when the request came, and does not any more; nothing was stored."""
-            if not led or head.forwarded is not None or self._service.current(partition).leads_here:
+            if not led or head.is_from_node or self._service.current(partition).leads_here:
                 return None
             left = timeout_s - (time.perf_counter() - started)
             return producing.at_leader(partition, request, left)
@@ -255,7 +255,7 @@ def _is_plain_for(head: PlainHead, partition: Partition) -> bool:
 def _may_share(head: PlainHead) -> bool:
     """Whether it may travel to its leader in one batch with others."""
     return (
-        head.forwarded is None
+        not head.is_from_node
         and head.media is not Media.BATCH
         and head.acks is Acks.QUORUM
         and head.timeout is None

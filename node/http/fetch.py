@@ -21,7 +21,6 @@ from node.broker import Bounds, Partition
 from node.http import event_id
 from node.http.context import HttpContext
 from node.http.entity_tag import caching
-from node.http.forwarded import is_forwarded
 from node.http.leader_headers import leader_headers
 from node.http.live_response import stream
 from node.http.media import Media, accepted, answer_media
@@ -107,7 +106,7 @@ class PartitionFetch:
                 topic_id=named,
                 wait_s=asked.wait_s,
                 verify=asked.verify,
-                here_only=is_forwarded(request),
+                here_only=context.is_passed_on(request),
             )
             with context.hold_for(request) as hold, context.task_ends_with_connection(request):
                 return await self._frames(request, who, wanted, hold)
@@ -132,7 +131,7 @@ class PartitionFetch:
                 position=None,
                 timeout_s=timeout_of(query.get("timeout"), context),
                 topic_id=named,
-                here_only=is_forwarded(request),
+                here_only=context.is_passed_on(request),
             ),
         )
         bounds = found.bounds
@@ -189,7 +188,7 @@ class PartitionFetch:
         """Records, translated."""
         context = self._context
         reader = context.service.reader(
-            who, partition, position, hold, wait_s=asked.wait_s, here_only=is_forwarded(request)
+            who, partition, position, hold, wait_s=asked.wait_s, here_only=context.is_passed_on(request)
         )
         page = await read_page(context, reader, hold, asked, around=_AROUND_BYTES)
         bounds, start = reader.bounds[0], reader.starts[0]
@@ -251,7 +250,8 @@ class PartitionFetch:
         self, request: web.Request, partition: Partition, position: str, asked: Asked
     ) -> Offsets:
         """Where a stream begins, which its head says."""
-        service = self._context.service
+        context = self._context
+        service = context.service
         return await service.fetching.offsets_of(
             partition,
             ListOffsetsRequest(
@@ -260,7 +260,7 @@ class PartitionFetch:
                 position=position,
                 timeout_s=service.fetching.leader_s(asked.wait_s),
                 topic_id=partition.topic_id,
-                here_only=is_forwarded(request),
+                here_only=context.is_passed_on(request),
             ),
         )
 

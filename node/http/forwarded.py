@@ -1,15 +1,8 @@
-"""Requests that another node has passed on."""
+"""The header of requests that nodes of earlier builds pass on (see ``HttpContext.is_passed_on``)."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from aiohttp import web
-
 FORWARDED: Final = "Floodmark-Forwarded"
-"""A request with it was passed on by a node, and is not passed on again, whoever sends it."""
-
-
-def is_forwarded(request: web.Request) -> bool:
-    """Whether another node has passed this request on."""
-    return FORWARDED in request.headers
+"""Nodes of peer protocols below 6 put their cluster's mark here. Any other value says nothing."""

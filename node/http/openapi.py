@@ -14,6 +14,7 @@ from node.broker import (
     ClusterInfo,
     DrainInfo,
     Features,
+    NodeHealth,
     RebalanceInfo,
     RemovalInfo,
 )
@@ -49,6 +50,9 @@ def document(settings: RequestLimits) -> dict[str, Any]:
     partition = _path("partition", {"type": "integer", "minimum": 0, "maximum": 999})
     node = _path("node", {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"})
     timeout = _query("timeout", _TIMEOUT)
+    view = _query(
+        "view", {"type": "string", "enum": ["node"], "description": "Only what this very node knows"}
+    )
     topic_id = {"type": "integer", "minimum": 0}
     pinned = [_header("Floodmark-Topic-Id", topic_id), _query("topic_id", topic_id)]
     acks = _query("acks", {"type": "string", "enum": ["quorum", "leader", "none"]})
@@ -96,7 +100,13 @@ def document(settings: RequestLimits) -> dict[str, Any]:
             "/metrics": {"get": _operation("Prometheus metrics", answer="text/plain")},
             "/openapi.json": {"get": _operation("This document")},
             "/v1/cluster": {"get": _operation("The cluster", result=ClusterInfo)},
-            "/v1/cluster/health": {"get": _operation("What all nodes say is wrong", result=ClusterHealth)},
+            "/v1/cluster/health": {
+                "get": _operation(
+                    "What all nodes say is wrong, or one says of itself",
+                    [view],
+                    result=(ClusterHealth, NodeHealth),
+                )
+            },
             "/v1/cluster/features": {
                 "get": _operation(
                     "The feature level, and which ones each node knows", [timeout], result=Features
@@ -106,7 +116,9 @@ def document(settings: RequestLimits) -> dict[str, Any]:
                 ),
             },
             "/v1/reassignments": {
-                "get": _operation("Replicas on their way to other nodes", [timeout], result=Reassignments),
+                "get": _operation(
+                    "Replicas on their way to other nodes", [timeout, view], result=Reassignments
+                ),
                 "post": _operation(
                     "Have replicas go to other nodes",
                     [timeout],
@@ -157,7 +169,7 @@ def document(settings: RequestLimits) -> dict[str, Any]:
             },
             "/v1/topics": {"get": _operation("Topics in order of name", listing, result=TopicList)},
             "/v1/topics/{topic}": {
-                "get": _operation("Describe a topic", [topic, *pinned], result=TopicDescription),
+                "get": _operation("Describe a topic", [topic, view, *pinned], result=TopicDescription),
                 "put": _operation(
                     "Make a topic",
                     [topic, timeout, *pinned],
@@ -232,11 +244,11 @@ def _operation(
     *,
     body: dict[str, Any] | None = None,
     answer: str | tuple[Media, ...] = "application/json",
-    result: type | None = None,
+    result: type | tuple[type, ...] | None = None,
     status: str = "200",
     also: Mapping[str, type] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """``result``: the type of an answer in JSON. ``also``: other statuses that are no problems."""
+    """``result``: the type of an answer in JSON, or several. ``also``: other statuses but problems."""
     medias = [answer] if isinstance(answer, str) else [str(media) for media in answer]
     responses: dict[str, Any] = {
         code: answers.response(code, medias, kind) for code, kind in {status: result, **also}.items()

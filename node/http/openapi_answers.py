@@ -11,6 +11,7 @@ from node.broker import (
     ClusterInfo,
     DrainInfo,
     Features,
+    NodeHealth,
     RebalanceInfo,
     RemovalInfo,
 )
@@ -45,6 +46,7 @@ _RESULTS: Final[tuple[type, ...]] = (
     ClusterInfo,
     DrainInfo,
     Features,
+    NodeHealth,
     NodeList,
     PartitionBounds,
     PartitionPage,
@@ -69,16 +71,18 @@ PROBLEM: Final = {
 }
 
 
-def response(code: str, medias: list[str], kind: type | None) -> dict[str, Any]:
-    """Of one status. ``kind``: the type of what is answered in JSON; None for any object."""
+def response(code: str, medias: list[str], kind: type | tuple[type, ...] | None) -> dict[str, Any]:
+    """Of one status. ``kind``: the type of what is answered in JSON, or several; None for any object."""
     if code == "204":
         return {"description": _DONE}
     content = {media: {"schema": _schema(media, kind)} for media in medias}
     return {"description": _DESCRIPTIONS.get(code, _DONE), "content": content}
 
 
-def _schema(media: str, kind: type | None) -> dict[str, Any]:
+def _schema(media: str, kind: type | tuple[type, ...] | None) -> dict[str, Any]:
     """Only JSON has a schema: other forms of records are lines, events and bytes."""
     if media != str(Media.JSON):
         return _TEXT
+    if isinstance(kind, tuple):
+        return {"anyOf": [_SCHEMAS[each] for each in kind]}
     return {"type": "object"} if kind is None else _SCHEMAS[kind]

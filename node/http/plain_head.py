@@ -59,7 +59,8 @@ class PlainHead(NamedTuple):
     acks: Acks
     timeout: str | None
     content_length: int
-    forwarded: str | None
+    is_from_node: bool
+    """See ``HttpContext.is_from_node``."""
     topic_id: int | None
     client_id: str
     """What the client calls itself."""
@@ -70,8 +71,9 @@ class PlainHead(NamedTuple):
 class PlainHeads:
     """Reads heads. Clients send the same one again and again, so the last ones are known by their bytes."""
 
-    def __init__(self, knows_host: Callable[[str], bool]) -> None:
+    def __init__(self, knows_host: Callable[[str], bool], is_from_node: Callable[[str | None], bool]) -> None:
         self._knows_host = knows_host
+        self._is_from_node = is_from_node
         self._known: dict[bytes, PlainHead] = {}
 
     def read(self, data: bytes) -> tuple[PlainHead, int] | None:
@@ -84,7 +86,7 @@ class PlainHeads:
         text = data[:end]
         head = self._known.get(text)
         if head is None:
-            head = _parsed(text, self._knows_host)
+            head = _parsed(text, self._knows_host, self._is_from_node)
             if head is None:
                 return None
             if len(self._known) >= _KNOWN_MAX:
@@ -93,7 +95,9 @@ class PlainHeads:
         return (head, end + 4) if len(data) - end - 4 <= head.content_length else None
 
 
-def _parsed(text: bytes, knows_host: Callable[[str], bool]) -> PlainHead | None:
+def _parsed(
+    text: bytes, knows_host: Callable[[str], bool], is_from_node: Callable[[str | None], bool]
+) -> PlainHead | None:
     first, *lines = text.split(b"\r\n")
     asked = _REQUEST.fullmatch(first)
     headers = _headers(lines)
@@ -125,7 +129,7 @@ def _parsed(text: bytes, knows_host: Callable[[str], bool]) -> PlainHead | None:
         acks,
         query.get("timeout"),
         int(length),
-        headers[_FORWARDED].decode() if _FORWARDED in headers else None,
+        is_from_node(headers[_FORWARDED].decode() if _FORWARDED in headers else None),
         None if topic_id is None else int(topic_id),
         headers.get(_CLIENT_ID, b"").decode(),
         policy.topic(topic),

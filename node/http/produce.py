@@ -11,7 +11,6 @@ from floodmark.format import batch as codec
 from node.broker import Appended
 from node.http.body import decode, read_raw
 from node.http.context import HttpContext
-from node.http.forwarded import is_forwarded
 from node.http.leader_headers import leader_headers
 from node.http.media import Media
 from node.http.produce_body import ProduceBody
@@ -75,7 +74,7 @@ class PartitionProduce:
                     acks=acks,
                     expected_offset=expected,
                     producer=producer_of(request, media),
-                    here_only=is_forwarded(request),
+                    here_only=context.is_passed_on(request),
                 ),
             )
         headers = {

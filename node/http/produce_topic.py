@@ -9,7 +9,6 @@ from aiohttp import web
 
 from node.http.body import read_body
 from node.http.context import HttpContext
-from node.http.forwarded import is_forwarded
 from node.http.produce import PRODUCER_HEADERS, QUERY, timeout_of
 from node.http.produce_body import ProduceBody
 from node.http.query import acks_of, is_copy, query_of, topic_name
@@ -37,7 +36,7 @@ class TopicProduce:
         context = self._context
         service, who = context.service, request_context(request)
         name = topic_name(request)
-        if is_forwarded(request):
+        if context.is_passed_on(request):
             raise not_here(None, name)
         for header in _OF_ONE_PARTITION:
             if header in request.headers:

@@ -7,10 +7,11 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from node.http.answers import Desk
+from node.http.answers import TIMEOUT, Desk
 from node.http.context import HttpContext
 from node.http.document_in import read_document
-from node.http.forwarded import is_forwarded
+from node.http.node_view import VIEW, is_own_view
+from node.http.query import query_of
 from node.service.moves import ListMoves, MoveReplicas, Moves
 
 
@@ -20,6 +21,7 @@ class ReassignmentsBody(msgspec.Struct, forbid_unknown_fields=True):
     reassignments: Moves
 
 
+_LIST_QUERY: Final = TIMEOUT | {VIEW}
 _BODY = msgspec.json.Decoder(ReassignmentsBody)
 _EXAMPLE: Final = '{"reassignments": [{"topic": "orders", "partition": 0, "replicas": ["n4", "n2", "n3"]}]}'
 
@@ -32,8 +34,9 @@ class Reassignments:
         self._desk = Desk(context)
 
     async def get(self, request: web.Request) -> web.StreamResponse:
-        """All that are queued or under way; another node that asks hears of those that are led here."""
-        return await self._desk.show(request, ListMoves(led_here=is_forwarded(request)))
+        """All that are queued or under way, or of those whose partitions are led here, as this node knows."""
+        led_here = is_own_view(self._context, request, query_of(request, _LIST_QUERY))
+        return await self._desk.show(request, ListMoves(led_here=led_here), known=_LIST_QUERY)
 
     async def post(self, request: web.Request) -> web.StreamResponse:
         """202: the metadata say so, and it is done by and by. All of it, or nothing."""

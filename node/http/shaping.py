@@ -8,7 +8,7 @@ from aiohttp import web
 from node.http.answers import Desk
 from node.http.context import HttpContext
 from node.http.document_in import read_document
-from node.http.forwarded import is_forwarded
+from node.http.node_view import is_own_view
 from node.service.moves import DescribeSizes
 from node.service.nodes import (
     DescribeDrain,
@@ -70,8 +70,9 @@ class Shaping:
         return await self._desk.show(request, Rebalance(begin=False), status=202)
 
     async def plan(self, request: web.Request) -> web.StreamResponse:
-        """What it moves, or would; another node that asks hears how large are the partitions led here."""
-        return await self._desk.show(request, DescribeSizes() if is_forwarded(request) else PlanRebalance())
+        """What it moves, or would; a node of an earlier build hears how large are the partitions led here."""
+        is_of_node = is_own_view(self._context, request, {})
+        return await self._desk.show(request, DescribeSizes() if is_of_node else PlanRebalance())
 
 
 def _node(request: web.Request) -> str:

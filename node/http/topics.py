@@ -13,8 +13,8 @@ from floodmark.errors import InvalidRequest
 from node.http.answers import JSON, Desk
 from node.http.body import read_body
 from node.http.context import HttpContext
-from node.http.forwarded import is_forwarded
 from node.http.json_guard import check_text
+from node.http.node_view import VIEW, is_own_view
 from node.http.query import capped, query_of
 from node.http.topic_id import TOPIC_ID, TOPIC_ID_QUERY, asked_id
 from node.service.topics import (
@@ -31,7 +31,7 @@ from node.service.topics import (
 )
 
 _QUERY: Final = frozenset({"timeout", TOPIC_ID_QUERY})
-_DESCRIBE_QUERY: Final = frozenset({TOPIC_ID_QUERY})
+_DESCRIBE_QUERY: Final = frozenset({TOPIC_ID_QUERY, VIEW})
 _LIST_QUERY: Final = frozenset({"prefix", "after", "limit"})
 _ENCODER = msgspec.json.Encoder()
 T = TypeVar("T")
@@ -81,11 +81,12 @@ class Topics:
         return self._answer(made.topic, node, status=201 if made.created else 200, headers=headers)
 
     async def get(self, request: web.Request) -> web.StreamResponse:
-        """The topic, each partition as its leader sees it; another node that asks gets this one's view."""
+        """The topic, each partition as its leader sees it, or as this very node does."""
+        query = query_of(request, _DESCRIBE_QUERY)
         asked = DescribeTopic(
             topic=request.match_info["topic"],
-            topic_id=asked_id(request, query_of(request, _DESCRIBE_QUERY)),
-            own_view=is_forwarded(request),
+            topic_id=asked_id(request, query),
+            own_view=is_own_view(self._context, request, query),
         )
         return self._answer(*await self._desk.ask(request, asked))
 

@@ -9,7 +9,6 @@ from aiohttp import web
 from floodmark.errors import InvalidRequest
 
 from node.http.context import HttpContext
-from node.http.forwarded import is_forwarded
 from node.http.query import duration_s, query_of, topic_name
 from node.http.request_context import request_context
 from node.http.topic_id import TOPIC_ID, TOPIC_ID_QUERY, asked_id
@@ -42,7 +41,7 @@ class TopicWait:
             behind=goes_on,
             wait_s=duration_s(query.get("wait", "0"), "wait", cap=context.settings.wait_s_max),
             topic_id=asked_id(request, query, goes_on.topic_id),
-            here_only=is_forwarded(request),
+            here_only=context.is_passed_on(request),
         )
         with context.task_ends_with_connection(request):
             news = await context.service.wait_topic(request_context(request), wanted)

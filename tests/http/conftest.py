@@ -20,6 +20,9 @@ from node.http.server import HttpServer
 from node.request_limits import RequestLimits
 from tests.http.memory_broker import MemoryBroker, MemoryCluster
 
+MARK = "of these nodes"
+"""What the nodes of a harness say with what they pass on."""
+
 
 async def until(condition: Callable[[], bool]) -> None:
     """Return once it holds; fail after a while."""
@@ -72,7 +75,7 @@ class Harness:
     async def start(self, node: str, settings: RequestLimits, origins: Origins | None = None) -> None:
         """Run one node."""
         server = HttpServer(create_app(self.cluster.brokers[node], settings, origins))
-        server.app[CONTEXT].node_mark = "of these nodes"
+        server.app[CONTEXT].node_mark = MARK
         host, port = await server.start("127.0.0.1", 0)
         self.cluster.urls[node] = f"http://{host}:{port}"
         self.servers[node] = server

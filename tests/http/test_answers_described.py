@@ -41,6 +41,7 @@ REQUESTS: Final[list[tuple[str, str, Any]]] = [
     ("POST", "/v1/producers", {"producer_id": 1, "producer_epoch": 0}),
     ("GET", "/v1/cluster", None),
     ("GET", "/v1/cluster/health", None),
+    ("GET", "/v1/cluster/health?view=node", None),
     ("GET", "/v1/cluster/features", None),
     ("POST", "/v1/cluster/features", {"level": "{level}"}),
     ("GET", "/v1/nodes", None),
@@ -52,6 +53,8 @@ REQUESTS: Final[list[tuple[str, str, Any]]] = [
     ("PUT", "/v1/topics/two", {"replication_factor": 2}),
     ("POST", "/v1/nodes/n3/drain", None),
     ("GET", "/v1/reassignments", None),
+    ("GET", "/v1/reassignments?view=node", None),
+    ("GET", "/v1/topics/t?view=node", None),
     ("DELETE", "/v1/nodes/n3/drain", None),
     (
         "POST",

@@ -199,6 +199,11 @@ EXTRA: list[tuple[tuple[str, bytes], ...]] = [
     (("Via", b"1.1 lb"), ("X-Forwarded-For", b"10.0.0.1"), ("X-Forwarded-For", b"10.0.0.2")),
     (("TE", b"trailers"), ("Cookie", b"a=b"), ("Authorization", b"Basic YTpi")),
     (("X-HTTP-Method-Override", b"DELETE"),),
+    (("Floodmark-Forwarded", b"1"),),
+    (("Floodmark-Forwarded", b"f" * 7_000),),
+    (("Floodmark-Forwarded", "\u00e9".encode()),),
+    (("Floodmark-Forwarded", b"\xff"),),
+    (("Floodmark-Forwarded", b"1"), ("Floodmark-Forwarded", b"2")),
 ]
 ACCEPT = [
     None,
@@ -229,6 +234,7 @@ READS = [
     "?follow=true",
     "?follow=maybe",
     "?other=1",
+    "?view=node",
 ]
 HOST = ("Host", b"localhost")
 

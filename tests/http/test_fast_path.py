@@ -13,7 +13,7 @@ from floodmark.format import batch as codec
 from node.http.origins import Origins
 from node.http.plain_head import PlainHeads
 from node.http.server import HttpServer
-from tests.http.conftest import Answer, Harness, until
+from tests.http.conftest import MARK, Answer, Harness, until
 from tests.http.memory_broker import MemoryPartition
 
 RECORDS = "/v1/topics/t/partitions/0/records"
@@ -261,13 +261,13 @@ async def test_a_stop_waits_for_what_was_taken(http: Harness, monkeypatch: pytes
 )
 def test_what_is_not_plain_is_left_to_the_usual_way(data: bytes) -> None:
     """Anything odd in target or headers, and anything but exactly one request."""
-    assert PlainHeads(Origins().knows_host).read(data) is None
-    assert PlainHeads(Origins().knows_host).read(request()) is not None
+    assert PlainHeads(Origins().knows_host, _is_from_node).read(data) is None
+    assert PlainHeads(Origins().knows_host, _is_from_node).read(request()) is not None
 
 
 def test_a_plain_head_is_read() -> None:
     """All of it, and again when it is known."""
-    heads = PlainHeads(Origins().knows_host)
+    heads = PlainHeads(Origins().knows_host, _is_from_node)
     data = request(b"[]", target=RECORDS + "?acks=none&timeout=2s", headers="Accept: */*\r\n")
     for _ in range(2):
         found = heads.read(data)
@@ -278,6 +278,20 @@ def test_a_plain_head_is_read() -> None:
         assert (str(head.acks), head.timeout, head.path) == ("none", "2s", RECORDS)
 
 
+@pytest.mark.parametrize(("headers", "expected"), [(f"Floodmark-Forwarded: {MARK}\r\n", True), ("", False)])
+def test_a_plain_head_says_whether_a_node_sent_it(headers: str, *, expected: bool) -> None:
+    """By the mark: of anybody else that header changes nothing."""
+    heads = PlainHeads(Origins().knows_host, _is_from_node)
+    for given, is_from_node in ((headers, expected), ("Floodmark-Forwarded: 1\r\n", False)):
+        found = heads.read(request(headers=given))
+        assert found is not None
+        assert found[0].is_from_node is is_from_node
+
+
+def _is_from_node(mark: str | None) -> bool:
+    return mark == MARK
+
+
 def test_what_load_balancers_add_changes_nothing() -> None:
     """Behind one, every request has these headers, and is as plain as without them."""
     added = (
@@ -286,8 +300,8 @@ def test_what_load_balancers_add_changes_nothing() -> None:
         "X-Real-IP: 10.0.0.1\r\nX-Request-Id: 7f\r\n"
     )
     found, plain = (
-        PlainHeads(Origins().knows_host).read(request(headers=added)),
-        PlainHeads(Origins().knows_host).read(request()),
+        PlainHeads(Origins().knows_host, _is_from_node).read(request(headers=added)),
+        PlainHeads(Origins().knows_host, _is_from_node).read(request()),
     )
     assert found is not None
     assert plain is not None
@@ -296,7 +310,7 @@ def test_what_load_balancers_add_changes_nothing() -> None:
 
 def test_many_different_heads_are_not_kept_for_ever() -> None:
     """A client cannot fill the memory with heads."""
-    heads = PlainHeads(Origins().knows_host)
+    heads = PlainHeads(Origins().knows_host, _is_from_node)
     for number in range(5_000):
         assert heads.read(request(target=f"/v1/topics/t{number}/partitions/0/records")) is not None
     assert len(heads._known) <= 1_024

@@ -11,7 +11,7 @@ from floodmark.format import batch
 from floodmark.format.record import Record
 
 from node.http.context import CONTEXT
-from tests.http.conftest import Harness
+from tests.http.conftest import MARK, Harness
 
 RECORDS = "/v1/topics/t/partitions/0/records"
 JSON = {"Content-Type": "application/json"}
@@ -119,7 +119,7 @@ async def test_a_large_body_streams_through(http: Harness) -> None:
 
 
 async def test_a_passed_on_request_is_not_passed_on_again(http: Harness) -> None:
-    """Whoever sends the header gets 503 with the leader's name instead of a loop."""
+    """A node that looks further itself gets 503 with the leader's name instead of a loop."""
     await http.make_topic()
     for method, path in (
         ("POST", RECORDS),
@@ -127,7 +127,7 @@ async def test_a_passed_on_request_is_not_passed_on_again(http: Harness) -> None
         ("PUT", "/v1/topics/u"),
         ("POST", "/v1/topics/t/records"),
     ):
-        answer = await http.call(method, path, node="n2", headers={"Floodmark-Forwarded": "1"})
+        answer = await http.call(method, path, node="n2", headers={"Floodmark-Forwarded": MARK})
         assert (answer.status, answer.json["code"], answer.json["retriable"]) == (503, "unavailable", True)
 
 

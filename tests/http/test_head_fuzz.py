@@ -83,7 +83,7 @@ async def test_what_is_taken_means_the_same_to_aiohttp(parser: type[HttpRequestP
     seed = random.randrange(1 << 32)
     rng = random.Random(seed)
     loop = asyncio.get_running_loop()
-    heads = PlainHeads(lambda _: True)
+    heads = PlainHeads(lambda _: True, lambda _: False)
     taken = 0
     for number in range(_COUNT):
         data = _head(rng)

@@ -20,7 +20,7 @@ from floodmark.format import batch as codec
 from floodmark.format.record import Record
 
 from node.broker import Appended
-from tests.http.conftest import Harness
+from tests.http.conftest import MARK, Harness
 from tests.http.memory_broker import MemoryPartition
 
 RECORDS = "/v1/topics/t/partitions/0/records"
@@ -96,7 +96,7 @@ async def test_what_a_node_passed_on_is_not_passed_on_again(http: Harness, refus
     for given in (RAW, {**RAW, "Record-Key": "k"}):
         http.cluster.logs["t", 0].move("n1")
         refused.clear()
-        headers = {**given, "Floodmark-Forwarded": "1"}
+        headers = {**given, "Floodmark-Forwarded": MARK}
         answer = await http.call("POST", RECORDS, data=b"v", headers=headers)
         assert (answer.status, answer.json["leader"], refused) == (503, "n3", ["n1"])
     assert http.cluster.logs["t", 0].frames == []

@@ -33,7 +33,7 @@ def test_the_fast_path_knows_who_asks() -> None:
         b"POST /v1/topics/t/partitions/0/records HTTP/1.1\r\nHost: n1\r\n"
         b"User-Agent: checkout/1.2\r\nContent-Length: 1\r\n\r\n1"
     )
-    found = PlainHeads(lambda host: True).read(head)
+    found = PlainHeads(lambda _: True, lambda _: False).read(head)
     assert found is not None
     context = plain_request_context(found[0], "10.0.0.7")
     assert (context.client_id, context.address, context.protocol) == ("checkout/1.2", "10.0.0.7", "http")

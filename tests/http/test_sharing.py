@@ -13,7 +13,7 @@ from floodmark.format import batch as codec
 from floodmark.format.record import Record
 
 from node.http.statuses import status_of
-from tests.http.conftest import Answer, Harness
+from tests.http.conftest import MARK, Answer, Harness
 
 RECORDS = "/v1/topics/t/partitions/0/records"
 RAW = {"Content-Type": "application/octet-stream"}
@@ -184,7 +184,7 @@ async def test_a_batch_that_was_passed_on_is_not_passed_on_again(
     """A plain one that says so is 503 with the leader's name where that is another node."""
     await http.make_topic()
     here = http.taken_at("n2", monkeypatch)
-    headers = {**RAW, "Floodmark-Forwarded": "1"}
+    headers = {**RAW, "Floodmark-Forwarded": MARK}
     answer = await http.call("POST", RECORDS, node="n2", data=b"x", headers=headers)
     assert (answer.status, answer.json["code"], answer.json["leader"]) == (503, "unavailable", "n1")
     assert not any(here)

@@ -63,7 +63,7 @@ ONE = "partitions/0/records?timeout=300ms"
 PRODUCES: dict[str, tuple[str, bytes, dict[str, str]]] = {
     "gap, by the fast path": (ONE, payload(b"x", PRODUCER, 4), {}),
     "gap, by headers": (ONE, b"x", {"Content_Type": RAW, "Producer_Id": PRODUCER, "Producer_Seq": "4"}),
-    "gap, as if passed on": (ONE, payload(b"x", PRODUCER, 4), {"Floodmark_Forwarded": "1"}),
+    "gap, with a mark that is none": (ONE, payload(b"x", PRODUCER, 4), {"Floodmark_Forwarded": "1"}),
     "other records": (ONE, payload(b"x", PRODUCER, 1), {}),
     "other records, by headers": (
         ONE,

@@ -11,7 +11,6 @@ from typing import Any, Self
 import aiohttp
 
 from local.cluster import LocalCluster
-from node.http.forwarded import FORWARDED
 
 
 class ProcessCluster(LocalCluster):
@@ -55,10 +54,10 @@ class ProcessCluster(LocalCluster):
     async def _ends(self, topic: str, name: str) -> tuple[int | None, ...]:
         """The high watermarks of all partitions as one node's own replicas know them."""
         timeout = aiohttp.ClientTimeout(total=5)
-        url = f"{self.nodes[name].url}/v1/topics/{topic}"
+        url = f"{self.nodes[name].url}/v1/topics/{topic}?view=node"
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
-            session.get(url, headers={FORWARDED: "1"}) as answer,
+            session.get(url) as answer,
         ):
             assert answer.status == 200, f"{name}: {answer.status} {await answer.text()}"
             return tuple(part["high_watermark"] for part in (await answer.json())["partitions"])
