@@ -93,7 +93,8 @@ async def test_what_is_taken_means_the_same_to_aiohttp(parser: type[HttpRequestP
         taken += 1
         head, begin = found
         where = f"seed {seed}, head {number}: {data!r}"
-        assert begin == len(data), where
+        assert begin == data.index(b"\r\n\r\n") + 4, where
+        data = data[:begin]  # An empty line may have come in before the last one.
         protocol = BaseProtocol(loop)
         try:
             messages, _, _ = parser(

@@ -66,6 +66,43 @@ async def test_a_cluster_goes_to_this_build_and_back_under_load(tmp_path: Path, 
         cluster.close()
 
 
+async def test_nodes_of_both_builds_know_what_each_says_of_itself(tmp_path: Path) -> None:
+    """The first build asks with a plain 1, and places no replicas where it does not understand the answer."""
+    older = builds.code_of(builds.FIRST)
+    cluster = ProcessCluster(tmp_path / "cluster")
+    cluster.code = {"n1": older, "n2": older}
+    try:
+        await cluster.start()
+        await cluster.ready()
+        async with aiohttp.ClientSession() as session:
+            for number, node in enumerate(cluster.nodes.values()):
+                async with asyncio.timeout(30):
+                    while True:  # That all have heard of each other.
+                        async with session.get(f"{node.url}/v1/cluster/health") as answer:
+                            health = await answer.json()
+                        if health["healthy"]:
+                            break
+                        await asyncio.sleep(0.1)
+                assert [each["node_id"] for each in health["nodes"]] == ["n1", "n2", "n3"]
+                made = {"partitions": 2, "replication_factor": 3}
+                async with session.put(f"{node.url}/v1/topics/t{number}", json=made) as answer:
+                    assert answer.status == 201, await answer.text()
+                for asked in cluster.urls:
+                    async with asyncio.timeout(30):
+                        while True:  # That there are leaders, and the node that is asked knows them.
+                            async with session.get(f"{asked}/v1/topics/t{number}") as answer:
+                                partitions = (await answer.json()).get("partitions", [{}])
+                            if all(each.get("leader") for each in partitions):
+                                break
+                            await asyncio.sleep(0.1)
+    except BaseException:
+        print(cluster.logs())  # noqa: T201 - pytest shows it with the failure
+        raise
+    finally:
+        await cluster.stop()
+        cluster.close()
+
+
 async def _raise(cluster: ProcessCluster, name: str) -> None:
     """To the highest level, as soon as the cluster says that all nodes know it."""
     async with aiohttp.ClientSession(cluster.nodes[name].url) as session, asyncio.timeout(30):
