@@ -12,9 +12,16 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import structlog
 from aiohttp import web
 from aiohttp.helpers import rfc822_formatted_time
-from floodmark.errors import FeatureLevelNeeded, FloodmarkError, TopicDeleted, Unavailable
+from floodmark.errors import (
+    FeatureLevelNeeded,
+    FloodmarkError,
+    OutcomeUnknown,
+    TopicDeleted,
+    Unavailable,
+)
 
 from node.broker import Acks, Appended, Partition
 from node.budget import Account
@@ -31,18 +38,24 @@ from node.http.topic_id import TOPIC_ID
 from node.service.data_requests import Produced, ProduceRequest
 from node.service.forward_batcher import SHARE_BYTES_MAX
 from node.service.policy import Operation
+from node.service.produce import Made
 from node.service.topic_identity import told
 
 if TYPE_CHECKING:
     from node.http.connection import Connection
     from node.http.context import HttpContext
 
+_LOG: Final = structlog.get_logger("floodmark.http")
 _HEAD: Final = {
     "Content-Type": "application/json",
     "Server": "floodmark",
     "X-Content-Type-Options": "nosniff",
 }
 _ROUTE: Final = "/v1/topics/{topic}/partitions/{partition}/records"
+
+
+_AskNext = Callable[[Unavailable | OutcomeUnknown], Awaitable[Appended | Produced] | None]
+"""Has the next leader store it, or tell what became of it; None where nobody else can."""
 
 
 class _NoHeaders(NamedTuple):
@@ -129,6 +142,7 @@ class FastPath:
         started = time.perf_counter()
         producing = self._producing
         led = False
+        made = Made()
         request = ProduceRequest(
             topic=head.topic,
             partition=head.partition,
@@ -143,7 +157,9 @@ class FastPath:
             led = partition.leads_here
             here = led or not _may_share(head)
             storing: Awaitable[Appended] | Awaitable[Produced] = (
-                producing.begin_here(partition, request) if here else producing.share(partition, request)
+                producing.begin_here(partition, request, made)
+                if here
+                else producing.share(partition, request)
             )
             work = asyncio.ensure_future(storing)
         except FeatureLevelNeeded:
@@ -151,12 +167,12 @@ class FastPath:
         except Exception as error:  # noqa: BLE001  -- answered like what fails later
             work = _failed(error)
 
-        def ask_next() -> Awaitable[Appended | Produced] | None:
-            """This node led when the request came, and does not any more; nothing was stored."""
-            if not led or head.is_from_node or self._service.current(partition).leads_here:
+        def ask_next(error: Unavailable | OutcomeUnknown) -> Awaitable[Appended | Produced] | None:
+            """What becomes of a request that this node was given as the leader, if another one can tell."""
+            if not led or request.here_only or self._service.current(partition).leads_here:
                 return None
             left = timeout_s - (time.perf_counter() - started)
-            return producing.at_leader(partition, request, left)
+            return producing.at_leader(partition, request, left, made, error)
 
         self._answer_when_done(connection, head, partition, work, held, started, ask_next)
 
@@ -168,28 +184,29 @@ class FastPath:
         work: asyncio.Future[Appended | Produced],
         held: Account,
         started: float,
-        ask_next: Callable[[], Awaitable[Appended | Produced] | None] = lambda: None,
+        ask_next: _AskNext = lambda _error: None,
     ) -> None:
-        """``ask_next``: stores at the next leader what this node surely did not store."""
-
         def ended(work: asyncio.Future[Appended | Produced]) -> None:
             if work.cancelled():
                 held.close()
                 connection.end_fast_path(None)
                 return
-            if isinstance(work.exception(), Unavailable):
+            error = work.exception()
+            if isinstance(error, Unavailable | OutcomeUnknown):
                 try:
-                    storing = ask_next()
+                    storing = ask_next(error)
                 except TopicDeleted:
                     storing = None  # The answer says so.
-                except Exception as error:  # noqa: BLE001  -- raised here, nobody would be answered
-                    storing, work = None, _failed(error)
+                except Exception as defect:  # noqa: BLE001  -- raised here, nobody would be answered
+                    storing, work = None, _failed(defect)
                 if storing is not None:
                     again = asyncio.ensure_future(storing)
                     self._answer_when_done(connection, head, partition, again, held, started)
                     return
             held.close()
             status, answer = self._answer(head, partition, work)
+            if answer is None:
+                connection.force_close()
             connection.end_fast_path(answer)
             self._context.metrics.observe(_ROUTE, "POST", status, time.perf_counter() - started)
 
@@ -210,28 +227,40 @@ class FastPath:
 
     def _answer(
         self, head: PlainHead, partition: Partition, work: asyncio.Future[Appended | Produced]
-    ) -> tuple[int, bytes]:
-        answer_head = self._answer_head
+    ) -> tuple[int, bytes | None]:
+        """None where not even a refusal could be made. Never raises: the client would wait for ever."""
         try:
-            appended = work.result()
-            if isinstance(appended, Produced):
-                answer_head = self._head_of(appended.leader)
-                appended = appended.appended
-            body = document(head.partition, appended)
-        except Exception as error:  # noqa: BLE001  -- the last resort before the connection
-            reason = told(self._service.reason(error, partition), head.topic_id)
-            refusal = self._context.refusals.answer(reason, "POST", head.path, head.path)
-            refusal.headers.update(self._vary)
-            return refusal.status, problems.as_bytes(refusal)
+            try:
+                return 200, self._stored(head, partition, work.result())
+            except Exception as error:  # noqa: BLE001  -- the last resort before the connection
+                return self._refused(head, partition, error)
+        except Exception:  # noqa: BLE001  -- likewise
+            _LOG.exception("a request is not answered", path=head.path[:500])
+            return 500, None
+
+    def _stored(self, head: PlainHead, partition: Partition, appended: Appended | Produced) -> bytes:
+        answer_head = self._answer_head
+        if isinstance(appended, Produced):
+            answer_head = self._head_of(appended.leader)
+            appended = appended.appended
+        body = document(head.partition, appended)
         date = rfc822_formatted_time().encode()
-        topic_id = partition.topic_id
-        return 200, b"%b%d\r\nContent-Length: %d\r\nDate: %b\r\n\r\n%b" % (
+        return b"%b%d\r\nContent-Length: %d\r\nDate: %b\r\n\r\n%b" % (
             answer_head,
-            topic_id,
+            partition.topic_id,
             len(body),
             date,
             body,
         )
+
+    def _refused(self, head: PlainHead, partition: Partition, error: Exception) -> tuple[int, bytes]:
+        try:
+            reason = told(self._service.reason(error, partition), head.topic_id)
+        except Exception as defect:  # noqa: BLE001  -- likewise
+            reason = defect
+        refusal = self._context.refusals.answer(reason, "POST", head.path, head.path)
+        refusal.headers.update(self._vary)
+        return refusal.status, problems.as_bytes(refusal)
 
     def _head_of(self, leader: str) -> bytes:
         headers = {**_HEAD, **self._vary, **leader_headers(self._context.broker, leader)}

@@ -11,7 +11,13 @@ import time
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, TypeVar
 
-from floodmark.errors import FeatureLevelNeeded, InvalidRequest, SequenceReused
+from floodmark.errors import (
+    FeatureLevelNeeded,
+    InvalidRequest,
+    OutcomeUnknown,
+    SequenceReused,
+    Unavailable,
+)
 from floodmark.format import batch as codec
 from floodmark.format.batch import BatchHeader
 from floodmark.format.batch_check import check_if_light
@@ -35,7 +41,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class _Made:
+class Made:
     """What was made of a body for the first leader that was asked, and is sent to the next one as well."""
 
     __slots__ = ("header", "packed")
@@ -74,9 +80,19 @@ class Producing:
         partition = await self._service.partition(request.topic, request.partition, request.topic_id)
         return await self.at_leader(partition, request, request.timeout_s)
 
-    async def at_leader(self, partition: Partition, request: ProduceRequest, timeout_s: float) -> Produced:
-        """Store an admitted request's records wherever the leader is."""
-        made = _Made()
+    async def at_leader(
+        self,
+        partition: Partition,
+        request: ProduceRequest,
+        timeout_s: float,
+        made: Made | None = None,
+        after: Unavailable | OutcomeUnknown | None = None,
+    ) -> Produced:
+        """Store an admitted request's records wherever the leader is.
+
+        ``made``: what ``begin_here`` was given, and ``after`` what came of it.
+        """
+        made = Made() if made is None else made
 
         async def store(leader: Leader, left: float) -> Appended:
             return await self._service.once_level_known(lambda: self._begin(leader, request, left, made))
@@ -89,18 +105,20 @@ class Producing:
                 timeout_s=timeout_s,
                 here_only=request.here_only,
                 is_recognised=lambda: made.is_recognised and request.acks is Acks.QUORUM,
+                after=after,
             )
         )
 
-    def begin_here(self, partition: Partition, request: ProduceRequest) -> Awaitable[Appended]:
+    def begin_here(self, partition: Partition, request: ProduceRequest, made: Made) -> Awaitable[Appended]:
         """Begin to store an admitted request's records in a partition that this node leads.
 
-        Raises what the body is refused for, at once or when it is awaited.
+        Raises what the body is refused for, at once or when it is awaited. ``Unavailable`` and
+        ``OutcomeUnknown`` are no answers yet: ``at_leader`` tells, given ``made``.
         """
-        return self._begin(LeaderHere(partition), request, request.timeout_s, _Made())
+        return self._begin(LeaderHere(partition), request, request.timeout_s, made)
 
     def _begin(
-        self, leader: Leader, request: ProduceRequest, timeout_s: float, made: _Made
+        self, leader: Leader, request: ProduceRequest, timeout_s: float, made: Made
     ) -> Awaitable[Appended]:
         body = request.body
         if body.batch is not None:
@@ -125,7 +143,7 @@ class Producing:
         return self._batcher.produce(partition, records, body.size)
 
     def _store_batch(
-        self, leader: Leader, request: ProduceRequest, batch: bytes, timeout_s: float, made: _Made
+        self, leader: Leader, request: ProduceRequest, batch: bytes, timeout_s: float, made: Made
     ) -> Awaitable[Appended]:
         if request.producer is not NOBODY:
             raise InvalidRequest("a record batch names its producer itself; leave out the Producer headers")
@@ -141,7 +159,7 @@ class Producing:
         return _append(leader, request, batch, header, timeout_s)
 
     async def _store_checked_elsewhere(
-        self, leader: Leader, request: ProduceRequest, batch: bytes, timeout_s: float, made: _Made
+        self, leader: Leader, request: ProduceRequest, batch: bytes, timeout_s: float, made: Made
     ) -> Appended:
         began = time.monotonic()
         header = codec.decode_header(batch)
@@ -158,7 +176,7 @@ class Producing:
         return await _append(leader, request, batch, header, _left(timeout_s, began))
 
     async def _store_packed(
-        self, leader: Leader, request: ProduceRequest, timeout_s: float, made: _Made
+        self, leader: Leader, request: ProduceRequest, timeout_s: float, made: Made
     ) -> Appended:
         """A batch of its own for what is none yet, perhaps in a producer's name."""
         began = time.monotonic()

@@ -54,18 +54,23 @@ async def at_leader(
     once: bool = False,
     here_only: bool = False,
     is_recognised: Callable[[], bool] = lambda: False,
+    after: Unavailable | OutcomeUnknown | None = None,
 ) -> tuple[T, str]:
     """What the partition's leader answers, and who that is.
 
     ``once``: whoever leads now, or will within ``timeout_s``, is asked, and nobody after that. ``here_only``:
     another node passed the request on and looks further itself. ``is_recognised``: whether leaders, sent it
-    again, know that it is the same; looked at once an outcome is unknown. Raises what ``ask`` raises,
-    ``Unavailable`` when nobody did it in time, and ``TopicDeleted`` as soon as this node knows.
+    again, know that it is the same; looked at once an outcome is unknown. ``after``: what came of asking this
+    node, which led, before this call. Raises what ``ask`` raises, ``Unavailable`` when nobody did it in time,
+    and ``TopicDeleted`` as soon as this node knows.
     """
     try:
         if here_only:
             return await _here(service, partition, ask, timeout_s)
-        return await _at_leader(service, partition, ask, timeout_s, once=once, is_recognised=is_recognised)
+        attempts = _Attempts(once=once, is_recognised=is_recognised)
+        if after is not None:
+            attempts.note(after, leads_on=service.current(partition).leads_here)
+        return await _at_leader(service, partition, ask, timeout_s, attempts)
     except (Unavailable, OutcomeUnknown) as error:
         raise service.reason(error, partition) from error
     except UnknownTopic as error:
@@ -79,14 +84,11 @@ async def _at_leader(
     partition: Partition,
     ask: Ask[T],
     timeout_s: float,
-    *,
-    once: bool,
-    is_recognised: Callable[[], bool],
+    attempts: _Attempts,
 ) -> tuple[T, str]:
     own = service.broker.node_id
     deadline = time.monotonic() + timeout_s
     left = timeout_s
-    attempts = _Attempts(once=once, is_recognised=is_recognised)
     while left > 0:
         partition = service.current(partition)
         led = partition.leads_here

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from typing import NoReturn
 
 import pytest
 from floodmark.errors import Unavailable
 from floodmark.format import batch as codec
+from structlog.testing import capture_logs
 
+from node.http.context import CONTEXT
 from node.http.origins import Origins
 from node.http.plain_head import PlainHeads
 from node.http.server import HttpServer
+from node.service.service import Service
 from tests.http.conftest import MARK, Answer, Harness, until
 from tests.http.memory_broker import MemoryPartition
 
@@ -196,6 +200,66 @@ async def test_what_fails_behind_the_head_is_a_problem_document(
     writer.write(request())
     (document,) = await read_answers(reader, 1)
     assert json.loads(document)["first_offset"] == 0
+    writer.close()
+
+
+async def _deposed(*_: object, **__: object) -> None:
+    raise Unavailable("not stored: deposed")
+
+
+def _defect(*_: object, **__: object) -> NoReturn:
+    raise ZeroDivisionError("a defect")
+
+
+@pytest.mark.parametrize("step", ["current", "reason"])
+async def test_a_defect_in_making_an_answer_is_answered_and_told(
+    http: Harness, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """500 with the request's id, which the log has as well; the connection goes on."""
+    await http.make_topic()
+    reader, writer = await asyncio.open_connection(*http.address)
+    with monkeypatch.context() as patched, capture_logs() as logs:
+        patched.setattr(MemoryPartition, "produce_records", _deposed)
+        patched.setattr(Service, step, _defect)
+        writer.write(request())
+        async with asyncio.timeout(10):
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(head.split(b"Content-Length: ")[1].split(b"\r\n")[0])
+            problem = json.loads(await reader.readexactly(length))
+    assert head.startswith(b"HTTP/1.1 500 ")
+    assert problem["code"] == "server_error"
+    (line,) = (line for line in logs if line["event"] == "request failed")
+    assert line["request_id"] == problem["request_id"]
+    assert isinstance(line["exc_info"], ZeroDivisionError)
+    writer.write(request())
+    (document,) = await read_answers(reader, 1)
+    assert json.loads(document)["first_offset"] == 0
+    writer.close()
+
+
+async def test_what_cannot_even_be_refused_ends_its_connection(
+    http: Harness, taken: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client sees that there is no answer; what it sent ahead is not answered in its place."""
+    await http.make_topic()
+    is_sent_ahead = asyncio.Event()
+
+    async def deposed(*_: object, **__: object) -> None:
+        await is_sent_ahead.wait()
+        await _deposed()
+
+    monkeypatch.setattr(MemoryPartition, "produce_records", deposed)
+    monkeypatch.setattr(http.servers["n1"].app[CONTEXT], "refusals", None)
+    reader, writer = await asyncio.open_connection(*http.address)
+    with capture_logs() as logs:
+        writer.write(request())
+        await until(lambda: taken[-1:] == [True])
+        writer.write(request())
+        is_sent_ahead.set()
+        async with asyncio.timeout(10):
+            assert await reader.read() == b""
+    assert [line["event"] for line in logs if "exc_info" in line] == ["a request is not answered"]
+    assert http.broker.budget.used == 0
     writer.close()
 
 
