@@ -49,7 +49,9 @@ class LeaderLookup:
         self._is_older = is_older
         self._ask = ask
         self._answers: dict[int, tuple[str, float]] = {}
-        """What older nodes said, and until when that is used."""
+        """What nodes answered, and until when that is used."""
+        self._asking: dict[int, asyncio.Task[None]] = {}
+        """For each group, whoever waits for its leader shares what is asked."""
         self._doubted: dict[int, tuple[str, float]] = {}
         """Nodes that did not serve as leaders, and until when others are looked for."""
 
@@ -81,11 +83,7 @@ class LeaderLookup:
         try:
             async with asyncio.timeout(deadline_s):
                 while (leader := self.known(entry.raft_group)) is None:
-                    if any(self._is_older(node) for node in nodes):
-                        await self._ask_older(topic, topic_id, entry, nodes)
-                        leader = self.known(entry.raft_group)
-                        if leader is not None:
-                            return leader
+                    self._ask_soon(topic, topic_id, entry, nodes)
                     await waiting.condition(
                         self._table.changed, lambda: self.known(entry.raft_group), timeout_s=PAUSE_S
                     )
@@ -93,16 +91,32 @@ class LeaderLookup:
         except TimeoutError:
             raise outcomes.no_leader(topic, entry.number) from None
 
-    async def _ask_older(
-        self, topic: str, topic_id: int, entry: PartitionEntry, nodes: Sequence[str]
-    ) -> None:
-        for node in nodes:
-            if self._is_older(node) and node in self._alive():
-                leader = await self._ask(node, topic, topic_id, entry.number)
-                if leader is not None and leader in nodes:
-                    until = asyncio.get_running_loop().time() + REMEMBERED_S
-                    self._answers[entry.raft_group] = leader, until
-                    return
+    def _ask_soon(self, topic: str, topic_id: int, entry: PartitionEntry, nodes: Sequence[str]) -> None:
+        group = entry.raft_group
+        asked = self._to_ask(nodes)
+        if not asked or group in self._asking:
+            return
+
+        async def ask(node: str) -> None:
+            leader = await self._ask(node, topic, topic_id, entry.number)
+            if leader is not None and leader != self._node_id and leader in nodes:
+                self._answers[group] = leader, asyncio.get_running_loop().time() + REMEMBERED_S
+                self._table.changed.changed()
+
+        async def ask_all() -> None:
+            # At once: one that cannot be reached holds up no other one's answer.
+            async with asyncio.TaskGroup() as tasks:
+                for node in asked:
+                    tasks.create_task(ask(node))
+
+        self._asking[group] = asyncio.get_running_loop().create_task(ask_all(), name=f"leader of {group}")
+        self._asking[group].add_done_callback(lambda _task: self._asking.pop(group, None))
+
+    def _to_ask(self, nodes: Sequence[str]) -> list[str]:
+        others = [node for node in nodes if node != self._node_id]
+        if not self.hears_enough(nodes):
+            return others
+        return [node for node in others if self._is_older(node) and node in self._alive()]
 
 
 class RemotePartition:
