@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from node.metadata.domains import (
+    acls,
     features,
     moves,
     nodes,
@@ -22,7 +23,7 @@ THIS_BUILD: Final = Levels(
     highest=4,
     commands={
         kind: kind_of_command
-        for domain in (features, nodes, topics, producers, moves, recoveries, shape, users, tokens)
+        for domain in (features, nodes, topics, producers, moves, recoveries, shape, users, tokens, acls)
         for kind, kind_of_command in domain.COMMANDS.items()
     },
     settings={

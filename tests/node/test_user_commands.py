@@ -11,6 +11,7 @@ from floodmark.format.frame import Frame, FrameKind, crc_of
 
 from node.metadata import commands
 from node.metadata.command import Command
+from node.metadata.domains.acls import AddAcls, RemoveAcls
 from node.metadata.domains.features import RaiseLevel
 from node.metadata.domains.nodes import RegisterNode
 from node.metadata.domains.tokens import LOGINS_MAX, TOKENS_MAX, AddToken, RevokeToken
@@ -96,6 +97,8 @@ EVERY_COMMAND: list[Command] = [
     UnmakeAdministrator("ann"),
     BootstrapAdministrator(token("t1")),
     ResetAdministrator(token("t1")),
+    AddAcls(()),
+    RemoveAcls(()),
 ]
 
 

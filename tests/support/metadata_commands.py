@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from node.metadata.command import Command
+from node.metadata.domains.acls import KINDS, LITERAL, OPERATIONS, PREFIX, AddAcls, RemoveAcls
 from node.metadata.domains.features import FormCluster, RaiseLevel
 from node.metadata.domains.moves import CancelMoves, FinishMoves, MoveReplicas, Reassignment, StartMoves
 from node.metadata.domains.nodes import ForgetNode, JoinNode, RegisterNode, RemoveNode
@@ -30,7 +31,7 @@ from node.metadata.domains.users import (
     SetPassword,
     UnmakeAdministrator,
 )
-from node.metadata.state import MetadataState, TokenEntry, Verifier
+from node.metadata.state import AclEntry, MetadataState, TokenEntry, Verifier
 from node.metadata.topic_config import TopicConfig
 
 NODES: Final = tuple(f"n{number}" for number in range(1, 10))
@@ -73,6 +74,8 @@ class RandomCommands:
             (lambda _: UnmakeAdministrator(self._user()), 1),
             (lambda _: BootstrapAdministrator(self._token()), 1),
             (lambda _: ResetAdministrator(self._token()), 1),
+            (lambda _: AddAcls(self._acls()), 1),
+            (lambda state: RemoveAcls((*self._acls(), *state.acls[:1])), 1),
         ]
 
     def next(self, state: MetadataState) -> Command:
@@ -109,6 +112,20 @@ class RandomCommands:
         token_id = f"t{self._rng.randint(0, 30)}"
         expires = self._rng.choice((0, now + 3))
         return TokenEntry(token_id, self._user(), b"\xfe", now, expires, "wxyz", self._rng.random() < 0.7)
+
+    def _acls(self) -> tuple[AclEntry, ...]:
+        drawn = self._rng.choice
+        return tuple(
+            AclEntry(
+                self._user(),
+                drawn(KINDS),
+                drawn((LITERAL, PREFIX)),
+                drawn(("", *TOPICS)),
+                drawn(OPERATIONS),
+                self._rng.random() < 0.7,
+            )
+            for _ in range(self._rng.randint(0, 3))
+        )
 
     def _token_of(self, state: MetadataState) -> tuple[str, str]:
         token_id = self._rng.choice([*state.tokens, "t0"])

@@ -105,7 +105,7 @@ def create_user(edit: Edit, command: CreateUser) -> Applied:
 
 
 def delete_user(edit: Edit, command: DeleteUser) -> Applied:
-    """What the user was."""
+    """What the user was. What it was allowed to do goes with it; what it was forbidden stays forbidden."""
     state, name = edit.state, command.name
     gone = state.users.get(name)
     if gone is None:
@@ -115,6 +115,9 @@ def delete_user(edit: Edit, command: DeleteUser) -> Applied:
     state.users = {other: user for other, user in state.users.items() if other != name}
     state.administrators = tuple(other for other in state.administrators if other != name)
     drop_tokens(state, lambda token: token.user == name)
+    left = tuple(entry for entry in state.acls if entry.principal != name or not entry.allow)
+    if len(left) < len(state.acls):
+        state.acls = left
     return gone
 
 
