@@ -2,22 +2,19 @@
 
 To look at all of them every second cost more than all else that an idle node with a thousand replicas does.
 So only those are looked at of which something has changed that can unsettle them; all of them when that can
-be any, and now and then in any case.
+be any. Nobody looks at the others again: who changes something has to say so.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping
 
 from consensus.core.group import Group
+from consensus.types import Role
 from node.metadata.group import Metadata
 from node.metadata.holders import wanted
 from node.metadata.state import PartitionEntry
 from node.partition.partition import Replica
-
-ALL_AGAIN_S: Final = 10.0
 
 
 class Unsettled:
@@ -25,26 +22,18 @@ class Unsettled:
     one has lost its data.
     """
 
-    def __init__(
-        self,
-        *,
-        node_id: str,
-        metadata: Metadata,
-        local: Mapping[int, Replica],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, *, node_id: str, metadata: Metadata, local: Mapping[int, Replica]) -> None:
         self._node_id = node_id
         self._metadata = metadata
         self._local = local
-        self._clock = clock
         self._due: dict[int, None] = {}
         """Groups to be looked at next time: those that were found, and those that have changed since."""
-        self._all_again_at = 0.0
+        self._all_are_due = True
 
     def changed(self, raft_groups: Iterable[int] | None = None) -> None:
         """Look at these next time; None: at all of them."""
         if raft_groups is None:
-            self._all_again_at = 0.0
+            self._all_are_due = True
         else:
             self._due.update(dict.fromkeys(raft_groups))
 
@@ -54,15 +43,17 @@ class Unsettled:
 
     def look(self) -> list[tuple[PartitionEntry, Group]]:
         """Those whose members are to change, or which are better led elsewhere."""
-        now = self._clock()
-        if now >= self._all_again_at:
-            self._all_again_at = now + ALL_AGAIN_S
-            led = self.led_here()
-        else:
-            led = filter(None, map(self._led, self._due))
-        found = [(entry, group) for entry, group in led if not self._is_settled(entry, group)]
-        self._due = dict.fromkeys(entry.raft_group for entry, _ in found)
+        due = list(self._local) if self._all_are_due else self._due
+        self._all_are_due = False
+        found = [led for led in map(self._led, due) if led is not None and not self._is_settled(*led)]
+        # A leader that is not ready yet is judged once it is.
+        self._due = dict.fromkeys(filter(self._begins_to_lead, due))
+        self._due.update(dict.fromkeys(entry.raft_group for entry, _ in found))
         return found
+
+    def _begins_to_lead(self, raft_group: int) -> bool:
+        replica = self._local.get(raft_group)
+        return replica is not None and not replica.group.is_ready_leader and replica.group.role is Role.LEADER
 
     def _led(self, raft_group: int) -> tuple[PartitionEntry, Group] | None:
         replica = self._local.get(raft_group)

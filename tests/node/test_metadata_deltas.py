@@ -259,7 +259,7 @@ def test_one_change_among_3000_partitions_looks_at_few(changes: list[Command], b
     groups = {entry.raft_group: Group(entry.raft_group, entry.replicas) for _, entry in state.partitions()}
     local: Any = {raft_group: SimpleNamespace(group=group) for raft_group, group in groups.items()}
     metadata: Any = SimpleNamespace(state=state)
-    unsettled = Unsettled(node_id="n1", metadata=metadata, local=local, clock=lambda: 1.0)
+    unsettled = Unsettled(node_id="n1", metadata=metadata, local=local)
     unsettled.look()
     deletions = Deletions(lambda name: topic.topic_id if (topic := state.topics.get(name)) else None)
     for number in range(COUNT):
