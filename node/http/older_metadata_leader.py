@@ -24,7 +24,8 @@ from node.service.nodes import DrainNode, ForgetNode, Rebalance, RemoveNode, Rep
 from node.service.policy import Operation
 from node.service.producer_ids import InitProducerId
 from node.service.requests import Request
-from node.service.topics import AlterTopic, CreatedTopic, CreateTopic, DeleteTopic, TopicDescription
+from node.service.topic_changes import AlterTopic, CreatedTopic, CreateTopic, DeleteTopic
+from node.service.topic_description import TopicDescription
 from node.service.while_heard import WhileHeard
 
 if TYPE_CHECKING:

@@ -35,7 +35,8 @@ from node.request_limits import RequestLimits
 from node.service.cluster import NodeList
 from node.service.moves import Reassignments
 from node.service.producer_ids import ProducerNumber
-from node.service.topics import TopicDescription, TopicList
+from node.service.topic_description import TopicDescription
+from node.service.topics import TopicList
 
 _DURATION: Final = {"type": "string", "pattern": "^(0|[0-9]{1,15}(ms|s|m|h))$"}
 _TIMEOUT: Final = {"type": "string", "pattern": "^[1-9][0-9]{0,14}(ms|s|m|h)$"}

@@ -30,7 +30,8 @@ from node.http.media import Media
 from node.service.cluster import NodeList
 from node.service.moves import Reassignments
 from node.service.producer_ids import ProducerNumber
-from node.service.topics import TopicDescription, TopicList
+from node.service.topic_description import TopicDescription
+from node.service.topics import TopicList
 
 _TEXT: Final = {"type": "string"}
 _DONE: Final = "Done."

@@ -17,18 +17,9 @@ from node.http.json_guard import check_text
 from node.http.node_view import VIEW, is_own_view
 from node.http.query import capped, query_of
 from node.http.topic_id import TOPIC_ID, TOPIC_ID_QUERY, asked_id
-from node.service.topics import (
-    PAGE,
-    PAGE_MAX,
-    PARTITIONS_AT_ONCE,
-    AlterTopic,
-    ConfigChanges,
-    CreateTopic,
-    DeleteTopic,
-    DescribeTopic,
-    ListTopics,
-    TopicDescription,
-)
+from node.service.topic_changes import AlterTopic, ConfigChanges, CreateTopic, DeleteTopic
+from node.service.topic_description import TopicDescription
+from node.service.topics import PAGE, PAGE_MAX, PARTITIONS_AT_ONCE, DescribeTopic, ListTopics
 
 _QUERY: Final = frozenset({"timeout", TOPIC_ID_QUERY})
 _DESCRIBE_QUERY: Final = frozenset({TOPIC_ID_QUERY, VIEW})

@@ -16,7 +16,8 @@ from node.service.producer_ids import InitProducerId, ProducerNumber
 from node.service.request_context import RequestContext
 from node.service.requests import Request
 from node.service.service import Service
-from node.service.topics import AlterTopic, CreatedTopic, CreateTopic, DeleteTopic, TopicDescription
+from node.service.topic_changes import AlterTopic, CreatedTopic, CreateTopic, DeleteTopic
+from node.service.topic_description import TopicDescription
 
 PROTOCOL: Final = "inside"
 """Of requests that another node passed on: that one has judged them."""

@@ -17,7 +17,7 @@ from node.service.moves import MoveReplicas, WantedMove
 from node.service.nodes import DrainNode, ForgetNode, Rebalance, RemoveNode, ReplaceNode
 from node.service.producer_ids import InitProducerId
 from node.service.requests import Request
-from node.service.topics import AlterTopic, ConfigChanges, CreateTopic, DeleteTopic
+from node.service.topic_changes import AlterTopic, ConfigChanges, CreateTopic, DeleteTopic
 from tests.http.conftest import Harness
 
 REQUESTS: list[tuple[Request[Any], type[FloodmarkError] | None]] = [

@@ -8,7 +8,7 @@ import pytest
 
 from node.http.context import CONTEXT
 from node.service.request_context import RequestContext
-from node.service.topics import CreateTopic
+from node.service.topic_changes import CreateTopic
 from tests.http.conftest import Harness
 
 
