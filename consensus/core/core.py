@@ -47,6 +47,8 @@ class Core:
         self._missing = ALL - safeguards
         self.now = 0.0
         self.outbox: list[tuple[str, Message]] = []
+        self.released: list[tuple[str, Message]] = []
+        """What may leave though the vote is being saved: it was said before, or by a replica that failed."""
         self.jobs: list[Job] = []
         """What is to be done in a thread and was not handed out yet."""
         self.up: set[str] = set()

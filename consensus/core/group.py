@@ -1,7 +1,8 @@
 """One replica of a Raft group, as its host sees it: inputs, a step, and what is to be done after it.
 
 The contract with the host is the docstring of this package. Beside ``Group`` stand ``group.followers``
-(what a leader knows of its members) and ``group.storage`` (checkpoints); group_parts.py is what is inside.
+(what a leader knows of its members), ``group.links`` (told of links to other nodes) and ``group.storage``
+(checkpoints); group_parts.py is what is inside.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from floodmark.format.frame_records import IMPLIED, PayloadForm
 from consensus.core import membership as members
 from consensus.core.catch_up import CatchUp
 from consensus.core.followers import Followers
+from consensus.core.group_links import GroupLinks
 from consensus.core.group_parts import GroupParts
 from consensus.core.group_storage import GroupStorage
 from consensus.core.jobs import Job
@@ -25,7 +27,7 @@ from consensus.core.ready import Ready
 from consensus.core.safeguards import ALL
 from consensus.core.safeguards import Safeguard as Safeguard  # noqa: PLC0414 # tests take it from here
 from consensus.core.state_files import StateFiles
-from consensus.messages import Message, ReplicaGone
+from consensus.messages import Message
 from consensus.types import (
     ChangeRefused,
     Fetch,
@@ -38,7 +40,6 @@ from consensus.types import (
     Role,
     StateMachine,
 )
-from consensus.wire import COMMIT_WITH_QUIESCE, NEWEST_VERSION
 from storage.errors import LogFailed, StorageError
 from storage.log import Log
 from storage.vote import VoteFile
@@ -73,8 +74,6 @@ class Group:
         self.log = log
         self._stopped = False
         self._inbox: list[tuple[str, Message]] = []
-        self._released: list[tuple[str, Message]] = []
-        """What may leave though the vote is being saved: it was said before, or by a replica that failed."""
         parts = self._parts = GroupParts(
             raft_group=raft_group,
             node_id=node_id,
@@ -93,6 +92,8 @@ class Group:
         self._core = parts.core
         self.followers = Followers(parts)
         """What a leader knows of its members."""
+        self.links = GroupLinks(parts)
+        """Told when links to other nodes come and go."""
         self.storage = GroupStorage(parts)
         """Checkpoints, and what else lies beside the log."""
         self._granted_after: float | None = None
@@ -116,14 +117,14 @@ class Group:
         if not core.engine.is_leader or core.transfer_target is not None:
             raise NotLeader(core.transfer_target or core.engine.leader)
         # What it appends is heard as a heartbeat is.
-        self._begin(says_something=True)
+        self._parts.begin_awake(says_something=True)
         proposal = Proposal()
         self._parts.proposals.add(ProposedEntry(kind, payload, append_time, record_count, proposal, form))
         return proposal
 
     def propose_membership(self, membership: Membership) -> Proposal:
         """Change the members. Raises ``NotLeader``, ``GroupStopped``, ``ChangeRefused`` with the reason."""
-        self._begin()
+        self._parts.begin_awake()
         if self._parts.proposals.membership_is_queued:
             raise ChangeRefused("another membership change is not committed yet")
         if self._core.engine.is_leader and Safeguard.C7 in self._core.safeguards:
@@ -143,49 +144,6 @@ class Group:
         self._inbox.append((source, message))
         return not self._parts.can_wait(source, message)
 
-    def peer_up(self, node: str, version: int = NEWEST_VERSION) -> None:
-        """A new connection to ``node`` stands, which speaks this version of the peer protocol; nothing that
-        was sent before will arrive any more.
-
-        A group that sleeps is woken where its leader is concerned alone: those of a node that joins or comes
-        back are many, and to wake all of them would be more work than the node is.
-        """
-        if self._core.failed is not None:
-            self._released += [(to, words) for to, words in self.last_words() if to == node]
-            return
-        engine, is_member = self._core.engine, node in self._core.members.others
-        self._core.up.add(node)
-        if not self._core.asleep or engine.leader == node or (engine.is_leader and is_member):
-            self._begin()
-        if version < COMMIT_WITH_QUIESCE:
-            self._core.older.add(node)
-            self._parts.quiescence.busy()
-        if engine.is_leader and is_member:
-            self._parts.replication.link_up(node)
-            engine.heartbeat_at(0.0)
-
-    def peer_down(self, node: str) -> None:
-        """The connection to ``node`` is lost. A group that sleeps has said all that it had to say there."""
-        self._core.up.discard(node)
-        self._core.older.discard(node)
-
-    def peer_silent(self, node: str) -> None:
-        """Nothing at all has come from ``node`` for a while, or somebody was told by it that it does not
-        lead: groups that rely on it wake up.
-        """
-        engine, is_member = self._core.engine, node in self._core.members.others
-        if self._core.asleep and (engine.leader == node or (engine.is_leader and is_member)):
-            self._begin()
-
-    def peer_gone(self, node: str) -> None:
-        """The process of ``node`` ended, or nothing has come from there for so long that it counts as that:
-        groups that it led elect another leader without waiting for a timeout.
-        """
-        engine = self._core.engine
-        if self._core.runs and engine.leader == node:
-            self._begin()
-            self._parts.prevote.leader_is_gone()
-
     def held_up(self, seconds: float) -> None:
         """This process was stalled for so long, so silence of the peers is not evidence of their failure.
 
@@ -204,19 +162,19 @@ class Group:
     def read_index(self) -> ReadIndex:
         """Ask up to where a read must have applied; see ``ReadIndex``. Raises ``GroupStopped``."""
         self._check_runs()
-        self._begin(says_something=True)
+        self._parts.begin_awake(says_something=True)
         return self._parts.reads.ask()
 
     def fetch(self, first: int, last: int) -> Fetch:
         """Ask the peers for committed frames that cannot be read here. Raises ``GroupStopped``."""
         self._check_runs()
-        self._begin()
+        self._parts.begin_awake()
         return self._parts.fetching.ask(first, last)
 
     def campaign(self) -> None:
         """Ask for votes now and not after a timeout, where no leader is known; the others may refuse."""
         if self._core.runs and self._core.engine.leader is None:
-            self._begin()
+            self._parts.begin_awake()
             self._parts.prevote.cancel()
             self._core.engine.end_election_clock()
 
@@ -228,7 +186,7 @@ class Group:
         """Begin to hand over the leadership; False where this replica does not lead, or no voter is up."""
         if not self._core.runs or not self._core.engine.is_leader:
             return False
-        self._begin()
+        self._parts.begin_awake()
         return self._parts.transfer.start(to)
 
     def flushed(self, durable_index: int) -> bool:
@@ -250,7 +208,7 @@ class Group:
         """``save_vote()`` has returned: what waited for it may leave, and the next step goes on."""
         self._parts.journal.vote_is_unsaved = False
         if self._core.failed is None:
-            self._released += self._core.outbox
+            self._core.released += self._core.outbox
         self._core.outbox = []
 
     def step(self) -> None:
@@ -285,7 +243,7 @@ class Group:
     def ready(self) -> Ready:
         """What is to be done now. Called after each step, and the only way in which anything leaves."""
         parts, core = self._parts, self._core
-        messages, self._released = self._released, []
+        messages, core.released = core.released, []
         save_vote = parts.journal.vote_is_unsaved
         if core.outbox and not save_vote:
             messages += core.outbox
@@ -327,11 +285,6 @@ class Group:
         if not self._stopped:
             self._stopped, self._core.runs = True, False
             self._abandon("this replica was stopped")
-
-    def last_words(self) -> list[tuple[str, Message]]:
-        """What the others, who may sleep, are told of a replica that ended: no link does, its node lives."""
-        message = ReplicaGone(self._core.vote.term)
-        return [(node, message) for node in sorted(self._core.members.others)]
 
     # What may be read between steps.
 
@@ -412,10 +365,6 @@ class Group:
 
     # Inside.
 
-    def _begin(self, *, says_something: bool = False) -> None:
-        self._parts.begin()
-        self._parts.quiescence.wake(says_something=says_something)
-
     def _check_runs(self) -> None:
         if not self._core.runs:
             raise GroupStopped(f"this replica does not run: {self._core.failed or 'it was stopped'}")
@@ -426,7 +375,7 @@ class Group:
             core.failed, core.runs = error, False
             core.outbox.clear()
             core.asleep = False
-            self._released = self.last_words()
+            core.released = self.links.last_words()
             core.engine.step_down()
             self._abandon(f"this replica failed: {error}")
 

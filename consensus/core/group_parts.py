@@ -151,6 +151,11 @@ class GroupParts:
         now = self.core.now = self._clock()
         Engine.at(now)
 
+    def begin_awake(self, *, says_something: bool = False) -> None:
+        """So do those for which a group that sleeps is woken."""
+        self.begin()
+        self.quiescence.wake(says_something=says_something)
+
     def can_wait(self, source: str, message: Message) -> bool:
         """Whether a message may stay queued until the next step, because it cannot advance the commit index.
 

@@ -1,7 +1,8 @@
 """Idle groups cost nothing: a leader with nothing to say puts its followers and itself to sleep.
 
 Asleep, no clock runs. That the leader's node lives is watched once per link and not once per group: when a
-link falls silent the host says so (``Group.peer_silent``), and whatever else happens wakes the group as well.
+link falls silent the host says so (``GroupLinks.peer_silent``), and whatever else happens wakes the group as
+well.
 
 The message that puts followers to sleep also tells them of the last commit, so it goes out where a heartbeat
 would have, right after the commit: a record whose group sleeps before and after it costs one append, one

@@ -123,7 +123,7 @@ class GroupHost:
         self._absences.is_back(group.raft_group)
         for name, peer in self.links.peers.items():
             if self.links.connected(name):
-                group.peer_up(name, peer.version)
+                group.links.peer_up(name, peer.version)
         self._wake(slot)
 
     async def remove(self, raft_group: int) -> None:
@@ -131,7 +131,9 @@ class GroupHost:
         slot = self._slots.pop(raft_group)
         slot.removed = True
         slot.group.stop()
-        self._absences.ended(raft_group, slot.group.last_words(), remember=slot.group.failed is not None)
+        self._absences.ended(
+            raft_group, slot.group.links.last_words(), remember=slot.group.failed is not None
+        )
         slot.watermark_waiters.changed()
         slot.leader_waiters.changed()
         await self._disk_work.jobs.all_done(slot)
@@ -272,7 +274,7 @@ class GroupHost:
         """A node that the group takes for its leader said that it is not: a group that sleeps on it looks."""
         slot = self._slots.get(raft_group)
         if slot is not None:
-            slot.group.peer_silent(leader)
+            slot.group.links.peer_silent(leader)
             self._wake(slot)
 
     def leave(self) -> None:

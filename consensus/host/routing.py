@@ -37,20 +37,20 @@ def link_hooks(
         return too_new
 
     def peer_up(peer: str, version: int) -> None:
-        each(lambda group: group.peer_up(peer, version))
+        each(lambda group: group.links.peer_up(peer, version))
         absences.peer_up(peer)
         hooks.on_peer_up(peer, version)
 
     def peer_down(peer: str) -> None:
-        each(lambda group: group.peer_down(peer))
+        each(lambda group: group.links.peer_down(peer))
         hooks.on_peer_down(peer)
 
     return LinkHooks(
         deliver=deliver,
         peer_up=peer_up,
         peer_down=peer_down,
-        peer_silent=lambda peer: each(lambda group: group.peer_silent(peer)),
-        peer_gone=lambda peer: each(lambda group: group.peer_gone(peer)),
+        peer_silent=lambda peer: each(lambda group: group.links.peer_silent(peer)),
+        peer_gone=lambda peer: each(lambda group: group.links.peer_gone(peer)),
         on_hello=hooks.on_hello,
         announce=hooks.announce,
         answer=hooks.answer,

@@ -69,7 +69,7 @@ def test_a_stored_commit_index_beyond_the_log_is_not_believed() -> None:
         lone.group.stop()
         again = lone.group = lone.node.start(lone.membership, safeguards=frozenset(Safeguard) - {without})
         lone.log = lone.node.log
-        lone.group.peer_up("b")
+        lone.group.links.peer_up("b")
         lone.lead()
         proposal = again.propose(FrameKind.COMMAND, b"new", append_time=1)
         lone.step()

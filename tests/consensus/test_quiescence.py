@@ -158,9 +158,9 @@ def test_a_sleeping_follower_looks_when_the_node_that_it_follows_says_it_does_no
     replicas = _asleep()
     leader, follower = replicas.leader(), replicas.followers()[0]
     term = leader.term
-    follower.peer_silent("nobody")
+    follower.links.peer_silent("nobody")
     assert follower.asleep
-    follower.peer_silent(leader.node_id)
+    follower.links.peer_silent(leader.node_id)
     assert not follower.asleep
     replicas.run(5.0)
     assert all(group.asleep and group.term == term for group in replicas.groups())
@@ -170,10 +170,10 @@ def test_a_node_that_is_no_member_wakes_nobody() -> None:
     """One that joins the cluster, or goes: with a thousand groups each costs something."""
     replicas = _asleep()
     for group in replicas.groups():
-        group.peer_up("z")
-        group.peer_down("z")
-        group.peer_silent("z")
-        group.peer_gone("z")
+        group.links.peer_up("z")
+        group.links.peer_down("z")
+        group.links.peer_silent("z")
+        group.links.peer_gone("z")
     assert all(group.asleep for group in replicas.groups())
 
 
@@ -181,11 +181,11 @@ def test_a_new_connection_wakes_those_alone_that_have_to_say_something() -> None
     """The leader, whoever comes back; a follower where the leader is another process now."""
     replicas = _asleep()
     leader, (one, other) = replicas.leader(), replicas.followers()
-    one.peer_up(other.node_id)
+    one.links.peer_up(other.node_id)
     assert one.asleep
-    one.peer_up(leader.node_id)
+    one.links.peer_up(leader.node_id)
     assert not one.asleep
-    leader.peer_up(other.node_id)
+    leader.links.peer_up(other.node_id)
     assert not leader.asleep
     replicas.run(5.0)
     assert all(group.asleep for group in replicas.groups())
@@ -299,7 +299,7 @@ def test_who_sleeps_grants_no_vote_to_who_cannot_hear_the_leader() -> None:
     leader, (one, other) = replicas.leader(), replicas.followers()
     term = leader.term
     replicas.cut |= {(leader.node_id, one.node_id), (one.node_id, leader.node_id)}
-    one.peer_silent(leader.node_id)
+    one.links.peer_silent(leader.node_id)
     replicas.run(30.0)
     assert _kinds(replicas)[RequestPreVote] > 20
     assert not other.asleep
@@ -385,8 +385,8 @@ def test_members_of_an_older_build_hear_of_the_commit_first_and_sleep_after_a_se
     """They take the message to sleep only for what they know, and would sleep before they have applied it."""
     replicas = _asleep_at_once()
     leader, (one, _) = replicas.leader(), replicas.followers()
-    leader.peer_down(one.node_id)
-    leader.peer_up(one.node_id, COMMIT_WITH_QUIESCE - 1)
+    leader.links.peer_down(one.node_id)
+    leader.links.peer_up(one.node_id, COMMIT_WITH_QUIESCE - 1)
     replicas.run(3.0)
     assert leader.asleep
     replicas.sent.clear()
@@ -397,7 +397,7 @@ def test_members_of_an_older_build_hear_of_the_commit_first_and_sleep_after_a_se
     assert one.commit_index == leader.commit_index
     replicas.run(1.0)
     assert all(group.asleep for group in replicas.groups())
-    leader.peer_down(one.node_id)
-    leader.peer_up(one.node_id)
+    leader.links.peer_down(one.node_id)
+    leader.links.peer_up(one.node_id)
     replicas.run(0.5)
     assert leader.asleep

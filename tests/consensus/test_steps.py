@@ -92,9 +92,9 @@ def test_an_acknowledgement_that_makes_room_for_more_does_not_wait() -> None:
     lone = _leader()
     lone.group.propose(FrameKind.COMMAND, b"x", append_time=1)
     assert not lone.group.receive("c", _ack(lone, 3))
-    lone.group.peer_down("c")
+    lone.group.links.peer_down("c")
     lone.step()
-    lone.group.peer_up("c")
+    lone.group.links.peer_up("c")
     lone.step()
     assert lone.group.receive("c", _ack(lone, 3)), "the leader did not know where to go on"
 

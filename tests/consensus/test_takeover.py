@@ -53,8 +53,8 @@ def test_a_leader_that_one_replica_hears_stays() -> None:
     replicas = _led()
     leader, term = replicas.leader(), replicas.leader().term
     replicas.cut.add(("a", "b"))
-    replicas.group("b").peer_silent("a")
-    replicas.group("b").peer_gone("a")
+    replicas.group("b").links.peer_silent("a")
+    replicas.group("b").links.peer_gone("a")
     replicas.run(30.0)
     asked = [source for source, _, message in replicas.sent if isinstance(message, RequestPreVote)]
     assert "b" in asked
@@ -67,7 +67,7 @@ def test_who_asks_in_vain_does_not_ask_often() -> None:
     replicas = _led()
     replicas.cut.add(("a", "b"))
     replicas.sent.clear()
-    replicas.group("b").peer_gone("a")
+    replicas.group("b").links.peer_gone("a")
     replicas.run(90.0)
     asked = [target for source, target, message in replicas.sent if isinstance(message, RequestPreVote)]
     assert asked.count("c") == 4
@@ -78,12 +78,12 @@ def test_nobody_has_to_hear_of_it_first() -> None:
     replicas = _led(raft_group=1)
     first, second = ("b", "c") if _first_to_ask(1) == "b" else ("c", "b")
     replicas.cut |= {("a", "b"), ("a", "c")}
-    replicas.group(first).peer_gone("a")
+    replicas.group(first).links.peer_gone("a")
     replicas.until(
         lambda: any(isinstance(message, RequestPreVote) for source, _, message in replicas.sent), 1.0
     )
     replicas.run(ASKED_S)
-    replicas.group(second).peer_gone("a")
+    replicas.group(second).links.peer_gone("a")
     replicas.until(lambda: any(replicas.group(name).is_ready_leader for name in "bc"), 5.0)
 
 
@@ -100,7 +100,7 @@ def test_of_two_that_ask_at_once_one_yields() -> None:
     for last_index, granted in ((1, False), (2, True)):
         lone = Lone(options=PATIENT)
         lone.append((1, 0), [], term=1, source="c")
-        lone.group.peer_gone("c")
+        lone.group.links.peer_gone("c")
         said = lone.until_deadline()
         assert [type(message) for _, message in said] == [RequestPreVote] * 2
         said = lone.hear("b", RequestPreVote(term=2, last_index=last_index, last_term=0))
@@ -111,7 +111,7 @@ def test_who_would_vote_for_another_lets_it_win() -> None:
     """Its own question waits."""
     lone = Lone(options=PATIENT)
     lone.append((1, 0), [], term=1, source="c")
-    lone.group.peer_gone("c")
+    lone.group.links.peer_gone("c")
     lone.hear("b", RequestPreVote(term=2, last_index=1, last_term=0))
     assert lone.group.next_deadline > lone.now + PATIENT.takeover_s
 
@@ -120,7 +120,7 @@ def test_who_was_held_up_asks_all_the_same() -> None:
     """A busy process grants a leader the time in which it did not run, but not one that is gone."""
     lone = Lone(options=PATIENT)
     lone.append((1, 0), [], term=1, source="c")
-    lone.group.peer_gone("c")
+    lone.group.links.peer_gone("c")
     lone.now += 2.0
     lone.group.held_up(2.0)
     assert [type(message) for _, message in lone.step()] == [RequestPreVote] * 2

@@ -117,17 +117,17 @@ class Host(abc.ABC):
         """The link to a peer came up or went down."""
         if up:
             version = self._cluster.version_between(self.name, target)
-            self._act(lambda: self.group.peer_up(target, version) if self.group else None)
+            self._act(lambda: self.group.links.peer_up(target, version) if self.group else None)
         else:
-            self._act(lambda: self.group.peer_down(target) if self.group else None)
+            self._act(lambda: self.group.links.peer_down(target) if self.group else None)
 
     def silent(self, peer: str) -> None:
         """Nothing comes of a peer any more."""
-        self._act(lambda: self.group.peer_silent(peer) if self.group else None)
+        self._act(lambda: self.group.links.peer_silent(peer) if self.group else None)
 
     def peer_gone(self, peer: str) -> None:
         """A peer's process has ended, or counts as that."""
-        self._act(lambda: self.group.peer_gone(peer) if self.group else None)
+        self._act(lambda: self.group.links.peer_gone(peer) if self.group else None)
 
     def _act(self, action: Callable[[], bool | None]) -> None:
         """Have something done, and a step made after it, unless it says that none is due."""

@@ -89,7 +89,7 @@ class Replica(Host):
         cluster.watch.started(self.name)
         if cluster.network.alive[self.name]:
             for peer in cluster.network.connected_to(self.name):
-                opened.group.peer_up(peer, cluster.version_between(self.name, peer))
+                opened.group.links.peer_up(peer, cluster.version_between(self.name, peer))
         else:
             cluster.network.set_alive(self.name, True)
         cluster.inspect(self)
@@ -130,7 +130,7 @@ class Replica(Host):
         assert self.group is not None
         self.found = error if isinstance(error, LogCorrupt) else None
         self.group.stop()
-        for target, message in self.group.last_words():
+        for target, message in self.group.links.last_words():
             self._cluster.send(self.name, target, message)
         self._cluster.inspect(self)
         if str(error).startswith("truncating"):

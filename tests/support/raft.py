@@ -224,7 +224,7 @@ class Lone:
         self.log = self.node.log
         for name in voters:
             if name != "a":
-                self.group.peer_up(name)
+                self.group.links.peer_up(name)
 
     def hear(self, source: str, message: Message) -> list[Said]:
         """Deliver one message; returns what the replica then says."""
@@ -336,9 +336,9 @@ class Replicas:
         if crash:
             self.nodes[name].crash()
         for other in self.up:
-            self.group(other).peer_down(name)
-            self.group(other).peer_silent(name)
-            self.group(other).peer_gone(name)
+            self.group(other).links.peer_down(name)
+            self.group(other).links.peer_silent(name)
+            self.group(other).links.peer_gone(name)
 
     def fail(self, name: str) -> None:
         """A replica's disk fails and the replica ends; its node lives, so no link tells the others."""
@@ -358,7 +358,7 @@ class Replicas:
             self.membership, options=self.options, safeguards=self._safeguards, machine=self._machines()
         )
         for other in self.up:
-            self.group(name).peer_up(other)
+            self.group(name).links.peer_up(other)
         self.up.add(name)
 
     def isolate(self, name: str) -> None:
@@ -366,9 +366,9 @@ class Replicas:
         for other in self.nodes:
             if other != name:
                 self.cut |= {(name, other), (other, name)}
-                self.group(name).peer_down(other)
+                self.group(name).links.peer_down(other)
                 if other in self.up:
-                    self.group(other).peer_down(name)
+                    self.group(other).links.peer_down(name)
 
     def heal(self) -> None:
         """Every link stands again, anew."""
@@ -444,8 +444,8 @@ class Replicas:
 
     def _link(self, a: str, b: str) -> None:
         if (a, b) not in self.cut:
-            self.group(a).peer_up(b)
-            self.group(b).peer_up(a)
+            self.group(a).links.peer_up(b)
+            self.group(b).links.peer_up(a)
 
 
 def _without(safeguard: Safeguard | None) -> frozenset[Safeguard]:
