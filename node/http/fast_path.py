@@ -169,7 +169,7 @@ class FastPath:
 
         def ask_next(error: Unavailable | OutcomeUnknown) -> Awaitable[Appended | Produced] | None:
             """What becomes of a request that this node was given as the leader, if another one can tell."""
-            if not led or request.here_only or self._service.current(partition).leads_here:
+            if not led or request.here_only or self._service.topics.current(partition).leads_here:
                 return None
             left = timeout_s - (time.perf_counter() - started)
             return producing.at_leader(partition, request, left, made, error)
@@ -255,7 +255,7 @@ class FastPath:
 
     def _refused(self, head: PlainHead, partition: Partition, error: Exception) -> tuple[int, bytes]:
         try:
-            reason = told(self._service.reason(error, partition), head.topic_id)
+            reason = told(self._service.topics.reason(error, partition), head.topic_id)
         except Exception as defect:  # noqa: BLE001  -- likewise
             reason = defect
         refusal = self._context.refusals.answer(reason, "POST", head.path, head.path)

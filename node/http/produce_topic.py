@@ -43,7 +43,7 @@ class TopicProduce:
                 raise needs_partition(header, name)
         query = query_of(request, QUERY)
         service.authorize(who, Operation.WRITE, policy.topic(name))
-        limits = await service.topic_limits(name, asked_id(request, query))
+        limits = await service.topics.limits(name, asked_id(request, query))
         timeout_s = timeout_of(query.get("timeout"), context)
         copies = is_copy(query)
         media = media_of(request, copies=copies)

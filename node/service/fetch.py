@@ -42,7 +42,7 @@ class Fetching:
         service = self._service
         service.authorize(context, Operation.READ, policy.topic(request.topic))
         service.admit(context, Operation.READ, request.max_bytes)
-        partition = await service.partition(request.topic, request.partition, request.topic_id)
+        partition = await service.topics.partition(request.topic, request.partition, request.topic_id)
         found, leader = await self._read(partition, request.position, request, hold)
         if not found.fetched.frames and request.wait_s > 0:
             hold.nothing()
@@ -77,7 +77,7 @@ class Fetching:
     async def _wait(self, partition: Partition, offset: int, request: FetchRequest) -> bool:
         """Whether there may be something at ``offset``, or somebody else to ask."""
         service = self._service
-        async with service.while_exists(partition):
+        async with service.topics.while_exists(partition):
             waiting = service.watches.wait_one(partition, offset, wait_s=request.wait_s)
             return bool(await service.unless_draining(waiting))
 
@@ -86,7 +86,7 @@ class Fetching:
         service = self._service
         service.authorize(context, Operation.DESCRIBE, policy.topic(request.topic))
         service.admit(context, Operation.DESCRIBE, 0)
-        partition = await service.partition(request.topic, request.partition, request.topic_id)
+        partition = await service.topics.partition(request.topic, request.partition, request.topic_id)
         return await self.offsets_of(partition, request)
 
     async def offsets_of(self, partition: Partition, request: ListOffsetsRequest) -> Offsets:
@@ -95,7 +95,7 @@ class Fetching:
 
         async def look(leader: Leader, left: float) -> Found | Bounds:
             if request.position is None:
-                async with service.while_exists(partition):
+                async with service.topics.while_exists(partition):
                     return await leader.tail(timeout_s=left)
             return await leader.list_offsets(request.position)
 

@@ -97,7 +97,7 @@ class _Way:
             return leader.append(batch, header, acks=Acks.QUORUM, timeout_s=left)
 
         try:
-            partition = await service.partition(self._topic, self._number, self._topic_id)
+            partition = await service.topics.partition(self._topic, self._number, self._topic_id)
             timeout_s = service.limits.produce_timeout_s
             return Produced(*await at_leader(service, partition, send, timeout_s=timeout_s))
         except TooLarge as error:

@@ -45,7 +45,7 @@ class PartitionAnswers:
     async def _here(self, request: OfPartition, asked: Asked, ask: Ask[T]) -> T:
         """What this node says as the partition's leader. Raises ``NotLeaderOrFollower``, ``TopicDeleted``."""
         service = self._service
-        partition = await service.partition(request.topic, request.partition, request.topic_id)
+        partition = await service.topics.partition(request.topic, request.partition, request.topic_id)
         return (await at_leader(service, partition, ask, timeout_s=asked.left_s, here_only=True))[0]
 
     async def _append(self, request: AppendThere, asked: Asked) -> Appended:
@@ -88,10 +88,10 @@ class PartitionAnswers:
 
     async def _wait(self, request: WaitThere, asked: Asked) -> list[int]:
         service = self._service
-        limits = await service.topic_limits(request.topic, request.topic_id)
+        limits = await service.topics.limits(request.topic, request.topic_id)
         offsets = cursor.decode(request.cursor).offsets_in(limits.partitions)
         found = [
-            await service.partition(request.topic, number, request.topic_id)
+            await service.topics.partition(request.topic, number, request.topic_id)
             for number, offset in enumerate(offsets)
             if offset >= 0
         ]
@@ -99,7 +99,7 @@ class PartitionAnswers:
         if not partitions:
             return []
         waited = [offset for offset in offsets if offset >= 0]
-        async with service.while_exists(partitions[0]):
+        async with service.topics.while_exists(partitions[0]):
             return sorted(await service.watches.wait(partitions, waited, wait_s=asked.left_s))
 
 

@@ -77,7 +77,7 @@ class Producing:
         """Store the records in the partition that is named. Raises as ``Partition.produce`` does."""
         assert request.partition is not None, "keys choose in produce_topic.py"
         self.admit(context, request)
-        partition = await self._service.partition(request.topic, request.partition, request.topic_id)
+        partition = await self._service.topics.partition(request.topic, request.partition, request.topic_id)
         return await self.at_leader(partition, request, request.timeout_s)
 
     async def at_leader(

@@ -78,7 +78,7 @@ class TopicProducing:
         """What became of each partition's share. Raises what all of the body is refused for."""
         service = self._service
         service.producing.admit(context, request)
-        limits = await service.topic_limits(request.topic, request.topic_id)
+        limits = await service.topics.limits(request.topic, request.topic_id)
         if request.body.batch is not None:
             places, shares = await self._untouched(request, request.body.batch, limits)
         else:
@@ -132,7 +132,9 @@ class TopicProducing:
 
     async def _send(self, request: ProduceRequest, topic_id: int, shares: _Shares) -> dict[int, Outcome]:
         service = self._service
-        partitions = {number: await service.partition(request.topic, number, topic_id) for number in shares}
+        partitions = {
+            number: await service.topics.partition(request.topic, number, topic_id) for number in shares
+        }
         if len(shares) == 1:
             ((number, share),) = shares.items()
             return {number: await self._outcome(partitions[number], share, request.timeout_s)}

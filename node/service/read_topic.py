@@ -33,7 +33,7 @@ async def read_topic(
     begin = request.begin
     if not isinstance(begin, Cursor) and positions.is_offset(begin):
         raise InvalidRequest("an offset belongs to one partition: read .../partitions/N/records?from=...")
-    limits = await service.topic_limits(request.topic, request.topic_id)
+    limits = await service.topics.limits(request.topic, request.topic_id)
     if isinstance(begin, Cursor):
         offsets = begin.offsets_in(limits.partitions)
         specs = [str(offset) if offset >= 0 else "earliest" for offset in offsets]
@@ -51,7 +51,7 @@ async def wait_topic(service: Service, context: RequestContext, request: WaitReq
     """
     service.authorize(context, Operation.READ, policy.topic(request.topic))
     service.admit(context, Operation.READ, 0)
-    limits = await service.topic_limits(request.topic, request.topic_id)
+    limits = await service.topics.limits(request.topic, request.topic_id)
     offsets = request.behind.offsets_in(limits.partitions)
     # Another node asks for what is led here; the others have no offset in its cursor.
     numbers = [
@@ -64,7 +64,7 @@ async def wait_topic(service: Service, context: RequestContext, request: WaitReq
     ready: Collection[int] | None = ()
     if partitions:
         waited = [offsets[number] for number in numbers]
-        async with service.while_exists(partitions[0]):
+        async with service.topics.while_exists(partitions[0]):
             waiting = service.watches.wait(partitions, waited, wait_s=request.wait_s)
             ready = await service.unless_draining(waiting)
     return TopicNews(limits.topic_id, sorted(ready or ()))
@@ -73,4 +73,4 @@ async def wait_topic(service: Service, context: RequestContext, request: WaitReq
 async def _partitions(
     service: Service, topic: str, numbers: Collection[int], topic_id: int
 ) -> list[Partition]:
-    return [await service.partition(topic, number, topic_id) for number in numbers]
+    return [await service.topics.partition(topic, number, topic_id) for number in numbers]

@@ -69,14 +69,14 @@ async def at_leader(
             return await _here(service, partition, ask, timeout_s)
         attempts = _Attempts(once=once, is_recognised=is_recognised)
         if after is not None:
-            attempts.note(after, leads_on=service.current(partition).leads_here)
+            attempts.note(after, leads_on=service.topics.current(partition).leads_here)
         return await _at_leader(service, partition, ask, timeout_s, attempts)
     except (Unavailable, OutcomeUnknown) as error:
-        raise service.reason(error, partition) from error
+        raise service.topics.reason(error, partition) from error
     except UnknownTopic as error:
-        if service.gone(partition) is not None:
+        if service.topics.gone(partition) is not None:
             raise
-        raise await service.not_found_there(partition) or error from error
+        raise await service.topics.not_found_there(partition) or error from error
 
 
 async def _at_leader(
@@ -90,18 +90,18 @@ async def _at_leader(
     deadline = time.monotonic() + timeout_s
     left = timeout_s
     while left > 0:
-        partition = service.current(partition)
+        partition = service.topics.current(partition)
         led = partition.leads_here
         try:
             if led:
                 return await ask(LeaderHere(partition), left), own
-            async with service.while_exists(partition):
+            async with service.topics.while_exists(partition):
                 leader = await partition.wait_leader(deadline_s=min(left, LOOK_S))
                 if leader != own:  # else: elected this moment, and not ready yet
                     left = deadline - time.monotonic()
                     return await ask(LeaderThere(service.inside, partition, leader), left), leader
         except (Unavailable, OutcomeUnknown) as error:
-            attempts.note(error, leads_on=led and service.current(partition).leads_here)
+            attempts.note(error, leads_on=led and service.topics.current(partition).leads_here)
         except FloodmarkError as error:
             raise attempts.told(error) from attempts.unknown
         left = deadline - time.monotonic()
@@ -165,7 +165,7 @@ async def led_here(service: Service, partition: Partition, timeout_s: float) -> 
     if not partition.leads_here and partition.leader == service.broker.node_id:
         # Elected this moment, and not ready yet.
         await partition.wait_leader(deadline_s=min(timeout_s, READY_S))
-        partition = service.current(partition)
+        partition = service.topics.current(partition)
     if not partition.leads_here:
         raise not_here(partition.leader, f"{partition.topic}/{partition.number}")
     return partition

@@ -15,15 +15,10 @@ from floodmark.errors import (
     FeatureLevelNeeded,
     Forbidden,
     NotFound,
-    OutcomeUnknown,
-    TopicDeleted,
     Unauthorized,
-    Unavailable,
-    UnknownPartition,
-    UnknownTopic,
 )
 
-from node.broker import Broker, Partition, TopicInfo, TopicLimits
+from node.broker import Broker, Partition
 from node.request_limits import RequestLimits
 from node.service import unpacking
 from node.service.answer_budget import AnswerBudget, Hold
@@ -41,6 +36,7 @@ from node.service.data_requests import (
 )
 from node.service.fetch import Fetching
 from node.service.inside_line import InsideLine
+from node.service.known_topics import CATCH_UP_S, KnownTopics
 from node.service.loop_share import PAGE_TURN_BYTES, LoopShare
 from node.service.metadata_leader import at_metadata_leader
 from node.service.policy import Operation, Policy, Resource, ResourceKind
@@ -49,11 +45,9 @@ from node.service.produce_topic import TopicProducing
 from node.service.read_topic import read_topic, wait_topic
 from node.service.request_context import RequestContext
 from node.service.requests import Request, Served
-from node.service.topic_identity import OfTopic, WhileExists, deleted, never_was
 from node.service.topic_reader import TopicReader
 from node.service.watches import Watches
 
-_CATCH_UP_S: Final = 2.0
 _ADMITTED: Final = "admitted"
 T = TypeVar("T")
 R = TypeVar("R")
@@ -74,6 +68,7 @@ class Service:
         """Records on their way into answers, a slice of each answer in turn."""
         self.unpacking = asyncio.Semaphore(unpacking.AT_ONCE)
         """For large batches: only so many are decompressed at a time."""
+        self.topics = KnownTopics(broker)
         self.watches = Watches(self)
         self.wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
         """The time of records that are sent without one."""
@@ -150,7 +145,7 @@ class Service:
         For doors that read a request's body only where there is somewhere to put it.
         """
         self.authorize(context, operation, Resource(ResourceKind.TOPIC, topic))
-        return await self.partition(topic, number, asked_id)
+        return await self.topics.partition(topic, number, asked_id)
 
     async def unless_draining(self, work: Coroutine[Any, Any, T]) -> T | None:
         """The result of ``work``, or None when the node begins to stop before there is one."""
@@ -207,36 +202,6 @@ class Service:
             return await at_metadata_leader(self, context, request)
         return Served(await request.execute(self, context), self.broker.node_id)
 
-    async def topic(self, name: str, asked_id: int | None = None) -> TopicInfo:
-        """The topic, giving this node the chance to learn of one that was made a moment ago elsewhere.
-
-        ``asked_id``: the topic that the request belongs to; no other is meant. Raises ``TopicDeleted``.
-        """
-        return await self._once_known(name, asked_id, lambda: self.broker.topic(name))
-
-    async def topic_limits(self, name: str, asked_id: int | None = None) -> TopicLimits:
-        """What the topic allows, as above."""
-        return await self._once_known(name, asked_id, lambda: self.broker.topic_limits(name))
-
-    async def partition(self, topic: str, number: int, asked_id: int | None = None) -> Partition:
-        """The partition, as above."""
-        return await self._once_known(topic, asked_id, lambda: self.broker.partition(topic, number))
-
-    async def _once_known(self, name: str, asked_id: int | None, ask: Callable[[], T]) -> T:
-        """What the broker says, asked again when it had to catch up with the metadata first."""
-        try:
-            if asked_id is None or self._is_current(name, asked_id):
-                return ask()
-        except TopicDeleted:
-            raise
-        except (UnknownTopic, UnknownPartition):
-            pass
-        await self.broker.catch_up(timeout_s=_CATCH_UP_S)
-        if asked_id is not None and not self._is_current(name, asked_id):
-            current = self._current_id(name)
-            raise deleted(name, asked_id, None) if current is None else never_was(name, asked_id, current)
-        return ask()
-
     async def once_level_known(self, ask: Callable[[], Awaitable[T]]) -> T:
         """What it comes to, asked again where the cluster was raised to a higher feature level meanwhile.
 
@@ -246,59 +211,7 @@ class Service:
         try:
             return await ask()
         except FeatureLevelNeeded:
-            await self.broker.catch_up(timeout_s=_CATCH_UP_S)
+            await self.broker.catch_up(timeout_s=CATCH_UP_S)
             if self.broker.batch_format == known:
                 raise
             return await ask()
-
-    def _is_current(self, name: str, topic_id: int) -> bool:
-        """Whether the topic has this id. False when it has none or a lower one: this node may be behind.
-
-        Raises ``TopicDeleted`` when it has a higher one, and never will have this one again.
-        """
-        current = self._current_id(name)
-        if current is not None and current > topic_id:
-            raise deleted(name, topic_id, current)
-        return current == topic_id
-
-    def _current_id(self, name: str) -> int | None:
-        try:
-            return self.broker.topic_limits(name).topic_id
-        except UnknownTopic:
-            return None
-
-    def gone(self, item: OfTopic) -> TopicDeleted | None:
-        """The error when the topic of ``item`` is deleted, as far as this node knows."""
-        current = self._current_id(item.topic)
-        return None if current == item.topic_id else deleted(item.topic, item.topic_id, current)
-
-    def current(self, partition: Partition) -> Partition:
-        """The same partition, as this node stands to it by now: a replica here may be new, or gone.
-
-        Raises ``TopicDeleted``.
-        """
-        try:
-            now = self.broker.partition(partition.topic, partition.number)
-            if now.topic_id == partition.topic_id:
-                return now
-        except UnknownTopic:
-            pass
-        raise deleted(partition.topic, partition.topic_id, self._current_id(partition.topic))
-
-    def while_exists(self, item: OfTopic) -> WhileExists:
-        """``async with``: what is awaited within ends with ``TopicDeleted`` once it is deleted."""
-        return WhileExists(
-            lambda: self.gone(item),
-            lambda tell: self.broker.when_deleted(item.topic, item.topic_id, tell),
-        )
-
-    def reason(self, error: Exception, item: OfTopic) -> Exception:
-        """Why a request to a replica failed: where its topic was deleted meanwhile, because of that."""
-        if isinstance(error, Unavailable | OutcomeUnknown):
-            return self.gone(item) or error
-        return error
-
-    async def not_found_there(self, item: OfTopic) -> TopicDeleted | None:
-        """The error when another node does not know the topic of ``item``, which this one still knew."""
-        await self.broker.catch_up(timeout_s=_CATCH_UP_S)
-        return self.gone(item)

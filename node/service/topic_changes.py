@@ -173,7 +173,7 @@ class DeleteTopic(Request[None], frozen=True, kw_only=True):
 async def _check_id(at: Service, name: str, asked: int | None) -> None:
     """A change that names a topic's id is made to that topic only. Nothing is awaited behind this."""
     if asked is not None:
-        await at.topic_limits(name, asked)
+        await at.topics.limits(name, asked)
 
 
 def _existing(broker: Broker, name: str) -> TopicInfo | None:

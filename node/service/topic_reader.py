@@ -168,7 +168,7 @@ class TopicReader:
             raise error
         await asyncio.sleep(_RETRY_S)
         # A replica of this node's may have been closed, or opened.
-        self.partitions = [self._service.current(partition) for partition in self.partitions]
+        self.partitions = [self._service.topics.current(partition) for partition in self.partitions]
         self.begin(max_bytes=self._round_bytes)
         self._patient_until = until
 
@@ -254,7 +254,7 @@ class TopicReader:
         The next round is of those partitions. Raises ``TopicDeleted``.
         """
         service, first = self._service, self.partitions[0]
-        async with service.while_exists(first):
+        async with service.topics.while_exists(first):
             if len(self.partitions) == 1 and self.offsets[0] >= 0:
                 return await service.watches.wait_one(first, self.offsets[0], wait_s=wait_s)
             news = await service.watches.wait(self.partitions, self.offsets, wait_s=wait_s)

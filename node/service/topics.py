@@ -52,7 +52,7 @@ class DescribeTopic(Request[TopicDescription], frozen=True, kw_only=True):
         """Raises ``UnknownTopic``, ``TopicDeleted``."""
         if self.topic_id is not None:  # No other node is asked that could know better.
             await at.broker.catch_up(timeout_s=_DESCRIBE_S)
-        found = await at.topic(self.topic, self.topic_id)
+        found = await at.topics.info(self.topic, self.topic_id)
         if not self.own_view:
             found = await at.broker.topics.describe(found.name, timeout_s=_DESCRIBE_S)
         return described(found, at.broker.batch_format)

@@ -100,7 +100,7 @@ class Watches:
 
         False when the time is up. Raises as ``Partition.wait_records``, and ``TopicDeleted``.
         """
-        partition = self._service.current(partition)
+        partition = self._service.topics.current(partition)
         if not partition.leads_here:
             return bool(await self.wait([partition], [offset], wait_s=wait_s))
         try:
@@ -116,7 +116,7 @@ class Watches:
         here: list[tuple[Partition, int]] = []
         there: dict[str, dict[int, int]] = {}
         unknown: list[int] = []
-        current = [self._service.current(partition) for partition in partitions]
+        current = [self._service.topics.current(partition) for partition in partitions]
         for index, (partition, offset) in enumerate(zip(current, offsets, strict=True)):
             if partition.leads_here:
                 here.append((partition, offset))
