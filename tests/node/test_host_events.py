@@ -5,16 +5,13 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-
 from node.replicas.host_events import HostEvents
 
 GROUP = 7
 
 
-@pytest.mark.parametrize("commits_first", [True, False], ids=["of one replica", "of three"])
-def test_a_lead_is_told_of_whether_its_first_commit_is_past_or_not(*, commits_first: bool) -> None:
-    """A group of one replica elects itself and commits in one step, and the host tells the commit first."""
+def test_a_lead_is_told_of_with_its_first_commit() -> None:
+    """Members can be changed from then on. Not again with later commits, nor where another node leads."""
     stub: Any = SimpleNamespace(leadership=lambda *_: None, peer_up=None, peer_down=None)
     stub.announce = stub.answer = stub.heard = stub.told = None
     metrics: Any = SimpleNamespace(leader_changes=SimpleNamespace(inc=lambda: None))
@@ -22,14 +19,15 @@ def test_a_lead_is_told_of_whether_its_first_commit_is_past_or_not(*, commits_fi
     hooks = events.hooks(stub, stub, stub)
     told: list[int] = []
     events.group_news.follow(told.append)
-    if commits_first:
-        hooks.on_commit(GROUP)
-        assert told == []
+    hooks.on_commit(GROUP)
     hooks.on_leadership(GROUP, "n1", 3)
+    assert told == []
+    hooks.on_commit(GROUP)
+    hooks.on_commit(GROUP)
     assert told == [GROUP]
-    hooks.on_commit(GROUP)
-    assert told == [GROUP, GROUP], "it may change its members since now"
-    hooks.on_commit(GROUP)
     hooks.on_leadership(GROUP, "n2", 4)
     hooks.on_commit(GROUP)
-    assert told == [GROUP, GROUP], "nothing is new, or another one leads"
+    hooks.on_leadership(GROUP, "n1", 5)
+    assert told == [GROUP]
+    hooks.on_commit(GROUP)
+    assert told == [GROUP, GROUP]
