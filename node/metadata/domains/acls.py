@@ -46,27 +46,32 @@ class RemoveAcls(Command, frozen=True, tag="remove_acls"):
 
 def check_acl(entry: AclEntry) -> FloodmarkError | None:
     """Why there can be no such entry; None where there can."""
-    principal, kind, name = entry.principal, entry.kind, entry.name
-    if principal not in (EVERYBODY, ANONYMOUS) and (refused := check_principal(principal)):
+    if entry.principal not in (EVERYBODY, ANONYMOUS) and (refused := check_principal(entry.principal)):
         return InvalidRequest(
             f"{refused.detail}. In an entry {EVERYBODY!r} stands for everybody who has said who it is, and "
             f"{ANONYMOUS!r} for those who have not"
         )
-    if kind not in KINDS:
-        return InvalidRequest(f"{kind[:80]!r} is no kind of resource: one of {', '.join(KINDS)}")
-    if entry.operation not in OPERATIONS:
-        return InvalidRequest(f"{entry.operation[:80]!r} is no operation: one of {', '.join(OPERATIONS)}")
-    if entry.pattern not in (LITERAL, PREFIX):
-        return InvalidRequest(f"{entry.pattern[:80]!r} is no pattern: {LITERAL} or {PREFIX}")
+    for what, given, known in (
+        ("kind of resource", entry.kind, KINDS),
+        ("operation", entry.operation, OPERATIONS),
+        ("pattern", entry.pattern, (LITERAL, PREFIX)),
+    ):
+        if given not in known:
+            return InvalidRequest(f"{given[:80]!r} is no {what}: one of {', '.join(known)}")
+    return _check_name(entry)
+
+
+def _check_name(entry: AclEntry) -> FloodmarkError | None:
+    kind, name, is_prefix = entry.kind, entry.name, entry.pattern == PREFIX
     if kind == CLUSTER:
-        if name or entry.pattern != LITERAL:
-            return InvalidRequest(f"there is one cluster: its name is empty, and its pattern {LITERAL}")
-        return None
-    if not name and entry.pattern == LITERAL:
+        if not name and not is_prefix:
+            return None
+        return InvalidRequest(f"there is one cluster: its name is empty, and its pattern {LITERAL}")
+    if not name and not is_prefix:
         return InvalidRequest(f"which {kind}? With the pattern {PREFIX} an empty name is every {kind}")
     try:
         # A prefix is the beginning of a name, and may be of dots only.
-        check_name(f"{name}a" if entry.pattern == PREFIX and not name.strip(".") else name)
+        check_name(f"{name}a" if is_prefix and not name.strip(".") else name)
     except InvalidName as error:
         hint = f"; for every {kind} there is the pattern {PREFIX} and an empty name" if name == "*" else ""
         return InvalidRequest(f"{error.detail}{hint}")
