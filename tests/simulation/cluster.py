@@ -72,6 +72,8 @@ class Cluster:
         self.history = AppliedHistory()
         self.watch = Watch()
         self._after_step: list[Callable[[], None]] = []
+        self._voters_seen: dict[str, frozenset[str]] = {}
+        """What each replica named last as the voters, whether it runs or not."""
         rng = self.rng("shape")
         voters = rng.choice(profile.voters)
         members = voters + profile.learners
@@ -144,9 +146,15 @@ class Cluster:
         ]
 
     def agreed_voters(self) -> frozenset[str]:
-        """The voters, where all running replicas name the same; nobody while a change is under way."""
-        running = [other for other in self.replicas.values() if not other.outside]
-        seen = {other.group.membership.voters for other in running if other.group is not None}
+        """The voters, where all replicas name the same; nobody while a change is under way.
+
+        One that does not run may know of a change that those that run have never heard of.
+        """
+        for name, other in self.replicas.items():
+            if other.group is not None:
+                self._voters_seen[name] = other.group.membership.voters
+        members = [name for name, other in self.replicas.items() if not other.outside]
+        seen = {self._voters_seen[name] for name in members if name in self._voters_seen}
         return seen.pop() if len(seen) == 1 else frozenset()
 
     def version_between(self, source: str, target: str) -> int:
@@ -189,6 +197,8 @@ class Cluster:
     def inspect(self, replica: Replica) -> None:
         """Check a replica that has just done something, then what it told its users meanwhile."""
         self.inspector.look(replica)
+        if replica.group is not None:
+            self._voters_seen[replica.name] = replica.group.membership.voters
         actions, self._after_step = self._after_step, []
         for action in actions:
             action()
