@@ -1,9 +1,9 @@
-"""The C library's allocator, told to keep the memory that a node uses again and again.
+"""Tells the C library's allocator to keep the memory that a node uses again and again.
 
-By itself glibc gives what is freed at the end of its heap, or is larger than 128 KiB at first, back to the
+By default glibc returns memory freed at the end of its heap, and blocks above 128 KiB at first, to the
 kernel, and takes new pages for the next read or body of some megabytes: each has to be found, cleared and
-mapped anew. A node that serves pages of 4 MiB spent a quarter of its processor time on that. What a burst has
-left behind is given back all the same, when it is over (``spare_memory``).
+mapped again. A node that serves pages of 4 MiB spent a quarter of its processor time on that. What a burst
+leaves behind is still returned when it is over (``spare_memory``).
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _M_ARENA_MAX: Final = -8
 
 _KEPT_BYTES: Final = 64 << 20
 _OF_THEIR_OWN_BYTES: Final = 32 << 20
-"""Blocks from this size on, which are rare, come from the kernel and go back to it; glibc takes no more."""
+"""Blocks from this size on, which are rare, come from the kernel and go back to it; glibc's maximum."""
 _ARENAS: Final = 2
-"""Each arena keeps so much; by default every thread has one. Python's threads seldom allocate at once."""
+"""Each arena keeps memory; by default every thread has one. Python's threads seldom allocate at once."""
 
 
 def keep_pages() -> bool:
-    """Whether the allocator was told; called before other threads are there. Only glibc can be."""
+    """Returns whether that worked: only on glibc. Call it before other threads start."""
     library = ctypes.CDLL(None)
     if not hasattr(library, "gnu_get_libc_version"):
         return False
@@ -38,13 +38,13 @@ def keep_pages() -> bool:
 
 
 def give_back() -> bool:
-    """Return what is free to the kernel; whether there was any. Takes a moment: not for the event loop."""
+    """Return free memory to the kernel; returns whether there was any. Slow: not on the event loop."""
     library = ctypes.CDLL(None)
     return hasattr(library, "malloc_trim") and bool(library.malloc_trim(0))
 
 
 def resident_bytes() -> int:
-    """What of this process is in memory; 0 where the kernel does not say."""
+    """Resident memory of this process; 0 where the kernel does not tell."""
     try:
         return int(Path("/proc/self/statm").read_bytes().split()[1]) * resource.getpagesize()
     except (OSError, ValueError, IndexError):

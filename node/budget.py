@@ -1,4 +1,4 @@
-"""Bounds on bytes under way, so that load beyond them is refused and not queued."""
+"""Bounds on bytes under way, so that load beyond them is refused rather than queued."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ RETRY_AFTER_S = 0.2
 
 
 class ByteBudget:
-    """So many bytes may be held at once. ``name`` is for the message that refuses more."""
+    """At most ``limit`` bytes are held at once. ``name`` is for the message that refuses more."""
 
     __slots__ = ("_limit", "_name", "used")
 
@@ -30,16 +30,17 @@ class ByteBudget:
         self.used += count
 
     def give(self, count: int) -> None:
-        """Let ``count`` bytes go."""
+        """Give back ``count`` bytes."""
         self.used -= count
         assert self.used >= 0, "more was given back than taken"
 
 
 class SharedBudget:
-    """So many bytes may be held at once, and once half of them are, by no address more than ``share``.
+    """At most ``limit`` bytes are held at once; once half of them are, no address may hold more than
+    ``share``.
 
-    A lone client may use half of it; others find room whatever it does. A request that is its address's only
-    one is not held to the share.
+    A lone client may use half of it; others find room whatever it does. The only request of an address is
+    not bound by the share.
     """
 
     def __init__(self, limit: int, share: int, name: str) -> None:
@@ -50,7 +51,7 @@ class SharedBudget:
         self.used = 0
 
     def account(self, who: str) -> Account:
-        """For one request of this address."""
+        """The account of one request of this address."""
         return Account(self, who)
 
     def take(self, who: str, count: int, *, held: int) -> None:
@@ -73,7 +74,7 @@ class SharedBudget:
         self._of[who] = of + count
 
     def give(self, who: str, count: int) -> None:
-        """Let ``count`` bytes go."""
+        """Give back ``count`` bytes."""
         self.used -= count
         left = self._of.get(who, 0) - count
         assert self.used >= 0 <= left, "more was given back than taken"

@@ -1,4 +1,4 @@
-"""The version of the Floodmark that runs here."""
+"""The version of the Floodmark build that runs here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ DISTRIBUTION: Final = "floodmark-server"
 
 
 def build_version() -> str | None:
-    """As it was installed; None where the code runs without having been installed."""
+    """As installed; None where the code runs without being installed."""
     try:
         return importlib.metadata.version(DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError:

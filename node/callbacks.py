@@ -1,8 +1,9 @@
 """Which callback of the event loop uses the most processor time: for tests and benchmarks, not in production.
 
 Raft lives on the same loop as everything else, so whatever holds the loop up holds up heartbeats and votes.
-Processor time of this thread is what counts, not the clock: a machine that is busy with something else says
-nothing about a callback. Only asyncio's own loop can be measured; uvloop's callbacks run where nobody sees.
+It measures processor time of this thread, not wall time: a machine that is busy with something else says
+nothing about a callback. Only asyncio's own loop can be measured; uvloop's callbacks cannot be seen from
+Python.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Slow(NamedTuple):
-    """One run of a callback. ``wall_s`` is above ``cpu_s`` where it waited, also for the interpreter."""
+    """One run of a callback. ``wall_s`` is above ``cpu_s`` where it waited, if only for the interpreter."""
 
     callback: str
     cpu_s: float
@@ -62,7 +63,7 @@ def measured(meter: CallbackMeter, *, after_each: Callable[[], None] = lambda: N
         meter.run(handle, plain)
         after_each()
 
-    # There is no other place where all handles of all kinds come by.
+    # There is no other place that all kinds of handles pass through.
     asyncio.Handle._run = run  # type: ignore[assignment,method-assign]  # noqa: SLF001
     try:
         yield
@@ -72,7 +73,7 @@ def measured(meter: CallbackMeter, *, after_each: Callable[[], None] = lambda: N
 
 @contextmanager
 def logged(threshold_ms: float) -> Iterator[None]:
-    """Measure, and log the slowest callback of each half second that used at least so much processor time."""
+    """Measure, and log each half second's slowest callback that used at least that much processor time."""
     meter = CallbackMeter()
     due = time.monotonic() + _REPORT_EVERY_S
 
@@ -98,7 +99,7 @@ def logged(threshold_ms: float) -> Iterator[None]:
 
 
 def _position(owner: object) -> list[str]:
-    """Where a task's coroutines stand, outermost first; nothing for what is no task."""
+    """Where a task's coroutines are suspended, outermost first; empty for anything but a task."""
     found: list[str] = []
     inner: Any = owner.get_coro() if isinstance(owner, asyncio.Task) else None
     while inspect.iscoroutine(inner):

@@ -1,4 +1,4 @@
-"""File descriptors: a node takes as many as it may have, before it opens anything.
+"""File descriptors: a node raises its limit as far as it may, before it opens anything.
 
 Each replica keeps a few files open, and a shell's usual limit of 1024 is meant for programs that still use
 ``select``. Without descriptors a replica's disk counts as failed.
@@ -15,17 +15,17 @@ WANTED: Final = 1 << 20
 """More than a node ever uses; some systems refuse to lift the limit without bound."""
 FEW: Final = 4096
 KEPT: Final = 16
-"""The last ones, which no file gets: for connections of those who come to help."""
+"""The last ones, kept from files: for connections of operators who come to help."""
 PER_REPLICA: Final = 4
 """A replica has 3 files open, and more while its older segments are read."""
 PARTITIONS_MAX: Final = 10_000
-"""Replicas on a node whose system would allow files for more; each takes memory, too."""
+"""The most replicas on a node even if descriptors allow more; each takes memory too."""
 
 _log = structlog.get_logger(__name__)
 
 
 def take_all() -> int:
-    """Lift this process's own limit as far as the system's allows; the limit from now on."""
+    """Raise this process's own limit as far as the system allows; returns the new limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = WANTED if hard == resource.RLIM_INFINITY else min(hard, WANTED)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -48,7 +48,7 @@ def limit() -> int:
 
 
 def reserve(wanted: int) -> int:
-    """How many are never used by ordinary connections: as many as wanted, or a quarter of a few."""
+    """How many ordinary connections never use: ``wanted``, but at most a quarter of all."""
     return min(wanted, limit() // 4)
 
 

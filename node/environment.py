@@ -19,7 +19,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """``wall_ms`` is milliseconds since 1970; it may jump, and nothing safe hangs on it."""
+    """``wall_ms`` is milliseconds since 1970; it may jump, and safety never depends on it."""
 
     fs: FileSystem
     wall_ms: Callable[[], int]
@@ -43,5 +43,5 @@ def environment_of(settings: Settings) -> Environment:
 
 
 def true_wall_ms() -> int:
-    """The machine's own."""
+    """The machine's own clock, Unix milliseconds."""
     return time.time_ns() // 1_000_000

@@ -1,4 +1,4 @@
-"""How the cluster is, put together from what every node says of itself: the same answer whoever is asked."""
+"""The cluster's health, from what every node says of itself: every node gives the same answer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from node.views import lacks_replicas
 
 CONFIRMED_WITHIN_S: Final = 2.0
 NAMED_MAX: Final = 10
-"""Partitions that a node names; it counts the others."""
+"""How many partitions a node names; it counts the others."""
 
 
 class HealthQuery:
@@ -51,7 +51,7 @@ class HealthQuery:
         self._version = build_version()
 
     def here(self) -> NodeHealth:
-        """This node alone: what it says of itself and of the partitions that it leads."""
+        """What this node tells of itself and of the partitions that it leads."""
         own, alive = self._own(), self._alive()
         leads, lacking = 0, []
         moves = self._metadata.state.moves
@@ -107,7 +107,7 @@ class HealthQuery:
         )
 
     async def everybody(self) -> tuple[dict[str, NodeHealth], bool]:
-        """What each node that answers says of itself; whether this node's metadata are up to date."""
+        """What each node that answers says of itself, and whether this node's metadata is up to date."""
         answering = asyncio.gather(*(self.there(node) for node in self._others()))
         is_confirmed = await self._is_confirmed()
         nodes = {answer.node_id: answer for answer in await answering if answer is not None}

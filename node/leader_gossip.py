@@ -1,7 +1,7 @@
 """Nodes tell each other which partitions they lead: all of them when a link comes up, then what changes.
 
-Each other node has one message under way at most; what changes meanwhile is in the next one. Nothing is sent
-where nothing changes.
+At most one message is under way to each node; what changes meanwhile goes into the next one. Nothing is sent
+while nothing changes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ _AGAIN_S: Final = 0.5
 
 
 class LeadsTold(InsideRequest[None], frozen=True):
-    """What the asking node leads: group -> term. ``left``: what it leads no more, and in which term it did.
+    """What the sending node leads: group -> term. ``left``: what it no longer leads -> the term in which it
+    did.
 
     ``is_all``: it leads nothing else.
     """
@@ -47,12 +48,12 @@ class LeaderGossip:
         self._node_id = node_id
         self._led: dict[int, int] = {}
         self._untold: dict[str, dict[int, int] | None] = {}
-        """What each node that is connected was not told yet: group -> term in which it was led; None: all."""
+        """What each connected node was not told yet: group -> term in which it was led; None: everything."""
         self._telling: dict[str, asyncio.Task[None]] = {}
         self._stopped = False
 
     def register(self, answers: InsideAnswers) -> None:
-        """Have other nodes' word taken."""
+        """Handle what other nodes tell."""
         answers.on(LeadsTold, self._told)
 
     def leadership(self, raft_group: int, leader: str | None, term: int) -> None:
@@ -76,17 +77,17 @@ class LeaderGossip:
                 self._tell_soon(node)
 
     def peer_up(self, node: str, version: int) -> None:
-        """A node can be told from now on; it hears all first."""
+        """A node is connected: tell it everything."""
         if version >= REQUESTS and not self._stopped:
             self._untold[node] = None
             self._tell_soon(node)
 
     def peer_down(self, node: str) -> None:
-        """It is told nothing until it is back."""
+        """A node is disconnected: tell it nothing until it is back."""
         self._untold.pop(node, None)
 
     def metadata_changed(self, state: MetadataState, delta: MetadataDelta) -> None:
-        """The rows of topics that are deleted go."""
+        """Drop the rows of deleted topics."""
         if not delta.is_whole and None not in delta.topics.values():
             return
         there = {entry.raft_group for topic in state.topics.values() for entry in topic.partitions}
@@ -95,7 +96,7 @@ class LeaderGossip:
             del self._led[raft_group]
 
     def stop(self) -> None:
-        """Tell nobody anything more."""
+        """Stop telling."""
         self._stopped = True
         self._untold.clear()
         for task in self._telling.values():
@@ -108,7 +109,7 @@ class LeaderGossip:
             task.add_done_callback(lambda _task: self._telling.pop(node, None))
 
     async def _tell(self, node: str) -> None:
-        """Until a node knows all."""
+        """Send until the node knows everything."""
         while node in self._untold and self._untold[node] != {}:
             untold = self._untold[node]
             self._untold[node] = {}

@@ -1,7 +1,7 @@
-"""Who leads each partition, as the leaders themselves say: what every node knows without asking.
+"""Who leads each partition, as the leaders themselves tell: every node knows it without asking.
 
-The table is a hint. A wrong row costs a retry, for whoever is asked as a leader and is none says so. What is
-of a lower term never replaces what is of a higher one.
+The table is a hint. A wrong row costs a retry, since a node that is asked and does not lead says so. A row of
+a lower term never replaces one of a higher term.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from consensus.host.host_types import Waiters
 
 ROWS_MAX: Final = 500_000
-"""Of partitions that this node knows nothing of yet, no more are remembered."""
+"""The most rows kept for partitions that this node does not know yet."""
 
 
 class Led(NamedTuple):
@@ -23,7 +23,7 @@ class Led(NamedTuple):
 
 
 class LeaderTable:
-    """``changed`` wakes who waits for a leader."""
+    """``changed`` wakes those that wait for a leader."""
 
     def __init__(self) -> None:
         self._rows: dict[int, Led] = {}
@@ -33,18 +33,18 @@ class LeaderTable:
         return len(self._rows)
 
     def get(self, raft_group: int) -> Led | None:
-        """Who leads a group as was heard last; None where nobody said so, or the last one does no more."""
+        """Who leads a group, as last heard; None where nobody is known to lead it."""
         return self._rows.get(raft_group)
 
     def led(self, node: str, raft_group: int, term: int) -> None:
-        """``node`` leads in ``term``, by its own word or by that of a replica that follows it."""
+        """``node`` leads in ``term``, as it or a follower of it has told."""
         known = self._rows.get(raft_group)
         if (known is None and len(self._rows) < ROWS_MAX) or (known is not None and term > known.term):
             self._rows[raft_group] = Led(node, term)
             self.changed.changed()
 
     def left(self, node: str, raft_group: int, term: int) -> None:
-        """``node`` leads no more, as it did in ``term``."""
+        """``node`` no longer leads as it did in ``term``."""
         known = self._rows.get(raft_group)
         if known is not None and known.leader == node and known.term <= term:
             del self._rows[raft_group]
@@ -59,6 +59,6 @@ class LeaderTable:
                 self.left(node, raft_group, self._rows[raft_group].term)
 
     def forget_deleted(self, there: Container[int], below: int) -> None:
-        """Keep rows of groups that are ``there``, and of those that are not known yet: from ``below`` on."""
+        """Drop the rows of groups numbered under ``below`` that are not ``there``: those were deleted."""
         for raft_group in [group for group in self._rows if group < below and group not in there]:
             del self._rows[raft_group]

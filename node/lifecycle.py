@@ -1,11 +1,11 @@
-"""From the first listening socket to the last closed file, in an order that never promises too much.
+"""Start and graceful shutdown of a node, in an order that never promises what it cannot keep.
 
 Start: HTTP listens (so that /readyz can say what is missing), then the peers' port. A new data folder waits
 until all initial peers have said whether they know it. Only then the metadata group joins, and with it
 everything else.
 
-Stop: readiness goes, leaderships are handed over while requests are still answered and forwarded, connections
-drain, groups are flushed and checkpointed.
+Stop: the node reports not ready, hands over leaderships while it still answers and forwards requests, drains
+connections, then flushes and checkpoints the groups.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from storage.errors import LogFailed, LogTooNew
 
 HAND_OVER_S: Final = 3.0
 HAND_OVER_STUCK_S: Final = 1.0
-"""With nothing handed over for this long, the others are leaving as well."""
+"""With nothing handed over for this long, the others seem to be stopping too: give up."""
 DRAIN_S: Final = 2.0
 ANSWERS_WITHIN_S: Final = 2.0
-"""How long a node that starts waits for all others to say whether its folder is an old copy."""
+"""How long a starting node waits for all others to say whether its folder is an old copy."""
 
 _log = structlog.get_logger(__name__)
 
 
 class FolderSetBack(Exception):
-    """A peer has met this folder in a later state: what it holds counts as lost (see ``server.py``)."""
+    """A peer has seen this folder in a later state: what it holds counts as lost (see ``server.py``)."""
 
 
 class Lifecycle:
@@ -105,7 +105,7 @@ class Lifecycle:
         parts.replicas.start(present)
 
     async def _settle(self, discovery: Discovery) -> None:
-        """Until it is known what this folder is, and that this node may take part with it."""
+        """Wait until it is known what this folder is, and that this node may take part with it."""
         if discovery.misplaced is not None:
             _log.error("data_folder_misplaced", reason=discovery.misplaced)
             await asyncio.Event().wait()  # as long as this process runs
@@ -116,8 +116,8 @@ class Lifecycle:
                 _log.info("new_data_folder", waiting_for=discovery.unheard)
             await discovery.decided.wait()
         elif not discovery.answered.is_set():
-            # Whoever knows this folder in a later state says so before anything is promised to anybody. Nodes
-            # that are away are not waited for long: with them the cluster would stay away as well.
+            # Peers that know this folder in a later state say so before it promises anything. Nodes that are
+            # away are not waited for long: one node that is down must not keep the cluster down.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(ANSWERS_WITHIN_S):
                     await discovery.answered.wait()
@@ -127,7 +127,7 @@ class Lifecycle:
         discovery.settle()
 
     def _set_back(self) -> None:
-        """This folder is an old copy: not one more word to anybody."""
+        """This folder is an old copy: send nothing more."""
         self._parts.host.links.sever()
         self._fail(FolderSetBack())
 
@@ -138,7 +138,7 @@ class Lifecycle:
         self._spawn(self._parts.scrub.run())
 
     async def stop(self) -> None:
-        """Leave in an orderly way; safe after a start that failed half way."""
+        """Shut down gracefully; safe after a start that failed half way."""
         parts = self._parts
         parts.app[CONTEXT].service.draining.set()
         for task in list(self._tasks):
@@ -149,7 +149,7 @@ class Lifecycle:
                 async with asyncio.timeout(HAND_OVER_S):
                     await self._hand_over()
         parts.gossip.stop()
-        # Clients' requests that are here may need other nodes; what those ask is to find another one.
+        # Requests of clients here may still need other nodes; requests of other nodes should go elsewhere.
         bulk = parts.host.links.bulk
         if self._http_runs:
             await asyncio.gather(parts.http.stop(DRAIN_S), bulk.serve_no_more())
@@ -159,7 +159,7 @@ class Lifecycle:
         parts.executor.shutdown(wait=True)
 
     async def _hand_over(self) -> None:
-        """Until nothing is led here that somebody else could lead, or nobody takes anything any more."""
+        """Hand over until no other node could lead what is led here, or none takes over any more."""
         host, changed = self._parts.host, self._parts.events.leadership_changed
         host.leave()
         fewest, since = math.inf, time.monotonic()
@@ -167,7 +167,7 @@ class Lifecycle:
             changed.clear()
             running = self._parts.manager.running.values()
             led = [replica.spec.raft_group for replica in running if replica.group.role is Role.LEADER]
-            # All are asked each time: a transfer that did not succeed is begun anew, another one goes on.
+            # All of them each time: a failed transfer is begun again, one under way goes on.
             begun = [raft_group for raft_group in led if host.transfer(raft_group)]
             if not begun:
                 return

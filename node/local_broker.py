@@ -1,4 +1,4 @@
-"""This node as its service layer sees it: the parts put together, and what there is of one partition."""
+"""This node as its service layer sees it: its parts put together, and its partitions."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class LocalBroker:
             sizes=sizes.everywhere,
             evacuate_after_s=evacuate_after_s,
         )
-        """A task of its own, as the next one."""
+        """Runs in a task of its own, like the next one."""
         nodes = self.reshaping.nodes
         reassign = Reassign(metadata=metadata, placeable=placeable, nodes=nodes, room=room)
         self.moves = LocalMoves(metadata=metadata, shown=shown, reassign=reassign, sizes=sizes, alive=alive)
@@ -135,7 +135,7 @@ class LocalBroker:
             forgetting=Forgetting(metadata=metadata, placeable=placeable, describe=describe, alive=alive),
         )
         self.moving = Moving(metadata=metadata, shown=shown, alive=alive)
-        """What the leader of the metadata does for moves under way; a task of its own runs it."""
+        """What the metadata's leader does for moves under way; runs in a task of its own."""
         self._format = batch_format
         self._partitions: dict[int, Partition] = {}
         self._deletions = Deletions(self._topics.id_of)
@@ -146,7 +146,7 @@ class LocalBroker:
 
     @property
     def batch_format(self) -> int:
-        """As known here; it only ever rises."""
+        """As known here; it never falls."""
         return self._format.highest
 
     def topic_limits(self, name: str) -> TopicLimits:
@@ -166,7 +166,7 @@ class LocalBroker:
         return self._partition(entry, entry.partitions[number])
 
     def when_deleted(self, topic: str, topic_id: int, tell: Callable[[], None]) -> Callable[[], None]:
-        """Once this node has applied the deletion."""
+        """Have ``tell`` called once this node has applied the deletion."""
         return self._deletions.watch(topic, topic_id, tell)
 
     def _partition(self, topic: TopicEntry, entry: PartitionEntry) -> Partition:
@@ -184,7 +184,7 @@ class LocalBroker:
         return found
 
     def _serving(self, entry: PartitionEntry) -> Replica | None:
-        """The replica here. One that is on its way to or from this node may know of no leader: others do."""
+        """The replica here, if it can serve: one that is arriving or leaving may know of no leader."""
         replica = self._replicas.local.get(entry.raft_group)
         moves = self._metadata.state.moves
         if replica is None or (not moves and self.node_id in entry.replicas):
@@ -197,7 +197,7 @@ class LocalBroker:
         return replica if settled else None
 
     def metadata_changed(self, _state: MetadataState, delta: MetadataDelta) -> None:
-        """What was kept of partitions may be of the past; who waits on a topic that is gone is told."""
+        """Drop cached partitions that may be outdated; tell those that wait on a deleted topic."""
         if delta.is_whole:
             self._partitions.clear()
         for raft_group in delta.partitions:
@@ -207,11 +207,11 @@ class LocalBroker:
             self.moving.reconcile()
 
     def check_current(self) -> None:
-        """Where this node has stopped applying the metadata."""
+        """Raises where this node has stopped applying the metadata."""
         self._metadata.check()
 
     async def catch_up(self, *, timeout_s: float) -> None:
-        """A read index on the metadata group."""
+        """Wait for a read index of the metadata group."""
         await self._metadata.catch_up(timeout_s=timeout_s)
 
     def node_url(self, node_id: str) -> str | None:
@@ -219,7 +219,7 @@ class LocalBroker:
         return self._metadata.node_url(node_id)
 
     def hears(self, node_id: str) -> bool:
-        """As its links tell."""
+        """As its links report."""
         return node_id in self._alive()
 
     def health(self) -> Health:
@@ -247,16 +247,16 @@ class LocalBroker:
         )
 
     def _settled(self) -> dict[int, Replica]:
-        """The replicas here without those that are coming or leaving."""
+        """The replicas here, without those that are arriving or leaving."""
         passing = in_transit(self._metadata.state, self.node_id)
         return {group: replica for group, replica in self._replicas.local.items() if group not in passing}
 
     def uploads(self, address: str, *, from_node: bool) -> Account:
-        """Of the budget of clients, or of that of the other nodes, which all count as one."""
+        """From the clients' budget, or from that of the other nodes, which count as one address."""
         return (self._passed_on if from_node else self._budget).account(address)
 
     async def _wait_leaders(self, topic: TopicEntry, timeout_s: float) -> None:
-        """Until all partitions of a new topic have leaders that this node knows, or the time is up."""
+        """Wait until this node knows leaders of all partitions of a new topic, or the time is up."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._replicas.wait_local(

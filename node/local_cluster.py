@@ -1,4 +1,4 @@
-"""The cluster as a whole as this node sees and changes it; who leads the metadata, who producers are."""
+"""The cluster as this node sees and changes it; the metadata's leader; ids of producers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class LocalCluster:
         return await self._health.cluster()
 
     async def features(self, *, timeout_s: float) -> Features:
-        """The feature level, and who knows which."""
+        """The feature level, and the levels that each node knows."""
         return await self._level.show(timeout_s=timeout_s)
 
     async def raise_level(self, level: int, *, timeout_s: float) -> Features:
@@ -67,11 +67,11 @@ class LocalLeadership:
         return await self._metadata.wait_leader(timeout_s=timeout_s)
 
     def doubt_leader(self, node: str) -> None:
-        """Where the group sleeps it wakes up."""
+        """Wake the group if it sleeps."""
         self._metadata.doubt_leader(node)
 
     async def leave_to_others(self, node_id: str, *, timeout_s: float) -> None:
-        """Before this node is removed."""
+        """Called before this node is removed."""
         if node_id == self._node_id:
             await self._metadata.leave_to_others(self._alive, timeout_s=timeout_s)
 
@@ -83,9 +83,9 @@ class LocalProducers:
         self._ids = ProducerIds(metadata)
 
     async def new(self, *, timeout_s: float) -> tuple[int, int]:
-        """Of this node's block."""
+        """From this node's block."""
         return await self._ids.next(timeout_s=timeout_s), 0
 
     async def next_epoch(self, producer_id: int, epoch: int, *, timeout_s: float) -> tuple[int, int]:
-        """The next number, where there is one."""
+        """The next epoch, or a new id when the epochs are used up."""
         return await self._ids.following(producer_id, epoch, timeout_s=timeout_s)

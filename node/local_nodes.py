@@ -1,4 +1,4 @@
-"""What has replicas go elsewhere, as this node begins and shows it: moves, drains, rebalances."""
+"""Moves, drains and rebalances, as this node begins and shows them."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class LocalNodes:
         self._forgetting = forgetting
 
     async def forget(self, node_id: str, *, timeout_s: float) -> None:
-        """Strike a node off."""
+        """Forget a node."""
         await self._forgetting.forget(node_id, timeout_s=timeout_s)
 
     async def drain(self, node_id: str, *, timeout_s: float) -> DrainInfo:
-        """Begin to have all replicas and leaderships of a node go elsewhere."""
+        """Begin to move all replicas and leaderships of a node elsewhere."""
         return await self._shaping.drain(node_id, timeout_s=timeout_s)
 
     async def undrain(self, node_id: str, *, timeout_s: float) -> DrainInfo:
@@ -43,25 +43,25 @@ class LocalNodes:
         return await self._shaping.drain_of(node_id, timeout_s=timeout_s)
 
     async def removal(self, node_id: str, *, timeout_s: float) -> RemovalInfo:
-        """What it would leave."""
+        """What a removal would do to its partitions."""
         return await self._retiring.removal(node_id, timeout_s=timeout_s)
 
     async def retire(self, node_id: str, *, heir: str, timeout_s: float) -> DrainInfo:
-        """Drain it and remove it, with another in its place or none."""
+        """Drain and remove it, with or without another node in its place."""
         if heir:
             await self._retiring.replace(node_id, heir, timeout_s=timeout_s)
         else:
             await self._retiring.remove(node_id, timeout_s=timeout_s)
-        if node_id not in self._metadata.state.nodes:  # It had nothing, and is gone already.
+        if node_id not in self._metadata.state.nodes:  # It held nothing and has been removed already.
             return DrainInfo(node_id, False, 0, 0, 0, True, removing=True)  # noqa: FBT003
         return await self._shaping.drain_of(node_id, timeout_s=timeout_s)
 
     async def rebalance(self, *, begin: bool, timeout_s: float) -> RebalanceInfo:
-        """Even out replicas and leaders, or end and undo that."""
+        """Begin a rebalance, or end it and undo its moves."""
         return await self._shaping.rebalance(begin=begin, timeout_s=timeout_s)
 
     async def rebalance_plan(self, *, timeout_s: float) -> RebalanceInfo:
-        """What it would do."""
+        """What a rebalance would do."""
         return await self._shaping.rebalance_plan(timeout_s=timeout_s)
 
 
@@ -87,12 +87,12 @@ class LocalMoves:
         return await self._shown.everywhere(self._alive())
 
     async def move(self, wanted: Sequence[MoveWanted], *, timeout_s: float) -> list[MoveInfo]:
-        """Have replicas go to other nodes."""
+        """Move replicas to other nodes."""
         await self._reassign.move(wanted, timeout_s=timeout_s)
         meant = {(item.topic, item.partition) for item in wanted}
         infos = await self._shown.everywhere(self._alive())
         return [info for info in infos if (info.topic, info.partition) in meant]
 
     def sizes_led_here(self) -> dict[int, int]:
-        """Of the partitions that this node leads."""
+        """Bytes of the partitions that this node leads, by group id."""
         return self._sizes.led_here()

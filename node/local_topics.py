@@ -15,7 +15,7 @@ from node.topics import Topics
 from node.views import Views
 
 HEARD_WAIT_S: Final = 1.0
-"""How long a deletion waits for other nodes to hear of it; the topic is deleted whether or not they do."""
+"""How long a deletion waits for other nodes to apply it; the topic is deleted whether or not they do."""
 
 
 class LocalTopics:
@@ -72,7 +72,7 @@ class LocalTopics:
         config: TopicConfig,
         timeout_s: float,
     ) -> tuple[TopicInfo, bool]:
-        """Make a topic, or find that it is there as wanted."""
+        """Create a topic, or find that it exists as wanted."""
         topic, created = await self._topics.create(
             name,
             partitions=partitions,
@@ -88,20 +88,20 @@ class LocalTopics:
         return self._views.topic(topic, self._alive())
 
     async def change_replication_factor(self, name: str, factor: int, *, timeout_s: float) -> TopicInfo:
-        """Have more replicas, or fewer."""
+        """Set how many replicas each partition has."""
         topic = await self._topics.change_replication_factor(name, factor, timeout_s=timeout_s)
         return self._views.topic(topic, self._alive())
 
     async def add_partitions(self, name: str, partitions: int, *, timeout_s: float) -> tuple[TopicInfo, bool]:
-        """Have more partitions."""
+        """Add partitions."""
         topic, added = await self._topics.add_partitions(name, partitions, timeout_s=timeout_s)
         return self._views.topic(topic, self._alive()), added
 
     async def delete(self, name: str, *, timeout_s: float) -> None:
-        """Remove a topic, and give all nodes that are there the time to hear of it.
+        """Remove a topic, and give all live nodes time to apply that.
 
-        Whoever has the answer finds it gone at each of them: a node that did not know yet could store records
-        in what is deleted. One that is cut off is not waited for; its replicas have no majority.
+        After the answer the topic is gone on each of them: a node that did not know yet could store records
+        in a deleted topic. A node that is cut off is not waited for; its replicas have no majority.
         """
         topic = await self._topics.delete(name, timeout_s=timeout_s)
         others = self._alive() - {self._node_id}

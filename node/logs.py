@@ -1,4 +1,4 @@
-"""Structured logs on standard error: console lines for people, JSON lines for machines, and never a flood."""
+"""Structured logs on standard error: console lines for people, JSON lines for machines, rate-limited."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
 class FloodGuard:
-    """A structlog processor: each kind of event may come in a burst, and then once a second.
+    """A structlog processor: each kind of event may come in a burst, then once a second.
 
-    The next line that gets through says how many were left out. Kinds are told apart by logger and event,
-    never by values, so what a client sends cannot make new ones.
+    The next line that gets through says how many were dropped. A kind is a logger and an event, never values,
+    so clients cannot make new kinds.
     """
 
     def __init__(

@@ -21,23 +21,23 @@ _PEER_COUNTERS: Final = (
     ("bytes_received", "Bytes received from the peer."),
     ("messages_sent", "Messages of replicas sent to the peer; many may share a packet."),
     ("messages_dropped", "Messages that could not be sent."),
-    ("packets_refused", "Packets that no sound peer sends, or that were altered on their way."),
-    ("messages_too_new", "Messages that were left out because only a newer build knows them."),
+    ("packets_refused", "Invalid packets, or packets that were damaged on their way."),
+    ("messages_too_new", "Messages that were skipped because only a newer build knows them."),
     ("connects", "Connections made to the peer."),
     ("connect_failures", "Attempts to connect that failed."),
-    ("queue_full", "How often the queue to the peer went over its bound."),
+    ("queue_full", "How often the queue to the peer exceeded its bound."),
 )
 
 
 class NodeMetrics:
-    """What is counted as it happens; ``collectors`` are to be registered."""
+    """Metrics that are counted as events happen; ``collectors`` are to be registered."""
 
     def __init__(self, catch_up: CatchUp) -> None:
         self._catch_up = catch_up
         self.flushes = Tally(_BUCKETS)
         """Seconds of every write and fsync."""
         self.leader_changes = Counter(
-            "floodmark_leader_changes", "Leaders that groups on this node have come to know.", registry=None
+            "floodmark_leader_changes", "How often groups on this node got another leader.", registry=None
         )
         self.failed_replicas = Counter(
             "floodmark_replicas_failed", "Replicas that stopped because of their disk.", registry=None
@@ -85,7 +85,7 @@ class _CatchUpCollector(Collector):
 
 
 class LevelCollector(Collector):
-    """The cluster's feature level as this node knows it, and what it met that only a newer build knows."""
+    """The cluster's feature level as known here, and what this node met that only a newer build knows."""
 
     def __init__(self, metadata: Metadata, too_new: Callable[[], Sequence[str]]) -> None:
         self._metadata = metadata
@@ -110,7 +110,7 @@ class LevelCollector(Collector):
 
 
 class HostCollector(Collector):
-    """What is read from the links and groups at every scrape."""
+    """Metrics that are read from the links and groups at every scrape."""
 
     def __init__(
         self,
@@ -151,7 +151,7 @@ class HostCollector(Collector):
             (
                 CounterMetricFamily,
                 "peer_terms_refused",
-                "Messages that would have moved a term further than elections do.",
+                "Messages with a term too far ahead for any election.",
                 host.terms_refused,
             ),
             (
@@ -163,13 +163,13 @@ class HostCollector(Collector):
             (
                 CounterMetricFamily,
                 "disk_stalls",
-                "Fsyncs that took so long that this node's leaders gave way.",
+                "Fsyncs that took so long that this node's leaders stepped down.",
                 host.disk.stalls,
             ),
             (
                 GaugeMetricFamily,
                 "disk_stalled_seconds",
-                "How long the oldest fsync under way has not come back.",
+                "How long the oldest fsync under way has taken so far.",
                 host.disk.stalled_s,
             ),
         ):
@@ -181,6 +181,6 @@ class HostCollector(Collector):
             ("log_bytes", "Bytes in segment files.", sum(item.log.size_bytes for item in replicas)),
             ("producers", "Producers remembered.", sum(item.appender.producers for item in replicas)),
             ("inflight_bytes", "Request bodies held.", self._inflight()),
-            ("answer_bytes", "What answers to reads have in hand.", self._answers()),
+            ("answer_bytes", "Bytes held for answers to reads.", self._answers()),
         ):
             yield GaugeMetricFamily(f"floodmark_node_{name}", text, value)

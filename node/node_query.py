@@ -1,4 +1,4 @@
-"""Asks other nodes how they see things: each knows best about itself and about the partitions it leads."""
+"""Asks other nodes: each knows best about itself and about the partitions that it leads."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class MovesThere(InsideRequest[list[MoveInfo]], frozen=True):
 
 
 class PartitionsThere(InsideRequest[list[PartitionInfo]], frozen=True):
-    """A topic's partitions as a node sees them; none where it knows no topic of this id."""
+    """A topic's partitions as a node sees them; empty where it does not know a topic of this id."""
 
     topic: str
     topic_id: int
 
 
 class DeletedThere(InsideRequest[None], frozen=True):
-    """Answered once a node knows no topic of this id any more."""
+    """Answered once the node no longer knows a topic of this id."""
 
     topic: str
     topic_id: int
@@ -51,7 +51,7 @@ register("deleted", DeletedThere, None)
 
 
 class NodeQuery:
-    """``line`` carries the questions. A node that does not answer in time is one that says nothing."""
+    """``line`` carries the requests. A node that does not answer in time counts as silent."""
 
     def __init__(self) -> None:
         self.line: Line
@@ -79,7 +79,7 @@ class NodeQuery:
         return found[partition].leader if partition < len(found) else None
 
     async def wait_deleted(self, node: str, topic: str, topic_id: int) -> None:
-        """Until ``node`` knows no topic of this id any more, or does not answer."""
+        """Wait until ``node`` no longer knows a topic of this id, or does not answer."""
         await self._ask(node, DeletedThere(topic, topic_id))
 
     async def _ask(self, node: str, request: InsideRequest[R]) -> R | None:
@@ -91,7 +91,7 @@ class NodeQuery:
 
 
 class NodeAnswers:
-    """What this node answers to these questions, from what it knows; it asks nobody in turn."""
+    """This node's answers to these requests, from what it knows; it asks no other node."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class NodeAnswers:
         self._when_deleted = when_deleted
 
     def register(self, answers: InsideAnswers) -> None:
-        """Have all of them answered."""
+        """Register the handlers of all of them."""
         answers.on(HealthThere, self._say_health)
         answers.on(SizesThere, self._say_sizes)
         answers.on(MovesThere, self._say_moves)
@@ -149,7 +149,7 @@ class NodeAnswers:
 
 
 def merged(topic: TopicInfo, seen: dict[str, list[PartitionInfo]]) -> TopicInfo:
-    """``topic`` with each partition as its leader described it, or else as one who knows a leader."""
+    """``topic`` with each partition as its leader described it, or else as a node that knows a leader did."""
     partitions = list(topic.partitions)
     for node, infos in seen.items():
         for number, info in enumerate(infos[: len(partitions)]):

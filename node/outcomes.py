@@ -1,4 +1,4 @@
-"""From the consensus room's words for what happened to the errors that users see: one table."""
+"""Translates outcomes of the consensus room to the errors that users see: one table."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def not_leader(leader: str | None) -> Unavailable:
 
 
 def no_leader(topic: str, number: int) -> Unavailable:
-    """Nobody leads the partition, or nobody knows; nothing was stored."""
+    """The partition has no leader, or none is known; nothing was stored."""
     return LeaderNotAvailable(
         f"partition {number} of topic {topic} has no leader at the moment", retry_after_s=RETRY_AFTER_S
     )
 
 
 def translated(error: NotLeader | GroupStopped | StorageError) -> FloodmarkError:
-    """What a user is told of an error of the rooms below."""
+    """The user's error for an error of the rooms below."""
     match error:
         case NotLeader():
             return not_leader(error.leader)
@@ -59,7 +59,7 @@ def translated(error: NotLeader | GroupStopped | StorageError) -> FloodmarkError
 
 
 def needs_level(what: str, needed: int, level: int) -> FeatureLevelNeeded:
-    """The refusal of what a cluster of this feature level does not have yet."""
+    """The refusal of what a cluster at this feature level does not have yet."""
     return FeatureLevelNeeded(
         f"{what} needs feature level {needed}; the cluster is at {level}: once every node runs a build that "
         f"knows it, raise it with `floodmark cluster upgrade --finalize {needed}`",

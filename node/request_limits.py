@@ -1,7 +1,6 @@
-"""Limits and deadlines of requests by any door, as operators set them in the table ``limits``.
+"""Limits and deadlines of requests through any door, as operators set them in the table ``limits``.
 
-Every one has a default that suits a node of a small cluster. What must hold between them is in
-node/settings_rules.py.
+The defaults suit a node of a small cluster. The rules between them are in node/settings_limits.py.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ class RequestLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     fetch_bytes: int = 1 << 20
     """For a fetch that names no ``max_bytes``."""
     fetch_bytes_max: int = 8 << 20
-    """One answer to a fetch; at least one batch is always answered."""
+    """The most in one answer to a fetch; at least one batch is always returned."""
     fetch_records: int = 10_000
     """For a fetch that names no ``max_records``."""
     fetch_records_max: int = 100_000
     stream_bytes: int = 256 << 10
-    """How much of a log a stream reads at a time."""
+    """How many bytes of a log a stream reads at a time."""
     responses_bytes_max: int = 256 << 20
-    """All pages that are on their way to consumers; beyond it fetches are refused with 429."""
+    """All pages on their way to consumers; beyond this, fetches are refused with 429."""
     keep_alive_comment_s: float = 15.0
     """An idle event stream is sent a comment this often, so that proxies keep it open."""
 
@@ -40,7 +39,7 @@ class RequestLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """From a request's first byte (or the connection's start) to the end of its headers."""
     body_window_s: float = 10.0
     body_bytes_per_s_min: int = 1024
-    """A body that brings less than this on average over ``body_window_s`` is given up."""
+    """A body that arrives more slowly than this, averaged over ``body_window_s``, is given up."""
     body_timeout_s: float = 60.0
     """A body is given up after this, and a second more for each ``body_bytes_per_s`` bytes announced."""
     body_bytes_per_s: int = 64 << 10
@@ -50,7 +49,7 @@ class RequestLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     linger_s: float = 2.0
     """How long the rest of a refused body is read, so that the client gets to see why."""
     sweep_s: float = 1.0
-    """How often connections are looked at for the limits above."""
+    """How often connections are checked against the limits above."""
 
     connections_max: int = 4096
     connections_per_address_max: int = 1024
@@ -62,5 +61,5 @@ class RequestLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     forward_grace_s: float = 2.0
     """How much longer a forwarded request is waited for than the leader was given."""
     forward_connections_max: int = 1024
-    """To nodes of earlier builds. Half of them are for what waits there; beyond it that looks again now and
-    then."""
+    """Connections to nodes of earlier builds. Half of them are for long polls there; beyond that, these poll
+    now and then."""

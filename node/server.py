@@ -1,4 +1,4 @@
-"""A node as a process: start, run until told to stop, leave in an orderly way."""
+"""A node as a process: start, run until told to stop, shut down gracefully."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from node.wiring import NodeParts, build
 from storage.errors import StorageError
 
 STOP_WITHIN_S = 9.5
-"""After this long a stop that hangs is ended the hard way: all that was acknowledged is on disk anyway."""
+"""After this long a hanging shutdown is cut short: all that was acknowledged is on disk anyway."""
 
 _log = structlog.get_logger(__name__)
 
 
 def run(settings: Settings) -> int:
-    """Run a node in this process; the exit code. SIGTERM and SIGINT stop it."""
+    """Run a node in this process; returns the exit code. SIGTERM and SIGINT stop it."""
     logs.configure(settings.log.level, settings.log.format, node_id=settings.node.id)
     _prepare_interpreter()
     descriptors.take_all()
@@ -64,7 +64,7 @@ async def serve(
     try:
         around = environment_of(settings)
         while (old_copy := await _live(settings, secret, around, stop, on_built, levels)) is not None:
-            # First the replicas, then the name that says what they are: a crash between them begins it anew.
+            # First the replicas, then the identity that says so: a crash between the two repeats both.
             old_copy.store.forsake()
             save(around.fs, settings.node.data_dir, replaced(old_copy.discovery.identity))
     finally:
@@ -79,7 +79,7 @@ async def _live(
     on_built: Callable[[NodeParts], None],
     levels: Levels,
 ) -> NodeParts | None:
-    """From start to stop; the parts where the folder showed itself as an old copy, which counts as lost."""
+    """Run from start to stop. Returns the parts if the folder was found to be an old copy, else None."""
     fs, data_dir = around.fs, settings.node.data_dir
     identity = load_or_create(fs, data_dir, node_id=settings.node.id, cluster_id=settings.cluster.id)
     if identity.standing is Standing.NEW:
@@ -115,13 +115,13 @@ async def _until_signal(settings: Settings) -> int:
     started = time.monotonic()
     await serve(settings, stop=stop)
     _log.info("stopped", after_s=round(time.monotonic() - started, 1))
-    # The interpreter would look through all that thousands of groups have left for cycles before it ends.
+    # Before it exits, the interpreter would search all that thousands of groups left for cycles.
     gc.freeze()
     return 0
 
 
 def _give_up() -> None:
-    _log.error("stop_took_too_long", hint="what was acknowledged is on disk; leaving without more ado")
+    _log.error("stop_took_too_long", hint="what was acknowledged is on disk; exiting at once")
     sys.stderr.flush()
     os._exit(1)
 
@@ -130,7 +130,7 @@ def _warn_of_what_is_open(settings: Settings) -> None:
     if settings.cluster.secret:
         _log.warning(
             "secret_among_settings",
-            hint="who may see the settings or the command line has it: put it into cluster.secret_file",
+            hint="whoever can see the settings or the command line has it: put it into cluster.secret_file",
         )
     for listener in settings_rules.exposed_listeners(settings):
         _log.warning(

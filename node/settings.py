@@ -1,4 +1,4 @@
-"""What an operator can set, as frozen values with units in their names.
+"""The settings that an operator can make, as frozen values with units in their names.
 
 ``cluster`` and ``raft`` must be the same on every node of a cluster; everything else belongs to one process.
 Where the values come from (file, environment, flags) is in settings_sources.py; what must hold between them
@@ -22,37 +22,37 @@ class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who this process is."""
 
     id: str = ""
-    """Unique in the cluster and for ever: it is written into the data folder. ``[A-Za-z0-9._-]``, 1 to 64."""
+    """Unique in the cluster, for good: it is written into the data folder. ``[A-Za-z0-9._-]``, 1 to 64."""
     data_dir: str = ""
-    """Folder of this node alone; made when missing."""
+    """Folder of this node alone; created when missing."""
     rack: str = ""
     """Failure domain. Replicas of one partition are spread over racks first."""
 
 
 class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The port that users meet."""
+    """The port for clients."""
 
     listen: str = f"127.0.0.1:{DEFAULT_HTTP_PORT}"
     """host:port; port 0 takes a free one."""
     advertise: str = ""
-    """Base URL that other nodes and clients reach this one by; by default made from ``listen``."""
+    """Base URL at which other nodes and clients reach this one; by default made from ``listen``."""
     hosts: tuple[str, ...] = ()
-    """More names by which it is reached, without ports; others are refused. Addresses, localhost and the
+    """More host names that clients may use, without ports; others are refused. Addresses, localhost and the
     names in ``advertise`` and ``listen`` need not be listed."""
     cors_origins: tuple[str, ...] = ()
     """Web pages that may use this node, as browsers name them in ``Origin``; all others are refused."""
 
 
 class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The port that the other nodes meet."""
+    """The port for other nodes."""
 
     listen: str = f"127.0.0.1:{DEFAULT_PEER_PORT}"
     advertise: str = ""
-    """host:port that the other nodes reach this one by; by default what ``cluster.peers`` says."""
+    """host:port at which other nodes reach this one; by default as in ``cluster.peers``."""
 
 
 class ClusterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What makes nodes one cluster; the same everywhere, but for ``dial``."""
+    """What makes nodes one cluster; the same on every node, except for ``dial``."""
 
     id: str = "floodmark"
     secret: str = ""
@@ -62,34 +62,36 @@ class ClusterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The initial nodes, this one included: node id -> host:port of its peer port. Once the cluster has
     formed, and is at feature level 3, they are only where to look."""
     join: tuple[str, ...] = ()
-    """host:port of the peer ports of nodes of a cluster that is there, for an empty folder to join it."""
+    """host:port of the peer ports of some nodes of an existing cluster, for an empty folder to join it."""
     dial: dict[str, str] = {}
     """Other addresses to dial peers by (a proxy, a tunnel): node id -> host:port."""
     evacuate_after_s: float = 0.0
-    """How long a node is silent before its replicas are made anew on others. 0: never, for whoever repairs a
-    machine within the hour does not want all of its data copied."""
+    """How long a node is silent before its replicas are placed on others. 0: never, since operators who
+    repair a machine within the hour do not want all of its data copied."""
 
 
 class LimitSettings(RequestLimits, frozen=True, forbid_unknown_fields=True):
-    """Where this process says no, so that it never grows without bound; the limits of HTTP included."""
+    """The limits of this process, so that it never grows without bound; those of requests included."""
 
     inflight_partition_bytes: int = 64 << 20
     """Batches of one partition that wait for their acknowledgement."""
     inflight_node_bytes: int = 256 << 20
-    """Bytes of clients' request bodies held by this process at once; as many again of what nodes pass on."""
+    """Bytes of clients' request bodies held at once; as many again of requests that nodes forward."""
     inflight_address_bytes: int = 64 << 20
-    """What of those one client address may hold once half of them are used; all, behind a load balancer."""
+    """How many of those one client address may hold once half of them are used. Behind a load balancer all
+    clients may have one address."""
     producers_per_partition_max: int = 10_000
-    """Idempotent producers that a partition remembers; who comes anew is refused while nobody may go."""
+    """Idempotent producers that a partition remembers; beyond this, newcomers are refused until one may be
+    forgotten."""
     producers_per_node_max: int = 100_000
-    """... and that all partitions led by this node remember together, at up to 0.7 KiB on each replica."""
+    """... and that all partitions led by this node remember together, up to 0.7 KiB each on every replica."""
     partitions_per_node_max: int = 0
-    """Replicas on this node, beyond which topics are refused. 0: as many as its descriptors allow for."""
+    """Replicas on this node; beyond this, topics are refused. 0: as many as its descriptors allow for."""
     catch_up_bytes_per_s: int = 64 << 20
-    """What this node sends a second to replicas that are behind and do not vote, those of all partitions
-    together: new ones, and such as lost their data. 0: as much as it can."""
+    """How much this node sends per second to replicas that are behind and do not vote, over all partitions:
+    new ones, and ones that lost their data. 0: as much as it can."""
     producer_remembered_s: float = 3600.0
-    """A producer is not forgotten, whatever room is wanted, until its last batch is this old."""
+    """A producer is never forgotten before its last batch is this old, however short the room."""
 
 
 class RaftSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,7 +103,7 @@ class RaftSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     leader_fallback_s: float = 0.45
 
     def options(self) -> GroupOptions:
-        """As the groups take it; raises ``ValueError`` where the relations do not hold."""
+        """The groups' options; raises ``ValueError`` where values contradict each other."""
         return GroupOptions(
             heartbeat_s=self.heartbeat_s,
             election_timeout_min_s=self.election_timeout_min_s,
@@ -114,16 +116,16 @@ class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How this process uses its disk."""
 
     fsync_threads: int = 4
-    """Flushes that run at once; more help on disks with deep queues."""
+    """Fsyncs that run at once; more help on disks with deep queues."""
     retention_interval_s: float = 5.0
-    """How often each partition is asked whether segments have expired."""
+    """How often each partition is checked for expired segments."""
     scrub_interval_s: float = 3600.0
-    """How long to rest between readings of all that is stored, which find damage early."""
+    """How long to rest between passes of the scrub, which reads all that is stored to find damage early."""
     disk_reserve_bytes: int = 512 << 20
-    """Free space that records are not put into: below it produces and new topics are refused. At most a
-    twentieth of the disk; 0: none."""
+    """Free space kept from records: below it, produces and new topics are refused. At most a twentieth of the
+    disk; 0: none."""
     boot_interval_s: float = 60.0
-    """How often the folder's boot number rises: an old copy of the folder is known by it if it is older."""
+    """How often the folder's boot number rises: a copy of the folder older than this is recognised by it."""
 
 
 class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -135,14 +137,14 @@ class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TestingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Never for production: ways to do harm to this process."""
+    """Fault injection; never for production."""
 
     faults: str = ""
     """Folder through which another process gives this one a bad disk and a wrong clock while it runs
-    (storage/faulty); on the same filesystem as ``node.data_dir``, and not within it. Empty: no such thing."""
+    (storage/faulty); on the same filesystem as ``node.data_dir``, and not within it. Empty: no faults."""
     slow_callback_ms: float = 0.0
-    """Callbacks of the event loop that use at least so much processor time are logged by name; the node then
-    runs on asyncio's own loop, and slower. 0: nothing is measured."""
+    """Callbacks of the event loop that use at least this much processor time are logged by name; the node
+    then runs on asyncio's own loop, and slower. 0: nothing is measured."""
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,4 +1,4 @@
-"""What must hold for the limits, alone and between them."""
+"""Rules for the limits, alone and between them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ NOT_ABOVE: Final = (
     ("sweep_s", "body_window_s", "connections are looked at that often only"),
     ("sweep_s", "write_stall_s", "connections are looked at that often only"),
 )
-"""(one, another, why): the one is at most the other."""
+"""(low, high, why): ``low`` must be at most ``high``."""
 MAY_BE_ZERO: Final = frozenset({"partitions_per_node_max", "catch_up_bytes_per_s"})
-"""What then follows from something else, or has no limit."""
+"""Where 0 means a derived value, or no limit."""
 CATCH_UP_MIN: Final = 64 << 10
 
 
 def problems(limits: LimitSettings) -> Iterator[str]:
-    """One line for each, naming the field."""
+    """One line per problem, naming the field."""
     for name in limits.__struct_fields__:
         value = getattr(limits, name)
         if name in MAY_BE_ZERO and value == 0:

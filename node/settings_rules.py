@@ -1,4 +1,4 @@
-"""What must hold within and between the settings. All problems are reported together."""
+"""Rules within and between the settings. All problems are reported together."""
 
 from __future__ import annotations
 
@@ -130,8 +130,8 @@ def _visitors(http: HttpSettings) -> Iterator[str]:
     for origin in http.cors_origins:
         if not _ORIGIN.fullmatch(origin):
             yield (
-                f"http.cors_origins: {origin!r} is not an origin; write it exactly as browsers do, in small "
-                "letters, without a path and the port that the scheme has anyway, as in "
+                f"http.cors_origins: {origin!r} is not an origin; write it exactly as browsers do, in lower "
+                "case, without a path and without the scheme's default port, as in "
                 '"https://app.example"'
             )
 
@@ -154,7 +154,7 @@ def _cluster(settings: Settings) -> Iterator[str]:
     if not cluster.id or len(cluster.id) > 64:
         yield "cluster.id: 1 to 64 characters, the same on every node"
     if not 0 <= cluster.evacuate_after_s < math.inf:
-        yield f"cluster.evacuate_after_s = {cluster.evacuate_after_s}: it is 0, which is never, or above"
+        yield f"cluster.evacuate_after_s = {cluster.evacuate_after_s}: use 0 (never) or more"
     for node in cluster.peers:
         if not _NODE_ID.fullmatch(node):
             yield f"cluster.peers.{node}: a node id is 1 to 64 of A-Z a-z 0-9 . _ -"
@@ -165,7 +165,7 @@ def _cluster(settings: Settings) -> Iterator[str]:
 
 
 def _first_start(settings: Settings) -> Iterator[str]:
-    """What an empty data folder needs, from which a cluster is to form."""
+    """What a node with an empty data folder needs to form a cluster."""
     cluster = settings.cluster
     if cluster.join:
         return
@@ -177,7 +177,7 @@ def _first_start(settings: Settings) -> Iterator[str]:
     elif settings.node.id and settings.node.id not in cluster.peers:
         yield (
             f"cluster.peers lacks this node ({settings.node.id}): it has {', '.join(sorted(cluster.peers))}; "
-            "every node has the same list, itself included. To join a cluster that is there, start with "
+            "every node has the same list, itself included. To join an existing cluster, start with "
             "--join HOST:PORT of one of its nodes"
         )
 
@@ -192,7 +192,7 @@ def _secret(cluster: ClusterSettings) -> Iterator[str]:
 
 
 def weakness_of(name: str, secret: str) -> Iterator[str]:
-    """What makes a secret one that can be guessed from what is heard of a handshake."""
+    """What makes a secret weak enough to be guessed from an overheard handshake."""
     hint = "use random text, as of `openssl rand -hex 32`"
     if len(secret) < _SECRET_LENGTH_MIN:
         yield f"{name} has {len(secret)} characters, fewer than {_SECRET_LENGTH_MIN}: {hint}"

@@ -1,7 +1,7 @@
 """Where settings come from: a TOML file, ``FLOODMARK_*`` variables and flags; the later ones win.
 
 Every layer is a tree of tables. Keys are checked against the schema before the layers are merged, so that
-a typing error is reported with the place where it was made.
+a mistyped key is reported with its source.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def load(
         settings = msgspec.convert(merged, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise InvalidSettings([_readable(error)]) from error
-    # A folder with data knows its cluster; only an empty one has to find it by these settings.
+    # A folder with data knows its cluster; only an empty one needs these settings to find it.
     first_start = not Path(settings.node.data_dir, IDENTITY_FILE).exists()
     settings_rules.check(settings, first_start=first_start)
     return settings
@@ -107,7 +107,7 @@ def _from_file(config: str | Path | None, problems: list[str]) -> Tree:
 
 
 def _from_environment(environment: Mapping[str, str], problems: list[str]) -> Tree:
-    """FLOODMARK_NODE_ID is node.id. Variables outside of our sections belong to others and are left alone."""
+    """FLOODMARK_NODE_ID is node.id. Variables outside our sections are ignored."""
     tree: Tree = {}
     for variable, text in sorted(environment.items()):
         if not variable.startswith(ENVIRONMENT_PREFIX):
@@ -135,7 +135,7 @@ def _from_flags(flags: Mapping[str, Any], problems: list[str]) -> Tree:
 
 
 def _parsed(section: str, key: str, text: str, name: str, problems: list[str]) -> Any:
-    """Text as the schema's type takes it: maps are written "n1=host:port,n2=host:port", lists "a,b"."""
+    """Text parsed for the schema's type: maps are written "n1=host:port,n2=host:port", lists "a,b"."""
     kind = typing.get_origin(_SECTIONS[section][key])
     if kind is tuple:
         return [part.strip() for part in text.split(",") if part.strip()]

@@ -1,4 +1,4 @@
-"""One place tells, others are told: how the parts of a node that are made later hear of earlier ones."""
+"""Signals: how parts of a node that are made later hear from earlier ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ P = ParamSpec("P")
 
 
 class Signal(Generic[P]):
-    """Called with what is to be told; who follows it is called with the same, in the order of ``follow``."""
+    """Calling it calls all followers with the same arguments, in the order of ``follow``."""
 
     __slots__ = ("_followers",)
 
@@ -17,7 +17,7 @@ class Signal(Generic[P]):
         self._followers: list[Callable[P, object]] = []
 
     def follow(self, follower: Callable[P, object]) -> None:
-        """Have it called from now on."""
+        """Have ``follower`` called from now on."""
         self._followers.append(follower)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> None:

@@ -1,7 +1,7 @@
-"""Gives back what a burst has left behind.
+"""Returns memory that a burst has left behind to the kernel.
 
-To keep freed memory makes reads much faster (``allocator``), so a node that is busy keeps it. One that has
-grown, and then had next to nothing in hand for some seconds, returns to the kernel what is free.
+Keeping freed memory makes reads much faster (``allocator``), so a busy node keeps it. A node that has grown,
+and then held next to nothing for some seconds, returns what is free.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from node import allocator
 
 LOOK_EVERY_S: Final = 1.0
 QUIET_LOOKS: Final = 5
-"""So many looks in a row found next to nothing in hand."""
+"""How many checks in a row must find next to nothing held."""
 QUIET_BYTES: Final = 1 << 20
 GROWN_BYTES: Final = 96 << 20
-"""By so much a process has to have grown since it last gave memory back; to do so costs some milliseconds."""
+"""How much the process must have grown since it last returned memory, which costs some milliseconds."""
 
 _log = structlog.get_logger(__name__)
 
 
 class SpareMemory:
-    """One task. ``in_hand``: bytes of requests and answers now; ``served``: of answers since the start."""
+    """One task. ``in_hand``: bytes held for requests and answers now; ``served``: bytes answered so far."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class SpareMemory:
         self._kept = resident()
 
     async def run(self) -> None:
-        """Look again and again, until cancelled."""
+        """Check repeatedly, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             if self.is_due():
@@ -63,6 +63,6 @@ class SpareMemory:
             return False
         self._quiet = 0
         resident = self._resident()
-        # What shrank by itself may grow as much again.
+        # Measure growth from the lowest size.
         self._kept = min(self._kept, resident)
         return resident - self._kept >= GROWN_BYTES

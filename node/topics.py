@@ -1,4 +1,4 @@
-"""Topic changes: checks, placement, the proposal to the metadata group, and what it came to."""
+"""Topic changes: checks, placement, the proposal to the metadata group, and its result."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from node.replicas.disk_reserve import DiskReserve
 T = TypeVar("T")
 REPLICATION_FACTOR_DEFAULT: Final = 3
 LEADERS_WAIT_S: Final = 5.0
-"""How long a created topic is waited for to have leaders; it exists whether or not they come in time."""
+"""How long to wait for the leaders of a created topic; it exists whether or not they come in time."""
 
 
 class Topics:
-    """Makes, changes and removes topics; works on the metadata group's leader only."""
+    """Creates, alters and deletes topics; works on the metadata group's leader only."""
 
     def __init__(
         self,
@@ -52,7 +52,9 @@ class Topics:
         self._room = room
 
     def find(self, name: str) -> TopicEntry:
-        """Raises ``InvalidName``, ``UnknownTopic``; ``Unavailable`` where that is known to be of the past."""
+        """Raises ``InvalidName``, ``UnknownTopic``; ``Unavailable`` where this node's view is known to be
+        outdated.
+        """
         self._metadata.check()
         topic = self._metadata.state.topics.get(name)
         if topic is None:
@@ -61,7 +63,7 @@ class Topics:
         return topic
 
     def id_of(self, name: str) -> int | None:
-        """The id that the topic of this name has by now; None when there is none."""
+        """The id that the topic of this name has now; None when there is none."""
         topic = self._metadata.state.topics.get(name)
         return None if topic is None else topic.topic_id
 
@@ -79,7 +81,7 @@ class Topics:
         members = len(self._metadata.membership.members)
         factor = replication_factor or min(REPLICATION_FACTOR_DEFAULT, members)
         if name in self._metadata.state.topics:
-            # Whether it is as wanted or not, that is a statement about the topic, and no change that fails.
+            # As wanted or not, this is an answer about the existing topic, not a failed change.
             await self._metadata.confirm_lead(timeout_s=timeout_s)
         existing = self._metadata.state.topics.get(name)
         if existing is not None:
@@ -119,7 +121,7 @@ class Topics:
         return await self._propose(AlterTopic(name, topic.topic_id, changes), timeout_s)
 
     async def change_replication_factor(self, name: str, factor: int, *, timeout_s: float) -> TopicEntry:
-        """Have so many replicas of each partition; the moves for it are planned from that."""
+        """Set the replication factor; the moves for it are planned from that."""
         topic = await self._confirmed(lambda: self.find(name), timeout_s)
         state = self._metadata.state
         there = len(state.nodes.keys() - state.draining.keys())
@@ -137,7 +139,7 @@ class Topics:
     async def add_partitions(
         self, name: str, partitions: int, *, timeout_s: float
     ) -> tuple[TopicEntry, bool]:
-        """The topic with so many, and whether they are more than before."""
+        """Returns the topic with this many partitions, and whether any were added."""
         deadline = asyncio.get_running_loop().time() + timeout_s
         await self._metadata.confirm_lead(timeout_s=timeout_s)
         topic = self.find(name)
@@ -167,14 +169,15 @@ class Topics:
         return topic, True
 
     async def delete(self, name: str, *, timeout_s: float) -> TopicEntry:
-        """Remove the topic; what it was."""
+        """Delete the topic; returns it as it was."""
         topic = await self._confirmed(lambda: self.find(name), timeout_s)
         return await self._propose(DeleteTopic(name, topic.topic_id), timeout_s)
 
     async def _confirmed(self, judge: Callable[[], T], timeout_s: float) -> T:
-        """What ``judge`` says; what it refuses, once more when this node's leadership is confirmed.
+        """The result of ``judge``; where it refuses, judge again once this node's leadership is confirmed.
 
-        As in partitions (``node/partition/confirmed.py``): a leader deposed unawares has an old state.
+        As for partitions (``node/partition/confirmed.py``): a leader unaware of being deposed has an old
+        state.
         """
         try:
             return judge()
@@ -205,7 +208,7 @@ class Topics:
 
 
 def _differences(wanted: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
-    """What another one is asked for, in words: ``it has 3 partitions, not 4``."""
+    """How a topic differs from what was asked for, in words: ``it has 3 partitions, not 4``."""
     for field, value in wanted.items():
         if isinstance(value, TopicConfig):
             yield from _differences(dataclasses.asdict(value), dataclasses.asdict(given[field]))

@@ -1,4 +1,4 @@
-"""The cluster as this node sees it, in the shapes that HTTP answers with."""
+"""The cluster as this node sees it, in the shapes of ``node/broker``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from node.metadata.state import METADATA_GROUP, Move, PartitionEntry, TopicEntry
 from node.partition.partition import Replica
 
 TOO_NEW_NAMED_MAX: Final = 3
-"""Replicas that only a newer build can read which /readyz names; it counts the others."""
+"""How many replicas that only a newer build can read /readyz names; it counts the others."""
 
 
 class Views:
@@ -127,8 +127,8 @@ class Views:
 def in_sync(group: Group, node: str, alive: Collection[str]) -> bool:
     """Whether ``node`` has, or is being sent, all that its leader has; not on the leader: judged by its link.
 
-    At most ``GroupOptions.unacknowledged_bytes_max`` are on their way. No count of entries or bytes that may
-    be missing besides would fit all: an entry may be of a hundred bytes or of eight million.
+    At most ``GroupOptions.unacknowledged_bytes_max`` are on their way. No limit on missing entries or bytes
+    would fit all groups: an entry may have a hundred bytes or eight million.
     """
     if node not in alive or node not in group.membership.voters:
         return False
@@ -138,7 +138,7 @@ def in_sync(group: Group, node: str, alive: Collection[str]) -> bool:
 
 
 def lacks_replicas(group: Group, entry: PartitionEntry, move: Move | None, alive: Collection[str]) -> bool:
-    """Whether fewer replicas are in sync than there should be; who is coming makes up for who is leaving."""
+    """Whether fewer replicas are in sync than there should be; arriving ones make up for leaving ones."""
     those = holders(entry, move)
     count = sum(in_sync(group, node, alive) for node in those)
     return count < min(len(entry.replicas), len(wanted(entry, move)))
@@ -158,7 +158,7 @@ def readiness(
     halted: str | None,
     draining: Collection[str] = (),
 ) -> list[str]:
-    """Why this node is not ready; empty when it is. ``local`` are the replicas that are to vote here."""
+    """Why this node is not ready; empty when it is. ``local``: the replicas here that should vote."""
     reasons = [] if halted is None else [halted]
     if metadata is None:
         return [*reasons, *obstacles] or ["this node's replica of the metadata does not run: see the log"]
@@ -190,12 +190,12 @@ def readiness(
 
 
 def _votes(group: Group) -> bool:
-    """Whether others may rely on this replica's vote: it is allowed to, and its vote is counted."""
+    """Whether others may rely on this replica's vote: it may vote, and its vote counts."""
     return group.may_vote and group.node_id in group.membership.voters
 
 
 def _lacks_vote(metadata: Group, draining: Collection[str]) -> bool:
-    """Whether this replica is to get a vote that it has not: where five others vote it gets none."""
+    """Whether this replica still has to get a vote; where five others vote, it gets none."""
     members = metadata.membership
     if metadata.node_id in members.voters:
         return not metadata.may_vote
@@ -211,7 +211,7 @@ def _named(too_new: Sequence[str]) -> list[str]:
 
 
 def clock_warnings(wall: ClusterClock) -> list[str]:
-    """What is to be said of this node's clock; nothing when it is near to the others'."""
+    """Warnings about this node's clock; none when it is close to the others'."""
     if not wall.is_off:
         return []
     ahead_s = wall.ahead_ms() / 1000

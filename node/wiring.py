@@ -1,4 +1,4 @@
-"""Puts a node together. The only module that knows which classes stand behind the doors."""
+"""Puts a node together. The only module that knows which classes are behind the doors."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def build(
         options=HostOptions(
             links=LinkOptions(heartbeat_s=settings.raft.heartbeat_s),
             io_threads=settings.storage.fsync_threads,
-            # The node hands over earlier, while it still serves; this is for what comes in between.
+            # The node hands over earlier, while it still serves; this catches what it has got since.
             transfer_timeout_s=0.5,
         ),
         wall_ms=around.wall_ms,
@@ -197,7 +197,7 @@ def build(
         evacuate_after_s=settings.cluster.evacuate_after_s,
     )
 
-    # Who the cluster's nodes are first, then what is here, then what is served of it.
+    # In order: the cluster's nodes, then the replicas here, then what is served from them.
     for follower in (discovery, replicas, broker, controller, gossip):
         machine.follow(follower.metadata_changed)
     discovery.changed.follow(controller.nudge)
@@ -274,7 +274,7 @@ def _connect_inside(
     query: NodeQuery,
     gossip: LeaderGossip,
 ) -> AnswerBudget:
-    """Let this node ask others over its links, and answer them; the memory for answers of both kinds."""
+    """Let this node ask others over its links, and answer them. Returns the budget of both."""
     service, limits = context.service, settings.limits
     service.wall_ms = host.wall.now_ms
     context.node_mark = _node_mark(settings.cluster.id, secret)
@@ -311,5 +311,5 @@ def _origins(settings: Settings) -> Origins:
 
 
 def _node_mark(cluster_id: str, secret: bytes) -> str:
-    """What only nodes of this cluster can say with a request; it tells nothing of the secret."""
+    """A token that only nodes of this cluster can send with a request; it reveals nothing of the secret."""
     return hmac.new(secret, b"floodmark: passed on by a node of " + cluster_id.encode(), "sha256").hexdigest()
