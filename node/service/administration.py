@@ -1,4 +1,4 @@
-"""The requests that only the metadata's leader can do, as nodes pass them on to it: under which names."""
+"""The requests that only the metadata's leader can do, with the names under which nodes forward them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from node.service.topic_changes import AlterTopic, CreatedTopic, CreateTopic, De
 from node.service.topic_description import TopicDescription
 
 PROTOCOL: Final = "inside"
-"""Of requests that another node passed on: that one has judged them."""
+"""The protocol of forwarded requests: the forwarding node has judged them."""
 AT_METADATA_LEADER: Final[dict[str, tuple[type[Request[Any]], Any]]] = {
     "create_topic": (CreateTopic, CreatedTopic),
     "alter_topic": (AlterTopic, TopicDescription),
@@ -35,14 +35,14 @@ AT_METADATA_LEADER: Final[dict[str, tuple[type[Request[Any]], Any]]] = {
     "rebalance": (Rebalance, RebalanceInfo),
     "init_producer_id": (InitProducerId, ProducerNumber),
 }
-"""The name of each on the way, which never changes its meaning, and what it comes to."""
+"""Each request's name between nodes, which never changes its meaning, and its result type."""
 
 for _name, (_request, _result) in AT_METADATA_LEADER.items():
     register(_name, _request, _result, stores=_request.operation is not Operation.DESCRIBE)
 
 
 def answer_administration(answers: InsideAnswers, service: Service) -> None:
-    """Have this node, while it leads the metadata, do what other nodes pass on to it."""
+    """Have this node, while it leads the metadata, serve requests that other nodes forward."""
 
     async def execute(request: Request[Any], asked: Asked) -> Any:
         if not service.broker.metadata.leads_here:

@@ -1,11 +1,11 @@
-"""The memory that answers to reads take: bounded as a whole, and shared out so that nobody can keep it all.
+"""The memory that answers to reads take: bounded as a whole, and shared so that nobody can hold all of it.
 
-What counts is what a request really has in hand: stored bytes that were read, what they were decompressed to,
-and what was encoded and not yet taken by its client. A request that only waits has nothing.
+What counts is what a request holds: stored bytes that were read, what they were decompressed to, and what was
+encoded and not yet sent to its client. A request that only waits holds nothing.
 
-The less is left, the shorter pages get, which any reader can live with; a refusal (429) is the last resort. A
-quarter is kept for small answers, and once half is in use no address gets more than an eighth: connections of
-one address that take nothing of theirs leave enough to all others, and a little to their own.
+The less is left, the shorter pages get, which no reader minds; a refusal (429) is the last resort. A quarter
+is kept for small answers, and once half is in use no address gets more than an eighth: connections of one
+address that do not read leave enough to all others, and a little to their own address.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from floodmark.errors import TooManyRequests
 PAGE_BYTES_LEAST: Final = 16 << 10
 """Pages do not get shorter than this."""
 SMALL_BYTES: Final = 64 << 10
-"""What all is kept back for: a short page and what is read for it."""
+"""The least that a request needs: a short page and what is read for it."""
 _PART_OF_FREE: Final = 8
 _RETRY_AFTER_S: Final = 1.0
 
@@ -35,14 +35,14 @@ class AnswerBudget:
         self._waiting: set[asyncio.Future[None]] = set()
         self.used = 0
         self.taken = 0
-        """All that was ever held, so that others can see how much there is to do."""
+        """All bytes ever held, as a measure of the work done."""
 
     def hold(self, address: str) -> Hold:
-        """What one request will hold; for a with-block, at whose end nothing is held any more."""
+        """What one request will hold, for a with-block: its end gives everything back."""
         return Hold(self, address)
 
     async def room(self) -> None:
-        """Return when somebody has given something back. For those who hold nothing themselves."""
+        """Wait until something is given back. Only for those that hold nothing themselves."""
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.add(waiting)
         try:
@@ -51,14 +51,14 @@ class AnswerBudget:
             self._waiting.discard(waiting)
 
     def page_bytes(self, wanted: int) -> int:
-        """How long a page may be now that could be ``wanted`` bytes."""
+        """How many bytes a page may have now, at most ``wanted``."""
         free = max(0, self._limit - self._reserve - self.used)
         return min(wanted, max(PAGE_BYTES_LEAST, free // _PART_OF_FREE))
 
     def fits(self, address: str, held: int, count: int) -> bool:
         """Whether a request of ``address`` that holds ``held`` bytes may have ``count`` more."""
         if self.used <= held:
-            return True  # Nobody else has anything: one answer always fits.
+            return True  # No other answer holds anything: a single one always fits.
         after = self.used + count
         if held + count <= SMALL_BYTES:
             return after <= self._limit
@@ -67,7 +67,7 @@ class AnswerBudget:
         return after <= self._limit // 2 or self._by_address.get(address, 0) + count <= self._share
 
     def move(self, address: str, count: int) -> None:
-        """``address`` holds so much more, or less."""
+        """``address`` holds ``count`` bytes more, or fewer."""
         self.used += count
         if count > 0:
             self.taken += count
@@ -84,7 +84,7 @@ class AnswerBudget:
 
 
 class Hold:
-    """What one request holds: what it has in hand, or what was set aside for its page where that is more."""
+    """What one request holds: the bytes in hand, or what is reserved for its page where that is more."""
 
     __slots__ = ("_address", "_budget", "_in_hand", "_set_aside")
 
@@ -108,7 +108,7 @@ class Hold:
         self._change(self._in_hand - count, self._set_aside)
 
     def set_page_aside(self, wanted: int) -> int:
-        """Set aside what a page may become, at most ``wanted`` bytes, and return how many.
+        """Reserve room for a page of at most ``wanted`` bytes; returns how many.
 
         Raises ``TooManyRequests``.
         """
@@ -119,7 +119,7 @@ class Hold:
         return count
 
     def page_is_made(self) -> None:
-        """Nothing more is set aside: what is in hand is the page."""
+        """End the reservation: the bytes in hand are the page."""
         self._change(self._in_hand, 0)
 
     def nothing(self) -> None:
@@ -131,7 +131,7 @@ class Hold:
         change = max(in_hand, set_aside) - held
         if change > 0 and not self._budget.fits(self._address, held, change):
             raise TooManyRequests(
-                "too many bytes are on their way to consumers that read slowly; try again after a while",
+                "too many bytes are on their way to slow consumers; try again later",
                 retry_after_s=_RETRY_AFTER_S,
             )
         assert in_hand >= 0, "more was given back than taken"

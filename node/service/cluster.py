@@ -1,4 +1,4 @@
-"""The cluster as a whole: what it looks like, what is wrong with it, and its feature level."""
+"""The cluster as a whole: its description, its health, and its feature level."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ class NodeList(msgspec.Struct, frozen=True):
 
 
 class DescribeCluster(Request[ClusterInfo], frozen=True, kw_only=True):
-    """The whole picture, as the node sees it that is asked."""
+    """The whole cluster, as seen by the node that is asked."""
 
     operation: ClassVar[Operation] = Operation.DESCRIBE
 
     async def execute(self, at: Service, context: RequestContext) -> ClusterInfo:  # noqa: ARG002
-        """Raises ``Unavailable`` where this node knows of the past only."""
+        """Raises ``Unavailable`` where this node's view is known to be outdated."""
         at.broker.check_current()
         return at.broker.cluster.show()
 
 
 class ListNodes(Request[NodeList], frozen=True, kw_only=True):
-    """The nodes, each as it says itself."""
+    """The nodes, each as it describes itself."""
 
     operation: ClassVar[Operation] = Operation.DESCRIBE
 
     async def execute(self, at: Service, context: RequestContext) -> NodeList:  # noqa: ARG002
-        """Raises ``Unavailable`` where this node knows of the past only."""
+        """Raises ``Unavailable`` where this node's view is known to be outdated."""
         at.broker.check_current()
         nodes = await at.broker.cluster.list_nodes()
         if at.draining.is_set():
@@ -50,7 +50,7 @@ class ListNodes(Request[NodeList], frozen=True, kw_only=True):
 
 
 class DescribeHealth(Request[ClusterHealth], frozen=True, kw_only=True):
-    """What all nodes say together."""
+    """The cluster's health, as all nodes together see it."""
 
     operation: ClassVar[Operation] = Operation.DESCRIBE
 
@@ -60,7 +60,7 @@ class DescribeHealth(Request[ClusterHealth], frozen=True, kw_only=True):
 
 
 class DescribeOwnHealth(Request[NodeHealth], frozen=True, kw_only=True):
-    """What the node that is asked says of itself alone."""
+    """The own health of the node that is asked."""
 
     operation: ClassVar[Operation] = Operation.DESCRIBE
 
@@ -72,7 +72,7 @@ class DescribeOwnHealth(Request[NodeHealth], frozen=True, kw_only=True):
 class DescribeFeatures(Request[Features], frozen=True, kw_only=True):
     """The feature level that the cluster has agreed on, and which ones each node knows.
 
-    What nodes know the leader has from themselves; others may have it from a build that lost it.
+    The leader has each node's levels from the node itself; others may have them from a build that lost them.
     """
 
     operation: ClassVar[Operation] = Operation.DESCRIBE
@@ -97,7 +97,7 @@ class RaiseLevel(Request[Features], frozen=True, kw_only=True):
 
 
 def readiness(at: Service) -> Health:
-    """Whether this node can serve, and why not. Everybody may know, so this is no request."""
+    """Whether this node can serve, and why not. Everybody may know, so no policy is asked."""
     health = at.broker.health()
     if at.draining.is_set():
         return replace(health, ready=False, reasons=[*health.reasons, STOPPING])
@@ -105,7 +105,7 @@ def readiness(at: Service) -> Health:
 
 
 def own_health(at: Service) -> NodeHealth:
-    """What this node says of itself alone."""
+    """This node's own health."""
     health = at.broker.cluster.node_health()
     if at.draining.is_set():
         return replace(health, ready=False, stopping=True, reasons=[*health.reasons, STOPPING])

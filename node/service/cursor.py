@@ -23,16 +23,16 @@ _Id = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 
 
 class Cursor(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
-    """What a cursor says."""
+    """A decoded cursor."""
 
     version: int
     topic_id: _Id
     offsets: Annotated[list[_Offset], msgspec.Meta(max_length=PARTITIONS_MAX)]
 
     def offsets_in(self, partitions: int) -> list[int]:
-        """The offset of every partition of a topic that has so many by now. Raises ``InvalidRequest``."""
+        """The offsets for a topic that now has this many partitions. Raises ``InvalidRequest``."""
         if len(self.offsets) > partitions:
-            raise InvalidRequest("this is no cursor of the topic: it has more partitions than that")
+            raise InvalidRequest("invalid cursor: it has more partitions than the topic")
         return self.offsets + [EARLIEST] * (partitions - len(self.offsets))
 
 
@@ -41,20 +41,20 @@ _ENCODER = msgspec.msgpack.Encoder()
 
 
 def encode(topic_id: int, offsets: Sequence[int]) -> str:
-    """The text of a cursor."""
+    """The cursor as text."""
     packed = _ENCODER.encode((VERSION, topic_id, offsets))
     return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
 
 
 def decode(text: str) -> Cursor:
-    """Raises ``InvalidRequest`` for what is no cursor."""
+    """Raises ``InvalidRequest`` for an invalid cursor."""
     try:
         if len(text) > _TEXT_MAX:
-            raise InvalidRequest("this is no cursor: it is too long")
+            raise InvalidRequest("invalid cursor: it is too long")
         padded = text.encode("ascii") + b"=" * (-len(text) % 4)
         cursor: Cursor = _DECODER.decode(base64.b64decode(padded, altchars=b"-_", validate=True))
     except (ValueError, RecursionError) as error:
-        raise InvalidRequest("this is no cursor: start again without one, or with from=...") from error
+        raise InvalidRequest("invalid cursor: start again without one, or with from=...") from error
     if cursor.version != VERSION:
-        raise InvalidRequest(f"a cursor of version {cursor.version}; this node speaks {VERSION}")
+        raise InvalidRequest(f"invalid cursor: version {cursor.version}, and this node reads {VERSION}")
     return cursor

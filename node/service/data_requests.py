@@ -1,7 +1,7 @@
-"""What doors ask of the service, and what it answers: typed, and of no protocol.
+"""The data requests of doors and their results: typed, and independent of any protocol.
 
-A door decodes what came into one of these, and turns the result, or the error of ``floodmark.errors`` that
-was raised, into its protocol's answer. Everything between is in this room.
+A door decodes a request into one of these, and turns the result, or the raised error of ``floodmark.errors``,
+into its protocol's answer. Everything between is in this room.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from node.service.division import NOBODY, Division, Incoming, Packed, Producer, 
 
 
 class Allowed(NamedTuple):
-    """What decides about records besides their body: what their topic and the feature level allow, and when.
+    """What decides about records besides their body: the limits of their topic and of the feature level, the
+    time.
 
-    ``now_ms``: the time of records that say none. ``as_said``: nothing of the request's (a trace) is added.
+    ``now_ms``: the time of records that give none. ``as_said``: add nothing of the request's (a trace).
     """
 
     now_ms: int
@@ -39,31 +40,31 @@ class Body(Protocol):
 
     @property
     def batch(self) -> bytes | None:
-        """A record batch that is to be stored as it is, if it is one; nothing in it has been checked."""
+        """The record batch to store unchanged, if the body is one; unchecked."""
 
     @property
     def is_heavy(self) -> bool:
-        """Whether to decode it would hold the event loop up. Never for a record batch."""
+        """Whether decoding it would block the event loop for too long. Never for a record batch."""
 
     @property
     def are_copies(self) -> bool:
-        """They were read, and tell which partition they were read from: they ask for none."""
+        """Whether the records were read from a topic: partitions that they name are where they came from."""
 
     def read(self, allowed: Allowed) -> list[Incoming]:
-        """The records, each checked; only of what is neither heavy nor a batch.
+        """The records, each checked; only for a body that is neither heavy nor a batch.
 
         Raises ``InvalidRequest``, ``TooLarge``, ``FeatureLevelNeeded``.
         """
 
     def pack(self, allowed: Allowed, division: Division, *, timeout_s: float) -> Awaitable[Packed]:
-        """As ``read``, divided and packed where it holds nobody up. A batch is checked only.
+        """As ``read``, divided and packed, off the event loop if need be. A batch is only checked.
 
-        Raises besides ``TooManyRequests``, ``Unavailable``: nobody had the time for it.
+        Also raises ``TooManyRequests`` and ``Unavailable`` when there is no capacity for it.
         """
 
 
 class Records:
-    """The body of a door that has few records in hand. Those without a time get that of their arrival."""
+    """A body of few, already decoded records. Those without a time get that of their arrival."""
 
     batch: Final = None
     is_heavy: Final = False
@@ -94,9 +95,9 @@ class Records:
 class ProduceRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Store the body's records, all or none of each partition's share, in their order.
 
-    ``partition``: None has keys choose. ``topic_id``: the topic that the request belongs to; no other is
-    meant. ``expected_offset``: append only if this is the partition's next offset. ``producer``: in whose
-    name. ``here_only``: another node passed it on, and looks for the next leader itself.
+    ``partition``: None lets keys choose. ``topic_id``: the only topic that the request is for.
+    ``expected_offset``: append only if this is the partition's next offset. ``producer``: the idempotent
+    producer. ``here_only``: another node forwarded it, and looks for the next leader itself.
     """
 
     topic: str
@@ -121,7 +122,7 @@ class ProduceRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Produced(NamedTuple):
-    """Where a request's records are, in one partition, and who leads there."""
+    """Where a request's records are stored, in one partition, and which node leads it."""
 
     appended: Appended
     leader: str
@@ -141,8 +142,8 @@ class Shared(NamedTuple):
 class FetchRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Committed frames of one partition from ``position`` (see ``positions.py``) on, at least one if any.
 
-    ``wait_s``: how long to wait for the first where there is none. ``verify``: payloads that fail their
-    checksums are not handed out.
+    ``wait_s``: how long to wait for the first one. ``verify``: check payloads' checksums, and return none
+    that fails.
     """
 
     topic: str
@@ -156,7 +157,7 @@ class FetchRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FetchResult(NamedTuple):
-    """Frames as they lie on disk, and where to go on. The first may begin before ``start``."""
+    """Frames as they are on disk, and where to go on. The first may begin before ``start``."""
 
     topic_id: int
     start: int
@@ -192,7 +193,7 @@ class TopicNews(NamedTuple):
 
 
 class ListOffsetsRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """The offset that ``position`` means. None: the end, with leadership confirmed by a majority."""
+    """The offset that ``position`` denotes. None: the end, with leadership confirmed by a majority."""
 
     topic: str
     partition: int

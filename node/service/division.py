@@ -1,7 +1,7 @@
-"""A request's records on their way to partitions: which one each goes to, and the batch that is stored.
+"""Divides a request's records among partitions and packs each partition's batch.
 
-Everything here is pure, so that it runs on the event loop for small bodies and in a process of its own for
-those that would hold the loop up.
+Everything here is pure, so that it can run on the event loop for small bodies and in another process for
+those that would block the loop.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Incoming(NamedTuple):
 
 
 class Division(NamedTuple):
-    """What becomes of a body's records.
+    """How a body's records are divided.
 
     ``partition``: all go there, in the name of ``producer``. None: each goes to one of ``partitions``, and
     those to ``keyless`` that have no key and ask for none.
@@ -44,7 +44,7 @@ class Division(NamedTuple):
 
 
 class Packed(NamedTuple):
-    """``places``: the partition of each record, in the order sent; of a path's partition nothing is said."""
+    """``places``: the partition of each record, in the order sent; empty where the path names it."""
 
     places: Sequence[int]
     batches: dict[int, bytes]
@@ -61,7 +61,7 @@ def packed(records: Sequence[Record], producer: Producer, batch_format: int) -> 
 def of_partition(found: Sequence[Incoming], number: int, *, are_copies: bool) -> list[Record]:
     """The records, which all go to one partition. Raises ``InvalidRequest`` when one asks for another.
 
-    What was read tells which partition it was read from, and asks for none.
+    Copies name the partition that they were read from, and ask for none.
     """
     for item in () if are_copies else found:
         if item.partition is not None and item.partition != number:
@@ -70,7 +70,7 @@ def of_partition(found: Sequence[Incoming], number: int, *, are_copies: bool) ->
 
 
 def places_of(found: Sequence[Incoming], partitions: int, keyless: Callable[[], int]) -> list[int]:
-    """By what a record asks for, by its key, or all keyless ones of a request together."""
+    """The partition of each record: the requested one, that of its key, or one for all keyless ones."""
     place: int | None = None
     places = []
     for record, wanted in found:

@@ -1,4 +1,4 @@
-"""A reader's slices without an end in sight: rounds of reading, and what is done where one brings nothing."""
+"""Follows a topic: rounds of reading, and waiting where a round brings nothing."""
 
 from __future__ import annotations
 

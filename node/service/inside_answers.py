@@ -1,8 +1,8 @@
 """What this node answers to other nodes: one handler for each type of request.
 
-A handler does what it is asked here, or raises an error of ``floodmark.errors``: ``NotLeaderOrFollower``
-where another node leads. Nothing is passed on from here. When who asked gives up, or its client left, the
-handler is cancelled.
+A handler serves the request here, or raises an error of ``floodmark.errors``: ``NotLeaderOrFollower`` where
+another node leads. It never forwards. When the asking node gives up, or its client left, the handler is
+cancelled.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ R = TypeVar("R")
 
 
 class Asked:
-    """Beside a request: who asks, how long an answer is of use, and what the answer holds.
+    """A request's context: who asks, until when an answer is of use, and the memory that the answer holds.
 
-    ``hold`` is of this node's memory for answers; all of it is given back once the answer has left.
+    ``hold`` counts against this node's memory for answers; all of it is given back once the answer has left.
     """
 
     __slots__ = ("deadline", "hold", "node")

@@ -1,7 +1,7 @@
-"""How a node asks another one to do what it cannot do itself: typed requests, wherever that node is.
+"""How a node asks another one to do what it cannot do itself: with typed requests.
 
-Every method raises classes of ``floodmark.errors`` only. ``Unavailable`` says that nothing was stored, and
-that another node may be asked; ``OutcomeUnknown`` that it may have been.
+Every method raises classes of ``floodmark.errors`` only. ``Unavailable`` says that nothing was stored, so
+another node may be asked; ``OutcomeUnknown`` that something may have been.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from node.service.inside_requests import InsideRequest, R
 
 
 class AppendRequest(msgspec.Struct, frozen=True):
-    """One checked batch for one partition, perhaps in a producer's name, and what was asked for.
+    """One checked batch for one partition, perhaps of an idempotent producer, with the request's options.
 
     ``expected_offset``: append only if this is the partition's next offset.
     """
@@ -31,7 +31,7 @@ class AppendRequest(msgspec.Struct, frozen=True):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What a read brought. ``start``: the offset that the asked position means."""
+    """The result of a read. ``start``: the offset that the requested position denotes."""
 
     start: int
     fetched: Fetched
@@ -43,9 +43,9 @@ class Line(Protocol):
     async def ask(
         self, node: str, request: InsideRequest[R], *, timeout_s: float, hold: Hold | None = None
     ) -> R:
-        """Have ``node`` do it, which answers for itself and asks nobody in turn; this node may ask itself.
+        """Have ``node`` do it; it asks no other node in turn. ``node`` may be this one.
 
-        ``hold``: where the large field of a result is counted before it comes. Raises what the handler there
+        ``hold``: counts the large field of a result before it is received. Raises what the handler there
         raises, and
 
         - ``Unavailable``: the request did not get there, or there is no answer to one that only reads;
@@ -58,7 +58,7 @@ class Line(Protocol):
 
 
 class InsideLine(Line, Protocol):
-    """``node`` is the id of a node; a partition belongs to its topic id there, too."""
+    """``node`` is a node id; a partition is identified by its topic id there too."""
 
     async def append(
         self, node: str, partition: Partition, request: AppendRequest, *, timeout_s: float

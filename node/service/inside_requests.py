@@ -1,15 +1,15 @@
-"""What nodes ask each other: typed requests, each with the type of its result, and both as bytes.
+"""What nodes ask each other: typed requests, each with the type of its result, and their encoding.
 
-A request is a ``msgspec`` struct that says what its result is::
+A request is a ``msgspec`` struct that names the type of its result::
 
     class SizesRequest(InsideRequest[dict[int, int]], frozen=True):
         ...
 
     register("sizes", SizesRequest, dict[int, int])
 
-As bytes it is an envelope, MessagePack ``[name, {field: value}]``, and beside it the one field that may be
-large, if it has one (``raw``): those bytes are packed into nothing and checked by nobody on the way, for they
-have checksums of their own. A result is the same without a name.
+It is encoded as an envelope, MessagePack ``[name, {field: value}]``, and next to it the one field that may be
+large, if it has one (``raw``): those bytes are neither packed nor checked on the way, since they have
+checksums of their own. A result is the same without a name.
 
 Names never change their meaning. Fields are only ever added, with defaults: what an older node does not know
 it leaves out, and what it does not send has its default.
@@ -30,7 +30,7 @@ class InsideRequest(msgspec.Struct, Generic[R], frozen=True):
 
 
 class RequestType(NamedTuple):
-    """How one of them travels. ``stores``: where no answer comes it may have been done all the same."""
+    """How a request is sent. ``stores``: without an answer it may have been done all the same."""
 
     name: str
     request: type[InsideRequest[Any]]
@@ -66,7 +66,7 @@ def register(
     raw: str = "",
     raw_result: str = "",
 ) -> None:
-    """Make a request known, once, where it is defined.
+    """Register a request type, once, where it is defined.
 
     ``stores``: it changes something, so that one without an answer ends as ``OutcomeUnknown``. ``raw`` and
     ``raw_result``: the field of the request and of the result (structs then) that may be large.
@@ -85,7 +85,7 @@ def register(
 
 
 def type_of(request: InsideRequest[Any]) -> RequestType:
-    """How a request travels."""
+    """The registered type of a request."""
     return _by_type[type(request)]
 
 
@@ -97,7 +97,7 @@ def encode_request(request: InsideRequest[Any]) -> tuple[bytes, bytes]:
 
 
 def decode_request(envelope: bytes, raw: bytes) -> InsideRequest[Any]:
-    """Raises ``TooNew`` for requests that this build does not know, ``ServerError`` for what is none."""
+    """Raises ``TooNew`` for requests that this build does not know, ``ServerError`` for damaged ones."""
     try:
         name, body = _NAMED.decode(envelope)
         kind = _by_name.get(name)
@@ -116,7 +116,7 @@ def encode_result(kind: RequestType, result: Any) -> tuple[bytes, bytes]:
 
 
 def decode_result(kind: RequestType, envelope: bytes, raw: bytes) -> Any:
-    """Raises ``ServerError`` for what is none."""
+    """Raises ``ServerError`` for damaged ones."""
     try:
         result = kind.decode_result.decode(envelope)
     except msgspec.MsgspecError as error:

@@ -1,9 +1,9 @@
 """How much of one kind of work is done in one turn of the event loop.
 
-Two hundred clients that send a megabyte each are all ready at once, and a hundred that read a page. A turn in
-which all of that is done takes a tenth of a second and more, and whoever asks for little waits for several
-turns, here and at the leader. So the work is done in pieces, and each piece waits until there is room in a
-turn: of bodies the rest stays in the network meanwhile.
+Two hundred clients that each send a megabyte, or a hundred that each read a page, are all ready at once. A
+turn that does all of that takes a tenth of a second or more, and small requests wait for several turns, here
+and at the leader. So the work is done in pieces, and each piece waits until there is room in a turn; the rest
+of a body stays in the network meanwhile.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from collections.abc import Callable
 from typing import Final
 
 BODY_TURN_BYTES: Final = 1 << 20
-"""Of bodies that come in; takes a few milliseconds with all that is done with them."""
+"""Request bodies per turn; processing them takes a few milliseconds."""
 BODY_SMALL_BYTES: Final = 64 << 10
-"""Bodies up to this size wait for nobody."""
+"""Bodies up to this size never wait."""
 BODY_PIECE_BYTES: Final = 256 << 10
-"""The most that comes at once where aiohttp reads."""
+"""The most that aiohttp reads at once."""
 PAGE_TURN_BYTES: Final = 128 << 10
-"""Of stored records that are translated for answers; takes a few milliseconds."""
+"""Stored records translated for answers, per turn; takes a few milliseconds."""
 
 
 class LoopShare:
-    """``limit`` bytes a turn, and one piece more."""
+    """At most ``limit`` bytes per turn, plus one piece."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -36,13 +36,13 @@ class LoopShare:
         self._is_due = False
 
     def number(self) -> int:
-        """A place behind all that have theirs; pieces with the same number come one after the other."""
+        """A place in the queue, behind all others; pieces with the same number follow each other."""
         return next(self._numbers)
 
     def ask(self, number: int, size: int, go_on: Callable[[], object]) -> bool:
         """Whether a piece of about ``size`` bytes may be done in this turn.
 
-        If not, ``go_on`` is called in the turn in which it may, also if nobody waits for that any more.
+        If not, ``go_on`` is called in the turn in which it may, even if nobody waits for it any longer.
         """
         if self._has_room(size):
             return True
@@ -50,7 +50,7 @@ class LoopShare:
         return False
 
     async def wait(self, size: int, number: int | None = None) -> None:
-        """Until a piece of about ``size`` bytes may be done."""
+        """Wait until a piece of about ``size`` bytes may be done."""
         if self._has_room(size):
             return
         may: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -63,7 +63,7 @@ class LoopShare:
         await may
 
     def _has_room(self, size: int) -> bool:
-        """Take the room that this turn has left, if nobody waits for it."""
+        """Take room from this turn, if it has any left and nobody waits for it."""
         if not self._is_due:
             self._is_due = True
             asyncio.get_running_loop().call_soon(self._next_turn)

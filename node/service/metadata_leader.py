@@ -1,4 +1,4 @@
-"""Finding who leads the metadata, and trying again until it has done what only it can do."""
+"""Finds the metadata's leader, and retries until it has done what only it can do."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from node.service.service import Service
 
 RETRY_S: Final = 0.05
-"""Between two looks at who leads: nothing tells that somebody does."""
+"""Pause between two looks for a leader: no event tells that there is one."""
 R = TypeVar("R")
 
 
 async def at_metadata_leader(service: Service, context: RequestContext, request: Request[R]) -> Served[R]:
-    """Have the metadata's leader execute ``request``, here or elsewhere, within the time that there is.
+    """Have the metadata's leader execute ``request``, here or elsewhere, before the deadline.
 
-    ``Unavailable`` says that nothing was changed, so that whoever leads next is asked. Raises whatever else
-    the leader raises, and ``OutcomeUnknown`` where something may have been changed.
+    ``Unavailable`` says that nothing was changed, so the next leader is asked. Raises whatever else the
+    leader raises, and ``OutcomeUnknown`` where something may have been changed.
     """
     broker = service.broker
     refused: Unavailable | None = None
     first = True
-    # However short the time is: where this node leads, it is tried once.
+    # However little time is left: where this node leads, try once.
     while (left := context.left_s()) > 0 or first:
         first = False
         if broker.metadata.leads_here:

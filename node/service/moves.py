@@ -1,4 +1,4 @@
-"""Replicas that go to other nodes: which do, and have them do so or undo it. Kafka's word is reassignment."""
+"""Moves of replicas to other nodes: list, begin and undo them. Kafka calls them reassignments."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Moves = Annotated[list[WantedMove], msgspec.Meta(min_length=1, max_length=PARTIT
 
 
 class MoveReplicas(Request[Reassignments], frozen=True, kw_only=True):
-    """Have replicas go to other nodes: all of it or nothing, and it is done by and by."""
+    """Move replicas to other nodes, all or none; the moves proceed in the background."""
 
     operation: ClassVar[Operation] = Operation.ALTER
     at_metadata_leader: ClassVar[bool] = True
@@ -56,14 +56,14 @@ class MoveReplicas(Request[Reassignments], frozen=True, kw_only=True):
 
 
 class ListMoves(Request[Reassignments], frozen=True, kw_only=True):
-    """All that are queued or under way; with ``led_here`` those that the node leads that is asked."""
+    """All moves queued or under way; with ``led_here`` only those of partitions led by the asked node."""
 
     operation: ClassVar[Operation] = Operation.DESCRIBE
 
     led_here: bool = False
 
     async def execute(self, at: Service, context: RequestContext) -> Reassignments:
-        """Raises ``Unavailable`` where this node knows of the past only."""
+        """Raises ``Unavailable`` where this node's view is known to be outdated."""
         at.broker.check_current()
         if self.led_here:
             return Reassignments(await at.broker.moves.led_here())
@@ -71,7 +71,7 @@ class ListMoves(Request[Reassignments], frozen=True, kw_only=True):
 
 
 class DescribeSizes(Request[Sizes], frozen=True, kw_only=True):
-    """How large the partitions are that the node leads that is asked."""
+    """The sizes of the partitions that the asked node leads."""
 
     operation: ClassVar[Operation] = Operation.DESCRIBE
 

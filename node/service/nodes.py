@@ -1,4 +1,4 @@
-"""Nodes that are drained, replaced, removed, or evened out: begin, end, and how far it is."""
+"""Draining, replacing, removing and rebalancing nodes: begin, end, and progress."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 _NODE_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _HAND_OVER_S: Final = 2.0
-"""How long a node that leads the metadata and is to be removed waits for another to lead them."""
+"""How long a node that leads the metadata and is to be removed waits for another leader."""
 
 
 class DrainNode(Request[DrainInfo], frozen=True, kw_only=True):
-    """From now on its replicas go elsewhere; or, undone, what is on its way from there goes back."""
+    """Move a node's replicas elsewhere; or undo that, and turn moves under way back."""
 
     operation: ClassVar[Operation] = Operation.ALTER
     at_metadata_leader: ClassVar[bool] = True
@@ -41,7 +41,7 @@ class DrainNode(Request[DrainInfo], frozen=True, kw_only=True):
 
 
 class DescribeDrain(Request[DrainInfo], frozen=True, kw_only=True):
-    """How far a drain is."""
+    """A drain's progress."""
 
     operation: ClassVar[Operation] = Operation.DESCRIBE
 
@@ -57,7 +57,7 @@ class DescribeDrain(Request[DrainInfo], frozen=True, kw_only=True):
 
 
 class DescribeRemoval(Request[RemovalInfo], frozen=True, kw_only=True):
-    """What would become of a node's partitions without it."""
+    """What would happen to a node's partitions without it."""
 
     operation: ClassVar[Operation] = Operation.DESCRIBE
 
@@ -73,7 +73,7 @@ class DescribeRemoval(Request[RemovalInfo], frozen=True, kw_only=True):
 
 
 class ForgetNode(Request[None], frozen=True, kw_only=True):
-    """Do without a node that has no replicas, for good."""
+    """Remove a node that has no replicas, for good."""
 
     operation: ClassVar[Operation] = Operation.ALTER
     at_metadata_leader: ClassVar[bool] = True
@@ -91,7 +91,7 @@ class ForgetNode(Request[None], frozen=True, kw_only=True):
 
 
 class RemoveNode(Request[DrainInfo], frozen=True, kw_only=True):
-    """Drain a node, and then do without it, though partitions may have fewer replicas than they should."""
+    """Drain a node, then remove it, even if partitions have fewer replicas than they should."""
 
     operation: ClassVar[Operation] = Operation.ALTER
     at_metadata_leader: ClassVar[bool] = True
@@ -109,7 +109,7 @@ class RemoveNode(Request[DrainInfo], frozen=True, kw_only=True):
 
 
 class ReplaceNode(Request[DrainInfo], frozen=True, kw_only=True):
-    """Another node gets all that this one has, and then this one is removed."""
+    """Give all replicas of this node to another one, then remove this one."""
 
     operation: ClassVar[Operation] = Operation.ALTER
     at_metadata_leader: ClassVar[bool] = True
@@ -121,7 +121,7 @@ class ReplaceNode(Request[DrainInfo], frozen=True, kw_only=True):
         """Raises ``InvalidName``, ``InvalidRequest``."""
         check_node_id(self.node)
         if not self.by:
-            raise InvalidRequest("the body's node_id is empty: name the node that takes the place")
+            raise InvalidRequest("the body's node_id is empty: name the node that takes its place")
 
     async def execute(self, at: Service, context: RequestContext) -> DrainInfo:
         """See ``Broker.nodes.retire``."""
@@ -129,7 +129,7 @@ class ReplaceNode(Request[DrainInfo], frozen=True, kw_only=True):
 
 
 class Rebalance(Request[RebalanceInfo], frozen=True, kw_only=True):
-    """Even out replicas and leaders; or end that, and undo what it has begun."""
+    """Begin a rebalance of replicas and leaders; or end it, and undo its moves."""
 
     operation: ClassVar[Operation] = Operation.ALTER
     at_metadata_leader: ClassVar[bool] = True
@@ -142,7 +142,7 @@ class Rebalance(Request[RebalanceInfo], frozen=True, kw_only=True):
 
 
 class PlanRebalance(Request[RebalanceInfo], frozen=True, kw_only=True):
-    """What a rebalance moves, or would."""
+    """The moves of a rebalance, or those that it would make."""
 
     operation: ClassVar[Operation] = Operation.DESCRIBE
 
@@ -154,11 +154,11 @@ class PlanRebalance(Request[RebalanceInfo], frozen=True, kw_only=True):
 def check_node_id(node: str) -> None:
     """Raises ``InvalidName``."""
     if _NODE_ID.fullmatch(node) is None:
-        raise InvalidName(f"{node[:80]!r} is no node id: 1 to 64 of A-Z a-z 0-9 . _ -")
+        raise InvalidName(f"invalid node id {node[:80]!r}: use 1 to 64 of A-Z a-z 0-9 . _ -")
 
 
 async def _leave_metadata(at: Service, node: str, context: RequestContext) -> None:
-    """Where this node is to go and leads the metadata, another one does it. Raises ``Unavailable``."""
+    """If this is that node and it leads the metadata, have another one lead. Raises ``Unavailable``."""
     broker = at.broker
     if node != broker.node_id:
         return

@@ -1,4 +1,4 @@
-"""What this node answers to requests for partitions that it leads. Nothing is passed on from here."""
+"""This node's answers to other nodes' requests for partitions that it leads. It never forwards."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class PartitionAnswers:
-    """``register`` has them answered."""
+    """``register`` installs the handlers."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -43,14 +43,14 @@ class PartitionAnswers:
         answers.on(WaitThere, self._wait)
 
     async def _here(self, request: OfPartition, asked: Asked, ask: Ask[T]) -> T:
-        """What this node says as the partition's leader. Raises ``NotLeaderOrFollower``, ``TopicDeleted``."""
+        """This node's answer as the partition's leader. Raises ``NotLeaderOrFollower``, ``TopicDeleted``."""
         service = self._service
         partition = await service.topics.partition(request.topic, request.partition, request.topic_id)
         return (await at_leader(service, partition, ask, timeout_s=asked.left_s, here_only=True))[0]
 
     async def _append(self, request: AppendThere, asked: Asked) -> Appended:
-        # The asking node has checked it; on its way it may have been damaged. Nothing is waited for here: a
-        # producer's batches are admitted in the order in which they came.
+        # The asking node has checked it, but it may have been damaged on its way. Await nothing before: a
+        # producer's batches are admitted in the order of their arrival.
         header = codec.decode_header(request.batch)
         codec.check_sums(request.batch, header)
 

@@ -13,11 +13,11 @@ from node.service.inside_line import AppendRequest, Found, Line
 from node.service.inside_requests import InsideRequest, R, register
 
 _READ_S = 2.0
-"""For what is there already."""
+"""How long a read of existing data may take."""
 
 
 class Frames(msgspec.Struct, frozen=True):
-    """``Found`` as it travels."""
+    """``Found`` as sent between nodes."""
 
     start: int
     next_offset: int
@@ -40,7 +40,7 @@ class AppendThere(InsideRequest[Appended], frozen=True):
 class FetchThere(InsideRequest[Frames], frozen=True):
     """Frames from a position on; at least one batch where there is any.
 
-    ``verify``: payloads that fail their checksums are not handed out.
+    ``verify``: check payloads' checksums, and return none that fails.
     """
 
     topic: str
@@ -73,7 +73,7 @@ OfPartition = AppendThere | FetchThere | ListOffsetsThere | TailThere
 
 
 class WaitThere(InsideRequest[list[int]], frozen=True):
-    """The partitions that have something behind a cursor, as soon as one has; none when the time is up."""
+    """The partitions that have records behind a cursor, as soon as one has; empty when the time is up."""
 
     topic: str
     topic_id: int

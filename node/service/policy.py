@@ -1,4 +1,4 @@
-"""The first two steps of every request: may they ask for that, and is it within what they may use?
+"""The first two steps of every request: authorization and quota.
 
 Kafka's model: a principal, an operation, a resource. Every way into the service takes these steps, the fast
 path included, so that no door can forget them.
@@ -24,14 +24,14 @@ class Operation(enum.StrEnum):
 
 
 class ResourceKind(enum.StrEnum):
-    """What can be asked for."""
+    """The kinds of resources."""
 
     TOPIC = "topic"
     CLUSTER = "cluster"
 
 
 class Resource(NamedTuple):
-    """One of them. The cluster has no name."""
+    """A resource. The cluster has no name."""
 
     kind: ResourceKind
     name: str = ""
@@ -41,7 +41,7 @@ CLUSTER = Resource(ResourceKind.CLUSTER)
 
 
 def topic(name: str) -> Resource:
-    """The topic of this name, whether there is one or not."""
+    """The topic of this name, whether or not it exists."""
     return Resource(ResourceKind.TOPIC, name)
 
 
@@ -56,7 +56,7 @@ class Policy(Protocol):
 
 
 class AllowAll:
-    """The policy of a cluster that asks nobody who they are."""
+    """The policy of a cluster without authentication: everybody may do everything."""
 
     def authorize(self, context: RequestContext, operation: Operation, resource: Resource) -> None:
         """Everything."""

@@ -33,12 +33,12 @@ def check(spec: str) -> str:
 
 
 def is_offset(spec: str) -> bool:
-    """Whether the position means the same at all times."""
+    """Whether the position always denotes the same offset."""
     return spec[0].isdigit()
 
 
 async def resolve(spec: str, partition: Partition) -> int:
-    """The offset that ``spec`` (checked) means right now, where the partition is led."""
+    """The offset that ``spec`` (checked) denotes now; call it where the partition is led."""
     if is_offset(spec):
         return int(spec)
     if spec[0] == "@":

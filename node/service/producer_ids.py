@@ -1,4 +1,4 @@
-"""Ids for producers, and their epochs: the metadata's leader gives the numbers."""
+"""Ids and epochs for producers: the metadata's leader allocates them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class ProducerNumber(msgspec.Struct, frozen=True):
-    """Who a producer is from now on."""
+    """A producer's new id and epoch."""
 
     producer_id: int
     producer_epoch: int
 
 
 class InitProducerId(Request[ProducerNumber], frozen=True, kw_only=True):
-    """A new id at epoch 0; or, for an id and its epoch, what goes on behind them."""
+    """A new id at epoch 0; or, for an id and its epoch, the ones that follow."""
 
     operation: ClassVar[Operation] = Operation.WRITE
     at_metadata_leader: ClassVar[bool] = True
@@ -38,7 +38,7 @@ class InitProducerId(Request[ProducerNumber], frozen=True, kw_only=True):
         if number is None and epoch is None:
             return
         if number is None or epoch is None:
-            raise InvalidRequest("producer_id and producer_epoch go together; without both there is a new id")
+            raise InvalidRequest("producer_id and producer_epoch go together; leave out both for a new id")
         if not 1 <= number <= PRODUCER_ID_MAX:
             raise InvalidRequest(f"producer_id is 1 to {PRODUCER_ID_MAX}, not {number}")
         if not 0 <= epoch <= PRODUCER_EPOCH_MAX:

@@ -1,4 +1,4 @@
-"""Reading all partitions of a topic: where in each a read begins, and waiting for news of any of them."""
+"""Reading all partitions of a topic: where to begin in each, and waiting for new records in any."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 async def read_topic(
     service: Service, context: RequestContext, request: ReadTopicRequest, hold: Hold
 ) -> TopicReader:
-    """For records of all partitions, each partition's in order; what it reads ahead is in ``hold``.
+    """A reader of all partitions' records, each partition's in order; what it reads ahead is in ``hold``.
 
     Raises ``InvalidRequest``, ``UnknownTopic``, ``TopicDeleted``.
     """
@@ -44,7 +44,7 @@ async def read_topic(
 
 
 async def wait_topic(service: Service, context: RequestContext, request: WaitRequest) -> TopicNews:
-    """The partitions that have records behind a cursor, as soon as one has; none when the time is up.
+    """The partitions that have records behind a cursor, as soon as one has; empty when the time is up.
 
     Nothing is read. Raises ``InvalidRequest``, ``UnknownTopic``, ``TopicDeleted``, and ``Unavailable`` where
     another node asks for partitions that are not led here.
@@ -53,7 +53,7 @@ async def wait_topic(service: Service, context: RequestContext, request: WaitReq
     service.admit(context, Operation.READ, 0)
     limits = await service.topics.limits(request.topic, request.topic_id)
     offsets = request.behind.offsets_in(limits.partitions)
-    # Another node asks for what is led here; the others have no offset in its cursor.
+    # Another node asks about what is led here; its cursor has no offset for other partitions.
     numbers = [
         number for number, offset in enumerate(offsets) if offset > cursor.EARLIEST or not request.here_only
     ]

@@ -1,8 +1,8 @@
 """Whether a request is a retry of the one whose records are stored under its sequence.
 
-A record batch is sent again as it was, and its checksum tells. To other bodies a node adds what they leave
-out: the time of a record, and the request's trace. A retry comes at another time and often with another
-trace. So its batch has another checksum though it says the same. Then the records are compared, without what
+A record batch is resent unchanged, so its checksum tells. To other bodies a node adds what they leave out:
+the time of a record, and the request's trace. A retry comes at another time and often with another trace, so
+its batch has another checksum although its records are the same. Then the records are compared, without what
 was added.
 """
 
@@ -33,13 +33,13 @@ TRACE: Final = "traceparent"
 """The header that a node adds to records that came with a trace."""
 
 _OWN: Final = ""
-"""What is read to be compared is counted as of no client's address."""
+"""What is read for a comparison is counted for no client's address."""
 ReadAt = Callable[[int], Awaitable[list[Record]]]
-"""The request's records, as its body says them at a moment (milliseconds since the Unix epoch)."""
+"""The request's records, as its body gives them at a time (Unix milliseconds)."""
 
 
 class Repeats:
-    """One per application. One comparison at a time, for each holds both sides' records."""
+    """One per application. One comparison at a time, since each holds both sides' records."""
 
     def __init__(self) -> None:
         self._one = asyncio.Semaphore(1)
@@ -56,8 +56,8 @@ class Repeats:
     ) -> Appended | None:
         """Where the request's ``count`` records are stored, or None when those under its sequence are others.
 
-        Where retention or compaction has removed those, as many are taken for the same: only their number is
-        known any more. Raises what ``fetch`` does, and ``Unavailable`` when the time is up.
+        Where retention or compaction has removed those, the same count is taken as equal: nothing else is
+        known of them. Raises what ``fetch`` does, and ``Unavailable`` when the time is up.
         """
         first, behind = refusal.fields["first_offset"], refusal.fields["next_offset"]
         if behind - first != count:
@@ -67,7 +67,8 @@ class Repeats:
                 return await _compared(service, leader, first, behind, read_at)
         except TimeoutError:
             raise TimedOut(
-                f"nothing was stored; there was no time to see what is, at offset {first}", retry_after_s=0.2
+                f"nothing was stored; there was no time to compare it with what is stored at offset {first}",
+                retry_after_s=0.2,
             ) from None
 
 
@@ -81,7 +82,7 @@ async def _compared(
             high_watermark = int(error.fields["high_watermark"])
             return Appended(first, behind, high_watermark, duplicate=True)
         fetched = found.fetched
-        # A time that follows the moment is one that the request does not say.
+        # A time that differs between the two readings is not given by the request.
         early, late = await read_at(0), await read_at(1)
         if not await asyncio.to_thread(_are_same, fetched.frames, first, early, late):
             return None

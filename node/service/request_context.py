@@ -1,4 +1,4 @@
-"""Who asks, through which door, and for how long: what every request brings along, whatever it is about."""
+"""Who asks, through which door, and until when: the context of every request."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Final
 import msgspec
 
 ANONYMOUS: Final = "anonymous"
-"""The principal of whoever has not said who they are."""
+"""The principal of unauthenticated requests."""
 
 
 class RequestContext(msgspec.Struct, frozen=True, kw_only=True):
-    """Made by a door, for one request and no other. The door has authenticated ``principal``.
+    """Made by a door for exactly one request. The door has authenticated ``principal``.
 
     ``deadline``: until when an answer is of use, on the event loop's monotonic clock (``time.monotonic``).
     ``address``: the client's, without its port. ``trace``: the W3C ``traceparent`` that came along, if any.
@@ -25,12 +25,12 @@ class RequestContext(msgspec.Struct, frozen=True, kw_only=True):
     deadline: float | None = None
     trace: str | None = None
     judged: set[object] = set()
-    """What the policy has said yes to so far, so that it is asked once for each operation and resource, and
-    once for the quota, however many steps on the way make sure of it. Copies for another deadline share it;
-    it is the service's alone."""
+    """What the policy has allowed so far, so that it is asked once for each operation and resource, and once
+    for the quota, however many steps check it. Copies for another deadline share it. Only the service uses
+    it."""
 
     def within(self, timeout_s: float) -> RequestContext:
-        """The same request, to be answered within so many seconds from now."""
+        """The same request, to be answered within ``timeout_s`` seconds from now."""
         return msgspec.structs.replace(self, deadline=time.monotonic() + timeout_s)
 
     def left_s(self) -> float:

@@ -1,7 +1,7 @@
-"""What can be asked of a node as a whole, in any protocol: a typed request says all there is to know of it.
+"""Administrative requests, the same for every protocol.
 
-A request is a value: what is done to what (for the policy), where it can be done, what it must look like, and
-how it is done. It comes to a result, a value as well. Both travel between nodes as they are.
+A request is a value that says what is done to which resource (for the policy), where it can be done, how it
+is checked, and how it is executed. Its result is a value too. Both are sent between nodes as they are.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ R = TypeVar("R")
 
 
 class Request(InsideRequest[R], Generic[R], frozen=True, kw_only=True):
-    """One kind of request; ``R`` is what it comes to. ``Service.ask`` takes it through the pipeline."""
+    """One kind of request; ``R`` is its result. ``Service.ask`` takes it through the pipeline."""
 
     operation: ClassVar[Operation]
     at_metadata_leader: ClassVar[bool] = False
-    """Only the metadata's leader can do it; it goes there, whoever is asked."""
+    """Only the metadata's leader can do it: other nodes forward it."""
 
     def resource(self) -> Resource | None:
-        """What it is done to; None where what it shows is judged one by one, as it is found."""
+        """The resource; None where each item of the result is authorized on its own."""
         return CLUSTER
 
     def check(self) -> None:
-        """What can be judged without knowing the cluster. Raises ``InvalidRequest``."""
+        """Check what can be checked without the cluster's state. Raises ``InvalidRequest``."""
 
     async def execute(self, at: Service, context: RequestContext) -> R:
         """Do it at this node, before ``context.deadline``. Raises classes of ``floodmark.errors`` only."""
@@ -38,7 +38,7 @@ class Request(InsideRequest[R], Generic[R], frozen=True, kw_only=True):
 
 
 class Served(NamedTuple, Generic[R]):
-    """What a request came to, and at which node."""
+    """A request's result, and the node that served it."""
 
     result: R
     node: str

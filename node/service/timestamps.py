@@ -31,12 +31,12 @@ def parse(value: int | str) -> int:
                 f"a time looks like 2026-01-31T10:00:00Z, or is milliseconds since 1970, not {value[:50]!r}"
             ) from error
     if not _FIRST_MS <= value <= _LAST_MS:
-        raise InvalidRequest(f"{value} ms is no time of the years 1 to 9999")
+        raise InvalidRequest(f"invalid time {value} ms: it is outside the years 1 to 9999")
     return value
 
 
 def text(timestamp_ms: int) -> str | int:
-    """As answers show it; a time that no calendar has (a producer may send any) stays a number."""
+    """As answers show it; a time outside the calendar (a producer may send any number) stays a number."""
     if not _FIRST_MS <= timestamp_ms <= _LAST_MS:
         return timestamp_ms
     seconds, rest = divmod(timestamp_ms, 1000)

@@ -1,6 +1,6 @@
-"""A topic is its id: whoever holds one never means another topic that is made later under the name.
+"""A topic is identified by its id, so that nothing is ever done to a later topic of the same name.
 
-Ids grow and are never given twice.
+Ids grow and are never reused.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from floodmark.errors import TopicDeleted, Unavailable, UnknownTopic
 
 
 class OfTopic(Protocol):
-    """Whatever belongs to one topic id."""
+    """Anything that belongs to one topic id."""
 
     @property
     def topic(self) -> str:
@@ -22,18 +22,18 @@ class OfTopic(Protocol):
 
     @property
     def topic_id(self) -> int:
-        """The topic itself."""
+        """The topic's id."""
 
 
 def told(error: Exception, asked: int | None) -> Exception:
-    """What the client is told for ``error``.
+    """The error to report to the client for ``error``.
 
-    A request that names no id means the topic that has the name. Where there is one again by the time that
-    the old one is known to be gone, this node was behind: nothing was done, and sent again it gets there.
+    A request that names no id means the topic that has the name now. If the topic was deleted and created
+    again, this node was behind: nothing was done, and a retry reaches the new one.
     """
     if asked is None and isinstance(error, TopicDeleted) and "current_topic_id" in error.fields:
         return Unavailable(
-            f"topic {error.fields['topic']} was deleted and made again; nothing was done, send it again",
+            f"topic {error.fields['topic']} was deleted and created again; nothing was done, send it again",
             topic_id=error.fields["topic_id"],
             current_topic_id=error.fields["current_topic_id"],
             retry_after_s=0.1,
@@ -48,8 +48,8 @@ def deleted(topic: str, topic_id: int, current: int | None) -> TopicDeleted:
             f"topic {topic} with the id {topic_id} is deleted", topic=topic, topic_id=topic_id
         )
     return TopicDeleted(
-        f"topic {topic} with the id {topic_id} is deleted, and the one that was made under this name has the "
-        f"id {current}: offsets, cursors, event ids and sequences mean nothing there, so begin anew",
+        f"topic {topic} with the id {topic_id} is deleted, and the one created under this name has the id "
+        f"{current}: offsets, cursors, event ids and sequences mean nothing there, so start over",
         topic=topic,
         topic_id=topic_id,
         current_topic_id=current,
@@ -57,9 +57,9 @@ def deleted(topic: str, topic_id: int, current: int | None) -> TopicDeleted:
 
 
 def never_was(topic: str, topic_id: int, current: int) -> UnknownTopic:
-    """An id above the current one, though this node knows all: no topic of this name has had it."""
+    """The id is above the current one, though this node is up to date: no topic of this name ever had it."""
     return UnknownTopic(
-        f"no topic {topic} has had the id {topic_id}; it has the id {current}", topic=topic, topic_id=current
+        f"no topic {topic} ever had the id {topic_id}; it has the id {current}", topic=topic, topic_id=current
     )
 
 

@@ -1,7 +1,7 @@
-"""Keeps a producer's batches in the order of their arrival, although some are decoded elsewhere.
+"""Keeps a producer's batches in their order of arrival, although some are decoded in other processes.
 
-A node takes a producer's batches in the order of their numbers only, so one that overtook another on the way
-through here would be refused.
+A leader accepts a producer's batches in the order of their sequences only: one that overtook another here
+would be refused.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ T = TypeVar("T")
 
 
 class Turns:
-    """Whoever has a name waits for those of the same name who came before."""
+    """Work under one name finishes in the order in which it came."""
 
     def __init__(self) -> None:
         self._last: dict[Hashable, asyncio.Future[None]] = {}
 
     def is_waited_for(self, name: Hashable) -> bool:
-        """Whether somebody of that name has not had its turn yet."""
+        """Whether work under that name is still unfinished."""
         return name in self._last
 
     async def take(self, name: Hashable, work: Awaitable[T]) -> T:
-        """The result of ``work``, which begins at once, when all before have theirs.
+        """The result of ``work``, which begins at once, returned after all earlier ones.
 
-        What the caller does with it before it waits again is done in turn.
+        What the caller does with it before its next await happens in order too.
         """
         before = self._last.get(name)
         mine = self._last[name] = asyncio.get_running_loop().create_future()
@@ -41,7 +41,7 @@ class Turns:
             self._after(before, mine)
 
     def _after(self, before: asyncio.Future[None] | None, mine: asyncio.Future[None]) -> None:
-        """Whoever gives up does not let others pass those before it."""
+        """A cancelled one must not let later ones pass earlier ones."""
         if before is None or before.done():
             mine.set_result(None)
         else:

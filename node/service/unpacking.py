@@ -1,7 +1,7 @@
 """Stored frames to records, one batch at a time and a slice of it at a time.
 
-What a batch grows to stands in its header and is counted before anything is decompressed; large ones are
-decompressed in a thread, few at once.
+A batch's header has its decompressed size, which is counted before anything is decompressed; large batches
+are decompressed in a thread, few at once.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from node.service.answer_budget import Hold
 from node.service.loop_share import LoopShare
 
 AT_ONCE: Final = 2
-"""Large batches that are decompressed at a time, by all requests."""
+"""How many large batches are decompressed at once, over all requests."""
 _INLINE_BYTES: Final = 1 << 20
 _INLINE_RECORDS: Final = 20_000
-"""Where each record ends is looked for when a batch is opened: in Kafka's a quarter of a microsecond each."""
+"""Opening a batch finds where each record ends: a quarter of a microsecond each in Kafka's format."""
 _BYTES_PER_RECORD: Final = 64
-"""For the note of where in its batch a record is."""
+"""Memory for noting where a record is in its batch."""
 
 
 class Slice(NamedTuple):
@@ -37,7 +37,7 @@ class Slice(NamedTuple):
 
     @property
     def next_offset(self) -> int:
-        """The offset behind the last of them."""
+        """The offset after the last of them."""
         return self.first_offset + len(self.records)
 
 
@@ -71,7 +71,7 @@ class Unpacking:
         self._frame: FrameHeader | None = None
 
     async def next(self) -> Slice | None:
-        """The next slice; None behind the last one.
+        """The next slice; None after the last one.
 
         Raises ``InvalidBatch``, ``TooNew``, and ``TooManyRequests`` where there is no room for what a batch
         grows to.
@@ -95,7 +95,7 @@ class Unpacking:
             self._close_batch()
 
     async def _open(self) -> bool:
-        """Go to the next batch that has records of these; False when there is none."""
+        """Open the next batch that has some of these records; False when there is none."""
         for frame, payload in self._frames:
             if not has_records(frame) or frame.next_offset <= self._position:
                 continue
@@ -121,7 +121,7 @@ class Unpacking:
         self._batch_bytes = 0
 
     def close(self) -> None:
-        """Let everything go."""
+        """Release everything."""
         self._close_batch()
         self._frames = iter(())
         self._hold.less(self._frames_bytes)

@@ -1,8 +1,8 @@
 """Waiting until any of many partitions has something new, wherever they are led. Nothing is read meanwhile.
 
-Partitions of one topic that are led on another node are waited for with one request to it, which all share
-that wait for the same there: most readers of a topic have read all of it. So a node asks each other one for
-each topic that is waited for, however many partitions that has and however many readers.
+Partitions of one topic that another node leads are waited for with one request to it, shared by all that wait
+for the same offsets: most readers of a topic have read all of it. So a node sends each other node one request
+per topic, however many partitions the topic has and however many readers wait.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     from node.service.service import Service
 
 _RETRY_S: Final = 1.0
-"""When partitions without a leader, or nodes that do not answer, are tried again."""
+"""When to retry partitions without a leader, and nodes that do not answer."""
 _AGAIN_S: Final = 0.05
-"""After which somebody else may lead."""
+"""After this pause another node may lead."""
 _TASKS_MAX: Final = 64
 _POLL_S: Final = 0.25
-"""Between looks at the partitions led here, where there are more than ``_TASKS_MAX``."""
+"""How often partitions led here are polled, where there are more than ``_TASKS_MAX``."""
 _PARTITIONS_PER_REQUEST: Final = 500
-"""More offsets may not fit into the head of a request."""
+"""More offsets might not fit into the head of a request."""
 _ASK_S: Final = 20.0
 _AT_ONCE: Final = 16
 _ENDLESS_S: Final = 1e6
 _News = Collection[int] | None
-"""Numbers of partitions that have something new; None where nobody can tell at the moment."""
+"""Numbers of partitions that have new records; None where that cannot be told at the moment."""
 
 
 class _Asked(NamedTuple):
-    """One request to another node, as those who wait see it."""
+    """The key of a shared request to another node."""
 
     leader: str
     topic: str
@@ -61,10 +61,11 @@ class Watches:
     async def wait(
         self, partitions: Sequence[Partition], offsets: Sequence[int], *, wait_s: float
     ) -> Collection[int]:
-        """Until a record is committed at the offset of one of them: the numbers of those where it is.
+        """Wait until a record is committed at the offset of one of them; returns the numbers of those with
+        one.
 
-        Empty when the time is up before that; all of them when there is another reason to look again. An
-        offset below 0 was not looked up yet. Raises ``TopicDeleted``.
+        Empty when the time is up first; all of them when there is another reason to look again. An offset
+        below 0 is not resolved yet. Raises ``TopicDeleted``.
         """
         deadline = time.monotonic() + wait_s
         every = [partition.number for partition in partitions]
@@ -96,7 +97,7 @@ class Watches:
                 self._leave(key)
 
     async def wait_one(self, partition: Partition, offset: int, *, wait_s: float) -> bool:
-        """Until a record is committed at ``offset``, or there is another reason to look again.
+        """Wait until a record is committed at ``offset``, or there is another reason to look again.
 
         False when the time is up. Raises as ``Partition.wait_records``, and ``TopicDeleted``.
         """
@@ -158,7 +159,7 @@ class Watches:
         del self._asking[key], self._users[key]
 
     async def _ask(self, key: _Asked) -> _News:
-        """Ask a node until there is something new there; None when it cannot tell."""
+        """Ask a node until it has new records; None when it cannot tell."""
         inside = self._service.inside
         try:
             while True:
@@ -170,7 +171,7 @@ class Watches:
 
 
 def _requests(leader: str, partitions: Sequence[Partition], placed: dict[int, int]) -> list[_Asked]:
-    """What a node is to be asked: the offsets of the partitions that it leads, the others left out."""
+    """The requests to a node: cursors with the offsets of the partitions that it leads, and of no others."""
     first = partitions[0]
     indexes = sorted(placed)
     found = []
@@ -192,7 +193,7 @@ async def _leader(partition: Partition) -> str | None:
 
 
 async def _wait_here(placed: Sequence[tuple[Partition, int]]) -> _News:
-    """Until there is something new in partitions that are led here; None where one is not any more."""
+    """Wait for new records in partitions led here; None where one is no longer led here."""
     if len(placed) > _TASKS_MAX:
         while all(partition.leads_here for partition, _ in placed):
             if found := _ready(placed):
@@ -219,11 +220,11 @@ def _ready(placed: Sequence[tuple[Partition, int]]) -> list[int]:
 
 
 async def _wait_one(partition: Partition, offset: int) -> int | None:
-    """The partition's number once there is something new; None where this node does not lead any more."""
+    """The partition's number once it has a new record; None where this node no longer leads it."""
     try:
         await partition.wait_records(offset, wait_s=_ENDLESS_S)
     except Unavailable:
         return None
     except FloodmarkError:
-        pass  # Whoever reads is told.
+        pass  # The reader gets the error.
     return partition.number

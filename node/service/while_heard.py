@@ -1,7 +1,7 @@
-"""Waiting for another node's answer only as long as that node is heard.
+"""Waits for another node's answer only as long as that node is heard.
 
-A node that hangs, or whose network is gone, ends no connection: who waits for it would wait to the end of its
-time, and a stream for ever, though others lead by then.
+A node that hangs, or whose network is gone, closes no connection: a request would wait until its deadline,
+and a stream for ever, although other nodes lead by then.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from node.broker import Broker
 
 _LOOK_S: Final = 0.5
 _LOOKS: Final = 3
-"""So many looks in a row did not find it: a link that is made anew is no reason to give up."""
+"""How many checks in a row must miss the node: a link that is being reopened is no reason to give up."""
 
 
 class WhileHeard:
