@@ -1,7 +1,7 @@
-"""Accepting connections that come in a crowd.
+"""Accepts many connections that arrive at once.
 
-The event loop accepts one connection in a turn. Where turns take long because there is much to do, a few
-hundred clients that connect at once would wait for seconds, and other nodes that pass requests on with them.
+The event loop accepts one connection per turn. Under load turns are long, so a few hundred clients that
+connect at once would wait for seconds, and other nodes with them.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 AT_ONCE: Final = 32
-"""So many more are accepted in a turn in which the loop has accepted one."""
+"""How many more to accept in a turn in which the loop has accepted one."""
 
 
 class Accepting:
-    """Takes what waits at listening sockets. ``protocol`` makes one connection's protocol."""
+    """Accepts connections that wait at listening sockets. ``protocol`` makes one connection's protocol."""
 
     def __init__(self, protocol: Callable[[], asyncio.Protocol], listening: Iterable[int]) -> None:
         self._protocol = protocol
@@ -45,7 +45,7 @@ class Accepting:
             while left:
                 try:
                     accepted, _ = each.accept()
-                except OSError:  # Nobody waits, or there are no descriptors left: the loop tells of that.
+                except OSError:  # Nobody waits, or there are no descriptors left: the loop reports that.
                     break
                 left -= 1
                 task = asyncio.create_task(self._connect(accepted))

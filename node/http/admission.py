@@ -1,7 +1,7 @@
-"""How many connections there may be: in all, per address, and never so many that files cannot be opened.
+"""Limits connections: in all, per address, and so that descriptors are left for files.
 
-Who comes above that is not turned away before it has said what it wants: for DELETE, which makes room, and
-for those who ask how this node is, there are some places more, one request long.
+A connection above the limits may still send its request's head: for DELETE, which makes room, and for health
+checks there are a few spare places, for one request each.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from node.request_limits import RequestLimits
 
 SPARE_PLACES: Final = descriptors.KEPT
 SPARE_HEAD_S: Final = 1.0
-"""How long whoever has such a place may take to say what it wants."""
+"""How long a connection in a spare place may take to send its head."""
 _SPARE_PATHS: Final = ("/healthz", "/readyz")
 
 
 class Place(Enum):
-    """What a connection got."""
+    """The kind of place that a connection has."""
 
     USUAL = 0
     SPARE = 1
 
 
 class Admission:
-    """Counts connections. One address is one client, as far as that can be told."""
+    """Counts connections. One address is taken for one client."""
 
     def __init__(self, settings: RequestLimits) -> None:
         total = descriptors.limit()
@@ -39,13 +39,13 @@ class Admission:
         self._open: dict[str, int] = {}
         self.total = 0
         self.spare = 0
-        """Places that are taken of the spare ones."""
+        """How many spare places are taken."""
         self.refused = 0
 
     def admit(self, address: str, descriptor: int = -1) -> Unavailable | None:
-        """Count one more connection, or say why not.
+        """Count one more connection, or return why not.
 
-        ``descriptor`` is its number: all below it are in use, for whatever it may be.
+        ``descriptor`` is its number: all below it are in use.
         """
         count = self._open.get(address, 0)
         if self.total >= self.limit:
@@ -66,14 +66,14 @@ class Admission:
         return None
 
     def admit_spare(self) -> bool:
-        """Whether there is a place for one request of those who can help."""
+        """Take a spare place for one request; returns whether there was one."""
         if self.spare >= SPARE_PLACES:
             return False
         self.spare += 1
         return True
 
     def release(self, address: str, place: Place) -> None:
-        """One connection that was admitted is gone."""
+        """An admitted connection is closed."""
         if place is Place.SPARE:
             self.spare -= 1
             return
@@ -86,5 +86,5 @@ class Admission:
 
 
 def may_be_spared(request: web.BaseRequest) -> bool:
-    """Whether a request is worth a place that no other gets."""
+    """Whether a request may use a spare place."""
     return request.method == "DELETE" or request.path in _SPARE_PATHS

@@ -1,4 +1,4 @@
-"""What aiohttp has to be for connections to work past it: one version, one file, these private names.
+"""The aiohttp that connections can bypass: one version, one file, these private names.
 
 ``connection.py`` alone reads and writes them. Another version may keep the names and mean other things by
 them, so a server runs with the one that it was written against.

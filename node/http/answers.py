@@ -1,4 +1,4 @@
-"""What administration is asked over HTTP: the time that there is, the question to the service, the answer."""
+"""Administrative requests over HTTP: the timeout, the request to the service, the answer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ R = TypeVar("R")
 
 
 class Desk:
-    """One per group of handlers. All of administration asks the service through it, and so is judged."""
+    """One per group of handlers. All administration goes through it to the service, and so is authorized."""
 
     def __init__(self, context: HttpContext) -> None:
         self._context = context
@@ -31,7 +31,7 @@ class Desk:
     async def ask(
         self, request: web.Request, asked: Request[R], *, timeout_s: float | None = None, size: int = 0
     ) -> Served[R]:
-        """What the service says. Without ``timeout_s`` there is the time of a request that names none.
+        """The service's result. Without ``timeout_s`` the default timeout applies.
 
         ``size``: of the body.
         """
@@ -40,7 +40,7 @@ class Desk:
             and self._context.is_passed_on(request)
             and not self._context.broker.metadata.leads_here
         ):
-            raise not_here(None, "the metadata")  # Else two nodes that each take the other for it go on so.
+            raise not_here(None, "the metadata")  # Else two nodes could pass it back and forth.
         if timeout_s is None:
             timeout_s = self._context.settings.produce_timeout_s
         return await self._context.service.ask(request_context(request).within(timeout_s), asked, size=size)
@@ -48,7 +48,7 @@ class Desk:
     async def show(
         self, request: web.Request, asked: Request[Any], *, known: frozenset[str] = TIMEOUT, status: int = 200
     ) -> web.Response:
-        """The answer to a request without a body and with nothing in its query but perhaps a timeout."""
+        """The answer to a request without a body, and with at most a timeout in its query."""
         timeout_s = self.timeout_of(request, known)
         return self.answer(*await self.ask(request, asked, timeout_s=timeout_s), status=status)
 
@@ -59,14 +59,14 @@ class Desk:
     def answer(
         self, result: Any, node: str, *, status: int = 200, headers: dict[str, str] | None = None
     ) -> web.Response:
-        """The result that ``node`` came to as JSON. None is 204, without a body."""
+        """The result, served by ``node``, as JSON. None is 204, without a body."""
         led = {**self._leader(node), **(headers or {})}
         if result is None:
             return web.Response(status=204, headers={"Server": "floodmark", **led})
         return web.Response(status=status, body=_ENCODER.encode(result) + b"\n", headers={**JSON, **led})
 
     def _leader(self, node: str) -> dict[str, str]:
-        """Who has done it, where that is another node."""
+        """Headers that name the node that served it, where that is another node."""
         broker = self._context.broker
         if node == broker.node_id:
             return {}

@@ -1,4 +1,4 @@
-"""The HTTP application of one node: which path is whose, and the one middleware around all."""
+"""The HTTP application of one node: its routes, and the one middleware around all of them."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def create_app(
 ) -> web.Application:
     """All routes over ``broker``. More metrics: ``app[CONTEXT].metrics.register(collector)``.
 
-    Without ``origins`` the node has no name but its addresses, and no web page may use it. Without a
-    ``policy`` everybody may do everything.
+    Without ``origins`` only the node's addresses are accepted as hosts, and no web page may use it. Without
+    a ``policy`` everybody may do everything.
     """
     origins = origins or Origins()
     context = HttpContext(
@@ -61,7 +61,7 @@ def _routes(context: HttpContext) -> list[web.RouteDef]:
     topic = "/v1/topics/{topic}"
     partition = topic + "/partitions/{partition}"
 
-    # The first match is taken, so what is asked most stands first.
+    # The first match is taken, so the most frequent routes come first.
     return [
         web.post(f"{partition}/records", produce.post),
         web.get(f"{partition}/records", fetch.get),

@@ -16,7 +16,8 @@ from node.http.media import ENCODINGS
 from node.service.loop_share import BODY_PIECE_BYTES, BODY_SMALL_BYTES
 
 _AT_ONCE_BYTES: Final = 128 << 10
-"""So much is decompressed on the event loop, in less than a millisecond; a few bytes can become megabytes."""
+"""At most this is decompressed on the event loop, in under a millisecond; a few bytes can become megabytes.
+"""
 _GZIP: Final = 16 + zlib.MAX_WBITS
 
 
@@ -50,7 +51,7 @@ async def read_raw(request: web.Request, context: HttpContext, account: Account)
 
 
 async def decode(request: web.Request, body: bytes, context: HttpContext, account: Account) -> bytes:
-    """A body that came encoded. Raises TooLarge, TooManyRequests, UnsupportedMedia, InvalidRequest."""
+    """Decompress an encoded body. Raises TooLarge, TooManyRequests, UnsupportedMedia, InvalidRequest."""
     encoding = request.headers.get("Content-Encoding")
     if encoding is None:
         return body
@@ -68,18 +69,18 @@ async def _decoded(body: bytes, encoding: str, context: HttpContext, account: Ac
         return body
     if encoding not in ENCODINGS:
         raise UnsupportedMedia(
-            f"content encoding {encoding[:50]!r} is not spoken here", supported=list(ENCODINGS)
+            f"content encoding {encoding[:50]!r} is not supported", supported=list(ENCODINGS)
         )
     inflation = Inflation(body, encoding, context.settings.body_bytes_max)
     raw = inflation.begin(_AT_ONCE_BYTES)
     if raw is None:
-        raw = await asyncio.to_thread(inflation.finish)  # zlib lets others have the interpreter meanwhile.
+        raw = await asyncio.to_thread(inflation.finish)  # zlib releases the interpreter lock.
     account.take(len(raw))
     return raw
 
 
 class Inflation:
-    """A body being decompressed. At most ``cap`` bytes are ever made of it, whatever it claims."""
+    """A body being decompressed, to at most ``cap`` bytes, whatever it claims."""
 
     def __init__(self, body: bytes, encoding: str, cap: int) -> None:
         self._encoding = encoding
@@ -92,7 +93,7 @@ class Inflation:
         self._made = b""
 
     def begin(self, most: int) -> bytes | None:
-        """The whole, if it has no more than ``most`` bytes; else ``finish`` has the rest.
+        """The whole body, if it has at most ``most`` bytes; else None, and ``finish`` returns it.
 
         Both raise ``InvalidRequest``, ``TooLarge``.
         """
@@ -108,7 +109,7 @@ class Inflation:
         try:
             made = self._engine.decompress(self._rest, most)
         except zlib.error as error:
-            raise InvalidRequest(f"the body is no valid {self._encoding}: {error}") from error
+            raise InvalidRequest(f"the body is not valid {self._encoding}: {error}") from error
         self._rest = self._engine.unconsumed_tail
         return made
 

@@ -1,7 +1,7 @@
-"""What a body costs to decode, told before any of it is: where to do it, and what is refused unread.
+"""Estimates what a body costs to decode: decides where to decode it, and what to refuse unread.
 
 A body can hold a million records of a few bytes each. Building them takes seconds and hundreds of megabytes,
-while their number can be told at the speed of C.
+while counting them runs at the speed of C.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ _MSGPACK = msgspec.msgpack.Decoder(_OnlyRecords)
 
 
 def is_heavy(media: Media, body: bytes) -> bool:
-    """Whether to decode ``body`` would hold the event loop up. Never for opaque values and batches."""
+    """Whether decoding ``body`` would block the event loop too long. Never for opaque values and batches."""
     if media is Media.MSGPACK:
         return len(body) > _LIGHT_PACKED_BYTES
     if len(body) <= _ALWAYS_LIGHT_BYTES or media is Media.BYTES or media is Media.BATCH:
         return False
     if len(body) > _LIGHT_BYTES_MAX:
         return True
-    marks = body.translate(None, delete=_NO_MARKS)  # One pass: to count each in all of the body takes five.
+    marks = body.translate(None, delete=_NO_MARKS)  # One pass: counting each in the whole body takes five.
     objects = marks.count(b"{") + marks.count(b"[")
     return objects > _LIGHT_OBJECTS_MAX or len(marks) - objects > _LIGHT_PARTS_MAX
 
@@ -57,7 +57,7 @@ def is_heavy(media: Media, body: bytes) -> bool:
 def check_count(media: Media, body: bytes) -> None:
     """Raise ``TooLarge`` when there are too many records in ``body``, without building one.
 
-    What is no well-formed body passes: whoever decodes it says so, and builds no more than the limit.
+    A malformed body passes: the decoder reports it, and builds at most the limit.
     """
     count = 1
     if media is Media.MSGPACK:
@@ -66,12 +66,12 @@ def check_count(media: Media, body: bytes) -> None:
         text, level = body, 0
         if media is Media.JSON:
             text, level = _records_text(body), 1
-        # A record ends where the brackets behind it lead back to the level that it began on.
+        # A record ends where the brackets after it return to the level that it began on.
         steps = map(_STEPS.__getitem__, brackets_of(text).translate(_TO_STEP))
         count = operator.countOf(itertools.accumulate(steps), level) - level
     if count > BATCH_RECORDS_MAX:
         raise TooLarge(
-            f"{count} records in one request; at most {BATCH_RECORDS_MAX} are taken: "
+            f"{count} records in one request; at most {BATCH_RECORDS_MAX} are allowed: "
             "send several smaller requests",
             limit=BATCH_RECORDS_MAX,
         )
@@ -86,7 +86,7 @@ def _packed_count(body: bytes) -> int:
 
 
 def _records_text(body: bytes) -> bytes:
-    """The array in a JSON envelope. Raises ``InvalidRequest`` where the body is none."""
+    """The array in a JSON envelope. Raises ``InvalidRequest`` where the body is not one."""
     try:
         records = _JSON.decode(body).records
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""What browsers are told, so that the web pages that a node trusts can read its answers (CORS)."""
+"""CORS headers, so that the web pages that a node trusts can read its answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from multidict import CIMultiDict
 
 METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE"
 _ASKED_AGAIN_S: Final = 600
-"""How long a browser keeps what a preflight said."""
+"""How long a browser may cache a preflight's answer."""
 _ASKED_HEADERS = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+(?:[ \t]*,[ \t]*[A-Za-z0-9!#$%&'*+.^_`|~-]+)*")
 _ALWAYS_READ: Final = frozenset(
     {
@@ -27,12 +27,12 @@ _OF_THE_CONNECTION: Final = frozenset({"connection", "keep-alive", "transfer-enc
 
 
 def is_preflight(request: web.BaseRequest) -> bool:
-    """Whether a browser asks if a page may send some other request."""
+    """Whether a request is a browser's CORS preflight."""
     return request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
 
 
 def preflight(request: web.BaseRequest) -> web.Response:
-    """Yes: a page that is trusted may send every method and header, as any other client may."""
+    """The answer: a trusted page may send every method and header, like any other client."""
     headers = {"Access-Control-Allow-Methods": METHODS, "Access-Control-Max-Age": str(_ASKED_AGAIN_S)}
     asked = request.headers.get("Access-Control-Request-Headers", "")
     if _ASKED_HEADERS.fullmatch(asked):
@@ -44,7 +44,7 @@ def preflight(request: web.BaseRequest) -> web.Response:
 
 
 def allow(headers: CIMultiDict[str], origin: str) -> None:
-    """Let a page of ``origin`` read an answer, all of its headers included."""
+    """Let a page of ``origin`` read an answer with all its headers."""
     headers["Access-Control-Allow-Origin"] = origin
     exposed = [
         name
@@ -56,6 +56,6 @@ def allow(headers: CIMultiDict[str], origin: str) -> None:
 
 
 def vary(headers: CIMultiDict[str]) -> None:
-    """Keep caches from giving one page what another was told."""
+    """Keep caches from giving one page another page's answer."""
     known = headers.get("Vary")
     headers["Vary"] = f"{known}, Origin" if known else "Origin"

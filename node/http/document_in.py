@@ -1,4 +1,4 @@
-"""Documents that ask for a change of the cluster: small, in JSON, and of a known form."""
+"""Request documents of administration: small, in JSON, of a known form."""
 
 from __future__ import annotations
 
@@ -26,11 +26,9 @@ async def read_document(
 
 
 def decoded(body: bytes, decoder: msgspec.json.Decoder[T], example: str) -> T:
-    """Raises ``InvalidRequest`` with an ``example`` of what is expected."""
+    """Decode a document. Raises ``InvalidRequest`` with an ``example`` of what is expected."""
     check_text(body)
     try:
         return decoder.decode(body)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise InvalidRequest(
-            f"the body is not what is expected here, {example} for example: {error}"
-        ) from error
+        raise InvalidRequest(f"the body is not what is expected here, such as {example}: {error}") from error

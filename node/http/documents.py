@@ -1,6 +1,6 @@
-"""The documents that this door answers with besides the service's results: what they look like.
+"""The shapes of this door's answers besides the service's results.
 
-Those of records are written without these types, for speed; tests compare what is written with them.
+Answers with records are written without these types, for speed; tests compare the two.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class PartitionBounds(msgspec.Struct, frozen=True):
 
 
 class Produced(msgspec.Struct, frozen=True):
-    """Where a batch is. With acks=none the offsets are -1."""
+    """Where a batch is stored. With acks=none the offsets are -1."""
 
     partition: int
     first_offset: int
@@ -60,7 +60,7 @@ class Produced(msgspec.Struct, frozen=True):
 
 
 class ProducedRecord(msgspec.Struct, frozen=True):
-    """Where a record is, or why it is not stored."""
+    """Where a record is stored, or why it is not."""
 
     partition: int
     offset: int | msgspec.UnsetType = msgspec.UNSET

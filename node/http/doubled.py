@@ -1,9 +1,9 @@
-"""Members that a body gives twice: parsers take the last one and lose the others, so they are refused.
+"""Refuses bodies that give a member twice: parsers keep the last one and lose the others.
 
-Only within a JSON value they stay, as all of its text does. Where a body is hardly longer than what was taken
-of it, or each of its colons has its member, nothing is given twice, and that is told at the speed of C; so it
-is where MessagePack is just what an encoder makes of what was read. Else a parser that shows every member
-reads the body again.
+Within a JSON value such members stay, as all of its text does. Where a body is hardly longer than what was
+parsed from it, or each of its colons has its member, nothing is given twice, and that is checked at the speed
+of C; likewise where encoding the parsed MessagePack again gives the same bytes. Otherwise a parser that shows
+every member reads the body again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from floodmark.format.record import Record
 from node.http.headers_in import HeadersIn
 
 _LEAST_MEMBER_BYTES: Final = len('"key":"",')
-"""No member of a record takes fewer, whatever its value."""
+"""No member of a record takes fewer bytes, whatever its value."""
 _ESCAPED_COLON: Final = b"\\u003"
 _WHITE: Final = " \t\r\n"
 _PACKED = msgspec.msgpack.Decoder()
@@ -28,7 +28,7 @@ _PACK = msgspec.msgpack.Encoder()
 
 
 class Members(Protocol):
-    """What was parsed of one record: None where it is null, unset where it is not there."""
+    """A parsed record: members are None where they are null, unset where they are missing."""
 
     value: msgspec.Raw | msgspec.UnsetType
     value_b64: bytes | msgspec.UnsetType
@@ -44,7 +44,7 @@ def check_json(
 ) -> None:
     """Raise ``InvalidRequest`` when a JSON body, or a line of one, gives a member of a record twice.
 
-    ``records`` are what became of ``items``: the body is well formed and not deep. ``envelopes``: how many
+    ``records`` were made from ``items``: the body is well formed and not deep. ``envelopes``: how many
     ``"records"`` there should be. ``headers`` took those of all records.
     """
     if len(body) - _least_bytes(records, envelopes) - headers.bytes < _LEAST_MEMBER_BYTES:
@@ -68,7 +68,7 @@ def check_json(
 
 
 def check_msgpack(body: bytes) -> None:
-    """Raise ``InvalidRequest`` when MessagePack gives a member twice, also in a value: that becomes JSON."""
+    """Raise ``InvalidRequest`` when MessagePack gives a member twice, even in a value: that becomes JSON."""
     try:
         if _PACK.encode(_PACKED.decode(body)) == body:
             return
@@ -78,7 +78,7 @@ def check_msgpack(body: bytes) -> None:
 
 
 def _least_bytes(records: Sequence[Record], envelopes: int) -> int:
-    """No text that says these records, headers aside, is shorter: each once, nothing between its tokens."""
+    """The length of the shortest text of these records, headers aside: nothing between its tokens."""
     # {"records":[...]}; {"value":...} and what is between two; "key":"...",
     total = 14 * envelopes + 11 * len(records) - 1 + sum([len(record.value or b"") for record in records])
     keys = [len(record.key) for record in records if record.key]
@@ -86,7 +86,7 @@ def _least_bytes(records: Sequence[Record], envelopes: int) -> int:
 
 
 def _told_colons(items: Sequence[Members]) -> int:
-    """The colons of all members that were taken, but headers: a value or a mark each, and the others."""
+    """The number of colons of all parsed members except headers."""
     there = [item.key for item in items if item.key is not msgspec.UNSET]
     count = len(items) + len(there)
     if there:
@@ -102,7 +102,7 @@ def _told_colons(items: Sequence[Members]) -> int:
 
 
 class _Object(dict[str, Any]):
-    """An object of the second reading. ``doubled``: a member that it gives twice."""
+    """An object of the second pass. ``doubled``: a member that it gives twice."""
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)

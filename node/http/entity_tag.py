@@ -1,8 +1,8 @@
 """Entity tags of pages: two pages with the same tag are the same bytes.
 
-A tag is made of the topic's id, the partition, the range of offsets, the form, and a checksum of the body:
-one form may say the same range in other bytes (bounds in a document move; replicas' frames differ in
-``synced``). Nothing says that a page may be used without asking: records can be removed at any time.
+A tag consists of the topic's id, the partition, the range of offsets, the media type, and a checksum of the
+body: the same range may come in other bytes (bounds in a document move; replicas' frames differ in
+``synced``). Caches must revalidate every page: records can be removed at any time.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def caching(
     offsets: tuple[int, ...],
     pieces: Iterable[bytes],
 ) -> tuple[dict[str, str], bool]:
-    """The headers for a page of ``offsets`` whose body is ``pieces``, and whether its client has it already.
+    """The headers for a page of ``offsets`` whose body is ``pieces``, and whether the client already has it.
 
-    Who keeps nothing (``Cache-Control: no-store``) gets no tag: to make one means to read all of the page.
+    With ``Cache-Control: no-store`` there is no tag: making one means reading the whole page.
     """
     if "no-store" in request.headers.get("Cache-Control", ""):
         return {"Cache-Control": "no-store"}, False
@@ -45,7 +45,7 @@ def caching(
 
 
 def matches(if_none_match: Iterable[str], tag: str) -> bool:
-    """Whether one of the tags that a client has is ``tag``, or any is good enough (``*``)."""
+    """Whether one of the client's tags is ``tag`` or ``*``."""
     return any(
         line.strip() == "*" or tag in (found[1] for found in _TAGS.finditer(line)) for line in if_none_match
     )

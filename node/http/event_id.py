@@ -28,7 +28,7 @@ class EventId(NamedTuple):
 
 
 def decode(text: str, partition: int) -> EventId | None:
-    """The id of an event of ``partition``; None for what has another form.
+    """The decoded id of an event of ``partition``; None for text of another form.
 
     Raises ``InvalidRequest`` for an id that was not given out for this partition.
     """
@@ -39,5 +39,5 @@ def decode(text: str, partition: int) -> EventId | None:
     if found.partition != partition:
         raise InvalidRequest(f"the event id belongs to partition {found.partition}, not to {partition}")
     if max(found.topic_id, found.next_offset) > OFFSET_MAX:
-        raise InvalidRequest("this is no event id: start again without one, or with from=...")
+        raise InvalidRequest("invalid event id: start again without one, or with from=...")
     return found

@@ -1,6 +1,6 @@
-"""Whether a JSON text says nothing that is lost when it is parsed and written again.
+"""Whether parsing a JSON text and writing it again loses nothing.
 
-Numbers are compared as decimals: a double that says the same in other digits (1.50 and 1.5) is no loss.
+Numbers are compared as decimals: the same number in other digits (1.50 and 1.5) is not a loss.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from node.http.json_guard import outside_strings
 
 _NUMBER = re.compile(rb"-?[0-9][0-9.eE+-]*")
 _ODD = re.compile(rb"[0-9.]{16}|[0-9][eE]|-0|\\u003")
-"""What a number may have that a double or an integer has not, and a colon in disguise."""
+"""Numbers that a double or an integer may not hold exactly, and escaped colons."""
 _ENCODER = msgspec.json.Encoder()
 _CONTEXT: Final = decimal.Context(
     prec=decimal.MAX_PREC, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN, traps=[]
 )
-"""Nothing is rounded; what no decimal can hold becomes NaN, which equals nothing."""
+"""Rounds nothing; a number that no decimal can hold becomes NaN, which equals nothing."""
 
 
 def is_exact(text: bytes, parsed: object) -> bool:

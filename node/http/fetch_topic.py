@@ -24,7 +24,7 @@ from node.service.topic_reader import TopicReader
 TOPIC_QUERY: Final = QUERY | {"cursor"}
 _AROUND_BYTES: Final = 64
 _CURSOR_BYTES: Final = 12
-"""Of a page of all partitions, besides its records: an offset takes up to 9 bytes, in base64."""
+"""Bytes of a page per partition, besides its records: an offset takes up to 9 bytes, in base64."""
 _OFFERED: Final = (Media.JSON, Media.NDJSON, Media.MSGPACK, Media.EVENTS)
 
 

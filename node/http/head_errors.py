@@ -1,4 +1,4 @@
-"""What can be wrong with a request's head that has a status of its own."""
+"""Errors of a request's head that have a status of their own."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from floodmark.errors import InvalidRequest
 
 
 class TooManyHeaders(InvalidRequest):
-    """More than a request may have."""
+    """The request has too many headers."""
 
 
 class UnknownTransferCoding(InvalidRequest):
-    """The body is coded for the transfer in a way that nobody here can undo."""
+    """The body has a transfer coding that this server cannot decode."""

@@ -1,8 +1,8 @@
-"""The headers of records in a body: no more of them are built than one request may have.
+"""The headers of records in a body: never builds more of them than one request may have.
 
 ``headers`` is a map of texts, each name once. ``headers_list`` has pairs of a name and a value, in order, for
-what a map would lose: names that come again, values that are null or no text (``{"b64": "..."}``, in
-MessagePack binary).
+what a map would lose: repeated names, and values that are null or bytes (``{"b64": "..."}``, in MessagePack
+binary).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ MALFORMED = (msgspec.DecodeError, RecursionError, UnicodeDecodeError, OverflowEr
 """What decoders raise for a body that is not well formed."""
 Pairs = list[tuple[str, bytes | None]]
 GivenHeaders = Pairs | dict[str, str] | None
-"""As a record has them: at feature level 1 an object stays what it is."""
+"""A record's headers: at feature level 1 an object stays an object."""
 
 
 class _Bytes(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """A value that is no text."""
+    """A value of bytes."""
 
     b64: bytes
 
@@ -36,15 +36,15 @@ _MSGPACK_LIST = msgspec.msgpack.Decoder(list[tuple[str, Any]] | None)
 
 
 class HeadersIn:
-    """Of one request. Raises ``InvalidRequest``, ``TooLarge``."""
+    """Reads the headers of one request's records. Raises ``InvalidRequest``, ``TooLarge``."""
 
     def __init__(self, batch_format: int) -> None:
         self._form = _pairs if batch_format > 1 else _as_it_is
         self.left = BATCH_HEADERS_MAX
         self.colons = 0
-        """In what was taken, that before each object or list of headers included."""
+        """Colons parsed so far, the one before each object or list of headers included."""
         self.bytes = 0
-        """The least that all of it takes in a body of JSON."""
+        """The fewest bytes that all of it takes in a JSON body."""
 
     def of_json(
         self, raw: msgspec.Raw | msgspec.UnsetType, listed: msgspec.Raw | msgspec.UnsetType
@@ -58,7 +58,7 @@ class HeadersIn:
         colons = text.count(b":")
         self.colons += colons + 1
         self.bytes += len(',"headers":') + len(text)
-        # As many as there are colons, unless some stand in strings.
+        # As many as there are colons, unless some are in strings.
         if colons <= RECORD_HEADERS_MAX and colons <= self.left:
             found = _decoded(_JSON, raw)
             if len(found or ()) == colons:
@@ -100,7 +100,7 @@ class HeadersIn:
         self._take(count)
         found = _decoded(decoder, raw)
         if found is not None and len(found) < count:
-            raise InvalidRequest("a record gives a header twice: use headers_list for names that come again")
+            raise InvalidRequest("a record gives a header twice: use headers_list for repeated names")
         return self._form(found)
 
     def _take(self, count: int) -> None:

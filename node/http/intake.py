@@ -1,7 +1,7 @@
 """The rest of a plain request's body, read from the socket straight into the bytes that are stored.
 
-aiohttp takes a body through three buffers, each made anew, and hands it on in many small steps: for 256 KiB
-that costs more than all that a leader does with them.
+aiohttp copies a body through three new buffers in many small steps: for 256 KiB that costs more than
+everything that a leader does with them.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from node.http.connection import Connection
 
 _AT_FIRST_BYTES: Final = 2 << 20
-"""Whoever announces more has to send this much before there is memory for all of it."""
+"""A client that announces more has to send this much before memory for all of it is allocated."""
 _SCRAP_BYTES: Final = 64 << 10
 
 
 class Intake(asyncio.BufferedProtocol):
-    """Stands in for a connection's protocol while a body comes in; what happens otherwise it passes on.
+    """Stands in for a connection's protocol while a body arrives, and passes all other events on.
 
-    ``whole`` gets the body once it is there. What has come is ``held``; where there is no room for more, the
-    rest is read and forgotten before ``refused`` is told why: so the client sees it, and can go on.
+    ``whole`` gets the complete body. What has arrived is ``held``; where there is no room for more, the rest
+    is read and dropped before ``refused`` is told why, so that the client sees the answer and can go on.
     """
 
     def __init__(
@@ -47,21 +47,21 @@ class Intake(asyncio.BufferedProtocol):
         self._whole = whole
         self._refused = refused
         self._refusal: TooManyRequests | None = None
-        # The one way to fill a ``bytes`` object without a copy: nobody else refers to what is given to it.
+        # The only way to fill a ``bytes`` object without a copy: nothing else refers to its buffer.
         self._buffer = io.BytesIO(bytes(min(length, _AT_FIRST_BYTES)))
         self._view = self._buffer.getbuffer()
         self.length = length
         self.filled = 0
         self.waits = False
-        """For its turn to be read."""
+        """Whether it waits for its turn to be read."""
 
     def add(self, part: memoryview) -> None:
-        """Take in what came together with the head, and is counted already."""
+        """Take in what came with the head, which is already counted."""
         self._view[: len(part)] = part
         self.filled = len(part)
 
     def may_read(self) -> bool:
-        """Whether more may be read in this turn of the loop; else the connection is told when it may."""
+        """Whether more may be read in this turn of the loop; if not, the connection is told when it may."""
         rest = self.length - self.filled
         self.waits = rest > BODY_SMALL_BYTES and not self._bodies.ask(self._number, rest, self._go_on)
         return not self.waits
@@ -71,13 +71,13 @@ class Intake(asyncio.BufferedProtocol):
         self._connection.read_intake(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
-        """No more than this body: what comes behind it is not read yet."""
+        """Room for this body only: what follows it is not read yet."""
         if self._refusal is not None:
             return self._view[: self.length - self.filled]
         return self._view[self.filled :]
 
     def buffer_updated(self, nbytes: int) -> None:
-        """So many bytes more are there."""
+        """``nbytes`` more bytes have arrived."""
         self.filled += nbytes
         if self._refusal is None:
             try:
@@ -115,14 +115,14 @@ class Intake(asyncio.BufferedProtocol):
         """The client sends no more: the transport closes."""
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client left in its body."""
+        """The client left in the middle of its body."""
         self._held.close()
         self._connection.break_intake(exc)
 
     def pause_writing(self) -> None:
-        """Of the answers before."""
+        """For answers to earlier requests."""
         self._connection.pause_writing()
 
     def resume_writing(self) -> None:
-        """Of the answers before."""
+        """For answers to earlier requests."""
         self._connection.resume_writing()

@@ -1,4 +1,4 @@
-"""What a JSON value must not be, although a parser would take it: what readers could not parse again."""
+"""Refuses JSON values that this parser accepts but readers could not parse again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from floodmark.errors import InvalidRequest
 from floodmark.format.limits import JSON_DEPTH_MAX
 
 _DIGITS_MAX: Final = 4_300
-"""Python's own limit for numbers in text; others stop far below."""
+"""Python's own limit for numbers in text; other languages have far lower ones."""
 _TO_DIGITS: Final = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))
 _LONG_NUMBER: Final = b"0" * (_DIGITS_MAX + 1)
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
@@ -19,7 +19,7 @@ _ANY_JSON = msgspec.json.Decoder(msgspec.Raw)
 
 
 def check_text(body: bytes) -> None:
-    """Raise ``InvalidRequest`` when a body is no UTF-8; parsers skip over values without looking."""
+    """Raise ``InvalidRequest`` when a body is not UTF-8: parsers skip values without checking."""
     if not body.isascii():
         try:
             body.decode()
@@ -28,7 +28,7 @@ def check_text(body: bytes) -> None:
 
 
 def check_value(value: bytes) -> None:
-    """Raise ``InvalidRequest`` when a JSON value, well formed, nests too deeply or has a giant number."""
+    """Raise ``InvalidRequest`` when a well-formed JSON value nests too deeply or has a giant number."""
     if value.count(b"[") + value.count(b"{") > JSON_DEPTH_MAX and _is_too_deep(value):
         raise InvalidRequest(f"a JSON value nests deeper than {JSON_DEPTH_MAX}")
     if (
@@ -40,7 +40,7 @@ def check_value(value: bytes) -> None:
 
 
 def is_json(value: bytes) -> bool:
-    """Whether a stored value is what it claims, so that it may be put into a JSON answer as it is."""
+    """Whether a stored value really is JSON, so that it may be put into a JSON answer unchanged."""
     try:
         _ANY_JSON.decode(value)
         if not value.isascii():
@@ -51,7 +51,7 @@ def is_json(value: bytes) -> bool:
 
 
 def brackets_of(text: bytes) -> bytes:
-    """The brackets ``[]{}`` of well-formed JSON that are in no string; all at the speed of C."""
+    """The brackets ``[]{}`` of well-formed JSON outside strings; at the speed of C."""
     kept = _unescaped(text).translate(None, delete=_NO_BRACKETS_OR_QUOTES)
     return _unquoted(kept.replace(b'""', b""))
 
@@ -62,7 +62,7 @@ def outside_strings(text: bytes) -> bytes:
 
 
 def _unescaped(text: bytes) -> bytes:
-    """Without escaped backslashes and quotes: then every quote begins or ends a string."""
+    """The text without escaped backslashes and quotes: every quote left begins or ends a string."""
     return text.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in text else text
 
 
@@ -71,7 +71,7 @@ def _unquoted(text: bytes) -> bytes:
 
 
 def _is_too_deep(value: bytes) -> bool:
-    """Take away innermost pairs of brackets, level by level: all at the speed of C, whatever is sent."""
+    """Remove innermost pairs of brackets, level by level: at the speed of C for any input."""
     brackets = brackets_of(value).translate(_ALIKE, delete=_NO_BRACKETS)
     for _ in range(JSON_DEPTH_MAX):
         brackets = brackets.replace(b"[]", b"")

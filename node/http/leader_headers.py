@@ -1,4 +1,4 @@
-"""Who served a request, for clients that go there next time."""
+"""Headers that name the leader, for clients that go there next time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LEADER_URL: Final = "Floodmark-Leader-Url"
 
 
 def leader_headers(broker: Broker, leader: str) -> dict[str, str]:
-    """The node that leads, and where it is, unless that is this one."""
+    """The leader's id and URL; empty where it is this node."""
     headers = {LEADER: leader}
     url = None if leader == broker.node_id else broker.node_url(leader)
     if url is not None:

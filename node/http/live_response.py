@@ -1,8 +1,8 @@
-"""Answers without an end in sight: events, lines, or length-prefixed MessagePack, as fast as a client reads.
+"""Streaming answers: events, lines, or length-prefixed MessagePack, as fast as a client reads.
 
 Memory is bounded: one slice of records at a time, and the next one only once the client has taken this one.
-What was read ahead is let go when it takes its time; a client that takes nothing is dropped by its
-connection's own clock.
+What was read ahead is released when the client is slow; a client that reads nothing is dropped by its
+connection's own deadline.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from node.service.unpacking import Slice
 
 _COMMENT: Final = b": keep-alive\n\n"
 _PATIENCE_S: Final = 0.25
-"""How long a client may take for a piece before what was read ahead for it is let go."""
+"""How long a client may take for a piece before what was read ahead for it is released."""
 
 
 async def stream(
@@ -46,7 +46,7 @@ async def stream(
 ) -> web.StreamResponse:
     """Everything from the reader's positions on; without ``follow`` only up to what is there now.
 
-    ``HEAD`` gets the head of the answer and nothing is read.
+    ``HEAD`` gets the head of the answer; nothing is read.
     """
     emitter = _Emitter(context, request, reader, hold, media)
     if request.method == "HEAD":
@@ -99,7 +99,7 @@ class _Emitter:
         await self.answer.prepare(self._request)
 
     async def emit_all(self, slices: AsyncIterator[Slice | None], left: int) -> None:
-        """Write at most ``left`` records, and show that the stream lives where none come."""
+        """Write at most ``left`` records; keep the connection alive while none come."""
         async for part in slices:
             if part is None:
                 await self.keep_alive()
@@ -137,7 +137,7 @@ class _Emitter:
         return count
 
     async def _write(self, piece: bytes) -> None:
-        """Write a piece, which is counted while it waits for the client, and nothing else after a moment."""
+        """Write a piece; it counts as held while it waits for the client, and soon only it does."""
         while True:
             try:
                 self._hold.more(len(piece))
@@ -153,21 +153,21 @@ class _Emitter:
             self._hold.less(len(piece))
 
     def _position(self, partition: int, next_offset: int) -> str:
-        """What an event's id says: where its reader goes on, in all partitions or in this one."""
+        """An event's id: where its reader goes on, in all partitions or in this one."""
         if self.reader.by_cursor:
             self.reader.move(partition, next_offset)
             return cursor.encode(self.reader.topic_id, self.reader.offsets)
         return str(EventId(self.reader.topic_id, partition, next_offset))
 
     async def keep_alive(self) -> None:
-        """Show proxies that the stream lives. Only events have a form for that."""
+        """Send a comment so that proxies keep the stream open. Only event streams have comments."""
         if self._media is Media.EVENTS:
             await self.answer.write(_COMMENT)
 
     async def fail(self, error: FloodmarkError) -> None:
-        """Tell the reader of the stream, as its last item, what went wrong.
+        """Send the error as the stream's last item.
 
-        An event stream's reader will connect again and go on at its last id.
+        The reader of an event stream reconnects and goes on at its last id.
         """
         problem = problems.document(error, self._context.next_request_id())
         await self.answer.write(stream_failure(self._media, problem))

@@ -1,4 +1,4 @@
-"""Media types: what bodies may be, and which form of answer a client wants most."""
+"""Media types: those of request bodies, and the one that a client prefers for its answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from floodmark.errors import InvalidRequest, NotAcceptable, UnsupportedMedia
 
 
 class Media(enum.StrEnum):
-    """The forms that are spoken here."""
+    """The supported media types."""
 
     JSON = "application/json"
     NDJSON = "application/x-ndjson"
@@ -46,7 +46,7 @@ _WEIGHT = re.compile(r"(0(\.[0-9]{0,3})?|1(\.0{0,3})?)", re.ASCII)
 
 @functools.lru_cache(maxsize=256)
 def body_media(content_type: str | None) -> Media:
-    """What a body is. JSON when nothing is said, and for curl's own default, which is never meant."""
+    """A body's media type. JSON when none is given, and for curl's default, which is never meant."""
     if not content_type:
         return Media.JSON
     name, parameters = _split(content_type)
@@ -59,23 +59,23 @@ def body_media(content_type: str | None) -> Media:
         )
     charset = parameters.get("charset", "utf-8").lower()
     if media in _TEXT and charset not in _CHARSETS:
-        raise UnsupportedMedia(f"charset {charset[:50]!r} is not spoken here; UTF-8 is", supported=["utf-8"])
+        raise UnsupportedMedia(f"charset {charset[:50]!r} is not supported; use UTF-8", supported=["utf-8"])
     return media
 
 
 def is_form(content_type: str | None) -> bool:
-    """Whether a body says it is a form's: what curl says of any body, and what every web page can send."""
+    """Whether a body is declared a form: curl does so by default, and any web page can send one."""
     return content_type is not None and _split(content_type)[0] == _FORM
 
 
 def accepted(request: web.Request) -> str | None:
-    """``Accept``, which may come in several lines."""
+    """``Accept``, which may be split over several lines."""
     return ",".join(request.headers.getall("Accept", ())) or None
 
 
 @functools.lru_cache(maxsize=256)
 def answer_media(accept: str | None, offered: tuple[Media, ...] = ANSWERS) -> Media:
-    """The form the client weighs highest, the first named among equals, JSON for ``*/*``."""
+    """The media type that the client weighs highest, the first among equals, JSON for ``*/*``."""
     if not accept or accept == "*/*":
         return offered[0]
     best: tuple[float, Media] | None = None

@@ -1,7 +1,7 @@
 """The members that a body's records may have, and its envelope: JSON, NDJSON and MessagePack.
 
-With ``mode=copy`` a body is what was read: records, lines and pages have members more, which say where they
-were read. These are known by name and type, and not taken; whatever else there is is refused, as always.
+With ``mode=copy`` a body is what was read: records, lines and pages have more members, which say where they
+were read. These are accepted by name and type and ignored; unknown members are refused, as always.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _UNSET = msgspec.UNSET
 class RecordIn(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """One record of a body.
 
-    A member that is null says as little as none, but it is there, and counted (``doubled``).
+    A null member means the same as a missing one, but is counted (``doubled``).
     """
 
     value: msgspec.Raw | msgspec.UnsetType = _UNSET
@@ -35,7 +35,7 @@ class RecordIn(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 class _CopyIn(RecordIn, forbid_unknown_fields=True, gc=False):
-    """One that was read. ``error``: what a stream ends with that could not bring all."""
+    """A record that was read. ``error``: the last item of a stream that failed."""
 
     offset: int | msgspec.UnsetType = _UNSET
     append_time: int | str | msgspec.UnsetType = _UNSET
@@ -97,8 +97,8 @@ _LINES: dict[bool, Any] = {False: msgspec.json.Decoder(RecordIn), True: msgspec.
 
 
 class Found(NamedTuple):
-    """What a body has. ``has_envelope``: they are within ``records``. ``colons``: of JSON, those of members
-    that were not taken."""
+    """A body's records. ``has_envelope``: they are within ``records``. ``colons``: in JSON, those of ignored
+    members."""
 
     items: list[Any]
     has_envelope: bool
@@ -117,7 +117,7 @@ def parsed(media: Media, body: bytes, *, copies: bool) -> Found:
     its_own = [getattr(envelope, name) for name in _OF_PAGES] if copies else []
     if envelope.records is None:
         if its_own.count(_UNSET) < len(its_own):
-            raise InvalidRequest('the members of a page stand beside its "records"')
+            raise InvalidRequest('the members of a page belong next to its "records"')
         return Found([envelope], has_envelope=False, colons=_not_taken([envelope]) if copies else 0)
     names = [name for name in envelope.__struct_fields__ if name not in _OF_ENVELOPES]
     if any(getattr(envelope, name) not in (None, _UNSET) for name in names):
@@ -130,15 +130,15 @@ def _lines(body: bytes, *, copies: bool) -> list[Any]:
     try:
         return _LINES[copies].decode_lines(body)  # type: ignore[no-any-return]
     except MALFORMED as error:
-        raise InvalidRequest(f"a line is no record: {error}") from error
+        raise InvalidRequest(f"a line is not a record: {error}") from error
 
 
 def _not_taken(items: list[Any]) -> int:
-    """The colons of members that tell where records were read. Raises where not all were."""
+    """The colons of members that tell where records were read. Raises if an item is a stream's error."""
     for number, item in enumerate(items, 1):
         if item.error is not _UNSET:
             raise InvalidRequest(
-                f"item {number} is the error that the reading ended with, so what was read is not all: "
+                f"item {number} is the error that the read ended with, so records are missing: "
                 "nothing is stored; leave it out to store what is before it, and read on from there"
             )
     return sum(_colons(item.offset) + _colons(item.append_time) for item in items)

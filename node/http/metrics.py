@@ -1,4 +1,4 @@
-"""Prometheus metrics of one application, in a registry of its own; labels only take values known here."""
+"""Prometheus metrics of one application, in a registry of its own; labels only have values known here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UNMATCHED: Final = "unmatched"
 
 
 class HttpMetrics:
-    """Requests by route template, method and status class; and what the node registers besides."""
+    """Requests by route template, method and status class, and whatever else the node registers."""
 
     def __init__(self, broker: Broker) -> None:
         self.registry = CollectorRegistry()
@@ -42,14 +42,14 @@ class HttpMetrics:
         self._requests.observe(route, method, status, seconds)
 
     async def render(self) -> bytes:
-        """The text exposition, in slices: a thousand partitions would hold the event loop up for long."""
+        """The text exposition, made in slices: a thousand partitions would block the event loop too long."""
         head = generate_latest(self.registry)
         await asyncio.sleep(0)
         return head + await self._partitions.text()
 
 
 class _BrokerCollector(Collector):
-    """Asked anew at every scrape, so that nothing is kept up to date between scrapes."""
+    """Collected at every scrape, so that nothing has to be kept up to date between scrapes."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker

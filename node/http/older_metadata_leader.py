@@ -1,6 +1,6 @@
 """Asking a metadata leader of a build that knows no typed requests: over its public HTTP, as its users do.
 
-Such builds speak a peer protocol below 6. This goes when none of them may be upgraded from any more.
+Such builds speak a peer protocol below 6. Remove this when upgrades from them are no longer supported.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _RESULTS: Final = dict(AT_METADATA_LEADER.values())
 _LATER: Final = {"id": None, "batch_format": 1}
 _LATER_OF_PARTITIONS: Final = {"leader_epoch": None}
-"""What descriptions of topics lack in older builds."""
+"""What topic descriptions of older builds lack."""
 R = TypeVar("R")
 
 
@@ -48,7 +48,7 @@ class _Way(NamedTuple):
 
 
 def _named(request: Request[Any], *names: str) -> dict[str, Any]:
-    """The fields that say something."""
+    """The fields that are set."""
     return {name: value for name in names if (value := getattr(request, name)) is not None}
 
 

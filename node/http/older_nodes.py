@@ -1,7 +1,7 @@
 """Asking nodes of older builds, over their public HTTP, with a mark that only this cluster's nodes know.
 
-Builds that take no requests over their links (peer protocol below 6) are asked this way, until none of them
-may be upgraded from any more.
+Builds that take no requests over their links (peer protocol below 6) are asked this way, until upgrades from
+them are no longer supported.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ _READY = msgspec.json.Decoder(dict[str, list[int]])
 
 
 class OlderNodes:
-    """Implements ``Line`` towards nodes whose builds take no requests over their links: one per application.
+    """Implements ``Line`` for nodes whose builds take no requests over their links: one per application.
 
-    A node is asked for what its build offers at its HTTP port, and nothing else.
+    It asks only for what such builds offer at their HTTP ports.
     """
 
     def __init__(self, context: HttpContext) -> None:

@@ -1,4 +1,4 @@
-"""What nodes of older builds are asked of themselves, over their public HTTP: see ``older_nodes.py``."""
+"""Asks nodes of older builds about themselves, over their public HTTP: see ``older_nodes.py``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from node.http.context import HttpContext
 
 _PAUSE_S: Final = 0.01
-"""Before a node is asked again whether it has heard of a change."""
+"""Pause before a node is asked again whether it has applied a change."""
 T = TypeVar("T")
 
 

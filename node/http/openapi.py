@@ -1,4 +1,4 @@
-"""The description of the API. What is answered comes from the types of the results, the rest is kept by hand.
+"""The description of the API. Answers are derived from the types of the results, the rest is kept by hand.
 
 Tests compare it with the routes, and answers of nodes with it.
 """
@@ -121,7 +121,7 @@ def document(settings: RequestLimits) -> dict[str, Any]:
                     "Replicas on their way to other nodes", [timeout, view], result=Reassignments
                 ),
                 "post": _operation(
-                    "Have replicas go to other nodes",
+                    "Move replicas to other nodes",
                     [timeout],
                     body=bodies.reassignments_body(),
                     status="202",
@@ -140,12 +140,12 @@ def document(settings: RequestLimits) -> dict[str, Any]:
             },
             "/v1/nodes/{node}/removal": {
                 "get": _operation(
-                    "What would become of its partitions without it", [node, timeout], result=RemovalInfo
+                    "What would happen to its partitions without it", [node, timeout], result=RemovalInfo
                 )
             },
             "/v1/nodes/{node}/replacement": {
                 "post": _operation(
-                    "Have another node take a dead one's place",
+                    "Let another node take a dead one's place",
                     [node, timeout],
                     body=bodies.replacement_body(),
                     status="202",
@@ -153,19 +153,24 @@ def document(settings: RequestLimits) -> dict[str, Any]:
                 )
             },
             "/v1/nodes/{node}/drain": {
-                "get": _operation("How far a drain is", [node, timeout], result=DrainInfo),
+                "get": _operation("A drain's progress", [node, timeout], result=DrainInfo),
                 "post": _operation(
-                    "Have a node's replicas go elsewhere", [node, timeout], status="202", result=DrainInfo
+                    "Move a node's replicas elsewhere", [node, timeout], status="202", result=DrainInfo
                 ),
                 "delete": _operation("Undo that", [node, timeout], status="202", result=DrainInfo),
             },
             "/v1/cluster/rebalance": {
-                "get": _operation("What a rebalance moves, or would", [timeout], result=RebalanceInfo),
+                "get": _operation(
+                    "A rebalance's moves, or those it would make", [timeout], result=RebalanceInfo
+                ),
                 "post": _operation(
                     "Even out replicas and leaders", [timeout], status="202", result=RebalanceInfo
                 ),
                 "delete": _operation(
-                    "End that, and undo what is on its way", [timeout], status="202", result=RebalanceInfo
+                    "End a rebalance, and undo its moves under way",
+                    [timeout],
+                    status="202",
+                    result=RebalanceInfo,
                 ),
             },
             "/v1/topics": {"get": _operation("Topics in order of name", listing, result=TopicList)},
@@ -180,7 +185,7 @@ def document(settings: RequestLimits) -> dict[str, Any]:
                     also={"200": TopicDescription},
                 ),
                 "patch": _operation(
-                    "Change its configuration, or how many there are of something",
+                    "Change its configuration, partitions or replication factor",
                     [topic, timeout, *pinned],
                     body=bodies.changes_body(),
                     result=TopicDescription,

@@ -37,7 +37,7 @@ _TEXT: Final = {"type": "string"}
 _DONE: Final = "Done."
 _DESCRIPTIONS: Final = {
     "200": _DONE,
-    "202": "It is done by and by.",
+    "202": "Accepted; it proceeds in the background.",
     "207": "Some records are stored, some are not.",
     "503": "Not ready.",
 }

@@ -51,7 +51,7 @@ def _record() -> dict[str, Any]:
                 "type": "array",
                 "maxItems": RECORD_HEADERS_MAX,
                 "items": name_and_value,
-                "description": "Names that come again, null and bytes need feature level 2",
+                "description": "Repeated names, null and bytes need feature level 2",
             },
             "timestamp": {"type": "integer", "minimum": 0, "maximum": 253_402_300_799_999},
             "partition": {"type": "integer", "minimum": 0},
@@ -94,7 +94,7 @@ def _config() -> dict[str, Any]:
 
 
 def topic_body() -> dict[str, Any]:
-    """Of a new topic."""
+    """The schema of a new topic."""
     schema = {
         "type": "object",
         "additionalProperties": False,

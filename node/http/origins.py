@@ -1,8 +1,8 @@
 """Which names a node answers to, and which web pages may use it.
 
 Any page in a browser can send requests to any address that this browser reaches, localhost and private
-networks included: so the browser's word on who asks is checked. A page whose own name was made to lead here
-(DNS rebinding) is of the same origin to the browser: so the name that was asked for is checked, too.
+networks included: so the origin that the browser names is checked. A page whose own name was made to resolve
+to this node (DNS rebinding) is of the same origin to the browser: so the requested host is checked too.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Origins:
         self._hosts = frozenset([*own, *(host.lower() for host in hosts)])
         self._schemes = frozenset({"http"} | {url.scheme for url in urls if url.scheme})
         self.listed = frozenset(cors_origins)
-        """Web pages that may do everything that may be done here."""
+        """Origins of web pages that may do everything."""
         self._judged = functools.lru_cache(_KNOWN_MAX)(self._judge)
 
     def knows_host(self, host: str) -> bool:
@@ -47,7 +47,7 @@ class Origins:
         return name in self._hosts or name == "localhost" or name.endswith(".localhost") or _is_address(name)
 
     def may_ask(self, origin: str | None, site: str | None, host: str) -> bool:
-        """Whether to serve what has these ``Origin`` and ``Sec-Fetch-Site``, and this known ``Host``."""
+        """Whether to serve a request with this ``Origin``, ``Sec-Fetch-Site`` and known ``Host``."""
         if origin is not None and origin in self.listed:
             return True
         if site is not None and site not in _OF_THIS_SITE:
@@ -62,7 +62,7 @@ class Origins:
 
 
 def _authority(text: str, port: int) -> tuple[str, int] | None:
-    """A name in small letters, without the dot of the root, and the port; an IPv6 address in its brackets."""
+    """A name in lower case, without the root's dot, and the port; an IPv6 address in brackets."""
     match = _AUTHORITY.fullmatch(text)
     if match is None:
         return None

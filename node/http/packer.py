@@ -41,14 +41,14 @@ class Packer:
         self._reader = reader
         self._writer = writer
         self.rest: asyncio.TimerHandle | None = None
-        """Runs while there is nothing to do."""
+        """Ends the process when it has been idle for long."""
 
     @classmethod
     async def start(cls) -> Packer:
-        """Raises ``OSError`` when there can be none.
+        """Start a process. Raises ``OSError`` where that fails.
 
-        It is started by name, not forked: nothing of this process goes with it, no descriptor, no lock. Its
-        session is its own, so that Ctrl-C is the node's alone.
+        It is executed, not only forked: it inherits no descriptor and no lock. It has a session of its own,
+        so that Ctrl-C reaches the node alone.
         """
         ours, theirs = socket.socketpair()
         with theirs:
@@ -62,11 +62,11 @@ class Packer:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """The process id."""
         return self._process.pid
 
     async def pack(self, order: Order, body: bytes) -> tuple[Answer, bytes]:
-        """The process's answer, and its batches one after the other. Raises ``Gone``."""
+        """The process's answer, and its batches concatenated. Raises ``Gone``."""
         head = _ENCODER.encode(order)
         try:
             self._writer.write(LENGTHS.pack(len(head), len(body)) + head)
@@ -81,7 +81,7 @@ class Packer:
             raise Gone from error
 
     async def end(self) -> None:
-        """With or without its consent; returns when it is gone."""
+        """End the process, by force if need be; returns when it is gone."""
         if self.rest is not None:
             self.rest.cancel()
         self._writer.close()
@@ -104,7 +104,7 @@ def _started(stdin: socket.socket) -> subprocess.Popen[bytes]:
 
 
 def result(answer: Answer, batches: bytes) -> Packed:
-    """What the answer says. Raises the refusal that it may be."""
+    """The answer's result. Raises the refusal if it is one."""
     if answer.code:
         raise ERRORS_BY_CODE[answer.code](answer.detail, **answer.fields)
     places = array("H")

@@ -1,9 +1,9 @@
 """The process that decodes large bodies for a node, which holds the other end of its standard input.
 
     order  u32 length of the order, u32 of the body, the order (MessagePack), the body
-    answer u32 length of the head, u32 of the batches, the head (MessagePack), the batches one after the other
+    answer u32 length of the head, u32 of the batches, the head (MessagePack), the batches concatenated
 
-It ends when its node does, however that ends: then there is nobody at the other end.
+It ends when its node does, in whatever way: then its standard input is closed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from node.service.division import Packed
 LENGTHS: Final = struct.Struct("<II")
 MEMORY_BYTES_MAX: Final = 768 << 20
 _NICENESS: Final = 5
-"""What the node itself does goes first: heartbeats and votes are among it."""
+"""The node itself goes first: heartbeats and votes depend on it."""
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True):
@@ -48,7 +48,7 @@ _ENCODER = msgspec.msgpack.Encoder()
 
 
 def serve(orders: BinaryIO, answers: BinaryIO) -> None:
-    """One order after the other, until there are no more."""
+    """Serve orders one after the other, until there are no more."""
     while len(lengths := orders.read(LENGTHS.size)) == LENGTHS.size:
         order_length, body_length = LENGTHS.unpack(lengths)
         order = _ORDERS.decode(orders.read(order_length))
@@ -69,7 +69,7 @@ def _answer(order: Order, body: bytes) -> tuple[bytes, list[bytes]]:
     except FloodmarkError as error:
         return _refusal(error), []
     except MemoryError:
-        return _refusal(TooLarge("to decode this body takes too much memory; send several smaller ones")), []
+        return _refusal(TooLarge("decoding this body takes too much memory; send several smaller ones")), []
     return _ENCODER.encode(_told(packed)), list(packed.batches.values())
 
 
@@ -83,12 +83,12 @@ def _refusal(error: FloodmarkError) -> bytes:
 
 
 def main() -> None:
-    """Until standard input ends."""
+    """Serve until standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
     os.nice(_NICENESS)
-    gc.disable()  # There are no cycles in what a body becomes, and this process is never old.
+    gc.disable()  # Decoded bodies have no cycles, and this process never lives long.
     with socket.socket(fileno=0) as node, contextlib.suppress(BrokenPipeError, ConnectionResetError):
         serve(cast(BinaryIO, node.makefile("rb", 1 << 20)), cast(BinaryIO, node.makefile("wb", 1 << 20)))
 

@@ -1,7 +1,7 @@
-"""A few processes that decode what would hold the event loop up; there is none before the first such body.
+"""A few processes that decode bodies too heavy for the event loop; started with the first such body.
 
-One that ends in the middle of a body is replaced, and the body given to the next one, once. One that had
-nothing to do for a while is ended, which gives its memory back.
+A process that dies in the middle of a body is replaced, and the body is given to the next one, once. An idle
+process is ended after a while, which returns its memory.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from node.service.division import Packed
 
 PROCESSES_MAX: Final = 2
 WAITING_MAX: Final = 64
-"""More large bodies than that do not wait: their senders come back later."""
+"""At most this many large bodies wait; further ones are refused."""
 IDLE_S: Final = 30.0
 _ATTEMPTS: Final = 2
 _RETRY_AFTER_S: Final = 1.0
@@ -37,17 +37,17 @@ class Packers:
         self._idle: list[Packer] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ending: set[asyncio.Task[None]] = set()
-        """Of processes that had nothing to do. Never cancelled, or one might be left."""
+        """Tasks that end idle processes. Never cancelled, or a process might be left over."""
 
     @property
     def idle(self) -> list[int]:
-        """Process ids of those that have nothing to do."""
+        """Process ids of the idle ones."""
         return [packer.pid for packer in self._idle]
 
     async def pack(self, order: Order, body: bytes, *, timeout_s: float) -> Packed:
-        """What ``packing.pack`` makes of the body.
+        """The result of ``packing.pack`` for the body.
 
-        Raises what that raises, and TooManyRequests or Unavailable where nobody had the time: not stored.
+        Raises what that raises, and TooManyRequests or Unavailable (not stored) where there is no capacity.
         """
         if self._waiting >= WAITING_MAX:
             raise TooManyRequests(
@@ -66,7 +66,7 @@ class Packers:
             self._waiting -= 1
 
     async def close(self) -> None:
-        """End all processes; what they were doing comes to nothing."""
+        """End all processes; their present work is lost."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""All that is to be done with a heavy body, in a process of its own (``packer_process.py``)."""
+"""Everything done with a heavy body, in a process of its own (``packer_process.py``)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from node.service.repeated_batches import TRACE
 
 
 class Order(msgspec.Struct, frozen=True, array_like=True):
-    """What has to be known beside the body."""
+    """What has to be known besides the body."""
 
     media: Media
     reading: Reading
@@ -31,9 +31,9 @@ class _Head(NamedTuple):
 
 
 def pack(order: Order, body: bytes) -> Packed:
-    """The body's records as batches. Raises what it is refused for.
+    """The body's records as batches. Raises the body's refusal.
 
-    A record batch is checked only; it is stored as it is.
+    A record batch is only checked; it is stored as it is.
     """
     reading, division = order.reading, order.division
     if order.media is Media.BATCH:

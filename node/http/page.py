@@ -22,16 +22,16 @@ from node.service.unpacking import Slice
 
 PIECE_BYTES: Final = 64 << 10
 _WHOLE_BYTES: Final = 16 << 10
-"""What is not counted while it is sent, since a connection's buffer takes more."""
+"""Pages up to this size are not counted while they are sent: a connection's buffer takes more."""
 _PAUSE_S: Final = 0.05
-"""Between two looks at partitions that have no leader."""
+"""Pause between two looks at partitions that have no leader."""
 
 _JSON = msgspec.json.Encoder()
 _MSGPACK = msgspec.msgpack.Encoder()
 
 
 class Wanted(Protocol):
-    """What a page is to be; see ``fetch.Asked``."""
+    """What is asked of a page; see ``fetch.Asked``."""
 
     media: Media
     max_bytes: int
@@ -40,9 +40,9 @@ class Wanted(Protocol):
 
 
 class Page:
-    """Takes records in until ``bytes_max`` bytes or ``records_max`` records are there, but one at least.
+    """Takes records up to ``bytes_max`` bytes or ``records_max`` records, but at least one.
 
-    ``around`` is how many of the bytes are for what stands beside the records.
+    ``around``: how many of the bytes are for what surrounds the records.
     """
 
     def __init__(self, media: Media, *, bytes_max: int, records_max: int, around: int) -> None:
@@ -59,7 +59,7 @@ class Page:
         self.is_full = False
 
     def add(self, part: Slice) -> int:
-        """Take in what fits of a slice. Returns the offset behind that."""
+        """Take what fits of a slice. Returns the offset after that."""
         encode, partition, append_time = self._encode, part.partition, timestamps.text(part.append_time)
         offset, size, items = part.first_offset, self.size, self._items
         room = self._bytes_max if self.count else 1 << 63  # The first record fits, however large.
@@ -86,7 +86,7 @@ class Page:
         return offset
 
     def _cut(self) -> None:
-        """Make a piece of the records that are there."""
+        """Make a piece of the records so far."""
         if self._separator and self._pieces:
             self._items[0] = b"," + self._items[0]
         joint = b"," if self._separator else b""
@@ -110,7 +110,7 @@ class Page:
 async def read_page(
     context: HttpContext, reader: TopicReader, hold: Hold, wanted: Wanted, *, around: int
 ) -> Page:
-    """What there is; only when that is nothing, what comes within ``wait_s``, for which nothing is held."""
+    """What there is; if that is nothing, what comes within ``wait_s``. Holds nothing while it waits."""
     deadline = time.monotonic() + wanted.wait_s
     while True:
         granted = hold.set_page_aside(wanted.max_bytes)
@@ -131,7 +131,7 @@ async def read_page(
 async def _fill(page: Page, reader: TopicReader, hold: Hold, granted: int) -> None:
     """Read from the reader's positions on until the page is full or nothing is left.
 
-    What fails behind the first record ends the page: whoever goes on from there is told. Afterwards ``hold``
+    A failure after the first record ends the page: the next read from there reports it. Afterwards ``hold``
     has the page and nothing else.
     """
     reader.begin(max_bytes=granted)
@@ -155,7 +155,7 @@ async def _fill(page: Page, reader: TopicReader, hold: Hold, granted: int) -> No
 async def send(
     request: web.Request, headers: dict[str, str], pieces: deque[bytes], hold: Hold
 ) -> web.StreamResponse:
-    """Send a page; what its client has taken is held no longer."""
+    """Send a page; what its client has taken is given back."""
     size = sum(len(piece) for piece in pieces)
     if size <= _WHOLE_BYTES:
         return web.Response(body=b"".join(pieces), headers=headers)
@@ -165,6 +165,6 @@ async def send(
     while pieces and request.method != "HEAD":
         piece = pieces.popleft()
         await answer.write(piece)
-        hold.less(min(len(piece), hold.held))  # What stands around the records is not counted.
+        hold.less(min(len(piece), hold.held))  # What surrounds the records is not counted.
     await answer.write_eof()
     return answer

@@ -1,6 +1,6 @@
-"""The rows of ``/metrics`` that there are of each partition, made a few at a time.
+"""The rows of ``/metrics`` for each partition, made a few at a time.
 
-Where they are many, all who ask within a second get the same: who asks again and again costs no more.
+Where there are many, all scrapes within a second get the same ones, so that frequent scrapes cost no more.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ class PartitionRows:
         self._are_many = False
 
     async def text(self) -> bytes:
-        """As Prometheus reads it."""
+        """The rows in Prometheus' text format."""
         if time.monotonic() - self._made_at < KEPT_S:
             return self._made
         if self._making is None:
             self._making = asyncio.create_task(self._make())
             self._making.add_done_callback(self._ended)
-        # Whoever leaves does not end it for the others.
+        # A cancelled scrape does not end it for the others.
         return await asyncio.shield(self._making)
 
     def _ended(self, task: asyncio.Task[bytes]) -> None:

@@ -1,4 +1,4 @@
-"""Another node's problem document as the exception that it was there."""
+"""Turns another node's problem document back into its exception."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DECODER = msgspec.json.Decoder(dict[str, Any])
 
 
 def error_of(status: int, body: bytes) -> FloodmarkError:
-    """``Unavailable`` for what is no problem document."""
+    """The error; ``Unavailable`` for anything but a problem document."""
     try:
         problem = _DECODER.decode(body)
         cls = error_class(problem["code"], problem.get("cause"))

@@ -69,13 +69,13 @@ def respond(
 
 
 def of_http_exception(error: web.HTTPException, path: str) -> tuple[FloodmarkError, dict[str, str]]:
-    """aiohttp's own refusals as errors of this tree, and the headers that belong to them."""
+    """aiohttp's own refusals as errors of this tree, with their headers."""
     kind = _OF_STATUS.get(error.status, InvalidRequest)
     headers: dict[str, str] = {}
     detail = error.reason or f"HTTP status {error.status}"
     if isinstance(error, web.HTTPMethodNotAllowed):
         headers["Allow"] = ", ".join(sorted(error.allowed_methods))
-        detail = f"{error.method} is not possible here; {headers['Allow']} is"
+        detail = f"{error.method} is not allowed here; use {headers['Allow']}"
     elif isinstance(error, web.HTTPNotFound):
         detail = f"there is nothing at {path[:200]}; GET /openapi.json lists what there is"
     elif isinstance(error, web.HTTPExpectationFailed):
@@ -84,7 +84,7 @@ def of_http_exception(error: web.HTTPException, path: str) -> tuple[FloodmarkErr
 
 
 def raw_answer(error: FloodmarkError, *, status: int | None = None) -> bytes:
-    """A whole HTTP/1.1 answer that closes the connection, for where no request could be made out."""
+    """A whole HTTP/1.1 answer that closes the connection, for where no request could be read."""
     body = _ENCODER.encode(document(error, "-", status=status)) + b"\n"
     code = status or status_of(type(error))
     retry = "Retry-After: 1\r\n" if code in _RETRY_LATER else ""
@@ -106,5 +106,5 @@ def as_bytes(answer: web.Response) -> bytes:
 
 
 def _printable(text: str) -> str:
-    """Bytes of a request that are no UTF-8 reach handlers as surrogates, which JSON cannot carry."""
+    """Bytes of a request that are not UTF-8 reach handlers as surrogates, which JSON cannot carry."""
     return text.encode("utf-8", "backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""The body of a produce as the service sees it: HTTP's forms of records, decoded when it is known how."""
+"""The body of a produce as the service sees it: decoded once the topic's limits are known."""
 
 from __future__ import annotations
 

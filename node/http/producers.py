@@ -15,7 +15,7 @@ from node.service.producer_ids import InitProducerId
 
 
 class ProducerBody(msgspec.Struct, forbid_unknown_fields=True):
-    """Who a producer was so far."""
+    """A producer's present id and epoch."""
 
     producer_id: int | None = None
     producer_epoch: int | None = None
@@ -32,7 +32,7 @@ class Producers:
         self._desk = Desk(context)
 
     async def post(self, request: web.Request) -> web.StreamResponse:
-        """A new id at epoch 0; or, for an id and its epoch, what goes on behind them."""
+        """A new id at epoch 0; or, for an id and its epoch, the ones that follow."""
         timeout_s = self._desk.timeout_of(request)
         with ExitStack() as held:
             body = await read_body(request, self._context, held)

@@ -11,7 +11,7 @@ from floodmark.format.names import check_name
 
 from node.broker import Acks
 
-if TYPE_CHECKING:  # What decodes large bodies in a process of its own needs numbers, and no server.
+if TYPE_CHECKING:  # The process that decodes large bodies uses this module, and must not import aiohttp.
     from aiohttp import web
 
 OFFSET_MAX: Final = (1 << 63) - 1
@@ -23,14 +23,14 @@ _ACKS: Final = {str(acks): acks for acks in Acks}
 
 
 def query_of(request: web.Request, known: frozenset[str]) -> Mapping[str, str]:
-    """The query, each parameter at most once and none that would be ignored."""
+    """The query: each parameter at most once, none unknown."""
     if not request.rel_url.raw_query_string:
         return _NONE
     found: dict[str, str] = {}
     for name, value in request.rel_url.query.items():
         if name not in known:
             raise InvalidRequest(
-                f"there is no query parameter {name[:100]!r} here; known are {', '.join(sorted(known))}"
+                f"unknown query parameter {name[:100]!r}; known are {', '.join(sorted(known))}"
             )
         if name in found:
             raise InvalidRequest(f"the query parameter {name!r} is given twice")
@@ -57,7 +57,7 @@ def number(text: str, name: str, *, highest: int, lowest: int = 0) -> int:
 
 
 def capped(query: Mapping[str, str], name: str, *, default: int, cap: int) -> int:
-    """A positive number; what is above ``cap`` becomes ``cap``."""
+    """A positive number, lowered to ``cap``."""
     text = query.get(name)
     if text is None:
         return default
@@ -85,7 +85,7 @@ def flag(query: Mapping[str, str], name: str) -> bool:
 
 
 def is_copy(query: Mapping[str, str]) -> bool:
-    """``mode=copy``: the body is what was read, and is to become the same records."""
+    """``mode=copy``: the body is what was read, to be stored as the same records."""
     text = query.get("mode")
     if text is not None and text != "copy":
         raise InvalidRequest(f"mode is copy, not {text[:100]!r}")

@@ -1,4 +1,4 @@
-"""One raw value: everything else of its record comes from ``Record-...`` headers."""
+"""One raw value: the rest of its record comes from ``Record-...`` headers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class RecordHead(Protocol):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """By name, without regard to case."""
+        """By name, case-insensitive."""
 
     @property
     def raw_headers(self) -> Sequence[tuple[bytes, bytes]]:
@@ -36,7 +36,7 @@ def read(
     """The record, and the partition that it asks for. Raises ``InvalidRequest``, ``TooLarge``,
     ``FeatureLevelNeeded``."""
     if not head.headers:
-        # As nearly all are that go past aiohttp: nothing but a value.
+        # The usual case on the fast path: nothing but a value.
         record = Record(now_ms, None, body)
         record.check(record_bytes_max)
         return record, None
@@ -64,7 +64,7 @@ def read(
 
 
 def check_head(head: RecordHead, batch_format: int) -> None:
-    """Raise what a raw value's head is refused for at the feature level of ``batch_format``."""
+    """Raise the refusal of a raw value's head at the feature level of ``batch_format``, if any."""
     record = Record(
         0, None, None if _is_tombstone(head, b"") else b"", pairs=_record_headers(head.raw_headers)
     )
@@ -87,12 +87,12 @@ def _is_tombstone(head: RecordHead, body: bytes) -> bool:
     if text != "true":
         raise InvalidRequest(f"{TOMBSTONE} is true or false, not {text[:100]!r}")
     if body:
-        raise InvalidRequest(f"a tombstone has no value: the body beside {TOMBSTONE}: true is empty")
+        raise InvalidRequest(f"a tombstone has no value: leave the body empty with {TOMBSTONE}: true")
     return True
 
 
 def _record_headers(raw: Iterable[tuple[bytes, bytes]]) -> Pairs | None:
-    """In their order; a name may come again."""
+    """In order; names may repeat."""
     found: Pairs = []
     for name, value in raw:
         if name[:14].lower() == _HEADER_PREFIX:
@@ -108,4 +108,4 @@ def _base64(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except ValueError as error:
-        raise InvalidRequest(f"Record-Key-B64 is no base64: {error}") from error
+        raise InvalidRequest(f"Record-Key-B64 is not base64: {error}") from error

@@ -1,4 +1,4 @@
-"""Bodies to records: JSON, NDJSON, MessagePack and one raw value, in the shapes of the interface."""
+"""Bodies to records: JSON, NDJSON, MessagePack and one raw value."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _UNSET: Final = msgspec.UNSET
 _ANY = msgspec.msgpack.Decoder()
 _TO_JSON = msgspec.json.Encoder()
 _PACKED_PER_TEXT: Final = 9
-"""No value has more bytes of MessagePack than this for each byte of its JSON: a number of 64 bits has."""
+"""The most MessagePack bytes of a value per byte of its JSON: a one-digit number of 64 bits has this."""
 
 
 class Reading(NamedTuple):
@@ -39,7 +39,7 @@ class Reading(NamedTuple):
     batch_format: int = 1
     """The highest that the cluster's feature level takes."""
     copies: bool = False
-    """They were read, and are to become the same records again: nothing is added that they do not say."""
+    """They were read, to be stored as the same records: add nothing to them."""
     is_traced: bool = True
     """Whether the request's trace is added."""
 
@@ -47,7 +47,7 @@ class Reading(NamedTuple):
 def read_records(head: RecordHead, media: Media, body: bytes, reading: Reading) -> list[Incoming]:
     """The records of ``body``, each checked. Raises ``InvalidRequest``, ``TooLarge``, ``FeatureLevelNeeded``.
 
-    All objects of the body are built first, so it must not be heavy (``body_weight.py``), or counted before.
+    All objects of the body are built first, so it must be light (``body_weight.py``) or already counted.
     """
     headers = HeadersIn(reading.batch_format)
     if media is Media.BYTES:
@@ -88,7 +88,7 @@ def read_records(head: RecordHead, media: Media, body: bytes, reading: Reading) 
         headers.colons += colons
         doubled.check_json(body, items, [item.record for item in found], int(has_envelope), headers)
     if not found:
-        raise InvalidRequest("there is no record in the body")
+        raise InvalidRequest("the body has no records")
     trace = head.headers.get(TRACE)
     if trace is None or reading.copies or not reading.is_traced or _TRACE_FORM.fullmatch(trace) is None:
         return found
@@ -96,7 +96,7 @@ def read_records(head: RecordHead, media: Media, body: bytes, reading: Reading) 
 
 
 def media_of(head: RecordHead, *, copies: bool = False) -> Media:
-    """What a body is. Raises ``InvalidRequest`` when headers say what the body has to say itself."""
+    """A body's media type. Raises ``InvalidRequest`` when headers give what the body has to give itself."""
     media = body_media(head.headers.get("Content-Type"))
     if copies and (media is Media.BYTES or media is Media.BATCH):
         raise InvalidRequest(
@@ -107,7 +107,7 @@ def media_of(head: RecordHead, *, copies: bool = False) -> Media:
             if name[:7].lower() == b"record-":
                 raise InvalidRequest(
                     f"{name.decode()} belongs to a raw value (application/octet-stream); "
-                    "what is said of these records is in the body"
+                    "give it in the body for these records"
                 )
     return media
 
@@ -139,7 +139,7 @@ def _from_msgpack(item: PackedIn, headers: GivenHeaders, reading: Reading) -> In
 
 
 def _packed_value(packed: memoryview, reading: Reading) -> tuple[bytes, bool]:
-    """What is stored of it, and whether as JSON."""
+    """The value to store, and whether it is JSON."""
     if len(packed) > _PACKED_PER_TEXT * reading.record_bytes_max + _PACKED_PER_TEXT:
         raise TooLarge(
             f"a value has {len(packed)} bytes of MessagePack; this topic allows records of "
@@ -151,14 +151,14 @@ def _packed_value(packed: memoryview, reading: Reading) -> tuple[bytes, bool]:
         if isinstance(value, bytes):
             return value, False
         text = _TO_JSON.encode(value)
-        if len(text) > reading.record_bytes_max:  # It is refused, before anything slower.
+        if len(text) > reading.record_bytes_max:  # It is refused: skip the slower checks.
             return text, True
-        # The standard library's encoder refuses what JSON does not have: NaN, binary, extension types.
+        # The standard library's encoder refuses what JSON cannot have: NaN, binary, extension types.
         json.dumps(value, allow_nan=False)
         if msgspec.json.decode(text) != value:
-            raise InvalidRequest("a value has map keys that are no strings")
+            raise InvalidRequest("a value has map keys that are not strings")
     except MALFORMED as error:
-        raise InvalidRequest(f"a value is no MessagePack: {error}") from error
+        raise InvalidRequest(f"a value is not MessagePack: {error}") from error
     except (TypeError, ValueError) as error:
         raise InvalidRequest(f"a value is neither binary nor what JSON can say: {error}") from error
     check_value(text)
@@ -166,13 +166,13 @@ def _packed_value(packed: memoryview, reading: Reading) -> tuple[bytes, bool]:
 
 
 def _json_text(item: PackedIn, reading: Reading) -> bytes:
-    """The text of a JSON value, which is taken to the letter."""
+    """The text of a JSON value, which is stored verbatim."""
     if item.value is not _UNSET or item.value_b64 is not _UNSET:
         raise InvalidRequest('a record has one of "value", "value_b64" and "value_json"')
     text = str(item.value_json).encode()
     if len(text) <= reading.record_bytes_max:  # as above
         if not is_json(text):
-            raise InvalidRequest("a value_json is no JSON")
+            raise InvalidRequest("a value_json is not JSON")
         check_value(text)
     return text
 
@@ -220,7 +220,7 @@ def _incoming(
     if partition is None or partition is _UNSET:
         return Incoming(record, None)
     if not 0 <= partition <= OFFSET_MAX:
-        raise InvalidRequest(f"{partition} is no partition")
+        raise InvalidRequest(f"invalid partition {partition}")
     return Incoming(record, partition)
 
 
@@ -231,16 +231,16 @@ def _packed_key(key: object) -> bytes:
 
 
 def _time(given: int | None, reading: Reading) -> int | None:
-    """Of what was read null says that the producer gave none, and a number may be in no calendar."""
+    """In copies null means that the producer gave none, and a number may be outside the calendar."""
     if not reading.copies:
         return reading.now_ms if given is None else timestamps.parse(given)
     if given is not None and not -OFFSET_MAX <= given <= OFFSET_MAX:
-        raise InvalidRequest(f"{given} ms is no time: it has more than 64 bits")
+        raise InvalidRequest(f"invalid time {given} ms: it has more than 64 bits")
     return given
 
 
 def _traced(found: list[Incoming], trace: str, headers_left: int, reading: Reading) -> list[Incoming]:
-    """With the request's trace among their headers, where there is room for it."""
+    """The records with the request's trace among their headers, where there is room for it."""
     if headers_left < len(found):
         return found
     largest = reading.record_bytes_max - len(TRACE) - len(trace)

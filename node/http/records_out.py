@@ -1,9 +1,9 @@
 """Records to JSON, NDJSON, server-sent events and MessagePack.
 
-A JSON value is put out with the very text that came in; only in forms of one record a line do its line
-feeds become spaces (in JSON they can only stand between tokens). In MessagePack a JSON value is a native
-one, opaque bytes are binary, and a number that MessagePack cannot hold makes ``value_json``, the text; so
-does a very large value.
+A JSON value is returned with the very text that was sent; only in forms with one record per line do its line
+feeds become spaces (in JSON they can only be between tokens). In MessagePack a JSON value becomes a native
+one, and opaque bytes binary; a value with a number that MessagePack cannot hold, or a very large one, is
+returned as its text in ``value_json``.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def json_record(partition: int, offset: int, append_time: str | int, record: Rec
 
 
 def _json_headers(pairs: list[tuple[str, bytes | None]] | dict[str, str]) -> bytes:
-    """An object where one says all of it, else a list of names and values."""
+    """An object where that loses nothing, else a list of names and values."""
     texts = texts_of(pairs)
     if texts is not None:
         return b',"headers":' + _JSON.encode(texts)
@@ -111,7 +111,7 @@ def msgpack_record(partition: int, offset: int, append_time: str | int, record: 
 
 
 def stream_item(media: Media, encoded: bytes, position: str) -> bytes:
-    """One record's place in a stream. ``position`` is where a reader goes on after it."""
+    """One record as an item of a stream. ``position``: where a reader goes on after it."""
     if media is Media.EVENTS:
         return b"id: %b\ndata: %b\n\n" % (position.encode(), encoded)
     if media is Media.MSGPACK:
@@ -140,5 +140,5 @@ def _json_timestamp(timestamp_ms: int | None) -> bytes:
 
 @functools.lru_cache(maxsize=64)
 def _json_time(text: str | int) -> bytes:
-    """Records that were appended together have one time, and those that were made together often, too."""
+    """Cached: records appended together share one time, and records created together often do."""
     return b'"%b"' % text.encode() if isinstance(text, str) else b"%d" % text

@@ -1,4 +1,4 @@
-"""Whatever a handler raises becomes a problem document; what an operator should know, a line in the log."""
+"""Turns whatever a handler raises into a problem document, and logs what an operator should know."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Refusals:
         self._next_request_id = next_request_id
 
     def answer(self, error: Exception, method: str, path: str, raw_path: str) -> web.Response:
-        """The answer to a request that ended with ``error``, while nothing of one has been sent."""
+        """The answer to a request that ended with ``error`` before any of its answer was sent."""
         request_id = self._next_request_id()
         headers: dict[str, str] = {}
         status = None
@@ -32,7 +32,7 @@ class Refusals:
         elif isinstance(error, FloodmarkError):
             known = error
         elif isinstance(error, RequestPayloadError):
-            known = InvalidRequest(f"the body is broken off or not well formed: {error}")
+            known = InvalidRequest(f"the body is cut off or malformed: {error}")
         else:
             known = ServerError("something went wrong here; the log has more under this request_id")
         unexpected = isinstance(known, ServerError)

@@ -1,6 +1,6 @@
-"""Who asks, as this door sees it: the one place where a request of HTTP's becomes a ``RequestContext``.
+"""The one place where an HTTP request becomes a ``RequestContext``.
 
-Nobody authenticates here yet, so every principal is anonymous; what authentication finds is put in here.
+There is no authentication yet, so every principal is anonymous; its result will go in here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MADE: Final = web.RequestKey("floodmark_request_context", RequestContext)
 
 
 def request_context(request: web.Request) -> RequestContext:
-    """Of a request that came through aiohttp: the same object however often it is asked for."""
+    """The context of a request through aiohttp: always the same object for the same request."""
     made: RequestContext | None = request.get(_MADE)
     if made is None:
         headers = request.headers
@@ -33,7 +33,7 @@ def request_context(request: web.Request) -> RequestContext:
 
 
 def plain_request_context(head: PlainHead, address: str) -> RequestContext:
-    """Of a request on the fast path, from a client at ``address``. A plain head has no trace."""
+    """The context of a request on the fast path, from a client at ``address``. A plain head has no trace."""
     return RequestContext(protocol=PROTOCOL, client_id=head.client_id, address=address)
 
 

@@ -1,4 +1,4 @@
-"""How many requests were answered, how, and how fast."""
+"""Counts answered requests, by status and by duration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The listening side: an application on a port, with limits on connections, and an orderly end."""
+"""The listening side: an application on a port, with limits on connections and a graceful shutdown."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from node.http.door import ADDED_HEADERS, DOOR, Door
 from node.http.fast_path import FAST_PATH
 
 _HELD_UP_S = 0.02
-"""A timer that comes later than this tells that this process, or its event loop, did not run meanwhile."""
+"""A timer that is later than this shows that this process, or its event loop, did not run meanwhile."""
 
 
 class HttpServer:
@@ -68,7 +68,7 @@ class HttpServer:
         await self._runner.cleanup()
 
     async def _sweep(self) -> None:
-        """Look at every connection about once a second; a thousand take less than a millisecond."""
+        """Check every connection about once a second; a thousand take less than a millisecond."""
         dropped = self._context.metrics.dropped
         refused = 0
         loop = asyncio.get_running_loop()
@@ -101,7 +101,7 @@ class _Runner(web.AppRunner):
 
     @property
     def drain_s(self) -> float:
-        """How long running requests get at the end."""
+        """How long running requests get at shutdown."""
         return self._shutdown_timeout
 
     @drain_s.setter

@@ -1,4 +1,4 @@
-"""Nodes that are drained, and clusters that are evened out, over HTTP: begin, end, and how far it is."""
+"""Drains, replacements and rebalances over HTTP: begin, end, and progress."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from node.service.nodes import (
 
 
 class ReplacementBody(msgspec.Struct, forbid_unknown_fields=True):
-    """Who takes the place."""
+    """The node that takes the place."""
 
     node_id: str
 
@@ -37,11 +37,11 @@ class Shaping:
         self._desk = Desk(context)
 
     async def drain(self, request: web.Request) -> web.StreamResponse:
-        """202: from now on its replicas go elsewhere."""
+        """202: its replicas are being moved elsewhere."""
         return await self._desk.show(request, DrainNode(node=_node(request)), status=202)
 
     async def undrain(self, request: web.Request) -> web.StreamResponse:
-        """202: what is on its way from there goes back."""
+        """202: moves from it under way turn back."""
         return await self._desk.show(request, DrainNode(node=_node(request), undo=True), status=202)
 
     async def drain_of(self, request: web.Request) -> web.StreamResponse:
@@ -49,11 +49,11 @@ class Shaping:
         return await self._desk.show(request, DescribeDrain(node=_node(request)))
 
     async def removal(self, request: web.Request) -> web.StreamResponse:
-        """What would become of its partitions without it."""
+        """What would happen to its partitions without it."""
         return await self._desk.show(request, DescribeRemoval(node=_node(request)))
 
     async def replace(self, request: web.Request) -> web.StreamResponse:
-        """202: another node gets all that it has, and then it is removed."""
+        """202: another node gets all its replicas, then it is removed."""
         timeout_s = self._desk.timeout_of(request)
         wanted, size = await read_document(request, self._context, _REPLACEMENT, '{"node_id": "n4"}')
         asked = ReplaceNode(node=_node(request), by=wanted.node_id)
@@ -62,11 +62,11 @@ class Shaping:
         )
 
     async def rebalance(self, request: web.Request) -> web.StreamResponse:
-        """202: it goes on until the nodes are even."""
+        """202: the rebalance goes on until the nodes are even."""
         return await self._desk.show(request, Rebalance(begin=True), status=202)
 
     async def cancel(self, request: web.Request) -> web.StreamResponse:
-        """202: it ends, and what it has begun goes back."""
+        """202: the rebalance ends, and its moves turn back."""
         return await self._desk.show(request, Rebalance(begin=False), status=202)
 
     async def plan(self, request: web.Request) -> web.StreamResponse:

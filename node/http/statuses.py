@@ -37,5 +37,5 @@ UNAVAILABLE: Final = _STATUS[errors.Unavailable]
 
 
 def status_of(cls: type[FloodmarkError]) -> int:
-    """Of the class itself, or of the nearest one above it that the table names."""
+    """The status of the class, or of its nearest base class in the table."""
     return next(_STATUS[each] for each in cls.__mro__ if each in _STATUS)

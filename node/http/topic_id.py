@@ -1,6 +1,6 @@
 """What a client holds (an offset, a cursor, an event id, a producer's sequences) belongs to one topic id.
 
-Ids grow and are never given twice, so a topic that is deleted and made again under its name is another one.
+Ids grow and are never reused, so a topic that is deleted and created again under its name is another one.
 Every answer about a topic names its id in ``Floodmark-Topic-Id``; a request that names one, in that header or
 as ``topic_id=`` (for those who cannot set headers), is served for that topic or refused, at every node.
 """
@@ -35,5 +35,5 @@ def asked_id(request: web.Request, query: Mapping[str, str], held: int | None = 
 
 
 def was_asked(request: web.Request) -> int | None:
-    """What ``asked_id`` found, if it was looked for."""
+    """The result of an earlier ``asked_id`` for this request, if any."""
     return request.get(_ASKED)

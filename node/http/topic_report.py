@@ -1,4 +1,4 @@
-"""The answer to a produce into a topic: where each record is, in the order sent, or why it is not stored."""
+"""The answer to a produce into a topic: where each record is stored, in the order sent, or why it is not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from node.service.data_requests import Outcome
 
 HEAD: Final = {"Content-Type": "application/json", "Server": "floodmark"}
 ROWS_AT_ONCE: Final = 10_000
-"""Then whatever else waits for the event loop has its turn."""
+"""After this many rows other work on the event loop gets its turn."""
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -33,7 +33,7 @@ async def answer(
     rows = await _rows(places, outcomes, context.next_request_id() if failed else "")
     if len(failed) < len(outcomes):
         return web.Response(status=207 if failed else 200, body=b'{"records":%b}\n' % rows, headers=headers)
-    # None is known to be stored. If one may be, that is what counts: it must not be called "not stored".
+    # None is known to be stored. If one may be, report that: never call it "not stored".
     unknown = [error for error in failed if isinstance(error, OutcomeUnknown)]
     first = (unknown or failed)[0]
     raise type(first)(first.detail, **{**first.fields, "records": msgspec.Raw(rows)})
@@ -65,5 +65,5 @@ def _made(places: Sequence[int], nexts: dict[int, int], reports: dict[int, bytes
             yield reports[number]
         else:
             yield b'{"partition":%d,"offset":%d}' % (number, offset)
-            if offset >= 0:  # else nobody knows, with acks=none
+            if offset >= 0:  # else it is not known, with acks=none
                 nexts[number] = offset + 1

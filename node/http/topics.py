@@ -56,7 +56,7 @@ class Topics:
         self._desk = Desk(context)
 
     async def put(self, request: web.Request) -> web.StreamResponse:
-        """201 when made now, 200 when it was there like this, 409 when it was there otherwise."""
+        """201 when created now, 200 when it existed like this, 409 when it existed otherwise."""
         name, timeout_s = request.match_info["topic"], self._desk.timeout_of(request, _QUERY)
         body = await self._body(request)
         given = _decode(_NEW, body or b"{}")
@@ -82,7 +82,7 @@ class Topics:
         return self._answer(*await self._desk.ask(request, asked))
 
     async def patch(self, request: web.Request) -> web.StreamResponse:
-        """Change some of the configuration (null takes a limit away), or how many there are of something."""
+        """Change the configuration (null removes a limit), the partitions, or the replication factor."""
         name, timeout_s = request.match_info["topic"], self._desk.timeout_of(request, _QUERY)
         body = await self._body(request)
         given = _decode(_CHANGES, body)
@@ -103,7 +103,7 @@ class Topics:
         return self._desk.answer(*await self._desk.ask(request, asked, timeout_s=timeout_s))
 
     async def list(self, request: web.Request) -> web.StreamResponse:
-        """Topics in order of name, a page at a time: go on with ``after`` the last one's name."""
+        """Topics in order of name, a page at a time: for the next page, ``after`` is the last one's name."""
         query = query_of(request, _LIST_QUERY)
         asked = ListTopics(
             prefix=query.get("prefix", ""),
@@ -116,7 +116,7 @@ class Topics:
         for topic in found.topics:
             documents.append(_ENCODER.encode(topic))
             since += len(topic.partitions)
-            if since >= PARTITIONS_AT_ONCE:  # Others have a turn of the event loop.
+            if since >= PARTITIONS_AT_ONCE:  # Let others have a turn of the event loop.
                 since = 0
                 await asyncio.sleep(0)
         return web.Response(body=b'{"topics":[' + b",".join(documents) + b"]}\n", headers=JSON)

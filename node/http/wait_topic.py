@@ -1,4 +1,4 @@
-"""Waiting for records of a topic without reading any: what nodes ask each other for those who wait there."""
+"""Waiting for records of a topic without reading any; nodes ask each other this way for their clients."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TopicWait:
         self._context = context
 
     async def get(self, request: web.Request) -> web.StreamResponse:
-        """The partitions that have records behind a cursor, as soon as one has; none when the time is up.
+        """The partitions that have records behind a cursor, as soon as one has; empty when the time is up.
 
         Another node asks for partitions that are led here; the others have no offset in its cursor.
         """
@@ -34,7 +34,7 @@ class TopicWait:
         query = query_of(request, _QUERY)
         name = topic_name(request)
         if "cursor" not in query:
-            raise InvalidRequest("cursor says behind what to wait for records: a read of the topic gives one")
+            raise InvalidRequest("cursor is missing: use the one that a read of the topic returned")
         goes_on = cursor.decode(query["cursor"])
         wanted = WaitRequest(
             topic=name,
