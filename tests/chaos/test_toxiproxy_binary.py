@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
+import venv
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -55,10 +57,25 @@ def _go(path: Path, script: str, *, version: str = "go1.23.0") -> None:
     _executable(path / "go", f'#!/bin/sh\n[ "$1" = env ] && echo {version} && exit 0\n{script}\n')
 
 
+def _borrowed_pip(environment: Path, *, with_pip: bool) -> None:
+    """In place of a virtual environment, whose pip takes many seconds to install: this one's."""
+    assert with_pip
+    (environment / "bin").mkdir(parents=True)
+    _executable(environment / "bin" / "python", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+
+
+@pytest.mark.parametrize(
+    "create",
+    [
+        pytest.param(_borrowed_pip, id="this one's pip"),
+        pytest.param(venv.create, id="a pip of its own", marks=pytest.mark.long),
+    ],
+)
 def test_without_server_and_go_one_is_fetched_or_the_fix_is_one_line(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    create: Callable[..., None], path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where there is nothing to fetch from: the reason, and what to do. An old Go counts as none."""
+    monkeypatch.setattr(venv, "create", create)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
     _go(path, "exit 1", version="go1.22.9")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 from collections.abc import Iterator
 
 import click
@@ -32,6 +34,20 @@ def _commands(
 
 
 _ALL = dict(_commands())
+
+
+def test_loading_a_command_leaves_garbage_collection_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is off meanwhile, also when the module cannot be loaded."""
+    was_on: list[bool] = []
+
+    def fail(_module: str) -> None:
+        was_on.append(gc.isenabled())
+        raise ImportError
+
+    monkeypatch.setattr(importlib, "import_module", fail)
+    with pytest.raises(ImportError):
+        floodmark.get_command(click.Context(floodmark), "start")
+    assert (was_on, gc.isenabled()) == ([False], True)
 
 
 def _option(command: click.Command, flag: str) -> click.Option | None:
