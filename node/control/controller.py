@@ -1,9 +1,9 @@
-"""What keeps the cluster in shape by itself, a small step at a time.
+"""Keeps the cluster in shape by itself, a small step at a time.
 
 On the metadata leader: nodes that have announced themselves are registered. On the leader of each group: the
-leadership goes to the preferred replica when that has been fit for a while, and the members become those
+leadership goes to the preferred replica once that has been fit for a while, and the members become those
 that the metadata wants, in the order of consensus/core/member_steps.py: replicas move, and one that lost
-its data is taken in again.
+its data becomes a voter again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FIT_FOR_S: Final = 3.0
 TRANSFERS_PER_LOOK: Final = 4
 REGISTER_DEADLINE_S: Final = 2.0
 FORM_WAIT_S: Final = 10.0
-"""For how long a new cluster's nodes are waited for, all of which had met before it could elect a leader."""
+"""How long to wait for a new cluster's nodes, all of which had met before it could elect a leader."""
 
 _log = structlog.get_logger(__name__)
 
@@ -73,11 +73,11 @@ class Controller:
         """When this leader first found the cluster without a name."""
 
     def nudge(self) -> None:
-        """The metadata group took something in, or something is to be registered: look now."""
+        """The metadata group applied something, or a node is to be registered: look now."""
         self._nudged.set()
 
     def metadata_changed(self, _state: MetadataState, delta: MetadataDelta) -> None:
-        """Partitions may have other members to come to, or a better leader."""
+        """Partitions may need other members, or a better leader."""
         self._unsettled.changed(None if delta.concerns("draining") else delta.partitions)
         self._nudged.set()
 
@@ -123,7 +123,7 @@ class Controller:
             except FloodmarkError as error:
                 _log.warning("registration_failed", registering=command.node_id, reason=error.detail)
                 if isinstance(error, Conflict):
-                    continue  # That one is not wanted; others may be.
+                    continue  # That node is refused; others may not be.
                 return
             event = "node_joined" if joins else "node_registered"
             _log.info(event, registered=command.node_id, http=command.http)
@@ -131,11 +131,11 @@ class Controller:
             await self._form()
 
     async def _form(self) -> None:
-        """Give this cluster the name by which its data are told from all others'.
+        """Give this cluster the name that tells its data from all others'.
 
         A cluster begins at the highest feature level that all its nodes know. The name comes last, so that a
         cluster with a name has its first level, whoever led meanwhile. One that had topics before there were
-        names stays where it is, for its operator may want to go back.
+        names stays at its level, since its operator may want to downgrade.
         """
         state = self._metadata.state
         now = asyncio.get_running_loop().time()
@@ -157,15 +157,15 @@ class Controller:
     def _hand_over(self) -> None:
         """Transfer some leaderships to preferred leaders that have been fit for a while.
 
-        A node whose clock is off by more than its cluster tolerates gives all of them away, and gets none.
-        So does one that applies the metadata no more, and serves nobody.
+        A node whose clock is off by more than its cluster tolerates transfers all of them, and gets none.
+        So does one that no longer applies the metadata, and serves nobody.
         """
         if self._metadata.halted is not None:
             self._host.leave()
             self._give_away(self._metadata.halted)
             return
         if self._node_id in self._metadata.state.draining:
-            self._metadata.hand_over(self._alive())  # It may be stopped, or removed, at any moment.
+            self._metadata.hand_over(self._alive())  # This node may be stopped or removed at any moment.
         if self._host.wall.is_off:
             self._give_away(f"this node's clock is {self._host.wall.ahead_ms()} ms ahead")
             return

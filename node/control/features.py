@@ -37,7 +37,7 @@ class FeatureLevel:
             missing = self._unregistered()
             if level > self._metadata.state.level and missing:
                 raise Conflict(
-                    f"nobody knows yet which feature levels {', '.join(missing)} can work with: start all "
+                    f"it is not known yet which feature levels {', '.join(missing)} can run at: start all "
                     "nodes, and wait until they are ready",
                     node=missing[0],
                     level=self._metadata.state.level,
@@ -53,8 +53,8 @@ class FeatureLevel:
     async def _register_again(self, timeout_s: float) -> None:
         """Have every replica know what each node knows before it judges by that.
 
-        A build from before levels left them out of what it kept, and a later one on its folder went on from
-        there: it would refuse what the others take, and be at another level for good.
+        A build without levels dropped them from what it stored, and a later one on its folder went on from
+        there: it would refuse what the others accept, and be at another level for good.
         """
         for _, entry in sorted(self._metadata.state.nodes.items()):
             known = RegisterNode(

@@ -1,8 +1,9 @@
-"""Doing without a node for good.
+"""Removes a node for good.
 
-From feature level 3 on that is any node that has no replicas, and its id never returns. Below it only one can
-be forgotten that has no place in the cluster: an earlier build registered it because it knew the secret. Its
-replicas have never run, and others get them; nodes that the cluster was formed of are never forgotten there.
+From feature level 3 on that can be any node without replicas, and its id is never reused. Below it only a
+node that has no place in the cluster can be forgotten: an earlier build registered it because it knew the
+secret. Its replicas have never run, and others get them; nodes that the cluster was formed of are never
+forgotten there.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Forgetting:
         await self._metadata.propose(command, timeout_s=timeout_s)
 
     async def _remove(self, node: str, timeout_s: float) -> None:
-        """From feature level 3 on any node can go for good, once it has no replicas."""
+        """From feature level 3 on any node can be removed for good, once it has no replicas."""
         await self._metadata.confirm_lead(timeout_s=timeout_s)
         state = self._metadata.state
         held = [
@@ -71,7 +72,7 @@ class Forgetting:
         ]
         if held:
             raise Conflict(
-                f"{node} has, or is to have, replicas of {len(held)} partitions, {held[0]} for one: without "
+                f"{node} has, or is to have, replicas of {len(held)} partitions, such as {held[0]}: without "
                 f"them these would have fewer than they should. `floodmark node drain {node}` moves them, "
                 f"also where it is dead; `floodmark node remove {node} --force` does without",
                 node=node,
@@ -80,7 +81,7 @@ class Forgetting:
         await self._metadata.propose(RemoveNode(node), timeout_s=timeout_s)
 
     async def _check_partitions(self, node: str) -> None:
-        """Each of its partitions has a majority without it."""
+        """Raises ``Conflict`` unless each of its partitions has a majority without it."""
         needing = []
         for name, topic in list(self._metadata.state.topics.items()):
             if not any(node in entry.replicas for entry in topic.partitions):

@@ -1,4 +1,4 @@
-"""Why no replica moves to a node."""
+"""The reasons why a node takes no replicas."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ DISK_FULL_PERCENT: Final = 85
 
 
 def lacks(own: NodeHealth | None, held: int, *, drained: bool) -> str:
-    """The first thing that keeps replicas away; "" where some may come. ``held``: those that it has."""
+    """The first reason why a node takes no replicas; "" where it takes some. ``held``: how many it has."""
     return next(_reasons(own, held, drained=drained), "")
 
 
 def is_full(own: NodeHealth) -> bool:
-    """Whether it is known that nothing more is to come to this disk."""
+    """Whether the node's disk is known to be too full for more replicas."""
     if not own.disk_total_bytes or own.disk_free_bytes is None:
         return False
     return 100 * own.disk_free_bytes < own.disk_total_bytes * (100 - DISK_FULL_PERCENT)

@@ -1,8 +1,8 @@
-"""Has the members of every group that is led here become those that the metadata wants, a step at a time.
+"""Changes the members of every group led here to those that the metadata wants, a step at a time.
 
-Whoever is no holder of a partition any more deletes its data, so a leader that knows only an old target could
-take somebody for a voter who has nothing. A step is therefore taken only right after this node has caught up
-with the metadata, and towards what they say then.
+A node that no longer holds a partition deletes its data, so a leader that knows only an old target could make
+a voter of a node that has nothing. So a step is taken only right after this node has caught up with the
+metadata, and towards the target then.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from node.planning.voters import metadata_voters
 
 CATCH_UP_S: Final = 2.0
 VOTER_SILENT_S: Final = 30.0
-"""A voter of the metadata that is silent for so long is replaced, where somebody else can vote."""
+"""A voter of the metadata that is silent for this long is replaced, where another node can vote."""
 
 _Due = tuple[Group, Membership | HandOver]
 
@@ -36,7 +36,7 @@ _log = structlog.get_logger(__name__)
 
 
 class MemberSteps:
-    """``again`` is called with the group when a step is done, and the next one may be due."""
+    """``again`` is called with the group when a step is done and the next one may be due."""
 
     def __init__(
         self,
@@ -66,12 +66,12 @@ class MemberSteps:
         await self._step(self._due)
 
     async def look_at_moves(self) -> None:
-        """The same in those groups alone whose replicas are on their way to other nodes."""
+        """The same, only in the groups whose replicas are moving."""
         if self._may_step:
             await self._step(self._due_in_moves)
 
     def may_be_due(self, group: int) -> bool:
-        """Whether something that happened in a group can make a step due: not where all are in place."""
+        """Whether news of a group can make a step due: not where all members are in place."""
         replica = self._local.get(group)
         if replica is None:
             return group == METADATA_GROUP
@@ -93,16 +93,16 @@ class MemberSteps:
             await self._metadata.catch_up(timeout_s=CATCH_UP_S)
         except FloodmarkError:
             return
-        # What has changed until then was told, and is looked at now.
+        # All changes until then were reported, and are looked at now.
         for group, step in list(due(self._alive())):
             self._take(group, step)
 
     def _metadata_step(self, group: Group, alive: Collection[str]) -> Membership | HandOver | None:
         """The next step; or the members as they are, where the log does not name them.
 
-        A node that comes back without its data, knowing but a seed, cannot tell whether it was one of the
-        first voters. One of them is demoted, and reads so in the log. A learner has to read it as well, or it
-        would wait for it for ever.
+        A node that comes back without its data, knowing only a seed, cannot tell whether it was one of the
+        first voters. A voter is demoted, and reads that in the log. A learner has to read its role there too,
+        or it would wait for ever.
         """
         step = next_step(group.followers, self._metadata_members(group, alive), alive=alive)
         if step is not None or group.followers.members_are_written or not group.followers.may_change_members:
@@ -111,7 +111,7 @@ class MemberSteps:
         return None if is_told else group.membership
 
     def _metadata_members(self, group: Group, alive: Collection[str]) -> Membership:
-        """Who should be a member of the metadata's group, and vote in it."""
+        """The members and voters that the metadata group should have."""
         state, fixed = self._metadata.state, self._metadata.membership
         silent = self._silence.longer_than(VOTER_SILENT_S, fixed.members)
         if state.level < MEMBERSHIP:

@@ -1,4 +1,4 @@
-"""Which of the queued moves begin: a bounded number at once, in all and to each node, the oldest first."""
+"""Which queued moves to start: a bounded number at once, in total and per target node, the oldest first."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from node.metadata.state import MetadataState, Move
 
 MOVES_AT_ONCE: Final = 64
 MOVES_TO_NODE: Final = 32
-"""Replicas that come to one node at once."""
+"""The most replicas that move to one node at once."""
 
 
 def moves_due(state: MetadataState, alive: Collection[str]) -> dict[int, int]:
-    """Group id -> number of the moves whose turn it is, of which all that come are there to come.
+    """Group id -> number of the moves whose turn it is and whose new nodes are all alive.
 
-    A move that waits for a node that is away keeps nobody from going: it goes on beside the others once the
-    node is back.
+    A move that waits for a node that is away blocks no others: it goes on beside them once the node is back.
     """
     queued: list[tuple[int, int, list[str]]] = []
     busy = Counter[str]()

@@ -1,4 +1,4 @@
-"""Replicas on their way to other nodes, as the nodes that lead their partitions see them."""
+"""Moves of replicas, as the nodes that lead their partitions see them."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class MovesShown:
     async def led_here(self) -> list[MoveInfo]:
         """Those of partitions that this node leads.
 
-        That one has arrived has its node's data deleted where it came from. So a majority has confirmed by
-        then that this node leads: the members that a deposed leader knows may be those of before.
+        When a move is reported as arrived, the old replicas' data is deleted. So a majority first confirms
+        that this node leads: a deposed leader may know outdated members.
         """
         arrived = [group for info, group in self._led_here() if info.arrived]
         leads = await asyncio.gather(*(self._is_confirmed(group) for group in arrived))

@@ -1,7 +1,7 @@
-"""On the metadata's leader: queued moves begin when it is their turn, and end when they have arrived.
+"""On the metadata's leader: starts queued moves when it is their turn, and finishes those that have arrived.
 
-All that it goes by is in the metadata and in the groups themselves, so another leader goes on with the same.
-What it proposes names the move that it means; one that was changed meanwhile is left alone.
+It depends only on the metadata and the groups themselves, so another leader goes on with the same. Its
+proposals name the moves that they mean; a move that was changed meanwhile is left alone.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ class Moving:
         self._changed.set()
 
     async def run(self) -> None:
-        """While there are moves look again and again, until cancelled."""
+        """Look repeatedly while there are moves, until cancelled."""
         while True:
             await self._changed.wait()
             self._changed.clear()
             while self._metadata.state.moves:
                 if self._metadata.leads_here:
                     await self._look()
-                await asyncio.sleep(LOOK_S)  # The groups that arrive are led by other nodes.
+                await asyncio.sleep(LOOK_S)  # The arriving groups are led by other nodes.
 
     async def _look(self) -> None:
         groups = {move.number: group for group, move in self._metadata.state.moves.items()}

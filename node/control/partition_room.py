@@ -1,7 +1,7 @@
-"""How many replicas the nodes take: counted when a topic is made, before anything of it exists.
+"""How many replicas the nodes take: checked when a topic is created, before anything of it exists.
 
-A node says its limit with its health; it follows from the descriptors that the process may open, or is set.
-What the metadata put on a node counts whether it is open or not.
+A node reports its limit with its health; it is set, or follows from the descriptors that the process may
+open. Replicas that the metadata places on a node count whether they are open or not.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ from node.metadata.state import MetadataState
 
 
 class PartitionRoom:
-    """Of all nodes, on the one that makes topics."""
+    """The room on all nodes; used on the node that creates topics."""
 
     def __init__(self) -> None:
         self._coming = Counter[str]()
-        """Replicas by node of topics that are being made."""
+        """By node: replicas of topics that are being created."""
 
     @contextmanager
     def held(
         self, state: MetadataState, placed: Sequence[Sequence[str]], limits: Mapping[str, int]
     ) -> Iterator[None]:
-        """Room for new partitions (nodes of each) until the metadata tell of them, or they came to nothing.
+        """Reserve room for new partitions (nodes of each) until the metadata has them, or creating them
+        failed.
 
         Raises ``TooManyPartitions`` where a node, by ``limits``, has less.
         """

@@ -1,4 +1,4 @@
-"""Which nodes new replicas may be put on: the cluster's own that are there and have been ready."""
+"""Which nodes new replicas may be placed on: the cluster's own that are alive and have been ready."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from node.metadata.group import Metadata
 class Candidates:
     """``racks``: the nodes that take replicas, and their racks. ``lacking``: why the others do not.
 
-    ``limits``: how many replicas the former take.
+    ``limits``: how many replicas nodes of ``racks`` take.
     """
 
     racks: dict[str, str]
@@ -37,7 +37,7 @@ class Candidates:
 
 
 class Placeable:
-    """Once a process has been ready it counts while it is there: what it lacks for a moment comes back."""
+    """Once a process has been ready it counts while it is alive: what it lacks for a moment comes back."""
 
     def __init__(
         self,
@@ -54,10 +54,10 @@ class Placeable:
         self._health = health
         self._alive = alive
         self._been_ready: dict[str, tuple[str, int]] = {}
-        """Node -> the process of it that has been ready, and how many replicas that takes."""
+        """Node -> its process that has been ready, and how many replicas that one takes."""
 
     async def __call__(self) -> Candidates:
-        """Look now, asking those over HTTP that are not known to have been ready."""
+        """Look now; asks nodes that are not known to have been ready."""
         nodes, members = self._metadata.state.nodes, self._metadata.membership.members
         known = sorted({*nodes, *members})
         lacking = dict(zip(known, await asyncio.gather(*map(self._lacks, known)), strict=True))
@@ -68,7 +68,7 @@ class Placeable:
         )
 
     def _limit_of(self, node: str) -> int:
-        """Of a node that does not say it, as builds before this one, it is this node's."""
+        """A node's limit; for one that does not tell it (earlier builds), this node's."""
         _, limit = self._been_ready.get(node, ("", 0))
         return limit or self._health.here().partitions_max
 

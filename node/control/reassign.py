@@ -1,4 +1,4 @@
-"""Moves of replicas that somebody asks for: checked against what is there, and put into the metadata."""
+"""Requested moves of replicas: checked against the cluster's state, and put into the metadata."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Reassign:
 
 
 def _check(changes: Sequence[Reassignment], lacking: Mapping[str, str]) -> None:
-    """Raises ``Conflict`` where a replica would come to a node that takes none."""
+    """Raises ``Conflict`` where a replica would move to a node that takes none."""
     for change in changes:
         for node in change.replicas:
             if node not in change.expected and node in lacking:

@@ -1,7 +1,7 @@
-"""On the metadata's leader: plans the moves that bring the cluster to what it is to be, a part at a time.
+"""On the metadata's leader: plans the moves towards the wanted shape of the cluster, a part at a time.
 
-What is to be (drains, factors, a rebalance) stands in the metadata; the plan follows from that and from who
-is there now, so nothing of it is kept, and another leader goes on with the same.
+The wanted shape (drains, replication factors, a rebalance) is in the metadata; the plan follows from that and
+from the live nodes, so none of it is stored, and another leader goes on with the same.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Reshaping:
-    """One task per node. ``evacuate_after_s``: how long a node is dead until it is done without; 0: never."""
+    """One task per node. ``evacuate_after_s``: how long a node is dead until it is given up; 0: never."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Reshaping:
         """Look again and again, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_S)
-            self._dead()  # Whoever leads next knows it already.
+            self._dead()  # The next leader then knows it already.
             if not self._metadata.leads_here or self._metadata.state.level < MEMBERSHIP:
                 continue
             try:
@@ -65,7 +65,7 @@ class Reshaping:
                 _log.warning("moves_not_planned", reason=error.detail)
 
     async def nodes(self) -> Nodes:
-        """Who takes replicas, who is dead, and how large the partitions are; asks every node."""
+        """The nodes that take replicas, the dead ones, and the sizes of partitions; asks every node."""
         said, _ = await self._health.everybody()
         state = self._metadata.state
         held = Counter(
@@ -107,7 +107,7 @@ class Reshaping:
             _log.info("rebalanced")
 
     async def _remove_retired(self) -> None:
-        """Nodes that are to go, once they have nothing; one that leads the metadata hands that over first."""
+        """Remove retiring nodes once they hold nothing; one that leads the metadata transfers that first."""
         state = self._metadata.state
         if not state.retiring:
             return
@@ -121,12 +121,12 @@ class Reshaping:
             _log.info("node_removed", removed=node)
 
     def _dead(self) -> set[str]:
-        """Those that were silent for so long that they are done without."""
+        """The nodes that have been silent for so long that they are given up."""
         seconds = self._evacuate_after_s or math.inf
         return self._silence.longer_than(seconds, self._metadata.state.nodes)
 
     async def _undo_to_full_disks(self) -> None:
-        """A replica that fills the disk of the node that it comes to does not come."""
+        """Undo moves to nodes whose disks they would fill."""
         said, _ = await self._health.everybody()
         full = {node for node, own in said.items() if is_full(own)}
         state = self._metadata.state

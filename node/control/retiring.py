@@ -1,7 +1,7 @@
-"""Nodes that go for good while something is on them: without a place for it, or with another in their place.
+"""Removes and replaces nodes that still hold replicas.
 
-Both are drains that end with the node's removal. What has to hold before anything begins is looked at here;
-the moves are planned from the metadata (node/planning/repair.py), and so go on whoever leads.
+Both are drains that end with the node's removal. This checks what has to hold before anything begins; the
+moves are planned from the metadata (node/planning/repair.py), and so go on under any leader.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from node.planning.plan import Nodes
 
 NAMED_MAX = 10
 _ELECTION_S = 2.0
-"""Longer than an election takes, and no longer than somebody waits gladly for a refusal."""
+"""Longer than an election takes, and short enough to wait for a refusal."""
 _LOOK_S = 0.1
 
 
@@ -46,16 +46,16 @@ class Retiring:
         self._alive = alive
 
     async def removal(self, node: str, *, timeout_s: float) -> RemovalInfo:
-        """What would become of its partitions if it went now; as of after the call began."""
+        """What would happen to its partitions if it were removed now; as of after the call began."""
         await self._metadata.catch_up(timeout_s=timeout_s)
         self._check_known(node)
         plan = await self._removal(node, await self._nodes())
-        if node in self._metadata.state.retiring:  # It was judged before it began to go.
+        if node in self._metadata.state.retiring:  # It was judged before its removal began.
             return dataclasses.replace(plan, blocked=())
         return plan
 
     async def remove(self, node: str, *, timeout_s: float) -> None:
-        """Begin; begun already is fine. Raises NotFound, Conflict (what would be lost), ..."""
+        """Begin a removal; idempotent. Raises NotFound, Conflict (what would be lost), ..."""
         await self._confirm(timeout_s)
         self._check_known(node)
         if node not in self._metadata.state.retiring:
@@ -64,14 +64,14 @@ class Retiring:
         await self._metadata.propose(RetireNode(node), timeout_s=timeout_s)
 
     async def replace(self, node: str, heir: str, *, timeout_s: float) -> None:
-        """Begin; begun already is fine. Raises NotFound, InvalidRequest, Conflict, ..."""
+        """Begin a replacement; idempotent. Raises NotFound, InvalidRequest, Conflict, ..."""
         await self._confirm(timeout_s)
         state = self._metadata.state
         self._check_known(node)
         if heir == node:
             raise InvalidRequest(
                 f"a machine that comes back as {node} with an empty disk is rebuilt by itself: start it; "
-                "to be replaced is for one that comes under another name",
+                "a replacement is for one that comes under another name",
                 node=node,
             )
         if state.retiring.get(node) != heir:
@@ -128,7 +128,7 @@ class Retiring:
     async def _once_led(
         self, held: list[tuple[TopicEntry, PartitionEntry]]
     ) -> dict[tuple[str, int], PartitionInfo]:
-        """What their leaders say. An election that is going on is no reason to refuse anything."""
+        """The partitions as their leaders see them; waits for elections, which are not a reason to refuse."""
         until = time.monotonic() + _ELECTION_S
         while True:
             seen = await self._seen({topic.name for topic, _ in held})
@@ -152,7 +152,7 @@ class Retiring:
 
 
 def check_places(state: MetadataState, node: str, heir: str) -> None:
-    """Each partition that the node has can have as many replicas, in as many racks, with the heir.
+    """Check that each of the node's partitions can have as many replicas, in as many racks, with the heir.
 
     Raises ``Conflict``.
     """
@@ -193,7 +193,7 @@ def _too_few(
     free: Collection[str],
     draining: Mapping[str, int],
 ) -> Iterator[TooFew]:
-    """Those that would have fewer replicas than their topics want."""
+    """The partitions that would have fewer replicas than their topics want."""
     for topic, entry in held:
         rest = [name for name in entry.replicas if name != node and name not in draining]
         places = [name for name in free if name not in rest]
@@ -205,7 +205,7 @@ def _too_few(
 def _blocked(
     node: str, entry: PartitionEntry, seen: PartitionInfo | None, free: Collection[str], *, there: bool
 ) -> str:
-    """What would be lost, or could not go on; "" where the others have all, and a majority."""
+    """What would be lost or unavailable; "" where the others have everything, and a majority."""
     others = [name for name in entry.replicas if name != node]
     if not others and not (there and free):
         return "its only replica is there: delete the topic, if its records may be lost"

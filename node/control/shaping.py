@@ -1,4 +1,4 @@
-"""What an operator asks for as a whole: a node without replicas, even nodes. Shows how far it is, too."""
+"""Drains and rebalances, as operators ask for them, and their progress."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Shaping:
         self._sizes = sizes
 
     async def drain(self, node: str, *, timeout_s: float) -> DrainInfo:
-        """Begin; begun already is fine. Raises NotFound, Conflict (where would the replicas go?), ..."""
+        """Begin a drain; idempotent. Raises NotFound, Conflict (the replicas have no place to go), ..."""
         await self._confirm(timeout_s)
         state = self._metadata.state
         self._check_known(node)
@@ -48,7 +48,7 @@ class Shaping:
         return await self._drain_of(node)
 
     async def undrain(self, node: str, *, timeout_s: float) -> DrainInfo:
-        """End it; what is on its way from there goes back. One that is not drained is fine."""
+        """End a drain; moves under way turn back. Idempotent."""
         await self._confirm(timeout_s)
         self._check_known(node)
         if node in self._metadata.state.draining:
@@ -56,7 +56,7 @@ class Shaping:
         return await self._drain_of(node)
 
     async def drain_of(self, node: str, *, timeout_s: float) -> DrainInfo:
-        """How far it is; as of after the call began."""
+        """A drain's progress, as of after the call began."""
         await self._metadata.catch_up(timeout_s=timeout_s)
         self._check_known(node)
         return await self._drain_of(node)
@@ -86,13 +86,13 @@ class Shaping:
         )
 
     async def rebalance(self, *, begin: bool, timeout_s: float) -> RebalanceInfo:
-        """Begin it, or end it and undo its moves; what is so already is fine."""
+        """Begin a rebalance, or end it and undo its moves; idempotent."""
         await self._confirm(timeout_s)
         await self._metadata.propose(Rebalance(begin=begin), timeout_s=timeout_s)
         return await self._plan()
 
     async def rebalance_plan(self, *, timeout_s: float) -> RebalanceInfo:
-        """What a rebalance would move now; and whether one goes on."""
+        """What a rebalance would move now, and whether one is under way."""
         await self._metadata.catch_up(timeout_s=timeout_s)
         return await self._plan()
 
@@ -105,7 +105,7 @@ class Shaping:
         racks = {node: entry.rack for node, entry in state.nodes.items() if node not in state.draining}
         taking = {node: racks[node] for node in sorted(nodes.takes) if node in racks}
         if taking:
-            # With many partitions this takes as long as the event loop should not stand still.
+            # With many partitions this would block the event loop for too long.
             await asyncio.to_thread(plan_rebalance, layout, taking, sizes)
         moves = [
             PlannedMove(

@@ -1,9 +1,9 @@
-"""Writes a plan into one node's data folder: the last step of a recovery, on each machine by itself.
+"""Writes a plan into one node's data folder: the last step of a recovery, on each machine separately.
 
-The order makes it safe to be cut short anywhere, and to be run again: first ``node.json`` says that a
-recovery was begun, and from then on no node starts on the folder; then each group is written, and whatever is
-there of an earlier try is replaced; last ``node.json`` names the new epoch. A folder that the plan names and
-that was not written is of the old epoch, so the others refuse its node.
+It may be interrupted anywhere and run again: first ``node.json`` says that a recovery was begun, and from
+then on no node starts on the folder; then each group is written, replacing whatever an earlier try left; last
+``node.json`` names the new epoch. A folder that the plan names and that was not written is of the old epoch,
+so the others refuse its node.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from storage.vote import NAME as VOTE
 from storage.vote import VoteFile
 
 EMPTIED_INDEX: Final = 2
-"""Where a log begins anew: above the end of one that never had anything, so that none goes on from it."""
+"""Where an emptied log starts over: above the end of an empty log, so that none continues it."""
 
 
 def check(fs: FileSystem, data_dir: str, plan: Plan) -> NodeIdentity | None:
@@ -73,7 +73,7 @@ def apply(fs: FileSystem, data_dir: str, plan: Plan) -> Iterator[str]:
     """
     identity = check(fs, data_dir, plan)
     if identity is None:
-        yield "all of it is written already"
+        yield "everything is written already"
         return
     save(fs, data_dir, replace(identity, recovering=plan.name))
     groups = f"{data_dir}/groups"
@@ -107,7 +107,7 @@ def _go_on(fs: FileSystem, folder: str, group: PlannedGroup, plan: Plan) -> None
                 f"{group.last_index} of term {group.last_term}: make a new survey and a new plan"
             )
         if log.last_index > group.last_index:
-            # Of an earlier try, and perhaps not all of it.
+            # Left by an earlier try, perhaps incomplete.
             log.truncate(group.last_index + 1)
         _make_sound(log)
         _append(log, group, plan)
@@ -117,7 +117,7 @@ def _go_on(fs: FileSystem, folder: str, group: PlannedGroup, plan: Plan) -> None
 
 
 def _begin_anew(fs: FileSystem, folder: str, group: PlannedGroup, plan: Plan) -> None:
-    """A log without records. The plan was made where there was nothing, so what stands here is of no use."""
+    """Write a log without records. The plan found no usable replica, so what is here is useless."""
     fs.remove_tree(folder)
     log = Log.open(fs, folder, LogOptions(segment_bytes=group.segment_bytes))
     try:
@@ -143,7 +143,7 @@ def _append(log: Log, group: PlannedGroup, plan: Plan) -> None:
 
 
 def _make_sound(log: Log) -> None:
-    """Nobody is left who could give back what this replica may have lost: it votes with what it has."""
+    """No node is left that could return what this replica may have lost: it votes with what it has."""
     if not log.checkpoint_state:
         return
     state = checkpoint_format.decode(log.checkpoint_state)
@@ -176,7 +176,7 @@ def _may_elect(fs: FileSystem, folder: str, group: PlannedGroup) -> None:
 
 
 def _set_lost(fs: FileSystem, folder: str, *, lost: bool) -> None:
-    """Whether the replica has no vote, and its acknowledgements do not count, when it is opened next."""
+    """Set whether the replica, when next opened, has no vote and acknowledges nothing that counts."""
     marker = f"{folder}/{LOST_MARKER}"
     if lost:
         fs.mkdir(folder)

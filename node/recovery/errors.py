@@ -2,4 +2,4 @@
 
 
 class NotRecoverable(Exception):
-    """The text says why, and what to do. Nothing was changed by whoever raised it."""
+    """The text says why, and what to do. Nothing was changed."""

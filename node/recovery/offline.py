@@ -67,21 +67,21 @@ def apply(made: Plan, folder: str) -> Iterator[str]:
 
 
 def _surveyed(folder: str, tell: Tell) -> Survey:
-    # What the metadata say of commands that they do not take in is no part of what is printed.
+    # Log lines about skipped metadata commands do not belong into the output.
     with _stopped(folder), contextlib.redirect_stdout(sys.stderr):
         return look(RealFileSystem(), folder, tell=tell)
 
 
 @contextlib.contextmanager
 def _stopped(folder: str) -> Iterator[None]:
-    """Hold the folder's lock, as its node does while it runs."""
+    """Hold the folder's lock, as a running node does."""
     identity = Path(folder, FILE_NAME)
     if not identity.exists():
         raise NotRecoverable(f"{folder} is not a node's data folder: there is no {FILE_NAME} in it")
     if identity.stat().st_uid != os.geteuid():
         owner = identity.owner()
         raise NotRecoverable(
-            f"{folder} belongs to {owner}, whose files its node would not find any more: run this as {owner}"
+            f"{folder} belongs to {owner}, and its node could not use files of others: run this as {owner}"
         )
     try:
         lock = FolderLock(folder)

@@ -1,15 +1,15 @@
-"""Which log each group goes on from: the second step of a recovery, made of surveys alone.
+"""Which log each group continues from: the second step of a recovery, computed from surveys alone.
 
 Of the folders that are left, the replica with the highest (term, index) of its last entry is chosen, as in an
 election: whatever any of them knows to be committed is in its log. It alone becomes the group's voter; the
-other ones that are left are learners, and count as lost until they have all that it has, so that nobody else
-can be elected before. They become voters again by themselves (``controller.py``). So it is done with every
-group that had a replica on a node that is lost, whether a majority of it is left or not: then the chosen
-replica has all that was acknowledged, and no group's members name nodes that never return.
+others are learners, and count as lost until they have all that it has, so that none of them can be elected
+before. They become voters again automatically (``controller.py``). This is done for every group that had a
+replica on a lost node, even if a majority of it is left: then the chosen replica has all that was
+acknowledged, and no group's members name nodes that never return.
 
-A partition none of whose replicas is left keeps its number and begins anew, empty: its producers go on, and
-its topic's other partitions are of use. Its offsets go on far above all that it can have had, so no offset
-comes to mean another record, and a reader that asks for an old one is told that it is gone.
+A partition that has no replica left keeps its number and starts over empty: its producers go on, and its
+topic's other partitions stay usable. Its offsets continue far above all that it can have had, so no offset
+ever denotes another record, and a reader that asks for an old one is told that it is gone.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ PLAN_VERSION: Final = 1
 
 
 class PlannedNode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A folder as the plan was made for it; in another state it is refused."""
+    """A folder in the state for which the plan was made; in another state it is refused."""
 
     incarnation: str
     boot: int
 
 
 class PlannedGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What becomes of one group that had a replica on a lost node."""
+    """What happens to one group that had a replica on a lost node."""
 
     raft_group: int
     chosen: str
-    """The node whose replica the group goes on from, or begins anew on."""
+    """The node whose replica the group continues from, or on which it starts over."""
     others: tuple[str, ...]
     """The nodes that fetch it from there."""
     term: int
@@ -56,7 +56,7 @@ class PlannedGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The last entry that is kept."""
     segment_bytes: int
     is_damaged: bool
-    """Whether something bad stands behind that entry, and is set aside."""
+    """Whether damage follows that entry; it is quarantined."""
     is_emptied: bool
     """Whether none of its replicas is left."""
 
@@ -69,24 +69,24 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cluster_id: str
     formation: str
     epoch: int
-    """The cluster's epoch from then on; before it was one less, and ``recovery`` the name of that one."""
+    """The cluster's new epoch; the previous one was one less, and ``recovery`` was its name."""
     recovery: str
     nodes: dict[str, PlannedNode]
     lost: tuple[str, ...]
     groups: tuple[PlannedGroup, ...]
     """The metadata's among them."""
     command: RecordRecovery
-    """What the metadata keep of it."""
+    """What the metadata keeps of it."""
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """A plan with what led to it, for people."""
+    """A plan with its reasons, for people."""
 
     plan: Plan
     state: MetadataState
-    """Before the recovery: whose partitions these are."""
+    """The metadata before the recovery."""
     majorities: frozenset[int]
-    """Groups of which enough is left: their chosen replica has all that was acknowledged."""
+    """Groups with enough replicas left: the chosen one has all that was acknowledged."""
 
 
 def decide(
@@ -104,11 +104,11 @@ def decide(
     strangers = sorted(found.keys() - state.nodes.keys() - members)
     if strangers:
         raise NotRecoverable(
-            f"{strangers[0]} is not one of the cluster's nodes (any more): leave its folder out"
+            f"{strangers[0]} is not, or no longer, one of the cluster's nodes: leave its folder out"
         )
     lost = sorted((state.nodes.keys() | members) - found.keys())
     if not lost:
-        raise NotRecoverable("no node is missing: nothing has to be recovered. Start the nodes")
+        raise NotRecoverable("no node is missing, so nothing has to be recovered: start the nodes")
     groups = [_group(METADATA_GROUP, sorted(found), found, segment_bytes)]
     initial = {METADATA_GROUP: tuple(sorted(members))}
     replicas: dict[int, list[str]] = {}
@@ -275,7 +275,7 @@ def _group(
 def _has_majority(
     group: PlannedGroup, found: Mapping[str, Mapping[int, ReplicaSurvey]], initial: Collection[str]
 ) -> bool:
-    """Whether those that are left, and have all that they acknowledged, are enough to elect a leader."""
+    """Whether the replicas left that have all they acknowledged are enough to elect a leader."""
     replica = found[group.chosen].get(group.raft_group)
     if group.is_emptied or replica is None:
         return False
@@ -291,7 +291,7 @@ def _has_majority(
 def _check_nothing_in_the_way(
     found: Mapping[str, Mapping[int, ReplicaSurvey]], left: Sequence[str], raft_group: int
 ) -> None:
-    """A partition is not begun anew over what may be of use to somebody."""
+    """Refuse to start a partition over while an unusable replica might still be restored."""
     for node in left:
         replica = found[node].get(raft_group)
         if replica is not None:

@@ -1,4 +1,4 @@
-"""What one replica's folder holds, up to where it is whole."""
+"""What one replica's folder holds, up to the first damage."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ Members = tuple[tuple[str, ...], tuple[str, ...]]
 """Voters and learners, sorted."""
 
 FIRST_INDEX: Final = 2
-"""Of a log from which nothing was trimmed."""
+"""The first index of a log from which nothing was trimmed."""
 
 
 class ReplicaSurvey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One replica. Indexes and offsets are those of the part that is whole, from its beginning on."""
+    """One replica. Indexes and offsets are those of its intact part, from the beginning."""
 
     raft_group: int
     last_index: int
@@ -38,23 +38,23 @@ class ReplicaSurvey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     next_offset: int
     size_bytes: int
     term: int
-    """The greatest that it has met: above ``last_term`` where it has nothing of a later leader."""
+    """The highest term that it has met: above ``last_term`` if it has no entry of a later leader."""
     committed: int
-    """What it knows to be committed, an index; there may be more."""
+    """The last index that it knows to be committed; more may be."""
     may_vote: bool
     """Whether it has all that it ever acknowledged."""
     memberships: tuple[Members, ...]
-    """The newest committed one that it knows, and those behind it. Empty: the one that it was made with."""
+    """The newest committed one that it knows, and later ones. Empty: the initial one."""
     damage: str = ""
-    """What is bad behind ``last_index``; empty where nothing is."""
+    """The damage after ``last_index``; empty where there is none."""
     is_usable: bool = True
-    """Whether the group can go on from it; else only the damage is of interest."""
+    """Whether the group can continue from it; else only ``damage`` matters."""
     committed_offset: int = 0
     """Records below it are known to be committed."""
 
 
 class MetadataLook:
-    """Makes the state of the metadata from their replica: all of its log counts, committed or not."""
+    """Builds the metadata's state from its replica: the whole log counts, committed or not."""
 
     def __init__(self, levels: Levels) -> None:
         self._machine = MetadataMachine(levels)
@@ -62,22 +62,22 @@ class MetadataLook:
         self.problem = "there is no replica of the metadata in this folder"
 
     def begin(self, state: State | None) -> None:
-        """From the state that the checkpoint has."""
+        """Start from the checkpoint's state."""
         self._machine.restore(state.machine if state is not None else b"")
 
     def take(self, frame: Frame) -> None:
-        """The next frame behind it."""
+        """Apply the next frame."""
         self._machine.apply(frame)
 
     def end(self, problem: str) -> None:
-        """All was seen; ``problem`` is why it is of no use."""
+        """The replica was read; ``problem`` is why it cannot be used, if so."""
         self.problem = problem or self._machine.halted or ""
         if not self.problem:
             self.snapshot = self._machine.snapshot()
 
 
 class _Reader:
-    """Sees the frames of one replica, and follows them until one is missing or out of place."""
+    """Follows the frames of one replica until one is missing or out of place."""
 
     def __init__(self, state: State | None, metadata: MetadataLook | None) -> None:
         self._applied = 0 if state is None else state.applied
@@ -156,8 +156,8 @@ def _starting_over(
     state: State | None,
     metadata: MetadataLook | None,
 ) -> ReplicaSurvey:
-    """A replica that was given another's state, and was stopped before its old log was gone: its next start
-    carries that through. It votes again once it has been told that it may.
+    """A replica that was installing another's state when it was stopped, before its old log was removed: its
+    next start finishes that. It votes again once it has been told that it may.
     """
     if metadata is not None:
         metadata.end("")
@@ -186,15 +186,15 @@ def _problem(report: ReplicaReport, state: State | None, *, is_metadata: bool) -
     if bad is None:
         return ""
     covered = 0 if state is None else state.applied
-    # Without its checkpoint nothing tells what the first frame of a trimmed log goes on from, nor what the
-    # commands before led to.
+    # Without its checkpoint neither the predecessor of a trimmed log's first frame nor the state before it
+    # is known.
     if (report.base_index > FIRST_INDEX or is_metadata) and bad <= covered:
         return _damage(report)
     return "" if bad > report.base_index else _damage(report)
 
 
 def _first_bad(report: ReplicaReport) -> int | None:
-    """The first bad frame's index; 0 for damage that no frame bounds. The vote's is of no concern."""
+    """The first bad frame's index; 0 for damage that no frame bounds. Damage of the vote is ignored."""
     found = [
         finding.index or 0
         for finding in report.findings

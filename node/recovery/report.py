@@ -1,4 +1,4 @@
-"""What is told of a plan before anything is done: what each node has, and what may be lost."""
+"""Reports a plan before anything is done: what each node has, and what may be lost."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _loss(
     else:
         text = f"what was acknowledged from offset {best.next_offset} on, if there was anything, is lost"
         if knows.committed_offset < best.next_offset:
-            # Its last entries may never have been committed: then a later leader, of whom nothing is left,
+            # Its last entries may never have been committed: then a later leader, of which nothing is left,
             # had others in their place.
             text += (
                 f"; if the lost nodes had gone on without {group.chosen}, so may what was acknowledged from "

@@ -1,7 +1,7 @@
 """What one stopped node's data folder holds: the first step of a recovery. Nothing is changed.
 
-A survey is a small file, so that the folders may stay on their machines: it goes to wherever the plan is made
-(``plan.py``). Every frame of every replica is read, for the choice between replicas depends on them.
+A survey is a small file, so that the folders may stay on their machines: it is copied to where the plan is
+made (``plan.py``). Every frame of every replica is read, since the choice between replicas depends on them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SURVEY_VERSION: Final = 1
 
 
 class Survey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One folder, as of when its node was stopped."""
+    """One folder, as its node left it."""
 
     survey_version: int
     node_id: str
@@ -31,16 +31,16 @@ class Survey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     formation: str
     incarnation: str
     boot: int
-    """How often its node has started: another number later means that it has run since."""
+    """How often its node has started: a higher number later means that it has run since."""
     epoch: int
     recovery: str
     nodes: tuple[str, ...]
     """Those that its cluster was formed of."""
     replicas: tuple[ReplicaSurvey, ...]
     metadata: bytes = b""
-    """The state of the metadata at the end of its log; empty where that cannot be told."""
+    """The metadata's state at the end of its log; empty where that is unknown."""
     metadata_problem: str = ""
-    """Why it cannot be told."""
+    """Why it is unknown."""
 
     def by_group(self) -> dict[int, ReplicaSurvey]:
         """Its replicas."""
@@ -54,7 +54,7 @@ def survey(
     levels: Levels = THIS_BUILD,
     tell: Callable[[str], None] = lambda _text: None,
 ) -> Survey:
-    """Look at a folder; its node must not run. ``tell`` is told how far it is.
+    """Survey a folder; its node must not run. ``tell`` gets progress messages.
 
     Raises ``NotRecoverable``, ``IdentityProblem``, ``OSError``.
     """
