@@ -16,7 +16,7 @@ from node.http.context import CONTEXT
 from node.http.origins import Origins
 from node.http.plain_head import PlainHeads
 from node.http.server import HttpServer
-from node.service.service import Service
+from node.service.known_topics import KnownTopics
 from tests.http.conftest import MARK, Answer, Harness, until
 from tests.http.memory_broker import MemoryPartition
 
@@ -220,7 +220,7 @@ async def test_a_defect_in_making_an_answer_is_answered_and_told(
     reader, writer = await asyncio.open_connection(*http.address)
     with monkeypatch.context() as patched, capture_logs() as logs:
         patched.setattr(MemoryPartition, "produce_records", _deposed)
-        patched.setattr(Service, step, _defect)
+        patched.setattr(KnownTopics, step, _defect)
         writer.write(request())
         async with asyncio.timeout(10):
             head = await reader.readuntil(b"\r\n\r\n")
