@@ -41,6 +41,8 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     names in ``advertise`` and ``listen`` need not be listed."""
     cors_origins: tuple[str, ...] = ()
     """Web pages that may use this node, as browsers name them in ``Origin``; all others are refused."""
+    authentication: Literal["off", "required"] = "off"
+    """Whether every request has to say whose it is. off: whoever reaches this port may do everything."""
 
 
 class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -55,6 +55,8 @@ from node.replicas.partition_replicas import PartitionReplicas
 from node.replicas.replica_store import ReplicaStore
 from node.replicas.retention import Retention
 from node.replicas.scrub import Scrub
+from node.security.authenticator import Authenticator
+from node.security.freshness import Freshness
 from node.service.administration import answer_administration
 from node.service.answer_budget import AnswerBudget
 from node.service.cluster import own_health
@@ -206,7 +208,14 @@ def build(
     events.metadata_committed.follow(controller.nudge)
     events.group_news.follow(controller.group_news)
     events.group_failed.follow(manager.failed)
-    app = create_app(broker, settings.limits, _origins(settings), AllowAll())
+    authenticator = Authenticator(
+        state=lambda: machine.state,
+        freshness=Freshness(lambda timeout_s: metadata.catch_up(timeout_s=timeout_s)),
+        wall_ms=around.wall_ms,
+    )
+    machine.follow(authenticator.metadata_changed)
+    asks = settings.http.authentication == "required"
+    app = create_app(broker, settings.limits, _origins(settings), AllowAll(), authenticator if asks else None)
     answers = _connect_inside(app[CONTEXT], host, settings, secret, broker, query, gossip)
     retention = Retention(
         manager=manager,

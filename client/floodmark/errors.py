@@ -35,6 +35,7 @@ FloodmarkError
 │   ├── NotEnoughReplicas       no majority of the replicas confirms the operation
 │   ├── ReplicaNotAvailable     the replica here does not serve: it is closing, or behind for good
 │   ├── StorageUnavailable      a disk fails, or what it holds cannot be read
+│   ├── CredentialsUnconfirmed  this node cannot tell at the moment whether credentials still hold
 │   └── TimedOut                the deadline passed first, and nothing was stored
 ├── OutcomeUnknown              it may or may not have been stored; an idempotent retry is safe
 ├── StorageFull                 the disk of the node that leads is (nearly) full; nothing was stored
@@ -241,6 +242,12 @@ class ReplicaNotAvailable(Unavailable):
 
 class StorageUnavailable(Unavailable):
     cause = "storage"
+
+
+class CredentialsUnconfirmed(Unavailable):
+    """Others may be able to: ask another node."""
+
+    cause = "credentials_unconfirmed"
 
 
 class TimedOut(Unavailable):

@@ -24,16 +24,21 @@ from node.http.shaping import Shaping
 from node.http.topics import Topics
 from node.http.wait_topic import TopicWait
 from node.request_limits import RequestLimits
+from node.service.authentication import Authentication
 from node.service.policy import Policy
 
 
 def create_app(
-    broker: Broker, settings: RequestLimits, origins: Origins | None = None, policy: Policy | None = None
+    broker: Broker,
+    settings: RequestLimits,
+    origins: Origins | None = None,
+    policy: Policy | None = None,
+    authenticator: Authentication | None = None,
 ) -> web.Application:
     """All routes over ``broker``. More metrics: ``app[CONTEXT].metrics.register(collector)``.
 
     Without ``origins`` only the node's addresses are accepted as hosts, and no web page may use it. Without
-    a ``policy`` everybody may do everything.
+    a ``policy`` everybody may do everything, without an ``authenticator`` nobody is asked who they are.
     """
     origins = origins or Origins()
     context = HttpContext(
@@ -41,6 +46,7 @@ def create_app(
         settings=settings,
         metrics=HttpMetrics(broker),
         policy=policy,
+        authenticator=authenticator,
     )
     # Bodies are bounded by read_body; aiohttp's own bound guards only what is read by other means.
     app = web.Application(middlewares=[outermost(context)], client_max_size=settings.body_bytes_max)

@@ -26,6 +26,7 @@ from node.service.cluster import (
 )
 from node.service.nodes import ForgetNode, RemoveNode
 from node.service.policy import CLUSTER, Operation
+from node.service.request_context import ANONYMOUS
 
 _METRICS: Final = {
     "Content-Type": "text/plain; version=0.0.4; charset=utf-8",
@@ -45,7 +46,7 @@ _ENCODER = msgspec.json.Encoder()
 _HEALTH_QUERY: Final = frozenset({VIEW})
 _REMOVAL: Final = TIMEOUT | {"force"}
 _WORDS: Final = """\
-Floodmark, node {node}: a replicated event log you can curl. Any node answers any request.
+Floodmark{of_node}: a replicated event log you can curl. Any node answers any request.
 
   curl -X PUT {base}/v1/topics/orders -d '{{"partitions": 3}}'
   curl {base}/v1/topics/orders/records -d '{{"key": "u1", "value": {{"id": 1}}}}'
@@ -64,11 +65,13 @@ class Cluster:
         self._desk = Desk(context)
         self._openapi = _ENCODER.encode(openapi.document(context.settings)) + b"\n"
 
-    async def index(self, _request: web.Request) -> web.StreamResponse:
+    async def index(self, request: web.Request) -> web.StreamResponse:
         """Where to begin, as text."""
         broker = self._context.broker
-        base = broker.node_url(broker.node_id) or ""
-        text = _WORDS.format(node=broker.node_id, base=base.rstrip("/"))
+        base, of_node = broker.node_url(broker.node_id) or "", f", node {broker.node_id}"
+        if self._is_stranger(request):
+            base, of_node = f"{request.scheme}://{request.host}", ""
+        text = _WORDS.format(of_node=of_node, base=base.rstrip("/"))
         return web.Response(text=text, headers={"Cache-Control": "no-store", "Server": "floodmark"})
 
     async def cluster(self, request: web.Request) -> web.StreamResponse:
@@ -102,15 +105,25 @@ class Cluster:
         asked = RaiseLevel(level=wanted.level)
         return self._desk.answer(*await self._desk.ask(request, asked, timeout_s=timeout_s, size=size))
 
-    async def healthz(self, _request: web.Request) -> web.StreamResponse:
-        """Alive: this process answers. Open to everybody."""
-        return _answer(Alive("alive", self._context.broker.node_id))
+    async def healthz(self, request: web.Request) -> web.StreamResponse:
+        """Alive: this process answers. Open to everybody; strangers do not hear who it is."""
+        is_stranger = self._is_stranger(request)
+        return _answer(Alive("alive", msgspec.UNSET if is_stranger else self._context.broker.node_id))
 
-    async def readyz(self, _request: web.Request) -> web.StreamResponse:
-        """Ready: it can serve; 503 and why not, otherwise. Open to everybody."""
+    async def readyz(self, request: web.Request) -> web.StreamResponse:
+        """Ready: it can serve; 503 and why not, otherwise. Open to everybody; strangers do not hear why."""
         health = readiness(self._context.service)
         answer = Ready(health.ready, list(health.reasons), list(health.warnings))
+        if self._is_stranger(request):
+            answer = Ready(health.ready)
         return _answer(answer, status=200 if health.ready else 503)
+
+    def _is_stranger(self, request: web.Request) -> bool:
+        """Whether whoever asks a path that is open may not know what the cluster looks like."""
+        service, context = self._context.service, request_context(request)
+        if service.authenticator is None:
+            return False
+        return context.principal == ANONYMOUS or not service.may(context, Operation.DESCRIBE, CLUSTER)
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
         """For Prometheus."""

@@ -20,6 +20,7 @@ from floodmark.errors import FloodmarkError, InvalidRequest, RequestTimeout, Ser
 from node.http import problems
 from node.http.admission import SPARE_HEAD_S, Admission, Place
 from node.http.aiohttp_library import check_connection, check_library
+from node.http.client_certificate import principal_of_certificate
 from node.http.head_errors import TooManyHeaders
 from node.http.statuses import status_of
 from node.request_limits import RequestLimits
@@ -53,6 +54,7 @@ class Connection(RequestHandler):
         "_settings",
         "_unsent_bytes",
         "_unsent_since",
+        "certified_as",
         "ends_with_it",
         "spare_for",
     )
@@ -76,6 +78,8 @@ class Connection(RequestHandler):
         self._owed: int | None = 0
         """Bytes that aiohttp's parser has yet to get of the request it is in; None: not known any more."""
         self._address = ""
+        self.certified_as: str | None = None
+        """The principal that the client's certificate names."""
         self._place: Place | None = None
         self.spare_for: FloodmarkError | None = None
         """Why there is no room for this connection, which may bring one request that helps."""
@@ -98,6 +102,7 @@ class Connection(RequestHandler):
         """Take the connection in, or answer 503 and close it when there are too many."""
         peer = transport.get_extra_info("peername")
         self._address = str(peer[0]) if isinstance(peer, tuple) else "local"
+        self.certified_as = principal_of_certificate(transport)
         accepted_as = transport.get_extra_info("socket")
         descriptor = -1 if accepted_as is None else accepted_as.fileno()
         refusal = self._admission.admit(self._address, descriptor)

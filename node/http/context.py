@@ -28,6 +28,7 @@ from node.http.refusals import Refusals
 from node.http.request_context import address_of
 from node.request_limits import RequestLimits
 from node.service.answer_budget import Hold
+from node.service.authentication import Authentication
 from node.service.loop_share import BODY_TURN_BYTES, LoopShare
 from node.service.partition_requests import InsidePartitions
 from node.service.policy import AllowAll, Policy
@@ -45,6 +46,8 @@ class HttpContext:
     metrics: HttpMetrics
     policy: InitVar[Policy | None] = None
     """Without one everybody may do everything."""
+    authenticator: InitVar[Authentication | None] = None
+    """Without one nobody is asked who they are."""
     service: Service = field(init=False)
     node_mark: str = field(default_factory=lambda: secrets.token_hex(16))
     """What this cluster's nodes say to each other with what they pass on, and nobody else knows. It never
@@ -62,11 +65,12 @@ class HttpContext:
     _ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _run: str = field(default_factory=lambda: secrets.token_hex(4))
 
-    def __post_init__(self, policy: Policy | None) -> None:
+    def __post_init__(self, policy: Policy | None, authenticator: Authentication | None) -> None:
         self.refusals = Refusals(self.next_request_id)
         self.service = Service(
             self.broker, self.settings, InsidePartitions(OlderNodes(self)), policy or AllowAll()
         )
+        self.service.authenticator = authenticator
 
     def is_from_node(self, forwarded: str | None) -> bool:
         """Whether another node of this cluster has passed a request on, by that header's value.

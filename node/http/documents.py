@@ -28,15 +28,15 @@ class Alive(msgspec.Struct, frozen=True):
     """This process answers."""
 
     status: str
-    node_id: str
+    node_id: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Ready(msgspec.Struct, frozen=True):
     """Whether a node can serve, and why not."""
 
     ready: bool
-    reasons: list[str]
-    warnings: list[str]
+    reasons: list[str] | msgspec.UnsetType = msgspec.UNSET
+    warnings: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class PartitionBounds(msgspec.Struct, frozen=True):

@@ -16,6 +16,7 @@ from floodmark.errors import FloodmarkError, Forbidden, InvalidRequest, Misdirec
 
 from node.http import cors
 from node.http.admission import may_be_spared
+from node.http.authentication import authenticate
 from node.http.connection import Connection
 from node.http.context import HttpContext
 from node.http.head_errors import TooManyHeaders, UnknownTransferCoding
@@ -26,7 +27,7 @@ from node.http.origins import Origins
 ADDED_HEADERS: Final = 4
 """What a request may gain on its way (a host, a length, ``Floodmark-Forwarded``), and one to spare."""
 _ONCE: Final = frozenset(
-    {"content-encoding", "floodmark-topic-id", "if-offset", "last-event-id"}
+    {"authorization", "content-encoding", "floodmark-topic-id", "if-offset", "last-event-id"}
     | {"origin", "sec-fetch-site", "traceparent"}
 )
 _ONCE_BEGIN: Final = ("producer-", "record-")
@@ -55,6 +56,7 @@ class Door:
                     return await self._at_a_spare_place(request, handler, crowded)
                 if cors.is_preflight(request) and request.headers.get("Origin") in self._origins.listed:
                     return self._closing(request, cors.preflight(request), started)
+                await authenticate(request, self._context)
                 return await handler(request)
             except (FloodmarkError, web.HTTPException) as error:
                 refusal = self._context.refusals.answer(error, request.method, request.path, request.raw_path)
@@ -70,6 +72,7 @@ class Door:
         """One request that helps, also of a node in somebody else's name."""
         if not may_be_spared(request) and not self._context.is_passed_on(request):
             raise crowded
+        await authenticate(request, self._context)
         answer = await handler(request)
         answer.force_close()
         return answer

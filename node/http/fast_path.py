@@ -26,6 +26,7 @@ from floodmark.errors import (
 from node.broker import Acks, Appended, Partition
 from node.budget import Account
 from node.http import problems
+from node.http.authentication import plain_identity
 from node.http.intake import Intake
 from node.http.leader_headers import leader_headers
 from node.http.media import Media
@@ -118,8 +119,11 @@ class FastPath:
             timeout_s = timeout_of(head.timeout, context)
             if not _is_plain_for(head, partition):
                 return None
+            identity = plain_identity(head, connection, context)
+            if identity is None:
+                return None
             held = context.broker.uploads(connection.address, from_node=head.is_from_node)
-            who = plain_request_context(head, connection.address)
+            who = plain_request_context(head, connection.address, identity)
             self._service.authorize(who, Operation.WRITE, head.resource)
             held.take(size)
             self._service.admit(who, Operation.WRITE, head.content_length)

@@ -15,6 +15,7 @@ from node.broker import Acks
 from node.http.media import Media, body_media
 from node.http.query import acks_of, duration_s
 from node.service import policy
+from node.service.authentication import digest_of
 from node.service.policy import Resource
 
 _HEAD_BYTES_MAX: Final = 1024
@@ -44,8 +45,11 @@ _IGNORED: Final = _OF_PROXIES | {b"host", b"accept", b"accept-encoding"}
 _FORWARDED: Final = b"floodmark-forwarded"
 _TOPIC_ID: Final = b"floodmark-topic-id"
 _CLIENT_ID: Final = b"user-agent"
+_AUTHORIZATION: Final = b"authorization"
 _TAKEN: Final = (
-    _IGNORED | {b"content-length", b"content-type", b"connection"} | {_FORWARDED, _TOPIC_ID, _CLIENT_ID}
+    _IGNORED
+    | {b"content-length", b"content-type", b"connection"}
+    | {_FORWARDED, _TOPIC_ID, _CLIENT_ID, _AUTHORIZATION}
 )
 
 
@@ -66,6 +70,8 @@ class PlainHead(NamedTuple):
     """What the client calls itself."""
     resource: Resource
     """What is asked for."""
+    credential: bytes | None
+    """Under what it may be known who sends it: a digest of ``Authorization``."""
 
 
 class PlainHeads:
@@ -133,6 +139,7 @@ def _parsed(
         None if topic_id is None else int(topic_id),
         headers.get(_CLIENT_ID, b"").decode(),
         policy.topic(topic),
+        digest_of(headers[_AUTHORIZATION]) if _AUTHORIZATION in headers else None,
     )
 
 

@@ -29,6 +29,7 @@ _OF_STATUS: Final[Mapping[int, type[FloodmarkError]]] = {
     408: RequestTimeout,
     413: TooLarge,
 }
+_UNAUTHORIZED: Final = 401
 _RETRY_LATER: Final = (429, 503, 507)
 
 
@@ -60,6 +61,8 @@ def respond(
     head = {"Content-Type": PROBLEM_TYPE, "Cache-Control": "no-store", "Server": "floodmark"}
     head["X-Content-Type-Options"] = "nosniff"
     head["Request-Id"] = request_id
+    if status == _UNAUTHORIZED:
+        head["WWW-Authenticate"] = 'Bearer realm="floodmark"'
     if status in _RETRY_LATER:
         head["Retry-After"] = str(max(1, math.ceil(error.retry_after_s or 0)))
     if headers:

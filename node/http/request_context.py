@@ -1,6 +1,6 @@
 """The one place where an HTTP request becomes a ``RequestContext``.
 
-There is no authentication yet, so every principal is anonymous; its result will go in here.
+``authentication.py`` has found out the principal before.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from typing import Final
 
 from aiohttp import web
 
+from node.http.authentication import IDENTITY, NOBODY
 from node.http.connection import Connection
 from node.http.plain_head import PlainHead
+from node.service.authentication import Identity
 from node.service.repeated_batches import TRACE
 from node.service.request_context import RequestContext
 
@@ -23,8 +25,11 @@ def request_context(request: web.Request) -> RequestContext:
     made: RequestContext | None = request.get(_MADE)
     if made is None:
         headers = request.headers
+        identity = request.get(IDENTITY, NOBODY)
         made = request[_MADE] = RequestContext(
             protocol=PROTOCOL,
+            principal=identity.principal,
+            credential=identity.credential,
             client_id=headers.get("User-Agent", ""),
             address=address_of(request),
             trace=headers.get(TRACE),
@@ -32,9 +37,15 @@ def request_context(request: web.Request) -> RequestContext:
     return made
 
 
-def plain_request_context(head: PlainHead, address: str) -> RequestContext:
-    """The context of a request on the fast path, from a client at ``address``. A plain head has no trace."""
-    return RequestContext(protocol=PROTOCOL, client_id=head.client_id, address=address)
+def plain_request_context(head: PlainHead, address: str, identity: Identity) -> RequestContext:
+    """Of a request on the fast path, from a client at ``address``. A plain head has no trace."""
+    return RequestContext(
+        protocol=PROTOCOL,
+        principal=identity.principal,
+        credential=identity.credential,
+        client_id=head.client_id,
+        address=address,
+    )
 
 
 def address_of(request: web.BaseRequest) -> str:

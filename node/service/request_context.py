@@ -9,6 +9,10 @@ import msgspec
 
 ANONYMOUS: Final = "anonymous"
 """The principal of unauthenticated requests."""
+A_NODE: Final = "(node)"
+"""The principal of a node of this cluster that asks over a users' door, as builds without an inside line do.
+No user can have this name. The request was authorized where it arrived, so it may do everything.
+"""
 
 
 class RequestContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,6 +26,8 @@ class RequestContext(msgspec.Struct, frozen=True, kw_only=True):
     principal: str = ANONYMOUS
     client_id: str = ""
     address: str = ""
+    credential: str = ""
+    """By what the principal is known, without any secret of it."""
     deadline: float | None = None
     trace: str | None = None
     judged: set[object] = set()

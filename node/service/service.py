@@ -22,6 +22,7 @@ from node.broker import Broker, Partition
 from node.request_limits import RequestLimits
 from node.service import unpacking
 from node.service.answer_budget import AnswerBudget, Hold
+from node.service.authentication import Authentication
 from node.service.data_requests import (
     FetchRequest,
     FetchResult,
@@ -61,6 +62,8 @@ class Service:
         self.limits = limits
         self.inside = inside
         self.policy = policy
+        self.authenticator: Authentication | None = None
+        """Who somebody is; None where nobody is asked that."""
         self.draining = asyncio.Event()
         """Set when the node stops: what waits ends by itself then."""
         self.answers = AnswerBudget(limits.responses_bytes_max)

@@ -18,6 +18,7 @@ from node.http.fast_path import FAST_PATH
 from node.http.origins import Origins
 from node.http.server import HttpServer
 from node.request_limits import RequestLimits
+from node.service.authentication import Authentication
 from tests.http.memory_broker import MemoryBroker, MemoryCluster
 
 MARK = "of these nodes"
@@ -72,9 +73,16 @@ class Harness:
         host, _, port = self.cluster.urls[node].removeprefix("http://").partition(":")
         return host, int(port)
 
-    async def start(self, node: str, settings: RequestLimits, origins: Origins | None = None) -> None:
+    async def start(
+        self,
+        node: str,
+        settings: RequestLimits,
+        origins: Origins | None = None,
+        authenticator: Authentication | None = None,
+    ) -> None:
         """Run one node."""
-        server = HttpServer(create_app(self.cluster.brokers[node], settings, origins))
+        broker = self.cluster.brokers[node]
+        server = HttpServer(create_app(broker, settings, origins, authenticator=authenticator))
         server.app[CONTEXT].node_mark = MARK
         host, port = await server.start("127.0.0.1", 0)
         self.cluster.urls[node] = f"http://{host}:{port}"

@@ -11,6 +11,7 @@ from node.http.context import CONTEXT
 from node.http.plain_head import PlainHeads
 from node.http.request_context import plain_request_context, request_context
 from node.request_limits import RequestLimits
+from node.service.authentication import Identity
 from node.service.policy import CLUSTER, Operation, Resource
 from node.service.request_context import ANONYMOUS, RequestContext
 from tests.http.memory_broker import MemoryCluster
@@ -35,8 +36,9 @@ def test_the_fast_path_knows_who_asks() -> None:
     )
     found = PlainHeads(lambda _: True, lambda _: False).read(head)
     assert found is not None
-    context = plain_request_context(found[0], "10.0.0.7")
+    context = plain_request_context(found[0], "10.0.0.7", Identity("ann", "token t"))
     assert (context.client_id, context.address, context.protocol) == ("checkout/1.2", "10.0.0.7", "http")
+    assert (context.principal, context.credential) == ("ann", "token t")
 
 
 def test_the_service_asks_the_policy_that_the_application_was_given() -> None:
