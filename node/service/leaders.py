@@ -7,7 +7,7 @@ the next leader may be asked; ``OutcomeUnknown`` that an append may have been.
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import Protocol
+from typing import NotRequired, Protocol, TypedDict, Unpack
 
 from floodmark.format.batch import BatchHeader
 
@@ -17,20 +17,21 @@ from node.service.answer_budget import Hold
 from node.service.inside_line import AppendRequest, Found, InsideLine
 
 
+class AppendOptions(TypedDict):
+    """How a batch is appended, besides what it holds."""
+
+    acks: Acks
+    timeout_s: float
+    expected_offset: NotRequired[int | None]
+    """Append only if this is the partition's next offset."""
+
+
 class Leader(Protocol):
     """One partition's."""
 
     partition: Partition
 
-    def append(
-        self,
-        batch: bytes,
-        header: BatchHeader,
-        *,
-        acks: Acks,
-        timeout_s: float,
-        expected_offset: int | None = None,
-    ) -> Awaitable[Appended]:
+    def append(self, batch: bytes, header: BatchHeader, **how: Unpack[AppendOptions]) -> Awaitable[Appended]:
         """As ``Partition.produce``. Appends of one event loop turn keep their order."""
 
     async def fetch(self, position: str, *, max_bytes: int, verify: bool, hold: Hold) -> Found:
@@ -51,19 +52,9 @@ class LeaderHere:
     def __init__(self, partition: Partition) -> None:
         self.partition = partition
 
-    def append(
-        self,
-        batch: bytes,
-        header: BatchHeader,
-        *,
-        acks: Acks,
-        timeout_s: float,
-        expected_offset: int | None = None,
-    ) -> Awaitable[Appended]:
+    def append(self, batch: bytes, header: BatchHeader, **how: Unpack[AppendOptions]) -> Awaitable[Appended]:
         """See ``Leader``."""
-        return self.partition.produce(
-            batch, header, acks=acks, timeout_s=timeout_s, expected_offset=expected_offset
-        )
+        return self.partition.produce(batch, header, **how)
 
     async def fetch(self, position: str, *, max_bytes: int, verify: bool, hold: Hold) -> Found:
         """See ``Leader``."""
@@ -93,18 +84,10 @@ class LeaderThere:
         self._node = node
         self.partition = partition
 
-    def append(
-        self,
-        batch: bytes,
-        header: BatchHeader,
-        *,
-        acks: Acks,
-        timeout_s: float,
-        expected_offset: int | None = None,
-    ) -> Awaitable[Appended]:
+    def append(self, batch: bytes, header: BatchHeader, **how: Unpack[AppendOptions]) -> Awaitable[Appended]:
         """See ``Leader``."""
-        request = AppendRequest(batch, header, acks, timeout_s, expected_offset)
-        return self._inside.append(self._node, self.partition, request, timeout_s=timeout_s)
+        request = AppendRequest(batch, header, **how)
+        return self._inside.append(self._node, self.partition, request, timeout_s=how["timeout_s"])
 
     async def fetch(self, position: str, *, max_bytes: int, verify: bool, hold: Hold) -> Found:
         """See ``Leader``."""
