@@ -38,7 +38,6 @@ class Connection(RequestHandler):
     """See the module. The attributes below are this class's own; the rest is aiohttp's."""
 
     __slots__ = (
-        "_address",
         "_admission",
         "_body",
         "_body_bytes",
@@ -54,6 +53,7 @@ class Connection(RequestHandler):
         "_settings",
         "_unsent_bytes",
         "_unsent_since",
+        "address",
         "certified_as",
         "ends_with_it",
         "spare_for",
@@ -77,7 +77,8 @@ class Connection(RequestHandler):
         """What came behind a request that is served past aiohttp."""
         self._owed: int | None = 0
         """Bytes that aiohttp's parser has yet to get of the request it is in; None: not known any more."""
-        self._address = ""
+        self.address = ""
+        """Of the client."""
         self.certified_as: str | None = None
         """The principal that the client's certificate names."""
         self._place: Place | None = None
@@ -93,19 +94,14 @@ class Connection(RequestHandler):
         self.ends_with_it: asyncio.Task[Any] | None = None
         """The handler task to cancel when the client leaves; set only while it stores nothing."""
 
-    @property
-    def address(self) -> str:
-        """Of the client."""
-        return self._address
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection in, or answer 503 and close it when there are too many."""
         peer = transport.get_extra_info("peername")
-        self._address = str(peer[0]) if isinstance(peer, tuple) else "local"
+        self.address = str(peer[0]) if isinstance(peer, tuple) else "local"
         self.certified_as = principal_of_certificate(transport)
         accepted_as = transport.get_extra_info("socket")
         descriptor = -1 if accepted_as is None else accepted_as.fileno()
-        refusal = self._admission.admit(self._address, descriptor)
+        refusal = self._admission.admit(self.address, descriptor)
         self._place = Place.USUAL
         if refusal is not None and self._admission.admit_spare():
             self._place = Place.SPARE
@@ -123,7 +119,7 @@ class Connection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Give the place back, and end what was only done for this client."""
         if self._place is not None:
-            self._admission.release(self._address, self._place)
+            self._admission.release(self.address, self._place)
             self._place = None
         if self.ends_with_it is not None:
             self.ends_with_it.cancel()

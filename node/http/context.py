@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 
 import aiohttp
 from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
 from floodmark.errors import (
     TooManyRequests,
 )
@@ -35,6 +36,23 @@ from node.service.policy import AllowAll, Policy
 from node.service.service import Service
 
 T = TypeVar("T")
+
+
+class EndsWithConnection:
+    """``with``: what the current task does within ends when the client leaves."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, protocol: RequestHandler) -> None:
+        self._connection = protocol if isinstance(protocol, Connection) else None
+
+    def __enter__(self) -> None:
+        if self._connection is not None:
+            self._connection.ends_with_it = asyncio.current_task()
+
+    def __exit__(self, *_: object) -> None:
+        if self._connection is not None:
+            self._connection.ends_with_it = None
 
 
 @dataclass(slots=True)
@@ -154,18 +172,9 @@ class HttpContext:
         """Unique among all processes: the node's name, a random part per start, and a counter."""
         return f"{self.broker.node_id}-{self._run}-{next(self._ids):x}"
 
-    @contextmanager
-    def task_ends_with_connection(self, request: web.Request) -> Iterator[None]:
+    def task_ends_with_connection(self, request: web.Request) -> EndsWithConnection:
         """Within it the handler is cancelled when its client leaves. Only for what stores nothing."""
-        protocol = request.protocol
-        if not isinstance(protocol, Connection):
-            yield
-            return
-        protocol.ends_with_it = asyncio.current_task()
-        try:
-            yield
-        finally:
-            protocol.ends_with_it = None
+        return EndsWithConnection(request.protocol)
 
     def hold_for(self, request: web.Request) -> Hold:
         """What the answer to a request will hold of the memory for answers; for a with-block."""

@@ -17,24 +17,20 @@ from node.service.repeated_batches import TRACE
 from node.service.request_context import RequestContext
 
 PROTOCOL: Final = "http"
-_MADE: Final = web.RequestKey("floodmark_request_context", RequestContext)
 
 
 def request_context(request: web.Request) -> RequestContext:
-    """The context of a request through aiohttp: always the same object for the same request."""
-    made: RequestContext | None = request.get(_MADE)
-    if made is None:
-        headers = request.headers
-        identity = request.get(IDENTITY, NOBODY)
-        made = request[_MADE] = RequestContext(
-            protocol=PROTOCOL,
-            principal=identity.principal,
-            credential=identity.credential,
-            client_id=headers.get("User-Agent", ""),
-            address=address_of(request),
-            trace=headers.get(TRACE),
-        )
-    return made
+    """The context of a request through aiohttp; its handler asks for it once."""
+    headers = request.headers
+    identity = request.get(IDENTITY, NOBODY)
+    return RequestContext(
+        protocol=PROTOCOL,
+        principal=identity.principal,
+        credential=identity.credential,
+        client_id=headers.get("User-Agent", ""),
+        address=address_of(request),
+        trace=headers.get(TRACE),
+    )
 
 
 def plain_request_context(head: PlainHead, address: str, identity: Identity) -> RequestContext:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Final
 
 from node.broker import Bounds, Partition
@@ -47,6 +48,7 @@ class Fetching:
         if not found.fetched.frames and request.wait_s > 0:
             hold.nothing()
             if await self._wait(partition, found.start, request):
+                partition = service.topics.current(partition)
                 found, leader = await self._read(partition, str(found.start), request, hold)
         hold.page_is_made()
         fetched = found.fetched
@@ -62,9 +64,9 @@ class Fetching:
     async def _read(
         self, partition: Partition, position: str, request: FetchRequest, hold: Hold
     ) -> tuple[Found, str]:
-        async def read(leader: Leader, _left: float) -> Found:
+        def read(leader: Leader, _left: float) -> Awaitable[Found]:
             granted = hold.set_page_aside(request.max_bytes)
-            return await leader.fetch(position, max_bytes=granted, verify=request.verify, hold=hold)
+            return leader.fetch(position, max_bytes=granted, verify=request.verify, hold=hold)
 
         return await at_leader(
             self._service,
@@ -123,12 +125,12 @@ async def read_once(
     The frames are in ``hold`` then. Raises as ``Partition.fetch`` does.
     """
 
-    async def read(leader: Leader, _left: float) -> Found:
-        return await leader.fetch(position, max_bytes=max_bytes, verify=True, hold=hold)
+    def read(leader: Leader, _left: float) -> Awaitable[Found]:
+        return leader.fetch(position, max_bytes=max_bytes, verify=True, hold=hold)
 
     return await at_leader(
         service,
-        partition,
+        service.topics.current(partition),
         read,
         timeout_s=max(leader_s, PASSED_OVER_S),
         once=leader_s <= PASSED_OVER_S,
@@ -139,7 +141,8 @@ async def read_once(
 async def resolve_once(service: Service, partition: Partition, position: str) -> int:
     """The offset that ``position`` means at whoever leads within a second. Raises as ``Partition.fetch``."""
 
-    async def look(leader: Leader, _left: float) -> Found:
-        return await leader.list_offsets(position)
+    def look(leader: Leader, _left: float) -> Awaitable[Found]:
+        return leader.list_offsets(position)
 
+    partition = service.topics.current(partition)
     return (await at_leader(service, partition, look, timeout_s=PASSED_OVER_S, once=True))[0].start

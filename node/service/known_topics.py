@@ -14,7 +14,7 @@ from node.broker import Broker, Partition, TopicInfo, TopicLimits
 from node.service.topic_identity import OfTopic, WhileExists, deleted, never_was
 
 CATCH_UP_S: Final = 2.0
-T = TypeVar("T")
+K = TypeVar("K", Partition, TopicInfo, TopicLimits)
 
 
 class KnownTopics:
@@ -38,30 +38,29 @@ class KnownTopics:
         """The partition, as above."""
         return await self._once_known(topic, asked_id, lambda: self._broker.partition(topic, number))
 
-    async def _once_known(self, name: str, asked_id: int | None, ask: Callable[[], T]) -> T:
-        """What the broker says, asked again when it had to catch up with the metadata first."""
+    async def _once_known(self, name: str, asked_id: int | None, ask: Callable[[], K]) -> K:
+        """What the broker says, asked again when it had to catch up with the metadata first.
+
+        Raises ``TopicDeleted`` when the topic has a higher id than ``asked_id``, and never will have this one
+        again. Where it has none or a lower one, this node may be behind.
+        """
         try:
-            if asked_id is None or self._is_current(name, asked_id):
-                return ask()
+            found = ask()
         except TopicDeleted:
             raise
         except (UnknownTopic, UnknownPartition):
             pass
+        else:
+            if asked_id is None or found.topic_id == asked_id:
+                return found
+            if found.topic_id > asked_id:
+                raise deleted(name, asked_id, found.topic_id)
         await self._broker.catch_up(timeout_s=CATCH_UP_S)
-        if asked_id is not None and not self._is_current(name, asked_id):
-            current = self._current_id(name)
-            raise deleted(name, asked_id, None) if current is None else never_was(name, asked_id, current)
+        if asked_id is not None and (current := self._current_id(name)) != asked_id:
+            if current is None or current > asked_id:
+                raise deleted(name, asked_id, current)
+            raise never_was(name, asked_id, current)
         return ask()
-
-    def _is_current(self, name: str, topic_id: int) -> bool:
-        """Whether the topic has this id. False when it has none or a lower one: this node may be behind.
-
-        Raises ``TopicDeleted`` when it has a higher one, and never will have this one again.
-        """
-        current = self._current_id(name)
-        if current is not None and current > topic_id:
-            raise deleted(name, topic_id, current)
-        return current == topic_id
 
     def _current_id(self, name: str) -> int | None:
         try:

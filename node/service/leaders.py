@@ -34,7 +34,7 @@ class Leader(Protocol):
     def append(self, batch: bytes, header: BatchHeader, **how: Unpack[AppendOptions]) -> Awaitable[Appended]:
         """As ``Partition.produce``. Appends of one event loop turn keep their order."""
 
-    async def fetch(self, position: str, *, max_bytes: int, verify: bool, hold: Hold) -> Found:
+    def fetch(self, position: str, *, max_bytes: int, verify: bool, hold: Hold) -> Awaitable[Found]:
         """Frames from ``position`` on; they are in ``hold`` then, or ``TooManyRequests`` is raised."""
 
     async def list_offsets(self, position: str) -> Found:
@@ -89,9 +89,9 @@ class LeaderThere:
         request = AppendRequest(batch, header, **how)
         return self._inside.append(self._node, self.partition, request, timeout_s=how["timeout_s"])
 
-    async def fetch(self, position: str, *, max_bytes: int, verify: bool, hold: Hold) -> Found:
+    def fetch(self, position: str, *, max_bytes: int, verify: bool, hold: Hold) -> Awaitable[Found]:
         """See ``Leader``."""
-        return await self._inside.fetch(
+        return self._inside.fetch(
             self._node, self.partition, position, max_bytes=max_bytes, verify=verify, hold=hold
         )
 

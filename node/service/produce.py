@@ -94,8 +94,8 @@ class Producing:
         """
         made = Made() if made is None else made
 
-        async def store(leader: Leader, left: float) -> Appended:
-            return await self._service.once_level_known(lambda: self._begin(leader, request, left, made))
+        def store(leader: Leader, left: float) -> Awaitable[Appended]:
+            return self._service.once_level_known(lambda: self._begin(leader, request, left, made))
 
         return Produced(
             *await at_leader(

@@ -58,18 +58,21 @@ async def at_leader(
 ) -> tuple[T, str]:
     """What the partition's leader answers, and who that is.
 
-    ``once``: whoever leads now, or will within ``timeout_s``, is asked, and nobody after that. ``here_only``:
-    another node passed the request on and looks further itself. ``is_recognised``: whether leaders, sent it
-    again, know that it is the same; looked at once an outcome is unknown. ``after``: what came of asking this
-    node, which led, before this call. Raises what ``ask`` raises, ``Unavailable`` when nobody did it in time,
-    and ``TopicDeleted`` as soon as this node knows.
+    ``partition`` is as the caller has just looked it up. ``once``: whoever leads now, or will within
+    ``timeout_s``, is asked, and nobody after that. ``here_only``: another node passed the request on and
+    looks further itself. ``is_recognised``: whether leaders, sent it again, know that it is the same; looked
+    at once an outcome is unknown. ``after``: what came of asking this node, which led, before this call.
+
+    Raises what ``ask`` raises, ``Unavailable`` when nobody did it in time, and ``TopicDeleted`` as soon as
+    this node knows.
     """
     try:
         if here_only:
             return await _here(service, partition, ask, timeout_s)
         attempts = _Attempts(once=once, is_recognised=is_recognised)
         if after is not None:
-            attempts.note(after, leads_on=service.topics.current(partition).leads_here)
+            partition = service.topics.current(partition)
+            attempts.note(after, leads_on=partition.leads_here)
         return await _at_leader(service, partition, ask, timeout_s, attempts)
     except (Unavailable, OutcomeUnknown) as error:
         raise service.topics.reason(error, partition) from error
@@ -90,7 +93,6 @@ async def _at_leader(
     deadline = time.monotonic() + timeout_s
     left = timeout_s
     while left > 0:
-        partition = service.topics.current(partition)
         led = partition.leads_here
         try:
             if led:
@@ -107,6 +109,7 @@ async def _at_leader(
         left = deadline - time.monotonic()
         if left > RETRY_S:
             await asyncio.sleep(RETRY_S)
+        partition = service.topics.current(partition)
         left = deadline - time.monotonic()
     raise attempts.told(
         attempts.refusal

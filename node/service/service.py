@@ -79,20 +79,20 @@ class Service:
         self._topic_producing = TopicProducing(self)
         self.fetching = Fetching(self)
 
-    async def produce(self, context: RequestContext, request: ProduceRequest) -> Produced:
+    def produce(self, context: RequestContext, request: ProduceRequest) -> Awaitable[Produced]:
         """Store records in one partition: authorize, quota, validate, route, execute.
 
         Raises as ``Partition.produce`` does, what the body is refused for, and ``TopicDeleted``.
         """
-        return await self.producing.produce(context, request)
+        return self.producing.produce(context, request)
 
     async def produce_by_key(self, context: RequestContext, request: ProduceRequest) -> Shared:
         """Store records in the partitions of their keys; likewise, for each partition's share."""
         return await self._topic_producing.produce(context, request)
 
-    async def fetch(self, context: RequestContext, request: FetchRequest, hold: Hold) -> FetchResult:
+    def fetch(self, context: RequestContext, request: FetchRequest, hold: Hold) -> Awaitable[FetchResult]:
         """Read frames of one partition; they are in ``hold`` then. Raises as ``Partition.fetch`` does."""
-        return await self.fetching.fetch(context, request, hold)
+        return self.fetching.fetch(context, request, hold)
 
     def reader(
         self,

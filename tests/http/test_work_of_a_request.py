@@ -1,4 +1,4 @@
-"""What a plain produce costs in calls of the door and of the service, at the leader and by a follower."""
+"""What requests cost in calls of the door and of the service, at the leader and by a follower."""
 
 from __future__ import annotations
 
@@ -22,9 +22,17 @@ AT_LEADER_MAX = 42
 """Who raises one of these tells in the commit what the calls buy."""
 BY_FOLLOWER_MAX = 126
 """At both nodes, of a request that shares its batch with nobody's."""
+PAST_THE_FAST_PATH_MAX = 107
+READ_MAX = 104
 _REQUEST = (
     b"POST /v1/topics/t/partitions/0/records HTTP/1.1\r\nHost: 127.0.0.1\r\n"
     b"Content-Type: application/octet-stream\r\nContent-Length: 1024\r\n\r\n" + bytes(1024)
+)
+_UNUSUAL = _REQUEST.replace(b"Host:", b"Accept-Language: en\r\nHost:")
+"""A header that no plain request has."""
+_READ = (
+    b"GET /v1/topics/t/partitions/0/records?from=2 HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    b"Accept: application/vnd.floodmark.batch;v=1\r\n\r\n"
 )
 _READS_HEADER = batch_header.decode_header.__code__
 
@@ -62,14 +70,14 @@ class _Calls:
         return "\n".join([f"{self.a_request} calls a request, of", *most])
 
 
-async def _work(node: TestNode) -> _Calls:
-    """Plain requests to a node, one after the other on one connection, after some that are not counted."""
+async def _work(node: TestNode, request: bytes = _REQUEST) -> _Calls:
+    """Requests to a node, one after the other on one connection, after some that are not counted."""
     host, _, port = node.url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
 
     async def ask(count: int) -> None:
         for _ in range(count):
-            writer.write(_REQUEST)
+            writer.write(request)
             head = await reader.readuntil(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 200"), head
             length = next(line for line in head.split(b"\r\n") if line.startswith(b"Content-Length"))
@@ -87,7 +95,7 @@ async def _work(node: TestNode) -> _Calls:
     return min(rounds, key=lambda calls: calls.a_request)
 
 
-async def test_a_plain_produce_costs_few_calls_at_the_leader_and_by_a_follower(tmp_path: Path) -> None:
+async def test_requests_cost_few_calls_at_the_leader_and_by_a_follower(tmp_path: Path) -> None:
     """What is checked for a request is checked once: each check is little, and all requests pay for it."""
     async with NodeCluster.running(tmp_path) as cluster:
         await cluster.create("t", replicas=3)
@@ -97,6 +105,10 @@ async def test_a_plain_produce_costs_few_calls_at_the_leader_and_by_a_follower(t
         at_leader = await _work(leader)
         assert at_leader.headers_read == 0, "who made a batch knows its header"
         assert 0 < at_leader.a_request <= AT_LEADER_MAX, str(at_leader)
+        unusual = await _work(leader, _UNUSUAL)
+        assert at_leader.a_request < unusual.a_request <= PAST_THE_FAST_PATH_MAX, str(unusual)
+        read = await _work(leader, _READ)
+        assert 0 < read.a_request <= READ_MAX, str(read)
         by_follower = await _work(next(node for node in cluster.up if node is not leader))
         assert by_follower.headers_read <= REQUESTS, "the leader alone reads it, of a batch that it is sent"
         assert at_leader.a_request < by_follower.a_request <= BY_FOLLOWER_MAX, str(by_follower)
