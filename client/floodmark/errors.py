@@ -68,6 +68,8 @@ class FloodmarkError(Exception):
 
     code: ClassVar[str] = "error"
     retriable: ClassVar[bool] = False
+    refused_by: str | None = None
+    """In a node: the leader that refused, where that is known; whoever is asked tells who it was."""
 
     def __init__(self, detail: str, **fields: Any) -> None:
         super().__init__(detail)

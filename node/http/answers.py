@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import web
 
 from node.http.context import HttpContext
-from node.http.leader_headers import LEADER, LEADER_URL
+from node.http.leader_headers import leader_headers
 from node.http.produce import timeout_of
 from node.http.query import query_of
 from node.http.request_context import request_context
@@ -57,17 +57,16 @@ class Desk:
         return timeout_of(query_of(request, known).get("timeout"), self._context)
 
     def answer(
-        self, result: Any, node: str, *, status: int = 200, headers: dict[str, str] | None = None
+        self,
+        result: Any,
+        node: str,
+        by_leader: bool = False,  # noqa: FBT001, FBT002 - as ``Served`` has it
+        *,
+        status: int = 200,
+        headers: dict[str, str] | None = None,
     ) -> web.Response:
-        """The result, served by ``node``, as JSON. None is 204, without a body."""
-        led = {**self._leader(node), **(headers or {})}
+        """What a request has come to as JSON, see ``Served``. None is 204, without a body."""
+        led = {**(leader_headers(self._context.broker, node) if by_leader else {}), **(headers or {})}
         if result is None:
             return web.Response(status=204, headers={"Server": "floodmark", **led})
         return web.Response(status=status, body=_ENCODER.encode(result) + b"\n", headers={**JSON, **led})
-
-    def _leader(self, node: str) -> dict[str, str]:
-        """Headers that name the node that served it, where that is another node."""
-        broker = self._context.broker
-        if node == broker.node_id:
-            return {}
-        return {LEADER: node, LEADER_URL: (broker.node_url(node) or "").rstrip("/")}

@@ -84,7 +84,7 @@ class HttpContext:
     _run: str = field(default_factory=lambda: secrets.token_hex(4))
 
     def __post_init__(self, policy: Policy | None, authenticator: Authentication | None) -> None:
-        self.refusals = Refusals(self.next_request_id)
+        self.refusals = Refusals(self.broker, self.next_request_id)
         self.service = Service(
             self.broker, self.settings, InsidePartitions(OlderNodes(self)), policy or AllowAll()
         )

@@ -9,8 +9,11 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
 from floodmark.errors import FloodmarkError, InvalidRequest, RequestTimeout, ServerError
 
+from node.broker import Broker
 from node.http import problems
+from node.http.leader_headers import leader_headers
 from node.http.statuses import status_of
+from node.service.refused_by import refused_by
 
 _LOG = structlog.get_logger("floodmark.http")
 
@@ -18,7 +21,8 @@ _LOG = structlog.get_logger("floodmark.http")
 class Refusals:
     """One per application. ``next_request_id`` gives ids that no other process gives."""
 
-    def __init__(self, next_request_id: Callable[[], str]) -> None:
+    def __init__(self, broker: Broker, next_request_id: Callable[[], str]) -> None:
+        self._broker = broker
         self._next_request_id = next_request_id
 
     def answer(self, error: Exception, method: str, path: str, raw_path: str) -> web.Response:
@@ -31,6 +35,8 @@ class Refusals:
             known, headers = problems.of_http_exception(error, path)
         elif isinstance(error, FloodmarkError):
             known = error
+            leader = refused_by(known, self._broker.node_id)
+            headers = {} if leader is None else leader_headers(self._broker, leader)
         elif isinstance(error, RequestPayloadError):
             known = InvalidRequest(f"the body is cut off or malformed: {error}")
         else:

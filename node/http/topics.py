@@ -67,9 +67,9 @@ class Topics:
             config=given.config,
             topic_id=asked_id(request, query_of(request, _QUERY)),
         )
-        made, node = await self._desk.ask(request, wanted, timeout_s=timeout_s, size=len(body))
+        made, node, by_leader = await self._desk.ask(request, wanted, timeout_s=timeout_s, size=len(body))
         headers = {"Location": f"/v1/topics/{name}"}
-        return self._answer(made.topic, node, status=201 if made.created else 200, headers=headers)
+        return self._answer(made.topic, node, by_leader, status=201 if made.created else 200, headers=headers)
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """The topic, each partition as its leader sees it, or as this very node does."""
@@ -122,10 +122,16 @@ class Topics:
         return web.Response(body=b'{"topics":[' + b",".join(documents) + b"]}\n", headers=JSON)
 
     def _answer(
-        self, topic: TopicDescription, node: str, *, status: int = 200, headers: dict[str, str] | None = None
+        self,
+        topic: TopicDescription,
+        node: str,
+        by_leader: bool,  # noqa: FBT001 - as ``Served`` has it
+        *,
+        status: int = 200,
+        headers: dict[str, str] | None = None,
     ) -> web.Response:
         return self._desk.answer(
-            topic, node, status=status, headers={TOPIC_ID: str(topic.topic_id), **(headers or {})}
+            topic, node, by_leader, status=status, headers={TOPIC_ID: str(topic.topic_id), **(headers or {})}
         )
 
     async def _body(self, request: web.Request) -> bytes:

@@ -13,6 +13,7 @@ from floodmark.errors import (
     Unavailable,
 )
 
+from node.service import refused_by
 from node.service.request_context import RequestContext
 from node.service.requests import Request, Served
 
@@ -38,7 +39,9 @@ async def at_metadata_leader(service: Service, context: RequestContext, request:
         first = False
         if broker.metadata.leads_here:
             try:
-                return Served(await request.execute(service, context), broker.node_id)
+                with refused_by.metadata_leader(broker.node_id):
+                    done = await request.execute(service, context)
+                return Served(done, broker.node_id, by_leader=True)
             except Unavailable as error:
                 if broker.metadata.leads_here and not isinstance(error, NotLeaderOrFollower):
                     raise
@@ -47,7 +50,9 @@ async def at_metadata_leader(service: Service, context: RequestContext, request:
             leader = await broker.metadata.wait_leader(timeout_s=left)
             if leader != broker.node_id:  # else: elected this moment, and not ready yet
                 try:
-                    return Served(await service.inside.ask(leader, request, timeout_s=left), leader)
+                    with refused_by.metadata_leader(leader):
+                        done = await service.inside.ask(leader, request, timeout_s=left)
+                    return Served(done, leader, by_leader=True)
                 except (StorageUnavailable, ReplicaNotAvailable):
                     raise
                 except Unavailable as error:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import msgspec
-from floodmark.errors import Unavailable
+from floodmark.errors import FloodmarkError, Unavailable
 
 from node.broker import Acks, Appended, Bounds, Fetched, Partition, Unreadable
 from node.service.answer_budget import Hold
 from node.service.inside_line import AppendRequest, Found, Line
 from node.service.inside_requests import InsideRequest, R, register
+from node.service.refused_by import by_partition_leader
 
 _READ_S = 2.0
 """How long a read of existing data may take."""
@@ -116,6 +117,8 @@ class InsidePartitions:
         except Unavailable:
             partition.doubt_leader(node)
             raise
+        except FloodmarkError as error:
+            raise by_partition_leader(error, node)  # noqa: B904 - the same one
 
     async def fetch(
         self, node: str, partition: Partition, position: str, *, max_bytes: int, verify: bool, hold: Hold
@@ -148,6 +151,8 @@ class InsidePartitions:
         except Unavailable as error:
             partition.doubt_leader(node)
             raise Unreadable(error.detail, **error.fields) from error
+        except FloodmarkError as error:
+            raise by_partition_leader(error, node)  # noqa: B904 - the same one
 
     async def wait(
         self, node: str, topic: str, topic_id: int, cursor: str, *, wait_s: float

@@ -38,7 +38,8 @@ class Request(InsideRequest[R], Generic[R], frozen=True, kw_only=True):
 
 
 class Served(NamedTuple, Generic[R]):
-    """A request's result, and the node that served it."""
+    """What a request came to, and at which node; ``by_leader``: as the metadata's leader."""
 
     result: R
     node: str
+    by_leader: bool = False
