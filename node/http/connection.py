@@ -361,7 +361,7 @@ class Connection(RequestHandler):
             known = TooManyHeaders(f"more than {self._settings.headers_max} headers")
             status = status_of(type(known))
         elif status < 500:
-            known = InvalidRequest(f"this is no well-formed request: {_reason(exc, message)}")
+            known = InvalidRequest(f"malformed request: {_reason(exc, message)}")
         else:
             known = ServerError("something went wrong here")
             self.log_exception("error outside of any handler", exc_info=exc)

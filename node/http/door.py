@@ -1,7 +1,7 @@
-"""What every request must be before anybody asks what it means: the same at every node and on every path.
+"""What every request must satisfy before its meaning matters: the same at every node and on every path.
 
-A request may be served here, passed on, or travel in parts. What these three could not carry alike, or what
-HTTP itself gives no one meaning, is refused before its route is looked for.
+A request may be served here, forwarded, or sent on in parts. What these could not carry alike, or what is
+ambiguous in HTTP, is refused before its route is looked up.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _ONCE: Final = frozenset(
     | {"origin", "sec-fetch-site", "traceparent"}
 )
 _ONCE_BEGIN: Final = ("producer-", "record-")
-"""What is read as one value. Of others that are, HTTP itself allows one only, and aiohttp refuses more."""
+"""Headers that are read as one value. Where HTTP itself allows only one, aiohttp refuses more."""
 _AGAIN_BEGIN: Final = "record-header-"
-"""These may come again, as headers of a record may."""
+"""These may repeat, as headers of a record may."""
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -46,7 +46,7 @@ class Door:
         self._origins = origins
 
     def around(self, handler: Handler) -> Handler:
-        """``handler`` behind the door. What is refused at it never reaches a route."""
+        """``handler`` behind the door. What is refused here never reaches a route."""
 
         async def answer(request: web.BaseRequest) -> web.StreamResponse:
             started = time.perf_counter()
@@ -61,7 +61,7 @@ class Door:
             except (FloodmarkError, web.HTTPException) as error:
                 refusal = self._context.refusals.answer(error, request.method, request.path, request.raw_path)
                 if isinstance(error, UnknownTransferCoding | TooManyHeaders) or _crowded(request) is not None:
-                    refusal.force_close()  # Where its body ends is not known.
+                    refusal.force_close()  # The end of its body is not known.
                 return self._closing(request, refusal, started)
 
         return answer
@@ -78,7 +78,7 @@ class Door:
         return answer
 
     def _closing(self, request: web.BaseRequest, answer: web.Response, started: float) -> web.Response:
-        """What is answered here passes no middleware and no signal."""
+        """Answers from here pass no middleware and no signal."""
         self.seal(request, answer)
         seconds = time.perf_counter() - started
         self._context.metrics.observe(UNMATCHED, request.method, answer.status, seconds)
@@ -89,7 +89,7 @@ class Door:
         self.seal(request, answer)
 
     def seal(self, request: web.BaseRequest, answer: web.StreamResponse) -> None:
-        """Put on what every answer has, and what a trusted page's browser needs to see."""
+        """Add the headers that every answer has, and those that a trusted page's browser needs."""
         headers = answer.headers
         headers["Server"] = "floodmark"
         headers["X-Content-Type-Options"] = "nosniff"
@@ -104,7 +104,7 @@ class Door:
         if request.version.major < 1:
             raise InvalidRequest("a request line ends with its version, as in HTTP/1.1")
         headers = request.raw_headers
-        # Looked up here several times for each request: far cheaper than in what aiohttp has made of them.
+        # Several look-ups for each request: far cheaper than in aiohttp's mapping.
         known = {name.lower(): value for name, value in headers}
         has_repeated = len(known) < len(headers)
         if has_repeated or not b"".join(known.values()).isascii():
@@ -123,7 +123,7 @@ class Door:
         for name in (request.headers.get("Host"), _target_host(request)):
             if name is not None and not self._origins.knows_host(name):
                 raise Misdirected(
-                    f"{name[:100]!r} is no name of this node: ask for its address, for localhost, or for "
+                    f"{name[:100]!r} is not a name of this node: use its address, localhost, or "
                     "what http.advertise says; other names go into the setting http.hosts"
                 )
 
@@ -138,7 +138,7 @@ class Door:
             )
         if is_form(headers.get("Content-Type")):
             raise UnsupportedMedia(
-                "a form of a web page is no record: send JSON, as application/json",
+                "a web form is not a record: send JSON, as application/json",
                 supported=[str(known) for known in BODIES],
             )
 
@@ -150,7 +150,7 @@ def _crowded(request: web.BaseRequest) -> FloodmarkError | None:
 
 
 def _target_host(request: web.BaseRequest) -> str | None:
-    """The name in a target that is a whole URL, as proxies are sent it."""
+    """The host in a target that is a whole URL, as sent to proxies."""
     target = request.raw_path
     if target.startswith("/") or "://" not in target:
         return None
@@ -160,7 +160,7 @@ def _target_host(request: web.BaseRequest) -> str | None:
 def _check_coding(coding: str) -> None:
     if coding.strip().lower() != "chunked":
         raise UnknownTransferCoding(
-            f"transfer coding {coding[:50]!r} is not spoken here, only chunked; "
+            f"transfer coding {coding[:50]!r} is not supported, only chunked; "
             "compress a body with Content-Encoding instead"
         )
 
@@ -179,7 +179,7 @@ def _check_text(headers: tuple[tuple[bytes, bytes], ...]) -> None:
 
 
 def _check_repeated(headers: tuple[tuple[bytes, bytes], ...]) -> None:
-    """Of two that differ one would be lost."""
+    """Refuses repeated headers: one of the two values would be lost."""
     seen: set[str] = set()
     for raw_name, _ in headers:
         name = raw_name.decode().lower()

@@ -1,4 +1,4 @@
-"""Reading one partition: its frames as they lie on disk, and what positions mean in it."""
+"""Reading one partition: its frames as they are on disk, and what positions denote in it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from node.service.service import Service
 
 _LEADER_WAIT_S: Final = 4.0
-"""How long a read waits for a leader, its own wait apart: clients give an answer five seconds, and should
-hear that there is none rather than nothing."""
+"""How long a read waits for a leader, besides its own wait: clients wait five seconds for an answer, and an
+error is better than none."""
 PASSED_OVER_S: Final = 1.0
-"""A partition without a leader for so long is passed over by who reads many, for the others' sake."""
+"""A read of many partitions skips one that has had no leader for this long."""
 
 
 class Fetching:
@@ -77,14 +77,16 @@ class Fetching:
         )
 
     async def _wait(self, partition: Partition, offset: int, request: FetchRequest) -> bool:
-        """Whether there may be something at ``offset``, or somebody else to ask."""
+        """Whether there may be a record at ``offset``, or another leader to ask."""
         service = self._service
         async with service.topics.while_exists(partition):
             waiting = service.watches.wait_one(partition, offset, wait_s=request.wait_s)
             return bool(await service.unless_draining(waiting))
 
     async def list_offsets(self, context: RequestContext, request: ListOffsetsRequest) -> Offsets:
-        """What a position means at the partition's leader now. Raises as ``Partition.fetch`` does."""
+        """The offset that a position denotes at the partition's leader now. Raises as ``Partition.fetch``
+        does.
+        """
         service = self._service
         service.authorize(context, Operation.DESCRIBE, policy.topic(request.topic))
         service.admit(context, Operation.DESCRIBE, 0)
@@ -139,7 +141,9 @@ async def read_once(
 
 
 async def resolve_once(service: Service, partition: Partition, position: str) -> int:
-    """The offset that ``position`` means at whoever leads within a second. Raises as ``Partition.fetch``."""
+    """The offset that ``position`` denotes at whichever node leads within a second. Raises as
+    ``Partition.fetch``.
+    """
 
     def look(leader: Leader, _left: float) -> Awaitable[Found]:
         return leader.list_offsets(position)

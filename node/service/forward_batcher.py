@@ -1,9 +1,9 @@
 """Small produces for a partition that is led elsewhere share batches on their way to its leader.
 
-Passed on one by one, each would cost this node and the leader a whole request between nodes. So here they
-are checked and packed as they would be at the leader (``node/partition/coalescer.py``), and a batch travels
-as all do (``router.at_leader``): it goes to the next leader when it was surely not stored, and never twice
-when it may have been.
+Forwarded one by one, each would cost this node and the leader a whole request between nodes. So here they are
+checked and packed as they would be at the leader (``node/partition/coalescer.py``), and a batch is routed
+like any other (``router.at_leader``): it goes to the next leader if it was certainly not stored, and is never
+sent twice if it may have been.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from node.service.service import Service
 
 SHARE_BYTES_MAX: Final = coalescer.SHARE_BYTES_MAX
-"""A request above this travels alone."""
+"""A request above this is forwarded alone."""
 _KNOWN_MAX: Final = 4096
 _LAST_RESORT_S: Final = 1.0
 """A batch ends by its own deadline, before those of the requests in it."""
@@ -39,7 +39,7 @@ class ForwardBatcher:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._ways: dict[tuple[int, int], _Way] = {}
-        """By topic id and partition: what is sent to a topic goes to no other that has its name later."""
+        """By topic id and partition: records sent to a topic never go to a later one of its name."""
 
     def produce(self, partition: Partition, records: Sequence[Record], size: int) -> Awaitable[Produced]:
         """Store ``records`` (``size`` bytes) at the leader, with the default timeout."""
@@ -47,7 +47,7 @@ class ForwardBatcher:
         way = self._ways.get(key)
         if way is None:
             if len(self._ways) >= _KNOWN_MAX:
-                self._ways.clear()  # Batches on their way keep theirs.
+                self._ways.clear()  # Batches in flight keep theirs.
             way = self._ways[key] = _Way(self._service, partition)
         return way.produce(records, size)
 
@@ -63,7 +63,7 @@ class _Way:
         self._coalescer = Coalescer(self._begin, lambda: service.broker.batch_format)
         self._last = Produced(Appended(-1, -1, -1), "")
         self._travelling: set[asyncio.Task[Produced | FloodmarkError]] = set()
-        """Kept, because the loop alone does not keep its tasks."""
+        """Referenced here, since the event loop keeps only weak references to tasks."""
 
     def produce(self, records: Sequence[Record], size: int) -> Awaitable[Produced]:
         """See ``ForwardBatcher``."""
@@ -108,7 +108,7 @@ class _Way:
 
 
 class _Journey:
-    """A batch that is on its way."""
+    """A batch in flight to the leader."""
 
     def __init__(
         self, task: asyncio.Task[Produced | FloodmarkError], arrived: Callable[[Produced], None]

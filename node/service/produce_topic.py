@@ -1,7 +1,7 @@
 """Producing into a topic: records go to the partitions of their keys, each partition's share as one batch.
 
-What counts within one partition (a producer's sequence, an expected offset) cannot be promised here: a retry
-may find its records' partition chosen anew, now or once the topic has more of them. So it is refused.
+What holds within one partition (a producer's sequence, an expected offset) cannot be promised here: a retry
+may choose other partitions for its records, now or once the topic has more of them. So it is refused.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SMALL_BYTES_MAX: Final = 64 << 10
 
 
 class _Share:
-    """What goes to one partition: a batch, or records that may share one with others' at this node."""
+    """What goes to one partition: a batch, or records that may share one with others at this node."""
 
     __slots__ = ("_acks", "_batch", "_header", "_records", "_service")
 
@@ -100,7 +100,7 @@ class TopicProducing:
     async def _untouched(
         self, request: ProduceRequest, batch: bytes, limits: TopicLimits
     ) -> tuple[Sequence[int], _Shares]:
-        """A batch is passed on as it is, so all its records share a partition, whatever their keys."""
+        """A batch is forwarded unchanged, so all its records go to one partition, whatever their keys."""
         header = check_if_light(batch, record_bytes_max=limits.max_record_bytes)
         if header is None:
             await self._packed(request, limits)
@@ -111,7 +111,7 @@ class TopicProducing:
         return [number] * header.count, {number: _Share(self._service, request.acks, (), batch, header)}
 
     async def _packed(self, request: ProduceRequest, limits: TopicLimits) -> Packed:
-        """For a heavy body, where it holds nobody up."""
+        """Pack a heavy body off the event loop."""
         keyless = next(self._turn) % limits.partitions
         division = Division(partitions=limits.partitions, keyless=keyless)
         return await request.body.pack(self._allowed(limits), division, timeout_s=request.timeout_s)
@@ -151,8 +151,8 @@ class TopicProducing:
 
 
 def needs_partition(what: str, topic: str) -> InvalidRequest:
-    """The refusal of what holds within one partition only."""
+    """The refusal of what only holds within one partition."""
     return InvalidRequest(
-        f"{what} holds within one partition, and this path chooses the partition anew for each request: "
+        f"{what} holds within one partition, and this path chooses partitions for each request: "
         f"post to /v1/topics/{topic}/partitions/N/records with a fixed N"
     )

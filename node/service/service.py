@@ -65,12 +65,12 @@ class Service:
         self.authenticator: Authentication | None = None
         """Who somebody is; None where nobody is asked that."""
         self.draining = asyncio.Event()
-        """Set when the node stops: what waits ends by itself then."""
+        """Set when the node stops: waiting requests then end by themselves."""
         self.answers = AnswerBudget(limits.responses_bytes_max)
         self.pages = LoopShare(PAGE_TURN_BYTES)
-        """Records on their way into answers, a slice of each answer in turn."""
+        """Turns for translating records into answers, a slice of each answer at a time."""
         self.unpacking = asyncio.Semaphore(unpacking.AT_ONCE)
-        """For large batches: only so many are decompressed at a time."""
+        """Limits how many large batches are decompressed at once."""
         self.topics = KnownTopics(broker)
         self.watches = Watches(self)
         self.wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
@@ -104,7 +104,7 @@ class Service:
         wait_s: float = 0.0,
         here_only: bool = False,
     ) -> TopicReader:
-        """For records of one partition, from ``position`` on; what it reads ahead is in ``hold``.
+        """A reader of one partition's records from ``position`` on; what it reads ahead is in ``hold``.
 
         ``wait_s``: how long the request may wait for its first record, besides for a leader.
         """
@@ -124,15 +124,15 @@ class Service:
         )
 
     async def read_topic(self, context: RequestContext, request: ReadTopicRequest, hold: Hold) -> TopicReader:
-        """For records of all partitions; what it reads ahead is in ``hold``. See ``read_topic.py``."""
+        """A reader of all partitions' records; what it reads ahead is in ``hold``. See ``read_topic.py``."""
         return await read_topic(self, context, request, hold)
 
     async def wait_topic(self, context: RequestContext, request: WaitRequest) -> TopicNews:
-        """Wait for news of any partition, and read nothing. See ``read_topic.py``."""
+        """Wait for new records in any partition, without reading them. See ``read_topic.py``."""
         return await wait_topic(self, context, request)
 
     async def list_offsets(self, context: RequestContext, request: ListOffsetsRequest) -> Offsets:
-        """What a position means in one partition, or where that ends."""
+        """The offset that a position denotes in one partition, or its end."""
         return await self.fetching.list_offsets(context, request)
 
     async def find(
@@ -162,7 +162,8 @@ class Service:
             stop.cancel()
 
     def authorize(self, context: RequestContext, operation: Operation, resource: Resource) -> None:
-        """Before anything is told of ``resource`` or done to it. The policy is asked once for each request.
+        """Call it before telling anything of ``resource`` or changing it. Asks the policy once for each
+        request.
 
         Raises ``Unauthorized``, ``Forbidden``, or ``UnknownTopic`` for what may not even be described.
         """
@@ -172,7 +173,7 @@ class Service:
             context.judged.add(asked)
 
     def may(self, context: RequestContext, operation: Operation, resource: Resource) -> bool:
-        """Whether it is allowed: for lists, which leave out what is not."""
+        """Whether it is allowed: for lists, which omit what is not."""
         try:
             self.authorize(context, operation, resource)
         except (Unauthorized, Forbidden, NotFound):
@@ -182,8 +183,8 @@ class Service:
     def admit(self, context: RequestContext, operation: Operation, size: int) -> None:
         """Count a request of ``size`` bytes against the principal's quota. Raises ``TooManyRequests``.
 
-        Raises ``RuntimeError`` for a context that another request had: what was allowed to that one would be
-        taken for allowed to this one.
+        Raises ``RuntimeError`` for the context of another request: what that one was allowed would count as
+        allowed to this one.
         """
         if _ADMITTED in context.judged:
             raise RuntimeError("a RequestContext belongs to one request: make another one")

@@ -27,14 +27,14 @@ _Limit = int | None | msgspec.UnsetType
 
 
 class CreatedTopic(msgspec.Struct, frozen=True):
-    """A topic, and whether it was made now."""
+    """A topic, and whether it was created now."""
 
     topic: TopicDescription
     created: bool
 
 
 class ConfigChanges(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Some of a topic's configuration; null takes a limit away."""
+    """Some of a topic's configuration; null removes a limit."""
 
     retention_ms: _Limit = msgspec.UNSET
     retention_bytes: _Limit = msgspec.UNSET
@@ -54,9 +54,9 @@ class ConfigChanges(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CreateTopic(Request[CreatedTopic], frozen=True, kw_only=True):
-    """Make a topic, or find that it is there like this; another one of the name is ``TopicExists``.
+    """Create a topic, or find that it exists like this; ``TopicExists`` if it exists otherwise.
 
-    What is left out takes the default for a new topic, and matches anything in one that exists.
+    What is left out has its default in a new topic, and matches anything in an existing one.
     """
 
     operation: ClassVar[Operation] = Operation.CREATE
@@ -67,10 +67,10 @@ class CreateTopic(Request[CreatedTopic], frozen=True, kw_only=True):
     replication_factor: int | None = None
     config: ConfigChanges = ConfigChanges()
     topic_id: int | None = None
-    """It is to be the topic of this id, and no other."""
+    """The topic must have this id."""
 
     def resource(self) -> Resource:
-        """The topic, which there may not be yet."""
+        """The topic, which need not exist yet."""
         return topic(self.topic)
 
     def check(self) -> None:
@@ -102,7 +102,7 @@ class CreateTopic(Request[CreatedTopic], frozen=True, kw_only=True):
 
 
 class AlterTopic(Request[TopicDescription], frozen=True, kw_only=True):
-    """Change one thing of a topic: some of its configuration, or how many there are of something."""
+    """Change one thing of a topic: its configuration, its partitions, or its replication factor."""
 
     operation: ClassVar[Operation] = Operation.ALTER
     at_metadata_leader: ClassVar[bool] = True
@@ -132,7 +132,7 @@ class AlterTopic(Request[TopicDescription], frozen=True, kw_only=True):
             self.config.check()
 
     async def execute(self, at: Service, context: RequestContext) -> TopicDescription:
-        """Warns where keys go to other partitions from now on."""
+        """The result has a warning where keys now map to other partitions."""
         await _check_id(at, self.topic, self.topic_id)
         broker, added, left = at.broker, False, context.left_s()
         if self.partitions is not None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PAGE: Final = 100
 PAGE_MAX: Final = 1_000
 PARTITIONS_AT_ONCE: Final = 100
-"""Partitions that are looked at in one turn of the event loop, but for those of one topic."""
+"""Partitions handled per turn of the event loop; those of one topic are never split."""
 _DESCRIBE_S: Final = 1.0
 
 
@@ -32,7 +32,7 @@ class TopicList(msgspec.Struct, frozen=True):
 
 
 class DescribeTopic(Request[TopicDescription], frozen=True, kw_only=True):
-    """A topic, each partition as its leader sees it; with ``own_view`` as the node that is asked does."""
+    """A topic, each partition as its leader sees it; with ``own_view`` as the asked node sees it."""
 
     operation: ClassVar[Operation] = Operation.DESCRIBE
 
@@ -50,7 +50,7 @@ class DescribeTopic(Request[TopicDescription], frozen=True, kw_only=True):
 
     async def execute(self, at: Service, context: RequestContext) -> TopicDescription:  # noqa: ARG002
         """Raises ``UnknownTopic``, ``TopicDeleted``."""
-        if self.topic_id is not None:  # No other node is asked that could know better.
+        if self.topic_id is not None:  # No other node is asked, though it might know better.
             await at.broker.catch_up(timeout_s=_DESCRIBE_S)
         found = await at.topics.info(self.topic, self.topic_id)
         if not self.own_view:
@@ -71,7 +71,7 @@ class ListTopics(Request[TopicList], frozen=True, kw_only=True):
     limit: int = PAGE
 
     def resource(self) -> None:
-        """Each topic for itself."""
+        """Each topic is authorized on its own."""
 
     def check(self) -> None:
         """Raises ``InvalidName``."""
@@ -80,7 +80,7 @@ class ListTopics(Request[TopicList], frozen=True, kw_only=True):
                 check_name(text if text.strip(".") else f"{text}a")
 
     async def execute(self, at: Service, context: RequestContext) -> TopicList:
-        """At most ``PAGE_MAX``. Raises ``Unavailable`` where this node knows of the past only."""
+        """At most ``PAGE_MAX``. Raises ``Unavailable`` where this node's view is known to be outdated."""
         at.broker.check_current()
         found: list[TopicDescription] = []
         limit = min(self.limit, PAGE_MAX)

@@ -90,7 +90,7 @@ async def test_the_answer_says_what_is_wrong(http: Harness, name: str) -> None:
     """With the bytes in question, in one line."""
     answer = await http.raw(BAD_HEADS[name][0])
     detail = json.loads(answer.partition(b"\r\n\r\n")[2])["detail"]
-    assert detail == f"this is no well-formed request: {REASONS[name]}"
+    assert detail == f"malformed request: {REASONS[name]}"
 
 
 async def test_a_target_without_a_version_is_refused(http: Harness) -> None:
