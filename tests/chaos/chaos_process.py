@@ -11,7 +11,7 @@ WAIT_S = 120
 
 SHORT = """
 name = "{name}"
-duration_s = 7
+duration_s = 5.5
 
 [[fault]]
 at_s = 1.5

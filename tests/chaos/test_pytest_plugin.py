@@ -11,6 +11,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_S = 200
+_NOT_OURS = ("-p", "no:schemathesis", "-p", "no:hypothesispytest")
+"""Plugins that are here for other tests: users have none of them, and they take a second of each start."""
 SETTINGS = """
 [pytest]
 asyncio_mode = auto
@@ -91,7 +93,7 @@ async def _pytest(folder: Path, *args: str | Path, binary: Path, **variables: st
     of_ours = ("PYTEST", "FLOODMARK_", "CI")
     environment = {name: text for name, text in os.environ.items() if not name.startswith(of_ours)}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-v", *args),
+        *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *_NOT_OURS, "-v", *args),
         cwd=folder,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
