@@ -6,6 +6,7 @@ nodes may be upgraded.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any, Final
 
 import structlog
@@ -56,7 +57,13 @@ class LinksLine:
         links.bulk.serve = self.serve
 
     async def ask(
-        self, node: str, request: InsideRequest[R], *, timeout_s: float, hold: Hold | None = None
+        self,
+        node: str,
+        request: InsideRequest[R],
+        *,
+        timeout_s: float,
+        hold: Hold | None = None,
+        order: Hashable = None,
     ) -> R:
         """See ``Line``."""
         if node == self._node_id:
@@ -75,7 +82,7 @@ class LinksLine:
         envelope, raw = inside_requests.encode_request(request)
         try:
             answer = await self._links.bulk.ask(
-                node, envelope, raw, timeout_s=timeout_s, grace_s=self._grace_s, room=room
+                node, envelope, raw, timeout_s=timeout_s, grace_s=self._grace_s, room=room, order=order
             )
             if answer.outcome is Outcome.FAILED:
                 raise inside_requests.decode_error(answer.envelope)  # noqa: TRY301

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Final
 
 from consensus.links.bulk_packets import Kind, unpack
@@ -94,11 +94,12 @@ class BulkConnection(asyncio.BufferedProtocol):
         raw: bytes,
         left_ms: Callable[[], int],
         room: Room = any_size,
+        order: Hashable = None,
     ) -> Answer:
         """See ``Asking.ask``."""
         if not self.asked and not self.serving:
             self._heard_at = self._now()  # Silence counts from here.
-        return await self._asking.ask(envelope, raw, left_ms, room)
+        return await self._asking.ask(envelope, raw, left_ms, room, order)
 
     def beat(self, now: float, late: float) -> None:
         """Called all the time: a connection on which nothing comes, though something should, is given up.

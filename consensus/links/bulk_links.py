@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Hashable, Iterator
 from typing import Any, Final
 
 from consensus.links.bulk_connection import BulkConnection
@@ -35,6 +35,18 @@ _STOP_S: Final = 0.5
 """How long requests that run here may go on when this node stops."""
 
 
+class _Lane:
+    """Requests of one order to one node: all on one connection, for as long as any has no answer."""
+
+    __slots__ = ("connection", "count", "turn")
+
+    def __init__(self) -> None:
+        self.connection: BulkConnection | None = None
+        self.count = 0
+        self.turn = asyncio.Lock()
+        """While one waits for a connection, those behind it wait for it."""
+
+
 class BulkLinks:
     """One per process. ``address`` says where a node is dialled; None where its build takes no requests.
 
@@ -49,6 +61,7 @@ class BulkLinks:
         self._dialled: dict[str, BulkConnection] = {}
         self._accepted: dict[str, BulkConnection] = {}
         self._dialling: dict[str, asyncio.Task[BulkConnection]] = {}
+        self._lanes: dict[tuple[str, Hashable], _Lane] = {}
         self._serves = True
         self._stopped = False
         self.packets_refused = 0
@@ -63,9 +76,11 @@ class BulkLinks:
         timeout_s: float,
         grace_s: float = 0.0,
         room: Room = any_size,
+        order: Hashable = None,
     ) -> Answer:
         """Have ``node`` answer within ``timeout_s``; it is waited for ``grace_s`` longer, for its own word.
 
+        Requests of one ``order`` arrive in the order of these calls, unless it is None.
         ``room`` is told the size of the answer before it is held, and may raise. Raises ``Unreached``,
         ``Overloaded``, ``Unanswered``, and what ``room`` raises. A caller that is cancelled cancels it there.
         """
@@ -79,12 +94,36 @@ class BulkLinks:
 
         try:
             async with asyncio.timeout(timeout_s + grace_s):
+                if order is not None:
+                    return await self._ask_in_order(node, order, envelope, raw, left_ms, room)
                 connection = await self._connection(node)
                 return await connection.ask(envelope, raw, left_ms, room)
         except TimeoutError:
             if has_left:
                 raise Unanswered("no answer came in time") from None
             raise Unreached("the request did not leave in time") from None
+
+    async def _ask_in_order(
+        self,
+        node: str,
+        order: Hashable,
+        envelope: bytes,
+        raw: bytes,
+        left_ms: Callable[[], int],
+        room: Room,
+    ) -> Answer:
+        lane = self._lanes.setdefault((node, order), _Lane())
+        lane.count += 1
+        try:
+            async with lane.turn:
+                connection = lane.connection
+                if connection is None or not connection.is_open:
+                    connection = lane.connection = await self._connection(node)
+            return await connection.ask(envelope, raw, left_ms, room, order)
+        finally:
+            lane.count -= 1
+            if not lane.count:
+                del self._lanes[node, order]
 
     def each(self) -> Iterator[BulkConnection]:
         """All connections that stand."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 from consensus.links.bulk_packets import Arriving, Kind, Outcome, Packet
 from consensus.links.bulk_types import REQUESTS_MAX, Answer, Overloaded, Room, Unanswered, Unreached
@@ -46,9 +46,12 @@ class Asking:
         """Requests that have no answer yet."""
         return len(self._open) + len(self._given_up)
 
-    async def ask(self, envelope: bytes, raw: bytes, left_ms: Callable[[], int], room: Room) -> Answer:
+    async def ask(
+        self, envelope: bytes, raw: bytes, left_ms: Callable[[], int], room: Room, order: Hashable = None
+    ) -> Answer:
         """Send a request and wait for its answer, for as long as the caller does: cancelling tells the peer.
 
+        Requests of one ``order`` arrive in the order of these calls, unless it is None.
         ``room`` is told the size of the answer before it is held, and may raise. Raises ``Unreached``,
         ``Overloaded``, ``Unanswered``, and what ``room`` raises.
         """
@@ -57,7 +60,7 @@ class Asking:
         if self.waiting >= REQUESTS_MAX:
             raise Overloaded(f"{REQUESTS_MAX} requests wait for that node")
         self._number += 1
-        message = Outgoing(Kind.REQUEST, self._number, left_ms, envelope, raw)
+        message = Outgoing(Kind.REQUEST, self._number, left_ms, envelope, raw, order)
         question = _Question(message, room, asyncio.get_running_loop().create_future())
         self._open[message.number] = question
         self.idle.clear()
@@ -109,6 +112,7 @@ class Asking:
             raise FramingError("a second answer to a request, or one to none that was sent")
         if not question.message.has_left:
             self._queue.withdraw(question.message)
+            self._pump()  # What waited for it to leave.
         self._queue.freed(Kind.REQUEST, number)
         try:
             question.room(packet.envelope_bytes, packet.raw_bytes)
@@ -142,13 +146,14 @@ class Asking:
         message = question.message
         if not message.has_left:
             self._queue.withdraw(message)
-        if self._lost or not message.begun:
+        if self._lost:
             return
-        self._queue.word(Kind.CANCEL, message.number)
-        if question.arriving is None:
-            self._given_up.add(message.number)
-        else:
-            self._free(message.number)
+        if message.begun:
+            self._queue.word(Kind.CANCEL, message.number)
+            if question.arriving is None:
+                self._given_up.add(message.number)
+            else:
+                self._free(message.number)
         self._pump()
 
     def _free(self, number: int) -> None:

@@ -4,12 +4,14 @@ Messages go in pieces, in turn, so that a small one waits for one piece of a lar
 Of large messages only so many bytes are under way at once in each direction: the receiver holds them until it
 is done with them, and one that begins has room to its end. What is small needs none: there are only so many
 requests at once, and each has one answer.
+
+Messages of one order leave one after the other, whatever their sizes.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Final, NamedTuple
 
 from consensus.links.bulk_packets import PIECE_BYTES, Kind, pack_start, pack_word
@@ -29,13 +31,21 @@ _NOTHING: Final = memoryview(b"")
 class Outgoing:
     """A request or an answer on its way out."""
 
-    __slots__ = ("_detail", "_envelope", "_raw", "_sent", "begun", "kind", "number", "size")
+    __slots__ = ("_detail", "_envelope", "_raw", "_sent", "begun", "kind", "number", "order", "size")
 
     def __init__(
-        self, kind: Kind, number: int, detail: Callable[[], int], envelope: bytes, raw: bytes
+        self,
+        kind: Kind,
+        number: int,
+        detail: Callable[[], int],
+        envelope: bytes,
+        raw: bytes,
+        order: Hashable = None,
     ) -> None:
         self.kind = kind
         self.number = number
+        self.order = order
+        """Of which no message overtakes another; None where that does not matter."""
         self._detail = detail
         """Asked when the message leaves: time passes while it waits."""
         self.size = len(envelope) + len(raw)
@@ -92,6 +102,8 @@ class SendQueue:
         self._held: dict[Kind, dict[int, int]] = {Kind.REQUEST: {}, Kind.ANSWER: {}}
         """Bytes of each large message that the receiver may hold still."""
         self._held_bytes = {Kind.REQUEST: 0, Kind.ANSWER: 0}
+        self._lines: dict[Hashable, deque[Outgoing]] = {}
+        """By order, the messages that have not left. Only the first of each is in a queue above."""
         self._row = 0
         self._pong = False
 
@@ -105,6 +117,14 @@ class SendQueue:
 
     def put(self, message: Outgoing) -> None:
         """Have a request or answer sent."""
+        if message.order is not None:
+            line = self._lines.setdefault(message.order, deque())
+            line.append(message)
+            if len(line) > 1:
+                return
+        self._begin(message)
+
+    def _begin(self, message: Outgoing) -> None:
         if message.is_large:
             self._waiting[message.kind].append(message)
             self._admit(message.kind)
@@ -118,6 +138,19 @@ class SendQueue:
                 queue.remove(message)
         if not message.begun:
             self.freed(message.kind, message.number)
+        self._leave(message)
+
+    def _leave(self, message: Outgoing) -> None:
+        """Nothing more of it is to be sent: the next one of its order begins."""
+        line = self._lines.get(message.order)
+        if line is None or message not in line:
+            return
+        was_first = line[0] is message
+        line.remove(message)
+        if not line:
+            del self._lines[message.order]
+        elif was_first:
+            self._begin(line[0])
 
     def freed(self, kind: Kind, number: int) -> bool:
         """The receiver is done with a message; whether it had one of this number that was counted."""
@@ -139,12 +172,14 @@ class SendQueue:
             self._row += 1
             message = self._small.popleft()
             header, body = message.next_piece()
+            self._leave(message)
             return Sent(header, body, message)
         if self._large:
             self._row = 0
             message = self._large.popleft()
             header, body = message.next_piece()
             if message.has_left:
+                self._leave(message)
                 return Sent(header, body, message)
             self._large.append(message)
             return Sent(header, body, None)

@@ -7,7 +7,7 @@ them are no longer supported.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +63,13 @@ class OlderNodes:
         }
 
     async def ask(
-        self, node: str, request: InsideRequest[R], *, timeout_s: float, hold: Hold | None = None
+        self,
+        node: str,
+        request: InsideRequest[R],
+        *,
+        timeout_s: float,
+        hold: Hold | None = None,
+        order: Hashable = None,  # noqa: ARG002 - each request has a connection of its own
     ) -> R:
         """See ``Line``."""
         if isinstance(request, Request):

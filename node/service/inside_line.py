@@ -6,7 +6,7 @@ another node may be asked; ``OutcomeUnknown`` that something may have been.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Hashable
 from typing import Protocol
 
 import msgspec
@@ -41,10 +41,18 @@ class Line(Protocol):
     """Carries typed requests to other nodes, wherever they are."""
 
     async def ask(
-        self, node: str, request: InsideRequest[R], *, timeout_s: float, hold: Hold | None = None
+        self,
+        node: str,
+        request: InsideRequest[R],
+        *,
+        timeout_s: float,
+        hold: Hold | None = None,
+        order: Hashable = None,
     ) -> R:
         """Have ``node`` do it; it asks no other node in turn. ``node`` may be this one.
 
+        ``order``: requests that have the same one arrive as they were asked, one after the other, except at
+        nodes of builds that take no requests over their links.
         ``hold``: counts the large field of a result before it is received. Raises what the handler there
         raises, and
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Hashable
 
 import msgspec
 from floodmark.errors import FloodmarkError, Unavailable
@@ -95,10 +95,16 @@ class InsidePartitions:
         self._line = line
 
     async def ask(
-        self, node: str, request: InsideRequest[R], *, timeout_s: float, hold: Hold | None = None
+        self,
+        node: str,
+        request: InsideRequest[R],
+        *,
+        timeout_s: float,
+        hold: Hold | None = None,
+        order: Hashable = None,
     ) -> R:
         """See ``Line``."""
-        return await self._line.ask(node, request, timeout_s=timeout_s, hold=hold)
+        return await self._line.ask(node, request, timeout_s=timeout_s, hold=hold, order=order)
 
     async def append(
         self, node: str, partition: Partition, request: AppendRequest, *, timeout_s: float
@@ -112,8 +118,11 @@ class InsidePartitions:
             request.expected_offset,
             request.batch,
         )
+        header = request.header
+        # A leader takes a producer's batches in the order of their numbers only.
+        order = (there.topic_id, there.partition, header.producer_id) if header.is_idempotent else None
         try:
-            return await self._line.ask(node, there, timeout_s=timeout_s)
+            return await self._line.ask(node, there, timeout_s=timeout_s, order=order)
         except Unavailable:
             partition.doubt_leader(node)
             raise

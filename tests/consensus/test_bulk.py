@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from consensus.links import requests, served
+from consensus.links.bulk_connection import BulkConnection
 from consensus.links.bulk_packets import Outcome
 from consensus.links.bulk_types import (
     Answer,
@@ -116,6 +117,65 @@ async def test_small_requests_do_not_wait_for_large_bodies_that_nobody_takes() -
         assert (await _ask(a, "b", b"small")).envelope == b"b to a: small"
         assert desk.begun == [b"small"]
         await asyncio.gather(*large)
+
+
+def _asked_in_order(node: LinkNode, sizes: dict[bytes, int]) -> list[asyncio.Task[Answer]]:
+    """Requests of one order, by name, whose bodies have these sizes."""
+    return [
+        asyncio.create_task(node.links.bulk.ask("b", name, bytes(size), timeout_s=10, order="p"))
+        for name, size in sizes.items()
+    ]
+
+
+async def test_requests_of_one_order_do_not_overtake_each_other_and_others_do() -> None:
+    """A small one does not pass a large one before it, nor does one that is less large."""
+    async with joined() as (a, b):
+        desk = Desk(b)
+        asked = _asked_in_order(a, {b"1": 8 << 20, b"2": 1, b"3": 1 << 20, b"4": 100_000, b"5": 0})
+        await asyncio.sleep(0)
+        await _ask(a, "b", b"of none")
+        await asyncio.gather(*asked)
+        assert desk.begun == [b"of none", b"1", b"2", b"3", b"4", b"5"]
+
+
+async def test_one_that_is_given_up_lets_those_behind_it_go_on() -> None:
+    """The one on its way, and one that waits for it."""
+    async with joined() as (a, b):
+        desk = Desk(b)
+        await _ask(a, "b", b"connected")
+        [connection] = a.links.bulk.each()
+        asked = _asked_in_order(a, {b"1": 16 << 20, b"2": 1, b"3": 1 << 20, b"4": 1})
+        while connection.asked < len(asked):  # noqa: ASYNC110 - they run in this turn of the loop and the next
+            await asyncio.sleep(0)
+        for given_up in asked[:2]:
+            given_up.cancel()
+        await asyncio.gather(*asked[2:])
+        assert desk.begun == [b"connected", b"3", b"4"]
+
+
+async def test_requests_of_one_order_wait_for_a_connection_one_behind_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One that finds a connection at once is not sent before one that had to wait for its own."""
+    async with joined() as (a, b):
+        desk = Desk(b)
+        connection_to = a.links.bulk._connection
+        is_made = asyncio.Event()
+        waiting = [is_made.wait()]
+
+        async def waited_for(node: str) -> BulkConnection:
+            if waiting:
+                await waiting.pop()
+            return await connection_to(node)
+
+        monkeypatch.setattr(a.links.bulk, "_connection", waited_for)
+        asked = _asked_in_order(a, {b"1": 1, b"2": 1})
+        await asyncio.sleep(0)
+        await _ask(a, "b", b"of none")
+        is_made.set()
+        await asyncio.gather(*asked)
+        assert desk.begun == [b"of none", b"1", b"2"]
+        assert not a.links.bulk._lanes, "nothing is kept of orders that nobody waits for"
 
 
 async def test_bulk_data_queues_nothing_in_front_of_messages() -> None:

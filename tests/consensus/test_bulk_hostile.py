@@ -234,13 +234,20 @@ async def test_random_requests_and_cancels_are_answered_rightly(seed: int) -> No
 
 
 def test_a_queue_sends_every_byte_once_in_turn_and_never_above_the_window(seed: int) -> None:
-    """Of messages by chance: none is stuck, none is cut, and room is kept to."""
+    """Of messages by chance: none is stuck or cut, none overtakes one of its order, and room is kept to."""
 
     chance = random.Random(seed)
     queue = SendQueue()
     sizes = [10, 4096, 4097, 100_000, WINDOW_BYTES // 2, WINDOW_BYTES, WINDOW_BYTES + 1]
     messages = {
-        number: Outgoing(Kind.REQUEST, number, lambda: 1, b"e", bytes(chance.choice(sizes)))
+        number: Outgoing(
+            Kind.REQUEST,
+            number,
+            lambda: 1,
+            b"e",
+            bytes(chance.choice(sizes)),
+            chance.choice([None, "a", "b"]),
+        )
         for number in range(1, 25)
     }
     for message in messages.values():
@@ -269,3 +276,6 @@ def test_a_queue_sends_every_byte_once_in_turn_and_never_above_the_window(seed: 
         if arrived[packet.number].whole:
             whole.append(packet.number)
             assert sent.message is messages[packet.number]
+    for order in ("a", "b"):
+        left = [number for number in whole if messages[number].order == order]
+        assert left == sorted(left)

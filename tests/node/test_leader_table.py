@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Hashable
 from pathlib import Path
 
 from node.leader_gossip import LeaderGossip, LeadsTold
@@ -73,10 +74,16 @@ class _Line:
         self._node = node
 
     async def ask(
-        self, node: str, request: InsideRequest[R], *, timeout_s: float, hold: Hold | None = None
+        self,
+        node: str,
+        request: InsideRequest[R],
+        *,
+        timeout_s: float,
+        hold: Hold | None = None,
+        order: Hashable = None,
     ) -> R:
         assert timeout_s > 0
-        assert hold is None
+        assert (hold, order) == (None, None)
         return await self._net.carry(self._node, node, request)
 
 
