@@ -80,6 +80,7 @@ class Lifecycle:
         _log.info("listening", http=url, peer=settings.peer.listen, incarnation=self._identity.incarnation)
         parts.dialer.start()
         self._spawn(parts.seeds.run())
+        self._spawn(parts.credentials.run(parts.executor, parts.host.links.drop_outdated))
         self._spawn(parts.disk.run())
         await self._join()
         for task in parts.background:

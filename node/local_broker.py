@@ -46,6 +46,7 @@ from node.replicas.deletions import Deletions
 from node.replicas.disk_reserve import DiskReserve
 from node.replicas.partition_replicas import PartitionReplicas
 from node.replicas.wanted import in_transit
+from node.security.credentials import Credentials
 from node.topics import Topics
 from node.views import Views, clock_warnings, readiness
 
@@ -73,6 +74,7 @@ class LocalBroker:
         partitions_max: int,
         batch_format: BatchFormat,
         evacuate_after_s: float,
+        credentials: Credentials,
     ) -> None:
         self.node_id = node_id
         self._host = host
@@ -85,6 +87,7 @@ class LocalBroker:
         self._lookup = lookup
         self._alive = alive
         self._disk = disk
+        self._credentials = credentials
         self._health = HealthQuery(
             node_id=node_id,
             metadata=metadata,
@@ -240,11 +243,10 @@ class LocalBroker:
         if self._discovery.removed is not None:
             reasons = [self._discovery.removed]
         refusals = self._discovery.refusals
+        warnings = [*self._credentials.warnings, *self._disk.warnings]
         if reasons:
-            return Health(ready=False, reasons=[*reasons, *refusals], warnings=self._disk.warnings)
-        return Health(
-            ready=True, warnings=[*refusals, *clock_warnings(self._host.wall), *self._disk.warnings]
-        )
+            return Health(ready=False, reasons=[*reasons, *refusals], warnings=warnings)
+        return Health(ready=True, warnings=[*refusals, *clock_warnings(self._host.wall), *warnings])
 
     def _settled(self) -> dict[int, Replica]:
         """The replicas here, without those that are arriving or leaving."""

@@ -156,6 +156,12 @@ class HostCollector(Collector):
             ),
             (
                 GaugeMetricFamily,
+                "peer_plaintext_connections",
+                "Connections with other nodes that stand without TLS.",
+                host.links.plain,
+            ),
+            (
+                GaugeMetricFamily,
                 "clock_ahead_seconds",
                 "How far this node's clock is ahead of the median of the cluster's (behind: negative).",
                 host.wall.ahead_ms() / 1000,

@@ -13,13 +13,15 @@ from collections.abc import Callable
 
 import structlog
 
-from node import allocator, callbacks, descriptors, logs, settings_rules, settings_sources
+from consensus.links.link_tls import node_uri
+from node import allocator, callbacks, descriptors, logs, settings_rules
 from node.environment import Environment, environment_of
 from node.lifecycle import FolderSetBack, Lifecycle
 from node.membership.identity import FolderLock, IdentityProblem, Standing, load_or_create, replaced, save
 from node.membership.registry import Registry
 from node.metadata.levels import Levels
 from node.metadata.this_build import THIS_BUILD
+from node.security.credentials import Credentials
 from node.settings import InvalidSettings, Settings
 from node.wiring import NodeParts, build
 from storage.errors import StorageError
@@ -52,18 +54,20 @@ async def serve(
     stop: asyncio.Event | None = None,
     on_built: Callable[[NodeParts], None] = lambda _parts: None,
     levels: Levels = THIS_BUILD,
+    look_again: asyncio.Event | None = None,
 ) -> None:
     """Run a node until ``stop`` is set (or for ever), then leave. ``on_built`` gets its parts at each start.
 
-    Raises ``IdentityProblem``, ``InvalidSettings``, ``StorageError`` or ``OSError`` when it cannot go on.
+    ``look_again`` has secrets and certificates read anew when it is set, as they are when they change. Raises
+    ``IdentityProblem``, ``InvalidSettings``, ``StorageError`` or ``OSError`` when it cannot go on.
     """
     stop = stop or asyncio.Event()
     _warn_of_what_is_open(settings)
-    secret = settings_sources.secret_of(settings)
+    credentials = Credentials(settings, node_uri(settings.cluster.id, settings.node.id), look_again)
     lock = FolderLock(settings.node.data_dir)
     try:
         around = environment_of(settings)
-        while (old_copy := await _live(settings, secret, around, stop, on_built, levels)) is not None:
+        while (old_copy := await _live(settings, credentials, around, stop, on_built, levels)) is not None:
             # First the replicas, then the identity that says so: a crash between the two repeats both.
             old_copy.store.forsake()
             save(around.fs, settings.node.data_dir, replaced(old_copy.discovery.identity))
@@ -73,7 +77,7 @@ async def serve(
 
 async def _live(
     settings: Settings,
-    secret: bytes,
+    credentials: Credentials,
     around: Environment,
     stop: asyncio.Event,
     on_built: Callable[[NodeParts], None],
@@ -85,7 +89,7 @@ async def _live(
     if identity.standing is Standing.NEW:
         settings_rules.check_first_start(settings)
     registry = Registry(fs, data_dir)
-    parts = build(settings, identity, registry, secret, around, levels)
+    parts = build(settings, identity, registry, credentials, around, levels)
     lifecycle = Lifecycle(settings, identity, parts)
     on_built(parts)
     try:
@@ -112,8 +116,11 @@ async def _until_signal(settings: Settings) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked, signal.Signals(number).name)
+    look_again = asyncio.Event()
+    if not sys.stdin or not sys.stdin.isatty():  # From a terminal it means that the terminal is closed.
+        loop.add_signal_handler(signal.SIGHUP, look_again.set)
     started = time.monotonic()
-    await serve(settings, stop=stop)
+    await serve(settings, stop=stop, look_again=look_again)
     _log.info("stopped", after_s=round(time.monotonic() - started, 1))
     # Before it exits, the interpreter would search all that thousands of groups left for cycles.
     gc.freeze()

@@ -45,12 +45,27 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether every request has to say whose it is. off: whoever reaches this port may do everything."""
 
 
+class PeerTlsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """TLS between nodes: each shows a certificate that names it. Changed files are read while it runs."""
+
+    mode: Literal["off", "prefer", "require"] = "off"
+    """prefer: TLS with every node that has it, and none with those that do not: the step between the others,
+    which makes nobody safe."""
+    cert: str = ""
+    """PEM file with this node's certificate, and those between it and a CA, if any."""
+    key: str = ""
+    """PEM file with its private key; only this node may read it."""
+    ca: tuple[str, ...] = ()
+    """PEM files with the CAs whose certificates are taken; two while one is replaced by another."""
+
+
 class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The port for other nodes."""
 
     listen: str = f"127.0.0.1:{DEFAULT_PEER_PORT}"
     advertise: str = ""
     """host:port at which other nodes reach this one; by default as in ``cluster.peers``."""
+    tls: PeerTlsSettings = PeerTlsSettings()
 
 
 class ClusterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,6 +75,8 @@ class ClusterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     secret: str = ""
     """Proves to peers that a node belongs here. At least 16 characters; or put it into ``secret_file``."""
     secret_file: str = ""
+    secret_files: tuple[str, ...] = ()
+    """While the secret is changed: the first is proved, and all are accepted."""
     peers: dict[str, str] = {}
     """The initial nodes, this one included: node id -> host:port of its peer port. Once the cluster has
     formed, and is at feature level 3, they are only where to look."""
@@ -161,6 +178,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     storage: StorageSettings = StorageSettings()
     log: LogSettings = LogSettings()
     testing: TestingSettings = TestingSettings()
+
+    @property
+    def files_of_secrets(self) -> dict[str, str]:
+        """Path of each file that holds a secret -> the setting that names it, in their order."""
+        cluster = self.cluster
+        if cluster.secret_file:
+            return {cluster.secret_file: "cluster.secret_file"}
+        return {path: f"cluster.secret_files[{at}]" for at, path in enumerate(cluster.secret_files)}
 
     @property
     def initial_nodes(self) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from node import settings_limits
-from node.settings import ClusterSettings, HttpSettings, InvalidSettings, Settings
+from node.settings import ClusterSettings, HttpSettings, InvalidSettings, PeerTlsSettings, Settings
 
 _NODE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SECRET_LENGTH_MIN = 16
@@ -59,6 +59,7 @@ def check(settings: Settings, *, first_start: bool = False) -> None:
         *_identity(settings),
         *_addresses(settings),
         *_cluster(settings),
+        *_peer_tls(settings.peer.tls),
         *_numbers(settings),
         *_raft(settings),
         *_testing(settings),
@@ -183,12 +184,26 @@ def _first_start(settings: Settings) -> Iterator[str]:
 
 
 def _secret(cluster: ClusterSettings) -> Iterator[str]:
-    if cluster.secret and cluster.secret_file:
-        yield "cluster.secret and cluster.secret_file are both given: keep one of them"
-    elif not cluster.secret and not cluster.secret_file:
+    given = [name for name in ("secret", "secret_file", "secret_files") if getattr(cluster, name)]
+    if len(given) > 1:
+        names = " and ".join(f"cluster.{name}" for name in given)
+        yield f"{names} are {'both' if len(given) == 2 else 'all'} given: keep one of them"
+    elif not given:
         yield "cluster.secret is missing: the same random text on every node, as of `openssl rand -hex 32`"
+    elif len(set(cluster.secret_files)) < len(cluster.secret_files):
+        yield "cluster.secret_files names a file twice: the first is proved, the others are accepted besides"
     elif cluster.secret:
         yield from weakness_of("cluster.secret", cluster.secret)
+
+
+def _peer_tls(tls: PeerTlsSettings) -> Iterator[str]:
+    given = {"cert": tls.cert, "key": tls.key, "ca": tls.ca}
+    missing = [f"peer.tls.{name}" for name, value in given.items() if not value]
+    if tls.mode != "off" and missing:
+        yield (
+            f'peer.tls.mode = "{tls.mode}" needs {" and ".join(missing)} as well: `floodmark cert init` and '
+            "`floodmark cert node` make the files"
+        )
 
 
 def weakness_of(name: str, secret: str) -> Iterator[str]:

@@ -1,16 +1,15 @@
 """Where settings come from: a TOML file, ``FLOODMARK_*`` variables and flags; the later ones win.
 
-Every layer is a tree of tables. Keys are checked against the schema before the layers are merged, so that
-a mistyped key is reported with its source.
+Every layer is a tree of tables; a table within one, as [peer.tls], is a section of its own here. Keys are
+checked against the schema before the layers are merged, so that a mistyped key is reported with its source.
 """
 
 from __future__ import annotations
 
 import difflib
-import stat
 import tomllib
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,21 @@ from node.membership.identity import FILE_NAME as IDENTITY_FILE
 from node.settings import InvalidSettings, Settings
 
 ENVIRONMENT_PREFIX = "FLOODMARK_"
-_OTHERS = stat.S_IROTH | stat.S_IWOTH
 Tree = dict[str, dict[str, Any]]
 
-_SECTIONS: dict[str, dict[str, Any]] = {
-    section: typing.get_type_hints(kind) for section, kind in typing.get_type_hints(Settings).items()
-}
+
+def _sections(kind: type, prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, inner in typing.get_type_hints(kind).items():
+        if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
+            section = prefix + name
+            within = dict(_sections(inner, f"{section}."))
+            known = typing.get_type_hints(inner).items()
+            yield section, {key: value for key, value in known if f"{section}.{key}" not in within}
+            yield from within.items()
+
+
+SECTIONS: dict[str, dict[str, Any]] = dict(_sections(Settings))
+"""Dotted name of each table -> its keys, and what they hold."""
 
 
 def load(
@@ -51,36 +59,13 @@ def load(
     if problems:
         raise InvalidSettings(problems)
     try:
-        settings = msgspec.convert(merged, Settings, strict=False)
+        settings = msgspec.convert(_nested(merged), Settings, strict=False)
     except msgspec.ValidationError as error:
         raise InvalidSettings([_readable(error)]) from error
     # A folder with data knows its cluster; only an empty one needs these settings to find it.
     first_start = not Path(settings.node.data_dir, IDENTITY_FILE).exists()
     settings_rules.check(settings, first_start=first_start)
     return settings
-
-
-def secret_of(settings: Settings) -> bytes:
-    """The cluster's shared secret. Raises ``InvalidSettings`` when its file cannot be used."""
-    if not settings.cluster.secret_file:
-        return settings.cluster.secret.encode()
-    path = Path(settings.cluster.secret_file)
-    try:
-        mode = path.stat().st_mode
-        secret = path.read_bytes().strip()
-    except OSError as error:
-        raise InvalidSettings([f"cluster.secret_file: {error}"]) from error
-    if mode & _OTHERS:
-        raise InvalidSettings(
-            [f"cluster.secret_file: others than its owner and group may read {path}: chmod 600 {path}"]
-        )
-    # Any bytes may be a secret.
-    weak = list(
-        settings_rules.weakness_of(f"cluster.secret_file: what {path} holds", secret.decode("latin-1"))
-    )
-    if weak:
-        raise InvalidSettings(weak)
-    return secret
 
 
 def _from_file(config: str | Path | None, problems: list[str]) -> Tree:
@@ -96,14 +81,31 @@ def _from_file(config: str | Path | None, problems: list[str]) -> Tree:
         return {}
     tree: Tree = {}
     for section, values in loaded.items():
-        if section not in _SECTIONS:
-            problems.append(f"{config}: unknown table [{section}]{_did_you_mean(section, _SECTIONS)}")
-        elif not isinstance(values, dict):
-            problems.append(f"{config}: {section} must be a table, as in [{section}]")
+        if section not in SECTIONS:
+            problems.append(f"{config}: unknown table [{section}]{_did_you_mean(section, SECTIONS)}")
         else:
-            _check_keys(f"{config}: ", section, values, problems)
-            tree[section] = values
+            _add_table(tree, section, values, f"{config}: ", problems)
     return tree
+
+
+def _add_table(tree: Tree, section: str, values: Any, where: str, problems: list[str]) -> None:
+    if not isinstance(values, dict):
+        problems.append(f"{where}{section} must be a table, as in [{section}]")
+        return
+    own = {key: value for key, value in values.items() if f"{section}.{key}" not in SECTIONS}
+    _check_keys(where, section, own, problems)
+    tree[section] = own
+    for key in values.keys() - own.keys():
+        _add_table(tree, f"{section}.{key}", values[key], where, problems)
+
+
+def _nested(tree: Tree) -> dict[str, Any]:
+    """As the schema has it."""
+    nested: dict[str, Any] = {}
+    for section in sorted(tree):  # A table comes before those in it.
+        outer, dot, name = section.rpartition(".")
+        (nested.setdefault(outer, {}) if dot else nested)[name] = dict(tree[section])
+    return nested
 
 
 def _from_environment(environment: Mapping[str, str], problems: list[str]) -> Tree:
@@ -112,12 +114,21 @@ def _from_environment(environment: Mapping[str, str], problems: list[str]) -> Tr
     for variable, text in sorted(environment.items()):
         if not variable.startswith(ENVIRONMENT_PREFIX):
             continue
-        section, _, key = variable[len(ENVIRONMENT_PREFIX) :].lower().partition("_")
-        if section not in _SECTIONS or not key:
+        section, key = _named(variable[len(ENVIRONMENT_PREFIX) :].lower())
+        if section not in SECTIONS or not key:
             continue
         if _check_keys(f"{variable}: ", section, {key: text}, problems):
             tree.setdefault(section, {})[key] = _parsed(section, key, text, variable, problems)
     return tree
+
+
+def _named(name: str) -> tuple[str, str]:
+    """("peer.tls", "mode") of peer_tls_mode."""
+    for section in SECTIONS:
+        if "." in section and name.startswith(f"{section.replace('.', '_')}_"):
+            return section, name[len(section) + 1 :]
+    section, _, key = name.partition("_")
+    return section, key
 
 
 def _from_flags(flags: Mapping[str, Any], problems: list[str]) -> Tree:
@@ -125,9 +136,9 @@ def _from_flags(flags: Mapping[str, Any], problems: list[str]) -> Tree:
     for name, value in flags.items():
         if value is None:
             continue
-        section, _, key = name.partition(".")
-        if section not in _SECTIONS:
-            problems.append(f"unknown setting {name}{_did_you_mean(section, _SECTIONS)}")
+        section, _, key = name.rpartition(".")
+        if section not in SECTIONS:
+            problems.append(f"unknown setting {name}{_did_you_mean(section, SECTIONS)}")
         elif _check_keys("", section, {key: value}, problems):
             given = _parsed(section, key, value, name, problems) if isinstance(value, str) else value
             tree.setdefault(section, {})[key] = given
@@ -136,7 +147,7 @@ def _from_flags(flags: Mapping[str, Any], problems: list[str]) -> Tree:
 
 def _parsed(section: str, key: str, text: str, name: str, problems: list[str]) -> Any:
     """Text parsed for the schema's type: maps are written "n1=host:port,n2=host:port", lists "a,b"."""
-    kind = typing.get_origin(_SECTIONS[section][key])
+    kind = typing.get_origin(SECTIONS[section][key])
     if kind is tuple:
         return [part.strip() for part in text.split(",") if part.strip()]
     if kind is not dict:
@@ -148,7 +159,7 @@ def _parsed(section: str, key: str, text: str, name: str, problems: list[str]) -
 
 
 def _check_keys(where: str, section: str, values: Mapping[str, Any], problems: list[str]) -> bool:
-    known = _SECTIONS[section]
+    known = SECTIONS[section]
     unknown = [key for key in values if key not in known]
     problems.extend(f"{where}unknown setting {section}.{key}{_did_you_mean(key, known)}" for key in unknown)
     return not unknown

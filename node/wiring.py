@@ -56,6 +56,7 @@ from node.replicas.replica_store import ReplicaStore
 from node.replicas.retention import Retention
 from node.replicas.scrub import Scrub
 from node.security.authenticator import Authenticator
+from node.security.credentials import Credentials
 from node.security.freshness import Freshness
 from node.service.administration import answer_administration
 from node.service.answer_budget import AnswerBudget
@@ -91,6 +92,7 @@ class NodeParts:
     gossip: LeaderGossip
     app: web.Application
     http: HttpServer
+    credentials: Credentials
     executor: ThreadPoolExecutor
     events: HostEvents
     metrics: NodeMetrics
@@ -102,7 +104,7 @@ def build(
     settings: Settings,
     identity: NodeIdentity,
     registry: Registry,
-    secret: bytes,
+    credentials: Credentials,
     around: Environment,
     levels: Levels = THIS_BUILD,
 ) -> NodeParts:
@@ -127,8 +129,9 @@ def build(
     )
     boots = Boots(discovery, registry, executor, settings.storage.boot_interval_s)
     gossip = LeaderGossip(node_id)
+    secret, *others = credentials.secrets
     host = GroupHost(
-        Identity(settings.cluster.id, node_id, identity.incarnation, secret),
+        Identity(settings.cluster.id, node_id, identity.incarnation, secret, others=tuple(others)),
         split_address(settings.peer.listen),
         hooks=events.hooks(discovery, boots, gossip),
         options=HostOptions(
@@ -138,6 +141,7 @@ def build(
             transfer_timeout_s=0.5,
         ),
         wall_ms=around.wall_ms,
+        tls=credentials.tls,
     )
     alive = Liveness(node_id, host)
     dialer = Dialer(host.links, discovery, settings.cluster)
@@ -197,6 +201,7 @@ def build(
         or descriptors.partitions_max(reserved=limits.file_descriptors_reserve),
         batch_format=batch_format,
         evacuate_after_s=settings.cluster.evacuate_after_s,
+        credentials=credentials,
     )
 
     # In order: the cluster's nodes, then the replicas here, then what is served from them.
@@ -216,7 +221,8 @@ def build(
     machine.follow(authenticator.metadata_changed)
     asks = settings.http.authentication == "required"
     app = create_app(broker, settings.limits, _origins(settings), AllowAll(), authenticator if asks else None)
-    answers = _connect_inside(app[CONTEXT], host, settings, secret, broker, query, gossip)
+    answers = _connect_inside(app[CONTEXT], host, settings, broker, query, gossip)
+    _go_by(credentials, settings.cluster.id, host, app[CONTEXT])
     retention = Retention(
         manager=manager,
         host=host,
@@ -258,6 +264,7 @@ def build(
         gossip=gossip,
         app=app,
         http=HttpServer(app),
+        credentials=credentials,
         executor=executor,
         events=events,
         metrics=metrics,
@@ -278,7 +285,6 @@ def _connect_inside(
     context: HttpContext,
     host: GroupHost,
     settings: Settings,
-    secret: bytes,
     broker: LocalBroker,
     query: NodeQuery,
     gossip: LeaderGossip,
@@ -286,7 +292,6 @@ def _connect_inside(
     """Let this node ask others over its links, and answer them. Returns the budget of both."""
     service, limits = context.service, settings.limits
     service.wall_ms = host.wall.now_ms
-    context.node_mark = _node_mark(settings.cluster.id, secret)
     context.meets_earlier_builds = host.links.meets_older
     answers = InsideAnswers()
     PartitionAnswers(service).register(answers)
@@ -311,6 +316,18 @@ def _connect_inside(
     service.inside = InsidePartitions(line)
     query.line = gossip.line = line
     return service.answers
+
+
+def _go_by(credentials: Credentials, cluster_id: str, host: GroupHost, context: HttpContext) -> None:
+    """Prove and accept the cluster's secrets, those of now and those of later."""
+
+    def changed() -> None:
+        host.links.accept_secrets(*credentials.secrets)
+        context.node_mark, *others = (_node_mark(cluster_id, secret) for secret in credentials.secrets)
+        context.other_marks = tuple(others)
+
+    changed()
+    credentials.changed.follow(changed)
 
 
 def _origins(settings: Settings) -> Origins:

@@ -8,7 +8,6 @@ event loop every group that has input is stepped once; what they say to one node
 from __future__ import annotations
 
 import math
-import ssl
 import time
 from collections.abc import Callable, Sequence
 
@@ -37,6 +36,7 @@ from consensus.host.stall import StallWatch
 from consensus.host.turn import Turn
 from consensus.host.upkeep import Upkeep
 from consensus.links.handshake import Identity
+from consensus.links.link_tls import LinkTls
 from consensus.links.peer_links import PeerLinks
 from consensus.messages import Message
 from consensus.types import GroupStopped, Membership, NotLeader, Proposal, ReadIndex, Stored
@@ -60,8 +60,7 @@ class GroupHost:
         options: HostOptions | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
-        server_tls: ssl.SSLContext | None = None,
-        client_tls: ssl.SSLContext | None = None,
+        tls: LinkTls | None = None,
     ) -> None:
         self.node_id = identity.node_id
         self.address = listen
@@ -75,8 +74,7 @@ class GroupHost:
             identity,
             link_hooks(self._slots, self._wake, self._hooks, self._absences),
             self._options.links,
-            server_tls=server_tls,
-            client_tls=client_tls,
+            tls=tls,
             wall_ms=wall_ms,
         )
         """For metrics; ``dial`` and ``forget`` are called here by the node."""

@@ -60,6 +60,7 @@ class HostHooks:
     on_announcement: Callable[[str, bytes], Reception] = lambda _peer, _announcement: Reception.WELCOME
     boot: Callable[[], int] = lambda: 0
     on_boot: Callable[[str, str, int], None] = lambda _peer, _incarnation, _number: None
+    tls_refused: Callable[[str, str], None] = lambda _peer, _reason: None
     on_peer_up: Callable[[str, int], None] = lambda _peer, _version: None
     """A node can be sent to, in this version of the peer protocol."""
     on_peer_down: Callable[[str], None] = lambda _peer: None

@@ -57,4 +57,5 @@ def link_hooks(
         on_announcement=hooks.on_announcement,
         boot=hooks.boot,
         on_boot=hooks.on_boot,
+        tls_refused=hooks.tls_refused,
     )

@@ -10,6 +10,7 @@ from typing import Final
 from consensus.links.bulk_packets import Kind, unpack
 from consensus.links.bulk_types import Answer, Room, Serve, ServedBudget, any_size
 from consensus.links.framing import FramingError, PacketReader, pack_prefix
+from consensus.links.link_tls import Credentials
 from consensus.links.requests import Asking
 from consensus.links.seal import Seal
 from consensus.links.send_queue import SendQueue
@@ -43,6 +44,8 @@ class BulkConnection(asyncio.BufferedProtocol):
     ) -> None:
         loop = asyncio.get_running_loop()
         self.peer = peer
+        self.credentials = Credentials(b"")
+        """Told by whoever has made it, before ``begin``."""
         self.lost: asyncio.Future[None] = loop.create_future()
         self.bytes_sent = 0
         self.bytes_received = 0

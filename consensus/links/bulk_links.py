@@ -24,9 +24,9 @@ from consensus.links.bulk_types import (
     Unreached,
     any_size,
 )
+from consensus.links.dialing import Address, welcomed_at
 from consensus.links.handshake import HandshakeFailed, PeerClaim
 from consensus.links.link_types import LinkContext
-from consensus.links.outbound import Address, welcomed_at
 
 _DIAL_S: Final = 1.5
 """For a connection and its handshake: its link stands, so whoever is there answers at once."""
@@ -164,6 +164,14 @@ class BulkLinks:
             connection.refuse()
         return _stopped(parting)
 
+    def retire(self) -> Coroutine[Any, Any, None]:
+        """Use connections no more whose credentials count no more; what is under way there has a moment."""
+        retired = [each for each in self.each() if not self._context.counts(each.credentials)]
+        for connection in retired:
+            self._untabled(connection)
+            connection.refuse()
+        return _stopped(retired)
+
     def beat(self, now: float, late: float) -> None:
         """See ``BulkConnection.beat``."""
         for connection in list(self.each()):
@@ -263,6 +271,9 @@ class BulkLinks:
 
     def _lost(self, connection: BulkConnection) -> None:
         self.packets_refused += connection.refused
+        self._untabled(connection)
+
+    def _untabled(self, connection: BulkConnection) -> None:
         for table in (self._dialled, self._accepted):
             if table.get(connection.peer) is connection:
                 del table[connection.peer]

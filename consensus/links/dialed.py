@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Sequence
 from typing import Protocol, cast
 
 from consensus.links.bulk_connection import BulkConnection
-from consensus.links.handshake import CHALLENGE_BYTES, WELCOME_BYTES, Dialing, HandshakeFailed, PeerClaim
+from consensus.links.handshake import (
+    CHALLENGE_BYTES,
+    WELCOME_BYTES,
+    Dialing,
+    HandshakeFailed,
+    PeerClaim,
+    TlsFailed,
+)
+from consensus.links.link_tls import ONLY_TLS, ClosedAfterTls, Credentials, check, explained, tls_of
 from consensus.links.link_types import HandshakeBuffer, LinkOptions, Peer
 from consensus.links.seal import MARK_BYTES, Seal
 from consensus.wire import Buffer
@@ -45,6 +54,9 @@ class DialedConnection(asyncio.BufferedProtocol):
         self.full = False
         self.version = 0
         """Of the peer protocol, once ``welcomed``."""
+        self.credentials = Credentials(dialing.secret)
+        self.certified = ""
+        """The node that the other side's certificate names; "" without TLS."""
         self._dialing = dialing
         self._options = options
         self._owner = owner
@@ -106,15 +118,35 @@ class DialedConnection(asyncio.BufferedProtocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=_FULL_BYTES, low=_FULL_BYTES // 4)
         tune(self._transport, self._options.dead_after_s)
+        if (tls := tls_of(transport)) is not None:
+            self.credentials = Credentials(self._dialing.secret, tls)
+            try:
+                self.certified = check(tls, self._dialing.cluster_id, self._dialing.target)
+            except TlsFailed as error:  # It hears nothing of us.
+                self._fail(error)
+                self.abort()
+                return
         self._transport.write(self._dialing.hello)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+    def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever waits."""
         self._transport = None
         if not self.welcomed.done():
-            self._fail(HandshakeFailed("the peer closed the connection; its log says why"))
+            self._fail(self._why(exc))
         if not self.lost.done():
             self.lost.set_result(None)
+
+    def _why(self, lost: Exception | None) -> HandshakeFailed:
+        if isinstance(lost, ssl.SSLError):
+            return explained(lost)
+        received = self._greeting.received(0)
+        if received == ONLY_TLS and self.credentials.tls is None:
+            return TlsFailed("it takes TLS only: here peer.tls.mode has to be prefer or require")
+        if not received and not self._answered and self.credentials.tls is not None:
+            return ClosedAfterTls(
+                "it may not take this node's certificate: its log says why it closed the link"
+            )
+        return HandshakeFailed("the peer closed the connection; its log says why")
 
     def _fail(self, error: HandshakeFailed) -> None:
         self.welcomed.set_exception(error)
@@ -155,6 +187,7 @@ class DialedConnection(asyncio.BufferedProtocol):
             self.version = self._dialing.version
             if self._bulk is not None:
                 transport, self._transport = self._transport, None
+                self._bulk.credentials = self.credentials
                 self._bulk.begin(transport, ours=self._dialing.key, theirs=self._dialing.key_back)
             self.welcomed.set_result(claim)
             return

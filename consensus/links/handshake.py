@@ -35,7 +35,10 @@ Builds before version 3 speak one version and have 0 as the lowest. Where no ver
 still sends its challenge before it closes, so that both logs can name both.
 
 From the secret and all of that both sides make the connection's key, with which the dialer marks its packets
-(seal.py). Nothing is encrypted: for that, links take a TLS context.
+(seal.py). Nothing is encrypted: for that, links take TLS (link_tls.py).
+
+While a cluster's secret is changed there are several. The dialer proves one, its first; the acceptor takes
+any of its own, and answers with the one that the dialer has proved.
 
 A bulk connection (from version 6 on) is for requests and answers, which go both ways on it: the acceptor's
 packets have a key of their own. Builds of before take the mark of its hello for an announcement that is too
@@ -55,6 +58,8 @@ from consensus.wire import NEWEST_VERSION, REQUESTS
 
 MAGIC: Final = b"FMP1"
 TEXT_BYTES_MAX: Final = 64
+TLS_HANDSHAKE: Final = b"\x16"
+"""With this byte TLS begins, and nothing else that comes to a peer port."""
 PREFIX_BYTES: Final = 8
 
 ANNOUNCEMENT_BYTES_MAX: Final = 512
@@ -91,6 +96,13 @@ class HandshakeFailed(Exception):
     """The other side is not one of us; the text says why, for the log."""
 
 
+class TlsFailed(HandshakeFailed):
+    """There is no TLS between both sides, where there has to be, or a certificate does not count."""
+
+    is_certain = True
+    """False: the other side has only closed the connection, which it may do for other reasons as well."""
+
+
 class NoCommonVersion(HandshakeFailed):
     """The other side is one of us, of a build that is too old for this one or too new."""
 
@@ -104,15 +116,23 @@ class Identity:
     incarnation: str
     """Names the data folder: another one after the disk was replaced."""
     secret: bytes = field(repr=False)
+    """What this node proves itself by."""
+    others: tuple[bytes, ...] = field(default=(), repr=False)
+    """Secrets that it accepts besides: while the secret is changed, nodes prove the one or the other."""
     process: bytes = field(default_factory=lambda: secrets.token_bytes(16))
     versions: Versions = SPOKEN
     """Of the peer protocol."""
 
     def __post_init__(self) -> None:
-        if not self.secret:
+        if not all(self.secrets):
             raise ValueError("the cluster's shared secret is empty")
         for text in (self.cluster_id, self.node_id, self.incarnation):
             _pad(text)
+
+    @property
+    def secrets(self) -> tuple[bytes, ...]:
+        """All that it accepts."""
+        return self.secret, *self.others
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +158,10 @@ class Dialing:
     ) -> None:
         self._identity = identity
         self._bulk = bulk
-        self._target = target
+        self.target = target
+        self.cluster_id = identity.cluster_id
+        self.secret = identity.secret
+        """By which both sides are proved on this connection."""
         self.hello = _HELLO.pack(
             *_prefix(identity.versions),
             _pad(identity.cluster_id),
@@ -165,16 +188,16 @@ class Dialing:
         if self._bulk and self.version < REQUESTS:
             raise NoCommonVersion(f"the other side speaks version {self.version}, without bulk connections")
         self._transcript = self.hello + challenge
-        return _proof(self._identity.secret, b"dialer", self._transcript)
+        return _proof(self.secret, b"dialer", self._transcript)
 
     def check(self, welcome: bytes) -> PeerClaim:
         """Raises ``HandshakeFailed`` unless the acceptor knows the secret."""
         incarnation, announcement, proof = _WELCOME.unpack(welcome)
         said = self._transcript + incarnation + announcement
-        if not hmac.compare_digest(_proof(self._identity.secret, b"acceptor", said), proof):
+        if not hmac.compare_digest(_proof(self.secret, b"acceptor", said), proof):
             raise HandshakeFailed("the peer that answered does not know the cluster's secret")
-        self.key, self.key_back = _keys(self._identity.secret, said)
-        return PeerClaim(self._target, _text(incarnation, "incarnation"), _unpack_announcement(announcement))
+        self.key, self.key_back = _keys(self.secret, said)
+        return PeerClaim(self.target, _text(incarnation, "incarnation"), _unpack_announcement(announcement))
 
 
 class Accepting:
@@ -183,6 +206,8 @@ class Accepting:
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
         self._transcript = b""
+        self.secret = b""
+        """That the dialer has proved, one of ours."""
         self.key = b""
         """Of this connection; known once the dialer has proved itself and ``finish`` has answered."""
         self.key_back = b""
@@ -231,13 +256,16 @@ class Accepting:
 
     def check(self, proof: bytes) -> None:
         """Raises ``HandshakeFailed`` unless the dialer knows the secret."""
-        if not hmac.compare_digest(_proof(self._identity.secret, b"dialer", self._transcript), proof):
-            raise HandshakeFailed("the dialer does not know the cluster's secret")
+        for secret in self._identity.secrets:
+            if hmac.compare_digest(_proof(secret, b"dialer", self._transcript), proof):
+                self.secret = secret
+                return
+        raise HandshakeFailed("the dialer does not know the cluster's secret")
 
     def finish(self, proof: bytes, announcement: bytes = b"") -> bytes:
         """Check the dialer's proof; our welcome."""
         self.check(proof)
-        secret = self._identity.secret
+        secret = self.secret
         said = _pad(self._identity.incarnation) + _pack_announcement(announcement)
         self.key, self.key_back = _keys(secret, self._transcript + said)
         return said + _proof(secret, b"acceptor", self._transcript + said)
@@ -249,6 +277,8 @@ def agree(ours: Versions, data: bytes) -> int:
     Raises ``HandshakeFailed`` for what is not this protocol, ``NoCommonVersion`` for ranges that do not meet.
     """
     magic, highest, lowest = _PREFIX.unpack_from(data)
+    if data[:1] == TLS_HANDSHAKE:
+        raise HandshakeFailed("the other side speaks TLS, and here peer.tls.mode is off")
     if magic != MAGIC or lowest > highest:
         raise HandshakeFailed("this is not the peer protocol")
     theirs = Versions(lowest or highest, highest)

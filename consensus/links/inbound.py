@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import cast
 
 from consensus.links.bulk_connection import BulkConnection
@@ -14,13 +15,17 @@ from consensus.links.handshake import (
     HELLO_BYTES,
     PREFIX_BYTES,
     PROOF_BYTES,
+    WHOEVER,
     Accepting,
     HandshakeFailed,
     NoCommonVersion,
     PeerClaim,
+    TlsFailed,
 )
+from consensus.links.link_tls import OUTDATED, Credentials, check, tls_of
 from consensus.links.link_types import HandshakeBuffer, LinkContext, Peer, Reception, remote_host
 from consensus.links.seal import Seal
+from consensus.links.tls_accepting import Arrival, TlsAccepting, listen_with_tls
 
 
 class Listener:
@@ -37,18 +42,21 @@ class Listener:
         self.peer = peer
         self.heard = heard
         self._bulk = bulk
-        self._unauthenticated: dict[IncomingLink, None] = {}
+        self._unauthenticated: dict[IncomingLink | Arrival, None] = {}
         self._current: dict[str, IncomingLink] = {}
-        self._server: asyncio.Server | None = None
+        self._server: asyncio.Server | TlsAccepting | None = None
         self.stopped = False
         """Whoever was accepted in the turn before comes too late."""
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
         """Listen; the address that was bound."""
-        self._server = await asyncio.get_running_loop().create_server(
-            lambda: IncomingLink(self), host, port, ssl=self.context.server_tls, reuse_address=True
-        )
-        bound = self._server.sockets[0].getsockname()
+        loop = asyncio.get_running_loop()
+        if self.context.tls is None:
+            server = await loop.create_server(lambda: IncomingLink(self), host, port, reuse_address=True)
+            self._server, bound = server, server.sockets[0].getsockname()
+        else:
+            self._server = await listen_with_tls(host, port, self.context.tls, self)
+            bound = self._server.address
         return str(bound[0]), int(bound[1])
 
     def stop(self) -> None:
@@ -73,11 +81,35 @@ class Listener:
         """Connections whose handshake is under way."""
         return len(self._unauthenticated)
 
-    def opened(self, link: IncomingLink) -> None:
+    def opened(self, link: IncomingLink | Arrival) -> None:
         """Count a new connection; the oldest has to make room, so that idle strangers lock nobody out."""
         if len(self._unauthenticated) >= self.context.options.unauthenticated_max:
             next(iter(self._unauthenticated)).refuse("too many connections wait for authentication")
         self._unauthenticated[link] = None
+
+    def left(self, arrival: Arrival) -> None:
+        """TLS stands on it, or it is gone."""
+        self._unauthenticated.pop(arrival, None)
+
+    def link(self, arrival: Arrival) -> IncomingLink:
+        """What a connection becomes once it is known whether it speaks TLS."""
+        return IncomingLink(self, arrival)
+
+    def refused(self, host: str, reason: str) -> None:
+        """There is no TLS with whoever has dialled from there."""
+        self.context.log.warning("peer_connection_refused", peer=host, reason=reason)
+        self.context.hooks.tls_refused(WHOEVER, f"a connection from {host} was refused: {reason}")
+
+    @property
+    def credentials(self) -> Iterator[Credentials]:
+        """By what those were proved that stand."""
+        return (link.credentials for link in self._current.values())
+
+    def drop_outdated(self) -> None:
+        """Close connections that were proved by what does not count any more."""
+        for link in list(self._current.values()):
+            if not self.context.counts(link.credentials):
+                link.refuse(OUTDATED)
 
     def closed(self, link: IncomingLink) -> None:
         """Forget a connection."""
@@ -120,12 +152,15 @@ class Listener:
 class IncomingLink(asyncio.BufferedProtocol):
     """One accepted connection."""
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: Listener, arrival: Arrival | None = None) -> None:
         self.claim: PeerClaim | None = None
         """Who the dialer says it is; true once the link is open."""
         self.version = 0
         """Of the peer protocol, once the link is open."""
+        self.credentials = Credentials(b"")
+        """Once the link is open."""
         self._listener = listener
+        self._arrival = arrival
         self._context = listener.context
         self._accepting = Accepting(self._context.identity)
         self._greeting = HandshakeBuffer()
@@ -135,19 +170,25 @@ class IncomingLink(asyncio.BufferedProtocol):
         self._boot = 0
         """What the last beat told."""
         self._transport: asyncio.Transport | None = None
+        self._tls: ssl.SSLObject | None = None
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the handshake's clock."""
         # uvloop's transports are of no class of asyncio, so there is nothing to assert here.
         self._transport = cast(asyncio.Transport, transport)
+        self._tls = tls_of(transport)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._context.options.handshake_timeout_s
+        if self._arrival is not None:
+            deadline = self._arrival.deadline
+            self._arrival.passed()
+            self._arrival = None
         if self._listener.stopped:
             self.drop()
             return
         self._listener.opened(self)
-        self._deadline = asyncio.get_running_loop().call_later(
-            self._context.options.handshake_timeout_s, self.refuse, "the handshake took too long"
-        )
+        self._deadline = loop.call_at(deadline, self.refuse, "the handshake took too long")
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Nothing more comes."""
@@ -170,6 +211,10 @@ class IncomingLink(asyncio.BufferedProtocol):
         except NoCommonVersion as error:
             self._warn(str(error))
             self._part(self._accepting.challenge())
+        except TlsFailed as error:
+            assert self.claim is not None
+            self._listener.refused(remote_host(self._transport), f"{self.claim.node_id}: {error}")
+            self.drop()
         except HandshakeFailed as error:
             self.refuse(str(error))
         except FramingError as error:
@@ -219,11 +264,14 @@ class IncomingLink(asyncio.BufferedProtocol):
             return
         if self.claim is None:
             self.claim, challenge = self._accepting.greet(received)
+            if self._tls is not None:
+                check(self._tls, self._context.identity.cluster_id, self.claim.node_id)
             self._greeting.expect(PROOF_BYTES)
             self._transport.write(challenge)
             return
         hooks, claim = self._context.hooks, self.claim
         self._accepting.check(received)
+        self.credentials = Credentials(self._accepting.secret, self._tls)
         if claim.is_bulk:
             self._give_over(received, self._listener.bulk(claim))
             return
@@ -253,6 +301,7 @@ class IncomingLink(asyncio.BufferedProtocol):
         assert transport is not None
         self._end()
         transport.write(self._accepting.finish(proof))
+        bulk.credentials = self.credentials
         bulk.begin(transport, ours=self._accepting.key_back, theirs=self._accepting.key)
 
     def _take(self, packets: list[Packet], count: int) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import enum
 import itertools
-import ssl
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 from consensus.links.handshake import Identity
+from consensus.links.link_tls import Credentials, LinkTls
 from consensus.throttle import ThrottledLog
 
 
@@ -91,6 +91,8 @@ class LinkHooks:
     """The boot number of our data folder, as beats tell it: one that is durable."""
     on_boot: Callable[[str, str, int], None] = lambda _peer, _incarnation, _number: None
     """A peer, its incarnation, and the boot number that its beats tell from now on."""
+    tls_refused: Callable[[str, str], None] = lambda _peer, _reason: None
+    """There is no link with a node because of TLS, and why; ``WHOEVER`` where it is not known which node."""
 
 
 @dataclass(slots=True, eq=False)
@@ -129,21 +131,27 @@ class Peer:
     """How often the queue to this peer went over its bound."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class LinkContext:
     """What every connection of this process shares."""
 
     identity: Identity
+    """Another one with other secrets takes its place; each handshake goes by that of its time."""
     options: LinkOptions
     hooks: LinkHooks
-    server_tls: ssl.SSLContext | None = None
-    """For TLS on accepted connections; with client certificates required it is mutual."""
-    client_tls: ssl.SSLContext | None = None
+    tls: LinkTls | None = None
+    """None: links are not encrypted."""
     wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     """This node's own wall clock, as beats tell it."""
     log: ThrottledLog = field(default_factory=lambda: ThrottledLog("consensus.links.peer_links"))
     epochs: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     """Numbers the connections that this process makes, rising."""
+
+    def counts(self, credentials: Credentials) -> bool:
+        """Whether a connection that was proved so would be made today."""
+        if credentials.secret not in self.identity.secrets:
+            return False
+        return self.tls is None or credentials.tls is None or self.tls.still_trusts(credentials.tls)
 
 
 class HandshakeBuffer:

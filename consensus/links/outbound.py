@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import random
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from consensus.links.bulk_connection import BulkConnection
-from consensus.links.dialed import DialedConnection, QueueOwner
+from consensus.links.dialed import DialedConnection
+from consensus.links.dialing import Address, is_refused, welcomed_at
 from consensus.links.fair_queue import FairQueue, Routed
 from consensus.links.framing import BODY_BYTES_MAX, HEADER_BYTES_MAX, Beat, pack_beat, pack_prefix
-from consensus.links.handshake import Dialing, HandshakeFailed, PeerClaim
+from consensus.links.handshake import HandshakeFailed, TlsFailed
+from consensus.links.link_tls import OUTDATED, Credentials
 from consensus.links.link_types import LinkContext, Peer, Reception
 from consensus.wire import NEWEST_VERSION, SINCE, Buffer, encode_packet, size_of
 
@@ -27,8 +27,8 @@ _PACKET_BYTES_AIM = 256 << 10
 _SMALL_BYTES = 4 << 10
 """Messages up to this size do not wait for larger ones of other groups."""
 
-Address = tuple[str, int]
-"""Host and port."""
+_CERTAIN = 5
+"""So many attempts in a row that end when TLS begins are no accident."""
 
 
 class OutgoingLink:
@@ -63,6 +63,11 @@ class OutgoingLink:
     def address(self) -> Address:
         """Where it was found last, or is looked for first."""
         return self._used or self.addresses[0]
+
+    @property
+    def credentials(self) -> Credentials | None:
+        """By what the connection that stands was proved."""
+        return self._connection.credentials if self._connection is not None else None
 
     @property
     def queue_bytes(self) -> int:
@@ -197,6 +202,7 @@ class OutgoingLink:
                 self._connection = await self._dial()
             except (OSError, HandshakeFailed) as error:
                 self._failures += 1
+                self._tell_of_tls(error)
                 self.peer.connect_failures += 1
                 reason = str(error) or type(error).__name__
                 self._context.log.warning("peer_unreachable", peer=self.peer.node_id, reason=reason)
@@ -214,6 +220,19 @@ class OutgoingLink:
                 self.peer.messages_dropped += self._waiting.clear()
                 self._set_up(up=False)
             await asyncio.sleep(self._pause_s())
+
+    def _tell_of_tls(self, error: Exception) -> None:
+        """A node that stops ends connections at any time: that alone says nothing of its TLS."""
+        if isinstance(error, TlsFailed) and (error.is_certain or self._failures >= _CERTAIN):
+            reason = f"no link to {self.peer.node_id} at {':'.join(map(str, self._used or ()))}: {error}"
+            self._context.hooks.tls_refused(self.peer.node_id, reason)
+
+    def drop_if_outdated(self) -> None:
+        """Make the connection anew where its credentials count no more."""
+        connection = self._connection
+        if connection is not None and not self._context.counts(connection.credentials):
+            self._context.log.warning("peer_link_outdated", peer=self.peer.node_id, reason=OUTDATED)
+            connection.abort()
 
     def _pause_s(self) -> float:
         options = self._context.options
@@ -248,38 +267,3 @@ class OutgoingLink:
                 hooks.peer_up(self.peer.node_id, self.peer.version)
             else:
                 hooks.peer_down(self.peer.node_id)
-
-
-def is_refused(error: Exception) -> bool:
-    """Whether a machine has answered that nobody listens at the address."""
-    return isinstance(error, OSError) and error.errno == errno.ECONNREFUSED
-
-
-async def welcomed_at(
-    context: LinkContext,
-    address: Address,
-    target: str,
-    owner: QueueOwner,
-    bulk: BulkConnection | None = None,
-) -> tuple[DialedConnection, PeerClaim]:
-    """Dial and prove ourselves; the connection, and what the other side says of itself.
-
-    ``bulk`` takes the connection over: a peer hears no announcement on it. Raises ``OSError`` (timeouts are)
-    and ``HandshakeFailed``.
-    """
-    said = context.hooks.announce(target) if bulk is None else b""
-    dialing = Dialing(context.identity, target, next(context.epochs), said, bulk=bulk is not None)
-    host, port = address
-    async with asyncio.timeout(context.options.connect_timeout_s):
-        _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: DialedConnection(dialing, context.options, owner, bulk),
-            host,
-            port,
-            ssl=context.client_tls,
-        )
-    try:
-        async with asyncio.timeout(context.options.handshake_timeout_s):
-            return connection, await connection.welcomed
-    except BaseException:
-        connection.abort()
-        raise

@@ -9,18 +9,20 @@ loses what is under way, and its owner is told.
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from consensus.links.bulk_links import BulkLinks
+from consensus.links.dialing import Address, welcomed_at
 from consensus.links.fair_queue import Routed
 from consensus.links.handshake import WHOEVER, Identity
 from consensus.links.inbound import Listener
+from consensus.links.link_tls import LinkTls
 from consensus.links.link_types import LinkContext, LinkHooks, LinkOptions, Peer
-from consensus.links.outbound import Address, OutgoingLink, welcomed_at
+from consensus.links.outbound import OutgoingLink
 from consensus.wire import REQUESTS
 
 
@@ -33,16 +35,14 @@ class PeerLinks:
         hooks: LinkHooks,
         options: LinkOptions | None = None,
         *,
-        server_tls: ssl.SSLContext | None = None,
-        client_tls: ssl.SSLContext | None = None,
+        tls: LinkTls | None = None,
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._context = LinkContext(
             identity=identity,
             options=options or LinkOptions(),
             hooks=hooks,
-            server_tls=server_tls,
-            client_tls=client_tls,
+            tls=tls,
             wall_ms=wall_ms,
         )
         self.peers: dict[str, Peer] = {}
@@ -91,14 +91,36 @@ class PeerLinks:
                 self._context, peer, addresses, partial(self._dial_refused, peer)
             )
 
-    async def probe(self, host: str, port: int) -> bytes:
-        """What whoever answers at this address says of itself, proved. No connection stays.
+    async def probe(self, host: str, port: int) -> tuple[bytes, str]:
+        """What whoever answers at this address says of itself, proved, and the node that its certificate
+        names, "" without TLS: the caller holds the one to the other. No connection stays.
 
         Raises ``OSError`` (timeouts are) and ``HandshakeFailed``.
         """
         connection, claim = await welcomed_at(self._context, (host, port), WHOEVER, _Nobody())
         connection.abort()
-        return claim.announcement
+        return claim.announcement, connection.certified
+
+    @property
+    def plain(self) -> int:
+        """Connections that stand without TLS, of both kinds and directions."""
+        made = [link.credentials for link in self._outgoing.values()]
+        found = [*made, *self._listener.credentials, *(each.credentials for each in self.bulk.each())]
+        return sum(each is not None and each.tls is None for each in found)
+
+    def accept_secrets(self, first: bytes, *others: bytes) -> None:
+        """Prove the first and accept all of them, from the next handshake on; see ``drop_outdated``."""
+        self._context.identity = replace(self._context.identity, secret=first, others=others)
+
+    def drop_outdated(self) -> Coroutine[Any, Any, None]:
+        """Give up connections that were proved by what does not count any more; they are made anew.
+
+        What it returns ends when they are closed: what was asked on them has a moment to be answered.
+        """
+        self._listener.drop_outdated()
+        for link in self._outgoing.values():
+            link.drop_if_outdated()
+        return self.bulk.retire()
 
     def forget(self, node_id: str) -> Coroutine[Any, Any, None]:
         """Give up the links from and to a node that is no longer part of the cluster.

@@ -68,8 +68,9 @@ class HttpContext:
     """Without one nobody is asked who they are."""
     service: Service = field(init=False)
     node_mark: str = field(default_factory=lambda: secrets.token_hex(16))
-    """What this cluster's nodes say to each other with what they pass on, and nobody else knows. It never
-    changes once requests are served."""
+    """What this cluster's nodes say to each other with what they pass on, and nobody else knows."""
+    other_marks: tuple[str, ...] = ()
+    """What nodes may say as well, while the cluster's secret is changed."""
     meets_earlier_builds: Callable[[], bool] = lambda: False
     """Whether a node of this cluster has a build that asks over HTTP, as far as this node has met them."""
     bodies: LoopShare = field(default_factory=lambda: LoopShare(BODY_TURN_BYTES))
@@ -95,9 +96,10 @@ class HttpContext:
 
         Only nodes can say so: theirs is not passed on again, and is served from what is set aside for nodes.
         """
-        return forwarded is not None and hmac.compare_digest(
-            forwarded.encode("utf-8", "surrogateescape"), self.node_mark.encode()
-        )
+        if forwarded is None:
+            return False
+        said = forwarded.encode("utf-8", "surrogateescape")
+        return any(hmac.compare_digest(said, mark.encode()) for mark in (self.node_mark, *self.other_marks))
 
     def is_passed_on(self, request: web.BaseRequest) -> bool:
         """Likewise, of a request. Such a one is answered by this node alone, so none goes in circles."""

@@ -95,9 +95,11 @@ class PlainHeads:
             head = _parsed(text, self._knows_host, self._is_from_node)
             if head is None:
                 return None
-            if len(self._known) >= _KNOWN_MAX:
-                self._known.clear()
-            self._known[text] = head
+            # Who is a node is judged anew each time: it changes with the cluster's secret.
+            if _FORWARDED not in text.lower():
+                if len(self._known) >= _KNOWN_MAX:
+                    self._known.clear()
+                self._known[text] = head
         return (head, end + 4) if len(data) - end - 4 <= head.content_length else None
 
 

@@ -111,12 +111,21 @@ class Discovery:
         """What it says to one that dials, and was heard just now."""
         return self._announcement(peer, self._answers.pop(peer, Answer.REFUSED))
 
-    def probed(self, address: str, raw: bytes) -> None:
-        """What the node at a seed's address says of itself."""
+    def tls_refused(self, peer: str, reason: str) -> None:
+        """There is no link with a node, because of TLS."""
+        self._refused.add(peer, reason)
+
+    def probed(self, address: str, raw: bytes, certified: str = "") -> None:
+        """What the node at a seed's address says of itself, and whom its certificate names, if it has one."""
         try:
             peer = announcement.decode(raw).node_id
         except msgspec.DecodeError:
             self.joining.failed(address, "what it says of itself is not understood")
+            return
+        if certified not in ("", peer):
+            reason = f"{address} says that it is {peer}, and its certificate is for node {certified}"
+            self.joining.failed(address, reason)
+            self.tls_refused(certified, reason)
             return
         self.joining.heard(address)
         self.heard(peer, raw)

@@ -40,12 +40,12 @@ class Seeds:
 
     async def _ask(self, address: str) -> bool:
         try:
-            said = await self._links.probe(*split_address(address))
+            said, certified = await self._links.probe(*split_address(address))
         except HandshakeFailed as error:
             self._discovery.joining.failed(address, f"{error}; {_HINT}")
             return False
         except OSError as error:
             self._discovery.joining.failed(address, str(error) or type(error).__name__)
             return False
-        self._discovery.probed(address, said)
+        self._discovery.probed(address, said, certified)
         return True

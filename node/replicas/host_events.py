@@ -52,6 +52,7 @@ class HostEvents:
             on_announcement=discovery.heard,
             boot=lambda: discovery.boot,
             on_boot=boots.told,
+            tls_refused=discovery.tls_refused,
             on_peer_up=gossip.peer_up,
             on_peer_down=gossip.peer_down,
         )

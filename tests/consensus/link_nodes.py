@@ -10,6 +10,7 @@ from typing import Any
 from consensus.links.fair_queue import Routed
 from consensus.links.framing import FramingError, pack_prefix
 from consensus.links.handshake import CHALLENGE_BYTES, WELCOME_BYTES, Dialing, Identity
+from consensus.links.link_tls import LinkTls
 from consensus.links.link_types import LinkHooks, LinkOptions, Reception
 from consensus.links.peer_links import PeerLinks
 from consensus.links.seal import Seal
@@ -26,7 +27,9 @@ SECRET = b"a secret of the tests"
 class LinkNode:
     """Records what its links tell it. ``changed`` wakes whoever waits for a condition."""
 
-    def __init__(self, node_id: str, options: LinkOptions = FAST, **identity: Any) -> None:
+    def __init__(
+        self, node_id: str, options: LinkOptions = FAST, *, tls: LinkTls | None = None, **identity: Any
+    ) -> None:
         fields = {"cluster_id": "c1", "incarnation": f"{node_id}-disk-1", "secret": SECRET} | identity
         self.node_id = node_id
         self.received: list[tuple[str, int, Message]] = []
@@ -34,6 +37,7 @@ class LinkNode:
         self.events: list[tuple[str, str]] = []
         self.announcements: list[tuple[str, bytes]] = []
         self.hellos: list[tuple[str, str]] = []
+        self.tls_refused: list[tuple[str, str]] = []
         self.welcome: Callable[[str, str], bool] = lambda _peer, _incarnation: True
         self.reception = Reception.WELCOME
         self.address = ("", 0)
@@ -49,8 +53,9 @@ class LinkNode:
             announce=lambda peer: f"{node_id} to {peer}".encode(),
             answer=lambda peer: f"{node_id} answers {peer}".encode(),
             on_announcement=self._announced,
+            tls_refused=self._tls_refused,
         )
-        self.links = PeerLinks(Identity(node_id=node_id, **fields), hooks, options)
+        self.links = PeerLinks(Identity(node_id=node_id, **fields), hooks, options, tls=tls)
 
     async def start(self) -> LinkNode:
         """Listen on any free port."""
@@ -87,6 +92,10 @@ class LinkNode:
         self.announcements.append((peer, said))
         self._changed.set()
         return self.reception
+
+    def _tls_refused(self, peer: str, reason: str) -> None:
+        self.tls_refused.append((peer, reason))
+        self._changed.set()
 
     def _deliver(self, peer: str, header: memoryview, body: memoryview) -> list[str]:
         self.packets += 1

@@ -27,7 +27,7 @@ async def test_an_address_tells_who_is_there():
     async with running(a, b):
         for reception in (Reception.REFUSED, Reception.WAITS, Reception.WELCOME):
             b.reception = reception
-            assert await a.links.probe(*b.address) == b"b answers a"
+            assert await a.links.probe(*b.address) == (b"b answers a", "")
             assert b.announcements.pop() == ("a", f"a to {WHOEVER}".encode())
         assert "a" not in b.links.peers
         assert a.links.peers == {}
@@ -58,7 +58,7 @@ async def test_a_second_process_with_an_id_hears_from_the_first_one():
     """By a question only: no connection under a node's own id is ever kept."""
     first, second = LinkNode("a"), LinkNode("a", incarnation="a-disk-2")
     async with running(first, second):
-        assert await second.links.probe(*first.address) == b"a answers a"
+        assert await second.links.probe(*first.address) == (b"a answers a", "")
         assert first.announcements == [("a", f"a to {WHOEVER}".encode())]
         assert first.links.peers == {}
 

@@ -352,6 +352,18 @@ def test_a_plain_head_says_whether_a_node_sent_it(headers: str, *, expected: boo
         assert found[0].is_from_node is is_from_node
 
 
+def test_who_is_a_node_is_judged_anew_when_the_mark_changes() -> None:
+    """A head that is known by its bytes gives nobody what only nodes may have, once the secret is another."""
+    marks = {"old"}
+    heads = PlainHeads(Origins().knows_host, lambda mark: mark in marks)
+    for mark, now, is_from_node in (("old", "old", True), ("old", "new", False), ("new", "new", True)):
+        marks.clear()
+        marks.add(now)
+        found = heads.read(request(headers=f"Floodmark-Forwarded: {mark}\r\n"))
+        assert found is not None
+        assert found[0].is_from_node is is_from_node
+
+
 def _is_from_node(mark: str | None) -> bool:
     return mark == MARK
 

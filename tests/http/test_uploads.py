@@ -174,3 +174,14 @@ class TestDeadline:
         writer.close()
         await until(lambda: all(not broker.budget.used for broker in topic.cluster.brokers.values()))
         assert (await honest(topic, node)).status == 200
+
+
+async def test_nodes_are_known_by_every_secret_that_counts(topic: Harness) -> None:
+    """While the cluster's secret is changed there are two; one that is gone opens nothing."""
+    context = topic.servers["n1"].app[CONTEXT]
+    context.node_mark, context.other_marks = "of the new secret", (MARK,)
+    assert context.is_from_node(MARK)
+    assert context.is_from_node("of the new secret")
+    assert not context.is_from_node("of no secret")
+    context.other_marks = ()
+    assert not context.is_from_node(MARK)

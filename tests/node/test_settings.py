@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import typing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from node import settings_rules, settings_sources
-from node.settings import InvalidSettings, Settings
+from node.security.secret_files import open_to_groups, secrets_of
+from node.settings import InvalidSettings, PeerTlsSettings, Settings
 
 ROOT = Path(__file__).parents[2]
 FILE = """
@@ -135,9 +135,8 @@ def test_a_bad_value_names_its_field(tmp_path: Path, flags: dict[str, Any], name
 def test_every_setting_is_described_for_operators() -> None:
     """None is missing in docs/OPERATIONS.md, those of HTTP included."""
     text = (ROOT / "docs" / "OPERATIONS.md").read_text()
-    sections = typing.get_type_hints(Settings)
-    names = [f"{section}.{key}" for section, kind in sections.items() for key in kind.__struct_fields__]
-    assert "limits.body_window_s" in names
+    names = [f"{section}.{key}" for section, keys in settings_sources.SECTIONS.items() for key in keys]
+    assert {"limits.body_window_s", "peer.tls.mode"} <= set(names)
     assert [name for name in names if f"`{name}`" not in text] == []
 
 
@@ -155,17 +154,53 @@ def test_the_secret_may_lie_in_a_file(tmp_path: Path) -> None:
     secret.chmod(0o640)
     text = FILE.replace('secret = "0123456789abcdef"', f'secret_file = "{secret}"')
     settings = settings_sources.load(write(tmp_path, text))
-    assert settings_sources.secret_of(settings) == b"0123456789abcdef"
+    assert secrets_of(settings) == (b"0123456789abcdef",)
+    assert list(open_to_groups(settings)) == [str(secret)]
     for weak, why in (("short", "5 characters"), ("ab" * 40, "2 different characters")):
         secret.write_text(weak)
         with pytest.raises(InvalidSettings, match=why):
-            settings_sources.secret_of(settings)
+            secrets_of(settings)
     secret.chmod(0o644)
     with pytest.raises(InvalidSettings, match=r"may read .*: chmod 600"):
-        settings_sources.secret_of(settings)
+        secrets_of(settings)
     secret.unlink()
     with pytest.raises(InvalidSettings, match="secret_file"):
-        settings_sources.secret_of(settings)
+        secrets_of(settings)
+
+
+def test_several_secrets_lie_in_files(tmp_path: Path) -> None:
+    """The first is proved, all are accepted; a message names the one that is not good."""
+    for name, text in (("new", "the new secret of these tests"), ("old", "0123456789abcdef")):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o600)
+    files = f'secret_files = ["{tmp_path}/new", "{tmp_path}/old"]'
+    text = FILE.replace('secret = "0123456789abcdef"', files)
+    settings = settings_sources.load(write(tmp_path, text))
+    assert secrets_of(settings) == (b"the new secret of these tests", b"0123456789abcdef")
+    assert list(open_to_groups(settings)) == []
+    (tmp_path / "old").write_text("old")
+    with pytest.raises(
+        InvalidSettings, match=r"cluster.secret_files\[1\]: what .*/old holds has 3 characters"
+    ):
+        secrets_of(settings)
+    both = {"cluster.secret_file": "x", "cluster.secret_files": ["y", "z"]}
+    assert "cluster.secret and cluster.secret_file and" in problems(write(tmp_path), flags=both)
+    assert "names a file twice" in problems(write(tmp_path, text), flags={"cluster.secret_files": "x,x"})
+
+
+def test_tables_within_tables_are_given_by_every_source(tmp_path: Path) -> None:
+    """A file that sets one key of [peer.tls] and a flag that sets another one both count."""
+    path = write(tmp_path, FILE + '\n[peer.tls]\nmode = "prefer"\nkey = "k"\nca = ["a"]\n')
+    settings = settings_sources.load(
+        path, environment={"FLOODMARK_PEER_TLS_CERT": "c"}, flags={"peer.tls.ca": "a,b"}
+    )
+    assert settings.peer.tls == PeerTlsSettings(mode="prefer", cert="c", key="k", ca=("a", "b"))
+    assert settings.peer.listen
+    assert "needs peer.tls.cert as well" in problems(path)
+    assert "peer.tls.mode" in problems(path, flags={"peer.tls.mode": "always"})
+    wrong = write(tmp_path, FILE + '\n[peer.tls]\nmodus = "prefer"\n')
+    assert "unknown setting peer.tls.modus; did you mean mode?" in problems(wrong)
+    assert "peer.tls must be a table" in problems(write(tmp_path, FILE + "\n[peer]\ntls = 1\n"))
 
 
 def test_listeners_beyond_loopback_are_named(tmp_path: Path) -> None:

@@ -1,0 +1,139 @@
+"""By what this node proves itself to the others, read again when its files change, or when it is told to.
+
+What cannot be used is told, and what was read before stays in force.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from node.security.secret_files import open_to_groups, secrets_of
+from node.settings import InvalidSettings, Settings
+from node.signal import Signal
+
+if TYPE_CHECKING:
+    from node.security.tls import Loaded, PeerTls
+
+LOOK_S: Final = 2.0
+"""How often files are looked at."""
+
+_Seen = tuple[tuple[int, int, int] | None, ...]
+_log = structlog.get_logger(__name__)
+
+
+class Credentials:
+    """Raises ``InvalidSettings`` where the files cannot be used at the start."""
+
+    def __init__(self, settings: Settings, name: str, look_now: asyncio.Event | None = None) -> None:
+        """``name``: this node's in its certificate. ``look_now`` has all files read anew, changed or not."""
+        self._settings = settings
+        self._seen = self._look()
+        self.secrets = secrets_of(settings)
+        """The first is proved, all are accepted."""
+        self.tls: PeerTls | None = _tls_of(settings, name)
+        self.changed: Signal[[]] = Signal()
+        """The secrets have changed."""
+        self._broken = ""
+        self._told: set[str] = set()
+        self._look_now = look_now or asyncio.Event()
+        for path in open_to_groups(settings):
+            _log.warning("secret_file_open_to_group", path=path, hint=f"chmod 600 {path}, unless it is meant")
+        self._tell_of_ends()
+
+    async def run(self, executor: Executor, drop_outdated: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """For as long as this node runs. ``drop_outdated`` closes links that were made by what is gone."""
+        loop = asyncio.get_running_loop()
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await self._look_now.wait()
+            is_told = self._look_now.is_set()
+            self._look_now.clear()
+            seen = await loop.run_in_executor(executor, self._look)
+            if is_told or seen != self._seen:
+                self._seen = seen
+                await self._reload(executor)
+            # A handshake that had begun before a change may have ended after it: so this is done every time.
+            await drop_outdated()
+            self._tell_of_ends()
+
+    @property
+    def warnings(self) -> list[str]:
+        """What an operator should know."""
+        return [*([self._broken] if self._broken else []), *self._ends()]
+
+    async def _reload(self, executor: Executor) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            secrets, loaded = await loop.run_in_executor(executor, self._read)
+        except InvalidSettings as error:
+            self._broken = f"what was read before stays in force: {error}"
+            _log.error(
+                "credentials_not_usable", reason=str(error), hint="what was read before stays in force"
+            )
+            return
+        self._broken = ""
+        if self.tls is not None and loaded is not None:
+            self.tls.take(loaded)
+        if secrets != self.secrets:
+            self.secrets = secrets
+            self.changed()
+        _log.info("credentials_reloaded", secrets=len(secrets), tls=self._settings.peer.tls.mode)
+
+    def _read(self) -> tuple[tuple[bytes, ...], Loaded | None]:
+        secrets = secrets_of(self._settings)
+        if self.tls is None:
+            return secrets, None
+        from node.security.tls import NotUsable  # noqa: PLC0415 - loaded already
+
+        try:
+            return secrets, self.tls.load()
+        except NotUsable as error:
+            raise InvalidSettings([str(error)]) from error
+
+    def _look(self) -> _Seen:
+        tls = self._settings.peer.tls
+        files = [*self._settings.files_of_secrets]
+        if tls.mode != "off":
+            files += [tls.cert, tls.key, *tls.ca]
+        return tuple(map(_state_of, files))
+
+    def _ends(self) -> list[str]:
+        if self.tls is None:
+            return []
+        from node.security.tls import utc_now  # noqa: PLC0415 - loaded already
+
+        return list(self.tls.warnings(utc_now()))
+
+    def _tell_of_ends(self) -> None:
+        found = self._ends()
+        for text in found:
+            if text not in self._told:
+                _log.warning("certificate_ends", reason=text, hint="`floodmark cert renew` makes new ones")
+        self._told = set(found)
+
+
+def _tls_of(settings: Settings, name: str) -> PeerTls | None:
+    if settings.peer.tls.mode == "off":
+        return None
+    from node.security.tls import NotUsable, PeerTls  # noqa: PLC0415 - only who uses it loads the library
+
+    try:
+        return PeerTls(settings.peer.tls, name=name)
+    except NotUsable as error:
+        raise InvalidSettings([str(error)]) from error
+
+
+def _state_of(path: str) -> tuple[int, int, int] | None:
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size
