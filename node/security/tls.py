@@ -41,7 +41,7 @@ class Loaded:
 
 
 class PeerTls:
-    """Satisfies ``LinkTls`` of the links. Raises ``NotUsable`` where the files cannot be used at the start."""
+    """Satisfies ``LinkTls`` of the links. Raises ``NotUsable`` where files cannot be used at the start."""
 
     def __init__(self, settings: PeerTlsSettings, *, name: str) -> None:
         """``name``: the URI that the certificate has to have."""
