@@ -142,7 +142,7 @@ class AclEntry(msgspec.Struct, frozen=True):
 
 
 class QuotaEntry(msgspec.Struct, frozen=True):
-    """How much one principal may ask for."""
+    """How much one principal may ask for of each node; names and meaning of ``limits``: domains/quotas.py."""
 
     principal: str
     limits: dict[str, float]
@@ -222,6 +222,6 @@ class MetadataState(msgspec.Struct, rename={"next_raft_group": "next_group_id"},
                 yield topic, entry
 
 
-Applied = NodeEntry | TopicEntry | UserEntry | TokenEntry | str | int | FloodmarkError
+Applied = NodeEntry | TopicEntry | UserEntry | TokenEntry | QuotaEntry | str | int | FloodmarkError
 """The result of a command: the entry that it made, changed or removed, the formation's name, the feature
 level, the first of the ids, how many moves; or why it changed nothing."""

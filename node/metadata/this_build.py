@@ -10,6 +10,7 @@ from node.metadata.domains import (
     moves,
     nodes,
     producers,
+    quotas,
     recoveries,
     shape,
     tokens,
@@ -23,7 +24,19 @@ THIS_BUILD: Final = Levels(
     highest=4,
     commands={
         kind: kind_of_command
-        for domain in (features, nodes, topics, producers, moves, recoveries, shape, users, tokens, acls)
+        for domain in (
+            features,
+            nodes,
+            topics,
+            producers,
+            moves,
+            recoveries,
+            shape,
+            users,
+            tokens,
+            acls,
+            quotas,
+        )
         for kind, kind_of_command in domain.COMMANDS.items()
     },
     settings={

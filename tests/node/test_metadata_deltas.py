@@ -149,7 +149,7 @@ def test_who_follows_deltas_knows_what_who_looks_at_all_knows(seed: int) -> None
     follower = Follower(machine)
     here = {node: replicas_of(machine, node)[1] for node in NODES}
     index, missed, changed = 1, 0, 0
-    for _ in range(300):
+    for _ in range(400):
         index += 1
         entry = frame(index, draw.next(ahead.state))
         ahead.apply(entry)

@@ -14,6 +14,7 @@ from node.metadata.command import Command
 from node.metadata.domains.acls import AddAcls, RemoveAcls
 from node.metadata.domains.features import RaiseLevel
 from node.metadata.domains.nodes import RegisterNode
+from node.metadata.domains.quotas import RemoveQuota, SetQuota
 from node.metadata.domains.tokens import LOGINS_MAX, TOKENS_MAX, AddToken, RevokeToken
 from node.metadata.domains.users import (
     BootstrapAdministrator,
@@ -26,7 +27,7 @@ from node.metadata.domains.users import (
 )
 from node.metadata.levels import MEMBERSHIP, SECURITY
 from node.metadata.machine import MetadataMachine
-from node.metadata.state import TokenEntry, Verifier
+from node.metadata.state import QuotaEntry, TokenEntry, Verifier
 
 MEMBERS = ("users", "tokens", "administrators", "acls", "quotas")
 VERIFIERS = (Verifier("SCRAM-SHA-256", b"\x00salt", 4096, b"\xffstored", b"server"),)
@@ -99,6 +100,8 @@ EVERY_COMMAND: list[Command] = [
     ResetAdministrator(token("t1")),
     AddAcls(()),
     RemoveAcls(()),
+    SetQuota(QuotaEntry("ann", {"requests_per_s": 5})),
+    RemoveQuota("ann"),
 ]
 
 

@@ -12,6 +12,7 @@ from node.metadata.domains.features import FormCluster, RaiseLevel
 from node.metadata.domains.moves import CancelMoves, FinishMoves, MoveReplicas, Reassignment, StartMoves
 from node.metadata.domains.nodes import ForgetNode, JoinNode, RegisterNode, RemoveNode
 from node.metadata.domains.producers import AllocateProducerIds
+from node.metadata.domains.quotas import LIMITS, RemoveQuota, SetQuota
 from node.metadata.domains.recoveries import RecordRecovery
 from node.metadata.domains.shape import DrainNode, Rebalance, RetireNode, UndrainNode
 from node.metadata.domains.tokens import AddToken, RevokeToken
@@ -31,7 +32,7 @@ from node.metadata.domains.users import (
     SetPassword,
     UnmakeAdministrator,
 )
-from node.metadata.state import AclEntry, MetadataState, TokenEntry, Verifier
+from node.metadata.state import AclEntry, MetadataState, QuotaEntry, TokenEntry, Verifier
 from node.metadata.topic_config import TopicConfig
 
 NODES: Final = tuple(f"n{number}" for number in range(1, 10))
@@ -76,6 +77,8 @@ class RandomCommands:
             (lambda _: ResetAdministrator(self._token()), 1),
             (lambda _: AddAcls(self._acls()), 1),
             (lambda state: RemoveAcls((*self._acls(), *state.acls[:1])), 1),
+            (lambda _: SetQuota(QuotaEntry(self._user(), self._limits())), 1),
+            (lambda _: RemoveQuota(self._user()), 1),
         ]
 
     def next(self, state: MetadataState) -> Command:
@@ -126,6 +129,10 @@ class RandomCommands:
             )
             for _ in range(self._rng.randint(0, 3))
         )
+
+    def _limits(self) -> dict[str, float]:
+        names = self._rng.sample(list(LIMITS), self._rng.randint(0, len(LIMITS)))
+        return {name: self._rng.choice((0, 1, 4096, 5e9)) for name in names}
 
     def _token_of(self, state: MetadataState) -> tuple[str, str]:
         token_id = self._rng.choice([*state.tokens, "t0"])
