@@ -16,7 +16,7 @@ from floodmark.errors import Conflict, NotFound
 from node import outcomes
 from node.broker import PartitionInfo, TopicInfo
 from node.control.placeable import Placeable
-from node.metadata.domains.nodes import ForgetNode, RemoveNode
+from node.metadata.domains.nodes import ForgetNode
 from node.metadata.group import Metadata
 from node.metadata.holders import all_holders
 from node.metadata.levels import MEMBERSHIP
@@ -78,7 +78,7 @@ class Forgetting:
                 node=node,
                 partitions=held[:NAMED_MAX],
             )
-        await self._metadata.propose(RemoveNode(node), timeout_s=timeout_s)
+        await self._metadata.remove_node(node, timeout_s=timeout_s)
 
     async def _check_partitions(self, node: str) -> None:
         """Raises ``Conflict`` unless each of its partitions has a majority without it."""

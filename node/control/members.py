@@ -117,7 +117,8 @@ class MemberSteps:
         if state.level < MEMBERSHIP:
             return fixed
         racks = {
-            node: state.nodes[node].rack if node in state.nodes else "" for node in sorted(fixed.members)
+            node: state.nodes[node].rack if node in state.nodes else ""
+            for node in sorted(fixed.members - self._metadata.leaving)
         }
         now = group.membership.voters
         voters = metadata_voters(racks, now, unfit={*silent, *state.draining}, alive=alive)

@@ -20,7 +20,6 @@ from node.health import HealthQuery
 from node.membership.liveness import Silence
 from node.metadata.command import Command
 from node.metadata.domains.moves import CancelMoves
-from node.metadata.domains.nodes import RemoveNode
 from node.metadata.domains.shape import Rebalance
 from node.metadata.group import Metadata
 from node.metadata.holders import all_holders
@@ -117,7 +116,7 @@ class Reshaping:
             for node in all_holders(entry, state.moves.get(entry.raft_group))
         }
         for node in sorted(state.retiring.keys() - needed - {self._metadata.leader}):
-            await self._propose(RemoveNode(node))
+            await self._metadata.remove_node(node, timeout_s=PROPOSE_S)
             _log.info("node_removed", removed=node)
 
     def _dead(self) -> set[str]:

@@ -15,12 +15,14 @@ from consensus.types import GroupStopped, Membership, NotLeader
 from node import outcomes
 from node.metadata import commands
 from node.metadata.command import Command
+from node.metadata.domains.nodes import RemoveNode
 from node.metadata.levels import MEMBERSHIP, Levels
 from node.metadata.machine import MetadataMachine
 from node.metadata.state import METADATA_GROUP, Applied, MetadataState
 
 CATCH_UP_S = 5.0
 RETRY_S = 0.1
+LOOK_S = 0.01
 SEGMENT_BYTES = 1 << 20
 """The metadata log is kept below three of these: the checkpoint stands for what is older."""
 
@@ -35,6 +37,8 @@ class Metadata:
         self._current = asyncio.Event()
         self.first = first
         """The group's members before its log names any."""
+        self.leaving: set[str] = set()
+        """Nodes that are about to be removed, where that is done: they give up their votes before."""
         self._host = host
         self._machine = machine
 
@@ -155,6 +159,27 @@ class Metadata:
             # It is first sent what it lacks (consensus/core/transfer.py).
             self._host.transfer(METADATA_GROUP, max(fit, key=group.followers.match_of))
         return bool(fit)
+
+    async def remove_node(self, node: str, *, timeout_s: float) -> None:
+        """Remove a node without replicas for good. Raises as ``propose`` does.
+
+        It may be switched off as soon as that is told of, so its vote is taken first: with two such nodes
+        among four voters the others would have no majority.
+        """
+        until = time.monotonic() + timeout_s
+        self.leaving.add(node)
+        try:
+            while self._votes(node) and time.monotonic() < until - timeout_s / 2:
+                await asyncio.sleep(LOOK_S)  # Members are changed a step at a time, by the controller.
+            await self.propose(RemoveNode(node), timeout_s=until - time.monotonic())
+        finally:
+            self.leaving.discard(node)
+
+    def _votes(self, node: str) -> bool:
+        group = self.group
+        if group is None or not self.leads_here:
+            return False  # What is proposed here is refused.
+        return node in group.membership.voters or not group.followers.may_change_members
 
     async def leave_to_others(self, alive: Callable[[], Collection[str]], *, timeout_s: float) -> None:
         """Transfer the leadership and wait until it is gone from here, if anybody can take it."""

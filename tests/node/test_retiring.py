@@ -224,6 +224,9 @@ async def test_who_leads_the_metadata_hands_that_over_before_it_goes(tmp_path: P
                 async with cluster.session.delete(f"{door.url}/v1/nodes/{gone.node_id}") as answer:
                     assert (answer.status, await answer.text()) == (204, "")
                 assert not gone.running.metadata.leads_here, "another one removed it"
+                group = (await leader()).running.metadata.group
+                assert group is not None
+                assert gone.node_id not in group.membership.voters, "it may be switched off now"
                 done = len(changes) + 2
                 await cluster.until(lambda: len(changes) >= done, "changes go on")  # noqa: B023
                 await gone.stop()
