@@ -13,6 +13,7 @@ from floodmark.errors import (
     StorageFull,
     StorageUnavailable,
     Unavailable,
+    UnknownTopic,
 )
 
 from consensus.types import GroupStopped, NotLeader
@@ -25,6 +26,11 @@ FULL_RETRY_AFTER_S = 2.0
 def unknown(reason: str) -> OutcomeUnknown:
     """It may or may not have been stored."""
     return OutcomeUnknown(f"it may or may not have been stored: {reason}; an idempotent retry is safe")
+
+
+def unknown_topic(name: str) -> UnknownTopic:
+    """There is none of this name, or none that whoever asks may know of: the same words."""
+    return UnknownTopic(f"there is no topic {name}", topic=name)
 
 
 def not_leader(leader: str | None) -> Unavailable:

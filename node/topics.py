@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
-from floodmark.errors import FloodmarkError, InvalidRequest, TopicExists, UnknownTopic
+from floodmark.errors import FloodmarkError, InvalidRequest, TopicExists
 from floodmark.format.limits import PARTITIONS_MAX
 from floodmark.format.names import check_name
 
@@ -59,7 +59,7 @@ class Topics:
         topic = self._metadata.state.topics.get(name)
         if topic is None:
             check_name(name)
-            raise UnknownTopic(f"there is no topic {name}", topic=name)
+            raise outcomes.unknown_topic(name)
         return topic
 
     def id_of(self, name: str) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -36,9 +37,11 @@ from node.membership.identity import NodeIdentity, save
 from node.membership.liveness import Liveness
 from node.membership.registry import Registry
 from node.membership.seeds import Seeds
+from node.metadata.delta import MetadataDelta
 from node.metadata.group import Metadata
 from node.metadata.levels import Levels
 from node.metadata.machine import MetadataMachine
+from node.metadata.state import MetadataState
 from node.metadata.this_build import THIS_BUILD
 from node.metrics import HostCollector, LevelCollector, NodeMetrics
 from node.node_query import NodeAnswers, NodeQuery
@@ -55,6 +58,7 @@ from node.replicas.partition_replicas import PartitionReplicas
 from node.replicas.replica_store import ReplicaStore
 from node.replicas.retention import Retention
 from node.replicas.scrub import Scrub
+from node.security.access_policy import AccessPolicy
 from node.security.authenticator import Authenticator
 from node.security.credentials import Credentials
 from node.security.freshness import Freshness
@@ -62,6 +66,7 @@ from node.service.administration import answer_administration
 from node.service.answer_budget import AnswerBudget
 from node.service.cluster import own_health
 from node.service.inside_answers import InsideAnswers
+from node.service.open_reads import OpenReads
 from node.service.partition_answers import PartitionAnswers
 from node.service.partition_requests import InsidePartitions
 from node.service.policy import AllowAll
@@ -220,7 +225,11 @@ def build(
     )
     machine.follow(authenticator.metadata_changed)
     asks = settings.http.authentication == "required"
-    app = create_app(broker, settings.limits, _origins(settings), AllowAll(), authenticator if asks else None)
+    policy = AccessPolicy() if asks else AllowAll()
+    app = create_app(broker, settings.limits, _origins(settings), policy, authenticator if asks else None)
+    if isinstance(policy, AccessPolicy):
+        machine.follow(policy.metadata_changed)
+        machine.follow(partial(_look_at_reads, app[CONTEXT].service.open_reads))
     answers = _connect_inside(app[CONTEXT], host, settings, broker, query, gossip)
     _go_by(credentials, settings.cluster.id, host, app[CONTEXT])
     retention = Retention(
@@ -328,6 +337,12 @@ def _go_by(credentials: Credentials, cluster_id: str, host: GroupHost, context: 
 
     changed()
     credentials.changed.follow(changed)
+
+
+def _look_at_reads(reads: OpenReads, _state: MetadataState, delta: MetadataDelta) -> None:
+    """Once everybody else knows of the change."""
+    if delta.concerns("acls", "administrators", "users", "tokens"):
+        asyncio.get_running_loop().call_soon(reads.look)
 
 
 def _origins(settings: Settings) -> Origins:

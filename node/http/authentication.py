@@ -52,6 +52,8 @@ async def _identity(request: web.BaseRequest, context: HttpContext) -> Identity:
     connection = request.protocol
     principal = connection.certified_as if isinstance(connection, Connection) else None
     if principal is None:
+        if context.service.policy.admits_anonymous:
+            return NOBODY
         raise missing()
     return await authenticator.certified(principal)
 

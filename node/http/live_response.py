@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
 from aiohttp import web
-from floodmark.errors import FloodmarkError, TooManyRequests, TopicDeleted
+from floodmark.errors import FloodmarkError, Forbidden, TooManyRequests, Unauthorized, UnknownTopic
 
 from node.http import problems
 from node.http.context import HttpContext
@@ -28,6 +28,8 @@ from node.service.topic_reader import TopicReader
 from node.service.unpacking import Slice
 
 _COMMENT: Final = b": keep-alive\n\n"
+_NEVER_AGAIN: Final = (UnknownTopic, Forbidden, Unauthorized)
+"""What ends a stream that would go on, and is no fault of it: its last item says so."""
 _PATIENCE_S: Final = 0.25
 """How long a client may take for a piece before what was read ahead for it is released."""
 
@@ -64,7 +66,7 @@ async def stream(
                 await emitter.emit_all(slices, max_records)
         except FloodmarkError as error:
             await emitter.fail(error)
-            ends_so = media is Media.EVENTS or isinstance(error, TopicDeleted)
+            ends_so = media is Media.EVENTS or isinstance(error, _NEVER_AGAIN)
             if not (follow and ends_so):
                 raise  # It has an end, which it has not come to, or it would go on: that is to be seen.
         await emitter.answer.write_eof()

@@ -27,6 +27,7 @@ def request_context(request: web.Request) -> RequestContext:
         protocol=PROTOCOL,
         principal=identity.principal,
         credential=identity.credential,
+        expires_ms=identity.expires_ms,
         client_id=headers.get("User-Agent", ""),
         address=address_of(request),
         trace=headers.get(TRACE),

@@ -2,8 +2,9 @@
 
 Nothing is allowed but by an entry, and a denial wins over whatever allows. ``all`` is every operation. Who
 may read, write, create, alter or delete something may describe it: that it is there cannot be kept from them.
-A topic is created by an entry for the topic or by one for the cluster. Who may write to some topic may write
-to the cluster, which is to get a producer's number there.
+A topic is created by an entry for the topic or by one for the cluster, and not by whom it is denied to
+describe it: the answer would tell whether it is there. Who may write to some topic may write to the cluster,
+which is to get a producer's number there.
 """
 
 from __future__ import annotations
@@ -86,6 +87,8 @@ class AclIndex:
             if on_cluster & _CREATE:
                 allowed |= _CREATE | _DESCRIBE
             denied |= not_on_cluster & _CREATE
+            if denied & _DESCRIBE:
+                denied |= _CREATE
         elif asked.kind == CLUSTER and asked.operation == "write" and self._writes_somewhere(asked.principal):
             allowed |= _WRITE
         return bool(_BITS[asked.operation] & allowed & ~denied)
@@ -127,7 +130,10 @@ def explain(entries: Iterable[AclEntry], asked: Asked) -> Decision:
         if entry.principal in _also(asked.principal):
             if entry.allow:
                 allowing.extend(_allows(entry, asked))
-            elif _is_about(entry, asked):
+            elif _is_about(entry, asked) or (
+                (asked.kind, asked.operation) == (TOPIC, "create")
+                and _is_about(entry, asked._replace(operation="describe"))
+            ):
                 denying.append(entry)
     if denying:
         return Decision(allowed=False, entry=max(denying, key=_particular))

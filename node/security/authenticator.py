@@ -15,11 +15,12 @@ from floodmark.errors import Unauthorized
 from node.metadata.delta import MetadataDelta
 from node.metadata.state import MetadataState
 from node.security import tokens
-from node.security.freshness import Freshness
+from node.security.freshness import Freshness, unconfirmed
 from node.security.tokens import Token
 from node.service.authentication import HOW, Identity, digest_of
 
 KNOWN_MAX: Final = 4096
+_OWN: Final = "token"
 _CERTIFICATE: Final = "certificate"
 _MEMBERS: Final = ("users", "tokens", "administrators")
 
@@ -91,6 +92,18 @@ class Authenticator:
         await self.freshness.confirm()
         return Identity(principal, _CERTIFICATE)
 
+    def check(self, identity: Identity) -> None:
+        """See ``Authentication``. What is no token of this cluster's is valid until it expires."""
+        if not self.freshness.holds:
+            raise unconfirmed()
+        if identity.expires_ms and self._wall_ms() >= identity.expires_ms:
+            raise Unauthorized(f"this token has expired: {HOW}")
+        kind, _, token_id = identity.credential.partition(" ")
+        if kind == _OWN:
+            entry = self._state().tokens.get(token_id)
+            if entry is None or entry.user != identity.principal:
+                raise Unauthorized(f"this token is not valid, or not any more: {HOW}")
+
     def is_administrator(self, principal: str) -> bool:
         """As far as this node knows."""
         return principal in self._state().administrators
@@ -119,4 +132,4 @@ class Authenticator:
             raise Unauthorized(f"this token is not valid, or not any more: {HOW}")
         if not entry.is_valid(self._wall_ms()):
             raise Unauthorized(f"this token has expired: {HOW}")
-        return Identity(entry.user, f"token {token.token_id}", entry.expires_ms)
+        return Identity(entry.user, f"{_OWN} {token.token_id}", entry.expires_ms)

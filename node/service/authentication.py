@@ -37,6 +37,11 @@ class Authentication(Protocol):
     async def certified(self, principal: str) -> Identity:
         """Likewise, once this node knows the cluster's present state. Raises ``CredentialsUnconfirmed``."""
 
+    def check(self, identity: Identity) -> None:
+        """For what goes on for long. Raises Unauthorized once the credential is revoked or has expired, and
+        CredentialsUnconfirmed where this node cannot know that.
+        """
+
     def is_administrator(self, principal: str) -> bool:
         """Whether this principal may do everything, as far as this node knows."""
 

@@ -41,13 +41,18 @@ class Fetching:
         While it waits nothing is held, and the end of the wait comes early when this node stops.
         """
         service = self._service
-        service.authorize(context, Operation.READ, policy.topic(request.topic))
+        resource = policy.topic(request.topic)
+        service.authorize(context, Operation.READ, resource)
         service.admit(context, Operation.READ, request.max_bytes)
         partition = await service.topics.partition(request.topic, request.partition, request.topic_id)
         found, leader = await self._read(partition, request.position, request, hold)
         if not found.fetched.frames and request.wait_s > 0:
             hold.nothing()
-            if await self._wait(partition, found.start, request):
+            permit = service.open_reads.permit(context, Operation.READ, resource)
+            async with permit.while_allowed():
+                is_there = await self._wait(partition, found.start, request)
+            if is_there:
+                permit.check()
                 partition = service.topics.current(partition)
                 found, leader = await self._read(partition, str(found.start), request, hold)
         hold.page_is_made()

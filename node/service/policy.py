@@ -1,4 +1,4 @@
-"""The first two steps of every request: authorization and quota.
+"""The first two steps of every request: may they ask for that, and is it within what they may use?
 
 Kafka's model: a principal, an operation, a resource. Every way into the service takes these steps, the fast
 path included, so that no door can forget them.
@@ -7,9 +7,14 @@ path included, so that no door can forget them.
 from __future__ import annotations
 
 import enum
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
+
+from floodmark.errors import Forbidden
 
 from node.service.request_context import RequestContext
+
+INTERNAL_PREFIX: Final = "__floodmark_"
+"""Topics of such names are the cluster's own."""
 
 
 class Operation(enum.StrEnum):
@@ -24,29 +29,46 @@ class Operation(enum.StrEnum):
 
 
 class ResourceKind(enum.StrEnum):
-    """The kinds of resources."""
+    """What can be asked for."""
 
     TOPIC = "topic"
+    GROUP = "group"
+    STREAM = "stream"
     CLUSTER = "cluster"
 
 
 class Resource(NamedTuple):
-    """A resource. The cluster has no name."""
+    """One of them. The cluster has no name."""
 
     kind: ResourceKind
     name: str = ""
 
+    @property
+    def is_internal(self) -> bool:
+        """Whether it is one of the cluster's own."""
+        return self.name.startswith(INTERNAL_PREFIX)
 
-CLUSTER = Resource(ResourceKind.CLUSTER)
+
+CLUSTER: Final = Resource(ResourceKind.CLUSTER)
+CLOSED: Final = frozenset({Operation.WRITE, Operation.CREATE, Operation.DELETE})
+"""What nobody does to internal topics, administrators neither."""
 
 
 def topic(name: str) -> Resource:
-    """The topic of this name, whether or not it exists."""
+    """The topic of this name, whether there is one or not."""
     return Resource(ResourceKind.TOPIC, name)
 
 
 class Policy(Protocol):
-    """Decides for one node. Both are called on the event loop and never wait."""
+    """Decides for one node. All are called on the event loop and never wait."""
+
+    @property
+    def may_change(self) -> bool:
+        """Whether what is allowed now may be forbidden while a request goes on."""
+
+    @property
+    def admits_anonymous(self) -> bool:
+        """Whether anything is allowed to who does not say who it is, where others are asked for that."""
 
     def authorize(self, context: RequestContext, operation: Operation, resource: Resource) -> None:
         """Raises ``Unauthorized``, ``Forbidden``, or ``UnknownTopic`` for what may not even be described."""
@@ -56,10 +78,15 @@ class Policy(Protocol):
 
 
 class AllowAll:
-    """The policy of a cluster without authentication: everybody may do everything."""
+    """The policy of a cluster that asks nobody who they are: each is as an administrator elsewhere."""
 
-    def authorize(self, context: RequestContext, operation: Operation, resource: Resource) -> None:
-        """Everything."""
+    may_change = False
+    admits_anonymous = False
+
+    def authorize(self, context: RequestContext, operation: Operation, resource: Resource) -> None:  # noqa: ARG002
+        """Everything but writing to the cluster's own topics."""
+        if operation in CLOSED and resource.is_internal:
+            raise Forbidden(f"topics whose names begin with {INTERNAL_PREFIX} are the cluster's own")
 
     def admit(self, context: RequestContext, operation: Operation, size: int) -> None:
         """However much."""

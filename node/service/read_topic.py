@@ -28,7 +28,8 @@ async def read_topic(
 
     Raises ``InvalidRequest``, ``UnknownTopic``, ``TopicDeleted``.
     """
-    service.authorize(context, Operation.READ, policy.topic(request.topic))
+    resource = policy.topic(request.topic)
+    service.authorize(context, Operation.READ, resource)
     service.admit(context, Operation.READ, 0)
     begin = request.begin
     if not isinstance(begin, Cursor) and positions.is_offset(begin):
@@ -40,7 +41,8 @@ async def read_topic(
     else:
         specs = [begin] * limits.partitions
     partitions = await _partitions(service, request.topic, range(limits.partitions), limits.topic_id)
-    return TopicReader(service, hold, limits.topic_id, partitions, specs, by_cursor=True)
+    permit = service.open_reads.permit(context, Operation.READ, resource)
+    return TopicReader(service, hold, limits.topic_id, partitions, specs, permit=permit, by_cursor=True)
 
 
 async def wait_topic(service: Service, context: RequestContext, request: WaitRequest) -> TopicNews:
@@ -49,7 +51,8 @@ async def wait_topic(service: Service, context: RequestContext, request: WaitReq
     Nothing is read. Raises ``InvalidRequest``, ``UnknownTopic``, ``TopicDeleted``, and ``Unavailable`` where
     another node asks for partitions that are not led here.
     """
-    service.authorize(context, Operation.READ, policy.topic(request.topic))
+    resource = policy.topic(request.topic)
+    service.authorize(context, Operation.READ, resource)
     service.admit(context, Operation.READ, 0)
     limits = await service.topics.limits(request.topic, request.topic_id)
     offsets = request.behind.offsets_in(limits.partitions)
@@ -64,7 +67,8 @@ async def wait_topic(service: Service, context: RequestContext, request: WaitReq
     ready: Collection[int] | None = ()
     if partitions:
         waited = [offsets[number] for number in numbers]
-        async with service.topics.while_exists(partitions[0]):
+        permit = service.open_reads.permit(context, Operation.READ, resource)
+        async with permit.while_allowed(), service.topics.while_exists(partitions[0]):
             waiting = service.watches.wait(partitions, waited, wait_s=request.wait_s)
             ready = await service.unless_draining(waiting)
     return TopicNews(limits.topic_id, sorted(ready or ()))

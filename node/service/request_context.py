@@ -28,6 +28,8 @@ class RequestContext(msgspec.Struct, frozen=True, kw_only=True):
     address: str = ""
     credential: str = ""
     """By what the principal is known, without any secret of it."""
+    expires_ms: int = 0
+    """When that expires, in milliseconds since 1970; 0: never."""
     deadline: float | None = None
     trace: str | None = None
     judged: set[object] = set()

@@ -40,6 +40,7 @@ from node.service.inside_line import InsideLine
 from node.service.known_topics import CATCH_UP_S, KnownTopics
 from node.service.loop_share import PAGE_TURN_BYTES, LoopShare
 from node.service.metadata_leader import at_metadata_leader
+from node.service.open_reads import OpenReads
 from node.service.policy import Operation, Policy, Resource, ResourceKind
 from node.service.produce import Producing
 from node.service.produce_topic import TopicProducing
@@ -73,6 +74,7 @@ class Service:
         """Limits how many large batches are decompressed at once."""
         self.topics = KnownTopics(broker)
         self.watches = Watches(self)
+        self.open_reads = OpenReads(lambda: self.policy, lambda: self.authenticator)
         self.wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
         """The time of records that are sent without one."""
         self.producing = Producing(self)
@@ -108,7 +110,8 @@ class Service:
 
         ``wait_s``: how long the request may wait for its first record, besides for a leader.
         """
-        self.authorize(context, Operation.READ, Resource(ResourceKind.TOPIC, partition.topic))
+        resource = Resource(ResourceKind.TOPIC, partition.topic)
+        self.authorize(context, Operation.READ, resource)
         self.admit(context, Operation.READ, 0)
         leader_s = self.fetching.leader_s(wait_s)
         topic_id = partition.topic_id
@@ -118,6 +121,7 @@ class Service:
             topic_id,
             [partition],
             [position],
+            permit=self.open_reads.permit(context, Operation.READ, resource),
             by_cursor=False,
             leader_s=leader_s,
             here_only=here_only,

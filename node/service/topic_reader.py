@@ -21,6 +21,7 @@ from node.service import cursor
 from node.service.answer_budget import Hold
 from node.service.fetch import read_once, resolve_once
 from node.service.inside_line import Found
+from node.service.open_reads import Permit
 from node.service.positions import is_offset
 from node.service.unpacking import Slice, Unpacking
 
@@ -47,12 +48,14 @@ class TopicReader:
         partitions: Sequence[Partition],
         specs: Sequence[str],
         *,
+        permit: Permit,
         by_cursor: bool,
         leader_s: float = 0.0,
         here_only: bool = False,
     ) -> None:
         self._service = service
         self._hold = hold
+        self._permit = permit
         self.topic_id = topic_id
         self.by_cursor = by_cursor
         """Whether its reader goes on by cursor (all partitions) or by offset (one)."""
@@ -146,6 +149,7 @@ class TopicReader:
                     self._failures.append(Unreadable(f"it was damaged on its way: {error.detail}"))
                     break
                 if part is not None:
+                    self._permit.check()
                     self.took = True
                     return part
                 unpacking.close()
@@ -254,7 +258,7 @@ class TopicReader:
         The next round is of those partitions. Raises ``TopicDeleted``.
         """
         service, first = self._service, self.partitions[0]
-        async with service.topics.while_exists(first):
+        async with self._permit.while_allowed(), service.topics.while_exists(first):
             if len(self.partitions) == 1 and self.offsets[0] >= 0:
                 return await service.watches.wait_one(first, self.offsets[0], wait_s=wait_s)
             news = await service.watches.wait(self.partitions, self.offsets, wait_s=wait_s)

@@ -34,6 +34,9 @@ OPEN = ("/", "/healthz", "/readyz", "/openapi.json")
 class Users:
     """What a node knows of users; and a policy that notes who asks, and lets everybody do everything."""
 
+    may_change = False
+    admits_anonymous = False
+
     def __init__(self) -> None:
         self.now = 1.0
         self.hears = True

@@ -9,6 +9,8 @@ import warnings
 import pytest
 
 from node.http.context import CONTEXT
+from node.service.policy import Operation, topic
+from node.service.request_context import RequestContext
 from node.service.topic_reader import TopicReader
 from tests.http.conftest import Harness
 
@@ -21,7 +23,10 @@ async def test_a_client_that_leaves_before_partitions_are_asked_leaves_nothing(h
     topic_id = http.broker.topic("t").topic_id
     with context.service.answers.hold("somebody") as hold, warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
-        reader = TopicReader(context.service, hold, topic_id, partitions, ["0"] * 3, by_cursor=True)
+        permit = context.service.open_reads.permit(RequestContext(protocol="t"), Operation.READ, topic("t"))
+        reader = TopicReader(
+            context.service, hold, topic_id, partitions, ["0"] * 3, permit=permit, by_cursor=True
+        )
         reader.begin(max_bytes=1 << 20)
         reading = asyncio.create_task(reader.next())
         await asyncio.sleep(0)

@@ -104,6 +104,9 @@ REQUESTS: Final = [
 class DenyAll:
     """Nobody may do anything."""
 
+    may_change = False
+    admits_anonymous = False
+
     def authorize(self, context: RequestContext, operation: Operation, resource: Resource) -> None:
         raise Forbidden(f"nobody may {operation} here")
 
@@ -113,6 +116,9 @@ class DenyAll:
 
 class Counting:
     """Everybody may do everything, and it is counted at which node who asked for what."""
+
+    may_change = False
+    admits_anonymous = False
 
     def __init__(self, node: str, seen: Counter[tuple[str, Operation, Resource]]) -> None:
         self.node = node

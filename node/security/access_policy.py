@@ -1,0 +1,106 @@
+"""Who may do what in a cluster that asks who they are: by its entries, its administrators, and no more.
+
+What may not be described is said not to be there, in the words of what is not there. Every decision depends
+on names alone and on nothing that exists, so none tells whether something does.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from floodmark.errors import FloodmarkError, Forbidden
+from floodmark.format.names import check_name
+
+from node import outcomes
+from node.metadata.delta import MetadataDelta
+from node.metadata.state import MetadataState
+from node.security.acl import AclIndex, Asked
+from node.service.authentication import missing
+from node.service.policy import (
+    CLOSED,
+    CLUSTER,
+    INTERNAL_PREFIX,
+    Operation,
+    Resource,
+    ResourceKind,
+    topic,
+)
+from node.service.request_context import A_NODE, ANONYMOUS
+
+DECISIONS_MAX: Final = 1 << 16
+"""So many that allowed something are remembered. Names that nobody has ever used must not fill the memory."""
+
+
+class Asking(Protocol):
+    """Whoever asks."""
+
+    @property
+    def principal(self) -> str:
+        """Its name."""
+
+
+class AccessPolicy:
+    """Implements ``node.service.policy.Policy``. It knows nothing, and allows nothing, before it is told."""
+
+    may_change = True
+
+    def __init__(self) -> None:
+        self._administrators: frozenset[str] = frozenset()
+        self._index = AclIndex(())
+        self.admits_anonymous = False
+        """Whether an entry is about those who do not say who they are."""
+        self._allowed: set[tuple[str, Operation, Resource]] = set()
+
+    def metadata_changed(self, state: MetadataState, delta: MetadataDelta) -> None:
+        """What was decided by what was before is forgotten."""
+        if delta.concerns("acls", "administrators"):
+            self._administrators = frozenset(state.administrators)
+            self._index = AclIndex(state.acls)
+            self.admits_anonymous = self._index.mentions(ANONYMOUS)
+            self._allowed.clear()
+
+    def authorize(self, context: Asking, operation: Operation, resource: Resource) -> None:
+        """Raises ``Unauthorized``, ``Forbidden``, or ``UnknownTopic`` for what may not even be described."""
+        asked = (context.principal, operation, resource)
+        if asked in self._allowed:
+            return
+        if not self._may(*asked):
+            raise self._refusal(*asked)
+        if len(self._allowed) >= DECISIONS_MAX:
+            self._allowed.clear()
+        self._allowed.add(asked)
+
+    def admit(self, context: Asking, operation: Operation, size: int) -> None:
+        """However much."""
+
+    def _may(self, principal: str, operation: Operation, resource: Resource) -> bool:
+        if principal == A_NODE:
+            return True
+        is_internal = resource.is_internal and resource.kind is ResourceKind.TOPIC
+        if is_internal and operation in CLOSED:
+            return False
+        if principal in self._administrators:
+            return True
+        return not is_internal and self._index.allows(Asked(principal, operation, *resource))
+
+    def _refusal(self, principal: str, operation: Operation, resource: Resource) -> FloodmarkError:
+        if principal == ANONYMOUS:
+            return missing()
+        kind, name = resource
+        if kind is ResourceKind.TOPIC:
+            check_name(name)
+            # Who makes a topic does not ask whether it is there: that it may not says nothing of it.
+            if operation is not Operation.CREATE and not self._may(
+                principal, Operation.DESCRIBE, topic(name)
+            ):
+                return outcomes.unknown_topic(name)
+            if resource.is_internal:
+                return Forbidden(f"topics whose names begin with {INTERNAL_PREFIX} are the cluster's own")
+        if resource == CLUSTER and operation is Operation.WRITE:
+            return Forbidden(f"{principal} may write to no topic, and gets no producer id")
+        what = "the cluster" if resource == CLUSTER else f"{kind} {name}"
+        option = "--cluster" if resource == CLUSTER else f"--{kind} {name}"
+        return Forbidden(
+            f"{principal} may not {operation} {what}; an administrator can allow it with "
+            f"`floodmark acl add --user {principal} {option} --operation {operation}`"
+        )
