@@ -169,7 +169,7 @@ class Metadata:
         until = time.monotonic() + timeout_s
         self.leaving.add(node)
         try:
-            while self._votes(node) and time.monotonic() < until - timeout_s / 2:
+            while self._votes(node) and time.monotonic() < until - timeout_s / 2:  # noqa: ASYNC110
                 await asyncio.sleep(LOOK_S)  # Members are changed a step at a time, by the controller.
             await self.propose(RemoveNode(node), timeout_s=until - time.monotonic())
         finally:
