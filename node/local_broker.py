@@ -30,6 +30,7 @@ from node.health import HealthQuery
 from node.local_cluster import LocalCluster, LocalLeadership, LocalProducers
 from node.local_nodes import LocalMoves, LocalNodes
 from node.local_topics import LocalTopics
+from node.local_users import LocalUsers
 from node.membership.discovery import Discovery
 from node.membership.liveness import Liveness
 from node.membership.node_list import NodeList
@@ -75,6 +76,7 @@ class LocalBroker:
         batch_format: BatchFormat,
         evacuate_after_s: float,
         credentials: Credentials,
+        wall_ms: Callable[[], int],
     ) -> None:
         self.node_id = node_id
         self._host = host
@@ -109,6 +111,7 @@ class LocalBroker:
         )
         self.metadata = LocalLeadership(node_id, metadata, alive)
         self.producers = LocalProducers(metadata)
+        self.users = LocalUsers(metadata, wall_ms)
         placeable = Placeable(
             node_id=node_id, metadata=metadata, discovery=discovery, health=self._health, alive=alive
         )
@@ -151,6 +154,11 @@ class LocalBroker:
     def batch_format(self) -> int:
         """As known here; it never falls."""
         return self._format.highest
+
+    @property
+    def feature_level(self) -> int:
+        """The cluster's feature level, as known here."""
+        return self._metadata.state.level
 
     def topic_limits(self, name: str) -> TopicLimits:
         """From the replicated metadata alone."""

@@ -207,6 +207,7 @@ def build(
         batch_format=batch_format,
         evacuate_after_s=settings.cluster.evacuate_after_s,
         credentials=credentials,
+        wall_ms=around.wall_ms,
     )
 
     # In order: the cluster's nodes, then the replicas here, then what is served from them.

@@ -30,6 +30,7 @@ from node.broker.nodes import (
 )
 from node.broker.partitions import Acks, Appended, Bounds, Fetched, Partition, Unreadable
 from node.broker.topics import PartitionInfo, TopicAdmin, TopicInfo, TopicLimits
+from node.broker.users import CreatedToken, TokenInfo, TokenKind, UserAdmin, UserInfo
 
 __all__ = [
     "Acks",
@@ -41,6 +42,7 @@ __all__ = [
     "ClusterHealth",
     "ClusterInfo",
     "ClusterView",
+    "CreatedToken",
     "DrainInfo",
     "Features",
     "Fetched",
@@ -63,9 +65,13 @@ __all__ = [
     "RebalanceInfo",
     "RecoveryInfo",
     "RemovalInfo",
+    "TokenInfo",
+    "TokenKind",
     "TooFew",
     "TopicAdmin",
     "TopicInfo",
     "TopicLimits",
     "Unreadable",
+    "UserAdmin",
+    "UserInfo",
 ]

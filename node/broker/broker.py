@@ -10,6 +10,7 @@ from node.broker.moves import MoveAdmin
 from node.broker.nodes import NodeAdmin
 from node.broker.partitions import Partition
 from node.broker.topics import TopicAdmin, TopicInfo, TopicLimits
+from node.broker.users import UserAdmin
 from node.budget import Account
 
 
@@ -66,6 +67,14 @@ class Broker(Protocol):
     @property
     def moves(self) -> MoveAdmin:
         """Moves of replicas."""
+
+    @property
+    def users(self) -> UserAdmin:
+        """Users and their tokens."""
+
+    @property
+    def feature_level(self) -> int:
+        """The cluster's feature level, as known here."""
 
     @property
     def producers(self) -> ProducerNumbers:

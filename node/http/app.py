@@ -22,6 +22,7 @@ from node.http.producers import Producers
 from node.http.reassignments import Reassignments
 from node.http.shaping import Shaping
 from node.http.topics import Topics
+from node.http.users import Users
 from node.http.wait_topic import TopicWait
 from node.request_limits import RequestLimits
 from node.service.authentication import Authentication
@@ -63,7 +64,7 @@ def _routes(context: HttpContext) -> list[web.RouteDef]:
     produce, produce_topic = PartitionProduce(context), TopicProduce(context)
     fetch, fetch_topic = PartitionFetch(context), TopicFetch(context)
     topics, cluster, moves = Topics(context), Cluster(context), Reassignments(context)
-    shaping = Shaping(context)
+    shaping, users = Shaping(context), Users(context)
     topic = "/v1/topics/{topic}"
     partition = topic + "/partitions/{partition}"
 
@@ -81,6 +82,17 @@ def _routes(context: HttpContext) -> list[web.RouteDef]:
         web.delete(topic, topics.delete),
         web.get("/v1/topics", topics.list),
         web.post("/v1/producers", Producers(context).post),
+        web.get("/v1/users", users.list),
+        web.post("/v1/users", users.post),
+        web.get("/v1/users/{user}", users.get),
+        web.patch("/v1/users/{user}", users.patch),
+        web.delete("/v1/users/{user}", users.delete),
+        web.put("/v1/users/{user}/password", users.password),
+        web.get("/v1/users/{user}/tokens", users.tokens),
+        web.post("/v1/users/{user}/tokens", users.create_token),
+        web.delete("/v1/users/{user}/tokens/{id}", users.revoke_token),
+        web.post("/v1/login", users.login),
+        web.get("/v1/me", users.me),
         web.get("/v1/cluster", cluster.cluster),
         web.get("/v1/cluster/health", cluster.health),
         web.get("/v1/cluster/features", cluster.features),

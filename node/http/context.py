@@ -164,6 +164,7 @@ class HttpContext:
     async def close(self) -> None:
         """Close the connections to other nodes, and end the processes that decode."""
         await self.packers.close()
+        self.service.passwords.close()
         sessions = (self._session, self._patient_session)
         self._session = self._patient_session = None
         for session in sessions:

@@ -5,7 +5,7 @@ Answers with records are written without these types, for speed; tests compare t
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -37,6 +37,16 @@ class Ready(msgspec.Struct, frozen=True):
     ready: bool
     reasons: list[str] | msgspec.UnsetType = msgspec.UNSET
     warnings: list[str] | msgspec.UnsetType = msgspec.UNSET
+
+
+class WhoAmI(msgspec.Struct, frozen=True):
+    """Who the client is to this node."""
+
+    principal: str
+    credential: str
+    """How that is known: ``token`` and its id, ``certificate``; empty where nobody is asked."""
+    administrator: bool
+    authentication: Literal["off", "required"]
 
 
 class PartitionBounds(msgspec.Struct, frozen=True):

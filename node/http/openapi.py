@@ -12,11 +12,13 @@ from typing import Any, Final
 from node.broker import (
     ClusterHealth,
     ClusterInfo,
+    CreatedToken,
     DrainInfo,
     Features,
     NodeHealth,
     RebalanceInfo,
     RemovalInfo,
+    UserInfo,
 )
 from node.http import openapi_answers as answers
 from node.http import openapi_bodies as bodies
@@ -29,14 +31,17 @@ from node.http.documents import (
     Ready,
     ReadyPartitions,
     TopicPage,
+    WhoAmI,
 )
 from node.http.media import ANSWERS, Media
 from node.request_limits import RequestLimits
 from node.service.cluster import NodeList
 from node.service.moves import Reassignments
 from node.service.producer_ids import ProducerNumber
+from node.service.tokens import TokenList
 from node.service.topic_description import TopicDescription
 from node.service.topics import TopicList
+from node.service.users import UserList
 
 _DURATION: Final = {"type": "string", "pattern": "^(0|[0-9]{1,15}(ms|s|m|h))$"}
 _TIMEOUT: Final = {"type": "string", "pattern": "^[1-9][0-9]{0,14}(ms|s|m|h)$"}
@@ -50,6 +55,7 @@ def document(settings: RequestLimits) -> dict[str, Any]:
     topic = _path("topic", {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,249}$"})
     partition = _path("partition", {"type": "integer", "minimum": 0, "maximum": 999})
     node = _path("node", {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"})
+    user = _path("user", {"type": "string", "pattern": "^[A-Za-z0-9._@-]{1,64}$"})
     timeout = _query("timeout", _TIMEOUT)
     view = _query(
         "view", {"type": "string", "enum": ["node"], "description": "Only what this very node knows"}
@@ -173,6 +179,63 @@ def document(settings: RequestLimits) -> dict[str, Any]:
                     result=RebalanceInfo,
                 ),
             },
+            "/v1/users": {
+                "get": _operation("Users in order of name", [*listing, timeout], result=UserList),
+                "post": _operation(
+                    "Create a user",
+                    [timeout],
+                    body=bodies.user_body(),
+                    status="201",
+                    result=UserInfo,
+                ),
+            },
+            "/v1/users/{user}": {
+                "get": _operation("Describe a user", [user, timeout], result=UserInfo),
+                "patch": _operation(
+                    "Make a user an administrator, or undo that",
+                    [user, timeout],
+                    body=bodies.user_changes_body(),
+                    result=UserInfo,
+                ),
+                "delete": _operation(
+                    "Delete a user and its tokens", [user, timeout], status="204", result=None
+                ),
+            },
+            "/v1/users/{user}/password": {
+                "put": _operation(
+                    "Set or remove a password",
+                    [user, timeout],
+                    body=bodies.password_body(),
+                    result=UserInfo,
+                ),
+            },
+            "/v1/users/{user}/tokens": {
+                "get": _operation(
+                    "A user's tokens, without their secrets", [user, timeout], result=TokenList
+                ),
+                "post": _operation(
+                    "Create a token; its secret is in the answer and nowhere else",
+                    [user, timeout],
+                    body=bodies.token_body(),
+                    status="201",
+                    result=CreatedToken,
+                ),
+            },
+            "/v1/users/{user}/tokens/{id}": {
+                "delete": _operation(
+                    "Revoke a token", [user, _path("id", _TEXT), timeout], status="204", result=None
+                ),
+            },
+            "/v1/login": {
+                "post": _operation(
+                    "Exchange a password for a token that is valid for 12 hours",
+                    [timeout],
+                    body=bodies.login_body(),
+                    status="201",
+                    result=CreatedToken,
+                )
+            },
+            "/v1/me": {"get": _operation("Who the client is", [timeout], result=WhoAmI)},
             "/v1/topics": {"get": _operation("Topics in order of name", listing, result=TopicList)},
             "/v1/topics/{topic}": {
                 "get": _operation("Describe a topic", [topic, view, *pinned], result=TopicDescription),

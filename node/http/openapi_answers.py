@@ -9,11 +9,13 @@ import msgspec
 from node.broker import (
     ClusterHealth,
     ClusterInfo,
+    CreatedToken,
     DrainInfo,
     Features,
     NodeHealth,
     RebalanceInfo,
     RemovalInfo,
+    UserInfo,
 )
 from node.http.documents import (
     Alive,
@@ -25,13 +27,16 @@ from node.http.documents import (
     Ready,
     ReadyPartitions,
     TopicPage,
+    WhoAmI,
 )
 from node.http.media import Media
 from node.service.cluster import NodeList
 from node.service.moves import Reassignments
 from node.service.producer_ids import ProducerNumber
+from node.service.tokens import TokenList
 from node.service.topic_description import TopicDescription
 from node.service.topics import TopicList
+from node.service.users import UserList
 
 _TEXT: Final = {"type": "string"}
 _DONE: Final = "Done."
@@ -45,6 +50,7 @@ _RESULTS: Final[tuple[type, ...]] = (
     Alive,
     ClusterHealth,
     ClusterInfo,
+    CreatedToken,
     DrainInfo,
     Features,
     NodeHealth,
@@ -62,7 +68,11 @@ _RESULTS: Final[tuple[type, ...]] = (
     RemovalInfo,
     TopicDescription,
     TopicList,
+    TokenList,
     TopicPage,
+    UserInfo,
+    UserList,
+    WhoAmI,
 )
 _REFERENCES, COMPONENTS = msgspec.json.schema_components(_RESULTS, ref_template="#/components/schemas/{name}")
 _SCHEMAS: Final = dict(zip(_RESULTS, _REFERENCES, strict=True))

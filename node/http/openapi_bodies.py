@@ -7,9 +7,12 @@ from typing import Any, Final
 from floodmark.format.limits import PRODUCER_EPOCH_MAX, PRODUCER_ID_MAX, RECORD_HEADERS_MAX
 
 from node.http.media import BODIES, Media
+from node.service.tokens import LIFETIME_MS_MAX
 
 _OBJECT: Final = {"type": "object"}
 _TEXT: Final = {"type": "string"}
+_USER: Final = {"type": "string", "pattern": "^[A-Za-z0-9._@-]{1,64}$"}
+_PASSWORD_OR_NONE: Final = {"type": ["string", "null"], "minLength": 8, "maxLength": 256}
 
 
 def _record() -> dict[str, Any]:
@@ -165,4 +168,36 @@ def reassignments_body() -> dict[str, Any]:
     }
     many = {"type": "array", "minItems": 1, "maxItems": 10_000, "items": one}
     schema = {**_OBJECT, "properties": {"reassignments": many}, "required": ["reassignments"]}
+    return {"required": True, "content": {str(Media.JSON): {"schema": schema}}}
+
+
+def user_body() -> dict[str, Any]:
+    """A new user."""
+    fields = {"user": _USER, "password": _PASSWORD_OR_NONE, "administrator": {"type": "boolean"}}
+    return _json(fields, required=["user"])
+
+
+def user_changes_body() -> dict[str, Any]:
+    """What of a user changes."""
+    return _json({"administrator": {"type": "boolean"}}, required=["administrator"])
+
+
+def password_body() -> dict[str, Any]:
+    """A password; null removes it."""
+    return _json({"password": _PASSWORD_OR_NONE}, required=["password"])
+
+
+def token_body() -> dict[str, Any]:
+    """How long a token is valid; null: until it is revoked."""
+    lifetime = {"type": ["integer", "null"], "minimum": 1, "maximum": LIFETIME_MS_MAX}
+    return {**_json({"lifetime_ms": lifetime}, required=[]), "required": False}
+
+
+def login_body() -> dict[str, Any]:
+    """Who logs in."""
+    return _json({"user": _TEXT, "password": _TEXT}, required=["user", "password"])
+
+
+def _json(properties: dict[str, Any], *, required: list[str]) -> dict[str, Any]:
+    schema = {**_OBJECT, "additionalProperties": False, "properties": properties, "required": required}
     return {"required": True, "content": {str(Media.JSON): {"schema": schema}}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from node import outcomes
-from node.broker import DrainInfo, Features, RebalanceInfo
+from node.broker import CreatedToken, DrainInfo, Features, RebalanceInfo, UserInfo
 from node.service.cluster import DescribeFeatures, RaiseLevel
 from node.service.inside_answers import Asked, InsideAnswers
 from node.service.inside_requests import register
@@ -16,8 +16,10 @@ from node.service.producer_ids import InitProducerId, ProducerNumber
 from node.service.request_context import RequestContext
 from node.service.requests import Request
 from node.service.service import Service
+from node.service.tokens import CreateLogin, CreateToken, RevokeToken
 from node.service.topic_changes import AlterTopic, CreatedTopic, CreateTopic, DeleteTopic
 from node.service.topic_description import TopicDescription
+from node.service.users import CreateUser, DeleteUser, ResetAdministrator, SetAdministrator, SetPassword
 
 PROTOCOL: Final = "inside"
 """The protocol of forwarded requests: the forwarding node has judged them."""
@@ -34,6 +36,14 @@ AT_METADATA_LEADER: Final[dict[str, tuple[type[Request[Any]], Any]]] = {
     "replace_node": (ReplaceNode, DrainInfo),
     "rebalance": (Rebalance, RebalanceInfo),
     "init_producer_id": (InitProducerId, ProducerNumber),
+    "create_user": (CreateUser, UserInfo),
+    "delete_user": (DeleteUser, None),
+    "set_password": (SetPassword, UserInfo),
+    "set_administrator": (SetAdministrator, UserInfo),
+    "reset_administrator": (ResetAdministrator, None),
+    "create_token": (CreateToken, CreatedToken),
+    "create_login": (CreateLogin, CreatedToken),
+    "revoke_token": (RevokeToken, None),
 }
 """Each request's name between nodes, which never changes its meaning, and its result type."""
 

@@ -24,10 +24,16 @@ class Request(InsideRequest[R], Generic[R], frozen=True, kw_only=True):
     operation: ClassVar[Operation]
     at_metadata_leader: ClassVar[bool] = False
     """Only the metadata's leader can do it: other nodes forward it."""
+    needs_level: ClassVar[int] = 1
+    """The feature level from which on nodes know it."""
 
     def resource(self) -> Resource | None:
         """The resource; None where each item of the result is authorized on its own."""
         return CLUSTER
+
+    def is_own(self, context: RequestContext) -> bool:  # noqa: ARG002
+        """Whether the principal may ask for this without any permission, since it is about itself alone."""
+        return False
 
     def check(self) -> None:
         """Check what can be checked without the cluster's state. Raises ``InvalidRequest``."""

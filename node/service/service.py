@@ -18,8 +18,10 @@ from floodmark.errors import (
     Unauthorized,
 )
 
+from node import outcomes
 from node.broker import Broker, Partition
 from node.request_limits import RequestLimits
+from node.security.passwords import Passwords
 from node.service import unpacking
 from node.service.answer_budget import AnswerBudget, Hold
 from node.service.authentication import Authentication
@@ -65,6 +67,7 @@ class Service:
         self.policy = policy
         self.authenticator: Authentication | None = None
         """Who somebody is; None where nobody is asked that."""
+        self.passwords = Passwords()
         self.draining = asyncio.Event()
         """Set when the node stops: waiting requests then end by themselves."""
         self.answers = AnswerBudget(limits.responses_bytes_max)
@@ -201,14 +204,28 @@ class Service:
         ``size``: bytes that it came in. ``context`` has a deadline. It was judged here, where it arrived: the
         node that executes it does not judge it again.
         """
-        resource = request.resource()
-        if resource is not None:
-            self.authorize(context, request.operation, resource)
+        self.permit(context, request)
         self.admit(context, request.operation, size)
         request.check()
+        if request.needs_level > 1:
+            await self._check_level(request)
         if request.at_metadata_leader:
             return await at_metadata_leader(self, context, request)
         return Served(await request.execute(self, context), self.broker.node_id)
+
+    def permit(self, context: RequestContext, request: Request[Any]) -> None:
+        """The first step of ``ask``, for doors that prepare a request at some cost. Raises likewise."""
+        resource = request.resource()
+        if resource is not None and not request.is_own(context):
+            self.authorize(context, request.operation, resource)
+
+    async def _check_level(self, request: Request[Any]) -> None:
+        """Raises ``FeatureLevelNeeded`` where nodes of the cluster may not know such a request."""
+        needed, broker = request.needs_level, self.broker
+        if broker.feature_level < needed:
+            await broker.catch_up(timeout_s=CATCH_UP_S)
+            if broker.feature_level < needed:
+                raise outcomes.needs_level("this", needed, broker.feature_level)
 
     async def once_level_known(self, ask: Callable[[], Awaitable[T]]) -> T:
         """What it comes to, asked again where the cluster was raised to a higher feature level meanwhile.

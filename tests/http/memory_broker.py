@@ -14,6 +14,7 @@ from typing import Any
 
 from floodmark.errors import (
     Conflict,
+    FloodmarkError,
     InvalidRequest,
     NotFound,
     OffsetBelowStart,
@@ -60,7 +61,11 @@ from node.broker import (
     TopicLimits,
 )
 from node.budget import Account, SharedBudget
-from node.metadata.levels import BATCH_FORMAT_2, MEMBERSHIP, NUMBERED_PRODUCERS
+from node.local_users import LocalUsers
+from node.metadata.command import Command
+from node.metadata.levels import BATCH_FORMAT_2, MEMBERSHIP, NUMBERED_PRODUCERS, SECURITY
+from node.metadata.machine import applied
+from node.metadata.state import Applied, MetadataState
 from node.metadata.topic_config import TopicConfig
 from node.partition.slices import offset_reaching
 from node.replicas.deletions import Deletions
@@ -131,7 +136,21 @@ class MemoryCluster:
         self.moves: list[MoveInfo] = []
         self.draining: set[str] = set()
         self.rebalancing = False
+        self.metadata = MemoryMetadata()
         self.brokers = {node: MemoryBroker(self, node, budget_bytes) for node in self.urls}
+
+
+class MemoryMetadata:
+    """Users and tokens."""
+
+    def __init__(self) -> None:
+        self.state = MetadataState(level=SECURITY)
+
+    async def propose(self, command: Command, *, timeout_s: float) -> Applied:
+        outcome = applied(self.state, command)
+        if isinstance(outcome, FloodmarkError):
+            raise outcome
+        return outcome
 
 
 class MemoryPartition:
@@ -599,6 +618,7 @@ class MemoryBroker:
         self.nodes = MemoryNodes(cluster, self)
         self.moves = MemoryMoves(cluster, self)
         self.producers = MemoryProducers(cluster, self)
+        self.users = LocalUsers(cluster.metadata, lambda: 1_000)
         self.metadata = MemoryLeadership(cluster, self)
 
     def topic(self, name: str) -> TopicInfo:
@@ -612,6 +632,10 @@ class MemoryBroker:
     def batch_format(self) -> int:
         level = self._cluster.level if self.level_behind is None else self.level_behind
         return 2 if level >= BATCH_FORMAT_2 else 1
+
+    @property
+    def feature_level(self) -> int:
+        return self._cluster.level if self.level_behind is None else self.level_behind
 
     def topic_limits(self, name: str) -> TopicLimits:
         topic = self.topic(name)
