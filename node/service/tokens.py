@@ -11,7 +11,7 @@ from node.broker import CreatedToken, TokenInfo
 from node.metadata.levels import SECURITY
 from node.service.policy import Operation
 from node.service.request_context import RequestContext
-from node.service.requests import Request
+from node.service.requests import Request, Served
 from node.service.users import is_own
 
 if TYPE_CHECKING:
@@ -110,10 +110,8 @@ class CreateLogin(Request[CreatedToken], frozen=True, kw_only=True):
         return await at.broker.users.create_login(self.user, self.salt, timeout_s=context.left_s())
 
 
-async def log_in(
-    service: Service, context: RequestContext, user: str, password: str
-) -> tuple[CreatedToken, str]:
-    """Exchange a password for a token; also the node that made it. The password goes to no other node.
+async def log_in(service: Service, context: RequestContext, user: str, password: str) -> Served[CreatedToken]:
+    """Exchange a password for a token. The password goes to no other node.
 
     Raises Unauthorized for a wrong password, an unknown user and one without a password, all alike;
     TooManyRequests; and what ``Service.ask`` raises.
