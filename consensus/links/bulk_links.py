@@ -33,6 +33,8 @@ _DIAL_S: Final = 1.5
 _AGAIN_S: Final = 0.03
 _STOP_S: Final = 0.5
 """How long requests that run here may go on when this node stops."""
+_RETIRE_S: Final = 2.0
+"""... and those under way on a connection that another one takes the place of."""
 
 
 class _Lane:
@@ -62,6 +64,7 @@ class BulkLinks:
         self._accepted: dict[str, BulkConnection] = {}
         self._dialling: dict[str, asyncio.Task[BulkConnection]] = {}
         self._lanes: dict[tuple[str, Hashable], _Lane] = {}
+        self._parting: set[asyncio.Task[None]] = set()
         self._serves = True
         self._stopped = False
         self.packets_refused = 0
@@ -139,7 +142,9 @@ class BulkLinks:
         if not self._serves:
             raise HandshakeFailed("this node stops")
         if (older := self._accepted.get(claim.node_id)) is not None:
-            older.abort()
+            self._part_from(
+                older
+            )  # Its node makes another one while it has requests here, as ``retire`` does.
         connection = self._accepted[claim.node_id] = self._made(claim.node_id)
         return connection
 
@@ -170,7 +175,14 @@ class BulkLinks:
         for connection in retired:
             self._untabled(connection)
             connection.refuse()
-        return _stopped(retired)
+        return _stopped(retired, within_s=_RETIRE_S)
+
+    def _part_from(self, connection: BulkConnection) -> None:
+        self._untabled(connection)
+        connection.refuse()
+        parting = asyncio.get_running_loop().create_task(_stopped([connection], within_s=_RETIRE_S))
+        self._parting.add(parting)
+        parting.add_done_callback(self._parting.discard)
 
     def beat(self, now: float, late: float) -> None:
         """See ``BulkConnection.beat``."""
@@ -279,8 +291,8 @@ class BulkLinks:
                 del table[connection.peer]
 
 
-async def _stopped(connections: list[BulkConnection]) -> None:
-    await asyncio.gather(*(connection.stop(within_s=_STOP_S) for connection in connections))
+async def _stopped(connections: list[BulkConnection], *, within_s: float = _STOP_S) -> None:
+    await asyncio.gather(*(connection.stop(within_s=within_s) for connection in connections))
 
 
 async def _serve_nothing(_peer: str, _envelope: bytes, _raw: bytes, _timeout_s: float) -> Served:

@@ -116,8 +116,12 @@ class TestNode:
         return [raft_group for raft_group, replica in local.items() if replica.group.is_ready_leader]
 
 
+def _of(name: str, flags: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value(name) if callable(value) else value for key, value in flags.items()}
+
+
 class NodeCluster:
-    """Nodes n1, n2, ... of one cluster."""
+    """Nodes n1, n2, ... of one cluster. A flag may be a function of a node's name."""
 
     def __init__(self, folder: Path, count: int = 3, **flags: Any) -> None:
         self._folder, self._flags = folder, flags
@@ -133,7 +137,7 @@ class NodeCluster:
                         "peer.listen": peers[name],
                         "cluster.peers": peers,
                         "cluster.secret": SECRET,
-                        **flags,
+                        **_of(name, flags),
                     }
                 )
             )
@@ -151,7 +155,7 @@ class NodeCluster:
                 "peer.listen": f"127.0.0.1:{free_port()}",
                 "cluster.join": [self.nodes[seed].settings.peer.listen for seed in seeds],
                 "cluster.secret": SECRET,
-                **self._flags,
+                **_of(name, self._flags),
                 **flags,
             }
         )
