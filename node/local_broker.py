@@ -27,6 +27,7 @@ from node.control.reshaping import Reshaping
 from node.control.retiring import Retiring
 from node.control.shaping import Shaping
 from node.health import HealthQuery
+from node.local_acls import LocalAcls
 from node.local_cluster import LocalCluster, LocalLeadership, LocalProducers
 from node.local_nodes import LocalMoves, LocalNodes
 from node.local_topics import LocalTopics
@@ -111,6 +112,7 @@ class LocalBroker:
         )
         self.metadata = LocalLeadership(node_id, metadata, alive)
         self.producers = LocalProducers(metadata)
+        self.acls = LocalAcls(metadata)
         self.users = LocalUsers(metadata, wall_ms)
         placeable = Placeable(
             node_id=node_id, metadata=metadata, discovery=discovery, health=self._health, alive=alive

@@ -3,6 +3,7 @@
 Every method raises classes of ``floodmark.errors`` only; users read their texts and fields.
 """
 
+from node.broker.acls import Acl, AclAdmin, AclDecision
 from node.broker.broker import Broker, MetadataLeadership, ProducerNumbers
 from node.broker.cluster import (
     ClusterHealth,
@@ -34,6 +35,9 @@ from node.broker.users import CreatedToken, TokenInfo, TokenKind, UserAdmin, Use
 
 __all__ = [
     "Acks",
+    "Acl",
+    "AclAdmin",
+    "AclDecision",
     "Appended",
     "Blocked",
     "Bounds",

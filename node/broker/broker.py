@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from node.broker.acls import AclAdmin
 from node.broker.cluster import ClusterView, Health
 from node.broker.moves import MoveAdmin
 from node.broker.nodes import NodeAdmin
@@ -79,6 +80,10 @@ class Broker(Protocol):
     @property
     def producers(self) -> ProducerNumbers:
         """Ids and epochs of producers."""
+
+    @property
+    def acls(self) -> AclAdmin:
+        """Who may do what."""
 
     @property
     def metadata(self) -> MetadataLeadership:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from node.broker import Broker
+from node.http.acls import AccessControl
 from node.http.cluster import Cluster
 from node.http.context import CONTEXT, HttpContext
 from node.http.door import DOOR, Door
@@ -64,6 +65,7 @@ def _routes(context: HttpContext) -> list[web.RouteDef]:
     produce, produce_topic = PartitionProduce(context), TopicProduce(context)
     fetch, fetch_topic = PartitionFetch(context), TopicFetch(context)
     topics, cluster, moves = Topics(context), Cluster(context), Reassignments(context)
+    acls = AccessControl(context)
     shaping, users = Shaping(context), Users(context)
     topic = "/v1/topics/{topic}"
     partition = topic + "/partitions/{partition}"
@@ -92,6 +94,10 @@ def _routes(context: HttpContext) -> list[web.RouteDef]:
         web.post("/v1/users/{user}/tokens", users.create_token),
         web.delete("/v1/users/{user}/tokens/{id}", users.revoke_token),
         web.post("/v1/login", users.login),
+        web.get("/v1/acls", acls.get),
+        web.post("/v1/acls", acls.post),
+        web.delete("/v1/acls", acls.delete),
+        web.get("/v1/acls/check", acls.decide),
         web.get("/v1/me", users.me),
         web.get("/v1/cluster", cluster.cluster),
         web.get("/v1/cluster/health", cluster.health),

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from node.broker import (
+    AclDecision,
     ClusterHealth,
     ClusterInfo,
     CreatedToken,
@@ -35,6 +36,7 @@ from node.http.documents import (
 )
 from node.http.media import ANSWERS, Media
 from node.request_limits import RequestLimits
+from node.service.acls import AclList, AddedAcls
 from node.service.cluster import NodeList
 from node.service.moves import Reassignments
 from node.service.producer_ids import ProducerNumber
@@ -91,6 +93,10 @@ def document(settings: RequestLimits) -> dict[str, Any]:
     topic_records = "/v1/topics/{topic}/records"
     partition_records = "/v1/topics/{topic}/partitions/{partition}/records"
     listing = [_query("prefix", _TEXT), _query("after", _TEXT), _query("limit", _POSITIVE)]
+    which = [
+        *(_query(name, schema) for name, schema in bodies.ACL_FIELDS.items()),
+        _query("allow", {"type": "boolean"}),
+    ]
     shown = tuple(media for media in ANSWERS if media is not Media.BATCH)
     return {
         "openapi": "3.1.0",
@@ -178,6 +184,20 @@ def document(settings: RequestLimits) -> dict[str, Any]:
                     status="202",
                     result=RebalanceInfo,
                 ),
+            },
+            "/v1/acls": {
+                "get": _operation("Who may do what", [*which, timeout], result=AclList),
+                "post": _operation(
+                    "Allow or deny something", [timeout], body=bodies.acls_body(), result=AddedAcls
+                ),
+                "delete": _operation("Remove entries", [*which, timeout], result=AclList),
+            },
+            "/v1/acls/check": {
+                "get": _operation(
+                    "Whether a principal may do something, and by which entry",
+                    [*(each for each in which if each["name"] not in ("allow", "pattern")), timeout],
+                    result=AclDecision,
+                )
             },
             "/v1/users": {
                 "get": _operation("Users in order of name", [*listing, timeout], result=UserList),

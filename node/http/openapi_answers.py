@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from node.broker import (
+    AclDecision,
     ClusterHealth,
     ClusterInfo,
     CreatedToken,
@@ -30,6 +31,7 @@ from node.http.documents import (
     WhoAmI,
 )
 from node.http.media import Media
+from node.service.acls import AclList, AddedAcls
 from node.service.cluster import NodeList
 from node.service.moves import Reassignments
 from node.service.producer_ids import ProducerNumber
@@ -47,6 +49,9 @@ _DESCRIPTIONS: Final = {
     "503": "Not ready.",
 }
 _RESULTS: Final[tuple[type, ...]] = (
+    AclDecision,
+    AclList,
+    AddedAcls,
     Alive,
     ClusterHealth,
     ClusterInfo,

@@ -7,11 +7,23 @@ from typing import Any, Final
 from floodmark.format.limits import PRODUCER_EPOCH_MAX, PRODUCER_ID_MAX, RECORD_HEADERS_MAX
 
 from node.http.media import BODIES, Media
+from node.service.acls import ACLS_MAX
 from node.service.tokens import LIFETIME_MS_MAX
 
 _OBJECT: Final = {"type": "object"}
 _TEXT: Final = {"type": "string"}
 _USER: Final = {"type": "string", "pattern": "^[A-Za-z0-9._@-]{1,64}$"}
+ACL_FIELDS: Final[dict[str, dict[str, Any]]] = {
+    "principal": {"type": "string", "description": "A user; * is every authenticated one; or anonymous"},
+    "kind": {"type": "string", "enum": ["topic", "group", "stream", "cluster"]},
+    "name": {"type": "string", "description": "Empty for the cluster, or for all with the pattern prefix"},
+    "pattern": {"type": "string", "enum": ["literal", "prefix"]},
+    "operation": {
+        "type": "string",
+        "enum": ["read", "write", "create", "alter", "delete", "describe", "all"],
+    },
+}
+"""What an entry says, but for whether it allows or denies."""
 _PASSWORD_OR_NONE: Final = {"type": ["string", "null"], "minLength": 8, "maxLength": 256}
 
 
@@ -145,6 +157,19 @@ def level_body() -> dict[str, Any]:
 def replacement_body() -> dict[str, Any]:
     """Of a node's replacement."""
     schema = {**_OBJECT, "properties": {"node_id": _TEXT}, "required": ["node_id"]}
+    return {"required": True, "content": {str(Media.JSON): {"schema": schema}}}
+
+
+def acls_body() -> dict[str, Any]:
+    """Of entries that say who may do what."""
+    one = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {**ACL_FIELDS, "allow": {"type": "boolean"}},
+        "required": ["principal", "kind", "operation"],
+    }
+    many = {"type": "array", "minItems": 1, "maxItems": ACLS_MAX, "items": one}
+    schema = {**_OBJECT, "properties": {"acls": many}, "required": ["acls"]}
     return {"required": True, "content": {str(Media.JSON): {"schema": schema}}}
 
 

@@ -158,8 +158,8 @@ class Users:
 
     async def _with_password(self, request: web.Request, asked: A, password: str | None) -> A:
         """Passwords go to no other node, only what checks them. That costs something: not for everybody."""
-        service = self._context.service
-        service.permit(request_context(request), asked)
         if password is None:
             return asked
+        service = self._context.service
+        service.permit(request_context(request), asked)
         return msgspec.structs.replace(asked, verifiers=tuple(await service.passwords.verifiers(password)))

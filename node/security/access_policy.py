@@ -13,8 +13,8 @@ from floodmark.format.names import check_name
 
 from node import outcomes
 from node.metadata.delta import MetadataDelta
-from node.metadata.state import MetadataState
-from node.security.acl import AclIndex, Asked
+from node.metadata.state import AclEntry, MetadataState
+from node.security.acl import AclIndex, Asked, explain
 from node.service.authentication import missing
 from node.service.policy import (
     CLOSED,
@@ -104,3 +104,20 @@ class AccessPolicy:
             f"{principal} may not {operation} {what}; an administrator can allow it with "
             f"`floodmark acl add --user {principal} {option} --operation {operation}`"
         )
+
+
+def decided(
+    state: MetadataState, principal: str, operation: str, kind: str, name: str
+) -> tuple[bool, str, AclEntry | None]:
+    """Whether it is allowed, why in words, and the entry that decides, if one does."""
+    if kind == ResourceKind.TOPIC and topic(name).is_internal:
+        if operation in CLOSED:
+            return False, f"nobody may {operation} the cluster's own topics", None
+        is_allowed = principal in state.administrators
+        return is_allowed, "it is for administrators only", None
+    if principal in state.administrators:
+        return True, f"{principal} is an administrator", None
+    decision = explain(state.acls, Asked(principal, operation, kind, name))
+    if decision.entry is None:
+        return False, "no entry allows it", None
+    return decision.allowed, f"this entry {'allows' if decision.allowed else 'denies'} it", decision.entry

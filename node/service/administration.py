@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from node import outcomes
 from node.broker import CreatedToken, DrainInfo, Features, RebalanceInfo, UserInfo
+from node.service.acls import AclList, AddAcls, AddedAcls, RemoveAcls
 from node.service.cluster import DescribeFeatures, RaiseLevel
 from node.service.inside_answers import Asked, InsideAnswers
 from node.service.inside_requests import register
@@ -36,6 +37,8 @@ AT_METADATA_LEADER: Final[dict[str, tuple[type[Request[Any]], Any]]] = {
     "replace_node": (ReplaceNode, DrainInfo),
     "rebalance": (Rebalance, RebalanceInfo),
     "init_producer_id": (InitProducerId, ProducerNumber),
+    "add_acls": (AddAcls, AddedAcls),
+    "remove_acls": (RemoveAcls, AclList),
     "create_user": (CreateUser, UserInfo),
     "delete_user": (DeleteUser, None),
     "set_password": (SetPassword, UserInfo),

@@ -61,6 +61,7 @@ from node.broker import (
     TopicLimits,
 )
 from node.budget import Account, SharedBudget
+from node.local_acls import LocalAcls
 from node.local_users import LocalUsers
 from node.metadata.command import Command
 from node.metadata.levels import BATCH_FORMAT_2, MEMBERSHIP, NUMBERED_PRODUCERS, SECURITY
@@ -618,6 +619,7 @@ class MemoryBroker:
         self.nodes = MemoryNodes(cluster, self)
         self.moves = MemoryMoves(cluster, self)
         self.producers = MemoryProducers(cluster, self)
+        self.acls = LocalAcls(cluster.metadata)
         self.users = LocalUsers(cluster.metadata, lambda: 1_000)
         self.metadata = MemoryLeadership(cluster, self)
 

@@ -23,10 +23,13 @@ from node.service.request_context import RequestContext
 from tests.support.nodes import NodeCluster, TestNode
 
 TOPIC: Final = "/v1/topics/{topic}"
+USER: Final = "/v1/users/{user}"
+LOGIN: Final = "/v1/login"
+ACLS: Final = b'{"acls":[{"principal":"u","kind":"topic","name":"t","operation":"read"}]}'
 PARTITION: Final = TOPIC + "/partitions/{partition}"
 BATCH: Final = "application/vnd.floodmark.batch;v=1"
 LINES: Final = "application/x-ndjson"
-OPEN: Final = {"/", "/healthz", "/readyz", "/openapi.json"}
+OPEN: Final = {"/", "/healthz", "/readyz", "/openapi.json", "/v1/me"}
 """Who asks nothing of the cluster needs no permission."""
 CLUSTER: Final = Resource(ResourceKind.CLUSTER)
 T: Final = Resource(ResourceKind.TOPIC, "t")
@@ -48,7 +51,7 @@ class Sent(NamedTuple):
     def path(self) -> str:
         """Of topic ``t``, which has one partition, and of a node that there is not."""
         query = self.query.format(cursor=cursor.encode(1, [0]))
-        return self.route.format(topic="t", partition=0, node="n9") + query
+        return self.route.format(topic="t", partition=0, node="n9", user="u", id="x") + query
 
 
 def _batch() -> bytes:
@@ -74,6 +77,20 @@ REQUESTS: Final = [
     Sent("PATCH", TOPIC, Operation.ALTER, T, body=b'{"config":{"retention_ms":60000}}'),
     Sent("GET", "/v1/topics", Operation.DESCRIBE, T),
     Sent("POST", "/v1/producers", Operation.WRITE),
+    Sent("POST", LOGIN, body=b'{"user":"u","password":"none of it"}'),
+    Sent("GET", "/v1/users", Operation.DESCRIBE),
+    Sent("POST", "/v1/users", Operation.ALTER, body=b'{"user":"u"}'),
+    Sent("GET", USER, Operation.DESCRIBE),
+    Sent("PATCH", USER, Operation.ALTER, body=b'{"administrator":false}'),
+    Sent("PUT", f"{USER}/password", Operation.ALTER, body=b'{"password":null}'),
+    Sent("GET", f"{USER}/tokens", Operation.DESCRIBE),
+    Sent("POST", f"{USER}/tokens", Operation.ALTER),
+    Sent("DELETE", f"{USER}/tokens/{{id}}", Operation.ALTER),
+    Sent("DELETE", USER, Operation.ALTER),
+    Sent("GET", "/v1/acls", Operation.DESCRIBE),
+    Sent("POST", "/v1/acls", Operation.ALTER, body=ACLS),
+    Sent("DELETE", "/v1/acls", Operation.ALTER, query="?principal=u"),
+    Sent("GET", "/v1/acls/check", Operation.DESCRIBE, query="?principal=u&operation=read&kind=topic&name=t"),
     Sent("GET", "/v1/cluster", Operation.DESCRIBE),
     Sent("GET", "/v1/cluster/health", Operation.DESCRIBE),
     Sent("GET", "/v1/cluster/features", Operation.DESCRIBE),
@@ -170,6 +187,7 @@ async def _state(node: TestNode) -> Any:
         node.broker.partition("t", 0).bounds(),
         sorted(state.topics),
         (topic.config, len(topic.partitions), topic.replication_factor),
+        (sorted(state.users), state.tokens, state.administrators, state.acls),
         (state.level, state.draining, state.moves, state.rebalancing, sorted(state.nodes)),
     )
 
@@ -201,6 +219,8 @@ async def test_who_may_do_nothing_does_nothing_anywhere(tmp_path: Path) -> None:
                         status, body = await _send(cluster, node, sent, method=method, unusual=unusual)
                         if sent.route in OPEN:
                             assert status == 200
+                        elif sent.route == LOGIN:
+                            assert status in (401, 429), "who knows no password gets nothing"
                         elif sent.route == "/v1/topics":
                             assert (status, body) in ((200, b'{"topics":[]}\n'), (200, b""))
                         else:

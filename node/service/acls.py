@@ -1,0 +1,136 @@
+"""Access control lists: list, add and remove entries, and say what they come to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final
+
+import msgspec
+from floodmark.errors import InvalidRequest
+
+from node.broker import Acl, AclDecision
+from node.metadata.levels import SECURITY
+from node.service.policy import Operation
+from node.service.request_context import RequestContext
+from node.service.requests import Request
+
+if TYPE_CHECKING:
+    from node.service.service import Service
+
+ACLS_MAX: Final = 1_000
+"""In one request."""
+Acls = Annotated[list[Acl], msgspec.Meta(min_length=1, max_length=ACLS_MAX)]
+
+
+class AclList(msgspec.Struct, frozen=True):
+    """Entries, in order of principal."""
+
+    acls: list[Acl]
+
+
+class AddedAcls(msgspec.Struct, frozen=True):
+    """How many of the entries were not there before."""
+
+    added: int
+
+
+class AclFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """The entries that are meant: those that have everything that is given; None: whatever it is."""
+
+    principal: str | None = None
+    kind: str | None = None
+    name: str | None = None
+    pattern: str | None = None
+    operation: str | None = None
+    allow: bool | None = None
+
+    def matches(self, acl: Acl) -> bool:
+        """Whether this entry is meant."""
+        return all(
+            wanted is None or wanted == getattr(acl, field)
+            for field, wanted in ((name, getattr(self, name)) for name in self.__struct_fields__)
+        )
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all entries are meant."""
+        return all(getattr(self, name) is None for name in self.__struct_fields__)
+
+
+class ListAcls(Request[AclList], frozen=True, kw_only=True):
+    """The entries that are meant."""
+
+    operation: ClassVar[Operation] = Operation.DESCRIBE
+
+    which: AclFilter = AclFilter()
+
+    async def execute(self, at: Service, context: RequestContext) -> AclList:
+        """Knows of every change that was acknowledged before."""
+        await at.broker.catch_up(timeout_s=context.left_s())
+        return AclList(_found(at, self.which))
+
+
+class AddAcls(Request[AddedAcls], frozen=True, kw_only=True):
+    """Have these entries from now on."""
+
+    operation: ClassVar[Operation] = Operation.ALTER
+    at_metadata_leader: ClassVar[bool] = True
+    needs_level: ClassVar[int] = SECURITY
+
+    acls: Acls
+
+    async def execute(self, at: Service, context: RequestContext) -> AddedAcls:
+        """All or none of them. See ``Broker.acls.add``."""
+        for acl in self.acls:
+            at.broker.acls.check(acl)
+        return AddedAcls(await at.broker.acls.add(self.acls, timeout_s=context.left_s()))
+
+
+class RemoveAcls(Request[AclList], frozen=True, kw_only=True):
+    """Remove the entries that are meant, and say which they were."""
+
+    operation: ClassVar[Operation] = Operation.ALTER
+    at_metadata_leader: ClassVar[bool] = True
+    needs_level: ClassVar[int] = SECURITY
+
+    which: AclFilter
+
+    def check(self) -> None:
+        """Raises ``InvalidRequest``."""
+        if self.which.is_empty:
+            raise InvalidRequest(
+                "say which entries: principal, kind, name, pattern, operation, allow; without any of these "
+                "all entries would be removed"
+            )
+
+    async def execute(self, at: Service, context: RequestContext) -> AclList:
+        """See ``Broker.acls.remove``."""
+        found = _found(at, self.which)
+        if found:
+            await at.broker.acls.remove(found, timeout_s=context.left_s())
+        return AclList(found)
+
+
+class DecideAcl(Request[AclDecision], frozen=True, kw_only=True):
+    """Whether a principal may do something, and by which entry."""
+
+    operation: ClassVar[Operation] = Operation.DESCRIBE
+
+    principal: str
+    asked: str
+    """The operation."""
+    kind: str
+    name: str = ""
+
+    async def execute(self, at: Service, context: RequestContext) -> AclDecision:
+        """Raises ``InvalidRequest`` for what no entry could be about."""
+        if self.asked == "all":
+            raise InvalidRequest("ask for one operation: all is for entries")
+        at.broker.acls.check(
+            Acl(principal=self.principal, kind=self.kind, name=self.name, operation=self.asked)
+        )
+        await at.broker.catch_up(timeout_s=context.left_s())
+        return at.broker.acls.decide(self.principal, self.asked, self.kind, self.name)
+
+
+def _found(at: Service, which: AclFilter) -> list[Acl]:
+    return [acl for acl in at.broker.acls.entries() if which.matches(acl)]
