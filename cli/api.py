@@ -14,16 +14,19 @@ from floodmark.errors import FloodmarkError, TransportError
 from floodmark.transport.http import Answer, Request, Transport
 from floodmark.transport.pacing import Deadline
 
+from cli.session import Target
+
 TIMEOUT_S = 10.0
 """How long to wait for an election to end; a node that cannot be reached is reported at once."""
 Document = dict[str, Any]
 
 
 class Api:
-    """The connection of one command: ``async with Api(url) as api``."""
+    """The connection of one command: ``async with Api(server) as api``."""
 
-    def __init__(self, url: str) -> None:
-        self._transport = Transport([url], request_timeout_s=TIMEOUT_S)
+    def __init__(self, server: Target | str) -> None:
+        target = Target(server) if isinstance(server, str) else server
+        self._transport = Transport([target.url], request_timeout_s=TIMEOUT_S, token=target.token)
 
     async def __aenter__(self) -> Api:
         return self
@@ -65,9 +68,9 @@ def topic_path(name: str) -> str:
     return f"/v1/topics/{quote(name, safe='')}"
 
 
-async def require_topic(url: str, name: str) -> None:
+async def require_topic(server: Target, name: str) -> None:
     """Fail at once if the node or the topic is missing; the client would retry for a while."""
-    async with Api(url) as api:
+    async with Api(server) as api:
         await api.get(topic_path(name))
 
 

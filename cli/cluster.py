@@ -110,7 +110,7 @@ def leaders(session: Session, *, topic: str | None, output: str | None) -> None:
     """Show which node leads each partition."""
 
     async def ask() -> list[Document]:
-        async with Api(session.url()) as api:
+        async with Api(session.target()) as api:
             return leaders_of(
                 [await api.get(topic_path(topic))] if topic is not None else await all_topics(api)
             )
@@ -148,7 +148,7 @@ def upgrade(session: Session, *, finalize: str, output: str | None) -> None:
         raise Failure(f"{finalize!r} is not a feature level", exit_code=USAGE, hint="use a number, as in 2")
 
     async def change() -> tuple[int, Document]:
-        async with Api(session.url()) as api:
+        async with Api(session.target()) as api:
             before = await api.get(_FEATURES_PATH)
             level = int(finalize) if finalize != "highest" else before["can_finalize"] or before["level"]
             return before["level"], (await api.change("POST", _FEATURES_PATH, {"level": level}))[1]
@@ -170,5 +170,5 @@ def leaders_of(topics: list[Document]) -> list[Document]:
 
 
 async def _ask(session: Session, path: str) -> Document:
-    async with Api(session.url()) as api:
+    async with Api(session.target()) as api:
         return await api.get(path)

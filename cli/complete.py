@@ -8,7 +8,7 @@ import click
 
 from cli import profile_store
 from cli.api import Api
-from cli.session import Session
+from cli.session import Session, Target
 
 _PATIENCE_S = 1.0
 """How long the shell may wait for a list of topics."""
@@ -17,13 +17,13 @@ _PATIENCE_S = 1.0
 def complete_topics(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Names of topics with this prefix; empty if the cluster does not answer."""
 
-    async def ask(url: str) -> list[str]:
-        async with asyncio.timeout(_PATIENCE_S), Api(url) as api:
+    async def ask(server: Target) -> list[str]:
+        async with asyncio.timeout(_PATIENCE_S), Api(server) as api:
             page = await api.get("/v1/topics", prefix=incomplete, limit=100)
             return [topic["topic"] for topic in page["topics"]]
 
     try:
-        return asyncio.run(ask((ctx.find_object(Session) or Session()).url()))
+        return asyncio.run(ask((ctx.find_object(Session) or Session()).target()))
     except Exception:  # noqa: BLE001 - a prompt is no place for an error
         return []
 

@@ -19,7 +19,7 @@ from cli.format_string import Consumed, compile_format
 from cli.output import output_option
 from cli.positions import Position
 from cli.record_document import COLUMNS, document_of, name_of
-from cli.session import Session, cluster_options, run
+from cli.session import Session, Target, cluster_options, run
 from cli.stream_output import StreamPrinter
 
 Write = Callable[[Sequence[ConsumedRecord]], None]
@@ -73,17 +73,20 @@ def consume(
         write = _document_writer(stack, output) if output else _text_writer(topic, format_)
         run(
             _consume(
-                session.url(), topic, write, count=count, partition=partition, start=start, follow=follow
+                session.target(), topic, write, count=count, partition=partition, start=start, follow=follow
             )
         )
 
 
-async def _consume(url: str, topic: str, write: Write, *, count: int | None, **where: Any) -> None:
-    await require_topic(url, topic)
+async def _consume(server: Target, topic: str, write: Write, *, count: int | None, **where: Any) -> None:
+    await require_topic(server, topic)
     if count == 0:
         return
     left = count
-    async with Client(url, timeout_s=TIMEOUT_S) as client, client.read_batches(topic, **where) as reader:
+    async with (
+        Client(server.url, token=server.token, timeout_s=TIMEOUT_S) as client,
+        client.read_batches(topic, **where) as reader,
+    ):
         async for batch in reader:
             records = batch.consumed()[:left]
             write(records)

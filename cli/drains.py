@@ -12,7 +12,7 @@ import click
 from cli.api import Api, Document
 from cli.exits import CONFLICT, Failure
 from cli.output import View, field, output_option, show
-from cli.session import Session, cluster_options, run, talk
+from cli.session import Session, Target, cluster_options, run, talk
 
 LOOK_S: Final = 1.0
 
@@ -50,13 +50,13 @@ def drain(
     Waits until it is done, and shows the progress. Ctrl-C ends only the waiting, and the drain goes on; run
     the command again to wait again. The node gets no replicas until --undo.
     """
-    document = run(_drain(session.url(), name, undo=undo, status=status, wait=not no_wait))
+    document = run(_drain(session.target(), name, undo=undo, status=status, wait=not no_wait))
     show(document, DRAIN, output)
 
 
-async def _drain(url: str, name: str, *, undo: bool, status: bool, wait: bool) -> Document:
+async def _drain(server: Target, name: str, *, undo: bool, status: bool, wait: bool) -> Document:
     path = f"/v1/nodes/{quote(name, safe='')}/drain"
-    async with Api(url) as api:
+    async with Api(server) as api:
         if status:
             document = await api.get(path)
             talk(state(document))

@@ -21,14 +21,18 @@ _COMMANDS = {
     "completion": "cli.completion",
     "consume": "cli.consume",
     "dev": "cli.dev",
+    "login": "cli.login",
     "node": "cli.node",
     "produce": "cli.produce",
     "profile": "cli.profile",
     "recover": "cli.recover",
     "repair-votes": "cli.repair_votes",
     "start": "cli.start",
+    "token": "cli.token",
     "topic": "cli.topic",
+    "user": "cli.user",
     "verify": "cli.verify",
+    "whoami": "cli.login",
 }
 """Command -> module that holds it under the same name (with _ for -): a command loads only what it needs."""
 

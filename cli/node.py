@@ -29,7 +29,7 @@ def list_(session: Session, *, output: str | None) -> None:
     """
 
     async def ask() -> Document:
-        async with Api(session.url()) as api:
+        async with Api(session.target()) as api:
             return await api.get("/v1/nodes")
 
     show(run(ask()), NODES, output)
@@ -48,7 +48,7 @@ def forget(session: Session, name: str, *, output: str | None) -> None:
     """
 
     async def change() -> None:
-        async with Api(session.url()) as api:
+        async with Api(session.target()) as api:
             await api.change("DELETE", f"/v1/nodes/{quote(name, safe='')}")
 
     run(change())

@@ -95,7 +95,7 @@ def produce(
     with contextlib.ExitStack() as stack:
         printer = stack.enter_context(StreamPrinter(output, _COLUMNS, _name)) if output else None
         job = Job(topic, inputs, given["partition"], printer)
-        run(produce_all(session.url(), job, acks=acks, compression=compression))
+        run(produce_all(session.target(), job, acks=acks, compression=compression))
 
 
 def _name(item: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ from cli.api import require_topic
 from cli.exits import Failure
 from cli.produce_input import Input
 from cli.pump import Pump
-from cli.session import talk
+from cli.session import Target, talk
 from cli.stream_output import StreamPrinter
 
 Acks = Literal["quorum", "leader", "none"]
@@ -49,14 +49,14 @@ class Job:
             self.printer.write({"partition": produced.partition, "offset": produced.offset})
 
 
-async def produce_all(url: str, job: Job, *, acks: Acks, compression: Compression) -> None:
+async def produce_all(server: Target, job: Job, *, acks: Acks, compression: Compression) -> None:
     """Send all inputs in order, and print how many are stored. Raises errors with the line they are about."""
-    await require_topic(url, job.topic)
+    await require_topic(server, job.topic)
     logging.getLogger("floodmark.producer.producer").addHandler(_Told())
     began = time.monotonic()
     try:
         async with (
-            Client(url) as client,
+            Client(server.url, token=server.token) as client,
             client.producer(job.topic, acks=acks, compression=compression) as producer,
         ):
             try:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
 from cli import profile_store
 from cli.complete import complete_profiles
-from cli.exits import CONFLICT, Failure
+from cli.exits import CONFLICT, USAGE, Failure
 from cli.output import View, field, output_option, show
-from cli.profile_store import Profiles
+from cli.profile_store import Profiles, TokenSource
 from cli.session import check_url, debug_option, talk
 
 _VIEW = View(
-    columns=(field("Name"), field("Server"), field("Current")),
+    columns=(field("Name"), field("Server"), field("Current"), field("Token")),
     name=lambda item: str(item["name"]),
     items=lambda document: document.get("profiles", [document]),
 )
 
 
 def _entry(profiles: Profiles, name: str) -> dict[str, Any]:
-    return {"name": name, "server": profiles.server(name), "current": name == profiles.current}
+    source = profiles.sources.get(name, TokenSource())
+    entry = {"name": name, "server": profiles.server(name), "current": name == profiles.current}
+    token = source.file or source.command
+    return {**entry, "token": token} if token else entry
 
 
 @click.group()
@@ -34,9 +38,20 @@ def profile() -> None:
 @click.argument("server", metavar="URL")
 @click.option("--use", is_flag=True, help="Use it from now on; the first profile is always used.")
 @click.option("--replace", is_flag=True, help="Replace a profile of this name.")
+@click.option("--token-file", metavar="FILE", help="File with the token, of mode 0600.")
+@click.option("--token-command", metavar="COMMAND", help="Command that prints the token.")
 @output_option(default=None)
 @debug_option
-def create(name: str, server: str, *, use: bool, replace: bool, output: str | None) -> None:
+def create(
+    name: str,
+    server: str,
+    *,
+    use: bool,
+    replace: bool,
+    token_file: str | None,
+    token_command: str | None,
+    output: str | None,
+) -> None:
     """Name the cluster that the node at URL belongs to."""
     profile_store.check_name(name)
     profiles = profile_store.load()
@@ -44,7 +59,11 @@ def create(name: str, server: str, *, use: bool, replace: bool, output: str | No
         raise Failure(
             f"profile {name!r} exists already", exit_code=CONFLICT, hint="use --replace to replace it"
         )
+    if token_file and token_command:
+        raise Failure("a profile has a token file or a token command, not both", exit_code=USAGE)
     profiles.servers[name] = check_url(server)
+    file = str(Path(token_file).absolute()) if token_file else ""
+    profiles.sources[name] = TokenSource(file, token_command or "")
     if use or profiles.current is None:
         profiles.current = name
     profile_store.save(profiles)
@@ -98,9 +117,7 @@ def delete(name: str, *, output: str | None) -> None:
     profiles = profile_store.load()
     profiles.require(name)
     entry = _entry(profiles, name)
-    del profiles.servers[name]
-    if profiles.current == name:
-        profiles.current = None
+    profiles.remove(name)
     profile_store.save(profiles)
     talk(f"forgot {name}")
     show(entry, _VIEW, output)

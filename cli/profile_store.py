@@ -5,7 +5,9 @@
     [profiles.dev]
     server = "http://localhost:7070"
 
-It is in the user's configuration folder, or where FLOODMARK_CONFIG says, and is replaced as a whole.
+A profile may have a ``token_file``, which only the user can read, or a ``token_command``, which prints a
+token. The file is in the user's configuration folder, or where FLOODMARK_CONFIG says, and is replaced as a
+whole.
 """
 
 from __future__ import annotations
@@ -13,25 +15,56 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
+import subprocess
 import tempfile
 import tomllib
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
+from floodmark.transport.credentials import Token
 
 from cli.exits import NOT_FOUND, USAGE, Failure
 
+_COMMAND_S = 60.0
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSource:
+    """Where the token of a profile is: in a file, or what a command prints."""
+
+    file: str = ""
+    command: str = ""
+
+    def token(self) -> Token | None:
+        """For the client, which reads it when it needs it."""
+        if self.file:
+            return Path(self.file)
+        return partial(_printed, self.command) if self.command else None
 
 
 @dataclass(slots=True)
 class Profiles:
-    """Everything in the file: profile name -> URL of a node, and the name in use."""
+    """Everything in the file: profile name -> URL of a node, token sources, and the name in use."""
 
     servers: dict[str, str] = field(default_factory=dict)
     current: str | None = None
+    sources: dict[str, TokenSource] = field(default_factory=dict)
+
+    def token(self, name: str) -> Token | None:
+        """The token of a profile, where it has one."""
+        return self.sources.get(name, TokenSource()).token()
+
+    def remove(self, name: str) -> None:
+        """Forget a profile."""
+        del self.servers[name]
+        self.sources.pop(name, None)
+        if self.current == name:
+            self.current = None
 
     def server(self, name: str) -> str:
         """The URL of a profile. Fails with exit code 3 if the profile does not exist."""
@@ -70,12 +103,18 @@ def load() -> Profiles:
         return Profiles()
     try:
         document: dict[str, Any] = tomllib.loads(text)
-        servers = {name: str(entry["server"]) for name, entry in document.get("profiles", {}).items()}
+        entries = document.get("profiles", {}).items()
+        servers = {name: str(entry["server"]) for name, entry in entries}
+        sources = {
+            name: TokenSource(str(entry.get("token_file", "")), str(entry.get("token_command", "")))
+            for name, entry in entries
+            if "token_file" in entry or "token_command" in entry
+        }
     except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
         raise Failure(
             f"{file}: not a profiles file: {error}", hint="repair it, or remove it to start over"
         ) from error
-    return Profiles(servers, document.get("current"))
+    return Profiles(servers, document.get("current"), sources)
 
 
 def save(profiles: Profiles) -> None:
@@ -96,11 +135,36 @@ def save(profiles: Profiles) -> None:
 
 def _text(profiles: Profiles) -> str:
     parts = [f"current = {_quoted(profiles.current)}\n"] if profiles.current else []
-    parts += [
-        f"[profiles.{_quoted(name)}]\nserver = {_quoted(server)}\n"
-        for name, server in sorted(profiles.servers.items())
-    ]
+    for name, server in sorted(profiles.servers.items()):
+        source = profiles.sources.get(name, TokenSource())
+        lines = [f"[profiles.{_quoted(name)}]", f"server = {_quoted(server)}"]
+        lines += [f"token_file = {_quoted(source.file)}"] if source.file else []
+        lines += [f"token_command = {_quoted(source.command)}"] if source.command else []
+        parts.append("".join(f"{line}\n" for line in lines))
     return "\n".join(parts)
+
+
+def save_token(name: str, token: str) -> Path:
+    """Keep a profile's token in a file beside the profiles, which only the user can read."""
+    folder = path().parent / "tokens"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}.")  # of mode 0600
+    with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+        out.write(token + "\n")
+    file = folder / name
+    Path(temporary).replace(file)
+    return file
+
+
+def _printed(command: str) -> str:
+    """What a token command prints. Blocking."""
+    try:
+        found = subprocess.run(  # noqa: S603 - it is the user's own
+            shlex.split(command), stdout=subprocess.PIPE, check=True, timeout=_COMMAND_S, text=True
+        )
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        raise Failure(f"the token command {command!r} failed: {error}") from error
+    return found.stdout.strip()
 
 
 def _quoted(text: str) -> str:

@@ -11,7 +11,7 @@ from cli.api import Api, Document
 from cli.exits import USAGE, Failure
 from cli.node_view import size_text
 from cli.output import Column, View, field, output_option, show
-from cli.session import Session, cluster_options, run, talk
+from cli.session import Session, Target, cluster_options, run, talk
 
 PATH: Final = "/v1/cluster/rebalance"
 LOOK_S: Final = 1.0
@@ -44,12 +44,12 @@ def rebalance(session: Session, *, dry_run: bool, cancel: bool, no_wait: bool, o
     """
     if dry_run and cancel:
         raise Failure("use either --dry-run or --cancel, not both", exit_code=USAGE)
-    document = run(_rebalance(session.url(), dry_run=dry_run, cancel=cancel, stay=not no_wait))
+    document = run(_rebalance(session.target(), dry_run=dry_run, cancel=cancel, stay=not no_wait))
     show(document, _MOVES, output or ("table" if dry_run else None))
 
 
-async def _rebalance(url: str, *, dry_run: bool, cancel: bool, stay: bool) -> Document:
-    async with Api(url) as api:
+async def _rebalance(server: Target, *, dry_run: bool, cancel: bool, stay: bool) -> Document:
+    async with Api(server) as api:
         if dry_run:
             document = await api.get(PATH)
             talk(_plan(document, "would move"))

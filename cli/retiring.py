@@ -13,7 +13,7 @@ from cli.api import Api, Document
 from cli.drains import DRAIN, state, stay
 from cli.exits import CONFLICT, Failure
 from cli.output import View, field, output_option, show
-from cli.session import Session, cluster_options, confirm, run, talk
+from cli.session import Session, Target, cluster_options, confirm, run, talk
 
 NAMED_MAX: Final = 20
 REMOVED = View(columns=(field("Node", "node_id"),), name=DRAIN.name, items=lambda document: [document])
@@ -38,9 +38,9 @@ def remove(session: Session, name: str, *, force: bool, no_wait: bool, yes: bool
     and can be stopped.
     """
     if force:
-        _talk_removal(run(_removal(session.url(), name)))
+        _talk_removal(run(_removal(session.target(), name)))
     confirm(f"Remove {name}? Its id can never be used again.", yes=yes)
-    document = run(_remove(session.url(), name, force=force, wait=not no_wait))
+    document = run(_remove(session.target(), name, force=force, wait=not no_wait))
     if not document["done"]:
         show(document, DRAIN, output)
         return
@@ -64,7 +64,7 @@ def replace(session: Session, old: str, new: str, *, no_wait: bool, yes: bool, o
     name does not need this: start it.
     """
     confirm(f"Replace {old} by {new}? The id {old} can never be used again.", yes=yes)
-    document = run(_replace(session.url(), old, new, wait=not no_wait))
+    document = run(_replace(session.target(), old, new, wait=not no_wait))
     if document["done"]:
         talk(f"{new} has taken the place of {old}, which is removed")
     show(document, DRAIN, output)
@@ -74,13 +74,13 @@ def _path(name: str, rest: str = "") -> str:
     return f"/v1/nodes/{quote(name, safe='')}{rest}"
 
 
-async def _removal(url: str, name: str) -> Document:
-    async with Api(url) as api:
+async def _removal(server: Target, name: str) -> Document:
+    async with Api(server) as api:
         return await api.get(_path(name, "/removal"))
 
 
-async def _remove(url: str, name: str, *, force: bool, wait: bool) -> Document:
-    async with Api(url) as api:
+async def _remove(server: Target, name: str, *, force: bool, wait: bool) -> Document:
+    async with Api(server) as api:
         if not force:
             await api.change("DELETE", _path(name))
             return {"done": True}
@@ -89,8 +89,8 @@ async def _remove(url: str, name: str, *, force: bool, wait: bool) -> Document:
         return await _until_removed(api, name, document) if wait else document
 
 
-async def _replace(url: str, old: str, new: str, *, wait: bool) -> Document:
-    async with Api(url) as api:
+async def _replace(server: Target, old: str, new: str, *, wait: bool) -> Document:
+    async with Api(server) as api:
         _, document = await api.change("POST", _path(old, "/replacement"), {"node_id": new})
         talk(state(document))
         return await _until_removed(api, old, document) if wait else document

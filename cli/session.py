@@ -10,15 +10,26 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
+from floodmark.transport.credentials import Token
 
 from cli import profile_store
 from cli.exits import Failure
+from cli.profile_store import Profiles
 from cli.visible import visible
 
 SERVER_VAR = "FLOODMARK_SERVER"
 PROFILE_VAR = "FLOODMARK_PROFILE"
+TOKEN_VAR = "FLOODMARK_TOKEN"  # noqa: S105 - the name of a variable
 DEFAULT_SERVER = "http://localhost:7070"
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The cluster that a command talks to: any node's URL, and who the user is to it."""
+
+    url: str
+    token: Token | None = None
 
 
 @dataclass(slots=True)
@@ -29,17 +40,33 @@ class Session:
     profile: str | None = None
     debug: bool = False
 
-    def url(self) -> str:
+    def target(self) -> Target:
         """From options, else variables, else the profile in use, else the default; a server wins over a
-        profile."""
+        profile, whose token goes to its own server only.
+        """
+        token = os.environ.get(TOKEN_VAR) or None
         given = ((self.server, self.profile), (os.environ.get(SERVER_VAR), os.environ.get(PROFILE_VAR)))
         for server, profile in given:
             if server:
-                return check_url(server)
+                return Target(check_url(server), token)
             if profile:
-                return profile_store.load().server(profile)
+                return _of_profile(profile_store.load(), profile, token)
         profiles = profile_store.load()
-        return profiles.server(profiles.current) if profiles.current else DEFAULT_SERVER
+        if profiles.current:
+            return _of_profile(profiles, profiles.current, token)
+        return Target(DEFAULT_SERVER, token)
+
+    def chosen_profile(self) -> str | None:
+        """The profile that ``target`` is of, if it is of one."""
+        given = ((self.server, self.profile), (os.environ.get(SERVER_VAR), os.environ.get(PROFILE_VAR)))
+        for server, profile in given:
+            if server or profile:
+                return None if server else profile
+        return profile_store.load().current
+
+
+def _of_profile(profiles: Profiles, name: str, token: str | None) -> Target:
+    return Target(profiles.server(name), token or profiles.token(name))
 
 
 def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:

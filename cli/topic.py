@@ -149,7 +149,7 @@ def list_(session: Session, *, prefix: str, output: str | None) -> None:
     """List topics in order of name."""
 
     async def ask() -> list[Document]:
-        async with Api(session.url()) as api:
+        async with Api(session.target()) as api:
             return await all_topics(api, prefix=prefix)
 
     show({"topics": run(ask())}, _TOPICS, output)
@@ -164,7 +164,7 @@ def describe(session: Session, name: str, *, output: str | None) -> None:
     """Show a topic's settings, and the nodes of its partitions."""
 
     async def ask() -> Document:
-        async with Api(session.url()) as api:
+        async with Api(session.target()) as api:
             return await api.get(topic_path(name))
 
     document = run(ask())
@@ -243,5 +243,5 @@ _DELETED = View(columns=(field("Name", "topic"),), name=_TOPICS.name, items=lamb
 async def _change(
     session: Session, method: str, name: str, body: Document | None = None
 ) -> tuple[int, Document]:
-    async with Api(session.url()) as api:
+    async with Api(session.target()) as api:
         return await api.change(method, topic_path(name), body)

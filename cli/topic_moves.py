@@ -11,7 +11,7 @@ from cli.api import Api, Document, topic_path
 from cli.exits import CONFLICT, USAGE, Failure
 from cli.node_view import size_text
 from cli.output import Column, View, field, output_option, show
-from cli.session import Session, cluster_options, run, talk
+from cli.session import Session, Target, cluster_options, run, talk
 
 PATH: Final = "/v1/reassignments"
 LOOK_S: Final = 0.5
@@ -62,7 +62,7 @@ def move(
         raise Failure("give the nodes, or --cancel", exit_code=USAGE, hint="as in orders/0 n1,n2,n3")
     nodes = None if replicas is None else [name.strip() for name in replicas.split(",")]
     wanted = {"topic": topic, "partition": int(number), "replicas": nodes}
-    document = run(_move(session.url(), wanted, stay=not no_wait))
+    document = run(_move(session.target(), wanted, stay=not no_wait))
     show(document, MOVES, output)
 
 
@@ -74,15 +74,15 @@ def moves(session: Session, *, output: str | None) -> None:
     """List the partitions whose replicas are moving to other nodes, or queued to move."""
 
     async def ask() -> Document:
-        async with Api(session.url()) as api:
+        async with Api(session.target()) as api:
             return await api.get(PATH)
 
     show(run(ask()), MOVES, output)
 
 
-async def _move(url: str, wanted: Document, *, stay: bool) -> Document:
+async def _move(server: Target, wanted: Document, *, stay: bool) -> Document:
     named = f"{wanted['topic']}/{wanted['partition']}"
-    async with Api(url) as api:
+    async with Api(server) as api:
         _, document = await api.change("POST", PATH, {"reassignments": [wanted]})
         begun = next(iter(document["reassignments"]), None)
         if begun is None:

@@ -24,6 +24,7 @@ from floodmark.producer.options import Acks, ProducerOptions
 from floodmark.producer.produced import Produced
 from floodmark.producer.producer import Producer
 from floodmark.producer.single import SingleProducers
+from floodmark.transport.credentials import Token
 from floodmark.transport.http import Request, Transport
 from floodmark.transport.pacing import Deadline
 
@@ -43,6 +44,9 @@ class Client:
 
     timeout_s          deadline of each call that has no timeout of its own
     request_timeout_s  how long one node may take before another one is asked
+    token              says who you are: a token; the ``Path`` of a file with one, which only its owner can
+                       read; or a function that returns one, or an awaitable. The file and the function are
+                       asked again when a node refuses the token
     """
 
     def __init__(
@@ -51,10 +55,11 @@ class Client:
         *,
         timeout_s: float = 30.0,
         request_timeout_s: float = 5.0,
+        token: Token | None = None,
     ) -> None:
         self._timeout_s = timeout_s
         self._transport = Transport(
-            [urls] if isinstance(urls, str) else urls, request_timeout_s=request_timeout_s
+            [urls] if isinstance(urls, str) else urls, request_timeout_s=request_timeout_s, token=token
         )
         self.topics = Topics(self._transport, timeout_s)
         self._producers: weakref.WeakSet[Producer] = weakref.WeakSet()

@@ -12,6 +12,7 @@ from floodmark.consumer.fetcher import End, Start
 from floodmark.format.headers import HeadersLike
 from floodmark.format.values import Key, Timestamp
 from floodmark.producer.options import Acks, Compression
+from floodmark.transport.credentials import Token
 
 
 class Within(TypedDict, total=False):
@@ -25,6 +26,7 @@ class OfClient(TypedDict, total=False):
 
     timeout_s: float
     request_timeout_s: float
+    token: Token | None
 
 
 class OfRecord(TypedDict, total=False):

@@ -16,7 +16,13 @@ Invoke = Callable[..., Result]
 @pytest.fixture
 def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
     """Run a command in this process, with a profiles file of its own and no variables from outside."""
-    for name in ("FLOODMARK_SERVER", "FLOODMARK_PROFILE", "FLOODMARK_OUTPUT", "FLOODMARK_DEBUG"):
+    for name in (
+        "FLOODMARK_SERVER",
+        "FLOODMARK_PROFILE",
+        "FLOODMARK_OUTPUT",
+        "FLOODMARK_DEBUG",
+        "FLOODMARK_TOKEN",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("FLOODMARK_CONFIG", str(tmp_path / "config" / "config.toml"))
 

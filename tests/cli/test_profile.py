@@ -33,18 +33,18 @@ def test_flag_over_variable_over_profile_over_default(
     invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The nearest word wins."""
-    assert Session().url() == DEFAULT_SERVER
+    assert Session().target().url == DEFAULT_SERVER
     invoke("profile", "create", "a", "http://a")
     invoke("profile", "create", "b", "http://b")
-    assert Session().url() == "http://a"
-    assert Session(profile="b").url() == "http://b"
-    assert Session(server="http://c", profile="b").url() == "http://c"
+    assert Session().target().url == "http://a"
+    assert Session(profile="b").target().url == "http://b"
+    assert Session(server="http://c", profile="b").target().url == "http://c"
     # Nothing listens on port 1 of loopback, and the message names what was tried.
     monkeypatch.setenv("FLOODMARK_SERVER", "http://127.0.0.1:1")
     assert "127.0.0.1:1" in invoke("node", "list").stderr
     assert "127.0.0.2:1" in invoke("node", "list", "--server", "127.0.0.2:1").stderr
     assert "127.0.0.2:1" in invoke("--server", "127.0.0.2:1", "node", "list").stderr
-    assert Session(profile="b").url() == "http://b"
+    assert Session(profile="b").target().url == "http://b"
 
 
 def test_profiles_that_are_not_there(invoke: Invoke) -> None:
@@ -61,16 +61,16 @@ def test_a_profile_is_not_overwritten_by_accident(invoke: Invoke) -> None:
     """Exit code 4, unless --replace says so."""
     invoke("profile", "create", "a", "http://a")
     assert invoke("profile", "create", "a", "http://other").exit_code == 4
-    assert Session().url() == "http://a"
+    assert Session().target().url == "http://a"
     assert invoke("profile", "create", "a", "http://other", "--replace").exit_code == 0
-    assert Session().url() == "http://other"
+    assert Session().target().url == "http://other"
 
 
 def test_a_deleted_profile_is_not_in_use_any_more(invoke: Invoke) -> None:
     """Commands fall back to the default rather than failing for ever."""
     invoke("profile", "create", "a", "http://a")
     assert invoke("profile", "delete", "a", "-o", "name").stdout == "a\n"
-    assert Session().url() == DEFAULT_SERVER
+    assert Session().target().url == DEFAULT_SERVER
 
 
 @pytest.mark.parametrize("name", ["", "a b", "x" * 65, "ä"])

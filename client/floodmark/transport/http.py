@@ -18,8 +18,15 @@ import aiohttp
 import msgspec
 import yarl
 
-from floodmark.errors import FloodmarkError, OutcomeUnknown, ServerError, TransportError
+from floodmark.errors import (
+    CredentialsUnconfirmed,
+    FloodmarkError,
+    OutcomeUnknown,
+    ServerError,
+    TransportError,
+)
 from floodmark.home import Home
+from floodmark.transport.credentials import Credentials, Token
 from floodmark.transport.fast_http import FastAnswer, FastHttp, NotConnected
 from floodmark.transport.nodes import LEADER_HEADER, Nodes
 from floodmark.transport.pacing import Backoff, Deadline
@@ -30,6 +37,8 @@ _CONNECT_TIMEOUT_S: Final = 3.0
 _FIRST_CONNECTION_S: Final = 2.0
 """How long to try nodes none of which ever answered: more likely a wrong URL than a slow cluster."""
 _LARGE_BYTES: Final = 1 << 20
+UNAUTHORIZED: Final = 401
+_UNCONFIRMED_MAX: Final = 4
 BATCH_MEDIA_TYPE: Final = "application/vnd.floodmark.batch;v=1"
 #: How much longer to wait for an answer than the time limit that the node was given.
 GRACE_S: Final = 1.0
@@ -70,8 +79,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 class Transport:
     """The connections of one client."""
 
-    def __init__(self, urls: Sequence[str], *, request_timeout_s: float) -> None:
+    def __init__(self, urls: Sequence[str], *, request_timeout_s: float, token: Token | None = None) -> None:
         self.nodes = Nodes(urls)
+        self._credentials = Credentials(token)
         self.request_timeout_s = request_timeout_s
         self._session: aiohttp.ClientSession | None = None
         self._fast_http = FastHttp(_USER_AGENT)
@@ -116,9 +126,44 @@ class Transport:
                 await asyncio.sleep(delay_s)
 
     async def attempt(self, request: Request, timeout_s: float) -> Answer:
-        """Ask one node once, within ``timeout_s``. Raises errors of the tree only."""
+        """Ask one node once, within ``timeout_s``; others too, where it cannot tell who is asking.
+
+        Raises errors of the tree only.
+        """
         self.home.check()
+        for _ in range(_UNCONFIRMED_MAX):
+            try:
+                return await self._attempt(request, timeout_s)
+            except CredentialsUnconfirmed:
+                if not self.nodes.has_alternative():
+                    raise
+        return await self._attempt(request, timeout_s)
+
+    async def _attempt(self, request: Request, timeout_s: float) -> Answer:
         url = self.nodes.pick(request.route)
+        credentials = await self._credentials.headers()
+        answer, repeated = await self._ask_node(url, _with(request, credentials), timeout_s)
+        if answer.status == UNAUTHORIZED:
+            others = await self._credentials.headers_after(credentials)
+            if others is not None:
+                answer, repeated = await self._ask_node(url, _with(request, others), timeout_s)
+        self._was_reached = True
+        error = None if answer.status < 300 else error_of(answer.status, answer.headers, answer.body)
+        if error is not None and repeated:
+            error.fields["repeated"] = True
+        if isinstance(error, CredentialsUnconfirmed):
+            self.nodes.failed(url, request.route)
+            raise error
+        leader = answer.headers.get(LEADER_HEADER)
+        self.nodes.answered(url, request.route, leader)
+        if error is None:
+            return answer
+        if error.retriable and leader is None:
+            self.nodes.forget_leader(request.route)
+        raise error
+
+    async def _ask_node(self, url: str, request: Request, timeout_s: float) -> tuple[Answer, bool]:
+        """The node's answer, and whether an earlier try may have been carried out."""
         repeated = False
         answer: Answer | None = None
         try:
@@ -132,17 +177,7 @@ class Transport:
             if repeated:
                 failure.fields["repeated"] = True
             raise
-        self._was_reached = True
-        leader = answer.headers.get(LEADER_HEADER)
-        self.nodes.answered(url, request.route, leader)
-        if answer.status < 300:
-            return answer
-        error = error_of(answer.status, answer.headers, answer.body)
-        if repeated:
-            error.fields["repeated"] = True
-        if error.retriable and leader is None:
-            self.nodes.forget_leader(request.route)
-        raise error
+        return answer, repeated
 
     async def _exchange(self, url: str, request: Request, timeout_s: float) -> Answer:
         target = yarl.URL(url + request.path + _query(request.query), encoded=True)
@@ -214,6 +249,10 @@ class Transport:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+
+def _with(request: Request, headers: Mapping[str, str]) -> Request:
+    return msgspec.structs.replace(request, headers={**request.headers, **headers}) if headers else request
 
 
 def _reason(error: OSError | aiohttp.ClientError) -> str:

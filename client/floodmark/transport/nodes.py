@@ -56,6 +56,8 @@ class Nodes:
         if leader is None or route is None:
             return
         leader = leader.rstrip("/")
+        if url.startswith("https:") and not leader.startswith("https:"):
+            return  # A token would go there unencrypted.
         self._leaders[route] = leader
         if leader not in self._urls and len(self._urls) < _NODES_MAX:
             self._urls.append(leader)
