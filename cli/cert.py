@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _USER: Final = re.compile(r"[A-Za-z0-9._@-]{1,64}", re.ASCII)
-_HOST: Final = re.compile(r"[A-Za-z0-9*]([A-Za-z0-9._-]{0,252})?|\[?[0-9A-Fa-f:.]+\]?", re.ASCII)
+_HOST: Final = re.compile(r"(?!.*\.\.)[A-Za-z0-9*]([A-Za-z0-9._-]{0,252})?|\[?[0-9A-Fa-f:.]+\]?", re.ASCII)
 _AUTHORITY: Final = click.option(
     "--ca",
     "folder",
