@@ -6,6 +6,7 @@ The library that makes certificates is loaded when one is made or read, so that 
 from __future__ import annotations
 
 import importlib
+import ipaddress
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _USER: Final = re.compile(r"[A-Za-z0-9._@-]{1,64}", re.ASCII)
-_HOST: Final = re.compile(r"(?!.*\.\.)[A-Za-z0-9*]([A-Za-z0-9._-]{0,252})?|\[?[0-9A-Fa-f:.]+\]?", re.ASCII)
+_HOST: Final = re.compile(r"(?!.*\.\.)[A-Za-z0-9*][A-Za-z0-9._-]{0,252}", re.ASCII)
 _AUTHORITY: Final = click.option(
     "--ca",
     "folder",
@@ -127,7 +128,7 @@ def node(
     if not _NAME.fullmatch(node_id) or node_id == "ca":
         raise Failure(f"{node_id!r} is not the id of a node", exit_code=USAGE, hint="for example n1")
     for host in hosts:
-        if not _HOST.fullmatch(host):
+        if not _HOST.fullmatch(host) and not _is_address(host):
             raise Failure(
                 f"{host!r} is neither a host's name nor an address",
                 exit_code=USAGE,
@@ -221,6 +222,14 @@ def show_certificates(paths: tuple[Path, ...], *, output: str | None) -> None:
     if not found:
         raise Failure("there is no certificate", exit_code=NOT_FOUND, hint="'floodmark cert init' begins")
     _show(found, output or "table")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _maker() -> Any:
