@@ -62,6 +62,11 @@ _APPLIED = View(
     name=lambda item: str(item["folder"]),
     items=lambda document: document["folders"],
 )
+_RESET = View(
+    columns=(field("User"), field("Token")),
+    name=lambda item: str(item["token"]),
+    items=lambda item: [item],
+)
 
 
 @click.group()
@@ -160,6 +165,25 @@ def apply(plan_file: BinaryIO, folders: tuple[str, ...], *, yes: bool, output: s
                 status.update(f"{folder}: {step}")
         talk(f"{folder}: recovered to cluster epoch {made.epoch}")
     show({"folders": [{"folder": f, "written": f in pending} for f in folders]}, _APPLIED, output)
+
+
+@recover.command("administrator")
+@click.argument("folder", metavar="DATA_DIR", type=_FOLDER)
+@click.option("--user", default="admin", show_default=True, help="Who is to be an administrator.")
+@output_option(default=None)
+@debug_option
+def administrator(folder: str, *, user: str, output: str | None) -> None:
+    """Get in again when every administrator's token is lost: with the disk of one node, which is stopped.
+
+    Prints a token. When the node starts again, the cluster makes USER an administrator with this token;
+    its password and its other tokens are gone. Other users stay as they are.
+    """
+    with _told():
+        token = offline.reset_administrator(folder, user)
+    talk(f"start the node of {folder}: then {user} is an administrator with this token, which is shown once")
+    if output is None:
+        click.echo(token)
+    show({"user": user, "token": token}, _RESET, output)
 
 
 @contextlib.contextmanager

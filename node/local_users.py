@@ -50,6 +50,10 @@ class LocalUsers:
         """See ``UserAdmin``."""
         return self._shown(self._entry(user))
 
+    def is_administrator(self, user: str) -> bool:
+        """See ``UserAdmin``."""
+        return user in self._metadata.state.administrators
+
     def tokens(self, user: str) -> list[TokenInfo]:
         """See ``UserAdmin``."""
         self._entry(user)

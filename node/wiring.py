@@ -18,6 +18,7 @@ from consensus.host.host_types import HostOptions
 from consensus.links.handshake import Identity
 from consensus.links.link_types import LinkOptions
 from node import descriptors
+from node.administrator_files import AdministratorFiles
 from node.budget import SharedBudget
 from node.control.controller import Controller
 from node.environment import Environment
@@ -219,20 +220,10 @@ def build(
     events.metadata_committed.follow(controller.nudge)
     events.group_news.follow(controller.group_news)
     events.group_failed.follow(manager.failed)
-    authenticator = Authenticator(
-        state=lambda: machine.state,
-        freshness=Freshness(lambda timeout_s: metadata.catch_up(timeout_s=timeout_s)),
-        wall_ms=around.wall_ms,
-    )
-    machine.follow(authenticator.metadata_changed)
-    asks = settings.http.authentication == "required"
-    policy = AccessPolicy() if asks else AllowAll()
-    app = create_app(broker, settings.limits, _origins(settings), policy, authenticator if asks else None)
-    if isinstance(policy, AccessPolicy):
-        machine.follow(policy.metadata_changed)
-        machine.follow(partial(_look_at_reads, app[CONTEXT].service.open_reads))
+    app = _application(settings, broker, metadata, around)
     answers = _connect_inside(app[CONTEXT], host, settings, broker, query, gossip)
     _go_by(credentials, settings.cluster.id, host, app[CONTEXT])
+    administrator = AdministratorFiles(around.fs, data_dir, metadata, app[CONTEXT].service, around.wall_ms)
     retention = Retention(
         manager=manager,
         host=host,
@@ -287,8 +278,29 @@ def build(
             retention.run,
             retention.run_state_logs,
             spare_memory.run,
+            administrator.bootstrap,
+            administrator.reset,
         ),
     )
+
+
+def _application(
+    settings: Settings, broker: LocalBroker, metadata: Metadata, around: Environment
+) -> web.Application:
+    """The HTTP door, and who may pass it."""
+    if settings.http.authentication == "off":
+        return create_app(broker, settings.limits, _origins(settings), AllowAll())
+    machine, policy = metadata.machine, AccessPolicy()
+    authenticator = Authenticator(
+        state=lambda: machine.state,
+        freshness=Freshness(lambda timeout_s: metadata.catch_up(timeout_s=timeout_s)),
+        wall_ms=around.wall_ms,
+    )
+    app = create_app(broker, settings.limits, _origins(settings), policy, authenticator)
+    machine.follow(authenticator.metadata_changed)
+    machine.follow(policy.metadata_changed)
+    machine.follow(partial(_look_at_reads, app[CONTEXT].service.open_reads))
+    return app
 
 
 def _connect_inside(

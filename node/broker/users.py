@@ -69,6 +69,9 @@ class UserAdmin(Protocol):
     def show(self, user: str) -> UserInfo:
         """Raises NotFound."""
 
+    def is_administrator(self, user: str) -> bool:
+        """Whether the user may do everything."""
+
     def tokens(self, user: str) -> list[TokenInfo]:
         """The user's valid tokens, the oldest first. Raises NotFound."""
 

@@ -12,8 +12,10 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from node.administrator_files import write_reset
 from node.environment import true_wall_ms
-from node.membership.identity import FILE_NAME, FolderLock, IdentityProblem
+from node.membership.identity import FILE_NAME, FolderLock, IdentityProblem, load
+from node.metadata.domains.users import is_principal
 from node.metadata.group import SEGMENT_BYTES
 from node.recovery import apply as application
 from node.recovery.errors import NotRecoverable
@@ -52,6 +54,17 @@ def plan(sources: Sequence[str], tell: Tell) -> tuple[bytes, Document]:
 def read_plan(raw: bytes, name: str) -> Plan:
     """Back from the file's content. Raises ``NotRecoverable``."""
     return _decoded(raw, name, Plan, "plan", PLAN_VERSION)
+
+
+def reset_administrator(folder: str, user: str) -> str:
+    """The token of an administrator that is reset once the folder's node starts. Raises as ``survey``."""
+    if not is_principal(user):
+        raise NotRecoverable(f"{user!r} is no user's name")
+    with _stopped(folder):
+        fs = RealFileSystem()
+        if load(fs, folder) is None:
+            raise NotRecoverable(f"{folder} is no node's data folder: it has no {FILE_NAME}")
+        return write_reset(fs, folder, user)
 
 
 def check(made: Plan, folder: str) -> bool:

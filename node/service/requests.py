@@ -35,6 +35,10 @@ class Request(InsideRequest[R], Generic[R], frozen=True, kw_only=True):
         """Whether the principal may ask for this without any permission, since it is about itself alone."""
         return False
 
+    def is_for_administrators(self, at: Service) -> bool:  # noqa: ARG002
+        """Whether a permission is not enough, since it would give everything."""
+        return False
+
     def check(self) -> None:
         """Check what can be checked without the cluster's state. Raises ``InvalidRequest``."""
 

@@ -47,7 +47,7 @@ from node.service.policy import Operation, Policy, Resource, ResourceKind
 from node.service.produce import Producing
 from node.service.produce_topic import TopicProducing
 from node.service.read_topic import read_topic, wait_topic
-from node.service.request_context import RequestContext
+from node.service.request_context import A_NODE, RequestContext
 from node.service.requests import Request, Served
 from node.service.topic_reader import TopicReader
 from node.service.watches import Watches
@@ -216,8 +216,16 @@ class Service:
     def permit(self, context: RequestContext, request: Request[Any]) -> None:
         """The first step of ``ask``, for doors that prepare a request at some cost. Raises likewise."""
         resource = request.resource()
-        if resource is not None and not request.is_own(context):
-            self.authorize(context, request.operation, resource)
+        if resource is None or request.is_own(context):
+            return
+        self.authorize(context, request.operation, resource)
+        if self.authenticator is not None and request.is_for_administrators(self):
+            self._check_administrator(context, self.authenticator)
+
+    def _check_administrator(self, context: RequestContext, authentication: Authentication) -> None:
+        principal = context.principal
+        if principal != A_NODE and not authentication.is_administrator(principal):
+            raise Forbidden(f"{principal} may not do this: it takes an administrator")
 
     async def _check_level(self, request: Request[Any]) -> None:
         """Raises ``FeatureLevelNeeded`` where nodes of the cluster may not know such a request."""

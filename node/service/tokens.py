@@ -62,6 +62,10 @@ class CreateToken(Request[CreatedToken], frozen=True, kw_only=True):
         if self.lifetime_ms is not None and not 1 <= self.lifetime_ms <= LIFETIME_MS_MAX:
             raise InvalidRequest(f"a token is valid for 1 to {LIFETIME_MS_MAX} ms, not {self.lifetime_ms}")
 
+    def is_for_administrators(self, at: Service) -> bool:
+        """See ``Request``."""
+        return at.broker.users.is_administrator(self.user)
+
     async def execute(self, at: Service, context: RequestContext) -> CreatedToken:
         """See ``Broker.users``."""
         return await at.broker.users.create_token(
@@ -82,6 +86,10 @@ class RevokeToken(Request[None], frozen=True, kw_only=True):
     def is_own(self, context: RequestContext) -> bool:
         """See ``Request``."""
         return is_own(self.user, context)
+
+    def is_for_administrators(self, at: Service) -> bool:
+        """See ``Request``."""
+        return at.broker.users.is_administrator(self.user)
 
     async def execute(self, at: Service, context: RequestContext) -> None:
         """See ``Broker.users``."""

@@ -72,6 +72,10 @@ class CreateUser(Request[UserInfo], frozen=True, kw_only=True):
     verifiers: Verifiers = ()
     administrator: bool = False
 
+    def is_for_administrators(self, at: Service) -> bool:  # noqa: ARG002
+        """See ``Request``."""
+        return self.administrator
+
     async def execute(self, at: Service, context: RequestContext) -> UserInfo:
         """See ``Broker.users``."""
         return await at.broker.users.create(
@@ -87,6 +91,10 @@ class DeleteUser(Request[None], frozen=True, kw_only=True):
     needs_level: ClassVar[int] = SECURITY
 
     user: str
+
+    def is_for_administrators(self, at: Service) -> bool:
+        """See ``Request``."""
+        return at.broker.users.is_administrator(self.user)
 
     async def execute(self, at: Service, context: RequestContext) -> None:
         """See ``Broker.users``."""
@@ -107,6 +115,10 @@ class SetPassword(Request[UserInfo], frozen=True, kw_only=True):
         """See ``Request``."""
         return is_own(self.user, context)
 
+    def is_for_administrators(self, at: Service) -> bool:
+        """See ``Request``."""
+        return at.broker.users.is_administrator(self.user)
+
     async def execute(self, at: Service, context: RequestContext) -> UserInfo:
         """See ``Broker.users``."""
         return await at.broker.users.set_password(self.user, self.verifiers, timeout_s=context.left_s())
@@ -121,6 +133,10 @@ class SetAdministrator(Request[UserInfo], frozen=True, kw_only=True):
 
     user: str
     administrator: bool
+
+    def is_for_administrators(self, at: Service) -> bool:  # noqa: ARG002
+        """See ``Request``."""
+        return True
 
     async def execute(self, at: Service, context: RequestContext) -> UserInfo:
         """See ``Broker.users``."""
@@ -140,6 +156,10 @@ class ResetAdministrator(Request[None], frozen=True, kw_only=True):
     token_id: str
     digest: bytes
     last_characters: str
+
+    def is_for_administrators(self, at: Service) -> bool:  # noqa: ARG002
+        """See ``Request``."""
+        return True
 
     async def execute(self, at: Service, context: RequestContext) -> None:
         """See ``Broker.users``."""
