@@ -15,6 +15,7 @@ from cli.exits import ReaderGone, guard
 from cli.session import Session, cluster_options
 
 _COMMANDS = {
+    "acl": "cli.acl",
     "cert": "cli.cert",
     "chaos": "cli.chaos",
     "cluster": "cli.cluster",
