@@ -27,6 +27,8 @@ class Operation(enum.StrEnum):
     DELETE = "delete"
     DESCRIBE = "describe"
 
+    __hash__ = str.__hash__  # Enum's own takes as long as all else that is done for a known decision.
+
 
 class ResourceKind(enum.StrEnum):
     """What can be asked for."""
@@ -35,6 +37,8 @@ class ResourceKind(enum.StrEnum):
     GROUP = "group"
     STREAM = "stream"
     CLUSTER = "cluster"
+
+    __hash__ = str.__hash__
 
 
 class Resource(NamedTuple):
