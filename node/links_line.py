@@ -22,7 +22,7 @@ from consensus.links.bulk_packets import Outcome
 from consensus.links.bulk_types import Overloaded, Served, Unanswered, Unreached
 from consensus.links.peer_links import PeerLinks
 from node.service import inside_requests
-from node.service.answer_budget import AnswerBudget, Hold
+from node.service.answer_budget import NODE, AnswerBudget, Hold
 from node.service.inside_answers import Asked, InsideAnswers
 from node.service.inside_line import Line
 from node.service.inside_requests import InsideRequest, R, RequestType
@@ -97,7 +97,7 @@ class LinksLine:
 
     async def _ask_here(self, request: InsideRequest[R], timeout_s: float, hold: Hold | None) -> R:
         """As if another node had asked."""
-        with self._budget.hold(self._node_id) as own:
+        with self._budget.hold(f"{NODE}{self._node_id}") as own:
             result = await self._answers.answer(request, Asked(self._node_id, timeout_s, own))
         raw = inside_requests.type_of(request).raw_result
         if hold is not None and raw:
@@ -106,7 +106,7 @@ class LinksLine:
 
     async def serve(self, peer: str, envelope: bytes, raw: bytes, timeout_s: float) -> Served:
         """Answer another node; the links call this."""
-        hold = self._budget.hold(f"node {peer}")
+        hold = self._budget.hold(f"{NODE}{peer}")
         try:
             request = inside_requests.decode_request(envelope, raw)
             result = await self._answers.answer(request, Asked(peer, timeout_s, hold))

@@ -263,9 +263,9 @@ class LocalBroker:
         passing = in_transit(self._metadata.state, self.node_id)
         return {group: replica for group, replica in self._replicas.local.items() if group not in passing}
 
-    def uploads(self, address: str, *, from_node: bool) -> Account:
-        """From the clients' budget, or from that of the other nodes, which count as one address."""
-        return (self._passed_on if from_node else self._budget).account(address)
+    def uploads(self, party: str, *, from_node: bool) -> Account:
+        """From the clients' budget, or from that of the other nodes, each of which counts as one party."""
+        return (self._passed_on if from_node else self._budget).account(party)
 
     async def _wait_leaders(self, topic: TopicEntry, timeout_s: float) -> None:
         """Wait until this node knows leaders of all partitions of a new topic, or the time is up."""

@@ -109,6 +109,25 @@ class LevelCollector(Collector):
             yield GaugeMetricFamily(f"floodmark_{name}", text, value)
 
 
+class QuotaCollector(Collector):
+    """Requests that were refused because of a quota. ``refused``: by whose it is, and which limit."""
+
+    def __init__(self, refused: Mapping[tuple[str, str], int]) -> None:
+        self._refused = refused
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing in advance."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """One counter; neither label is anything that a client chooses."""
+        text = "Requests refused because of a quota, or of a share when half of all is used."
+        family = CounterMetricFamily("floodmark_quota_refusals", text, labels=["of", "limit"])
+        for labels, count in sorted(self._refused.items()):
+            family.add_metric(labels, count)
+        yield family
+
+
 class HostCollector(Collector):
     """Metrics that are read from the links and groups at every scrape."""
 

@@ -51,6 +51,15 @@ class RequestLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     sweep_s: float = 1.0
     """How often connections are checked against the limits above."""
 
+    address_produce_bytes_per_s: int = 0
+    """How many bytes of records one client address may send to this node in a second; 0: as many as it likes.
+    Behind a load balancer all clients may have one address: limit principals instead (``floodmark quota``).
+    """
+    address_fetch_bytes_per_s: int = 0
+    """... and read."""
+    address_requests_per_s: float = 0.0
+    """... and how many requests it may make."""
+
     connections_max: int = 4096
     connections_per_address_max: int = 1024
     file_descriptors_reserve: int = 256

@@ -22,7 +22,13 @@ NOT_ABOVE: Final = (
     ("sweep_s", "write_stall_s", "connections are looked at that often only"),
 )
 """(low, high, why): ``low`` must be at most ``high``."""
-MAY_BE_ZERO: Final = frozenset({"partitions_per_node_max", "catch_up_bytes_per_s"})
+ADDRESS_RATES: Final = {
+    "address_produce_bytes_per_s": 1024,
+    "address_fetch_bytes_per_s": 1024,
+    "address_requests_per_s": 1,
+}
+"""Each with the least that it may be, if it is not 0."""
+MAY_BE_ZERO: Final = frozenset({"partitions_per_node_max", "catch_up_bytes_per_s", *ADDRESS_RATES})
 """Where 0 means a derived value, or no limit."""
 CATCH_UP_MIN: Final = 64 << 10
 
@@ -38,6 +44,9 @@ def problems(limits: LimitSettings) -> Iterator[str]:
     for low, high, why in NOT_ABOVE:
         if getattr(limits, low) > getattr(limits, high):
             yield f"limits.{low} must be at most limits.{high} ({getattr(limits, high)}): {why}"
+    for name, least in ADDRESS_RATES.items():
+        if 0 < getattr(limits, name) < least:
+            yield f"limits.{name} = {getattr(limits, name)}: use at least {least}, or 0 for no limit"
     if 0 < limits.catch_up_bytes_per_s < CATCH_UP_MIN:
         yield (
             f"limits.catch_up_bytes_per_s = {limits.catch_up_bytes_per_s}: use at least {CATCH_UP_MIN}, or "

@@ -44,7 +44,7 @@ from node.metadata.levels import Levels
 from node.metadata.machine import MetadataMachine
 from node.metadata.state import MetadataState
 from node.metadata.this_build import THIS_BUILD
-from node.metrics import HostCollector, LevelCollector, NodeMetrics
+from node.metrics import HostCollector, LevelCollector, NodeMetrics, QuotaCollector
 from node.node_query import NodeAnswers, NodeQuery
 from node.partition.batch_format import BatchFormat
 from node.partition.partition import Replica
@@ -221,6 +221,7 @@ def build(
     events.group_news.follow(controller.group_news)
     events.group_failed.follow(manager.failed)
     app = _application(settings, broker, metadata, around)
+    machine.follow(app[CONTEXT].service.quotas.metadata_changed)
     answers = _connect_inside(app[CONTEXT], host, settings, broker, query, gossip)
     _go_by(credentials, settings.cluster.id, host, app[CONTEXT])
     administrator = AdministratorFiles(around.fs, data_dir, metadata, app[CONTEXT].service, around.wall_ms)
@@ -243,6 +244,7 @@ def build(
         *metrics.collectors,
         HostCollector(host, local, lambda: budget.used + passed_on.used, lambda: answers.used),
         LevelCollector(metadata, lambda: replicas.too_new),
+        QuotaCollector(app[CONTEXT].service.quotas.refused),
         scrub,
         disk,
     ]:

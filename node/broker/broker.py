@@ -129,8 +129,8 @@ class Broker(Protocol):
     def health(self) -> Health:
         """For /readyz."""
 
-    def uploads(self, address: str, *, from_node: bool) -> Account:
-        """The account for one request from ``address``, of all bytes of bodies that this node holds.
+    def uploads(self, party: str, *, from_node: bool) -> Account:
+        """The account for one request of ``party``, of all bytes of bodies that this node holds.
 
         Forwarded requests are counted apart, so that neither kind can use up the other's room.
         """

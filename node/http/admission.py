@@ -1,4 +1,5 @@
-"""Limits connections: in all, per address, and so that descriptors are left for files.
+"""Limits connections: in all, per address, and so that descriptors are left for files. Once half of them are
+open, each address may have its share: others find room whatever one does.
 
 A connection above the limits may still send its request's head: for DELETE, which makes room, and for health
 checks there are a few spare places, for one request each.
@@ -13,6 +14,7 @@ from aiohttp import web
 from floodmark.errors import Unavailable
 
 from node import descriptors
+from node.budget import share_of
 from node.request_limits import RequestLimits
 
 SPARE_PLACES: Final = descriptors.KEPT
@@ -58,6 +60,15 @@ class Admission:
                 "or allow it more (LimitNOFILE, ulimit -n)",
                 retry_after_s=1,
             )
+        if self._per_address < self.limit and 2 * self.total >= self.limit:
+            share = share_of(self.limit, most=self._per_address, parties=len(self._open) + (not count))
+            if count >= share:
+                self.refused += 1
+                return Unavailable(
+                    f"{count} connections from this address are open already: more than half of all are in "
+                    f"use, and then each of {len(self._open)} addresses may have {share}",
+                    retry_after_s=1,
+                )
         if count >= self._per_address:
             self.refused += 1
             return Unavailable(f"{count} connections from this address are open already", retry_after_s=1)

@@ -32,6 +32,8 @@ async def authenticate(request: web.BaseRequest, context: HttpContext) -> None:
     Where everybody may ask, nobody is refused for what they say they are.
     """
     if context.service.authenticator is None:
+        if context.service.quotas.are_set and context.is_passed_on(request):
+            request[IDENTITY] = _OF_A_NODE  # It was counted where it arrived.
         return
     try:
         request[IDENTITY] = await _identity(request, context)
@@ -62,7 +64,7 @@ def plain_identity(head: PlainHead, connection: Connection, context: HttpContext
     """Of a request on the fast path; None where it is not known at once."""
     authenticator = context.service.authenticator
     if authenticator is None:
-        return NOBODY
+        return _OF_A_NODE if head.is_from_node else NOBODY
     if head.credential is not None:
         return authenticator.known(head.credential)
     if head.is_from_node:

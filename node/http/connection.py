@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from aiohttp import web, web_protocol
 from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
@@ -34,6 +34,17 @@ _TOO_MANY_HEADERS: Final = "Too many headers"
 check_library(web_protocol)
 
 
+class Owned(Protocol):
+    """The place of a connection among those of a principal."""
+
+    @property
+    def principal(self) -> str:
+        """Whose it is."""
+
+    def close(self) -> None:
+        """Give it back."""
+
+
 class Connection(RequestHandler):
     """See the module. The attributes below are this class's own; the rest is aiohttp's."""
 
@@ -56,6 +67,7 @@ class Connection(RequestHandler):
         "address",
         "certified_as",
         "ends_with_it",
+        "owned",
         "spare_for",
     )
 
@@ -81,6 +93,8 @@ class Connection(RequestHandler):
         """Of the client."""
         self.certified_as: str | None = None
         """The principal that the client's certificate names."""
+        self.owned: Owned | None = None
+        """Whose it is, where that is counted."""
         self._place: Place | None = None
         self.spare_for: FloodmarkError | None = None
         """Why there is no room for this connection, which may bring one request that helps."""
@@ -121,6 +135,9 @@ class Connection(RequestHandler):
         if self._place is not None:
             self._admission.release(self.address, self._place)
             self._place = None
+        if self.owned is not None:
+            self.owned.close()
+            self.owned = None
         if self.ends_with_it is not None:
             self.ends_with_it.cancel()
             self.ends_with_it = None

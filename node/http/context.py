@@ -20,6 +20,7 @@ from floodmark.errors import (
 
 from node.broker import Broker
 from node.budget import Account
+from node.http.authentication import IDENTITY, NOBODY
 from node.http.connection import Connection
 from node.http.forwarded import FORWARDED
 from node.http.metrics import HttpMetrics
@@ -33,6 +34,7 @@ from node.service.authentication import Authentication
 from node.service.loop_share import BODY_TURN_BYTES, LoopShare
 from node.service.partition_requests import InsidePartitions
 from node.service.policy import AllowAll, Policy
+from node.service.request_context import NOBODY_IN_PARTICULAR, RequestContext
 from node.service.service import Service
 
 T = TypeVar("T")
@@ -107,8 +109,16 @@ class HttpContext:
 
     def uploads(self, request: web.Request) -> Account:
         """What this request's body may hold of the node's memory."""
-        address = address_of(request)
-        return self.broker.uploads(address, from_node=self.is_passed_on(request))
+        principal = request.get(IDENTITY, NOBODY).principal
+        return self.uploads_of(principal, address_of(request), from_node=self.is_passed_on(request))
+
+    def uploads_of(self, principal: str, address: str, *, from_node: bool) -> Account:
+        """Likewise, for the fast path."""
+        party = address if principal in NOBODY_IN_PARTICULAR else principal
+        account = self.broker.uploads(party, from_node=from_node)
+        if self.service.quotas.are_set:
+            account.quota = self.service.quotas.inflight_bytes(principal)
+        return account
 
     @property
     def session(self) -> aiohttp.ClientSession:
@@ -179,9 +189,15 @@ class HttpContext:
         """Within it the handler is cancelled when its client leaves. Only for what stores nothing."""
         return EndsWithConnection(request.protocol)
 
-    def hold_for(self, request: web.Request) -> Hold:
+    def count_sent(self, who: RequestContext, count: int) -> None:
+        """Records of so many bytes are sent to who asked for them."""
+        if self.service.quotas.are_set:
+            self.service.quotas.sent(who, count)
+
+    def hold_for(self, who: RequestContext) -> Hold:
         """What the answer to a request will hold of the memory for answers; for a with-block."""
-        return self.service.answers.hold(request.remote or "")
+        party = who.address if who.principal in NOBODY_IN_PARTICULAR else who.principal
+        return self.service.answers.hold(party)
 
 
 CONTEXT: Final = web.AppKey("floodmark_context", HttpContext)

@@ -16,13 +16,14 @@ from floodmark.errors import FloodmarkError, Forbidden, InvalidRequest, Misdirec
 
 from node.http import cors
 from node.http.admission import may_be_spared
-from node.http.authentication import authenticate
+from node.http.authentication import IDENTITY, NOBODY, authenticate
 from node.http.connection import Connection
 from node.http.context import HttpContext
 from node.http.head_errors import TooManyHeaders, UnknownTransferCoding
 from node.http.media import BODIES, is_form
 from node.http.metrics import UNMATCHED
 from node.http.origins import Origins
+from node.http.owned import NotAnotherConnection, own
 
 ADDED_HEADERS: Final = 4
 """What a request may gain on its way (a host, a length, ``Floodmark-Forwarded``), and one to spare."""
@@ -35,6 +36,9 @@ _ONCE_BEGIN: Final = ("producer-", "record-")
 _AGAIN_BEGIN: Final = "record-header-"
 """These may repeat, as headers of a record may."""
 
+_CLOSING: Final = (UnknownTransferCoding, TooManyHeaders, NotAnotherConnection)
+"""After these a connection is closed: where its body ends is not known, or it was one too many."""
+
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
@@ -44,6 +48,7 @@ class Door:
     def __init__(self, context: HttpContext, origins: Origins) -> None:
         self._context = context
         self._origins = origins
+        self._service = context.service
 
     def around(self, handler: Handler) -> Handler:
         """``handler`` behind the door. What is refused here never reaches a route."""
@@ -57,11 +62,13 @@ class Door:
                 if cors.is_preflight(request) and request.headers.get("Origin") in self._origins.listed:
                     return self._closing(request, cors.preflight(request), started)
                 await authenticate(request, self._context)
+                if self._service.quotas.count_connections:
+                    own(request.protocol, request.get(IDENTITY, NOBODY).principal, self._service)
                 return await handler(request)
             except (FloodmarkError, web.HTTPException) as error:
                 refusal = self._context.refusals.answer(error, request.method, request.path, request.raw_path)
-                if isinstance(error, UnknownTransferCoding | TooManyHeaders) or _crowded(request) is not None:
-                    refusal.force_close()  # The end of its body is not known.
+                if isinstance(error, _CLOSING) or _crowded(request) is not None:
+                    refusal.force_close()
                 return self._closing(request, refusal, started)
 
         return answer

@@ -31,6 +31,7 @@ from node.http.intake import Intake
 from node.http.leader_headers import leader_headers
 from node.http.media import Media
 from node.http.origins import Origins
+from node.http.owned import is_owned, own
 from node.http.plain_head import PlainHead, PlainHeads
 from node.http.produce import document, timeout_of
 from node.http.produce_body import ProduceBody
@@ -122,8 +123,10 @@ class FastPath:
             identity = plain_identity(head, connection, context)
             if identity is None:
                 return None
-            held = context.broker.uploads(connection.address, from_node=head.is_from_node)
+            if self._service.quotas.count_connections and not is_owned(connection, identity.principal):
+                own(connection, identity.principal, self._service)
             who = plain_request_context(head, connection.address, identity)
+            held = context.uploads_of(identity.principal, connection.address, from_node=head.is_from_node)
             self._service.authorize(who, Operation.WRITE, head.resource)
             held.take(size)
             self._service.admit(who, Operation.WRITE, head.content_length)

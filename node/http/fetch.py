@@ -108,12 +108,12 @@ class PartitionFetch:
                 verify=asked.verify,
                 here_only=context.is_passed_on(request),
             )
-            with context.hold_for(request) as hold, context.task_ends_with_connection(request):
+            with context.hold_for(who) as hold, context.task_ends_with_connection(request):
                 return await self._frames(request, who, wanted, hold)
         partition = await context.service.find(who, Operation.READ, topic, number, named)
         if asked.is_stream:
             return await self._stream(request, who, partition, position, asked)
-        with context.hold_for(request) as hold, context.task_ends_with_connection(request):
+        with context.hold_for(who) as hold, context.task_ends_with_connection(request):
             return await self._page(request, who, partition, position, asked, hold)
 
     async def tail(self, request: web.Request) -> web.StreamResponse:
@@ -217,6 +217,7 @@ class PartitionFetch:
         headers |= kept
         if is_known:
             return web.Response(status=304, headers=headers)
+        context.count_sent(who, page.size)
         return await send(request, headers, pieces, hold)
 
     async def _stream(
@@ -229,10 +230,11 @@ class PartitionFetch:
     ) -> web.StreamResponse:
         context = self._context
         begin = await self._begin(request, partition, position, asked)
-        with context.hold_for(request) as hold:
+        with context.hold_for(who) as hold:
             return await stream(
                 context,
                 request,
+                who,
                 context.service.reader(who, partition, str(begin.offset), hold),
                 hold,
                 asked.media,

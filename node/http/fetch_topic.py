@@ -19,6 +19,7 @@ from node.http.topic_id import TOPIC_ID, asked_id
 from node.service import cursor, positions
 from node.service.answer_budget import Hold
 from node.service.data_requests import ReadTopicRequest
+from node.service.request_context import RequestContext
 from node.service.topic_reader import TopicReader
 
 TOPIC_QUERY: Final = QUERY | {"cursor"}
@@ -40,12 +41,14 @@ class TopicFetch:
         query = query_of(request, TOPIC_QUERY)
         wanted = _wanted(request, query)
         asked = Asked(query, context.settings, answer_media(accepted(request), _OFFERED))
-        with context.hold_for(request) as hold:
-            reader = await context.service.read_topic(request_context(request), wanted, hold)
+        who = request_context(request)
+        with context.hold_for(who) as hold:
+            reader = await context.service.read_topic(who, wanted, hold)
             if asked.is_stream:
                 return await stream(
                     context,
                     request,
+                    who,
                     reader,
                     hold,
                     asked.media,
@@ -54,10 +57,10 @@ class TopicFetch:
                     wait_s=asked.wait_s,
                     follow=asked.follow,
                 )
-            return await self._page(request, reader, asked, hold)
+            return await self._page(request, who, reader, asked, hold)
 
     async def _page(
-        self, request: web.Request, reader: TopicReader, asked: Asked, hold: Hold
+        self, request: web.Request, who: RequestContext, reader: TopicReader, asked: Asked, hold: Hold
     ) -> web.StreamResponse:
         context = self._context
         around = _AROUND_BYTES + _CURSOR_BYTES * len(reader.partitions)
@@ -76,6 +79,7 @@ class TopicFetch:
         members: dict[str, Any] = {"cursor": goes_on}
         if reader.left_out:
             members["left_out"] = reader.left_out
+        context.count_sent(who, page.size)
         return await send(request, headers, page.finish(members), hold)
 
 

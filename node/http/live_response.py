@@ -24,6 +24,7 @@ from node.http.records_out import stream_encoder, stream_failure, stream_item
 from node.service import cursor, timestamps
 from node.service.answer_budget import Hold
 from node.service.following import Following
+from node.service.request_context import RequestContext
 from node.service.topic_reader import TopicReader
 from node.service.unpacking import Slice
 
@@ -37,6 +38,7 @@ _PATIENCE_S: Final = 0.25
 async def stream(
     context: HttpContext,
     request: web.Request,
+    who: RequestContext,
     reader: TopicReader,
     hold: Hold,
     media: Media,
@@ -50,7 +52,7 @@ async def stream(
 
     ``HEAD`` gets the head of the answer; nothing is read.
     """
-    emitter = _Emitter(context, request, reader, hold, media)
+    emitter = _Emitter(context, request, who, reader, hold, media)
     if request.method == "HEAD":
         await emitter.begin(headers)
         await emitter.answer.write_eof()
@@ -77,12 +79,19 @@ class _Emitter:
     """Writes slices of records in one media type."""
 
     def __init__(
-        self, context: HttpContext, request: web.Request, reader: TopicReader, hold: Hold, media: Media
+        self,
+        context: HttpContext,
+        request: web.Request,
+        who: RequestContext,
+        reader: TopicReader,
+        hold: Hold,
+        media: Media,
     ) -> None:
         self.reader = reader
         self.answer = web.StreamResponse()
         self._context = context
         self._request = request
+        self._who = who
         self._hold = hold
         self._media = media
         self._encode = stream_encoder(media)
@@ -153,6 +162,19 @@ class _Emitter:
         finally:
             late.cancel()
             self._hold.less(len(piece))
+        if self._context.service.quotas.are_set:
+            await self._slow_down(self._context.service.quotas.sent(self._who, len(piece)))
+
+    async def _slow_down(self, wait_s: float) -> None:
+        """Send nothing for as long as its reader's quota needs to make up for what was sent."""
+        if wait_s > _PATIENCE_S:
+            self.reader.let_go()
+        pause_s = self._context.settings.keep_alive_comment_s
+        while wait_s > 0 and not self._context.service.draining.is_set():
+            await self._context.service.unless_draining(asyncio.sleep(min(wait_s, pause_s)))
+            wait_s -= pause_s
+            if wait_s > 0:
+                await self.keep_alive()
 
     def _position(self, partition: int, next_offset: int) -> str:
         """An event's id: where its reader goes on, in all partitions or in this one."""

@@ -28,6 +28,8 @@ class HttpServer:
         self.app = app
         self._context = app[CONTEXT]
         self._runner = _Runner(app)
+        if self._context.service.authenticator is not None:
+            self._context.service.quotas.share_connections(self._runner.admission.limit)
         self._sweeper: asyncio.Task[None] | None = None
         self._accepting: Accepting | None = None
 

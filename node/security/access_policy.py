@@ -70,9 +70,6 @@ class AccessPolicy:
             self._allowed.clear()
         self._allowed.add(asked)
 
-    def admit(self, context: Asking, operation: Operation, size: int) -> None:
-        """However much."""
-
     def _may(self, principal: str, operation: Operation, resource: Resource) -> bool:
         if principal == A_NODE:
             return True

@@ -4,8 +4,9 @@ What counts is what a request holds: stored bytes that were read, what they were
 encoded and not yet sent to its client. A request that only waits holds nothing.
 
 The less is left, the shorter pages get, which no reader minds; a refusal (429) is the last resort. A quarter
-is kept for small answers, and once half is in use no address gets more than an eighth: connections of one
-address that do not read leave enough to all others, and a little to their own address.
+is kept for small answers, and once half is in use no party (a principal, or an address where nobody says who
+it is) gets more than its share, an eighth or less: connections of one that do not read leave enough to all
+others, and a little to their own.
 """
 
 from __future__ import annotations
@@ -16,10 +17,14 @@ from typing import Final, Self
 
 from floodmark.errors import TooManyRequests
 
+from node.budget import share_of
+
 PAGE_BYTES_LEAST: Final = 16 << 10
 """Pages do not get shorter than this."""
 SMALL_BYTES: Final = 64 << 10
 """The least that a request needs: a short page and what is read for it."""
+NODE: Final = "node "
+"""Before the id of a node that asks for its clients, however many they are. No user has such a name."""
 _PART_OF_FREE: Final = 8
 _RETRY_AFTER_S: Final = 1.0
 
@@ -31,15 +36,15 @@ class AnswerBudget:
         self._limit = limit
         self._reserve = limit // 4
         self._share = limit // 8
-        self._by_address: dict[str, int] = {}
+        self._by_party: dict[str, int] = {}
         self._waiting: set[asyncio.Future[None]] = set()
         self.used = 0
         self.taken = 0
         """All bytes ever held, as a measure of the work done."""
 
-    def hold(self, address: str) -> Hold:
+    def hold(self, party: str) -> Hold:
         """What one request will hold, for a with-block: its end gives everything back."""
-        return Hold(self, address)
+        return Hold(self, party)
 
     async def room(self) -> None:
         """Wait until something is given back. Only for those that hold nothing themselves."""
@@ -55,8 +60,8 @@ class AnswerBudget:
         free = max(0, self._limit - self._reserve - self.used)
         return min(wanted, max(PAGE_BYTES_LEAST, free // _PART_OF_FREE))
 
-    def fits(self, address: str, held: int, count: int) -> bool:
-        """Whether a request of ``address`` that holds ``held`` bytes may have ``count`` more."""
+    def fits(self, party: str, held: int, count: int) -> bool:
+        """Whether a request of ``party`` that holds ``held`` bytes may have ``count`` more."""
         if self.used <= held:
             return True  # No other answer holds anything: a single one always fits.
         after = self.used + count
@@ -64,19 +69,23 @@ class AnswerBudget:
             return after <= self._limit
         if after > self._limit - self._reserve:
             return False
-        return after <= self._limit // 2 or self._by_address.get(address, 0) + count <= self._share
+        if after <= self._limit // 2:
+            return True
+        of = self._by_party.get(party, 0)
+        parties = 0 if party.startswith(NODE) else len(self._by_party) + (not of)
+        return of + count <= share_of(self._limit, most=self._share, parties=parties)
 
-    def move(self, address: str, count: int) -> None:
-        """``address`` holds ``count`` bytes more, or fewer."""
+    def move(self, party: str, count: int) -> None:
+        """``party`` holds ``count`` bytes more, or fewer."""
         self.used += count
         if count > 0:
             self.taken += count
-        left = self._by_address.get(address, 0) + count
+        left = self._by_party.get(party, 0) + count
         assert self.used >= 0 <= left, "more was given back than taken"
         if left:
-            self._by_address[address] = left
+            self._by_party[party] = left
         else:
-            self._by_address.pop(address, None)
+            self._by_party.pop(party, None)
         if count < 0:
             for waiting in self._waiting:
                 if not waiting.done():
@@ -86,11 +95,11 @@ class AnswerBudget:
 class Hold:
     """What one request holds: the bytes in hand, or what is reserved for its page where that is more."""
 
-    __slots__ = ("_address", "_budget", "_in_hand", "_set_aside")
+    __slots__ = ("_budget", "_in_hand", "_party", "_set_aside")
 
-    def __init__(self, budget: AnswerBudget, address: str) -> None:
+    def __init__(self, budget: AnswerBudget, party: str) -> None:
         self._budget = budget
-        self._address = address
+        self._party = party
         self._in_hand = 0
         self._set_aside = 0
 
@@ -113,7 +122,7 @@ class Hold:
         Raises ``TooManyRequests``.
         """
         count = self._budget.page_bytes(wanted)
-        if not self._budget.fits(self._address, self.held, count):
+        if not self._budget.fits(self._party, self.held, count):
             count = min(wanted, PAGE_BYTES_LEAST)
         self._change(self._in_hand, count)
         return count
@@ -129,7 +138,7 @@ class Hold:
     def _change(self, in_hand: int, set_aside: int) -> None:
         held = self.held
         change = max(in_hand, set_aside) - held
-        if change > 0 and not self._budget.fits(self._address, held, change):
+        if change > 0 and not self._budget.fits(self._party, held, change):
             raise TooManyRequests(
                 "too many bytes are on their way to slow consumers; try again later",
                 retry_after_s=_RETRY_AFTER_S,
@@ -137,7 +146,7 @@ class Hold:
         assert in_hand >= 0, "more was given back than taken"
         self._in_hand, self._set_aside = in_hand, set_aside
         if change:
-            self._budget.move(self._address, change)
+            self._budget.move(self._party, change)
 
     def __enter__(self) -> Self:
         return self

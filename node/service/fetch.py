@@ -57,6 +57,8 @@ class Fetching:
                 found, leader = await self._read(partition, str(found.start), request, hold)
         hold.page_is_made()
         fetched = found.fetched
+        if service.quotas.are_set:
+            service.quotas.sent(context, len(fetched.frames))
         return FetchResult(
             partition.topic_id,
             found.start,

@@ -1,7 +1,7 @@
-"""The first two steps of every request: may they ask for that, and is it within what they may use?
+"""The first step of every request: may they ask for that?
 
-Kafka's model: a principal, an operation, a resource. Every way into the service takes these steps, the fast
-path included, so that no door can forget them.
+Kafka's model: a principal, an operation, a resource. Every way into the service takes this step, the fast
+path included, so that no door can forget it.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def topic(name: str) -> Resource:
 
 
 class Policy(Protocol):
-    """Decides for one node. All are called on the event loop and never wait."""
+    """Decides for one node. It is called on the event loop and never waits."""
 
     @property
     def may_change(self) -> bool:
@@ -77,9 +77,6 @@ class Policy(Protocol):
     def authorize(self, context: RequestContext, operation: Operation, resource: Resource) -> None:
         """Raises ``Unauthorized``, ``Forbidden``, or ``UnknownTopic`` for what may not even be described."""
 
-    def admit(self, context: RequestContext, operation: Operation, size: int) -> None:
-        """Count a request of ``size`` bytes against the principal's quota. Raises ``TooManyRequests``."""
-
 
 class AllowAll:
     """The policy of a cluster that asks nobody who they are: each is as an administrator elsewhere."""
@@ -91,6 +88,3 @@ class AllowAll:
         """Everything but writing to the cluster's own topics."""
         if operation in CLOSED and resource.is_internal:
             raise Forbidden(f"topics whose names begin with {INTERNAL_PREFIX} are the cluster's own")
-
-    def admit(self, context: RequestContext, operation: Operation, size: int) -> None:
-        """However much."""

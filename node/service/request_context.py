@@ -13,6 +13,8 @@ A_NODE: Final = "(node)"
 """The principal of a node of this cluster that asks over a users' door, as builds without an inside line do.
 No user can have this name. The request was authorized where it arrived, so it may do everything.
 """
+NOBODY_IN_PARTICULAR: Final = frozenset({ANONYMOUS, A_NODE})
+"""A node's memory is shared out among principals, and among addresses where it is one of these."""
 
 
 class RequestContext(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ from node import outcomes
 from node.broker import Broker, Partition
 from node.request_limits import RequestLimits
 from node.security.passwords import Passwords
+from node.security.quotas import FETCH, PRODUCE, REQUESTS, Quotas
 from node.service import unpacking
 from node.service.answer_budget import AnswerBudget, Hold
 from node.service.authentication import Authentication
@@ -58,7 +59,7 @@ R = TypeVar("R")
 
 
 class Service:
-    """One per node. ``inside``: how it asks the other nodes. ``policy``: who may do what, and how much."""
+    """One per node. ``inside``: how it asks the other nodes. ``policy``: who may do what."""
 
     def __init__(self, broker: Broker, limits: RequestLimits, inside: InsideLine, policy: Policy) -> None:
         self.broker = broker
@@ -70,6 +71,15 @@ class Service:
         self.passwords = Passwords()
         self.draining = asyncio.Event()
         """Set when the node stops: waiting requests then end by themselves."""
+        self.quotas = Quotas(
+            {
+                PRODUCE: limits.address_produce_bytes_per_s,
+                FETCH: limits.address_fetch_bytes_per_s,
+                REQUESTS: limits.address_requests_per_s,
+            },
+            exempt=A_NODE,
+        )
+        """How much of it."""
         self.answers = AnswerBudget(limits.responses_bytes_max)
         self.pages = LoopShare(PAGE_TURN_BYTES)
         """Turns for translating records into answers, a slice of each answer at a time."""
@@ -188,14 +198,15 @@ class Service:
         return True
 
     def admit(self, context: RequestContext, operation: Operation, size: int) -> None:
-        """Count a request of ``size`` bytes against the principal's quota. Raises ``TooManyRequests``.
+        """Count a request of ``size`` bytes against whoever's quota it is. Raises ``TooManyRequests``.
 
         Raises ``RuntimeError`` for the context of another request: what that one was allowed would count as
         allowed to this one.
         """
         if _ADMITTED in context.judged:
             raise RuntimeError("a RequestContext belongs to one request: make another one")
-        self.policy.admit(context, operation, size)
+        if self.quotas.are_set:
+            self.quotas.admit(context, operation, size)
         context.judged.add(_ADMITTED)
 
     async def ask(self, context: RequestContext, request: Request[R], *, size: int = 0) -> Served[R]:

@@ -677,8 +677,8 @@ class MemoryBroker:
         if self._cluster.level < MEMBERSHIP:
             raise outcomes.needs_level(what, MEMBERSHIP, self._cluster.level)
 
-    def uploads(self, address: str, *, from_node: bool) -> Account:
-        return (self.passed_on if from_node else self.budget).account(address)
+    def uploads(self, party: str, *, from_node: bool) -> Account:
+        return (self.passed_on if from_node else self.budget).account(party)
 
 
 def frame_batch_header(item: frame.Frame) -> BatchHeader:

@@ -60,8 +60,6 @@ class Users:
     def authorize(self, context: RequestContext, operation: Operation, resource: Resource) -> None:
         self.asked.append((context.principal, context.credential))
 
-    def admit(self, context: RequestContext, operation: Operation, size: int) -> None: ...
-
 
 @pytest.fixture
 def users() -> Users:

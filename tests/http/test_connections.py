@@ -107,11 +107,25 @@ def test_the_cap_leaves_file_descriptors_to_the_log() -> None:
     few = Admission(RequestLimits(connections_max=3, connections_per_address_max=2))
     assert [few.admit(address) is None for address in "aaabc"] == [True, True, False, True, False]
     few.release("a", Place.USUAL)
+    few.release("b", Place.USUAL)
     assert few.admit("a") is None
     assert few.refused == 2
     assert [few.admit_spare() for _ in range(SPARE_PLACES + 1)] == [True] * SPARE_PLACES + [False]
     few.release("a", Place.SPARE)
     assert few.admit_spare()
+
+
+def test_when_half_of_all_connections_are_open_each_address_has_its_share() -> None:
+    """What it has it keeps; others find room. Where one address may have all there are no shares."""
+    admission = Admission(RequestLimits(connections_max=100, connections_per_address_max=60))
+    assert sum(admission.admit("greedy") is None for _ in range(60)) == 50
+    for number in range(10):
+        assert sum(admission.admit(f"modest {number}") is None for _ in range(4)) == 4
+    assert admission.admit("greedy") is not None
+    assert admission.admit("last") is None
+    balanced = Admission(RequestLimits(connections_max=100, connections_per_address_max=100))
+    balanced.admit("probe")
+    assert sum(balanced.admit("balancer") is None for _ in range(100)) == 99
 
 
 def test_a_connection_in_the_reserve_of_descriptors_is_one_too_many() -> None:

@@ -13,9 +13,10 @@ from structlog.testing import capture_logs
 
 from node.http import produce_body
 from node.http.context import CONTEXT
+from node.security.quotas import Asking, Quotas
 from node.service import cursor
 from node.service.policy import AllowAll, Operation, Resource
-from node.service.request_context import RequestContext
+from node.service.request_context import A_NODE, RequestContext
 from tests.http.conftest import Harness, until
 
 RECORDS = "/v1/topics/t/partitions/0/records"
@@ -56,7 +57,7 @@ class Strict(AllowAll):
         if operation in self.forbidden:
             raise Forbidden("not for you")
 
-    def admit(self, context: RequestContext, operation: Operation, size: int) -> None:
+    def admit(self, size: int) -> None:
         if self.full:
             raise TooManyRequests("that is enough", retry_after_s=1.0)
         self.sizes.append(size)
@@ -73,14 +74,27 @@ class Defective(Strict):
         if self._step == "authorize":
             raise ZeroDivisionError("a defect")
 
-    def admit(self, context: RequestContext, operation: Operation, size: int) -> None:
+    def admit(self, size: int) -> None:
         if self._step == "admit":
             raise ZeroDivisionError("a defect")
 
 
+class _ItsQuotas(Quotas):
+    """Asks the policy above for the quota as well."""
+
+    def __init__(self, policy: Strict) -> None:
+        super().__init__({}, exempt=A_NODE)
+        self.are_set = True
+        self._policy = policy
+
+    def admit(self, context: Asking, operation: str, size: int) -> None:
+        self._policy.admit(size)
+
+
 def policy_of(http: Harness, node: str, policy: Strict) -> Strict:
     """What a node asks from now on."""
-    http.servers[node].app[CONTEXT].service.policy = policy
+    service = http.servers[node].app[CONTEXT].service
+    service.policy, service.quotas = policy, _ItsQuotas(policy)
     return policy
 
 

@@ -46,9 +46,6 @@ def test_the_service_asks_the_policy_that_the_application_was_given() -> None:
             if operation is Operation.ALTER:
                 raise Forbidden("nobody alters here")
 
-        def admit(self, context: RequestContext, operation: Operation, size: int) -> None:
-            return
-
     broker = MemoryCluster().brokers["n1"]
     service = create_app(broker, RequestLimits(), policy=NobodyAlters())[CONTEXT].service
     context = RequestContext(protocol="test")

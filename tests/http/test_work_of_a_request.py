@@ -22,7 +22,7 @@ AT_LEADER_MAX = 42
 """Who raises one of these tells in the commit what the calls buy."""
 BY_FOLLOWER_MAX = 126
 """At both nodes, of a request that shares its batch with nobody's."""
-PAST_THE_FAST_PATH_MAX = 107
+PAST_THE_FAST_PATH_MAX = 108
 READ_MAX = 104
 _REQUEST = (
     b"POST /v1/topics/t/partitions/0/records HTTP/1.1\r\nHost: 127.0.0.1\r\n"

@@ -17,9 +17,10 @@ from floodmark.format.record import Record
 from node.http import openapi
 from node.http.context import CONTEXT
 from node.request_limits import RequestLimits
+from node.security.quotas import Asking, Quotas
 from node.service import cursor
 from node.service.policy import AllowAll, Operation, Policy, Resource, ResourceKind
-from node.service.request_context import RequestContext
+from node.service.request_context import A_NODE, RequestContext
 from tests.support.nodes import NodeCluster, TestNode
 
 TOPIC: Final = "/v1/topics/{topic}"
@@ -127,9 +128,6 @@ class DenyAll:
     def authorize(self, context: RequestContext, operation: Operation, resource: Resource) -> None:
         raise Forbidden(f"nobody may {operation} here")
 
-    def admit(self, context: RequestContext, operation: Operation, size: int) -> None:
-        assert operation is Operation.DESCRIBE, "only a list is not refused as a whole"
-
 
 class Counting:
     """Everybody may do everything, and it is counted at which node who asked for what."""
@@ -140,7 +138,6 @@ class Counting:
     def __init__(self, node: str, seen: Counter[tuple[str, Operation, Resource]]) -> None:
         self.node = node
         self.seen = seen
-        self.admitted = 0
 
     def authorize(self, context: RequestContext, operation: Operation, resource: Resource) -> None:
         assert context.protocol == "http"
@@ -148,7 +145,16 @@ class Counting:
         assert context.address == "127.0.0.1"
         self.seen[self.node, operation, resource] += 1
 
-    def admit(self, context: RequestContext, operation: Operation, size: int) -> None:
+
+class CountingQuotas(Quotas):
+    """No limits, and it is counted how often they are asked for."""
+
+    def __init__(self) -> None:
+        super().__init__({}, exempt=A_NODE)
+        self.are_set = True
+        self.admitted = 0
+
+    def admit(self, context: Asking, operation: str, size: int) -> None:
         self.admitted += 1
 
 
@@ -234,19 +240,20 @@ async def test_a_request_is_judged_once_and_where_it_arrived(tmp_path: Path, *, 
     """Whoever serves it in the end does not judge it again: no node has to know what another one's are."""
     async with _three_roles(tmp_path) as (cluster, roles):
         seen: Counter[tuple[str, Operation, Resource]] = Counter()
-        policies = {node.node_id: Counting(node.node_id, seen) for node in roles}
-        for node in roles:
-            _set(node, policies[node.node_id])
+        quotas = [CountingQuotas() for _ in roles]
+        for node, each in zip(roles, quotas, strict=True):
+            _set(node, Counting(node.node_id, seen))
+            node.running.app[CONTEXT].service.quotas = each
         for node in roles:
             for sent in REQUESTS:
                 seen.clear()
-                before = sum(policy.admitted for policy in policies.values())
+                before = sum(each.admitted for each in quotas)
                 status, body = await _send(cluster, node, sent, unusual=unusual)
                 expected = {}
                 if sent.operation is not None:
                     expected = {(node.node_id, sent.operation, sent.resource): 1}
                 assert seen == expected, (node.node_id, sent, status, body)
-                admitted = sum(policy.admitted for policy in policies.values()) - before
+                admitted = sum(each.admitted for each in quotas) - before
                 assert admitted == len(expected), (node.node_id, sent, status, body)
 
 
