@@ -37,7 +37,7 @@ class TlsOwner(Protocol):
         """What the connection becomes; its ``connection_made`` calls ``arrival.passed``."""
 
     def refused(self, host: str, reason: str) -> None:
-        """A connection from there was closed for this reason."""
+        """A connection from there was closed, because of TLS."""
 
 
 async def listen_with_tls(host: str, port: int, tls: LinkTls, owner: TlsOwner) -> TlsAccepting:
@@ -111,7 +111,9 @@ class TlsAccepting:
                 accepted, address = listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
-            except OSError:  # No descriptors are left. The port stays open, and whoever waits there waits on.
+            except OSError as error:
+                # No descriptors are left. The port stays open, and whoever waits there waits on.
+                self._loop.call_exception_handler({"message": "accept() failed", "exception": error})
                 self._pause()
                 self._later = self._loop.call_later(_AGAIN_S, self._go_on)
                 return
@@ -140,7 +142,14 @@ class Arrival:
         self._accepting.owner.opened(self)
 
     def refuse(self, reason: str) -> None:
-        """Close at once and tell why."""
+        """Close at once and tell the log why."""
+        if not self._is_over:
+            self._accepting.owner.context.log.warning(
+                "peer_connection_refused", peer=self._host, reason=reason
+            )
+            self.drop()
+
+    def _refuse_for_tls(self, reason: str) -> None:
         if not self._is_over:
             self._accepting.owner.refused(self._host, reason)
             self.drop()
@@ -181,7 +190,7 @@ class Arrival:
                 # What waits is taken first: otherwise the answer would be thrown away at the other end.
                 self._socket.recv(HELLO_BYTES)
                 self._socket.send(ONLY_TLS)
-            self.refuse("the dialer does not speak TLS, and here peer.tls.mode is require")
+            self._refuse_for_tls("the dialer does not speak TLS, and here peer.tls.mode is require")
 
     def _hand_over(self, context: ssl.SSLContext | None) -> None:
         accepted, self._socket = self._socket, None
@@ -205,4 +214,4 @@ class Arrival:
             self.drop()  # It has left again.
         except OSError as error:
             accepted.close()
-            self.refuse(f"TLS with the dialer failed: {explained(error)}")
+            self._refuse_for_tls(f"TLS with the dialer failed: {explained(error)}")

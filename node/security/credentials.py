@@ -73,7 +73,7 @@ class Credentials:
         loop = asyncio.get_running_loop()
         try:
             secrets, loaded = await loop.run_in_executor(executor, self._read)
-        except InvalidSettings as error:
+        except Exception as error:  # noqa: BLE001 - whatever is in a file, it ends no node that runs
             self._broken = f"what was read before stays in force: {error}"
             _log.error(
                 "credentials_not_usable", reason=str(error), hint="what was read before stays in force"

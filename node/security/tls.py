@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from node.settings import PeerTlsSettings
 
@@ -27,6 +27,15 @@ class NotUsable(Exception):
     """These files cannot be used; the text says which setting is wrong, and why."""
 
 
+class Period(NamedTuple):
+    """From when to when a certificate counts."""
+
+    what: str
+    """The setting and the file."""
+    begins: datetime
+    ends: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """What the files held at one time."""
@@ -36,8 +45,8 @@ class Loaded:
     own: x509.Certificate
     trusted: tuple[x509.Certificate, ...]
     """The CAs."""
-    places: tuple[str, ...]
-    """The file that each of them is in."""
+    periods: tuple[Period, ...]
+    """Of all of these."""
 
 
 class PeerTls:
@@ -74,17 +83,18 @@ class PeerTls:
         _check_mode("peer.tls.key", self._settings.key)
         (own, *_) = _certificates("peer.tls.cert", self._settings.cert)
         self._check_name(own)
-        trusted, places = [], []
+        periods = [_period("peer.tls.cert", self._settings.cert, own)]
+        trusted = []
         for path in self._settings.ca:
             found = _certificates("peer.tls.ca", path)
             trusted += found
-            places += [path] * len(found)
+            periods += [_period("peer.tls.ca", path, each) for each in found]
         return Loaded(
             server=self._context(ssl.PROTOCOL_TLS_SERVER, trusted),
             client=self._context(ssl.PROTOCOL_TLS_CLIENT, trusted),
             own=own,
             trusted=tuple(trusted),
-            places=tuple(places),
+            periods=tuple(periods),
         )
 
     def take(self, loaded: Loaded) -> None:
@@ -102,13 +112,12 @@ class PeerTls:
         if set(before.get_ca_certs(binary_form=True)) <= set(self.server.get_ca_certs(binary_form=True)):
             return True
         shown = made_by.getpeercert(binary_form=True)
-        return shown is not None and _is_of_any(x509.load_der_x509_certificate(shown), self._now.trusted)
+        return shown is not None and _is_of_any(shown, self._now.trusted)
 
     def warnings(self, now: datetime) -> Iterator[str]:
         """What ends soon, or has ended."""
-        yield from _ending("peer.tls.cert", self._settings.cert, self._now.own, now)
-        for authority, path in zip(self._now.trusted, self._now.places, strict=True):
-            yield from _ending("peer.tls.ca", path, authority, now)
+        for period in self._now.periods:
+            yield from _ending(period, now)
 
     def _context(self, protocol: int, trusted: list[x509.Certificate]) -> ssl.SSLContext:
         context = ssl.SSLContext(protocol)
@@ -138,7 +147,7 @@ class PeerTls:
         try:
             names = own.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
             uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-        except (x509.ExtensionNotFound, ValueError):
+        except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
             uris = []
         if uris != [self._name]:
             raise NotUsable(
@@ -175,26 +184,32 @@ def _der(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(Encoding.DER)
 
 
-def _is_of_any(certificate: x509.Certificate, authorities: tuple[x509.Certificate, ...]) -> bool:
+def _is_of_any(der: bytes, authorities: tuple[x509.Certificate, ...]) -> bool:
     for authority in authorities:
         try:
-            certificate.verify_directly_issued_by(authority)
-        except (ValueError, TypeError, InvalidSignature):
+            x509.load_der_x509_certificate(der).verify_directly_issued_by(authority)
+        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
             continue
         return True
     return False
 
 
-def _ending(name: str, path: str, certificate: x509.Certificate, now: datetime) -> Iterator[str]:
-    begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+def _period(name: str, path: str, certificate: x509.Certificate) -> Period:
+    try:
+        begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    except ValueError as error:
+        raise NotUsable(f"{name}: {path}: {error}") from error
+    return Period(f"{name}: {path}", begins, ends)
+
+
+def _ending(period: Period, now: datetime) -> Iterator[str]:
+    what, begins, ends = period
     if now >= ends:
-        yield (
-            f"{name}: {path} ended at {ends:%Y-%m-%d %H:%M} UTC: links that stand go on, no new one is made"
-        )
+        yield (f"{what} ended at {ends:%Y-%m-%d %H:%M} UTC: links that stand go on, no new one is made")
     elif now >= ends - min(_WARN_BEFORE, (ends - begins) / 3):
-        yield f"{name}: {path} ends at {ends:%Y-%m-%d %H:%M} UTC: no link is made from then on"
+        yield f"{what} ends at {ends:%Y-%m-%d %H:%M} UTC: no link is made from then on"
     elif now < begins:
-        yield f"{name}: {path} begins at {begins:%Y-%m-%d %H:%M} UTC: until then no link is made"
+        yield f"{what} begins at {begins:%Y-%m-%d %H:%M} UTC: until then no link is made"
 
 
 def utc_now() -> datetime:

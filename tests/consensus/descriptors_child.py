@@ -10,26 +10,37 @@ import os
 import resource
 import socket
 import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import uvloop
 
+from consensus.links.link_tls import LinkTls
 from tests.consensus.link_nodes import LinkNode, numbered
+from tests.support.certificates import authority, peer_tls
 
 DESCRIPTORS_MAX = 256
 
 
 def main() -> None:
-    """The argument names the event loop."""
+    """The arguments name the event loop, and whether links have TLS."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS_MAX, hard))
     factory = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}[sys.argv[1]]
     with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(_scenario())
+        if sys.argv[2] == "plain":
+            runner.run(_scenario(lambda _name: None))
+        else:
+            with tempfile.TemporaryDirectory() as folder:
+                by = authority()
+                ready = {name: peer_tls(Path(folder), name, by) for name in ("b", "old", "new")}
+                runner.run(_scenario(ready.__getitem__))
 
 
-async def _scenario() -> None:
-    b, old = await LinkNode("b").start(), await LinkNode("old").start()
+async def _scenario(tls_of: Callable[[str], LinkTls | None]) -> None:
+    b, old = [await LinkNode(name, tls=tls_of(name)).start() for name in ("b", "old")]
     old.links.dial("b", *b.address)
     await old.until_up("b")
     stranger = socket.socket()
@@ -50,7 +61,7 @@ async def _scenario() -> None:
 
     for descriptor in taken:
         os.close(descriptor)
-    new = await LinkNode("new").start()
+    new = await LinkNode("new", tls=tls_of("new")).start()
     new.links.dial("b", *b.address)
     await new.until_up("b")
     new.links.send("b", [numbered(2)])

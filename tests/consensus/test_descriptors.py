@@ -12,11 +12,15 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.parametrize("tls", ["plain", "tls"])
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-async def test_the_listener_accepts_again_after_descriptors_ran_out(loop: str) -> None:
+async def test_the_listener_accepts_again_after_descriptors_ran_out(loop: str, tls: str) -> None:
     """H6: connections that stood go on meanwhile, and a new peer gets in once there are descriptors again."""
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.consensus.descriptors_child", loop, cwd=ROOT, stdout=PIPE, stderr=STDOUT
+        *(sys.executable, "-m", "tests.consensus.descriptors_child", loop, tls),
+        cwd=ROOT,
+        stdout=PIPE,
+        stderr=STDOUT,
     )
     try:
         async with asyncio.timeout(60):

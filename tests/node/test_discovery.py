@@ -212,3 +212,15 @@ def test_the_feature_level_is_known_from_the_start_on(tmp_path: Path) -> None:
     del document["level"]
     path.write_text(json.dumps(document))
     assert member.restarted(["n1"]).discovery.level == 1, "as builds before levels left it"
+
+
+def test_a_seed_is_who_its_certificate_says(tmp_path: Path) -> None:
+    """With the certificate of one node, another one's announcement gives nobody a place; both are named."""
+    one, two = Member(tmp_path / "n1", "n1"), Member(tmp_path / "n2", "n2")
+    said = two.discovery.announce("?")
+    one.discovery.probed("10.0.0.2:7170", said, "n3")
+    assert "n2" not in one.discovery.nodes
+    (reason,) = one.discovery.refusals
+    assert reason == "10.0.0.2:7170 says that it is n2, and its certificate is for node n3"
+    one.discovery.probed("10.0.0.2:7170", said, "n2")
+    assert "n2" in one.discovery.nodes
