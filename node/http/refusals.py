@@ -7,7 +7,13 @@ from collections.abc import Callable
 import structlog
 from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
-from floodmark.errors import FloodmarkError, InvalidRequest, RequestTimeout, ServerError
+from floodmark.errors import (
+    CredentialsUnconfirmed,
+    FloodmarkError,
+    InvalidRequest,
+    RequestTimeout,
+    ServerError,
+)
 
 from node.broker import Broker
 from node.http import problems
@@ -42,7 +48,10 @@ class Refusals:
         else:
             known = ServerError("something went wrong here; the log has more under this request_id")
         unexpected = isinstance(known, ServerError)
-        if unexpected or status_of(type(known)) in (503, 504, 507):
+        is_logged = status_of(type(known)) in (503, 504, 507) and not isinstance(
+            known, CredentialsUnconfirmed
+        )
+        if unexpected or is_logged:  # Strangers could fill the log with the exception.
             _LOG.warning(
                 "request failed",
                 code=known.code,

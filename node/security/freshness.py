@@ -38,6 +38,8 @@ class Freshness:
         self.clock = clock
         self._confirmed_at = self._tried_at = -math.inf
         self._task: asyncio.Task[None] | None = None
+        self._failing = False
+        """Whether the last round failed."""
 
     @property
     def holds(self) -> bool:
@@ -51,6 +53,8 @@ class Freshness:
     async def confirm(self) -> None:
         """Raises ``CredentialsUnconfirmed`` where it is not recent enough, and cannot be had."""
         if not self.holds:
+            if self._failing:
+                raise unconfirmed()  # It is tried again in the background: nobody else waits for that.
             await self._once()
             if self.clock() - self._confirmed_at >= UNHEARD_S:
                 raise unconfirmed()
@@ -81,8 +85,9 @@ class Freshness:
         try:
             await self._confirm(WITHIN_S)
             self._confirmed_at = max(self._confirmed_at, began)
+            self._failing = False
         except FloodmarkError:
-            pass  # It is as long ago as before.
+            self._failing = True
         finally:
             self._task = None
 

@@ -161,15 +161,17 @@ async def test_the_fast_path_takes_who_is_known_and_nobody_else(
         status, problem = await _post(http, usual=usual, **BEARER)
         assert (status, problem["cause"], problem["retry_after_s"]) == (503, "credentials_unconfirmed", 1)
     users.hears = True
+    users.now += 1
+    assert (await _post(http, usual=True, **BEARER))[0] == 503, "nobody waits for the next try"
+    assert (await _post(http, usual=True, **BEARER))[0] == 200
     assert (await _post(http, **BEARER))[0] == 200
-    assert (await _post(http, **BEARER))[0] == 200
-    assert taken[3:] == [False, False, False, True]
+    assert taken[3:] == [False, False, False, False, True]
 
     users.revoke()
     users.now += 1
     for usual in (False, True):
         assert (await _post(http, usual=usual, **BEARER))[0] == 401
-    assert taken[7:] == [False, False]
+    assert taken[8:] == [False, False]
 
 
 @pytest.mark.parametrize("usual", [False, True])

@@ -16,7 +16,7 @@ from node.metadata.domains.users import BootstrapAdministrator
 from node.metadata.group import Metadata
 from node.metadata.levels import MEMBERSHIP
 from node.metadata.state import Applied
-from tests.node.test_users import PASSWORD, call
+from tests.node.test_users import PASSWORD, administrator, call
 from tests.support.nodes import NodeCluster, TestNode
 
 CLUSTER = {"principal": "ann", "kind": "cluster", "name": "", "pattern": "literal", "allow": True}
@@ -27,18 +27,6 @@ def _files(cluster: NodeCluster, name: str = TOKEN_FILE) -> dict[str, str]:
     """What stands in such files, by node."""
     paths = {node.node_id: node.data_dir / name for node in cluster.nodes.values()}
     return {node: path.read_text().strip() for node, path in paths.items() if path.exists()}
-
-
-async def _administrator(cluster: NodeCluster) -> str:
-    """The token of the one file that there is once there is an administrator."""
-
-    def made() -> bool:
-        known = [node.running.metadata.state.administrators for node in cluster.up]
-        return all(each == ("admin",) for each in known) and len(_files(cluster)) == 1
-
-    await cluster.until(made, "all know the first administrator, and one node has its token")
-    (token,) = _files(cluster).values()
-    return token
 
 
 async def _is_administrator(cluster: NodeCluster, token: str, *, at: TestNode | None = None) -> bool:
@@ -56,7 +44,7 @@ async def _command(*args: str) -> Result:
 async def test_a_cluster_gets_one_administrator_whose_token_stands_in_one_file(tmp_path: Path) -> None:
     """Of mode 0600; at the node that led. It stays the same through restarts, and goes once it is useless."""
     async with NodeCluster.running(tmp_path, **REQUIRED) as cluster:
-        token = await _administrator(cluster)
+        token = await administrator(cluster)
         ((name, _),) = _files(cluster).items()
         path = cluster[name].data_dir / TOKEN_FILE
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -65,7 +53,7 @@ async def test_a_cluster_gets_one_administrator_whose_token_stands_in_one_file(t
             await node.stop()
             node.start()
             await cluster.ready()
-        assert await _administrator(cluster) == token
+        assert await administrator(cluster) == token
         assert await _is_administrator(cluster, token)
         _, other = await call(cluster, cluster["n1"], "POST", "/v1/users/admin/tokens", token=token)
         revoked = f"/v1/users/admin/tokens/{token[4:16]}"
@@ -86,7 +74,7 @@ async def test_nobody_is_made_administrator_where_nobody_is_asked(tmp_path: Path
         node = cluster["n1"]
         assert _files(cluster) == {}
         await node.broker.cluster.raise_level(4, timeout_s=10)
-        assert await _is_administrator(cluster, await _administrator(cluster))
+        assert await _is_administrator(cluster, await administrator(cluster))
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
@@ -114,7 +102,7 @@ async def test_a_crash_between_file_and_proposal_locks_nobody_out(
         await node.stop()
         node.start()
         await cluster.ready()
-        token = await _administrator(cluster)
+        token = await administrator(cluster)
         assert token[4:16] == crashed[0]
         assert await _is_administrator(cluster, token)
 
@@ -133,14 +121,14 @@ async def test_of_two_leaders_the_one_that_loses_removes_its_file(
     bootstrap = AdministratorFiles.bootstrap
     monkeypatch.setattr(AdministratorFiles, "bootstrap", both)
     async with NodeCluster.running(tmp_path, **REQUIRED) as cluster:
-        token = await _administrator(cluster)
+        token = await administrator(cluster)
         assert await _is_administrator(cluster, token)
 
 
 async def test_a_lost_administrator_is_reset_on_the_disk_of_one_node(tmp_path: Path) -> None:
     """Offline; the earlier credentials are of no use then, and other users keep theirs."""
     async with NodeCluster.running(tmp_path, **REQUIRED) as cluster:
-        first = await _administrator(cluster)
+        first = await administrator(cluster)
         node = cluster["n2"]
         await call(cluster, node, "PUT", "/v1/users/admin/password", {"password": PASSWORD}, token=first)
         await call(cluster, node, "POST", "/v1/users", {"user": "ann"}, token=first)
@@ -187,7 +175,7 @@ async def test_a_lost_administrator_is_reset_on_the_disk_of_one_node(tmp_path: P
 async def test_only_an_administrator_gives_what_gives_everything(tmp_path: Path) -> None:
     """Who may change the cluster may not take an administrator's place by that."""
     async with NodeCluster.running(tmp_path, 1, **REQUIRED) as cluster:
-        root = await _administrator(cluster)
+        root = await administrator(cluster)
         node = cluster["n1"]
         await call(cluster, node, "POST", "/v1/users", {"user": "ann"}, token=root)
         _, made = await call(cluster, node, "POST", "/v1/users/ann/tokens", token=root)

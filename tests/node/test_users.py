@@ -10,10 +10,8 @@ from typing import Any
 import pytest
 import structlog
 
-from node.metadata.domains.users import BootstrapAdministrator
+from node.administrator_files import TOKEN_FILE
 from node.metadata.levels import MEMBERSHIP
-from node.metadata.state import TokenEntry
-from node.security.tokens import new_token
 from tests.support.nodes import NodeCluster, TestNode
 
 PASSWORD = "correct horse battery"
@@ -31,12 +29,15 @@ async def call(
 
 
 async def administrator(cluster: NodeCluster) -> str:
-    """Its token."""
-    token = new_token()
-    entry = TokenEntry(token.token_id, "root", token.digest, 1)
-    leader = next(node for node in cluster.up if node.running.metadata.leads_here)
-    await leader.running.metadata.propose(BootstrapAdministrator(entry), timeout_s=10)
-    return token.text
+    """The token of the first administrator, which is in one node's file."""
+    files = [node.data_dir / TOKEN_FILE for node in cluster.nodes.values()]
+
+    def made() -> bool:
+        known = [node.running.metadata.state.administrators for node in cluster.up]
+        return all(each == ("admin",) for each in known) and sum(file.exists() for file in files) == 1
+
+    await cluster.until(made, "all know the first administrator, and one node has its token")
+    return next(file for file in files if file.exists()).read_text().strip()
 
 
 @pytest.fixture
@@ -60,12 +61,12 @@ async def test_a_user_is_made_logs_in_and_manages_its_own_tokens(cluster: NodeCl
     assert (await ask("POST", "/v1/users", {"user": "ann"}))[0] == 409
     assert (await ask("POST", "/v1/users", {"user": "a b"}))[0] == 400
     status, shown = await ask("GET", "/v1/users")
-    assert [user["user"] for user in shown["users"]] == ["ann", "root"]
+    assert [user["user"] for user in shown["users"]] == ["admin", "ann"]
     assert shown["next"] is None
     status, page = await ask("GET", "/v1/users?limit=1")
-    assert ([user["user"] for user in page["users"]], page["next"]) == (["ann"], "ann")
-    status, page = await ask("GET", "/v1/users?after=ann")
-    assert [user["user"] for user in page["users"]] == ["root"]
+    assert ([user["user"] for user in page["users"]], page["next"]) == (["admin"], "admin")
+    status, page = await ask("GET", "/v1/users?after=admin")
+    assert [user["user"] for user in page["users"]] == ["ann"]
 
     login = {"user": "ann", "password": PASSWORD}
     status, made = await ask("POST", "/v1/login", login, token="")
@@ -80,7 +81,7 @@ async def test_a_user_is_made_logs_in_and_manages_its_own_tokens(cluster: NodeCl
             "administrator": False,
             "authentication": "required",
         }
-    wrong = [{**login, "password": "a wrong password"}, {**login, "user": "bob"}, {**login, "user": "root"}]
+    wrong = [{**login, "password": "a wrong password"}, {**login, "user": "bob"}, {**login, "user": "admin"}]
     answers = [await ask("POST", "/v1/login", body, token="") for body in wrong]
     assert {(status, answer["detail"]) for status, answer in answers} == {
         (401, "the user or the password is wrong")
@@ -105,8 +106,8 @@ async def test_a_user_is_made_logs_in_and_manages_its_own_tokens(cluster: NodeCl
     assert (await ask("POST", "/v1/login", login, token=""))[0] == 401
     assert (await ask("POST", "/v1/login", {**login, **changed}, token=""))[0] == 201
 
-    assert (await ask("PATCH", "/v1/users/root", {"administrator": False}))[0] == 409
-    assert (await ask("DELETE", "/v1/users/root"))[0] == 409
+    assert (await ask("PATCH", "/v1/users/admin", {"administrator": False}))[0] == 409
+    assert (await ask("DELETE", "/v1/users/admin"))[0] == 409
     assert (await ask("PATCH", "/v1/users/ann", {"administrator": True}))[1]["administrator"] is True
     assert (await ask("PATCH", "/v1/users/ann", {"administrator": False}))[1]["administrator"] is False
     assert (await ask("DELETE", "/v1/users/ann"))[0] == 204
@@ -130,6 +131,7 @@ async def test_secrets_stand_in_no_log_no_file_and_no_list(cluster: NodeCluster,
         await node.stop()
     read = await asyncio.to_thread(_contents, tmp_path)
     assert sum(map(len, read)) > 10_000
+    read = [content for content in read if content.strip() != root.encode()]  # its own file
     assert any(b"ann" in content for content in read), "what is looked at has the users"
     for secret in secrets:
         assert len(secret) > 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 
 import pytest
@@ -175,6 +176,10 @@ async def test_nothing_is_believed_that_was_not_confirmed_lately(node: Node) -> 
     with pytest.raises(CredentialsUnconfirmed):
         await node.authenticator.certified("carol")
     node.hears = True
+    node.now += 1
+    with pytest.raises(CredentialsUnconfirmed):
+        await node.who(token)
+    await asyncio.sleep(0)
     assert [await node.who(token), await node.who(other)] == ["ann", "bob"]
     assert (await node.authenticator.certified("carol")).principal == "carol"
 

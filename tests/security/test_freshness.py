@@ -83,6 +83,10 @@ async def test_what_is_too_old_is_refused_until_it_is_confirmed_again(leader: Le
     assert refused.value.cause == "credentials_unconfirmed"
     assert refused.value.retry_after_s == 1
     leader.there = True
+    leader.now += RETRY_S
+    with pytest.raises(CredentialsUnconfirmed):
+        await leader.freshness.confirm()  # Nobody waits for the next try; it is made all the same.
+    await leader.settled()
     await leader.freshness.confirm()
     assert leader.freshness.holds
 

@@ -272,19 +272,27 @@ class NodeCluster:
         ``formed_at``: the feature level that it begins at, if not the highest that all nodes know.
         """
         cluster = cls(folder, count, **flags)
-        known = {name: (levels or {}).get(name, THIS_BUILD) for name in cluster.nodes}
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as cluster.session:
+        async with cluster.started(levels=levels, formed_at=formed_at):
+            yield cluster
+
+    @contextlib.asynccontextmanager
+    async def started(
+        self, *, levels: Mapping[str, Levels] | None = None, formed_at: int | None = None
+    ) -> AsyncIterator[None]:
+        """Likewise, of nodes whose settings were changed before."""
+        known = {name: (levels or {}).get(name, THIS_BUILD) for name in self.nodes}
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as self.session:
             try:
                 if formed_at is not None:
-                    await cluster._start(
+                    await self._start(
                         {name: replace(build, highest=formed_at) for name, build in known.items()}
                     )
-                    await asyncio.gather(*(node.stop() for node in cluster.nodes.values()))
-                await cluster._start(known)
-                yield cluster
+                    await asyncio.gather(*(node.stop() for node in self.nodes.values()))
+                await self._start(known)
+                yield
             finally:
                 results = await asyncio.gather(
-                    *(node.stop() for node in cluster.nodes.values()), return_exceptions=True
+                    *(node.stop() for node in self.nodes.values()), return_exceptions=True
                 )
         for result in results:
             if isinstance(result, BaseException):
