@@ -169,8 +169,38 @@ def test_an_empty_secret_is_refused():
     """A cluster without a secret would let anybody in."""
     with pytest.raises(ValueError, match="secret"):
         identity("a", secret=b"")
+    with pytest.raises(ValueError, match="secret"):
+        identity("a", others=(b"",))
+
+
+@pytest.mark.parametrize(
+    ("dialer", "acceptor", "used"),
+    [
+        (("old",), ("old", "new"), "old"),
+        (("old", "new"), ("new", "old"), "old"),
+        (("new", "old"), ("old", "new"), "new"),
+        (("new", "old"), ("new",), "new"),
+        (("old", "new"), ("new",), ""),
+        (("old",), ("new",), ""),
+    ],
+)
+def test_while_the_secret_is_changed_the_dialer_decides_which_is_used(dialer, acceptor, used):
+    """It proves its first; whoever accepts that one answers with it, and both have the same keys."""
+    first, *others = (each.encode() for each in dialer)
+    dialing = Dialing(identity("a", secret=first, others=tuple(others)), "b", 1)
+    first, *others = (each.encode() for each in acceptor)
+    accepting = Accepting(identity("b", secret=first, others=tuple(others)))
+    _, challenge = accepting.greet(dialing.hello)
+    proof = dialing.answer(challenge)
+    if not used:
+        with pytest.raises(HandshakeFailed, match="the dialer does not know the cluster's secret"):
+            accepting.finish(proof)
+        return
+    dialing.check(accepting.finish(proof))
+    assert dialing.secret == accepting.secret == used.encode()
+    assert (dialing.key, dialing.key_back) == (accepting.key, accepting.key_back)
 
 
 def test_the_secret_does_not_show_in_logs():
     """The identity's text leaves it out."""
-    assert "hush" not in repr(identity("a", secret=b"hush"))
+    assert "hush" not in repr(identity("a", secret=b"hush", others=(b"hush too",)))

@@ -210,23 +210,31 @@ async def test_a_node_without_tls_is_told_that_it_needs_some(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-@pytest.mark.parametrize("first", [b"", b"\x16", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"])
-def test_handshakes_that_do_not_go_on_are_few_and_short(tmp_path: Path, loop: str, first: bytes) -> None:
+@pytest.mark.parametrize(
+    "first", [b"", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"], ids=["none", "part"]
+)
+@pytest.mark.parametrize(("at_once", "timeout_s"), [(5, 60.0), (64, 0.5)], ids=["few", "short"])
+def test_handshakes_that_do_not_go_on_are_few_and_short(
+    tmp_path: Path, loop: str, first: bytes, at_once: int, timeout_s: float
+) -> None:
     """The oldest makes room for the newest, and none has more time than a plain one."""
 
     async def scenario() -> None:
         options = LinkOptions(
-            heartbeat_s=0.02, silence_s=0.2, dead_after_s=0.6, handshake_timeout_s=1, unauthenticated_max=5
+            heartbeat_s=0.02,
+            silence_s=0.2,
+            dead_after_s=0.6,
+            handshake_timeout_s=timeout_s,
+            unauthenticated_max=at_once,
         )
         node = LinkNode("b", options, tls=peer_tls(tmp_path, "b", CA))
         async with running(node):
             idle = [await asyncio.open_connection(*node.address) for _ in range(12)]
             for _, writer in idle:
                 writer.write(first)
-            assert [await closed(reader) for reader, _ in idle[:7]] == [b""] * 7
-            assert node.links.unauthenticated <= 5
-            assert [await closed(reader) for reader, _ in idle[7:]] == [b""] * 5
-            assert node.links.unauthenticated == 0
+            gone = idle if at_once > len(idle) else idle[:-at_once]
+            assert [await closed(reader) for reader, _ in gone] == [b""] * len(gone)
+            assert node.links.unauthenticated == len(idle) - len(gone)
             for _, writer in idle:
                 writer.close()
             await still_lets_in(tmp_path, node)
