@@ -27,6 +27,7 @@ from floodmark.producer.single import SingleProducers
 from floodmark.transport.credentials import Token
 from floodmark.transport.http import Request, Transport
 from floodmark.transport.pacing import Deadline
+from floodmark.transport.tls import Cert, Tls, TlsOptions
 
 T = TypeVar("T")
 
@@ -47,6 +48,9 @@ class Client:
     token              says who you are: a token; the ``Path`` of a file with one, which only its owner can
                        read; or a function that returns one, or an awaitable. The file and the function are
                        asked again when a node refuses the token
+    tls                whose certificates are trusted: the path of a file with the cluster's CA, True for what
+                       this machine trusts, or an ``ssl.SSLContext``; then nothing is sent without TLS
+    cert               the client's own certificate: the path of a PEM file, or (certificate, key)
     """
 
     def __init__(
@@ -56,10 +60,15 @@ class Client:
         timeout_s: float = 30.0,
         request_timeout_s: float = 5.0,
         token: Token | None = None,
+        tls: Tls = None,
+        cert: Cert = None,
     ) -> None:
         self._timeout_s = timeout_s
         self._transport = Transport(
-            [urls] if isinstance(urls, str) else urls, request_timeout_s=request_timeout_s, token=token
+            [urls] if isinstance(urls, str) else urls,
+            request_timeout_s=request_timeout_s,
+            token=token,
+            tls=TlsOptions(tls, cert),
         )
         self.topics = Topics(self._transport, timeout_s)
         self._producers: weakref.WeakSet[Producer] = weakref.WeakSet()

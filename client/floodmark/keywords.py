@@ -13,6 +13,7 @@ from floodmark.format.headers import HeadersLike
 from floodmark.format.values import Key, Timestamp
 from floodmark.producer.options import Acks, Compression
 from floodmark.transport.credentials import Token
+from floodmark.transport.tls import Cert, Tls
 
 
 class Within(TypedDict, total=False):
@@ -27,6 +28,8 @@ class OfClient(TypedDict, total=False):
     timeout_s: float
     request_timeout_s: float
     token: Token | None
+    tls: Tls
+    cert: Cert
 
 
 class OfRecord(TypedDict, total=False):

@@ -1,4 +1,4 @@
-"""The client's fast path: large fetches and small produces over HTTP/1.1 without aiohttp.
+"""The client's fast path: large fetches and small produces over HTTP/1.1 without aiohttp, over TLS too.
 
 aiohttp passes a body through three buffers, each allocated for it, and needs as much time for a small request
 as a node: docs/decisions/0012-client-fast-path.md has the figures. Only answers of the form that nodes send
@@ -8,6 +8,7 @@ are understood here; everything else is left to aiohttp.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Final, NamedTuple, cast
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 
 from floodmark.transport import http_head
 from floodmark.transport.http_head import Head
+from floodmark.transport.tls import TlsOptions
 
 _HEAD_BYTES_MAX: Final = 64 << 10
 _BODY_BYTES_MAX: Final = 80 << 20
@@ -32,7 +34,7 @@ class FastAnswer(NamedTuple):
 
 
 class NotConnected(ConnectionError):
-    """No connection could be made, so nothing was sent."""
+    """No connection could be made, so nothing was sent. Its cause says why."""
 
 
 class UnexpectedAnswer(Exception):
@@ -42,15 +44,17 @@ class UnexpectedAnswer(Exception):
 class FastHttp:
     """Connections to nodes, each kept for the next request to the same one."""
 
-    def __init__(self, user_agent: str) -> None:
+    def __init__(self, user_agent: str, tls: TlsOptions | None = None) -> None:
         self._user_agent = user_agent
+        self._tls = tls or TlsOptions()
         self._idle: dict[str, list[_Connection]] = defaultdict(list)
         self._busy: set[_Connection] = set()
         self._unexpected: set[str] = set()
 
     def can(self, url: str) -> bool:
-        """Whether a base URL can be asked here: plain HTTP, and no unexpected answer came from it yet."""
-        return url.startswith("http://") and "@" not in url and url.isascii() and url not in self._unexpected
+        """Whether a base URL can be asked here: no unexpected answer has come from it yet."""
+        is_known = url.startswith(("http://", "https://"))
+        return is_known and "@" not in url and url.isascii() and url not in self._unexpected
 
     async def get(
         self, url: str, target: str, headers: Mapping[str, str], *, connect_timeout_s: float
@@ -78,10 +82,7 @@ class FastHttp:
         ).encode("ascii")
 
     async def _ask(self, url: str, request: bytes, connect_timeout_s: float) -> FastAnswer | None:
-        parts = urlsplit(url)
-        connection = self._idle_one(url) or await _connect(
-            parts.hostname or "", parts.port or 80, connect_timeout_s
-        )
+        connection = self._idle_one(url) or await self._connect(url, connect_timeout_s)
         self._busy.add(connection)
         try:
             answer = await connection.ask(request)
@@ -93,6 +94,18 @@ class FastHttp:
             if connection.is_open:
                 self._idle[url].append(connection)
         return answer
+
+    async def _connect(self, url: str, timeout_s: float) -> _Connection:
+        parts = urlsplit(url)
+        context = self._tls.context if parts.scheme == "https" else None
+        port = parts.port or (80 if context is None else 443)
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await _connected(parts.hostname or "", port, context)
+        except TimeoutError as error:
+            raise NotConnected("out of time") from error
+        except OSError as error:
+            raise NotConnected(str(error)) from error
 
     def _idle_one(self, url: str) -> _Connection | None:
         oldest = asyncio.get_running_loop().time() - _IDLE_S
@@ -115,14 +128,9 @@ class FastHttp:
         self._idle.clear()
 
 
-async def _connect(host: str, port: int, timeout_s: float) -> _Connection:
-    try:
-        async with asyncio.timeout(timeout_s):
-            _, connection = await asyncio.get_running_loop().create_connection(_Connection, host, port)
-    except TimeoutError as error:
-        raise NotConnected("out of time") from error
-    except OSError as error:
-        raise NotConnected(str(error)) from error
+async def _connected(host: str, port: int, context: ssl.SSLContext | None) -> _Connection:
+    loop = asyncio.get_running_loop()
+    _, connection = await loop.create_connection(_Connection, host, port, ssl=context)
     return connection
 
 

@@ -31,6 +31,7 @@ from floodmark.transport.fast_http import FastAnswer, FastHttp, NotConnected
 from floodmark.transport.nodes import LEADER_HEADER, Nodes
 from floodmark.transport.pacing import Backoff, Deadline
 from floodmark.transport.problems import error_of
+from floodmark.transport.tls import MAYBE_OURS, TlsOptions, failure_of
 
 T = TypeVar("T")
 _CONNECT_TIMEOUT_S: Final = 3.0
@@ -79,12 +80,20 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 class Transport:
     """The connections of one client."""
 
-    def __init__(self, urls: Sequence[str], *, request_timeout_s: float, token: Token | None = None) -> None:
-        self.nodes = Nodes(urls)
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        request_timeout_s: float,
+        token: Token | None = None,
+        tls: TlsOptions | None = None,
+    ) -> None:
         self._credentials = Credentials(token)
+        self._tls = tls or TlsOptions()
+        self.nodes = Nodes(self._tls.check_urls(urls))
         self.request_timeout_s = request_timeout_s
         self._session: aiohttp.ClientSession | None = None
-        self._fast_http = FastHttp(_USER_AGENT)
+        self._fast_http = FastHttp(_USER_AGENT, self._tls)
         self.home = Home()
         self._was_reached = False
 
@@ -119,11 +128,17 @@ class Transport:
                 is_dead = isinstance(error, TransportError)
                 if is_dead and self.nodes.has_alternative():
                     delay_s = 0.0
-                elif is_dead and not self._was_reached and not error.fields.get("sent") and first.expired:
+                elif is_dead and self._is_hopeless(error, first):
                     raise
                 if delay_s >= deadline.remaining_s:
                     raise
                 await asyncio.sleep(delay_s)
+
+    def _is_hopeless(self, error: FloodmarkError, first: Deadline) -> bool:
+        """Whether nobody was ever reached, and more tries would not help."""
+        if self._was_reached or error.fields.get("sent"):
+            return False
+        return first.expired or bool(error.fields.get("tls"))
 
     async def attempt(self, request: Request, timeout_s: float) -> Answer:
         """Ask one node once, within ``timeout_s``; others too, where it cannot tell who is asking.
@@ -193,11 +208,11 @@ class Transport:
             ) as response:
                 return Answer(response.status, response.headers, await response.read())
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise TransportError(f"no connection to {url}: {_reason(error)}", sent=False) from error
+            raise _not_connected(url, error, _reason(error)) from error
         except TimeoutError as error:
             raise TransportError(f"{url} did not answer within {timeout_s:.1f} s", sent=True) from error
         except (aiohttp.ClientError, OSError) as error:
-            raise TransportError(f"{url} broke off: {error or type(error).__name__}", sent=True) from error
+            raise _broken_off(url, error, was_reached=self._was_reached) from error
 
     async def _exchange_fast(self, url: str, request: Request, timeout_s: float) -> Answer | None:
         """None if the answer does not look like a node's: aiohttp then asks again, and for all later
@@ -206,11 +221,11 @@ class Transport:
             async with asyncio.timeout(max(timeout_s, 0.001)):
                 found = await self._ask_fast(url, request.path + _query(request.query), request)
         except NotConnected as error:
-            raise TransportError(f"no connection to {url}: {error}", sent=False) from error
+            raise _not_connected(url, error, str(error)) from error
         except TimeoutError as error:
             raise TransportError(f"{url} did not answer within {timeout_s:.1f} s", sent=True) from error
         except OSError as error:
-            raise TransportError(f"{url} broke off: {error or type(error).__name__}", sent=True) from error
+            raise _broken_off(url, error, was_reached=self._was_reached) from error
         return None if found is None else Answer(found.head.status, found.head.headers, found.body)
 
     async def _ask_fast(self, url: str, target: str, request: Request) -> FastAnswer | None:
@@ -228,7 +243,9 @@ class Transport:
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=10),
+                connector=aiohttp.TCPConnector(
+                    limit=0, ttl_dns_cache=10, ssl=self._tls.context if self._tls.is_required else True
+                ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": _USER_AGENT},
             )
@@ -253,6 +270,23 @@ class Transport:
 
 def _with(request: Request, headers: Mapping[str, str]) -> Request:
     return msgspec.structs.replace(request, headers={**request.headers, **headers}) if headers else request
+
+
+def _not_connected(url: str, error: BaseException, reason: str) -> TransportError:
+    """Nothing was sent. ``tls``: nor would anything be by another try, since the two sides do not agree."""
+    if (about_tls := failure_of(error)) is not None:
+        return TransportError(f"no connection to {url}: {about_tls}", sent=False, tls=True)
+    return TransportError(f"no connection to {url}: {reason}", sent=False)
+
+
+def _broken_off(url: str, error: BaseException, *, was_reached: bool) -> TransportError:
+    """Of a connection that stood. A node may refuse a certificate so late, but does nothing before."""
+    if failure_of(error) is not None:
+        return _not_connected(url, error, "")
+    text = f"{url} broke off: {error or type(error).__name__}"
+    if url.startswith("https:") and not was_reached:
+        text += f"; {MAYBE_OURS}"
+    return TransportError(text, sent=True)
 
 
 def _reason(error: OSError | aiohttp.ClientError) -> str:

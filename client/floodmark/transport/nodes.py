@@ -57,7 +57,7 @@ class Nodes:
             return
         leader = leader.rstrip("/")
         if url.startswith("https:") and not leader.startswith("https:"):
-            return  # A token would go there unencrypted.
+            return  # What is asked with TLS is not sent on without, whoever says where to.
         self._leaders[route] = leader
         if leader not in self._urls and len(self._urls) < _NODES_MAX:
             self._urls.append(leader)
