@@ -53,10 +53,16 @@ class Made:
         """Whom it names."""
         return uri_of(self.certificate)
 
+    @property
+    def pem(self) -> tuple[bytes, bytes]:
+        """The certificate, and its key."""
+        key = self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return self.certificate.public_bytes(Encoding.PEM), key
+
     def write(self, certificate: Path, key: Path, *, over: bool = False) -> None:
         """Put both into files, the key first. Raises ``FileExistsError`` unless it goes ``over`` them."""
-        pem = self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        texts = {key: pem, certificate: self.certificate.public_bytes(Encoding.PEM)}
+        text, pem = self.pem
+        texts = {key: pem, certificate: text}
         if not over and (there := [path for path in texts if path.exists()]):
             raise FileExistsError(f"{', '.join(map(str, there))} exists already")
         for path, text in texts.items():

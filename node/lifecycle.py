@@ -20,13 +20,13 @@ from typing import Any, Final
 import structlog
 
 from consensus.types import Role
+from node.addresses import split_address
 from node.http.context import CONTEXT
 from node.membership.discovery import Discovery
 from node.membership.identity import NodeIdentity, Standing
 from node.metadata.state import METADATA_GROUP
 from node.replicas.metadata_spec import metadata_spec
 from node.settings import Settings
-from node.settings_rules import split_address
 from node.wiring import NodeParts
 from storage.errors import LogFailed, LogTooNew
 
@@ -73,7 +73,8 @@ class Lifecycle:
         parts, settings = self._parts, self._settings
         host, port = await parts.http.start(*split_address(settings.http.listen))
         self._http_runs = True
-        url = settings.http.advertise or f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        scheme = "https" if settings.http.tls.is_on else "http"
+        url = settings.http.advertise or f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
         parts.discovery.introduce(http=url, peer=settings.peer_advertise, rack=settings.node.rack)
         await parts.host.start()
         self._host_runs = True

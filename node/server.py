@@ -14,7 +14,7 @@ from collections.abc import Callable
 import structlog
 
 from consensus.links.link_tls import node_uri
-from node import allocator, callbacks, descriptors, logs, settings_rules
+from node import allocator, callbacks, descriptors, logs, settings_exposure, settings_rules
 from node.environment import Environment, environment_of
 from node.lifecycle import FolderSetBack, Lifecycle
 from node.membership.identity import FolderLock, IdentityProblem, Standing, load_or_create, replaced, save
@@ -139,11 +139,11 @@ def _warn_of_what_is_open(settings: Settings) -> None:
             "secret_among_settings",
             hint="whoever can see the settings or the command line has it: put it into cluster.secret_file",
         )
-    for listener in settings_rules.exposed_listeners(settings):
+    for listener in settings_exposure.exposed_listeners(settings):
         _log.warning(
-            "reachable_without_authentication",
+            "reachable_and_insecure",
             listener=listener,
-            hint="whoever reaches this port can read and change everything: keep it in a trusted network",
+            hint="http.insecure allows it: others may listen to this port, or read and change everything",
         )
 
 

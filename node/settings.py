@@ -29,6 +29,24 @@ class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Failure domain. Replicas of one partition are spread over racks first."""
 
 
+class HttpTlsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """TLS towards users, on with ``cert``. Changed files are read while the node runs."""
+
+    cert: str = ""
+    """PEM file with this node's certificate, and those between it and a CA, if any."""
+    key: str = ""
+    """PEM file with its private key; only this node may read it."""
+    client_ca: tuple[str, ...] = ()
+    """PEM files with the CAs whose certificates of clients are taken."""
+    client_auth: Literal["off", "optional", "required"] = "off"
+    """Whether clients may, or have to, show a certificate; it names the principal that asks."""
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the port speaks TLS, and nothing else."""
+        return bool(self.cert)
+
+
 class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The port for clients."""
 
@@ -43,6 +61,9 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Web pages that may use this node, as browsers name them in ``Origin``; all others are refused."""
     authentication: Literal["off", "required"] = "off"
     """Whether every request has to say whose it is. off: whoever reaches this port may do everything."""
+    insecure: bool = False
+    """Start even where other machines reach this node without TLS, or without saying who they are."""
+    tls: HttpTlsSettings = HttpTlsSettings()
 
 
 class PeerTlsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -186,6 +207,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if cluster.secret_file:
             return {cluster.secret_file: "cluster.secret_file"}
         return {path: f"cluster.secret_files[{at}]" for at, path in enumerate(cluster.secret_files)}
+
+    @property
+    def files_of_tls(self) -> list[str]:
+        """All certificates, keys and CAs that are in use."""
+        peer, http = self.peer.tls, self.http.tls
+        files = [] if peer.mode == "off" else [peer.cert, peer.key, *peer.ca]
+        return [*files, http.cert, http.key, *http.client_ca] if http.is_on else files
 
     @property
     def initial_nodes(self) -> list[str]:

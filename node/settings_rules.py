@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from node import settings_limits
-from node.settings import ClusterSettings, HttpSettings, InvalidSettings, PeerTlsSettings, Settings
+from node import settings_exposure, settings_limits
+from node.addresses import split_address
+from node.settings import ClusterSettings, HttpSettings, InvalidSettings, Settings
 
 _NODE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SECRET_LENGTH_MIN = 16
@@ -22,44 +22,13 @@ _ORIGIN = re.compile(
 )
 
 
-def split_address(address: str) -> tuple[str, int]:
-    """("host", port) of ``host:port`` or ``[v6]:port``; raises ``ValueError``."""
-    host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isdigit() or int(port) > 65_535:
-        raise ValueError(f"{address!r} is not host:port")
-    if host.startswith("[") != host.endswith("]"):
-        raise ValueError(f"{address!r} is not host:port")
-    if ":" in host and not host.startswith("["):
-        raise ValueError(f"{address!r}: put an IPv6 address into brackets, as in [::1]:7070")
-    return host.strip("[]"), int(port)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches what listens on ``host``."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def exposed_listeners(settings: Settings) -> list[str]:
-    """The listen addresses that other machines may reach; nothing there asks users who they are yet."""
-    return [
-        f"{name} = {address}"
-        for name, address in (("http.listen", settings.http.listen), ("peer.listen", settings.peer.listen))
-        if not is_loopback(split_address(address)[0])
-    ]
-
-
 def check(settings: Settings, *, first_start: bool = False) -> None:
     """Raise ``InvalidSettings`` with every problem found. ``first_start``: there is no data folder yet."""
     problems = [
         *_identity(settings),
         *_addresses(settings),
         *_cluster(settings),
-        *_peer_tls(settings.peer.tls),
+        *settings_exposure.problems(settings),
         *_numbers(settings),
         *_raft(settings),
         *_testing(settings),
@@ -194,16 +163,6 @@ def _secret(cluster: ClusterSettings) -> Iterator[str]:
         yield "cluster.secret_files names a file twice: the first is proved, the others are accepted besides"
     elif cluster.secret:
         yield from weakness_of("cluster.secret", cluster.secret)
-
-
-def _peer_tls(tls: PeerTlsSettings) -> Iterator[str]:
-    given = {"cert": tls.cert, "key": tls.key, "ca": tls.ca}
-    missing = [f"peer.tls.{name}" for name, value in given.items() if not value]
-    if tls.mode != "off" and missing:
-        yield (
-            f'peer.tls.mode = "{tls.mode}" needs {" and ".join(missing)} as well: `floodmark cert init` and '
-            "`floodmark cert node` make the files"
-        )
 
 
 def weakness_of(name: str, secret: str) -> Iterator[str]:

@@ -18,6 +18,7 @@ from consensus.host.host_types import HostOptions
 from consensus.links.handshake import Identity
 from consensus.links.link_types import LinkOptions
 from node import descriptors
+from node.addresses import split_address
 from node.administrator_files import AdministratorFiles
 from node.budget import SharedBudget
 from node.control.controller import Controller
@@ -72,7 +73,6 @@ from node.service.partition_answers import PartitionAnswers
 from node.service.partition_requests import InsidePartitions
 from node.service.policy import AllowAll
 from node.settings import Settings
-from node.settings_rules import split_address
 from node.spare_memory import SpareMemory
 from node.views import Views
 
@@ -266,7 +266,7 @@ def build(
         query=query,
         gossip=gossip,
         app=app,
-        http=HttpServer(app),
+        http=HttpServer(app, credentials.http_tls),
         credentials=credentials,
         executor=executor,
         events=events,
@@ -362,7 +362,8 @@ def _look_at_reads(reads: OpenReads, _state: MetadataState, delta: MetadataDelta
 
 def _origins(settings: Settings) -> Origins:
     http = settings.http
-    addresses = [http.listen, *([http.advertise] if http.advertise else [])]
+    scheme = "https" if http.tls.is_on else "http"
+    addresses = [f"{scheme}://{http.listen}", *([http.advertise] if http.advertise else [])]
     return Origins(hosts=http.hosts, cors_origins=http.cors_origins, addresses=addresses)
 
 

@@ -6,6 +6,8 @@ Nothing here has a timer of its own: the server looks at all connections about o
 from __future__ import annotations
 
 import asyncio
+import ssl
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
@@ -20,7 +22,7 @@ from floodmark.errors import FloodmarkError, InvalidRequest, RequestTimeout, Ser
 from node.http import problems
 from node.http.admission import SPARE_HEAD_S, Admission, Place
 from node.http.aiohttp_library import check_connection, check_library
-from node.http.client_certificate import principal_of_certificate
+from node.http.client_certificate import Certified, certified_by
 from node.http.head_errors import TooManyHeaders
 from node.http.statuses import status_of
 from node.request_limits import RequestLimits
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from node.http.intake import Intake
 
 _TOO_MANY_HEADERS: Final = "Too many headers"
+_TLS_UNSENT_BYTES: Final = 64 << 10
 
 check_library(web_protocol)
 
@@ -54,6 +57,7 @@ class Connection(RequestHandler):
         "_body_bytes",
         "_body_due",
         "_body_since",
+        "_certified",
         "_early",
         "_fast_path",
         "_fast_path_task",
@@ -65,7 +69,7 @@ class Connection(RequestHandler):
         "_unsent_bytes",
         "_unsent_since",
         "address",
-        "certified_as",
+        "before_made",
         "ends_with_it",
         "owned",
         "spare_for",
@@ -91,10 +95,11 @@ class Connection(RequestHandler):
         """Bytes that aiohttp's parser has yet to get of the request it is in; None: not known any more."""
         self.address = ""
         """Of the client."""
-        self.certified_as: str | None = None
-        """The principal that the client's certificate names."""
         self.owned: Owned | None = None
         """Whose it is, where that is counted."""
+        self._certified: Certified | None = None
+        self.before_made: Callable[[Connection], None] | None = None
+        """Called once TLS stands, with this connection, to give it its place."""
         self._place: Place | None = None
         self.spare_for: FloodmarkError | None = None
         """Why there is no room for this connection, which may bring one request that helps."""
@@ -108,27 +113,64 @@ class Connection(RequestHandler):
         self.ends_with_it: asyncio.Task[Any] | None = None
         """The handler task to cancel when the client leaves; set only while it stores nothing."""
 
+    @property
+    def certified_as(self) -> str | None:
+        """The principal that the client's certificate names, for as long as the certificate is valid."""
+        return None if self._certified is None else self._certified.principal
+
+    def take_place(self, address: str, place: Place, spare_for: FloodmarkError | None) -> None:
+        """Hold the place that it was given before its ``connection_made``."""
+        self.address, self._place, self.spare_for = address, place, spare_for
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection in, or answer 503 and close it when there are too many."""
+        if self.before_made is not None:
+            self._begin_tls(cast(asyncio.Transport, transport))
+        if self._place is None and not self._admit(transport):
+            return
+        super().connection_made(transport)
+        self._head_since = self._loop.time()
+
+    def check_certificate(self, is_trusted: Callable[[ssl.SSLObject], bool]) -> None:
+        """Have the client come anew if its certificate would not be taken any more."""
+        if self._certified is not None and self.transport is not None:
+            made_by = self.transport.get_extra_info("ssl_object")
+            if made_by is not None and not is_trusted(made_by):
+                self._forget_certificate()
+
+    def _forget_certificate(self) -> None:
+        """Whoever it was is nobody now; what is being answered is answered, and then the connection ends."""
+        self._certified = None
+        is_at_work = self._fast_path_task is not None or self._intake is not None
+        if self._waiter is None or self._waiter.done() or is_at_work:
+            self._close = True
+        else:
+            self.force_close()
+
+    def _begin_tls(self, transport: asyncio.Transport) -> None:
+        assert self.before_made is not None
+        self.before_made(self)
+        self.before_made = None
+        self._certified = certified_by(transport)
+        # As without TLS: what the client has not taken is seen to stand still, and held in small amounts.
+        transport.set_write_buffer_limits(_TLS_UNSENT_BYTES)
+
+    def _admit(self, transport: asyncio.BaseTransport) -> bool:
         peer = transport.get_extra_info("peername")
         self.address = str(peer[0]) if isinstance(peer, tuple) else "local"
-        self.certified_as = principal_of_certificate(transport)
         accepted_as = transport.get_extra_info("socket")
         descriptor = -1 if accepted_as is None else accepted_as.fileno()
         refusal = self._admission.admit(self.address, descriptor)
-        self._place = Place.USUAL
-        if refusal is not None and self._admission.admit_spare():
-            self._place = Place.SPARE
-            self.spare_for = refusal
-        elif refusal is not None:
-            self._place = None
+        if refusal is None:
+            self._place = Place.USUAL
+        elif self._admission.admit_spare():
+            self._place, self.spare_for = Place.SPARE, refusal
+        else:
             self._force_close = True
             accepted = cast(asyncio.Transport, transport)  # uvloop's are of no class of asyncio.
             accepted.write(problems.raw_answer(refusal))
             accepted.close()
-            return
-        super().connection_made(transport)
-        self._head_since = self._loop.time()
+        return self._place is not None
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Give the place back, and end what was only done for this client."""
@@ -259,6 +301,9 @@ class Connection(RequestHandler):
             transport.write(answer)
         if self._handler_waiter is not None:
             self._handler_waiter.set_result(None)
+        if self._close:
+            self.force_close()
+            return
         early, self._early = self._early, b""
         if early and transport is not None:
             transport.resume_reading()
@@ -289,6 +334,8 @@ class Connection(RequestHandler):
         transport = self.transport
         if transport is None:
             return None
+        if self._certified is not None and self._certified.until_s <= time.time():
+            self._forget_certificate()
         if self._paused and self._is_stuck(transport, now):
             transport.abort()
             return "slow_reader"
@@ -419,7 +466,7 @@ class ConnectionServer(Server):
         self.on_accepted()
         return self.protocol()
 
-    def protocol(self) -> RequestHandler:
+    def protocol(self) -> Connection:
         """One accepted connection's protocol."""
         return Connection(
             self, self._settings, self._admission, self._fast_path, loop=self._loop, **self._arguments

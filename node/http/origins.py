@@ -30,7 +30,8 @@ class Origins:
         urls = [urlsplit(address if "://" in address else f"//{address}") for address in addresses]
         own = [authority[0] for url in urls if (authority := _authority(url.netloc, 0)) is not None]
         self._hosts = frozenset([*own, *(host.lower() for host in hosts)])
-        self._schemes = frozenset({"http"} | {url.scheme for url in urls if url.scheme})
+        # A page that came without TLS may be anybody's: it is not of the same origin as a port that has it.
+        self._schemes = frozenset(url.scheme for url in urls if url.scheme) or frozenset({"http"})
         self.listed = frozenset(cors_origins)
         """Origins of web pages that may do everything."""
         self._judged = functools.lru_cache(_KNOWN_MAX)(self._judge)

@@ -13,10 +13,10 @@ from typing import Final
 import structlog
 
 from consensus.links.peer_links import PeerLinks
+from node.addresses import split_address
 from node.membership.discovery import Discovery
 from node.metadata.levels import MEMBERSHIP
 from node.settings import ClusterSettings
-from node.settings_rules import split_address
 
 Addresses = tuple[tuple[str, int], ...]
 """Addresses to try for a node, the likeliest first."""

@@ -7,8 +7,8 @@ from typing import Final
 
 from consensus.links.handshake import HandshakeFailed
 from consensus.links.peer_links import PeerLinks
+from node.addresses import split_address
 from node.membership.discovery import Discovery
-from node.settings_rules import split_address
 
 ASK_AGAIN_S: Final = 0.25
 ASK_AGAIN_S_MAX: Final = 8.0

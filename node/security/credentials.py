@@ -19,7 +19,8 @@ from node.settings import InvalidSettings, Settings
 from node.signal import Signal
 
 if TYPE_CHECKING:
-    from node.security.tls import Loaded, PeerTls
+    from node.security.http_tls import HttpTls
+    from node.security.tls import PeerTls
 
 LOOK_S: Final = 2.0
 """How often files are looked at."""
@@ -37,7 +38,11 @@ class Credentials:
         self._seen = self._look()
         self.secrets = secrets_of(settings)
         """The first is proved, all are accepted."""
-        self.tls: PeerTls | None = _tls_of(settings, name)
+        self.tls: PeerTls | None = _peer_tls(settings, name)
+        """Of the links to other nodes."""
+        self.http_tls: HttpTls | None = _http_tls(settings)
+        """Towards users."""
+        self._contexts = [each for each in (self.tls, self.http_tls) if each is not None]
         self.changed: Signal[[]] = Signal()
         """The secrets have changed."""
         self._broken = ""
@@ -80,37 +85,33 @@ class Credentials:
             )
             return
         self._broken = ""
-        if self.tls is not None and loaded is not None:
-            self.tls.take(loaded)
+        for context, found in zip(self._contexts, loaded, strict=True):
+            context.take(found)
         if secrets != self.secrets:
             self.secrets = secrets
             self.changed()
         _log.info("credentials_reloaded", secrets=len(secrets), tls=self._settings.peer.tls.mode)
 
-    def _read(self) -> tuple[tuple[bytes, ...], Loaded | None]:
+    def _read(self) -> tuple[tuple[bytes, ...], list[Any]]:
         secrets = secrets_of(self._settings)
-        if self.tls is None:
-            return secrets, None
-        from node.security.tls import NotUsable  # noqa: PLC0415 - loaded already
+        if not self._contexts:
+            return secrets, []
+        from node.security.certificate_files import NotUsable  # noqa: PLC0415 - loaded already
 
         try:
-            return secrets, self.tls.load()
+            return secrets, [context.load() for context in self._contexts]
         except NotUsable as error:
             raise InvalidSettings([str(error)]) from error
 
     def _look(self) -> _Seen:
-        tls = self._settings.peer.tls
-        files = [*self._settings.files_of_secrets]
-        if tls.mode != "off":
-            files += [tls.cert, tls.key, *tls.ca]
-        return tuple(map(_state_of, files))
+        return tuple(map(_state_of, [*self._settings.files_of_secrets, *self._settings.files_of_tls]))
 
     def _ends(self) -> list[str]:
-        if self.tls is None:
+        if not self._contexts:
             return []
-        from node.security.tls import utc_now  # noqa: PLC0415 - loaded already
+        from node.security.certificate_files import utc_now  # noqa: PLC0415 - loaded already
 
-        return list(self.tls.warnings(utc_now()))
+        return [text for context in self._contexts for text in context.warnings(utc_now())]
 
     def _tell_of_ends(self) -> None:
         found = self._ends()
@@ -120,13 +121,26 @@ class Credentials:
         self._told = set(found)
 
 
-def _tls_of(settings: Settings, name: str) -> PeerTls | None:
+def _peer_tls(settings: Settings, name: str) -> PeerTls | None:
     if settings.peer.tls.mode == "off":
         return None
-    from node.security.tls import NotUsable, PeerTls  # noqa: PLC0415 - only who uses it loads the library
+    from node.security.certificate_files import NotUsable  # noqa: PLC0415 - only who uses it loads the library
+    from node.security.tls import PeerTls  # noqa: PLC0415
 
     try:
         return PeerTls(settings.peer.tls, name=name)
+    except NotUsable as error:
+        raise InvalidSettings([str(error)]) from error
+
+
+def _http_tls(settings: Settings) -> HttpTls | None:
+    if not settings.http.tls.is_on:
+        return None
+    from node.security.certificate_files import NotUsable  # noqa: PLC0415 - see above
+    from node.security.http_tls import HttpTls  # noqa: PLC0415
+
+    try:
+        return HttpTls(settings.http.tls)
     except NotUsable as error:
         raise InvalidSettings([str(error)]) from error
 

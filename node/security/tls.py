@@ -7,33 +7,29 @@ each connection shows its certificates anew.
 from __future__ import annotations
 
 import ssl
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Final, NamedTuple
+from datetime import datetime
+from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
+from node.security.certificate_files import (
+    Authorities,
+    NotUsable,
+    Period,
+    authorities,
+    certificates,
+    check_mode,
+    ending,
+    period,
+    still_trusts,
+    trust,
+    use_own,
+)
 from node.settings import PeerTlsSettings
 
-_WARN_BEFORE: Final = timedelta(days=30)
-_OTHERS: Final = stat.S_IROTH | stat.S_IWOTH
-
-
-class NotUsable(Exception):
-    """These files cannot be used; the text says which setting is wrong, and why."""
-
-
-class Period(NamedTuple):
-    """From when to when a certificate counts."""
-
-    what: str
-    """The setting and the file."""
-    begins: datetime
-    ends: datetime
+_LINK: Final = "link"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +38,9 @@ class Loaded:
 
     server: ssl.SSLContext
     client: ssl.SSLContext
-    own: x509.Certificate
-    trusted: tuple[x509.Certificate, ...]
-    """The CAs."""
+    authorities: Authorities
     periods: tuple[Period, ...]
-    """Of all of these."""
+    """Of its own certificate, and of those of the CAs."""
 
 
 class PeerTls:
@@ -80,21 +74,15 @@ class PeerTls:
 
     def load(self) -> Loaded:
         """What the files hold. Any thread may call. Raises ``NotUsable``."""
-        _check_mode("peer.tls.key", self._settings.key)
-        (own, *_) = _certificates("peer.tls.cert", self._settings.cert)
+        check_mode("peer.tls.key", self._settings.key)
+        (own, *_) = certificates("peer.tls.cert", self._settings.cert)
         self._check_name(own)
-        periods = [_period("peer.tls.cert", self._settings.cert, own)]
-        trusted = []
-        for path in self._settings.ca:
-            found = _certificates("peer.tls.ca", path)
-            trusted += found
-            periods += [_period("peer.tls.ca", path, each) for each in found]
+        found = authorities("peer.tls.ca", self._settings.ca)
         return Loaded(
-            server=self._context(ssl.PROTOCOL_TLS_SERVER, trusted),
-            client=self._context(ssl.PROTOCOL_TLS_CLIENT, trusted),
-            own=own,
-            trusted=tuple(trusted),
-            periods=tuple(periods),
+            server=self._context(ssl.PROTOCOL_TLS_SERVER, found),
+            client=self._context(ssl.PROTOCOL_TLS_CLIENT, found),
+            authorities=found,
+            periods=(period("peer.tls.cert", self._settings.cert, own), *found.periods),
         )
 
     def take(self, loaded: Loaded) -> None:
@@ -102,24 +90,17 @@ class PeerTls:
         self._now = loaded
 
     def still_trusts(self, made_by: ssl.SSLObject) -> bool:
-        """Whether no CA has gone since, or the other side's certificate is of one that is there.
-
-        One that an authority in between has made is not looked into any further: its link is made anew.
-        """
-        before = made_by.context
-        if before is self.server or before is self.client:
+        """Whether the other side's certificate would be taken again, as far as its CA is concerned."""
+        if made_by.context is self.client:
             return True
-        if set(before.get_ca_certs(binary_form=True)) <= set(self.server.get_ca_certs(binary_form=True)):
-            return True
-        shown = made_by.getpeercert(binary_form=True)
-        return shown is not None and _is_of_any(shown, self._now.trusted)
+        return still_trusts(self.server, made_by, self._now.authorities.trusted)
 
     def warnings(self, now: datetime) -> Iterator[str]:
         """What ends soon, or has ended."""
-        for period in self._now.periods:
-            yield from _ending(period, now)
+        for each in self._now.periods:
+            yield from ending(each, now, what=_LINK)
 
-    def _context(self, protocol: int, trusted: list[x509.Certificate]) -> ssl.SSLContext:
+    def _context(self, protocol: int, found: Authorities) -> ssl.SSLContext:
         context = ssl.SSLContext(protocol)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         # Whom a certificate is for is compared with what its owner claims, not with an address.
@@ -127,20 +108,8 @@ class PeerTls:
         context.verify_mode = ssl.CERT_REQUIRED
         if protocol == ssl.PROTOCOL_TLS_SERVER:
             context.num_tickets = 0
-        try:
-            context.load_cert_chain(self._settings.cert, self._settings.key, password=_no_password)
-        except (OSError, ValueError) as error:  # SSLError is an OSError.
-            why = "it is not the key of the certificate" if "MISMATCH" in str(error) else str(error)
-            raise NotUsable(f"peer.tls.key: {self._settings.key}: {why}") from error
-        pem = "".join(ssl.DER_cert_to_PEM_cert(_der(each)) for each in trusted)
-        try:
-            context.load_verify_locations(cadata=pem)
-        except ssl.SSLError as error:
-            raise NotUsable(f"peer.tls.ca: {error}") from error
-        if len(context.get_ca_certs()) < len({_der(each) for each in trusted}):
-            raise NotUsable(
-                f"peer.tls.ca: {', '.join(self._settings.ca)}: not all certificates there are those of a CA"
-            )
+        use_own(context, "peer.tls.key", self._settings.cert, self._settings.key)
+        trust(context, "peer.tls.ca", found)
         return context
 
     def _check_name(self, own: x509.Certificate) -> None:
@@ -154,64 +123,3 @@ class PeerTls:
                 f"peer.tls.cert: {self._settings.cert} is for {' and '.join(uris) or 'no URI'}, and this "
                 f"node is {self._name}: `floodmark cert node` makes one"
             )
-
-
-def _certificates(name: str, path: str) -> list[x509.Certificate]:
-    try:
-        return x509.load_pem_x509_certificates(Path(path).read_bytes())
-    except OSError as error:
-        raise NotUsable(f"{name}: {error}") from error
-    except ValueError as error:
-        raise NotUsable(f"{name}: {path} holds no certificates in PEM form ({error})") from error
-
-
-def _check_mode(name: str, path: str) -> None:
-    try:
-        mode = Path(path).stat().st_mode
-    except OSError as error:
-        raise NotUsable(f"{name}: {error}") from error
-    if mode & _OTHERS:
-        raise NotUsable(f"{name}: others than its owner and group may read {path}: chmod 600 {path}")
-
-
-def _no_password() -> str:
-    raise ValueError("it is encrypted, and nobody could be asked for the password")
-
-
-def _der(certificate: x509.Certificate) -> bytes:
-    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415 - slow to load
-
-    return certificate.public_bytes(Encoding.DER)
-
-
-def _is_of_any(der: bytes, authorities: tuple[x509.Certificate, ...]) -> bool:
-    for authority in authorities:
-        try:
-            x509.load_der_x509_certificate(der).verify_directly_issued_by(authority)
-        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
-            continue
-        return True
-    return False
-
-
-def _period(name: str, path: str, certificate: x509.Certificate) -> Period:
-    try:
-        begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    except ValueError as error:
-        raise NotUsable(f"{name}: {path}: {error}") from error
-    return Period(f"{name}: {path}", begins, ends)
-
-
-def _ending(period: Period, now: datetime) -> Iterator[str]:
-    what, begins, ends = period
-    if now >= ends:
-        yield (f"{what} ended at {ends:%Y-%m-%d %H:%M} UTC: links that stand go on, no new one is made")
-    elif now >= ends - min(_WARN_BEFORE, (ends - begins) / 3):
-        yield f"{what} ends at {ends:%Y-%m-%d %H:%M} UTC: no link is made from then on"
-    elif now < begins:
-        yield f"{what} begins at {begins:%Y-%m-%d %H:%M} UTC: until then no link is made"
-
-
-def utc_now() -> datetime:
-    """As certificates count it: that of the operating system, as in the handshakes."""
-    return datetime.now(UTC)

@@ -10,6 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.main import floodmark
+from consensus.links.link_tls import node_uri
+from node.security.http_tls import HttpTls
+from node.security.tls import PeerTls
 from node.settings_sources import load
 from tests.support.nodes import TestNode, free_port
 
@@ -46,13 +49,32 @@ async def test_nodes_with_what_it_writes_form_a_cluster(tmp_path: Path) -> None:
         await asyncio.gather(*(node.stop() for node in nodes))
 
 
+@pytest.mark.parametrize("options", [(), ("--insecure",), ("--secure",)])
+def test_a_node_starts_with_what_is_written(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """With TLS and authentication where other machines reach it, or because it is to do without."""
+    to = tmp_path / "to"
+    written = _init("n1=10.0.0.1", "n2=n2.example", "--to", str(to), "--tls-dir", str(to), *options)
+    assert written.exit_code == 0, written.output
+    assert {stat.S_IMODE(path.stat().st_mode) for path in to.iterdir()} == {0o600}
+    settings = load(str(to / "n1.toml"))
+    is_secure = options != ("--insecure",)
+    assert settings.http.insecure != is_secure
+    assert (settings.http.authentication == "required") == is_secure
+    assert settings.peer.tls.mode == ("require" if is_secure else "off")
+    assert settings.http.tls.is_on == is_secure
+    if is_secure:
+        HttpTls(settings.http.tls)
+        PeerTls(settings.peer.tls, name=node_uri("floodmark", "n1"))
+
+
 def test_nothing_is_written_over(tmp_path: Path) -> None:
     """Not the secret of a cluster that may be there, nor half of the files."""
     assert _init("n1=10.0.0.1", "--to", str(tmp_path)).exit_code == 0
     before = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert '[peer]\nlisten = "10.0.0.1:7170"' in before["n1.toml"]
+    assert sorted(before) == ["ca.key", "ca.pem", "n1.key", "n1.pem", "n1.toml", "secret"]
     again = _init("n1=10.0.0.1", "n2=10.0.0.2", "--to", str(tmp_path))
-    assert (again.exit_code, "already has n1.toml, secret" in again.stderr) == (4, True), again.output
+    assert (again.exit_code, "n1.toml, secret" in again.stderr) == (4, True), again.output
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == before
 
 

@@ -17,6 +17,7 @@ from node.http.context import CONTEXT, HttpContext
 from node.http.fast_path import FAST_PATH
 from node.http.origins import Origins
 from node.http.server import HttpServer
+from node.http.tls_accepting import TlsSource
 from node.request_limits import RequestLimits
 from node.service.authentication import Authentication
 from tests.http.memory_broker import MemoryBroker, MemoryCluster
@@ -70,7 +71,7 @@ class Harness:
 
     def address_of(self, node: str) -> tuple[str, int]:
         """A node's host and port."""
-        host, _, port = self.cluster.urls[node].removeprefix("http://").partition(":")
+        host, _, port = self.cluster.urls[node].partition("://")[2].partition(":")
         return host, int(port)
 
     async def start(
@@ -79,13 +80,14 @@ class Harness:
         settings: RequestLimits,
         origins: Origins | None = None,
         authenticator: Authentication | None = None,
+        tls: TlsSource | None = None,
     ) -> None:
         """Run one node."""
         broker = self.cluster.brokers[node]
-        server = HttpServer(create_app(broker, settings, origins, authenticator=authenticator))
+        server = HttpServer(create_app(broker, settings, origins, authenticator=authenticator), tls)
         server.app[CONTEXT].node_mark = MARK
         host, port = await server.start("127.0.0.1", 0)
-        self.cluster.urls[node] = f"http://{host}:{port}"
+        self.cluster.urls[node] = f"{'http' if tls is None else 'https'}://{host}:{port}"
         self.servers[node] = server
 
     async def call(self, method: str, path: str, *, node: str = "n1", **arguments: Any) -> Answer:

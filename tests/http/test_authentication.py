@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from floodmark.errors import LeaderNotAvailable
 
+from node.http.connection import Connection
 from node.http.context import CONTEXT
 from node.http.origins import Origins
 from node.metadata.delta import MetadataDelta
@@ -189,7 +190,7 @@ async def test_a_certificate_names_a_principal_and_a_token_goes_before_it(
     http: Harness, users: Users, usual: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A wrong token is refused, whatever was shown besides."""
-    monkeypatch.setattr("node.http.connection.principal_of_certificate", lambda _transport: "carol")
+    monkeypatch.setattr(Connection, "certified_as", "carol")
     assert (await _post(http, usual=usual))[0] == 200
     assert set(users.asked) == {("carol", "certificate")}
     users.asked.clear()

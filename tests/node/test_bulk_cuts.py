@@ -15,7 +15,7 @@ from floodmark import Client
 from floodmark.format import batch as codec
 from floodmark.format.record import Record
 
-from node.settings_rules import split_address
+from node.addresses import split_address
 from tests.support.nodes import NodeCluster, TestNode
 from tests.support.proxy import FaultProxy
 

@@ -74,10 +74,10 @@ async def test_a_node_that_others_can_reach_says_so(tmp_path: Path) -> None:
     """Loudly, at every start."""
     stop = asyncio.Event()
     stop.set()
-    wide = {"http.listen": "0.0.0.0:0", "http.advertise": "http://127.0.0.1:1"}
+    wide = {"http.listen": "0.0.0.0:0", "http.advertise": "http://127.0.0.1:1", "http.insecure": True}
     with capture_logs() as lines:
         await server.serve(settings(tmp_path, **wide), stop=stop)
-    warned = [line for line in lines if line["event"] == "reachable_without_authentication"]
+    warned = [line for line in lines if line["event"] == "reachable_and_insecure"]
     assert [line["listener"] for line in warned] == ["http.listen = 0.0.0.0:0"]
 
 

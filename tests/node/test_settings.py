@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from node import settings_rules, settings_sources
+from node import settings_sources
+from node.addresses import is_loopback
 from node.security.secret_files import open_to_groups, secrets_of
 from node.settings import InvalidSettings, PeerTlsSettings, Settings
+from node.settings_exposure import exposed_listeners
 
 ROOT = Path(__file__).parents[2]
 FILE = """
@@ -203,16 +205,53 @@ def test_tables_within_tables_are_given_by_every_source(tmp_path: Path) -> None:
     assert "peer.tls must be a table" in problems(write(tmp_path, FILE + "\n[peer]\ntls = 1\n"))
 
 
-def test_listeners_beyond_loopback_are_named(tmp_path: Path) -> None:
-    """What an operator is warned of at the start."""
-    assert settings_rules.exposed_listeners(settings_sources.load(write(tmp_path))) == []
-    wide = settings_sources.load(
-        write(tmp_path), flags={"http.listen": "0.0.0.0:7070", "http.advertise": "http://10.0.0.1:7070"}
-    )
-    assert settings_rules.exposed_listeners(wide) == ["http.listen = 0.0.0.0:7070"]
-    assert settings_rules.is_loopback("localhost")
-    assert settings_rules.is_loopback("::1")
-    assert not settings_rules.is_loopback("node1.example")
+def test_ports_that_other_machines_reach_are_safe_or_said_not_to_be(tmp_path: Path) -> None:
+    """One for users needs TLS and authentication, one for nodes TLS: each has its ways out, all named."""
+    wide = {"http.listen": "0.0.0.0:7070", "http.advertise": "https://10.0.0.1:7070"}
+    tls = {"http.tls.cert": "c", "http.tls.key": "k"}
+    who = {"http.authentication": "required"}
+    told = problems(write(tmp_path), flags=wide)
+    for words in ("[http.tls]", 'http.authentication = "required"', "127.0.0.1", "http.insecure = true"):
+        assert words in told
+    assert "[http.tls]" not in problems(write(tmp_path), flags={**wide, **tls})
+    assert "authentication" not in problems(write(tmp_path), flags={**wide, **who})
+    settings = settings_sources.load(write(tmp_path), flags={**wide, **tls, **who})
+    assert exposed_listeners(settings) == []
+
+    nodes = {"peer.listen": "10.0.0.1:7170"}
+    told = problems(write(tmp_path), flags=nodes)
+    assert "[peer.tls]" in told
+    assert "http.insecure = true" in told
+    assert "http.listen" not in told
+    safe = {"peer.tls.mode": "prefer", "peer.tls.cert": "c", "peer.tls.key": "k", "peer.tls.ca": "a"}
+    assert exposed_listeners(settings_sources.load(write(tmp_path), flags={**nodes, **safe})) == []
+
+    insecure = {**wide, **nodes, "http.insecure": "true"}
+    settings = settings_sources.load(write(tmp_path), flags=insecure)
+    assert exposed_listeners(settings) == ["http.listen = 0.0.0.0:7070", "peer.listen = 10.0.0.1:7170"]
+    assert exposed_listeners(settings_sources.load(write(tmp_path))) == []
+    assert is_loopback("localhost")
+    assert is_loopback("::1")
+    assert not is_loopback("node1.example")
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ({"http.tls.cert": "c"}, "http.tls.cert needs http.tls.key"),
+        ({"http.tls.key": "k"}, "http.tls.key needs http.tls.cert"),
+        ({"http.tls.client_auth": "required"}, "without them is no TLS"),
+        ({"http.tls.cert": "c", "http.tls.key": "k", "http.tls.client_auth": "optional"}, "client_ca"),
+        ({"http.tls.client_auth": "always"}, "http.tls.client_auth"),
+        (
+            {"http.tls.cert": "c", "http.tls.key": "k", "http.advertise": "http://a:1"},
+            'advertise = "https://a:1"',
+        ),
+    ],
+)
+def test_what_tls_towards_users_needs(tmp_path: Path, flags: dict[str, str], told: str) -> None:
+    """All of it, and nothing that contradicts it."""
+    assert told in problems(write(tmp_path), flags=flags)
 
 
 def test_lists_are_given_by_every_source(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from node.addresses import split_address
 from node.metadata.state import METADATA_GROUP
-from node.settings_rules import split_address
 from tests.support.nodes import NodeCluster, TestNode
 from tests.support.proxy import FaultProxy
 

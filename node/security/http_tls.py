@@ -1,0 +1,91 @@
+"""TLS towards users: this node's certificate, and whose certificates of clients are taken.
+
+A changed file makes a new context, which handshakes from then on use: connections that stand go on, but for
+those of clients whose CA is gone.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from node.security.certificate_files import (
+    Authorities,
+    Period,
+    authorities,
+    certificates,
+    check_mode,
+    ending,
+    period,
+    still_trusts,
+    trust,
+    use_own,
+)
+from node.settings import HttpTlsSettings
+
+_CONNECTION: Final = "connection"
+_MODES: Final = {"off": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedHttp:
+    """What the files held at one time."""
+
+    context: ssl.SSLContext
+    authorities: Authorities
+    periods: tuple[Period, ...]
+    """Of its own certificate, and of those of the CAs."""
+
+
+class HttpTls:
+    """Raises ``NotUsable`` where files cannot be used at the start."""
+
+    def __init__(self, settings: HttpTlsSettings) -> None:
+        self._settings = settings
+        self._now = self.load()
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All that has to be looked at for changes."""
+        return self._settings.cert, self._settings.key, *self._settings.client_ca
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """For handshakes that begin now."""
+        return self._now.context
+
+    def load(self) -> LoadedHttp:
+        """What the files hold. Any thread may call. Raises ``NotUsable``."""
+        settings = self._settings
+        check_mode("http.tls.key", settings.key)
+        (own, *_) = certificates("http.tls.cert", settings.cert)
+        found = authorities("http.tls.client_ca", settings.client_ca)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.options |= ssl.OP_NO_RENEGOTIATION
+        context.set_alpn_protocols(["http/1.1"])
+        context.verify_mode = _MODES[settings.client_auth]
+        if settings.client_auth != "off":
+            # Each connection shows its certificate anew: a session that is resumed would be as old as it.
+            context.num_tickets = 0
+            context.options |= ssl.OP_NO_TICKET
+            trust(context, "http.tls.client_ca", found)
+        use_own(context, "http.tls.key", settings.cert, settings.key)
+        own_period = period("http.tls.cert", settings.cert, own)
+        return LoadedHttp(context, found, (own_period, *found.periods))
+
+    def take(self, loaded: LoadedHttp) -> None:
+        """Use this in every handshake from now on."""
+        self._now = loaded
+
+    def still_trusts(self, made_by: ssl.SSLObject) -> bool:
+        """Whether the client's certificate would be taken again, as far as its CA is concerned."""
+        return still_trusts(self.context, made_by, self._now.authorities.trusted)
+
+    def warnings(self, now: datetime) -> Iterator[str]:
+        """What ends soon, or has ended."""
+        for each in self._now.periods:
+            yield from ending(each, now, what=_CONNECTION)
