@@ -132,7 +132,7 @@ async def test_a_stream_that_ended_with_an_error_is_not_taken_for_all(http: Harn
             for path in (TO, TO_ALL):
                 answer = await http.call("POST", path + COPY, node=node, data=body, headers=headers)
                 assert answer.status == 400, answer
-                assert "what was read is not all" in answer.json["detail"]
+                assert "records are missing" in answer.json["detail"]
     assert stored(http, "u") == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,8 @@ async def test_it_is_unknown_wherever_else_it_is_said(http: Harness) -> None:
             if any(each["name"] == "view" for each in operation["parameters"]):
                 known.add((method, path))
                 continue
-            url = path.format(topic="t", partition=0, node="n1") + "?view=node"
+            named = {"topic": "t", "partition": "0", "node": "n1"}
+            url = re.sub(r"\{(\w+)\}", lambda name: named.get(name[1], "x"), path) + "?view=node"
             answer = await http.call(
                 method.upper(), url, json={} if method in ("post", "put", "patch") else None
             )
