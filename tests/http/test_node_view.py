@@ -110,6 +110,7 @@ async def test_a_node_by_itself_says_what_it_believes(tmp_path: Path) -> None:
 async def test_it_is_unknown_wherever_else_it_is_said(http: Harness) -> None:
     """400, as every unknown parameter is, by the API's own list of where it is known."""
     await http.make_topic()
+    named = {"topic": "t", "partition": "0", "node": "n1"}
     paths = openapi.document(RequestLimits())["paths"]
     known: set[tuple[str, str]] = set()
     for path, methods in paths.items():
@@ -119,7 +120,6 @@ async def test_it_is_unknown_wherever_else_it_is_said(http: Harness) -> None:
             if any(each["name"] == "view" for each in operation["parameters"]):
                 known.add((method, path))
                 continue
-            named = {"topic": "t", "partition": "0", "node": "n1"}
             url = re.sub(r"\{(\w+)\}", lambda name: named.get(name[1], "x"), path) + "?view=node"
             answer = await http.call(
                 method.upper(), url, json={} if method in ("post", "put", "patch") else None
