@@ -26,6 +26,7 @@ _COMMANDS = {
     "node": "cli.node",
     "produce": "cli.produce",
     "profile": "cli.profile",
+    "quota": "cli.quota",
     "recover": "cli.recover",
     "repair-votes": "cli.repair_votes",
     "start": "cli.start",

@@ -30,6 +30,7 @@ from node.health import HealthQuery
 from node.local_acls import LocalAcls
 from node.local_cluster import LocalCluster, LocalLeadership, LocalProducers
 from node.local_nodes import LocalMoves, LocalNodes
+from node.local_quotas import LocalQuotas
 from node.local_topics import LocalTopics
 from node.local_users import LocalUsers
 from node.membership.discovery import Discovery
@@ -113,6 +114,7 @@ class LocalBroker:
         self.metadata = LocalLeadership(node_id, metadata, alive)
         self.producers = LocalProducers(metadata)
         self.acls = LocalAcls(metadata)
+        self.quotas = LocalQuotas(metadata)
         self.users = LocalUsers(metadata, wall_ms)
         placeable = Placeable(
             node_id=node_id, metadata=metadata, discovery=discovery, health=self._health, alive=alive

@@ -30,6 +30,7 @@ from node.broker.nodes import (
     TooFew,
 )
 from node.broker.partitions import Acks, Appended, Bounds, Fetched, Partition, Unreadable
+from node.broker.quotas import QuotaAdmin, QuotaInfo, QuotaLimits
 from node.broker.topics import PartitionInfo, TopicAdmin, TopicInfo, TopicLimits
 from node.broker.users import CreatedToken, TokenInfo, TokenKind, UserAdmin, UserInfo
 
@@ -66,6 +67,9 @@ __all__ = [
     "PartitionInfo",
     "PlannedMove",
     "ProducerNumbers",
+    "QuotaAdmin",
+    "QuotaInfo",
+    "QuotaLimits",
     "RebalanceInfo",
     "RecoveryInfo",
     "RemovalInfo",

@@ -10,6 +10,7 @@ from node.broker.cluster import ClusterView, Health
 from node.broker.moves import MoveAdmin
 from node.broker.nodes import NodeAdmin
 from node.broker.partitions import Partition
+from node.broker.quotas import QuotaAdmin
 from node.broker.topics import TopicAdmin, TopicInfo, TopicLimits
 from node.broker.users import UserAdmin
 from node.budget import Account
@@ -80,6 +81,10 @@ class Broker(Protocol):
     @property
     def producers(self) -> ProducerNumbers:
         """Ids and epochs of producers."""
+
+    @property
+    def quotas(self) -> QuotaAdmin:
+        """How much each principal may ask for."""
 
     @property
     def acls(self) -> AclAdmin:

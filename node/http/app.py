@@ -20,6 +20,7 @@ from node.http.origins import Origins
 from node.http.produce import PartitionProduce
 from node.http.produce_topic import TopicProduce
 from node.http.producers import Producers
+from node.http.quotas import Quotas
 from node.http.reassignments import Reassignments
 from node.http.shaping import Shaping
 from node.http.topics import Topics
@@ -65,7 +66,7 @@ def _routes(context: HttpContext) -> list[web.RouteDef]:
     produce, produce_topic = PartitionProduce(context), TopicProduce(context)
     fetch, fetch_topic = PartitionFetch(context), TopicFetch(context)
     topics, cluster, moves = Topics(context), Cluster(context), Reassignments(context)
-    acls = AccessControl(context)
+    acls, quotas = AccessControl(context), Quotas(context)
     shaping, users = Shaping(context), Users(context)
     topic = "/v1/topics/{topic}"
     partition = topic + "/partitions/{partition}"
@@ -94,6 +95,9 @@ def _routes(context: HttpContext) -> list[web.RouteDef]:
         web.post("/v1/users/{user}/tokens", users.create_token),
         web.delete("/v1/users/{user}/tokens/{id}", users.revoke_token),
         web.post("/v1/login", users.login),
+        web.get("/v1/quotas", quotas.list),
+        web.put("/v1/quotas/{principal}", quotas.put),
+        web.delete("/v1/quotas/{principal}", quotas.delete),
         web.get("/v1/acls", acls.get),
         web.post("/v1/acls", acls.post),
         web.delete("/v1/acls", acls.delete),

@@ -17,6 +17,7 @@ from node.broker import (
     DrainInfo,
     Features,
     NodeHealth,
+    QuotaInfo,
     RebalanceInfo,
     RemovalInfo,
     UserInfo,
@@ -40,6 +41,7 @@ from node.service.acls import AclList, AddedAcls
 from node.service.cluster import NodeList
 from node.service.moves import Reassignments
 from node.service.producer_ids import ProducerNumber
+from node.service.quotas import QuotaList
 from node.service.tokens import TokenList
 from node.service.topic_description import TopicDescription
 from node.service.topics import TopicList
@@ -58,6 +60,7 @@ def document(settings: RequestLimits) -> dict[str, Any]:
     partition = _path("partition", {"type": "integer", "minimum": 0, "maximum": 999})
     node = _path("node", {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"})
     user = _path("user", {"type": "string", "pattern": "^[A-Za-z0-9._@-]{1,64}$"})
+    principal = _path("principal", {"type": "string", "pattern": "^([A-Za-z0-9._@-]{1,64}|[*])$"})
     timeout = _query("timeout", _TIMEOUT)
     view = _query(
         "view", {"type": "string", "enum": ["node"], "description": "Only what this very node knows"}
@@ -183,6 +186,20 @@ def document(settings: RequestLimits) -> dict[str, Any]:
                     [timeout],
                     status="202",
                     result=RebalanceInfo,
+                ),
+            },
+            "/v1/quotas": {
+                "get": _operation("How much each principal may ask for", [timeout], result=QuotaList),
+            },
+            "/v1/quotas/{principal}": {
+                "put": _operation(
+                    "Set a principal's limits, all at once",
+                    [principal, timeout],
+                    body=bodies.quota_body(),
+                    result=QuotaInfo,
+                ),
+                "delete": _operation(
+                    "Remove a principal's quota", [principal, timeout], status="204", result=None
                 ),
             },
             "/v1/acls": {

@@ -14,6 +14,7 @@ from node.broker import (
     DrainInfo,
     Features,
     NodeHealth,
+    QuotaInfo,
     RebalanceInfo,
     RemovalInfo,
     UserInfo,
@@ -35,6 +36,7 @@ from node.service.acls import AclList, AddedAcls
 from node.service.cluster import NodeList
 from node.service.moves import Reassignments
 from node.service.producer_ids import ProducerNumber
+from node.service.quotas import QuotaList
 from node.service.tokens import TokenList
 from node.service.topic_description import TopicDescription
 from node.service.topics import TopicList
@@ -66,6 +68,8 @@ _RESULTS: Final[tuple[type, ...]] = (
     Produced,
     ProducedRecords,
     ProducerNumber,
+    QuotaInfo,
+    QuotaList,
     Ready,
     ReadyPartitions,
     Reassignments,

@@ -8,6 +8,7 @@ from floodmark.format.limits import PRODUCER_EPOCH_MAX, PRODUCER_ID_MAX, RECORD_
 
 from node.http.media import BODIES, Media
 from node.service.acls import ACLS_MAX
+from node.service.quotas import LIMITS
 from node.service.tokens import LIFETIME_MS_MAX
 
 _OBJECT: Final = {"type": "object"}
@@ -158,6 +159,16 @@ def replacement_body() -> dict[str, Any]:
     """Of a node's replacement."""
     schema = {**_OBJECT, "properties": {"node_id": _TEXT}, "required": ["node_id"]}
     return {"required": True, "content": {str(Media.JSON): {"schema": schema}}}
+
+
+def quota_body() -> dict[str, Any]:
+    """A principal's limits."""
+    rates = {name: {"type": "number", "minimum": least, "maximum": 1 << 53} for name, least in LIMITS.items()}
+    for name in ("connections", "inflight_bytes"):
+        rates[name]["type"] = "integer"
+    body = _json(rates, required=[])
+    body["content"][str(Media.JSON)]["schema"]["minProperties"] = 1
+    return body
 
 
 def acls_body() -> dict[str, Any]:

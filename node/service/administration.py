@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from node import outcomes
-from node.broker import CreatedToken, DrainInfo, Features, RebalanceInfo, UserInfo
+from node.broker import CreatedToken, DrainInfo, Features, QuotaInfo, RebalanceInfo, UserInfo
 from node.service.acls import AclList, AddAcls, AddedAcls, RemoveAcls
 from node.service.cluster import DescribeFeatures, RaiseLevel
 from node.service.inside_answers import Asked, InsideAnswers
@@ -14,6 +14,7 @@ from node.service.moves import MoveReplicas, Reassignments
 from node.service.nodes import DrainNode, ForgetNode, Rebalance, RemoveNode, ReplaceNode
 from node.service.policy import Operation
 from node.service.producer_ids import InitProducerId, ProducerNumber
+from node.service.quotas import RemoveQuota, SetQuota
 from node.service.request_context import RequestContext
 from node.service.requests import Request
 from node.service.service import Service
@@ -39,6 +40,8 @@ AT_METADATA_LEADER: Final[dict[str, tuple[type[Request[Any]], Any]]] = {
     "init_producer_id": (InitProducerId, ProducerNumber),
     "add_acls": (AddAcls, AddedAcls),
     "remove_acls": (RemoveAcls, AclList),
+    "set_quota": (SetQuota, QuotaInfo),
+    "remove_quota": (RemoveQuota, None),
     "create_user": (CreateUser, UserInfo),
     "delete_user": (DeleteUser, None),
     "set_password": (SetPassword, UserInfo),

@@ -62,6 +62,7 @@ from node.broker import (
 )
 from node.budget import Account, SharedBudget
 from node.local_acls import LocalAcls
+from node.local_quotas import LocalQuotas
 from node.local_users import LocalUsers
 from node.metadata.command import Command
 from node.metadata.levels import BATCH_FORMAT_2, MEMBERSHIP, NUMBERED_PRODUCERS, SECURITY
@@ -620,6 +621,7 @@ class MemoryBroker:
         self.moves = MemoryMoves(cluster, self)
         self.producers = MemoryProducers(cluster, self)
         self.acls = LocalAcls(cluster.metadata)
+        self.quotas = LocalQuotas(cluster.metadata)
         self.users = LocalUsers(cluster.metadata, lambda: 1_000)
         self.metadata = MemoryLeadership(cluster, self)
 

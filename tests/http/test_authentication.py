@@ -85,7 +85,7 @@ async def http(settings: RequestLimits, users: Users) -> AsyncIterator[Harness]:
 
 def _routes(http: Harness) -> list[tuple[str, str]]:
     """Every method and path that there is."""
-    names = {"topic": "t", "partition": "0", "node": "n1", "user": "ann", "id": "x"}
+    names = {"topic": "t", "partition": "0", "node": "n1", "user": "ann", "id": "x", "principal": "ann"}
     found = []
     for route in http.servers["n1"].app.router.routes():
         assert route.resource is not None

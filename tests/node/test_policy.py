@@ -52,7 +52,7 @@ class Sent(NamedTuple):
     def path(self) -> str:
         """Of topic ``t``, which has one partition, and of a node that there is not."""
         query = self.query.format(cursor=cursor.encode(1, [0]))
-        return self.route.format(topic="t", partition=0, node="n9", user="u", id="x") + query
+        return self.route.format(topic="t", partition=0, node="n9", user="u", id="x", principal="u") + query
 
 
 def _batch() -> bytes:
@@ -88,6 +88,9 @@ REQUESTS: Final = [
     Sent("POST", f"{USER}/tokens", Operation.ALTER),
     Sent("DELETE", f"{USER}/tokens/{{id}}", Operation.ALTER),
     Sent("DELETE", USER, Operation.ALTER),
+    Sent("GET", "/v1/quotas", Operation.DESCRIBE),
+    Sent("PUT", "/v1/quotas/{principal}", Operation.ALTER, body=b'{"connections":5000}'),
+    Sent("DELETE", "/v1/quotas/{principal}", Operation.ALTER),
     Sent("GET", "/v1/acls", Operation.DESCRIBE),
     Sent("POST", "/v1/acls", Operation.ALTER, body=ACLS),
     Sent("DELETE", "/v1/acls", Operation.ALTER, query="?principal=u"),
@@ -193,7 +196,7 @@ async def _state(node: TestNode) -> Any:
         node.broker.partition("t", 0).bounds(),
         sorted(state.topics),
         (topic.config, len(topic.partitions), topic.replication_factor),
-        (sorted(state.users), state.tokens, state.administrators, state.acls),
+        (sorted(state.users), state.tokens, state.administrators, state.acls, state.quotas),
         (state.level, state.draining, state.moves, state.rebalancing, sorted(state.nodes)),
     )
 
