@@ -5,7 +5,7 @@ SHELL := /bin/bash
 PYTHON ?=
 BIN := .venv/bin
 
-.PHONY: setup tools run test check unit simulate chaos chaos-random long versions large-state bench bench-large-state bench-memory bench-failover bench-reshaping bench-reshaping-broken bench-rolling bench-scale bench-callbacks bench-compare attack bench-peers bench-growth fresh-machine clean
+.PHONY: setup tools run test check unit simulate chaos chaos-random long versions large-state bench bench-large-state bench-memory bench-failover bench-reshaping bench-reshaping-broken bench-rolling bench-scale bench-callbacks bench-compare bench-authentication attack bench-peers bench-growth fresh-machine clean
 
 setup: .venv/.ready
 
@@ -92,6 +92,9 @@ bench-callbacks: setup ## the costliest callback of the event loop for each kind
 COMPARE_OPTIONS ?=
 bench-compare: setup ## BASE=another checkout: what requests and records cost the processors there and here; twenty minutes
 	@$(BIN)/python -m bench.compare --base $(BASE) $(COMPARE_OPTIONS)
+
+bench-authentication: setup ## what a produce of one record costs with a token and without one; three minutes
+	@$(BIN)/python -m bench.authentication $(AUTHENTICATION_OPTIONS)
 
 PEERS_OPTIONS ?=
 bench-peers: setup ## beside NATS JetStream, Kafka, Redis Streams, etcd; about 30 minutes (PEERS_OPTIONS=--quick: four)
