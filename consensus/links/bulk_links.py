@@ -142,9 +142,8 @@ class BulkLinks:
         if not self._serves:
             raise HandshakeFailed("this node stops")
         if (older := self._accepted.get(claim.node_id)) is not None:
-            self._part_from(
-                older
-            )  # Its node makes another one while it has requests here, as ``retire`` does.
+            # Its node makes another one while it has requests here: ``retire`` there does.
+            self._part_from(older)
         connection = self._accepted[claim.node_id] = self._made(claim.node_id)
         return connection
 
