@@ -71,6 +71,7 @@ class Connection(RequestHandler):
         "address",
         "before_made",
         "ends_with_it",
+        "has_room_at",
         "owned",
         "spare_for",
     )
@@ -95,6 +96,8 @@ class Connection(RequestHandler):
         """Bytes that aiohttp's parser has yet to get of the request it is in; None: not known any more."""
         self.address = ""
         """Of the client."""
+        self.has_room_at = 0.0
+        """When its client was told to ask again, once it had used up a quota; on the loop's clock."""
         self.owned: Owned | None = None
         """Whose it is, where that is counted."""
         self._certified: Certified | None = None

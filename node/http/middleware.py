@@ -11,7 +11,9 @@ from typing import Final
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
+from floodmark.errors import TooManyRequests
 
+from node.http.connection import Connection
 from node.http.context import HttpContext
 from node.http.metrics import UNMATCHED
 from node.http.topic_id import was_asked
@@ -19,6 +21,7 @@ from node.service.topic_identity import told
 
 _LOG = structlog.get_logger("floodmark.http")
 _DEBUG: Final = logging.getLogger("floodmark.http")
+HELD_BACK_S: Final = 1.0
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -37,6 +40,8 @@ def outermost(context: HttpContext) -> Middleware:
             if request.writer.output_size > 0:
                 # Half of an answer is out: only a broken connection can still tell that something failed.
                 raise ConnectionResetError("failed in the middle of an answer") from error
+            if isinstance(error, TooManyRequests) and "quota" in error.fields:
+                await _hold_back(request, error, context)
             answer = context.refusals.answer(
                 told(error, was_asked(request)), request.method, request.path, request.raw_path
             )
@@ -56,3 +61,17 @@ def outermost(context: HttpContext) -> Middleware:
         return answer
 
     return around
+
+
+async def _hold_back(request: web.Request, refusal: TooManyRequests, context: HttpContext) -> None:
+    """Whoever asks again sooner than it was told waits for its refusal: else refusing could take all of the
+    node's time, and nobody else would get any. What it sent is not held any more.
+    """
+    connection, wait_s = request.protocol, refusal.retry_after_s or 0.0
+    if not isinstance(connection, Connection):
+        return
+    now = asyncio.get_running_loop().time()
+    was_told = now < connection.has_room_at
+    connection.has_room_at = now + wait_s
+    if was_told:
+        await context.service.unless_draining(asyncio.sleep(min(wait_s, HELD_BACK_S)))

@@ -175,7 +175,7 @@ class Quotas:
 
     def _refuse(self, whose: str, name: str, words: str, retry_after_s: float = _RETRY_CONNECTION_S) -> None:
         self.refused[whose, name] += 1
-        raise TooManyRequests(f"{words}; nothing was done", retry_after_s=retry_after_s)
+        raise TooManyRequests(f"{words}; nothing was done", retry_after_s=retry_after_s, quota=name)
 
     def give_connection(self, principal: str) -> None:
         """One of them is closed, or another's now."""

@@ -200,6 +200,28 @@ async def test_a_stream_is_slowed_down_and_not_refused(node: Node, monkeypatch: 
     assert sum(slept) == pytest.approx(rest / (64 << 10), rel=0.3)
 
 
+async def test_who_asks_again_too_soon_waits_for_its_refusal(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And holds nothing meanwhile; once that is over, or for others, nobody waits."""
+    node.set(ann={"produce_bytes_per_s": 1024})
+    slept: list[tuple[float, int]] = []
+    real = asyncio.sleep
+
+    async def sleep(seconds: float, result: Any = None) -> Any:
+        if seconds > 0.3:
+            slept.append((seconds, node.http.broker.budget.used))
+            seconds = 0
+        return await real(seconds, result)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    assert (await node.produce("ann", 1024)).status == 200
+    for _ in range(3):
+        assert (await node.produce("ann", 1024)).json["quota"] == "produce_bytes_per_s"
+        assert (await node.produce("bob", 1024)).status == 200
+    assert slept == [(1.0, 0)] * 2, "not the first one"
+
+
 async def test_a_principal_has_so_many_connections(node: Node) -> None:
     """One more is refused and closed, by whichever way it asks; the others go on, and a closed one makes
     room. A connection is of who sent its last request."""
