@@ -64,8 +64,8 @@ def outermost(context: HttpContext) -> Middleware:
 
 
 async def _hold_back(request: web.Request, refusal: TooManyRequests, context: HttpContext) -> None:
-    """Whoever asks again sooner than it was told waits for its refusal: else refusing could take all of the
-    node's time, and nobody else would get any. What it sent is not held any more.
+    """Whoever asks again sooner than it was told gets its refusal late: else refusing could take all of the
+    node's time, and nobody else would get any. Nothing that it sent is held meanwhile.
     """
     connection, wait_s = request.protocol, refusal.retry_after_s or 0.0
     if not isinstance(connection, Connection):
@@ -74,4 +74,4 @@ async def _hold_back(request: web.Request, refusal: TooManyRequests, context: Ht
     was_told = now < connection.has_room_at
     connection.has_room_at = now + wait_s
     if was_told:
-        await context.service.unless_draining(asyncio.sleep(min(wait_s, HELD_BACK_S)))
+        await context.service.unless_draining(asyncio.sleep(HELD_BACK_S))

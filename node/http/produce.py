@@ -52,6 +52,8 @@ class PartitionProduce:
         query = query_of(request, QUERY)
         named = asked_id(request, query)
         partition = await service.find(who, Operation.WRITE, topic, number, named)
+        if service.quotas.are_set:
+            service.quotas.check(who, Operation.WRITE, request.content_length or 0)
         timeout_s = timeout_of(query.get("timeout"), context)
         copies = is_copy(query)
         media = media_of(request, copies=copies)

@@ -44,6 +44,8 @@ class TopicProduce:
         query = query_of(request, QUERY)
         service.authorize(who, Operation.WRITE, policy.topic(name))
         limits = await service.topics.limits(name, asked_id(request, query))
+        if service.quotas.are_set:
+            service.quotas.check(who, Operation.WRITE, request.content_length or 0)
         timeout_s = timeout_of(query.get("timeout"), context)
         copies = is_copy(query)
         media = media_of(request, copies=copies)

@@ -109,6 +109,13 @@ class Quotas:
 
     def admit(self, context: Asking, operation: str, size: int) -> None:
         """Count a request of ``size`` bytes. Raises ``TooManyRequests``, and then counts nothing."""
+        self._judge(context, operation, size, counts=True)
+
+    def check(self, context: Asking, operation: str, size: int) -> None:
+        """Raises what ``admit`` would, and counts nothing: what would be refused need not be read."""
+        self._judge(context, operation, size, counts=False)
+
+    def _judge(self, context: Asking, operation: str, size: int, *, counts: bool) -> None:
         if context.principal == self._exempt:
             return
         now = self._clock()
@@ -129,7 +136,7 @@ class Quotas:
                     whom = context.principal if whose == "principal" else f"the address {context.address}"
                     words = f"the quota of {whom} is used up: {_WORDS[name].format(rate)} here"
                     self._refuse(whose, name, words, wait_s)
-        for bucket, count in wanted:
+        for bucket, count in wanted if counts else ():
             bucket.take(count, now)
 
     def sent(self, context: Asking, count: int) -> float:

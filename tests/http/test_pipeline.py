@@ -90,6 +90,8 @@ class _ItsQuotas(Quotas):
     def admit(self, context: Asking, operation: str, size: int) -> None:
         self._policy.admit(size)
 
+    def check(self, context: Asking, operation: str, size: int) -> None: ...
+
 
 def policy_of(http: Harness, node: str, policy: Strict) -> Strict:
     """What a node asks from now on."""

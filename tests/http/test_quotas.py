@@ -200,6 +200,21 @@ async def test_a_stream_is_slowed_down_and_not_refused(node: Node, monkeypatch: 
     assert sum(slept) == pytest.approx(rest / (64 << 10), rel=0.3)
 
 
+async def test_a_body_that_would_be_refused_is_not_read(node: Node) -> None:
+    """Its answer comes before its last byte does."""
+    node.set(ann={"produce_bytes_per_s": 1024})
+    assert (await node.produce("ann", 1024)).status == 200
+    for path in (RECORDS, "/v1/topics/t/records"):
+        reader, writer = await asyncio.open_connection(*node.http.address)
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ann\r\n"
+        head += f"Content-Type: {BYTES}\r\nContent-Length: 1000000\r\n\r\n"
+        writer.write(head.encode() + bytes(100_000))
+        async with asyncio.timeout(30):
+            assert b" 429 " in await reader.readuntil(b"\r\n")
+        assert node.http.broker.budget.used == 0
+        writer.close()
+
+
 async def test_who_asks_again_too_soon_waits_for_its_refusal(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
