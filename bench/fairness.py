@@ -3,8 +3,8 @@
 Three node processes that ask who somebody is. Ten modest clients produce a small record now and then, and
 nothing else; first alone, then beside a greedy one that produces as fast as it can over 16 connections and
 does not listen when it is told to wait: without any quota, and with two. The modest ones are a process of
-their own, and so is the greedy one, but all share this machine's cores. The goal: with a quota the modest
-ones keep 90% of their latency.
+their own, and so is the greedy one, but all share this machine's cores. With a quota the modest ones should
+keep 90% of their latency.
 """
 
 from __future__ import annotations
