@@ -31,7 +31,7 @@ PAUSE_S: Final = 0.05
 GREEDY_CONNECTIONS: Final = 16
 GREEDY_BYTES: Final = 64 << 10
 QUOTAS: Final = (1 << 20, 64 << 10)
-"""Bytes a second at each node: what it is allowed still costs the others something, the less of it the less."""
+"""Bytes a second at each node. What the greedy one is allowed still costs the others something."""
 TOPIC: Final = "fairness"
 _RAW: Final = {"Content-Type": "application/octet-stream"}
 
