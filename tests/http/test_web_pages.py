@@ -18,7 +18,10 @@ NODES = ("n1", "n2")
 RECORDS = "/v1/topics/t/partitions/0/records"
 ALL = "/v1/topics/t/records"
 EVERY_ROUTE = [
-    (route.method, route.resource.canonical.format(topic="t", partition="0", node="n9"))
+    (
+        route.method,
+        route.resource.canonical.format(topic="t", partition="0", node="n9", user="u", id="x", principal="u"),
+    )
     for route in create_app(MemoryCluster().brokers["n1"], RequestLimits()).router.routes()
     if route.resource is not None
 ]
