@@ -26,7 +26,9 @@ class Api:
 
     def __init__(self, server: Target | str) -> None:
         target = Target(server) if isinstance(server, str) else server
-        self._transport = Transport([target.url], request_timeout_s=TIMEOUT_S, token=target.token)
+        self._transport = Transport(
+            [target.url], request_timeout_s=TIMEOUT_S, token=target.token, tls=target.files.options()
+        )
 
     async def __aenter__(self) -> Api:
         return self

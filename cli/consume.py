@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 from click.core import ParameterSource
-from floodmark.client import Client
 from floodmark.consumer.consumed import ConsumedRecord
 from floodmark.consumer.fetcher import Start
 
@@ -84,7 +83,7 @@ async def _consume(server: Target, topic: str, write: Write, *, count: int | Non
         return
     left = count
     async with (
-        Client(server.url, token=server.token, timeout_s=TIMEOUT_S) as client,
+        server.client(timeout_s=TIMEOUT_S) as client,
         client.read_batches(topic, **where) as reader,
     ):
         async for batch in reader:

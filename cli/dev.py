@@ -13,16 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-from floodmark.client import Client
 from floodmark.errors import FloodmarkError
 from rich.console import Console
 
 from cli import profile_store
-from cli.dev_overview import kill_lines, print_overview
+from cli.dev_overview import curl_options, kill_lines, print_overview
 from cli.exits import Failure
 from cli.flights_load import load_flights
-from cli.session import debug_option, run, talk
+from cli.profile_store import NO_FILES, Profiles, TlsFiles, TokenSource
+from cli.session import Target, debug_option, run, talk
 from cli.terminal import own_terminal
+from local.access import ANYBODY, Access
+from local.administrator import take_token
 from local.children import STOP_TIMEOUT_S
 from local.control import Control
 from local.folder import LocalFolder, LocalNode
@@ -42,6 +44,12 @@ class _Plan:
     restarts: Restarts
     flights: Path | None
     select_profile: bool
+    access: Access = ANYBODY
+
+    def target(self, number: int = 0) -> Target:
+        """A node, as an administrator asks it."""
+        ca = str(self.access.ca) if self.access.ca else ""
+        return Target(self.nodes[number].url, self.access.token_file, TlsFiles(ca_file=ca))
 
 
 @click.command()
@@ -73,6 +81,11 @@ class _Plan:
     help="Pause before a node that ended by itself is started again.",
 )
 @click.option("--no-restart", is_flag=True, help="Do not restart nodes that ended by themselves.")
+@click.option(
+    "--secure",
+    is_flag=True,
+    help="TLS everywhere, and nobody does anything without a token. The data folder stays so.",
+)
 @click.option("--profile/--no-profile", "select_profile", default=True, help="Select the profile 'dev'.")
 @click.option(
     "--take-terminal",
@@ -89,6 +102,7 @@ def dev(
     peer_port: int,
     restart_after_s: float,
     no_restart: bool,
+    secure: bool,
     flights: Path | None,
     select_profile: bool,
     take_terminal: bool,
@@ -97,6 +111,9 @@ def dev(
 
     The nodes listen on loopback only, on the ports from --http-port on, or the next free ones.
 
+    With --secure there is a CA in the data folder, nodes speak TLS to each other and to users, and every
+    request needs a token. The profile that is selected has an administrator's, so that other commands work.
+
     Kill one and watch: the others go on, and after --restart-after it is started again. Each time it ends
     before it is ready this pause doubles, up to a minute; after five times in a row it is not restarted any
     more. A node that ends before all have been ready once ends the command.
@@ -104,8 +121,10 @@ def dev(
     restarts = Restarts(None if no_restart else restart_after_s)
     with own_terminal() if take_terminal else contextlib.nullcontext(), _folder(data, temp=temp) as folder:
         count = folder.node_count(nodes)
+        if secure:
+            folder.make_secure()
         chosen = folder.write_settings(count, http_port=http_port, peer_port=peer_port)
-        run(_run_cluster(_Plan(chosen, restarts, flights, select_profile), folder.path))
+        run(_run_cluster(_Plan(chosen, restarts, flights, select_profile, folder.access), folder.path))
 
 
 @contextlib.contextmanager
@@ -148,26 +167,29 @@ async def _serve(plan: _Plan, keeper: Keeper, path: Path) -> None:
         await keeper.wait_ready()
     pids = keeper.pids
     talk(f"ready: {'  '.join(f'{node.name} {node.url} (pid {pids[node.name]})' for node in plan.nodes)}")
+    if plan.access.token_file is not None:
+        await take_token(plan.nodes, plan.access, path)
+        talk(f"secure: CA {plan.access.ca}, administrator's token in {plan.access.token_file}")
     if plan.select_profile:
-        await _select_profile(plan.nodes)
+        await _select_profile(plan)
     if plan.flights is not None:
-        await load_flights([node.url for node in plan.nodes], plan.flights)
+        await load_flights(plan.target(), [node.url for node in plan.nodes], plan.flights)
     try:
-        await print_overview(plan.nodes)
+        await print_overview(plan.nodes, plan.target(), curl_options(plan.access))
     except FloodmarkError as error:  # Nodes may come and go from now on.
         talk(f"no overview: {error.detail}")
     click.echo(kill_lines(plan.nodes, keeper.pids, plan.restarts))
-    async with Control(path, keeper, {node.name: node.url for node in plan.nodes}).serving():
+    async with Control(path, keeper, {node.name: node.url for node in plan.nodes}, plan.access).serving():
         talk("Ctrl-C stops the cluster")
         await asyncio.Event().wait()
 
 
-async def _is_of_another(url: str, nodes: Sequence[LocalNode]) -> bool:
-    """Whether a node answers at ``url`` that is not one of ``nodes``."""
-    if url in [node.url for node in nodes]:
+async def _is_of_another(known: Target, nodes: Sequence[LocalNode]) -> bool:
+    """Whether a node answers there that is not one of ``nodes``."""
+    if known.url in [node.url for node in nodes]:
         return False
     try:
-        async with Client(url, timeout_s=_ANSWER_S) as client:
+        async with known.client(timeout_s=_ANSWER_S) as client:
             advertised = {node.http for node in await client.nodes()}
     except FloodmarkError:
         return False
@@ -181,25 +203,33 @@ def _start_command() -> str:
     return shlex.join([*ours, "start"])
 
 
-async def _select_profile(nodes: Sequence[LocalNode]) -> None:
+async def _select_profile(plan: _Plan) -> None:
     """Make commands talk to this cluster, unless the profile belongs to another one that runs.
 
     A profiles file that cannot be written only causes a warning."""
-    url = nodes[0].url
+    target = plan.target()
+    url = target.url
     try:
         profiles = profile_store.load()
         before = profiles.current
         known = profiles.servers.get(_PROFILE)
-        if known is not None and await _is_of_another(known, nodes):
+        if known is not None and await _is_of_another(_kept(profiles, known), plan.nodes):
             talk(
                 f"profile {_PROFILE!r} still names the cluster at {known}, which is running; "
                 f"for this one use --server {url}, or floodmark profile create NAME {url}"
             )
             return
         profiles.servers[_PROFILE], profiles.current = url, _PROFILE
+        token_file = plan.access.token_file
+        profiles.sources[_PROFILE] = TokenSource(str(token_file) if token_file else "")
+        profiles.tls[_PROFILE] = target.files
         profile_store.save(profiles)
     except (OSError, Failure) as error:
         talk(f"warning: profile {_PROFILE!r} not selected: {error}; use --server {url}")
         return
     instead = f" (instead of {before!r})" if before not in (None, _PROFILE) else ""
     talk(f"profile {_PROFILE!r} selected{instead}: other floodmark commands talk to {url}")
+
+
+def _kept(profiles: Profiles, url: str) -> Target:
+    return Target(url, profiles.token(_PROFILE), profiles.tls.get(_PROFILE, NO_FILES))

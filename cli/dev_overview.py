@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -10,6 +11,8 @@ import click
 from cli.api import Api, Document, all_topics
 from cli.cluster import leaders_of
 from cli.flights import TOPIC as FLIGHTS
+from cli.session import Target
+from local.access import Access
 from local.folder import LocalNode
 from local.restarts import Restarts
 
@@ -17,9 +20,9 @@ _LOSES_NONE_MAX = 2
 """A cluster of up to this many nodes has no majority if one is lost."""
 
 
-async def print_overview(nodes: Sequence[LocalNode]) -> None:
+async def print_overview(nodes: Sequence[LocalNode], target: Target, options: str) -> None:
     """Leaders per topic, then lines for curl, one for each of up to three nodes."""
-    async with Api(nodes[0].url) as api:
+    async with Api(target) as api:
         cluster = await api.get("/v1/cluster")
         leaders = leaders_of(await all_topics(api))
     click.echo(f"\nmetadata leader: {cluster['metadata_leader']}")
@@ -28,7 +31,8 @@ async def print_overview(nodes: Sequence[LocalNode]) -> None:
         shares = Counter(row["leader"] or "nobody" for row in leaders if row["topic"] == topic)
         click.echo(f"leaders of {topic}: {' '.join(places)}   ({_shares(shares)})")
     click.echo("\nany node answers any request:\n")
-    for line in curl_lines([node.url for node in nodes], flights_partition=_fullest(leaders, FLIGHTS)):
+    urls = [node.url for node in nodes]
+    for line in curl_lines(urls, flights_partition=_fullest(leaders, FLIGHTS), options=options):
         click.echo(f"  {line}")
     click.echo()
 
@@ -56,14 +60,22 @@ def _shares(shares: Counter[str]) -> str:
     return ", ".join(f"{node} leads {count}" for node, count in sorted(shares.items()))
 
 
-def curl_lines(urls: Sequence[str], *, flights_partition: int | None) -> list[str]:
+def curl_options(access: Access) -> str:
+    """What curl needs besides to be let in."""
+    if access.ca is None:
+        return ""
+    ca, token_file = shlex.quote(str(access.ca)), shlex.quote(str(access.token_file))
+    return f' --cacert {ca} -H "Authorization: Bearer $(cat {token_file})"'
+
+
+def curl_lines(urls: Sequence[str], *, flights_partition: int | None, options: str = "") -> list[str]:
     """Commands that work as they are, in this order, each at another node."""
     first, second, third = (f"{urls[number % len(urls)]}/v1/topics" for number in range(3))
     lines = [
-        f"""curl -X PUT {second}/greetings -d '{{"partitions": 3}}'""",
-        f"""curl {third}/greetings/records -d '{{"key": "me", "value": "hello"}}'""",
-        f"curl '{first}/greetings/records'",
+        f"""curl{options} -X PUT {second}/greetings -d '{{"partitions": 3}}'""",
+        f"""curl{options} {third}/greetings/records -d '{{"key": "me", "value": "hello"}}'""",
+        f"curl{options} '{first}/greetings/records'",
     ]
     if flights_partition is None:
         return lines
-    return [f"curl '{first}/{FLIGHTS}/partitions/{flights_partition}/records?from=-2'", *lines[:2]]
+    return [f"curl{options} '{first}/{FLIGHTS}/partitions/{flights_partition}/records?from=-2'", *lines[:2]]

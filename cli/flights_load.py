@@ -14,18 +14,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cli.flights import PARTITIONS, TOPIC, Comparison, read_flights
-from cli.session import talk
+from cli.session import Target, talk
 
 _REPLICAS = 3
 
 
-async def load_flights(urls: Sequence[str], path: Path) -> None:
+async def load_flights(target: Target, urls: Sequence[str], path: Path) -> None:
     """Make the topic hold every flight of the file, in order. Raises ``Failure`` if it does not.
 
-    ``urls``: all nodes.
+    ``urls``: all nodes; ``target``: how they are asked.
     """
     records = read_flights(path)
-    async with Client(list(urls)) as client:
+    async with target.client(urls) as client:
         await client.topics.ensure(TOPIC, partitions=PARTITIONS, replication_factor=min(_REPLICAS, len(urls)))
         held = await _read_back(client, records, "looking for flights")
         held.require_in_order()

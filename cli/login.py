@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 
 from cli import profile_store
@@ -9,7 +11,7 @@ from cli.api import Api, Document
 from cli.exits import Failure
 from cli.output import View, field, output_option, show
 from cli.profile_store import TokenSource
-from cli.session import Session, Target, cluster_options, run, talk
+from cli.session import Session, cluster_options, run, talk
 from cli.token import CREATED
 from cli.user import PASSWORD_STDIN, ask_password
 
@@ -38,11 +40,11 @@ def login(session: Session, user: str, *, password_stdin: bool, output: str | No
             "there is no profile to keep the token in",
             hint="floodmark profile create NAME URL, then log in; or -o name",
         )
-    url = session.target().url
+    target = replace(session.target(), token=None)
     body = {"user": user, "password": ask_password(from_stdin=password_stdin)}
 
     async def ask() -> Document:
-        async with Api(Target(url)) as api:
+        async with Api(target) as api:
             return (await api.change("POST", "/v1/login", body))[1]
 
     document = run(ask())

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import msgspec
-from floodmark.client import Client
 from floodmark.errors import FloodmarkError
 from floodmark.format.record import Record
 from floodmark.format.values import TOMBSTONE, Tombstone
@@ -56,7 +55,7 @@ async def produce_all(server: Target, job: Job, *, acks: Acks, compression: Comp
     began = time.monotonic()
     try:
         async with (
-            Client(server.url, token=server.token) as client,
+            server.client() as client,
             client.producer(job.topic, acks=acks, compression=compression) as producer,
         ):
             try:

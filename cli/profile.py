@@ -11,11 +11,11 @@ from cli import profile_store
 from cli.complete import complete_profiles
 from cli.exits import CONFLICT, USAGE, Failure
 from cli.output import View, field, output_option, show
-from cli.profile_store import Profiles, TokenSource
+from cli.profile_store import NO_FILES, Profiles, TlsFiles, TokenSource
 from cli.session import check_url, debug_option, talk
 
 _VIEW = View(
-    columns=(field("Name"), field("Server"), field("Current"), field("Token")),
+    columns=(field("Name"), field("Server"), field("Current"), field("Token"), field("CA", "ca_file")),
     name=lambda item: str(item["name"]),
     items=lambda document: document.get("profiles", [document]),
 )
@@ -25,7 +25,9 @@ def _entry(profiles: Profiles, name: str) -> dict[str, Any]:
     source = profiles.sources.get(name, TokenSource())
     entry = {"name": name, "server": profiles.server(name), "current": name == profiles.current}
     token = source.file or source.command
-    return {**entry, "token": token} if token else entry
+    files = profiles.tls.get(name, NO_FILES)
+    of_tls = {"ca_file": files.ca_file, "cert": files.cert, "key": files.key}
+    return {**entry, **{key: value for key, value in {"token": token, **of_tls}.items() if value}}
 
 
 @click.group()
@@ -40,6 +42,13 @@ def profile() -> None:
 @click.option("--replace", is_flag=True, help="Replace a profile of this name.")
 @click.option("--token-file", metavar="FILE", help="File with the token, of mode 0600.")
 @click.option("--token-command", metavar="COMMAND", help="Command that prints the token.")
+@click.option(
+    "--ca-file", metavar="FILE", default="", help="File with the CA whose certificates are trusted."
+)
+@click.option("--cert", metavar="FILE", default="", help="File with the user's certificate.")
+@click.option(
+    "--cert-key", "key", metavar="FILE", default="", help="File with its key, unless it is in the same file."
+)
 @output_option(default=None)
 @debug_option
 def create(
@@ -50,6 +59,9 @@ def create(
     replace: bool,
     token_file: str | None,
     token_command: str | None,
+    ca_file: str,
+    cert: str,
+    key: str,
     output: str | None,
 ) -> None:
     """Name the cluster that the node at URL belongs to."""
@@ -61,7 +73,10 @@ def create(
         )
     if token_file and token_command:
         raise Failure("a profile has a token file or a token command, not both", exit_code=USAGE)
-    profiles.servers[name] = check_url(server)
+    files = TlsFiles(*(str(Path(path).absolute()) if path else "" for path in (ca_file, cert, key)))
+    files.options()
+    profiles.servers[name] = check_url(server, files)
+    profiles.tls[name] = files
     file = str(Path(token_file).absolute()) if token_file else ""
     profiles.sources[name] = TokenSource(file, token_command or "")
     if use or profiles.current is None:

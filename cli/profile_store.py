@@ -6,8 +6,8 @@
     server = "http://localhost:7070"
 
 A profile may have a ``token_file``, which only the user can read, or a ``token_command``, which prints a
-token. The file is in the user's configuration folder, or where FLOODMARK_CONFIG says, and is replaced as a
-whole.
+token; and a ``ca_file``, with the CA whose certificates are trusted, a ``cert`` and its ``key``. The file is
+in the user's configuration folder, or where FLOODMARK_CONFIG says, and is replaced as a whole.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ from typing import Any
 
 import click
 from floodmark.transport.credentials import Token
+from floodmark.transport.tls import TlsOptions
 
 from cli.exits import NOT_FOUND, USAGE, Failure
 
 _COMMAND_S = 60.0
+_OF_TLS = ("ca_file", "cert", "key")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -47,6 +49,25 @@ class TokenSource:
         return partial(_printed, self.command) if self.command else None
 
 
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """Files for https: the cluster's CA, and the user's own certificate and key."""
+
+    ca_file: str = ""
+    cert: str = ""
+    key: str = ""
+
+    def options(self) -> TlsOptions:
+        """For the client. Fails where the files cannot be used."""
+        if self.key and not self.cert:
+            raise Failure("--cert-key needs --cert, the certificate whose key it is", exit_code=USAGE)
+        cert = (self.cert, self.key) if self.key else self.cert or None
+        return TlsOptions(self.ca_file or None, cert)
+
+
+NO_FILES = TlsFiles()
+
+
 @dataclass(slots=True)
 class Profiles:
     """Everything in the file: profile name -> URL of a node, token sources, and the name in use."""
@@ -54,6 +75,7 @@ class Profiles:
     servers: dict[str, str] = field(default_factory=dict)
     current: str | None = None
     sources: dict[str, TokenSource] = field(default_factory=dict)
+    tls: dict[str, TlsFiles] = field(default_factory=dict)
 
     def token(self, name: str) -> Token | None:
         """The token of a profile, where it has one."""
@@ -63,6 +85,7 @@ class Profiles:
         """Forget a profile."""
         del self.servers[name]
         self.sources.pop(name, None)
+        self.tls.pop(name, None)
         if self.current == name:
             self.current = None
 
@@ -110,11 +133,16 @@ def load() -> Profiles:
             for name, entry in entries
             if "token_file" in entry or "token_command" in entry
         }
+        tls = {
+            name: TlsFiles(*(str(entry.get(key, "")) for key in _OF_TLS))
+            for name, entry in entries
+            if any(key in entry for key in _OF_TLS)
+        }
     except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
         raise Failure(
             f"{file}: not a profiles file: {error}", hint="repair it, or remove it to start over"
         ) from error
-    return Profiles(servers, document.get("current"), sources)
+    return Profiles(servers, document.get("current"), sources, tls)
 
 
 def save(profiles: Profiles) -> None:
@@ -140,6 +168,9 @@ def _text(profiles: Profiles) -> str:
         lines = [f"[profiles.{_quoted(name)}]", f"server = {_quoted(server)}"]
         lines += [f"token_file = {_quoted(source.file)}"] if source.file else []
         lines += [f"token_command = {_quoted(source.command)}"] if source.command else []
+        files = profiles.tls.get(name, NO_FILES)
+        values = {key: str(getattr(files, key)) for key in _OF_TLS}
+        lines += [f"{key} = {_quoted(value)}" for key, value in values.items() if value]
         parts.append("".join(f"{line}\n" for line in lines))
     return "\n".join(parts)
 

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from local.access import ANYBODY, Access
 from local.children import STOP_TIMEOUT_S
 from local.errors import NoKeeper
 from local.keeper import Keeper
@@ -43,7 +44,10 @@ def socket_path(folder: Path) -> Iterator[str]:
 class Control:
     """Handles the requests. ``urls``: node -> base URL, of all nodes that ``keeper`` runs."""
 
-    def __init__(self, folder: Path, keeper: Keeper, urls: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, keeper: Keeper, urls: Mapping[str, str], access: Access = ANYBODY
+    ) -> None:
+        self._access = access
         self._folder = folder
         self._keeper = keeper
         self._urls = dict(urls)
@@ -85,7 +89,15 @@ class Control:
             goes_on = bool(self._left) and not afresh
             if not goes_on:
                 self._began = dict(self._keeper.started)
-            _say(writer, {"urls": self._urls, "left": self._left, "goes_on": goes_on})
+            _say(
+                writer,
+                {
+                    "urls": self._urls,
+                    "left": self._left,
+                    "goes_on": goes_on,
+                    "access": self._access.document(),
+                },
+            )
             while line := await reader.readline():
                 name = json.loads(line)["restart"]
                 if name not in self._urls:

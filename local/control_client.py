@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Self
 
+from local.access import Access
 from local.control import socket_path
 from local.errors import NoKeeper
 from local.roll import WAIT_S, Roll
@@ -49,9 +50,9 @@ class ControlClient:
         plan = await self._ask({"afresh": afresh})
         if plan["goes_on"]:
             tell(f"a roll was interrupted: {', '.join(plan['left'])} are left (--afresh restarts all)")
-        await Roll(plan["urls"], self._restart, tell=tell, wait_s=wait_s).run(
-            plan["left"], goes_on=plan["goes_on"]
-        )
+        await Roll(
+            plan["urls"], self._restart, tell=tell, wait_s=wait_s, access=Access.of(plan["access"])
+        ).run(plan["left"], goes_on=plan["goes_on"])
 
     async def _restart(self, name: str) -> None:
         await self._ask({"restart": name})

@@ -8,6 +8,10 @@ DATA/secret     the secret that nodes of this cluster share; made once, mode 600
 DATA/n1.toml    settings of node n1, rewritten at every start, because ports may change
 DATA/n1.log     log of node n1
 DATA/n1/        its data
+
+Of a secure cluster also:
+DATA/certs/     its CA, and a certificate for each node
+DATA/admin-token  an administrator's token, mode 600
 """
 
 from __future__ import annotations
@@ -18,13 +22,19 @@ import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import IO
 
+from local.access import ANYBODY, Access
 from local.errors import FolderInUse, OtherSize
 from local.ports import LOOPBACK, pick_ports
 from local.private import make_private, private
 
+_CLUSTER = "dev"
+_HOSTS = (LOOPBACK, "localhost", "::1")
+_CA_LASTS = timedelta(days=3650)
+_CERTIFICATE_LASTS = timedelta(days=365)
 _LOG_BYTES_MAX = 16 << 20
 """A larger log is moved aside (one generation) when its node starts."""
 
@@ -38,11 +48,18 @@ class LocalNode:
     peer_port: int
     config: Path
     log: Path
+    certs: Path | None = None
+    """Folder with the certificates of a secure cluster."""
+
+    @property
+    def ca(self) -> Path | None:
+        """The CA of a secure cluster."""
+        return None if self.certs is None else self.certs / "ca.pem"
 
     @property
     def url(self) -> str:
         """Its base URL."""
-        return f"http://{LOOPBACK}:{self.http_port}"
+        return f"{'http' if self.certs is None else 'https'}://{LOOPBACK}:{self.http_port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +107,39 @@ class LocalFolder:
             )
         return known or wanted or 3
 
+    @property
+    def access(self) -> Access:
+        """How its nodes are asked by an administrator."""
+        if self._certs is None:
+            return ANYBODY
+        return Access(self._certs / "ca.pem", self.path / "admin-token")
+
+    @property
+    def _certs(self) -> Path | None:
+        folder = self.path / "certs"
+        return folder if (folder / "ca.pem").exists() else None
+
+    def make_secure(self) -> None:
+        """Make a CA, if there is none: what is written from then on is of a secure cluster, for good.
+
+        It makes the certificates of nodes, anew at every start.
+        """
+        from local.certificates import new_authority  # noqa: PLC0415 - the library is slow to load
+
+        folder = self.path / "certs"
+        make_private(folder)
+        if self._certs is None:
+            new_authority(_CLUSTER, lasts=_CA_LASTS).made.write(
+                folder / "ca.pem", folder / "ca.key", over=True
+            )
+
+    def _certify(self, node: LocalNode) -> None:
+        from local.certificates import open_authority  # noqa: PLC0415 - see above
+
+        assert node.certs is not None
+        made = open_authority(node.certs).node(node.name, _HOSTS, lasts=_CERTIFICATE_LASTS)
+        made.write(node.certs / f"{node.name}.pem", node.certs / f"{node.name}.key", over=True)
+
     def write_settings(
         self, count: int, *, http_port: int, peer_port: int, routes: Routes = direct
     ) -> list[LocalNode]:
@@ -106,7 +156,7 @@ class LocalFolder:
         peer_ports = pick_ports(count, first=peer_port, besides=http_ports)
         names = [f"n{number}" for number in range(1, count + 1)]
         return [
-            LocalNode(name, http, peer, self.path / f"{name}.toml", self.path / f"{name}.log")
+            LocalNode(name, http, peer, self.path / f"{name}.toml", self.path / f"{name}.log", self._certs)
             for name, http, peer in zip(names, http_ports, peer_ports, strict=True)
         ]
 
@@ -115,7 +165,8 @@ class LocalFolder:
         taken = [port for other in others for port in (other.http_port, other.peer_port)]
         (http,) = pick_ports(1, first=http_port, besides=taken)
         (peer,) = pick_ports(1, first=peer_port, besides=[*taken, http])
-        return LocalNode(name, http, peer, self.path / f"{name}.toml", self.path / f"{name}.log")
+        config, log = self.path / f"{name}.toml", self.path / f"{name}.log"
+        return LocalNode(name, http, peer, config, log, self._certs)
 
     def write_founder(self, node: LocalNode, nodes: Sequence[LocalNode], route: Route) -> None:
         """Write the settings of one of the nodes that form the cluster."""
@@ -128,6 +179,8 @@ class LocalFolder:
         self._write(node, self._settings_text(node, [], route or Route(), seeds=seeds))
 
     def _write(self, node: LocalNode, text: str) -> None:
+        if node.certs is not None:
+            self._certify(node)
         with open(node.config, "w", encoding="utf-8", opener=private) as out:
             out.write(text)
 
@@ -141,15 +194,17 @@ class LocalFolder:
         join = f"join = [{addresses}]\n" if seeds else ""
         dial = "".join(f"{name} = {_quoted(address)}\n" for name, address in route.dial.items())
         scrub = route.scrub_interval_s
+        authentication = "" if node.certs is None else 'authentication = "required"\n'
         storage = "" if scrub is None else f"\n[storage]\nscrub_interval_s = {scrub}\n"
         testing = f"\n[testing]\nfaults = {_quoted(route.faults)}\n" if route.faults else ""
+        secure = _secure_tables(node) if node.certs is not None else ""
         return (
             "# Rewritten at every start of the cluster.\n"
             f"[node]\nid = {_quoted(node.name)}\ndata_dir = {_quoted(str(self.path / node.name))}\n\n"
-            f'[http]\nlisten = "{LOOPBACK}:{node.http_port}"\n{advertise}\n'
+            f'[http]\nlisten = "{LOOPBACK}:{node.http_port}"\n{advertise}{authentication}\n'
             f'[peer]\nlisten = "{LOOPBACK}:{node.peer_port}"\n\n'
-            f'[cluster]\nid = "dev"\nsecret_file = {_quoted(str(self.path / "secret"))}\n{join}\n'
-            f"[cluster.peers]\n{peers}\n[cluster.dial]\n{dial}{storage}{testing}"
+            f'[cluster]\nid = "{_CLUSTER}"\nsecret_file = {_quoted(str(self.path / "secret"))}\n{join}\n'
+            f"[cluster.peers]\n{peers}\n[cluster.dial]\n{dial}{storage}{testing}{secure}"
         )
 
     def _make_secret(self) -> None:
@@ -171,6 +226,17 @@ class LocalFolder:
                 hint="stop it, or use another folder with --data",
             ) from None
         return lock
+
+
+def _secure_tables(node: LocalNode) -> str:
+    assert node.certs is not None
+    ca = _quoted(str(node.certs / "ca.pem"))
+    cert, key = (_quoted(str(node.certs / f"{node.name}.{kind}")) for kind in ("pem", "key"))
+    own = f"cert = {cert}\nkey = {key}\n"
+    return (
+        f'\n[http.tls]\n{own}client_auth = "optional"\nclient_ca = [{ca}]\n'
+        f'\n[peer.tls]\nmode = "require"\n{own}ca = [{ca}]\n'
+    )
 
 
 def _quoted(text: str) -> str:

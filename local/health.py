@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import aiohttp
 
+from local.access import ANYBODY, Access
 from local.errors import NotHealthy
 
 PATH: Final = "/v1/cluster/health"
@@ -15,25 +16,29 @@ _ANSWER_S: Final = 5.0
 _LOOK_AGAIN_S: Final = 0.2
 
 
-async def unhealthy(urls: Mapping[str, str]) -> list[str]:
+async def unhealthy(urls: Mapping[str, str], access: Access = ANYBODY) -> list[str]:
     """Why the cluster is not healthy; empty if every node answers and reports no problem.
 
     Healthy means: all nodes are ready and reach each other, and every partition has a leader and all replicas
     in sync.
     """
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ANSWER_S)) as session:
+    async with access.session(timeout_s=_ANSWER_S) as session:
         said = await asyncio.gather(*(_ask(session, node, url) for node, url in urls.items()))
     return list(dict.fromkeys(reason for reasons in said for reason in reasons))
 
 
 async def wait_healthy(
-    urls: Mapping[str, str], *, timeout_s: float, tell: Callable[[list[str]], None] = lambda _reasons: None
+    urls: Mapping[str, str],
+    *,
+    timeout_s: float,
+    tell: Callable[[list[str]], None] = lambda _reasons: None,
+    access: Access = ANYBODY,
 ) -> None:
     """Wait until the cluster is healthy; ``tell`` gets what it still lacks. Raises ``NotHealthy``."""
     reasons: list[str] = []
     try:
         async with asyncio.timeout(timeout_s):
-            while reasons := await unhealthy(urls):
+            while reasons := await unhealthy(urls, access):
                 tell(reasons)
                 await asyncio.sleep(_LOOK_AGAIN_S)
     except TimeoutError:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import aiohttp
 
+from local.access import Access
 from local.errors import NotReady
 from local.folder import LocalNode
 
@@ -25,7 +26,7 @@ async def wait_ready(
 
     ``look`` is called after every failed attempt; it raises if there is nothing to wait for any more.
     """
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
+    async with Access(nodes[0].ca if nodes else None).session(timeout_s=5) as session:
         try:
             async with asyncio.timeout(timeout_s):
                 for node in nodes:

@@ -14,6 +14,7 @@ from typing import Final
 
 import aiohttp
 
+from local.access import ANYBODY, Access
 from local.errors import NotHealthy
 from local.health import unhealthy, wait_healthy
 
@@ -33,7 +34,9 @@ class Roll:
         *,
         tell: Callable[[str], None],
         wait_s: float = WAIT_S,
+        access: Access = ANYBODY,
     ) -> None:
+        self._access = access
         self._urls = urls
         self._restart = restart
         self._tell = tell
@@ -47,7 +50,7 @@ class Roll:
         """
         if goes_on:
             await self._wait_healthy("the roll that was interrupted")
-        elif reasons := await unhealthy(self._urls):
+        elif reasons := await unhealthy(self._urls, self._access):
             raise NotHealthy(
                 f"no node is restarted while something is wrong: {'; '.join(reasons)}",
                 hint="'floodmark cluster health' shows what is wrong",
@@ -70,7 +73,7 @@ class Roll:
                 told_at = time.monotonic()
                 self._tell(f"waiting for the cluster after {whose}: {'; '.join(reasons)}")
 
-        await wait_healthy(self._urls, timeout_s=self._wait_s, tell=tell)
+        await wait_healthy(self._urls, timeout_s=self._wait_s, tell=tell, access=self._access)
 
     async def _in_order(self, left: Collection[str]) -> list[str]:
         """By name, but the metadata's leader last, so that its leadership moves once, or at most twice."""
@@ -79,7 +82,7 @@ class Roll:
 
     async def _metadata_leader(self) -> str | None:
         """The metadata's leader, according to the first node that answers."""
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ANSWER_S)) as session:
+        async with self._access.session(timeout_s=_ANSWER_S) as session:
             for url in self._urls.values():
                 with contextlib.suppress(aiohttp.ClientError, TimeoutError, ValueError):
                     async with session.get(f"{url}/v1/cluster") as answer:

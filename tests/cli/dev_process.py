@@ -48,7 +48,7 @@ class DevProcess:
         """Where the nodes serve."""
         ready = re.search(r"^ready: (.*)$", self.text, re.MULTILINE)
         assert ready, self.text
-        return re.findall(r"http://\S+", ready[1])
+        return re.findall(r"https?://\S+", ready[1])
 
     def nodes(self) -> list[psutil.Process]:
         """The node processes."""

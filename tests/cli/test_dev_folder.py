@@ -15,6 +15,7 @@ from local.errors import FolderInUse, NoFreePorts, OtherSize
 from local.folder import LocalFolder, LocalNode, Route
 from local.ports import LOOPBACK, pick_ports
 from node import settings_sources
+from node.security.secret_files import secrets_of
 
 
 def _listening() -> socket.socket:
@@ -51,7 +52,7 @@ def test_the_settings_are_what_a_node_takes(tmp_path: Path) -> None:
     assert [loaded[0].cluster.peers[each.node.id] for each in loaded] == [each.peer.listen for each in loaded]
     ports = [port for node in nodes for port in (node.http_port, node.peer_port)]
     assert len(set(ports)) == 6
-    assert len(settings_sources.secret_of(loaded[0])) == 64
+    assert len(secrets_of(loaded[0])[0]) == 64
     assert stat.S_IMODE((folder.path / "secret").stat().st_mode) == 0o600
 
 

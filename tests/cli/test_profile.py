@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from cli import profile_store
-from cli.profile_store import Profiles
+from cli.profile_store import NO_FILES, Profiles
 from cli.session import DEFAULT_SERVER, Session
 from tests.cli.conftest import Invoke
+from tests.support.http_certificates import TestAuthority
 
 
 def test_the_first_profile_is_used_and_others_only_when_asked(invoke: Invoke) -> None:
@@ -102,3 +103,31 @@ def test_the_file_is_replaced_in_one_step(
     assert (result.exit_code, result.stderr) == (1, "error: No space left on device\n")
     assert profile_store.load() == Profiles({"a": "http://a"}, "a")
     assert [file.name for file in profile_store.path().parent.iterdir()] == ["config.toml"]
+
+
+def test_a_profile_keeps_the_files_of_tls(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Options go before variables, those before the profile's; a server that is named gets none of them."""
+    made = TestAuthority(tmp_path)
+    ann, bob = made.user("ann"), made.user("bob")
+    files = ("--ca-file", str(made.ca), "--cert", str(ann.cert), "--cert-key", str(ann.key))
+    assert invoke("profile", "create", "a", "n1:7070", *files).exit_code == 0
+    target = Session().target()
+    assert (target.url, target.files.ca_file) == ("https://n1:7070", str(made.ca))
+    assert (target.files.cert, target.files.key) == (str(ann.cert), str(ann.key))
+    assert json.loads(invoke("profile", "show", "-o", "json").stdout)["ca_file"] == str(made.ca)
+    assert Session(server="https://n2").target().files == NO_FILES
+    monkeypatch.setenv("FLOODMARK_CERT", str(bob.cert))
+    monkeypatch.setenv("FLOODMARK_CERT_KEY", str(bob.key))
+    assert Session().target().files.cert == str(bob.cert)
+    assert Session().target().files.ca_file == str(made.ca), "the profile's, where nothing else says so"
+    assert Session(cert="c", cert_key="k").target().files.cert == "c"
+    monkeypatch.delenv("FLOODMARK_CERT")
+    monkeypatch.delenv("FLOODMARK_CERT_KEY")
+    wrong = invoke("profile", "create", "b", "https://n1", "--ca-file", str(tmp_path / "none"))
+    assert (wrong.exit_code != 0, "No such file" in wrong.stderr) == (True, True)
+    no_cert = invoke("node", "list", "--server", "https://127.0.0.1:1", "--cert-key", str(ann.key))
+    assert "--cert-key needs --cert" in no_cert.stderr
+    plain = invoke("node", "list", "--server", "http://127.0.0.1:1", "--ca-file", str(made.ca))
+    assert "does not use TLS" in plain.stderr

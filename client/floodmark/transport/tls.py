@@ -18,8 +18,8 @@ Cert = str | os.PathLike[str] | tuple[str | os.PathLike[str], str | os.PathLike[
 
 _HTTPS: Final = "https"
 MAYBE_OURS: Final = (
-    "if it asks for a client's certificate, it takes none or not this one (cert=, or --cert and --key on the "
-    "command line): its log says why"
+    "if it asks for a client's certificate, it takes none or not this one (cert=, or --cert on the command "
+    "line): its log says why"
 )
 """Nodes close the connection then, and say nothing to the client."""
 _NOT_TLS: Final = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE")
@@ -148,7 +148,7 @@ def _other(error: ssl.SSLError) -> str | None:
     if any(text in reason for text in _NOT_TLS):
         return "it does not speak TLS: use http://, if that is what it is to be"
     if any(text in reason for text in _ABOUT_OURS):
-        return "it asks for a client's certificate: give one (cert=, or --cert and --key on the command line)"
+        return "it asks for a client's certificate: give one (cert=, or --cert on the command line)"
     if "ALERT" in reason and any(text in reason for text in _OURS_NOT_TAKEN):
         return f"it does not take this client's certificate ({reason})"
     return None
