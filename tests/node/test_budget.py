@@ -9,7 +9,7 @@ from floodmark.errors import TooManyRequests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.budget import ByteBudget, SharedBudget
+from node.budget import ByteBudget, SharedBudget, share_of
 
 
 def test_more_than_the_budget_is_refused_with_a_hint() -> None:
@@ -57,3 +57,22 @@ def test_no_address_shuts_the_others_out(steps: list[tuple[str, int, int]]) -> N
     for account in accounts.values():
         account.close()
     assert budget.used == 0
+
+
+def test_the_more_there_are_the_less_each_may_have() -> None:
+    """As much as leaves another share to whoever comes next; a share of all is none."""
+    budget = SharedBudget(1200, 600, "this test")
+    greedy = [budget.account("greedy") for _ in range(600)]
+    for account in greedy:
+        account.take(1)
+    for number in range(10):
+        who = f"modest {number}"
+        budget.account(who).take(40)
+        with pytest.raises(TooManyRequests, match=f"each of its {number + 2} clients may have"):
+            budget.account(who).take(1200 // (number + 3) + 1 - 40)
+    with pytest.raises(TooManyRequests):
+        budget.account("greedy").take(1)
+    open_to_all = SharedBudget(100, 100, "this test")
+    for _ in range(100):
+        open_to_all.account("one").take(1)
+    assert share_of(1 << 20, most=1 << 20, parties=10_000) == (1 << 20) // 64
