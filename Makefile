@@ -5,7 +5,7 @@ SHELL := /bin/bash
 PYTHON ?=
 BIN := .venv/bin
 
-.PHONY: setup tools run test check unit simulate chaos chaos-random long versions large-state bench bench-large-state bench-memory bench-failover bench-reshaping bench-reshaping-broken bench-rolling bench-scale bench-callbacks bench-compare bench-authentication attack bench-peers bench-growth fresh-machine clean
+.PHONY: setup tools run test check unit simulate chaos chaos-random long versions large-state bench bench-large-state bench-memory bench-failover bench-reshaping bench-reshaping-broken bench-rolling bench-scale bench-callbacks bench-compare bench-authentication attack fuzz bench-peers bench-growth fresh-machine clean
 
 setup: .venv/.ready
 
@@ -82,8 +82,14 @@ bench-scale: setup ## 1,000 partitions x 3: creating, idling, memory, a kill -9,
 	@$(BIN)/python -m bench.scale $(SCALE_OPTIONS)
 
 ATTACK_OPTIONS ?=
-attack: setup ## attacks by strangers, and what honest clients notice of them; some minutes
+attack: setup ## attacks by strangers, and what honest clients notice of them (ATTACK_OPTIONS=--secure: users attack users); some minutes
 	@$(BIN)/python -m bench.attack $(ATTACK_OPTIONS)
+
+SECONDS ?= 60
+FUZZ_OPTIONS ?=
+fuzz: setup ## every fuzz target for SECONDS, on one core; what reaches new code goes into tests/fuzz/corpus
+	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes --upgrade --target .tools/fuzz -r tests/fuzz/requirements.lock
+	@PYTHONPATH=.tools/fuzz $(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(FUZZ_OPTIONS)
 
 CALLBACKS_OPTIONS ?=
 bench-callbacks: setup ## the costliest callback of the event loop for each kind of request; about five minutes

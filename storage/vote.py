@@ -69,7 +69,10 @@ def decode(data: bytes) -> Vote | None:
     found, crc, version, term, recover_until, length, name = _COPY.unpack_from(data)
     if found != MAGIC or google_crc32c.value(data[8:COPY_BYTES]) != crc:
         return None
-    return Vote(version, term, None if length == _NO_VOTE else name[:length].decode(), recover_until)
+    try:
+        return Vote(version, term, None if length == _NO_VOTE else name[:length].decode(), recover_until)
+    except UnicodeDecodeError:
+        return None  # Nothing that a node writes, whatever its checksum.
 
 
 def unlike(data: bytes) -> str | None:

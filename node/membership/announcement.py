@@ -118,4 +118,7 @@ def encode(said: Announcement, members: int) -> bytes:
 
 def decode(raw: bytes) -> Announcement:
     """Raises ``msgspec.DecodeError``."""
-    return _DECODER.decode(raw)
+    try:
+        return _DECODER.decode(raw)
+    except (UnicodeDecodeError, RecursionError) as error:  # Which decoders raise as they are.
+        raise msgspec.DecodeError(str(error)) from error

@@ -55,6 +55,8 @@ _by_type: Final[dict[type, RequestType]] = {}
 _ENCODER: Final = msgspec.msgpack.Encoder(enc_hook=str)
 _NAMED: Final = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw])
 _FAILURE: Final = msgspec.msgpack.Decoder(_Failure)
+_DAMAGED: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoders raise; text that is not UTF-8 is no error of theirs."""
 
 
 def register(
@@ -89,6 +91,12 @@ def type_of(request: InsideRequest[Any]) -> RequestType:
     return _by_type[type(request)]
 
 
+def name_of(request: InsideRequest[Any]) -> str:
+    """The name under which nodes send it; its class's where they send none of it."""
+    kind = _by_type.get(type(request))
+    return type(request).__name__ if kind is None else kind.name
+
+
 def encode_request(request: InsideRequest[Any]) -> tuple[bytes, bytes]:
     """Envelope and raw bytes."""
     kind = type_of(request)
@@ -104,7 +112,7 @@ def decode_request(envelope: bytes, raw: bytes) -> InsideRequest[Any]:
         if kind is None:
             raise TooNew(f"this node does not know requests of type {name}: start a newer one", unlike=name)
         request: InsideRequest[Any] = kind.decode_request.decode(body)
-    except msgspec.MsgspecError as error:
+    except _DAMAGED as error:
         raise ServerError(f"a node's request is not understood: {error}") from error
     return msgspec.structs.replace(request, **{kind.raw: raw}) if kind.raw else request
 
@@ -119,7 +127,7 @@ def decode_result(kind: RequestType, envelope: bytes, raw: bytes) -> Any:
     """Raises ``ServerError`` for damaged ones."""
     try:
         result = kind.decode_result.decode(envelope)
-    except msgspec.MsgspecError as error:
+    except _DAMAGED as error:
         raise ServerError(f"the result of {kind.name} is not understood: {error}") from error
     return msgspec.structs.replace(result, **{kind.raw_result: raw}) if kind.raw_result else result
 
@@ -133,10 +141,12 @@ def decode_error(envelope: bytes) -> FloodmarkError:
     """The same error; a ``ServerError`` where this build does not know it."""
     try:
         failure = _FAILURE.decode(envelope)
-    except msgspec.MsgspecError as error:
-        return ServerError(f"a node's error is not understood: {error}")
+    except _DAMAGED as damage:
+        return ServerError(f"a node's error is not understood: {damage}")
     cls = error_class(failure.code, failure.cause) or ServerError
-    return cls(failure.detail, **failure.fields)
+    error = cls(failure.detail)
+    error.fields = failure.fields  # Whatever they are called: they come from another node.
+    return error
 
 
 def _without_raw(value: Any, field: str) -> tuple[Any, bytes]:

@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from floodmark.errors import InvalidBatch
+from floodmark.format.batch import UNDECODABLE
 from floodmark.format.frame import Frame, FrameFlag, FrameHeader
 
 ATTRIBUTES_BYTES_MAX: Final = (1 << 16) - 1
@@ -67,5 +68,5 @@ def attributes(frame: Frame | FrameHeader, payload: bytes | memoryview) -> dict[
         return {}
     try:
         return _DECODER.decode(behind[:-_LENGTH_BYTES])
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise InvalidBatch(f"the attributes of frame {frame.index} cannot be decoded: {error}") from error
