@@ -86,6 +86,8 @@ class Lifecycle:
         await self._join()
         for task in parts.background:
             self._spawn(task())
+        if parts.audit is not None:
+            self._spawn(parts.audit.run())
 
     async def _join(self) -> None:
         """Take part in the metadata group, and through it in the others."""
@@ -155,6 +157,8 @@ class Lifecycle:
         bulk = parts.host.links.bulk
         if self._http_runs:
             await asyncio.gather(parts.http.stop(DRAIN_S), bulk.serve_no_more())
+            if parts.audit is not None:
+                await parts.audit.finish()
         if self._host_runs:
             await parts.host.stop()
         parts.manager.release()

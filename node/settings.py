@@ -176,6 +176,20 @@ class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """auto: console on a terminal, JSON elsewhere."""
 
 
+class AuditSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is kept of who did what, where http.authentication is required: refusals, log-ins and changes."""
+
+    log: bool = True
+    """To standard error, in the channel floodmark.audit."""
+    topic: bool = True
+    """To the topic __floodmark_audit, which the cluster makes once it is at feature level 4."""
+    reads: bool = False
+    """Allowed reads as well."""
+    retention_ms: int = 30 * 86_400_000
+    """How long the topic keeps it; like the next one only looked at when the topic is made."""
+    retention_bytes: int = 1 << 30
+
+
 class TestingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Fault injection; never for production."""
 
@@ -198,6 +212,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     raft: RaftSettings = RaftSettings()
     storage: StorageSettings = StorageSettings()
     log: LogSettings = LogSettings()
+    audit: AuditSettings = AuditSettings()
     testing: TestingSettings = TestingSettings()
 
     @property

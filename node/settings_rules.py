@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from node import settings_exposure, settings_limits
 from node.addresses import split_address
-from node.settings import ClusterSettings, HttpSettings, InvalidSettings, Settings
+from node.metadata.topic_config import CONFIG_VALUE_MAX
+from node.settings import AuditSettings, ClusterSettings, HttpSettings, InvalidSettings, Settings
 
 _NODE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SECRET_LENGTH_MIN = 16
@@ -31,6 +32,7 @@ def check(settings: Settings, *, first_start: bool = False) -> None:
         *settings_exposure.problems(settings),
         *_numbers(settings),
         *_raft(settings),
+        *_audit(settings.audit),
         *_testing(settings),
         *(_first_start(settings) if first_start else ()),
     ]
@@ -104,6 +106,12 @@ def _visitors(http: HttpSettings) -> Iterator[str]:
                 "case, without a path and without the scheme's default port, as in "
                 '"https://app.example"'
             )
+
+
+def _audit(audit: AuditSettings) -> Iterator[str]:
+    for name in ("retention_ms", "retention_bytes"):
+        if not 1 <= (value := getattr(audit, name)) <= CONFIG_VALUE_MAX:
+            yield f"audit.{name} = {value}: it must be 1 to {CONFIG_VALUE_MAX}"
 
 
 def _is_wildcard(address: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -61,6 +62,8 @@ from node.replicas.replica_store import ReplicaStore
 from node.replicas.retention import Retention
 from node.replicas.scrub import Scrub
 from node.security.access_policy import AccessPolicy
+from node.security.audit import AuditLog
+from node.security.audit_topic import AuditTopic
 from node.security.authenticator import Authenticator
 from node.security.credentials import Credentials
 from node.security.freshness import Freshness
@@ -72,6 +75,7 @@ from node.service.open_reads import OpenReads
 from node.service.partition_answers import PartitionAnswers
 from node.service.partition_requests import InsidePartitions
 from node.service.policy import AllowAll
+from node.service.topic_changes import ConfigChanges
 from node.settings import Settings
 from node.spare_memory import SpareMemory
 from node.views import Views
@@ -102,6 +106,7 @@ class NodeParts:
     executor: ThreadPoolExecutor
     events: HostEvents
     metrics: NodeMetrics
+    audit: AuditTopic | None
     background: Sequence[Callable[[], Coroutine[Any, Any, None]]]
     """Tasks that run for as long as this node takes part."""
 
@@ -271,6 +276,7 @@ def build(
         executor=executor,
         events=events,
         metrics=metrics,
+        audit=_audited(settings, app[CONTEXT], host.wall.now_ms),
         background=(
             boots.rise,
             boots.keep,
@@ -303,6 +309,20 @@ def _application(
     machine.follow(policy.metadata_changed)
     machine.follow(partial(_look_at_reads, app[CONTEXT].service.open_reads))
     return app
+
+
+def _audited(settings: Settings, context: HttpContext, wall_ms: Callable[[], int]) -> AuditTopic | None:
+    """Have what this node's service tells of requests written down, where it asks who somebody is."""
+    if settings.http.authentication == "off":
+        return None
+    wanted = settings.audit
+    audit = AuditLog(
+        wall_ms=wall_ms, now_s=time.monotonic, log=wanted.log, topic=wanted.topic, reads=wanted.reads
+    )
+    context.service.audit = audit
+    context.metrics.register(audit)
+    limits = ConfigChanges(retention_ms=wanted.retention_ms, retention_bytes=wanted.retention_bytes)
+    return AuditTopic(audit, context.service, limits)
 
 
 def _connect_inside(

@@ -70,6 +70,8 @@ class FloodmarkError(Exception):
     retriable: ClassVar[bool] = False
     refused_by: str | None = None
     """In a node: the leader that refused, where that is known; whoever is asked tells who it was."""
+    request_id: str = ""
+    """In a node: under which the refused request is in the audit; "" where it is not."""
 
     def __init__(self, detail: str, **fields: Any) -> None:
         super().__init__(detail)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
-from floodmark.errors import FloodmarkError
+from floodmark.errors import FloodmarkError, Unauthorized
 
 from node.http.connection import Connection
 from node.http.plain_head import PlainHead
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 IDENTITY: Final = web.RequestKey("floodmark_identity", Identity)
 NOBODY: Final = Identity(ANONYMOUS, "")
+_PROTOCOL: Final = "http"
 _OF_A_NODE: Final = Identity(A_NODE, "node")
 _OPEN: Final = frozenset({"/", "/healthz", "/readyz", "/openapi.json", "/v1/login"})
 """What strangers may ask for. These look themselves at who asks."""
@@ -37,9 +38,14 @@ async def authenticate(request: web.BaseRequest, context: HttpContext) -> None:
         return
     try:
         request[IDENTITY] = await _identity(request, context)
-    except FloodmarkError:
+    except FloodmarkError as error:
         # As it was sent: what only becomes one of these paths on the way to its route is not meant.
-        if request.raw_path.partition("?")[0] not in _OPEN:
+        is_open = request.raw_path.partition("?")[0] in _OPEN
+        if isinstance(error, Unauthorized) and (not is_open or "Authorization" in request.headers):
+            connection = request.protocol
+            address = connection.address if isinstance(connection, Connection) else str(request.remote)
+            context.service.unknown_credential(address, _PROTOCOL, error)
+        if not is_open:
             raise
 
 

@@ -92,6 +92,7 @@ class HttpContext:
             self.broker, self.settings, InsidePartitions(OlderNodes(self)), policy or AllowAll()
         )
         self.service.authenticator = authenticator
+        self.service.next_request_id = self.next_request_id
 
     def is_from_node(self, forwarded: str | None) -> bool:
         """Whether another node of this cluster has passed a request on, by that header's value.

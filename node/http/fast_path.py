@@ -127,7 +127,7 @@ class FastPath:
                 own(connection, identity.principal, self._service)
             who = plain_request_context(head, connection.address, identity)
             held = context.uploads_of(identity.principal, connection.address, from_node=head.is_from_node)
-            self._service.authorize(who, Operation.WRITE, head.resource)
+            self._service.judge(who, Operation.WRITE, head.resource)
             held.take(size)
             self._service.admit(who, Operation.WRITE, head.content_length)
         except Exception:  # noqa: BLE001  -- see above

@@ -33,7 +33,8 @@ class Refusals:
 
     def answer(self, error: Exception, method: str, path: str, raw_path: str) -> web.Response:
         """The answer to a request that ended with ``error`` before any of its answer was sent."""
-        request_id = self._next_request_id()
+        told = error.request_id if isinstance(error, FloodmarkError) else ""
+        request_id = told or self._next_request_id()
         headers: dict[str, str] = {}
         status = None
         if isinstance(error, web.HTTPException):

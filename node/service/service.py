@@ -11,11 +11,11 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
+import msgspec
 from floodmark.errors import (
     FeatureLevelNeeded,
+    FloodmarkError,
     Forbidden,
-    NotFound,
-    Unauthorized,
 )
 
 from node import outcomes
@@ -23,8 +23,9 @@ from node.broker import Broker, Partition
 from node.request_limits import RequestLimits
 from node.security.passwords import Passwords
 from node.security.quotas import FETCH, PRODUCE, REQUESTS, Quotas
-from node.service import unpacking
+from node.service import auditing, unpacking
 from node.service.answer_budget import AnswerBudget, Hold
+from node.service.auditing import Audit, AuditEvent, NoAudit
 from node.service.authentication import Authentication
 from node.service.data_requests import (
     FetchRequest,
@@ -40,6 +41,7 @@ from node.service.data_requests import (
 )
 from node.service.fetch import Fetching
 from node.service.inside_line import InsideLine
+from node.service.inside_requests import name_of
 from node.service.known_topics import CATCH_UP_S, KnownTopics
 from node.service.loop_share import PAGE_TURN_BYTES, LoopShare
 from node.service.metadata_leader import at_metadata_leader
@@ -68,6 +70,10 @@ class Service:
         self.policy = policy
         self.authenticator: Authentication | None = None
         """Who somebody is; None where nobody is asked that."""
+        self.audit: Audit = NoAudit()
+        """What is told of refusals and changes."""
+        self.next_request_id: Callable[[], str] = str
+        """Under which a request is found again in the log, the audit and its refusal."""
         self.passwords = Passwords()
         self.draining = asyncio.Event()
         """Set when the node stops: waiting requests then end by themselves."""
@@ -185,6 +191,19 @@ class Service:
         Raises ``Unauthorized``, ``Forbidden``, or ``UnknownTopic`` for what may not even be described.
         """
         asked = (operation, resource)
+        if asked in context.judged:
+            return
+        try:
+            self.judge(context, operation, resource)
+        except auditing.REFUSED as error:
+            self._tell(auditing.denial(context, operation, resource, error), error)
+            raise
+        if self.audit.reads and operation in auditing.READS:
+            self._tell(auditing.read(context, operation, resource))
+
+    def judge(self, context: RequestContext, operation: Operation, resource: Resource) -> None:
+        """Like ``authorize``, without telling the audit: what is refused here is asked again, or left out."""
+        asked = (operation, resource)
         if asked not in context.judged:
             self.policy.authorize(context, operation, resource)
             context.judged.add(asked)
@@ -192,8 +211,8 @@ class Service:
     def may(self, context: RequestContext, operation: Operation, resource: Resource) -> bool:
         """Whether it is allowed: for lists, which omit what is not."""
         try:
-            self.authorize(context, operation, resource)
-        except (Unauthorized, Forbidden, NotFound):
+            self.judge(context, operation, resource)
+        except auditing.REFUSED:
             return False
         return True
 
@@ -218,11 +237,44 @@ class Service:
         self.permit(context, request)
         self.admit(context, request.operation, size)
         request.check()
+        try:
+            served = await self._serve(context, request)
+        except BaseException as error:
+            self._tell_change(context, request, error)
+            raise
+        self._tell_change(context, request)
+        return served
+
+    async def _serve(self, context: RequestContext, request: Request[R]) -> Served[R]:
         if request.needs_level > 1:
             await self._check_level(request)
         if request.at_metadata_leader:
             return await at_metadata_leader(self, context, request)
         return Served(await request.execute(self, context), self.broker.node_id)
+
+    def unknown_credential(self, address: str, protocol: str, error: FloodmarkError) -> None:
+        """For doors: whoever is at ``address`` could not say who they are."""
+        self._tell(auditing.unknown_credential(address, protocol, error), error)
+
+    def done_by_node(self, action: str, user: str, protocol: str) -> None:
+        """This node has changed something of a user without being asked through a door."""
+        self._tell(auditing.by_node(action, user, protocol))
+
+    def failed_login(self, context: RequestContext, user: str, error: FloodmarkError) -> None:
+        """A password was wrong."""
+        self._tell(auditing.failed_login(context, user, error), error)
+
+    def _tell_change(
+        self, context: RequestContext, request: Request[Any], error: BaseException | None = None
+    ) -> None:
+        if auditing.is_change(context, request):
+            self._tell(auditing.change(context, name_of(request), request, error), error)
+
+    def _tell(self, event: AuditEvent, error: BaseException | None = None) -> None:
+        request_id = self.next_request_id()
+        if isinstance(error, FloodmarkError):
+            error.request_id = request_id
+        self.audit.tell(msgspec.structs.replace(event, request_id=request_id))
 
     def permit(self, context: RequestContext, request: Request[Any]) -> None:
         """The first step of ``ask``, for doors that prepare a request at some cost. Raises likewise."""
@@ -231,12 +283,11 @@ class Service:
             return
         self.authorize(context, request.operation, resource)
         if self.authenticator is not None and request.is_for_administrators(self):
-            self._check_administrator(context, self.authenticator)
-
-    def _check_administrator(self, context: RequestContext, authentication: Authentication) -> None:
-        principal = context.principal
-        if principal != A_NODE and not authentication.is_administrator(principal):
-            raise Forbidden(f"{principal} may not do this: it takes an administrator")
+            principal = context.principal
+            if principal != A_NODE and not self.authenticator.is_administrator(principal):
+                error = Forbidden(f"{principal} may not do this: it takes an administrator")
+                self._tell(auditing.denial(context, request.operation, resource, error), error)
+                raise error
 
     async def _check_level(self, request: Request[Any]) -> None:
         """Raises ``FeatureLevelNeeded`` where nodes of the cluster may not know such a request."""

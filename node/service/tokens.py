@@ -130,5 +130,7 @@ async def log_in(service: Service, context: RequestContext, user: str, password:
     await service.broker.catch_up(timeout_s=context.left_s())
     fitting = await passwords.matching(password, service.broker.users.verifiers(user))
     if fitting is None:
-        raise Unauthorized("the user or the password is wrong")
+        wrong = Unauthorized("the user or the password is wrong")
+        service.failed_login(context, user, wrong)
+        raise wrong
     return await service.ask(context, CreateLogin(user=user, salt=fitting.salt))
