@@ -13,11 +13,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import aiohttp
 
-from bench.attack import honest, nodes
+from bench.attack import honest, nodes, secured
 from bench.attack.attack import TOPIC, Attack, Target
 from bench.attack.registry import attacks
 from bench.machine import measure
@@ -31,37 +32,54 @@ _HEAD = (
 )
 
 
-async def run(attack: Attack, seconds: float) -> str:
-    """One attack on a new cluster; its line of the table."""
+async def run(attack: Attack, seconds: float, *, is_secure: bool = False) -> str:
+    """One attack on a new cluster; its line of the table. ``is_secure``: see ``secured.py``."""
     with tempfile.TemporaryDirectory() as folder:
         cluster = LocalCluster(Path(folder))
         try:
+            if is_secure:
+                secured.write_settings(cluster)
             await cluster.start()
             await cluster.ready()
-            return await _attacked(cluster, attack, seconds)
+            root = attacker = user = ""
+            if is_secure:
+                root = await secured.administrator(cluster)
+                attacker, user = await secured.users(cluster.nodes["n1"].url, root)
+            return await _attacked(cluster, attack, seconds, *map(secured.bearer, (root, attacker, user)))
         finally:
             await cluster.stop()
             cluster.close()
 
 
-async def _attacked(cluster: LocalCluster, attack: Attack, seconds: float) -> str:
+async def _attacked(
+    cluster: LocalCluster,
+    attack: Attack,
+    seconds: float,
+    root: Mapping[str, str],
+    attacker: Mapping[str, str],
+    user: Mapping[str, str],
+) -> str:
+    """``root``, ``attacker``, ``user``: the headers that say who asks."""
     urls = [node.url for node in cluster.nodes.values()]
     pids = [child.process.pid for child in cluster.children.values()]
     timeout, connector = aiohttp.ClientTimeout(total=_ANSWER_S), aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+    async with (
+        aiohttp.ClientSession(timeout=timeout, connector=connector, headers=attacker) as session,
+        aiohttp.ClientSession(timeout=timeout, headers=root) as operator,
+    ):
         for topic in (TOPIC, honest.TOPIC):
-            async with session.put(f"{urls[0]}/v1/topics/{topic}", json={"partitions": 3}) as made:
+            async with operator.put(f"{urls[0]}/v1/topics/{topic}", json={"partitions": 3}) as made:
                 assert made.status in (200, 201), await made.text()
         peers = {node.name: ("127.0.0.1", node.peer_port) for node in cluster.nodes.values()}
         secret = (cluster.folder / "secret").read_bytes().strip()
-        target = Target(session, urls, time.monotonic(), Counter(), peers, secret)
+        target = Target(session, urls, time.monotonic(), Counter(), peers, secret, attacker)
         if attack.prepare is not None:
             await attack.prepare(target)
-        before = await nodes.leader_changes(session, urls)
-        async with nodes.watched(pids) as memory, honest.clients(urls) as seen:
+        before = await nodes.leader_changes(operator, urls)
+        async with nodes.watched(pids) as memory, honest.clients(urls, user) as seen:
             target = target._replace(until=time.monotonic() + seconds)
             await attack.run(target)
-        changes = await nodes.leader_changes(session, urls) - before
+        changes = await nodes.leader_changes(operator, urls) - before
     bad = sum(seen.bad.values())
     return (
         f"{attack.name:46} {seen.worst_s * 1e3:10.0f} ms {seen.good:6} {bad:4}   "
@@ -79,12 +97,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.attack", description=__doc__.partition("\n")[0])
     parser.add_argument("part", nargs="?", default="", help="only attacks with this in their name")
     parser.add_argument("--seconds", type=float, default=_SECONDS, help="duration of each attack")
+    parser.add_argument(
+        "--secure", action="store_true", help="TLS between nodes; the attacker and the honest are users"
+    )
     options = parser.parse_args()
     print(measure())
     print(_HEAD)
     for attack in attacks():
         if options.part in attack.name or attack.name == "none":
-            print(asyncio.run(run(attack, options.seconds)), flush=True)
+            print(asyncio.run(run(attack, options.seconds, is_secure=options.secure)), flush=True)
     return 0
 
 

@@ -19,7 +19,7 @@ _TOPIC_PATH = f"/v1/topics/{TOPIC}/records"
 _BATCH = "application/vnd.floodmark.batch;v=1"
 _BOMBS = 24
 _FULL_PAGE = "from=0&max_bytes=8388608"
-_MANY = "many-partitions"
+_MANY = f"{TOPIC}-many-partitions"
 
 
 def attacks() -> Iterator[Attack]:
@@ -79,7 +79,7 @@ async def _hold(target: Target, count: int, path: str, form: str) -> None:
             connection.settimeout(0)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             await loop.sock_connect(connection, target.address(number))
-            head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {form}\r\n\r\n"
+            head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{target.who_lines}Accept: {form}\r\n\r\n"
             await loop.sock_sendall(connection, head.encode())
         await asyncio.sleep(max(0.0, target.until - time.monotonic()))
         for connection in connections:

@@ -25,6 +25,8 @@ class Target(NamedTuple):
     """Node -> host and port for other nodes."""
     secret: bytes
     """The cluster's secret, for attackers who have it."""
+    who: Mapping[str, str]
+    """Headers that say who the attacker is; none of a stranger."""
 
     @property
     def goes_on(self) -> bool:
@@ -35,6 +37,11 @@ class Target(NamedTuple):
         """Host and port of one of the nodes."""
         host, _, port = self.urls[number % len(self.urls)].removeprefix("http://").partition(":")
         return host, int(port)
+
+    @property
+    def who_lines(self) -> str:
+        """Those headers, for requests that are written byte by byte."""
+        return "".join(f"{name}: {value}\r\n" for name, value in self.who.items())
 
     async def ask(
         self, method: str, url: str, *, body: bytes | None = None, headers: Mapping[str, str] | None = None

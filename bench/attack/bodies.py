@@ -52,7 +52,7 @@ def _sent(name: str, body: bytes, media: str, *, encoding: str | None = None) ->
 async def _upload(target: Target, more: str) -> None:
     head = (
         f"POST {_PARTITION_PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\n"
-        f"{more}Content-Length: {16 * _MIB}\r\n\r\n"
+        f"{target.who_lines}{more}Content-Length: {16 * _MIB}\r\n\r\n"
     ).encode()
 
     async def one(number: int) -> None:

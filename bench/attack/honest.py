@@ -10,7 +10,7 @@ import contextlib
 import multiprocessing
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 
@@ -32,11 +32,13 @@ class Seen:
 
 
 @contextlib.asynccontextmanager
-async def clients(urls: list[str]) -> AsyncIterator[Seen]:
+async def clients(urls: list[str], who: Mapping[str, str]) -> AsyncIterator[Seen]:
     """They send requests while the context is open; the result is complete after it."""
     seen = Seen()
     ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=_run, args=(urls, theirs), daemon=True)
+    process = multiprocessing.get_context("spawn").Process(
+        target=_run, args=(urls, dict(who), theirs), daemon=True
+    )
     process.start()
     try:
         assert await asyncio.to_thread(ours.recv) == "begun"
@@ -49,13 +51,14 @@ async def clients(urls: list[str]) -> AsyncIterator[Seen]:
         await asyncio.to_thread(process.join, _ANSWER_S)
 
 
-def _run(urls: list[str], pipe: Connection) -> None:
-    asyncio.run(_ask_all(urls, pipe))
+def _run(urls: list[str], who: dict[str, str], pipe: Connection) -> None:
+    asyncio.run(_ask_all(urls, who, pipe))
 
 
-async def _ask_all(urls: list[str], pipe: Connection) -> None:
+async def _ask_all(urls: list[str], who: dict[str, str], pipe: Connection) -> None:
     seen, ended = Seen(), asyncio.Event()
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ANSWER_S)) as session:
+    timeout = aiohttp.ClientTimeout(total=_ANSWER_S)
+    async with aiohttp.ClientSession(timeout=timeout, headers=who) as session:
         asking = [asyncio.create_task(_ask_one(session, url, seen, ended)) for url in urls]
         pipe.send("begun")
         with contextlib.suppress(EOFError):

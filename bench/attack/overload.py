@@ -13,7 +13,7 @@ from bench.attack.attack import TOPIC, Attack, Target
 
 _PRODUCERS = 200
 _POLLS = 500
-_MANY = "overload-many"
+_MANY = f"{TOPIC}-overload-many"
 _PARTITIONS = 1_000
 _REFUSED_PAUSE_S = 1.0
 """The delay that Retry-After asks for. Clients that only overload a node obey it, attackers do not."""
