@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgpack
 import pytest
+from floodmark.format.frame import LEVEL
 import structlog
 from msgspec.structs import replace
 from structlog.testing import capture_logs
@@ -273,14 +274,14 @@ async def test_an_append_with_a_frame_of_a_newer_build_is_left_out_and_named():
     with capture_logs() as logs:
         async with target() as node:
             _, writer, seal = await raw_link(node, "newer", epoch=1)
-            append = AppendEntries(1, 1, 1, 1, 1, 1, [replace(frame(2, 1, b"payload"), level=4)])
+            append = AppendEntries(1, 1, 1, 1, 1, 1, [replace(frame(2, 1, b"payload"), level=LEVEL + 1)])
             writer.write(raw_packet(seal, (1, append), numbered(7)))
             await node.until(lambda: node.numbers("newer") == [7])
             assert [type(message) for _, _, message in node.received] == [RequestVoteResponse]
             writer.close()
     [line] = [line for line in logs if line["event"] == "peer_message_too_new"]
     assert line["peer"] == "newer"
-    assert "frame 2 needs feature level 4, this build knows 3" in line["reason"]
+    assert f"frame 2 needs feature level {LEVEL + 1}, this build knows {LEVEL}" in line["reason"]
 
 
 async def test_a_term_at_the_end_of_its_range_closes_the_link():
