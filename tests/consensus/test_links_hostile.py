@@ -14,8 +14,8 @@ from pathlib import Path
 
 import msgpack
 import pytest
-from floodmark.format.frame import LEVEL
 import structlog
+from floodmark.format.frame import LEVEL
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
