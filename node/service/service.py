@@ -194,10 +194,11 @@ class Service:
         if asked in context.judged:
             return
         try:
-            self.judge(context, operation, resource)
+            self.policy.authorize(context, operation, resource)
         except auditing.REFUSED as error:
             self._tell(auditing.denial(context, operation, resource, error), error)
             raise
+        context.judged.add(asked)
         if self.audit.reads and operation in auditing.READS:
             self._tell(auditing.read(context, operation, resource))
 
