@@ -7,9 +7,11 @@ import json
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from cli import profile_store
 from cli.exits import Failure
@@ -26,6 +28,15 @@ def _process(*args: str, stdin: str = "") -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
+@pytest.fixture
+def quiet_stdout() -> Iterator[None]:
+    """Nodes of this process log to standard error: commands that run beside them have standard output."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.mark.usefixtures("quiet_stdout")
 async def test_a_person_logs_in_and_manages_users_and_tokens(
     invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ GROUP = 7
 def test_a_lead_is_told_of_with_its_first_commit() -> None:
     """Members can be changed from then on. Not again with later commits, nor where another node leads."""
     stub: Any = SimpleNamespace(leadership=lambda *_: None, peer_up=None, peer_down=None)
-    stub.announce = stub.answer = stub.heard = stub.told = None
+    stub.announce = stub.answer = stub.heard = stub.told = stub.tls_refused = None
     metrics: Any = SimpleNamespace(leader_changes=SimpleNamespace(inc=lambda: None))
     events = HostEvents("n1", metrics)
     hooks = events.hooks(stub, stub, stub)

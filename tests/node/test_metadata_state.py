@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from node.metadata import commands
 from node.metadata.command import Command
 from node.metadata.domains import (
+    acls,
     features,
     moves,
     producers,
+    quotas,
     recoveries,
     shape,
     tokens,
@@ -41,7 +43,19 @@ def frame(index: int, payload: bytes) -> Frame:
     return Frame(index, 1, 0, 0, 0, FrameKind.COMMAND, payload, crc_of(payload))
 
 
-DOMAINS: Any = (features, node_commands, topics, producers, moves, recoveries, shape, users, tokens)
+DOMAINS: Any = (
+    features,
+    node_commands,
+    topics,
+    producers,
+    moves,
+    recoveries,
+    shape,
+    users,
+    tokens,
+    acls,
+    quotas,
+)
 UP_TO_5 = dataclasses.replace(THIS_BUILD, highest=5)
 
 
@@ -217,7 +231,7 @@ def test_a_snapshot_of_a_newer_build_is_kept_for_one(place: str, value: object, 
 
 def test_every_command_stands_in_the_table_of_one_domain() -> None:
     """Under the kind that it is written with, with a level that this build knows, and with what it does."""
-    assert sum(len(domain.COMMANDS) for domain in DOMAINS) == len(THIS_BUILD.commands) == 30
+    assert sum(len(domain.COMMANDS) for domain in DOMAINS) == len(THIS_BUILD.commands) == 34
     for kind, known in THIS_BUILD.commands.items():
         assert known.command.__struct_config__.tag == kind
         assert THIS_BUILD.knows(known.level)

@@ -379,7 +379,7 @@ async def test_a_row_of_the_table(tmp_path: Path, text: str) -> None:
 def test_each_row_of_the_table_is_shown() -> None:
     """And each that is shown stands there."""
     section = (
-        TABLE.read_text().partition("| who comes to a cluster at feature level 3 |")[2].partition("\n\n")[0]
+        TABLE.read_text().partition("| what comes to a cluster at feature level 3 |")[2].partition("\n\n")[0]
     )
     rows = [line.split(" | ")[0].removeprefix("| ") for line in section.splitlines()[2:]]
     others = [row for row in rows if "recovered" in row]  # tests/node/test_epochs.py
