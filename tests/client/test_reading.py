@@ -168,7 +168,7 @@ async def test_damage_on_the_way_is_found(front: Front, client: Client, topic: s
             return web.Response(body=bytes(content), headers=passed)
 
     front.trouble = damage
-    async with Client(front.url) as other:
+    async with Client(front.url, timeout_s=3) as other:
         with pytest.raises(InvalidBatch):
             await numbers(other, topic)
 

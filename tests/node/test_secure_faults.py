@@ -44,7 +44,7 @@ class Writer:
         while True:
             value = f"{self._name} {self._number}"
             self._number += 1
-            up = [node for node in self._cluster.up if node.parts is not None]
+            up = [node for node in self._cluster.up if node.parts is not None and node.is_told_of]
             try:
                 node = self._rng.choice(up)
                 ask = self._cluster.session.post(

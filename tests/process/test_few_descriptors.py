@@ -12,7 +12,7 @@ from local.cluster import LocalCluster
 
 LIMIT = 300
 FITS = (LIMIT - LIMIT // 4) // 4
-REQUEST = "{} {} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
+REQUEST = "{} {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 Link = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 

@@ -13,6 +13,8 @@ from node.administrator_files import TOKEN_FILE
 from node.security.tokens import new_token
 from tests.support.nodes import NodeCluster, TestNode
 
+SETTINGS: Final = {"http.authentication": "required", "audit.topic": False}
+"""No topic but those that a test makes: they are counted. The audit has tests of its own."""
 WRONG: Final = new_token().text
 """A token of nobody."""
 
@@ -72,7 +74,7 @@ class Secured:
 @asynccontextmanager
 async def secured(folder: Path, count: int = 3) -> AsyncIterator[Secured]:
     """It has its first administrator."""
-    async with NodeCluster.running(folder, count, **{"http.authentication": "required"}) as cluster:
+    async with NodeCluster.running(folder, count, **SETTINGS) as cluster:
         found = Secured(cluster)
 
         def is_there() -> bool:

@@ -78,6 +78,11 @@ class TestNode:
         return self.running.broker
 
     @property
+    def is_told_of(self) -> bool:
+        """Whether the running node has told where it listens."""
+        return self.node_id in self.running.discovery.nodes
+
+    @property
     def url(self) -> str:
         """The base URL of the running node."""
         return self.running.discovery.nodes[self.node_id].http
