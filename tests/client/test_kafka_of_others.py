@@ -6,6 +6,7 @@ Hypothesis says with a failure how to have the same example again.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from tests.support.kafka_batches import CODECS, encode, resealed
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # It reads its resources in a way of old.
     from kafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
+    from kafka.record.util import decode_varint
 
 times = st.integers(0, 2**62)
 contents = st.none() | st.binary(max_size=40) | st.integers(60, 9_000).map(bytes)
@@ -117,7 +119,18 @@ def test_of_changed_records_both_say_the_same(content: list[Record], changes: li
         ours = kafka_batch.decode(made)
     except (InvalidBatch, TooLarge, TooNew):
         return
-    assert read_by_it(made) == ours
+    # A record's first byte means nothing yet; it takes that for a number of several bytes from 0x80 on.
+    if max(_attributes(made)) < 0x80:
+        assert read_by_it(made) == ours
+
+
+def _attributes(batch: bytes) -> Iterator[int]:
+    """The first byte of each record of a batch that is not compressed."""
+    position = 61
+    while position < len(batch):
+        length, position = decode_varint(batch, position)
+        yield batch[position]
+        position += length
 
 
 @pytest.mark.parametrize("codec", [2, 3])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvloop
@@ -170,8 +172,14 @@ async def test_a_reader_that_takes_nothing_is_let_go(authority: TestAuthority) -
         async with _connected(http, authority.client_context()) as (reader, writer):
             writer.write(_put_topic() + request(b"x" * (900 << 10)) * 8)
             await read_answers(reader, 9)
-        reader, writer = await asyncio.open_connection(*http.address, ssl=authority.client_context(), limit=1)
-        transport = writer.transport
+        small = socket.socket()
+        small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # Else the kernel may take all of it.
+        small.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(small, http.address)
+        reader, writer = await asyncio.open_connection(
+            sock=small, ssl=authority.client_context(), server_hostname=http.address[0], limit=1
+        )
+        transport: Any = writer.transport
         transport.pause_reading()
         writer.write(f"GET {RECORDS}?max_bytes=33554432 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         await until(lambda: len(_connections(http)) == 1)
