@@ -99,17 +99,25 @@ class LeaderGossip:
         """Stop telling."""
         self._stopped = True
         self._untold.clear()
-        for task in self._telling.values():
+        for task in list(self._telling.values()):
             task.cancel()
 
     def _tell_soon(self, node: str) -> None:
         if node not in self._telling:
-            task = asyncio.get_running_loop().create_task(self._tell(node))
-            self._telling[node] = task
-            task.add_done_callback(lambda _task: self._telling.pop(node, None))
+            self._telling[node] = asyncio.get_running_loop().create_task(self._tell(node))
 
     async def _tell(self, node: str) -> None:
-        """Send until the node knows everything."""
+        """Send until the node knows everything.
+
+        It leaves ``_telling`` in the step in which it saw that nothing is untold: what comes after that
+        starts the next one.
+        """
+        try:
+            await self._tell_all(node)
+        finally:
+            del self._telling[node]
+
+    async def _tell_all(self, node: str) -> None:
         while node in self._untold and self._untold[node] != {}:
             untold = self._untold[node]
             self._untold[node] = {}

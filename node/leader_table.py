@@ -27,6 +27,8 @@ class LeaderTable:
 
     def __init__(self) -> None:
         self._rows: dict[int, Led] = {}
+        self._there: Container[int] = ()
+        self._below = 0
         self.changed = Waiters()
 
     def __len__(self) -> int:
@@ -37,7 +39,9 @@ class LeaderTable:
         return self._rows.get(raft_group)
 
     def led(self, node: str, raft_group: int, term: int) -> None:
-        """``node`` leads in ``term``, as it or a follower of it has told."""
+        """``node`` leads in ``term``, as it or a follower of it has told; that of a deleted group is void."""
+        if raft_group < self._below and raft_group not in self._there:
+            return
         known = self._rows.get(raft_group)
         if (known is None and len(self._rows) < ROWS_MAX) or (known is not None and term > known.term):
             self._rows[raft_group] = Led(node, term)
@@ -59,6 +63,10 @@ class LeaderTable:
                 self.left(node, raft_group, self._rows[raft_group].term)
 
     def forget_deleted(self, there: Container[int], below: int) -> None:
-        """Drop the rows of groups numbered under ``below`` that are not ``there``: those were deleted."""
+        """Drop the rows of groups numbered under ``below`` that are not ``there``: those were deleted.
+
+        What is told of them later is ignored.
+        """
+        self._there, self._below = there, below
         for raft_group in [group for group in self._rows if group < below and group not in there]:
             del self._rows[raft_group]

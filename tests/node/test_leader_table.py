@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Hashable
 from pathlib import Path
+from typing import Any
 
 from node.leader_gossip import LeaderGossip, LeadsTold
 from node.leader_table import LeaderTable, Led
@@ -100,6 +101,37 @@ def test_a_lower_term_never_replaces_a_higher_one() -> None:
     assert (table.get(5), table.get(6)) == (Led("n2", 4), Led("n1", 1))
     table.all_led("n2", {})
     assert (table.get(5), table.get(6)) == (None, Led("n1", 1))
+
+
+def test_what_is_told_of_a_deleted_group_is_void() -> None:
+    """Words under way when a topic is deleted come after it; a group that is newer than all known is kept."""
+    table = LeaderTable()
+    for group in (5, 6, 7):
+        table.led("n1", group, 1)
+    table.forget_deleted({6}, 8)
+    table.led("n1", 5, 2)
+    table.all_led("n1", {6: 1, 7: 1, 8: 1})
+    assert [table.get(group) for group in (5, 6, 7, 8)] == [None, Led("n1", 1), None, Led("n1", 1)]
+
+
+async def test_what_changes_just_as_a_telling_ends_is_told() -> None:
+    """A change after the last answer, and before the loop has seen that the task is over."""
+    net = _Net("n1", "n2")
+    net.connect("n1", "n2")
+    await net.settle()
+    net.leads("n1", 1, 1)
+    line = net.gossips["n1"].line
+
+    class _AtTheEnd:
+        async def ask(self, node: str, request: InsideRequest[R], **options: Any) -> R:
+            result = await line.ask(node, request, **options)
+            asyncio.get_running_loop().call_soon(net.leads, "n1", 2, 1)
+            net.gossips["n1"].line = line
+            return result
+
+    net.gossips["n1"].line = _AtTheEnd()
+    await net.settle()
+    assert net.table("n2").get(2) == Led("n1", 1)
 
 
 async def test_three_thousand_partitions_cost_their_rows_once_and_a_change_costs_its_own() -> None:
