@@ -17,6 +17,7 @@ from chaos.links import Links
 from chaos.machines import Machines
 from chaos.toxiproxy.server import ToxiproxyServer
 from chaos.view import View
+from local.access import Access
 from local.cluster import LocalCluster
 
 _IN_ORDER = (0, None, -signal.SIGTERM)
@@ -43,11 +44,12 @@ class ChaosCluster:
         *,
         further: int = 0,
         scrub_interval_s: float | None = None,
+        secure: bool = False,
     ) -> None:
         self.links = Links(toxiproxy.control)
         self.machines = Machines(folder)
         routes = self.machines.routes(self.links.routes, scrub_interval_s=scrub_interval_s)
-        self.processes = LocalCluster(folder, count, routes=routes, further=further)
+        self.processes = LocalCluster(folder, count, routes=routes, further=further, secure=secure)
         self._founders = frozenset(self.processes.nodes)
         self.gone: set[str] = set()
         """Nodes that were removed from the cluster for good."""
@@ -79,6 +81,11 @@ class ChaosCluster:
     def urls(self) -> list[str]:
         """Base URLs for clients: those of the proxies, of nodes that will join later as well."""
         return [self.links.urls[name] for name in sorted({*self.names, *self.processes.further})]
+
+    @property
+    def access(self) -> Access:
+        """How an administrator asks the nodes."""
+        return self.processes.access
 
     def direct_url(self, name: str) -> str:
         """A node's own base URL, which bypasses all network faults."""
@@ -175,20 +182,29 @@ class ChaosCluster:
         further: int = 0,
         binary: Path | None = None,
         scrub_interval_s: float | None = None,
+        secure: bool = False,
     ) -> AsyncIterator[Self]:
         """A cluster that is ready, and is removed at the end, whatever faults are still in force.
 
-        ``further``: nodes that may join it later. Raises ``ToxiproxyMissing``, and ``LocalClusterError`` when
-        the nodes do not get ready.
+        ``further``: nodes that may join it later. ``secure``: with TLS on all links, and authentication.
+        Raises ``ToxiproxyMissing``, and ``LocalClusterError`` when the nodes do not get ready.
         """
         toxiproxy = await asyncio.to_thread(ToxiproxyServer, folder / "toxiproxy.log", binary=binary)
         try:
             cluster = await asyncio.to_thread(
-                cls, folder, toxiproxy, count, further=further, scrub_interval_s=scrub_interval_s
+                cls,
+                folder,
+                toxiproxy,
+                count,
+                further=further,
+                scrub_interval_s=scrub_interval_s,
+                secure=secure,
             )
             try:
                 await cluster.processes.start()
                 await cluster.ready()
+                if secure:
+                    await cluster.processes.take_token()
                 yield cluster
             finally:
                 await cluster.processes.kill(*cluster.processes.children)

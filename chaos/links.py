@@ -35,14 +35,18 @@ class Links:
     def routes(self, nodes: Sequence[LocalNode]) -> Mapping[str, Route]:
         """For ``LocalCluster``: make all proxies, and route all connections through them."""
         self.urls = {
-            node.name: f"http://{self.control.create(http_link(node.name), f'{LOOPBACK}:{node.http_port}')}"
+            node.name: f"{node.scheme}://{self.control.create(http_link(node.name), _at(node.http_port))}"
             for node in nodes
         }
         return {node.name: Route(self.urls[node.name], self._dial(node, nodes)) for node in nodes}
 
     def _dial(self, source: LocalNode, nodes: Sequence[LocalNode]) -> dict[str, str]:
         return {
-            node.name: self.control.create(peer_link(source.name, node.name), f"{LOOPBACK}:{node.peer_port}")
+            node.name: self.control.create(peer_link(source.name, node.name), _at(node.peer_port))
             for node in nodes
             if node is not source
         }
+
+
+def _at(port: int) -> str:
+    return f"{LOOPBACK}:{port}"

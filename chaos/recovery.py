@@ -53,7 +53,7 @@ async def wait_scrubbed(cluster: ChaosCluster, nodes: Sequence[str], timeout_s: 
                 left.discard(name)
         return sorted(left)
 
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ASK_TIMEOUT_S)) as session:
+    async with cluster.access.session(timeout_s=_ASK_TIMEOUT_S) as session:
         await left_over(unread, timeout_s, every_s=_ASK_AGAIN_S)
     return [f"{name} has not read everything it stores" for name in sorted(left)]
 
@@ -78,7 +78,7 @@ async def wait_moved(cluster: ChaosCluster, timeout_s: float) -> list[str]:
 
     That is: no drain or rebalance runs, and every partition has as many replicas as its topic asks for.
     """
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ASK_TIMEOUT_S)) as session:
+    async with cluster.access.session(timeout_s=_ASK_TIMEOUT_S) as session:
 
         async def moving() -> list[str]:
             return await _moving(session, [cluster.direct_url(name) for name in cluster.names])
@@ -111,9 +111,8 @@ async def _get(session: aiohttp.ClientSession, url: str) -> Any:
 
 
 async def _behind(cluster: ChaosCluster, topics: Sequence[str]) -> list[str]:
-    timeout = aiohttp.ClientTimeout(total=_ASK_TIMEOUT_S)
     ends: defaultdict[Place, dict[str, int | None]] = defaultdict(dict)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
+    async with cluster.access.session(timeout_s=_ASK_TIMEOUT_S) as session:
         for name in cluster.names:
             if not cluster.runs(name):
                 continue

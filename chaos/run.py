@@ -62,6 +62,7 @@ async def run_scenario(
             further=scenario.further,
             binary=binary,
             scrub_interval_s=scenario.scrub_interval_s,
+            secure=scenario.secure,
         ) as cluster:
             record = await _Run(scenario, seed, cluster, history, status).run()
     write_record(folder, record)
@@ -110,6 +111,7 @@ class _Run:
             self._scenario.workload,
             recorder,
             self._seed,
+            access=self._cluster.access,
             race=self._race,
             pauses=self._pauses,
         )
@@ -158,7 +160,7 @@ class _Run:
         """Create the topics, wait until every partition has a leader; returns which nodes hold them."""
         scenario = self._scenario
         found: list[ReplicasOf] = []
-        async with floodmark.Client(self._cluster.urls, timeout_s=_CREATE_TIMEOUT_S) as client:
+        async with self._client() as client:
             for topic, partitions in self._topics.items():
                 made = await client.topics.create(
                     topic, partitions=partitions, replication_factor=scenario.replication
@@ -168,9 +170,15 @@ class _Run:
                     found.append(ReplicasOf(topic, partition.partition, partition.replicas))
         return found
 
+    def _client(self) -> floodmark.Client:
+        access = self._cluster.access
+        return floodmark.Client(
+            self._cluster.urls, timeout_s=_CREATE_TIMEOUT_S, tls=access.ca, token=access.token
+        )
+
     async def _replicas_now(self) -> list[ReplicasOf]:
         """Which nodes hold the partitions at the end, according to the metadata."""
-        async with floodmark.Client(self._cluster.urls, timeout_s=_CREATE_TIMEOUT_S) as client:
+        async with self._client() as client:
             return [
                 ReplicasOf(topic, partition.partition, list(partition.replicas))
                 for topic in self._topics

@@ -60,7 +60,7 @@ class View:
 
     async def _ask_all(self, path: str) -> list[Any]:
         """The answers of all nodes that run and answer in time."""
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ASK_TIMEOUT_S)) as session:
+        async with self._cluster.access.session(timeout_s=_ASK_TIMEOUT_S) as session:
             urls = [
                 self._cluster.direct_url(name) + path
                 for name in self._cluster.names

@@ -16,7 +16,7 @@ from chaos.scenario.builtin import builtin_names, builtin_scenario
 from chaos.scenario.kinds import fields_of, kinds, summary_of
 from chaos.scenario.model import Scenario
 from cli.chaos_matrix import matrix, seeds
-from cli.chaos_plan import drawn_scenario, named_scenario, new_folder
+from cli.chaos_plan import drawn_scenario, named_scenario, new_folder, secure_option, secured
 from cli.chaos_summary import RESULT, document, explain
 from cli.chaos_tools import toxiproxy
 from cli.chaos_view import watching
@@ -104,6 +104,7 @@ def kinds_(*, output: str | None) -> None:
     "--duration", type=DURATION_MS, help="With --random: how long to inject faults.  [default: 60s]"
 )
 @click.option("--nodes", type=click.IntRange(1, 9), help="Number of nodes.  [default: the scenario's, or 3]")
+@secure_option
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -122,6 +123,7 @@ def run_(
     seed: int | None,
     duration: int | str | None,
     nodes: int | None,
+    secure: bool,
     out: Path,
     output: str | None,
 ) -> int:
@@ -140,6 +142,7 @@ def run_(
     else:
         chosen = named_scenario(str(scenario), nodes)
         seed = next(each for each in (seed, chosen.seed, secrets.randbits(_SEED_BITS)) if each is not None)
+    chosen = secured(chosen, secure)
     folder = new_folder(out, f"{chosen.name}-{seed}")
     talk(
         f"scenario {chosen.name}, {chosen.nodes} nodes, {chosen.duration_s:g} s, seed {seed}; folder {folder}"

@@ -20,6 +20,7 @@ from chaos.matrix.cells import EXCLUDED, cells
 from chaos.scenario.builtin import builtin_names, builtin_scenario
 from chaos.scenario.random_timeline import random_scenario
 from cli.chaos_batch import Batch
+from cli.chaos_plan import secure_option, secured
 from cli.chaos_row import FINE, Job
 from cli.chaos_tools import toxiproxy
 from cli.exits import ERROR, NOT_FOUND, OK, VIOLATED, Failure
@@ -75,7 +76,7 @@ def _shared(command: Any) -> Any:
         metavar="DIR",
         help="Parent folder: each run gets a folder of its own in it.",
     )
-    return at_once(keep(out(output_option()(debug_option(command)))))
+    return at_once(secure_option(keep(out(output_option()(debug_option(command))))))
 
 
 @click.command("matrix")
@@ -102,6 +103,7 @@ def matrix(
     seed: int | None,
     seconds_max: float,
     jobs: int,
+    secure: bool,
     keep_all: bool,
     out: Path | None,
     output: str | None,
@@ -115,7 +117,9 @@ def matrix(
         return _list(output)
     seed = secrets.randbits(_SEED_BITS) if seed is None else seed
     chosen = [
-        job for job in _jobs(seed) if not patterns or any(fnmatch(job.scenario.name, p) for p in patterns)
+        job
+        for job in _jobs(seed, secure=secure)
+        if not patterns or any(fnmatch(job.scenario.name, p) for p in patterns)
     ]
     if not chosen:
         raise Failure(f"no run matches {', '.join(patterns)}", exit_code=NOT_FOUND, hint="see --list")
@@ -152,6 +156,7 @@ def seeds(
     duration: int | str,
     seconds_max: float,
     jobs: int,
+    secure: bool,
     keep_all: bool,
     out: Path | None,
     output: str | None,
@@ -166,7 +171,7 @@ def seeds(
     first = secrets.randbits(_SEED_BITS) if first_seed is None else first_seed
     talk(f"random scenarios from seed {first} on, {jobs} at the same time, for at most {seconds_max:g} s")
     drawn = (
-        Job(random_scenario(seed, duration_s, size), seed)
+        Job(secured(random_scenario(seed, duration_s, size), secure), seed)
         for seed, size in zip(range(first, first + count), itertools.cycle(nodes), strict=False)
     )
     until = time.monotonic() + seconds_max - duration_s - _AROUND_S
@@ -174,11 +179,13 @@ def seeds(
     return _run_all(in_time, jobs, seconds_max, _folder(out, "seeds", first), output, keep_all=keep_all)
 
 
-def _jobs(seed: int) -> Iterator[Job]:
+def _jobs(seed: int, *, secure: bool) -> Iterator[Job]:
     for name in builtin_names():
-        yield Job(builtin_scenario(name), _seed_of(seed, name))
+        yield Job(secured(builtin_scenario(name), secure), _seed_of(seed, name))
     for cell in cells():
-        yield Job(cell.scenario(), _seed_of(seed, cell.name), cell.may_refuse, is_of_matrix=True)
+        yield Job(
+            secured(cell.scenario(), secure), _seed_of(seed, cell.name), cell.may_refuse, is_of_matrix=True
+        )
 
 
 def _seed_of(seed: int, name: str) -> int:

@@ -51,6 +51,16 @@ def drawn_scenario(
         raise click.UsageError(f"--kind: {error}") from error
 
 
+secure_option = click.option(
+    "--secure", is_flag=True, help="With TLS on every link, and clients that have to say who they are."
+)
+
+
+def secured(scenario: Scenario, secure: bool) -> Scenario:  # noqa: FBT001 - an option, as it was given
+    """The scenario, on a secure cluster if that is asked for."""
+    return dataclasses.replace(scenario, secure=True) if secure else scenario
+
+
 def new_folder(out: Path, name: str) -> Path:
     """The path of a new folder, because earlier runs are kept."""
     tries = (out / (name if number == 1 else f"{name}-{number}") for number in range(1, 10_000))

@@ -27,12 +27,18 @@ class Access:
         """For another process of this user."""
         return {"ca": self.ca and str(self.ca), "token_file": self.token_file and str(self.token_file)}
 
+    @property
+    def token(self) -> str | None:
+        """The administrator's token, once there is one."""
+        if self.token_file is None or not self.token_file.exists():
+            return None
+        return self.token_file.read_text(encoding="ascii").strip()
+
     def session(self, *, timeout_s: float) -> aiohttp.ClientSession:
         """A session that asks nodes so."""
         context = ssl.create_default_context(cafile=self.ca) if self.ca is not None else True
-        headers = {}
-        if self.token_file is not None and self.token_file.exists():
-            headers["Authorization"] = f"Bearer {self.token_file.read_text(encoding='ascii').strip()}"
+        token = self.token
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=context),
             headers=headers,

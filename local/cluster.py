@@ -7,6 +7,7 @@ import signal
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from local.administrator import take_token
 from local.children import Child, start_child, stop_children
 from local.errors import NotReady
 from local.folder import LocalFolder, LocalNode, Routes, direct
@@ -22,10 +23,25 @@ class LocalCluster:
     Nothing runs before ``start``. Call ``close`` at the end, after the last process.
     """
 
-    def __init__(self, folder: Path, count: int = 3, *, routes: Routes = direct, further: int = 0) -> None:
-        """``further``: how many nodes ``add`` may add, which ``routes`` has to know from the beginning."""
+    def __init__(
+        self,
+        folder: Path,
+        count: int = 3,
+        *,
+        routes: Routes = direct,
+        further: int = 0,
+        secure: bool = False,
+    ) -> None:
+        """``further``: how many nodes ``add`` may add, which ``routes`` has to know from the beginning.
+
+        ``secure``: with TLS and authentication; call ``take_token`` once nodes run.
+        """
         self.folder = folder
         self._lock = LocalFolder(folder)
+        if secure:
+            self._lock.make_secure()
+        self.access = self._lock.access
+        """How its nodes are asked by an administrator."""
         self._ports = PortBlock()
         self._http_port, self._peer_port = self._ports.first, self._ports.first + PortBlock.count // 2
         nodes = self._lock.choose(count + further, http_port=self._http_port, peer_port=self._peer_port)
@@ -81,6 +97,10 @@ class LocalCluster:
             timeout_s=timeout_s,
             look=lambda: self._must_run(wanted),
         )
+
+    async def take_token(self) -> None:
+        """Of a secure cluster: wait until it has an administrator, whose token ``access`` has then."""
+        await take_token(list(self.nodes.values()), self.access, self.folder)
 
     async def kill(self, *names: str) -> None:
         """Send SIGKILL to all of them before waiting for any."""

@@ -57,9 +57,14 @@ class LocalNode:
         return None if self.certs is None else self.certs / "ca.pem"
 
     @property
+    def scheme(self) -> str:
+        """http, or https of a secure cluster."""
+        return "http" if self.certs is None else "https"
+
+    @property
     def url(self) -> str:
         """Its base URL."""
-        return f"{'http' if self.certs is None else 'https'}://{LOOPBACK}:{self.http_port}"
+        return f"{self.scheme}://{LOOPBACK}:{self.http_port}"
 
 
 @dataclass(frozen=True, slots=True)

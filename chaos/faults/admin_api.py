@@ -58,7 +58,7 @@ async def ask(
     scene: Scene, method: str, path: str, body: dict[str, Any] | None = None
 ) -> tuple[int, Any] | None:
     """Status and document from the first node that runs and answers; None if no node does."""
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ANSWER_S)) as session:
+    async with scene.cluster.access.session(timeout_s=_ANSWER_S) as session:
         for name in scene.random.sample(scene.cluster.names, len(scene.cluster.names)):
             if not scene.cluster.runs(name):
                 continue

@@ -70,6 +70,7 @@ class Scenario:
     seed                              of everything random in the run; None: each run draws one
     gap_s_max                         how long a partition may store nothing although asked; None: no limit
     scrub_interval_s                  how long nodes rest before they read all that is stored again
+    secure                            TLS on every link, and clients have to say who they are
     ready_s_max                       how long all nodes may take to get ready once all is healed
     """
 
@@ -84,6 +85,7 @@ class Scenario:
     ready_s_max: float = 120.0
     gap_s_max: float | None = None
     scrub_interval_s: float | None = None
+    secure: bool = False
     workload: Workload = field(default_factory=Workload)
     faults: tuple[TimedFault, ...] = ()
 

@@ -49,6 +49,7 @@ def parse_scenario(text: str, *, source: str = "scenario") -> Scenario:
         ready_s_max=table.take("ready_s_max", float, 120.0, low=1, high=3_600),
         gap_s_max=table.take("gap_s_max", float, None, low=0.1, high=3_600),
         scrub_interval_s=table.take("scrub_interval_s", float, None, low=0.1, high=86_400),
+        secure=table.take("secure", bool, default=False),
         workload=_workload(table.take("workload", dict[str, Any], {}), problems),
     )
     if scenario.replication > scenario.nodes:

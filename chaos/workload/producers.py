@@ -62,7 +62,8 @@ async def produce_idempotently(site: Site, producer: int) -> None:
     site.recorder.history.producer(producer, process, idempotent=True)
     sends = Sends(site, producer)
     urls = site.rng(process).sample(site.urls, len(site.urls))
-    async with floodmark.Client(urls, request_timeout_s=NODE_TIMEOUT_S) as client:
+    ca, token = site.access.ca, site.access.token
+    async with floodmark.Client(urls, request_timeout_s=NODE_TIMEOUT_S, tls=ca, token=token) as client:
         producers = {
             topic: client.producer(topic, delivery_timeout_s=_DELIVERY_TIMEOUT_S) for topic in site.topics
         }

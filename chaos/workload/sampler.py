@@ -84,8 +84,7 @@ class Sampler:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Sample until the end."""
-        timeout = aiohttp.ClientTimeout(total=_ASK_TIMEOUT_S)
-        async with aiohttp.ClientSession(timeout=timeout) as session:
+        async with self._cluster.access.session(timeout_s=_ASK_TIMEOUT_S) as session:
             while not stop.is_set():
                 await self._sample(session)
                 await asyncio.sleep(INTERVAL_S)

@@ -11,11 +11,13 @@ from typing import Final
 
 import msgspec
 from floodmark.transport.http import Answer, Request, Transport
+from floodmark.transport.tls import TlsOptions
 
 from chaos.checker.options import Place
 from chaos.scenario.model import Workload
 from chaos.workload.pauses import Pauses
 from chaos.workload.recorder import Recorder
+from local.access import ANYBODY, Access
 
 ATTEMPT_TIMEOUT_S: Final = 1.5
 """Timeout of one request. Short, so that an attempt swallowed by a fault is soon followed by others."""
@@ -33,6 +35,8 @@ class Site:
     workload: Workload
     recorder: Recorder
     seed: int
+    access: Access = ANYBODY
+    """How its nodes are asked."""
     race: Place | None = None
     """The partition of the racers. All other tasks write to ``places``."""
     pauses: Pauses = field(default_factory=Pauses)
@@ -50,11 +54,11 @@ class Site:
 
     def transport(self, process: str) -> Transport:
         """A process's own connections to all nodes, in its own order; follows leaders."""
-        return Transport(self._shuffled(process), request_timeout_s=ATTEMPT_TIMEOUT_S)
+        return _transport(self._shuffled(process), self.access)
 
     def rotation(self, process: str) -> Rotation:
         """A process's own connections that ask each node in turn."""
-        return Rotation(self._shuffled(process))
+        return Rotation(self._shuffled(process), self.access)
 
     def _shuffled(self, process: str) -> list[str]:
         return self.rng(f"{process}/urls").sample(self.urls, len(self.urls))
@@ -64,8 +68,8 @@ class Rotation:
     """Asks one node after the other, as behind a load balancer: most requests reach a node that has to
     forward them, and a node that was deposed without knowing it is asked as often as the others."""
 
-    def __init__(self, urls: Sequence[str]) -> None:
-        self._transports = [Transport([url], request_timeout_s=ATTEMPT_TIMEOUT_S) for url in urls]
+    def __init__(self, urls: Sequence[str], access: Access = ANYBODY) -> None:
+        self._transports = [_transport([url], access) for url in urls]
         self._next = itertools.cycle(self._transports)
 
     async def attempt(self, request: Request, timeout_s: float) -> Answer:
@@ -76,6 +80,11 @@ class Rotation:
         """Close all connections."""
         for transport in self._transports:
             await transport.close()
+
+
+def _transport(urls: Sequence[str], access: Access) -> Transport:
+    tls = TlsOptions(access.ca)
+    return Transport(urls, request_timeout_s=ATTEMPT_TIMEOUT_S, token=access.token, tls=tls)
 
 
 async def ticks(interval_s: float, stop: asyncio.Event) -> AsyncIterator[int]:
