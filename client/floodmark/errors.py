@@ -10,7 +10,9 @@ FloodmarkError
 ├── NotFound
 │   ├── UnknownTopic
 │   │   └── TopicDeleted        what is held (an offset, a cursor, ...) belongs to a topic that is gone
-│   └── UnknownPartition
+│   ├── UnknownPartition
+│   ├── UnknownGroup            no such group
+│   └── UnknownMember           no such member of the group, or not any more: join again
 ├── MethodNotAllowed            this path does not support the method
 ├── NotAcceptable               none of the accepted media types can be produced
 ├── RequestTimeout              the request came too slowly; nothing was stored
@@ -18,6 +20,13 @@ FloodmarkError
 │   ├── FeatureLevelNeeded      the cluster must be raised to a higher feature level first
 │   ├── TopicExists             a topic of this name exists with another configuration
 │   ├── TooManyPartitions       a node has no room for the replicas that a new topic would bring
+│   ├── FencedMemberEpoch       a member's epoch is not the group's: give up all partitions, join again
+│   ├── StaleMemberEpoch        what is committed is not the member's any more: nothing was stored
+│   ├── FencedInstanceId        another member has this instance id now
+│   ├── GroupNotEmpty           the group has members
+│   ├── InconsistentGroupType   the members are of the other kind of protocol
+│   ├── TooManyMembers          the group takes no more
+│   ├── TooManyGroups           the coordinator takes no more
 │   ├── OutOfOrderSequence      a producer's sequence skipped ahead
 │   └── SequenceReused          other records are stored under this sequence
 ├── OffsetOutOfRange
@@ -35,6 +44,7 @@ FloodmarkError
 │   ├── NotEnoughReplicas       no majority of the replicas confirms the operation
 │   ├── ReplicaNotAvailable     the replica here does not serve: it is closing, or behind for good
 │   ├── StorageUnavailable      a disk fails, or what it holds cannot be read
+│   ├── CoordinatorNotAvailable no node coordinates the group at the moment
 │   ├── CredentialsUnconfirmed  this node cannot tell at the moment whether credentials still hold
 │   └── TimedOut                the deadline passed first, and nothing was stored
 ├── OutcomeUnknown              it may or may not have been stored; an idempotent retry is safe
@@ -127,6 +137,16 @@ class UnknownPartition(NotFound):
     code = "unknown_partition"
 
 
+class UnknownGroup(NotFound):
+    code = "unknown_group"
+
+
+class UnknownMember(NotFound):
+    """It left, its session ended, or it gave its partitions up too slowly: join again."""
+
+    code = "unknown_member"
+
+
 class MethodNotAllowed(FloodmarkError):
     code = "method_not_allowed"
 
@@ -157,6 +177,46 @@ class TooManyPartitions(Conflict):
     """``node`` has replicas of so many ``partitions``, and takes up to ``limit``."""
 
     code = "too_many_partitions"
+
+
+class FencedMemberEpoch(Conflict):
+    """``epoch`` is the member's. Whoever gets this holds no partitions any more."""
+
+    code = "fenced_member_epoch"
+
+
+class StaleMemberEpoch(Conflict):
+    """``partitions`` are those that were refused, as pairs of topic id and partition."""
+
+    code = "stale_member_epoch"
+
+
+class FencedInstanceId(Conflict):
+    code = "fenced_instance_id"
+
+
+class GroupNotEmpty(Conflict):
+    """It has so many ``members``."""
+
+    code = "group_not_empty"
+
+
+class InconsistentGroupType(Conflict):
+    """``type`` is what the members of the group are."""
+
+    code = "inconsistent_group_type"
+
+
+class TooManyMembers(Conflict):
+    """A group has up to ``limit``."""
+
+    code = "too_many_members"
+
+
+class TooManyGroups(Conflict):
+    """The coordinator of the group has up to ``limit``."""
+
+    code = "too_many_groups"
 
 
 class OutOfOrderSequence(Conflict):
@@ -246,6 +306,10 @@ class ReplicaNotAvailable(Unavailable):
 
 class StorageUnavailable(Unavailable):
     cause = "storage"
+
+
+class CoordinatorNotAvailable(Unavailable):
+    cause = "no_coordinator"
 
 
 class CredentialsUnconfirmed(Unavailable):
