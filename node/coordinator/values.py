@@ -15,8 +15,6 @@ VERSION: Final = 1
 CLASSIC: Final = "classic"
 CONSUMER: Final = "consumer"
 TYPES: Final = (CLASSIC, CONSUMER)
-EPOCH_MAX: Final = (1 << 31) - 1
-"""Epochs and generations are Kafka's int32."""
 LEFT_EPOCH: Final = -2
 """The epoch of a static member that has left for a while: its partitions are kept for it."""
 

@@ -99,4 +99,4 @@ def test_a_view_follows_the_pairs() -> None:
         del state[key]
         group.replay(key, None)
     assert not group
-    assert not (group.members or group.targets or group.currents or group.owners)
+    assert [group.members, group.targets, group.currents, group.owners] == [{}] * 4

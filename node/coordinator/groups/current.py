@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from node.coordinator import values
 from node.coordinator.keys import TopicPartition
@@ -50,6 +50,17 @@ class Current:
         """In which it got a partition that it holds; None where it does not."""
         epoch = self.owned.get(partition)
         return self.revoking.get(partition) if epoch is None else epoch
+
+    def anew(self, partitions: Iterable[TopicPartition], epoch: int) -> Current:
+        """The same partitions, and some of them as if it had got them in this epoch."""
+        raised = frozenset(partitions)
+        return replace(
+            self, owned=_raised(self.owned, raised, epoch), revoking=_raised(self.revoking, raised, epoch)
+        )
+
+
+def _raised(epochs: Epochs, partitions: frozenset[TopicPartition], epoch: int) -> Epochs:
+    return {each: epoch if each in partitions else since for each, since in epochs.items()}
 
 
 def _packed(epochs: Epochs) -> tuple[tuple[int, int, tuple[int, ...]], ...]:

@@ -27,7 +27,7 @@ class Group:
     ) -> None:
         self.name = name
         self._get = get
-        self._keys_of = keys_of
+        self.keys_of = keys_of
         self.header: GroupValue | None = None
         self.members: dict[str, MemberValue] = {}
         self.targets: dict[str, Partitions] = {}
@@ -95,13 +95,9 @@ class Group:
 
     def offsets(self) -> Iterator[tuple[TopicPartition, OffsetValue]]:
         """All that is committed, in no order."""
-        for key in self._keys_of():
+        for key in self.keys_of():
             if keys.kind_of(key) == Kind.OFFSET and (value := self._get(key)) is not None:
                 yield keys.partition_of(key), values.decode(OffsetValue, value)
-
-    def keys(self) -> list[bytes]:
-        """All keys that the state has of it."""
-        return list(self._keys_of())
 
     def instance(self, instance_id: str) -> str | None:
         """The id of the member that has this instance id."""
