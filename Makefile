@@ -82,7 +82,7 @@ bench-scale: setup ## 1,000 partitions x 3: creating, idling, memory, a kill -9,
 	@$(BIN)/python -m bench.scale $(SCALE_OPTIONS)
 
 ATTACK_OPTIONS ?=
-attack: setup ## attacks by strangers, and what honest clients notice of them (ATTACK_OPTIONS=--secure: users attack users); some minutes
+attack: setup ## attacks by strangers, and what honest clients notice of them (ATTACK_OPTIONS=--secure: users attack users, through TLS); some minutes
 	@$(BIN)/python -m bench.attack $(ATTACK_OPTIONS)
 
 SECONDS ?= 60

@@ -34,13 +34,17 @@ class Access:
             return None
         return self.token_file.read_text(encoding="ascii").strip()
 
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """A new context for connections to https nodes."""
+        return None if self.ca is None else ssl.create_default_context(cafile=self.ca)
+
     def session(self, *, timeout_s: float) -> aiohttp.ClientSession:
         """A session that asks nodes so."""
-        context = ssl.create_default_context(cafile=self.ca) if self.ca is not None else True
         token = self.token
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=context),
+            connector=aiohttp.TCPConnector(ssl=self.tls or True),
             headers=headers,
             timeout=aiohttp.ClientTimeout(total=timeout_s),
         )

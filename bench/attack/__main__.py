@@ -35,17 +35,15 @@ _HEAD = (
 async def run(attack: Attack, seconds: float, *, is_secure: bool = False) -> str:
     """One attack on a new cluster; its line of the table. ``is_secure``: see ``secured.py``."""
     with tempfile.TemporaryDirectory() as folder:
-        cluster = LocalCluster(Path(folder))
+        cluster = LocalCluster(Path(folder), secure=is_secure)
         try:
-            if is_secure:
-                secured.write_settings(cluster)
             await cluster.start()
             await cluster.ready()
-            root = attacker = user = ""
+            attacker = user = ""
             if is_secure:
-                root = await secured.administrator(cluster)
-                attacker, user = await secured.users(cluster.nodes["n1"].url, root)
-            return await _attacked(cluster, attack, seconds, *map(secured.bearer, (root, attacker, user)))
+                await cluster.take_token()
+                attacker, user = await secured.users(cluster.nodes["n1"].url, cluster.access)
+            return await _attacked(cluster, attack, seconds, *map(secured.bearer, (attacker, user)))
         finally:
             await cluster.stop()
             cluster.close()
@@ -55,28 +53,28 @@ async def _attacked(
     cluster: LocalCluster,
     attack: Attack,
     seconds: float,
-    root: Mapping[str, str],
     attacker: Mapping[str, str],
     user: Mapping[str, str],
 ) -> str:
-    """``root``, ``attacker``, ``user``: the headers that say who asks."""
+    """``attacker``, ``user``: the headers that say who asks."""
     urls = [node.url for node in cluster.nodes.values()]
     pids = [child.process.pid for child in cluster.children.values()]
-    timeout, connector = aiohttp.ClientTimeout(total=_ANSWER_S), aiohttp.TCPConnector(limit=0)
+    timeout, tls = aiohttp.ClientTimeout(total=_ANSWER_S), cluster.access.tls
+    connector = aiohttp.TCPConnector(limit=0, ssl=tls or True)
     async with (
         aiohttp.ClientSession(timeout=timeout, connector=connector, headers=attacker) as session,
-        aiohttp.ClientSession(timeout=timeout, headers=root) as operator,
+        cluster.access.session(timeout_s=_ANSWER_S) as operator,
     ):
         for topic in (TOPIC, honest.TOPIC):
             async with operator.put(f"{urls[0]}/v1/topics/{topic}", json={"partitions": 3}) as made:
                 assert made.status in (200, 201), await made.text()
         peers = {node.name: ("127.0.0.1", node.peer_port) for node in cluster.nodes.values()}
         secret = (cluster.folder / "secret").read_bytes().strip()
-        target = Target(session, urls, time.monotonic(), Counter(), peers, secret, attacker)
+        target = Target(session, urls, time.monotonic(), Counter(), peers, secret, tls, attacker)
         if attack.prepare is not None:
             await attack.prepare(target)
         before = await nodes.leader_changes(operator, urls)
-        async with nodes.watched(pids) as memory, honest.clients(urls, user) as seen:
+        async with nodes.watched(pids) as memory, honest.clients(urls, user, cluster.access.ca) as seen:
             target = target._replace(until=time.monotonic() + seconds)
             await attack.run(target)
         changes = await nodes.leader_changes(operator, urls) - before
@@ -98,7 +96,7 @@ def main() -> int:
     parser.add_argument("part", nargs="?", default="", help="only attacks with this in their name")
     parser.add_argument("--seconds", type=float, default=_SECONDS, help="duration of each attack")
     parser.add_argument(
-        "--secure", action="store_true", help="TLS between nodes; the attacker and the honest are users"
+        "--secure", action="store_true", help="TLS on all links; the attacker and the honest are users"
     )
     options = parser.parse_args()
     print(measure())

@@ -72,15 +72,14 @@ async def _pages_untaken(target: Target, form: str) -> None:
 
 async def _hold(target: Target, count: int, path: str, form: str) -> None:
     """Send requests to all nodes in turn and read almost nothing of the answers, until the time is up."""
-    loop = asyncio.get_running_loop()
-    connections = [socket.socket() for _ in range(count)]
+    connections: list[socket.socket] = []
+    head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{target.who_lines}Accept: {form}\r\n\r\n"
     try:
-        for number, connection in enumerate(connections):
+        for number in range(count):
+            connection = await asyncio.to_thread(target.socket, number, buffer_bytes=4096)
+            connections.append(connection)
+            await asyncio.to_thread(connection.sendall, head.encode())
             connection.settimeout(0)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            await loop.sock_connect(connection, target.address(number))
-            head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{target.who_lines}Accept: {form}\r\n\r\n"
-            await loop.sock_sendall(connection, head.encode())
         await asyncio.sleep(max(0.0, target.until - time.monotonic()))
         for connection in connections:
             try:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import aiohttp
 
 TOPIC = "attacked"
 """Topic created before each attack, with three partitions."""
+_CONNECT_S = 10.0
 
 
 class Target(NamedTuple):
@@ -25,6 +29,8 @@ class Target(NamedTuple):
     """Node -> host and port for other nodes."""
     secret: bytes
     """The cluster's secret, for attackers who have it."""
+    tls: ssl.SSLContext | None
+    """For connections of its own to https nodes."""
     who: Mapping[str, str]
     """Headers that say who the attacker is; none of a stranger."""
 
@@ -35,8 +41,28 @@ class Target(NamedTuple):
 
     def address(self, number: int) -> tuple[str, int]:
         """Host and port of one of the nodes."""
-        host, _, port = self.urls[number % len(self.urls)].removeprefix("http://").partition(":")
-        return host, int(port)
+        url = urlsplit(self.urls[number % len(self.urls)])
+        assert url.hostname is not None
+        assert url.port is not None
+        return url.hostname, url.port
+
+    async def streams(self, number: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection of its own to one of the nodes, in TLS where the node speaks it."""
+        return await asyncio.open_connection(*self.address(number), ssl=self.tls)
+
+    def socket(self, number: int, *, buffer_bytes: int) -> socket.socket:
+        """The same as a socket with a buffer of this size in the kernel. Blocks, and so does the socket."""
+        plain = socket.socket()
+        try:
+            plain.settimeout(_CONNECT_S)
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+            plain.connect(self.address(number))
+            host, _ = self.address(number)
+            found = plain if self.tls is None else self.tls.wrap_socket(plain, server_hostname=host)
+        except OSError:
+            plain.close()
+            raise
+        return found
 
     @property
     def who_lines(self) -> str:

@@ -56,7 +56,7 @@ async def _upload(target: Target, more: str) -> None:
     ).encode()
 
     async def one(number: int) -> None:
-        _, writer = await asyncio.open_connection(*target.address(number))
+        _, writer = await target.streams(number)
         try:
             writer.write(head + bytes(_TRICKLE_BYTES))
             while target.goes_on:

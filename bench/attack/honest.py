@@ -13,8 +13,11 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import aiohttp
+
+from local.access import Access
 
 TOPIC = "honest"
 _PAUSE_S = 0.05
@@ -32,12 +35,12 @@ class Seen:
 
 
 @contextlib.asynccontextmanager
-async def clients(urls: list[str], who: Mapping[str, str]) -> AsyncIterator[Seen]:
-    """They send requests while the context is open; the result is complete after it."""
+async def clients(urls: list[str], who: Mapping[str, str], ca: Path | None) -> AsyncIterator[Seen]:
+    """They ask while the context is open; the result is complete after it. ``ca``: of https nodes."""
     seen = Seen()
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(
-        target=_run, args=(urls, dict(who), theirs), daemon=True
+        target=_run, args=(urls, dict(who), ca, theirs), daemon=True
     )
     process.start()
     try:
@@ -51,14 +54,15 @@ async def clients(urls: list[str], who: Mapping[str, str]) -> AsyncIterator[Seen
         await asyncio.to_thread(process.join, _ANSWER_S)
 
 
-def _run(urls: list[str], who: dict[str, str], pipe: Connection) -> None:
-    asyncio.run(_ask_all(urls, who, pipe))
+def _run(urls: list[str], who: dict[str, str], ca: Path | None, pipe: Connection) -> None:
+    asyncio.run(_ask_all(urls, who, ca, pipe))
 
 
-async def _ask_all(urls: list[str], who: dict[str, str], pipe: Connection) -> None:
+async def _ask_all(urls: list[str], who: dict[str, str], ca: Path | None, pipe: Connection) -> None:
     seen, ended = Seen(), asyncio.Event()
     timeout = aiohttp.ClientTimeout(total=_ANSWER_S)
-    async with aiohttp.ClientSession(timeout=timeout, headers=who) as session:
+    connector = aiohttp.TCPConnector(ssl=Access(ca).tls or True)
+    async with aiohttp.ClientSession(timeout=timeout, connector=connector, headers=who) as session:
         asking = [asyncio.create_task(_ask_one(session, url, seen, ended)) for url in urls]
         pipe.send("begun")
         with contextlib.suppress(EOFError):

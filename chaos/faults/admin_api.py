@@ -23,7 +23,8 @@ async def wait_whole(scene: Scene) -> None:
     cluster = scene.cluster
 
     async def is_whole() -> bool:
-        if await unhealthy({name: cluster.direct_url(name) for name in cluster.names}):
+        urls = {name: cluster.direct_url(name) for name in cluster.names}
+        if await unhealthy(urls, cluster.access):
             return False
         said = await ask(scene, "GET", "/v1/topics")
         return said is not None and said[0] == 200 and not lacking(said[1], len(cluster.names))

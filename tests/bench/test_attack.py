@@ -28,7 +28,7 @@ async def test_an_attack_is_told_with_what_honest_clients_saw() -> None:
 
 
 async def test_a_user_who_attacks_is_bounded_like_a_stranger() -> None:
-    """With a token, in a cluster with TLS between nodes: heavy bodies for a topic of its own are refused,
+    """With a token, in a cluster with TLS on all links: heavy bodies for a topic of its own are refused,
     and the honest user is served."""
     attack = next(attack for attack in attacks() if attack.name.startswith("32 KB of gzip"))
     line = await run(attack, 1.0, is_secure=True)

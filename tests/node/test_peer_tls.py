@@ -54,6 +54,13 @@ class Files:
         for name in nodes:
             (self.folder / f"{name}.ca").write_text(text)
 
+    def http_flags(self) -> dict[str, Any]:
+        """For settings by which the same certificates are shown to users."""
+        return {
+            "http.tls.cert": lambda name: str(self.folder / f"{name}.pem"),
+            "http.tls.key": lambda name: str(self.folder / f"{name}.key"),
+        }
+
     def flags(self, mode: str = "require") -> dict[str, Any]:
         """For settings of nodes that have these files."""
         return {

@@ -1,13 +1,15 @@
-"""Nothing acknowledged is lost in a cluster with TLS and tokens whose certificates end, and whose tokens are
-revoked, in the middle of a run; and what is revoked stores nothing more."""
+"""Nothing acknowledged is lost in a cluster with TLS on all links and tokens, whose certificates end, and
+whose tokens are revoked, in the middle of a run; and what is revoked stores nothing more."""
 
 from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -84,14 +86,47 @@ async def _token(cluster: NodeCluster, root: str, user: str) -> dict[str, Any]:
     return found
 
 
+async def _revoke(cluster: NodeCluster, node: TestNode, path: str, root: str) -> None:
+    """Over a connection that stands, as soon as nobody uses it: new ones cannot be made."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                status, _ = await call(cluster, node, "DELETE", path, token=root)
+            except aiohttp.ClientConnectorCertificateError:
+                await asyncio.sleep(0.002)
+                continue
+            assert status == 204
+            return
+
+
+async def _new_connections(cluster: NodeCluster, context: ssl.SSLContext) -> set[str]:
+    """What becomes of a user's new connection, at any of the nodes."""
+    found = set()
+    for node in cluster.up:
+        url = urlsplit(node.url)
+        assert url.scheme == "https"
+        try:
+            _, writer = await asyncio.open_connection(url.hostname, url.port, ssl=context)
+        except ssl.SSLCertVerificationError as error:
+            found.add(error.verify_message)
+        else:
+            writer.close()
+            found.add("")
+    return found
+
+
 async def test_certificates_end_and_tokens_are_revoked_under_load_and_nothing_is_lost(tmp_path: Path) -> None:
-    """Nodes restart meanwhile: without valid certificates they stay out, and come back with new ones."""
+    """Users keep the connections that they have, and make new ones once certificates count again.
+
+    Nodes restart meanwhile: without valid certificates they stay out, and come back with new ones.
+    """
     seed = random.SystemRandom().randrange(1 << 32)
     print(f"seed {seed}")  # noqa: T201
     rng, by = random.Random(seed), authority(CLUSTER)
     files = Files(tmp_path / "files", by, "n1", "n2", "n3")
-    flags = {**files.flags(), "http.authentication": "required"}
-    async with NodeCluster.running(tmp_path, **flags) as cluster:
+    flags = {**files.flags(), **files.http_flags(), "http.authentication": "required"}
+    trusts = ssl.create_default_context(cafile=files.folder / "ca0.pem")
+    async with NodeCluster.running(tmp_path, tls=trusts, **flags) as cluster:
         root = await administrator(cluster)
         assert (await call(cluster, cluster["n1"], "PUT", "/v1/topics/orders", token=root))[0] == 201
         tokens = {user: await _token(cluster, root, user) for user in ("ann", "bob")}
@@ -103,7 +138,9 @@ async def test_certificates_end_and_tokens_are_revoked_under_load_and_nothing_is
             for name in cluster.nodes:
                 files.certify(name, by, lasts=timedelta(seconds=-1))
             for node in cluster.up:
-                await _warned(cluster, node, f"{node.node_id}.pem ended at ")
+                await _warned(cluster, node, f"http.tls.cert: {files.folder}/{node.node_id}.pem ended at ")
+                await _warned(cluster, node, f"peer.tls.cert: {files.folder}/{node.node_id}.pem ended at ")
+            assert await _new_connections(cluster, trusts) == {"certificate has expired"}
             away = rng.choice(list(cluster.nodes))
             other = next(name for name in cluster.nodes if name != away)
             await cluster[away].stop()
@@ -111,12 +148,13 @@ async def test_certificates_end_and_tokens_are_revoked_under_load_and_nothing_is
             await _warned(cluster, cluster[other], "certificate has expired")
             await ann.gets_through()
             revoked = f"/v1/users/bob/tokens/{tokens['bob']['id']}"
-            assert (await call(cluster, cluster[other], "DELETE", revoked, token=root))[0] == 204
+            await _revoke(cluster, cluster[other], revoked, root)
             await cluster.until(lambda: bob.refused > 20, "bob is refused")
             for name in cluster.nodes:
                 files.certify(name, by)
             await cluster.ready()
             await cluster.until(lambda: all_hear_all(cluster), "all hear each other again")
+            assert await _new_connections(cluster, trusts) == {""}
             stored_by_bob = len(bob.acknowledged)
             leader = await cluster.leader("orders")
             await leader.stop()

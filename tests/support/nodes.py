@@ -8,6 +8,7 @@ import fcntl
 import os
 import random
 import socket
+import ssl
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
@@ -270,23 +271,30 @@ class NodeCluster:
         *,
         levels: Mapping[str, Levels] | None = None,
         formed_at: int | None = None,
+        tls: ssl.SSLContext | None = None,
         **flags: Any,
     ) -> AsyncIterator[Self]:
         """A cluster that is ready, and stopped afterwards. ``levels``: of nodes that are another build.
 
         ``formed_at``: the feature level that it begins at, if not the highest that all nodes know.
+        ``tls``: by which ``session`` asks nodes that speak it to users.
         """
         cluster = cls(folder, count, **flags)
-        async with cluster.started(levels=levels, formed_at=formed_at):
+        async with cluster.started(levels=levels, formed_at=formed_at, tls=tls):
             yield cluster
 
     @contextlib.asynccontextmanager
     async def started(
-        self, *, levels: Mapping[str, Levels] | None = None, formed_at: int | None = None
+        self,
+        *,
+        levels: Mapping[str, Levels] | None = None,
+        formed_at: int | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> AsyncIterator[None]:
         """Likewise, of nodes whose settings were changed before."""
         known = {name: (levels or {}).get(name, THIS_BUILD) for name in self.nodes}
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as self.session:
+        timeout, connector = aiohttp.ClientTimeout(total=20), aiohttp.TCPConnector(ssl=tls or True)
+        async with aiohttp.ClientSession(timeout=timeout, connector=connector) as self.session:
             try:
                 if formed_at is not None:
                     await self._start(
