@@ -12,8 +12,8 @@ from node.broker import ClusterHealth, Health, NodeHealth
 from node.build_version import build_version
 from node.metadata.group import Metadata
 from node.node_query import NodeQuery
-from node.partition.partition import Replica
 from node.replicas.disk_reserve import DiskReserve
+from node.replicas.replica_here import ReplicaHere
 from node.views import lacks_replicas
 
 CONFIRMED_WITHIN_S: Final = 2.0
@@ -29,7 +29,7 @@ class HealthQuery:
         *,
         node_id: str,
         metadata: Metadata,
-        local: Mapping[int, Replica],
+        local: Mapping[int, ReplicaHere],
         own: Callable[[], Health],
         partitions_max: int,
         is_opening: Callable[[], bool],

@@ -26,9 +26,13 @@ from node.control.reassign import Reassign
 from node.control.reshaping import Reshaping
 from node.control.retiring import Retiring
 from node.control.shaping import Shaping
+from node.coordinator.shard_partition import ShardPartition
+from node.coordinator.shards import Shards
+from node.coordinator.topics_view import KnownTopicsView
 from node.health import HealthQuery
 from node.local_acls import LocalAcls
 from node.local_cluster import LocalCluster, LocalLeadership, LocalProducers
+from node.local_groups import LocalGroups
 from node.local_nodes import LocalMoves, LocalNodes
 from node.local_quotas import LocalQuotas
 from node.local_topics import LocalTopics
@@ -48,6 +52,7 @@ from node.partition.sizes import Sizes
 from node.replicas.deletions import Deletions
 from node.replicas.disk_reserve import DiskReserve
 from node.replicas.partition_replicas import PartitionReplicas
+from node.replicas.replica_here import ReplicaHere
 from node.replicas.wanted import in_transit
 from node.security.credentials import Credentials
 from node.topics import Topics
@@ -78,6 +83,7 @@ class LocalBroker:
         batch_format: BatchFormat,
         evacuate_after_s: float,
         credentials: Credentials,
+        shards: Shards,
         wall_ms: Callable[[], int],
     ) -> None:
         self.node_id = node_id
@@ -124,6 +130,8 @@ class LocalBroker:
         self.topics = LocalTopics(
             node_id=node_id, metadata=metadata, topics=self._topics, views=views, query=query, alive=alive
         )
+        self.groups_view = KnownTopicsView()
+        self.groups = LocalGroups(topics=self._topics, shards=shards, view=self.groups_view, wall_ms=wall_ms)
         shown = MovesShown(node_id=node_id, host=host, metadata=metadata, local=replicas.local, query=query)
         sizes = Sizes(node_id=node_id, local=replicas.local, query=query, alive=alive)
         self.reshaping = Reshaping(
@@ -187,18 +195,21 @@ class LocalBroker:
     def _partition(self, topic: TopicEntry, entry: PartitionEntry) -> Partition:
         found = self._partitions.get(entry.raft_group)
         replica = self._serving(entry)
-        if isinstance(found, LocalPartition) and found.replica is replica:
+        if isinstance(found, LocalPartition | ShardPartition) and found.replica is replica:
             return found
         nodes = holders(entry, self._metadata.state.moves.get(entry.raft_group))
         if replica is not None:
             others = RemotePartition(topic, entry, nodes, self._lookup)
-            found = LocalPartition(topic, entry, replica, self._host, others)
-        elif not isinstance(found, RemotePartition):
+            if isinstance(replica, Replica):
+                found = LocalPartition(topic, entry, replica, self._host, others)
+            else:
+                found = ShardPartition(topic, entry, replica, self._host, others)
+        elif not isinstance(found, RemotePartition) or isinstance(found, ShardPartition):
             found = RemotePartition(topic, entry, nodes, self._lookup)
         self._partitions[entry.raft_group] = found
         return found
 
-    def _serving(self, entry: PartitionEntry) -> Replica | None:
+    def _serving(self, entry: PartitionEntry) -> ReplicaHere | None:
         """The replica here, if it can serve: one that is arriving or leaving may know of no leader."""
         replica = self._replicas.local.get(entry.raft_group)
         moves = self._metadata.state.moves
@@ -211,8 +222,9 @@ class LocalBroker:
         )
         return replica if settled else None
 
-    def metadata_changed(self, _state: MetadataState, delta: MetadataDelta) -> None:
+    def metadata_changed(self, state: MetadataState, delta: MetadataDelta) -> None:
         """Drop cached partitions that may be outdated; tell those that wait on a deleted topic."""
+        self.groups_view.metadata_changed(state, delta)
         if delta.is_whole:
             self._partitions.clear()
         for raft_group in delta.partitions:
@@ -260,7 +272,7 @@ class LocalBroker:
             return Health(ready=False, reasons=[*reasons, *refusals], warnings=warnings)
         return Health(ready=True, warnings=[*refusals, *clock_warnings(self._host.wall), *warnings])
 
-    def _settled(self) -> dict[int, Replica]:
+    def _settled(self) -> dict[int, ReplicaHere]:
         """The replicas here, without those that are arriving or leaving."""
         passing = in_transit(self._metadata.state, self.node_id)
         return {group: replica for group, replica in self._replicas.local.items() if group not in passing}

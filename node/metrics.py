@@ -13,6 +13,7 @@ from consensus.core.catch_up import CatchUp
 from consensus.host.group_host import GroupHost
 from node.metadata.group import Metadata
 from node.partition.partition import Replica
+from node.replicas.replica_here import ReplicaHere
 from node.tally import Tally
 
 _BUCKETS: Final = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
@@ -134,7 +135,7 @@ class HostCollector(Collector):
     def __init__(
         self,
         host: GroupHost,
-        local: Mapping[int, Replica],
+        local: Mapping[int, ReplicaHere],
         inflight: Callable[[], int],
         answers: Callable[[], int],
     ) -> None:
@@ -204,7 +205,11 @@ class HostCollector(Collector):
             ("replicas", "Replicas on this node.", len(replicas)),
             ("leaderships", "Replicas that lead.", sum(item.group.is_ready_leader for item in replicas)),
             ("log_bytes", "Bytes in segment files.", sum(item.log.size_bytes for item in replicas)),
-            ("producers", "Producers remembered.", sum(item.appender.producers for item in replicas)),
+            (
+                "producers",
+                "Producers remembered.",
+                sum(item.appender.producers for item in replicas if isinstance(item, Replica)),
+            ),
             ("inflight_bytes", "Request bodies held.", self._inflight()),
             ("answer_bytes", "Bytes held for answers to reads.", self._answers()),
         ):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
-from floodmark.errors import FloodmarkError, InvalidRequest, TopicExists
+from floodmark.errors import Conflict, FloodmarkError, InvalidRequest, TopicExists
 from floodmark.format.limits import PARTITIONS_MAX
 from floodmark.format.names import check_name
 
 from node import outcomes
 from node.control.partition_room import PartitionRoom
-from node.control.placeable import Placeable
+from node.control.placeable import Candidates, Placeable
 from node.metadata.command import Command
+from node.metadata.domains.coordinator import COORDINATOR_TOPIC, SHARDS, CreateCoordinator
 from node.metadata.domains.topics import (
     AddPartitions,
     AlterTopic,
@@ -30,6 +32,7 @@ from node.replicas.disk_reserve import DiskReserve
 
 T = TypeVar("T")
 REPLICATION_FACTOR_DEFAULT: Final = 3
+COORDINATOR_SEGMENT_BYTES: Final = 8 << 20
 LEADERS_WAIT_S: Final = 5.0
 """How long to wait for the leaders of a created topic; it exists whether or not they come in time."""
 
@@ -95,19 +98,75 @@ class Topics:
         self._disk.check()
         candidates = await self._placeable()
         candidates.check(factor)
-        placed = place_in(
-            self._metadata.state, candidates.racks, partitions=partitions, replication_factor=factor
-        )
         try:
-            left = deadline - asyncio.get_running_loop().time()
-            with self._room.held(self._metadata.state, placed, candidates.limits):
-                topic = await self._propose(CreateTopic(name, factor, config, placed), left)
+            topic = await self._place(
+                candidates,
+                partitions,
+                factor,
+                lambda placed: CreateTopic(name, factor, config, placed),
+                deadline,
+            )
         except TopicExists:
             # Another request was faster; it may have asked for the same.
             return self._same(self.find(name), partitions, factor, config), False
+        return topic, True
+
+    async def create_coordinator(self, *, timeout_s: float) -> None:
+        """Make the coordinator's shards, unless they are there. Where too few nodes take replicas now, they
+        get more of them later (node/control/internal_topics.py).
+
+        Raises ``FeatureLevelNeeded``, ``StorageFull``, ``Conflict``, ``Unavailable``.
+        """
+        if not self._metadata.leads_here:
+            raise outcomes.not_leader(self._metadata.leader)
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        if COORDINATOR_TOPIC in self._metadata.state.topics:
+            await self._metadata.confirm_lead(timeout_s=timeout_s)
+        existing = self._metadata.state.topics.get(COORDINATOR_TOPIC)
+        if existing is None:
+            self._disk.check()
+            candidates = await self._placeable()
+            candidates.check(1)
+            factor = min(REPLICATION_FACTOR_DEFAULT, len(candidates.racks))
+            with contextlib.suppress(TopicExists):
+                await self._place(
+                    candidates,
+                    SHARDS,
+                    factor,
+                    lambda placed: CreateCoordinator(factor, COORDINATOR_SEGMENT_BYTES, placed),
+                    deadline,
+                )
+                return
+        self._check_coordinator()
+
+    def _check_coordinator(self) -> None:
+        """An earlier build let users have topics of any name."""
+        found = self._metadata.state.topics.get(COORDINATOR_TOPIC)
+        if found is not None and not found.is_coordinator:
+            raise Conflict(
+                f"topic {COORDINATOR_TOPIC} was made by a user, with an earlier build, and groups need its "
+                "name: they cannot be used in this cluster",
+                topic=COORDINATOR_TOPIC,
+            )
+
+    async def _place(
+        self,
+        candidates: Candidates,
+        partitions: int,
+        factor: int,
+        command: Callable[[list[list[str]]], Command],
+        deadline: float,
+    ) -> TopicEntry:
+        """Propose new partitions with their replicas placed, and give their leaders time."""
+        placed = place_in(
+            self._metadata.state, candidates.racks, partitions=partitions, replication_factor=factor
+        )
+        left = deadline - asyncio.get_running_loop().time()
+        with self._room.held(self._metadata.state, placed, candidates.limits):
+            topic = await self._propose(command(placed), left)
         left = deadline - asyncio.get_running_loop().time()
         await self._wait_leaders(topic, min(left, LEADERS_WAIT_S))
-        return topic, True
+        return topic
 
     async def alter(self, name: str, changes: dict[str, Any], *, timeout_s: float) -> TopicEntry:
         """Change some of the configuration."""
@@ -157,16 +216,15 @@ class Topics:
         factor = topic.replication_factor
         candidates = await self._placeable()
         candidates.check(factor)
-        placed = place_in(
-            self._metadata.state, candidates.racks, partitions=partitions - count, replication_factor=factor
+        topic_id = topic.topic_id
+        changed = await self._place(
+            candidates,
+            partitions - count,
+            factor,
+            lambda placed: AddPartitions(name, topic_id, count, placed),
+            deadline,
         )
-        left = deadline - asyncio.get_running_loop().time()
-        with self._room.held(self._metadata.state, placed, candidates.limits):
-            command = AddPartitions(name, topic.topic_id, count, placed)
-            topic = await self._propose(command, left)
-        left = deadline - asyncio.get_running_loop().time()
-        await self._wait_leaders(topic, min(left, LEADERS_WAIT_S))
-        return topic, True
+        return changed, True
 
     async def delete(self, name: str, *, timeout_s: float) -> TopicEntry:
         """Delete the topic; returns it as it was."""

@@ -15,7 +15,7 @@ from node.metadata.group import Metadata
 from node.metadata.holders import holders, wanted
 from node.metadata.numbers import node_number, topic_uuid
 from node.metadata.state import METADATA_GROUP, Move, PartitionEntry, TopicEntry
-from node.partition.partition import Replica
+from node.replicas.replica_here import ReplicaHere
 
 TOO_NEW_NAMED_MAX: Final = 3
 """How many replicas that only a newer build can read /readyz names; it counts the others."""
@@ -29,7 +29,7 @@ class Views:
         *,
         node_id: str,
         cluster_id: str,
-        local: Mapping[int, Replica],
+        local: Mapping[int, ReplicaHere],
         metadata: Metadata,
     ) -> None:
         self._node_id = node_id
@@ -146,7 +146,7 @@ def lacks_replicas(group: Group, entry: PartitionEntry, move: Move | None, alive
 
 def readiness(
     metadata: Group | None,
-    local: Mapping[int, Replica],
+    local: Mapping[int, ReplicaHere],
     *,
     current: bool,
     registered: bool,

@@ -23,6 +23,7 @@ from node.addresses import split_address
 from node.administrator_files import AdministratorFiles
 from node.budget import SharedBudget
 from node.control.controller import Controller
+from node.coordinator.shards import Shards
 from node.environment import Environment
 from node.http.app import create_app
 from node.http.context import CONTEXT, HttpContext
@@ -58,6 +59,7 @@ from node.replicas.host_events import HostEvents
 from node.replicas.manager import ReplicaManager
 from node.replicas.partition_parts import PartitionParts
 from node.replicas.partition_replicas import PartitionReplicas
+from node.replicas.replica_here import ReplicaHere
 from node.replicas.replica_store import ReplicaStore
 from node.replicas.retention import Retention
 from node.replicas.scrub import Scrub
@@ -70,6 +72,7 @@ from node.security.freshness import Freshness
 from node.service.administration import answer_administration
 from node.service.answer_budget import AnswerBudget
 from node.service.cluster import own_health
+from node.service.coordination import answer_coordination
 from node.service.inside_answers import InsideAnswers
 from node.service.open_reads import OpenReads
 from node.service.partition_answers import PartitionAnswers
@@ -166,7 +169,12 @@ def build(
         groups=GroupFactory(node_id, settings.raft.options(), catch_up),
         executor=executor,
     )
-    local: dict[int, Replica] = {}
+    local: dict[int, ReplicaHere] = {}
+    shards = Shards(
+        host=host,
+        state=lambda: machine.state,
+        catch_up=lambda timeout_s: metadata.catch_up(timeout_s=timeout_s),
+    )
     replicas = PartitionReplicas(
         node_id=node_id,
         incarnation=identity.incarnation,
@@ -180,7 +188,10 @@ def build(
             disk=disk,
             limits=settings.limits,
             batch_format=batch_format,
-            producers=ProducersLed(lambda: (each.appender for each in local.values() if each.leads)),
+            producers=ProducersLed(
+                lambda: (each.appender for each in local.values() if isinstance(each, Replica) and each.leads)
+            ),
+            shards=shards,
         ),
     )
     controller = Controller(
@@ -213,7 +224,8 @@ def build(
         batch_format=batch_format,
         evacuate_after_s=settings.cluster.evacuate_after_s,
         credentials=credentials,
-        wall_ms=around.wall_ms,
+        shards=shards,
+        wall_ms=host.wall.now_ms,
     )
 
     # In order: the cluster's nodes, then the replicas here, then what is served from them.
@@ -224,6 +236,8 @@ def build(
     discovery.past.follow(dialer.part)
     events.metadata_committed.follow(controller.nudge)
     events.group_news.follow(controller.group_news)
+    events.group_news.follow(shards.look)
+    events.leadership.follow(shards.look)
     events.group_failed.follow(manager.failed)
     app = _application(settings, broker, metadata, around)
     machine.follow(app[CONTEXT].service.quotas.metadata_changed)
@@ -340,6 +354,7 @@ def _connect_inside(
     answers = InsideAnswers()
     PartitionAnswers(service).register(answers)
     answer_administration(answers, service)
+    answer_coordination(answers, service)
     gossip.register(answers)
     NodeAnswers(
         health=partial(own_health, service),

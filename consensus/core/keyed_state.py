@@ -46,7 +46,7 @@ class KeyedState:
     def __init__(self, *, block_bytes: int = BLOCK_BYTES_AIM, hash_: Callable[[bytes], int] = hash) -> None:
         self._block_bytes = block_bytes
         self._hash = hash_
-        self._pages = Pages(hash_)
+        self._pages = self.new_pages()
         self._view: KeyedView | None = None
         self.applied = 0
         """The last frame that was taken in."""
@@ -57,6 +57,13 @@ class KeyedState:
     def __bool__(self) -> bool:
         """An empty machine is one too."""
         return True
+
+    def new_pages(self) -> Pages:
+        """Where entries are kept. Those of a subclass may keep an index of them beside it."""
+        return Pages(self._hash)
+
+    def took(self, pairs: list[Any]) -> None:
+        """Keys and values in turn were just taken in. A subclass may tell somebody; it must not raise."""
 
     def forget(self) -> None:
         """Give the memory back little by little, in a thread, once nothing is asked any more: to drop a
@@ -93,6 +100,7 @@ class KeyedState:
         pairs = _pairs(frame.payload)
         if pairs is not None:
             _take(self._pages, pairs)
+            self.took(pairs)
 
     def freeze(self) -> KeyedView:
         """See ``LargeMachine``."""
@@ -101,7 +109,7 @@ class KeyedState:
 
     def loader(self) -> KeyedLoader:
         """See ``LargeMachine``."""
-        return KeyedLoader(Pages(self._hash))
+        return KeyedLoader(self.new_pages())
 
     def adopt(self, loader: KeyedLoader, index: int) -> Callable[[], None]:
         """See ``LargeMachine``."""

@@ -18,6 +18,7 @@ from node.broker.cluster import (
     NodeState,
     RecoveryInfo,
 )
+from node.broker.groups import Commit, Committed, GroupAdmin, Position, TopicPartition
 from node.broker.moves import CatchingUp, MoveAdmin, MoveInfo, MoveWanted
 from node.broker.nodes import (
     Blocked,
@@ -47,10 +48,13 @@ __all__ = [
     "ClusterHealth",
     "ClusterInfo",
     "ClusterView",
+    "Commit",
+    "Committed",
     "CreatedToken",
     "DrainInfo",
     "Features",
     "Fetched",
+    "GroupAdmin",
     "Health",
     "ListedNode",
     "MetadataLeadership",
@@ -66,6 +70,7 @@ __all__ = [
     "Partition",
     "PartitionInfo",
     "PlannedMove",
+    "Position",
     "ProducerNumbers",
     "QuotaAdmin",
     "QuotaInfo",
@@ -79,6 +84,7 @@ __all__ = [
     "TopicAdmin",
     "TopicInfo",
     "TopicLimits",
+    "TopicPartition",
     "Unreadable",
     "UserAdmin",
     "UserInfo",

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from node.broker.acls import AclAdmin
 from node.broker.cluster import ClusterView, Health
+from node.broker.groups import GroupAdmin
 from node.broker.moves import MoveAdmin
 from node.broker.nodes import NodeAdmin
 from node.broker.partitions import Partition
@@ -85,6 +86,10 @@ class Broker(Protocol):
     @property
     def quotas(self) -> QuotaAdmin:
         """How much each principal may ask for."""
+
+    @property
+    def groups(self) -> GroupAdmin:
+        """Groups of consumers."""
 
     @property
     def acls(self) -> AclAdmin:

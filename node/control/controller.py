@@ -26,7 +26,7 @@ from node.metadata.domains.features import FormCluster, RaiseLevel, highest_leve
 from node.metadata.domains.nodes import JoinNode
 from node.metadata.group import Metadata
 from node.metadata.state import MetadataState
-from node.partition.partition import Replica
+from node.replicas.replica_here import ReplicaHere
 
 LOOK_S: Final = 1.0
 FIT_FOR_S: Final = 3.0
@@ -48,7 +48,7 @@ class Controller:
         node_id: str,
         host: GroupHost,
         metadata: Metadata,
-        local: Mapping[int, Replica],
+        local: Mapping[int, ReplicaHere],
         discovery: Discovery,
         alive: Callable[[], Collection[str]],
     ) -> None:

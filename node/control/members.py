@@ -23,8 +23,8 @@ from node.metadata.group import Metadata
 from node.metadata.holders import wanted
 from node.metadata.levels import MEMBERSHIP
 from node.metadata.state import METADATA_GROUP
-from node.partition.partition import Replica
 from node.planning.voters import metadata_voters
+from node.replicas.replica_here import ReplicaHere
 
 CATCH_UP_S: Final = 2.0
 VOTER_SILENT_S: Final = 30.0
@@ -43,7 +43,7 @@ class MemberSteps:
         *,
         host: GroupHost,
         metadata: Metadata,
-        local: Mapping[int, Replica],
+        local: Mapping[int, ReplicaHere],
         unsettled: Unsettled,
         alive: Callable[[], Collection[str]],
         again: Callable[[int], None],

@@ -16,7 +16,7 @@ from node.broker import CatchingUp, MoveInfo
 from node.metadata.group import Metadata
 from node.metadata.state import Move, PartitionEntry, TopicEntry
 from node.node_query import NodeQuery
-from node.partition.partition import Replica
+from node.replicas.replica_here import ReplicaHere
 
 CONFIRM_S: Final = 1.0
 
@@ -30,7 +30,7 @@ class MovesShown:
         node_id: str,
         host: GroupHost,
         metadata: Metadata,
-        local: Mapping[int, Replica],
+        local: Mapping[int, ReplicaHere],
         query: NodeQuery,
     ) -> None:
         self._node_id = node_id

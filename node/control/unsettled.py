@@ -14,7 +14,7 @@ from consensus.types import Role
 from node.metadata.group import Metadata
 from node.metadata.holders import wanted
 from node.metadata.state import PartitionEntry
-from node.partition.partition import Replica
+from node.replicas.replica_here import ReplicaHere
 
 
 class Unsettled:
@@ -22,7 +22,7 @@ class Unsettled:
     one has lost its data.
     """
 
-    def __init__(self, *, node_id: str, metadata: Metadata, local: Mapping[int, Replica]) -> None:
+    def __init__(self, *, node_id: str, metadata: Metadata, local: Mapping[int, ReplicaHere]) -> None:
         self._node_id = node_id
         self._metadata = metadata
         self._local = local

@@ -61,6 +61,9 @@ MEMBERSHIP: Final = 3
 SECURITY: Final = 4
 """The level from which on the cluster knows users, what they may do, and how much of it."""
 
+GROUPS: Final = 5
+"""The level from which on there are consumer groups, and the coordinator that keeps them."""
+
 
 def below_level(level: int, needed: int) -> FloodmarkError | None:
     """Why a cluster at ``level`` refuses a command that needs ``needed``; None where it takes it."""

@@ -17,7 +17,11 @@ from node.metadata.topic_config import TopicConfig
 
 METADATA_GROUP: Final = 0
 COORDINATOR_GROUPS_FROM: Final = 1 << 62
-"""Partitions' groups are numbered from 1, below this; coordinators' groups from here, below 2^63."""
+"""Groups of partitions are numbered from 1, below this; what is above is for kinds that are no topics."""
+INTERNAL_PREFIX: Final = "__floodmark_"
+"""Topics of such names are the cluster's own."""
+RECORDS: Final = ""
+COORDINATOR: Final = "coordinator"
 
 
 class NodeEntry(msgspec.Struct, frozen=True):
@@ -54,7 +58,7 @@ class PartitionEntry(msgspec.Struct, frozen=True, rename={"raft_group": "group_i
         return dict(zip(self.replicas, self.incarnations, strict=True)).get(node_id, "")
 
 
-class TopicEntry(msgspec.Struct, frozen=True):
+class TopicEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     """One topic. ``topic_id`` is never reused, so a namesake created later is another topic."""
 
     name: str
@@ -62,6 +66,13 @@ class TopicEntry(msgspec.Struct, frozen=True):
     replication_factor: int
     config: TopicConfig
     partitions: tuple[PartitionEntry, ...]
+    kind: str = RECORDS
+    """What its partitions' logs hold. Written only where it is not records, which is from level 5 on."""
+
+    @property
+    def is_coordinator(self) -> bool:
+        """Whether its partitions are the coordinator's shards, which hold no records."""
+        return self.kind == COORDINATOR
 
 
 class Move(msgspec.Struct, frozen=True):

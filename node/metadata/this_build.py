@@ -6,6 +6,7 @@ from typing import Final
 
 from node.metadata.domains import (
     acls,
+    coordinator,
     features,
     moves,
     nodes,
@@ -21,7 +22,7 @@ from node.metadata.levels import MEMBERSHIP, NUMBERED_PRODUCERS, SECURITY, Level
 
 THIS_BUILD: Final = Levels(
     lowest=1,
-    highest=4,
+    highest=5,
     commands={
         kind: kind_of_command
         for domain in (
@@ -36,6 +37,7 @@ THIS_BUILD: Final = Levels(
             tokens,
             acls,
             quotas,
+            coordinator,
         )
         for kind, kind_of_command in domain.COMMANDS.items()
     },

@@ -8,13 +8,12 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from floodmark.errors import FloodmarkError, OffsetBelowStart, OffsetPastEnd, OutcomeUnknown, Unavailable
+from floodmark.errors import FloodmarkError, OffsetBelowStart, OffsetPastEnd, OutcomeUnknown
 from floodmark.format import batch as codec
 from floodmark.format.batch import BatchHeader, ProducerKind
 from floodmark.format.frame import first_damaged
 from floodmark.format.record import Record
 
-from consensus.core.group import Group
 from consensus.host import waiting
 from consensus.host.group_host import GroupHost
 from consensus.host.host_types import Waiters
@@ -26,17 +25,15 @@ from node.partition.appender import Appender
 from node.partition.batch_format import BatchFormat
 from node.partition.coalescer import SHARE_BYTES_MAX, Coalescer
 from node.partition.confirmed import REFUSALS, Confirmed
+from node.partition.leader_wait import wait_leader
 from node.partition.producers import Remembered
 from node.partition.remote_partition import RemotePartition
 from node.partition.sequences import Flying
 from node.partition.slices import offset_reaching
+from node.replicas.replica_here import ReplicaHere
 from storage.errors import OutOfRange, StorageError
-from storage.log import Log
 from storage.reader import Slice
-from storage.vote import VoteFile
 
-_LOOK_AGAIN_S: Final = 0.5
-"""How often a request that waits for a leader checks whether this replica can hear of one."""
 _DEAF_S: Final = 1.0
 """How often one that waits for its batch checks whether this replica can learn its outcome. By then a leader
 that hears nobody has stepped down."""
@@ -47,22 +44,14 @@ INLINE_READ_BYTES: Final = 256 << 10
 
 
 @dataclass(frozen=True, slots=True)
-class Replica:
-    """This node's copy of one partition."""
+class Replica(ReplicaHere):
+    """This node's copy of one partition of records."""
 
-    group: Group
-    log: Log
-    vote: VoteFile
     appender: Appender
     coalescer: Coalescer
     flushed: Waiters
     """Woken after every fsync of the log."""
     batch_format: BatchFormat
-
-    @property
-    def leads(self) -> bool:
-        """Elected, and its own first entry is committed and applied."""
-        return self.group.is_ready_leader
 
 
 class LocalPartition:
@@ -99,20 +88,8 @@ class LocalPartition:
         return self._group.is_ready_leader
 
     async def wait_leader(self, *, deadline_s: float) -> str:
-        """Wait for an election to end; where this node wins, until it can serve.
-
-        A node that hears too few others would not hear of elections either: it asks them.
-        """
-        deadline = time.monotonic() + deadline_s
-        while (left := deadline - time.monotonic()) > 0:
-            try:
-                if self._group.leader is None and not self._others.hears_enough:
-                    return await self._others.wait_leader(deadline_s=min(left, _LOOK_AGAIN_S))
-                return await self._host.wait_leader(self.raft_group, deadline_s=min(left, _LOOK_AGAIN_S))
-            except Unavailable:
-                if not self._host.runs(self._group):
-                    break
-        raise outcomes.no_leader(self.topic, self.number)
+        """Wait for an election to end; where this node wins, until it can serve."""
+        return await wait_leader(self._host, self._group, self._others, deadline_s=deadline_s)
 
     def doubt_leader(self, node: str) -> None:
         """Wake the group if it sleeps: it elects a leader if there is none."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping
 
 from node.node_query import NodeQuery
-from node.partition.partition import Replica
+from node.replicas.replica_here import ReplicaHere
 
 
 class Sizes:
@@ -16,7 +16,7 @@ class Sizes:
         self,
         *,
         node_id: str,
-        local: Mapping[int, Replica],
+        local: Mapping[int, ReplicaHere],
         query: NodeQuery,
         alive: Callable[[], Collection[str]],
     ) -> None:

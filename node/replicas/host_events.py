@@ -27,6 +27,8 @@ class HostEvents:
         """The metadata group's applied index rose on this node."""
         self.group_news: Signal[[int]] = Signal()
         """A partition's group has just got its leader here, or has news of a member."""
+        self.leadership: Signal[[int]] = Signal()
+        """A group has another leader, or is in another term."""
         self.group_failed: Signal[[int]] = Signal()
         """A replica failed, and does nothing until it is opened again."""
         self.leadership_changed = asyncio.Event()
@@ -59,6 +61,7 @@ class HostEvents:
 
     def _on_leadership(self, group: int, leader: str | None, term: int) -> None:
         self.leadership_changed.set()
+        self.leadership(group)
         self._gossip.leadership(group, leader, term)
         self._new_leads.discard(group)
         if leader is None:

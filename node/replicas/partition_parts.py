@@ -5,6 +5,7 @@ from __future__ import annotations
 from consensus.host.group_host import GroupHost
 from consensus.host.host_types import Waiters
 from node.budget import ByteBudget
+from node.coordinator.shards import Shards
 from node.partition.appender import Appender
 from node.partition.batch_format import BatchFormat
 from node.partition.coalescer import Coalescer
@@ -14,6 +15,8 @@ from node.partition.producers import ProducerTable
 from node.partition.producers_here import ProducersLed
 from node.replicas.disk_reserve import DiskReserve
 from node.replicas.host_events import HostEvents
+from node.replicas.partition_spec import SHARD
+from node.replicas.replica_here import ReplicaHere
 from node.replicas.replica_spec import OpenReplica
 from node.settings import LimitSettings
 
@@ -30,6 +33,7 @@ class PartitionParts:
         limits: LimitSettings,
         batch_format: BatchFormat,
         producers: ProducersLed,
+        shards: Shards,
     ) -> None:
         self._host = host
         self._events = events
@@ -37,13 +41,17 @@ class PartitionParts:
         self._limits = limits
         self._batch_format = batch_format
         self._producers = producers
+        self._shards = shards
 
     def forget(self, raft_group: int) -> None:
         """The replica no longer runs."""
         self._events.flushed.pop(raft_group, None)
+        self._shards.closed(raft_group)
 
-    def assemble(self, opened: OpenReplica) -> Replica:
+    def assemble(self, opened: OpenReplica) -> ReplicaHere:
         """The replica, just before it runs."""
+        if opened.spec.kind == SHARD:
+            return self._shards.opened(opened)
         table, limits, batch_format = opened.machine, self._limits, self._batch_format
         assert isinstance(table, ProducerTable), "the machine of a partition's spec"
         raft_group = opened.spec.raft_group

@@ -14,10 +14,10 @@ from node.metadata.delta import MetadataDelta
 from node.metadata.holders import holders
 from node.metadata.machine import MetadataMachine
 from node.metadata.state import MetadataState
-from node.partition.partition import Replica
 from node.replicas.manager import ReplicaManager
 from node.replicas.partition_parts import PartitionParts
 from node.replicas.partition_spec import partition_spec
+from node.replicas.replica_here import ReplicaHere
 from node.replicas.replica_spec import OpenReplica
 from node.replicas.wanted import gone, wanted_here
 from storage.errors import LogTooNew
@@ -34,7 +34,7 @@ class PartitionReplicas:
         machine: MetadataMachine,
         manager: ReplicaManager,
         registry: Registry,
-        local: dict[int, Replica],
+        local: dict[int, ReplicaHere],
         parts: PartitionParts,
     ) -> None:
         self.local = local

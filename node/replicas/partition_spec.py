@@ -6,11 +6,16 @@ from collections.abc import Callable
 from typing import Final
 
 from consensus.types import Membership
+from node.coordinator.machine import CoordinatorMachine
 from node.metadata.state import PartitionEntry, TopicEntry
 from node.partition.producers import ProducerTable
-from node.replicas.replica_spec import KeepRecords, OpenReplica, ReplicaSpec
+from node.replicas.replica_spec import KeepRecords, KeepState, OpenReplica, ReplicaSpec
 
 KIND: Final = "partition"
+SHARD: Final = "shard"
+"""Of the coordinator."""
+STATE_SEGMENTS: Final = 2
+"""How many segments the log of a shard has at the most, about, before what its state covers is dropped."""
 
 CAMPAIGN_AFTER_S: Final = (0.03, 0.1, 0.25)
 """When the preferred leader of a new group asks for votes: the others may need a moment to create it."""
@@ -28,15 +33,20 @@ def partition_spec(
     on_closed: Callable[[OpenReplica], None],
 ) -> ReplicaSpec:
     """``incarnation``: of this node's folder. Where there can be no leader yet, the preferred one asks for
-    votes at once, without an election timeout.
+    votes at once, without an election timeout. A partition of the coordinator is a shard: a state, whose log
+    is kept only as far as the state needs it.
     """
     leads_best = entry.replicas[0] == node_id
+    is_shard = topic.is_coordinator
+    keep: KeepRecords | KeepState = KeepRecords(topic.config.retention_ms, topic.config.retention_bytes)
+    if is_shard:
+        keep = KeepState(STATE_SEGMENTS * topic.config.segment_bytes)
     return ReplicaSpec(
-        kind=KIND,
+        kind=SHARD if is_shard else KIND,
         raft_group=entry.raft_group,
         members=Membership(frozenset(entry.replicas)),
-        machine=ProducerTable,
-        keep=KeepRecords(topic.config.retention_ms, topic.config.retention_bytes),
+        machine=CoordinatorMachine if is_shard else ProducerTable,
+        keep=keep,
         segment_bytes=topic.config.segment_bytes,
         is_one_of_many=True,
         wiped=entry.incarnation_of(node_id) != incarnation,

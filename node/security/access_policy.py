@@ -17,12 +17,12 @@ from node.metadata.state import AclEntry, MetadataState
 from node.security.acl import AclIndex, Asked, explain
 from node.service.authentication import missing
 from node.service.policy import (
-    CLOSED,
     CLUSTER,
-    INTERNAL_PREFIX,
     Operation,
     Resource,
     ResourceKind,
+    closed,
+    is_closed,
     topic,
 )
 from node.service.request_context import A_NODE, ANONYMOUS
@@ -74,7 +74,7 @@ class AccessPolicy:
         if principal == A_NODE:
             return True
         is_internal = resource.is_internal and resource.kind is ResourceKind.TOPIC
-        if is_internal and operation in CLOSED:
+        if is_closed(operation, resource):
             return False
         if principal in self._administrators:
             return True
@@ -92,7 +92,7 @@ class AccessPolicy:
             ):
                 return outcomes.unknown_topic(name)
             if resource.is_internal:
-                return Forbidden(f"topics whose names begin with {INTERNAL_PREFIX} are the cluster's own")
+                return closed(operation, resource)
         if resource == CLUSTER and operation is Operation.WRITE:
             return Forbidden(f"{principal} may write to no topic, and gets no producer id")
         what = "the cluster" if resource == CLUSTER else f"{kind} {name}"
@@ -108,7 +108,7 @@ def decided(
 ) -> tuple[bool, str, AclEntry | None]:
     """Whether it is allowed, why in words, and the entry that decides, if one does."""
     if kind == ResourceKind.TOPIC and topic(name).is_internal:
-        if operation in CLOSED:
+        if is_closed(operation, topic(name)):
             return False, f"nobody may {operation} the cluster's own topics", None
         is_allowed = principal in state.administrators
         return is_allowed, "it is for administrators only", None

@@ -27,10 +27,10 @@ from floodmark.format.batch import producer_id_of
 from floodmark.format.record import Record
 
 from node.metadata.levels import SECURITY
+from node.metadata.state import INTERNAL_PREFIX
 from node.security.audit import AuditLog, Kept
 from node.service.data_requests import ProduceRequest, Records
 from node.service.metadata_leader import at_metadata_leader
-from node.service.policy import INTERNAL_PREFIX
 from node.service.request_context import A_NODE, RequestContext
 from node.service.topic_changes import ConfigChanges, CreateTopic
 

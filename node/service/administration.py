@@ -7,6 +7,7 @@ from typing import Any, Final
 from node import outcomes
 from node.broker import CreatedToken, DrainInfo, Features, QuotaInfo, RebalanceInfo, UserInfo
 from node.service.acls import AclList, AddAcls, AddedAcls, RemoveAcls
+from node.service.at_coordinator import MakeCoordinator
 from node.service.cluster import DescribeFeatures, RaiseLevel
 from node.service.inside_answers import Asked, InsideAnswers
 from node.service.inside_requests import register
@@ -50,6 +51,7 @@ AT_METADATA_LEADER: Final[dict[str, tuple[type[Request[Any]], Any]]] = {
     "create_token": (CreateToken, CreatedToken),
     "create_login": (CreateLogin, CreatedToken),
     "revoke_token": (RevokeToken, None),
+    "make_coordinator": (MakeCoordinator, None),
 }
 """Each request's name between nodes, which never changes its meaning, and its result type."""
 

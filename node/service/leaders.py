@@ -77,28 +77,28 @@ class LeaderHere:
 class LeaderThere:
     """Another node leads; it is asked by the inside line."""
 
-    __slots__ = ("_inside", "_node", "partition")
+    __slots__ = ("_inside", "node", "partition")
 
     def __init__(self, inside: InsideLine, partition: Partition, node: str) -> None:
         self._inside = inside
-        self._node = node
+        self.node = node
         self.partition = partition
 
     def append(self, batch: bytes, header: BatchHeader, **how: Unpack[AppendOptions]) -> Awaitable[Appended]:
         """See ``Leader``."""
         request = AppendRequest(batch, header, **how)
-        return self._inside.append(self._node, self.partition, request, timeout_s=how["timeout_s"])
+        return self._inside.append(self.node, self.partition, request, timeout_s=how["timeout_s"])
 
     def fetch(self, position: str, *, max_bytes: int, verify: bool, hold: Hold) -> Awaitable[Found]:
         """See ``Leader``."""
         return self._inside.fetch(
-            self._node, self.partition, position, max_bytes=max_bytes, verify=verify, hold=hold
+            self.node, self.partition, position, max_bytes=max_bytes, verify=verify, hold=hold
         )
 
     async def list_offsets(self, position: str) -> Found:
         """See ``Leader``."""
-        return await self._inside.list_offsets(self._node, self.partition, position)
+        return await self._inside.list_offsets(self.node, self.partition, position)
 
     async def tail(self, *, timeout_s: float) -> Bounds:
         """See ``Leader``."""
-        return await self._inside.tail(self._node, self.partition, timeout_s=timeout_s)
+        return await self._inside.tail(self.node, self.partition, timeout_s=timeout_s)

@@ -11,10 +11,9 @@ from typing import Final, NamedTuple, Protocol
 
 from floodmark.errors import Forbidden
 
+from node.metadata.domains.coordinator import COORDINATOR_TOPIC
+from node.metadata.state import INTERNAL_PREFIX
 from node.service.request_context import RequestContext
-
-INTERNAL_PREFIX: Final = "__floodmark_"
-"""Topics of such names are the cluster's own."""
 
 
 class Operation(enum.StrEnum):
@@ -56,6 +55,22 @@ class Resource(NamedTuple):
 CLUSTER: Final = Resource(ResourceKind.CLUSTER)
 CLOSED: Final = frozenset({Operation.WRITE, Operation.CREATE, Operation.DELETE})
 """What nobody does to internal topics, administrators neither."""
+_CLOSED_SHARDS: Final = CLOSED | {Operation.READ}
+"""The same for the coordinator's topic, which holds no records."""
+
+
+def is_closed(operation: str, resource: Resource) -> bool:
+    """Whether nobody does that."""
+    if resource.kind is not ResourceKind.TOPIC or not resource.is_internal:
+        return False
+    return operation in (_CLOSED_SHARDS if resource.name == COORDINATOR_TOPIC else CLOSED)
+
+
+def closed(operation: Operation, resource: Resource) -> Forbidden:
+    """Why not."""
+    if operation is Operation.READ:
+        return Forbidden(f"topic {resource.name} holds the state of groups, and no records")
+    return Forbidden(f"topics whose names begin with {INTERNAL_PREFIX} are the cluster's own")
 
 
 def topic(name: str) -> Resource:
@@ -86,5 +101,5 @@ class AllowAll:
 
     def authorize(self, context: RequestContext, operation: Operation, resource: Resource) -> None:  # noqa: ARG002
         """Everything but writing to the cluster's own topics."""
-        if operation in CLOSED and resource.is_internal:
-            raise Forbidden(f"topics whose names begin with {INTERNAL_PREFIX} are the cluster's own")
+        if is_closed(operation, resource):
+            raise closed(operation, resource)

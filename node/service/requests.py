@@ -6,6 +6,7 @@ is checked, and how it is executed. Its result is a value too. Both are sent bet
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, TypeVar
 
 from node.service.inside_requests import InsideRequest
@@ -30,6 +31,10 @@ class Request(InsideRequest[R], Generic[R], frozen=True, kw_only=True):
     def resource(self) -> Resource | None:
         """The resource; None where each item of the result is authorized on its own."""
         return CLUSTER
+
+    def also(self) -> Iterable[tuple[Operation, Resource]]:
+        """What else is done to which other resources: all of it has to be allowed."""
+        return ()
 
     def is_own(self, context: RequestContext) -> bool:  # noqa: ARG002
         """Whether the principal may ask for this without any permission, since it is about itself alone."""

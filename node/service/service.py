@@ -25,6 +25,7 @@ from node.security.passwords import Passwords
 from node.security.quotas import FETCH, PRODUCE, REQUESTS, Quotas
 from node.service import auditing, unpacking
 from node.service.answer_budget import AnswerBudget, Hold
+from node.service.at_coordinator import at_coordinator
 from node.service.auditing import Audit, AuditEvent, NoAudit
 from node.service.authentication import Authentication
 from node.service.data_requests import (
@@ -40,6 +41,7 @@ from node.service.data_requests import (
     WaitRequest,
 )
 from node.service.fetch import Fetching
+from node.service.group_request import GroupRequest
 from node.service.inside_line import InsideLine
 from node.service.inside_requests import name_of
 from node.service.known_topics import CATCH_UP_S, KnownTopics
@@ -251,6 +253,8 @@ class Service:
             await self._check_level(request)
         if request.at_metadata_leader:
             return await at_metadata_leader(self, context, request)
+        if isinstance(request, GroupRequest):
+            return await at_coordinator(self, context, request)
         return Served(await request.execute(self, context), self.broker.node_id)
 
     def unknown_credential(self, address: str, protocol: str, error: FloodmarkError) -> None:
@@ -283,6 +287,8 @@ class Service:
         if resource is None or request.is_own(context):
             return
         self.authorize(context, request.operation, resource)
+        for operation, other in request.also():
+            self.authorize(context, operation, other)
         if self.authenticator is not None and request.is_for_administrators(self):
             principal = context.principal
             if principal != A_NODE and not self.authenticator.is_administrator(principal):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 import msgspec
-from floodmark.errors import InvalidRequest, UnknownTopic
+from floodmark.errors import Forbidden, InvalidRequest, UnknownTopic
 from floodmark.format.limits import BATCH_BYTES_MAX, PARTITIONS_MAX
 from floodmark.format.names import check_name
 
 from node.broker import Broker, TopicInfo
+from node.metadata.domains.coordinator import COORDINATOR_TOPIC
 from node.metadata.topic_config import CONFIG_VALUE_MAX, TopicConfig
 from node.service.policy import Operation, Resource, topic
 from node.service.request_context import RequestContext
@@ -128,6 +129,8 @@ class AlterTopic(Request[TopicDescription], frozen=True, kw_only=True):
                 "change one thing at a time: config, partitions or replication_factor, not "
                 f"{' and '.join(given) or 'none'}"
             )
+        if self.topic == COORDINATOR_TOPIC and self.replication_factor is None:
+            raise Forbidden(f"topic {self.topic} holds the state of groups: it keeps its shape")
         if self.config is not None:
             self.config.check()
 

@@ -14,7 +14,7 @@ import aiohttp
 
 from local.access import Access
 from local.health import wait_healthy
-from node.service.policy import INTERNAL_PREFIX
+from node.metadata.state import INTERNAL_PREFIX
 from tests.cli.dev_process import STARTED, dev_process
 from tests.support.curl import with_curl
 

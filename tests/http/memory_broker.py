@@ -65,12 +65,13 @@ from node.local_acls import LocalAcls
 from node.local_quotas import LocalQuotas
 from node.local_users import LocalUsers
 from node.metadata.command import Command
-from node.metadata.levels import BATCH_FORMAT_2, MEMBERSHIP, NUMBERED_PRODUCERS, SECURITY
+from node.metadata.levels import BATCH_FORMAT_2, GROUPS, MEMBERSHIP, NUMBERED_PRODUCERS
 from node.metadata.machine import applied
 from node.metadata.state import Applied, MetadataState
 from node.metadata.topic_config import TopicConfig
 from node.partition.slices import offset_reaching
 from node.replicas.deletions import Deletions
+from tests.http.memory_groups import memory_groups
 
 
 class MemoryLog:
@@ -135,6 +136,8 @@ class MemoryCluster:
         self.level = 1
         self.levels: dict[str, tuple[int, int]] = {}
         """The feature levels that nodes know, where these are others than 1 alone."""
+        self.groups: dict[bytes, bytes] = {}
+        """What the coordinator keeps."""
         self.moves: list[MoveInfo] = []
         self.draining: set[str] = set()
         self.rebalancing = False
@@ -146,7 +149,7 @@ class MemoryMetadata:
     """Users and tokens."""
 
     def __init__(self) -> None:
-        self.state = MetadataState(level=SECURITY)
+        self.state = MetadataState(level=GROUPS)
 
     async def propose(self, command: Command, *, timeout_s: float) -> Applied:
         outcome = applied(self.state, command)
@@ -623,6 +626,7 @@ class MemoryBroker:
         self.acls = LocalAcls(cluster.metadata)
         self.quotas = LocalQuotas(cluster.metadata)
         self.users = LocalUsers(cluster.metadata, lambda: 1_000)
+        self.groups = memory_groups(cluster, self)
         self.metadata = MemoryLeadership(cluster, self)
 
     def topic(self, name: str) -> TopicInfo:

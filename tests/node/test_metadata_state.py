@@ -16,6 +16,7 @@ from node.metadata import commands
 from node.metadata.command import Command
 from node.metadata.domains import (
     acls,
+    coordinator,
     features,
     moves,
     producers,
@@ -51,12 +52,13 @@ DOMAINS: Any = (
     moves,
     recoveries,
     shape,
+    coordinator,
     users,
     tokens,
     acls,
     quotas,
 )
-UP_TO_5 = dataclasses.replace(THIS_BUILD, highest=5)
+UP_TO_6 = dataclasses.replace(THIS_BUILD, highest=6)
 
 
 def machine_after(*given_commands: Command, levels: Levels = THIS_BUILD) -> MetadataMachine:
@@ -231,7 +233,7 @@ def test_a_snapshot_of_a_newer_build_is_kept_for_one(place: str, value: object, 
 
 def test_every_command_stands_in_the_table_of_one_domain() -> None:
     """Under the kind that it is written with, with a level that this build knows, and with what it does."""
-    assert sum(len(domain.COMMANDS) for domain in DOMAINS) == len(THIS_BUILD.commands) == 34
+    assert sum(len(domain.COMMANDS) for domain in DOMAINS) == len(THIS_BUILD.commands) == 35
     for kind, known in THIS_BUILD.commands.items():
         assert known.command.__struct_config__.tag == kind
         assert THIS_BUILD.knows(known.level)
@@ -278,8 +280,8 @@ def test_a_snapshot_that_cannot_be_read_is_refused(state: bytes) -> None:
 names = st.sampled_from(["a", "b", "c"])
 nodes = st.sampled_from(["n1", "n2", "n3", "n4"])
 any_command = st.one_of(
-    st.builds(register, nodes, st.sampled_from(["i1", "i2"]), st.sampled_from([(1, 1), (1, 5), (2, 5)])),
-    st.builds(RaiseLevel, st.integers(0, 5)),
+    st.builds(register, nodes, st.sampled_from(["i1", "i2"]), st.sampled_from([(1, 1), (1, 6), (2, 6)])),
+    st.builds(RaiseLevel, st.integers(0, 6)),
     st.builds(
         lambda name, rows: CreateTopic(name, 2, TopicConfig(), rows),
         names,
@@ -297,13 +299,13 @@ any_command = st.one_of(
 )
 
 
-@given(st.lists(any_command, max_size=30), st.integers(0, 30), st.integers(0, 5))
+@given(st.lists(any_command, max_size=30), st.integers(0, 30), st.integers(0, 6))
 def test_replicas_agree_whatever_way_they_got_there(history: list[Command], cut: int, overlap: int) -> None:
     """A node that starts from a snapshot and sees some commands again equals one that applied them all."""
-    whole = machine_after(*history, levels=UP_TO_5)
+    whole = machine_after(*history, levels=UP_TO_6)
     cut = min(cut, len(history))
-    later = MetadataMachine(UP_TO_5)
-    later.restore(machine_after(*history[:cut], levels=UP_TO_5).snapshot())
+    later = MetadataMachine(UP_TO_6)
+    later.restore(machine_after(*history[:cut], levels=UP_TO_6).snapshot())
     start = max(0, cut - overlap)
     for index, command in enumerate(history[start:], start=start + 2):
         later.apply(frame(index, commands.encode(command)))
@@ -321,7 +323,7 @@ def test_replicas_agree_whatever_way_they_got_there(history: list[Command], cut:
 def test_an_older_build_stops_where_a_newer_one_goes_on(history: list[Command]) -> None:
     """Its state is the newer one's as of before the first command that it does not know, never another."""
     payloads = [commands.encode(command) for command in history]
-    levels = dataclasses.replace(NEWER_BUILD, highest=6)
+    levels = dataclasses.replace(NEWER_BUILD, highest=7)
     older, newer = MetadataMachine(), MetadataMachine(levels)
     before = newer.snapshot()
     for index, (payload, command) in enumerate(zip(payloads, history, strict=True), start=2):
@@ -337,7 +339,7 @@ def test_an_older_build_stops_where_a_newer_one_goes_on(history: list[Command]) 
 
 def test_the_feature_level_rises_to_what_every_node_knows_and_never_falls() -> None:
     """Who does not know it is named; the present one is fine."""
-    machine = machine_after(register("n1", levels=(1, 3)), register("n2", levels=(1, 2)), levels=UP_TO_5)
+    machine = machine_after(register("n1", levels=(1, 3)), register("n2", levels=(1, 2)), levels=UP_TO_6)
 
     def outcome(index: int, level: int) -> object:
         machine.apply(frame(index, commands.encode(RaiseLevel(level))))
@@ -348,7 +350,7 @@ def test_the_feature_level_rises_to_what_every_node_knows_and_never_falls() -> N
     assert isinstance(refused, Conflict)
     assert "n2 knows feature levels 1 to 2, not 3" in refused.detail
     assert (outcome(6, 2), machine.state.level) == (2, 2)
-    machine.apply(frame(7, commands.encode(register("n2", levels=(3, 5)))))
+    machine.apply(frame(7, commands.encode(register("n2", levels=(3, 6)))))
     assert outcome(8, 2) == 2, "nothing is changed, whoever does not know it"
     refused = outcome(9, 1)
     assert isinstance(refused, Conflict)
@@ -358,20 +360,20 @@ def test_the_feature_level_rises_to_what_every_node_knows_and_never_falls() -> N
 
 def test_an_older_build_stops_where_the_level_is_raised_above_what_it_knows() -> None:
     """At the command, and at a snapshot from behind it; not where the level cannot be raised anyway."""
-    nodes_of_another_build = [register("n1", levels=(1, 5))]
+    nodes_of_another_build = [register("n1", levels=(1, 6))]
     older = machine_after(
-        *nodes_of_another_build, RaiseLevel(6), register("n2", levels=(1, 5)), RaiseLevel(5)
+        *nodes_of_another_build, RaiseLevel(7), register("n2", levels=(1, 6)), RaiseLevel(6)
     )
-    newer = machine_after(*nodes_of_another_build, RaiseLevel(5), levels=UP_TO_5)
+    newer = machine_after(*nodes_of_another_build, RaiseLevel(6), levels=UP_TO_6)
     assert isinstance(older.outcome(3), Conflict)
     assert older.halted == (
-        "metadata entry 5 is command 'raise_level' to level 5, which this build does not know: "
+        "metadata entry 5 is command 'raise_level' to level 6, which this build does not know: "
         "start a newer Floodmark"
     )
     machine = MetadataMachine()
     machine.restore(newer.snapshot())
     assert machine.halted == (
-        "the metadata snapshot has feature level 5, and this build knows 1 to 4: start a newer Floodmark"
+        "the metadata snapshot has feature level 6, and this build knows 1 to 5: start a newer Floodmark"
     )
     assert machine.snapshot() == newer.snapshot()
 

@@ -16,10 +16,10 @@ from node.metadata.domains.users import (
     MakeAdministrator,
     UnmakeAdministrator,
 )
-from node.metadata.state import AclEntry
+from node.metadata.state import INTERNAL_PREFIX, AclEntry
 from node.security import access_policy
 from node.security.access_policy import AccessPolicy
-from node.service.policy import CLUSTER, INTERNAL_PREFIX, AllowAll, Operation, topic
+from node.service.policy import CLUSTER, AllowAll, Operation, topic
 from node.service.request_context import ANONYMOUS, RequestContext
 from tests.node.test_user_commands import Cluster, token
 from tests.security.test_acl import entry, on_cluster

@@ -14,8 +14,9 @@ from typing import Any, Final
 import pytest
 
 from node.http import openapi
+from node.metadata.state import INTERNAL_PREFIX
 from node.request_limits import RequestLimits
-from node.service.policy import INTERNAL_PREFIX, Operation
+from node.service.policy import Operation
 from tests.node.test_policy import REQUESTS, Sent, T
 from tests.security.secured import Secured, secured
 

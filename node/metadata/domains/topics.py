@@ -104,6 +104,8 @@ def add_partitions(edit: Edit, command: AddPartitions) -> Applied:
     topic = _same_topic(state, command.name, command.topic_id)
     if isinstance(topic, FloodmarkError):
         return topic
+    if topic.is_coordinator:
+        return InvalidRequest(f"the shards of {command.name} are fixed: a group's name chooses one of them")
     if len(topic.partitions) != command.partitions:
         return Conflict(f"topic {command.name} now has {len(topic.partitions)} partitions")
     if not command.assignments:

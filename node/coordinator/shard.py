@@ -1,0 +1,70 @@
+"""One shard that has a replica on this node: led here from time to time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from consensus.host.group_host import GroupHost
+from node import outcomes
+from node.coordinator.lead import Lead
+from node.coordinator.machine import CoordinatorMachine
+from node.replicas.replica_here import ReplicaHere
+from node.replicas.replica_spec import OpenReplica
+
+
+@dataclass(frozen=True, slots=True)
+class ShardReplica(ReplicaHere):
+    """This node's copy of one shard of the coordinator."""
+
+    machine: CoordinatorMachine
+
+
+class Shard:
+    """Follows the replica's leadership: a ``Lead`` for each term in which this node leads and is ready."""
+
+    def __init__(
+        self, opened: OpenReplica, host: GroupHost, catch_up: Callable[[float], Awaitable[None]]
+    ) -> None:
+        machine = opened.machine
+        assert isinstance(machine, CoordinatorMachine), "the machine of a shard's spec"
+        self.replica = ShardReplica(opened.group, opened.log, opened.vote, machine)
+        self.machine = machine
+        self._host = host
+        self._catch_up = catch_up
+        self._lead: Lead | None = None
+
+    def look(self) -> None:
+        """The leadership or the term may have changed, or this leader has become ready."""
+        group = self.replica.group
+        lead = self._lead
+        if lead is not None and not (group.is_ready_leader and group.term == lead.term):
+            self.close()
+        if self._lead is None and group.is_ready_leader:
+            self._lead = Lead(
+                host=self._host,
+                raft_group=group.raft_group,
+                term=group.term,
+                machine=self.machine,
+                catch_up=self._catch_up,
+            )
+
+    def close(self) -> None:
+        """End what is led here, because it is not any more, or the replica is about to stop."""
+        lead, self._lead = self._lead, None
+        if lead is not None:
+            lead.end(outcomes.not_leader(self.replica.group.leader))
+
+    @property
+    def lead(self) -> Lead:
+        """Raises ``Unavailable`` where this node does not lead it, or is not ready yet."""
+        group = self.replica.group
+        if self._lead is None or not group.is_ready_leader:
+            raise outcomes.not_leader(group.leader if group.leader != group.node_id else None)
+        return self._lead
+
+
+def deadline(timeout_s: float) -> float:
+    """Of the event loop's clock."""
+    return asyncio.get_running_loop().time() + timeout_s

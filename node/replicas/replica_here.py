@@ -1,0 +1,23 @@
+"""What every replica of a group that the metadata names has on this node, whatever the group's kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from consensus.core.group import Group
+from storage.log import Log
+from storage.vote import VoteFile
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaHere:
+    """A running replica. Members, moves, sizes and health go by this alone."""
+
+    group: Group
+    log: Log
+    vote: VoteFile
+
+    @property
+    def leads(self) -> bool:
+        """Elected, and its own first entry is committed and applied."""
+        return self.group.is_ready_leader

@@ -1,0 +1,90 @@
+"""Has the leader of a group's shard execute a request, whichever node was asked.
+
+The shards are partitions of a topic of the cluster's own, so their leaders are found as those of records are
+(``router.py``). ``Unavailable`` says that nothing was stored, so the next leader is asked until the time is
+up. Where something may have been stored that is the answer: what is sent again later than it was meant could
+undo what has been stored since.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, TypeVar
+
+from floodmark.errors import CoordinatorNotAvailable, LeaderNotAvailable, Unavailable, UnknownTopic
+
+from node.broker import Partition
+from node.metadata.domains.coordinator import COORDINATOR_TOPIC, shard_of
+from node.metadata.levels import GROUPS
+from node.service.group_request import GroupRequest
+from node.service.leaders import Leader, LeaderThere
+from node.service.metadata_leader import at_metadata_leader
+from node.service.policy import Operation
+from node.service.request_context import RequestContext
+from node.service.requests import Request, Served
+from node.service.router import at_leader
+
+if TYPE_CHECKING:
+    from node.service.service import Service
+
+R = TypeVar("R")
+
+
+class MakeCoordinator(Request[None], frozen=True, kw_only=True):
+    """Make the coordinator's shards, unless they are there: nodes ask for it, on behalf of whoever uses the
+    first group.
+    """
+
+    operation: ClassVar[Operation] = Operation.CREATE
+    at_metadata_leader: ClassVar[bool] = True
+    needs_level: ClassVar[int] = GROUPS
+
+    async def execute(self, at: Service, context: RequestContext) -> None:
+        """See ``GroupAdmin.make_coordinator``."""
+        await at.broker.groups.make_coordinator(timeout_s=context.left_s())
+
+
+async def at_coordinator(service: Service, context: RequestContext, request: GroupRequest[R]) -> Served[R]:
+    """What the leader of the group's shard answers, and which node that is. Raises what it raises;
+    ``CoordinatorNotAvailable`` when none did in time.
+    """
+    shard = await _shard(service, context, request)
+    if shard is None:
+        return Served(request.of_no_group(), service.broker.node_id)
+    prepared = await request.prepared(service)
+
+    async def ask(leader: Leader, left: float) -> R:
+        if not isinstance(leader, LeaderThere):
+            return await prepared.execute(service, context.within(left))
+        try:
+            return await service.inside.ask(leader.node, prepared, timeout_s=left)
+        except Unavailable:
+            leader.partition.doubt_leader(leader.node)
+            raise
+
+    try:
+        result, node = await at_leader(service, shard, ask, timeout_s=context.left_s())
+    except LeaderNotAvailable as error:
+        raise CoordinatorNotAvailable(
+            f"shard {shard.number} of the coordinator, which keeps group {request.group}, has no leader at "
+            "the moment; nothing was stored",
+            **error.fields,
+        ) from error
+    return Served(request.shown(result, service, context), node)
+
+
+async def shard_of_group(service: Service, group: str) -> Partition:
+    """The shard that keeps a group. Raises ``UnknownTopic`` where there is no coordinator yet."""
+    limits = await service.topics.limits(COORDINATOR_TOPIC)
+    number = shard_of(group, limits.partitions)
+    return await service.topics.partition(COORDINATOR_TOPIC, number, limits.topic_id)
+
+
+async def _shard(service: Service, context: RequestContext, request: GroupRequest[R]) -> Partition | None:
+    """The shard; None where there is no coordinator, and none is needed."""
+    try:
+        return await shard_of_group(service, request.group)
+    except UnknownTopic:
+        if not request.makes_group:
+            return None
+    await at_metadata_leader(service, context, MakeCoordinator())
+    return await shard_of_group(service, request.group)

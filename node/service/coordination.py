@@ -1,0 +1,43 @@
+"""The requests that only the leader of a group's shard can do, with their names between nodes."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from floodmark.errors import UnknownTopic
+
+from node import outcomes
+from node.service.at_coordinator import shard_of_group
+from node.service.group_offsets import CommitOffsets, CommittedOffsets, FetchOffsets
+from node.service.group_request import GroupRequest
+from node.service.inside_answers import Asked, InsideAnswers
+from node.service.inside_requests import register
+from node.service.request_context import RequestContext
+from node.service.router import led_here
+from node.service.service import Service
+
+PROTOCOL: Final = "inside"
+"""The protocol of forwarded requests: the forwarding node has judged them."""
+AT_COORDINATOR: Final[dict[str, tuple[type[GroupRequest[Any]], Any]]] = {
+    "commit_offsets": (CommitOffsets, CommittedOffsets),
+    "fetch_offsets": (FetchOffsets, CommittedOffsets),
+}
+"""Each request's name between nodes, which never changes its meaning, and its result type."""
+
+for _name, (_request, _result) in AT_COORDINATOR.items():
+    register(_name, _request, _result, stores=_request.stores)
+
+
+def answer_coordination(answers: InsideAnswers, service: Service) -> None:
+    """Have this node, while it leads a group's shard, serve requests that other nodes forward."""
+
+    async def execute(request: GroupRequest[Any], asked: Asked) -> Any:
+        try:
+            shard = await shard_of_group(service, request.group)
+        except UnknownTopic as error:
+            raise outcomes.not_leader(None) from error
+        await led_here(service, shard, asked.left_s)
+        return await request.execute(service, RequestContext(protocol=PROTOCOL, deadline=asked.deadline))
+
+    for request, _ in AT_COORDINATOR.values():
+        answers.on(request, execute)

@@ -1,0 +1,75 @@
+"""The coordinator on whole nodes: committed offsets by typed requests at any of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from floodmark.errors import Forbidden
+
+from node.http.context import CONTEXT
+from node.metadata.domains.coordinator import COORDINATOR_TOPIC, SHARDS, shard_of
+from node.service.data_requests import FetchRequest
+from node.service.group_offsets import CommitOffsets, CommittedOffsets, FetchOffsets, OffsetOf
+from node.service.request_context import RequestContext
+from node.service.requests import Request
+from node.service.service import Service
+from node.service.topic_changes import AlterTopic, ConfigChanges, DeleteTopic
+from tests.support.nodes import NodeCluster, TestNode
+
+
+def service_of(node: TestNode) -> Service:
+    return node.running.app[CONTEXT].service
+
+
+def asking() -> RequestContext:
+    return RequestContext(protocol="test").within(20)
+
+
+async def commit(node: TestNode, group: str, offset: int, partition: int = 0) -> CommittedOffsets:
+    request = CommitOffsets(group=group, offsets=[OffsetOf("orders", partition, offset, metadata="m")])
+    return (await service_of(node).ask(asking(), request)).result
+
+
+async def committed(node: TestNode, group: str) -> dict[tuple[str, int], int]:
+    found = (await service_of(node).ask(asking(), FetchOffsets(group=group))).result
+    return {(each.topic, each.partition): each.offset for each in found.offsets}
+
+
+async def nobody_touches_the_topic(nodes: list[TestNode]) -> None:
+    requests: list[Request[Any]] = [
+        AlterTopic(topic=COORDINATOR_TOPIC, partitions=20),
+        AlterTopic(topic=COORDINATOR_TOPIC, config=ConfigChanges(retention_ms=1)),
+        DeleteTopic(topic=COORDINATOR_TOPIC),
+    ]
+    fetch = FetchRequest(topic=COORDINATOR_TOPIC, partition=0, position="earliest", max_bytes=1)
+    for node in nodes:
+        service = service_of(node)
+        for request in requests:
+            with pytest.raises(Forbidden):
+                await service.ask(asking(), request)
+        with pytest.raises(Forbidden, match="no records"):
+            await service.fetch(asking(), fetch, service.answers.hold("test"))
+
+
+async def test_offsets_at_any_node_and_past_the_end_of_the_shards_leader(tmp_path: Path) -> None:
+    """Four nodes, of which one has no replica of the shard; then the leader is gone."""
+    async with NodeCluster.running(tmp_path, 4) as cluster:
+        await cluster.create("orders", partitions=2, replicas=3)
+        nodes = cluster.up
+        assert await committed(nodes[0], "billing") == {}
+        assert COORDINATOR_TOPIC not in nodes[0].running.metadata.state.topics, "nobody needed it"
+
+        for number, node in enumerate(nodes):
+            await commit(node, "billing", number + 1)
+        topic = nodes[0].running.metadata.state.topics[COORDINATOR_TOPIC]
+        assert (len(topic.partitions), topic.replication_factor) == (SHARDS, 3)
+        assert [await committed(node, "billing") for node in nodes] == [{("orders", 0): 4}] * 4
+
+        await nobody_touches_the_topic(nodes)
+        leader = await cluster.leader(COORDINATOR_TOPIC, shard_of("billing", SHARDS))
+        await leader.stop()
+        for number, node in enumerate(cluster.up):
+            await commit(node, "billing", 10 + number, partition=1)
+            assert await committed(node, "billing") == {("orders", 0): 4, ("orders", 1): 10 + number}
