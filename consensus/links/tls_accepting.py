@@ -12,14 +12,12 @@ import socket
 import ssl
 from typing import Any, Final, Protocol
 
+from consensus.links.accept_loop import AcceptLoop
 from consensus.links.handshake import HELLO_BYTES, TLS_HANDSHAKE
 from consensus.links.link_tls import ONLY_TLS, SHUTDOWN_S, LinkTls, explained
 from consensus.links.link_types import LinkContext
 
-_AT_ONCE: Final = 32
 _BACKLOG: Final = 100
-_AGAIN_S: Final = 0.5
-"""Until the next try, when there are no descriptors left."""
 
 
 class TlsOwner(Protocol):
@@ -77,48 +75,21 @@ class TlsAccepting:
     def __init__(self, listening: list[socket.socket], tls: LinkTls, owner: TlsOwner) -> None:
         self.tls = tls
         self.owner = owner
-        self._listening = listening
-        self._loop = asyncio.get_running_loop()
-        self._later: asyncio.TimerHandle | None = None
-        self._go_on()
-
-    @property
-    def address(self) -> tuple[str, int]:
+        bound = listening[0].getsockname()
+        self.address = (str(bound[0]), int(bound[1]))
         """The first that was bound."""
-        bound = self._listening[0].getsockname()
-        return str(bound[0]), int(bound[1])
+        self._loop = AcceptLoop(listening, self._accepted, self._failed)
 
     def close(self) -> None:
         """Close the port. Handshakes that are under way are their owner's."""
-        self._pause()
-        if self._later is not None:
-            self._later.cancel()
-        for each in self._listening:
-            each.close()
+        self._loop.close()
 
-    def _go_on(self) -> None:
-        self._later = None
-        for each in self._listening:
-            self._loop.add_reader(each, self._accept, each)
+    def _accepted(self, accepted: socket.socket, host: str) -> None:
+        Arrival(self, accepted, host).begin()
 
-    def _pause(self) -> None:
-        for each in self._listening:
-            self._loop.remove_reader(each)
-
-    def _accept(self, listening: socket.socket) -> None:
-        for _ in range(_AT_ONCE):
-            try:
-                accepted, address = listening.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:
-                # No descriptors are left. The port stays open, and whoever waits there waits on.
-                self._loop.call_exception_handler({"message": "accept() failed", "exception": error})
-                self._pause()
-                self._later = self._loop.call_later(_AGAIN_S, self._go_on)
-                return
-            accepted.setblocking(False)  # noqa: FBT003 - see above
-            Arrival(self, accepted, str(address[0])).begin()
+    def _failed(self, error: OSError) -> None:
+        context = {"message": "accept() failed", "exception": error}
+        asyncio.get_running_loop().call_exception_handler(context)
 
 
 class Arrival:

@@ -24,7 +24,7 @@ from node.http.entity_tag import caching
 from node.http.leader_headers import leader_headers
 from node.http.live_response import stream
 from node.http.media import Media, accepted, answer_media
-from node.http.page import read_page, send
+from node.http.page import PIECE_BYTES, read_page, send, send_in_pieces
 from node.http.produce import timeout_of
 from node.http.query import capped, duration_s, flag, partition_number, query_of, topic_name
 from node.http.request_context import request_context
@@ -167,6 +167,9 @@ class PartitionFetch:
         headers |= kept
         if is_known:
             return web.Response(status=304, headers=headers)
+        if request.secure and len(body) > PIECE_BYTES:
+            # Of a single large write TLS says at once that all of it is sent, and keeps it uncounted.
+            return await send_in_pieces(request, headers, body)
         answer = web.Response(body=body, headers=headers)
         if len(body) > context.settings.stream_bytes:
             # Sent while its bytes are still counted; aiohttp then finds it done.

@@ -18,14 +18,11 @@ from typing import Final, Protocol
 import structlog
 from floodmark.errors import FloodmarkError, InvalidRequest
 
+from consensus.links.accept_loop import AcceptLoop
 from node.http import problems
 from node.http.admission import Admission, Place
 from node.http.connection import Connection
 
-AT_ONCE: Final = 32
-"""How many connections to accept in a turn of the event loop."""
-_AGAIN_S: Final = 0.5
-"""Until the next try, when there are no descriptors left."""
 _TELL_EVERY_S: Final = 10.0
 _TLS_HANDSHAKE: Final = b"\x16"
 """The first byte of TLS."""
@@ -68,54 +65,25 @@ class TlsAccepting:
         self._dropped = dropped
         self._told_at = -math.inf
         self._untold = 0
-        self._loop = asyncio.get_running_loop()
-        self._later: asyncio.TimerHandle | None = None
-        self._sockets = list(listening)
-        self._go_on()
+        self._clock = asyncio.get_running_loop().time
+        self._loop = AcceptLoop(listening, self._admit)
 
     def stop(self) -> None:
         """Accept nothing more, and give up handshakes that are under way."""
-        self._pause()
-        if self._later is not None:
-            self._later.cancel()
-        sockets, self._sockets = self._sockets, []
-        for each in sockets:
-            each.close()
+        self._loop.close()
         for arrival in list(self.arriving):
             arrival.drop()
 
     def failed(self, address: str, why: str, hint: str = "") -> None:
         """A handshake has failed: told once in a while, whoever tries how often."""
         self._dropped("tls_handshake")
-        now = self._loop.time()
+        now = self._clock()
         if now - self._told_at < _TELL_EVERY_S:
             self._untold += 1
             return
         more = {"hint": hint} if hint else {}
         _log.warning("tls_handshake_failed", address=address, reason=why, untold=self._untold, **more)
         self._told_at, self._untold = now, 0
-
-    def _go_on(self) -> None:
-        self._later = None
-        for each in self._sockets:
-            self._loop.add_reader(each, self._accept, each)
-
-    def _pause(self) -> None:
-        for each in self._sockets:
-            self._loop.remove_reader(each)
-
-    def _accept(self, listening: socket.socket) -> None:
-        for _ in range(AT_ONCE):
-            try:
-                accepted, address = listening.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError:  # No descriptors are left. The port stays open, and whoever waits there waits on.
-                self._pause()
-                self._later = self._loop.call_later(_AGAIN_S, self._go_on)
-                return
-            accepted.setblocking(False)  # noqa: FBT003 - the name of the standard library's parameter is none
-            self._admit(accepted, str(address[0]))
 
     def _admit(self, accepted: socket.socket, address: str) -> None:
         refusal = self.admission.admit(address, accepted.fileno())

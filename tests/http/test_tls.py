@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -17,6 +18,7 @@ from structlog.testing import capture_logs
 
 from node.http.client_certificate import principal_of
 from node.http.connection import Connection
+from node.http.context import CONTEXT
 from node.http.server import HttpServer
 from node.request_limits import RequestLimits
 from tests.http.conftest import Harness, until
@@ -27,6 +29,7 @@ from tests.support.loops import LoopFactory
 
 LIMITS = RequestLimits(header_timeout_s=0.3, sweep_s=0.05, write_stall_s=0.5, connections_per_address_max=8)
 
+_LENGTH = re.compile(rb"(?i)content-length: ([0-9]+)")
 PATIENT = RequestLimits(sweep_s=0.05)
 
 
@@ -185,6 +188,43 @@ async def test_a_reader_that_takes_nothing_is_let_go(authority: TestAuthority) -
         await until(lambda: len(_connections(http)) == 1)
         await until(lambda: not _connections(http))
         transport.abort()
+
+
+@pytest.mark.parametrize("media", ["application/json", "application/vnd.floodmark.batch;v=1"])
+@pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_what_a_client_has_not_taken_stays_counted(
+    factory: LoopFactory, media: str, authority: TestAuthority
+) -> None:
+    """However it is written to TLS, which takes any amount at once: pages of many clients are bounded so."""
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(_takes_only_a_head(authority, media))
+
+
+async def _takes_only_a_head(authority: TestAuthority, media: str) -> None:
+    async with _serving(authority, PATIENT) as http:
+        answers = http.servers["n1"].app[CONTEXT].service.answers
+        async with _connected(http, authority.client_context()) as (reader, writer):
+            writer.write(_put_topic() + request(b"x" * (900 << 10)) * 4)
+            await read_answers(reader, 5)
+        small = socket.socket()
+        small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        small.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(small, http.address)
+        reader, writer = await asyncio.open_connection(
+            sock=small, ssl=authority.client_context(), server_hostname=http.address[0], limit=4096
+        )
+        head = f"GET {RECORDS}?max_bytes=8388608 HTTP/1.1\r\nHost: localhost\r\nAccept: {media}\r\n\r\n"
+        try:
+            writer.write(head.encode())
+            answer = await reader.readuntil(b"\r\n\r\n")
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            assert answers.used > 2 << 20, "the head has come, and most of the page has not"
+            body = await reader.readexactly(int(_LENGTH.findall(answer)[0]))
+            assert len(body) > 3 << 20, "all of it comes, in order"
+            assert b"x" * 900 in body or b"eHh4" * 200 in body
+            await until(lambda: answers.used == 0)
+        finally:
+            writer.transport.abort()
 
 
 async def test_a_node_stops_with_handshakes_under_way(authority: TestAuthority) -> None:
