@@ -218,9 +218,9 @@ async def _takes_only_a_head(authority: TestAuthority, media: str) -> None:
             writer.write(head.encode())
             answer = await reader.readuntil(b"\r\n\r\n")
             assert answer.startswith(b"HTTP/1.1 200 ")
-            assert answers.used > 2 << 20, "the head has come, and most of the page has not"
+            assert answers.used > 1 << 19, "the head has come, and most of the page has not"
             body = await reader.readexactly(int(_LENGTH.findall(answer)[0]))
-            assert len(body) > 3 << 20, "all of it comes, in order"
+            assert len(body) > 1 << 20, "all of it comes, in order"
             assert b"x" * 900 in body or b"eHh4" * 200 in body
             await until(lambda: answers.used == 0)
         finally:
