@@ -18,7 +18,7 @@ _AGAIN_S: Final = 0.5
 
 
 class AcceptLoop:
-    """Until ``close`` it calls ``accepted`` with each socket, which does not block, and its other side's host.
+    """Until ``close`` it calls ``accepted`` with each socket, which does not block, and whose host it is.
 
     ``failed`` hears why nothing can be accepted for the moment: mostly, that no descriptors are left. The
     port stays open then, and whoever waits there waits on.
