@@ -171,7 +171,9 @@ class Quiesce(TermMessage, frozen=True, array_like=True, gc=False):
 
 
 class ReplicaGone(TermMessage, frozen=True, array_like=True, gc=False):
-    """The sender's replica of this group does not run any more: its disk failed, or it was removed."""
+    """The sender's replica of this group does not run any more: its disk failed, or it was removed. Or it is
+    about to stop, and takes no leadership over.
+    """
 
 
 # Damaged frames.

@@ -33,6 +33,8 @@ from storage.errors import LogFailed, LogTooNew
 HAND_OVER_S: Final = 3.0
 HAND_OVER_STUCK_S: Final = 1.0
 """With nothing handed over for this long, the others seem to be stopping too: give up."""
+LOOK_AGAIN_S: Final = 0.05
+"""Nothing tells of a node that takes nothing over since it stops as well."""
 DRAIN_S: Final = 2.0
 ANSWERS_WITHIN_S: Final = 2.0
 """How long a starting node waits for all others to say whether its folder is an old copy."""
@@ -180,7 +182,7 @@ class Lifecycle:
             if len(begun) < fewest:
                 fewest, since = len(begun), time.monotonic()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0.5):
+                async with asyncio.timeout(LOOK_AGAIN_S):
                     await changed.wait()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from consensus.core.replication import Replication
     from consensus.core.state_receiving import StateReceiver
     from consensus.core.state_sending import StateSender
+    from consensus.core.transfer import Transfer
 
 
 class Dispatcher:
@@ -62,6 +63,7 @@ class Dispatcher:
         quiescence: Quiescence,
         reads: Reads,
         replication: Replication,
+        transfer: Transfer,
     ) -> None:
         self._core = core
         self._machine = machine
@@ -72,6 +74,7 @@ class Dispatcher:
         self._quiescence = quiescence
         self._reads = reads
         self._replication = replication
+        self._transfer = transfer
         self._admission = Admission(core)
         self._handlers: dict[type[Message], Callable[[str, Any], None]] = {
             AppendEntries: self._append,
@@ -145,6 +148,9 @@ class Dispatcher:
     def _timeout_now(self, source: str, message: TimeoutNow) -> None:
         if self._prevote.may_campaign:
             self._core.engine.on_timeout_now(source, message.term)
+        elif self._prevote.leaving and not self._core.engine.is_leader:
+            # The leader asks somebody else, and takes writes in again, at once.
+            self._core.emit(source, ReplicaGone(self._core.engine.term))
 
     def _read_index(self, _source: str, message: ReadIndexResponse) -> None:
         self._reads.on_answer(message)
@@ -155,6 +161,7 @@ class Dispatcher:
         if core.engine.is_leader:
             # What it had acknowledged may be damaged: it counts again once the replica confirms it.
             self._replication.link_up(source)
+            self._transfer.on_refusal(source)
         elif core.engine.leader == source:
             self._prevote.leader_is_gone()
 

@@ -141,6 +141,7 @@ class GroupParts:
             quiescence=self.quiescence,
             reads=self.reads,
             replication=self.replication,
+            transfer=self.transfer,
         )
         self.was_flushed = False
         self._was_leader = False

@@ -32,7 +32,7 @@ class HostEvents:
         self.group_failed: Signal[[int]] = Signal()
         """A replica failed, and does nothing until it is opened again."""
         self.leadership_changed = asyncio.Event()
-        """Set whenever any group's leadership changed."""
+        """Set whenever any group's leadership changed, or a peer left that may have been to take one over."""
         self.flushed: dict[int, Waiters] = {}
         """By group: woken after every fsync of its log."""
         self._new_leads: set[int] = set()
@@ -56,8 +56,12 @@ class HostEvents:
             on_boot=boots.told,
             tls_refused=discovery.tls_refused,
             on_peer_up=gossip.peer_up,
-            on_peer_down=gossip.peer_down,
+            on_peer_down=self._on_peer_down,
         )
+
+    def _on_peer_down(self, peer: str) -> None:
+        self.leadership_changed.set()
+        self._gossip.peer_down(peer)
 
     def _on_leadership(self, group: int, leader: str | None, term: int) -> None:
         self.leadership_changed.set()

@@ -13,6 +13,7 @@ from consensus.core.safeguards import Safeguard
 from consensus.messages import (
     KINDS,
     Message,
+    ReplicaGone,
     RequestPreVote,
     RequestPreVoteResponse,
     RequestVote,
@@ -282,11 +283,62 @@ def test_a_hand_over_that_nobody_takes_ends() -> None:
     assert lone.group.role is Role.LEADER
 
 
+def test_a_hand_over_ends_with_the_link_to_its_successor() -> None:
+    """Writes are not held up until a deadline for one that cannot hear; the next attempt goes elsewhere."""
+    lone = Lone()
+    lone.lead()
+    lone.flush()
+    lone.ack("b", 3)
+    assert lone.group.transfer("c")
+    with pytest.raises(NotLeader):
+        lone.group.propose(FrameKind.COMMAND, b"x", append_time=1)
+    lone.group.links.peer_down("c")
+    lone.step()
+    lone.group.propose(FrameKind.COMMAND, b"x", append_time=1)
+    assert lone.group.transfer("b")
+    lone.group.links.peer_down("b")
+    assert not lone.group.transfer(), "there is nobody left"
+    assert lone.group.role is Role.LEADER
+
+
+def test_a_hand_over_that_is_refused_goes_to_the_next() -> None:
+    """At once; where all refuse there is none. Some time later all are asked again."""
+    lone = Lone()
+    lone.lead()
+    lone.flush()
+    lone.ack("b", 3)
+    assert lone.group.transfer()
+    lone.hear("b", ReplicaGone(lone.group.term))
+    lone.group.propose(FrameKind.COMMAND, b"x", append_time=1)
+    assert not lone.group.transfer("b")
+    assert lone.group.transfer()
+    lone.hear("c", ReplicaGone(lone.group.term))
+    assert not lone.group.transfer()
+    lone.now += 3
+    assert lone.group.transfer("b")
+
+
+def test_replicas_that_are_all_about_to_stop_hand_nothing_over() -> None:
+    """The leader of a cluster that stops as a whole learns within a few messages that it waits in vain."""
+    replicas = Replicas()
+    replicas.start()
+    leader = replicas.elect()
+    replicas.run(0.3)
+    for group in replicas.groups():
+        group.leave()
+    assert leader.transfer()
+    replicas.run(0.01)
+    assert leader.transfer(), "the other one"
+    replicas.run(0.01)
+    assert not leader.transfer()
+    assert leader.role is Role.LEADER
+
+
 def test_a_replica_that_is_about_to_stop_takes_no_leadership() -> None:
-    """Neither what is handed over to it nor by itself; it still votes."""
+    """Neither what is handed over to it, which it says, nor by itself; it still votes."""
     lone = Lone()
     lone.group.leave()
-    assert lone.hear("b", TimeoutNow(term=0)) == []
+    assert lone.hear("b", TimeoutNow(term=0)) == [("b", ReplicaGone(0))]
     lone.now += 60.0
     assert lone.step() == []
     said = lone.hear("b", RequestVote(term=5, last_index=1, last_term=0))
