@@ -26,9 +26,8 @@ from node.control.reassign import Reassign
 from node.control.reshaping import Reshaping
 from node.control.retiring import Retiring
 from node.control.shaping import Shaping
+from node.coordinator.coordinator import Coordinator
 from node.coordinator.shard_partition import ShardPartition
-from node.coordinator.shards import Shards
-from node.coordinator.topics_view import KnownTopicsView
 from node.health import HealthQuery
 from node.local_acls import LocalAcls
 from node.local_cluster import LocalCluster, LocalLeadership, LocalProducers
@@ -83,7 +82,7 @@ class LocalBroker:
         batch_format: BatchFormat,
         evacuate_after_s: float,
         credentials: Credentials,
-        shards: Shards,
+        coordinator: Coordinator,
         wall_ms: Callable[[], int],
     ) -> None:
         self.node_id = node_id
@@ -130,8 +129,12 @@ class LocalBroker:
         self.topics = LocalTopics(
             node_id=node_id, metadata=metadata, topics=self._topics, views=views, query=query, alive=alive
         )
-        self.groups_view = KnownTopicsView()
-        self.groups = LocalGroups(topics=self._topics, shards=shards, view=self.groups_view, wall_ms=wall_ms)
+        self.groups = LocalGroups(
+            topics=self._topics,
+            shards=coordinator.shards,
+            view=coordinator.topics,
+            steps=coordinator.steps,
+        )
         shown = MovesShown(node_id=node_id, host=host, metadata=metadata, local=replicas.local, query=query)
         sizes = Sizes(node_id=node_id, local=replicas.local, query=query, alive=alive)
         self.reshaping = Reshaping(
@@ -222,9 +225,8 @@ class LocalBroker:
         )
         return replica if settled else None
 
-    def metadata_changed(self, state: MetadataState, delta: MetadataDelta) -> None:
+    def metadata_changed(self, _state: MetadataState, delta: MetadataDelta) -> None:
         """Drop cached partitions that may be outdated; tell those that wait on a deleted topic."""
-        self.groups_view.metadata_changed(state, delta)
         if delta.is_whole:
             self._partitions.clear()
         for raft_group in delta.partitions:

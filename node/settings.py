@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from consensus.types import GroupOptions
+from node.coordinator.groups.limits import GroupLimits
 from node.request_limits import RequestLimits
 
 DEFAULT_HTTP_PORT = 7070
@@ -190,6 +191,34 @@ class AuditSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retention_bytes: int = 1 << 30
 
 
+class GroupSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Consumer groups; the same on every node, as any may lead them."""
+
+    offsets_retention_s: float = 7 * 86_400.0
+    """How long the offsets of a group without members are kept: from when the last one left, and each at
+    least from when it was committed."""
+    per_shard_max: int = 10_000
+    """Groups that each of the 16 shards of the coordinator keeps; beyond this, new groups are refused."""
+    members_max: int = 1_000
+    """Members of a group."""
+    subscriptions_max: int = 1_000
+    """Topics that a member names; a pattern may match any number."""
+    patterns_max: int = 10
+    """Different patterns in a group."""
+    session_timeout_min_s: float = 1.0
+    session_timeout_max_s: float = 3_600.0
+
+    def limits(self) -> GroupLimits:
+        """Those of one group."""
+        return GroupLimits(
+            members=self.members_max,
+            subscriptions=self.subscriptions_max,
+            patterns=self.patterns_max,
+            session_timeout_min_ms=int(self.session_timeout_min_s * 1_000),
+            session_timeout_max_ms=int(self.session_timeout_max_s * 1_000),
+        )
+
+
 class TestingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Fault injection; never for production."""
 
@@ -213,6 +242,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     storage: StorageSettings = StorageSettings()
     log: LogSettings = LogSettings()
     audit: AuditSettings = AuditSettings()
+    groups: GroupSettings = GroupSettings()
     testing: TestingSettings = TestingSettings()
 
     @property

@@ -11,7 +11,14 @@ from urllib.parse import urlsplit
 from node import settings_exposure, settings_limits
 from node.addresses import split_address
 from node.metadata.topic_config import CONFIG_VALUE_MAX
-from node.settings import AuditSettings, ClusterSettings, HttpSettings, InvalidSettings, Settings
+from node.settings import (
+    AuditSettings,
+    ClusterSettings,
+    GroupSettings,
+    HttpSettings,
+    InvalidSettings,
+    Settings,
+)
 
 _NODE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SECRET_LENGTH_MIN = 16
@@ -33,6 +40,7 @@ def check(settings: Settings, *, first_start: bool = False) -> None:
         *_numbers(settings),
         *_raft(settings),
         *_audit(settings.audit),
+        *_groups(settings.groups),
         *_testing(settings),
         *(_first_start(settings) if first_start else ()),
     ]
@@ -106,6 +114,17 @@ def _visitors(http: HttpSettings) -> Iterator[str]:
                 "case, without a path and without the scheme's default port, as in "
                 '"https://app.example"'
             )
+
+
+def _groups(groups: GroupSettings) -> Iterator[str]:
+    for name in groups.__struct_fields__:
+        if not 0 < (value := getattr(groups, name)) < math.inf:
+            yield f"groups.{name} = {value}: it must be a number above 0"
+    if groups.session_timeout_min_s > groups.session_timeout_max_s:
+        yield (
+            f"groups.session_timeout_min_s must be at most groups.session_timeout_max_s "
+            f"({groups.session_timeout_max_s}): members choose between them"
+        )
 
 
 def _audit(audit: AuditSettings) -> Iterator[str]:

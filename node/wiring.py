@@ -23,7 +23,7 @@ from node.addresses import split_address
 from node.administrator_files import AdministratorFiles
 from node.budget import SharedBudget
 from node.control.controller import Controller
-from node.coordinator.shards import Shards
+from node.coordinator.coordinator import Coordinator
 from node.environment import Environment
 from node.http.app import create_app
 from node.http.context import CONTEXT, HttpContext
@@ -100,6 +100,7 @@ class NodeParts:
     controller: Controller
     scrub: Scrub
     disk: DiskReserve
+    coordinator: Coordinator
     broker: LocalBroker
     query: NodeQuery
     gossip: LeaderGossip
@@ -170,7 +171,8 @@ def build(
         executor=executor,
     )
     local: dict[int, ReplicaHere] = {}
-    shards = Shards(
+    coordinator = Coordinator(
+        settings.groups,
         host=host,
         state=lambda: machine.state,
         catch_up=lambda timeout_s: metadata.catch_up(timeout_s=timeout_s),
@@ -191,7 +193,7 @@ def build(
             producers=ProducersLed(
                 lambda: (each.appender for each in local.values() if isinstance(each, Replica) and each.leads)
             ),
-            shards=shards,
+            shards=coordinator.shards,
         ),
     )
     controller = Controller(
@@ -224,20 +226,20 @@ def build(
         batch_format=batch_format,
         evacuate_after_s=settings.cluster.evacuate_after_s,
         credentials=credentials,
-        shards=shards,
-        wall_ms=host.wall.now_ms,
+        coordinator=coordinator,
+        wall_ms=around.wall_ms,
     )
 
     # In order: the cluster's nodes, then the replicas here, then what is served from them.
-    for follower in (discovery, replicas, broker, controller, gossip):
+    for follower in (discovery, replicas, broker, coordinator.topics, controller, gossip):
         machine.follow(follower.metadata_changed)
     discovery.changed.follow(controller.nudge)
     discovery.changed.follow(dialer.look)
     discovery.past.follow(dialer.part)
     events.metadata_committed.follow(controller.nudge)
     events.group_news.follow(controller.group_news)
-    events.group_news.follow(shards.look)
-    events.leadership.follow(shards.look)
+    events.group_news.follow(coordinator.shards.look)
+    events.leadership.follow(coordinator.shards.look)
     events.group_failed.follow(manager.failed)
     app = _application(settings, broker, metadata, around)
     machine.follow(app[CONTEXT].service.quotas.metadata_changed)
@@ -281,6 +283,7 @@ def build(
         controller=controller,
         scrub=scrub,
         disk=disk,
+        coordinator=coordinator,
         broker=broker,
         query=query,
         gossip=gossip,
@@ -300,6 +303,7 @@ def build(
             retention.run,
             retention.run_state_logs,
             spare_memory.run,
+            coordinator.shards.expire,
             administrator.bootstrap,
             administrator.reset,
         ),

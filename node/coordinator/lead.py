@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -24,6 +25,7 @@ from floodmark.errors import (
     NotEnoughReplicas,
     ServerError,
     TimedOut,
+    TooManyGroups,
     TooManyRequests,
     TooNew,
     Unavailable,
@@ -38,7 +40,11 @@ from node import outcomes
 from node.coordinator.group_locks import GroupLocks
 from node.coordinator.groups.decision import Decision
 from node.coordinator.groups.group import Group
+from node.coordinator.groups.requests import MemberAnswer
 from node.coordinator.machine import CoordinatorMachine, Pairs, group_of
+from node.coordinator.member_clock import MemberClock
+from node.coordinator.steps import GroupSteps, Step
+from node.coordinator.tally import CoordinatorTally
 
 FRAME_BYTES_AIM: Final = 256 << 10
 """Pairs of several requests share a frame up to this size, which takes followers some milliseconds."""
@@ -48,8 +54,10 @@ VIEWS_MAX: Final = 256
 """Groups that are kept decoded, the last ones used; any other one is read again from the state."""
 
 R = TypeVar("R")
-Step = Callable[[Group], Decision[R]]
-"""Judges a group. Raises classes of ``floodmark.errors`` to refuse."""
+
+
+def _nothing(_answer: object) -> None:
+    """Nobody is to be told."""
 
 
 class _Entry:
@@ -63,8 +71,20 @@ class _Entry:
         self.done = done
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """What all shards of a node share. ``catch_up``: waits until this node knows all topics that were made
+    before. ``groups_max``: of one shard.
+    """
+
+    steps: GroupSteps
+    catch_up: Callable[[float], Awaitable[None]]
+    groups_max: int
+    tally: CoordinatorTally
+
+
 class Lead:
-    """Ends with its term. ``catch_up``: waits until this node knows all topics that were made before."""
+    """Ends with its term."""
 
     def __init__(
         self,
@@ -73,13 +93,13 @@ class Lead:
         raft_group: int,
         term: int,
         machine: CoordinatorMachine,
-        catch_up: Callable[[float], Awaitable[None]],
+        around: Around,
     ) -> None:
         self.term = term
         self._host = host
         self._raft_group = raft_group
         self._machine = machine
-        self._catch_up = catch_up
+        self._around = around
         self._locks = GroupLocks()
         self._views: OrderedDict[str, Group] = OrderedDict()
         self._next: list[_Entry] = []
@@ -90,6 +110,8 @@ class Lead:
         self._waiting_bytes = 0
         self._failure: FloodmarkError | None = None
         machine.told = self._replay
+        self.clock = MemberClock(self, around.steps)
+        self.clock.begin(machine.names(), machine.keys_of)
 
     def end(self, error: FloodmarkError) -> None:
         """The leadership is over: whoever waits is told at once.
@@ -98,33 +120,67 @@ class Lead:
         """
         self._failure = error
         self._machine.told = None
+        self.clock.close()
         self._locks.fail(error)
         entries, self._next = self._next, []
         self._settle(entries, error)
         lost = outcomes.unknown("this node no longer leads the group's shard of the coordinator")
         self._settle(list(self._under_way), lost)
 
-    async def decide(self, name: str, step: Step[R], *, exclusive: bool, deadline: float) -> R:
+    async def decide(
+        self,
+        name: str,
+        step: Step[R],
+        *,
+        deadline: float,
+        shared: bool = False,
+        quick: bool = False,
+        then: Callable[[R], None] = _nothing,
+    ) -> R:
         """The answer of ``step``, once what it decided is stored; ``deadline``: of the event loop's clock.
 
+        ``shared``: it goes by who the members are, and does not change that. ``quick``: where it has nothing
+        to store it is answered by what is committed now. ``then`` is told the answer when that is stored,
+        whether or not somebody still waits for it.
         Raises what the step raises, once it is certain; ``Unavailable`` where nothing was stored;
         ``OutcomeUnknown``; ``TooManyRequests``.
         """
-        await self._lock(name, exclusive=exclusive, deadline=deadline)
+        if quick:
+            self.check()
+            with contextlib.suppress(FloodmarkError):
+                decision = step(self.view(name))
+                if not decision.pairs:
+                    then(decision.answer)
+                    return decision.answer
+        await self._lock(name, exclusive=not shared, deadline=deadline)
         entry: _Entry | None = None
         try:
             decision = await self._judged(name, step, deadline)
             if not decision.pairs:
+                then(decision.answer)
                 return decision.answer
             entry = self._add(decision.pairs)
-            entry.done.add_done_callback(lambda _done: self._locks.release(name))
+            answer = decision.answer
+
+            def settled(done: asyncio.Future[None]) -> None:
+                self._locks.release(name)
+                if done.exception() is None:
+                    then(answer)
+
+            entry.done.add_done_callback(settled)
         finally:
             # Not when the caller leaves: what is under way still decides what the next step sees.
             if entry is None:
                 self._locks.release(name)
         async with _until(deadline, lambda: outcomes.unknown("it was not stored in time")):
             await asyncio.shield(entry.done)
-        return decision.answer
+        return answer
+
+    async def meet(self, name: str, step: Step[MemberAnswer], *, deadline: float) -> MemberAnswer:
+        """``decide`` for a member that joins or sends a heartbeat: its time begins anew."""
+        return await self.decide(
+            name, step, deadline=deadline, quick=True, then=lambda answer: self.clock.answered(name, answer)
+        )
 
     async def read(self, name: str, look: Callable[[Group], R], *, deadline: float) -> R:
         """What ``look`` makes of a group, which has all that was acknowledged before the call."""
@@ -174,14 +230,27 @@ class Lead:
                 if is_confirmed:
                     raise
                 await self._confirm(deadline)
-                await self._catch_up(max(0.0, deadline - asyncio.get_running_loop().time()))
+                await self._around.catch_up(max(0.0, deadline - asyncio.get_running_loop().time()))
                 is_confirmed = True
                 continue
+            self._check_room(name, decision.pairs)
             before = next((self._keys[key] for key, _ in decision.pairs if key in self._keys), None)
             if before is None:
                 return decision
             async with _until(deadline, lambda: TimedOut("an earlier commit is still being stored")):
                 await asyncio.wait((before.done,))
+
+    def _check_room(self, name: str, pairs: Pairs) -> None:
+        """Raises ``TooManyGroups`` where these would make one group too many."""
+        limit = self._around.groups_max
+        if self._machine.groups < limit or self._machine.keys_of(name):
+            return
+        if any(value is not None for _, value in pairs):
+            raise TooManyGroups(
+                f"the shard of the coordinator that would keep group {name} has {limit} groups and takes no "
+                "more: delete groups that are not used, or raise groups.per_shard_max",
+                limit=limit,
+            )
 
     async def _confirm(self, deadline: float) -> None:
         self.check()
@@ -217,6 +286,7 @@ class Lead:
         entries, self._next = self._next, []
         for together in _frames(entries):
             payload = command(pair for entry in together for pair in entry.pairs)
+            self._around.tally.framed(len(together), len(payload))
             try:
                 proposal = self._host.propose_nowait(self._raft_group, FrameKind.COMMAND, payload)
             except (NotLeader, GroupStopped) as error:
@@ -246,6 +316,9 @@ class Lead:
         """These were applied: keep what is decoded up to date."""
         for place in range(0, len(pairs), 2):
             name = group_of(pairs[place])
+            if not name:
+                continue
+            self.clock.applied(pairs[place], pairs[place + 1])
             if (view := self._views.get(name)) is None:
                 continue
             try:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from consensus.host.group_host import GroupHost
 from node import outcomes
-from node.coordinator.lead import Lead
+from node.coordinator.lead import Around, Lead
 from node.coordinator.machine import CoordinatorMachine
 from node.replicas.replica_here import ReplicaHere
 from node.replicas.replica_spec import OpenReplica
@@ -24,15 +22,13 @@ class ShardReplica(ReplicaHere):
 class Shard:
     """Follows the replica's leadership: a ``Lead`` for each term in which this node leads and is ready."""
 
-    def __init__(
-        self, opened: OpenReplica, host: GroupHost, catch_up: Callable[[float], Awaitable[None]]
-    ) -> None:
+    def __init__(self, opened: OpenReplica, host: GroupHost, around: Around) -> None:
         machine = opened.machine
         assert isinstance(machine, CoordinatorMachine), "the machine of a shard's spec"
         self.replica = ShardReplica(opened.group, opened.log, opened.vote, machine)
         self.machine = machine
         self._host = host
-        self._catch_up = catch_up
+        self._around = around
         self._lead: Lead | None = None
 
     def look(self) -> None:
@@ -47,7 +43,7 @@ class Shard:
                 raft_group=group.raft_group,
                 term=group.term,
                 machine=self.machine,
-                catch_up=self._catch_up,
+                around=self._around,
             )
 
     def close(self) -> None:
@@ -63,8 +59,3 @@ class Shard:
         if self._lead is None or not group.is_ready_leader:
             raise outcomes.not_leader(group.leader if group.leader != group.node_id else None)
         return self._lead
-
-
-def deadline(timeout_s: float) -> float:
-    """Of the event loop's clock."""
-    return asyncio.get_running_loop().time() + timeout_s

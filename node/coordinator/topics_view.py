@@ -8,6 +8,7 @@ from typing import Protocol
 from node.coordinator.groups.decision import TopicsView
 from node.metadata.delta import MetadataDelta
 from node.metadata.state import INTERNAL_PREFIX, MetadataState, TopicEntry
+from node.signal import Signal
 
 
 class TopicsById(TopicsView, Protocol):
@@ -21,6 +22,8 @@ class KnownTopicsView:
     """Implements ``TopicsById``; follows the metadata, so that no step walks all topics."""
 
     def __init__(self) -> None:
+        self.changed: Signal[[]] = Signal()
+        """Topics came, went or grew."""
         self._by_name: dict[str, TopicEntry] = {}
         self._by_id: dict[int, TopicEntry] = {}
 
@@ -35,6 +38,8 @@ class KnownTopicsView:
                 del self._by_id[before.topic_id]
             if topic is not None and not name.startswith(INTERNAL_PREFIX):
                 self._by_name[name] = self._by_id[topic.topic_id] = topic
+        if delta.is_whole or delta.topics:
+            self.changed()
 
     def id_of(self, name: str) -> int | None:
         """See ``TopicsView``."""

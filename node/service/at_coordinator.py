@@ -15,7 +15,7 @@ from floodmark.errors import CoordinatorNotAvailable, LeaderNotAvailable, Unavai
 from node.broker import Partition
 from node.metadata.domains.coordinator import COORDINATOR_TOPIC, shard_of
 from node.metadata.levels import GROUPS
-from node.service.group_request import GroupRequest
+from node.service.group_request import GroupRequest, ShardRequest
 from node.service.leaders import Leader, LeaderThere
 from node.service.metadata_leader import at_metadata_leader
 from node.service.policy import Operation
@@ -43,33 +43,44 @@ class MakeCoordinator(Request[None], frozen=True, kw_only=True):
         await at.broker.groups.make_coordinator(timeout_s=context.left_s())
 
 
-async def at_coordinator(service: Service, context: RequestContext, request: GroupRequest[R]) -> Served[R]:
+async def at_coordinator(
+    service: Service, context: RequestContext, request: GroupRequest[R] | ShardRequest[R]
+) -> Served[R]:
     """What the leader of the group's shard answers, and which node that is. Raises what it raises;
     ``CoordinatorNotAvailable`` when none did in time.
     """
+    if isinstance(request, ShardRequest):
+        partition = await service.topics.partition(COORDINATOR_TOPIC, request.shard)
+        return Served(*await _at_leader(service, context, partition, request))
     shard = await _shard(service, context, request)
     if shard is None:
         return Served(request.of_no_group(), service.broker.node_id)
-    prepared = await request.prepared(service)
+    result, node = await _at_leader(service, context, shard, await request.prepared(service))
+    return Served(request.shown(result, service, context), node)
 
+
+async def _at_leader(
+    service: Service,
+    context: RequestContext,
+    shard: Partition,
+    request: GroupRequest[R] | ShardRequest[R],
+) -> tuple[R, str]:
     async def ask(leader: Leader, left: float) -> R:
         if not isinstance(leader, LeaderThere):
-            return await prepared.execute(service, context.within(left))
+            return await request.execute(service, context.within(left))
         try:
-            return await service.inside.ask(leader.node, prepared, timeout_s=left)
+            return await service.inside.ask(leader.node, request, timeout_s=left)
         except Unavailable:
             leader.partition.doubt_leader(leader.node)
             raise
 
     try:
-        result, node = await at_leader(service, shard, ask, timeout_s=context.left_s())
+        return await at_leader(service, shard, ask, timeout_s=context.left_s())
     except LeaderNotAvailable as error:
         raise CoordinatorNotAvailable(
-            f"shard {shard.number} of the coordinator, which keeps group {request.group}, has no leader at "
-            "the moment; nothing was stored",
+            f"shard {shard.number} of the coordinator has no leader at the moment; nothing was stored",
             **error.fields,
         ) from error
-    return Served(request.shown(result, service, context), node)
 
 
 async def shard_of_group(service: Service, group: str) -> Partition:

@@ -7,9 +7,10 @@ from typing import Any, Final
 from floodmark.errors import UnknownTopic
 
 from node import outcomes
+from node.metadata.domains.coordinator import COORDINATOR_TOPIC
 from node.service.at_coordinator import shard_of_group
 from node.service.group_offsets import CommitOffsets, CommittedOffsets, FetchOffsets
-from node.service.group_request import GroupRequest
+from node.service.group_request import GroupRequest, ShardRequest
 from node.service.inside_answers import Asked, InsideAnswers
 from node.service.inside_requests import register
 from node.service.request_context import RequestContext
@@ -18,22 +19,25 @@ from node.service.service import Service
 
 PROTOCOL: Final = "inside"
 """The protocol of forwarded requests: the forwarding node has judged them."""
-AT_COORDINATOR: Final[dict[str, tuple[type[GroupRequest[Any]], Any]]] = {
+AT_COORDINATOR: Final[dict[str, tuple[type[GroupRequest[Any] | ShardRequest[Any]], Any]]] = {
     "commit_offsets": (CommitOffsets, CommittedOffsets),
     "fetch_offsets": (FetchOffsets, CommittedOffsets),
 }
 """Each request's name between nodes, which never changes its meaning, and its result type."""
 
 for _name, (_request, _result) in AT_COORDINATOR.items():
-    register(_name, _request, _result, stores=_request.stores)
+    register(_name, _request, _result, stores=issubclass(_request, GroupRequest) and _request.stores)
 
 
 def answer_coordination(answers: InsideAnswers, service: Service) -> None:
     """Have this node, while it leads a group's shard, serve requests that other nodes forward."""
 
-    async def execute(request: GroupRequest[Any], asked: Asked) -> Any:
+    async def execute(request: GroupRequest[Any] | ShardRequest[Any], asked: Asked) -> Any:
         try:
-            shard = await shard_of_group(service, request.group)
+            if isinstance(request, ShardRequest):
+                shard = await service.topics.partition(COORDINATOR_TOPIC, request.shard)
+            else:
+                shard = await shard_of_group(service, request.group)
         except UnknownTopic as error:
             raise outcomes.not_leader(None) from error
         await led_here(service, shard, asked.left_s)

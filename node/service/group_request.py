@@ -50,6 +50,14 @@ class GroupRequest(Request[R], Generic[R], frozen=True, kw_only=True):
         raise UnknownGroup(f"there is no group {self.group}", group=self.group)
 
 
+class ShardRequest(Request[R], Generic[R], frozen=True, kw_only=True):
+    """About all groups of one shard: the node that leads it executes it. Only nodes make such requests."""
+
+    needs_level: ClassVar[int] = GROUPS
+
+    shard: int
+
+
 def check_group(name: str) -> None:
     """Raises ``InvalidRequest`` for what is no group's name."""
     if not 0 < len(name.encode()) <= NAME_BYTES_MAX:

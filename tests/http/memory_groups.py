@@ -9,6 +9,9 @@ from node import outcomes
 from node.coordinator import keys
 from node.coordinator.groups.decision import Decision
 from node.coordinator.groups.group import Group
+from node.coordinator.groups.limits import GroupLimits
+from node.coordinator.groups.requests import MemberAnswer
+from node.coordinator.steps import GroupSteps, Step
 from node.coordinator.topics_view import TopicsById
 from node.local_groups import LocalGroups
 from node.metadata.domains.coordinator import COORDINATOR_TOPIC, SHARDS, shard_of
@@ -24,9 +27,10 @@ R = TypeVar("R")
 class MemoryCoordinator:
     """The shards, as one node sees them."""
 
-    def __init__(self, cluster: MemoryCluster, broker: MemoryBroker) -> None:
+    def __init__(self, cluster: MemoryCluster, broker: MemoryBroker, number: int = 0) -> None:
         self._cluster = cluster
         self._broker = broker
+        self._number = number
 
     async def create_coordinator(self, *, timeout_s: float) -> None:
         """As a topic is made."""
@@ -40,11 +44,8 @@ class MemoryCoordinator:
             )
 
     def lead_of(self, name: str) -> MemoryCoordinator:
-        """This, where the node leads the group's shard."""
-        log = self._cluster.logs.get((COORDINATOR_TOPIC, shard_of(name, SHARDS)))
-        if log is None or log.leader != self._broker.node_id:
-            raise outcomes.not_leader(log.leader if log is not None else None)
-        return self
+        """The group's shard, where the node leads it."""
+        return self.lead(shard_of(name, SHARDS))
 
     def view(self, name: str) -> Group:
         """Of what is stored."""
@@ -56,7 +57,7 @@ class MemoryCoordinator:
         return Group.of(name, state.get, keys_of)
 
     async def decide(
-        self, name: str, step: Callable[[Group], Decision[R]], *, exclusive: bool, deadline: float
+        self, name: str, step: Callable[[Group], Decision[R]], *, deadline: float, shared: bool = False
     ) -> R:
         """At once."""
         decision = step(self.view(name))
@@ -66,6 +67,24 @@ class MemoryCoordinator:
             else:
                 self._cluster.groups[key] = value
         return decision.answer
+
+    async def meet(self, name: str, step: Step[MemberAnswer], *, deadline: float) -> MemberAnswer:
+        """Time does not go on here."""
+        return await self.decide(name, step, deadline=deadline)
+
+    def lead(self, number: int) -> MemoryCoordinator:
+        """One shard, where the node leads it."""
+        log = self._cluster.logs.get((COORDINATOR_TOPIC, number))
+        if log is None or log.leader != self._broker.node_id:
+            raise outcomes.not_leader(log.leader if log is not None else None)
+        return MemoryCoordinator(self._cluster, self._broker, number)
+
+    async def look_at_all(
+        self, look: Callable[[Callable[[str], Group], list[str]], R], *, deadline: float
+    ) -> R:
+        """At once."""
+        names = {keys.group_of(key) for key in self._cluster.groups}
+        return look(self.view, [name for name in names if shard_of(name, SHARDS) == self._number])
 
     async def read(self, name: str, look: Callable[[Group], R], *, deadline: float) -> R:
         """At once."""
@@ -97,4 +116,5 @@ def memory_groups(cluster: MemoryCluster, broker: MemoryBroker) -> LocalGroups:
     """As one node sees them."""
     coordinator = MemoryCoordinator(cluster, broker)
     view: TopicsById = MemoryTopicsById(cluster)
-    return LocalGroups(topics=coordinator, shards=coordinator, view=view, wall_ms=lambda: 1_000)
+    steps = GroupSteps(topics=view, wall_ms=lambda: 1_000, limits=GroupLimits(), retention_ms=1_000)
+    return LocalGroups(topics=coordinator, shards=coordinator, view=view, steps=steps)

@@ -1,0 +1,89 @@
+"""Members of groups on whole nodes: by typed requests at any node, past the end of the shard's leader."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from floodmark.errors import FencedMemberEpoch, UnknownMember
+
+from node.broker import Commit, Heartbeat, Join, Leave, MemberAnswer, Position
+from node.coordinator.groups.group import Group
+from node.metadata.domains.coordinator import COORDINATOR_TOPIC, SHARDS, shard_of
+from tests.node.test_coordinator import commit, committed
+from tests.support.nodes import NodeCluster, TestNode
+
+GROUP = "billing"
+
+
+def _owned(answer: MemberAnswer) -> list[tuple[int, int]]:
+    return [(each.topic_id, each.partition) for each in answer.owned]
+
+
+async def _leader(cluster: NodeCluster) -> TestNode:
+    return await cluster.leader(COORDINATOR_TOPIC, shard_of(GROUP, SHARDS))
+
+
+async def test_members_are_ended_in_time_and_outlive_their_coordinator(tmp_path: Path) -> None:
+    """Two members share; a new leader knows both, and ends the silent one; topics that grow are given out."""
+    async with NodeCluster.running(tmp_path) as cluster:
+        await cluster.create("orders", partitions=2, replicas=2)
+        await commit(cluster.up[0], GROUP, 7)
+        topic_id = cluster.up[0].running.metadata.state.topics["orders"].topic_id
+        groups = (await _leader(cluster)).broker.groups
+        first = await groups.join(
+            GROUP, Join(member_id="a", topics=("orders",), session_timeout_ms=600_000), timeout_s=10
+        )
+        assert _owned(first) == [(topic_id, 0), (topic_id, 1)]
+        again = await groups.join(
+            GROUP, Join(member_id="b", topics=("orders",), session_timeout_ms=1_500), timeout_s=10
+        )
+        assert (_owned(again), again.waiting) == ([], 1)
+
+        await (await _leader(cluster)).stop()
+        node = await _leader(cluster)
+        groups = node.broker.groups
+
+        async def beat(
+            member: str, answer: MemberAnswer, owned: list[tuple[int, int]] | None = None
+        ) -> MemberAnswer:
+            given = None if owned is None else frozenset(owned)
+            return await groups.heartbeat(
+                GROUP, Heartbeat(member_id=member, epoch=answer.epoch, owned=given), timeout_s=10
+            )
+
+        told = await beat("a", first)
+        assert len(_owned(told)) == 1
+        assert len(told.revoking) == 1
+        assert _owned(await beat("b", again)) == [], "it is not given up yet"
+        told = await beat("a", told, _owned(told))
+        second = await beat("b", again)
+        assert sorted(_owned(told) + _owned(second)) == [(topic_id, 0), (topic_id, 1)]
+
+        # b falls silent: the new leader has given it its whole time, and ends it then.
+        await cluster.until(lambda: len(_state(node).members) == 1, "b's session is over")
+        with pytest.raises(UnknownMember):
+            await beat("b", second)
+        told = await beat("a", told)
+        assert _owned(told) == [(topic_id, 0), (topic_id, 1)]
+
+        # What is committed with an epoch that never was is refused; a member commits what it has.
+        position = {(topic_id, 0): Position(9)}
+        with pytest.raises(FencedMemberEpoch):
+            await groups.commit(
+                GROUP, Commit(positions=position, member_id="a", epoch=told.epoch + 9), timeout_s=10
+            )
+        await groups.commit(GROUP, Commit(positions=position, member_id="a", epoch=told.epoch), timeout_s=10)
+        assert await committed(cluster.up[0], GROUP) == {("orders", 0): 9}
+
+        epoch = _state(node).epoch
+        leader = await node.broker.metadata.wait_leader(timeout_s=10)
+        await cluster[leader].broker.topics.add_partitions("orders", 3, timeout_s=10)
+        await cluster.until(lambda: _state(node).epoch > epoch, "the group has targets for three partitions")
+        assert _owned(await beat("a", told)) == [(topic_id, number) for number in range(3)]
+        await groups.leave(GROUP, Leave(member_id="a"), timeout_s=10)
+        assert not _state(node).members
+
+
+def _state(node: TestNode) -> Group:
+    return node.running.coordinator.shards.lead_of(GROUP).view(GROUP)
