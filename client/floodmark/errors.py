@@ -27,6 +27,8 @@ FloodmarkError
 │   ├── InconsistentGroupType   the members are of the other kind of protocol
 │   ├── TooManyMembers          the group takes no more
 │   ├── TooManyGroups           the coordinator takes no more
+│   ├── PositionConflict        a partition keeps a position of that source that is as far, or farther
+│   ├── TooManyPositions        a partition has no room for the position of another source
 │   ├── OutOfOrderSequence      a producer's sequence skipped ahead
 │   └── SequenceReused          other records are stored under this sequence
 ├── OffsetOutOfRange
@@ -217,6 +219,18 @@ class TooManyGroups(Conflict):
     """The coordinator of the group has up to ``limit``."""
 
     code = "too_many_groups"
+
+
+class PositionConflict(Conflict):
+    """``next_offset`` is the one that the partition keeps for that source."""
+
+    code = "position_conflict"
+
+
+class TooManyPositions(Conflict):
+    """``limit`` is how many a partition keeps."""
+
+    code = "too_many_positions"
 
 
 class OutOfOrderSequence(Conflict):

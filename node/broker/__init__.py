@@ -45,7 +45,7 @@ from node.broker.nodes import (
     RemovalInfo,
     TooFew,
 )
-from node.broker.partitions import Acks, Appended, Bounds, Fetched, Partition, Unreadable
+from node.broker.partitions import Acks, Appended, Bounds, Fetched, Partition, SourcePosition, Unreadable
 from node.broker.quotas import QuotaAdmin, QuotaInfo, QuotaLimits
 from node.broker.topics import PartitionInfo, TopicAdmin, TopicInfo, TopicLimits
 from node.broker.users import CreatedToken, TokenInfo, TokenKind, UserAdmin, UserInfo
@@ -102,6 +102,7 @@ __all__ = [
     "RecoveryInfo",
     "RemovalInfo",
     "Reset",
+    "SourcePosition",
     "TokenInfo",
     "TokenKind",
     "TooFew",

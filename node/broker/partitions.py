@@ -7,8 +7,10 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 from floodmark.errors import StorageUnavailable
 from floodmark.format.batch import BatchHeader
+from floodmark.format.position import Position, Source
 from floodmark.format.record import Record
 
 
@@ -54,6 +56,18 @@ class Fetched:
     bounds: Bounds
 
 
+class SourcePosition(msgspec.Struct, frozen=True):
+    """How far a group has processed a partition of its source, by what another partition keeps of that.
+
+    ``next_offset``: None before the first batch with a position. ``producer_epoch``: the one that goes on.
+    """
+
+    topic_id: int
+    partition: int
+    next_offset: int | None
+    producer_epoch: int
+
+
 class Unreadable(StorageUnavailable):
     """A replica cannot read its log. It is mended or hands over the leadership: ask the leader again."""
 
@@ -90,10 +104,12 @@ class Partition(Protocol):
         acks: Acks,
         timeout_s: float,
         expected_offset: int | None = None,
+        position: Position | None = None,
     ) -> Appended:
-        """Append one checked batch; only where ``leads_here``.
+        """Append one checked batch; only where ``leads_here``. ``position``: stored with it, if it is.
 
-        Raises FeatureLevelNeeded (of the batch's format), Unavailable (not stored), OutcomeUnknown,
+        Raises FeatureLevelNeeded (of the batch's format, of a position), PositionConflict (next_offset),
+        TooManyPositions, Unavailable (not stored), OutcomeUnknown,
         TooManyRequests, TooManyProducers, ProducerFenced
         (current_epoch), OutOfOrderSequence (expected_sequence), SequenceReused (first_offset, next_offset:
         of the records that are stored under it), OffsetMismatch (next_offset), StorageFull.
@@ -123,6 +139,21 @@ class Partition(Protocol):
 
     async def tail(self, *, timeout_s: float) -> Bounds:
         """The bounds, with leadership confirmed by a majority after the call began."""
+
+    async def positions(self, group: str, *, timeout_s: float) -> list[SourcePosition]:
+        """A group's, in order, with leadership confirmed by a majority after the call began.
+
+        Like the next two, only where ``leads_here``; they raise ``Unavailable`` and ``FeatureLevelNeeded``.
+        """
+
+    async def begin_epoch(self, source: Source, *, timeout_s: float) -> SourcePosition:
+        """Begin the next producer epoch of a source: none of an earlier one stores a position of it from now
+        on. What is told is as it stays until somebody in this epoch stores one. Raises ``TooManyPositions``,
+        and ``OutcomeUnknown``, after which it is asked again.
+        """
+
+    async def remove_positions(self, group: str, *, timeout_s: float) -> None:
+        """Keep nothing of the group any more, if anything is kept. Raises ``OutcomeUnknown`` likewise."""
 
     async def offset_at_time(self, timestamp_ms: int) -> int:
         """The offset of the first record with at least this timestamp; the high watermark if none."""

@@ -23,6 +23,7 @@ from node.http.producers import Producers
 from node.http.quotas import Quotas
 from node.http.reassignments import Reassignments
 from node.http.shaping import Shaping
+from node.http.source_positions import SourcePositions
 from node.http.topics import Topics
 from node.http.users import Users
 from node.http.wait_topic import TopicWait
@@ -67,7 +68,7 @@ def _routes(context: HttpContext) -> list[web.RouteDef]:
     fetch, fetch_topic = PartitionFetch(context), TopicFetch(context)
     topics, cluster, moves = Topics(context), Cluster(context), Reassignments(context)
     acls, quotas = AccessControl(context), Quotas(context)
-    shaping, users = Shaping(context), Users(context)
+    shaping, users, positions = Shaping(context), Users(context), SourcePositions(context)
     topic = "/v1/topics/{topic}"
     partition = topic + "/partitions/{partition}"
 
@@ -79,6 +80,9 @@ def _routes(context: HttpContext) -> list[web.RouteDef]:
         web.get(f"{topic}/records", fetch_topic.get),
         web.get(f"{topic}/wait", TopicWait(context).get),
         web.get(f"{partition}/tail", fetch.tail),
+        web.get(f"{partition}/positions/{{group}}", positions.get),
+        web.post(f"{partition}/positions/{{group}}", positions.post),
+        web.delete(f"{partition}/positions/{{group}}", positions.delete),
         web.get(topic, topics.get),
         web.put(topic, topics.put),
         web.patch(topic, topics.patch),

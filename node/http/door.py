@@ -28,7 +28,8 @@ from node.http.owned import NotAnotherConnection, own
 ADDED_HEADERS: Final = 4
 """What a request may gain on its way (a host, a length, ``Floodmark-Forwarded``), and one to spare."""
 _ONCE: Final = frozenset(
-    {"authorization", "content-encoding", "floodmark-topic-id", "if-offset", "last-event-id"}
+    {"authorization", "content-encoding", "floodmark-position", "floodmark-topic-id", "if-offset"}
+    | {"last-event-id"}
     | {"origin", "sec-fetch-site", "traceparent"}
 )
 _ONCE_BEGIN: Final = ("producer-", "record-")

@@ -42,6 +42,7 @@ from node.service.cluster import NodeList
 from node.service.moves import Reassignments
 from node.service.producer_ids import ProducerNumber
 from node.service.quotas import QuotaList
+from node.service.source_positions import BegunEpoch, SourcePositions
 from node.service.tokens import TokenList
 from node.service.topic_description import TopicDescription
 from node.service.topics import TopicList
@@ -84,6 +85,8 @@ def document(settings: RequestLimits) -> dict[str, Any]:
         _header("Producer-Seq", {"type": "integer", "minimum": 0}),
         _header("If-Offset", {"type": "integer", "minimum": 0}),
     ]
+    position = _header("Floodmark-Position", bodies.POSITION)
+    group = _path("group", {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,249}$"})
     raw = [
         _header("Record-Key", _TEXT),
         _header("Record-Tombstone", {"type": "string", "enum": ["true", "false"]}),
@@ -328,7 +331,7 @@ def document(settings: RequestLimits) -> dict[str, Any]:
                 ),
                 "post": _operation(
                     "Produce one atomic batch",
-                    [topic, partition, acks, timeout, mode, *producer, *raw, *pinned],
+                    [topic, partition, acks, timeout, mode, *producer, position, *raw, *pinned],
                     body=records,
                     result=Produced,
                 ),
@@ -339,6 +342,25 @@ def document(settings: RequestLimits) -> dict[str, Any]:
                     [topic, partition, timeout, *pinned],
                     result=PartitionBounds,
                 )
+            },
+            "/v1/topics/{topic}/partitions/{partition}/positions/{group}": {
+                "get": _operation(
+                    "How far a group has processed what this partition was made from, confirmed",
+                    [topic, partition, group, timeout, *pinned],
+                    result=SourcePositions,
+                ),
+                "post": _operation(
+                    "Begin the next producer epoch of a source",
+                    [topic, partition, group, timeout, *pinned],
+                    body=bodies.source_body(),
+                    result=BegunEpoch,
+                ),
+                "delete": _operation(
+                    "Forget how far a group has got",
+                    [topic, partition, group, timeout, *pinned],
+                    status="204",
+                    result=None,
+                ),
             },
         },
     }

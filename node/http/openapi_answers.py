@@ -37,6 +37,7 @@ from node.service.cluster import NodeList
 from node.service.moves import Reassignments
 from node.service.producer_ids import ProducerNumber
 from node.service.quotas import QuotaList
+from node.service.source_positions import BegunEpoch, SourcePositions
 from node.service.tokens import TokenList
 from node.service.topic_description import TopicDescription
 from node.service.topics import TopicList
@@ -55,6 +56,7 @@ _RESULTS: Final[tuple[type, ...]] = (
     AclList,
     AddedAcls,
     Alive,
+    BegunEpoch,
     ClusterHealth,
     ClusterInfo,
     CreatedToken,
@@ -75,6 +77,7 @@ _RESULTS: Final[tuple[type, ...]] = (
     Reassignments,
     RebalanceInfo,
     RemovalInfo,
+    SourcePositions,
     TopicDescription,
     TopicList,
     TokenList,

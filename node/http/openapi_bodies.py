@@ -25,6 +25,11 @@ ACL_FIELDS: Final[dict[str, dict[str, Any]]] = {
     },
 }
 """What an entry says, but for whether it allows or denies."""
+POSITION: Final = {
+    "type": "string",
+    "pattern": "^[A-Za-z0-9._-]{1,249}(;[0-9]{1,19}){3}$",
+    "description": "group;topic-id;partition;next-offset of the source: stored with the records",
+}
 _PASSWORD_OR_NONE: Final = {"type": ["string", "null"], "minLength": 8, "maxLength": 256}
 
 
@@ -153,6 +158,13 @@ def level_body() -> dict[str, Any]:
     level = {"type": "integer", "minimum": 1, "maximum": 1_000_000}
     schema = {**_OBJECT, "properties": {"level": level}, "required": ["level"]}
     return {"required": True, "content": {str(Media.JSON): {"schema": schema}}}
+
+
+def source_body() -> dict[str, Any]:
+    """The partition that a group processes."""
+    topic_id = {"type": "integer", "minimum": 1, "maximum": (1 << 62) - 1}
+    partition = {"type": "integer", "minimum": 0, "maximum": (1 << 31) - 1}
+    return _json({"topic_id": topic_id, "partition": partition}, required=["topic_id", "partition"])
 
 
 def replacement_body() -> dict[str, Any]:

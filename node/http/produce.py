@@ -7,6 +7,8 @@ from typing import Final
 from aiohttp import web
 from floodmark.errors import InvalidRequest
 from floodmark.format import batch as codec
+from floodmark.format.position import HEADER as POSITION
+from floodmark.format.position import Position, of_header
 
 from node.broker import Appended
 from node.http.body import decode, read_raw
@@ -57,7 +59,7 @@ class PartitionProduce:
         timeout_s = timeout_of(query.get("timeout"), context)
         copies = is_copy(query)
         media = media_of(request, copies=copies)
-        acks, expected = acks_of(query), expected_offset(request)
+        acks, expected, position = acks_of(query), expected_offset(request), position_of(request)
         if media is Media.BYTES and context.broker.batch_format == 1:
             await service.once_level_known(lambda: self._check_head(request))
         with context.uploads(request) as account:
@@ -76,6 +78,7 @@ class PartitionProduce:
                     acks=acks,
                     expected_offset=expected,
                     producer=producer_of(request, media),
+                    position=position,
                     here_only=context.is_passed_on(request),
                 ),
             )
@@ -123,6 +126,12 @@ def expected_offset(request: web.Request) -> int | None:
     """``If-Offset``: append only if this is the partition's next offset."""
     text = request.headers.get("If-Offset")
     return None if text is None else number(text, "If-Offset", highest=OFFSET_MAX)
+
+
+def position_of(request: web.Request) -> Position | None:
+    """What the records were made from, which is stored with them. Raises ``InvalidRequest``."""
+    text = request.headers.get(POSITION)
+    return None if text is None else of_header(text)
 
 
 def timeout_of(text: str | None, context: HttpContext) -> float:

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from typing import Final
 
 from aiohttp import web
+from floodmark.format.position import HEADER as POSITION
 
 from node.http.body import read_body
 from node.http.context import HttpContext
@@ -22,7 +23,7 @@ from node.service.policy import Operation
 from node.service.produce_topic import needs_partition
 from node.service.router import not_here
 
-_OF_ONE_PARTITION: Final = (*PRODUCER_HEADERS, "If-Offset")
+_OF_ONE_PARTITION: Final = (*PRODUCER_HEADERS, "If-Offset", POSITION)
 
 
 class TopicProduce:

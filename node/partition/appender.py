@@ -13,14 +13,17 @@ from typing import Final, Protocol
 from floodmark.errors import FloodmarkError, OffsetMismatch, TooManyRequests
 from floodmark.format.batch import BatchHeader
 from floodmark.format.frame import FrameKind
-from floodmark.format.frame_records import IMPLIED, PayloadForm, form_of
+from floodmark.format.frame_records import IMPLIED, WITH_POSITION, PayloadForm, form_of
+from floodmark.format.position import Position, Source, behind
 
 from consensus.types import GroupStopped, NotLeader, Outcome, Proposal
 from node import outcomes
 from node.budget import ByteBudget
 from node.partition.newcomers import Newcomers, ProducerLimits, ProducersHere
-from node.partition.producers import ProducerTable, Remembered, key_of
+from node.partition.position_order import PositionOrder
+from node.partition.producers import Command, ProducerTable, Remembered, key_of, packed
 from node.partition.sequences import Flying, Sequences
+from node.partition.source_positions import Begun, SourcePositions
 from node.replicas.disk_reserve import DiskReserve
 from storage.errors import StorageError
 from storage.log import Log
@@ -69,6 +72,7 @@ class Appender:
         self._sequences = Sequences(table)
         self._committed = Sequences(table)
         """The same without the batches in flight."""
+        self._position_order = PositionOrder(table)
         self._newcomers = Newcomers(table, producers, here, self._command)
         self.newest: Proposal | None = None
         """The last proposal: once its outcome is known, that of all before it is known too."""
@@ -80,14 +84,22 @@ class Appender:
         """Proposals whose outcome may not be known yet, each with its start, the oldest first."""
 
     def append(
-        self, batch: bytes, header: BatchHeader, *, term: int, expected_offset: int | None
+        self,
+        batch: bytes,
+        header: BatchHeader,
+        *,
+        term: int,
+        expected_offset: int | None,
+        position: Position | None = None,
     ) -> Proposal | Remembered | Flying:
         """The batch's proposal; for a duplicate, where it is stored or in flight (``Sequences.find``).
 
-        A duplicate is answered whatever ``expected_offset`` says, for it held when the batch was stored.
+        A duplicate is answered whatever ``expected_offset`` and ``position`` say, for they held when the
+        batch was stored. ``position``: of an idempotent batch of format 2 only.
         Raises StorageFull, TooManyRequests, TooManyProducers, ProducerFenced, OutOfOrderSequence,
-        SequenceReused, OffsetMismatch; ``MakingRoom``; and as the host does. All but the first three may
-        depend on batches in flight, which may come to nothing: see ``refused``.
+        SequenceReused, PositionConflict, TooManyPositions, OffsetMismatch; ``MakingRoom``; and as the host
+        does. All but the first three may depend on batches in flight, which may come to nothing: see
+        ``refused``.
         """
         if header.is_idempotent:
             self._sequences.begin(term)
@@ -96,20 +108,25 @@ class Appender:
                 return before
             if not self._sequences.knows(key_of(header)):
                 self._newcomers.admit(self._sequences.in_flight)
+        payload, form = batch, form_of(header)
+        if position is not None:
+            self._position_order.begin(term)
+            self._position_order.check(position, header)
+            payload, form = behind(batch, position), WITH_POSITION
         self._disk.check()
         self.check_wait()
         self._forget_appended()
         if expected_offset is not None:
             self._check_expected(expected_offset)
-        size = len(batch)
+        size = len(payload)
         self._budget.take(size)
         try:
             proposal = self._host.propose_nowait(
                 self._raft_group,
                 FrameKind.RECORDS,
-                batch,
+                payload,
                 record_count=header.count,
-                form=form_of(header),
+                form=form,
             )
         except BaseException:
             self._budget.give(size)
@@ -124,10 +141,32 @@ class Appender:
         self.newest = proposal
         if header.is_idempotent:
             self._sequences.add(header, proposal)
+        if position is not None:
+            self._position_order.add(position, header, proposal)
         return proposal
 
+    def begin_epoch(self, source: Source, *, term: int) -> tuple[Begun, Proposal]:
+        """Propose the next producer epoch of a source of positions. Raises TooManyPositions, Conflict;
+        StorageFull; and as the host does.
+        """
+        self._position_order.begin(term)
+        begun = self._position_order.next_epoch(source)
+        self._disk.check()
+        proposal = self._command(packed(Command([], begin=[begun])))
+        self._position_order.add_begun(begun, proposal)
+        return begun, proposal
+
+    def remove_positions(self, group: str) -> Proposal:
+        """Propose to keep no positions of a group. Raises as the host does."""
+        return self._command(packed(Command([], remove=[group])))
+
     def refused(
-        self, header: BatchHeader, expected_offset: int | None, *, committed: int
+        self,
+        header: BatchHeader,
+        expected_offset: int | None,
+        *,
+        committed: int,
+        position: Position | None = None,
     ) -> FloodmarkError | None:
         """Why the batch is refused whatever becomes of those in flight; None when it depends on them.
 
@@ -138,6 +177,8 @@ class Appender:
                 return None
         except FloodmarkError as error:
             return error
+        if position is not None and (refusal := self._position_order.refused(position, header)) is not None:
+            return refusal
         if expected_offset in (None, committed):
             return None
         return _mismatch(expected_offset, committed)
@@ -172,6 +213,11 @@ class Appender:
             raise outcomes.translated(error) from error
         assert isinstance(placed, Proposal), "only a named producer's batch can be a duplicate"
         return placed
+
+    @property
+    def positions(self) -> SourcePositions:
+        """As committed and applied here."""
+        return self._table.positions
 
     @property
     def producers(self) -> int:

@@ -12,6 +12,7 @@ from typing import Final
 
 from floodmark.errors import Conflict, NotEnoughReplicas, OffsetMismatch, ProducerFenced, Unavailable
 from floodmark.format.batch import BatchHeader
+from floodmark.format.position import Position
 
 from consensus.core.group import Group
 from consensus.host.group_host import GroupHost
@@ -57,18 +58,29 @@ class Confirmed:
         self.check_leads()
 
     def admit(
-        self, batch: bytes, header: BatchHeader, *, expected_offset: int | None
+        self,
+        batch: bytes,
+        header: BatchHeader,
+        *,
+        expected_offset: int | None,
+        position: Position | None,
     ) -> Proposal | Remembered | Flying:
         """As ``Appender.append`` does, in this leader's term. Raises classes of ``floodmark.errors``."""
         try:
             return self._appender.append(
-                batch, header, term=self._group.term, expected_offset=expected_offset
+                batch, header, term=self._group.term, expected_offset=expected_offset, position=position
             )
         except (NotLeader, GroupStopped, StorageError) as error:
             raise outcomes.translated(error) from error
 
     async def admit_after_refusal(
-        self, batch: bytes, header: BatchHeader, *, expected_offset: int | None, timeout_s: float
+        self,
+        batch: bytes,
+        header: BatchHeader,
+        *,
+        expected_offset: int | None,
+        position: Position | None,
+        timeout_s: float,
     ) -> Proposal | Remembered | Flying:
         """``admit`` refused the batch: judge it again, by committed batches alone.
 
@@ -78,10 +90,12 @@ class Confirmed:
         while True:
             await self.lead(after=self._appender.newest, deadline_s=deadline - time.monotonic())
             try:
-                return self.admit(batch, header, expected_offset=expected_offset)
+                return self.admit(batch, header, expected_offset=expected_offset, position=position)
             except REFUSALS:
                 committed = self._group.high_watermark
-                refusal = self._appender.refused(header, expected_offset, committed=committed)
+                refusal = self._appender.refused(
+                    header, expected_offset, committed=committed, position=position
+                )
                 if refusal is not None:
                     raise refusal from None
                 # The refusal depends on batches that were proposed meanwhile: once more.

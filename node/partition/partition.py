@@ -12,6 +12,7 @@ from floodmark.errors import FloodmarkError, OffsetBelowStart, OffsetPastEnd, Ou
 from floodmark.format import batch as codec
 from floodmark.format.batch import BatchHeader, ProducerKind
 from floodmark.format.frame import first_damaged
+from floodmark.format.position import Position, Source
 from floodmark.format.record import Record
 
 from consensus.host import waiting
@@ -19,13 +20,14 @@ from consensus.host.group_host import GroupHost
 from consensus.host.host_types import Waiters
 from consensus.types import Proposal
 from node import outcomes
-from node.broker import Acks, Appended, Bounds, Fetched, Unreadable
+from node.broker import Acks, Appended, Bounds, Fetched, SourcePosition, Unreadable
 from node.metadata.state import PartitionEntry, TopicEntry
 from node.partition.appender import Appender
 from node.partition.batch_format import BatchFormat
 from node.partition.coalescer import SHARE_BYTES_MAX, Coalescer
 from node.partition.confirmed import REFUSALS, Confirmed
 from node.partition.leader_wait import wait_leader
+from node.partition.positions_led import PositionsLed
 from node.partition.producers import Remembered
 from node.partition.remote_partition import RemotePartition
 from node.partition.sequences import Flying
@@ -76,6 +78,7 @@ class LocalPartition:
         self._host = host
         self._others = others
         self._confirmed = Confirmed(host, entry.raft_group, replica.group, replica.appender)
+        self._positions = PositionsLed(replica.group, self._confirmed, replica.appender)
 
     @property
     def leader(self) -> str | None:
@@ -104,6 +107,7 @@ class LocalPartition:
         acks: Acks,
         timeout_s: float,
         expected_offset: int | None = None,
+        position: Position | None = None,
     ) -> Appended:
         """See ``node.broker.Partition``."""
         confirmed = self._confirmed
@@ -111,11 +115,11 @@ class LocalPartition:
         if header.format > self._format.highest:
             await self._format.check(header)
         try:
-            placed = confirmed.admit(batch, header, expected_offset=expected_offset)
+            placed = confirmed.admit(batch, header, expected_offset=expected_offset, position=position)
         except REFUSALS:
             began = time.monotonic()
             placed = await confirmed.admit_after_refusal(
-                batch, header, expected_offset=expected_offset, timeout_s=timeout_s
+                batch, header, expected_offset=expected_offset, position=position, timeout_s=timeout_s
             )
             timeout_s = max(0.0, timeout_s - (time.monotonic() - began))
         if isinstance(placed, Remembered):
@@ -232,6 +236,18 @@ class LocalPartition:
         """The bounds, with leadership confirmed by a majority after the call began."""
         await self._host.read_index(self.raft_group, deadline_s=timeout_s)
         return self.bounds()
+
+    async def positions(self, group: str, *, timeout_s: float) -> list[SourcePosition]:
+        """See ``node.broker.Partition``."""
+        return await self._positions.of_group(group, timeout_s=timeout_s)
+
+    async def begin_epoch(self, source: Source, *, timeout_s: float) -> SourcePosition:
+        """See ``node.broker.Partition``."""
+        return await self._positions.begin_epoch(source, timeout_s=timeout_s)
+
+    async def remove_positions(self, group: str, *, timeout_s: float) -> None:
+        """See ``node.broker.Partition``."""
+        await self._positions.remove(group, timeout_s=timeout_s)
 
     async def offset_at_time(self, timestamp_ms: int) -> int:
         """The high watermark when no committed record is that late."""

@@ -8,6 +8,8 @@ of the log says so: ``newcomers.py`` decides about that.
 
 Named producers' sequences count batches, numbered ones' records (``floodmark.format.sequence``). An entry
 tells its kind by the length of its key: 16 bytes that stand for a name, or a number's 8.
+
+The machine's other part is what batches say they were made from (``source_positions.py``).
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from floodmark.format.frame import Frame, FrameKind
 from floodmark.format.frame_records import has_records, header_in, may_have_producer
 from floodmark.format.sequence import covers, following
 
+from node.partition.source_positions import Begun, KeptRow, SourcePositions
 from storage.errors import LogTooNew
 
 BATCHES_REMEMBERED: Final = 5
@@ -78,27 +81,37 @@ class _Snapshot(msgspec.Struct, frozen=True):
     time: int = 0
 
 
+class _WithPositions(_Snapshot, frozen=True):
+    positions: list[KeptRow] = []
+
+
 class _Version(msgspec.Struct, frozen=True):
     version: int
 
 
-class _Command(msgspec.Struct, frozen=True):
-    """The payload of an entry of kind COMMAND in a partition's log."""
+class Command(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The payload of an entry of kind COMMAND in a partition's log: producers to forget, epochs that begin,
+    and groups whose positions are removed. Only clusters that know positions have the last two.
+    """
 
     forget: list[bytes]
+    begin: list[Begun] = []
+    remove: list[str] = []
 
 
 NUMBER_BYTES: Final = 8
 """The length of a numbered producer's key; a named one's is twice as long."""
-_VERSION: Final = 3
+_VERSION: Final = 4
+_VERSION_NUMBERED: Final = 3
+"""Written while no positions are kept: builds that do not know them read it."""
 _VERSION_NAMED: Final = 2
-"""Written while no producer has a number: earlier builds read it.
+"""Written while no producer has a number either: earlier builds read it.
 
 Version 1 has neither checksums nor times, and is otherwise the same."""
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(_Snapshot)
+_DECODER = msgspec.msgpack.Decoder(_WithPositions)
 _ONLY_VERSION = msgspec.msgpack.Decoder(_Version)
-_COMMAND = msgspec.msgpack.Decoder(_Command)
+_COMMAND = msgspec.msgpack.Decoder(Command)
 
 
 def key_of(header: BatchHeader) -> bytes:
@@ -110,12 +123,17 @@ def key_of(header: BatchHeader) -> bytes:
 
 def forgetting(names: list[bytes]) -> bytes:
     """The payload of an entry that forgets these producers; with none, the entry only tells the time."""
-    return _ENCODER.encode(_Command(names))
+    return packed(Command(names))
 
 
-def forgotten_by(frame: Frame) -> list[bytes]:
-    """The keys that an entry of kind COMMAND drops. Raises ``ValueError`` for other payloads."""
-    return _COMMAND.decode(frame.payload).forget
+def packed(command: Command) -> bytes:
+    """The payload of its entry."""
+    return _ENCODER.encode(command)
+
+
+def command_in(frame: Frame) -> Command:
+    """What an entry of kind COMMAND does. Raises ``ValueError`` for other payloads."""
+    return _COMMAND.decode(frame.payload)
 
 
 class ProducerTable:
@@ -123,6 +141,7 @@ class ProducerTable:
 
     def __init__(self) -> None:
         self.producers: dict[bytes, Producer] = {}
+        self.positions = SourcePositions()
         self.last_index = 0
         self.time = 0
         """When the last frame was appended."""
@@ -137,7 +156,7 @@ class ProducerTable:
             if may_have_producer(frame):
                 self._remember(frame)
         elif frame.kind is FrameKind.COMMAND:
-            self._forget(frame)
+            self._obey(frame)
         else:
             return
         self.last_index = frame.index
@@ -146,14 +165,15 @@ class ProducerTable:
     def _remember(self, frame: Frame) -> None:
         try:
             header = header_in(frame, frame.payload)
+            if not header.is_idempotent:
+                return
+            key = key_of(header)
+            self.positions.note(frame, key, header.producer_epoch)
         except FloodmarkError as error:
             # Only a bug lets such a frame in; all replicas skip it alike.
             _log.error("a committed frame holds no record batch", index=frame.index, reason=error.detail)
             return
-        if not header.is_idempotent:
-            return
         batch = Remembered(header.sequence, frame.first_offset, frame.offset_count, header.records_crc)
-        key = key_of(header)
         known = self.producers.pop(key, None)
         if known is None or known.epoch != header.producer_epoch:
             known = Producer(header.producer_epoch, [batch], frame.append_time)
@@ -163,26 +183,33 @@ class ProducerTable:
             known.time = frame.append_time
         self.producers[key] = known
 
-    def _forget(self, frame: Frame) -> None:
+    def _obey(self, frame: Frame) -> None:
         try:
-            names = forgotten_by(frame)
+            command = command_in(frame)
         except ValueError as error:
             _log.error("a committed command cannot be read", index=frame.index, reason=str(error))
             return
-        for name in names:
+        for name in command.forget:
             if self.producers.pop(name, None) is not None:
                 self.forgotten += 1
+        for group in command.remove:
+            self.positions.remove(group)
+        for begun in command.begin:
+            self.positions.begin(begun)
 
     def snapshot(self) -> bytes:
         """The whole table."""
+        table = (self.last_index, self.forgotten, self.producers, self.time)
+        if rows := self.positions.rows():
+            return _ENCODER.encode(_WithPositions(_VERSION, *table, rows))
         numbered = any(len(key) == NUMBER_BYTES for key in self.producers)
-        version = _VERSION if numbered else _VERSION_NAMED
-        return _ENCODER.encode(_Snapshot(version, self.last_index, self.forgotten, self.producers, self.time))
+        return _ENCODER.encode(_Snapshot(_VERSION_NUMBERED if numbered else _VERSION_NAMED, *table))
 
     def restore(self, state: bytes) -> None:
         """Replace the table. Raises ``ValueError`` for a damaged snapshot, ``LogTooNew``."""
         if not state:
             self.producers, self.last_index, self.forgotten, self.time = {}, 0, 0, 0
+            self.positions.restore(())
             return
         try:
             # First alone: what a newer version says of the rest may be nothing that this build can read.
@@ -197,3 +224,4 @@ class ProducerTable:
         self.last_index = snapshot.last_index
         self.forgotten = snapshot.forgotten
         self.time = snapshot.time
+        self.positions.restore(snapshot.positions)

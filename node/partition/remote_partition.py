@@ -11,11 +11,12 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Final, NoReturn
 
 from floodmark.format.batch import BatchHeader
+from floodmark.format.position import Position, Source
 from floodmark.format.record import Record
 
 from consensus.host import waiting
 from node import outcomes
-from node.broker import Acks, Appended, Bounds, Fetched
+from node.broker import Acks, Appended, Bounds, Fetched, SourcePosition
 from node.leader_table import LeaderTable
 from node.metadata.state import PartitionEntry, TopicEntry
 
@@ -170,6 +171,7 @@ class RemotePartition:
         acks: Acks,  # noqa: ARG002
         timeout_s: float,  # noqa: ARG002
         expected_offset: int | None = None,  # noqa: ARG002
+        position: Position | None = None,  # noqa: ARG002
     ) -> Appended:
         """Raises ``Unavailable``."""
         self._refuse()
@@ -197,6 +199,18 @@ class RemotePartition:
         self._refuse()
 
     async def tail(self, *, timeout_s: float) -> Bounds:  # noqa: ARG002
+        """Raises ``Unavailable``."""
+        self._refuse()
+
+    async def positions(self, group: str, *, timeout_s: float) -> list[SourcePosition]:  # noqa: ARG002
+        """Raises ``Unavailable``."""
+        self._refuse()
+
+    async def begin_epoch(self, source: Source, *, timeout_s: float) -> SourcePosition:  # noqa: ARG002
+        """Raises ``Unavailable``."""
+        self._refuse()
+
+    async def remove_positions(self, group: str, *, timeout_s: float) -> None:  # noqa: ARG002
         """Raises ``Unavailable``."""
         self._refuse()
 

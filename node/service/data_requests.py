@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, Protocol
 
 import msgspec
 from floodmark.errors import FloodmarkError
+from floodmark.format.position import Position
 from floodmark.format.record import Record
 
 from node.broker import Acks, Appended, Bounds
@@ -97,7 +98,8 @@ class ProduceRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     ``partition``: None lets keys choose. ``topic_id``: the only topic that the request is for.
     ``expected_offset``: append only if this is the partition's next offset. ``producer``: the idempotent
-    producer. ``here_only``: another node forwarded it, and looks for the next leader itself.
+    producer. ``position``: what the records were made from, stored with them. ``here_only``: another node
+    forwarded it, and looks for the next leader itself.
     """
 
     topic: str
@@ -108,6 +110,7 @@ class ProduceRequest(msgspec.Struct, frozen=True, kw_only=True):
     acks: Acks = Acks.QUORUM
     expected_offset: int | None = None
     producer: Producer = NOBODY
+    position: Position | None = None
     here_only: bool = False
 
     @property
@@ -116,6 +119,7 @@ class ProduceRequest(msgspec.Struct, frozen=True, kw_only=True):
         return (
             self.acks is Acks.QUORUM
             and self.expected_offset is None
+            and self.position is None
             and self.producer is NOBODY
             and self.body.batch is None
         )

@@ -11,8 +11,9 @@ from typing import Protocol
 
 import msgspec
 from floodmark.format.batch import BatchHeader
+from floodmark.format.position import Position, Source
 
-from node.broker import Acks, Appended, Bounds, Fetched, Partition
+from node.broker import Acks, Appended, Bounds, Fetched, Partition, SourcePosition
 from node.service.answer_budget import Hold
 from node.service.inside_requests import InsideRequest, R
 
@@ -20,7 +21,7 @@ from node.service.inside_requests import InsideRequest, R
 class AppendRequest(msgspec.Struct, frozen=True):
     """One checked batch for one partition, perhaps of an idempotent producer, with the request's options.
 
-    ``expected_offset``: append only if this is the partition's next offset.
+    ``expected_offset``: append only if this is the partition's next offset. ``position``: stored with it.
     """
 
     batch: bytes
@@ -28,6 +29,7 @@ class AppendRequest(msgspec.Struct, frozen=True):
     acks: Acks
     timeout_s: float
     expected_offset: int | None = None
+    position: Position | None = None
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -90,6 +92,21 @@ class InsideLine(Line, Protocol):
 
     async def tail(self, node: str, partition: Partition, *, timeout_s: float) -> Bounds:
         """The bounds at ``node``, confirmed by a majority after the call began. Raises ``Unavailable``."""
+
+    async def positions(
+        self, node: str, partition: Partition, group: str, *, timeout_s: float
+    ) -> list[SourcePosition]:
+        """As ``Partition.positions``, at ``node``, which leads."""
+
+    async def begin_epoch(
+        self, node: str, partition: Partition, source: Source, *, timeout_s: float
+    ) -> SourcePosition:
+        """As ``Partition.begin_epoch``, at ``node``, which leads."""
+
+    async def remove_positions(
+        self, node: str, partition: Partition, group: str, *, timeout_s: float
+    ) -> None:
+        """As ``Partition.remove_positions``, at ``node``, which leads."""
 
     async def wait(
         self, node: str, topic: str, topic_id: int, cursor: str, *, wait_s: float

@@ -10,8 +10,9 @@ from collections.abc import Awaitable
 from typing import NotRequired, Protocol, TypedDict, Unpack
 
 from floodmark.format.batch import BatchHeader
+from floodmark.format.position import Position, Source
 
-from node.broker import Acks, Appended, Bounds, Fetched, Partition
+from node.broker import Acks, Appended, Bounds, Fetched, Partition, SourcePosition
 from node.service import positions
 from node.service.answer_budget import Hold
 from node.service.inside_line import AppendRequest, Found, InsideLine
@@ -24,6 +25,8 @@ class AppendOptions(TypedDict):
     timeout_s: float
     expected_offset: NotRequired[int | None]
     """Append only if this is the partition's next offset."""
+    position: NotRequired[Position | None]
+    """Stored with it."""
 
 
 class Leader(Protocol):
@@ -42,6 +45,15 @@ class Leader(Protocol):
 
     async def tail(self, *, timeout_s: float) -> Bounds:
         """The bounds, with leadership confirmed by a majority after the call began."""
+
+    async def positions(self, group: str, *, timeout_s: float) -> list[SourcePosition]:
+        """As ``Partition.positions``."""
+
+    async def begin_epoch(self, source: Source, *, timeout_s: float) -> SourcePosition:
+        """As ``Partition.begin_epoch``."""
+
+    async def remove_positions(self, group: str, *, timeout_s: float) -> None:
+        """As ``Partition.remove_positions``."""
 
 
 class LeaderHere:
@@ -73,6 +85,18 @@ class LeaderHere:
         """See ``Leader``."""
         return await self.partition.tail(timeout_s=timeout_s)
 
+    async def positions(self, group: str, *, timeout_s: float) -> list[SourcePosition]:
+        """See ``Leader``."""
+        return await self.partition.positions(group, timeout_s=timeout_s)
+
+    async def begin_epoch(self, source: Source, *, timeout_s: float) -> SourcePosition:
+        """See ``Leader``."""
+        return await self.partition.begin_epoch(source, timeout_s=timeout_s)
+
+    async def remove_positions(self, group: str, *, timeout_s: float) -> None:
+        """See ``Leader``."""
+        await self.partition.remove_positions(group, timeout_s=timeout_s)
+
 
 class LeaderThere:
     """Another node leads; it is asked by the inside line."""
@@ -102,3 +126,15 @@ class LeaderThere:
     async def tail(self, *, timeout_s: float) -> Bounds:
         """See ``Leader``."""
         return await self._inside.tail(self.node, self.partition, timeout_s=timeout_s)
+
+    async def positions(self, group: str, *, timeout_s: float) -> list[SourcePosition]:
+        """See ``Leader``."""
+        return await self._inside.positions(self.node, self.partition, group, timeout_s=timeout_s)
+
+    async def begin_epoch(self, source: Source, *, timeout_s: float) -> SourcePosition:
+        """See ``Leader``."""
+        return await self._inside.begin_epoch(self.node, self.partition, source, timeout_s=timeout_s)
+
+    async def remove_positions(self, group: str, *, timeout_s: float) -> None:
+        """See ``Leader``."""
+        await self._inside.remove_positions(self.node, self.partition, group, timeout_s=timeout_s)

@@ -6,17 +6,20 @@ from typing import TYPE_CHECKING, TypeVar
 
 from floodmark.format import batch as codec
 
-from node.broker import Appended, Bounds
+from node.broker import Appended, Bounds, SourcePosition
 from node.service import cursor
 from node.service.inside_answers import Asked, InsideAnswers
 from node.service.inside_line import Found
 from node.service.leaders import Leader
 from node.service.partition_requests import (
     AppendThere,
+    BeginEpochThere,
     FetchThere,
     Frames,
     ListOffsetsThere,
     OfPartition,
+    PositionsThere,
+    RemovePositionsThere,
     TailThere,
     WaitThere,
 )
@@ -40,6 +43,9 @@ class PartitionAnswers:
         answers.on(FetchThere, self._fetch)
         answers.on(ListOffsetsThere, self._list_offsets)
         answers.on(TailThere, self._tail)
+        answers.on(PositionsThere, self._positions)
+        answers.on(BeginEpochThere, self._begin_epoch)
+        answers.on(RemovePositionsThere, self._remove_positions)
         answers.on(WaitThere, self._wait)
 
     async def _here(self, request: OfPartition, asked: Asked, ask: Ask[T]) -> T:
@@ -61,6 +67,7 @@ class PartitionAnswers:
                 acks=request.acks,
                 timeout_s=timeout_s,
                 expected_offset=request.expected_offset,
+                position=request.position,
             )
 
         once_known = self._service.once_level_known
@@ -85,6 +92,24 @@ class PartitionAnswers:
             return await leader.tail(timeout_s=timeout_s)
 
         return await self._here(request, asked, look)
+
+    async def _positions(self, request: PositionsThere, asked: Asked) -> list[SourcePosition]:
+        async def look(leader: Leader, timeout_s: float) -> list[SourcePosition]:
+            return await leader.positions(request.group, timeout_s=timeout_s)
+
+        return await self._here(request, asked, look)
+
+    async def _begin_epoch(self, request: BeginEpochThere, asked: Asked) -> SourcePosition:
+        async def begin(leader: Leader, timeout_s: float) -> SourcePosition:
+            return await leader.begin_epoch(request.source, timeout_s=timeout_s)
+
+        return await self._here(request, asked, begin)
+
+    async def _remove_positions(self, request: RemovePositionsThere, asked: Asked) -> None:
+        async def remove(leader: Leader, timeout_s: float) -> None:
+            await leader.remove_positions(request.group, timeout_s=timeout_s)
+
+        await self._here(request, asked, remove)
 
     async def _wait(self, request: WaitThere, asked: Asked) -> list[int]:
         service = self._service

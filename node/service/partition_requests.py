@@ -6,8 +6,9 @@ from collections.abc import Collection, Hashable
 
 import msgspec
 from floodmark.errors import FloodmarkError, Unavailable
+from floodmark.format.position import Position, Source
 
-from node.broker import Acks, Appended, Bounds, Fetched, Partition, Unreadable
+from node.broker import Acks, Appended, Bounds, Fetched, Partition, SourcePosition, Unreadable
 from node.service.answer_budget import Hold
 from node.service.inside_line import AppendRequest, Found, Line
 from node.service.inside_requests import InsideRequest, R, register
@@ -36,6 +37,7 @@ class AppendThere(InsideRequest[Appended], frozen=True):
     acks: Acks
     expected_offset: int | None = None
     batch: bytes = b""
+    position: Position | None = None
 
 
 class FetchThere(InsideRequest[Frames], frozen=True):
@@ -69,7 +71,36 @@ class TailThere(InsideRequest[Bounds], frozen=True):
     partition: int
 
 
-OfPartition = AppendThere | FetchThere | ListOffsetsThere | TailThere
+class PositionsThere(InsideRequest[list[SourcePosition]], frozen=True):
+    """The positions of a group that the partition keeps, with leadership confirmed likewise."""
+
+    topic: str
+    topic_id: int
+    partition: int
+    group: str
+
+
+class BeginEpochThere(InsideRequest[SourcePosition], frozen=True):
+    """Begin the next producer epoch of a source. To ask again does no harm."""
+
+    topic: str
+    topic_id: int
+    partition: int
+    source: Source
+
+
+class RemovePositionsThere(InsideRequest[None], frozen=True):
+    """Keep no positions of a group any more."""
+
+    topic: str
+    topic_id: int
+    partition: int
+    group: str
+
+
+OfPositions = PositionsThere | BeginEpochThere | RemovePositionsThere
+"""Those that no node knows in a cluster below the feature level of positions."""
+OfPartition = AppendThere | FetchThere | ListOffsetsThere | TailThere | OfPositions
 """Requests that only the leader of one partition can answer."""
 
 
@@ -85,6 +116,9 @@ register("append", AppendThere, Appended, stores=True, raw="batch")
 register("fetch", FetchThere, Frames, raw_result="frames")
 register("list_offsets", ListOffsetsThere, Frames, raw_result="frames")
 register("tail", TailThere, Bounds)
+register("positions", PositionsThere, list[SourcePosition])
+register("begin_epoch", BeginEpochThere, SourcePosition, stores=True)
+register("remove_positions", RemovePositionsThere, None, stores=True)
 register("wait", WaitThere, list[int])
 
 
@@ -117,6 +151,7 @@ class InsidePartitions:
             request.acks,
             request.expected_offset,
             request.batch,
+            request.position,
         )
         header = request.header
         # A leader takes a producer's batches in the order of their numbers only.
@@ -145,6 +180,27 @@ class InsidePartitions:
         """See ``InsideLine``."""
         there = TailThere(partition.topic, partition.topic_id, partition.number)
         return await self._read(node, partition, there, timeout_s=timeout_s)
+
+    async def positions(
+        self, node: str, partition: Partition, group: str, *, timeout_s: float
+    ) -> list[SourcePosition]:
+        """See ``InsideLine``."""
+        there = PositionsThere(partition.topic, partition.topic_id, partition.number, group)
+        return await self._read(node, partition, there, timeout_s=timeout_s)
+
+    async def begin_epoch(
+        self, node: str, partition: Partition, source: Source, *, timeout_s: float
+    ) -> SourcePosition:
+        """See ``InsideLine``."""
+        there = BeginEpochThere(partition.topic, partition.topic_id, partition.number, source)
+        return await self._read(node, partition, there, timeout_s=timeout_s)
+
+    async def remove_positions(
+        self, node: str, partition: Partition, group: str, *, timeout_s: float
+    ) -> None:
+        """See ``InsideLine``."""
+        there = RemovePositionsThere(partition.topic, partition.topic_id, partition.number, group)
+        await self._read(node, partition, there, timeout_s=timeout_s)
 
     async def _read(
         self,

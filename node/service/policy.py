@@ -78,6 +78,11 @@ def topic(name: str) -> Resource:
     return Resource(ResourceKind.TOPIC, name)
 
 
+def group(name: str) -> Resource:
+    """The group of this name, whether there is one or not."""
+    return Resource(ResourceKind.GROUP, name)
+
+
 class Policy(Protocol):
     """Decides for one node. It is called on the event loop and never waits."""
 

@@ -21,9 +21,11 @@ from floodmark.errors import (
 from floodmark.format import batch as codec
 from floodmark.format.batch import BatchHeader
 from floodmark.format.batch_check import check_if_light
+from floodmark.format.batch_header import BatchFlag
 from floodmark.format.record import Record
 
 from node.broker import Acks, Appended, Partition
+from node.metadata.levels import BATCH_FORMAT_2, GROUPS
 from node.service import policy
 from node.service.data_requests import Allowed, Produced, ProduceRequest
 from node.service.division import NOBODY, Division, of_partition, packed
@@ -71,12 +73,17 @@ class Producing:
     def admit(self, context: RequestContext, request: ProduceRequest) -> None:
         """The first steps of every produce, whichever way it takes. Raises what the policy does."""
         self._service.authorize(context, Operation.WRITE, policy.topic(request.topic))
+        if request.position is not None:
+            self._service.authorize(context, Operation.READ, policy.group(request.position.group))
         self._service.admit(context, Operation.WRITE, request.body.size)
 
     async def produce(self, context: RequestContext, request: ProduceRequest) -> Produced:
         """Store the records in the partition that is named. Raises as ``Partition.produce`` does."""
         assert request.partition is not None, "keys choose in produce_topic.py"
         self.admit(context, request)
+        if request.position is not None:
+            request.position.check()
+            await self._service.check_level("a position", GROUPS)
         partition = await self._service.topics.partition(request.topic, request.partition, request.topic_id)
         return await self.at_leader(partition, request, request.timeout_s)
 
@@ -255,9 +262,27 @@ def _name(partition: Partition, producer_id: bytes) -> tuple[str, int, bytes]:
 def _append(
     leader: Leader, request: ProduceRequest, batch: bytes, header: BatchHeader, timeout_s: float
 ) -> Awaitable[Appended]:
+    if request.position is not None:
+        _check_carries(header)
     return leader.append(
-        batch, header, acks=request.acks, timeout_s=timeout_s, expected_offset=request.expected_offset
+        batch,
+        header,
+        acks=request.acks,
+        timeout_s=timeout_s,
+        expected_offset=request.expected_offset,
+        position=request.position,
     )
+
+
+def _check_carries(header: BatchHeader) -> None:
+    """Raises ``InvalidRequest`` for a batch that cannot have a position."""
+    if not header.is_idempotent:
+        raise InvalidRequest(
+            "a position needs an idempotent producer, whose epoch fences earlier ones: send Producer-Id, "
+            "Producer-Epoch and Producer-Seq, or a record batch that names its producer"
+        )
+    if header.format != BATCH_FORMAT_2 or header.flags & BatchFlag.TRANSACTIONAL:
+        raise InvalidRequest("a position goes with a record batch of format 2 that is in no transaction")
 
 
 def _left(timeout_s: float, began: float) -> float:

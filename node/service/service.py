@@ -250,7 +250,7 @@ class Service:
 
     async def _serve(self, context: RequestContext, request: Request[R]) -> Served[R]:
         if request.needs_level > 1:
-            await self._check_level(request)
+            await self.check_level("this", request.needs_level)
         if request.at_metadata_leader:
             return await at_metadata_leader(self, context, request)
         if isinstance(request, GroupRequest):
@@ -296,13 +296,13 @@ class Service:
                 self._tell(auditing.denial(context, request.operation, resource, error), error)
                 raise error
 
-    async def _check_level(self, request: Request[Any]) -> None:
+    async def check_level(self, what: str, needed: int) -> None:
         """Raises ``FeatureLevelNeeded`` where nodes of the cluster may not know such a request."""
-        needed, broker = request.needs_level, self.broker
+        broker = self.broker
         if broker.feature_level < needed:
             await broker.catch_up(timeout_s=CATCH_UP_S)
             if broker.feature_level < needed:
-                raise outcomes.needs_level("this", needed, broker.feature_level)
+                raise outcomes.needs_level(what, needed, broker.feature_level)
 
     async def once_level_known(self, ask: Callable[[], Awaitable[T]]) -> T:
         """What it comes to, asked again where the cluster was raised to a higher feature level meanwhile.

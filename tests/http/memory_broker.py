@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 from floodmark.errors import (
     Conflict,
     FloodmarkError,
@@ -21,6 +22,7 @@ from floodmark.errors import (
     OffsetMismatch,
     OffsetPastEnd,
     OutOfOrderSequence,
+    PositionConflict,
     ProducerFenced,
     SequenceReused,
     TopicExists,
@@ -31,8 +33,10 @@ from floodmark.errors import (
 from floodmark.format import batch as codec
 from floodmark.format import frame
 from floodmark.format.batch import BatchHeader
+from floodmark.format.frame_records import WITH_POSITION
 from floodmark.format.limits import PARTITIONS_MAX, PRODUCER_EPOCH_MAX
 from floodmark.format.names import check_name
+from floodmark.format.position import Position, Source, behind
 from floodmark.format.record import Record
 from floodmark.format.sequence import following
 
@@ -57,6 +61,7 @@ from node.broker import (
     PartitionInfo,
     RebalanceInfo,
     RemovalInfo,
+    SourcePosition,
     TopicInfo,
     TopicLimits,
 )
@@ -69,7 +74,9 @@ from node.metadata.levels import BATCH_FORMAT_2, GROUPS, MEMBERSHIP, NUMBERED_PR
 from node.metadata.machine import applied
 from node.metadata.state import Applied, MetadataState
 from node.metadata.topic_config import TopicConfig
+from node.partition.producers import key_of
 from node.partition.slices import offset_reaching
+from node.partition.source_positions import Begun, SourcePositions, shown
 from node.replicas.deletions import Deletions
 from tests.http.memory_groups import memory_groups
 
@@ -83,6 +90,7 @@ class MemoryLog:
         self.start = 0
         self.next = 0
         self.producers: dict[bytes, tuple[int, list[tuple[int, int, int, int]]]] = {}
+        self.positions = SourcePositions()
         self.changed = asyncio.Event()
         self.waiters = 0
         self.doubted: list[str] = []
@@ -197,6 +205,7 @@ class MemoryPartition:
         acks: Acks,
         timeout_s: float,
         expected_offset: int | None = None,
+        position: Position | None = None,
     ) -> Appended:
         self._check_leads()
         log = self._log
@@ -212,11 +221,14 @@ class MemoryPartition:
         first = log.next
         now_ms = time.time_ns() // 1_000_000
         index = len(log.frames) + 2
-        log.frames.append(
-            frame.Frame(
-                index, 1, first, now_ms, header.count, frame.FrameKind.RECORDS, batch, frame.crc_of(batch)
-            )
-        )
+        payload = batch if position is None else behind(batch, position)
+        crc = frame.crc_of(payload)
+        stored = frame.Frame(index, 1, first, now_ms, header.count, frame.FrameKind.RECORDS, payload, crc)
+        if position is not None:
+            stored = msgspec.structs.replace(stored, **WITH_POSITION._asdict())
+            self._check_position(position, header.producer_epoch)
+            log.positions.note(stored, key_of(header), header.producer_epoch)
+        log.frames.append(stored)
         log.next += header.count
         if header.is_idempotent:
             self._remember(header, first)
@@ -252,6 +264,30 @@ class MemoryPartition:
         kept = batches if epoch == header.producer_epoch else []
         kept = [*kept, (header.sequence, first, header.count, header.records_crc)][-5:]
         self._log.producers[header.producer_id] = header.producer_epoch, kept
+
+    def _check_position(self, position: Position, epoch: int) -> None:
+        kept = self._log.positions.kept.get(position.source)
+        if kept is None:
+            return
+        if epoch < kept.epoch:
+            raise ProducerFenced(f"epoch {kept.epoch} took over", current_epoch=kept.epoch)
+        if position.next_offset <= (-1 if kept.next_offset is None else kept.next_offset):
+            raise PositionConflict(f"{kept.next_offset} is kept", next_offset=kept.next_offset)
+
+    async def positions(self, group: str, *, timeout_s: float) -> list[SourcePosition]:
+        self._check_leads()
+        return self._log.positions.of_group(group)
+
+    async def begin_epoch(self, source: Source, *, timeout_s: float) -> SourcePosition:
+        self._check_leads()
+        positions = self._log.positions
+        kept = positions.kept.get(source)
+        positions.begin(Begun(*source, 0 if kept is None else kept.epoch + 1))
+        return shown(source, positions.kept[source])
+
+    async def remove_positions(self, group: str, *, timeout_s: float) -> None:
+        self._check_leads()
+        self._log.positions.remove(group)
 
     async def wait_records(self, offset: int, *, wait_s: float) -> bool:
         self._check_leads()

@@ -20,7 +20,9 @@ ALL = "/v1/topics/t/records"
 EVERY_ROUTE = [
     (
         route.method,
-        route.resource.canonical.format(topic="t", partition="0", node="n9", user="u", id="x", principal="u"),
+        route.resource.canonical.format(
+            topic="t", partition="0", node="n9", user="u", id="x", principal="u", group="g"
+        ),
     )
     for route in create_app(MemoryCluster().brokers["n1"], RequestLimits()).router.routes()
     if route.resource is not None

@@ -28,12 +28,15 @@ USER: Final = "/v1/users/{user}"
 LOGIN: Final = "/v1/login"
 ACLS: Final = b'{"acls":[{"principal":"u","kind":"topic","name":"t","operation":"read"}]}'
 PARTITION: Final = TOPIC + "/partitions/{partition}"
+POSITIONS: Final = PARTITION + "/positions/{group}"
+SOURCE: Final = b'{"topic_id":7,"partition":3}'
 BATCH: Final = "application/vnd.floodmark.batch;v=1"
 LINES: Final = "application/x-ndjson"
 OPEN: Final = {"/", "/healthz", "/readyz", "/openapi.json", "/v1/me"}
 """Who asks nothing of the cluster needs no permission."""
 CLUSTER: Final = Resource(ResourceKind.CLUSTER)
 T: Final = Resource(ResourceKind.TOPIC, "t")
+G: Final = Resource(ResourceKind.GROUP, "g")
 
 
 class Sent(NamedTuple):
@@ -47,12 +50,17 @@ class Sent(NamedTuple):
     body: bytes = b""
     media: str = "application/json"
     accept: str = "*/*"
+    of_group: Operation | None = None
+    """What it has to be allowed with the group ``g`` as well."""
 
     @property
     def path(self) -> str:
         """Of topic ``t``, which has one partition, and of a node that there is not."""
         query = self.query.format(cursor=cursor.encode(1, [0]))
-        return self.route.format(topic="t", partition=0, node="n9", user="u", id="x", principal="u") + query
+        return (
+            self.route.format(topic="t", partition=0, node="n9", user="u", id="x", principal="u", group="g")
+            + query
+        )
 
 
 def _batch() -> bytes:
@@ -73,6 +81,9 @@ REQUESTS: Final = [
     Sent("GET", f"{TOPIC}/records", Operation.READ, T, "?from=earliest&wait=0", accept=LINES),
     Sent("GET", f"{TOPIC}/wait", Operation.READ, T, "?wait=0&cursor={cursor}"),
     Sent("GET", f"{PARTITION}/tail", Operation.DESCRIBE, T),
+    Sent("GET", POSITIONS, Operation.DESCRIBE, T, of_group=Operation.READ),
+    Sent("POST", POSITIONS, Operation.WRITE, T, body=SOURCE, of_group=Operation.READ),
+    Sent("DELETE", POSITIONS, Operation.WRITE, T, of_group=Operation.DELETE),
     Sent("GET", TOPIC, Operation.DESCRIBE, T),
     Sent("PUT", TOPIC, Operation.CREATE, T, body=b'{"partitions":1}'),
     Sent("PATCH", TOPIC, Operation.ALTER, T, body=b'{"config":{"retention_ms":60000}}'),
@@ -255,9 +266,11 @@ async def test_a_request_is_judged_once_and_where_it_arrived(tmp_path: Path, *, 
                 expected = {}
                 if sent.operation is not None:
                     expected = {(node.node_id, sent.operation, sent.resource): 1}
+                if sent.of_group is not None:
+                    expected[node.node_id, sent.of_group, G] = 1
                 assert seen == expected, (node.node_id, sent, status, body)
                 admitted = sum(each.admitted for each in quotas) - before
-                assert admitted == len(expected), (node.node_id, sent, status, body)
+                assert admitted == (1 if expected else 0), (node.node_id, sent, status, body)
 
 
 async def test_topics_are_listed_for_those_who_may_describe_them(tmp_path: Path) -> None:

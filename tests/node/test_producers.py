@@ -101,7 +101,7 @@ def test_a_table_that_cannot_be_read_is_refused() -> None:
     with pytest.raises(ValueError, match="producer table"):
         ProducerTable().restore(b"junk")
     with pytest.raises(
-        LogTooNew, match=r"producer table .* has version 9, this build knows 3: start a newer"
+        LogTooNew, match=r"producer table .* has version 9, this build knows 4: start a newer"
     ):
         ProducerTable().restore(msgspec.msgpack.encode({"version": 9, "tables": 3}))
 

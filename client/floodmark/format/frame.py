@@ -123,7 +123,9 @@ def _usual() -> dict[int, tuple[FrameKind, int, int, int]]:
         for payload_type in (PayloadType.BATCH_2, PayloadType.KAFKA_2)
         for flags in (0, int(FrameFlag.TRANSACTIONAL))
     ]
-    return {said[0] | said[1] << 8 | said[2] << 16 | said[3] << 24: said for said in plain + batches}
+    positioned = (FrameKind.RECORDS, int(PayloadType.BATCH_2), int(FrameFlag.ATTRIBUTES), _BATCH_LEVEL)
+    usual = [*plain, *batches, positioned]
+    return {said[0] | said[1] << 8 | said[2] << 16 | said[3] << 24: said for said in usual}
 
 
 USUAL: Final = _usual()

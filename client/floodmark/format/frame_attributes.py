@@ -35,6 +35,8 @@ class Attribute(enum.IntEnum):
     """Who produced the records, as text."""
     DELIVER_AT = 3
     """When queues may deliver them at the earliest: milliseconds since the Unix epoch."""
+    POSITION = 4
+    """[group, source topic id, source partition, next offset]: what they were made from (``position.py``)"""
 
 
 def pack(attributes: Mapping[int, Any]) -> bytes:

@@ -24,6 +24,8 @@ class PayloadForm(NamedTuple):
 IMPLIED: Final = PayloadForm()
 _OF_FORMAT_2: Final = PayloadForm(PayloadType.BATCH_2, 0, 2)
 _TRANSACTIONAL: Final = PayloadForm(PayloadType.BATCH_2, FrameFlag.TRANSACTIONAL, 2)
+WITH_POSITION: Final = PayloadForm(PayloadType.BATCH_2, FrameFlag.ATTRIBUTES, 2)
+"""A batch of format 2 and the position that goes with it. Who only reads records need not know of that."""
 _OF_KAFKA: Final = PayloadForm(PayloadType.KAFKA_2, 0, 2)
 _OF_KAFKA_TRANSACTIONAL: Final = PayloadForm(PayloadType.KAFKA_2, FrameFlag.TRANSACTIONAL, 2)
 _CONTROL: Final = int(PayloadType.CONTROL)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import google_crc32c
 from floodmark.errors import InvalidBatch, TooLarge, TooNew
-from floodmark.format import batch, frame_attributes
+from floodmark.format import batch, frame_attributes, position
 from floodmark.format import frame as frames
 from floodmark.format.frame import HEADER_BYTES, Frame, FrameFlag, FrameKind, PayloadType
 from floodmark.format.frame_records import has_records, header_in, max_time_in, records_in, slices_in
@@ -58,6 +58,8 @@ def stored(data: bytes) -> None:
 def _read(frame: Frame) -> None:
     with contextlib.suppress(InvalidBatch):
         frame_attributes.attributes(frame, frame.payload)
+        if (place := position.position_in(frame, frame.payload)) is not None:
+            assert position.of_header(place.as_header()) == place
     if has_records(frame):
         max_time_in(frame, frame.payload, 0)
     try:
@@ -121,6 +123,9 @@ def _seeds() -> Iterator[bytes]:
     yield _framed(kafka, form=PayloadType.KAFKA_2)
     yield _framed(kafka + named, form=PayloadType.KAFKA_2, flags=FrameFlag.ATTRIBUTES)
     yield _framed(batch.encode(records) + named, flags=FrameFlag.ATTRIBUTES)
+    place = position.Position("g", 7, 3, 1042)
+    positioned = position.behind(batch.encode(records, format=2), place)
+    yield _framed(positioned, form=PayloadType.BATCH_2, flags=FrameFlag.ATTRIBUTES)
     yield _framed(b"control", form=PayloadType.CONTROL, flags=FrameFlag.CONTROL, count=1)
     gap = frames.gap(7, 2, 12, 1000, entries=3, offset_count=4)
     yield gap.pack_header() + gap.payload
