@@ -15,6 +15,9 @@ VERSION: Final = 1
 CLASSIC: Final = "classic"
 CONSUMER: Final = "consumer"
 TYPES: Final = (CLASSIC, CONSUMER)
+VOID_EPOCH: Final = (1 << 31) - 1
+"""The epoch of a partition that a member holds, and of which it cannot commit anything: no epoch is later, as
+they are Kafka's int32."""
 LEFT_EPOCH: Final = -2
 """The epoch of a static member that has left for a while: its partitions are kept for it."""
 

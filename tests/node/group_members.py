@@ -38,6 +38,8 @@ class Client:
     def beat(self, *, gives_up: bool = True) -> Heartbeat:
         """It has given up what it was told to, or works on it still."""
         if gives_up:
+            for each in self.revoking:
+                self.positions.pop(each, None)
             self.revoking.clear()
         self.heartbeats += 1
         owned = frozenset(self.owned) | self.revoking
@@ -46,10 +48,14 @@ class Client:
         )
 
     def told(self, answer: MemberAnswer) -> list[TopicPartition]:
-        """It takes an answer. Returns what it begins with anew, at the committed offset."""
+        """It takes an answer. Returns what it begins with anew, at the committed offset.
+
+        What it works on still it does not drop only because the answer has nothing of it.
+        """
         now = {(each.topic_id, each.partition): each.epoch for each in answer.owned}
         begins = [each for each, since in now.items() if self.owned.get(each) != since]
-        self.epoch, self.owned, self.revoking = answer.epoch, now, set(answer.revoking)
+        still = self.revoking - now.keys()
+        self.epoch, self.owned, self.revoking = answer.epoch, now, still.union(answer.revoking)
         self.waiting = answer.waiting
         for each in [each for each in self.positions if each not in now and each not in self.revoking]:
             del self.positions[each]

@@ -11,14 +11,15 @@ from floodmark.errors import (
     InconsistentGroupType,
     InvalidName,
     InvalidRequest,
+    StaleMemberEpoch,
     TooManyMembers,
     UnknownMember,
 )
 
 from node.coordinator import keys, values
-from node.coordinator.groups import membership
+from node.coordinator.groups import membership, offsets
 from node.coordinator.groups.limits import GroupLimits
-from node.coordinator.groups.requests import Heartbeat, Join, Leave
+from node.coordinator.groups.requests import Commit, Heartbeat, Join, Leave, Position, Reset
 from node.coordinator.groups.sessions import Over
 from node.coordinator.values import CLASSIC, GroupValue
 from tests.node.group_members import Client
@@ -133,22 +134,60 @@ def test_an_answer_that_is_lost_costs_nothing_and_an_older_epoch_is_fenced() -> 
 
 def test_a_static_member_comes_back_to_what_it_had() -> None:
     """After it left for a while, and after it died without a word; nobody else gives up anything."""
-    cluster = Cluster(t=4)
+    cluster = Cluster(t=5)
     first = cluster.join(Client("a", ("t",), instance_id="one"))
     other = cluster.join(Client("b", ("t",)))
     cluster.settle([first, other])
     had = set(first.owned)
     cluster.leave(first, for_a_while=True)
     assert not cluster.beat(other).waiting
-    second = cluster.join(Client("a2", ("t",), instance_id="one"))
-    third = cluster.join(Client("a3", ("t",), instance_id="one"))
+    second = cluster.join(Client("z2", ("t",), instance_id="one"))
+    third = cluster.join(Client("z3", ("t",), instance_id="one"))
     assert set(second.owned) == set(third.owned) == had
     cluster.settle([other])
-    assert (len(other.owned), other.revoking) == (2, set())
+    assert (len(had), len(other.owned), other.revoking) == (3, 2, set())
     for old in (first, second):
         with pytest.raises(FencedInstanceId):
             cluster.beat(old)
     assert len(cluster.kept.group.members) == 2
+
+
+def test_a_reset_while_a_partition_changes_hands() -> None:
+    """Who is to give it up commits nothing any more; the epoch is that of the next owner, or of the old one
+    where the partition stays after all."""
+    cluster = Cluster(t=2)
+    first = cluster.join(Client("a", ("t",)))
+    second = cluster.join(Client("b", ("t",)))
+    reset = Reset(positions={(1, 1): Position(5)}, force=True)
+
+    def late() -> None:
+        request = Commit(positions={(1, 1): Position(9)}, member_id="a", epoch=first.epoch)
+        cluster.kept.take(offsets.commit(cluster.kept.group, request, topics=cluster.topics, now_ms=1))
+
+    for told in (False, True):
+        if told:
+            assert cluster.beat(first).revoking == {(1, 1)}
+        cluster.kept.take(offsets.reset(cluster.kept.group, reset, topics=cluster.topics, now_ms=1))
+        assert cluster.kept.group.currents["a"].epoch_of((1, 1)) == values.VOID_EPOCH
+        with pytest.raises(StaleMemberEpoch):
+            late()
+    cluster.settle([first, second])
+    assert second.owned == {(1, 1): 4}
+    cluster.leave(first)
+    cluster.settle([second])
+    third = cluster.join(Client("c", ("t",)))
+    moves = next(iter(cluster.kept.group.targets["c"]))
+    cluster.kept.take(
+        offsets.reset(
+            cluster.kept.group,
+            Reset(positions={moves: Position(0)}, force=True),
+            topics=cluster.topics,
+            now_ms=1,
+        )
+    )
+    cluster.leave(third)
+    cluster.settle([second])
+    assert second.owned[moves] == second.epoch == cluster.kept.group.epoch
 
 
 def test_topics_that_come_go_and_are_made_again() -> None:

@@ -21,6 +21,7 @@ from floodmark.errors import (
 from node.coordinator import keys, values
 from node.coordinator.groups import deletion, offsets
 from node.coordinator.groups.current import Current
+from node.coordinator.groups.group import target_value
 from node.coordinator.groups.requests import Commit, Committed, Position, Reset
 from node.coordinator.keys import TopicPartition
 from node.coordinator.values import GroupValue, MemberValue
@@ -44,6 +45,7 @@ def _with_member(kept: Kept, current: Current, *, member: str = "a", instance: s
         (keys.group_key("g"), values.encode(header)),
         (keys.member_key("g", member), values.encode(MemberValue(instance_id=instance, topics=("t",)))),
         (keys.current_key("g", member), current.encode()),
+        (keys.target_key("g", member), values.encode(target_value(frozenset(current.owned)))),
     ):
         kept.state[key] = value
         kept.group.replay(key, value)
@@ -145,7 +147,7 @@ def test_a_reset_under_members_fences_what_they_did_before() -> None:
     forced = Reset(positions=reset.positions, force=True)
     kept.take(offsets.reset(kept.group, forced, topics=topics, now_ms=9))
     assert kept.group.epoch == 6
-    assert kept.group.currents["a"] == Current(5, 4, {(1, 0): 6, (1, 1): 2}, {(1, 2): 6})
+    assert kept.group.currents["a"] == Current(5, 4, {(1, 0): 6, (1, 1): 2}, {(1, 2): values.VOID_EPOCH})
     for late in ((1, 0), (1, 2)):
         with pytest.raises(StaleMemberEpoch):
             _commit(kept, topics, {late: 9}, member_id="a", epoch=5)
@@ -170,7 +172,7 @@ def test_deletion_of_offsets_and_groups() -> None:
     assert kept.take(offsets.delete(kept.group, [(2, 0)])) == ((2, 0),)
     with pytest.raises(GroupNotEmpty):
         deletion.delete(kept.group)
-    for key in (keys.member_key("g", "a"), keys.current_key("g", "a")):
+    for key in (keys.member_key("g", "a"), keys.current_key("g", "a"), keys.target_key("g", "a")):
         del kept.state[key]
         kept.group.replay(key, None)
     parts = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from node.coordinator import values
@@ -51,16 +51,13 @@ class Current:
         epoch = self.owned.get(partition)
         return self.revoking.get(partition) if epoch is None else epoch
 
-    def anew(self, partitions: Iterable[TopicPartition], epoch: int) -> Current:
-        """The same partitions, and some of them as if it had got them in this epoch."""
-        raised = frozenset(partitions)
+    def anew(self, raised: Mapping[TopicPartition, int]) -> Current:
+        """The same partitions, and some of them as if it had got them in these epochs."""
         return replace(
-            self, owned=_raised(self.owned, raised, epoch), revoking=_raised(self.revoking, raised, epoch)
+            self,
+            owned={each: raised.get(each, since) for each, since in self.owned.items()},
+            revoking={each: raised.get(each, since) for each, since in self.revoking.items()},
         )
-
-
-def _raised(epochs: Epochs, partitions: frozenset[TopicPartition], epoch: int) -> Epochs:
-    return {each: epoch if each in partitions else since for each, since in epochs.items()}
 
 
 def _packed(epochs: Epochs) -> tuple[tuple[int, int, tuple[int, ...]], ...]:

@@ -62,6 +62,8 @@ class Group:
 
     def replay(self, key: bytes, value: bytes | None) -> None:
         """Take in a pair that was applied to the state. Kinds of a newer build are passed over."""
+        if keys.kind_of(key) == Kind.OFFSET:
+            return
         found = keys.parse(key)
         if found.kind == Kind.GROUP:
             self.header = None if value is None else values.decode(GroupValue, value)

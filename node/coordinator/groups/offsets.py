@@ -19,7 +19,7 @@ from floodmark.errors import (
 
 from node.coordinator import keys, values
 from node.coordinator.groups.decision import Decision, Pair, TopicsView
-from node.coordinator.groups.group import Group
+from node.coordinator.groups.group import NOTHING, Group
 from node.coordinator.groups.limits import METADATA_BYTES_MAX, OFFSET_MAX, PARTITIONS_PER_STEP
 from node.coordinator.groups.requests import Commit, Committed, Position, Reset
 from node.coordinator.groups.standing import fenced, member_of, not_empty
@@ -133,18 +133,20 @@ def _not_its(group: Group, request: Commit) -> list[TopicPartition]:
 
 
 def _begun_anew(group: Group, partitions: Iterable[TopicPartition]) -> list[Pair]:
-    """The owners of these get them in a new epoch, so that nothing they did before is committed."""
+    """The owners of these get them in a new epoch, so that nothing they did before is committed.
+
+    Who is to give one up cannot commit it any more: a later epoch is that of whoever gets it.
+    """
     epoch = group.epoch + 1
     header = msgspec.structs.replace(group.state, epoch=epoch)
     pairs: list[Pair] = [(keys.group_key(group.name), values.encode(header))]
-    theirs: dict[str, list[TopicPartition]] = {}
+    raised: dict[str, dict[TopicPartition, int]] = {}
     for each in partitions:
         if (owner := group.owners.get(each)) is not None:
-            theirs.setdefault(owner, []).append(each)
-    for member_id, held in theirs.items():
-        pairs.append(
-            (keys.current_key(group.name, member_id), group.currents[member_id].anew(held, epoch).encode())
-        )
+            keeps = each in group.currents[owner].owned and each in group.targets.get(owner, NOTHING)
+            raised.setdefault(owner, {})[each] = epoch if keeps else values.VOID_EPOCH
+    for owner, epochs in raised.items():
+        pairs.append((keys.current_key(group.name, owner), group.currents[owner].anew(epochs).encode()))
     return pairs
 
 

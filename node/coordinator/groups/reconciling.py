@@ -30,7 +30,7 @@ def reconciled(
     """
     if current.revoking and (owned is None or not owned.isdisjoint(current.revoking)):
         return current
-    kept = {each: since for each, since in current.owned.items() if each in target}
+    kept = {each: min(since, epoch) for each, since in current.owned.items() if each in target}
     leaving = {each: since for each, since in current.owned.items() if each not in target}
     if leaving:
         return Current(current.epoch, current.previous_epoch, kept, leaving)
