@@ -103,7 +103,7 @@ class AdministratorFiles:
             return
         path = f"{self._data_dir}/{TOKEN_FILE}"
         _log.info("administrator_created", user=ADMINISTRATOR, token_file=path)
-        self._service.done_by_node("bootstrap_administrator", ADMINISTRATOR, "node")
+        self._service.done_by_node("bootstrap_administrator", "node", {"user": ADMINISTRATOR})
 
     def _remove_if_useless(self) -> None:
         token = self._in_file()
@@ -135,7 +135,7 @@ class AdministratorFiles:
             await asyncio.sleep(_LOOK_S)
         self._remove(RESET_FILE)
         _log.warning("administrator_reset", user=wanted.user, token=wanted.token_id)
-        self._service.done_by_node("reset_administrator", wanted.user, "disk")
+        self._service.done_by_node("reset_administrator", "disk", {"user": wanted.user})
 
     async def _is_reset(self, asked: ResetAdministrator) -> bool:
         deadline = time.monotonic() + _TIMEOUT_S

@@ -53,6 +53,7 @@ from node.partition.batch_format import BatchFormat
 from node.partition.partition import Replica
 from node.partition.producers_here import ProducersLed
 from node.partition.remote_partition import LeaderLookup
+from node.recovery_file import RecoveryFile
 from node.replicas.disk_reserve import DiskReserve
 from node.replicas.group_factory import GroupFactory
 from node.replicas.host_events import HostEvents
@@ -246,6 +247,7 @@ def build(
     answers = _connect_inside(app[CONTEXT], host, settings, broker, query, gossip)
     _go_by(credentials, settings.cluster.id, host, app[CONTEXT])
     administrator = AdministratorFiles(around.fs, data_dir, metadata, app[CONTEXT].service, around.wall_ms)
+    recovery = RecoveryFile(around.fs, data_dir, metadata, app[CONTEXT].service)
     retention = Retention(
         manager=manager,
         host=host,
@@ -306,6 +308,7 @@ def build(
             coordinator.shards.expire,
             administrator.bootstrap,
             administrator.reset,
+            recovery.tell,
         ),
     )
 

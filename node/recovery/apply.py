@@ -24,6 +24,7 @@ from node.metadata.state import METADATA_GROUP
 from node.recovery.errors import NotRecoverable
 from node.recovery.plan import Plan, PlannedGroup
 from node.recovery.survey import of_member
+from node.recovery_file import Recovered, write_recovered
 from node.replicas.replica_store import LOST_MARKER
 from storage.errors import LogCorrupt
 from storage.filesystem import FileSystem
@@ -90,7 +91,14 @@ def apply(fs: FileSystem, data_dir: str, plan: Plan) -> Iterator[str]:
             _set_lost(fs, folder, lost=True)
             yield f"group {group.raft_group}: will be fetched from {group.chosen}"
     fs.sync_folder(groups)
+    write_recovered(fs, data_dir, _told(identity.node_id, plan))
     save(fs, data_dir, replace(identity, epoch=plan.epoch, recovery=plan.name, recovering=""))
+
+
+def _told(node: str, plan: Plan) -> Recovered:
+    mine = [group for group in plan.groups if group.chosen == node]
+    begins_anew = sum(group.is_emptied for group in mine)
+    return Recovered(plan.epoch, plan.name, plan.lost, len(mine) - begins_anew, begins_anew)
 
 
 def _go_on(fs: FileSystem, folder: str, group: PlannedGroup, plan: Plan) -> None:

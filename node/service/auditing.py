@@ -135,10 +135,10 @@ def change(
     )
 
 
-def by_node(action: str, user: str, protocol: str) -> AuditEvent:
+def by_node(action: str, protocol: str, details: Mapping[str, Any]) -> AuditEvent:
     """A node has done it itself, as it was told on its disk or by its settings."""
     return AuditEvent(
-        principal=A_NODE, action=action, allowed=True, outcome=DONE, protocol=protocol, details={"user": user}
+        principal=A_NODE, action=action, allowed=True, outcome=DONE, protocol=protocol, details=details
     )
 
 

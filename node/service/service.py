@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -261,9 +261,9 @@ class Service:
         """For doors: whoever is at ``address`` could not say who they are."""
         self._tell(auditing.unknown_credential(address, protocol, error), error)
 
-    def done_by_node(self, action: str, user: str, protocol: str) -> None:
-        """This node has changed something of a user without being asked through a door."""
-        self._tell(auditing.by_node(action, user, protocol))
+    def done_by_node(self, action: str, protocol: str, details: Mapping[str, Any]) -> None:
+        """This node has done something without being asked through a door. ``details`` hold no secret."""
+        self._tell(auditing.by_node(action, protocol, details))
 
     def failed_login(self, context: RequestContext, user: str, error: FloodmarkError) -> None:
         """A password was wrong."""

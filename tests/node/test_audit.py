@@ -13,10 +13,12 @@ import pytest
 import structlog
 
 from node.http.context import CONTEXT
+from node.recovery_file import RECOVERED_FILE
 from node.security.audit_topic import TOPIC
 from node.security.tokens import new_token
+from tests.node.test_recovery import recover, stop
 from tests.node.test_users import PASSWORD, _contents, administrator
-from tests.support.nodes import NodeCluster
+from tests.support.nodes import NodeCluster, TestNode
 
 NOT_CHANGES = {
     ("POST", "/v1/topics/{topic}/partitions/{partition}/records"),
@@ -84,23 +86,30 @@ class Client:
     async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any, str]:
         """Status, document, and the trace."""
         self._turn += 1
+        return await self.ask_at(self._cluster[f"n{self._turn % 3 + 1}"], method, path, body, **headers)
+
+    async def ask_at(
+        self, node: TestNode, method: str, path: str, body: Any = None, **headers: str
+    ) -> tuple[int, Any, str]:
+        """Likewise, of this node."""
         trace = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
         headers = {"traceparent": trace, **headers}
         if self.token:
             headers.setdefault("Authorization", f"Bearer {self.token}")
-        node = self._cluster[f"n{self._turn % 3 + 1}"]
         async with self._cluster.session.request(
             method, node.url + path, json=body, headers=headers
         ) as answer:
             text = await answer.text()
             return answer.status, json.loads(text) if text else None, trace
 
-    async def audited(self, traces: set[str]) -> list[dict[str, Any]]:
+    async def audited(self, traces: set[str], *, at: TestNode | None = None) -> list[dict[str, Any]]:
         """All events of the topic, once it has those of ``traces``."""
         async with asyncio.timeout(30):
             while True:
                 path = f"/v1/topics/{TOPIC}/partitions/0/records?from=earliest&max_records=5000"
-                status, page, _ = await self.ask("GET", path)
+                status, page, _ = await (
+                    self.ask("GET", path) if at is None else self.ask_at(at, "GET", path)
+                )
                 events = [record["value"] for record in page["records"]] if status == 200 else []
                 if traces <= {event.get("trace") for event in events}:
                     return events
@@ -238,3 +247,26 @@ async def test_no_secret_that_was_used_is_written_anywhere(cluster: NodeCluster,
     for secret in (PASSWORD, root.token[17:], made["token"][17:], stray[17:]):
         assert not any(secret.encode() in content for content in files)
         assert secret not in repr(logged)
+
+
+async def test_a_recovery_from_a_lost_majority_is_told_of_by_who_went_on(tmp_path: Path) -> None:
+    """Once, though it was done on a disk while nothing ran; a start after that says nothing more."""
+    async with NodeCluster.running(tmp_path, **{"http.authentication": "required"}) as cluster:
+        client = Client(cluster, await administrator(cluster))
+        n1, n2, n3 = cluster.nodes.values()
+        await stop(n1, n2, n3)
+        await recover(tmp_path, n1)
+        assert (n1.data_dir / RECOVERED_FILE).exists()
+        for _ in range(2):
+            n1.start()
+            await cluster.ready("n1")
+            await cluster.until(lambda: not (n1.data_dir / RECOVERED_FILE).exists(), "it was told")
+            _, _, trace = await client.ask_at(n1, "PUT", "/v1/quotas/bob", {"requests_per_s": 100})
+            events = await client.audited({trace}, at=n1)
+            await n1.stop()
+        found = [event for event in events if event["action"] == "recover_from_lost_majority"]
+        assert len(found) == 1
+        assert (found[0]["node"], found[0]["protocol"], found[0]["outcome"]) == ("n1", "disk", "done")
+        details = found[0]["details"]
+        assert (details["epoch"], details["lost"], details["begins_anew"]) == (1, ["n2", "n3"], 0)
+        assert details["goes_on"] >= 1, "the metadata at least"
