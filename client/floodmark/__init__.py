@@ -18,7 +18,9 @@ from floodmark.errors import FloodmarkError
 from floodmark.format.record import Record
 
 if TYPE_CHECKING:
+    from floodmark.admin.acls import Acl, AclDecision
     from floodmark.admin.cluster import Cluster, Node
+    from floodmark.admin.quotas import Quota, QuotaLimits
     from floodmark.admin.topics import Partition, Topic, TopicConfig
     from floodmark.client import Client
     from floodmark.consumer.consumed import ConsumedRecord, ReadBatch
@@ -34,6 +36,8 @@ __all__ = [
     "TOMBSTONE",
     "Ack",
     "AckList",
+    "Acl",
+    "AclDecision",
     "BatchReader",
     "Bounds",
     "Client",
@@ -46,6 +50,8 @@ __all__ = [
     "Produced",
     "Producer",
     "ProducerOptions",
+    "Quota",
+    "QuotaLimits",
     "ReadBatch",
     "Record",
     "RecordReader",
@@ -57,6 +63,8 @@ _HOMES = {
     "TOMBSTONE": "format.values",
     "Ack": "producer.produced",
     "AckList": "producer.produced",
+    "Acl": "admin.acls",
+    "AclDecision": "admin.acls",
     "BatchReader": "consumer.reader",
     "Bounds": "consumer.fetcher",
     "Client": "client",
@@ -68,6 +76,8 @@ _HOMES = {
     "Produced": "producer.produced",
     "Producer": "producer.producer",
     "ProducerOptions": "producer.options",
+    "Quota": "admin.quotas",
+    "QuotaLimits": "admin.quotas",
     "ReadBatch": "consumer.consumed",
     "RecordReader": "consumer.reader",
     "Topic": "admin.topics",

@@ -10,7 +10,9 @@ from typing import Any, Final, Self, TypeVar, Unpack
 
 import msgspec
 
+from floodmark.admin.acls import Acls
 from floodmark.admin.cluster import Cluster, Node
+from floodmark.admin.quotas import Quotas
 from floodmark.admin.topics import Topics
 from floodmark.consumer.fetcher import Bounds, End, FetchOptions, Start, check_start, tail
 from floodmark.consumer.reader import BatchReader, RecordReader
@@ -71,6 +73,8 @@ class Client:
             tls=TlsOptions(tls, cert),
         )
         self.topics = Topics(self._transport, timeout_s)
+        self.acls = Acls(self._transport, timeout_s)
+        self.quotas = Quotas(self._transport, timeout_s)
         self._producers: weakref.WeakSet[Producer] = weakref.WeakSet()
         self._readers: weakref.WeakSet[BatchReader] = weakref.WeakSet()
         self._singles = SingleProducers(self._transport, self.topics)

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, Unpack, cast
 
 from floodmark import client as asynchronous
+from floodmark.admin.blocking import Acls, Quotas
 from floodmark.admin.cluster import Cluster, Node
 from floodmark.admin.topics import Topic
 from floodmark.admin.topics import Topics as AsyncTopics
@@ -107,6 +108,8 @@ class Client:
         self._client = asynchronous.Client(urls, **options)
         self._thread = _LoopThread()
         self.topics = Topics(self._thread, self._client.topics)
+        self.acls = Acls(self._thread.wait, self._client.acls)
+        self.quotas = Quotas(self._thread.wait, self._client.quotas)
 
     def produce(self, topic: str, value: Any, **options: Unpack[OfProduce]) -> Produced:
         """Store one record and say where."""
