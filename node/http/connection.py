@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from node.http.intake import Intake
 
 _TOO_MANY_HEADERS: Final = "Too many headers"
+HELD_BACK_S: Final = 1.0
+"""How late the refusal of somebody comes who asks again sooner than it was told."""
 _TLS_UNSENT_BYTES: Final = 64 << 10
 
 check_library(web_protocol)
@@ -311,6 +313,13 @@ class Connection(RequestHandler):
         if early and transport is not None:
             transport.resume_reading()
             self.data_received(early)
+
+    def asks_too_soon(self, wait_s: float) -> bool:
+        """Whether its client was told to wait for longer than it has; it is told to wait ``wait_s`` now."""
+        now = self._loop.time()
+        was_told = now < self.has_room_at
+        self.has_room_at = now + wait_s
+        return was_told
 
     def _wait_with(self, data: bytes) -> None:
         """Keep what a client sends ahead of its answer, and read no more for now."""

@@ -19,6 +19,7 @@ from floodmark.errors import (
     FeatureLevelNeeded,
     FloodmarkError,
     OutcomeUnknown,
+    TooManyRequests,
     TopicDeleted,
     Unavailable,
 )
@@ -27,11 +28,12 @@ from node.broker import Acks, Appended, Partition
 from node.budget import Account
 from node.http import problems
 from node.http.authentication import plain_identity
+from node.http.connection import HELD_BACK_S
 from node.http.intake import Intake
 from node.http.leader_headers import leader_headers
 from node.http.media import Media
 from node.http.origins import Origins
-from node.http.owned import is_owned, own
+from node.http.owned import NotAnotherConnection, is_owned, own
 from node.http.plain_head import PlainHead, PlainHeads
 from node.http.produce import document, timeout_of
 from node.http.produce_body import ProduceBody
@@ -70,6 +72,15 @@ class _NoHeaders(NamedTuple):
 _NO_HEADERS: Final = _NoHeaders({}, ())
 
 
+class _Admitted(NamedTuple):
+    partition: Partition
+    timeout_s: float
+    held: Account
+    """Room for what has come."""
+    refusal: TooManyRequests | None
+    """A quota is used up, and all of the request is there."""
+
+
 class FastPath:
     """One per application."""
 
@@ -90,8 +101,10 @@ class FastPath:
         admitted = self._admit(connection, head, len(data) - begin)
         if admitted is None:
             return False  # It is answered, or fails, on the usual way.
-        partition, timeout_s, held = admitted
-        if len(data) - begin == head.content_length:
+        partition, timeout_s, held, refusal = admitted
+        if refusal is not None:
+            self._over_quota(connection, head, partition, refusal, held)
+        elif len(data) - begin == head.content_length:
             self._serve(connection, head, partition, timeout_s, data[begin:], held)
         else:
             intake = Intake(
@@ -106,15 +119,14 @@ class FastPath:
             connection.begin_intake(intake)
         return True
 
-    def _admit(
-        self, connection: Connection, head: PlainHead, size: int
-    ) -> tuple[Partition, float, Account] | None:
-        """Its partition, its timeout, and room for ``size`` bytes that have come; None where it is not served
-        here. A defect, say of a policy, is one on the usual way as well, where it is told and answered."""
-        context = self._context
+    def _admit(self, connection: Connection, head: PlainHead, size: int) -> _Admitted | None:
+        """None where it is not served here: of ``size`` bytes that have come what is refused goes the usual
+        way, unless they are all. A defect, say of a policy, is one there as well, where it is told."""
+        context, quotas = self._context, self._service.quotas
         if head.content_length > context.settings.body_bytes_max:
             return None
         held: Account | None = None
+        refusal: TooManyRequests | None = None
         try:
             partition = context.broker.partition(head.topic, head.partition)
             timeout_s = timeout_of(head.timeout, context)
@@ -123,18 +135,45 @@ class FastPath:
             identity = plain_identity(head, connection, context)
             if identity is None:
                 return None
-            if self._service.quotas.count_connections and not is_owned(connection, identity.principal):
+            if quotas.count_connections and not is_owned(connection, identity.principal):
                 own(connection, identity.principal, self._service)
             who = plain_request_context(head, connection.address, identity)
             held = context.uploads_of(identity.principal, connection.address, from_node=head.is_from_node)
             self._service.judge(who, Operation.WRITE, head.resource)
             held.take(size)
-            self._service.admit(who, Operation.WRITE, head.content_length)
-        except Exception:  # noqa: BLE001  -- see above
+            try:
+                self._service.admit(who, Operation.WRITE, head.content_length)
+            except TooManyRequests as error:
+                if size < head.content_length:
+                    quotas.uncount_refusal()
+                    raise
+                refusal = error
+        except Exception as error:  # noqa: BLE001  -- see above
             if held is not None:
                 held.close()
+            if isinstance(error, NotAnotherConnection):
+                quotas.uncount_refusal()
             return None
-        return partition, timeout_s, held
+        return _Admitted(partition, timeout_s, held, refusal)
+
+    def _over_quota(
+        self,
+        connection: Connection,
+        head: PlainHead,
+        partition: Partition,
+        refusal: TooManyRequests,
+        held: Account,
+    ) -> None:
+        """Nothing that was sent is held meanwhile."""
+        held.close()
+        work = _failed(refusal)
+        if connection.asks_too_soon(refusal.retry_after_s or 0.0):
+            work = asyncio.ensure_future(self._late(refusal))
+        self._answer_when_done(connection, head, partition, work, held, time.perf_counter())
+
+    async def _late(self, refusal: TooManyRequests) -> Appended:
+        await self._service.unless_draining(asyncio.sleep(HELD_BACK_S))
+        raise refusal
 
     def _serve(
         self,

@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 from floodmark.errors import TooManyRequests
 
-from node.http.connection import Connection
+from node.http.connection import HELD_BACK_S, Connection
 from node.http.context import HttpContext
 from node.http.metrics import UNMATCHED
 from node.http.topic_id import was_asked
@@ -21,7 +21,6 @@ from node.service.topic_identity import told
 
 _LOG = structlog.get_logger("floodmark.http")
 _DEBUG: Final = logging.getLogger("floodmark.http")
-HELD_BACK_S: Final = 1.0
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -67,11 +66,6 @@ async def _hold_back(request: web.Request, refusal: TooManyRequests, context: Ht
     """Whoever asks again sooner than it was told gets its refusal late: else refusing could take all of the
     node's time, and nobody else would get any. Nothing that it sent is held meanwhile.
     """
-    connection, wait_s = request.protocol, refusal.retry_after_s or 0.0
-    if not isinstance(connection, Connection):
-        return
-    now = asyncio.get_running_loop().time()
-    was_told = now < connection.has_room_at
-    connection.has_room_at = now + wait_s
-    if was_told:
+    connection = request.protocol
+    if isinstance(connection, Connection) and connection.asks_too_soon(refusal.retry_after_s or 0.0):
         await context.service.unless_draining(asyncio.sleep(HELD_BACK_S))

@@ -88,6 +88,7 @@ class Quotas:
         """Whether some principal may have only so many connections."""
         self.refused: Counter[tuple[str, str]] = Counter()
         """How often, by whose limit (``principal``, ``address``, or a ``share`` of all) and which."""
+        self._last_refused = ("", "")
 
     def metadata_changed(self, state: MetadataState, delta: MetadataDelta) -> None:
         """For the metadata. Who has another quota begins with full buckets."""
@@ -181,8 +182,13 @@ class Quotas:
         return OwnedConnection(self, principal)
 
     def _refuse(self, whose: str, name: str, words: str, retry_after_s: float = _RETRY_CONNECTION_S) -> None:
+        self._last_refused = whose, name
         self.refused[whose, name] += 1
         raise TooManyRequests(f"{words}; nothing was done", retry_after_s=retry_after_s, quota=name)
+
+    def uncount_refusal(self) -> None:
+        """The last refusal was not the answer: the request goes another way, where it is refused again."""
+        self.refused[self._last_refused] -= 1
 
     def give_connection(self, principal: str) -> None:
         """One of them is closed, or another's now."""

@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from node.budget import SharedBudget
+from node.http.connection import HELD_BACK_S
 from node.http.context import CONTEXT
 from node.metadata.delta import MetadataDelta
 from node.metadata.state import MetadataState, QuotaEntry
@@ -198,6 +199,42 @@ async def test_a_stream_is_slowed_down_and_not_refused(node: Node, monkeypatch: 
     assert answer.body.count(b"\n") == 10
     rest = len(answer.body) - (64 << 10)
     assert sum(slept) == pytest.approx(rest / (64 << 10), rel=0.3)
+
+
+async def test_what_the_fast_path_refuses_goes_no_other_way(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is counted once, and whoever asks again too soon is answered late there too; a body that has not
+    come is refused unread, on the usual way, and counted once as well."""
+    await node.read("ann", BATCH)
+    node.set(ann={"produce_bytes_per_s": 1024})
+    taken = node.http.taken_at("n1", monkeypatch)
+    waits: list[float] = []
+    sleep = asyncio.sleep
+
+    async def noted(seconds: float) -> None:
+        waits.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr("node.http.fast_path.asyncio.sleep", noted)
+    assert (await node.produce("ann", 1024)).status == 200
+    _refused(await node.produce("ann", 512), "ann", "1024 bytes a second")
+    assert (taken, waits) == ([True, True], [])
+    answer = await node.produce("ann", 512)
+    _refused(answer, "ann", "1024 bytes a second")
+    assert (taken, waits) == ([True] * 3, [HELD_BACK_S])
+    assert answer.headers["Request-Id"]
+    assert node.service.quotas.refused == {("principal", "produce_bytes_per_s"): 2}
+    monkeypatch.setattr("node.http.fast_path.asyncio.sleep", sleep)
+    node.now = 0.5
+    assert (await node.produce("ann", 512)).status == 200
+    assert taken == [True] * 4
+    head = f"POST {RECORDS} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ann\r\n"
+    answered = await node.http.raw(f"{head}Content-Type: {BYTES}\r\nContent-Length: 900\r\n\r\nx".encode())
+    assert answered.startswith(b"HTTP/1.1 429 ")
+    assert taken == [True] * 4 + [False]
+    assert node.service.quotas.refused == {("principal", "produce_bytes_per_s"): 3}
+    assert node.stored == 2
 
 
 async def test_a_body_that_would_be_refused_is_not_read(node: Node) -> None:
