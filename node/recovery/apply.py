@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from consensus.core import checkpoint_format, membership
 from consensus.core.disk_loss_recovery import Stage
+from consensus.core.state_files import StateFiles
 from consensus.types import Membership
 from node.membership.identity import NodeIdentity, save
 from node.metadata import commands
@@ -30,6 +31,7 @@ from storage.errors import LogCorrupt
 from storage.filesystem import FileSystem
 from storage.log import Log
 from storage.options import LogOptions
+from storage.state_file import Header
 from storage.vote import NAME as VOTE
 from storage.vote import VoteFile
 
@@ -128,12 +130,25 @@ def _begin_anew(fs: FileSystem, folder: str, group: PlannedGroup, plan: Plan) ->
     """Write a log without records. The plan found no usable replica, so what is here is useless."""
     fs.remove_tree(folder)
     log = Log.open(fs, folder, LogOptions(segment_bytes=group.segment_bytes))
+    offset = plan.epoch * OFFSETS_PER_EPOCH
     try:
-        log.reset(index=EMPTIED_INDEX, term=1, offset=plan.epoch * OFFSETS_PER_EPOCH, state=b"")
+        state = _empty_state(fs, folder, group, plan, offset) if group.keeps_state else b""
+        log.reset(index=EMPTIED_INDEX, term=1, offset=offset, state=state)
         _append(log, group, plan)
     finally:
         log.close()
     _may_elect(fs, folder, group)
+
+
+def _empty_state(fs: FileSystem, folder: str, group: PlannedGroup, plan: Plan, offset: int) -> bytes:
+    """What the log of a machine with files goes on from: one without any block."""
+    files = StateFiles(fs, folder)
+    header = Header(plan.epoch, EMPTIED_INDEX, 1, offset)
+    reference = files.keep(files.create(header), header)
+    members = Membership(frozenset({group.chosen}), frozenset(group.others))
+    return checkpoint_format.State(
+        EMPTIED_INDEX, EMPTIED_INDEX, offset, [(EMPTIED_INDEX, members)], reference=reference
+    ).encode()
 
 
 def _append(log: Log, group: PlannedGroup, plan: Plan) -> None:

@@ -59,6 +59,8 @@ class PlannedGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether damage follows that entry; it is quarantined."""
     is_emptied: bool
     """Whether none of its replicas is left."""
+    keeps_state: bool = False
+    """Whether its machine keeps its state in files, as the coordinator's does."""
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -126,7 +128,13 @@ def decide(
                 _check_nothing_in_the_way(found, left, entry.raft_group)
                 left = left or [min(found, key=lambda node: (load[node], node))]
                 load[left[0]] += 1
-            group = _group(entry.raft_group, left, found, topic.config.segment_bytes)
+            group = _group(
+                entry.raft_group,
+                left,
+                found,
+                topic.config.segment_bytes,
+                keeps_state=topic.is_coordinator,
+            )
             groups.append(group)
             replicas[entry.raft_group] = left
     majorities = frozenset(
@@ -249,6 +257,8 @@ def _group(
     nodes: Sequence[str],
     found: Mapping[str, Mapping[int, ReplicaSurvey]],
     segment_bytes: int,
+    *,
+    keeps_state: bool = False,
 ) -> PlannedGroup:
     best = _best(raft_group, nodes, found)
     chosen = best or nodes[0]
@@ -269,6 +279,7 @@ def _group(
         segment_bytes,
         replica is not None and bool(replica.damage),
         best is None,
+        keeps_state,
     )
 
 

@@ -11,6 +11,7 @@ from consensus.core import checkpoint_format
 from consensus.core import membership as members
 from consensus.core.checkpoint_format import State
 from consensus.core.disk_loss_recovery import Stage
+from consensus.core.state_files import StateFiles
 from consensus.types import Membership
 from node.metadata.levels import Levels
 from node.metadata.machine import MetadataMachine
@@ -19,6 +20,8 @@ from storage import checkpoint, segment_header, vote
 from storage.atomic_file import read_file
 from storage.errors import LogTooNew
 from storage.filesystem import FileSystem
+from storage.state_file import SUFFIX as STATE_SUFFIX
+from storage.state_file import BadState
 from storage.verify import ReplicaReport, verify_replica
 
 Members = tuple[tuple[str, ...], tuple[str, ...]]
@@ -123,7 +126,9 @@ def look_at(
         return None
     reader = _Reader(state, metadata)
     report = verify_replica(fs, folder, on_frame=reader.see)
-    problem = _problem(report, state, is_metadata=metadata is not None)
+    problem = _problem(report, state, is_metadata=metadata is not None) or _state_problem(
+        fs, folder, report, state
+    )
     if metadata is not None:
         metadata.end(problem)
     if problem:
@@ -193,12 +198,29 @@ def _problem(report: ReplicaReport, state: State | None, *, is_metadata: bool) -
     return "" if bad > report.base_index else _damage(report)
 
 
+def _state_problem(fs: FileSystem, folder: str, report: ReplicaReport, state: State | None) -> str:
+    """Why the log does not lead to the state of a machine that keeps it in files; empty where it does.
+
+    A whole log leads to it from its first frame on; a trimmed one only from the file that its checkpoint
+    names.
+    """
+    if state is None or state.reference is None or report.base_index <= FIRST_INDEX:
+        return ""
+    try:
+        StateFiles(fs, folder).verify(state.reference)
+    except (BadState, OSError) as error:
+        return f"{folder}/{state.reference.name}, from which the log goes on, cannot be read: {error}"
+    return ""
+
+
 def _first_bad(report: ReplicaReport) -> int | None:
-    """The first bad frame's index; 0 for damage that no frame bounds. Damage of the vote is ignored."""
+    """The first bad frame's index; 0 for damage that no frame bounds. That of the vote is ignored, and that
+    of state files (``_state_problem``).
+    """
     found = [
         finding.index or 0
         for finding in report.findings
-        if finding.is_damage and not finding.path.endswith(f"/{vote.NAME}")
+        if finding.is_damage and not finding.path.endswith((f"/{vote.NAME}", STATE_SUFFIX))
     ]
     return min(found, default=None)
 
