@@ -16,7 +16,7 @@ from node import outcomes
 from node.control.partition_room import PartitionRoom
 from node.control.placeable import Candidates, Placeable
 from node.metadata.command import Command
-from node.metadata.domains.coordinator import COORDINATOR_TOPIC, SHARDS, CreateCoordinator
+from node.metadata.domains.coordinator import SHARDS, CreateCoordinator
 from node.metadata.domains.topics import (
     AddPartitions,
     AlterTopic,
@@ -26,7 +26,7 @@ from node.metadata.domains.topics import (
 )
 from node.metadata.group import Metadata
 from node.metadata.placement import place_in
-from node.metadata.state import TopicEntry
+from node.metadata.state import COORDINATOR_TOPIC, TopicEntry
 from node.metadata.topic_config import TopicConfig, changed_config
 from node.replicas.disk_reserve import DiskReserve
 

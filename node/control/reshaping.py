@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 from floodmark.errors import FloodmarkError
 
+from node.control import internal_topics
 from node.control.lacking import is_full, lacks
 from node.health import HealthQuery
 from node.membership.liveness import Silence
@@ -87,6 +88,9 @@ class Reshaping:
 
     async def _look(self) -> None:
         state = self._metadata.state
+        for change in list(internal_topics.due(state)):
+            await self._propose(change)
+            _log.info("replication_factor_changed", topic=change.name, to=change.replication_factor)
         dead = self._dead()
         if any(move.started for move in state.moves.values()):
             await self._undo_to_full_disks()

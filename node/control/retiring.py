@@ -18,7 +18,7 @@ from node.broker import Blocked, PartitionInfo, RemovalInfo, TooFew, TopicInfo
 from node.metadata.domains.shape import RetireNode
 from node.metadata.group import Metadata
 from node.metadata.holders import all_holders, targets_of
-from node.metadata.state import MetadataState, PartitionEntry, TopicEntry
+from node.metadata.state import INTERNAL_TOPICS, MetadataState, PartitionEntry, TopicEntry
 from node.planning.plan import Nodes
 
 NAMED_MAX = 10
@@ -166,7 +166,7 @@ def check_places(state: MetadataState, node: str, heir: str) -> None:
         named = f"{topic.name}/{entry.number}"
         rest = [racks.get(name, "") for name in targets if name != node]
         if heir in targets:
-            if len(others) < topic.replication_factor:
+            if len(others) < topic.replication_factor and topic.name not in INTERNAL_TOPICS:
                 placeless.append(named)
         elif len({*rest, racks[heir]}) < len({*rest, racks[node]}):
             crowded.append(named)
@@ -197,7 +197,7 @@ def _too_few(
     for topic, entry in held:
         rest = [name for name in entry.replicas if name != node and name not in draining]
         places = [name for name in free if name not in rest]
-        if len(rest) + len(places) < topic.replication_factor:
+        if len(rest) + len(places) < topic.replication_factor and topic.name not in INTERNAL_TOPICS:
             left = [name for name in entry.replicas if name != node]
             yield TooFew(topic.name, entry.number, topic.replication_factor, [*left, *sorted(places)])
 

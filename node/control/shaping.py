@@ -12,6 +12,7 @@ from node.broker import DrainInfo, NodeShare, PlannedMove, RebalanceInfo
 from node.metadata.domains.shape import DrainNode, Rebalance, UndrainNode
 from node.metadata.group import Metadata
 from node.metadata.holders import holders
+from node.metadata.state import INTERNAL_TOPICS
 from node.planning.layout import Layout
 from node.planning.plan import Nodes, plan_rebalance
 
@@ -36,7 +37,11 @@ class Shaping:
         state = self._metadata.state
         self._check_known(node)
         left = len(state.nodes.keys() - state.draining.keys() - {node})
-        lacking = [topic.name for topic in state.topics.values() if topic.replication_factor > left]
+        lacking = [
+            topic.name
+            for topic in state.topics.values()
+            if topic.replication_factor > left and topic.name not in INTERNAL_TOPICS
+        ]
         if node not in state.draining and lacking:
             raise Conflict(
                 f"without {node} there are {left} nodes, and {len(lacking)} topics want more replicas than "

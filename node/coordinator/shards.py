@@ -14,8 +14,8 @@ from node import outcomes
 from node.coordinator.groups.deletion import Removed
 from node.coordinator.lead import Around, Lead
 from node.coordinator.shard import Shard, ShardReplica
-from node.metadata.domains.coordinator import COORDINATOR_TOPIC, shard_of
-from node.metadata.state import MetadataState
+from node.metadata.domains.coordinator import shard_of
+from node.metadata.state import COORDINATOR_TOPIC, MetadataState
 from node.replicas.replica_spec import OpenReplica
 
 EXPIRY_FIRST_S: Final = 600.0

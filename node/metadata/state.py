@@ -20,6 +20,10 @@ COORDINATOR_GROUPS_FROM: Final = 1 << 62
 """Groups of partitions are numbered from 1, below this; what is above is for kinds that are no topics."""
 INTERNAL_PREFIX: Final = "__floodmark_"
 """Topics of such names are the cluster's own."""
+AUDIT_TOPIC: Final = f"{INTERNAL_PREFIX}audit"
+COORDINATOR_TOPIC: Final = f"{INTERNAL_PREFIX}coordinator"
+INTERNAL_TOPICS: Final = (AUDIT_TOPIC, COORDINATOR_TOPIC)
+"""All that there may be. The cluster itself sees to how many replicas they have."""
 RECORDS: Final = ""
 COORDINATOR: Final = "coordinator"
 

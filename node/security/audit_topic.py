@@ -27,7 +27,7 @@ from floodmark.format.batch import producer_id_of
 from floodmark.format.record import Record
 
 from node.metadata.levels import SECURITY
-from node.metadata.state import INTERNAL_PREFIX
+from node.metadata.state import AUDIT_TOPIC
 from node.security.audit import AuditLog, Kept
 from node.service.data_requests import ProduceRequest, Records
 from node.service.metadata_leader import at_metadata_leader
@@ -37,7 +37,7 @@ from node.service.topic_changes import ConfigChanges, CreateTopic
 if TYPE_CHECKING:
     from node.service.service import Service
 
-TOPIC: Final = f"{INTERNAL_PREFIX}audit"
+TOPIC: Final = AUDIT_TOPIC
 PROTOCOL: Final = "audit"
 BATCH_MAX: Final = 200
 TIMEOUT_S: Final = 10.0

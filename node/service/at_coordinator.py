@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 from floodmark.errors import CoordinatorNotAvailable, LeaderNotAvailable, Unavailable, UnknownTopic
 
 from node.broker import Partition
-from node.metadata.domains.coordinator import COORDINATOR_TOPIC, shard_of
+from node.metadata.domains.coordinator import shard_of
 from node.metadata.levels import GROUPS
+from node.metadata.state import COORDINATOR_TOPIC
 from node.service.group_request import GroupRequest, ShardRequest
 from node.service.leaders import Leader, LeaderThere
 from node.service.metadata_leader import at_metadata_leader

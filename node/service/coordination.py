@@ -7,7 +7,7 @@ from typing import Any, Final
 from floodmark.errors import UnknownTopic
 
 from node import outcomes
-from node.metadata.domains.coordinator import COORDINATOR_TOPIC
+from node.metadata.state import COORDINATOR_TOPIC
 from node.service.at_coordinator import shard_of_group
 from node.service.group_offsets import CommitOffsets, CommittedOffsets, FetchOffsets
 from node.service.group_request import GroupRequest, ShardRequest

@@ -11,8 +11,7 @@ from typing import Final, NamedTuple, Protocol
 
 from floodmark.errors import Forbidden
 
-from node.metadata.domains.coordinator import COORDINATOR_TOPIC
-from node.metadata.state import INTERNAL_PREFIX
+from node.metadata.state import COORDINATOR_TOPIC, INTERNAL_PREFIX
 from node.service.request_context import RequestContext
 
 

@@ -10,7 +10,7 @@ from floodmark.format.limits import BATCH_BYTES_MAX, PARTITIONS_MAX
 from floodmark.format.names import check_name
 
 from node.broker import Broker, TopicInfo
-from node.metadata.domains.coordinator import COORDINATOR_TOPIC
+from node.metadata.state import COORDINATOR_TOPIC, INTERNAL_TOPICS
 from node.metadata.topic_config import CONFIG_VALUE_MAX, TopicConfig
 from node.service.policy import Operation, Resource, topic
 from node.service.request_context import RequestContext
@@ -129,7 +129,9 @@ class AlterTopic(Request[TopicDescription], frozen=True, kw_only=True):
                 "change one thing at a time: config, partitions or replication_factor, not "
                 f"{' and '.join(given) or 'none'}"
             )
-        if self.topic == COORDINATOR_TOPIC and self.replication_factor is None:
+        if self.topic in INTERNAL_TOPICS and self.replication_factor is not None:
+            raise Forbidden(f"the cluster itself sees to it how many replicas topic {self.topic} has")
+        if self.topic == COORDINATOR_TOPIC:
             raise Forbidden(f"topic {self.topic} holds the state of groups: it keeps its shape")
         if self.config is not None:
             self.config.check()

@@ -14,8 +14,8 @@ from node.coordinator.groups.requests import MemberAnswer
 from node.coordinator.steps import GroupSteps, Step
 from node.coordinator.topics_view import TopicsById
 from node.local_groups import LocalGroups
-from node.metadata.domains.coordinator import COORDINATOR_TOPIC, SHARDS, shard_of
-from node.metadata.state import INTERNAL_PREFIX
+from node.metadata.domains.coordinator import SHARDS, shard_of
+from node.metadata.state import COORDINATOR_TOPIC, INTERNAL_PREFIX
 from node.metadata.topic_config import TopicConfig
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ import pytest
 from floodmark.errors import Forbidden
 
 from node.http.context import CONTEXT
-from node.metadata.domains.coordinator import COORDINATOR_TOPIC, SHARDS, shard_of
+from node.metadata.domains.coordinator import SHARDS, shard_of
+from node.metadata.state import COORDINATOR_TOPIC
 from node.service.data_requests import FetchRequest
 from node.service.group_offsets import CommitOffsets, CommittedOffsets, FetchOffsets, OffsetOf
 from node.service.request_context import RequestContext

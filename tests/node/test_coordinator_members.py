@@ -9,7 +9,8 @@ from floodmark.errors import FencedMemberEpoch, UnknownMember
 
 from node.broker import Commit, Heartbeat, Join, Leave, MemberAnswer, Position
 from node.coordinator.groups.group import Group
-from node.metadata.domains.coordinator import COORDINATOR_TOPIC, SHARDS, shard_of
+from node.metadata.domains.coordinator import SHARDS, shard_of
+from node.metadata.state import COORDINATOR_TOPIC
 from tests.node.test_coordinator import commit, committed
 from tests.support.nodes import NodeCluster, TestNode
 

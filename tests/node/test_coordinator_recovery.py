@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from node.metadata.domains.coordinator import COORDINATOR_TOPIC, SHARDS, shard_of
+from node.metadata.domains.coordinator import SHARDS, shard_of
+from node.metadata.state import COORDINATOR_TOPIC
 from node.recovery.replica_survey import look_at
 from node.replicas import retention
 from storage.filesystem import RealFileSystem

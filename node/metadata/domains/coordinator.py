@@ -15,10 +15,9 @@ from node.metadata.command import Command, command_type
 from node.metadata.domains.topics import placed
 from node.metadata.edit import Edit
 from node.metadata.levels import GROUPS, below_level
-from node.metadata.state import COORDINATOR, INTERNAL_PREFIX, Applied, TopicEntry
+from node.metadata.state import COORDINATOR, COORDINATOR_TOPIC, Applied, TopicEntry
 from node.metadata.topic_config import TopicConfig
 
-COORDINATOR_TOPIC: Final = f"{INTERNAL_PREFIX}coordinator"
 SHARDS: Final = 16
 """How many there are, for as long as the cluster lives: a group's name chooses one of them."""
 
