@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import ssl
 import stat
 from collections.abc import Iterator, Sequence
@@ -131,6 +132,28 @@ def period(setting: str, path: str, certificate: x509.Certificate) -> Period:
     except ValueError as error:
         raise NotUsable(f"{setting}: {path}: {error}") from error
     return Period(f"{setting}: {path}", begins, ends)
+
+
+def hosts(certificate: x509.Certificate) -> list[str]:
+    """The names and addresses that clients take it for; none where they cannot be read."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return [
+            *names.get_values_for_type(x509.DNSName),
+            *(str(each) for each in names.get_values_for_type(x509.IPAddress)),
+        ]
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
+        return []
+
+
+def covers(names: Sequence[str], host: str) -> bool:
+    """Whether clients that ask for ``host`` take a certificate that has these names."""
+    try:
+        return str(ipaddress.ip_address(host.strip("[]"))) in names
+    except ValueError:
+        wanted = host.lower().rstrip(".")
+    of_all = f"*.{wanted.partition('.')[2]}"
+    return any(name.lower() in (wanted, of_all) for name in names)
 
 
 def ending(period: Period, now: datetime, *, what: str) -> Iterator[str]:

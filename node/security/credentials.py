@@ -11,11 +11,13 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import structlog
 
+from node.addresses import split_address
 from node.security.secret_files import open_to_groups, secrets_of
-from node.settings import InvalidSettings, Settings
+from node.settings import HttpSettings, InvalidSettings, Settings
 from node.signal import Signal
 
 if TYPE_CHECKING:
@@ -50,7 +52,8 @@ class Credentials:
         self._look_now = look_now or asyncio.Event()
         for path in open_to_groups(settings):
             _log.warning("secret_file_open_to_group", path=path, hint=f"chmod 600 {path}, unless it is meant")
-        self._tell_of_ends()
+        self._told_name = ""
+        self._tell_of_certificates()
 
     async def run(self, executor: Executor, drop_outdated: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """For as long as this node runs. ``drop_outdated`` closes links that were made by what is gone."""
@@ -67,12 +70,16 @@ class Credentials:
                 await self._reload(executor)
             # A handshake that had begun before a change may have ended after it: so this is done every time.
             await drop_outdated()
-            self._tell_of_ends()
+            self._tell_of_certificates()
 
     @property
     def warnings(self) -> list[str]:
         """What an operator should know."""
-        return [*([self._broken] if self._broken else []), *self._ends()]
+        return [text for text in (self._broken, self._misnamed, *self._ends()) if text]
+
+    @property
+    def _misnamed(self) -> str:
+        return "" if self.http_tls is None else self.http_tls.misnamed
 
     async def _reload(self, executor: Executor) -> None:
         loop = asyncio.get_running_loop()
@@ -113,7 +120,12 @@ class Credentials:
 
         return [text for context in self._contexts for text in context.warnings(utc_now())]
 
-    def _tell_of_ends(self) -> None:
+    def _tell_of_certificates(self) -> None:
+        if self._misnamed != self._told_name:
+            self._told_name = self._misnamed
+            if self._misnamed:
+                hint = "`floodmark cert node --host NAME` makes one for more names, or change http.advertise"
+                _log.warning("certificate_for_another_name", reason=self._misnamed, hint=hint)
         found = self._ends()
         for text in found:
             if text not in self._told:
@@ -140,9 +152,14 @@ def _http_tls(settings: Settings) -> HttpTls | None:
     from node.security.http_tls import HttpTls  # noqa: PLC0415
 
     try:
-        return HttpTls(settings.http.tls)
+        return HttpTls(settings.http.tls, _reached_as(settings.http))
     except NotUsable as error:
         raise InvalidSettings([str(error)]) from error
+
+
+def _reached_as(http: HttpSettings) -> str:
+    """The host that others are told: nobody may listen everywhere and tell nothing."""
+    return (urlsplit(http.advertise).hostname or "") if http.advertise else split_address(http.listen)[0]
 
 
 def _state_of(path: str) -> tuple[int, int, int] | None:

@@ -18,7 +18,9 @@ from node.security.certificate_files import (
     authorities,
     certificates,
     check_mode,
+    covers,
     ending,
+    hosts,
     period,
     still_trusts,
     trust,
@@ -38,13 +40,17 @@ class LoadedHttp:
     authorities: Authorities
     periods: tuple[Period, ...]
     """Of its own certificate, and of those of the CAs."""
+    hosts: tuple[str, ...]
+    """Whom its own certificate is for."""
 
 
 class HttpTls:
     """Raises ``NotUsable`` where files cannot be used at the start."""
 
-    def __init__(self, settings: HttpTlsSettings) -> None:
+    def __init__(self, settings: HttpTlsSettings, host: str = "") -> None:
+        """``host``: by which clients and other nodes are told to reach this node."""
         self._settings = settings
+        self._host = host
         self._now = self.load()
 
     @property
@@ -75,7 +81,7 @@ class HttpTls:
             trust(context, "http.tls.client_ca", found)
         use_own(context, "http.tls.key", settings.cert, settings.key)
         own_period = period("http.tls.cert", settings.cert, own)
-        return LoadedHttp(context, found, (own_period, *found.periods))
+        return LoadedHttp(context, found, (own_period, *found.periods), tuple(hosts(own)))
 
     def take(self, loaded: LoadedHttp) -> None:
         """Use this in every handshake from now on."""
@@ -84,6 +90,17 @@ class HttpTls:
     def still_trusts(self, made_by: ssl.SSLObject) -> bool:
         """Whether the client's certificate would be taken again, as far as its CA is concerned."""
         return still_trusts(self.context, made_by, self._now.authorities.trusted)
+
+    @property
+    def misnamed(self) -> str:
+        """Why clients that go where they are told would not take this certificate; "" where they would."""
+        if not self._host or covers(self._now.hosts, self._host):
+            return ""
+        names = ", ".join(self._now.hosts) or "no host"
+        return (
+            f"http.tls.cert: {self._settings.cert} is for {names}, and not for "
+            f"{self._host}, by which this node is reached (http.advertise): clients refuse it"
+        )
 
     def warnings(self, now: datetime) -> Iterator[str]:
         """What ends soon, or has ended."""
