@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from floodmark.consumer.reader import BatchReader, RecordReader
     from floodmark.format.headers import Headers
     from floodmark.format.values import TOMBSTONE
+    from floodmark.processor.options import Output, ProcessOptions
+    from floodmark.processor.processor import Processed, Processor
     from floodmark.producer.options import ProducerOptions
     from floodmark.producer.produced import Ack, AckList, Produced
     from floodmark.producer.producer import Producer
@@ -46,7 +48,11 @@ __all__ = [
     "FloodmarkError",
     "Headers",
     "Node",
+    "Output",
     "Partition",
+    "ProcessOptions",
+    "Processed",
+    "Processor",
     "Produced",
     "Producer",
     "ProducerOptions",
@@ -72,7 +78,11 @@ _HOMES = {
     "ConsumedRecord": "consumer.consumed",
     "Headers": "format.headers",
     "Node": "admin.cluster",
+    "Output": "processor.options",
     "Partition": "admin.topics",
+    "ProcessOptions": "processor.options",
+    "Processed": "processor.processor",
+    "Processor": "processor.processor",
     "Produced": "producer.produced",
     "Producer": "producer.producer",
     "ProducerOptions": "producer.options",

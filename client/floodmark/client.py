@@ -22,7 +22,9 @@ from floodmark.format.names import check_name
 from floodmark.format.values import Key, Timestamp
 from floodmark.keywords import OfProducer
 from floodmark.pin import Pin
-from floodmark.producer.options import Acks, ProducerOptions
+from floodmark.processor.options import ProcessOptions, Step
+from floodmark.processor.processor import Processor, each_of
+from floodmark.producer.options import Acks, Compression, ProducerOptions
 from floodmark.producer.produced import Produced
 from floodmark.producer.producer import Producer
 from floodmark.producer.single import SingleProducers
@@ -217,6 +219,61 @@ class Client:
             f"{topic}/{partition}",
             self._timeout_s if timeout_s is None else timeout_s,
             pin=Pin(topic_id),
+        )
+
+    # -- both ------------------------------------------------------------------------------------------
+
+    def process(
+        self,
+        source: str,
+        target: str,
+        *,
+        group: str,
+        step: Step,
+        partitions: Sequence[int] | None = None,
+        follow: bool = True,
+        batch_bytes: int = 1 << 20,
+        compression: Compression = "none",
+        timeout_s: float | None = None,
+    ) -> Processor:
+        """Make records of topic ``source`` into records of topic ``target``, exactly once whatever crashes:
+        ``await client.process("orders", "totals", group="totals", step=total)``.
+
+        step    given each record in turn; returns an ``Output``, several, or None, or an awaitable of that
+        group   the name of this work: how far it has come is kept with what it stores
+
+        Partition i is made into partition i. The other options are those of ``ProcessOptions``. One instance
+        at a time processes a partition: each that begins fences the one before (``ProducerFenced``).
+        """
+        options = ProcessOptions(
+            partitions=partitions,
+            follow=follow,
+            batch_bytes=batch_bytes,
+            compression=compression,
+            timeout_s=timeout_s,
+        )
+        within_s = self._timeout_s if timeout_s is None else timeout_s
+
+        def read(partition: int, offset: int | None, topic_id: int) -> BatchReader:
+            return self.read_batches(
+                source,
+                partition,
+                start="earliest" if offset is None else offset,
+                follow=follow,
+                timeout_s=within_s,
+                topic_id=topic_id,
+            )
+
+        self._transport.home.check_new()
+        return Processor(
+            self._transport,
+            self.topics,
+            read,
+            (source, target),
+            group,
+            each_of(step),
+            options,
+            timeout_s=within_s,
         )
 
     # -- the cluster -----------------------------------------------------------------------------------

@@ -81,6 +81,15 @@ class OfRead(Within, total=False):
     topic_id: int | None
 
 
+class OfProcess(Within, total=False):
+    """``Client.process``: the fields of ``ProcessOptions``."""
+
+    partitions: Sequence[int] | None
+    follow: bool
+    batch_bytes: int
+    compression: Compression
+
+
 class OfTopicId(Within, total=False):
     """Options of calls for one topic id: ``Client.tail``, ``Topics.describe``, ``Topics.delete``."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, Unpack, cast
 
@@ -25,6 +25,7 @@ from floodmark.errors import NotUsable
 from floodmark.home import Home
 from floodmark.keywords import (
     OfClient,
+    OfProcess,
     OfProduce,
     OfProducer,
     OfRead,
@@ -34,6 +35,9 @@ from floodmark.keywords import (
     OfTopicId,
     Within,
 )
+from floodmark.processor.options import BlockingStep, Made
+from floodmark.processor.processor import Processed
+from floodmark.processor.processor import Processor as AsyncProcessor
 from floodmark.producer.produced import Ack, AckList, Produced
 from floodmark.producer.producer import Producer as AsyncProducer
 
@@ -156,6 +160,28 @@ class Client:
             if self._thread.is_running:  # else closing the client has closed it
                 self._thread.wait(reader.aclose())
 
+    def process(
+        self, source: str, target: str, *, group: str, step: BlockingStep, **options: Unpack[OfProcess]
+    ) -> Processor:
+        """Make records of one topic into records of another, exactly once: ``run()`` does it.
+
+        ``step`` is called in one thread, which is not the caller's.
+        """
+        thread = ThreadPoolExecutor(1, thread_name_prefix="floodmark-step")
+
+        def each(records: Sequence[ConsumedRecord]) -> list[Made]:
+            return [step(record) for record in records]
+
+        async def steps(records: Sequence[ConsumedRecord]) -> list[Made]:
+            return await asyncio.get_running_loop().run_in_executor(thread, each, records)
+
+        async def make() -> AsyncProcessor:
+            processor = self._client.process(source, target, group=group, step=step, **options)
+            processor.steps = steps
+            return processor
+
+        return Processor(self._thread, self._thread.wait(make()), thread)
+
     def tail(self, topic: str, partition: int, **options: Unpack[OfTopicId]) -> Bounds:
         """What a partition holds right now."""
         return self._thread.wait(self._client.tail(topic, partition, **options))
@@ -217,6 +243,31 @@ class Reading(Iterator[R]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class Processor:
+    """See ``floodmark.Processor``."""
+
+    def __init__(self, thread: _LoopThread, processor: AsyncProcessor, steps: ThreadPoolExecutor) -> None:
+        self._thread = thread
+        self._processor = processor
+        self._steps = steps
+
+    def run(self) -> Processed:
+        """Process until ``stop()``, which another thread calls, or without ``follow`` to the end."""
+        try:
+            return self._thread.wait(self._processor.run())
+        finally:
+            self._steps.shutdown(wait=False, cancel_futures=True)
+
+    def stop(self) -> None:
+        """Have ``run`` return once all that was made is stored."""
+
+        async def stop() -> None:
+            self._processor.stop()
+
+        if self._thread.is_running:
+            self._thread.wait(stop())
 
 
 class Topics:

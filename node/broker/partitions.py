@@ -146,10 +146,12 @@ class Partition(Protocol):
         Like the next two, only where ``leads_here``; they raise ``Unavailable`` and ``FeatureLevelNeeded``.
         """
 
-    async def begin_epoch(self, source: Source, *, timeout_s: float) -> SourcePosition:
+    async def begin_epoch(self, source: Source, producer: bytes, *, timeout_s: float) -> SourcePosition:
         """Begin the next producer epoch of a source: none of an earlier one stores a position of it from now
-        on. What is told is as it stays until somebody in this epoch stores one. Raises ``TooManyPositions``,
-        and ``OutcomeUnknown``, after which it is asked again.
+        on. ``producer``: the id of who goes on, which has stored nothing here in that epoch; or empty.
+
+        What is told stays so until somebody in this epoch stores a position. Raises ``TooManyPositions``, and
+        ``OutcomeUnknown``, after which it is asked again.
         """
 
     async def remove_positions(self, group: str, *, timeout_s: float) -> None:

@@ -164,7 +164,9 @@ def source_body() -> dict[str, Any]:
     """The partition that a group processes."""
     topic_id = {"type": "integer", "minimum": 1, "maximum": (1 << 62) - 1}
     partition = {"type": "integer", "minimum": 0, "maximum": (1 << 31) - 1}
-    return _json({"topic_id": topic_id, "partition": partition}, required=["topic_id", "partition"])
+    producer = {"type": ["string", "null"], "description": "The Producer-Id that goes on"}
+    members = {"topic_id": topic_id, "partition": partition, "producer": producer}
+    return _json(members, required=["topic_id", "partition"])
 
 
 def replacement_body() -> dict[str, Any]:

@@ -109,8 +109,7 @@ def producer_of(head: RecordHead, media: Media) -> Producer:
     name = head.headers.get("Producer-Id")
     if name is None:
         raise InvalidRequest("Producer-Epoch and Producer-Seq need a Producer-Id")
-    if not name or not name.isprintable() or len(name) > 249:
-        raise InvalidRequest("Producer-Id has 1 to 249 printable characters")
+    checked_name(name)
     sequence = head.headers.get("Producer-Seq")
     if sequence is None:
         raise InvalidRequest("Producer-Id needs a Producer-Seq, the batch's number among its producer's")
@@ -120,6 +119,13 @@ def producer_of(head: RecordHead, media: Media) -> Producer:
         number(epoch, "Producer-Epoch", highest=_EPOCH_MAX),
         number(sequence, "Producer-Seq", highest=OFFSET_MAX),
     )
+
+
+def checked_name(name: str) -> str:
+    """A producer's name itself. Raises ``InvalidRequest``."""
+    if not name or not name.isprintable() or len(name) > 249:
+        raise InvalidRequest("Producer-Id has 1 to 249 printable characters")
+    return name
 
 
 def expected_offset(request: web.Request) -> int | None:

@@ -6,25 +6,27 @@ from typing import Final
 
 import msgspec
 from aiohttp import web
+from floodmark.format import batch as codec
 from floodmark.format.names import check_name
 
 from node.http.answers import Desk
 from node.http.context import HttpContext
 from node.http.document_in import read_document
-from node.http.produce import timeout_of
+from node.http.produce import checked_name, timeout_of
 from node.http.query import partition_number, query_of, topic_name
 from node.http.topic_id import TOPIC_ID_QUERY, asked_id
 from node.service.source_positions import BeginEpoch, ListPositions, RemovePositions
 
 QUERY: Final = frozenset({"timeout", TOPIC_ID_QUERY})
-_EXAMPLE: Final = '{"topic_id": 17, "partition": 0}'
+_EXAMPLE: Final = '{"topic_id": 17, "partition": 0, "producer": "billing-0"}'
 
 
 class SourceBody(msgspec.Struct, forbid_unknown_fields=True):
-    """The source: a partition of the topic that is processed."""
+    """The source, a partition of the topic that is processed; and the name of the producer that goes on."""
 
     topic_id: int
     partition: int
+    producer: str | None = None
 
 
 _SOURCE = msgspec.json.Decoder(SourceBody)
@@ -54,6 +56,7 @@ class SourcePositions:
             topic_id=topic_id,
             source_topic_id=source.topic_id,
             source_partition=source.partition,
+            producer=b"" if source.producer is None else codec.producer_id_of(checked_name(source.producer)),
         )
         return self._desk.answer(*await self._desk.ask(request, asked, timeout_s=timeout_s, size=size))
 

@@ -145,12 +145,14 @@ class Appender:
             self._position_order.add(position, header, proposal)
         return proposal
 
-    def begin_epoch(self, source: Source, *, term: int) -> tuple[Begun, Proposal]:
-        """Propose the next producer epoch of a source of positions. Raises TooManyPositions, Conflict;
-        StorageFull; and as the host does.
+    def begin_epoch(self, source: Source, producer: bytes, *, term: int) -> tuple[Begun, Proposal]:
+        """Propose the next producer epoch of a source of positions, which is new for ``producer`` as well.
+
+        Raises TooManyPositions, Conflict; StorageFull; and as the host does.
         """
         self._position_order.begin(term)
-        begun = self._position_order.next_epoch(source)
+        self._sequences.begin(term)
+        begun = self._position_order.next_epoch(source, producer, self._sequences.next_epoch(producer))
         self._disk.check()
         proposal = self._command(packed(Command([], begin=[begun])))
         self._position_order.add_begun(begun, proposal)

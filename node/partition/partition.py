@@ -241,9 +241,9 @@ class LocalPartition:
         """See ``node.broker.Partition``."""
         return await self._positions.of_group(group, timeout_s=timeout_s)
 
-    async def begin_epoch(self, source: Source, *, timeout_s: float) -> SourcePosition:
+    async def begin_epoch(self, source: Source, producer: bytes, *, timeout_s: float) -> SourcePosition:
         """See ``node.broker.Partition``."""
-        return await self._positions.begin_epoch(source, timeout_s=timeout_s)
+        return await self._positions.begin_epoch(source, producer, timeout_s=timeout_s)
 
     async def remove_positions(self, group: str, *, timeout_s: float) -> None:
         """See ``node.broker.Partition``."""

@@ -55,23 +55,26 @@ class PositionOrder:
         kept = Kept(position.next_offset, header.producer_epoch, key_of(header))
         self._fly(position.source, kept, proposal)
 
-    def next_epoch(self, source: Source) -> Begun:
-        """The next epoch of a source. Raises ``TooManyPositions``, and ``Conflict`` after the last one."""
+    def next_epoch(self, source: Source, producer: bytes, least: int) -> Begun:
+        """The next epoch of a source, ``least`` or above, in which ``producer`` goes on, unless it is empty.
+
+        Raises ``TooManyPositions``, and ``Conflict`` after the last one.
+        """
         kept = self._current(source)
         if kept is None:
             self._check_room()
-        epoch = 0 if kept is None else kept.epoch + 1
+        epoch = max(least, 0 if kept is None else kept.epoch + 1)
         if epoch > EPOCH_MAX:
             raise Conflict(
                 f"group {source.group} has used all epochs here: remove its positions, or use another group"
             )
-        return Begun(*source, epoch)
+        return Begun(*source, epoch, producer)
 
     def add_begun(self, begun: Begun, proposal: Proposal) -> None:
         """Note the proposal of what ``next_epoch`` returned."""
         kept = self._current(begun.source)
         next_offset = None if kept is None else kept.next_offset
-        self._fly(begun.source, Kept(next_offset, begun.epoch), proposal)
+        self._fly(begun.source, Kept(next_offset, begun.epoch, begun.producer), proposal)
 
     def _refusal(self, position: Position, header: BatchHeader, kept: Kept | None) -> FloodmarkError | None:
         if kept is None:

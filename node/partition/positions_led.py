@@ -30,12 +30,12 @@ class PositionsLed:
         await self._confirmed.lead(deadline_s=timeout_s)
         return self._appender.positions.of_group(group)
 
-    async def begin_epoch(self, source: Source, *, timeout_s: float) -> SourcePosition:
+    async def begin_epoch(self, source: Source, producer: bytes, *, timeout_s: float) -> SourcePosition:
         """See ``node.broker.Partition``."""
         epochs: list[int] = []
 
         def propose() -> Proposal:
-            begun, proposal = self._appender.begin_epoch(source, term=self._group.term)
+            begun, proposal = self._appender.begin_epoch(source, producer, term=self._group.term)
             epochs.append(begun.epoch)
             return proposal
 

@@ -206,7 +206,13 @@ class RemotePartition:
         """Raises ``Unavailable``."""
         self._refuse()
 
-    async def begin_epoch(self, source: Source, *, timeout_s: float) -> SourcePosition:  # noqa: ARG002
+    async def begin_epoch(
+        self,
+        source: Source,  # noqa: ARG002
+        producer: bytes,  # noqa: ARG002
+        *,
+        timeout_s: float,  # noqa: ARG002
+    ) -> SourcePosition:
         """Raises ``Unavailable``."""
         self._refuse()
 

@@ -65,6 +65,15 @@ class Sequences:
         """Whether the producer is in the table, or will be if nothing goes wrong."""
         return name in self._table.producers or name in self._in_flight
 
+    def next_epoch(self, name: bytes) -> int:
+        """The lowest epoch in which the producer has stored nothing, and will not have."""
+        known = self._table.producers.get(name)
+        flying = self._in_flight.get(name)
+        return max(
+            0 if known is None else known.epoch + 1,
+            0 if flying is None else flying.epoch + 1,
+        )
+
     def find(self, header: BatchHeader) -> Remembered | Flying | None:
         """None for the producer's next batch; for a duplicate, where it is stored or in flight.
 

@@ -26,7 +26,7 @@ _ATTRIBUTES: Final = int(FrameFlag.ATTRIBUTES)
 class Kept(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What is kept of one source. ``next_offset``: None before the first batch that carries one.
 
-    ``producer``: the key of who stored the last batch in this epoch; empty before its first one.
+    ``producer``: the key of who goes on in this epoch; empty where that is whoever comes first.
     """
 
     next_offset: int | None
@@ -35,12 +35,15 @@ class Kept(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Begun(msgspec.Struct, frozen=True, array_like=True):
-    """A command: of this source only producers of this epoch or a later one go on."""
+    """A command: of this source only producers of this epoch or a later one go on; in this epoch only
+    ``producer``, if it is not empty.
+    """
 
     group: str
     topic_id: int
     partition: int
     epoch: int
+    producer: bytes = b""
 
     @property
     def source(self) -> Source:
@@ -69,7 +72,8 @@ class SourcePositions:
     def begin(self, begun: Begun) -> None:
         """A committed command."""
         before = self.kept.get(begun.source)
-        self.kept[begun.source] = Kept(None if before is None else before.next_offset, begun.epoch)
+        next_offset = None if before is None else before.next_offset
+        self.kept[begun.source] = Kept(next_offset, begun.epoch, begun.producer)
 
     def remove(self, group: str) -> None:
         """A committed command: nothing is kept of the group any more."""

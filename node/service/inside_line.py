@@ -99,7 +99,7 @@ class InsideLine(Line, Protocol):
         """As ``Partition.positions``, at ``node``, which leads."""
 
     async def begin_epoch(
-        self, node: str, partition: Partition, source: Source, *, timeout_s: float
+        self, node: str, partition: Partition, source: Source, producer: bytes, *, timeout_s: float
     ) -> SourcePosition:
         """As ``Partition.begin_epoch``, at ``node``, which leads."""
 

@@ -49,7 +49,7 @@ class Leader(Protocol):
     async def positions(self, group: str, *, timeout_s: float) -> list[SourcePosition]:
         """As ``Partition.positions``."""
 
-    async def begin_epoch(self, source: Source, *, timeout_s: float) -> SourcePosition:
+    async def begin_epoch(self, source: Source, producer: bytes, *, timeout_s: float) -> SourcePosition:
         """As ``Partition.begin_epoch``."""
 
     async def remove_positions(self, group: str, *, timeout_s: float) -> None:
@@ -89,9 +89,9 @@ class LeaderHere:
         """See ``Leader``."""
         return await self.partition.positions(group, timeout_s=timeout_s)
 
-    async def begin_epoch(self, source: Source, *, timeout_s: float) -> SourcePosition:
+    async def begin_epoch(self, source: Source, producer: bytes, *, timeout_s: float) -> SourcePosition:
         """See ``Leader``."""
-        return await self.partition.begin_epoch(source, timeout_s=timeout_s)
+        return await self.partition.begin_epoch(source, producer, timeout_s=timeout_s)
 
     async def remove_positions(self, group: str, *, timeout_s: float) -> None:
         """See ``Leader``."""
@@ -131,9 +131,11 @@ class LeaderThere:
         """See ``Leader``."""
         return await self._inside.positions(self.node, self.partition, group, timeout_s=timeout_s)
 
-    async def begin_epoch(self, source: Source, *, timeout_s: float) -> SourcePosition:
+    async def begin_epoch(self, source: Source, producer: bytes, *, timeout_s: float) -> SourcePosition:
         """See ``Leader``."""
-        return await self._inside.begin_epoch(self.node, self.partition, source, timeout_s=timeout_s)
+        return await self._inside.begin_epoch(
+            self.node, self.partition, source, producer, timeout_s=timeout_s
+        )
 
     async def remove_positions(self, group: str, *, timeout_s: float) -> None:
         """See ``Leader``."""

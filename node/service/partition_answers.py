@@ -101,7 +101,7 @@ class PartitionAnswers:
 
     async def _begin_epoch(self, request: BeginEpochThere, asked: Asked) -> SourcePosition:
         async def begin(leader: Leader, timeout_s: float) -> SourcePosition:
-            return await leader.begin_epoch(request.source, timeout_s=timeout_s)
+            return await leader.begin_epoch(request.source, request.producer, timeout_s=timeout_s)
 
         return await self._here(request, asked, begin)
 

@@ -87,6 +87,7 @@ class BeginEpochThere(InsideRequest[SourcePosition], frozen=True):
     topic_id: int
     partition: int
     source: Source
+    producer: bytes
 
 
 class RemovePositionsThere(InsideRequest[None], frozen=True):
@@ -189,10 +190,10 @@ class InsidePartitions:
         return await self._read(node, partition, there, timeout_s=timeout_s)
 
     async def begin_epoch(
-        self, node: str, partition: Partition, source: Source, *, timeout_s: float
+        self, node: str, partition: Partition, source: Source, producer: bytes, *, timeout_s: float
     ) -> SourcePosition:
         """See ``InsideLine``."""
-        there = BeginEpochThere(partition.topic, partition.topic_id, partition.number, source)
+        there = BeginEpochThere(partition.topic, partition.topic_id, partition.number, source, producer)
         return await self._read(node, partition, there, timeout_s=timeout_s)
 
     async def remove_positions(

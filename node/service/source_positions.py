@@ -85,12 +85,16 @@ class ListPositions(_OfPartition[SourcePositions], frozen=True, kw_only=True):
 
 
 class BeginEpoch(_OfPartition[BegunEpoch], frozen=True, kw_only=True):
-    """Take over a source: from now on no producer of an earlier epoch stores a position in it."""
+    """Take over a source: from now on no producer of an earlier epoch stores a position in it.
+
+    ``producer``: the id of the one that goes on; empty for whoever stores first in the new epoch.
+    """
 
     operation: ClassVar[Operation] = Operation.WRITE
 
     source_topic_id: int
     source_partition: int
+    producer: bytes = b""
 
     def check(self) -> None:
         """Raises ``InvalidName``, ``InvalidRequest``."""
@@ -105,7 +109,7 @@ class BeginEpoch(_OfPartition[BegunEpoch], frozen=True, kw_only=True):
         """Raises likewise, ``TooManyPositions``, and ``OutcomeUnknown``: then ask again."""
 
         async def begin(leader: Leader, left_s: float) -> BegunEpoch:
-            begun = await leader.begin_epoch(self._source, timeout_s=left_s)
+            begun = await leader.begin_epoch(self._source, self.producer, timeout_s=left_s)
             return BegunEpoch(*self._source, begun.next_offset, begun.producer_epoch)
 
         return await self._at_leader(at, context, begin)

@@ -13,6 +13,7 @@ from floodmark import Client as AsyncClient
 from floodmark import keywords
 from floodmark.admin.topics import Topics
 from floodmark.errors import TransportError, UnknownTopic
+from floodmark.processor.options import ProcessOptions
 from floodmark.producer.options import ProducerOptions
 from floodmark.producer.producer import Producer
 from floodmark.sync import Client
@@ -84,6 +85,7 @@ async def test_following_is_ended_by_another_thread(node_url: str, topic: str) -
         (ProducerOptions, keywords.OfProducer),
         (AsyncClient.read, keywords.OfRead),
         (AsyncClient.read_batches, keywords.OfRead),
+        (ProcessOptions, keywords.OfProcess),
         (AsyncClient.tail, keywords.OfTopicId),
         (AsyncClient.cluster, keywords.Within),
         (AsyncClient.nodes, keywords.Within),

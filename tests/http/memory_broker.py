@@ -278,11 +278,14 @@ class MemoryPartition:
         self._check_leads()
         return self._log.positions.of_group(group)
 
-    async def begin_epoch(self, source: Source, *, timeout_s: float) -> SourcePosition:
+    async def begin_epoch(self, source: Source, producer: bytes, *, timeout_s: float) -> SourcePosition:
         self._check_leads()
         positions = self._log.positions
         kept = positions.kept.get(source)
-        positions.begin(Begun(*source, 0 if kept is None else kept.epoch + 1))
+        known = self._log.producers.get(producer)
+        least = 0 if known is None else known[0] + 1
+        epoch = max(least, 0 if kept is None else kept.epoch + 1)
+        positions.begin(Begun(*source, epoch, producer))
         return shown(source, positions.kept[source])
 
     async def remove_positions(self, group: str, *, timeout_s: float) -> None:

@@ -127,9 +127,9 @@ class Led:
         self.flying.append((proposal, records(self.index, position, epoch=epoch, name=name)))
         self.order.add(position, header(epoch, name), proposal)
 
-    def begin(self, source: Source = SOURCE) -> int:
+    def begin(self, source: Source = SOURCE, producer: bytes = b"", least: int = 0) -> int:
         """An epoch begins."""
-        begun = self.order.next_epoch(source)
+        begun = self.order.next_epoch(source, producer, least)
         self.index += 1
         proposal = Proposal()
         proposal.index = self.index
@@ -200,6 +200,10 @@ def test_an_epoch_shuts_out_earlier_ones_and_others_of_the_same(commits: bool) -
     assert led.begin() == 4
     led.commit()
     assert led.table.positions.kept == {SOURCE: Kept(8, 4)}
+    assert led.begin(producer=batch.producer_id_of("r"), least=9) == 9
+    with pytest.raises(ProducerFenced):
+        led.offer(9, epoch=9, name="q")
+    led.offer(9, epoch=9, name="r")
 
 
 def test_what_came_to_nothing_is_forgotten() -> None:

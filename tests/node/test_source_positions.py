@@ -138,10 +138,13 @@ async def test_who_begins_an_epoch_fences_the_others_and_learns_where_they_were(
         # Either it was stored before the epoch began, which then knows of it, or it is fenced.
         assert (begun[1]["next_offset"], late[0], high) in [(40, 200, 4), (30, 403, 3)]
         expected = (7, 3, begun[1]["next_offset"], 3)
+        ((raft_group, replica),) = leader.running.replicas.local.items()
+        term = replica.group.term
         await leader.stop()
         leader.start()
         await cluster.ready()
-        assert await cluster.leader("out") is not leader
+        after = (await cluster.leader("out")).running.replicas.local[raft_group]
+        assert after.group.term > term, "another one led meanwhile"
         for node in cluster.up:
             assert await kept(cluster, node) == [expected]
         stale = headers(0, "g;7;3;999", epoch=2, name="another")
@@ -161,6 +164,7 @@ async def test_who_begins_an_epoch_fences_the_others_and_learns_where_they_were(
             assert (await call(cluster, node, "DELETE", POSITIONS))[0] == 204
 
 
+NAMELESS = {"topic_id": 1, "partition": 0, "producer": ""}
 REFUSED = {
     "g;7;3": "invalid_request",
     "g;7;3;1;2": "invalid_request",
@@ -186,7 +190,14 @@ async def test_what_is_no_position_is_refused_at_every_kind_of_node(tmp_path: Pa
                 assert (status, refused["code"]) == (400, code), (position, refused)
             lone = await produce(cluster, node, 1, headers={"Floodmark-Position": "g;7;3;1"})
             assert (lone[0], lone[1]["code"]) == (400, "invalid_request")
-            for body in ({}, {"topic_id": 0, "partition": 0}, {"topic_id": 1, "partition": -1}, [], {"a": 1}):
+            for body in (
+                {},
+                {"topic_id": 0, "partition": 0},
+                {"topic_id": 1, "partition": -1},
+                [],
+                {"a": 1},
+                NAMELESS,
+            ):
                 status, refused = await call(cluster, node, "POST", POSITIONS, json=body)
                 assert (status, refused["code"]) == (400, "invalid_request"), body
             by_key = "/v1/topics/out/records"

@@ -17,7 +17,7 @@ from floodmark.producer.sender_options import SenderOptions
 Acks = Literal["quorum", "leader", "none"]
 Compression = Literal["none", "zstd"]
 
-_CODECS: Final = {"none": CODEC_NONE, "zstd": CODEC_ZSTD}
+CODECS: Final = {"none": CODEC_NONE, "zstd": CODEC_ZSTD}
 
 
 class ProducerOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +50,7 @@ class ProducerOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work, naming the option."""
-        if self.compression not in _CODECS:
+        if self.compression not in CODECS:
             raise InvalidRequest(f"compression must be none or zstd, not {self.compression!r}")
         if self.acks not in ("quorum", "leader", "none"):
             raise InvalidRequest(f"acks must be quorum, leader or none, not {self.acks!r}")
@@ -74,7 +74,7 @@ class ProducerOptions(msgspec.Struct, frozen=True, kw_only=True):
         return SenderOptions(
             linger_s=self.linger_ms / 1000,
             batch_bytes=self.batch_bytes,
-            codec=_CODECS[self.compression],
+            codec=CODECS[self.compression],
             is_durable=self.acks == "quorum",
             in_flight_max=self.in_flight_max if self.idempotent else 1,
             delivery_timeout_s=self.delivery_timeout_s,
