@@ -28,7 +28,7 @@ from node.http.statuses import status_of
 from node.request_limits import RequestLimits
 
 if TYPE_CHECKING:
-    from node.http.fast_path import FastPath
+    from node.http.fast_path import Approved, FastPath
     from node.http.intake import Intake
 
 _TOO_MANY_HEADERS: Final = "Too many headers"
@@ -71,6 +71,7 @@ class Connection(RequestHandler):
         "_unsent_bytes",
         "_unsent_since",
         "address",
+        "approved",
         "before_made",
         "ends_with_it",
         "has_room_at",
@@ -98,6 +99,8 @@ class Connection(RequestHandler):
         """Bytes that aiohttp's parser has yet to get of the request it is in; None: not known any more."""
         self.address = ""
         """Of the client."""
+        self.approved: Approved | None = None
+        """Its last plain request that was allowed."""
         self.has_room_at = 0.0
         """When its client was told to ask again, once it had used up a quota; on the loop's clock."""
         self.owned: Owned | None = None

@@ -39,10 +39,12 @@ from node.http.produce import document, timeout_of
 from node.http.produce_body import ProduceBody
 from node.http.request_context import plain_request_context
 from node.http.topic_id import TOPIC_ID
+from node.service.authentication import Identity
 from node.service.data_requests import Produced, ProduceRequest
 from node.service.forward_batcher import SHARE_BYTES_MAX
-from node.service.policy import Operation
+from node.service.policy import Operation, Policy
 from node.service.produce import Made
+from node.service.request_context import RequestContext
 from node.service.topic_identity import told
 
 if TYPE_CHECKING:
@@ -79,6 +81,16 @@ class _Admitted(NamedTuple):
     """Room for what has come."""
     refusal: TooManyRequests | None
     """A quota is used up, and all of the request is there."""
+
+
+class Approved(NamedTuple):
+    """A request that the policy has allowed, as it was then."""
+
+    head: PlainHead
+    identity: Identity
+    policy: Policy
+    version: int
+    context: RequestContext
 
 
 class FastPath:
@@ -137,12 +149,10 @@ class FastPath:
                 return None
             if quotas.count_connections and not is_owned(connection, identity.principal):
                 own(connection, identity.principal, self._service)
-            who = plain_request_context(head, connection.address, identity)
             held = context.uploads_of(identity.principal, connection.address, from_node=head.is_from_node)
-            self._service.judge(who, Operation.WRITE, head.resource)
             held.take(size)
             try:
-                self._service.admit(who, Operation.WRITE, head.content_length)
+                self._approve(connection, head, identity)
             except TooManyRequests as error:
                 if size < head.content_length:
                     quotas.uncount_refusal()
@@ -174,6 +184,31 @@ class FastPath:
     async def _late(self, refusal: TooManyRequests) -> Appended:
         await self._service.unless_draining(asyncio.sleep(HELD_BACK_S))
         raise refusal
+
+    def _approve(self, connection: Connection, head: PlainHead, identity: Identity) -> None:
+        """Authorize and count a request. Raises what the policy does, and ``TooManyRequests``.
+
+        Clients send the same head again and again. While the policy is the same, what it has said to the
+        first of these it would say to the others.
+        """
+        service = self._service
+        policy = service.policy
+        before = connection.approved
+        if (
+            before is not None
+            and before.head is head
+            and before.identity is identity
+            and before.policy is policy
+            and before.version == policy.version
+        ):
+            if service.quotas.are_set:
+                service.quotas.admit(before.context, Operation.WRITE, head.content_length)
+            return
+        who = plain_request_context(head, connection.address, identity)
+        service.judge(who, Operation.WRITE, head.resource)
+        service.admit(who, Operation.WRITE, head.content_length)
+        if (version := policy.version) is not None:
+            connection.approved = Approved(head, identity, policy, version, who)
 
     def _serve(
         self,

@@ -97,7 +97,8 @@ class PartitionProduce:
 def is_anonymous(head: RecordHead) -> bool:
     """Whether no producer is named in the headers."""
     headers = head.headers
-    return not headers or not any(name in headers for name in PRODUCER_HEADERS)
+    id_, epoch, sequence = PRODUCER_HEADERS
+    return id_ not in headers and epoch not in headers and sequence not in headers
 
 
 def producer_of(head: RecordHead, media: Media) -> Producer:

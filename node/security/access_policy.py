@@ -45,6 +45,8 @@ class AccessPolicy:
     may_change = True
 
     def __init__(self) -> None:
+        self.version = 0
+        """It rises whenever anything of it changes."""
         self._administrators: frozenset[str] = frozenset()
         self._index = AclIndex(())
         self.admits_anonymous = False
@@ -54,6 +56,7 @@ class AccessPolicy:
     def metadata_changed(self, state: MetadataState, delta: MetadataDelta) -> None:
         """What was decided by what was before is forgotten."""
         if delta.concerns("acls", "administrators"):
+            self.version += 1
             self._administrators = frozenset(state.administrators)
             self._index = AclIndex(state.acls)
             self.admits_anonymous = self._index.mentions(ANONYMOUS)

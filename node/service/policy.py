@@ -60,7 +60,7 @@ _CLOSED_SHARDS: Final = CLOSED | {Operation.READ}
 
 def is_closed(operation: str, resource: Resource) -> bool:
     """Whether nobody does that."""
-    if resource.kind is not ResourceKind.TOPIC or not resource.is_internal:
+    if resource.kind is not ResourceKind.TOPIC or not resource.name.startswith(INTERNAL_PREFIX):
         return False
     return operation in (_CLOSED_SHARDS if resource.name == COORDINATOR_TOPIC else CLOSED)
 
@@ -90,6 +90,10 @@ class Policy(Protocol):
         """Whether what is allowed now may be forbidden while a request goes on."""
 
     @property
+    def version(self) -> int | None:
+        """What was allowed is allowed as long as this is the same; None: only if it is asked again."""
+
+    @property
     def admits_anonymous(self) -> bool:
         """Whether anything is allowed to who does not say who it is, where others are asked for that."""
 
@@ -101,6 +105,7 @@ class AllowAll:
     """The policy of a cluster that asks nobody who they are: each is as an administrator elsewhere."""
 
     may_change = False
+    version = 0
     admits_anonymous = False
 
     def authorize(self, context: RequestContext, operation: Operation, resource: Resource) -> None:  # noqa: ARG002

@@ -122,6 +122,9 @@ class Producing:
         Raises what the body is refused for, at once or when it is awaited. ``Unavailable`` and
         ``OutcomeUnknown`` are no answers yet: ``at_leader`` tells, given ``made``.
         """
+        body = request.body
+        if body.batch is None and request.is_plain and not body.is_heavy:
+            return self._store_shared(partition, request, request.timeout_s)
         return self._begin(LeaderHere(partition), request, request.timeout_s, made)
 
     def _begin(
@@ -131,11 +134,17 @@ class Producing:
         if body.batch is not None:
             return self._store_batch(leader, request, body.batch, timeout_s, made)
         if isinstance(leader, LeaderHere) and request.is_plain and not body.is_heavy:
-            partition = leader.partition
-            found = body.read(self._allowed(partition))
-            records = of_partition(found, partition.number, are_copies=body.are_copies)
-            return partition.produce_records(records, size=body.size, timeout_s=timeout_s)
+            return self._store_shared(leader.partition, request, timeout_s)
         return self._service.once_level_known(lambda: self._store_packed(leader, request, timeout_s, made))
+
+    def _store_shared(
+        self, partition: Partition, request: ProduceRequest, timeout_s: float
+    ) -> Awaitable[Appended]:
+        """In one batch with those of others."""
+        body = request.body
+        found = body.read(self._allowed(partition))
+        records = of_partition(found, partition.number, are_copies=body.are_copies)
+        return partition.produce_records(records, size=body.size, timeout_s=timeout_s)
 
     def share(self, partition: Partition, request: ProduceRequest) -> Awaitable[Produced]:
         """Store small plain records, led elsewhere, in one batch with others' on their way there."""

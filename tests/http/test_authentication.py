@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from floodmark.errors import LeaderNotAvailable
+from floodmark.errors import Forbidden, LeaderNotAvailable
 
 from node.http.connection import Connection
 from node.http.context import CONTEXT
@@ -39,6 +39,8 @@ class Users:
     admits_anonymous = False
 
     def __init__(self) -> None:
+        self.version: int | None = None
+        self.denies = False
         self.now = 1.0
         self.hears = True
         self.state = MetadataState(
@@ -60,6 +62,8 @@ class Users:
 
     def authorize(self, context: RequestContext, operation: Operation, resource: Resource) -> None:
         self.asked.append((context.principal, context.credential))
+        if self.denies:
+            raise Forbidden("not any more")
 
 
 @pytest.fixture
@@ -85,7 +89,15 @@ async def http(settings: RequestLimits, users: Users) -> AsyncIterator[Harness]:
 
 def _routes(http: Harness) -> list[tuple[str, str]]:
     """Every method and path that there is."""
-    names = {"topic": "t", "partition": "0", "node": "n1", "user": "ann", "id": "x", "principal": "ann"}
+    names = {
+        "topic": "t",
+        "partition": "0",
+        "node": "n1",
+        "user": "ann",
+        "id": "x",
+        "principal": "ann",
+        "group": "g",
+    }
     found = []
     for route in http.servers["n1"].app.router.routes():
         assert route.resource is not None
@@ -173,6 +185,44 @@ async def test_the_fast_path_takes_who_is_known_and_nobody_else(
     for usual in (False, True):
         assert (await _post(http, usual=usual, **BEARER))[0] == 401
     assert taken[8:] == [False, False]
+
+
+async def test_the_same_request_again_is_judged_again_when_anything_has_changed(
+    http: Harness, users: Users, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On one connection: the policy's version, the policy, the credential, the head."""
+    taken = http.taken_at("n1", monkeypatch)
+    reader, writer = await asyncio.open_connection(*http.address)
+
+    async def post(**headers: str) -> int:
+        users.asked.clear()
+        writer.write(_plain(headers))
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = next(line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
+        await reader.readexactly(int(length.split(b":")[1]))
+        return int(head.split()[1])
+
+    assert await post(**BEARER, **{"X-Unusual": "1"}) == 200
+    for version, asked in ((None, 1), (None, 1), (1, 1), (1, 0), (1, 0), (2, 1), (2, 0)):
+        users.version = version
+        assert await post(**BEARER) == 200
+        assert len(users.asked) == asked
+    assert await post(**BEARER, **{"User-Agent": "another"}) == 200
+    assert len(users.asked) == 1
+    assert taken == [False, *[True] * 8]
+    other = Users()
+    other.version, other.denies = 2, True
+    http.servers["n1"].app[CONTEXT].service.policy = other
+    assert await post(**BEARER) == 403
+    http.servers["n1"].app[CONTEXT].service.policy = users
+    assert await post(**BEARER) == 200
+    users.version, users.denies = 3, True
+    assert await post(**BEARER) == 403
+    users.denies = False
+    assert await post(**BEARER) == 200
+    users.revoke()
+    assert await post(**BEARER) == 401
+    writer.close()
 
 
 @pytest.mark.parametrize("usual", [False, True])

@@ -18,7 +18,7 @@ ROUNDS = 3
 """The least of them counts: an election in between costs requests more than any other."""
 PERIODIC = ("HttpServer.", "_Runner.", "Connection.check", "Connection.held_up")
 """What the clock calls, and no request."""
-AT_LEADER_MAX = 42
+AT_LEADER_MAX = 36
 """Who raises one of these tells in the commit what the calls buy."""
 BY_FOLLOWER_MAX = 126
 """At both nodes, of a request that shares its batch with nobody's."""

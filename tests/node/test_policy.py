@@ -137,6 +137,7 @@ class DenyAll:
     """Nobody may do anything."""
 
     may_change = False
+    version = None
     admits_anonymous = False
 
     def authorize(self, context: RequestContext, operation: Operation, resource: Resource) -> None:
@@ -147,6 +148,7 @@ class Counting:
     """Everybody may do everything, and it is counted at which node who asked for what."""
 
     may_change = False
+    version = None
     admits_anonymous = False
 
     def __init__(self, node: str, seen: Counter[tuple[str, Operation, Resource]]) -> None:
