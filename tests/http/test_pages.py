@@ -8,6 +8,7 @@ import json
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import product
 from typing import Any
 
 import aiohttp
@@ -90,42 +91,42 @@ def peaks(monkeypatch: pytest.MonkeyPatch) -> dict[int, int]:
     return most
 
 
-@pytest.mark.parametrize("node", ["n1", "n2"])
-@pytest.mark.parametrize("path", [RECORDS, ALL])
-@pytest.mark.parametrize("accept", [JSON, MSGPACK], ids=["json", "msgpack"])
 async def test_a_page_decompresses_no_more_than_it_shows(
-    http: Harness, grown: list[int], peaks: dict[int, int], node: str, path: str, accept: dict[str, str]
+    http: Harness, grown: list[int], peaks: dict[int, int]
 ) -> None:
     """Many batches fit compressed; what counts is what they grow to, one after the other."""
     await bombs(http, 24)
-    grown.clear()
-    page = await http.call("GET", path, node=node, headers=accept)
-    assert page.status == 200
-    found = DECODE[accept["Accept"]](page.body)["records"]
-    assert len(found) == 1
-    assert len(page.body) < 2 << 20  # One record that is larger than a page, in base64.
-    assert len(grown) == 1
-    assert ZEROS << 20 < max(peaks.values()) < 40 << 20  # What a batch grows to is counted.
-    assert answers(http).used == answers(http, node).used == 0
-    shown = await http.call("GET", f"{path}?max_bytes=8388608", node=node, headers=accept)
-    assert len(shown.body) <= 8 << 20
-    assert len(grown) == 2
+    for node, path, accept in product(("n1", "n2"), (RECORDS, ALL), (JSON, MSGPACK)):
+        asked = (node, path, accept)
+        grown.clear()
+        peaks.clear()
+        page = await http.call("GET", path, node=node, headers=accept)
+        assert page.status == 200, asked
+        found = DECODE[accept["Accept"]](page.body)["records"]
+        assert len(found) == 1, asked
+        assert len(page.body) < 2 << 20, asked  # One record that is larger than a page, in base64.
+        assert len(grown) == 1, asked
+        assert ZEROS << 20 < max(peaks.values()) < 40 << 20, asked  # What a batch grows to is counted.
+        assert answers(http).used == answers(http, node).used == 0, asked
+        shown = await http.call("GET", f"{path}?max_bytes=8388608", node=node, headers=accept)
+        assert len(shown.body) <= 8 << 20, asked
+        assert len(grown) == 2, asked
 
 
-@pytest.mark.parametrize("node", ["n1", "n2"])
-@pytest.mark.parametrize("accept", ["application/x-ndjson", "text/event-stream"])
 async def test_a_stream_reads_one_batch_and_lets_it_go_when_its_client_stops(
-    http: Harness, grown: list[int], peaks: dict[int, int], node: str, accept: str
+    http: Harness, grown: list[int], peaks: dict[int, int]
 ) -> None:
     """A client that reads a little and then nothing keeps a piece, not a batch."""
     await bombs(http, 24)
-    grown.clear()
-    async with reading_nothing(http, RECORDS, accept=accept, node=node) as sock:
-        await asyncio.get_running_loop().sock_recv(sock, 1 << 14)
-        await until(lambda: 0 < answers(http, node).used < 2 << 20)
-        assert sum(grown) <= 2 * 32 << 20
-        assert max(peaks.values()) < 40 << 20
-    await until(lambda: answers(http).used == answers(http, node).used == 0)
+    for node, accept in product(("n1", "n2"), ("application/x-ndjson", "text/event-stream")):
+        grown.clear()
+        peaks.clear()
+        async with reading_nothing(http, RECORDS, accept=accept, node=node) as sock:
+            await asyncio.get_running_loop().sock_recv(sock, 1 << 14)
+            await until(lambda node=node: 0 < answers(http, node).used < 2 << 20)
+            assert sum(grown) <= 2 * 32 << 20, (node, accept)
+            assert max(peaks.values()) < 40 << 20, (node, accept)
+        await until(lambda node=node: answers(http).used == answers(http, node).used == 0)
 
 
 @asynccontextmanager
