@@ -43,7 +43,7 @@ chaos-random: setup ## random chaos from one seed after the other, three and fiv
 	@$(BIN)/floodmark chaos seeds --seconds-max $(CHAOS_SECONDS_MAX)
 
 ROUNDS ?= 3
-long: tools ## tests that take more time than `make test` has: runbooks as they are written, a node that joins under load; some minutes
+long: tools ## tests that take more time than `make test` has: runbooks as they are written, more seeds and faults; some minutes
 	@$(BIN)/python -m pytest -m long
 
 versions: setup ## nodes of this build beside older ones: to this build and back under load, ROUNDS times; some minutes

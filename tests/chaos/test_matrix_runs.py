@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from chaos.checker.violation import Kind
 from chaos.matrix.cells import cells
@@ -16,15 +17,20 @@ from chaos.run import run_scenario
 from chaos.scenario.model import Scenario
 from tests.chaos.chaos_process import chaos, ended
 
+
+def _long(name: str) -> ParameterSet:
+    return pytest.param(name, marks=pytest.mark.long)
+
+
 CELLS = {cell.name: cell for cell in cells()}
 REPRESENTATIVE = [
     "power-loss-on-all",  # what was acknowledged and not synced
     "sync-error-on-leader",  # what a failed sync left unsynced
     "cut-in-on-leader",  # a leader that is heard and hears nothing
-    "pause-on-leader",  # one that wakes up and believes to lead
-    "reset-on-all",  # retries of what may be stored already
     "wiped-folder-on-one",  # votes of a node that has forgotten them
-    "flipped-bit-on-majority",  # damage that cannot be mended
+    _long("pause-on-leader"),  # one that wakes up and believes to lead
+    _long("reset-on-all"),  # retries of what may be stored already
+    _long("flipped-bit-on-majority"),  # damage that cannot be mended; test_disk_at_rest.py has it as well
 ]
 
 

@@ -1,5 +1,5 @@
 """Two hundred and twenty-four random clusters, each from one seed, through faults, healing and a last look,
-and thirty of a machine that keeps its state in files.
+and thirty of a machine that keeps its state in files. The later ones are left to ``make long``.
 
 ``FLOODMARK_SEED=n`` runs that seed alone. A failure prints the seed, the last events and the command that
 replays it.
@@ -12,6 +12,7 @@ import subprocess
 import sys
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from tests.simulation.profile import LARGE_FROM, LARGE_PROFILES, PROFILES, profile_of
 from tests.simulation.run import simulate
@@ -28,7 +29,19 @@ def _blocks() -> list[range]:
     return [range(first, first + BLOCK) for first in range(0, SEEDS, BLOCK)]
 
 
-@pytest.mark.parametrize("seeds", _blocks(), ids=lambda seeds: f"{seeds.start}-{seeds.stop - 1}")
+def _named(blocks: list[range]) -> list[ParameterSet]:
+    """As parameters, the second half of them marked as long."""
+    return [
+        pytest.param(
+            seeds,
+            id=f"{seeds.start}-{seeds.stop - 1}",
+            marks=[pytest.mark.long] if place > len(blocks) // 2 else [],
+        )
+        for place, seeds in enumerate(blocks)
+    ]
+
+
+@pytest.mark.parametrize("seeds", _named(_blocks()))
 def test_random_clusters_keep_every_promise(seeds: range) -> None:
     """Nothing acknowledged is lost, logs agree, and after healing everything commits."""
     for seed in seeds:
@@ -57,11 +70,16 @@ def test_producers_do_retry_and_their_sequences_wrap_around() -> None:
     assert sum(result.wrapped for result in results) >= 1
 
 
-@pytest.mark.parametrize("first", range(LARGE_FROM, LARGE_FROM + LARGE_SEEDS, len(LARGE_PROFILES)))
-def test_replicas_with_large_states_have_what_the_log_leads_to(first: int) -> None:
+def _large_blocks() -> list[range]:
+    size = len(LARGE_PROFILES)
+    return [range(first, first + size) for first in range(LARGE_FROM, LARGE_FROM + LARGE_SEEDS, size)]
+
+
+@pytest.mark.parametrize("seeds", _named(_large_blocks()))
+def test_replicas_with_large_states_have_what_the_log_leads_to(seeds: range) -> None:
     """After each entry, whether it was applied, loaded from the own disk, or came from a leader as a file."""
     received = 0
-    for seed in range(first, first + len(LARGE_PROFILES)):
+    for seed in seeds:
         lines: list[str] = []
         result = simulate(seed, listener=lines)
         assert result.failure is None, result.failure
@@ -78,7 +96,15 @@ def test_replicas_begin_segments_by_age() -> None:
     assert len(begun) > 1, begun
 
 
-@pytest.mark.parametrize("seed", [2, 7, 10, LARGE_FROM + 1])
+@pytest.mark.parametrize(
+    "seed",
+    [
+        2,
+        pytest.param(7, marks=pytest.mark.long),
+        pytest.param(10, marks=pytest.mark.long),
+        LARGE_FROM + 1,
+    ],
+)
 def test_one_seed_is_one_run_whatever_the_hash_seed_is(seed: int) -> None:
     """The order of sets and dictionaries of strings differs between processes; the run does not."""
     digests = {
