@@ -132,6 +132,18 @@ def test_an_answer_that_is_lost_costs_nothing_and_an_older_epoch_is_fenced() -> 
         )
 
 
+def test_who_comes_back_begins_anew() -> None:
+    """With the same id it gets its partitions in the newest epoch: its earlier life commits nothing."""
+    cluster = Cluster(t=2)
+    member = cluster.join(Client("a", ("t",)))
+    cluster.topics.grow("t", 3)
+    cluster.kept.take(membership.refresh(cluster.kept.group, topics=cluster.topics, now_ms=1))
+    assert cluster.join(member).owned == {(1, number): 2 for number in range(3)}
+    late = Commit(positions={(1, 0): Position(9)}, member_id="a", epoch=1)
+    with pytest.raises(StaleMemberEpoch):
+        offsets.commit(cluster.kept.group, late, topics=cluster.topics, now_ms=1)
+
+
 def test_a_static_member_comes_back_to_what_it_had() -> None:
     """After it left for a while, and after it died without a word; nobody else gives up anything."""
     cluster = Cluster(t=5)

@@ -123,7 +123,7 @@ def _not_its(group: Group, request: Commit) -> list[TopicPartition]:
             raise not_empty(group, "only they commit; without them anybody may")
         return []
     current = member_of(group, request.member_id, request.instance_id)
-    if request.epoch > current.epoch or current.epoch < 0:
+    if request.epoch > current.epoch:
         raise fenced(request.member_id, current)
     return [
         each
