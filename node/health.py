@@ -11,6 +11,7 @@ from floodmark.errors import Unavailable
 from node.broker import ClusterHealth, Health, NodeHealth
 from node.build_version import build_version
 from node.metadata.group import Metadata
+from node.metadata.state import COORDINATOR_TOPIC
 from node.node_query import NodeQuery
 from node.replicas.disk_reserve import DiskReserve
 from node.replicas.replica_here import ReplicaHere
@@ -53,7 +54,7 @@ class HealthQuery:
     def here(self) -> NodeHealth:
         """What this node tells of itself and of the partitions that it leads."""
         own, alive = self._own(), self._alive()
-        leads, lacking = 0, []
+        leads, shards, lacking = 0, 0, []
         moves = self._metadata.state.moves
         for topic in self._metadata.state.topics.values():
             for entry in topic.partitions:
@@ -61,6 +62,7 @@ class HealthQuery:
                 if replica is None or not replica.group.is_ready_leader:
                     continue
                 leads += 1
+                shards += topic.is_coordinator
                 if lacks_replicas(replica.group, entry, moves.get(entry.raft_group), alive):
                     lacking.append(f"{topic.name}/{entry.number}")
         return NodeHealth(
@@ -73,6 +75,7 @@ class HealthQuery:
             and not self._is_opening(),
             partitions_max=self._partitions_max,
             leads=leads,
+            shards_led=shards,
             under_replicated=len(lacking),
             under_replicated_named=lacking[:NAMED_MAX],
             unreachable=sorted(self._metadata.membership.members - set(alive)),
@@ -142,9 +145,17 @@ class HealthQuery:
             if cut_off:
                 yield f"node {node} cannot reach {', '.join(cut_off)}"
         total = sum(len(topic.partitions) for topic in state.topics.values())
-        leaderless = total - sum(health.leads for health in nodes.values())
+        coordinator = state.topics.get(COORDINATOR_TOPIC)
+        shards = len(coordinator.partitions) if coordinator is not None else 0
+        unled = max(0, shards - sum(health.shards_led for health in nodes.values()))
+        leaderless = total - unled - sum(health.leads for health in nodes.values())
         if leaderless > 0:
             yield f"{leaderless} partitions have no leader"
+        if unled:
+            yield (
+                f"{unled} of {shards} shards of the coordinator have no leader: the groups that they keep "
+                "neither commit nor rebalance"
+            )
         lacking = sum(health.under_replicated for health in nodes.values())
         if lacking:
             named = sorted(name for health in nodes.values() for name in health.under_replicated_named)

@@ -11,6 +11,8 @@ from prometheus_client.registry import Collector
 
 from consensus.core.catch_up import CatchUp
 from consensus.host.group_host import GroupHost
+from node.coordinator.shards import Shards
+from node.coordinator.tally import CoordinatorTally
 from node.metadata.group import Metadata
 from node.partition.partition import Replica
 from node.replicas.replica_here import ReplicaHere
@@ -108,6 +110,46 @@ class LevelCollector(Collector):
             ("replicas_too_new", "Replicas that only a newer build can open.", len(self._too_new())),
         ):
             yield GaugeMetricFamily(f"floodmark_{name}", text, value)
+
+
+class CoordinatorCollector(Collector):
+    """What the shards of the coordinator here hold and do; no label names anything that a client chooses."""
+
+    def __init__(self, shards: Shards, tally: CoordinatorTally) -> None:
+        self._shards = shards
+        self._tally = tally
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing in advance."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """Gauges and counters without labels."""
+        here, led = list(self._shards.here), list(self._shards.led_here())
+        for name, text, value in (
+            ("shards", "Shards of the coordinator that have a replica on this node.", len(here)),
+            ("shards_led", "Shards of the coordinator that this node leads.", len(led)),
+            (
+                "groups",
+                "Groups of the shards that this node leads.",
+                sum(each.machine.groups for each in led),
+            ),
+            ("members", "Members of those groups.", sum(each.members for each in led)),
+            ("state_entries", "Keys of the shards here.", sum(len(each.machine) for each in here)),
+            ("state_bytes", "Bytes of all keys and values.", sum(each.machine.size for each in here)),
+        ):
+            yield GaugeMetricFamily(f"floodmark_coordinator_{name}", text, value)
+        for name, text, value in (
+            ("frames", "Frames proposed by shards that this node led.", self._tally.frames),
+            ("changes", "Changes of groups that those frames carried.", self._tally.entries),
+            ("change_bytes", "Bytes of those frames.", self._tally.bytes),
+            (
+                "members_ended",
+                "Members whose session, or time to give partitions up, was over.",
+                self._tally.ended,
+            ),
+        ):
+            yield CounterMetricFamily(f"floodmark_coordinator_{name}", text, value)
 
 
 class QuotaCollector(Collector):

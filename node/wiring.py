@@ -47,7 +47,7 @@ from node.metadata.levels import Levels
 from node.metadata.machine import MetadataMachine
 from node.metadata.state import MetadataState
 from node.metadata.this_build import THIS_BUILD
-from node.metrics import HostCollector, LevelCollector, NodeMetrics, QuotaCollector
+from node.metrics import CoordinatorCollector, HostCollector, LevelCollector, NodeMetrics, QuotaCollector
 from node.node_query import NodeAnswers, NodeQuery
 from node.partition.batch_format import BatchFormat
 from node.partition.partition import Replica
@@ -266,6 +266,7 @@ def build(
     for collector in [
         *metrics.collectors,
         HostCollector(host, local, lambda: budget.used + passed_on.used, lambda: answers.used),
+        CoordinatorCollector(coordinator.shards, coordinator.tally),
         LevelCollector(metadata, lambda: replicas.too_new),
         QuotaCollector(app[CONTEXT].service.quotas.refused),
         scrub,

@@ -117,6 +117,8 @@ class NodeHealth:
     partitions_max: int = 0
     """How many replicas it takes; 0 where that is not known."""
     leads: int = 0
+    shards_led: int = 0
+    """How many of those are shards of the coordinator."""
     under_replicated: int = 0
     """How many of the partitions that it leads have a replica that is not in sync."""
     under_replicated_named: Sequence[str] = ()

@@ -110,7 +110,7 @@ class Lead:
         self._waiting_bytes = 0
         self._failure: FloodmarkError | None = None
         machine.told = self._replay
-        self.clock = MemberClock(self, around.steps)
+        self.clock = MemberClock(self, around.steps, around.tally)
         self.clock.begin(machine.names(), machine.keys_of)
 
     def end(self, error: FloodmarkError) -> None:

@@ -19,6 +19,7 @@ from node.coordinator.groups.requests import MemberAnswer
 from node.coordinator.groups.sessions import Over, Sessions
 from node.coordinator.keys import Kind
 from node.coordinator.steps import GroupSteps
+from node.coordinator.tally import CoordinatorTally
 
 if TYPE_CHECKING:
     from node.coordinator.lead import Lead
@@ -37,9 +38,10 @@ _log = structlog.get_logger(__name__)
 class MemberClock:
     """That of one ``Lead``, and as long."""
 
-    def __init__(self, lead: Lead, steps: GroupSteps) -> None:
+    def __init__(self, lead: Lead, steps: GroupSteps, tally: CoordinatorTally) -> None:
         self._lead = lead
         self._steps = steps
+        self._tally = tally
         self._sessions = Sessions()
         self._with_members: set[str] = set()
         """The groups that have members, or had: all others are never looked at."""
@@ -146,6 +148,7 @@ class MemberClock:
             _log.warning("member_not_ended", group=over.group, member=over.member_id, reason=error.detail)
         else:
             if ended:
+                self._tally.ended += 1
                 _log.info("member_ended", group=over.group, member=over.member_id, epoch=over.epoch)
                 return
         now = self._now()

@@ -53,6 +53,11 @@ class Shard:
             lead.end(outcomes.not_leader(self.replica.group.leader))
 
     @property
+    def members(self) -> int:
+        """How many members its groups have, where this node leads it."""
+        return 0 if self._lead is None else self._lead.clock.members
+
+    @property
     def lead(self) -> Lead:
         """Raises ``Unavailable`` where this node does not lead it, or is not ready yet."""
         group = self.replica.group

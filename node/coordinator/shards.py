@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
 import structlog
@@ -43,6 +43,11 @@ class Shards:
         self._state = state
         self._around = around
         self._here: dict[int, Shard] = {}
+
+    @property
+    def here(self) -> Collection[Shard]:
+        """Those that have a replica on this node."""
+        return self._here.values()
 
     def opened(self, replica: OpenReplica) -> ShardReplica:
         """A replica is about to run here."""

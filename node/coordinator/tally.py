@@ -6,7 +6,7 @@ from __future__ import annotations
 class CoordinatorTally:
     """One per node."""
 
-    __slots__ = ("bytes", "entries", "frames")
+    __slots__ = ("bytes", "ended", "entries", "frames")
 
     def __init__(self) -> None:
         self.frames = 0
@@ -14,6 +14,8 @@ class CoordinatorTally:
         self.entries = 0
         """Requests whose pairs they held: those of one turn of the event loop share a frame."""
         self.bytes = 0
+        self.ended = 0
+        """Members whose time was over."""
 
     def framed(self, entries: int, size: int) -> None:
         """A frame was proposed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -74,3 +75,25 @@ async def test_offsets_at_any_node_and_past_the_end_of_the_shards_leader(tmp_pat
         for number, node in enumerate(cluster.up):
             await commit(node, "billing", 10 + number, partition=1)
             assert await committed(node, "billing") == {("orders", 0): 4, ("orders", 1): 10 + number}
+        await _what_is_told(cluster)
+
+
+async def _what_is_told(cluster: NodeCluster) -> None:
+    """In metrics, and of shards without a leader in the cluster's health."""
+    async with cluster.session.get(f"{cluster.up[0].url}/metrics") as answer:
+        text = await answer.text()
+    figures = dict(line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("floodmark_coord"))
+    assert float(figures["floodmark_coordinator_shards"]) > 0
+    assert float(figures["floodmark_coordinator_state_entries"]) in (0, 3)
+    shards = [node.running.coordinator.shards for node in cluster.up]
+    assert sum(each.machine.groups for one in shards for each in one.led_here()) == 1
+
+    await cluster.up[0].stop()
+    node = cluster.up[0]
+    async with asyncio.timeout(30):
+        while not any("shards of the coordinator have no leader" in each for each in await _reasons(node)):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+async def _reasons(node: TestNode) -> list[str]:
+    return list((await node.broker.cluster.health()).reasons)

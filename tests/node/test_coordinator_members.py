@@ -25,6 +25,7 @@ async def _leader(cluster: NodeCluster) -> TestNode:
     return await cluster.leader(COORDINATOR_TOPIC, shard_of(GROUP, SHARDS))
 
 
+@pytest.mark.long
 async def test_members_are_ended_in_time_and_outlive_their_coordinator(tmp_path: Path) -> None:
     """Two members share; a new leader knows both, and ends the silent one; topics that grow are given out."""
     async with NodeCluster.running(tmp_path) as cluster:
