@@ -1,4 +1,4 @@
-"""Tab completion besides commands and options: names of topics and profiles."""
+"""Tab completion besides commands and options: names of topics, groups and profiles."""
 
 from __future__ import annotations
 
@@ -11,16 +11,24 @@ from cli.api import Api
 from cli.session import Session, Target
 
 _PATIENCE_S = 1.0
-"""How long the shell may wait for a list of topics."""
+"""How long the shell may wait for a list of names."""
 
 
 def complete_topics(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Names of topics with this prefix; empty if the cluster does not answer."""
+    return _names(ctx, "topic", incomplete)
 
+
+def complete_groups(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Likewise of groups."""
+    return _names(ctx, "group", incomplete)
+
+
+def _names(ctx: click.Context, kind: str, incomplete: str) -> list[str]:
     async def ask(server: Target) -> list[str]:
         async with asyncio.timeout(_PATIENCE_S), Api(server) as api:
-            page = await api.get("/v1/topics", prefix=incomplete, limit=100)
-            return [topic["topic"] for topic in page["topics"]]
+            page = await api.get(f"/v1/{kind}s", prefix=incomplete, limit=100)
+            return [each[kind] for each in page[f"{kind}s"]]
 
     try:
         return asyncio.run(ask((ctx.find_object(Session) or Session()).target()))

@@ -13,7 +13,8 @@ from floodmark.consumer.consumed import ConsumedRecord
 from floodmark.consumer.fetcher import Start
 
 from cli.api import TIMEOUT_S, require_topic
-from cli.complete import complete_topics
+from cli.complete import complete_groups, complete_topics
+from cli.consume_group import consume_as
 from cli.format_string import Consumed, compile_format
 from cli.output import output_option
 from cli.positions import Position
@@ -39,6 +40,13 @@ Write = Callable[[Sequence[ConsumedRecord]], None]
 @click.option("-p", "--partition", type=click.IntRange(min=0), help="Only this partition.")
 @click.option("-f", "--format", "format_", metavar="FORMAT", help=r"Print as in '%p/%o %k %v\n'.")
 @click.option("-F", "--follow", is_flag=True, help="Wait for more at the end.")
+@click.option(
+    "-g",
+    "--group",
+    metavar="NAME",
+    shell_complete=complete_groups,
+    help="Read as a member of this group: from where it is, each record once, shared with its other members.",
+)
 @output_option(default=None)
 @cluster_options
 @click.pass_context
@@ -51,6 +59,7 @@ def consume(
     partition: int | None,
     format_: str | None,
     follow: bool,
+    group: str | None,
     output: str | None,
 ) -> None:
     """Print the records of TOPIC, up to those stored when the command begins.
@@ -61,6 +70,9 @@ def consume(
     -f: %t topic  %p partition  %o offset  %T event time in ms  %k key  %v value  %h headers
         %s size of the value  %% percent  \\n \\t \\r \\0 \\\\ \\xHH
 
+    With -g nodes keep the position: what was printed is committed, and --from (earliest or latest) is only
+    where a new group begins.
+
     On a terminal control characters of keys, values and headers are shown as \\x1b; a pipe gets every byte.
     """
     if format_ is not None and output is not None:
@@ -68,13 +80,19 @@ def consume(
             raise click.UsageError("use either -f or -o, not both", ctx)
         output = None
     session: Session = ctx.obj
+    if group is not None and partition is not None:
+        raise click.UsageError("a group shares out the partitions: leave out -p", ctx)
+    if group is not None and start not in ("earliest", "latest"):
+        raise click.UsageError(
+            "a new group begins at earliest or latest; `floodmark group seek` sends it elsewhere", ctx
+        )
     with contextlib.ExitStack() as stack:
         write = _document_writer(stack, output) if output else _text_writer(topic, format_)
-        run(
-            _consume(
-                session.target(), topic, write, count=count, partition=partition, start=start, follow=follow
-            )
-        )
+        server = session.target()
+        if group is not None:
+            run(consume_as(group, server, topic, write, count=count, start=start, follow=follow))
+        else:
+            run(_consume(server, topic, write, count=count, partition=partition, start=start, follow=follow))
 
 
 async def _consume(server: Target, topic: str, write: Write, *, count: int | None, **where: Any) -> None:

@@ -22,6 +22,7 @@ _COMMANDS = {
     "completion": "cli.completion",
     "consume": "cli.consume",
     "dev": "cli.dev",
+    "group": "cli.group",
     "login": "cli.login",
     "node": "cli.node",
     "produce": "cli.produce",

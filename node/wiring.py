@@ -392,6 +392,7 @@ def _go_by(credentials: Credentials, cluster_id: str, host: GroupHost, context: 
         host.links.accept_secrets(*credentials.secrets)
         context.node_mark, *others = (_node_mark(cluster_id, secret) for secret in credentials.secrets)
         context.other_marks = tuple(others)
+        context.service.token_keys = tuple(_token_key(cluster_id, secret) for secret in credentials.secrets)
 
     changed()
     credentials.changed.follow(changed)
@@ -413,3 +414,8 @@ def _origins(settings: Settings) -> Origins:
 def _node_mark(cluster_id: str, secret: bytes) -> str:
     """A token that only nodes of this cluster can send with a request; it reveals nothing of the secret."""
     return hmac.new(secret, b"floodmark: passed on by a node of " + cluster_id.encode(), "sha256").hexdigest()
+
+
+def _token_key(cluster_id: str, secret: bytes) -> bytes:
+    """By which this cluster's nodes seal what they give to clients and take back."""
+    return hmac.digest(secret, b"floodmark: sealed for a client of " + cluster_id.encode(), "sha256")

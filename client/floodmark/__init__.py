@@ -28,6 +28,16 @@ if TYPE_CHECKING:
     from floodmark.consumer.reader import BatchReader, RecordReader
     from floodmark.format.headers import Headers
     from floodmark.format.values import TOMBSTONE
+    from floodmark.groups.consumer import GroupConsumer
+    from floodmark.groups.shapes import (
+        CommittedOffset,
+        Group,
+        GroupLag,
+        GroupMember,
+        GroupRecord,
+        PartitionLag,
+        TopicPartition,
+    )
     from floodmark.processor.options import Output, ProcessOptions
     from floodmark.processor.processor import Processed, Processor
     from floodmark.producer.options import ProducerOptions
@@ -44,12 +54,19 @@ __all__ = [
     "Bounds",
     "Client",
     "Cluster",
+    "CommittedOffset",
     "ConsumedRecord",
     "FloodmarkError",
+    "Group",
+    "GroupConsumer",
+    "GroupLag",
+    "GroupMember",
+    "GroupRecord",
     "Headers",
     "Node",
     "Output",
     "Partition",
+    "PartitionLag",
     "ProcessOptions",
     "Processed",
     "Processor",
@@ -63,6 +80,7 @@ __all__ = [
     "RecordReader",
     "Topic",
     "TopicConfig",
+    "TopicPartition",
 ]
 
 _HOMES = {
@@ -75,7 +93,13 @@ _HOMES = {
     "Bounds": "consumer.fetcher",
     "Client": "client",
     "Cluster": "admin.cluster",
+    "CommittedOffset": "groups.shapes",
     "ConsumedRecord": "consumer.consumed",
+    "Group": "groups.shapes",
+    "GroupConsumer": "groups.consumer",
+    "GroupLag": "groups.shapes",
+    "GroupMember": "groups.shapes",
+    "GroupRecord": "groups.shapes",
     "Headers": "format.headers",
     "Node": "admin.cluster",
     "Output": "processor.options",
@@ -83,6 +107,7 @@ _HOMES = {
     "ProcessOptions": "processor.options",
     "Processed": "processor.processor",
     "Processor": "processor.processor",
+    "PartitionLag": "groups.shapes",
     "Produced": "producer.produced",
     "Producer": "producer.producer",
     "ProducerOptions": "producer.options",
@@ -92,6 +117,7 @@ _HOMES = {
     "RecordReader": "consumer.reader",
     "Topic": "admin.topics",
     "TopicConfig": "admin.topics",
+    "TopicPartition": "groups.shapes",
 }
 
 

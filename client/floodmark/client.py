@@ -20,6 +20,18 @@ from floodmark.errors import TopicDeleted
 from floodmark.format.headers import HeadersLike
 from floodmark.format.names import check_name
 from floodmark.format.values import Key, Timestamp
+from floodmark.groups.consumer import GroupConsumer
+from floodmark.groups.groups import Groups
+from floodmark.groups.options import (
+    REBALANCE_S,
+    SESSION_S,
+    Commit,
+    ConsumeOptions,
+    OnGap,
+    OnPartitions,
+    WhereNone,
+    topics_of,
+)
 from floodmark.keywords import OfProducer
 from floodmark.pin import Pin
 from floodmark.processor.options import ProcessOptions, Step
@@ -77,8 +89,10 @@ class Client:
         self.topics = Topics(self._transport, timeout_s)
         self.acls = Acls(self._transport, timeout_s)
         self.quotas = Quotas(self._transport, timeout_s)
+        self.groups = Groups(self._transport, timeout_s)
         self._producers: weakref.WeakSet[Producer] = weakref.WeakSet()
         self._readers: weakref.WeakSet[BatchReader] = weakref.WeakSet()
+        self._consumers: weakref.WeakSet[GroupConsumer] = weakref.WeakSet()
         self._singles = SingleProducers(self._transport, self.topics)
 
     # -- writing ---------------------------------------------------------------------------------------
@@ -209,6 +223,74 @@ class Client:
         self._readers.add(reader)
         return reader
 
+    def consume(
+        self,
+        topics: str | Sequence[str] | None = None,
+        *,
+        group: str,
+        pattern: str | None = None,
+        start: WhereNone = "earliest",
+        commit: Commit = "next",
+        follow: bool = True,
+        instance_id: str | None = None,
+        assignor: str | None = None,
+        session_timeout_s: float = SESSION_S,
+        rebalance_timeout_s: float = REBALANCE_S,
+        on_assigned: OnPartitions | None = None,
+        on_revoked: OnPartitions | None = None,
+        on_lost: OnPartitions | None = None,
+        on_gap: OnGap | None = None,
+        timeout_s: float | None = None,
+        prefetch_bytes: int = _PREFETCH_BYTES,
+    ) -> GroupConsumer:
+        """Records of topics, shared with all others who consume as ``group``, from where the group is.
+
+        ``async for record in client.consume("orders", group="billing")``. Nodes keep the positions.
+
+        topics               one or several; or ``pattern`` for all whose whole names match it
+        start                where to begin where the group has no position: ``earliest``, ``latest``, or
+                             ``none`` to raise ``NoCommittedOffset``
+        commit               ``next``: a record is done with when the next one is asked for, and committed
+                             soon after; ``manual``: ``await consumer.commit()``; or seconds: every so often
+        follow               False: end when all partitions that this member has are read to their ends
+        instance_id          a name that stays over restarts: a member that comes back within its session gets
+                             its partitions back, and nobody else has to move
+        assignor             ``sticky`` (the default) or ``range``
+        session_timeout_s    after so long without a heartbeat others get its partitions; heartbeats go on in
+                             the background
+        rebalance_timeout_s  how long the program may take for one record while others wait for a partition
+        on_assigned          called, or awaited, with the partitions that came, before they are read
+        on_revoked           with those that go, before their last positions are committed
+        on_lost              with those that are others' already; by default ``on_revoked``
+        on_gap               with a partition and offsets, once, where retention was faster than the group:
+                             records ``first <= offset < next`` were removed unread; by default it is logged
+        """
+        self._transport.home.check_new()
+        consumer = GroupConsumer(
+            self._transport,
+            self.topics,
+            ConsumeOptions(
+                group=group,
+                topics=topics_of(topics),
+                pattern=pattern,
+                start=start,
+                commit=commit,
+                follow=follow,
+                instance_id=instance_id,
+                assignor=assignor,
+                session_timeout_s=session_timeout_s,
+                rebalance_timeout_s=rebalance_timeout_s,
+                on_assigned=on_assigned,
+                on_revoked=on_revoked,
+                on_lost=on_lost,
+                on_gap=on_gap,
+                prefetch_bytes=prefetch_bytes,
+                timeout_s=self._timeout_s if timeout_s is None else timeout_s,
+            ),
+        )
+        self._consumers.add(consumer)
+        return consumer
+
     async def tail(
         self, topic: str, partition: int, *, topic_id: int | None = None, timeout_s: float | None = None
     ) -> Bounds:
@@ -303,7 +385,9 @@ class Client:
             await self._transport.close()
             return
         try:
-            await asyncio.gather(*(reader.aclose() for reader in list(self._readers)), return_exceptions=True)
+            reading = [reader.aclose() for reader in self._readers]
+            reading += [consumer.aclose() for consumer in self._consumers]
+            await asyncio.gather(*reading, return_exceptions=True)
             closing = [producer.close() for producer in [*self._producers, *self._singles.take_all()]]
             await asyncio.gather(*closing, return_exceptions=True)
         finally:

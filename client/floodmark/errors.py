@@ -12,6 +12,7 @@ FloodmarkError
 │   │   └── TopicDeleted        what is held (an offset, a cursor, ...) belongs to a topic that is gone
 │   ├── UnknownPartition
 │   ├── UnknownGroup            no such group
+│   ├── NoCommittedOffset       the group has no offset in a partition, and was told to begin nowhere else
 │   └── UnknownMember           no such member of the group, or not any more: join again
 ├── MethodNotAllowed            this path does not support the method
 ├── NotAcceptable               none of the accepted media types can be produced
@@ -141,6 +142,12 @@ class UnknownPartition(NotFound):
 
 class UnknownGroup(NotFound):
     code = "unknown_group"
+
+
+class NoCommittedOffset(NotFound):
+    """``topic`` and ``partition`` say where."""
+
+    code = "no_committed_offset"
 
 
 class UnknownMember(NotFound):

@@ -11,6 +11,8 @@ from typing import Any, TypedDict
 from floodmark.consumer.fetcher import End, Start
 from floodmark.format.headers import HeadersLike
 from floodmark.format.values import Key, Timestamp
+from floodmark.groups.options import Commit, OnGap, OnPartitions, WhereNone
+from floodmark.groups.shapes import TopicPartition
 from floodmark.producer.options import Acks, Compression
 from floodmark.transport.credentials import Token
 from floodmark.transport.tls import Cert, Tls
@@ -88,6 +90,33 @@ class OfProcess(Within, total=False):
     follow: bool
     batch_bytes: int
     compression: Compression
+
+
+class OfConsume(Within, total=False):
+    """``Client.consume``, besides ``group``"""
+
+    pattern: str | None
+    start: WhereNone
+    commit: Commit
+    follow: bool
+    instance_id: str | None
+    assignor: str | None
+    session_timeout_s: float
+    rebalance_timeout_s: float
+    on_assigned: OnPartitions | None
+    on_revoked: OnPartitions | None
+    on_lost: OnPartitions | None
+    on_gap: OnGap | None
+    prefetch_bytes: int
+
+
+class OfReset(Within, total=False):
+    """``Groups.reset``"""
+
+    topics: Sequence[str]
+    partitions: Sequence[TopicPartition]
+    dry_run: bool
+    force: bool
 
 
 class OfTopicId(Within, total=False):

@@ -7,9 +7,8 @@ take the same arguments, wait, and raise the same errors.
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, Unpack, cast
 
@@ -21,10 +20,11 @@ from floodmark.admin.topics import Topics as AsyncTopics
 from floodmark.consumer.consumed import ConsumedRecord, ReadBatch
 from floodmark.consumer.fetcher import Bounds
 from floodmark.consumer.reader import BatchReader
-from floodmark.errors import NotUsable
-from floodmark.home import Home
+from floodmark.groups.consumer import GroupConsumer
+from floodmark.groups.sync_groups import Consuming, Groups
 from floodmark.keywords import (
     OfClient,
+    OfConsume,
     OfProcess,
     OfProduce,
     OfProducer,
@@ -35,6 +35,7 @@ from floodmark.keywords import (
     OfTopicId,
     Within,
 )
+from floodmark.loop_thread import LoopThread
 from floodmark.processor.options import BlockingStep, Made
 from floodmark.processor.processor import Processed
 from floodmark.processor.processor import Processor as AsyncProcessor
@@ -45,64 +46,6 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class _LoopThread:
-    """An event loop in a thread of its own."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._home = Home()
-        self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="floodmark", daemon=True)
-        self._thread.start()
-
-    @property
-    def is_running(self) -> bool:
-        """Whether work can begin. In a forked child the thread does not exist."""
-        return not self._home.is_closing and not self._home.is_forked
-
-    def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Begin on the loop. Raises ``NotUsable``."""
-        try:
-            self._home.check_new()
-            with self._lock:
-                self._home.check_new()
-                return asyncio.run_coroutine_threadsafe(work, self._loop)
-        except NotUsable:
-            work.close()
-            raise
-
-    def wait(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run on the loop and wait here; an interrupt here cancels it there."""
-        future = self.start(work)
-        try:
-            return future.result()
-        except CancelledError:
-            raise NotUsable("this client was closed meanwhile", sent=True) from None
-        except BaseException:
-            future.cancel()
-            raise
-
-    def stop(self) -> None:
-        """End the thread and cancel what is under way in it; waiting callers get an error."""
-        with self._lock:
-            if self._home.is_closing:
-                return
-            self._home.is_closing = True
-            ended = asyncio.run_coroutine_threadsafe(_end_all(), self._loop)
-        ended.result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-
-async def _end_all() -> None:
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    await asyncio.get_running_loop().shutdown_asyncgens()
-
-
 class Client:
     """See ``floodmark.Client``."""
 
@@ -110,10 +53,11 @@ class Client:
         self, urls: str | Sequence[str] = asynchronous.DEFAULT_URL, **options: Unpack[OfClient]
     ) -> None:
         self._client = asynchronous.Client(urls, **options)
-        self._thread = _LoopThread()
+        self._thread = LoopThread()
         self.topics = Topics(self._thread, self._client.topics)
         self.acls = Acls(self._thread.wait, self._client.acls)
         self.quotas = Quotas(self._thread.wait, self._client.quotas)
+        self.groups = Groups(self._thread, self._client.groups)
 
     def produce(self, topic: str, value: Any, **options: Unpack[OfProduce]) -> Produced:
         """Store one record and say where."""
@@ -182,6 +126,16 @@ class Client:
 
         return Processor(self._thread, self._thread.wait(make()), thread)
 
+    def consume(
+        self, topics: str | Sequence[str] | None = None, *, group: str, **options: Unpack[OfConsume]
+    ) -> Consuming:
+        """Records of topics, shared with all others who consume as ``group``."""
+
+        async def make() -> GroupConsumer:
+            return self._client.consume(topics, group=group, **options)
+
+        return Consuming(self._thread, self._thread.wait(make()))
+
     def tail(self, topic: str, partition: int, **options: Unpack[OfTopicId]) -> Bounds:
         """What a partition holds right now."""
         return self._thread.wait(self._client.tail(topic, partition, **options))
@@ -214,7 +168,7 @@ class Client:
 class Reading(Iterator[R]):
     """The result of ``read`` and ``read_batches``: an iterator, and a context manager that closes it."""
 
-    def __init__(self, thread: _LoopThread, reader: BatchReader, items: Iterator[R]) -> None:
+    def __init__(self, thread: LoopThread, reader: BatchReader, items: Iterator[R]) -> None:
         self._thread = thread
         self._items = items
         self.reader = reader
@@ -248,7 +202,7 @@ class Reading(Iterator[R]):
 class Processor:
     """See ``floodmark.Processor``."""
 
-    def __init__(self, thread: _LoopThread, processor: AsyncProcessor, steps: ThreadPoolExecutor) -> None:
+    def __init__(self, thread: LoopThread, processor: AsyncProcessor, steps: ThreadPoolExecutor) -> None:
         self._thread = thread
         self._processor = processor
         self._steps = steps
@@ -273,7 +227,7 @@ class Processor:
 class Topics:
     """See ``floodmark.admin.topics.Topics``."""
 
-    def __init__(self, thread: _LoopThread, topics: AsyncTopics) -> None:
+    def __init__(self, thread: LoopThread, topics: AsyncTopics) -> None:
         self._thread = thread
         self._topics = topics
 
@@ -313,7 +267,7 @@ class Topics:
 class BlockingAck(Generic[T]):
     """An acknowledgement that is waited for with ``result()``."""
 
-    def __init__(self, thread: _LoopThread, ack: Ack | AckList) -> None:
+    def __init__(self, thread: LoopThread, ack: Ack | AckList) -> None:
         self._thread = thread
         self._ack = ack
 
@@ -341,7 +295,7 @@ class BlockingAck(Generic[T]):
 class Producer:
     """See ``floodmark.Producer``."""
 
-    def __init__(self, thread: _LoopThread, producer: AsyncProducer) -> None:
+    def __init__(self, thread: LoopThread, producer: AsyncProducer) -> None:
         self._thread = thread
         self._producer = producer
 

@@ -14,6 +14,9 @@ from node.http.door import DOOR, Door
 from node.http.fast_path import FAST_PATH, FastPath
 from node.http.fetch import PartitionFetch
 from node.http.fetch_topic import TopicFetch
+from node.http.group_offsets import GroupOffsets
+from node.http.group_records import GroupRecords
+from node.http.groups import Groups
 from node.http.metrics import HttpMetrics
 from node.http.middleware import outermost
 from node.http.origins import Origins
@@ -69,6 +72,8 @@ def _routes(context: HttpContext) -> list[web.RouteDef]:
     topics, cluster, moves = Topics(context), Cluster(context), Reassignments(context)
     acls, quotas = AccessControl(context), Quotas(context)
     shaping, users, positions = Shaping(context), Users(context), SourcePositions(context)
+    groups, offsets = Groups(context), GroupOffsets(context)
+    group = "/v1/groups/{group}"
     topic = "/v1/topics/{topic}"
     partition = topic + "/partitions/{partition}"
 
@@ -88,6 +93,18 @@ def _routes(context: HttpContext) -> list[web.RouteDef]:
         web.patch(topic, topics.patch),
         web.delete(topic, topics.delete),
         web.get("/v1/topics", topics.list),
+        web.post(f"{group}/records", GroupRecords(context).post),
+        web.post(f"{group}/offsets", offsets.commit),
+        web.get(f"{group}/offsets", offsets.get),
+        web.delete(f"{group}/offsets", offsets.delete),
+        web.post(f"{group}/offsets/reset", offsets.reset),
+        web.post(f"{group}/members", groups.join),
+        web.post(f"{group}/members/{{member}}", groups.heartbeat),
+        web.delete(f"{group}/members/{{member}}", groups.leave),
+        web.get(f"{group}/lag", groups.lag),
+        web.get(group, groups.get),
+        web.delete(group, groups.delete),
+        web.get("/v1/groups", groups.list),
         web.post("/v1/producers", Producers(context).post),
         web.get("/v1/users", users.list),
         web.post("/v1/users", users.post),

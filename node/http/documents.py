@@ -121,3 +121,30 @@ class TopicPage(msgspec.Struct, frozen=True):
     cursor: str
     left_out: list[int] | msgspec.UnsetType = msgspec.UNSET
     """Partitions that cannot be read at the moment."""
+
+
+class GroupRecord(ReadRecord, frozen=True, kw_only=True):
+    """A record that a group read, with its topic."""
+
+    topic: str
+
+
+class LostRecords(msgspec.Struct, frozen=True):
+    """So many records that retention removed before the group read them."""
+
+    topic: str
+    partition: int
+    first_offset: int
+    next_offset: int
+    records: int
+
+
+class GroupPage(msgspec.Struct, frozen=True):
+    """Records for a member of a group; ``commit`` says with the next call that they are done with.
+
+    It is null once the member has left.
+    """
+
+    records: list[GroupRecord]
+    commit: str | None
+    lost: list[LostRecords] | msgspec.UnsetType = msgspec.UNSET

@@ -5,8 +5,6 @@ Tests compare it with the routes, and answers of nodes with it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, Final
 
 from node.broker import (
@@ -36,6 +34,8 @@ from node.http.documents import (
     WhoAmI,
 )
 from node.http.media import ANSWERS, Media
+from node.http.openapi_groups import group_paths
+from node.http.openapi_parts import DURATION, POSITIVE, TEXT, header, operation, path, query
 from node.request_limits import RequestLimits
 from node.service.acls import AclList, AddedAcls
 from node.service.cluster import NodeList
@@ -48,60 +48,57 @@ from node.service.topic_description import TopicDescription
 from node.service.topics import TopicList
 from node.service.users import UserList
 
-_DURATION: Final = {"type": "string", "pattern": "^(0|[0-9]{1,15}(ms|s|m|h))$"}
 _TIMEOUT: Final = {"type": "string", "pattern": "^[1-9][0-9]{0,14}(ms|s|m|h)$"}
-_POSITIVE: Final = {"type": "integer", "minimum": 1}
 _FROM: Final = {"type": "string", "description": "N, earliest, latest, -N or @time"}
-_TEXT: Final = {"type": "string"}
 
 
 def document(settings: RequestLimits) -> dict[str, Any]:
     """The OpenAPI 3.1 document."""
-    topic = _path("topic", {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,249}$"})
-    partition = _path("partition", {"type": "integer", "minimum": 0, "maximum": 999})
-    node = _path("node", {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"})
-    user = _path("user", {"type": "string", "pattern": "^[A-Za-z0-9._@-]{1,64}$"})
-    principal = _path("principal", {"type": "string", "pattern": "^([A-Za-z0-9._@-]{1,64}|[*])$"})
-    timeout = _query("timeout", _TIMEOUT)
-    view = _query(
+    topic = path("topic", {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,249}$"})
+    partition = path("partition", {"type": "integer", "minimum": 0, "maximum": 999})
+    node = path("node", {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"})
+    user = path("user", {"type": "string", "pattern": "^[A-Za-z0-9._@-]{1,64}$"})
+    principal = path("principal", {"type": "string", "pattern": "^([A-Za-z0-9._@-]{1,64}|[*])$"})
+    timeout = query("timeout", _TIMEOUT)
+    view = query(
         "view", {"type": "string", "enum": ["node"], "description": "Only what this very node knows"}
     )
     topic_id = {"type": "integer", "minimum": 0}
-    pinned = [_header("Floodmark-Topic-Id", topic_id), _query("topic_id", topic_id)]
-    acks = _query("acks", {"type": "string", "enum": ["quorum", "leader", "none"]})
+    pinned = [header("Floodmark-Topic-Id", topic_id), query("topic_id", topic_id)]
+    acks = query("acks", {"type": "string", "enum": ["quorum", "leader", "none"]})
     read = [
-        _query("from", _FROM),
-        _query("max_records", _POSITIVE),
-        _query("max_bytes", _POSITIVE),
-        _query("wait", _DURATION),
-        _query("verify", {"type": "boolean", "description": "Check stored batches before they are sent"}),
-        _query("follow", {"type": "boolean", "description": "Only in streaming forms (Accept)"}),
-        _header("Last-Event-ID", _TEXT),
+        query("from", _FROM),
+        query("max_records", POSITIVE),
+        query("max_bytes", POSITIVE),
+        query("wait", DURATION),
+        query("verify", {"type": "boolean", "description": "Check stored batches before they are sent"}),
+        query("follow", {"type": "boolean", "description": "Only in streaming forms (Accept)"}),
+        header("Last-Event-ID", TEXT),
         *pinned,
     ]
     producer = [
-        _header("Producer-Id", _TEXT),
-        _header("Producer-Epoch", {"type": "integer", "minimum": 0, "maximum": (1 << 32) - 1}),
-        _header("Producer-Seq", {"type": "integer", "minimum": 0}),
-        _header("If-Offset", {"type": "integer", "minimum": 0}),
+        header("Producer-Id", TEXT),
+        header("Producer-Epoch", {"type": "integer", "minimum": 0, "maximum": (1 << 32) - 1}),
+        header("Producer-Seq", {"type": "integer", "minimum": 0}),
+        header("If-Offset", {"type": "integer", "minimum": 0}),
     ]
-    position = _header("Floodmark-Position", bodies.POSITION)
-    group = _path("group", {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,249}$"})
+    position = header("Floodmark-Position", bodies.POSITION)
+    group = path("group", {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,249}$"})
     raw = [
-        _header("Record-Key", _TEXT),
-        _header("Record-Tombstone", {"type": "string", "enum": ["true", "false"]}),
+        header("Record-Key", TEXT),
+        header("Record-Tombstone", {"type": "string", "enum": ["true", "false"]}),
     ]
-    mode = _query(
+    mode = query(
         "mode",
         {"type": "string", "enum": ["copy"], "description": "The body is what was read: the same records"},
     )
     records = bodies.records_body()
     topic_records = "/v1/topics/{topic}/records"
     partition_records = "/v1/topics/{topic}/partitions/{partition}/records"
-    listing = [_query("prefix", _TEXT), _query("after", _TEXT), _query("limit", _POSITIVE)]
+    listing = [query("prefix", TEXT), query("after", TEXT), query("limit", POSITIVE)]
     which = [
-        *(_query(name, schema) for name, schema in bodies.ACL_FIELDS.items()),
-        _query("allow", {"type": "boolean"}),
+        *(query(name, schema) for name, schema in bodies.ACL_FIELDS.items()),
+        query("allow", {"type": "boolean"}),
     ]
     shown = tuple(media for media in ANSWERS if media is not Media.BATCH)
     return {
@@ -113,32 +110,32 @@ def document(settings: RequestLimits) -> dict[str, Any]:
         },
         "components": {"schemas": answers.COMPONENTS},
         "paths": {
-            "/": {"get": _operation("Where to begin", answer="text/plain")},
-            "/healthz": {"get": _operation("Whether the process is alive", result=Alive)},
-            "/readyz": {"get": _operation("Whether the node can serve", result=Ready, also={"503": Ready})},
-            "/metrics": {"get": _operation("Prometheus metrics", answer="text/plain")},
-            "/openapi.json": {"get": _operation("This document")},
-            "/v1/cluster": {"get": _operation("The cluster", result=ClusterInfo)},
+            "/": {"get": operation("Where to begin", answer="text/plain")},
+            "/healthz": {"get": operation("Whether the process is alive", result=Alive)},
+            "/readyz": {"get": operation("Whether the node can serve", result=Ready, also={"503": Ready})},
+            "/metrics": {"get": operation("Prometheus metrics", answer="text/plain")},
+            "/openapi.json": {"get": operation("This document")},
+            "/v1/cluster": {"get": operation("The cluster", result=ClusterInfo)},
             "/v1/cluster/health": {
-                "get": _operation(
+                "get": operation(
                     "What all nodes say is wrong, or one says of itself",
                     [view],
                     result=(ClusterHealth, NodeHealth),
                 )
             },
             "/v1/cluster/features": {
-                "get": _operation(
+                "get": operation(
                     "The feature level, and which ones each node knows", [timeout], result=Features
                 ),
-                "post": _operation(
+                "post": operation(
                     "Raise the feature level, for good", [timeout], body=bodies.level_body(), result=Features
                 ),
             },
             "/v1/reassignments": {
-                "get": _operation(
+                "get": operation(
                     "Replicas on their way to other nodes", [timeout, view], result=Reassignments
                 ),
-                "post": _operation(
+                "post": operation(
                     "Move replicas to other nodes",
                     [timeout],
                     body=bodies.reassignments_body(),
@@ -146,23 +143,23 @@ def document(settings: RequestLimits) -> dict[str, Any]:
                     result=Reassignments,
                 ),
             },
-            "/v1/nodes": {"get": _operation("The nodes", result=NodeList)},
+            "/v1/nodes": {"get": operation("The nodes", result=NodeList)},
             "/v1/nodes/{node}": {
-                "delete": _operation(
+                "delete": operation(
                     "Take a node that has no replicas out of the cluster, for good; with force any (202)",
-                    [node, timeout, _query("force", {"type": "boolean"})],
+                    [node, timeout, query("force", {"type": "boolean"})],
                     status="204",
                     result=None,
                     also={"202": DrainInfo},
                 )
             },
             "/v1/nodes/{node}/removal": {
-                "get": _operation(
+                "get": operation(
                     "What would happen to its partitions without it", [node, timeout], result=RemovalInfo
                 )
             },
             "/v1/nodes/{node}/replacement": {
-                "post": _operation(
+                "post": operation(
                     "Let another node take a dead one's place",
                     [node, timeout],
                     body=bodies.replacement_body(),
@@ -171,20 +168,20 @@ def document(settings: RequestLimits) -> dict[str, Any]:
                 )
             },
             "/v1/nodes/{node}/drain": {
-                "get": _operation("A drain's progress", [node, timeout], result=DrainInfo),
-                "post": _operation(
+                "get": operation("A drain's progress", [node, timeout], result=DrainInfo),
+                "post": operation(
                     "Move a node's replicas elsewhere", [node, timeout], status="202", result=DrainInfo
                 ),
-                "delete": _operation("Undo that", [node, timeout], status="202", result=DrainInfo),
+                "delete": operation("Undo that", [node, timeout], status="202", result=DrainInfo),
             },
             "/v1/cluster/rebalance": {
-                "get": _operation(
+                "get": operation(
                     "A rebalance's moves, or those it would make", [timeout], result=RebalanceInfo
                 ),
-                "post": _operation(
+                "post": operation(
                     "Even out replicas and leaders", [timeout], status="202", result=RebalanceInfo
                 ),
-                "delete": _operation(
+                "delete": operation(
                     "End a rebalance, and undo its moves under way",
                     [timeout],
                     status="202",
@@ -192,36 +189,36 @@ def document(settings: RequestLimits) -> dict[str, Any]:
                 ),
             },
             "/v1/quotas": {
-                "get": _operation("How much each principal may ask for", [timeout], result=QuotaList),
+                "get": operation("How much each principal may ask for", [timeout], result=QuotaList),
             },
             "/v1/quotas/{principal}": {
-                "put": _operation(
+                "put": operation(
                     "Set a principal's limits, all at once",
                     [principal, timeout],
                     body=bodies.quota_body(),
                     result=QuotaInfo,
                 ),
-                "delete": _operation(
+                "delete": operation(
                     "Remove a principal's quota", [principal, timeout], status="204", result=None
                 ),
             },
             "/v1/acls": {
-                "get": _operation("Who may do what", [*which, timeout], result=AclList),
-                "post": _operation(
+                "get": operation("Who may do what", [*which, timeout], result=AclList),
+                "post": operation(
                     "Allow or deny something", [timeout], body=bodies.acls_body(), result=AddedAcls
                 ),
-                "delete": _operation("Remove entries", [*which, timeout], result=AclList),
+                "delete": operation("Remove entries", [*which, timeout], result=AclList),
             },
             "/v1/acls/check": {
-                "get": _operation(
+                "get": operation(
                     "Whether a principal may do something, and by which entry",
                     [*(each for each in which if each["name"] not in ("allow", "pattern")), timeout],
                     result=AclDecision,
                 )
             },
             "/v1/users": {
-                "get": _operation("Users in order of name", [*listing, timeout], result=UserList),
-                "post": _operation(
+                "get": operation("Users in order of name", [*listing, timeout], result=UserList),
+                "post": operation(
                     "Create a user",
                     [timeout],
                     body=bodies.user_body(),
@@ -230,19 +227,19 @@ def document(settings: RequestLimits) -> dict[str, Any]:
                 ),
             },
             "/v1/users/{user}": {
-                "get": _operation("Describe a user", [user, timeout], result=UserInfo),
-                "patch": _operation(
+                "get": operation("Describe a user", [user, timeout], result=UserInfo),
+                "patch": operation(
                     "Make a user an administrator, or undo that",
                     [user, timeout],
                     body=bodies.user_changes_body(),
                     result=UserInfo,
                 ),
-                "delete": _operation(
+                "delete": operation(
                     "Delete a user and its tokens", [user, timeout], status="204", result=None
                 ),
             },
             "/v1/users/{user}/password": {
-                "put": _operation(
+                "put": operation(
                     "Set or remove a password",
                     [user, timeout],
                     body=bodies.password_body(),
@@ -250,10 +247,8 @@ def document(settings: RequestLimits) -> dict[str, Any]:
                 ),
             },
             "/v1/users/{user}/tokens": {
-                "get": _operation(
-                    "A user's tokens, without their secrets", [user, timeout], result=TokenList
-                ),
-                "post": _operation(
+                "get": operation("A user's tokens, without their secrets", [user, timeout], result=TokenList),
+                "post": operation(
                     "Create a token; its secret is in the answer and nowhere else",
                     [user, timeout],
                     body=bodies.token_body(),
@@ -262,12 +257,12 @@ def document(settings: RequestLimits) -> dict[str, Any]:
                 ),
             },
             "/v1/users/{user}/tokens/{id}": {
-                "delete": _operation(
-                    "Revoke a token", [user, _path("id", _TEXT), timeout], status="204", result=None
+                "delete": operation(
+                    "Revoke a token", [user, path("id", TEXT), timeout], status="204", result=None
                 ),
             },
             "/v1/login": {
-                "post": _operation(
+                "post": operation(
                     "Exchange a password for a token that is valid for 12 hours",
                     [timeout],
                     body=bodies.login_body(),
@@ -275,11 +270,11 @@ def document(settings: RequestLimits) -> dict[str, Any]:
                     result=CreatedToken,
                 )
             },
-            "/v1/me": {"get": _operation("Who the client is", [timeout], result=WhoAmI)},
-            "/v1/topics": {"get": _operation("Topics in order of name", listing, result=TopicList)},
+            "/v1/me": {"get": operation("Who the client is", [timeout], result=WhoAmI)},
+            "/v1/topics": {"get": operation("Topics in order of name", listing, result=TopicList)},
             "/v1/topics/{topic}": {
-                "get": _operation("Describe a topic", [topic, view, *pinned], result=TopicDescription),
-                "put": _operation(
+                "get": operation("Describe a topic", [topic, view, *pinned], result=TopicDescription),
+                "put": operation(
                     "Make a topic",
                     [topic, timeout, *pinned],
                     body=bodies.topic_body(),
@@ -287,30 +282,31 @@ def document(settings: RequestLimits) -> dict[str, Any]:
                     result=TopicDescription,
                     also={"200": TopicDescription},
                 ),
-                "patch": _operation(
+                "patch": operation(
                     "Change its configuration, partitions or replication factor",
                     [topic, timeout, *pinned],
                     body=bodies.changes_body(),
                     result=TopicDescription,
                 ),
-                "delete": _operation("Delete it and its data", [topic, timeout, *pinned], status="204"),
+                "delete": operation("Delete it and its data", [topic, timeout, *pinned], status="204"),
             },
             "/v1/producers": {
-                "post": _operation(
+                "post": operation(
                     "An id for a producer, or its next epoch",
                     [timeout],
                     body=bodies.producer_body(),
                     result=ProducerNumber,
                 )
             },
+            **group_paths(timeout, listing),
             topic_records: {
-                "get": _operation(
+                "get": operation(
                     "Read all partitions",
-                    [topic, _query("cursor", _TEXT), *read],
+                    [topic, query("cursor", TEXT), *read],
                     answer=shown,
                     result=TopicPage,
                 ),
-                "post": _operation(
+                "post": operation(
                     "Produce, routed by key",
                     [topic, acks, timeout, mode, *raw, *pinned],
                     body=records,
@@ -319,17 +315,17 @@ def document(settings: RequestLimits) -> dict[str, Any]:
                 ),
             },
             "/v1/topics/{topic}/wait": {
-                "get": _operation(
+                "get": operation(
                     "Wait for records behind a cursor, without reading them",
-                    [topic, _query("cursor", _TEXT), _query("wait", _DURATION), *pinned],
+                    [topic, query("cursor", TEXT), query("wait", DURATION), *pinned],
                     result=ReadyPartitions,
                 )
             },
             partition_records: {
-                "get": _operation(
+                "get": operation(
                     "Read a partition", [topic, partition, *read], answer=ANSWERS, result=PartitionPage
                 ),
-                "post": _operation(
+                "post": operation(
                     "Produce one atomic batch",
                     [topic, partition, acks, timeout, mode, *producer, position, *raw, *pinned],
                     body=records,
@@ -337,25 +333,25 @@ def document(settings: RequestLimits) -> dict[str, Any]:
                 ),
             },
             "/v1/topics/{topic}/partitions/{partition}/tail": {
-                "get": _operation(
+                "get": operation(
                     "The partition's bounds, confirmed",
                     [topic, partition, timeout, *pinned],
                     result=PartitionBounds,
                 )
             },
             "/v1/topics/{topic}/partitions/{partition}/positions/{group}": {
-                "get": _operation(
+                "get": operation(
                     "How far a group has processed what this partition was made from, confirmed",
                     [topic, partition, group, timeout, *pinned],
                     result=SourcePositions,
                 ),
-                "post": _operation(
+                "post": operation(
                     "Begin the next producer epoch of a source",
                     [topic, partition, group, timeout, *pinned],
                     body=bodies.source_body(),
                     result=BegunEpoch,
                 ),
-                "delete": _operation(
+                "delete": operation(
                     "Forget how far a group has got",
                     [topic, partition, group, timeout, *pinned],
                     status="204",
@@ -364,37 +360,3 @@ def document(settings: RequestLimits) -> dict[str, Any]:
             },
         },
     }
-
-
-def _operation(
-    summary: str,
-    parameters: list[dict[str, Any]] | None = None,
-    *,
-    body: dict[str, Any] | None = None,
-    answer: str | tuple[Media, ...] = "application/json",
-    result: type | tuple[type, ...] | None = None,
-    status: str = "200",
-    also: Mapping[str, type] = MappingProxyType({}),
-) -> dict[str, Any]:
-    """``result``: the type of an answer in JSON, or several. ``also``: other statuses but problems."""
-    medias = [answer] if isinstance(answer, str) else [str(media) for media in answer]
-    responses: dict[str, Any] = {
-        code: answers.response(code, medias, kind) for code, kind in {status: result, **also}.items()
-    }
-    responses["default"] = answers.PROBLEM
-    found: dict[str, Any] = {"summary": summary, "parameters": parameters or [], "responses": responses}
-    if body is not None:
-        found["requestBody"] = body
-    return found
-
-
-def _path(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"name": name, "in": "path", "required": True, "schema": schema}
-
-
-def _query(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"name": name, "in": "query", "schema": schema}
-
-
-def _header(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"name": name, "in": "header", "schema": schema}

@@ -21,6 +21,7 @@ from node.broker import (
 )
 from node.http.documents import (
     Alive,
+    GroupPage,
     PartitionBounds,
     PartitionPage,
     Problem,
@@ -34,6 +35,11 @@ from node.http.documents import (
 from node.http.media import Media
 from node.service.acls import AclList, AddedAcls
 from node.service.cluster import NodeList
+from node.service.group_admin import GroupDescription, GroupList
+from node.service.group_lag import GroupLag
+from node.service.group_members import MemberState
+from node.service.group_offsets import CommittedOffsets
+from node.service.group_reset import ResetResult
 from node.service.moves import Reassignments
 from node.service.producer_ids import ProducerNumber
 from node.service.quotas import QuotaList
@@ -52,6 +58,8 @@ _DESCRIPTIONS: Final = {
     "503": "Not ready.",
 }
 _RESULTS: Final[tuple[type, ...]] = (
+    CommittedOffsets,
+    ResetResult,
     AclDecision,
     AclList,
     AddedAcls,
@@ -62,6 +70,11 @@ _RESULTS: Final[tuple[type, ...]] = (
     CreatedToken,
     DrainInfo,
     Features,
+    GroupDescription,
+    GroupLag,
+    GroupList,
+    GroupPage,
+    MemberState,
     NodeHealth,
     NodeList,
     PartitionBounds,

@@ -248,6 +248,91 @@ def login_body() -> dict[str, Any]:
     return _json({"user": _TEXT, "password": _TEXT}, required=["user", "password"])
 
 
+_WHOLE: Final = {"type": "integer", "minimum": 0, "maximum": (1 << 63) - 1}
+_EPOCH: Final = {"type": "integer", "minimum": -1, "maximum": (1 << 31) - 1}
+_MILLISECONDS: Final = {"type": "integer", "minimum": 1, "maximum": (1 << 31) - 1}
+_NAMES: Final = {"type": "array", "items": _TEXT}
+
+
+def poll_body() -> dict[str, Any]:
+    """The last answer's token, if there is one."""
+    fields = {"commit": {"type": ["string", "null"]}, "leave": {"type": "boolean"}}
+    return {**_json(fields, required=[]), "required": False}
+
+
+def join_body() -> dict[str, Any]:
+    """A new member of a group."""
+    text_or_none = {"type": ["string", "null"], "maxLength": 255}
+    fields = {
+        "topics": _NAMES,
+        "pattern": {"type": ["string", "null"], "description": "Of names of topics, instead of topics"},
+        "member_id": text_or_none,
+        "instance_id": text_or_none,
+        "assignor": {"type": "string", "enum": ["", "sticky", "range"]},
+        "session_timeout_ms": _MILLISECONDS,
+        "rebalance_timeout_ms": _MILLISECONDS,
+    }
+    return _json(fields, required=[])
+
+
+def heartbeat_body() -> dict[str, Any]:
+    """What a member says."""
+    fields = {"topic_id": _WHOLE, "partitions": {"type": "array", "items": _WHOLE}}
+    owned = {**_OBJECT, "additionalProperties": False, "properties": fields, "required": list(fields)}
+    said = {
+        "member_epoch": {**_EPOCH, "minimum": 0},
+        "owned": {"type": ["array", "null"], "items": owned},
+        "instance_id": {"type": ["string", "null"]},
+        "topics": {**_NAMES, "type": ["array", "null"]},
+        "pattern": {"type": ["string", "null"]},
+    }
+    return _json(said, required=["member_epoch"])
+
+
+def _group_partition(**more: dict[str, Any]) -> dict[str, Any]:
+    fields = {"topic": _TEXT, "partition": _WHOLE, **more}
+    return {
+        **_OBJECT,
+        "additionalProperties": False,
+        "properties": {**fields, "topic_id": _WHOLE},
+        "required": ["topic", "partition", *(["offset"] if more else [])],
+    }
+
+
+def _group_offsets() -> dict[str, Any]:
+    one = _group_partition(offset=_WHOLE, leader_epoch=_EPOCH, metadata={"type": "string", "maxLength": 4096})
+    return {"type": "array", "items": one}
+
+
+def commit_body() -> dict[str, Any]:
+    """Offsets, of a member or of nobody."""
+    fields = {
+        "offsets": _group_offsets(),
+        "member_id": _TEXT,
+        "member_epoch": _EPOCH,
+        "instance_id": {"type": ["string", "null"]},
+        "partial": {"type": "boolean", "description": "Store what may be stored, and say what was refused"},
+        "back": {"type": "boolean", "description": "Whether offsets may go back"},
+    }
+    return _json(fields, required=["offsets"])
+
+
+def reset_body() -> dict[str, Any]:
+    """Where a group is to go on."""
+    fields = {
+        "to": {
+            "type": ["string", "null"],
+            "description": "An offset, earliest, latest, @time, or a shift: +10, -10",
+        },
+        "offsets": _group_offsets(),
+        "topics": _NAMES,
+        "partitions": {"type": "array", "items": _group_partition()},
+        "dry_run": {"type": "boolean"},
+        "force": {"type": "boolean"},
+    }
+    return _json(fields, required=[])
+
+
 def _json(properties: dict[str, Any], *, required: list[str]) -> dict[str, Any]:
     schema = {**_OBJECT, "additionalProperties": False, "properties": properties, "required": required}
     return {"required": True, "content": {str(Media.JSON): {"schema": schema}}}

@@ -14,7 +14,7 @@ from floodmark.format import packed_heads
 
 from node.http.context import HttpContext
 from node.http.media import Media
-from node.http.records_out import json_record, msgpack_record
+from node.http.records_out import RecordEncoder, json_record, msgpack_record
 from node.service import timestamps
 from node.service.answer_budget import Hold
 from node.service.topic_reader import TopicReader
@@ -58,9 +58,10 @@ class Page:
         self.count = 0
         self.is_full = False
 
-    def add(self, part: Slice) -> int:
-        """Take what fits of a slice. Returns the offset after that."""
-        encode, partition, append_time = self._encode, part.partition, timestamps.text(part.append_time)
+    def add(self, part: Slice, encode: RecordEncoder | None = None) -> int:
+        """Take what fits of a slice, as ``encode`` writes it. Returns the offset after that."""
+        encode = encode or self._encode
+        partition, append_time = part.partition, timestamps.text(part.append_time)
         offset, size, items = part.first_offset, self.size, self._items
         room = self._bytes_max if self.count else 1 << 63  # The first record fits, however large.
         count = 0

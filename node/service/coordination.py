@@ -9,8 +9,11 @@ from floodmark.errors import UnknownTopic
 from node import outcomes
 from node.metadata.state import COORDINATOR_TOPIC
 from node.service.at_coordinator import shard_of_group
+from node.service.group_admin import DeleteGroup, DescribeGroup, GroupDescription, GroupListing, ShardGroups
+from node.service.group_members import HeartbeatGroup, JoinGroup, LeaveGroup, MemberState
 from node.service.group_offsets import CommitOffsets, CommittedOffsets, FetchOffsets
 from node.service.group_request import GroupRequest, ShardRequest
+from node.service.group_reset import DeleteOffsets, StoreReset
 from node.service.inside_answers import Asked, InsideAnswers
 from node.service.inside_requests import register
 from node.service.request_context import RequestContext
@@ -22,6 +25,14 @@ PROTOCOL: Final = "inside"
 AT_COORDINATOR: Final[dict[str, tuple[type[GroupRequest[Any] | ShardRequest[Any]], Any]]] = {
     "commit_offsets": (CommitOffsets, CommittedOffsets),
     "fetch_offsets": (FetchOffsets, CommittedOffsets),
+    "delete_offsets": (DeleteOffsets, None),
+    "reset_offsets": (StoreReset, None),
+    "shard_groups": (ShardGroups, list[GroupListing]),
+    "describe_group": (DescribeGroup, GroupDescription),
+    "delete_group": (DeleteGroup, None),
+    "join_group": (JoinGroup, MemberState),
+    "heartbeat_group": (HeartbeatGroup, MemberState),
+    "leave_group": (LeaveGroup, None),
 }
 """Each request's name between nodes, which never changes its meaning, and its result type."""
 

@@ -7,6 +7,7 @@ partitions, and what its answer may hold of this node's memory.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final, TypeVar
@@ -77,6 +78,9 @@ class Service:
         self.next_request_id: Callable[[], str] = str
         """Under which a request is found again in the log, the audit and its refusal."""
         self.passwords = Passwords()
+        self.token_keys: tuple[bytes, ...] = (secrets.token_bytes(32),)
+        """By which tokens that are given to clients are sealed, and known again: the cluster's, newest
+        first."""
         self.draining = asyncio.Event()
         """Set when the node stops: waiting requests then end by themselves."""
         self.quotas = Quotas(

@@ -52,6 +52,7 @@ class TopicReader:
         by_cursor: bool,
         leader_s: float = 0.0,
         here_only: bool = False,
+        first: int | None = None,
     ) -> None:
         self._service = service
         self._hold = hold
@@ -73,7 +74,8 @@ class TopicReader:
         """Who led each partition at its last answer."""
         self.ends: dict[int, int] | None = None
         """Set to ``{}`` to read only what there is at the first look: the ends are then noted here."""
-        self._shift = random.randrange(len(partitions))
+        # Which partition the first round begins with: by chance where nobody says.
+        self._shift = random.randrange(len(partitions)) if first is None else first % len(partitions)
         self._todo: deque[int] = deque()
         self._open: deque[tuple[int, Found, Unpacking]] = deque()
         self._share = self._round_bytes = 0

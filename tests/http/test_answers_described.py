@@ -15,6 +15,7 @@ from tests.support.nodes import NodeCluster
 
 DESCRIPTION: Final = openapi.document(RequestLimits())
 RECORDS: Final = "/v1/topics/t/partitions/0/records"
+GROUP: Final = "/v1/groups/g"
 REQUESTS: Final[list[tuple[str, str, Any]]] = [
     ("GET", "/healthz", None),
     ("GET", "/readyz", None),
@@ -91,6 +92,21 @@ REQUESTS: Final[list[tuple[str, str, Any]]] = [
     ("GET", "/v1/acls?principal=ann", None),
     ("DELETE", "/v1/acls?principal=ann", None),
     ("GET", "/v1/me", None),
+    ("POST", "/v1/topics/t/partitions/0/positions/g", {"topic_id": 7, "partition": 3}),
+    ("GET", "/v1/topics/t/partitions/0/positions/g?topic_id=7", None),
+    ("GET", "/v1/topics/t/partitions/0/positions/g", None),
+    ("POST", f"{GROUP}/offsets", {"offsets": [{"topic": "t", "partition": 0, "offset": 1, "metadata": "m"}]}),
+    ("GET", f"{GROUP}/offsets", None),
+    ("GET", "/v1/groups", None),
+    ("GET", f"{GROUP}/lag", None),
+    ("POST", f"{GROUP}/offsets/reset", {"to": "earliest", "dry_run": True}),
+    ("POST", f"{GROUP}/members", {"topics": ["t"], "member_id": "m"}),
+    ("POST", f"{GROUP}/members/m", {"member_epoch": 1}),
+    ("POST", f"{GROUP}/offsets/reset", {"to": "latest"}),
+    ("GET", GROUP, None),
+    ("DELETE", f"{GROUP}/members/m", None),
+    ("POST", f"{GROUP}/records?topics=t", {}),
+    ("POST", f"{GROUP}/records?topics=t", {"commit": "none"}),
     ("GET", "/v1/topics/none", None),
     ("DELETE", "/v1/topics/t", None),
 ]

@@ -26,6 +26,10 @@ from tests.support.nodes import NodeCluster, TestNode
 TOPIC: Final = "/v1/topics/{topic}"
 USER: Final = "/v1/users/{user}"
 LOGIN: Final = "/v1/login"
+GROUP: Final = "/v1/groups/{group}"
+LISTS: Final = {"/v1/topics": b'{"topics":[]}\n', "/v1/groups": b'{"groups":[]}\n'}
+"""Who may do nothing sees empty ones."""
+OFFSETS: Final = b'{"offsets":[{"topic":"t","partition":0,"offset":0}]}'
 ACLS: Final = b'{"acls":[{"principal":"u","kind":"topic","name":"t","operation":"read"}]}'
 PARTITION: Final = TOPIC + "/partitions/{partition}"
 POSITIONS: Final = PARTITION + "/positions/{group}"
@@ -37,6 +41,8 @@ OPEN: Final = {"/", "/healthz", "/readyz", "/openapi.json", "/v1/me"}
 CLUSTER: Final = Resource(ResourceKind.CLUSTER)
 T: Final = Resource(ResourceKind.TOPIC, "t")
 G: Final = Resource(ResourceKind.GROUP, "g")
+READS_T: Final = ((Operation.READ, T),)
+DESCRIBES_T: Final = ((Operation.DESCRIBE, T),)
 
 
 class Sent(NamedTuple):
@@ -52,15 +58,15 @@ class Sent(NamedTuple):
     accept: str = "*/*"
     of_group: Operation | None = None
     """What it has to be allowed with the group ``g`` as well."""
+    also: tuple[tuple[Operation, Resource], ...] = ()
+    """What else it has to be allowed."""
 
     @property
     def path(self) -> str:
         """Of topic ``t``, which has one partition, and of a node that there is not."""
         query = self.query.format(cursor=cursor.encode(1, [0]))
-        return (
-            self.route.format(topic="t", partition=0, node="n9", user="u", id="x", principal="u", group="g")
-            + query
-        )
+        names = {"topic": "t", "partition": 0, "node": "n9", "user": "u", "id": "x", "principal": "u"}
+        return self.route.format(**names, group="g", member="m") + query
 
 
 def _batch() -> bytes:
@@ -87,7 +93,7 @@ REQUESTS: Final = [
     Sent("GET", TOPIC, Operation.DESCRIBE, T),
     Sent("PUT", TOPIC, Operation.CREATE, T, body=b'{"partitions":1}'),
     Sent("PATCH", TOPIC, Operation.ALTER, T, body=b'{"config":{"retention_ms":60000}}'),
-    Sent("GET", "/v1/topics", Operation.DESCRIBE, T),
+    Sent("GET", "/v1/topics", Operation.DESCRIBE, T, "?prefix=t"),  # The cluster's own are others.
     Sent("POST", "/v1/producers", Operation.WRITE),
     Sent("POST", LOGIN, body=b'{"user":"u","password":"none of it"}'),
     Sent("GET", "/v1/users", Operation.DESCRIBE),
@@ -128,6 +134,21 @@ REQUESTS: Final = [
     Sent("DELETE", "/v1/nodes/{node}/drain", Operation.ALTER),
     Sent("GET", "/v1/nodes/{node}/removal", Operation.DESCRIBE),
     Sent("POST", "/v1/nodes/{node}/replacement", Operation.ALTER, body=b'{"node_id":"n1"}'),
+    Sent(
+        "POST", f"{GROUP}/members", Operation.READ, G, body=b'{"topics":["t"],"member_id":"m"}', also=READS_T
+    ),
+    Sent("POST", f"{GROUP}/members/{{member}}", Operation.READ, G, body=b'{"member_epoch":1}'),
+    Sent("POST", f"{GROUP}/records", Operation.READ, G, "?topics=t", b"{}", also=READS_T),
+    Sent("GET", GROUP, Operation.DESCRIBE, G, also=DESCRIBES_T),
+    Sent("GET", "/v1/groups", Operation.DESCRIBE, G),
+    Sent("GET", f"{GROUP}/offsets", Operation.DESCRIBE, G),
+    Sent("GET", f"{GROUP}/offsets", Operation.DESCRIBE, G, "?topic=t", also=DESCRIBES_T),
+    Sent("GET", f"{GROUP}/lag", Operation.DESCRIBE, G, also=DESCRIBES_T),
+    Sent("DELETE", f"{GROUP}/members/{{member}}", Operation.READ, G),
+    Sent("POST", f"{GROUP}/offsets", Operation.READ, G, body=OFFSETS, also=READS_T),
+    Sent("POST", f"{GROUP}/offsets/reset", Operation.READ, G, body=OFFSETS, also=READS_T),
+    Sent("DELETE", f"{GROUP}/offsets", Operation.DELETE, G, "?topic=t&partition=0", also=READS_T),
+    Sent("DELETE", GROUP, Operation.DELETE, G),
     Sent("GET", "/metrics", Operation.DESCRIBE),
     Sent("DELETE", TOPIC, Operation.DELETE, T, "?topic_id=999"),  # So that it is there for the next node.
 ]
@@ -243,8 +264,8 @@ async def test_who_may_do_nothing_does_nothing_anywhere(tmp_path: Path) -> None:
                             assert status == 200
                         elif sent.route == LOGIN:
                             assert status in (401, 429), "who knows no password gets nothing"
-                        elif sent.route == "/v1/topics":
-                            assert (status, body) in ((200, b'{"topics":[]}\n'), (200, b""))
+                        elif sent.route in LISTS:
+                            assert (status, body) in ((200, LISTS[sent.route]), (200, b""))
                         else:
                             assert status == 403, (node.node_id, method, sent, body)
                             assert method == "HEAD" or json.loads(body)["code"] == "forbidden"
@@ -267,7 +288,8 @@ async def test_a_request_is_judged_once_and_where_it_arrived(tmp_path: Path, *, 
                 status, body = await _send(cluster, node, sent, unusual=unusual)
                 expected = {}
                 if sent.operation is not None:
-                    expected = {(node.node_id, sent.operation, sent.resource): 1}
+                    asked = ((sent.operation, sent.resource), *sent.also)
+                    expected = {(node.node_id, operation, resource): 1 for operation, resource in asked}
                 if sent.of_group is not None:
                     expected[node.node_id, sent.of_group, G] = 1
                 assert seen == expected, (node.node_id, sent, status, body)

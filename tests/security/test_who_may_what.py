@@ -24,6 +24,7 @@ INTERNAL: Final = f"{INTERNAL_PREFIX}x"
 _TOPIC: Final = "/v1/topics/{topic}"
 _PARTITION: Final = f"{_TOPIC}/partitions/{{partition}}"
 _USER: Final = "/v1/users/{user}"
+_GROUP: Final = "/v1/groups/{group}"
 _NODE: Final = "/v1/nodes/{node}"
 STRANGERS: Final = frozenset({"/", "/healthz", "/readyz", "/openapi.json"})
 """Who says nothing, or something wrong, gets an answer here; elsewhere a 401."""
@@ -50,6 +51,18 @@ EXPECTED: Final[dict[tuple[str, str], tuple[set[int], set[int]]]] = {
     ("DELETE", _TOPIC): ({403}, {404}),  # Another topic's id, so that it is there for the next node.
     ("GET", "/v1/topics"): ({200}, {200}),
     ("POST", "/v1/producers"): ({403}, {200}),
+    ("GET", "/v1/groups"): ({200}, {200}),
+    ("GET", _GROUP): ({403}, {200, 404}),
+    ("DELETE", _GROUP): ({403}, {204, 404, 409}),
+    ("POST", f"{_GROUP}/records"): ({403}, {200}),
+    ("POST", f"{_GROUP}/members"): ({403}, {200}),
+    ("POST", f"{_GROUP}/members/{{member}}"): ({403}, {200, 404, 409}),
+    ("DELETE", f"{_GROUP}/members/{{member}}"): ({403}, {204, 404}),
+    ("GET", f"{_GROUP}/offsets"): ({403}, {200}),
+    ("POST", f"{_GROUP}/offsets"): ({403}, {200, 409}),
+    ("DELETE", f"{_GROUP}/offsets"): ({403}, {204, 404, 409}),
+    ("POST", f"{_GROUP}/offsets/reset"): ({403}, {200, 409}),
+    ("GET", f"{_GROUP}/lag"): ({403}, {200, 404}),
     ("GET", "/v1/users"): ({403}, {200}),
     ("POST", "/v1/users"): ({403}, {201, 409}),
     ("GET", _USER): ({403}, {200}),

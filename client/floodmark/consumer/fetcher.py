@@ -56,6 +56,12 @@ class Fetcher:
         self._end = options.end
         self._end_is_known = options.follow
 
+    @property
+    def position(self) -> int | None:
+        """The offset that is read next; None while that is not known."""
+        start = self._options.start
+        return start if self._position is None and isinstance(start, int) and start >= 0 else self._position
+
     async def next(self) -> tuple[list[ReadBatch], int] | None:
         """The next batches and the bytes they take, or None at the end. Waits while there is nothing yet.
 

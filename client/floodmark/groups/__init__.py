@@ -1,0 +1,1 @@
+"""Consumer groups: reading topics together, without keeping positions, and looking after groups."""

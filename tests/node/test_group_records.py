@@ -1,0 +1,152 @@
+"""The smallest consumer: records of a group with nothing but the answer of the call before, at any node."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from pathlib import Path
+from typing import Any, Final
+
+from tests.node.test_group_routes import Asking
+from tests.support.nodes import NodeCluster, TestNode
+
+PATH: Final = "/v1/groups/g/records?topics=orders"
+
+
+async def _poll(
+    ask: Asking, node: TestNode, token: str | None = None, *, query: str = "", **more: Any
+) -> dict[str, Any]:
+    body = {**({} if token is None else {"commit": token}), **more}
+    found: dict[str, Any] = await ask.done(node, "POST", PATH + query, body)
+    return found
+
+
+def _places(answer: dict[str, Any]) -> list[tuple[int, int]]:
+    return sorted((record["partition"], record["offset"]) for record in answer["records"])
+
+
+async def _committed(ask: Asking) -> dict[int, int]:
+    found = await ask.done(ask.cluster.up[0], "GET", "/v1/groups/g/offsets")
+    return {each["partition"]: each["offset"] for each in found["offsets"]}
+
+
+async def test_a_consumer_goes_on_at_whichever_node(tmp_path: Path) -> None:
+    """Every record once, in pages, each call at the next node; what is lost on its way comes again."""
+    async with NodeCluster.running(tmp_path) as cluster:
+        await cluster.create("orders", partitions=2, replicas=2)
+        ask = Asking(cluster)
+        nodes = itertools.cycle(cluster.up)
+        await ask.produce("orders", 0, 10)
+        await ask.produce("orders", 1, 5)
+        answer = await _poll(ask, next(nodes), query="&max_records=4")
+        assert {record["topic"] for record in answer["records"]} == {"orders"}
+        assert await _committed(ask) == {}, "nothing is done with yet"
+        seen: list[tuple[int, int]] = []
+        while answer["records"]:
+            again = await _poll(ask, next(nodes), answer["commit"], query="&max_records=4")
+            once_more = await _poll(ask, next(nodes), answer["commit"], query="&max_records=4")
+            assert _places(again) == _places(once_more), "the same records"
+            seen += _places(answer)
+            answer = once_more
+        assert sorted(seen) == [*((0, offset) for offset in range(10)), *((1, offset) for offset in range(5))]
+        assert await _committed(ask) == {0: 10, 1: 5}
+        late = asyncio.create_task(_poll(ask, next(nodes), answer["commit"], query="&wait=20s"))
+        await ask.produce("orders", 1, 1)
+        answer = await late
+        assert _places(answer) == [(1, 5)]
+        gone = await _poll(ask, next(nodes), answer["commit"], leave=True)
+        assert gone == {"records": [], "commit": None}
+        assert await _committed(ask) == {0: 10, 1: 6}
+        described = await ask.done(next(nodes), "GET", "/v1/groups/g")
+        assert (described["state"], described["members"]) == ("empty", [])
+        for node in cluster.up:
+            status, problem = await ask(node, "POST", PATH, {"commit": answer["commit"]})
+            assert (status, problem["code"]) == (404, "unknown_member")
+
+
+async def test_a_newcomer_gets_what_is_free_and_then_its_share(tmp_path: Path) -> None:
+    """Without a token somebody new joins. Nobody loses what it has in hand, and each record goes to one."""
+    async with NodeCluster.running(tmp_path) as cluster:
+        await cluster.create("orders", partitions=2, replicas=2)
+        ask = Asking(cluster)
+        n1, n2, n3 = cluster.up
+        await ask.produce("orders", 0, 3)
+        await ask.produce("orders", 1, 3)
+        first = await _poll(ask, n1, query="&max_records=2")
+        second = await _poll(ask, n2)
+        assert second["records"] == [], "nothing is free"
+        assert second["commit"]
+        waiting = asyncio.create_task(_poll(ask, n3, second["commit"], query="&wait=20s"))
+        in_hand = _places(first)
+        first = await _poll(ask, n2, first["commit"])
+        second = await waiting
+        handed = in_hand + _places(first) + _places(second)
+        assert sorted(handed) == sorted(set(handed)), "none is repeated"
+        assert len({partition for partition, _ in _places(first)}) <= 1
+        for node, answer in ((n1, first), (n3, second)):
+            await _poll(ask, node, answer["commit"], leave=True)
+        assert sorted(handed) == [(partition, offset) for partition in (0, 1) for offset in range(3)]
+        assert await _committed(ask) == {0: 3, 1: 3}
+
+
+async def test_a_position_that_retention_has_overtaken_is_told_once(tmp_path: Path) -> None:
+    """With how many records were lost; then it goes on behind them."""
+    async with NodeCluster.running(tmp_path, 1, **{"storage.retention_interval_s": 0.1}) as cluster:
+        await cluster.create("orders", replicas=1, retention_ms=1_000)
+        (node,) = cluster.up
+        ask = Asking(cluster)
+        await ask.produce("orders", 0, 2)
+        answer = await _poll(ask, node)
+        answer = await _poll(ask, node, answer["commit"])
+        assert await _committed(ask) == {0: 2}
+        await ask.produce("orders", 0, 5)
+        (log,) = [
+            replica.log for replica in node.running.replicas.local.values() if replica.log.next_offset == 7
+        ]
+        await cluster.until(lambda: log.start_offset == 7, "all records are gone")
+        await ask.produce("orders", 0, 1)
+        told = await _poll(ask, node, answer["commit"])
+        assert told["lost"] == [
+            {"topic": "orders", "partition": 0, "first_offset": 2, "next_offset": 7, "records": 5}
+        ]
+        assert _places(told) == [(0, 7)]
+        assert "lost" not in await _poll(ask, node, told["commit"])
+
+
+async def test_a_forced_reset_sends_a_reader_elsewhere(tmp_path: Path) -> None:
+    """And what it did before does not undo it."""
+    async with NodeCluster.running(tmp_path, 1) as cluster:
+        await cluster.create("orders", replicas=1)
+        (node,) = cluster.up
+        ask = Asking(cluster)
+        await ask.produce("orders", 0, 6)
+        answer = await _poll(ask, node)
+        assert len(answer["records"]) == 6
+        await ask.done(
+            node, "POST", "/v1/groups/g/offsets/reset", {"to": "2", "topics": ["orders"], "force": True}
+        )
+        answer = await _poll(ask, node, answer["commit"])
+        assert _places(answer) == [(0, offset) for offset in range(2, 6)]
+        assert await _committed(ask) == {0: 2}
+        latest = await _poll(ask, node, query="&start=latest&wait=0")
+        assert latest["records"] == []
+        status, problem = await ask(node, "POST", "/v1/groups/none/records?topics=orders&start=none", {})
+        assert (status, problem["code"]) == (404, "no_committed_offset")
+
+
+async def test_a_token_is_of_its_group_and_not_to_be_changed(tmp_path: Path) -> None:
+    """400 for a changed one, and for another group's."""
+    async with NodeCluster.running(tmp_path, 1) as cluster:
+        await cluster.create("orders", replicas=1)
+        (node,) = cluster.up
+        ask = Asking(cluster)
+        token = (await _poll(ask, node))["commit"]
+        changed = ("B" if token[0] == "A" else "A") + token[1:]
+        for path, wrong in (
+            (PATH, changed),
+            (PATH, token[:-3]),
+            ("/v1/groups/h/records?topics=orders", token),
+        ):
+            status, problem = await ask(node, "POST", path, {"commit": wrong})
+            assert (status, problem["code"]) == (400, "invalid_request"), problem
+            assert "begin again without one" in problem["detail"]
