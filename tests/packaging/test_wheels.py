@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import email
 import os
 import subprocess
 import sys
 import venv
+import zipfile
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from chaos.testing.toxiproxy import toxiproxy_or_skip
 
@@ -98,13 +103,48 @@ def test_the_client_wheel_installs_alone_and_holds_no_server(wheels: dict[str, P
     assert _run(python, "-I", "-c", program, cwd=tmp_path).strip() == "[]"
 
 
-@pytest.fixture(scope="module")
-def server(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The commands of an environment that holds the server's wheel, and pytest."""
+def _link_dependencies(python: Path, wanted: list[Requirement]) -> None:
+    """Bring in what is required, and what that requires, from this environment; and nothing else of it."""
+    (folder,) = python.parent.parent.glob("lib/python*/site-packages")
+    found = {"floodmark", "floodmark-server"}
+    while wanted:
+        requirement = wanted.pop()
+        name = canonicalize_name(requirement.name)
+        if name in found or not (
+            requirement.marker is None or requirement.marker.evaluate({"extra": "chaos"})
+        ):
+            continue
+        found.add(name)
+        there = distribution(name)
+        assert requirement.specifier.contains(there.version), requirement
+        wanted += [Requirement(line) for line in there.requires or () if "extra ==" not in line]
+        for top in {file.parts[0] for file in there.files or ()} - {"..", "__pycache__"}:
+            if not (folder / top).exists():
+                (folder / top).symlink_to(there.locate_file(top))
+
+
+def _required_by(wheel: Path) -> list[Requirement]:
+    with zipfile.ZipFile(wheel) as file:
+        (name,) = (name for name in file.namelist() if name.endswith(".dist-info/METADATA"))
+        metadata = email.message_from_bytes(file.read(name))
+    return [Requirement(line) for line in metadata.get_all("Requires-Dist", [])]
+
+
+@pytest.fixture(
+    scope="module", params=["linked", pytest.param("from the index", marks=pytest.mark.long)], ids=str
+)
+def server(
+    wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Path:
+    """The commands of an environment that holds the server's wheel, what it says it needs, and pytest."""
     python = _empty_environment(tmp_path_factory.mktemp("server") / "venv")
-    server = f"floodmark-server[chaos] @ {wheels['floodmark-server'].as_uri()}"
-    wanted = (wheels["floodmark"], server, f"pytest=={pytest.__version__}")
-    _install(python, *wanted)
+    if request.param == "linked":
+        _install(python, "--no-deps", *wheels.values())
+        needed = [each for wheel in wheels.values() for each in _required_by(wheel)]
+        _link_dependencies(python, [*needed, Requirement("pytest")])
+    else:
+        server = f"floodmark-server[chaos] @ {wheels['floodmark-server'].as_uri()}"
+        _install(python, wheels["floodmark"], server, f"pytest=={pytest.__version__}")
     return python.parent
 
 
@@ -127,7 +167,17 @@ def test_chaos_runs_from_the_wheel(server: Path, tmp_path: Path) -> None:
 def test_the_pytest_fixtures_are_found_in_the_wheel(server: Path, tmp_path: Path) -> None:
     """A user's test that names them runs, with nothing to import or to configure."""
     (tmp_path / "test_mine.py").write_text(USERS_TEST)
-    command = (server / "pytest", "-p", "no:cacheprovider", "-W", "error", "--floodmark-nodes", "1")
+    command = (
+        server / "python",
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "-W",
+        "error",
+        "--floodmark-nodes",
+        "1",
+    )
     said = _run(*command, cwd=tmp_path, TOXIPROXY_SERVER=str(toxiproxy_or_skip()))
     assert "plugins: floodmark-server" in said
     assert "1 passed" in said
