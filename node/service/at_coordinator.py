@@ -2,8 +2,8 @@
 
 The shards are partitions of a topic of the cluster's own, so their leaders are found as those of records are
 (``router.py``). ``Unavailable`` says that nothing was stored, so the next leader is asked until the time is
-up. Where something may have been stored that is the answer: what is sent again later than it was meant could
-undo what has been stored since.
+up. Where something may have been stored, the next one is asked only for what is *repeatable*: a commit that
+moves nothing back, a member that says what it has. All else could undo what has been stored since.
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ async def _at_leader(
             raise
 
     try:
-        return await at_leader(service, shard, ask, timeout_s=context.left_s())
+        return await at_leader(
+            service, shard, ask, timeout_s=context.left_s(), is_recognised=request.is_repeatable
+        )
     except LeaderNotAvailable as error:
         raise CoordinatorNotAvailable(
             f"shard {shard.number} of the coordinator has no leader at the moment; nothing was stored",

@@ -70,6 +70,10 @@ class CommitOffsets(GroupRequest[CommittedOffsets], frozen=True, kw_only=True):
         GroupRequest.check(self)
         _check_numbers(self.offsets)
 
+    def is_repeatable(self) -> bool:
+        """What is late moves nothing back."""
+        return not self.back
+
     async def prepared(self, at: Service) -> Self:
         """With the ids of the topics, as the node knows them where the offsets were read."""
         ids = await _ids(at, self.offsets)

@@ -37,6 +37,11 @@ class GroupRequest(Request[R], Generic[R], frozen=True, kw_only=True):
         """Raises ``InvalidRequest``."""
         check_group(self.group)
 
+    def is_repeatable(self) -> bool:
+        """Whether it harms nothing when the next leader does again what an earlier one may have done, also
+        after what was asked since."""
+        return False
+
     async def prepared(self, at: Service) -> Self:  # noqa: ARG002
         """The request as it is sent to the leader, with what the node that was asked finds out."""
         return self
@@ -56,6 +61,10 @@ class ShardRequest(Request[R], Generic[R], frozen=True, kw_only=True):
     needs_level: ClassVar[int] = GROUPS
 
     shard: int
+
+    def is_repeatable(self) -> bool:
+        """They only read."""
+        return True
 
 
 def check_group(name: str) -> None:

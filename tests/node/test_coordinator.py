@@ -70,6 +70,12 @@ async def test_offsets_at_any_node_and_past_the_end_of_the_shards_leader(tmp_pat
         assert [await committed(node, "billing") for node in nodes] == [{("orders", 0): 4}] * 4
 
         await nobody_touches_the_topic(nodes)
+        await cluster.until(
+            lambda: all(
+                shard.replica.group.asleep for node in nodes for shard in node.running.coordinator.shards.here
+            ),
+            "shards at rest say nothing to each other",
+        )
         leader = await cluster.leader(COORDINATOR_TOPIC, shard_of("billing", SHARDS))
         await leader.stop()
         for number, node in enumerate(cluster.up):
