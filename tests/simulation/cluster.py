@@ -27,6 +27,7 @@ from tests.simulation.machine import AppliedHistory
 from tests.simulation.moves import Moves
 from tests.simulation.network import Network
 from tests.simulation.operator import Operator
+from tests.simulation.processing import Processing
 from tests.simulation.profile import AGAIN_WITHIN_S, PROFILES, Profile
 from tests.simulation.recovery import Recoveries
 from tests.simulation.replica import Replica
@@ -120,6 +121,7 @@ class Cluster:
             replica.start()
         self.workload = Workload(self, self.rng("workload"))
         self.retrying = Retrying(self, self.rng("retrying"))
+        self.processing = Processing(self, self.rng("processing"))
         self.operator = self.moves or Operator(self, self.rng("operator"))
 
     def rng(self, purpose: str) -> random.Random:

@@ -13,11 +13,14 @@ from typing import Final
 
 import msgpack
 from floodmark.format.frame import Frame, FrameKind
+from floodmark.format.position import Source
 from msgspec.structs import replace
 
 from consensus.core.keyed_state import KeyedLoader, KeyedState, command
+from node.partition.position_order import PositionOrder
 from node.partition.producers import ProducerTable
 from node.partition.sequences import Sequences
+from node.partition.source_positions import Kept
 from tests.simulation.ledger import VIRTUAL_FIRST_INDEX
 from tests.simulation.violation import require
 
@@ -82,6 +85,8 @@ class ChainMachine:
         self._producers = ProducerTable()
         self.sequences = Sequences(self._producers)
         """What a leader admits, over the table."""
+        self.order = PositionOrder(self._producers)
+        """Likewise, of positions."""
         self.applied = 0
         self._applied_here = 0
         self._uncertain_until = 0
@@ -112,6 +117,10 @@ class ChainMachine:
             self._producers.apply(frame)
         self.applied = frame.index
         self._check()
+
+    def kept(self, source: Source) -> Kept | None:
+        """What is kept of a source of positions."""
+        return self._producers.positions.kept.get(source)
 
     def _pass_over(self, index: int) -> None:
         """What stands between the last entry and this one, and should have been applied, was removed."""

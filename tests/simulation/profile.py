@@ -42,6 +42,8 @@ class Profile:
     """Chance that a message which brings a large state is lost, though its link stands."""
     newer_commands: float = 0.0
     """Chance that a command of a leader of a newer build is one that older builds do not know."""
+    processes: bool = False
+    """Whether programs process a source exactly once (``processing.py``)."""
     large: bool = False
     """Whether the machine keeps its state in files."""
     compactions_per_s: float = 4.0

@@ -31,6 +31,10 @@ class Result:
     """Batches that idempotent producers sent again."""
     wrapped: int
     """Batches behind which the sequences of their producer went on at 0."""
+    processed: int
+    """How far programs that process have come."""
+    taken_over: int
+    """How often one took over."""
     compacted: int
     """Segments that replicas have compacted."""
     faults: int
@@ -75,10 +79,12 @@ def simulate(
         nemesis.stop()
         cluster.workload.stop()
         cluster.retrying.stop()
+        cluster.processing.stop()
         cluster.operator.stop()
         Healing(cluster, cluster.rng("healing")).run()
         check_everything(cluster)
         cluster.retrying.check()
+        cluster.processing.check()
     except Violation as violation:
         rule, failure = violation.rule, str(violation)
     except Exception as error:  # noqa: BLE001 - whatever the code under test raises is a finding.
@@ -94,6 +100,8 @@ def simulate(
         stored=cluster.workload.stored if cluster else 0,
         repeated=cluster.retrying.repeated if cluster else 0,
         wrapped=cluster.retrying.wrapped if cluster else 0,
+        processed=cluster.processing.stored if cluster else 0,
+        taken_over=cluster.processing.taken_over if cluster else 0,
         compacted=cluster.compacted if cluster else 0,
         faults=sum(nemesis.struck.values()) if nemesis else 0,
         leaders=len(cluster.watch.leader_of) if cluster else 0,

@@ -1,0 +1,75 @@
+"""Programs that process exactly once, over random clusters with faults: each kind of run once.
+
+``FLOODMARK_SEED=n`` runs that seed alone. A failure prints the seed and the last events.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+import pytest
+from floodmark.errors import FloodmarkError
+from floodmark.format.batch import BatchHeader
+from floodmark.format.position import Position
+
+from node.partition.position_order import PositionOrder
+from node.partition.source_positions import Begun, Kept, SourcePositions
+from tests.simulation.profile import PROFILES, profile_of
+from tests.simulation.run import Result, simulate
+
+FIRST = 5_000 - 5_000 % len(PROFILES)
+SOON = 3
+"""Kinds of runs that are in every test run; the others are left to ``make long``."""
+
+
+def _run(seed: int) -> Result:
+    return simulate(seed, profile=dataclasses.replace(profile_of(seed), processes=True))
+
+
+def _seeds() -> list[int]:
+    if (seed := os.environ.get("FLOODMARK_SEED")) is not None:
+        return [int(seed)]
+    return [FIRST + number * 37 for number in range(2 * len(PROFILES))]
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [
+        pytest.param(seed, marks=[pytest.mark.long] if place >= SOON else [], id=str(seed))
+        for place, seed in enumerate(_seeds())
+    ],
+)
+def test_what_is_processed_is_stored_once(seed: int) -> None:
+    """Whatever crashes, and whoever takes over; and it gets on."""
+    result = _run(seed)
+    assert result.failure is None, result.failure
+    assert result.taken_over > 0, result
+    assert result.processed > 0, result
+
+
+def _breaks(seeds: int = 8) -> str | None:
+    return next((rule for seed in _seeds()[:seeds] if (rule := _run(seed).rule) is not None), None)
+
+
+def test_without_fencing_it_would_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch of an earlier epoch that comes late has what another program has made as well."""
+    refusal = PositionOrder._refusal
+
+    def unfenced(
+        order: PositionOrder, position: Position, header: BatchHeader, kept: Kept | None
+    ) -> FloodmarkError | None:
+        return refusal(order, position, header, None if kept is None else Kept(kept.next_offset, 0))
+
+    monkeypatch.setattr(PositionOrder, "_refusal", unfenced)
+    assert _breaks() == "what is processed is stored once and in order"
+
+
+def test_without_keeping_the_position_over_a_takeover_it_would_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who takes over would begin again."""
+
+    def begin(positions: SourcePositions, begun: Begun) -> None:
+        positions.kept[begun.source] = Kept(None, begun.epoch, begun.producer)
+
+    monkeypatch.setattr(SourcePositions, "begin", begin)
+    assert _breaks() == "what is processed is stored once and in order"
