@@ -231,7 +231,7 @@ def test_what_a_member_may_not_say() -> None:
     cluster = Cluster(t=4)
     limits = GroupLimits(members=2, subscriptions=2, patterns=1)
 
-    def join(**more: object) -> None:
+    def join(*, limits: GroupLimits = limits, **more: object) -> None:
         request = Join(**{"member_id": "a", "topics": ("t",), **more})  # type: ignore[arg-type]
         cluster.kept.take(
             membership.join(cluster.kept.group, request, topics=cluster.topics, now_ms=1, limits=limits)
@@ -259,6 +259,10 @@ def test_what_a_member_may_not_say() -> None:
     join(member_id="b")
     with pytest.raises(TooManyMembers):
         join(member_id="c")
+    cluster.topics.make("t2", 1)
+    differ = GroupLimits(different=2)
+    with pytest.raises(InvalidRequest, match="differ too much"):
+        join(topics=("t", "t2"), limits=differ)
     assert len(cluster.kept.group.members) == 2
     cluster.kept.group.header = GroupValue(type=CLASSIC)
     with pytest.raises(InconsistentGroupType):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from itertools import chain
 from typing import Final, NamedTuple
 
-from node.coordinator.groups.balancing import Load, balance
+from node.coordinator.groups.balancing import Load, balance, subscribers_of
 from node.coordinator.groups.group import NOTHING, Partitions
 from node.coordinator.keys import TopicPartition
 
@@ -37,14 +37,14 @@ Assignor = Callable[[Subscribers, Counts], dict[str, Partitions]]
 def range_(members: Subscribers, counts: Counts) -> dict[str, Partitions]:
     """See above. What was before does not matter."""
     given: dict[str, list[TopicPartition]] = {member: [] for member in members}
-    by_topic: dict[int, list[str]] = {}
-    for member in sorted(members, key=lambda each: (members[each].order, each)):
-        for topic_id in members[member].topics:
-            by_topic.setdefault(topic_id, []).append(member)
-    for topic_id, subscribers in by_topic.items():
-        each, more = divmod(counts.get(topic_id, 0), len(subscribers))
+    topics = {member: subscriber.topics for member, subscriber in members.items()}
+    for topic_id, subscribers in subscribers_of(topics, lambda member: members[member].order).items():
+        count = counts.get(topic_id, 0)
+        each, more = divmod(count, len(subscribers))
         first = 0
         for place, member in enumerate(subscribers):
+            if first == count:
+                break
             end = first + each + (place < more)
             given[member] += ((topic_id, number) for number in range(first, end))
             first = end
@@ -101,14 +101,22 @@ def _unlike(members: Subscribers, counts: Counts) -> dict[str, Partitions]:
     for member, partitions in kept.items():
         for partition in partitions:
             load.give(member, partition)
+    heap: list[tuple[int, str]] = []
+    of: list[str] = []
     for topic_id in sorted(load.subscribers, key=lambda each: (len(load.subscribers[each]), each)):
-        heap = [(load.counts[member], member) for member in sorted(load.subscribers[topic_id])]
-        heapq.heapify(heap)
-        for number in range(counts.get(topic_id, 0)):
-            if (topic_id, number) not in load.owner:
-                count, member = heap[0]
-                load.give(member, (topic_id, number))
-                heapq.heapreplace(heap, (count + 1, member))
+        free = [
+            (topic_id, number)
+            for number in range(counts.get(topic_id, 0))
+            if (topic_id, number) not in load.owner
+        ]
+        if free and of is not load.subscribers[topic_id]:
+            of = load.subscribers[topic_id]
+            heap = [(load.counts[member], member) for member in of]
+            heapq.heapify(heap)
+        for partition in free:
+            count, member = heap[0]
+            load.give(member, partition)
+            heapq.heapreplace(heap, (count + 1, member))
     balance(load)
     return {
         member: frozenset((topic_id, number) for topic_id, numbers in held.items() for number in numbers)

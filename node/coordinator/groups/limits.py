@@ -21,6 +21,8 @@ class GroupLimits:
     """Topics that one member names."""
     patterns: int = 10
     """Different ones in a group."""
+    different: int = 100_000
+    """Topics of all different subscriptions in a group together, patterns included: what targets cost."""
     session_timeout_min_ms: int = 1_000
     session_timeout_max_ms: int = 3_600_000
     rebalance_timeout_max_ms: int = 86_400_000

@@ -49,7 +49,7 @@ def join(
         if gone is not None:
             before[request.member_id] = before.pop(gone, NOTHING)
             pairs += _without(group, gone)
-        plan = targets.planned(group, members, before, topics=topics, now_ms=now_ms)
+        plan = targets.planned(group, members, before, topics=topics, now_ms=now_ms, limits=limits)
         pairs += plan.pairs
         header, target = plan.header, plan.targets[request.member_id]
     before_it = (gone, request.member_id)
@@ -74,7 +74,7 @@ def heartbeat(
     if member != group.members[id_]:
         members = {**group.members, id_: member}
         check_group(members, limits)
-        plan = targets.planned(group, members, group.targets, topics=topics, now_ms=now_ms)
+        plan = targets.planned(group, members, group.targets, topics=topics, now_ms=now_ms, limits=limits)
         pairs = [_member_pair(group, id_, member), *plan.pairs]
         header, target = plan.header, plan.targets[id_]
     if request.epoch == current.epoch:

@@ -7,10 +7,13 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from floodmark.errors import InvalidRequest
+
 from node.coordinator import keys, values
 from node.coordinator.groups.assignors import ASSIGNORS, STICKY, Subscriber
 from node.coordinator.groups.decision import Pair, TopicsView
 from node.coordinator.groups.group import NOTHING, Group, Partitions, target_value
+from node.coordinator.groups.limits import GroupLimits
 from node.coordinator.groups.patterns import select
 from node.coordinator.values import GroupValue, MemberValue
 
@@ -46,10 +49,24 @@ def counts_of(wanted: Mapping[str, frozenset[int]], topics: TopicsView) -> tuple
 
 
 def planned(
-    group: Group, members: Members, before: Mapping[str, Partitions], *, topics: TopicsView, now_ms: int
+    group: Group,
+    members: Members,
+    before: Mapping[str, Partitions],
+    *,
+    topics: TopicsView,
+    now_ms: int,
+    limits: GroupLimits | None = None,
 ) -> Plan:
-    """The next epoch of a group that has these members, with what they were to have ``before``."""
+    """The next epoch of a group that has these members, with what they were to have ``before``.
+
+    Raises ``InvalidRequest`` where they subscribe to more than the limits allow, if there are some.
+    """
     wanted = subscribed(members, topics)
+    if limits is not None and sum(map(len, set(wanted.values()))) > limits.different:
+        raise InvalidRequest(
+            f"the members' subscriptions differ too much: the different ones have up to {limits.different} "
+            "topics together; let members subscribe to the same topics"
+        )
     counts = counts_of(wanted, topics)
     assignor = _assignor(members)
     targets = ASSIGNORS[assignor](
