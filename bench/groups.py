@@ -16,6 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from floodmark.errors import OutcomeUnknown, Unavailable
+
 from bench.document import replace_part
 from bench.machine import Machine, measure, percentile
 from bench.paths import DOCUMENT
@@ -118,8 +120,14 @@ class Bench:
 
     async def _commit(self, node: TestNode, group: str, numbers: list[int], offset: int) -> None:
         request = CommitOffsets(group=group, offsets=[OffsetOf(TOPIC, number, offset) for number in numbers])
-        context = RequestContext(protocol="bench").within(60)
-        await node.running.app[CONTEXT].service.ask(context, request)
+        service = node.running.app[CONTEXT].service
+        while True:
+            try:
+                await service.ask(RequestContext(protocol="bench").within(60), request)
+            except (OutcomeUnknown, Unavailable):  # A leader has changed: the machine is too busy.
+                await asyncio.sleep(0.1)
+            else:
+                return
 
     def _files(self, pattern: str) -> float:
         node = self._cluster.up[0]

@@ -123,6 +123,10 @@ class HeartbeatGroup(GroupRequest[MemberState], frozen=True, kw_only=True):
         for name in sorted(set(self.topics or ())):
             yield Operation.READ, topic(name)
 
+    def is_repeatable(self) -> bool:
+        """It says what the member has in its epoch, and is refused in any other."""
+        return True
+
     def check(self) -> None:
         """Raises ``InvalidRequest``."""
         GroupRequest.check(self)

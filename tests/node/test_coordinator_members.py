@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,37 @@ async def test_members_are_ended_in_time_and_outlive_their_coordinator(tmp_path:
 
 def _state(node: TestNode) -> Group:
     return node.running.coordinator.shards.lead_of(GROUP).view(GROUP)
+
+
+@pytest.mark.long
+async def test_commits_go_on_when_the_leader_is_cut_off(tmp_path: Path) -> None:
+    """Whoever commits at another node notices nothing: what is unknown is asked again; nothing goes back."""
+    async with NodeCluster.running(tmp_path) as cluster:
+        await cluster.create("orders")
+        await commit(cluster.up[0], GROUP, 1)
+        leader = await _leader(cluster)
+        door = next(node for node in cluster.up if node is not leader)
+        is_cut = asyncio.Event()
+
+        async def commits() -> int:
+            offset = 1
+            while not (is_cut.is_set() and _other_leads(cluster, leader)):
+                offset += 1
+                (stored,) = (await commit(door, GROUP, offset)).offsets
+                assert stored.offset == offset
+            return offset
+
+        committing = asyncio.create_task(commits())
+        await asyncio.sleep(0)
+        leader.running.host.links.sever()
+        is_cut.set()
+        offset = await committing
+        assert await committed(door, GROUP) == {("orders", 0): offset}
+
+
+def _other_leads(cluster: NodeCluster, before: TestNode) -> bool:
+    number = shard_of(GROUP, SHARDS)
+    return any(
+        node is not before and node.broker.partition(COORDINATOR_TOPIC, number).leads_here
+        for node in cluster.up
+    )
