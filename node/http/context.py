@@ -23,6 +23,7 @@ from node.budget import Account
 from node.http.authentication import IDENTITY, NOBODY
 from node.http.connection import Connection
 from node.http.forwarded import FORWARDED
+from node.http.group_rows import GroupRows
 from node.http.metrics import HttpMetrics
 from node.http.older_nodes import OlderNodes
 from node.http.packers import Packers
@@ -93,6 +94,7 @@ class HttpContext:
         )
         self.service.authenticator = authenticator
         self.service.next_request_id = self.next_request_id
+        self.metrics.groups = GroupRows(self.service)
 
     def is_from_node(self, forwarded: str | None) -> bool:
         """Whether another node of this cluster has passed a request on, by that header's value.

@@ -11,6 +11,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from node.broker import Broker
+from node.http.group_rows import GroupRows
 from node.http.partition_rows import PartitionRows
 from node.http.request_tally import RequestTally
 
@@ -32,6 +33,8 @@ class HttpMetrics:
         self.register(self._requests)
         self.register(_BrokerCollector(broker))
         self._partitions = PartitionRows(broker)
+        self.groups: GroupRows | None = None
+        """Set once there is a service to ask."""
 
     def register(self, collector: Collector) -> None:
         """Add figures of the node's other rooms to ``/metrics``."""
@@ -45,7 +48,8 @@ class HttpMetrics:
         """The text exposition, made in slices: a thousand partitions would block the event loop too long."""
         head = generate_latest(self.registry)
         await asyncio.sleep(0)
-        return head + await self._partitions.text()
+        groups = b"" if self.groups is None else await self.groups.text()
+        return head + await self._partitions.text() + groups
 
 
 class _BrokerCollector(Collector):

@@ -11,6 +11,7 @@ import msgspec
 from floodmark.errors import FloodmarkError, OffsetBelowStart, UnknownTopic
 from floodmark.format.frame import walk
 
+from node.metadata.state import COORDINATOR_TOPIC
 from node.service.answer_budget import Hold
 from node.service.at_coordinator import at_coordinator
 from node.service.group_admin import DescribeGroup
@@ -19,7 +20,7 @@ from node.service.group_request import check_group
 from node.service.inside_line import Found
 from node.service.leaders import Leader
 from node.service.policy import Operation, Resource, ResourceKind, topic
-from node.service.request_context import RequestContext
+from node.service.request_context import A_NODE, RequestContext
 from node.service.requests import Request
 from node.service.router import at_leader
 
@@ -98,6 +99,34 @@ class DescribeLag(Request[GroupLag], frozen=True, kw_only=True):
             lag_ms=max((each.lag_ms or 0 for each in found), default=0),
             partitions=found,
         )
+
+
+async def lags_led_here(
+    at: Service, *, limit: int, timeout_s: float
+) -> tuple[list[tuple[str, PartitionLag]], bool]:
+    """For metrics: of groups that this node coordinates, up to ``limit`` partitions, and whether that is
+    all."""
+    context = RequestContext(protocol="metrics", principal=A_NODE).within(timeout_s)
+    found: list[tuple[str, PartitionLag]] = []
+    try:
+        shards = at.broker.topic_limits(COORDINATOR_TOPIC).partitions
+    except UnknownTopic:
+        return found, True
+    for number in range(shards):
+        if not at.broker.partition(COORDINATOR_TOPIC, number).leads_here:
+            continue
+        page = await at.broker.groups.page(
+            number, prefix="", after="", limit=limit + 1, timeout_s=context.left_s()
+        )
+        for listed in page:
+            room = limit - len(found)
+            positions = await at.broker.groups.offsets(listed.group, None, timeout_s=context.left_s())
+            named = ((at.broker.groups.topic_name(place[0]), place, it) for place, it in positions.items())
+            places = [((name, *place), it.offset) for name, place, it in named if name is not None]
+            if len(places) > room:
+                return found, False
+            found += [(listed.group, lag) for lag in await lags(at, context, places, {})]
+    return found, True
 
 
 async def lags(

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 MEMBER_ID_MAX: Final = 255
 _HEARTBEATS_IN_A_SESSION: Final = 6
 _HEARTBEAT_MIN_MS: Final = 200
-_HEARTBEAT_MAX_MS: Final = 5_000
+_HEARTBEAT_MAX_MS: Final = 3_000
+_EAGER_MS: Final = 500
+"""While others have yet to give up what the member waits for."""
 _Text = Annotated[str, msgspec.Meta(max_length=MEMBER_ID_MAX)]
 
 
@@ -175,13 +177,15 @@ class LeaveGroup(GroupRequest[None], frozen=True, kw_only=True):
 def _told(at: Service, answer: MemberAnswer) -> MemberState:
     """With the names of the topics; what is of a topic that is gone is left out."""
     names = {topic_id: at.broker.groups.topic_name(topic_id) for topic_id, _, _ in answer.owned}
-    interval = answer.session_timeout_ms // _HEARTBEATS_IN_A_SESSION
+    interval = min(answer.session_timeout_ms // _HEARTBEATS_IN_A_SESSION, _HEARTBEAT_MAX_MS)
+    if answer.waiting:
+        interval = min(interval, _EAGER_MS)
     return MemberState(
         member_id=answer.member_id,
         member_epoch=answer.epoch,
         session_timeout_ms=answer.session_timeout_ms,
         rebalance_timeout_ms=answer.rebalance_timeout_ms,
-        heartbeat_interval_ms=min(max(interval, _HEARTBEAT_MIN_MS), _HEARTBEAT_MAX_MS),
+        heartbeat_interval_ms=max(interval, _HEARTBEAT_MIN_MS),
         assignment=[
             AssignedPartition(topic=name, topic_id=topic_id, partition=number, epoch=epoch)
             for topic_id, number, epoch in answer.owned

@@ -68,6 +68,7 @@ async def test_offsets_are_kept_shown_reset_and_forgotten_at_any_node(ask: Askin
         body = {"offsets": [_offset(number + 1, metadata="m"), _offset(4, 1)]}
         stored = (await ask.done(node, "POST", "/v1/groups/mine/offsets", body))["offsets"]
         assert [(each["partition"], each["offset"]) for each in stored] == [(0, number + 1), (1, 4)]
+    metrics: list[str] = []
     for node in nodes:
         found = (await ask.done(node, "GET", "/v1/groups/mine/offsets?topic=orders"))["offsets"]
         assert [(each["offset"], each.get("metadata")) for each in found] == [(3, "m"), (4, None)]
@@ -76,6 +77,8 @@ async def test_offsets_are_kept_shown_reset_and_forgotten_at_any_node(ask: Askin
         assert (await ask.done(node, "GET", "/v1/groups?prefix=mi"))["groups"] == [
             {"group": "mine", "type": "consumer", "state": "empty", "members": 0}
         ]
+        async with ask.cluster.session.get(node.url + "/metrics") as answer:
+            metrics.append(await answer.text())
         lag = await ask.done(node, "GET", "/v1/groups/mine/lag")
         assert (lag["lag"], [each["lag"] for each in lag["partitions"]]) == (7, [7, 0])
         assert [each["end"] for each in lag["partitions"]] == [10, 4]
@@ -85,6 +88,12 @@ async def test_offsets_are_kept_shown_reset_and_forgotten_at_any_node(ask: Askin
         )
         assert [(each["before"], each["after"]) for each in looked["offsets"]] == [(3, 0), (4, 0)]
     assert (await ask.done(nodes[0], "GET", "/v1/groups/mine/lag"))["lag"] == 7, "nothing was changed"
+    shown = [each for each in metrics if "floodmark_group_lag{" in each]
+    assert len(shown) == 1, "the node that coordinates the group shows it"
+    assert 'floodmark_group_lag{group="mine",topic="orders",partition="0"} 7\n' in shown[0]
+    assert 'floodmark_group_lag{group="mine",topic="orders",partition="1"} 0\n' in shown[0]
+    assert 'floodmark_group_lag_seconds{group="mine",topic="orders",partition="1"} 0.0\n' in shown[0]
+    assert "floodmark_group_lag_cut 0\n" in shown[0]
     for number, (to, expected) in enumerate(
         [("-1", [2, 3]), ("+100", [10, 4]), ("latest", [10, 4]), ("@0", [0, 0]), ("7", [7, 4])]
     ):
