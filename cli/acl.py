@@ -70,6 +70,16 @@ def _operation_option(*, multiple: bool, required: bool) -> Callable[[Any], Any]
     )
 
 
+def _which(command: Any) -> Any:
+    """The options that say which entries are meant: those that match all that are given."""
+    allow = click.option(
+        "--allow/--deny", default=None, help="Only entries that allow, or only those that deny."
+    )
+    user = click.option("--user", metavar="NAME", help="Only entries of this user; * are those of everybody.")
+    operation = _operation_option(multiple=False, required=False)
+    return user(_resource_options(prefix=True)(operation(allow(command))))
+
+
 @click.group()
 def acl() -> None:
     """Say who may do what.
@@ -80,25 +90,13 @@ def acl() -> None:
 
 
 @acl.command("list")
-@click.option("--user", metavar="NAME", help="Only entries of this user; * are those of everybody.")
-@_resource_options(prefix=True)
-@_operation_option(multiple=False, required=False)
-@click.option("--allow/--deny", default=None, help="Only entries that allow, or only those that deny.")
+@_which
 @output_option()
 @cluster_options
 @click.pass_obj
-def list_(
-    session: Session,
-    /,
-    *,
-    user: str | None,
-    operation: str | None,
-    allow: bool | None,
-    output: str | None,
-    **on: Any,
-) -> None:
+def list_(session: Session, /, *, output: str | None, **which: Any) -> None:
     """List the entries."""
-    query = _filter(user, operation, on, allow=allow)
+    query = _filter(which)
 
     async def ask() -> Document:
         async with Api(session.target()) as api:
@@ -127,9 +125,7 @@ def add(
     floodmark acl add --user billing --topic billing. --prefix --operation all
     floodmark acl add --user mallory --topic '*' --operation all --deny
     """
-    resource = _resource(on)
-    if resource is None:
-        raise Failure("on what? Give --topic, --group, --stream or --cluster", exit_code=USAGE)
+    resource = _named(on)
     acls = [
         {"principal": user, **resource, "operation": operation, "allow": not deny} for operation in operations
     ]
@@ -147,25 +143,13 @@ def add(
 
 
 @acl.command("remove")
-@click.option("--user", metavar="NAME", help="Entries of this user; * are those of everybody.")
-@_resource_options(prefix=True)
-@_operation_option(multiple=False, required=False)
-@click.option("--allow/--deny", default=None, help="Only entries that allow, or only those that deny.")
+@_which
 @output_option(default=None)
 @cluster_options
 @click.pass_obj
-def remove(
-    session: Session,
-    /,
-    *,
-    user: str | None,
-    operation: str | None,
-    allow: bool | None,
-    output: str | None,
-    **on: Any,
-) -> None:
+def remove(session: Session, /, *, output: str | None, **which: Any) -> None:
     """Remove the entries that match all options given. One that is not there is no error."""
-    query = _filter(user, operation, on, allow=allow)
+    query = _filter(which)
     if not query:
         raise Failure("which entries? Give at least one option, as in --user alice", exit_code=USAGE)
 
@@ -190,9 +174,7 @@ def remove(
 @click.pass_obj
 def check(session: Session, /, *, user: str, operation: str, output: str | None, **on: Any) -> int:
     """Say whether a user may do something, and which entry decides. Exits with 1 where it may not."""
-    resource = _resource({**on, "prefix": False})
-    if resource is None:
-        raise Failure("on what? Give --topic, --group, --stream or --cluster", exit_code=USAGE)
+    resource = _named({**on, "prefix": False})
     asked = {"principal": user, "operation": operation, "kind": resource["kind"], "name": resource["name"]}
 
     async def ask() -> Document:
@@ -240,11 +222,20 @@ def _resource(on: Document) -> Document | None:
     return {"kind": kind, "name": name, "pattern": "prefix" if on["prefix"] else "literal"}
 
 
-def _filter(user: str | None, operation: str | None, on: Document, *, allow: bool | None) -> dict[str, str]:
+def _named(on: Document) -> Document:
+    found = _resource(on)
+    if found is None:
+        raise Failure("on what? Give --topic, --group, --stream or --cluster", exit_code=USAGE)
+    return found
+
+
+def _filter(which: Document) -> dict[str, str]:
+    """The options of ``_which`` as a query."""
+    allow = which["allow"]
     given: dict[str, str | None] = {
-        "principal": user,
-        "operation": operation,
+        "principal": which["user"],
+        "operation": which["operation"],
         "allow": None if allow is None else str(allow).lower(),
-        **(_resource(on) or {}),
+        **(_resource(which) or {}),
     }
     return {name: value for name, value in given.items() if value is not None}

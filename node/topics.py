@@ -78,8 +78,7 @@ class Topics:
         changed_config(config, {})
         if not 1 <= partitions <= PARTITIONS_MAX:
             raise InvalidRequest(f"a topic has 1 to {PARTITIONS_MAX} partitions, not {partitions}")
-        if not self._metadata.leads_here:
-            raise outcomes.not_leader(self._metadata.leader)
+        self._metadata.check_leads()
         deadline = asyncio.get_running_loop().time() + timeout_s
         members = len(self._metadata.membership.members)
         factor = replication_factor or min(REPLICATION_FACTOR_DEFAULT, members)
@@ -117,8 +116,7 @@ class Topics:
 
         Raises ``FeatureLevelNeeded``, ``StorageFull``, ``Conflict``, ``Unavailable``.
         """
-        if not self._metadata.leads_here:
-            raise outcomes.not_leader(self._metadata.leader)
+        self._metadata.check_leads()
         deadline = asyncio.get_running_loop().time() + timeout_s
         if COORDINATOR_TOPIC in self._metadata.state.topics:
             await self._metadata.confirm_lead(timeout_s=timeout_s)

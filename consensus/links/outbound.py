@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
+
+from floodmark.transport.pacing import jittered_delay_s
 
 from consensus.links.dialed import DialedConnection
 from consensus.links.dialing import Address, is_refused, welcomed_at
@@ -236,8 +237,9 @@ class OutgoingLink:
 
     def _pause_s(self) -> float:
         options = self._context.options
-        ceiling = min(options.reconnect_max_s, options.reconnect_min_s * 2.0 ** min(self._failures, 10))
-        return random.uniform(ceiling / 2, ceiling)
+        return jittered_delay_s(
+            self._failures, first_s=options.reconnect_min_s, longest_s=options.reconnect_max_s
+        )
 
     async def _dial(self) -> DialedConnection:
         context, peer = self._context, self.peer.node_id

@@ -5,7 +5,6 @@ from __future__ import annotations
 import structlog
 from floodmark.errors import Conflict, InvalidRequest
 
-from node import outcomes
 from node.broker import Features, NodeLevels
 from node.metadata.domains.features import RaiseLevel, highest_level, level_refusal
 from node.metadata.domains.nodes import RegisterNode
@@ -31,8 +30,7 @@ class FeatureLevel:
         """Raises Conflict, InvalidRequest, Unavailable, OutcomeUnknown."""
         if not 1 <= level <= LEVEL_MAX:
             raise InvalidRequest(f"a feature level is 1 to {LEVEL_MAX}, not {level}")
-        if not self._metadata.leads_here:
-            raise outcomes.not_leader(self._metadata.leader)
+        self._metadata.check_leads()
         if level != self._metadata.state.level:
             missing = self._unregistered()
             if level > self._metadata.state.level and missing:

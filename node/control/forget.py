@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Collection
 
 from floodmark.errors import Conflict, NotFound
 
-from node import outcomes
 from node.broker import PartitionInfo, TopicInfo
 from node.control.placeable import Placeable
 from node.metadata.domains.nodes import ForgetNode
@@ -42,8 +41,7 @@ class Forgetting:
 
     async def forget(self, node: str, *, timeout_s: float) -> None:
         """Raises NotFound, Conflict, Unavailable, OutcomeUnknown."""
-        if not self._metadata.leads_here:
-            raise outcomes.not_leader(self._metadata.leader)
+        self._metadata.check_leads()
         if self._metadata.state.level >= MEMBERSHIP:
             await self._remove(node, timeout_s)
             return

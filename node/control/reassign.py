@@ -37,8 +37,7 @@ class Reassign:
     async def move(self, wanted: Sequence[MoveWanted], *, timeout_s: float) -> list[int]:
         """The groups of the partitions. See ``node.broker.Broker.move``."""
         metadata = self._metadata
-        if not metadata.leads_here:
-            raise outcomes.not_leader(metadata.leader)
+        metadata.check_leads()
         if metadata.state.level < MEMBERSHIP:
             raise outcomes.needs_level("a move of replicas", MEMBERSHIP, metadata.state.level)
         await metadata.confirm_lead(timeout_s=timeout_s)

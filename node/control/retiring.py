@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 
 from floodmark.errors import Conflict, InvalidRequest, NotFound
 
-from node import outcomes
 from node.broker import Blocked, PartitionInfo, RemovalInfo, TooFew, TopicInfo
 from node.metadata.domains.shape import RetireNode
 from node.metadata.group import Metadata
@@ -56,7 +55,7 @@ class Retiring:
 
     async def remove(self, node: str, *, timeout_s: float) -> None:
         """Begin a removal; idempotent. Raises NotFound, Conflict (what would be lost), ..."""
-        await self._confirm(timeout_s)
+        await self._metadata.confirm_lead(timeout_s=timeout_s)
         self._check_known(node)
         if node not in self._metadata.state.retiring:
             plan = await self._removal(node, await self._nodes())
@@ -65,7 +64,7 @@ class Retiring:
 
     async def replace(self, node: str, heir: str, *, timeout_s: float) -> None:
         """Begin a replacement; idempotent. Raises NotFound, InvalidRequest, Conflict, ..."""
-        await self._confirm(timeout_s)
+        await self._metadata.confirm_lead(timeout_s=timeout_s)
         state = self._metadata.state
         self._check_known(node)
         if heir == node:
@@ -140,11 +139,6 @@ class Retiring:
     async def _seen(self, topics: Collection[str]) -> dict[tuple[str, int], PartitionInfo]:
         infos = await asyncio.gather(*map(self._describe, sorted(topics)))
         return {(topic.name, info.partition): info for topic in infos for info in topic.partitions}
-
-    async def _confirm(self, timeout_s: float) -> None:
-        if not self._metadata.leads_here:
-            raise outcomes.not_leader(self._metadata.leader)
-        await self._metadata.confirm_lead(timeout_s=timeout_s)
 
     def _check_known(self, node: str) -> None:
         if node not in self._metadata.state.nodes:

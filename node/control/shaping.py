@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 
 from floodmark.errors import Conflict, NotFound
 
-from node import outcomes
 from node.broker import DrainInfo, NodeShare, PlannedMove, RebalanceInfo
 from node.metadata.domains.shape import DrainNode, Rebalance, UndrainNode
 from node.metadata.group import Metadata
@@ -33,7 +32,7 @@ class Shaping:
 
     async def drain(self, node: str, *, timeout_s: float) -> DrainInfo:
         """Begin a drain; idempotent. Raises NotFound, Conflict (the replicas have no place to go), ..."""
-        await self._confirm(timeout_s)
+        await self._metadata.confirm_lead(timeout_s=timeout_s)
         state = self._metadata.state
         self._check_known(node)
         left = len(state.nodes.keys() - state.draining.keys() - {node})
@@ -54,7 +53,7 @@ class Shaping:
 
     async def undrain(self, node: str, *, timeout_s: float) -> DrainInfo:
         """End a drain; moves under way turn back. Idempotent."""
-        await self._confirm(timeout_s)
+        await self._metadata.confirm_lead(timeout_s=timeout_s)
         self._check_known(node)
         if node in self._metadata.state.draining:
             await self._metadata.propose(UndrainNode(node), timeout_s=timeout_s)
@@ -92,7 +91,7 @@ class Shaping:
 
     async def rebalance(self, *, begin: bool, timeout_s: float) -> RebalanceInfo:
         """Begin a rebalance, or end it and undo its moves; idempotent."""
-        await self._confirm(timeout_s)
+        await self._metadata.confirm_lead(timeout_s=timeout_s)
         await self._metadata.propose(Rebalance(begin=begin), timeout_s=timeout_s)
         return await self._plan()
 
@@ -138,11 +137,6 @@ class Shaping:
             ],
             moves=moves,
         )
-
-    async def _confirm(self, timeout_s: float) -> None:
-        if not self._metadata.leads_here:
-            raise outcomes.not_leader(self._metadata.leader)
-        await self._metadata.confirm_lead(timeout_s=timeout_s)
 
     def _check_known(self, node: str) -> None:
         if node not in self._metadata.state.nodes:

@@ -134,12 +134,18 @@ class Metadata:
         self._check_joined()
         await self._host.read_index(METADATA_GROUP, deadline_s=timeout_s)
 
+    def check_leads(self) -> None:
+        """Raise ``Unavailable`` where changes cannot be made here, as far as this node knows."""
+        if not self.leads_here:
+            raise outcomes.not_leader(self.leader)
+
     async def confirm_lead(self, *, timeout_s: float) -> None:
         """Wait until a majority has confirmed, since the call began, that changes can be made here.
 
         The state then has all that was acknowledged before the call. Raises ``Unavailable``.
         """
         self._check_joined()
+        self.check_leads()
         try:
             await self._host.confirm_lead(METADATA_GROUP, deadline_s=timeout_s)
         except (NotLeader, GroupStopped) as error:
@@ -208,8 +214,7 @@ class Metadata:
 
         Raises FeatureLevelNeeded, Unavailable (not stored), OutcomeUnknown.
         """
-        if not self.leads_here:
-            raise outcomes.not_leader(self.leader)
+        self.check_leads()
         level = self.state.level
         for needed, what in commands.needs(command, self.levels):
             if needed > level:

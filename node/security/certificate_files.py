@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -19,6 +19,18 @@ _OTHERS: Final = stat.S_IROTH | stat.S_IWOTH
 
 class NotUsable(Exception):
     """These files cannot be used; the text says which setting is wrong, and why."""
+
+
+class OwnFiles(Protocol):
+    """Settings that name a certificate and its key."""
+
+    @property
+    def cert(self) -> str:
+        """Its file."""
+
+    @property
+    def key(self) -> str:
+        """Likewise."""
 
 
 class Period(NamedTuple):
@@ -36,6 +48,26 @@ class Authorities(NamedTuple):
     trusted: tuple[x509.Certificate, ...]
     periods: tuple[Period, ...]
     files: tuple[str, ...]
+
+
+class Own(NamedTuple):
+    """A node's own certificate, as its file begins with it, and the CAs of those that it takes."""
+
+    certificate: x509.Certificate
+    authorities: Authorities
+    periods: tuple[Period, ...]
+    """Of its own certificate, and of those of the CAs."""
+
+
+def own(prefix: str, settings: OwnFiles, ca: str, paths: Sequence[str]) -> Own:
+    """What the files of one door hold. ``prefix``: of its settings. ``ca``: the one that names the CAs.
+
+    Raises ``NotUsable``.
+    """
+    check_mode(f"{prefix}.key", settings.key)
+    (first, *_) = certificates(f"{prefix}.cert", settings.cert)
+    found = authorities(f"{prefix}.{ca}", paths)
+    return Own(first, found, (period(f"{prefix}.cert", settings.cert, first), *found.periods))
 
 
 def authorities(setting: str, paths: Sequence[str]) -> Authorities:

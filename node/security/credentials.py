@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -103,12 +103,8 @@ class Credentials:
         secrets = secrets_of(self._settings)
         if not self._contexts:
             return secrets, []
-        from node.security.certificate_files import NotUsable  # noqa: PLC0415 - loaded already
-
-        try:
+        with _as_settings():
             return secrets, [context.load() for context in self._contexts]
-        except NotUsable as error:
-            raise InvalidSettings([str(error)]) from error
 
     def _look(self) -> _Seen:
         return tuple(map(_state_of, [*self._settings.files_of_secrets, *self._settings.files_of_tls]))
@@ -136,23 +132,28 @@ class Credentials:
 def _peer_tls(settings: Settings, name: str) -> PeerTls | None:
     if settings.peer.tls.mode == "off":
         return None
-    from node.security.certificate_files import NotUsable  # noqa: PLC0415 - only who uses it loads the library
-    from node.security.tls import PeerTls  # noqa: PLC0415
+    from node.security.tls import PeerTls  # noqa: PLC0415 - only who uses it loads the library
 
-    try:
+    with _as_settings():
         return PeerTls(settings.peer.tls, name=name)
-    except NotUsable as error:
-        raise InvalidSettings([str(error)]) from error
 
 
 def _http_tls(settings: Settings) -> HttpTls | None:
     if not settings.http.tls.is_on:
         return None
+    from node.security.http_tls import HttpTls  # noqa: PLC0415 - see above
+
+    with _as_settings():
+        return HttpTls(settings.http.tls, _reached_as(settings.http))
+
+
+@contextlib.contextmanager
+def _as_settings() -> Iterator[None]:
+    """What is wrong with files of TLS is wrong with the settings that name them."""
     from node.security.certificate_files import NotUsable  # noqa: PLC0415 - see above
-    from node.security.http_tls import HttpTls  # noqa: PLC0415
 
     try:
-        return HttpTls(settings.http.tls, _reached_as(settings.http))
+        yield
     except NotUsable as error:
         raise InvalidSettings([str(error)]) from error
 

@@ -15,13 +15,10 @@ from typing import Final
 from node.security.certificate_files import (
     Authorities,
     Period,
-    authorities,
-    certificates,
-    check_mode,
     covers,
     ending,
     hosts,
-    period,
+    own,
     still_trusts,
     trust,
     use_own,
@@ -66,9 +63,7 @@ class HttpTls:
     def load(self) -> LoadedHttp:
         """What the files hold. Any thread may call. Raises ``NotUsable``."""
         settings = self._settings
-        check_mode("http.tls.key", settings.key)
-        (own, *_) = certificates("http.tls.cert", settings.cert)
-        found = authorities("http.tls.client_ca", settings.client_ca)
+        found = own("http.tls", settings, "client_ca", settings.client_ca)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.options |= ssl.OP_NO_RENEGOTIATION
@@ -78,10 +73,9 @@ class HttpTls:
             # Each connection shows its certificate anew: a session that is resumed would be as old as it.
             context.num_tickets = 0
             context.options |= ssl.OP_NO_TICKET
-            trust(context, "http.tls.client_ca", found)
+            trust(context, "http.tls.client_ca", found.authorities)
         use_own(context, "http.tls.key", settings.cert, settings.key)
-        own_period = period("http.tls.cert", settings.cert, own)
-        return LoadedHttp(context, found, (own_period, *found.periods), tuple(hosts(own)))
+        return LoadedHttp(context, found.authorities, found.periods, tuple(hosts(found.certificate)))
 
     def take(self, loaded: LoadedHttp) -> None:
         """Use this in every handshake from now on."""

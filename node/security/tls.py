@@ -18,11 +18,8 @@ from node.security.certificate_files import (
     Authorities,
     NotUsable,
     Period,
-    authorities,
-    certificates,
-    check_mode,
     ending,
-    period,
+    own,
     still_trusts,
     trust,
     use_own,
@@ -74,15 +71,13 @@ class PeerTls:
 
     def load(self) -> Loaded:
         """What the files hold. Any thread may call. Raises ``NotUsable``."""
-        check_mode("peer.tls.key", self._settings.key)
-        (own, *_) = certificates("peer.tls.cert", self._settings.cert)
-        self._check_name(own)
-        found = authorities("peer.tls.ca", self._settings.ca)
+        found = own("peer.tls", self._settings, "ca", self._settings.ca)
+        self._check_name(found.certificate)
         return Loaded(
-            server=self._context(ssl.PROTOCOL_TLS_SERVER, found),
-            client=self._context(ssl.PROTOCOL_TLS_CLIENT, found),
-            authorities=found,
-            periods=(period("peer.tls.cert", self._settings.cert, own), *found.periods),
+            server=self._context(ssl.PROTOCOL_TLS_SERVER, found.authorities),
+            client=self._context(ssl.PROTOCOL_TLS_CLIENT, found.authorities),
+            authorities=found.authorities,
+            periods=found.periods,
         )
 
     def take(self, loaded: Loaded) -> None:

@@ -30,6 +30,12 @@ class Deadline:
         return time.monotonic() >= self.at
 
 
+def jittered_delay_s(tries: int, *, first_s: float, longest_s: float) -> float:
+    """How long to wait after so many tries: each time twice as long, up to the longest, or up to half less."""
+    ceiling = min(longest_s, first_s * (1 << min(tries, 10)))
+    return random.uniform(ceiling / 2, ceiling)
+
+
 class Backoff:
     """Delays that double up to a second, each with jitter so that many clients do not return at once."""
 
@@ -44,6 +50,6 @@ class Backoff:
 
     def next_delay_s(self, hint_s: float | None = None) -> float:
         """How long to wait now: at least what the server asked for."""
-        delay = min(_LONGEST_DELAY_S, _FIRST_DELAY_S * (1 << min(self._tries, 10)))
+        delay_s = jittered_delay_s(self._tries, first_s=_FIRST_DELAY_S, longest_s=_LONGEST_DELAY_S)
         self._tries += 1
-        return max(delay * random.uniform(0.5, 1.0), hint_s or 0.0)
+        return max(delay_s, hint_s or 0.0)

@@ -113,7 +113,7 @@ def delete_user(edit: Edit, command: DeleteUser) -> Applied:
     if refused := _only_administrator(state, name):
         return refused
     state.users = {other: user for other, user in state.users.items() if other != name}
-    state.administrators = tuple(other for other in state.administrators if other != name)
+    _remove_administrator(state, name)
     drop_tokens(state, lambda token: token.user == name)
     left = tuple(entry for entry in state.acls if entry.principal != name or not entry.allow)
     if len(left) < len(state.acls):
@@ -151,7 +151,7 @@ def unmake_administrator(edit: Edit, command: UnmakeAdministrator) -> Applied:
         return unknown_user(name)
     if refused := _only_administrator(state, name):
         return refused
-    state.administrators = tuple(other for other in state.administrators if other != name)
+    _remove_administrator(state, name)
     return user
 
 
@@ -201,6 +201,10 @@ def _put_user(state: MetadataState, user: UserEntry) -> UserEntry:
 
 def _add_administrator(state: MetadataState, name: str) -> None:
     state.administrators = tuple(sorted({*state.administrators, name}))
+
+
+def _remove_administrator(state: MetadataState, name: str) -> None:
+    state.administrators = tuple(other for other in state.administrators if other != name)
 
 
 def _only_administrator(state: MetadataState, name: str) -> FloodmarkError | None:
