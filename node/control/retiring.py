@@ -55,7 +55,7 @@ class Retiring:
 
     async def remove(self, node: str, *, timeout_s: float) -> None:
         """Begin a removal; idempotent. Raises NotFound, Conflict (what would be lost), ..."""
-        await self._metadata.confirm_lead(timeout_s=timeout_s)
+        await self._metadata.must_lead(timeout_s=timeout_s)
         self._check_known(node)
         if node not in self._metadata.state.retiring:
             plan = await self._removal(node, await self._nodes())
@@ -64,7 +64,7 @@ class Retiring:
 
     async def replace(self, node: str, heir: str, *, timeout_s: float) -> None:
         """Begin a replacement; idempotent. Raises NotFound, InvalidRequest, Conflict, ..."""
-        await self._metadata.confirm_lead(timeout_s=timeout_s)
+        await self._metadata.must_lead(timeout_s=timeout_s)
         state = self._metadata.state
         self._check_known(node)
         if heir == node:

@@ -32,7 +32,7 @@ class Shaping:
 
     async def drain(self, node: str, *, timeout_s: float) -> DrainInfo:
         """Begin a drain; idempotent. Raises NotFound, Conflict (the replicas have no place to go), ..."""
-        await self._metadata.confirm_lead(timeout_s=timeout_s)
+        await self._metadata.must_lead(timeout_s=timeout_s)
         state = self._metadata.state
         self._check_known(node)
         left = len(state.nodes.keys() - state.draining.keys() - {node})
@@ -53,7 +53,7 @@ class Shaping:
 
     async def undrain(self, node: str, *, timeout_s: float) -> DrainInfo:
         """End a drain; moves under way turn back. Idempotent."""
-        await self._metadata.confirm_lead(timeout_s=timeout_s)
+        await self._metadata.must_lead(timeout_s=timeout_s)
         self._check_known(node)
         if node in self._metadata.state.draining:
             await self._metadata.propose(UndrainNode(node), timeout_s=timeout_s)
@@ -91,7 +91,7 @@ class Shaping:
 
     async def rebalance(self, *, begin: bool, timeout_s: float) -> RebalanceInfo:
         """Begin a rebalance, or end it and undo its moves; idempotent."""
-        await self._metadata.confirm_lead(timeout_s=timeout_s)
+        await self._metadata.must_lead(timeout_s=timeout_s)
         await self._metadata.propose(Rebalance(begin=begin), timeout_s=timeout_s)
         return await self._plan()
 

@@ -139,13 +139,17 @@ class Metadata:
         if not self.leads_here:
             raise outcomes.not_leader(self.leader)
 
+    async def must_lead(self, *, timeout_s: float) -> None:
+        """Refuse at once where ``check_leads`` does, and else wait as ``confirm_lead`` does."""
+        self.check_leads()
+        await self.confirm_lead(timeout_s=timeout_s)
+
     async def confirm_lead(self, *, timeout_s: float) -> None:
         """Wait until a majority has confirmed, since the call began, that changes can be made here.
 
         The state then has all that was acknowledged before the call. Raises ``Unavailable``.
         """
         self._check_joined()
-        self.check_leads()
         try:
             await self._host.confirm_lead(METADATA_GROUP, deadline_s=timeout_s)
         except (NotLeader, GroupStopped) as error:

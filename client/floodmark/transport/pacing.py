@@ -31,7 +31,7 @@ class Deadline:
 
 
 def jittered_delay_s(tries: int, *, first_s: float, longest_s: float) -> float:
-    """How long to wait after so many tries: each time twice as long, up to the longest, or up to half less."""
+    """How long to wait after so many tries: each time twice as long, up to a limit, or up to half less."""
     ceiling = min(longest_s, first_s * (1 << min(tries, 10)))
     return random.uniform(ceiling / 2, ceiling)
 
