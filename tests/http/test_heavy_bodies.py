@@ -24,6 +24,7 @@ from floodmark.format.record import Record
 from node.http import packer, produce_body
 from node.http.context import CONTEXT
 from node.http.packers import Packers
+from node.request_limits import RequestLimits
 from tests.http.conftest import Answer, Harness, until
 
 PARTITION = "/v1/topics/t/partitions/0/records"
@@ -49,6 +50,12 @@ async def topic(http: Harness) -> Harness:
     """Two partitions."""
     await http.call("PUT", "/v1/topics/t", json={"partitions": 2})
     return http
+
+
+@pytest.fixture
+def settings() -> RequestLimits:
+    """Processes that decode are nice: on a busy machine they need longer than the usual ten seconds."""
+    return RequestLimits(produce_timeout_s=60.0)
 
 
 async def post(http: Harness, path: str, body: bytes, head: dict[str, str], node: str = "n1") -> Answer:
