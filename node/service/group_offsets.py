@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import msgspec
-from floodmark.errors import InvalidRequest
+from floodmark.errors import InvalidRequest, UnknownTopic
 
 from node.broker import Commit, Position, TopicPartition
 from node.service.group_request import GroupRequest
@@ -76,11 +76,28 @@ class CommitOffsets(GroupRequest[CommittedOffsets], frozen=True, kw_only=True):
 
     async def prepared(self, at: Service) -> Self:
         """With the ids of the topics, as the node knows them where the offsets were read."""
-        ids = await _ids(at, self.offsets)
+        ids = await _ids(at, self.offsets, leave_out=self.partial)
         named = [
-            msgspec.structs.replace(each, topic_id=ids[each.topic, each.topic_id]) for each in self.offsets
+            msgspec.structs.replace(each, topic_id=topic_id)
+            for each in self.offsets
+            if (topic_id := ids.get((each.topic, each.topic_id))) is not None
         ]
         return msgspec.structs.replace(self, offsets=named)
+
+    def shown(
+        self,
+        result: CommittedOffsets,
+        at: Service,  # noqa: ARG002
+        context: RequestContext,  # noqa: ARG002
+    ) -> CommittedOffsets:
+        """With what was left out because its topic is gone."""
+        told = {(each.topic, each.partition) for each in (*result.offsets, *result.refused)}
+        gone = [
+            PartitionOf(each.topic, each.partition, each.topic_id)
+            for each in self.offsets
+            if (each.topic, each.partition) not in told
+        ]
+        return CommittedOffsets(result.offsets, [*result.refused, *gone]) if gone else result
 
     async def execute(self, at: Service, context: RequestContext) -> CommittedOffsets:
         """See ``GroupAdmin.commit``."""
@@ -166,12 +183,19 @@ def shown(name: str, partition: TopicPartition, position: Position) -> OffsetOf:
     )
 
 
-async def _ids(at: Service, named: Iterable[OffsetOf | PartitionOf]) -> dict[tuple[str, int], int]:
-    """By name and the id that is meant, if it is said. Raises ``UnknownTopic``, ``TopicDeleted``."""
-    return {
-        (name, meant): (await at.topics.limits(name, meant or None)).topic_id
-        for name, meant in {(each.topic, each.topic_id) for each in named}
-    }
+async def _ids(
+    at: Service, named: Iterable[OffsetOf | PartitionOf], *, leave_out: bool = False
+) -> dict[tuple[str, int], int]:
+    """By name and the id that is meant, if it is said. Topics that are gone are left out, or raise
+    ``UnknownTopic``, ``TopicDeleted``."""
+    found: dict[tuple[str, int], int] = {}
+    for name, meant in sorted({(each.topic, each.topic_id) for each in named}):
+        try:
+            found[name, meant] = (await at.topics.limits(name, meant or None)).topic_id
+        except UnknownTopic:
+            if not leave_out:
+                raise
+    return found
 
 
 def _check_numbers(named: Iterable[OffsetOf | PartitionOf]) -> None:

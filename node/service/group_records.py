@@ -97,6 +97,8 @@ class GroupReading:
         self._beat_s = _HEARTBEAT_S
         self._first = 0
         """Where reading begins: the same for the same token, and another place with the next one."""
+        self._ids: dict[str, int] = {}
+        """Of the topics that are read."""
         self._epochs: dict[_Key, int] = {}
         """Of the partitions that the member has, since when it has them."""
         self._readers: dict[str, TopicReader] = {}
@@ -119,8 +121,7 @@ class GroupReading:
             service.authorize(context, Operation.READ, topic(name))
         service.admit(context, Operation.READ, 0)
         request.check()
-        for name in request.topics:
-            await service.topics.limits(name)
+        self._ids = {name: (await service.topics.limits(name)).topic_id for name in request.topics}
         if request.token is None:
             await self._join()
             return
@@ -207,8 +208,8 @@ class GroupReading:
         by_topic: dict[str, list[AssignedPartition]] = {name: [] for name in self._request.topics}
         fresh: list[AssignedPartition] = []
         for one in state.assignment:
-            if one.topic not in by_topic:
-                continue
+            if self._ids.get(one.topic) != one.topic_id:
+                continue  # It does not read this topic any more, or it was made again a moment ago.
             by_topic[one.topic].append(one)
             key = (one.topic_id, one.partition)
             if self._epochs.get(key) != one.epoch or offsets.get(key, NO_POSITION) == NO_POSITION:

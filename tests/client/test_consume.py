@@ -278,6 +278,26 @@ async def test_a_pattern_takes_topics_as_they_come(client: Client, filled: str) 
     assert seen == {filled: 30, "t2": 3}
 
 
+async def test_a_topic_that_is_made_again_begins_anew(client: Client, filled: str) -> None:
+    """What was committed of the deleted one is void, and no commit of it fails what is read of others."""
+    await client.topics.create("other", partitions=1)
+    seen: list[tuple[int, int]] = []
+    consumer = client.consume([filled, "other"], group="g", session_timeout_s=1.2)
+    async with running(consumer, seen):
+        await until(lambda: len(seen) == 30)
+        await client.topics.delete(filled)
+        await fill(client, "other", 4)
+        await until(lambda: len(seen) == 34)
+        await client.topics.create(filled, partitions=1)
+        await fill(client, filled, 5)
+        # Whoever comes or goes has the group look at its topics; at real nodes a change of topics does.
+        await client.consume("other", group="g", follow=False).open()
+        await until(lambda: len(seen) >= 39)
+    topics = {each.topic: (each.topic_id, each.offset) for each in await client.groups.offsets("g")}
+    assert topics[filled] == ((await client.topics.describe(filled)).topic_id, 5)
+    assert topics["other"][1] == 4
+
+
 async def test_groups_are_looked_after(client: Client, filled: str) -> None:
     """List, describe, lag, reset, delete."""
     await client.groups.commit("g", {TopicPartition(filled, 0): 4, TopicPartition(filled, 1): 10})

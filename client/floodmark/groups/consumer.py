@@ -448,7 +448,8 @@ class GroupConsumer:
                 ]
             )
             for owned, offset in todo.items():
-                owned.committed = offset
+                if owned.key not in refused:
+                    owned.committed = offset
             if refused:
                 self._beat.set()  # The group says what became of them.
 

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from floodmark.errors import FencedMemberEpoch, FloodmarkError, UnknownMember
+from floodmark.errors import FencedMemberEpoch, FloodmarkError, UnknownMember, UnknownTopic
 from floodmark.format import json_text
 from floodmark.groups.options import ConsumeOptions
 from floodmark.groups.shapes import CommittedOffset, Membership
@@ -110,7 +110,10 @@ class Member:
         """What is committed in these topics, by topic id and partition."""
         found: dict[tuple[int, int], int] = {}
         for topic in sorted(topics):
-            answer = await self._call("GET", "/offsets", None, topic=topic)
+            try:
+                answer = await self._call("GET", "/offsets", None, topic=topic)
+            except UnknownTopic:
+                continue  # It was deleted a moment ago: the group will say so.
             for offset in answer.convert(_Offsets).offsets:
                 found[offset.topic_id, offset.partition] = offset.offset
         return found

@@ -35,8 +35,10 @@ def commit(group: Group, request: Commit, *, topics: TopicsView, now_ms: int) ->
     Raises for members ``UnknownMember``, ``FencedMemberEpoch``, ``FencedInstanceId``, ``StaleMemberEpoch``;
     for others ``GroupNotEmpty`` while there are any; ``UnknownTopic``, ``UnknownPartition``, ``TooLarge``.
     """
-    _check(request.positions, topics)
-    refused = _not_its(group, request)
+    gone = _gone(request.positions, topics) if request.partial else set()
+    positions = {each: position for each, position in request.positions.items() if each not in gone}
+    _check(positions, topics)
+    refused = [*_not_its(group, request), *gone]
     if refused and not request.partial:
         raise StaleMemberEpoch(
             f"{len(refused)} partitions are not the member's, or only since an epoch after {request.epoch}: "
@@ -56,7 +58,7 @@ def commit(group: Group, request: Commit, *, topics: TopicsView, now_ms: int) ->
         pairs.append((keys.offset_key(group.name, partition), _encode(position, now_ms)))
     if pairs and not group:
         pairs.insert(0, _new_group(group, now_ms))
-    return Decision(pairs, Committed(stored=stored, refused=tuple(refused)))
+    return Decision(pairs, Committed(stored=stored, refused=tuple(dict.fromkeys(refused))))
 
 
 def fetch(group: Group, partitions: Iterable[TopicPartition] | None, *, topics: TopicsView) -> Positions:
@@ -115,6 +117,10 @@ def _check(positions: Mapping[TopicPartition, Position], topics: TopicsView) -> 
             raise InvalidRequest("an offset is from 0 to 2^63 - 1, and a leader epoch -1 or more")
         if len(position.metadata.encode()) > METADATA_BYTES_MAX:
             raise TooLarge(f"the metadata of an offset have up to {METADATA_BYTES_MAX} bytes")
+
+
+def _gone(positions: Iterable[TopicPartition], topics: TopicsView) -> set[TopicPartition]:
+    return {(topic_id, number) for topic_id, number in positions if topics.partitions(topic_id) <= number}
 
 
 def _not_its(group: Group, request: Commit) -> list[TopicPartition]:

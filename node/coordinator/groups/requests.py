@@ -114,7 +114,8 @@ class Committed:
 
     stored: Mapping[TopicPartition, Position]
     refused: tuple[TopicPartition, ...] = ()
-    """With ``partial``: not the member's, or not any more in the epoch that it said."""
+    """With ``partial``: not the member's, or not any more in the epoch that it said, or of a topic that is
+    gone."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
