@@ -91,7 +91,8 @@ class CommitOffsets(GroupRequest[CommittedOffsets], frozen=True, kw_only=True):
         context: RequestContext,  # noqa: ARG002
     ) -> CommittedOffsets:
         """With what was left out because its topic is gone."""
-        told = {(each.topic, each.partition) for each in (*result.offsets, *result.refused)}
+        told = {(each.topic, each.partition) for each in result.offsets}
+        told |= {(each.topic, each.partition) for each in result.refused}
         gone = [
             PartitionOf(each.topic, each.partition, each.topic_id)
             for each in self.offsets
