@@ -74,6 +74,17 @@ async def test_a_leader_whose_clock_is_off_gives_its_leaderships_away(
                 assert abs((datetime.fromisoformat(record[field]) - now).total_seconds()) < 120, record
 
 
+async def _stored(session: aiohttp.ClientSession, url: str, value: float) -> None:
+    """Whoever leads: on a busy machine that changes, and then nothing is stored and is said to be."""
+    async with asyncio.timeout(30):
+        while True:
+            async with session.post(url, json={"value": value}) as answer:
+                if answer.status == 200:
+                    return
+                assert (await answer.json())["cause"] in ("not_leader", "no_leader"), await answer.text()
+            await asyncio.sleep(0.1)
+
+
 async def test_reading_from_a_time_when_times_went_back(toxiproxy_binary: Path, tmp_path: Path) -> None:
     """The first record with that time or a later one: the one whose clock was ahead, not a later record."""
     async with running(tmp_path, toxiproxy_binary) as (cluster, _), aiohttp.ClientSession() as session:
@@ -82,8 +93,7 @@ async def test_reading_from_a_time_when_times_went_back(toxiproxy_binary: Path, 
         for jump_s in (0.0, 7 * _DAY_S, 0.0):
             async with Injection(ClockJump(aim=ALL, jump_s=jump_s), cluster):
                 await _agreed(session, url)
-                async with session.post(produce, json={"value": jump_s}) as answer:
-                    assert answer.status == 200, await answer.text()
+                await _stored(session, produce, jump_s)
             await _agreed(session, url)
         tomorrow = int((time.time() + _DAY_S) * 1000)
         page = await _records(session, url, f"@{tomorrow}")
