@@ -5,7 +5,7 @@ SHELL := /bin/bash
 PYTHON ?=
 BIN := .venv/bin
 
-.PHONY: setup tools run test check unit simulate chaos chaos-random long versions large-state bench bench-large-state bench-memory bench-failover bench-reshaping bench-reshaping-broken bench-rolling bench-scale bench-callbacks bench-compare bench-authentication attack fuzz bench-peers bench-growth fresh-machine clean
+.PHONY: setup tools run test check unit simulate chaos chaos-random long versions large-state bench bench-large-state bench-groups bench-memory bench-failover bench-reshaping bench-reshaping-broken bench-rolling bench-scale bench-callbacks bench-compare bench-authentication attack fuzz bench-peers bench-growth fresh-machine clean
 
 setup: .venv/.ready
 
@@ -63,6 +63,10 @@ bench-memory: setup ## what nodes need of memory while 10 GB go through them; so
 LARGE_BENCH_OPTIONS ?=
 bench-large-state: setup ## what a checkpoint and an install of 200 MB take, and what other writes see of it; about two minutes
 	@$(BIN)/python -m bench.large_state $(LARGE_BENCH_OPTIONS)
+
+GROUPS_BENCH_OPTIONS ?=
+bench-groups: setup ## memory, files and commit latency of a million committed offsets in ten thousand groups; a minute
+	@$(BIN)/python -m bench.groups $(GROUPS_BENCH_OPTIONS)
 
 bench-failover: setup ## how long writes are interrupted: 30 leaders killed, 15 stopped, 10 majorities paused; about eight minutes
 	@$(BIN)/python -m bench.failover

@@ -1,8 +1,9 @@
 """What committed offsets cost: ``python -m bench.groups [--groups 10000] [--partitions 100] [--nodes 3]``.
 
-Nodes of one cluster in this process, so that what they need of memory together is divided by their number.
-Every group commits offsets of so many partitions; then the shards rest until their states are in files. Then
-one caller commits an offset of one partition at a time at one node, and many callers at once at all of them.
+First the states alone, as each node with a replica of every shard holds them: so many groups commit offsets
+of so many partitions, decided and applied as a leader does it, without a log. What that takes of memory, and
+what files of it have. Then commits on a cluster of nodes in this process, of single offsets of random groups
+and partitions: by one caller at one node, and by many at all of them, without HTTP.
 """
 
 from __future__ import annotations
@@ -14,81 +15,115 @@ import os
 import random
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 from floodmark.errors import OutcomeUnknown, Unavailable
+from floodmark.format.frame import Frame, FrameKind, crc_of
 
 from bench.document import replace_part
 from bench.machine import Machine, measure, percentile
 from bench.paths import DOCUMENT
+from consensus.core.keyed_state import command
+from node.coordinator.groups import offsets
+from node.coordinator.groups.group import Group
+from node.coordinator.groups.requests import Commit, Position
+from node.coordinator.machine import CoordinatorMachine
 from node.http.context import CONTEXT
+from node.metadata.domains.coordinator import SHARDS, shard_of
 from node.service.group_offsets import CommitOffsets, OffsetOf
 from node.service.request_context import RequestContext
 from tests.support.nodes import NodeCluster, TestNode
 
 TOPIC = "orders"
-FILLERS = 8
 CALLERS = 64
 SECONDS = 10.0
 MIB = 1 << 20
 
 
-class Bench:
-    """One cluster, its groups, and what was measured. ``rows``: what was measured, and in words."""
+class Topics:
+    """One with so many partitions."""
 
-    def __init__(self, cluster: NodeCluster, groups: int, partitions: int) -> None:
-        self._cluster = cluster
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def id_of(self, name: str) -> int | None:
+        return 1 if name == TOPIC else None
+
+    def partitions(self, topic_id: int) -> int:
+        return self._count if topic_id == 1 else 0
+
+    def names(self) -> list[str]:
+        return [TOPIC]
+
+
+class States:
+    """All shards of one node."""
+
+    def __init__(self, partitions: int) -> None:
+        self.machines = [CoordinatorMachine() for _ in range(SHARDS)]
+        self._partitions = partitions
+        self._topics = Topics(partitions)
+        self._index = 1
+
+    def commit(self, group: str) -> None:
+        """Offsets of all partitions, a hundred at a time."""
+        machine = self.machines[shard_of(group, SHARDS)]
+        for begin in range(0, self._partitions, 100):
+            numbers = range(begin, min(begin + 100, self._partitions))
+            view = Group.of(group, machine.get, partial(machine.keys_of, group))
+            wanted = Commit(positions={(1, number): Position(self._index + number) for number in numbers})
+            decision = offsets.commit(view, wanted, topics=self._topics, now_ms=1_800_000_000_000)
+            payload = command(decision.pairs)
+            self._index += 1
+            machine.apply(Frame(self._index, 1, 0, 0, 0, FrameKind.COMMAND, payload, crc_of(payload)))
+
+    def file_bytes(self) -> int:
+        """Of all states as files."""
+        found = 0
+        for machine in self.machines:
+            view = machine.freeze()
+            found += sum(len(block) for block in view.blocks())
+            view.close()
+        return found
+
+
+class Bench:
+    """``rows``: what was measured, and in words."""
+
+    def __init__(self, groups: int, partitions: int) -> None:
         self._groups = groups
         self._partitions = partitions
         self.rows: list[tuple[str, str]] = []
 
-    async def run(self) -> None:
-        """All of it, in order."""
-        cluster, count = self._cluster, self._groups * self._partitions
-        await cluster.create(TOPIC, partitions=self._partitions)
-        await self._commit(cluster.up[0], "first", [0], 1)
-        before = _rss()
-        began = time.perf_counter()
-        await self._fill()
-        self._row("offsets committed", f"{count:,} in {self._groups:,} groups")
-        self._row("to fill, 100 offsets a request", f"{time.perf_counter() - began:.0f} s")
+    def states(self) -> None:
+        """What they take of memory, and as files."""
+        count = self._groups * self._partitions
         gc.collect()
-        grown = (_rss() - before) / len(cluster.nodes)
-        machines = [each.machine for each in cluster.up[0].running.coordinator.shards.here]
-        stored = sum(machine.size for machine in machines)
+        before, began = _rss(), time.process_time()
+        states = States(self._partitions)
+        for number in range(self._groups):
+            states.commit(f"group-{number}")
+        took = time.process_time() - began
+        gc.collect()
+        grown = _rss() - before
+        stored = sum(machine.size for machine in states.machines)
+        self._row("offsets committed", f"{count:,} in {self._groups:,} groups")
+        self._row("to decide and apply, 100 at a time", f"{took / count * 1e6:.1f} us of processor an offset")
         self._row("memory, each node", f"{grown / MIB:.0f} MiB, {grown / count:.0f} bytes an offset")
         self._row("keys and values alone", f"{stored / MIB:.0f} MiB, {stored / count:.0f} bytes an offset")
-        await self._at_rest()
-        self._row("state files, each node", f"{self._files('*.state') / MIB:.0f} MiB")
-        self._row("logs of the shards, each node", f"{self._files('*.log') / MIB:.0f} MiB")
+        began = time.process_time()
+        files = states.file_bytes()
+        took = time.process_time() - began
+        self._row("state files, each node", f"{files / MIB:.0f} MiB, {took:.1f} s of processor to make")
+
+    async def commits(self, cluster: NodeCluster) -> None:
+        """How long they take."""
+        self._cluster = cluster
+        await cluster.create(TOPIC, partitions=self._partitions)
+        await self._commit(cluster.up[0], "first", [0], 1)
         await self._latencies("one caller", callers=1)
         await self._latencies(f"{CALLERS} callers", callers=CALLERS)
-
-    async def _fill(self) -> None:
-        names = iter(range(self._groups))
-        numbers = list(range(self._partitions))
-
-        async def some(node: TestNode) -> None:
-            for name in names:
-                for begin in range(0, len(numbers), 100):
-                    await self._commit(node, f"group-{name}", numbers[begin : begin + 100], 1)
-
-        async with asyncio.TaskGroup() as tasks:
-            for number in range(FILLERS):
-                tasks.create_task(some(self._cluster.up[number % len(self._cluster.up)]))
-
-    async def _at_rest(self) -> None:
-        """Every state is in a file that covers all but a little."""
-        replicas = [
-            shard.replica for node in self._cluster.up for shard in node.running.coordinator.shards.here
-        ]
-        await self._cluster.until(
-            lambda: all(
-                not each.group.storage.checkpoint_is_due(rests=True, bytes_max=0) for each in replicas
-            ),
-            "all states are in files",
-            deadline_s=600,
-        )
 
     async def _latencies(self, who: str, *, callers: int) -> None:
         nodes = self._cluster.up
@@ -129,14 +164,6 @@ class Bench:
             else:
                 return
 
-    def _files(self, pattern: str) -> float:
-        node = self._cluster.up[0]
-        found = 0
-        for shard in node.running.coordinator.shards.here:
-            folder = node.data_dir / "groups" / str(shard.replica.group.raft_group)
-            found += sum(path.stat().st_blocks * 512 for path in folder.glob(pattern))
-        return found
-
     def _row(self, what: str, value: str) -> None:
         self.rows.append((what, value))
         print(f"{what}: {value}", flush=True)
@@ -162,9 +189,10 @@ async def main(groups: int, partitions: int, nodes: int, *, document: bool) -> N
         load = os.getloadavg()[0]
         machine = measure(Path(name))
         print(machine, flush=True)
+        bench = Bench(groups, partitions)
+        bench.states()
         async with NodeCluster.running(Path(name), nodes) as cluster:
-            bench = Bench(cluster, groups, partitions)
-            await bench.run()
+            await bench.commits(cluster)
     found = table(bench.rows, machine, load, nodes)
     print(found)
     if document:

@@ -12,7 +12,7 @@ from floodmark.errors import Forbidden
 from node.http.context import CONTEXT
 from node.metadata.domains.coordinator import SHARDS, shard_of
 from node.metadata.state import COORDINATOR_TOPIC
-from node.service.data_requests import FetchRequest
+from node.service.data_requests import FetchRequest, ListOffsetsRequest
 from node.service.group_offsets import CommitOffsets, CommittedOffsets, FetchOffsets, OffsetOf
 from node.service.request_context import RequestContext
 from node.service.requests import Request
@@ -46,6 +46,7 @@ async def nobody_touches_the_topic(nodes: list[TestNode]) -> None:
         DeleteTopic(topic=COORDINATOR_TOPIC),
     ]
     fetch = FetchRequest(topic=COORDINATOR_TOPIC, partition=0, position="earliest", max_bytes=1)
+    bounds = ListOffsetsRequest(topic=COORDINATOR_TOPIC, partition=0, position="latest", timeout_s=5)
     for node in nodes:
         service = service_of(node)
         for request in requests:
@@ -53,6 +54,8 @@ async def nobody_touches_the_topic(nodes: list[TestNode]) -> None:
                 await service.ask(asking(), request)
         with pytest.raises(Forbidden, match="no records"):
             await service.fetch(asking(), fetch, service.answers.hold("test"))
+        with pytest.raises(Forbidden, match="no records"):
+            await service.list_offsets(asking(), bounds)
 
 
 async def test_offsets_at_any_node_and_past_the_end_of_the_shards_leader(tmp_path: Path) -> None:

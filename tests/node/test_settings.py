@@ -126,6 +126,9 @@ def test_all_problems_are_told_at_once_each_with_its_field() -> None:
         ({"limits.catch_up_bytes_per_s": -1}, "limits.catch_up_bytes_per_s"),
         ({"limits.inflight_partition_bytes": 1}, "limits.inflight_partition_bytes: one record batch"),
         ({"storage.fsync_threads": 0}, "storage.fsync_threads"),
+        ({"groups.per_shard_max": 0}, "groups.per_shard_max = 0"),
+        ({"groups.offsets_retention_s": "inf"}, "groups.offsets_retention_s"),
+        ({"groups.session_timeout_min_s": 7200.0}, "at most groups.session_timeout_max_s"),
         ({"log.level": "loud"}, "log.level"),
     ],
 )
