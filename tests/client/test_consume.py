@@ -118,7 +118,12 @@ async def test_members_share_the_partitions_and_hand_over_without_a_repeat(
         return lambda places: told.append((who, what, [place.partition for place in places]))
 
     one = client.consume(
-        filled, group="g", on_assigned=teller("one", "+"), on_revoked=teller("one", "-"), session_timeout_s=2
+        filled,
+        group="g",
+        commit=60.0,  # So that nothing is committed but what has to be.
+        on_assigned=teller("one", "+"),
+        on_revoked=teller("one", "-"),
+        session_timeout_s=2,
     )
     two = client.consume(filled, group="g", on_assigned=teller("two", "+"), session_timeout_s=2)
     async with running(one, seen):
@@ -240,6 +245,24 @@ async def test_a_forced_reset_moves_a_running_consumer(client: Client, filled: s
         await until(lambda: len(seen) == 33)
         assert sorted(seen[30:]) == [(1, 7), (1, 8), (1, 9)]
     assert await committed(client) == {0: 10, 1: 10, 2: 10}
+
+
+async def test_a_reset_that_came_in_the_background_is_not_undone(client: Client, topic: str) -> None:
+    """A program that has a record in hand commits in the epoch that it read it in."""
+    await fill(client, topic, 10)
+    async with client.consume(topic, group="g", commit="manual", session_timeout_s=1.2) as consumer:
+        records = aiter(consumer)
+        assert [(await anext(records)).offset for _ in range(10)] == list(range(10))
+        member = consumer._member  # noqa: SLF001 - what it has heard is not the program's to know
+        was = member.epoch
+        await client.groups.reset("g", 2, partitions=[TopicPartition(topic, 0)], force=True)
+        await until(lambda: member.epoch > was)
+        await consumer.commit()
+        assert await committed(client) == {0: 2}
+        assert (await anext(records)).offset == 2
+        await consumer.commit()
+        assert await committed(client) == {0: 3, 1: 0, 2: 0} or await committed(client) == {0: 3}
+        await records.aclose()
 
 
 async def test_what_cannot_be_is_said_at_once(client: Client, filled: str) -> None:
