@@ -225,6 +225,7 @@ class Groups(RuleBasedStateMachine):
             assert void
         else:
             assert not void
+            self._commit(client, {each: client.positions[each] for each in at})  # Sent again, and late.
             client.positions |= at
 
     @rule(number=st.integers(0, 2), offset=st.integers(0, 3))
@@ -291,10 +292,14 @@ class Groups(RuleBasedStateMachine):
             self._beat(client)
         assert self.kept.writes == writes, "heartbeats of a settled group write nothing"
         group = self.kept.group
-        subscribed = {(topic_id, number) for topic_id, count in group.state.topics for number in range(count)}
-        assert (set(group.owners) == subscribed) or not group.members
+        assert set(group.owners) == self._subscribed()
         for client in self.clients.values():
             assert frozenset(client.owned) == group.targets[client.member_id]
+
+    def _subscribed(self) -> set[TopicPartition]:
+        names = {name for each in self.clients.values() for name in each.topics or ("a", "b")}
+        ids = [topic_id for name in names if (topic_id := self.topics.id_of(name)) is not None]
+        return {(topic_id, number) for topic_id in ids for number in range(self.topics.partitions(topic_id))}
 
     def _is_settled(self) -> bool:
         epoch = self.kept.group.epoch
