@@ -1,5 +1,5 @@
-"""Rules of changes of members (M) and of recoveries (E), each of which a run can leave out: the checks must
-find what it is for.
+"""Rules of changes of members (M), of recoveries (E) and of consumer groups (G), each of which a run can
+leave out: the checks must find what it is for.
 """
 
 from __future__ import annotations
@@ -27,6 +27,13 @@ class Rule(enum.Enum):
     E2 = "a recovery chooses the replica by its index alone"
     E3 = "a recovery leaves the group's members as they were"
     E4 = "a recovery calls nothing lost but what would stand behind the chosen log"
+    G1 = "a commit is judged while what ends its member is being stored"
+    G2 = "a leader judges before an entry of its term is applied"
+    G3 = "a partition is given to a member before its owner has given it up"
+    G4 = "a member gives up what it has not committed yet"
+    G5 = "a new leader counts the time of members from before it led"
+    G6 = "a member commits more than it has got"
+    G7 = "a commit may move an offset back"
 
 
 IN_THE_GROUP = frozenset({Rule.M1, Rule.M2, Rule.M3, Rule.M4})

@@ -23,7 +23,8 @@ from tests.simulation.disk import Disk
 from tests.simulation.host import Host
 from tests.simulation.inspector import Inspector
 from tests.simulation.ledger import Ledger
-from tests.simulation.machine import AppliedHistory
+from tests.simulation.machine import AppliedHistory, LargeMachine
+from tests.simulation.members import Members
 from tests.simulation.moves import Moves
 from tests.simulation.network import Network
 from tests.simulation.operator import Operator
@@ -33,6 +34,7 @@ from tests.simulation.recovery import Recoveries
 from tests.simulation.replica import Replica
 from tests.simulation.retrying import Retrying
 from tests.simulation.scheduler import Scheduler
+from tests.simulation.shard import ShardMachine
 from tests.simulation.trace import Trace
 from tests.simulation.watch import Watch
 from tests.simulation.workload import Workload
@@ -73,6 +75,7 @@ class Cluster:
         self.history = AppliedHistory()
         self.watch = Watch()
         self._after_step: list[Callable[[], None]] = []
+        self.members: Members | None = None
         self._voters_seen: dict[str, frozenset[str]] = {}
         """What each replica named last as the voters, whether it runs or not."""
         rng = self.rng("shape")
@@ -113,6 +116,7 @@ class Cluster:
         }
         for name in self.names[members:]:
             self.replicas[name].absent = True
+        self.large_machine = ShardMachine if profile.groups else LargeMachine
         self.inspector = Inspector(self)
         self.recoveries = (
             Recoveries(self, self.rng("recoveries")) if "majority lost" in profile.extra else None
@@ -123,6 +127,7 @@ class Cluster:
         self.retrying = Retrying(self, self.rng("retrying"))
         self.processing = Processing(self, self.rng("processing"))
         self.operator = self.moves or Operator(self, self.rng("operator"))
+        self.members = Members(self, self.rng("members")) if profile.groups else None
 
     def rng(self, purpose: str) -> random.Random:
         """A random stream of its own for one purpose, so that one part's draws do not shift another's."""
@@ -199,6 +204,8 @@ class Cluster:
     def inspect(self, replica: Replica) -> None:
         """Check a replica that has just done something, then what it told its users meanwhile."""
         self.inspector.look(replica)
+        if self.members is not None:
+            self.members.promises.look()
         if replica.group is not None:
             self._voters_seen[replica.name] = replica.group.membership.voters
         actions, self._after_step = self._after_step, []

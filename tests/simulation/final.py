@@ -12,6 +12,7 @@ from storage.errors import LogCorrupt
 from tests.simulation.disk import FOLDER
 from tests.simulation.ledger import VIRTUAL_FIRST_INDEX, brief
 from tests.simulation.machine import AppliedHistory, ChainMachine, LargeMachine
+from tests.simulation.shard import ShardMachine
 from tests.simulation.violation import Violation, require
 
 if TYPE_CHECKING:
@@ -24,11 +25,11 @@ READ_BYTES = 3000
 def check_everything(cluster: Cluster) -> None:
     """Raise a ``Violation`` when a replica's log, reads or state differ from the ledger."""
     expected = AppliedHistory()
-    reference: ChainMachine | LargeMachine = ChainMachine(
+    reference: ChainMachine | LargeMachine | ShardMachine = ChainMachine(
         "the ledger", expected, cluster.ledger.committed, {}
     )
     if cluster.profile.large:
-        reference = LargeMachine("the ledger", expected, lambda _: None)
+        reference = cluster.large_machine("the ledger", expected, lambda _: None)
     for index in range(VIRTUAL_FIRST_INDEX + 1, cluster.ledger.highest + 1):
         frame = cluster.ledger.committed[index]
         if frame.kind in (FrameKind.RECORDS, FrameKind.COMMAND):

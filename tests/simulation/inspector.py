@@ -181,6 +181,8 @@ class Inspector:
             self._hears_majority(replica)
         if leaders:
             self._sleeps_with(max(leaders, key=lambda leader: leader.group.term if leader.group else -1))
+        else:
+            self._sleepless = {}
         self._cluster.scheduler.after(SWEEP_S, self._sweep)
 
     def _sleeps_with(self, leader: Replica) -> None:

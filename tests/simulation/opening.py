@@ -18,6 +18,7 @@ from storage.vote import VoteFile
 from tests.simulation.codec import RAFT_GROUP
 from tests.simulation.disk import DATA
 from tests.simulation.machine import ChainMachine, LargeMachine
+from tests.simulation.shard import ShardMachine
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster
@@ -31,7 +32,7 @@ class Opened:
     log: Log
     vote: VoteFile
     group: Group
-    machine: ChainMachine | LargeMachine
+    machine: ChainMachine | LargeMachine | ShardMachine
     damage: LogCorrupt | None
 
 
@@ -46,7 +47,7 @@ def open_replica(replica: Replica, cluster: Cluster, life: str) -> Opened:
         open_files_max=3,
         loaded_indexes_max=2,
     )
-    large = LargeMachine(replica.name, cluster.history, replica.note) if profile.large else None
+    large = cluster.large_machine(replica.name, cluster.history, replica.note) if profile.large else None
     with structlog.testing.capture_logs():  # What it would tell an operator is no news here.
         opened = store.open(
             RAFT_GROUP, options, known=replica.known, wiped=replica.wiped, damage=replica.found, machine=large
@@ -56,7 +57,7 @@ def open_replica(replica: Replica, cluster: Cluster, life: str) -> Opened:
     voters, learners = cluster.first_voters, cluster.first_learners
     if cluster.moves is not None:
         voters = cluster.moves.placed
-    machine: ChainMachine | LargeMachine
+    machine: ChainMachine | LargeMachine | ShardMachine
     if large is None:
         machine = ChainMachine(
             replica.name, cluster.history, cluster.ledger.committed, cluster.removed, older=replica.older

@@ -46,6 +46,8 @@ class Profile:
     """Whether programs process a source exactly once (``processing.py``)."""
     large: bool = False
     """Whether the machine keeps its state in files."""
+    groups: bool = False
+    """Whether it is a shard of the coordinator of consumer groups."""
     compactions_per_s: float = 4.0
     """In every second run of a kind."""
     extra: dict[str, float] = field(default_factory=dict)
@@ -377,9 +379,50 @@ RECOVERY_PROFILES: tuple[Profile, ...] = (
 )
 
 
+GROUPS_FROM = 4_000_000
+"""Seeds from here on stand for runs of a shard of the coordinator, with members of a group."""
+_GROUPS = _LARGE | {"checkpoint": 2.0, "truncate_head": 2.0}
+
+GROUP_PROFILES: tuple[Profile, ...] = (
+    Profile(
+        "groups, crashes",
+        {"crash": 0.5, "long crash": 0.2, "power failure": 0.1, "isolate": 0.1, "pause": 0.2},
+        large=True,
+        groups=True,
+        segment_bytes=1024,
+        proposals_per_s=2.0,
+        extra=_GROUPS,
+        duration_s=16.0,
+    ),
+    Profile(
+        "groups, bad network",
+        {"break": 1.0, "isolate": 0.3, "stall": 0.4, "slow link": 0.2, "cut one way": 0.2, "depose": 0.2},
+        large=True,
+        groups=True,
+        delay_s=(0.001, 0.05),
+        segment_bytes=2048,
+        proposals_per_s=2.0,
+        extra=_GROUPS | {"transfer": 0.6},
+        duration_s=16.0,
+    ),
+    Profile(
+        "groups, moves",
+        {"crash": 0.2, "isolate": 0.2, "break": 0.4, "stall": 0.2, "wipe": 0.05, "pause": 0.2},
+        large=True,
+        groups=True,
+        spares=2,
+        segment_bytes=1024,
+        proposals_per_s=2.0,
+        extra=_GROUPS | {"move": 0.6},
+        duration_s=16.0,
+    ),
+)
+
+
 def profile_of(seed: int) -> Profile:
     """The kind of run that a seed stands for: each kind comes equally often."""
     kinds = {
+        GROUPS_FROM: GROUP_PROFILES,
         RECOVERIES_FROM: RECOVERY_PROFILES,
         MOVES_FROM: MOVE_PROFILES,
         LARGE_FROM: LARGE_PROFILES,

@@ -14,6 +14,7 @@ from tests.simulation.holdings import Holdings
 from tests.simulation.host import Host
 from tests.simulation.machine import ChainMachine, LargeMachine
 from tests.simulation.opening import Opened, open_replica
+from tests.simulation.shard import ShardMachine
 from tests.simulation.violation import require
 from tests.simulation.watch import View
 
@@ -57,7 +58,7 @@ class Replica(Host):
         """Of this process, which began then."""
         self.started_at = 0.0
         self._holdings = Holdings()
-        self.machine: ChainMachine | LargeMachine | None = None
+        self.machine: ChainMachine | LargeMachine | ShardMachine | None = None
         """Of the last process."""
         self.found: LogCorrupt | None = None
         """Why the process before closed the log."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections import Counter
 from dataclasses import dataclass
 
 from consensus.core.safeguards import Safeguard
@@ -47,6 +48,8 @@ class Result:
     """Entries that were committed and are no more: those that a recovery said may be lost."""
     refused: int
     """Connections between nodes that a recovery left out and others."""
+    members: Counter[str]
+    """What members of groups did that was committed, by kind, and what came about."""
     rule: str | None
     failure: str | None
 
@@ -82,6 +85,8 @@ def simulate(
         cluster.processing.stop()
         cluster.operator.stop()
         Healing(cluster, cluster.rng("healing")).run()
+        if cluster.members is not None:
+            cluster.members.settle()
         check_everything(cluster)
         cluster.retrying.check()
         cluster.processing.check()
@@ -109,6 +114,7 @@ def simulate(
         recovered=cluster.recoveries.done if cluster and cluster.recoveries else 0,
         lost=cluster.recoveries.lost if cluster and cluster.recoveries else 0,
         refused=cluster.recoveries.refused if cluster and cluster.recoveries else 0,
+        members=cluster.members.promises.counts if cluster and cluster.members else Counter(),
         rule=rule,
         failure=failure,
     )
