@@ -80,5 +80,5 @@ class GroupLocks:
             if not waits.done():
                 lock.take(exclusive=exclusive)
                 waits.set_result(None)
-        if lock.holders == 0 and not lock.waiting:
-            self._locks.pop(name, None)
+        if lock.holders == 0 and not lock.waiting and self._locks.get(name) is lock:
+            del self._locks[name]  # Else another one has come since, for somebody else.
