@@ -253,7 +253,7 @@ async def test_a_reset_that_came_in_the_background_is_not_undone(client: Client,
     async with client.consume(topic, group="g", commit="manual", session_timeout_s=1.2) as consumer:
         records = aiter(consumer)
         assert [(await anext(records)).offset for _ in range(10)] == list(range(10))
-        member = consumer._member  # noqa: SLF001 - what it has heard is not the program's to know
+        member = consumer._member
         was = member.epoch
         await client.groups.reset("g", 2, partitions=[TopicPartition(topic, 0)], force=True)
         await until(lambda: member.epoch > was)
