@@ -93,7 +93,56 @@ class Describe(_Action, frozen=True, tag="describe"):
     topic: str
 
 
-Action = Produce | Read | Tail | Create | Alter | Delete | Describe
+class At(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """An offset in a partition: the next one to read."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class Join(_Action, frozen=True, tag="join"):
+    """Become a member of a group, under an id that nobody had before."""
+
+    group: str
+    member: str
+
+
+class Beat(_Action, frozen=True, tag="beat"):
+    """A heartbeat: the member has the partitions ``owned`` (topic id and number), and has given up others."""
+
+    group: str
+    member: str
+    epoch: int
+    owned: list[tuple[int, int]]
+
+
+class Leave(_Action, frozen=True, tag="leave"):
+    """A member goes, and has given up all that it had."""
+
+    group: str
+    member: str
+    epoch: int
+
+
+class Commit(_Action, frozen=True, tag="commit"):
+    """A member commits how far it has read."""
+
+    group: str
+    member: str
+    epoch: int
+    offsets: list[At]
+
+
+class FetchOffsets(_Action, frozen=True, tag="fetch_offsets"):
+    """What a group has committed in a topic."""
+
+    group: str
+    topic: str
+
+
+GroupAction = Join | Beat | Leave | Commit | FetchOffsets
+Action = Produce | Read | Tail | Create | Alter | Delete | Describe | GroupAction
 
 # Results ------------------------------------------------------------------------------------------------
 
@@ -139,7 +188,29 @@ class Described(_Result, frozen=True, tag="described"):
     config: Config = {}
 
 
-Result = Produced | Page | Bounds | Done | Described
+class Has(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A partition that a member has, and the epoch in which it got that."""
+
+    topic: str
+    topic_id: int
+    partition: int
+    since: int
+
+
+class Membership(_Result, frozen=True, tag="membership"):
+    """What a member was told to have. What it had besides, it is to give up."""
+
+    epoch: int
+    has: list[Has]
+
+
+class Offsets(_Result, frozen=True, tag="offsets"):
+    """What is committed."""
+
+    offsets: list[At]
+
+
+Result = Produced | Page | Bounds | Done | Described | Membership | Offsets
 
 RESULT_OF: Final[dict[type[Action], type[Result]]] = {
     Produce: Produced,
@@ -149,6 +220,11 @@ RESULT_OF: Final[dict[type[Action], type[Result]]] = {
     Alter: Done,
     Delete: Done,
     Describe: Described,
+    Join: Membership,
+    Beat: Membership,
+    Leave: Done,
+    Commit: Offsets,
+    FetchOffsets: Offsets,
 }
 
 # Lines --------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from chaos.checker.final_state import ReplicaState, by_place
 from chaos.checker.freshness import Freshness
 from chaos.checker.gaps import Gap, Gaps
 from chaos.checker.given_up import without_given_up
+from chaos.checker.groups import Groups
 from chaos.checker.idle_time import IdleTime
 from chaos.checker.leaders import Leaders
 from chaos.checker.loss import Loss
@@ -47,6 +48,10 @@ class Figures:
     metadata_operations: int
     conditional_operations: int = 0
     """Operations on partitions that are appended to with If-Offset."""
+    group_commits: int = 0
+    """Of offsets, that were acknowledged."""
+    group_hand_overs: int = 0
+    """Partitions that were given up in order and gone on with by another member."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,8 @@ def check(
     watchers: list[Watcher] = [idle_time, records, placement, order]
     conditional = Conditional(options, records, findings)
     watchers += [Polls(options, findings), Freshness(options, findings), Leaders(findings)]
-    watchers += [metadata, conditional, progress, gaps]
+    groups = Groups(findings)
+    watchers += [metadata, conditional, progress, gaps, groups]
     events, operations = _watch(history, watchers)
     replicas = by_place(list(final))
     for replica in final:
@@ -108,6 +114,8 @@ def check(
         replicas=len(final),
         metadata_operations=metadata.operations,
         conditional_operations=conditional.operations,
+        group_commits=groups.commits,
+        group_hand_overs=groups.hand_overs,
     )
     return CheckResult(
         tuple(findings.kept), dict(findings.counts), longest_gaps, tuple(progress.recoveries), figures

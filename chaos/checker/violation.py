@@ -34,6 +34,10 @@ class Kind(enum.StrEnum):
     NO_PROGRESS = "no_progress"
     NOT_LINEARIZABLE = "not_linearizable"
     UNDECIDED = "undecided"
+    OFFSET_WENT_BACK = "offset_went_back"
+    TWO_OWNERS = "two_owners"
+    GROUP_SKIPPED = "group_skipped"
+    HANDED_OVER_TWICE = "handed_over_twice"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ class Workload:
     plain_producers       each sends every record once, whatever comes back
     tailing_consumers     each polls every partition and continues where it ended
     rereading_consumers   each reads every partition from the start, again and again
+    group_members         members of one consumer group, that join, leave, stand still and die
     racers                each appends with If-Offset to the partition for which all racers compete
     pause_s               about how long a pause without requests is, in which groups fall asleep; 0: none
     pause_every_s         about how often there is one
@@ -36,6 +37,7 @@ class Workload:
     plain_producers: int = 2
     tailing_consumers: int = 1
     rereading_consumers: int = 1
+    group_members: int = 0
     racers: int = 2
     topic_admins: int = 2
     pause_s: float = 2.5

@@ -84,6 +84,10 @@ RECIPES: Final[dict[str, Settings]] = {
 """kind -> how its settings are drawn. Only kinds with a recipe are drawn unless others are asked for: a fault
 that may rightly cost records must be chosen with care."""
 
+_GROUP_SHARE = 0.5
+"""Of the runs that lose no majority have members of a consumer group, so many:"""
+_GROUP_MEMBERS = 8
+
 
 def random_scenario(
     seed: int, duration_s: float, nodes: int = 3, kinds: Collection[str] | None = None
@@ -98,6 +102,7 @@ def random_scenario(
         chosen = [kind for kind in chosen if not all_kinds()[kind].loses_records]
     faults = tuple(_timeline(rng, duration_s, _Shape(nodes), chosen))
     loses = any(timed.fault.loses_records for timed in faults)
+    members = _GROUP_MEMBERS if rng.random() < _GROUP_SHARE else 0
     return Scenario(
         name="random",
         description=f"Drawn from seed {seed}.",
@@ -106,7 +111,7 @@ def random_scenario(
         seed=seed,
         partitions=_PARTITIONS,
         replication=min(_REPLICATION, nodes),
-        workload=Workload(topic_admins=0) if loses else Workload(),
+        workload=Workload(topic_admins=0) if loses else Workload(group_members=members),
         faults=faults,
     )
 

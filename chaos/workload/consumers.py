@@ -37,7 +37,7 @@ async def follow(site: Site, process: str, place: Place) -> None:
         async for _ in ticks(_POLL_INTERVAL_S, site.stop):
             if site.pauses.has(place):
                 continue
-            page = await _poll(site, transport, process, place, offset)
+            page = await poll(site, transport, process, place, offset)
             if isinstance(page, int):
                 offset = page
             elif page is not None:
@@ -54,7 +54,7 @@ async def reread(site: Site, process: str, place: Place) -> None:
         async for _ in ticks(_POLL_INTERVAL_S, site.stop):
             if site.pauses.has(place):
                 continue
-            page = await _poll(site, transport, process, place, offset, session=session)
+            page = await poll(site, transport, process, place, offset, session=session)
             if isinstance(page, int):
                 start = offset = page
             elif page is not None:
@@ -88,7 +88,7 @@ async def watch_tail(site: Site, process: str, place: Place) -> None:
         await transport.close()
 
 
-async def _poll(
+async def poll(
     site: Site,
     transport: Transport | Rotation,
     process: str,

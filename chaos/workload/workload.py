@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any, Final
 
 from chaos.workload.consumers import follow, reread, watch_tail
+from chaos.workload.members import take_part
 from chaos.workload.producers import produce_idempotently, produce_once
 from chaos.workload.racers import race
 from chaos.workload.sampler import Sampler
@@ -54,5 +55,7 @@ def _works(site: Site, replication: int) -> Iterator[Coroutine[Any, Any, None]]:
             yield race(site, number, others + number)
         yield watch_tail(site, "bounds", site.race)
         yield follow(site, "tailing-race", site.race)
+    for number in range(1, workload.group_members + 1):
+        yield take_part(site, number)
     for number in range(1, workload.topic_admins + 1):
         yield administrate(site, f"admin-{number}", replication)
