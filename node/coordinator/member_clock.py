@@ -50,6 +50,7 @@ class MemberClock:
         self._stale: set[str] = set()
         """Groups that may need new targets."""
         self._refreshing = False
+        self._closed = False
 
     @property
     def members(self) -> int:
@@ -61,7 +62,8 @@ class MemberClock:
         self._spawn(self._restore(list(names), keys_of))
 
     def close(self) -> None:
-        """The leadership is over."""
+        """The leadership is over. What was stored just before may still be told, and sets no timer."""
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
         for task in list(self._tasks):
@@ -122,7 +124,7 @@ class MemberClock:
         """Have the timer go off at the first deadline."""
         at = self._sessions.next()
         timer = self._timer
-        if at is None or (timer is not None and timer.when() <= at):
+        if self._closed or at is None or (timer is not None and timer.when() <= at):
             return
         if timer is not None:
             timer.cancel()

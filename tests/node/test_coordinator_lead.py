@@ -320,7 +320,15 @@ async def test_members_end_when_their_time_is_over_and_get_new_targets_when_topi
     await turns(20)
     assert lead.view("a").epoch == epoch + 1
     assert sum(len(each) for each in lead.view("a").targets.values()) == 12
+    again = log.steps.join(Join(member_id="n", topics=("t",), session_timeout_ms=1_000))
+    answer = await lead.meet("a", again, deadline=soon())
     lead.end(outcomes.not_leader("n2"))
+    timer = lead.clock._timer
+    lead.clock._timer = None
+    lead.clock.answered("a", answer)
+    assert timer is not None
+    assert timer.cancelled()
+    assert lead.clock._timer is None, "nobody is ended by who leads no more"
 
     lead = log.lead()
     await turns(20)
