@@ -5,7 +5,7 @@ SHELL := /bin/bash
 PYTHON ?=
 BIN := .venv/bin
 
-.PHONY: setup tools run test check unit simulate chaos chaos-random long versions large-state bench bench-large-state bench-groups bench-memory bench-failover bench-reshaping bench-reshaping-broken bench-rolling bench-scale bench-callbacks bench-compare bench-authentication attack fuzz bench-peers bench-growth fresh-machine clean
+.PHONY: setup tools run test check unit simulate chaos chaos-random long versions large-state bench bench-large-state bench-groups bench-group-consumers bench-memory bench-failover bench-reshaping bench-reshaping-broken bench-rolling bench-scale bench-callbacks bench-compare bench-authentication attack fuzz bench-peers bench-growth fresh-machine clean
 
 setup: .venv/.ready
 
@@ -67,6 +67,9 @@ bench-large-state: setup ## what a checkpoint and an install of 200 MB take, and
 GROUPS_BENCH_OPTIONS ?=
 bench-groups: setup ## memory, files and commit latency of a million committed offsets in ten thousand groups; a minute
 	@$(BIN)/python -m bench.groups $(GROUPS_BENCH_OPTIONS)
+
+bench-group-consumers: setup ## reading in a group beside reading plainly, 100 members that join, a consumer whose coordinator is killed; two minutes
+	@$(BIN)/python -m bench.group_consumers $(GROUPS_BENCH_OPTIONS)
 
 bench-failover: setup ## how long writes are interrupted: 30 leaders killed, 15 stopped, 10 majorities paused; about eight minutes
 	@$(BIN)/python -m bench.failover
