@@ -63,6 +63,8 @@ class Members:
         self.promises = Promises(self)
         self._rng = rng
         self._faults = True
+        self.rests = False
+        """While nobody asks for anything: the replicas heal."""
         self._ids = 0
         self._requests = 0
         self._leads: dict[str, Lead] = {}
@@ -73,7 +75,8 @@ class Members:
 
     def _again(self) -> None:
         def tick() -> None:
-            self._tick()
+            if not self.rests:
+                self._tick()
             self._again()
 
         self.cluster.scheduler.after(self._rng.uniform(0.5, 1.5) * TICK_S, tick)
@@ -308,7 +311,7 @@ class Members:
 
     def settle(self) -> None:
         """Nothing fails any more: everybody gets what they are to have, and nothing else changes."""
-        self._faults = False
+        self._faults = self.rests = False
         for process in self._processes:
             process.asleep_until, process.leaves = 0.0, False
         scheduler = self.cluster.scheduler

@@ -84,6 +84,8 @@ def simulate(
         cluster.retrying.stop()
         cluster.processing.stop()
         cluster.operator.stop()
+        if cluster.members is not None:
+            cluster.members.rests = True
         Healing(cluster, cluster.rng("healing")).run()
         if cluster.members is not None:
             cluster.members.settle()
