@@ -97,6 +97,7 @@ def _routes(http: Harness) -> list[tuple[str, str]]:
         "id": "x",
         "principal": "ann",
         "group": "g",
+        "member": "m",
     }
     found = []
     for route in http.servers["n1"].app.router.routes():
