@@ -26,8 +26,9 @@ REFUSED: Final = (Unauthorized, Forbidden, NotFound)
 """What a policy raises. What may not even be described is said not to be there."""
 NAME_CHARACTERS_MAX: Final = 256
 _SHOWN: Final = frozenset(
-    {"acls", "administrator", "begin", "by", "config", "level", "lifetime_ms", "limits", "moves", "node"}
-    | {"partitions", "principal", "replication_factor", "token_id", "topic_id", "undo", "user", "which"}
+    {"acls", "administrator", "begin", "by", "config", "force", "group", "level", "lifetime_ms", "limits"}
+    | {"moves", "node", "offsets", "partitions", "principal", "replication_factor", "to", "token_id"}
+    | {"topic", "topic_id", "topics", "undo", "user", "which"}
 )
 """Fields of requests that say what is changed. Any other may be a secret, and is not told."""
 _SHOWN_CHARACTERS_MAX: Final = 2048
@@ -109,9 +110,8 @@ def read(context: RequestContext, operation: Operation, resource: Resource) -> A
 
 def is_change(context: RequestContext, request: Request[Any]) -> bool:
     """Whether it is told of: a change, which was not refused already, and not a node's question."""
-    return (
-        request.operation not in _NOT_CHANGES and _TOLD not in context.judged and context.principal != A_NODE
-    )
+    is_told = request.operation not in _NOT_CHANGES or request.is_told()
+    return is_told and _TOLD not in context.judged and context.principal != A_NODE
 
 
 def change(

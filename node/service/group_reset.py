@@ -91,6 +91,10 @@ class ResetOffsets(Request[ResetResult], frozen=True, kw_only=True):
     dry_run: bool = False
     force: bool = False
 
+    def is_told(self) -> bool:
+        """Whether anything is to change."""
+        return not self.dry_run
+
     def resource(self) -> Resource:
         """The group."""
         return Resource(ResourceKind.GROUP, self.group)

@@ -17,6 +17,7 @@ it leaves out, and what it does not send has its default.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -91,10 +92,13 @@ def type_of(request: InsideRequest[Any]) -> RequestType:
     return _by_type[type(request)]
 
 
+_WORD_BEGINS: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
+
 def name_of(request: InsideRequest[Any]) -> str:
-    """The name under which nodes send it; its class's where they send none of it."""
+    """The name under which nodes send it; where they send none of it, its class's in the same form."""
     kind = _by_type.get(type(request))
-    return type(request).__name__ if kind is None else kind.name
+    return _WORD_BEGINS.sub("_", type(request).__name__).lower() if kind is None else kind.name
 
 
 def encode_request(request: InsideRequest[Any]) -> tuple[bytes, bytes]:

@@ -44,6 +44,10 @@ class Request(InsideRequest[R], Generic[R], frozen=True, kw_only=True):
         """Whether a permission is not enough, since it would give everything."""
         return False
 
+    def is_told(self) -> bool:
+        """Whether the audit is told of it whatever its operation is, as it changes where others go on."""
+        return False
+
     def check(self) -> None:
         """Check what can be checked without the cluster's state. Raises ``InvalidRequest``."""
 

@@ -121,6 +121,10 @@ class RemovePositions(_OfPartition[None], frozen=True, kw_only=True):
     operation: ClassVar[Operation] = Operation.WRITE
     of_group: ClassVar[Operation] = Operation.DELETE
 
+    def is_told(self) -> bool:
+        """A program that goes on afterwards begins anew."""
+        return True
+
     async def execute(self, at: Service, context: RequestContext) -> None:
         """Raises as ``BeginEpoch``."""
 

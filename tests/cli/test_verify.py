@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from floodmark.format import batch
-from floodmark.format.frame import Frame, FrameKind, crc_of, decode_header
+from floodmark.format.frame import LEVEL, Frame, FrameKind, crc_of, decode_header
 from floodmark.format.record import Record
 from msgspec.structs import replace
 
@@ -82,14 +82,14 @@ def test_what_needs_a_newer_build_is_no_damage(invoke: Invoke, data: Path) -> No
     size = header.size
     content[64 + size : 64 + 2 * size] = bytes(size)
     frame = header.with_payload(bytes(content[128 : 64 + size]))
-    frame = replace(frame, index=3, first_offset=10, level=5)
+    frame = replace(frame, index=3, first_offset=10, level=LEVEL + 1)
     content[64 + size : 64 + 2 * size] = frame.pack_header() + frame.payload
     segment.write_bytes(content)
     VoteFile(RealFileSystem(), str(segment.parent)).close()
     before = {path: path.read_bytes() for path in segment.parent.iterdir()}
     result = invoke("verify", data, "-o", "jsonl")
     assert result.exit_code == 7
-    reason = "frame 3 needs feature level 5, this build knows 4: start a newer Floodmark"
+    reason = f"frame 3 needs feature level {LEVEL + 1}, this build knows {LEVEL}: start a newer Floodmark"
     assert result.stderr.startswith(f"too new: {segment} at byte {64 + size}: {reason}\n")
     assert "error: 1 of 1 replicas need a newer Floodmark" in result.stderr
     replica = json.loads(result.stdout)

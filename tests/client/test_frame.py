@@ -8,6 +8,7 @@ import pytest
 from floodmark.errors import InvalidBatch, TooNew
 from floodmark.format.frame import (
     HEADER_BYTES,
+    LEVEL,
     PAYLOAD_BYTES_MAX,
     Frame,
     FrameKind,
@@ -151,7 +152,7 @@ def test_what_this_build_does_not_know_is_too_new_and_never_damage(
 @pytest.mark.parametrize(
     ("other", "unlike_what"),
     [
-        ({"level": 5}, "needs feature level 5, this build knows 4"),
+        ({"level": LEVEL + 1}, f"needs feature level {LEVEL + 1}, this build knows {LEVEL}"),
         ({"kind": 9}, "is of kind 9, this build knows 0 to 4"),
         ({"payload_type": 9}, "has payload type 9, this build knows 0, and of records 1 to 3"),
         (
@@ -159,7 +160,10 @@ def test_what_this_build_does_not_know_is_too_new_and_never_damage(
             "has payload type 1, this build knows 0, and of records 1 to 3",
         ),
         ({"flags": 0x40}, "has flags 0x40, this build knows 0x0f"),
-        ({"kind": 9, "payload_type": 9, "level": 5}, "needs feature level 5, this build knows 4"),
+        (
+            {"kind": 9, "payload_type": 9, "level": LEVEL + 1},
+            f"needs feature level {LEVEL + 1}, this build knows {LEVEL}",
+        ),
     ],
 )
 def test_too_new_says_what_was_met_and_what_is_known(other: dict[str, int], unlike_what: str) -> None:
@@ -170,7 +174,7 @@ def test_too_new_says_what_was_met_and_what_is_known(other: dict[str, int], unli
 
 def test_a_newer_build_may_have_longer_payloads() -> None:
     """A length above this build's cap is no header of its own level, and too new at another one."""
-    for level, expected in ((1, None), (5, TooNew)):
+    for level, expected in ((1, None), (LEVEL + 1, TooNew)):
         packed = bytearray(replace(make(), level=level).pack_header())
         packed[8:12] = (PAYLOAD_BYTES_MAX + 1).to_bytes(4, "little")
         packed[4:8] = crc_of(bytes(packed[8:])).to_bytes(4, "little")

@@ -23,9 +23,15 @@ from tests.support.nodes import NodeCluster, TestNode
 NOT_CHANGES = {
     ("POST", "/v1/topics/{topic}/partitions/{partition}/records"),
     ("POST", "/v1/topics/{topic}/records"),
+    ("POST", "/v1/topics/{topic}/partitions/{partition}/positions/{group}"),
     ("POST", "/v1/producers"),
+    ("POST", "/v1/groups/{group}/records"),
+    ("POST", "/v1/groups/{group}/offsets"),
+    ("POST", "/v1/groups/{group}/members"),
+    ("POST", "/v1/groups/{group}/members/{member}"),
+    ("DELETE", "/v1/groups/{group}/members/{member}"),
 }
-"""Data, and a number for it."""
+"""Data, numbers for it, and what readers say of how far they are."""
 ENTRY = {
     "principal": "bob",
     "kind": "topic",
@@ -42,6 +48,18 @@ CHANGES: dict[tuple[str, str], tuple[str, Any, str]] = {
         {"reassignments": [{"topic": "t", "partition": 0, "replicas": ["n1", "n2", "n3"]}]},
         "move_replicas",
     ),
+    ("DELETE", "/v1/topics/{topic}/partitions/{partition}/positions/{group}"): (
+        "/v1/topics/t/partitions/0/positions/g",
+        None,
+        "remove_positions",
+    ),
+    ("POST", "/v1/groups/{group}/offsets/reset"): (
+        "/v1/groups/g/offsets/reset",
+        {"to": "earliest", "topics": ["t"]},
+        "reset_offsets",
+    ),
+    ("DELETE", "/v1/groups/{group}/offsets"): ("/v1/groups/g/offsets?topic=t", None, "delete_offsets"),
+    ("DELETE", "/v1/groups/{group}"): ("/v1/groups/g", None, "delete_group"),
     ("DELETE", "/v1/topics/{topic}"): ("/v1/topics/t", None, "delete_topic"),
     ("POST", "/v1/acls"): ("/v1/acls", {"acls": [ENTRY]}, "add_acls"),
     ("DELETE", "/v1/acls"): ("/v1/acls?principal=bob", None, "remove_acls"),
@@ -254,6 +272,14 @@ async def test_a_recovery_from_a_lost_majority_is_told_of_by_who_went_on(tmp_pat
     async with NodeCluster.running(tmp_path, **{"http.authentication": "required"}) as cluster:
         client = Client(cluster, await administrator(cluster))
         n1, n2, n3 = cluster.nodes.values()
+        _, _, trace = await client.ask("PUT", "/v1/quotas/ann", {"requests_per_s": 100})
+        await client.audited({trace})
+
+        def is_everywhere() -> bool:
+            state = n1.running.metadata.state
+            return len(state.topics[TOPIC].partitions[0].replicas) == 3 and not state.moves
+
+        await cluster.until(is_everywhere, "each node has a replica of the audit's topic")
         await stop(n1, n2, n3)
         await recover(tmp_path, n1)
         assert (n1.data_dir / RECOVERED_FILE).exists()

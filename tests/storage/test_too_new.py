@@ -8,7 +8,7 @@ from typing import Any
 import google_crc32c
 import pytest
 from floodmark.format import batch
-from floodmark.format.frame import Frame, crc_of
+from floodmark.format.frame import LEVEL, Frame, crc_of
 from floodmark.format.record import Record
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,7 +26,7 @@ from storage.verify import Finding, verify_replica
 from storage.vote import VoteFile
 from tests.storage.frames import FOLDER, SMALL, last_segment, make_frame, reopen, store
 
-STRANGE: list[dict[str, Any]] = [{"level": 5}, {"kind": 9}, {"payload_type": 9}, {"flags": 0x40}]
+STRANGE: list[dict[str, Any]] = [{"level": LEVEL + 1}, {"kind": 9}, {"payload_type": 9}, {"flags": 0x40}]
 
 
 def contents(fs: FileSystem, folder: str = FOLDER) -> dict[str, bytes]:
@@ -97,11 +97,11 @@ def test_a_frame_in_the_middle_is_no_corruption(strange: dict[str, Any]) -> None
 def test_a_torn_frame_of_a_newer_build_is_not_cut_either() -> None:
     """Its header alone says it; and so where a bad frame stands before it."""
     fs, following = life()
-    strange = replace(following, level=5)
+    strange = replace(following, level=LEVEL + 1)
     at_end(fs, packed(strange)[:-10])
     refused(fs, "^frame 14 of ")
     fs, following = life()
-    behind = replace(make_frame(following), level=5)
+    behind = replace(make_frame(following), level=LEVEL + 1)
     at_end(fs, packed(following)[:-1] + b"?", packed(behind))
     refused(fs, "^frame 15 of ")
 
@@ -111,7 +111,7 @@ def test_a_sealed_segment_with_damage_is_not_moved_where_newer_frames_stand_behi
     fs, following = life(200)
     segments = [name for name in fs.listdir(FOLDER) if name.endswith(".log")]
     assert len(segments) > 2
-    at_end(fs, packed(replace(following, level=5)))
+    at_end(fs, packed(replace(following, level=LEVEL + 1)))
     fs.flip_bit(f"{FOLDER}/{segments[0]}", 64 + 70)
     before = contents(fs)
     with pytest.raises(LogCorrupt) as caught:
@@ -134,7 +134,7 @@ def below_checkpoint() -> tuple[MemoryFileSystem, int]:
     log.checkpoint(b"state")
     log.close()
     file = fs.open(path)
-    write_all(file, [replace(middle, level=5).pack_header()], position)
+    write_all(file, [replace(middle, level=LEVEL + 1).pack_header()], position)
     file.sync()
     file.close()
     for name in fs.listdir(FOLDER):
@@ -157,7 +157,7 @@ def test_whoever_reads_one_is_told_so() -> None:
         lambda: log.offset_at_time(1),
         lambda: log.wound(index),
     ):
-        with pytest.raises(LogTooNew, match=f"^frame {index} of {FOLDER}/.* needs feature level 5"):
+        with pytest.raises(LogTooNew, match=f"^frame {index} of {FOLDER}/.* needs feature level {LEVEL + 1}"):
             read()
     assert log.damage is None
     assert contents(fs) == before
@@ -193,7 +193,7 @@ def test_verify_calls_it_too_new_and_goes_on(strange: dict[str, Any]) -> None:
 def test_verify_tells_a_torn_one_from_a_torn_write() -> None:
     """A start would not cut it, and nobody is told that it would."""
     fs, following = life()
-    at_end(fs, packed(replace(following, level=5))[:-10])
+    at_end(fs, packed(replace(following, level=LEVEL + 1))[:-10])
     (finding,) = verify_replica(fs, FOLDER).findings
     assert isinstance(finding, Finding)
     assert finding.is_too_new
@@ -203,8 +203,8 @@ def test_verify_tells_a_torn_one_from_a_torn_write() -> None:
 def test_an_image_in_a_record_is_no_frame() -> None:
     """A torn record that holds headers of a newer build which could not stand there is cut as ever."""
     fs, following = life()
-    image = replace(following, index=3, level=5).pack_header()
-    far = replace(following, index=1000, level=5).pack_header()
+    image = replace(following, index=3, level=LEVEL + 1).pack_header()
+    far = replace(following, index=1000, level=LEVEL + 1).pack_header()
     later = following.pack_header(0)[:20] + b"torn" + image + far
     at_end(fs, later)
     log = reopen(fs)
@@ -225,7 +225,7 @@ def test_a_log_with_one_strange_frame_anywhere_opens_nowhere(seed: int) -> None:
     log.close()
     strange = {rng.choice(("payload_type", "flags")): rng.randint(16, 255)}
     if rng.random() < 0.3:
-        strange = rng.choice(({"level": rng.randint(3, 255)}, {"kind": rng.randint(9, 255)}))
+        strange = rng.choice(({"level": rng.randint(LEVEL + 1, 255)}, {"kind": rng.randint(9, 255)}))
     frame = replace(frame, **strange)
     tail = packed(frame)
     for _ in range(rng.randint(0, 3)):
