@@ -131,7 +131,7 @@ def change(
         resource="" if resource is None else _named(resource),
         allowed=not isinstance(error, Unauthorized | Forbidden),
         outcome=outcome,
-        details=_details(request),
+        details=_details(request, "" if resource is None else resource.name),
     )
 
 
@@ -177,11 +177,12 @@ def _named(resource: Resource) -> str:
     return f"{resource.kind.value}:{name}" if name else resource.kind.value
 
 
-def _details(request: Request[Any]) -> dict[str, Any]:
+def _details(request: Request[Any], named: str) -> dict[str, Any]:
+    """But for what the resource's name says already."""
     given = {
         name: value
         for name in request.__struct_fields__
-        if name in _SHOWN and (value := getattr(request, name)) not in (None, (), "")
+        if name in _SHOWN and (value := getattr(request, name)) not in (None, (), "", named)
     }
     text = msgspec.json.encode(given, enc_hook=str)
     if len(text) > _SHOWN_CHARACTERS_MAX:
