@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -273,18 +274,25 @@ async def test_the_secret_is_changed_while_nodes_run_and_records_come(tmp_path: 
 
 @contextlib.asynccontextmanager
 async def load(cluster: NodeCluster) -> AsyncIterator[list[int]]:
-    """Records one after the other, at each node in turn; every one is stored, once, in order."""
+    """Records one after the other, at each node in turn; every one is stored, once, in order.
+
+    In a producer's name: what is under way on a link that ends with its secret may be answered 503 or 504,
+    and is sent again.
+    """
     stored: list[int] = []
     stop = asyncio.Event()
 
     async def write() -> None:
+        turns = itertools.count()
         while not stop.is_set():
             number = len(stored)
-            node = cluster.up[number % len(cluster.up)]
-            url = f"{node.url}/v1/topics/orders/records"
-            async with cluster.session.post(url, json={"value": number}) as answer:
-                assert answer.status == 200, await answer.text()
-            stored.append(number)
+            node = cluster.up[next(turns) % len(cluster.up)]
+            url = f"{node.url}/v1/topics/orders/partitions/0/records"
+            headers = {"Producer-Id": "load", "Producer-Seq": str(number)}
+            async with cluster.session.post(url, json={"value": number}, headers=headers) as answer:
+                assert answer.status in (200, 503, 504), await answer.text()
+                if answer.status == 200:
+                    stored.append(number)
 
     task = asyncio.create_task(write())
     try:
