@@ -3,8 +3,7 @@
 The leader decides and the log carries what comes of it, as keys and values (``machine.py``). A step is a pure
 function of one group as it is committed and applied here. Steps that change a group have it to themselves
 until what they decided is stored; commits of offsets share it, and wait for each other only where they are
-about the same partition. What is decided within one turn of the event loop, for whichever groups, travels in
-one frame.
+about the same partition.
 
 So a commit that was judged by a member's epoch is stored before that epoch can change, or never: committed
 offsets do not go back behind a fence.
@@ -15,27 +14,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from floodmark.errors import (
-    FloodmarkError,
-    NotEnoughReplicas,
-    ServerError,
-    TimedOut,
-    TooManyGroups,
-    TooManyRequests,
-    TooNew,
-    Unavailable,
-)
-from floodmark.format.frame import FrameKind
+from floodmark.errors import FloodmarkError, ServerError, TimedOut, TooManyGroups, TooNew
 
-from consensus.core.keyed_state import command
-from consensus.host import waiting
 from consensus.host.group_host import GroupHost
-from consensus.types import GroupStopped, NotLeader, Outcome, Stored
 from node import outcomes
 from node.coordinator.group_locks import GroupLocks
 from node.coordinator.groups.decision import Decision
@@ -43,13 +29,10 @@ from node.coordinator.groups.group import Group
 from node.coordinator.groups.requests import MemberAnswer
 from node.coordinator.machine import CoordinatorMachine, Pairs, group_of
 from node.coordinator.member_clock import MemberClock
+from node.coordinator.proposals import Entry, Proposals, until
 from node.coordinator.steps import GroupSteps, Step
 from node.coordinator.tally import CoordinatorTally
 
-FRAME_BYTES_AIM: Final = 256 << 10
-"""Pairs of several requests share a frame up to this size, which takes followers some milliseconds."""
-WAITING_BYTES_MAX: Final = 16 << 20
-"""Of one shard: pairs that are not stored yet. Beyond it requests are refused."""
 VIEWS_MAX: Final = 256
 """Groups that are kept decoded, the last ones used; any other one is read again from the state."""
 
@@ -58,17 +41,6 @@ R = TypeVar("R")
 
 def _nothing(_answer: object) -> None:
     """Nobody is to be told."""
-
-
-class _Entry:
-    """What one step decided, on its way into the log."""
-
-    __slots__ = ("done", "pairs", "size")
-
-    def __init__(self, pairs: Pairs, done: asyncio.Future[None]) -> None:
-        self.pairs = pairs
-        self.size = sum(len(key) + len(value or b"") for key, value in pairs)
-        self.done = done
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,19 +68,11 @@ class Lead:
         around: Around,
     ) -> None:
         self.term = term
-        self._host = host
-        self._raft_group = raft_group
+        self.proposals = Proposals(host=host, raft_group=raft_group, tally=around.tally)
         self._machine = machine
         self._around = around
         self._locks = GroupLocks()
         self._views: OrderedDict[str, Group] = OrderedDict()
-        self._next: list[_Entry] = []
-        """For the frame that this turn of the event loop is going to propose."""
-        self._under_way: set[_Entry] = set()
-        self._keys: dict[bytes, _Entry] = {}
-        """The keys that are about to change, and by what."""
-        self._waiting_bytes = 0
-        self._failure: FloodmarkError | None = None
         machine.told = self._replay
         self.clock = MemberClock(self, around.steps, around.tally)
         self.clock.begin(machine.names(), machine.keys_of)
@@ -118,14 +82,10 @@ class Lead:
 
         What was proposed may still be stored, by the next leader; all else was not.
         """
-        self._failure = error
         self._machine.told = None
         self.clock.close()
         self._locks.fail(error)
-        entries, self._next = self._next, []
-        self._settle(entries, error)
-        lost = outcomes.unknown("this node no longer leads the group's shard of the coordinator")
-        self._settle(list(self._under_way), lost)
+        self.proposals.end(error)
 
     async def decide(
         self,
@@ -146,20 +106,20 @@ class Lead:
         ``OutcomeUnknown``; ``TooManyRequests``.
         """
         if quick:
-            self.check()
+            self.proposals.check()
             with contextlib.suppress(FloodmarkError):
                 decision = step(self.view(name))
                 if not decision.pairs:
                     then(decision.answer)
                     return decision.answer
         await self._lock(name, exclusive=not shared, deadline=deadline)
-        entry: _Entry | None = None
+        entry: Entry | None = None
         try:
             decision = await self._judged(name, step, deadline)
             if not decision.pairs:
                 then(decision.answer)
                 return decision.answer
-            entry = self._add(decision.pairs)
+            entry = self.proposals.add(decision.pairs)
             answer = decision.answer
 
             def settled(done: asyncio.Future[None]) -> None:
@@ -172,7 +132,7 @@ class Lead:
             # Not when the caller leaves: what is under way still decides what the next step sees.
             if entry is None:
                 self._locks.release(name)
-        async with _until(deadline, lambda: outcomes.unknown("it was not stored in time")):
+        async with until(deadline, lambda: outcomes.unknown("it was not stored in time")):
             await asyncio.shield(entry.done)
         return answer
 
@@ -184,12 +144,12 @@ class Lead:
 
     async def read(self, name: str, look: Callable[[Group], R], *, deadline: float) -> R:
         """What ``look`` makes of a group, which has all that was acknowledged before the call."""
-        await self._confirm(deadline)
+        await self.proposals.confirm(deadline)
         return look(self.view(name))
 
     async def look_at_all(self, look: Callable[[Callable[[str], Group], list[str]], R], deadline: float) -> R:
         """Likewise of all groups: ``look`` gets what gives one of them, and their names."""
-        await self._confirm(deadline)
+        await self.proposals.confirm(deadline)
         return look(self.view, self._machine.names())
 
     def view(self, name: str) -> Group:
@@ -207,13 +167,8 @@ class Lead:
             self._views.move_to_end(name)
         return found
 
-    def check(self) -> None:
-        """Raises ``Unavailable`` once the leadership is over."""
-        if self._failure is not None:
-            raise self._failure
-
     async def _lock(self, name: str, *, exclusive: bool, deadline: float) -> None:
-        async with _until(deadline, lambda: TimedOut(f"group {name} is being changed; nothing was stored")):
+        async with until(deadline, lambda: TimedOut(f"group {name} is being changed; nothing was stored")):
             await self._locks.acquire(name, exclusive=exclusive)
 
     async def _judged(self, name: str, step: Step[R], deadline: float) -> Decision[R]:
@@ -223,21 +178,21 @@ class Lead:
         """
         is_confirmed = False
         while True:
-            self.check()
+            self.proposals.check()
             try:
                 decision = step(self.view(name))
             except FloodmarkError:
                 if is_confirmed:
                     raise
-                await self._confirm(deadline)
+                await self.proposals.confirm(deadline)
                 await self._around.catch_up(max(0.0, deadline - asyncio.get_running_loop().time()))
                 is_confirmed = True
                 continue
             self._check_room(name, decision.pairs)
-            before = next((self._keys[key] for key, _ in decision.pairs if key in self._keys), None)
+            before = self.proposals.under_way(key for key, _ in decision.pairs)
             if before is None:
                 return decision
-            async with _until(deadline, lambda: TimedOut("an earlier commit is still being stored")):
+            async with until(deadline, lambda: TimedOut("an earlier commit is still being stored")):
                 await asyncio.wait((before.done,))
 
     def _check_room(self, name: str, pairs: Pairs) -> None:
@@ -252,66 +207,6 @@ class Lead:
                 limit=limit,
             )
 
-    async def _confirm(self, deadline: float) -> None:
-        self.check()
-        left = max(0.0, deadline - asyncio.get_running_loop().time())
-        try:
-            await self._host.confirm_lead(self._raft_group, deadline_s=left)
-        except (NotLeader, GroupStopped) as error:
-            raise outcomes.translated(error) from error
-        except Unavailable as error:
-            raise NotEnoughReplicas(
-                f"{error.detail}; nothing was stored", retry_after_s=outcomes.RETRY_AFTER_S
-            ) from error
-        self.check()
-
-    def _add(self, pairs: Pairs) -> _Entry:
-        if self._waiting_bytes > WAITING_BYTES_MAX:
-            raise TooManyRequests(
-                f"{self._waiting_bytes} bytes of this shard of the coordinator are not stored yet; nothing "
-                "of this was, send it later",
-                retry_after_s=outcomes.RETRY_AFTER_S,
-            )
-        loop = asyncio.get_running_loop()
-        entry = _Entry(pairs, loop.create_future())
-        entry.done.add_done_callback(lambda done: done.exception())  # Nobody may be left to ask for it.
-        self._waiting_bytes += entry.size
-        self._keys.update((key, entry) for key, _ in pairs)
-        if not self._next:
-            loop.call_soon(self._propose)
-        self._next.append(entry)
-        return entry
-
-    def _propose(self) -> None:
-        entries, self._next = self._next, []
-        for together in _frames(entries):
-            payload = command(pair for entry in together for pair in entry.pairs)
-            self._around.tally.framed(len(together), len(payload))
-            try:
-                proposal = self._host.propose_nowait(self._raft_group, FrameKind.COMMAND, payload)
-            except (NotLeader, GroupStopped) as error:
-                self._settle(together, outcomes.translated(error))
-                continue
-            self._under_way.update(together)
-            proposal.add_done_callback(partial(self._stored, together))
-
-    def _stored(self, entries: list[_Entry], outcome: Outcome) -> None:
-        self._settle(entries, None if isinstance(outcome, Stored) else waiting.failure(outcome))
-
-    def _settle(self, entries: list[_Entry], error: FloodmarkError | None) -> None:
-        for entry in entries:
-            self._under_way.discard(entry)
-            if entry.done.done():
-                continue  # The leadership ended before.
-            self._waiting_bytes -= entry.size
-            for key, _ in entry.pairs:
-                if self._keys.get(key) is entry:
-                    del self._keys[key]
-            if error is None:
-                entry.done.set_result(None)
-            else:
-                entry.done.set_exception(error)
-
     def _replay(self, pairs: list[Any]) -> None:
         """These were applied: keep what is decoded up to date."""
         for place in range(0, len(pairs), 2):
@@ -325,26 +220,3 @@ class Lead:
                 view.replay(pairs[place], pairs[place + 1])
             except (TooNew, ValueError):
                 del self._views[name]  # Whoever asks for the group is told what is wrong with it.
-
-
-def _frames(entries: list[_Entry]) -> Iterator[list[_Entry]]:
-    together: list[_Entry] = []
-    size = 0
-    for entry in entries:
-        if together and size + entry.size > FRAME_BYTES_AIM:
-            yield together
-            together, size = [], 0
-        together.append(entry)
-        size += entry.size
-    if together:
-        yield together
-
-
-@contextlib.asynccontextmanager
-async def _until(deadline: float, error: Callable[[], FloodmarkError]) -> AsyncIterator[None]:
-    """What is awaited within for too long ends as ``error``."""
-    try:
-        async with asyncio.timeout_at(deadline):
-            yield
-    except TimeoutError:
-        raise error() from None

@@ -27,8 +27,9 @@ from node.coordinator.groups.decision import Decision
 from node.coordinator.groups.group import Group
 from node.coordinator.groups.limits import GroupLimits
 from node.coordinator.groups.requests import Commit, Committed, Heartbeat, Join, Position
-from node.coordinator.lead import FRAME_BYTES_AIM, Around, Lead
+from node.coordinator.lead import Around, Lead
 from node.coordinator.machine import CoordinatorMachine
+from node.coordinator.proposals import FRAME_BYTES_AIM
 from node.coordinator.steps import GroupSteps, Step
 from node.coordinator.tally import CoordinatorTally
 
