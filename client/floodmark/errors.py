@@ -13,7 +13,9 @@ FloodmarkError
 │   ├── UnknownPartition
 │   ├── UnknownGroup            no such group
 │   ├── NoCommittedOffset       the group has no offset in a partition, and was told to begin nowhere else
-│   └── UnknownMember           no such member of the group, or not any more: join again
+│   ├── UnknownMember           no such member of the group, or not any more: join again
+│   ├── UnknownQueue            no such queue
+│   └── UnknownDeadLetter       the queue lists no such dead letter, or not any more
 ├── MethodNotAllowed            this path does not support the method
 ├── NotAcceptable               none of the accepted media types can be produced
 ├── RequestTimeout              the request came too slowly; nothing was stored
@@ -28,6 +30,9 @@ FloodmarkError
 │   ├── InconsistentGroupType   the members are of the other kind of protocol
 │   ├── TooManyMembers          the group takes no more
 │   ├── TooManyGroups           the coordinator takes no more
+│   ├── QueueExists             a queue of this name exists, of another topic or with another ordering
+│   ├── TooManyQueues           the coordinator takes no more
+│   ├── ReceiptExpired          the delivery is over: somebody else has the record, or had it, or it is dead
 │   ├── PositionConflict        a partition keeps a position of that source that is as far, or farther
 │   ├── TooManyPositions        a partition has no room for the position of another source
 │   ├── OutOfOrderSequence      a producer's sequence skipped ahead
@@ -156,6 +161,16 @@ class UnknownMember(NotFound):
     code = "unknown_member"
 
 
+class UnknownQueue(NotFound):
+    code = "unknown_queue"
+
+
+class UnknownDeadLetter(NotFound):
+    """It was purged, or was replayed and settled, or never was."""
+
+    code = "unknown_dead_letter"
+
+
 class MethodNotAllowed(FloodmarkError):
     code = "method_not_allowed"
 
@@ -226,6 +241,24 @@ class TooManyGroups(Conflict):
     """The coordinator of the group has up to ``limit``."""
 
     code = "too_many_groups"
+
+
+class QueueExists(Conflict):
+    """``topic`` and ``ordering`` are the queue's."""
+
+    code = "queue_exists"
+
+
+class TooManyQueues(Conflict):
+    """The coordinator of the queue has up to ``limit``."""
+
+    code = "too_many_queues"
+
+
+class ReceiptExpired(Conflict):
+    """What was asked for was not done, and does no harm: the record is delivered again, or was settled."""
+
+    code = "receipt_expired"
 
 
 class PositionConflict(Conflict):

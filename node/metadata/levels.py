@@ -64,6 +64,9 @@ SECURITY: Final = 4
 GROUPS: Final = 5
 """The level from which on there are consumer groups, and the coordinator that keeps them."""
 
+QUEUES: Final = 6
+"""The level from which on there are queues, rules of access for them, and records that wait for their time."""
+
 
 def below_level(level: int, needed: int) -> FloodmarkError | None:
     """Why a cluster at ``level`` refuses a command that needs ``needed``; None where it takes it."""

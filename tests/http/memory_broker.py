@@ -70,7 +70,7 @@ from node.local_acls import LocalAcls
 from node.local_quotas import LocalQuotas
 from node.local_users import LocalUsers
 from node.metadata.command import Command
-from node.metadata.levels import BATCH_FORMAT_2, GROUPS, MEMBERSHIP, NUMBERED_PRODUCERS
+from node.metadata.levels import BATCH_FORMAT_2, MEMBERSHIP, NUMBERED_PRODUCERS, QUEUES
 from node.metadata.machine import applied
 from node.metadata.state import Applied, MetadataState
 from node.metadata.topic_config import TopicConfig
@@ -157,7 +157,7 @@ class MemoryMetadata:
     """Users and tokens."""
 
     def __init__(self) -> None:
-        self.state = MetadataState(level=GROUPS)
+        self.state = MetadataState(level=QUEUES)
 
     async def propose(self, command: Command, *, timeout_s: float) -> Applied:
         outcome = applied(self.state, command)

@@ -162,7 +162,7 @@ def test_an_announcement_that_is_not_understood_is_ignored(tmp_path: Path, raw: 
     assert n1.registry.peers == {}
 
 
-LATER = dataclasses.replace(THIS_BUILD, highest=6)
+LATER = dataclasses.replace(THIS_BUILD, highest=7)
 
 
 def test_a_node_that_does_not_know_the_clusters_level_is_refused_and_both_say_so(tmp_path: Path) -> None:
@@ -173,10 +173,10 @@ def test_a_node_that_does_not_know_the_clusters_level_is_refused_and_both_say_so
     for member in (n1, n2, n3):
         member.discovery.settle()
         assert member.discovery.refusals == []
-    n1.discovery.own.is_at(6)
+    n1.discovery.own.is_at(7)
     old = n3.restarted()
-    there = "n3 knows feature levels 1 to 5, and the cluster is at 6: start a newer Floodmark there"
-    here = "this node knows feature levels 1 to 5, and the cluster is at 6: start a newer Floodmark here"
+    there = "n3 knows feature levels 1 to 6, and the cluster is at 7: start a newer Floodmark there"
+    here = "this node knows feature levels 1 to 6, and the cluster is at 7: start a newer Floodmark here"
     assert dial(old, n1) == (Reception.REFUSED, Reception.REFUSED)
     assert (n1.discovery.refusals, old.discovery.refusals) == ([there], [here])
     n1, old = n1.restarted(levels=LATER), old.restarted()

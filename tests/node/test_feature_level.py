@@ -59,48 +59,48 @@ async def test_a_cluster_is_upgraded_node_by_node_and_then_for_good(tmp_path: Pa
     newer = NEWER_BUILD
     async with NodeCluster.running(tmp_path, levels={"n1": newer, "n2": newer}) as cluster:
         assert await _alike(cluster) == {
-            "level": 5,
+            "level": 6,
             "can_finalize": None,
             "nodes": [
-                {"node_id": "n1", "lowest": 1, "highest": 6},
-                {"node_id": "n2", "lowest": 1, "highest": 6},
-                {"node_id": "n3", "lowest": 1, "highest": 5},
+                {"node_id": "n1", "lowest": 1, "highest": 7},
+                {"node_id": "n2", "lowest": 1, "highest": 7},
+                {"node_id": "n3", "lowest": 1, "highest": 6},
             ],
         }
         for node in cluster.up:
-            status, problem = await _call(cluster, node, "POST", {"level": 6})
+            status, problem = await _call(cluster, node, "POST", {"level": 7})
             assert (status, problem["code"], problem["node"]) == (409, "conflict", "n3")
-            assert "n3 knows feature levels 1 to 5, not 6" in problem["detail"]
-            assert await _call(cluster, node, "POST", {"level": 5}) == (200, await _alike(cluster))
+            assert "n3 knows feature levels 1 to 6, not 7" in problem["detail"]
+            assert await _call(cluster, node, "POST", {"level": 6}) == (200, await _alike(cluster))
 
         # What needs the later level is not proposed before.
         metadata = (await lead_metadata(cluster, "n1", "n2")).running.metadata
-        with pytest.raises(Conflict, match="paint_topic needs feature level 6; the cluster is at 5"):
-            await metadata.propose(Paint("t"), timeout_s=6)
+        with pytest.raises(Conflict, match="paint_topic needs feature level 7; the cluster is at 6"):
+            await metadata.propose(Paint("t"), timeout_s=7)
 
         await _again(cluster, "n3", newer)
         await cluster.ready()
         await cluster.until(
-            lambda: all(node.running.metadata.state.nodes["n3"].levels == (1, 6) for node in cluster.up),
+            lambda: all(node.running.metadata.state.nodes["n3"].levels == (1, 7) for node in cluster.up),
             "n3 is registered with what it knows",
         )
-        assert (await _alike(cluster))["can_finalize"] == 6
+        assert (await _alike(cluster))["can_finalize"] == 7
         follower = next(node for node in cluster.up if node is not _leader(cluster))
-        status, answer = await _call(cluster, follower, "POST", {"level": 6})
-        assert (status, answer["level"], answer["can_finalize"]) == (200, 6, None)
+        status, answer = await _call(cluster, follower, "POST", {"level": 7})
+        assert (status, answer["level"], answer["can_finalize"]) == (200, 7, None)
         assert await _alike(cluster) == answer
         for node in cluster.up:
-            assert await _call(cluster, node, "POST", {"level": 6}) == (200, answer)
+            assert await _call(cluster, node, "POST", {"level": 7}) == (200, answer)
             status, problem = await _call(cluster, node, "POST", {"level": 1})
-            assert (status, problem["level"]) == (409, 6)
+            assert (status, problem["level"]) == (409, 7)
             assert "never lowered" in problem["detail"]
-        assert await _leader(cluster).running.metadata.propose(Paint("t"), timeout_s=6) == "painted t"
+        assert await _leader(cluster).running.metadata.propose(Paint("t"), timeout_s=7) == "painted t"
 
         # An older build on one of the folders: the others name it, and it says so itself.
         await _again(cluster, "n3", THIS_BUILD)
         old = cluster["n3"]
-        here = "this node knows feature levels 1 to 5, and the cluster is at 6: start a newer Floodmark here"
-        there = "n3 knows feature levels 1 to 5, and the cluster is at 6: start a newer Floodmark there"
+        here = "this node knows feature levels 1 to 6, and the cluster is at 7: start a newer Floodmark here"
+        there = "n3 knows feature levels 1 to 6, and the cluster is at 7: start a newer Floodmark there"
         await cluster.until(
             lambda: old.parts is not None and here in old.broker.health().reasons, "n3 says so itself"
         )
@@ -170,18 +170,18 @@ async def test_the_command_line_shows_and_raises_the_level(tmp_path: Path) -> No
         assert shown.exit_code == 0, shown.output
         # The nodes of this process log to the same stdout.
         rows = [line.split() for line in shown.stdout.splitlines() if line.startswith("n")]
-        assert rows == [[name, "1", "to", "6", "1", "6"] for name in names]
-        refused = await _command(node, "upgrade", "--finalize", "7")
+        assert rows == [[name, "1", "to", "7", "1", "7"] for name in names]
+        refused = await _command(node, "upgrade", "--finalize", "8")
         assert refused.exit_code == 4
-        assert "n1 knows feature levels 1 to 6, not 7" in refused.stderr
+        assert "n1 knows feature levels 1 to 7, not 8" in refused.stderr
         assert (await _command(node, "upgrade", "--finalize", "two")).exit_code == 2
         assert (await _command(node, "upgrade")).exit_code == 2
         raised = await _command(node, "upgrade", "--finalize", "-o", "json")
-        assert "is now at feature level 6; it was at 1" in raised.stderr
+        assert "is now at feature level 7; it was at 1" in raised.stderr
         begin = raised.stdout.index("{\n")
-        assert json.JSONDecoder().raw_decode(raised.stdout, begin)[0]["level"] == 6
+        assert json.JSONDecoder().raw_decode(raised.stdout, begin)[0]["level"] == 7
         again = await _command(node, "upgrade", "--finalize")
-        assert (again.exit_code, "stays at feature level 6" in again.stderr) == (0, True)
+        assert (again.exit_code, "stays at feature level 7" in again.stderr) == (0, True)
         assert (await _command(node, "upgrade", "--finalize", "1")).exit_code == 4
 
 

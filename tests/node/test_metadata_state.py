@@ -58,7 +58,7 @@ DOMAINS: Any = (
     acls,
     quotas,
 )
-UP_TO_6 = dataclasses.replace(THIS_BUILD, highest=6)
+UP_TO_7 = dataclasses.replace(THIS_BUILD, highest=7)
 
 
 def machine_after(*given_commands: Command, levels: Levels = THIS_BUILD) -> MetadataMachine:
@@ -280,8 +280,8 @@ def test_a_snapshot_that_cannot_be_read_is_refused(state: bytes) -> None:
 names = st.sampled_from(["a", "b", "c"])
 nodes = st.sampled_from(["n1", "n2", "n3", "n4"])
 any_command = st.one_of(
-    st.builds(register, nodes, st.sampled_from(["i1", "i2"]), st.sampled_from([(1, 1), (1, 6), (2, 6)])),
-    st.builds(RaiseLevel, st.integers(0, 6)),
+    st.builds(register, nodes, st.sampled_from(["i1", "i2"]), st.sampled_from([(1, 1), (1, 7), (2, 7)])),
+    st.builds(RaiseLevel, st.integers(0, 7)),
     st.builds(
         lambda name, rows: CreateTopic(name, 2, TopicConfig(), rows),
         names,
@@ -299,13 +299,13 @@ any_command = st.one_of(
 )
 
 
-@given(st.lists(any_command, max_size=30), st.integers(0, 30), st.integers(0, 6))
+@given(st.lists(any_command, max_size=30), st.integers(0, 30), st.integers(0, 7))
 def test_replicas_agree_whatever_way_they_got_there(history: list[Command], cut: int, overlap: int) -> None:
     """A node that starts from a snapshot and sees some commands again equals one that applied them all."""
-    whole = machine_after(*history, levels=UP_TO_6)
+    whole = machine_after(*history, levels=UP_TO_7)
     cut = min(cut, len(history))
-    later = MetadataMachine(UP_TO_6)
-    later.restore(machine_after(*history[:cut], levels=UP_TO_6).snapshot())
+    later = MetadataMachine(UP_TO_7)
+    later.restore(machine_after(*history[:cut], levels=UP_TO_7).snapshot())
     start = max(0, cut - overlap)
     for index, command in enumerate(history[start:], start=start + 2):
         later.apply(frame(index, commands.encode(command)))
@@ -323,7 +323,7 @@ def test_replicas_agree_whatever_way_they_got_there(history: list[Command], cut:
 def test_an_older_build_stops_where_a_newer_one_goes_on(history: list[Command]) -> None:
     """Its state is the newer one's as of before the first command that it does not know, never another."""
     payloads = [commands.encode(command) for command in history]
-    levels = dataclasses.replace(NEWER_BUILD, highest=7)
+    levels = dataclasses.replace(NEWER_BUILD, highest=8)
     older, newer = MetadataMachine(), MetadataMachine(levels)
     before = newer.snapshot()
     for index, (payload, command) in enumerate(zip(payloads, history, strict=True), start=2):
@@ -339,7 +339,7 @@ def test_an_older_build_stops_where_a_newer_one_goes_on(history: list[Command]) 
 
 def test_the_feature_level_rises_to_what_every_node_knows_and_never_falls() -> None:
     """Who does not know it is named; the present one is fine."""
-    machine = machine_after(register("n1", levels=(1, 3)), register("n2", levels=(1, 2)), levels=UP_TO_6)
+    machine = machine_after(register("n1", levels=(1, 3)), register("n2", levels=(1, 2)), levels=UP_TO_7)
 
     def outcome(index: int, level: int) -> object:
         machine.apply(frame(index, commands.encode(RaiseLevel(level))))
@@ -350,7 +350,7 @@ def test_the_feature_level_rises_to_what_every_node_knows_and_never_falls() -> N
     assert isinstance(refused, Conflict)
     assert "n2 knows feature levels 1 to 2, not 3" in refused.detail
     assert (outcome(6, 2), machine.state.level) == (2, 2)
-    machine.apply(frame(7, commands.encode(register("n2", levels=(3, 6)))))
+    machine.apply(frame(7, commands.encode(register("n2", levels=(3, 7)))))
     assert outcome(8, 2) == 2, "nothing is changed, whoever does not know it"
     refused = outcome(9, 1)
     assert isinstance(refused, Conflict)
@@ -360,20 +360,20 @@ def test_the_feature_level_rises_to_what_every_node_knows_and_never_falls() -> N
 
 def test_an_older_build_stops_where_the_level_is_raised_above_what_it_knows() -> None:
     """At the command, and at a snapshot from behind it; not where the level cannot be raised anyway."""
-    nodes_of_another_build = [register("n1", levels=(1, 6))]
+    nodes_of_another_build = [register("n1", levels=(1, 7))]
     older = machine_after(
-        *nodes_of_another_build, RaiseLevel(7), register("n2", levels=(1, 6)), RaiseLevel(6)
+        *nodes_of_another_build, RaiseLevel(8), register("n2", levels=(1, 7)), RaiseLevel(7)
     )
-    newer = machine_after(*nodes_of_another_build, RaiseLevel(6), levels=UP_TO_6)
+    newer = machine_after(*nodes_of_another_build, RaiseLevel(7), levels=UP_TO_7)
     assert isinstance(older.outcome(3), Conflict)
     assert older.halted == (
-        "metadata entry 5 is command 'raise_level' to level 6, which this build does not know: "
+        "metadata entry 5 is command 'raise_level' to level 7, which this build does not know: "
         "start a newer Floodmark"
     )
     machine = MetadataMachine()
     machine.restore(newer.snapshot())
     assert machine.halted == (
-        "the metadata snapshot has feature level 6, and this build knows 1 to 5: start a newer Floodmark"
+        "the metadata snapshot has feature level 7, and this build knows 1 to 6: start a newer Floodmark"
     )
     assert machine.snapshot() == newer.snapshot()
 

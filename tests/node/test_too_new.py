@@ -74,7 +74,7 @@ def add_strange(node: TestNode, raft_group: int) -> tuple[Path, int]:
         FrameKind.RECORDS,
         payload,
         crc_of(payload),
-        level=6,
+        level=7,
     )
     with path.open("r+b") as file:
         file.seek(position + last.size)
@@ -106,7 +106,7 @@ async def test_a_too_new_replica_stays_closed_and_the_others_serve(tmp_path: Pat
             index = last // 2
             # Behind the checkpoint, as after a crash: what lies before it is not read at a start.
             (node.data_dir / "groups" / str(raft_group) / "checkpoint").unlink()
-            path = make_strange(node, raft_group, index, level=6)
+            path = make_strange(node, raft_group, index, level=7)
         else:
             path, index = add_strange(node, raft_group)
         before = contents(node, raft_group)
@@ -115,7 +115,7 @@ async def test_a_too_new_replica_stays_closed_and_the_others_serve(tmp_path: Pat
             await cluster.until(
                 lambda: node.parts is not None and node.running.replicas.too_new, "it says that it is too new"
             )
-        reason = f"frame {index} of {path} needs feature level 6, this build knows 5: start a newer Floodmark"
+        reason = f"frame {index} of {path} needs feature level 7, this build knows 6: start a newer Floodmark"
         assert [
             (entry["topic"], entry["reason"]) for entry in logs if entry["event"] == "replica_failed"
         ] == [("orders", reason)]
@@ -213,7 +213,7 @@ async def test_a_node_whose_metadata_is_too_new_does_not_start(tmp_path: Path) -
         before = contents(node, METADATA_GROUP)
         node.start()
         reason = (
-            f"^frame {index} of {path} needs feature level 6, this build knows 5: start a newer Floodmark$"
+            f"^frame {index} of {path} needs feature level 7, this build knows 6: start a newer Floodmark$"
         )
         with pytest.raises(LogTooNew, match=reason):
             await node.ended()

@@ -46,7 +46,7 @@ from floodmark.format import batch, kafka_header
 MAGIC: Final = b"FMF1"
 HEADER_BYTES: Final = 64
 PAYLOAD_BYTES_MAX: Final = 64 << 20
-LEVEL: Final = 5
+LEVEL: Final = 6
 """The feature level of this build: it reads frames that need this one or a lower one."""
 GAP_LEVEL: Final = 2
 """The feature level of gaps."""
