@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import click
+from floodmark.keywords import OfDelivery
 
 from cli.complete import complete_topics
 from cli.output import Column, output_option
-from cli.produce_input import FORMATS, Input, Shape, format_of, read_records, record_input
+from cli.produce_input import FORMATS, Input, Shape, format_of, read_records, record_input, timestamp_ms
 from cli.produce_job import Acks, Compression, Job, produce_all
 from cli.session import Session, cluster_options, run
 from cli.stream_output import StreamPrinter
+from cli.units import DURATION_MS
 
 _COLUMNS = (
     Column("Partition", lambda item: item["partition"], right=True),
@@ -60,6 +62,8 @@ _COLUMNS = (
 @click.option(
     "-p", "--partition", type=click.IntRange(min=0), help="Write to this partition instead of the key's."
 )
+@click.option("--delay", type=DURATION_MS, help="Queues deliver the records after this time, such as 30s.")
+@click.option("--deliver-at", metavar="TIME", help="Or at this time: ISO 8601 (UTC), or milliseconds.")
 @click.option("--acks", type=click.Choice(["quorum", "leader", "none"]), default="quorum", show_default=True)
 @click.option("--compression", type=click.Choice(["none", "zstd"]), default="none", show_default=True)
 @output_option(default=None)
@@ -84,6 +88,7 @@ def produce(
     floodmark produce orders '{"id": 1}' -k customer-7
     floodmark produce orders --format csv --key-field customer -f orders.csv
     floodmark produce orders -k customer-7 --tombstone
+    floodmark produce reminders '{"to": "ada"}' --delay 30m
     tail -f app.log | floodmark produce logs --format raw
     """
     shape = Shape(given["key"], given["key_field"], given["timestamp_field"], _headers(given["headers"]))
@@ -94,12 +99,25 @@ def produce(
         inputs = _inputs(given["values"], given["files"], given["format_"], shape)
     with contextlib.ExitStack() as stack:
         printer = stack.enter_context(StreamPrinter(output, _COLUMNS, _name)) if output else None
-        job = Job(topic, inputs, given["partition"], printer)
+        job = Job(topic, inputs, given["partition"], printer, **_delivery(given))
         run(produce_all(session.target(), job, acks=acks, compression=compression))
 
 
 def _name(item: dict[str, Any]) -> str:
     return f"{item['partition']}/{item['offset']}"
+
+
+def _delivery(given: dict[str, Any]) -> OfDelivery:
+    delay, deliver_at = given["delay"], given["deliver_at"]
+    if delay is not None and deliver_at is not None:
+        raise click.UsageError("give --delay or --deliver-at, not both")
+    try:
+        return {
+            "delay": delay / 1000 if isinstance(delay, int) else None,  # None also for "none".
+            "deliver_at": None if deliver_at is None else timestamp_ms(deliver_at),
+        }
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--deliver-at") from error
 
 
 def _headers(assignments: tuple[str, ...]) -> list[tuple[str, str]]:

@@ -13,7 +13,8 @@ from typing import Literal
 import msgspec
 from floodmark.errors import FloodmarkError
 from floodmark.format.record import Record
-from floodmark.format.values import TOMBSTONE, Tombstone
+from floodmark.format.values import TOMBSTONE, Timestamp, Tombstone
+from floodmark.producer.delivery import Delay
 from floodmark.producer.produced import Ack, Produced
 from floodmark.producer.producer import Producer
 
@@ -36,6 +37,8 @@ class Job:
     inputs: Iterator[Input]
     partition: int | None
     printer: StreamPrinter | None
+    delay: Delay = None
+    deliver_at: Timestamp = None
     open_acks: deque[tuple[Input, Ack]] = field(default_factory=deque)
     stored: int = 0
     stored_bytes: int = 0
@@ -111,6 +114,8 @@ async def _send(producer: Producer, one: Input, job: Job) -> Ack:
             partition=job.partition,
             headers=record.headers,
             timestamp=record.timestamp,
+            delay=job.delay,
+            deliver_at=job.deliver_at,
         )
     except FloodmarkError as error:
         raise _at(one.where, error) from error

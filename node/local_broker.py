@@ -178,7 +178,10 @@ class LocalBroker:
     def topic_limits(self, name: str) -> TopicLimits:
         """From the replicated metadata alone."""
         entry = self._topics.find(name)
-        return TopicLimits(len(entry.partitions), entry.config.max_record_bytes, entry.topic_id)
+        config = entry.config
+        return TopicLimits(
+            len(entry.partitions), config.max_record_bytes, entry.topic_id, config.retention_ms
+        )
 
     def partition(self, topic: str, number: int) -> Partition:
         """One partition, local or not."""

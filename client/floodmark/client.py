@@ -36,6 +36,7 @@ from floodmark.keywords import OfProducer
 from floodmark.pin import Pin
 from floodmark.processor.options import ProcessOptions, Step
 from floodmark.processor.processor import Processor, each_of
+from floodmark.producer.delivery import Delay
 from floodmark.producer.options import Acks, Compression, ProducerOptions
 from floodmark.producer.produced import Produced
 from floodmark.producer.producer import Producer
@@ -106,10 +107,13 @@ class Client:
         partition: int | None = None,
         headers: HeadersLike | None = None,
         timestamp: Timestamp = None,
+        delay: Delay = None,
+        deliver_at: Timestamp = None,
         acks: Acks = "quorum",
         timeout_s: float | None = None,
     ) -> Produced:
         """Store one record and say where. Bytes are stored as they are, everything else as JSON.
+        ``delay`` (seconds) or ``deliver_at``: queues deliver it then, and not before.
 
         Calls that run at the same time share batches. The record is stored at most once, whatever is repeated
         on the way. Raises ``OutcomeUnknown`` when the time is up and it may be stored.
@@ -121,7 +125,13 @@ class Client:
             producer = self._singles.get(check_name(topic), acks, within_s)
             try:
                 ack = await producer.send(
-                    value, key=key, partition=partition, headers=headers, timestamp=timestamp
+                    value,
+                    key=key,
+                    partition=partition,
+                    headers=headers,
+                    timestamp=timestamp,
+                    delay=delay,
+                    deliver_at=deliver_at,
                 )
                 return await ack
             except TopicDeleted:

@@ -13,6 +13,7 @@ from floodmark.format.headers import HeadersLike
 from floodmark.format.values import Key, Timestamp
 from floodmark.groups.options import Commit, OnGap, OnPartitions, WhereNone
 from floodmark.groups.shapes import TopicPartition
+from floodmark.producer.delivery import Delay
 from floodmark.producer.options import Acks, Compression
 from floodmark.transport.credentials import Token
 from floodmark.transport.tls import Cert, Tls
@@ -34,7 +35,14 @@ class OfClient(TypedDict, total=False):
     cert: Cert
 
 
-class OfRecord(TypedDict, total=False):
+class OfDelivery(TypedDict, total=False):
+    """When queues deliver what is produced."""
+
+    delay: Delay
+    deliver_at: Timestamp
+
+
+class OfRecord(OfDelivery, total=False):
     """``Producer.send``"""
 
     key: Key
@@ -43,7 +51,7 @@ class OfRecord(TypedDict, total=False):
     timestamp: Timestamp
 
 
-class OfRecords(TypedDict, total=False):
+class OfRecords(OfDelivery, total=False):
     """``Producer.send_many``"""
 
     keys: Sequence[Key] | None

@@ -105,8 +105,10 @@ class Partition(Protocol):
         timeout_s: float,
         expected_offset: int | None = None,
         position: Position | None = None,
+        deliver_at_ms: int | None = None,
     ) -> Appended:
         """Append one checked batch; only where ``leads_here``. ``position``: stored with it, if it is.
+        ``deliver_at_ms``: likewise, when queues may deliver it.
 
         Raises FeatureLevelNeeded (of the batch's format, of a position), PositionConflict (next_offset),
         TooManyPositions, Unavailable (not stored), OutcomeUnknown,

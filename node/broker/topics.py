@@ -41,6 +41,7 @@ class TopicLimits(NamedTuple):
     partitions: int
     max_record_bytes: int
     topic_id: int
+    retention_ms: int | None = None
 
 
 class TopicAdmin(Protocol):

@@ -86,6 +86,7 @@ class OlderNodes:
         self, node: str, request: AppendThere, timeout_s: float, _hold: Hold | None
     ) -> Appended:
         assert request.position is None, "no such node is in a cluster of that feature level"
+        assert request.deliver_at_ms is None, "nor of that one"
         context = self._context
         url = base_url(context.broker, node) + _path(request)
         query = {"acks": str(request.acks), "timeout": _milliseconds(timeout_s)}

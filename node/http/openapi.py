@@ -92,6 +92,10 @@ def document(settings: RequestLimits) -> dict[str, Any]:
         "mode",
         {"type": "string", "enum": ["copy"], "description": "The body is what was read: the same records"},
     )
+    later = [
+        query("delay", {**DURATION, "description": "Queues deliver the records after this time"}),
+        query("deliver_at", {**TEXT, "description": "Or at this one: RFC 3339, or milliseconds since 1970"}),
+    ]
     records = bodies.records_body()
     topic_records = "/v1/topics/{topic}/records"
     partition_records = "/v1/topics/{topic}/partitions/{partition}/records"
@@ -308,7 +312,7 @@ def document(settings: RequestLimits) -> dict[str, Any]:
                 ),
                 "post": operation(
                     "Produce, routed by key",
-                    [topic, acks, timeout, mode, *raw, *pinned],
+                    [topic, acks, timeout, mode, *later, *raw, *pinned],
                     body=records,
                     result=ProducedRecords,
                     also={"207": ProducedRecords},
@@ -327,7 +331,7 @@ def document(settings: RequestLimits) -> dict[str, Any]:
                 ),
                 "post": operation(
                     "Produce one atomic batch",
-                    [topic, partition, acks, timeout, mode, *producer, position, *raw, *pinned],
+                    [topic, partition, acks, timeout, mode, *later, *producer, position, *raw, *pinned],
                     body=records,
                     result=Produced,
                 ),

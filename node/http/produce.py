@@ -13,6 +13,7 @@ from floodmark.format.position import Position, of_header
 from node.broker import Appended
 from node.http.body import decode, read_raw
 from node.http.context import HttpContext
+from node.http.delivery import DELIVERY_QUERY, deliver_at_of
 from node.http.leader_headers import leader_headers
 from node.http.media import Media
 from node.http.produce_body import ProduceBody
@@ -34,7 +35,7 @@ from node.service.data_requests import ProduceRequest
 from node.service.division import NOBODY, Producer
 from node.service.policy import Operation
 
-QUERY: Final = frozenset({"acks", "timeout", "mode", TOPIC_ID_QUERY})
+QUERY: Final = frozenset({"acks", "timeout", "mode", TOPIC_ID_QUERY}) | DELIVERY_QUERY
 PRODUCER_HEADERS: Final = ("Producer-Id", "Producer-Epoch", "Producer-Seq")
 _HEAD: Final = {"Content-Type": "application/json", "Server": "floodmark"}
 _EPOCH_MAX: Final = (1 << 32) - 1
@@ -60,6 +61,7 @@ class PartitionProduce:
         copies = is_copy(query)
         media = media_of(request, copies=copies)
         acks, expected, position = acks_of(query), expected_offset(request), position_of(request)
+        deliver_at_ms = deliver_at_of(query, service.wall_ms())
         if media is Media.BYTES and context.broker.batch_format == 1:
             await service.once_level_known(lambda: self._check_head(request))
         with context.uploads(request) as account:
@@ -79,6 +81,7 @@ class PartitionProduce:
                     expected_offset=expected,
                     producer=producer_of(request, media),
                     position=position,
+                    deliver_at_ms=deliver_at_ms,
                     here_only=context.is_passed_on(request),
                 ),
             )

@@ -10,6 +10,7 @@ from floodmark.format.position import HEADER as POSITION
 
 from node.http.body import read_body
 from node.http.context import HttpContext
+from node.http.delivery import deliver_at_of
 from node.http.produce import PRODUCER_HEADERS, QUERY, timeout_of
 from node.http.produce_body import ProduceBody
 from node.http.query import acks_of, is_copy, query_of, topic_name
@@ -50,7 +51,7 @@ class TopicProduce:
         timeout_s = timeout_of(query.get("timeout"), context)
         copies = is_copy(query)
         media = media_of(request, copies=copies)
-        acks = acks_of(query)
+        acks, deliver_at_ms = acks_of(query), deliver_at_of(query, service.wall_ms())
         with ExitStack() as held:
             raw = await read_body(request, context, held)
             shared = await service.produce_by_key(
@@ -62,6 +63,7 @@ class TopicProduce:
                     timeout_s=timeout_s,
                     topic_id=limits.topic_id,
                     acks=acks,
+                    deliver_at_ms=deliver_at_ms,
                 ),
             )
         headers = {**HEAD, TOPIC_ID: str(shared.topic_id)}

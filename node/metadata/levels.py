@@ -65,7 +65,7 @@ GROUPS: Final = 5
 """The level from which on there are consumer groups, and the coordinator that keeps them."""
 
 QUEUES: Final = 6
-"""The level from which on there are queues, rules of access for them, and records that wait for their time."""
+"""The level from which on there are queues, rules of access to them, and records that they deliver later."""
 
 
 def below_level(level: int, needed: int) -> FloodmarkError | None:

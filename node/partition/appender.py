@@ -12,9 +12,10 @@ from typing import Final, Protocol
 
 from floodmark.errors import FloodmarkError, OffsetMismatch, TooManyRequests
 from floodmark.format.batch import BatchHeader
+from floodmark.format.delivery import with_attributes
 from floodmark.format.frame import FrameKind
-from floodmark.format.frame_records import IMPLIED, WITH_POSITION, PayloadForm, form_of
-from floodmark.format.position import Position, Source, behind
+from floodmark.format.frame_records import IMPLIED, PayloadForm, form_of
+from floodmark.format.position import Position, Source
 
 from consensus.types import GroupStopped, NotLeader, Outcome, Proposal
 from node import outcomes
@@ -91,11 +92,13 @@ class Appender:
         term: int,
         expected_offset: int | None,
         position: Position | None = None,
+        deliver_at_ms: int | None = None,
     ) -> Proposal | Remembered | Flying:
         """The batch's proposal; for a duplicate, where it is stored or in flight (``Sequences.find``).
 
         A duplicate is answered whatever ``expected_offset`` and ``position`` say, for they held when the
-        batch was stored. ``position``: of an idempotent batch of format 2 only.
+        batch was stored. ``position``: of an idempotent batch of format 2 only. ``deliver_at_ms``: of none
+        of format 1.
         Raises StorageFull, TooManyRequests, TooManyProducers, ProducerFenced, OutOfOrderSequence,
         SequenceReused, PositionConflict, TooManyPositions, OffsetMismatch; ``MakingRoom``; and as the host
         does. All but the first three may depend on batches in flight, which may come to nothing: see
@@ -109,10 +112,9 @@ class Appender:
             if not self._sequences.knows(key_of(header)):
                 self._newcomers.admit(self._sequences.in_flight)
         payload, form = batch, form_of(header)
-        if position is not None:
-            self._position_order.begin(term)
-            self._position_order.check(position, header)
-            payload, form = behind(batch, position), WITH_POSITION
+        if position is not None or deliver_at_ms is not None:
+            self._check_position(position, header, term)
+            payload, form = with_attributes(batch, header, position, deliver_at_ms)
         self._disk.check()
         self.check_wait()
         self._forget_appended()
@@ -144,6 +146,11 @@ class Appender:
         if position is not None:
             self._position_order.add(position, header, proposal)
         return proposal
+
+    def _check_position(self, position: Position | None, header: BatchHeader, term: int) -> None:
+        if position is not None:
+            self._position_order.begin(term)
+            self._position_order.check(position, header)
 
     def begin_epoch(self, source: Source, producer: bytes, *, term: int) -> tuple[Begun, Proposal]:
         """Propose the next producer epoch of a source of positions, which is new for ``producer`` as well.

@@ -64,11 +64,17 @@ class Confirmed:
         *,
         expected_offset: int | None,
         position: Position | None,
+        deliver_at_ms: int | None,
     ) -> Proposal | Remembered | Flying:
         """As ``Appender.append`` does, in this leader's term. Raises classes of ``floodmark.errors``."""
         try:
             return self._appender.append(
-                batch, header, term=self._group.term, expected_offset=expected_offset, position=position
+                batch,
+                header,
+                term=self._group.term,
+                expected_offset=expected_offset,
+                position=position,
+                deliver_at_ms=deliver_at_ms,
             )
         except (NotLeader, GroupStopped, StorageError) as error:
             raise outcomes.translated(error) from error
@@ -80,6 +86,7 @@ class Confirmed:
         *,
         expected_offset: int | None,
         position: Position | None,
+        deliver_at_ms: int | None,
         timeout_s: float,
     ) -> Proposal | Remembered | Flying:
         """``admit`` refused the batch: judge it again, by committed batches alone.
@@ -90,7 +97,13 @@ class Confirmed:
         while True:
             await self.lead(after=self._appender.newest, deadline_s=deadline - time.monotonic())
             try:
-                return self.admit(batch, header, expected_offset=expected_offset, position=position)
+                return self.admit(
+                    batch,
+                    header,
+                    expected_offset=expected_offset,
+                    position=position,
+                    deliver_at_ms=deliver_at_ms,
+                )
             except REFUSALS:
                 committed = self._group.high_watermark
                 refusal = self._appender.refused(

@@ -108,6 +108,7 @@ class LocalPartition:
         timeout_s: float,
         expected_offset: int | None = None,
         position: Position | None = None,
+        deliver_at_ms: int | None = None,
     ) -> Appended:
         """See ``node.broker.Partition``."""
         confirmed = self._confirmed
@@ -115,11 +116,22 @@ class LocalPartition:
         if header.format > self._format.highest:
             await self._format.check(header)
         try:
-            placed = confirmed.admit(batch, header, expected_offset=expected_offset, position=position)
+            placed = confirmed.admit(
+                batch,
+                header,
+                expected_offset=expected_offset,
+                position=position,
+                deliver_at_ms=deliver_at_ms,
+            )
         except REFUSALS:
             began = time.monotonic()
             placed = await confirmed.admit_after_refusal(
-                batch, header, expected_offset=expected_offset, position=position, timeout_s=timeout_s
+                batch,
+                header,
+                expected_offset=expected_offset,
+                position=position,
+                deliver_at_ms=deliver_at_ms,
+                timeout_s=timeout_s,
             )
             timeout_s = max(0.0, timeout_s - (time.monotonic() - began))
         if isinstance(placed, Remembered):

@@ -172,6 +172,7 @@ class RemotePartition:
         timeout_s: float,  # noqa: ARG002
         expected_offset: int | None = None,  # noqa: ARG002
         position: Position | None = None,  # noqa: ARG002
+        deliver_at_ms: int | None = None,  # noqa: ARG002
     ) -> Appended:
         """Raises ``Unavailable``."""
         self._refuse()

@@ -98,8 +98,8 @@ class ProduceRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     ``partition``: None lets keys choose. ``topic_id``: the only topic that the request is for.
     ``expected_offset``: append only if this is the partition's next offset. ``producer``: the idempotent
-    producer. ``position``: what the records were made from, stored with them. ``here_only``: another node
-    forwarded it, and looks for the next leader itself.
+    producer. ``position``: what the records were made from, stored with them. ``deliver_at_ms``: when queues
+    may deliver them. ``here_only``: another node forwarded it, and looks for the next leader itself.
     """
 
     topic: str
@@ -111,6 +111,7 @@ class ProduceRequest(msgspec.Struct, frozen=True, kw_only=True):
     expected_offset: int | None = None
     producer: Producer = NOBODY
     position: Position | None = None
+    deliver_at_ms: int | None = None
     here_only: bool = False
 
     @property
@@ -120,6 +121,7 @@ class ProduceRequest(msgspec.Struct, frozen=True, kw_only=True):
             self.acks is Acks.QUORUM
             and self.expected_offset is None
             and self.position is None
+            and self.deliver_at_ms is None
             and self.producer is NOBODY
             and self.body.batch is None
         )

@@ -22,6 +22,7 @@ class AppendRequest(msgspec.Struct, frozen=True):
     """One checked batch for one partition, perhaps of an idempotent producer, with the request's options.
 
     ``expected_offset``: append only if this is the partition's next offset. ``position``: stored with it.
+    ``deliver_at_ms``: when queues may deliver it.
     """
 
     batch: bytes
@@ -30,6 +31,7 @@ class AppendRequest(msgspec.Struct, frozen=True):
     timeout_s: float
     expected_offset: int | None = None
     position: Position | None = None
+    deliver_at_ms: int | None = None
 
 
 class Found(msgspec.Struct, frozen=True):

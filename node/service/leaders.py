@@ -27,6 +27,8 @@ class AppendOptions(TypedDict):
     """Append only if this is the partition's next offset."""
     position: NotRequired[Position | None]
     """Stored with it."""
+    deliver_at_ms: NotRequired[int | None]
+    """When queues may deliver it."""
 
 
 class Leader(Protocol):

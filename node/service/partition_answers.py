@@ -68,6 +68,7 @@ class PartitionAnswers:
                 timeout_s=timeout_s,
                 expected_offset=request.expected_offset,
                 position=request.position,
+                deliver_at_ms=request.deliver_at_ms,
             )
 
         once_known = self._service.once_level_known

@@ -38,6 +38,7 @@ class AppendThere(InsideRequest[Appended], frozen=True):
     expected_offset: int | None = None
     batch: bytes = b""
     position: Position | None = None
+    deliver_at_ms: int | None = None
 
 
 class FetchThere(InsideRequest[Frames], frozen=True):
@@ -153,6 +154,7 @@ class InsidePartitions:
             request.expected_offset,
             request.batch,
             request.position,
+            request.deliver_at_ms,
         )
         header = request.header
         # A leader takes a producer's batches in the order of their numbers only.

@@ -13,7 +13,6 @@ from node.service import timestamps
 _OFFSET_MAX: Final = (1 << 63) - 1
 _BACK = re.compile(r"-[0-9]{1,19}", re.ASCII)
 _OFFSET = re.compile(r"[0-9]{1,20}", re.ASCII)
-_PLUS: Final = re.compile(r"T.* [0-9]{2}:?[0-9]{2}$")
 
 
 def check(spec: str) -> str:
@@ -23,9 +22,7 @@ def check(spec: str) -> str:
     if _OFFSET.fullmatch(spec) and int(spec) <= _OFFSET_MAX:
         return spec
     if spec.startswith("@"):
-        # An unescaped plus sign of a time zone arrives as a space.
-        moment = spec[1:].replace(" ", "+") if _PLUS.search(spec) else spec[1:]
-        return f"@{timestamps.parse(moment)}"
+        return f"@{timestamps.of_query(spec[1:])}"
     raise InvalidRequest(
         "from is an offset, earliest, latest, -N (the last N), or @time "
         f"(@2026-01-31T10:00Z or @milliseconds), not {spec[:100]!r}"

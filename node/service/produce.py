@@ -28,6 +28,7 @@ from node.broker import Acks, Appended, Partition
 from node.metadata.levels import BATCH_FORMAT_2, GROUPS
 from node.service import policy
 from node.service.data_requests import Allowed, Produced, ProduceRequest
+from node.service.delivery import check_can_wait, check_deliver_at
 from node.service.division import NOBODY, Division, of_partition, packed
 from node.service.forward_batcher import ForwardBatcher
 from node.service.leaders import Leader, LeaderHere
@@ -84,6 +85,8 @@ class Producing:
         if request.position is not None:
             request.position.check()
             await self._service.check_level("a position", GROUPS)
+        if request.deliver_at_ms is not None:
+            await check_deliver_at(self._service, request.deliver_at_ms, request.topic, request.topic_id)
         partition = await self._service.topics.partition(request.topic, request.partition, request.topic_id)
         return await self.at_leader(partition, request, request.timeout_s)
 
@@ -273,6 +276,8 @@ def _append(
 ) -> Awaitable[Appended]:
     if request.position is not None:
         _check_carries(header)
+    if request.deliver_at_ms is not None:
+        check_can_wait(header)
     return leader.append(
         batch,
         header,
@@ -280,6 +285,7 @@ def _append(
         timeout_s=timeout_s,
         expected_offset=request.expected_offset,
         position=request.position,
+        deliver_at_ms=request.deliver_at_ms,
     )
 
 

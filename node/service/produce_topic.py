@@ -17,8 +17,9 @@ from floodmark.format.batch import BatchHeader
 from floodmark.format.batch_check import check_if_light
 from floodmark.format.record import Record
 
-from node.broker import Acks, Appended, Partition, TopicLimits
+from node.broker import Appended, Partition, TopicLimits
 from node.service.data_requests import Allowed, Outcome, ProduceRequest, Shared
+from node.service.delivery import check_can_wait, check_deliver_at
 from node.service.division import NOBODY, Division, Packed, packed, places_of, shares_of
 from node.service.leaders import Leader, LeaderHere
 from node.service.request_context import RequestContext
@@ -34,18 +35,18 @@ _SMALL_BYTES_MAX: Final = 64 << 10
 class _Share:
     """What goes to one partition: a batch, or records that may share one with others at this node."""
 
-    __slots__ = ("_acks", "_batch", "_header", "_records", "_service")
+    __slots__ = ("_batch", "_header", "_records", "_request", "_service")
 
     def __init__(
         self,
         service: Service,
-        acks: Acks,
+        request: ProduceRequest,
         records: Sequence[Record],
         batch: bytes = b"",
         header: BatchHeader | None = None,
     ) -> None:
         self._service = service
-        self._acks = acks
+        self._request = request
         self._records = records
         self._batch = batch
         self._header = header
@@ -60,7 +61,14 @@ class _Share:
             self._batch, self._header = codec.encode_with_header(self._records, format=batch_format)
         if self._header is None:  # It was made in another process.
             self._header = codec.decode_header(self._batch)
-        return await leader.append(self._batch, self._header, acks=self._acks, timeout_s=timeout_s)
+        request = self._request
+        return await leader.append(
+            self._batch,
+            self._header,
+            acks=request.acks,
+            timeout_s=timeout_s,
+            deliver_at_ms=request.deliver_at_ms,
+        )
 
 
 _Shares = dict[int, _Share]
@@ -79,6 +87,8 @@ class TopicProducing:
         service = self._service
         service.producing.admit(context, request)
         limits = await service.topics.limits(request.topic, request.topic_id)
+        if request.deliver_at_ms is not None:
+            await check_deliver_at(service, request.deliver_at_ms, request.topic, limits.topic_id)
         if request.body.batch is not None:
             places, shares = await self._untouched(request, request.body.batch, limits)
         else:
@@ -90,7 +100,7 @@ class TopicProducing:
             return self._shared_out(request, limits)
         places, batches = await self._packed(request, limits)
         return places, {
-            number: _Share(self._service, request.acks, (), batch) for number, batch in batches.items()
+            number: _Share(self._service, request, (), batch) for number, batch in batches.items()
         }
 
     def _allowed(self, limits: TopicLimits) -> Allowed:
@@ -105,10 +115,12 @@ class TopicProducing:
         if header is None:
             await self._packed(request, limits)
             header = codec.decode_header(batch)
+        if request.deliver_at_ms is not None:
+            check_can_wait(header)
         if header.is_idempotent:
             raise needs_partition("the producer that the batch names", request.topic)
         number = next(self._turn) % limits.partitions
-        return [number] * header.count, {number: _Share(self._service, request.acks, (), batch, header)}
+        return [number] * header.count, {number: _Share(self._service, request, (), batch, header)}
 
     async def _packed(self, request: ProduceRequest, limits: TopicLimits) -> Packed:
         """Pack a heavy body off the event loop."""
@@ -121,12 +133,12 @@ class TopicProducing:
         allowed = self._allowed(limits)
         found = request.body.read(allowed)
         places = places_of(found, limits.partitions, lambda: next(self._turn) % limits.partitions)
-        service, acks = self._service, request.acks
+        service = self._service
         parts = shares_of(found, places).items()
         if request.is_plain and request.body.size <= _SMALL_BYTES_MAX:
-            return places, {number: _Share(service, acks, records) for number, records in parts}
+            return places, {number: _Share(service, request, records) for number, records in parts}
         return places, {
-            number: _Share(service, acks, (), *packed(records, NOBODY, allowed.batch_format))
+            number: _Share(service, request, (), *packed(records, NOBODY, allowed.batch_format))
             for number, records in parts
         }
 

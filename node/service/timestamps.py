@@ -14,6 +14,7 @@ _FIRST_MS: Final = -62_135_596_800_000
 _LAST_MS: Final = 253_402_300_799_999
 """The end of the year 9999."""
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_PLUS = re.compile(r"T.* [0-9]{2}:?[0-9]{2}$")
 _MILLISECONDS = re.compile(r"-?[0-9]{1,15}", re.ASCII)
 
 
@@ -33,6 +34,11 @@ def parse(value: int | str) -> int:
     if not _FIRST_MS <= value <= _LAST_MS:
         raise InvalidRequest(f"invalid time {value} ms: it is outside the years 1 to 9999")
     return value
+
+
+def of_query(value: str) -> int:
+    """As ``parse``; an unescaped plus sign of a time zone arrives as a space."""
+    return parse(value.replace(" ", "+") if _PLUS.search(value) else value)
 
 
 def text(timestamp_ms: int) -> str | int:

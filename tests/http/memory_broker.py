@@ -33,10 +33,11 @@ from floodmark.errors import (
 from floodmark.format import batch as codec
 from floodmark.format import frame
 from floodmark.format.batch import BatchHeader
-from floodmark.format.frame_records import WITH_POSITION
+from floodmark.format.delivery import with_attributes
+from floodmark.format.frame_records import IMPLIED
 from floodmark.format.limits import PARTITIONS_MAX, PRODUCER_EPOCH_MAX
 from floodmark.format.names import check_name
-from floodmark.format.position import Position, Source, behind
+from floodmark.format.position import Position, Source
 from floodmark.format.record import Record
 from floodmark.format.sequence import following
 
@@ -206,6 +207,7 @@ class MemoryPartition:
         timeout_s: float,
         expected_offset: int | None = None,
         position: Position | None = None,
+        deliver_at_ms: int | None = None,
     ) -> Appended:
         self._check_leads()
         log = self._log
@@ -221,11 +223,13 @@ class MemoryPartition:
         first = log.next
         now_ms = time.time_ns() // 1_000_000
         index = len(log.frames) + 2
-        payload = batch if position is None else behind(batch, position)
+        payload, form = batch, IMPLIED
+        if position is not None or deliver_at_ms is not None:
+            payload, form = with_attributes(batch, header, position, deliver_at_ms)
         crc = frame.crc_of(payload)
         stored = frame.Frame(index, 1, first, now_ms, header.count, frame.FrameKind.RECORDS, payload, crc)
+        stored = msgspec.structs.replace(stored, **form._asdict())
         if position is not None:
-            stored = msgspec.structs.replace(stored, **WITH_POSITION._asdict())
             self._check_position(position, header.producer_epoch)
             log.positions.note(stored, key_of(header), header.producer_epoch)
         log.frames.append(stored)
@@ -686,7 +690,10 @@ class MemoryBroker:
 
     def topic_limits(self, name: str) -> TopicLimits:
         topic = self.topic(name)
-        return TopicLimits(len(topic.partitions), topic.config.max_record_bytes, topic.topic_id)
+        config = topic.config
+        return TopicLimits(
+            len(topic.partitions), config.max_record_bytes, topic.topic_id, config.retention_ms
+        )
 
     def partition(self, topic: str, number: int) -> MemoryPartition:
         known = self.topic(topic)

@@ -12,6 +12,8 @@ from floodmark.transport.pacing import Deadline
 
 BATCH_FORMAT_2: Final = 2
 """The level from which on a cluster takes record batches of format 2."""
+QUEUES: Final = 6
+"""The level from which on there are queues, and records that they deliver later."""
 
 
 class _Features(msgspec.Struct):

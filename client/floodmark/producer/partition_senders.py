@@ -122,10 +122,13 @@ class PartitionSenders:
         async def attempt(producer_batch: ProducerBatch) -> int:
             # The node gets less time than the connection, so that it can still say how the request ended.
             timeout_s = min(self._transport.request_timeout_s, producer_batch.deadline.remaining_s)
+            query = {"acks": self._acks, "timeout": f"{max(1, round(timeout_s * 1000))}ms"}
+            if (later := producer_batch.later) is not None:
+                query[later.name] = later.value
             request = Request(
                 method="POST",
                 path=path,
-                query={"acks": self._acks, "timeout": f"{max(1, round(timeout_s * 1000))}ms"},
+                query=query,
                 headers=self._headers,
                 body=producer_batch.data,
                 route=route,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
-from floodmark.admin.feature_level import BATCH_FORMAT_2, feature_level, needs_format_2
+from floodmark.admin.feature_level import BATCH_FORMAT_2, QUEUES, feature_level, needs_format_2
 from floodmark.admin.topics import Topic, Topics
 from floodmark.errors import FloodmarkError, NotUsable, TooLarge, TransportError
 from floodmark.format.headers import HeadersLike
@@ -19,6 +19,7 @@ from floodmark.format.limits import BATCH_RECORDS_MAX
 from floodmark.format.names import check_name
 from floodmark.format.record import Record
 from floodmark.format.values import Key, Timestamp, record_of, records_of
+from floodmark.producer.delivery import Delay, Later, later_of, needs_queues
 from floodmark.producer.ids import new_producer_id
 from floodmark.producer.memory import MemoryBudget
 from floodmark.producer.numbering import Epoch, Numbering
@@ -91,22 +92,28 @@ class Producer:
         partition: int | None = None,
         headers: HeadersLike | None = None,
         timestamp: Timestamp = None,
+        delay: Delay = None,
+        deliver_at: Timestamp = None,
     ) -> Ack:
         """Accept one record; waits only while ``memory_bytes_max`` are under way. Await the result for the
-        offset. ``TOMBSTONE`` as ``value`` deletes the key.
+        offset. ``TOMBSTONE`` as ``value`` deletes the key. ``delay`` (seconds, from when it leaves) or
+        ``deliver_at``: queues deliver it then; records of one batch have the same.
 
         Raises ``InvalidRequest``, ``TooLarge`` or ``FeatureLevelNeeded`` for a record that cannot be stored.
         """
         record = record_of(value, key, headers, timestamp)
+        later = None
         self._transport.home.check()
         if self._senders is None:
             await self.open()
+        if delay is not None or deliver_at is not None:
+            later = await self._later(delay, deliver_at)
         size = size_of(record)
         if size > self._record_bytes_max or record.pairs or record.value is None:
             await self._check_limits([record])
         if not self._memory.try_take(size):
             await self._wait_for_room(size)
-        ack = Ack(*self._sender(record.key, partition, size).accumulator.add(record, size))
+        ack = Ack(*self._sender(record.key, partition, size).accumulator.add(record, size, later))
         self._since_pause += size
         if self._since_pause > _PAUSE_BYTES:
             await self._let_others_run()
@@ -119,25 +126,29 @@ class Producer:
         keys: Sequence[Key] | None = None,
         partition: int | None = None,
         timestamp: Timestamp = None,
+        delay: Delay = None,
+        deliver_at: Timestamp = None,
     ) -> AckList:
         """Accept many records, with little work for each. ``keys`` has one key for each value."""
         records = records_of(values, keys, timestamp)
         await self.open()
+        later = await self._later(delay, deliver_at)
         sizes = await self._sizes(records)  # All are checked before the first is accepted.
         if keys is None or partition is not None:
-            return AckList(await self._send_run(records, sizes, partition))
+            return AckList(await self._send_run(records, sizes, partition, later))
         runs = []
         for record, size in zip(records, sizes, strict=True):
             if not self._memory.try_take(size):
                 await self._wait_for_room(size)
-            runs.append((*self._sender(record.key, None, size).accumulator.add(record, size), 1))
+            accumulator = self._sender(record.key, None, size).accumulator
+            runs.append((*accumulator.add(record, size, later), 1))
             self._since_pause += size
             if self._since_pause > _PAUSE_BYTES:
                 await self._let_others_run()
         return AckList(runs)
 
     async def _send_run(
-        self, records: Sequence[Record], sizes: Sequence[int], partition: int | None
+        self, records: Sequence[Record], sizes: Sequence[int], partition: int | None, later: Later | None
     ) -> list[tuple[BatchOutcome, int, int]]:
         """Send records without keys in runs as large as a batch has room for, not one by one."""
         ends = list(itertools.accumulate(sizes))
@@ -150,7 +161,7 @@ class Producer:
             if not self._memory.try_take(size):
                 await self._wait_for_room(size)
             sender = self._sender(None, partition, size)
-            runs.append((*sender.accumulator.add_run(records[start:stop], size), stop - start))
+            runs.append((*sender.accumulator.add_run(records[start:stop], size, later), stop - start))
             start, taken = stop, ends[stop - 1]
             self._since_pause += size
             if self._since_pause > _PAUSE_BYTES:
@@ -262,6 +273,15 @@ class Producer:
             if level < BATCH_FORMAT_2:
                 raise needs_format_2(what, level)
             self._numbering.batch_format = 2
+
+    async def _later(self, delay: Delay, deliver_at: Timestamp) -> Later | None:
+        later = later_of(delay, deliver_at)
+        if later is not None and self._numbering.batch_format == 1:
+            level = await feature_level(self._transport, timeout_s=self.options.delivery_timeout_s)
+            if level < QUEUES:
+                raise needs_queues(level)
+            self._numbering.batch_format = 2
+        return later
 
     def _learn(self, topic: Topic) -> None:
         self._record_bytes_max = topic.config.max_record_bytes

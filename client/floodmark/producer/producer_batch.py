@@ -7,6 +7,7 @@ import asyncio
 from floodmark.errors import FloodmarkError, OutcomeUnknown, ServerError, TopicDeleted, TransportError
 from floodmark.format import batch
 from floodmark.format.record import Record
+from floodmark.producer.delivery import Later
 from floodmark.producer.numbering import Epoch
 from floodmark.producer.produced import BatchOutcome
 from floodmark.transport.pacing import Deadline
@@ -35,6 +36,7 @@ class ProducerBatch:
         "data",
         "deadline",
         "error",
+        "later",
         "maybe_stored",
         "ordinal",
         "outcome",
@@ -44,13 +46,15 @@ class ProducerBatch:
         "was_first",
     )
 
-    def __init__(self, partition: int, timeout_s: float) -> None:
+    def __init__(self, partition: int, timeout_s: float, later: Later | None = None) -> None:
         self.records: list[Record] = []
         self.count = 0
         """How many records there are, once they are bytes."""
         self.size = 0
         self.outcome = BatchOutcome(partition)
         self.deadline = Deadline(timeout_s)
+        self.later = later
+        """When queues may deliver its records."""
         self.data = b""
         self.sequence = self.ordinal = -1
         self.maybe_stored = False

@@ -14,6 +14,7 @@ from typing import Final
 
 from floodmark.format.limits import BATCH_RECORDS_MAX
 from floodmark.format.record import Record
+from floodmark.producer.delivery import Later
 from floodmark.producer.produced import BatchOutcome
 from floodmark.producer.producer_batch import ProducerBatch
 
@@ -48,11 +49,11 @@ class RecordAccumulator:
         self._timer: asyncio.TimerHandle | None = None
         self._full: deque[ProducerBatch] = deque()
 
-    def add(self, record: Record, size: int) -> tuple[BatchOutcome, int]:
-        """Add a record; returns its batch's outcome and its place in the batch."""
+    def add(self, record: Record, size: int, later: Later | None = None) -> tuple[BatchOutcome, int]:
+        """Add a record; returns its batch's outcome and its place in the batch. A batch has one ``later``."""
         producer_batch = self._open
-        if producer_batch is None or size > self.room:
-            producer_batch = self._open_batch()
+        if producer_batch is None or size > self.room or later != producer_batch.later:
+            producer_batch = self._open_batch(later)
         index = len(producer_batch.records)
         producer_batch.records.append(record)
         producer_batch.size += size
@@ -61,7 +62,9 @@ class RecordAccumulator:
             self._close_batch()
         return producer_batch.outcome, index
 
-    def add_run(self, records: Sequence[Record], size: int) -> tuple[BatchOutcome, int]:
+    def add_run(
+        self, records: Sequence[Record], size: int, later: Later | None = None
+    ) -> tuple[BatchOutcome, int]:
         """Add records that fit into one batch together; returns the outcome and the place of the first
         one."""
         producer_batch = self._open
@@ -69,8 +72,9 @@ class RecordAccumulator:
             producer_batch is None
             or size > self.room
             or len(producer_batch.records) + len(records) > BATCH_RECORDS_MAX
+            or later != producer_batch.later
         ):
-            producer_batch = self._open_batch()
+            producer_batch = self._open_batch(later)
         index = len(producer_batch.records)
         producer_batch.records.extend(records)
         producer_batch.size += size
@@ -107,9 +111,9 @@ class RecordAccumulator:
         """Everything that is here."""
         return [*self._full, *([self._open] if self._open is not None else [])]
 
-    def _open_batch(self) -> ProducerBatch:
+    def _open_batch(self, later: Later | None) -> ProducerBatch:
         self._close_batch()
-        producer_batch = self._open = ProducerBatch(self._partition, self._delivery_timeout_s)
+        producer_batch = self._open = ProducerBatch(self._partition, self._delivery_timeout_s, later)
         self.room = self._batch_bytes
         self._timer = asyncio.get_running_loop().call_later(self._linger_s or _ANSWER_S_MAX, self.ripen)
         if not self._linger_s:
