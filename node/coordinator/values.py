@@ -6,7 +6,7 @@ build that does not know them passes over them. A higher version is of a newer b
 
 from __future__ import annotations
 
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 from floodmark.errors import TooNew
@@ -93,30 +93,30 @@ class OffsetValue(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 Value = GroupValue | MemberValue | TargetValue | CurrentValue | OffsetValue
-V = TypeVar("V", GroupValue, MemberValue, TargetValue, CurrentValue, OffsetValue)
+V = TypeVar("V", bound=msgspec.Struct)
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
-_DECODERS: Final = {
-    cls: msgspec.msgpack.Decoder(cls)
-    for cls in (GroupValue, MemberValue, TargetValue, CurrentValue, OffsetValue)
-}
+_DECODERS: Final[dict[type[msgspec.Struct], msgspec.msgpack.Decoder[Any]]] = {}
 
 
-def encode(value: Value) -> bytes:
+def encode(value: msgspec.Struct) -> bytes:
     """As stored."""
     return _ENCODER.encode(value)
 
 
 def decode(cls: type[V], data: bytes) -> V:
     """A stored value. Raises ``TooNew`` for a newer build's, and ``ValueError`` for bytes that are none."""
+    decoder = _DECODERS.get(cls)
+    if decoder is None:
+        decoder = _DECODERS[cls] = msgspec.msgpack.Decoder(cls)
     try:
-        found: V = _DECODERS[cls].decode(data)  # type: ignore[assignment]
+        found: V = decoder.decode(data)
     except msgspec.MsgspecError as error:
         version = _version_of(data)
         if version is None or version <= VERSION:
             raise ValueError(f"not a stored {cls.__name__}: {error}") from error
     else:
-        version = found.version
+        version = found.version  # type: ignore[attr-defined]
         if version == VERSION:
             return found
     raise TooNew(

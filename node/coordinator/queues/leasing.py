@@ -1,0 +1,293 @@
+"""Deliveries: which records a worker gets, in which order, and what is passed meanwhile.
+
+Records of a partition are looked at in order, each once: whoever leads reads them from ``Queue.next_of`` on.
+One that may not be delivered now is remembered, and is in ``Queue.ready_now`` later.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Final, NamedTuple
+
+import msgspec
+
+from node.coordinator.groups.decision import Decision, Pair
+from node.coordinator.queues import breaker
+from node.coordinator.queues.changes import Changes
+from node.coordinator.queues.lane import Lane
+from node.coordinator.queues.queue import Queue
+from node.coordinator.queues.requests import BY_KEY, Place
+from node.coordinator.queues.run import NO_KEY, Run
+from node.coordinator.queues.times import Delayed
+from node.coordinator.queues.values import CLOSED, HALF_OPEN, OPEN, RunValue, SourceValue, State
+
+DELAYED_MAX: Final = 5_000_000
+"""Records of one queue that wait for their time: they take up some 40 bytes each in the shard's memory."""
+
+BREAKER_OPEN: Final = "breaker_open"
+IN_FLIGHT_FULL: Final = "in_flight_full"
+WINDOW_FULL: Final = "window_full"
+DELAYED_FULL: Final = "delayed_full"
+
+
+class Seen(NamedTuple):
+    """A record as it was read. ``key``: see ``key_hash``; ``deliver_at_ms`` 0: at once."""
+
+    offset: int
+    key: int
+    deliver_at_ms: int
+    size: int
+
+
+class Fresh(NamedTuple):
+    """What was read of a partition of the queue's topic, in order. It begins at ``Queue.next_of``, or before;
+    otherwise it is passed over. ``end``: all below was read, whether or not there were records."""
+
+    partition: int
+    begin: int
+    end: int
+    records: Sequence[Seen]
+
+
+class Again(NamedTuple):
+    """One of ``Queue.ready_now`` that was read."""
+
+    place: Place
+    size: int
+
+
+class Ask(NamedTuple):
+    """``lease``: a random number of up to 63 bits, which is not 0. ``again`` goes before ``fresh``."""
+
+    worker: str
+    lease: int
+    max_records: int
+    max_bytes: int
+    again: Sequence[Again] = ()
+    fresh: Sequence[Fresh] = ()
+
+
+class Given(NamedTuple):
+    """A record that was leased, and how often it was delivered, this time included."""
+
+    place: Place
+    deliveries: int
+
+
+class Leased(NamedTuple):
+    """``paused``: see ``Received``; "" too where there was just nothing among what was read."""
+
+    records: Sequence[Given]
+    visible_ms: int
+    paused: str = ""
+
+
+class _Lot(NamedTuple):
+    """What records of one new run have in common."""
+
+    lane: Lane
+    deliveries: int
+    excused: int
+    first_delivered_ms: int
+
+
+def lease(queue: Queue, ask: Ask, *, now_ms: int) -> Decision[Leased]:
+    """Deliver what may be delivered, of what was read."""
+    queue.advance(now_ms)
+    room, paused = room_for(queue, ask.worker, now_ms)
+    leasing = _Leasing(queue, ask, min(ask.max_records, room), now_ms)
+    if room:
+        leasing.again()
+        for fresh in ask.fresh:
+            if leasing.is_full:
+                break
+            leasing.fresh(fresh)
+    visible_ms = queue.state.config.visibility_timeout_ms
+    pairs = leasing.pairs()
+    return Decision(
+        pairs, Leased(leasing.given, visible_ms, "" if leasing.given else paused or leasing.paused)
+    )
+
+
+def room_for(queue: Queue, worker: str, now_ms: int) -> tuple[int, str]:
+    """How many records a worker may get now, and why none."""
+    state = queue.state
+    config = state.config
+    most = config.max_in_flight
+    if state.breaker != CLOSED:
+        # A clock that was set back does not make the pause longer.
+        waits = 0 < state.breaker_until_ms - now_ms <= config.breaker.pause_ms
+        if state.breaker == OPEN and waits:
+            return 0, BREAKER_OPEN
+        if state.breaker == HALF_OPEN and queue.visibility.leases(state.probe):
+            return 0, BREAKER_OPEN
+        most = 1
+    room = min(most, config.max_in_flight - queue.in_flight)
+    room = min(room, config.max_in_flight_per_worker - queue.workers.get(worker, 0))
+    return (room, "") if room > 0 else (0, IN_FLIGHT_FULL)
+
+
+class _Leasing:
+    def __init__(self, queue: Queue, ask: Ask, records: int, now_ms: int) -> None:
+        self.given: list[Given] = []
+        self.paused = ""
+        self.queue = queue
+        self._ask = ask
+        self._records = records
+        self._bytes = ask.max_bytes
+        self.now_ms = now_ms
+        self.changes = Changes(queue)
+        self._lots: dict[_Lot, list[tuple[int, int]]] = {}
+        self._sources: dict[Lane, SourceValue] = {}
+        self._redelivered: dict[Lane, int] = {}
+
+    @property
+    def is_full(self) -> bool:
+        """Nothing more is to be given."""
+        return self._records <= 0 or self._bytes <= 0
+
+    def fits(self, size: int) -> bool:
+        """Whether one more record may be given."""
+        return self._records > 0 and (size <= self._bytes or not self.given)
+
+    def give(self, lot: _Lot, offset: int, key: int, size: int) -> None:
+        """One record."""
+        self._records -= 1
+        self._bytes -= size
+        self._lots.setdefault(lot, []).append((offset, key))
+        self.given.append(Given(lot.lane.place(offset), lot.deliveries))
+
+    def again(self) -> None:
+        """What was seen before."""
+        given: set[Place] = set()
+        for place, size in self._ask.again:
+            if not self.fits(size):
+                break
+            lane = self.queue.lane_of(place)
+            offset = place.offset
+            if lane is None or place in given or place not in self.queue.ready or not lane.may_go(offset):
+                continue
+            given.add(place)
+            run = lane.at.get(offset)
+            if run is None:
+                times, index = lane.ripe[offset]
+                self.changes.take_ripe(times, 1 << index)
+                self.give(_Lot(lane, 1, 0, self.now_ms), offset, times.key(index), size)
+                continue
+            self.changes.take(run, 1 << (offset - run.base))
+            self.give(self._lot(run), offset, run.key_at(offset), size)
+
+    def _lot(self, run: Run) -> _Lot:
+        lane, value = run.lane, run.value
+        if not value.deliveries:
+            return _Lot(lane, 1, 0, self.now_ms)
+        self._redelivered[lane] = self._redelivered.get(lane, 0) + 1
+        return _Lot(lane, value.deliveries + 1, value.excused, value.first_delivered_ms)
+
+    def fresh(self, fresh: Fresh) -> None:
+        """What was not seen before."""
+        lane = self.queue.lane(self.queue.state.config.topic_id, fresh.partition)
+        source = lane.source
+        if fresh.begin > source.next:
+            return
+        passing = _Passing(self, lane)
+        after, passed = fresh.end, 0
+        for seen in _unseen(fresh, source.next):
+            if not passing.takes(seen):
+                after = seen.offset
+                break
+            passed += 1
+        self.paused = passing.paused or self.paused
+        if passing.held:
+            self.changes.put(lane, passing.held, RunValue(state=State.HELD))
+        if passing.delayed:
+            self.changes.delay(lane, passing.delayed)
+        if after > source.next:
+            self._sources[lane] = msgspec.structs.replace(source, next=after, taken=source.taken + passed)
+
+    def pairs(self) -> list[Pair]:
+        """What it comes to."""
+        state = self.queue.state
+        config, changes = state.config, self.changes
+        for lot, found in self._lots.items():
+            found.sort()
+            changes.put(
+                lot.lane,
+                found,
+                RunValue(
+                    state=State.LEASED,
+                    deliveries=lot.deliveries,
+                    excused=lot.excused,
+                    lease=self._ask.lease,
+                    due_ms=self.now_ms + config.visibility_timeout_ms,
+                    visible_ms=config.visibility_timeout_ms,
+                    worker=self._ask.worker,
+                    first_delivered_ms=lot.first_delivered_ms,
+                ),
+            )
+        for lane, records in self._redelivered.items():
+            source = self._sources.get(lane, lane.source)
+            redelivered = source.redelivered + records
+            self._sources[lane] = msgspec.structs.replace(source, redelivered=redelivered)
+        for lane, source in self._sources.items():
+            changes.source(lane, source)
+        if self.given and state.breaker != CLOSED:
+            changes.header(breaker.half_opened(state, self._ask.lease))
+        return changes.pairs()
+
+
+class _Passing:
+    """Goes through what is new in one partition."""
+
+    def __init__(self, leasing: _Leasing, lane: Lane) -> None:
+        self._leasing = leasing
+        self._order = lane.order
+        self._room = leasing.queue.state.config.window - len(lane.at)
+        self._room_delayed = DELAYED_MAX - leasing.queue.delayed
+        self._by_key = leasing.queue.state.config.ordering == BY_KEY
+        self._lot = _Lot(lane, 1, 0, leasing.now_ms)
+        self._keys: set[int] = set()
+        """Of what is being given."""
+        self.held: list[tuple[int, int]] = []
+        self.delayed: list[Delayed] = []
+        self.paused = ""
+
+    def takes(self, seen: Seen) -> bool:
+        """It is given, or remembered; False: it is left for the next time."""
+        offset, key, deliver_at_ms, size = seen
+        if not self._by_key:
+            key = NO_KEY
+        if deliver_at_ms > self._leasing.now_ms:
+            if len(self.delayed) == self._room_delayed:
+                self.paused = DELAYED_FULL
+                return False
+            self.delayed.append((offset, key, deliver_at_ms))
+            return True
+        if self._room <= 0:
+            self.paused = WINDOW_FULL
+            return False
+        if key and (key in self._keys or not self._order.is_free(key)):
+            self.held.append((offset, key))
+        elif self._leasing.fits(size):
+            self._keys.add(key)
+            self._leasing.give(self._lot, offset, key, size)
+        else:
+            return False
+        self._room -= 1
+        return True
+
+
+def _unseen(fresh: Fresh, next_: int) -> Sequence[Seen]:
+    records = fresh.records
+    if fresh.begin == next_:
+        return records
+    return records[bisect_left(records, next_, key=lambda seen: seen.offset) :]
+
+
+def key_hash(key: bytes | None) -> int:
+    """By which the order of keys goes: 64 bits, the same in every process; 0 for a record without a key."""
+    if key is None:
+        return NO_KEY
+    return int.from_bytes(blake2b(key, digest_size=8).digest()) or 1

@@ -1,0 +1,253 @@
+"""One queue, as its pairs of key and value say: what steps decide on.
+
+Who leads applies what was decided at once, before it is stored: it is the only one who decides in its term,
+and begins anew from what is stored when something was not. So it need not wait between one step and the next.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, deque
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from typing import Final
+
+from node.coordinator import keys, values
+from node.coordinator.groups.decision import Pair
+from node.coordinator.keys import Kind, TopicPartition
+from node.coordinator.queues.breaker import Outcomes
+from node.coordinator.queues.lane import Lane
+from node.coordinator.queues.requests import DeadName, Place
+from node.coordinator.queues.run import Run
+from node.coordinator.queues.values import (
+    DeadValue,
+    LeftValue,
+    QueueValue,
+    RunValue,
+    SourceValue,
+    State,
+    TimesValue,
+)
+from node.coordinator.queues.visibility import Visibility
+
+REMEMBERED_MAX: Final = 10_000
+"""Records of which the leader knows by which lease they were settled, the last ones."""
+READY_MAX: Final = 10_000
+"""Records that are due and taken note of; others are when those have been delivered."""
+
+
+class Queue:
+    """A view that follows the state: ``replay`` takes what was decided or applied. Steps do not change it,
+    but for what is beside the state: ``outcomes``.
+
+    ``ready``: records that may be delivered and were seen before, the longest ready one first; also some
+    that may not (any more): ``ready_now`` tells. ``counts``: records by their run's state.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.header: QueueValue | None = None
+        self.lanes: dict[TopicPartition, Lane] = {}
+        self.counts: dict[int, int] = dict.fromkeys(State, 0)
+        self.delayed = 0
+        self.workers: Counter[str] = Counter()
+        """How many records each has in hand."""
+        self.ready: dict[Place, None] = {}
+        self.dead: dict[DeadName, DeadValue] = {}
+        self.replaying: dict[Place, DeadName] = {}
+        """Where dead letters are that are on their way through the queue again."""
+        self.visibility = Visibility()
+        self.outcomes = Outcomes()
+        self._due: list[tuple[int, int, int, int, bool]] = []
+        self._remembered: deque[tuple[Lane, Sequence[int], tuple[int, str]]] = deque()
+        self._remembers = 0
+        self._clock_s = 0.0
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        get: Callable[[bytes], bytes | None],
+        all_keys: Iterable[bytes],
+        *,
+        clock_s: float = 0.0,
+    ) -> Queue:
+        """The queue of this name, of which the state may have nothing. Raises ``TooNew``, ``ValueError``."""
+        queue = cls(name)
+        # Times before what is left of them.
+        for key in sorted(all_keys, key=keys.kind_of):
+            queue.replay(((key, get(key)),), clock_s=clock_s)
+        return queue
+
+    def __bool__(self) -> bool:
+        """Whether there is one."""
+        return self.header is not None and not self.header.deleting
+
+    @property
+    def state(self) -> QueueValue:
+        """What the queue itself is, where there is one."""
+        assert self.header is not None, "looked for before"
+        return self.header
+
+    @property
+    def in_flight(self) -> int:
+        """Records that are delivered and not settled."""
+        return self.counts[State.LEASED]
+
+    def next_of(self, partition: int) -> int:
+        """From where on records of a partition of its topic were not looked at yet."""
+        lane = self.lanes.get((self.state.config.topic_id, partition))
+        return lane.source.next if lane else 0
+
+    def lane(self, topic_id: int, partition: int) -> Lane:
+        """What is unsettled of a partition."""
+        lane = self.lanes.get((topic_id, partition))
+        if lane is None:
+            lane = self.lanes[topic_id, partition] = Lane(self, topic_id, partition)
+        return lane
+
+    def lane_of(self, place: Place) -> Lane | None:
+        """That of a record, where there is one."""
+        return self.lanes.get((place.topic_id, place.partition))
+
+    def keys(self) -> Iterator[bytes]:
+        """Of all that is known of it, but for its own."""
+        for (topic_id, partition), lane in self.lanes.items():
+            at = (topic_id, partition)
+            if lane.stored is not None:
+                yield keys.source_key(self.name, at)
+            for first in lane.runs:
+                yield lane.run_key(first)
+            for base in lane.times:
+                yield keys.numbered_key(Kind.TIMES, self.name, at, base)
+                yield keys.numbered_key(Kind.LEFT, self.name, at, base)
+        for name in self.dead:
+            yield keys.numbered_key(Kind.DEAD, self.name, (name.topic_id, name.partition), name.number)
+
+    # What is ready, and when something will be.
+
+    def advance(self, now_ms: int) -> None:
+        """Take note of what is due by the wall clock. Before each step that leases, and before a look at
+        ``ready_now``."""
+        while self._due and self._due[0][0] <= now_ms and len(self.ready) < READY_MAX:
+            due_ms, topic_id, partition, first, times = heapq.heappop(self._due)
+            lane = self.lane(topic_id, partition)
+            if times:
+                lane.ripen(first, due_ms, now_ms)
+                continue
+            run = lane.runs.get(first)
+            if run is not None and run.value.state == State.WAITING and run.value.due_ms == due_ms:
+                for offset in run.offsets():
+                    self.ready[lane.place(offset)] = None
+
+    def ready_now(self, now_ms: int, limit: int, skip: Container[Place] = ()) -> list[Place]:
+        """Records that may be delivered (again), the longest ready one first. Read them, and ``lease``."""
+        self.advance(now_ms)
+        found: list[Place] = []
+        void: list[Place] = []
+        for place in self.ready:
+            lane = self.lane_of(place)
+            if lane is None or not lane.may_go(place.offset):
+                void.append(place)
+            elif place not in skip:
+                found.append(place)
+                if len(found) == limit:
+                    break
+        for place in void:
+            del self.ready[place]
+        return found
+
+    def next_due_ms(self) -> int | None:
+        """When something that waits may be ready, by the wall clock; None: nothing waits for a time."""
+        return self._due[0][0] if self._due else None
+
+    def dying(self, topic_id: int, partition: int) -> Iterator[tuple[int, int, RunValue]]:
+        """Number, offset and run of the records that are on their way to the dead letters, in order."""
+        lane = self.lane(topic_id, partition)
+        for number in sorted(lane.dying):
+            offset = lane.dying[number]
+            yield number, offset, lane.at[offset].value
+
+    # What was decided, or applied.
+
+    def replay(self, pairs: Iterable[Pair], *, clock_s: float) -> None:
+        """Take in pairs, in their order; ``clock_s``: of the monotonic clock by which leases end. Kinds of a
+        newer build are passed over. Raises ``TooNew`` and ``ValueError``; the view is void then."""
+        self._clock_s = clock_s
+        for key, value in pairs:
+            kind = keys.kind_of(key)
+            if kind == Kind.QUEUE:
+                self.header = None if value is None else values.decode(QueueValue, value)
+            elif kind in _NUMBERED:
+                topic_id, partition, number = keys.numbered(key)
+                if kind == Kind.DEAD:
+                    self._replay_dead(DeadName(topic_id, partition, number), value)
+                else:
+                    _replay_at(self.lane(topic_id, partition), kind, number, value)
+
+    def _replay_dead(self, name: DeadName, value: bytes | None) -> None:
+        before = self.dead.get(name)
+        if before is not None and before.replaying:
+            self.replaying.pop(dead_at(before), None)
+        if value is None:
+            self.dead.pop(name, None)
+            return
+        dead = self.dead[name] = values.decode(DeadValue, value)
+        if dead.replaying:
+            self.replaying[dead_at(dead)] = name
+
+    # For lanes: what concerns all of the queue.
+
+    def comes_due(self, due_ms: int, lane: Lane, first: int, *, times: bool = False) -> None:
+        """Something is to be looked at then."""
+        heapq.heappush(self._due, (due_ms, lane.topic_id, lane.partition, first, times))
+
+    def leased(self, run: Run, records: int) -> None:
+        """A worker has some more."""
+        self.workers[run.value.worker] += records
+        self.visibility.add(run, self._clock_s)
+
+    def unleased(self, run: Run, gone: int, records: int) -> None:
+        """A worker has some less."""
+        worker = run.value.worker
+        self.workers[worker] -= records
+        if not self.workers[worker]:
+            del self.workers[worker]
+        if gone == run.open:
+            self.visibility.remove(run)
+
+    def remember(self, lane: Lane, offsets: Sequence[int], how: tuple[int, str]) -> None:
+        """Records left a run; if they are in no other one now, this is how they were settled."""
+        lane.over.update(dict.fromkeys(offsets, how))
+        self._remembered.append((lane, offsets, how))
+        self._remembers += len(offsets)
+        while self._remembers > REMEMBERED_MAX:
+            lane, offsets, how = self._remembered.popleft()
+            self._remembers -= len(offsets)
+            for offset in offsets:
+                if lane.over.get(offset) is how:
+                    del lane.over[offset]
+
+
+_NUMBERED: Final = frozenset((Kind.SOURCE, Kind.RUN, Kind.TIMES, Kind.LEFT, Kind.DEAD))
+
+
+def _replay_at(lane: Lane, kind: int, number: int, value: bytes | None) -> None:
+    if kind == Kind.RUN:
+        if value is None:
+            lane.drop(number)
+        else:
+            lane.put(number, values.decode(RunValue, value))
+    elif kind == Kind.SOURCE:
+        lane.stored = None if value is None else values.decode(SourceValue, value)
+    elif kind == Kind.TIMES:
+        if value is None:
+            lane.drop_times(number)
+        else:
+            lane.put_times(number, values.decode(TimesValue, value))
+    elif value is not None:
+        lane.left(number, values.decode(LeftValue, value))
+
+
+def dead_at(dead: DeadValue) -> Place:
+    """Where a dead letter is."""
+    return Place(dead.at_topic_id, dead.at_partition, dead.at_offset)

@@ -1,0 +1,101 @@
+"""Records that are not to be delivered before their time: many in one pair, so that there may be millions."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from node.coordinator.queues.run import KEY_BYTES, bits_of, bytes_of, indexes
+from node.coordinator.queues.values import LeftValue, TimesValue
+
+if TYPE_CHECKING:
+    from node.coordinator.queues.lane import Lane
+
+RECORDS_MAX: Final = 256
+"""Of one pair: what comes due rewrites a bit for each."""
+GROWS_UP_TO: Final = 64
+"""Records that come in one by one are added to the last pair up to here, which writes it again."""
+
+Delayed = tuple[int, int, int]
+"""A record: its offset, the hash of its key, and when it is due."""
+
+
+class Times:
+    """``open``: which records still wait, by their place in the pair. ``next_ms``: when it is looked at."""
+
+    __slots__ = ("_due", "_keys", "_offsets", "base", "count", "lane", "next_ms", "open")
+
+    def __init__(self, lane: Lane, base: int, value: TimesValue) -> None:
+        self.lane = lane
+        self.base = base
+        self.count = 0
+        self.open = 0
+        self.next_ms: int | None = None
+        self.grow(value)
+
+    def grow(self, value: TimesValue) -> None:
+        """It is stored anew, with more records behind those that it had."""
+        self.open |= (1 << value.count) - (1 << self.count)
+        self.count = value.count
+        self._offsets, self._due, self._keys = value.offsets, value.due, value.keys
+
+    def left(self, value: LeftValue) -> int:
+        """Only these are left: the bits of the ones that are not any more."""
+        left = bits_of(value.open, self.count)
+        gone, self.open = self.open & ~left, self.open & left
+        return gone
+
+    def __contains__(self, offset: int) -> bool:
+        return self.base <= offset <= self.offset(self.count - 1) and any(
+            self.offset(index) == offset for index in indexes(self.open)
+        )
+
+    def offset(self, index: int) -> int:
+        """Of a record by its place in the pair."""
+        if not self._offsets:
+            return self.base + index
+        return self.base + int.from_bytes(self._offsets[4 * index : 4 * index + 4])
+
+    def key(self, index: int) -> int:
+        """The hash of its key; 0: none."""
+        return int.from_bytes(self._keys[index * KEY_BYTES : (index + 1) * KEY_BYTES])
+
+    def due(self, index: int) -> int:
+        """When it may be delivered."""
+        return int.from_bytes(self._due[8 * index : 8 * index + 8])
+
+    def next_due(self, after_ms: int) -> int | None:
+        """The earliest time after this one at which one of the open records is due."""
+        due = struct.unpack(f">{self.count}Q", self._due)
+        return min((due[index] for index in indexes(self.open) if due[index] > after_ms), default=None)
+
+    def all_due(self, now_ms: int) -> Iterator[int]:
+        """The places of open records that are due."""
+        due = struct.unpack(f">{self.count}Q", self._due)
+        for index in indexes(self.open):
+            if due[index] <= now_ms:
+                yield index
+
+    def records(self) -> list[Delayed]:
+        """All that were ever in it, in order."""
+        return [(self.offset(index), self.key(index), self.due(index)) for index in range(self.count)]
+
+
+def times_value(records: Sequence[Delayed]) -> TimesValue:
+    """As stored; in order of offset."""
+    base, count = records[0][0], len(records)
+    away = [offset - base for offset, _, _ in records]
+    return TimesValue(
+        count=count,
+        offsets=b"" if away[-1] == count - 1 else struct.pack(f">{count}I", *away),
+        due=struct.pack(f">{count}Q", *[due for _, _, due in records]),
+        keys=struct.pack(f">{count}Q", *[key for _, key, _ in records])
+        if any(r[1] for r in records)
+        else b"",
+    )
+
+
+def left_value(bits: int) -> LeftValue:
+    """As stored; not for none."""
+    return LeftValue(open=bytes_of(bits))

@@ -1,0 +1,184 @@
+"""Deliveries and settlements of a queue as pure steps."""
+
+from __future__ import annotations
+
+import pytest
+from floodmark.errors import InvalidRequest, QueueExists
+
+from node.coordinator.queues import administration
+from node.coordinator.queues.administration import Put
+from node.coordinator.queues.requests import Action, QueueConfig, Settled
+from node.coordinator.queues.values import State
+from tests.node.queue_steps import TOPIC, KeptQueue
+
+DONE, ALREADY, LATE = Settled.DONE, Settled.ALREADY, Settled.LATE
+
+
+def test_neighbours_take_a_pair_to_deliver_and_a_pair_to_acknowledge() -> None:
+    """A hundred records are leased by one run and one source; when all are acknowledged nothing is left."""
+    kept = KeptQueue()
+    kept.produce([None] * 100)
+    kept.writes = 0
+    assert kept.offsets(100) == list(range(100))
+    assert kept.writes == 2
+    assert kept.queue.in_flight == 100
+    assert kept.settle(Action.ACK, range(100)) == [DONE] * 100
+    assert kept.writes == 3
+    assert (kept.queue.in_flight, len(kept.state)) == (0, 2)
+    assert kept.settle(Action.ACK, range(100)) == [ALREADY] * 100
+
+
+def test_records_of_one_delivery_are_settled_one_by_one() -> None:
+    """In any order, and what is left is what a new leader finds."""
+    kept = KeptQueue()
+    kept.produce([None] * 5)
+    kept.offsets(5)
+    for offset in (2, 0, 4):
+        assert kept.settle(Action.ACK, [offset]) == [DONE]
+        for view in (kept.queue, kept.again()):
+            lane = view.lanes[TOPIC, 0]
+            assert view.in_flight == len(lane.at)
+    assert sorted(kept.again().lanes[TOPIC, 0].at) == [1, 3]
+    assert kept.settle(Action.ACK, [1, 2, 3]) == [DONE, ALREADY, DONE]
+
+
+def test_what_failed_comes_again_after_its_delay() -> None:
+    """With the queue's backoff or the worker's delay; before what is new, and counted."""
+    kept = KeptQueue(backoff_ms=(1_000, 5_000))
+    kept.produce([None] * 4)
+    assert kept.offsets(3) == [0, 1, 2]
+    assert kept.settle(Action.NACK, [0]) == [DONE]
+    assert kept.settle(Action.NACK, [2], delay_ms=500) == [DONE]
+    assert kept.settle(Action.NACK, [2]) == [ALREADY]
+    assert kept.offsets(10) == [3]
+    kept.passes(500)
+    assert kept.offsets(10) == [2]
+    kept.passes(500)
+    leased = kept.lease(10)
+    assert [(given.place.offset, given.deliveries) for given in leased.records] == [(0, 2)]
+    assert kept.settle(Action.NACK, [0]) == [DONE]
+    kept.passes(4_999)
+    assert kept.offsets(10) == []
+    kept.passes(1)
+    assert kept.offsets(10) == [0]
+    assert kept.queue.lanes[TOPIC, 0].source.redelivered == 3
+
+
+def test_a_receipt_is_late_when_its_time_is_up() -> None:
+    """What was not settled comes again, and the first delivery can do nothing any more."""
+    kept = KeptQueue(visibility_timeout_ms=1_000, backoff_ms=())
+    kept.produce([None] * 3)
+    assert kept.offsets(3) == [0, 1, 2]
+    kept.passes(600)
+    assert kept.settle(Action.EXTEND, [1]) == [DONE]
+    assert kept.settle(Action.ACK, [0]) == [DONE]
+    kept.passes(400)
+    assert kept.end() == 1
+    assert kept.settle(Action.ACK, [0, 1, 2]) == [ALREADY, DONE, LATE]
+    assert kept.offsets(3) == [2]
+    assert kept.settle(Action.ACK, [2], lease=1) == [LATE]
+    assert kept.settle(Action.NACK, [2], lease=1) == [LATE]
+    assert kept.settle(Action.ACK, [2]) == [DONE]
+    assert kept.settle(Action.ACK, [2], lease=1) == [LATE]
+    assert kept.settle(Action.NACK, [0], lease=1) == [LATE]
+
+
+def test_a_new_leader_gives_everybody_their_whole_time() -> None:
+    """By its own monotonic clock, from when it begins."""
+    kept = KeptQueue(visibility_timeout_ms=1_000)
+    kept.produce([None] * 3)
+    kept.offsets(3)
+    kept.passes(900)
+    view = kept.again()
+    assert kept.queue.visibility.next() == 1.0
+    assert view.visibility.next() == 1.0
+    kept.queue = type(view).of("q", kept.state.get, list(kept.state), clock_s=kept.clock_s)
+    kept.passes(999)
+    assert kept.end() == 0
+    kept.passes(1)
+    assert kept.end() == 3
+
+
+def test_what_was_never_delivered_cannot_be_settled() -> None:
+    """Neither by a lease that is none, nor beyond what was delivered."""
+    kept = KeptQueue()
+    kept.produce([None] * 3)
+    kept.offsets(1)
+    assert kept.settle(Action.ACK, [0, 1, 2], lease=9) == [LATE, LATE, LATE]
+    assert kept.queue.in_flight == 1
+
+
+def test_one_settlement_counts_where_two_are_about_one_delivery() -> None:
+    """The first; the same once more is no harm."""
+    kept = KeptQueue()
+    kept.produce([None] * 2)
+    kept.offsets(2)
+    assert kept.settle(Action.ACK, [0, 0]) == [DONE, ALREADY]
+    asked = kept.settle(Action.NACK, [1])
+    assert asked == [DONE]
+    assert kept.settle(Action.ACK, [1]) == [LATE]
+    assert kept.queue.counts[State.WAITING] == 1
+
+
+def test_records_of_one_key_go_one_after_the_other() -> None:
+    """Others pass them; the next one of a key comes when the one before is settled, not when it failed."""
+    kept = KeptQueue(ordering="key", backoff_ms=())
+    kept.produce(["a", "a", "b", None, "a", "b"])
+    assert kept.offsets(10) == [0, 2, 3]
+    assert kept.offsets(10) == []
+    first = kept.leases - 1
+    assert kept.settle(Action.NACK, [0], lease=first) == [DONE]
+    assert kept.settle(Action.ACK, [2], lease=first) == [DONE]
+    assert sorted(kept.offsets(10)) == [0, 5]
+    assert kept.settle(Action.ACK, [0, 5]) == [DONE, DONE]
+    kept.queue = kept.again()
+    assert kept.offsets(10) == [1]
+    assert kept.offsets(10) == []
+    assert kept.settle(Action.ACK, [1], lease=kept.leases - 1) == [DONE]
+    assert kept.offsets(10) == [4]
+
+
+def test_a_full_window_stops_what_is_new() -> None:
+    """Records that are held count as others do; it goes on when one is settled."""
+    kept = KeptQueue(ordering="key", window=3)
+    kept.produce(["a"] * 4 + ["b"])
+    assert kept.offsets(10) == [0]
+    leased = kept.lease(10)
+    assert (leased.records, leased.paused) == ([], "window_full")
+    assert kept.settle(Action.ACK, [0], lease=1) == [DONE]
+    assert kept.offsets(10) == [1]
+    assert kept.settle(Action.ACK, [1]) == [DONE]
+    assert sorted(kept.offsets(10)) == [2, 4]
+
+
+def test_workers_have_only_so_many_records_in_hand() -> None:
+    """Each and together; and no more bytes than asked for but for one record."""
+    kept = KeptQueue(max_in_flight=5, max_in_flight_per_worker=3)
+    kept.produce([None] * 20)
+    assert len(kept.offsets(10, worker="a")) == 3
+    assert kept.lease(1, worker="a").paused == "in_flight_full"
+    assert len(kept.offsets(10, worker="b")) == 2
+    assert kept.lease(1, worker="c").paused == "in_flight_full"
+    assert kept.settle(Action.ACK, range(3), lease=1) == [DONE] * 3
+    assert len(kept.lease(10, worker="a", max_bytes=25).records) == 2
+    assert kept.settle(Action.ACK, [3], lease=3) == [DONE]
+    assert len(kept.lease(10, worker="a", max_bytes=5).records) == 1
+
+
+def test_a_queue_stays_with_its_topic_and_ordering() -> None:
+    """Other settings may change; the same ones write nothing."""
+    kept = KeptQueue()
+    for config in (
+        QueueConfig(topic="jobs", topic_id=TOPIC + 1),
+        QueueConfig(topic="jobs", topic_id=TOPIC, ordering="key"),
+    ):
+        with pytest.raises(QueueExists):
+            administration.put(kept.queue, Put(config, 2, {}), now_ms=1)
+    with pytest.raises(InvalidRequest):
+        administration.put(
+            kept.queue, Put(QueueConfig(topic="jobs", topic_id=TOPIC, window=0), 2, {}), now_ms=1
+        )
+    assert not administration.put(kept.queue, Put(kept.config, 2, {}), now_ms=1).pairs
+    other = QueueConfig(topic="jobs", topic_id=TOPIC, max_deliveries=9)
+    assert kept.take(administration.put(kept.queue, Put(other, 2, {}), now_ms=1)) is False
+    assert (kept.again().state.config.max_deliveries, kept.again().state.number) == (9, 1)
