@@ -6,6 +6,7 @@ Nothing here has a timer of its own: the server looks at all connections about o
 from __future__ import annotations
 
 import asyncio
+import random
 import ssl
 import time
 from collections.abc import Callable
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
     from node.http.intake import Intake
 
 _TOO_MANY_HEADERS: Final = "Too many headers"
-HELD_BACK_S: Final = 1.0
-"""How late the refusal of somebody comes who asks again sooner than it was told."""
+HELD_BACK_S: Final = (1.0, 2.0)
+"""How late the refusal of somebody comes who asks again sooner than it was told: each time another time in
+between, so that many connections of one client do not all come back in the same moment."""
 _TLS_UNSENT_BYTES: Final = 64 << 10
 
 check_library(web_protocol)
@@ -317,12 +319,12 @@ class Connection(RequestHandler):
             transport.resume_reading()
             self.data_received(early)
 
-    def asks_too_soon(self, wait_s: float) -> bool:
-        """Whether its client was told to wait for longer than it has; it is told to wait ``wait_s`` now."""
+    def held_back_s(self, wait_s: float) -> float:
+        """How late its client is told to wait ``wait_s``: not at all if it has waited as it was told before."""
         now = self._loop.time()
-        was_told = now < self.has_room_at
-        self.has_room_at = now + wait_s
-        return was_told
+        late_s = random.uniform(*HELD_BACK_S) if now < self.has_room_at else 0.0
+        self.has_room_at = now + late_s + wait_s
+        return late_s
 
     def _wait_with(self, data: bytes) -> None:
         """Keep what a client sends ahead of its answer, and read no more for now."""

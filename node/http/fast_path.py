@@ -28,7 +28,6 @@ from node.broker import Acks, Appended, Partition
 from node.budget import Account
 from node.http import problems
 from node.http.authentication import plain_identity
-from node.http.connection import HELD_BACK_S
 from node.http.intake import Intake
 from node.http.leader_headers import leader_headers
 from node.http.media import Media
@@ -177,12 +176,12 @@ class FastPath:
         """Nothing that was sent is held meanwhile."""
         held.close()
         work = _failed(refusal)
-        if connection.asks_too_soon(refusal.retry_after_s or 0.0):
-            work = asyncio.ensure_future(self._late(refusal))
+        if late_s := connection.held_back_s(refusal.retry_after_s or 0.0):
+            work = asyncio.ensure_future(self._late(refusal, late_s))
         self._answer_when_done(connection, head, partition, work, held, time.perf_counter())
 
-    async def _late(self, refusal: TooManyRequests) -> Appended:
-        await self._service.unless_draining(asyncio.sleep(HELD_BACK_S))
+    async def _late(self, refusal: TooManyRequests, late_s: float) -> Appended:
+        await self._service.unless_draining(asyncio.sleep(late_s))
         raise refusal
 
     def _approve(self, connection: Connection, head: PlainHead, identity: Identity) -> None:

@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 from floodmark.errors import TooManyRequests
 
-from node.http.connection import HELD_BACK_S, Connection
+from node.http.connection import Connection
 from node.http.context import HttpContext
 from node.http.metrics import UNMATCHED
 from node.http.topic_id import was_asked
@@ -67,5 +67,5 @@ async def _hold_back(request: web.Request, refusal: TooManyRequests, context: Ht
     node's time, and nobody else would get any. Nothing that it sent is held meanwhile.
     """
     connection = request.protocol
-    if isinstance(connection, Connection) and connection.asks_too_soon(refusal.retry_after_s or 0.0):
-        await context.service.unless_draining(asyncio.sleep(HELD_BACK_S))
+    if isinstance(connection, Connection) and (late_s := connection.held_back_s(refusal.retry_after_s or 0.0)):
+        await context.service.unless_draining(asyncio.sleep(late_s))
